@@ -1,0 +1,2 @@
+//! caching-proxy
+fn main() {}

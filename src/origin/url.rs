@@ -1,14 +1,387 @@
-//! The origin's URL, validated.
+//! The origin's URL, validated: which host every request goes to.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
+
+use actix_web::http::uri::PathAndQuery;
 
 /// Where the origin is: scheme, host, port and path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginUrl {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    path_prefix: String,
+}
+
+/// The two schemes an origin may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Why a text is not the URL of an origin, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Nothing was given.
+    #[error("the origin's URL is empty: it looks like https://dummyjson.com")]
+    Empty,
+    /// `dummyjson.com`: a host and nothing before it.
+    #[error("{given:?} has no scheme: did you mean {suggestion} ?")]
+    NoScheme {
+        /// What was given.
+        given: String,
+        /// The same with the likely scheme.
+        suggestion: String,
+    },
+    /// Something other than http and https.
+    #[error("an origin speaks http or https, not {scheme:?}: it looks like https://dummyjson.com")]
+    UnsupportedScheme {
+        /// What stood before `://`.
+        scheme: String,
+    },
+    /// `http:///path`.
+    #[error("{given:?} names no host: it looks like https://dummyjson.com")]
+    NoHost {
+        /// What was given.
+        given: String,
+    },
+    /// A host with characters no host has.
+    #[error("{host:?} is not a host name (names beyond ASCII are written as xn--...)")]
+    Host {
+        /// What stands where the host should.
+        host: String,
+    },
+    /// A port that is no number from 1 to 65535.
+    #[error("{port:?} is not a port: a number from 1 to 65535")]
+    Port {
+        /// What stands where the port should.
+        port: String,
+    },
+    /// `https://user:password@host`. The text is not repeated: it holds a secret.
+    #[error(
+        "a user name or password in the origin's URL is refused: let the client send Authorization"
+    )]
+    Userinfo,
+    /// `https://host/?query` or `https://host/#fragment`.
+    #[error("the origin's URL ends with its path: did you mean {suggestion} ?")]
+    QueryOrFragment {
+        /// The same without the query or fragment.
+        suggestion: String,
+    },
+    /// A path with characters no path has.
+    #[error("{path:?} is not a path of a URL (other characters are written as %20)")]
+    Path {
+        /// What stands where the path should.
+        path: String,
+    },
+}
+
+impl OriginUrl {
+    /// Reads `http[s]://host[:port][/prefix]`.
+    ///
+    /// # Errors
+    /// Another scheme or none, userinfo, query, fragment, and malformed hosts, ports and paths are refused.
+    pub fn parse(given: &str) -> Result<Self, UrlError> {
+        let given = given.trim();
+        if given.is_empty() {
+            return Err(UrlError::Empty);
+        }
+        let Some((scheme, rest)) = given.split_once("://") else {
+            return Err(no_scheme(given));
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => {
+                return Err(UrlError::UnsupportedScheme {
+                    scheme: scheme.to_owned(),
+                });
+            }
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(UrlError::Userinfo);
+        }
+        if authority.is_empty() {
+            return Err(UrlError::NoHost {
+                given: given.to_owned(),
+            });
+        }
+        if let Some(end) = path.find(['?', '#']) {
+            let path = path[..end].trim_end_matches('/');
+            return Err(UrlError::QueryOrFragment {
+                suggestion: format!("{}://{authority}{path}", scheme.as_str()),
+            });
+        }
+        let (host, port) = host_and_port(authority)?;
+        Ok(Self {
+            scheme,
+            host,
+            port: port.unwrap_or(scheme.default_port()),
+            path_prefix: path_prefix(path)?,
+        })
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme.as_str()
+    }
+
     /// True for `https`.
-    pub tls: bool,
-    /// Host name or address, without brackets.
-    pub host: String,
+    pub fn is_tls(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
+    /// Host name in lower case, or address; without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Port; 80 or 443 when the URL names none.
-    pub port: u16,
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Path put before every target, without a slash at its end; empty for none.
-    pub path_prefix: String,
+    pub fn path_prefix(&self) -> &str {
+        &self.path_prefix
+    }
+
+    /// The value of Host (RFC 9110, 7.2): IPv6 in brackets, the port left out when it is the scheme's own.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == self.scheme.default_port() {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+impl fmt::Display for OriginUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}://{}{}",
+            self.scheme(),
+            self.authority(),
+            self.path_prefix
+        )
+    }
+}
+
+impl FromStr for OriginUrl {
+    type Err = UrlError;
+
+    fn from_str(given: &str) -> Result<Self, UrlError> {
+        Self::parse(given)
+    }
+}
+
+/// What `dummyjson.com` and `localhost:3000` should have been; a program on the own machine or an address
+/// rarely speaks TLS, a site always does.
+fn no_scheme(given: &str) -> UrlError {
+    let bare = given.trim_start_matches('/');
+    let authority = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return UrlError::Userinfo;
+    }
+    let (host, _) = match host_and_port(authority) {
+        Ok(parts) => parts,
+        Err(error) => return error,
+    };
+    let local =
+        host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
+    let scheme = if local { Scheme::Http } else { Scheme::Https };
+    let suggestion = format!("{}://{}", scheme.as_str(), bare.trim_end_matches('/'));
+    UrlError::NoScheme {
+        given: given.to_owned(),
+        suggestion,
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
+    let refused = || UrlError::Host {
+        host: authority.to_owned(),
+    };
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        let (address, rest) = bracketed.split_once(']').ok_or_else(refused)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| refused())?;
+        let port = match rest.strip_prefix(':') {
+            Some(port) => Some(port_number(port)?),
+            None if rest.is_empty() => None,
+            None => return Err(refused()),
+        };
+        return Ok((address.to_string(), port));
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port_number(port)?)),
+        None => (authority, None),
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if host.is_empty() || host.starts_with('.') || host.len() > 253 || !host.bytes().all(is_name) {
+        return Err(refused());
+    }
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+fn port_number(port: &str) -> Result<u16, UrlError> {
+    let refused = || UrlError::Port {
+        port: port.to_owned(),
+    };
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refused());
+    }
+    port.parse()
+        .ok()
+        .filter(|&number| number != 0)
+        .ok_or_else(refused)
+}
+
+fn path_prefix(path: &str) -> Result<String, UrlError> {
+    let prefix = path.trim_end_matches('/');
+    let refused = || UrlError::Path {
+        path: path.to_owned(),
+    };
+    if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(refused());
+    }
+    if !prefix.is_empty() {
+        PathAndQuery::from_str(prefix).map_err(|_| refused())?;
+    }
+    Ok(prefix.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(given: &str) -> OriginUrl {
+        OriginUrl::parse(given).unwrap_or_else(|error| panic!("{given}: {error}"))
+    }
+
+    #[test]
+    fn keeps_what_was_given_and_adds_no_slash() {
+        for (given, shown, authority, port, prefix) in [
+            (
+                "https://dummyjson.com",
+                "https://dummyjson.com",
+                "dummyjson.com",
+                443,
+                "",
+            ),
+            (
+                "https://dummyjson.com/",
+                "https://dummyjson.com",
+                "dummyjson.com",
+                443,
+                "",
+            ),
+            (
+                "HTTP://LocalHost:3000",
+                "http://localhost:3000",
+                "localhost:3000",
+                3000,
+                "",
+            ),
+            ("http://h:80/api/v1/", "http://h/api/v1", "h", 80, "/api/v1"),
+            ("https://h:80", "https://h:80", "h:80", 80, ""),
+            (
+                "http://[::1]:8080/a",
+                "http://[::1]:8080/a",
+                "[::1]:8080",
+                8080,
+                "/a",
+            ),
+            ("https://[0:0::1]", "https://[::1]", "[::1]", 443, ""),
+            (
+                "http://a_b.internal",
+                "http://a_b.internal",
+                "a_b.internal",
+                80,
+                "",
+            ),
+        ] {
+            let url = parsed(given);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(url.authority(), authority);
+            assert_eq!(url.port(), port);
+            assert_eq!(url.path_prefix(), prefix);
+        }
+    }
+
+    #[test]
+    fn a_missing_scheme_is_answered_with_the_likely_one() {
+        for (given, meant) in [
+            ("dummyjson.com", "https://dummyjson.com"),
+            ("dummyjson.com/", "https://dummyjson.com"),
+            ("//dummyjson.com/a", "https://dummyjson.com/a"),
+            ("localhost:3000", "http://localhost:3000"),
+            ("127.0.0.1:3000/x", "http://127.0.0.1:3000/x"),
+            ("[::1]:3000", "http://[::1]:3000"),
+        ] {
+            let error = OriginUrl::parse(given).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .ends_with(&format!("did you mean {meant} ?")),
+                "{given}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for given in [
+            "",
+            "ftp://h",
+            "http://",
+            "http:///x",
+            "http://u:p@h",
+            "u:p@h",
+            "http://h/?q",
+            "http://h?q",
+            "http://h#f",
+            "http://h:0",
+            "http://h:65536",
+            "http://h:+80",
+            "http://h:",
+            "http://[::1",
+            "http://[zz]",
+            "http://[::1]x",
+            "http://a b",
+            "http://bücher.example",
+            "http://h/a b",
+            "http://h/ä",
+        ] {
+            assert!(OriginUrl::parse(given).is_err(), "{given}");
+        }
+        let error = OriginUrl::parse("http://me:secret@h").unwrap_err();
+        assert!(!error.to_string().contains("secret"));
+    }
 }

@@ -1,0 +1,216 @@
+//! Follows the chunked transfer coding (RFC 9112, 7.1) without taking it apart.
+
+use super::framing::Malformed;
+
+/// Longest line of a chunk's size with its extensions, in bytes.
+const MAX_SIZE_LINE_BYTES: u16 = 4096;
+/// Longest trailer section, in bytes.
+const MAX_TRAILER_BYTES: u16 = 16 * 1024;
+/// Hexadecimal digits a u64 can hold.
+const MAX_SIZE_DIGITS: u16 = 16;
+
+/// Where in the coding the last byte was. The grammar is that of actix-http's decoder or stricter: what passes
+/// here is decoded there to the same end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunked {
+    state: State,
+    /// Size of the current chunk, then what is left of it.
+    chunk_bytes: u64,
+    /// Bytes of the current size line or of the trailers.
+    line_bytes: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    SizeStart,
+    Size,
+    SizeSpace,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+impl Chunked {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::SizeStart,
+            chunk_bytes: 0,
+            line_bytes: 0,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes the next bytes; answers how many of them belong to the body.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut at = 0;
+        while at < bytes.len() && self.state != State::Done {
+            if self.state == State::Data {
+                let left = bytes.len() - at;
+                let data = usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left));
+                self.chunk_bytes -= data as u64;
+                at += data;
+                if self.chunk_bytes == 0 {
+                    self.state = State::DataCr;
+                }
+            } else {
+                self.state = self.step(bytes[at])?;
+                at += 1;
+            }
+        }
+        Ok(at)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, Malformed> {
+        match self.state {
+            State::SizeStart => {
+                self.chunk_bytes = 0;
+                self.line_bytes = 0;
+                self.size_digit(byte)
+            }
+            State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
+            State::SizeLf => {
+                self.line_bytes = 0;
+                let next = if self.chunk_bytes == 0 {
+                    State::TrailerStart
+                } else {
+                    State::Data
+                };
+                expect(byte, b'\n', next)
+            }
+            State::DataCr => expect(byte, b'\r', State::DataLf),
+            State::DataLf => expect(byte, b'\n', State::SizeStart),
+            State::TrailerStart | State::Trailer => self.trailer(byte),
+            State::TrailerLf => expect(byte, b'\n', State::TrailerStart),
+            State::EndLf => expect(byte, b'\n', State::Done),
+            State::Data | State::Done => Ok(self.state),
+        }
+    }
+
+    fn size_digit(&mut self, byte: u8) -> Result<State, Malformed> {
+        let digit = char::from(byte).to_digit(16).ok_or(Malformed::Chunk)?;
+        self.line_bytes += 1;
+        if self.line_bytes > MAX_SIZE_DIGITS {
+            return Err(Malformed::Chunk);
+        }
+        self.chunk_bytes = self.chunk_bytes << 4 | u64::from(digit);
+        Ok(State::Size)
+    }
+
+    fn size_line(&mut self, byte: u8) -> Result<State, Malformed> {
+        match (self.state, byte) {
+            (_, b'\r') => return Ok(State::SizeLf),
+            (State::Size, byte) if byte.is_ascii_hexdigit() => return self.size_digit(byte),
+            _ => {}
+        }
+        self.line_bytes += 1;
+        if self.line_bytes > MAX_SIZE_LINE_BYTES {
+            return Err(Malformed::TooLarge);
+        }
+        match (self.state, byte) {
+            (State::Size | State::SizeSpace, b' ' | b'\t') => Ok(State::SizeSpace),
+            (State::Size | State::SizeSpace, b';') => Ok(State::Extension),
+            (State::Extension, byte) if byte == b'\t' || !byte.is_ascii_control() => {
+                Ok(State::Extension)
+            }
+            _ => Err(Malformed::Chunk),
+        }
+    }
+
+    fn trailer(&mut self, byte: u8) -> Result<State, Malformed> {
+        self.line_bytes += 1;
+        match (self.state, byte) {
+            _ if self.line_bytes > MAX_TRAILER_BYTES => Err(Malformed::TooLarge),
+            (State::TrailerStart, b'\r') => Ok(State::EndLf),
+            (_, b'\r') => Ok(State::TrailerLf),
+            (_, b'\n') => Err(Malformed::Chunk),
+            _ => Ok(State::Trailer),
+        }
+    }
+}
+
+fn expect(byte: u8, wanted: u8, next: State) -> Result<State, Malformed> {
+    if byte == wanted {
+        Ok(next)
+    } else {
+        Err(Malformed::Chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds in pieces of the given size; answers how many bytes belong to the body and if it ended.
+    fn follow(bytes: &[u8], piece_bytes: usize) -> Result<(usize, bool), Malformed> {
+        let mut chunked = Chunked::new();
+        let mut used = 0;
+        for piece in bytes.chunks(piece_bytes) {
+            used += chunked.feed(piece)?;
+        }
+        Ok((used, chunked.is_done()))
+    }
+
+    #[test]
+    fn ends_where_the_coding_ends_however_it_is_split() {
+        for body in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "A;name=\"va;lue\"\r\n0123456789\r\n00\r\n\r\n",
+            "5 \t;x\r\nhello\r\n1\r\n!\r\n0\r\nETag: \"x\"\r\nA: b\r\n\r\n",
+        ] {
+            for piece_bytes in 1..=body.len() + 4 {
+                let surplus = [body.as_bytes(), b"HTTP"].concat();
+                assert_eq!(
+                    follow(&surplus, piece_bytes),
+                    Ok((body.len(), true)),
+                    "{body:?} by {piece_bytes}"
+                );
+                assert_eq!(
+                    follow(&body.as_bytes()[..body.len() - 1], piece_bytes),
+                    Ok((body.len() - 1, false))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_chunk() {
+        for body in [
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "5\nhello",
+            "5\r\nhelloX",
+            "5\r\nhello\rX",
+            "5 5\r\n",
+            "5;a\x01\r\n",
+            "5;a\nhello",
+            "11111111111111111\r\n",
+            "0\r\nA: b\nC: d\r\n\r\n",
+        ] {
+            assert_eq!(
+                follow(body.as_bytes(), 1),
+                Err(Malformed::Chunk),
+                "{body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_size_lines_and_trailers() {
+        let extension = format!("5;{}\r\n", "x".repeat(5000));
+        assert_eq!(follow(extension.as_bytes(), 7), Err(Malformed::TooLarge));
+        let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(4000));
+        assert_eq!(follow(trailers.as_bytes(), 7), Err(Malformed::TooLarge));
+    }
+}

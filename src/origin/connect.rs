@@ -1,0 +1,198 @@
+//! Connects to the origin: name, address, TLS.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+use super::{OriginUrl, error::OriginError, stream::OriginStream};
+
+/// How long the addresses of a name are used before it is resolved again.
+const ADDRESSES_TTL: Duration = Duration::from_secs(10);
+/// Head start of an address before the next one is tried beside it (RFC 8305, 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Makes connections to one origin.
+pub(super) struct Dialer {
+    url: OriginUrl,
+    tls: Option<Arc<ClientConfig>>,
+    addresses: RefCell<Option<Resolved>>,
+}
+
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    at: Instant,
+}
+
+impl Dialer {
+    pub(super) fn new(url: OriginUrl, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self {
+            url,
+            tls,
+            addresses: RefCell::new(None),
+        }
+    }
+
+    /// A fresh connection, TLS included for an https origin.
+    pub(super) async fn dial(&self) -> Result<OriginStream, OriginError> {
+        let addresses = self.resolve().await?;
+        let tcp = match first_to_connect(in_turns(addresses)).await {
+            Ok(tcp) => tcp,
+            Err(source) => {
+                // The name may have moved.
+                self.addresses.replace(None);
+                return Err(OriginError::Unreachable {
+                    authority: self.url.authority(),
+                    source,
+                });
+            }
+        };
+        if self.url.is_tls() {
+            self.handshake(tcp).await
+        } else {
+            Ok(OriginStream::Plain(tcp))
+        }
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, OriginError> {
+        if let Ok(address) = self.url.host().parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.url.port())]);
+        }
+        if let Some(resolved) = &*self.addresses.borrow()
+            && resolved.at.elapsed() < ADDRESSES_TTL
+        {
+            return Ok(resolved.addresses.clone());
+        }
+        let unknown = |source| OriginError::UnknownHost {
+            host: self.url.host().to_owned(),
+            source,
+        };
+        let addresses: Vec<_> = lookup_host((self.url.host(), self.url.port()))
+            .await
+            .map_err(unknown)?
+            .collect();
+        if addresses.is_empty() {
+            return Err(unknown(io::ErrorKind::NotFound.into()));
+        }
+        self.addresses.replace(Some(Resolved {
+            addresses: addresses.clone(),
+            at: Instant::now(),
+        }));
+        Ok(addresses)
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<OriginStream, OriginError> {
+        let failed = |source| OriginError::Tls {
+            host: self.url.host().to_owned(),
+            source,
+        };
+        let config = self
+            .tls
+            .as_ref()
+            .ok_or_else(|| failed(io::Error::other("TLS is not set up")))?;
+        let name = ServerName::try_from(self.url.host().to_owned())
+            .map_err(|_| failed(io::Error::other("no certificate can be for such a name")))?;
+        let tls = TlsConnector::from(Arc::clone(config))
+            .connect(name, tcp)
+            .await
+            .map_err(failed)?;
+        Ok(OriginStream::Tls(Box::new(tls)))
+    }
+}
+
+/// Alternates the two address families, the resolver's first choice first (RFC 8305, 4).
+fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut turns = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        match (first.next(), second.next()) {
+            (None, None) => return turns,
+            (a, b) => turns.extend(a.into_iter().chain(b)),
+        }
+    }
+}
+
+/// Tries the addresses, each with a head start over the next; the first to connect wins.
+async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = None;
+    loop {
+        let added = waiting
+            .next()
+            .map(|address| attempts.push(TcpStream::connect(address)));
+        let outcome = match added {
+            Some(()) => match timeout(ATTEMPT_DELAY, attempts.next()).await {
+                Ok(outcome) => outcome,
+                Err(_) => continue,
+            },
+            None => attempts.next().await,
+        };
+        match outcome {
+            Some(Ok(tcp)) => {
+                tcp.set_nodelay(true)?;
+                return Ok(tcp);
+            }
+            Some(Err(error)) => failure = Some(error),
+            None => return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_and_the_first_choice_stays_first() {
+        let parse = |list: &[&str]| {
+            list.iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<SocketAddr>>()
+        };
+        assert_eq!(
+            in_turns(parse(&[
+                "[::1]:1",
+                "[::2]:1",
+                "[::3]:1",
+                "1.1.1.1:1",
+                "2.2.2.2:1"
+            ])),
+            parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"])
+        );
+        assert_eq!(
+            in_turns(parse(&["1.1.1.1:1", "[::1]:1"])),
+            parse(&["1.1.1.1:1", "[::1]:1"])
+        );
+    }
+
+    #[actix_web::test]
+    async fn the_next_address_is_tried_when_one_refuses() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = {
+            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        let tcp = first_to_connect(vec![closed, open]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), open);
+        assert!(tcp.nodelay().unwrap());
+        let refused = first_to_connect(vec![closed, closed]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

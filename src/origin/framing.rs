@@ -1,0 +1,306 @@
+//! Reads heads of responses and follows their bodies (RFC 9112, 4 to 7). Pure: bytes in, meaning out.
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+
+use super::chunked::Chunked;
+
+/// Longest head of a response, interim responses before it included, in bytes.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most field lines in one head.
+const MAX_FIELDS: usize = 256;
+/// Most interim (1xx) responses before the final one.
+pub(super) const MAX_INTERIM_RESPONSES: u16 = 32;
+
+/// How the end of a response's body is known (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFraming {
+    /// There is no body: HEAD, 204, 304.
+    None,
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// When the origin closes the connection; also under a transfer coding nobody asked for.
+    UntilClose,
+}
+
+/// Why bytes are not an HTTP/1 response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Status line or field lines.
+    #[error("its head is not HTTP/1")]
+    Head,
+    /// Head, chunk-size line, trailers, or too many interim responses.
+    #[error("its head is too large")]
+    TooLarge,
+    /// Content-Length is no number, or says two different ones.
+    #[error("its Content-Length is invalid")]
+    ContentLength,
+    /// A transfer coding beneath chunked, which the request did not allow.
+    #[error("its Transfer-Encoding was not asked for")]
+    TransferEncoding,
+    /// The chunked coding is broken.
+    #[error("its chunked coding is invalid")]
+    Chunk,
+    /// 101 to a request that asked for no upgrade.
+    #[error("it switches protocols unasked")]
+    Upgrade,
+}
+
+/// If the connection may carry another exchange after this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    Reusable,
+    Close,
+}
+
+/// A final response's head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: BodyFraming,
+    pub(super) persistence: Persistence,
+}
+
+/// What the first bytes of a buffer are.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// Not a whole head yet.
+    Partial,
+    /// An interim response (RFC 9110, 15.2) that ends after so many bytes.
+    Interim { head_bytes: usize },
+    /// The final response, whose body begins after so many bytes.
+    Final { head: Box<Head>, head_bytes: usize },
+}
+
+/// Where the first head in `bytes` ends. `searched_bytes` were searched before without finding it.
+pub(super) fn head_end(bytes: &[u8], searched_bytes: usize) -> Option<usize> {
+    let start = searched_bytes.saturating_sub(3);
+    memchr::memchr_iter(b'\n', bytes.get(start..)?).find_map(|at| {
+        let next = start + at + 1;
+        match (bytes.get(next), bytes.get(next + 1)) {
+            (Some(b'\n'), _) => Some(next + 1),
+            (Some(b'\r'), Some(b'\n')) => Some(next + 2),
+            _ => None,
+        }
+    })
+}
+
+/// Reads the head at the beginning of `bytes`, the answer to a request with `method`.
+pub(super) fn parse_head(
+    bytes: &[u8],
+    searched_bytes: usize,
+    method: &Method,
+) -> Result<Parsed, Malformed> {
+    let Some(end) = head_end(bytes, searched_bytes) else {
+        return if bytes.len() > MAX_HEAD_BYTES {
+            Err(Malformed::TooLarge)
+        } else {
+            Ok(Parsed::Partial)
+        };
+    };
+    if end > MAX_HEAD_BYTES {
+        return Err(Malformed::TooLarge);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    let head_bytes = match parser().parse_response(&mut response, &bytes[..end]) {
+        Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(Malformed::Head),
+    };
+    let code = response.code.ok_or(Malformed::Head)?;
+    let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Malformed::Upgrade);
+    }
+    if status.is_informational() {
+        return Ok(Parsed::Interim { head_bytes });
+    }
+    let headers = header_map(response.headers)?;
+    let head = final_head(status, response.version.unwrap_or(0), headers, method)?;
+    Ok(Parsed::Final {
+        head: Box::new(head),
+        head_bytes,
+    })
+}
+
+fn parser() -> httparse::ParserConfig {
+    let mut config = httparse::ParserConfig::default();
+    // RFC 9112, 5.1: a proxy MUST remove any such whitespace from a response message.
+    config.allow_spaces_after_header_name_in_responses(true);
+    // RFC 9112, 5.2: a proxy MUST either discard the message or replace each received obs-fold with spaces.
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    config
+}
+
+fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
+        headers.append(name, field_value(field.value)?);
+    }
+    Ok(headers)
+}
+
+fn field_value(bytes: &[u8]) -> Result<HeaderValue, Malformed> {
+    let unfolded;
+    let bytes = if memchr::memchr2(b'\r', b'\n', bytes).is_some() {
+        let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+        unfolded = lines
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(&b' ');
+        &unfolded[..]
+    } else {
+        bytes
+    };
+    HeaderValue::from_bytes(bytes).map_err(|_| Malformed::Head)
+}
+
+/// RFC 9112, 6.3, in its order.
+fn final_head(
+    status: StatusCode,
+    minor: u8,
+    mut headers: HeaderMap,
+    method: &Method,
+) -> Result<Head, Malformed> {
+    // RFC 9112, 9.3: HTTP/1.0 persists only when asked to, which we do not.
+    let mut persistence = if minor == 0 || has_token(&headers, &header::CONNECTION, "close") {
+        Persistence::Close
+    } else {
+        Persistence::Reusable
+    };
+    // 1. HEAD, 1xx, 204 and 304 end with their head, whatever its fields say; these describe another message.
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let framing = if bodiless || method == Method::HEAD {
+        BodyFraming::None
+    } else if headers.contains_key(header::TRANSFER_ENCODING) {
+        // 3. Transfer-Encoding overrides Content-Length; such a message ought to be handled as an error
+        // (request smuggling): the length is dropped and the connection not used again.
+        let coding = transfer_coding(&headers)?;
+        let length = content_length(&headers);
+        if headers.contains_key(header::CONTENT_LENGTH) || minor == 0 {
+            persistence = Persistence::Close;
+        }
+        match (coding, length) {
+            (BodyFraming::None, Ok(Some(bytes))) => BodyFraming::Length(bytes),
+            (BodyFraming::None, length) => length.map(|_| BodyFraming::UntilClose)?,
+            (coding, _) => {
+                headers.remove(header::CONTENT_LENGTH);
+                coding
+            }
+        }
+    } else {
+        // 5. and 6.; 8. without either the body ends when the connection does.
+        content_length(&headers)?.map_or(BodyFraming::UntilClose, BodyFraming::Length)
+    };
+    if let BodyFraming::Length(bytes) = framing {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
+    if framing == BodyFraming::UntilClose {
+        persistence = Persistence::Close;
+    }
+    Ok(Head {
+        status,
+        headers,
+        framing,
+        persistence,
+    })
+}
+
+/// The framing Transfer-Encoding asks for; `None` when it asks for nothing (`identity`, an obsolete word for it).
+fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
+    let codings: Vec<&[u8]> = members(headers, &header::TRANSFER_ENCODING).collect();
+    match codings.as_slice() {
+        [] => Ok(BodyFraming::None),
+        [only] if only.eq_ignore_ascii_case(b"identity") => Ok(BodyFraming::None),
+        [only] if only.eq_ignore_ascii_case(b"chunked") => Ok(BodyFraming::Chunked),
+        // What lies beneath would reach the client as if it were the content.
+        [.., last] if last.eq_ignore_ascii_case(b"chunked") => Err(Malformed::TransferEncoding),
+        _ => Ok(BodyFraming::UntilClose),
+    }
+}
+
+/// RFC 9112, 6.3: a list of equal decimal values counts as one; any other list is an unrecoverable error.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut length = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        for member in value.as_bytes().split(|&byte| byte == b',') {
+            let bytes = decimal(member.trim_ascii()).ok_or(Malformed::ContentLength)?;
+            if length.is_some_and(|earlier| earlier != bytes) {
+                return Err(Malformed::ContentLength);
+            }
+            length = Some(bytes);
+        }
+    }
+    Ok(length)
+}
+
+/// Digits only: no sign, no space.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    members(headers, name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Follows a body to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follower {
+    /// So many bytes are left.
+    Length(u64),
+    /// The chunked coding, with its own end.
+    Chunked(Chunked),
+    /// Only the connection's end ends it.
+    UntilClose,
+}
+
+impl Follower {
+    pub(super) fn new(framing: BodyFraming) -> Self {
+        match framing {
+            BodyFraming::None => Self::Length(0),
+            BodyFraming::Length(bytes) => Self::Length(bytes),
+            BodyFraming::Chunked => Self::Chunked(Chunked::new()),
+            BodyFraming::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// Takes the next bytes; answers how many of them belong to the body.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        match self {
+            Self::Length(left) => {
+                let used = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= used as u64;
+                Ok(used)
+            }
+            Self::Chunked(chunked) => chunked.feed(bytes),
+            Self::UntilClose => Ok(bytes.len()),
+        }
+    }
+
+    /// True when the body is whole and more bytes would be surplus.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(chunked) => chunked.is_done(),
+            Self::UntilClose => false,
+        }
+    }
+}

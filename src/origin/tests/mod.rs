@@ -1,0 +1,1 @@
+//! The room against origins that misbehave.

@@ -1,0 +1,128 @@
+//! What the tables of tests are written with.
+
+use std::time::Duration;
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+
+use super::{
+    Decision, Framing, Identity, Mode, Patterns, Policy, Reason, Reply, Request, RequestContent,
+    Stored, Time, admit, decide,
+};
+
+/// 2026-11-23T03:30:00Z, a Monday.
+pub(super) const NOW: Time = Time::from_unix_millis(1_795_404_600_000);
+/// NOW as an HTTP date.
+pub(super) const DATE: &str = "Mon, 23 Nov 2026 03:30:00 GMT";
+
+pub(super) type Lines<'a> = &'a [(&'a str, &'a str)];
+
+pub(super) fn policy(mode: Mode) -> Policy {
+    Policy {
+        mode,
+        ttl: None,
+        max_stale: Duration::from_secs(86_400),
+        identity_headers: Patterns::new(["*api-key*", "*-token", "*-auth*"]),
+        ignored_cookies: Patterns::new(["_ga*", "__cf_bm"]),
+    }
+}
+
+pub(super) fn headers(lines: Lines<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
+    }
+    headers
+}
+
+pub(super) fn later(seconds: u64) -> Time {
+    NOW.saturating_add(Duration::from_secs(seconds))
+}
+
+pub(super) fn identity(number: u8) -> Identity {
+    Identity([number; 16])
+}
+
+/// One exchange: a GET without body unless told otherwise, answered at NOW.
+#[derive(Clone)]
+pub(super) struct Exchange<'a> {
+    pub(super) policy: Policy,
+    pub(super) method: Method,
+    pub(super) request: Lines<'a>,
+    pub(super) content: RequestContent,
+    pub(super) identity: Option<Identity>,
+    pub(super) status: u16,
+    pub(super) reply: Lines<'a>,
+    pub(super) framing: Framing,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(mode: Mode, reply: Lines<'a>) -> Self {
+        Self {
+            policy: policy(mode),
+            method: Method::GET,
+            request: &[],
+            content: RequestContent::None,
+            identity: None,
+            status: 200,
+            reply,
+            framing: Framing::Delimited,
+        }
+    }
+
+    pub(super) fn request(mut self, lines: Lines<'a>) -> Self {
+        self.request = lines;
+        self
+    }
+
+    pub(super) fn identity(mut self, number: u8) -> Self {
+        self.identity = Some(identity(number));
+        self
+    }
+
+    pub(super) fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(super) fn with_request<T>(&self, use_it: impl FnOnce(&Request<'_>) -> T) -> T {
+        let headers = headers(self.request);
+        use_it(&Request::new(
+            &self.policy,
+            &self.method,
+            &headers,
+            self.content,
+            self.identity,
+        ))
+    }
+
+    pub(super) fn admit(&self) -> Result<Stored, Reason> {
+        let headers = headers(self.reply);
+        self.with_request(|request| admit(&self.policy, request, &self.reply_of(&headers, NOW)))
+    }
+
+    pub(super) fn reply_of<'h>(&self, headers: &'h HeaderMap, at: Time) -> Reply<'h> {
+        Reply {
+            status: StatusCode::from_u16(self.status).unwrap(),
+            headers,
+            request_time: at,
+            response_time: at,
+            framing: self.framing,
+        }
+    }
+
+    /// Decides about this exchange's request.
+    pub(super) fn decide(&self, variants: &[Stored], now: Time) -> Decision {
+        self.with_request(|request| decide(&self.policy, request, variants.iter(), now))
+    }
+}
+
+/// Stores an answer to a plain GET.
+pub(super) fn stored(mode: Mode, reply: Lines<'_>) -> Stored {
+    Exchange::new(mode, reply).admit().unwrap()
+}

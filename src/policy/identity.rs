@@ -1,0 +1,261 @@
+//! Whose answer it is: partitions by credentials, and cookies that say nothing about who somebody is.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+
+use super::{Policy, list::trim, mode::Credentials};
+
+/// Names a partition of the cache: a keyed hash of credentials, from which they cannot be found again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(pub(super) [u8; 16]);
+
+/// The random secret of the process under which credentials are hashed.
+#[derive(Clone)]
+pub struct IdentitySecret {
+    keys: [RandomState; 2],
+}
+
+impl IdentitySecret {
+    /// A new secret: identities of different secrets have nothing in common.
+    pub fn new() -> Self {
+        Self {
+            keys: [RandomState::new(), RandomState::new()],
+        }
+    }
+
+    /// The identity of a request; None when it carries no credentials, or the policy has no partitions.
+    ///
+    /// Authorization, Cookie without the ignored ones, and the fields of `identity_headers` count.
+    pub fn identity(&self, policy: &Policy, headers: &HeaderMap) -> Option<Identity> {
+        if policy.mode.credentials() == Credentials::SharedCache {
+            return None;
+        }
+        let mut credentials: Vec<(&str, &[u8])> = Vec::new();
+        for (name, value) in headers {
+            if *name == COOKIE {
+                let cookies = cookies(value.as_bytes());
+                let counting = cookies.filter(|cookie| !is_ignored(policy, cookie));
+                credentials.extend(counting.map(|cookie| (name.as_str(), cookie)));
+            } else if is_credential(policy, name) {
+                credentials.push((name.as_str(), value.as_bytes()));
+            }
+        }
+        if credentials.is_empty() {
+            return None;
+        }
+        // The map has no order of names; lines of one name keep theirs, for the sort is stable.
+        credentials.sort_by_key(|(name, _)| *name);
+        let mut identity = [0; 16];
+        for (place, key) in identity.chunks_exact_mut(8).zip(&self.keys) {
+            place.copy_from_slice(&hash(key, &credentials).to_ne_bytes());
+        }
+        Some(Identity(identity))
+    }
+}
+
+impl Default for IdentitySecret {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for IdentitySecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("IdentitySecret")
+    }
+}
+
+/// Lengths go first, so that no two lists of credentials are the same bytes.
+fn hash(key: &RandomState, credentials: &[(&str, &[u8])]) -> u64 {
+    let mut hasher = key.build_hasher();
+    for text in credentials
+        .iter()
+        .flat_map(|(name, value)| [name.as_bytes(), value])
+    {
+        hasher.write_usize(text.len());
+        hasher.write(text);
+    }
+    hasher.finish()
+}
+
+fn is_credential(policy: &Policy, name: &HeaderName) -> bool {
+    *name == AUTHORIZATION || policy.identity_headers.matches(name.as_str())
+}
+
+/// What becomes of a Cookie line when a request is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardedCookie {
+    /// It goes as it came.
+    Unchanged,
+    /// It goes without the ignored cookies.
+    Shortened(HeaderValue),
+    /// All its cookies are ignored: it does not go.
+    Nothing,
+}
+
+/// Takes the ignored cookies out of a Cookie line of a GET or HEAD that may be stored: what is not in the
+/// key must not shape the answer.
+pub fn forwarded_cookie(policy: &Policy, line: &HeaderValue) -> ForwardedCookie {
+    let text = line.as_bytes();
+    if policy.mode.credentials() == Credentials::SharedCache
+        || !cookies(text).any(|cookie| is_ignored(policy, cookie))
+    {
+        return ForwardedCookie::Unchanged;
+    }
+    let kept: Vec<&[u8]> = cookies(text)
+        .filter(|cookie| !is_ignored(policy, cookie))
+        .collect();
+    if kept.is_empty() {
+        return ForwardedCookie::Nothing;
+    }
+    // Parts of a field value, joined by what is allowed in one, are a field value.
+    HeaderValue::from_bytes(&kept.join(&b"; "[..]))
+        .map_or(ForwardedCookie::Unchanged, ForwardedCookie::Shortened)
+}
+
+/// A Set-Cookie line that does not keep an answer out of the cache.
+pub(super) fn is_ignored_set_cookie(policy: &Policy, line: &HeaderValue) -> bool {
+    policy.mode.credentials() == Credentials::Partitions
+        && cookies(line.as_bytes())
+            .next()
+            .is_some_and(|cookie| is_ignored(policy, cookie))
+}
+
+/// RFC 6265, 4.2.1: `name=value` pairs between semicolons.
+fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b';')
+        .map(trim)
+        .filter(|cookie| !cookie.is_empty())
+}
+
+/// A cookie whose name is no text is somebody's.
+fn is_ignored(policy: &Policy, cookie: &[u8]) -> bool {
+    let name = cookie.split(|&byte| byte == b'=').next();
+    std::str::from_utf8(trim(name.unwrap_or_default()))
+        .is_ok_and(|name| policy.ignored_cookies.matches(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{Lines, headers, policy},
+    };
+    use proptest::prelude::*;
+
+    #[test]
+    fn credentials_make_an_identity_in_standard_and_always_only() {
+        let secret = IdentitySecret::new();
+        for (lines, expected) in [
+            (&[][..] as Lines<'_>, false),
+            (&[("accept", "*/*")], false),
+            (&[("authorization", "Bearer a")], true),
+            (&[("cookie", "session=1")], true),
+            (&[("cookie", "_ga=1; __CF_BM=2")], false),
+            (&[("cookie", "_ga=1; session=2")], true),
+            (&[("cookie", " ; ")], false),
+            (&[("x-api-key", "k")], true),
+            (&[("x-csrf-token", "t")], true),
+            (&[("x-auth-user", "t")], true),
+            (&[("token", "t")], false),
+        ] {
+            let held = headers(lines);
+            for mode in [Mode::Standard, Mode::Always] {
+                let found = secret.identity(&policy(mode), &held);
+                assert_eq!(found.is_some(), expected, "{lines:?}");
+            }
+            assert_eq!(secret.identity(&policy(Mode::Strict), &held), None);
+        }
+    }
+
+    #[test]
+    fn identities_differ_by_every_credential_and_by_nothing_else() {
+        let secret = IdentitySecret::new();
+        let policy = policy(Mode::Standard);
+        let identity = |lines| secret.identity(&policy, &headers(lines)).unwrap();
+        let one = identity(&[("authorization", "a"), ("x-api-key", "b")]);
+        assert_eq!(
+            one,
+            identity(&[
+                ("accept", "c"),
+                ("x-api-key", "b"),
+                ("cookie", "_ga=7"),
+                ("authorization", "a"),
+            ])
+        );
+        for other in [
+            &[("authorization", "b"), ("x-api-key", "a")][..] as Lines<'_>,
+            &[("authorization", "a")],
+            &[
+                ("authorization", "a"),
+                ("x-api-key", "b"),
+                ("x-api-key", "b"),
+            ],
+            &[
+                ("authorization", "a"),
+                ("x-api-key", "b"),
+                ("cookie", "c=1"),
+            ],
+            &[("authorization", "ab"), ("x-api-key", "")],
+        ] {
+            assert_ne!(one, identity(other), "{other:?}");
+        }
+        let another = IdentitySecret::new();
+        assert_ne!(
+            Some(one),
+            another.identity(
+                &policy,
+                &headers(&[("authorization", "a"), ("x-api-key", "b")])
+            )
+        );
+    }
+
+    #[test]
+    fn ignored_cookies_are_not_forwarded_and_the_rest_stays_byte_for_byte() {
+        let forwarded = |mode, line: &str| {
+            forwarded_cookie(
+                &policy(mode),
+                &HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+            )
+        };
+        let shortened = |text| ForwardedCookie::Shortened(HeaderValue::from_static(text));
+        for (line, expected) in [
+            ("a=1;b=2", ForwardedCookie::Unchanged),
+            ("", ForwardedCookie::Unchanged),
+            ("_ga=1", ForwardedCookie::Nothing),
+            ("_GA_X=1; __cf_bm=2;", ForwardedCookie::Nothing),
+            ("_ga=1; a=\"x=y\"; b", shortened("a=\"x=y\"; b")),
+            ("a=1;_ga=2;b=3", shortened("a=1; b=3")),
+        ] {
+            assert_eq!(forwarded(Mode::Standard, line), expected, "{line}");
+            assert_eq!(forwarded(Mode::Always, line), expected, "{line}");
+        }
+        assert_eq!(forwarded(Mode::Strict, "_ga=1"), ForwardedCookie::Unchanged);
+    }
+
+    #[test]
+    fn only_the_name_of_a_set_cookie_counts() {
+        let ignored =
+            |mode, line| is_ignored_set_cookie(&policy(mode), &HeaderValue::from_static(line));
+        assert!(ignored(Mode::Standard, "__cf_bm=x; path=/; HttpOnly"));
+        assert!(!ignored(Mode::Standard, "session=1; _ga=2"));
+        assert!(!ignored(Mode::Standard, ""));
+        assert!(!ignored(Mode::Strict, "__cf_bm=x"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cookie_line_is_read_without_panic(bytes: Vec<u8>) {
+            if let Ok(line) = HeaderValue::from_bytes(&bytes) {
+                let policy = policy(Mode::Standard);
+                let _ = forwarded_cookie(&policy, &line);
+                let _ = is_ignored_set_cookie(&policy, &line);
+            }
+        }
+    }
+}

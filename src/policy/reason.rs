@@ -1,0 +1,154 @@
+//! Why something is not stored, not reused or not shared: one vocabulary for code, log, metric and Cache-Status.
+
+use std::fmt;
+
+use super::Mode;
+
+/// Why an answer was not stored, not reused, or a fetch not shared.
+///
+/// `Display` gives the short name that the log line and the `detail` of Cache-Status carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The method is not GET.
+    Method,
+    /// The GET carries a body.
+    RequestBody,
+    /// The request asks for a range and nothing is stored.
+    Range,
+    /// The request is conditional.
+    Condition,
+    /// The client said `no-store`.
+    ClientNoStore,
+    /// The client said `no-cache`.
+    ClientNoCache,
+    /// Answers of this status are not kept.
+    Status,
+    /// The answer is a part (206).
+    Partial,
+    /// The origin said `no-store`.
+    NoStore,
+    /// The origin said `no-cache`.
+    NoCache,
+    /// The origin said `private`.
+    Private,
+    /// The origin said `must-understand` about a status we do not.
+    MustUnderstand,
+    /// The request carried Authorization and the answer does not allow sharing (RFC 9111, 3.5).
+    Authorization,
+    /// The answer sets a cookie.
+    SetCookie,
+    /// `Vary: *`, or a Vary nobody can follow.
+    VaryStar,
+    /// Neither lifetime nor validator: there would be no use for it.
+    NoLifetime,
+    /// The transfer coding is unknown.
+    UnknownCoding,
+    /// The origin said `must-revalidate`.
+    MustRevalidate,
+    /// The origin said `proxy-revalidate`.
+    ProxyRevalidate,
+    /// The origin said `s-maxage`, which forbids stale answers (RFC 9111, 5.2.2.10).
+    SMaxage,
+    /// Older than stale answers may be.
+    TooStale,
+    /// The origin did answer, and not with a failure that a stale answer may replace.
+    OriginAnswered,
+    /// The body is larger than what is kept.
+    TooLarge,
+    /// The body did not arrive whole.
+    Incomplete,
+    /// The cache was cleared, or the target invalidated, while the answer was fetched.
+    Cleared,
+    /// The memory is taken up by what is on its way in or still being read.
+    NoRoom,
+    /// An event stream has no end to wait for.
+    EventStream,
+    /// The cache did not answer.
+    CacheUnavailable,
+}
+
+impl Reason {
+    /// The short name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::RequestBody => "request-body",
+            Self::Range => "range",
+            Self::Condition => "condition",
+            Self::ClientNoStore => "client-no-store",
+            Self::ClientNoCache => "client-no-cache",
+            Self::Status => "status",
+            Self::Partial => "partial",
+            Self::NoStore => "no-store",
+            Self::NoCache => "no-cache",
+            Self::Private => "private",
+            Self::MustUnderstand => "must-understand",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set-cookie",
+            Self::VaryStar => "vary-star",
+            Self::NoLifetime => "no-lifetime",
+            Self::UnknownCoding => "unknown-coding",
+            Self::MustRevalidate => "must-revalidate",
+            Self::ProxyRevalidate => "proxy-revalidate",
+            Self::SMaxage => "s-maxage",
+            Self::TooStale => "too-stale",
+            Self::OriginAnswered => "origin-answered",
+            Self::TooLarge => "too-large",
+            Self::Incomplete => "incomplete",
+            Self::Cleared => "cleared",
+            Self::NoRoom => "no-room",
+            Self::EventStream => "event-stream",
+            Self::CacheUnavailable => "cache-unavailable",
+        }
+    }
+
+    /// The flag that would change this under the policy in force; None when there is none.
+    pub const fn remedy(self, mode: Mode) -> Option<&'static str> {
+        match (self, mode) {
+            (Self::TooLarge, _) => Some("--max-object keeps larger ones"),
+            (Self::NoRoom, _) => Some("--max-memory makes room"),
+            (Self::UnknownCoding, Mode::Standard | Mode::Always) => {
+                Some("--policy strict keeps it")
+            }
+            (Self::Authorization, _) => Some("--policy standard keeps it for its sender"),
+            (
+                Self::ClientNoStore
+                | Self::NoStore
+                | Self::NoCache
+                | Self::Private
+                | Self::MustUnderstand
+                | Self::SetCookie
+                | Self::VaryStar
+                | Self::NoLifetime,
+                Mode::Standard | Mode::Strict,
+            ) => Some("--policy always keeps it"),
+            (
+                Self::ClientNoCache | Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage,
+                Mode::Standard | Mode::Strict,
+            ) => Some("--policy always reuses it"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_names_the_flag_that_changes_it_and_none_when_it_is_set_already() {
+        assert_eq!(Reason::NoStore.to_string(), "no-store");
+        assert_eq!(
+            Reason::NoStore.remedy(Mode::Standard),
+            Some("--policy always keeps it")
+        );
+        assert_eq!(Reason::NoStore.remedy(Mode::Always), None);
+        assert_eq!(Reason::Status.remedy(Mode::Standard), None);
+    }
+}

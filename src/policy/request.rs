@@ -1,0 +1,91 @@
+//! What the policy has to know of a request.
+
+use actix_web::http::{
+    Method,
+    header::{
+        AUTHORIZATION, CACHE_CONTROL, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+    },
+};
+
+use super::{CLIENT_CONDITIONS, Identity, Policy, cache_control::RequestDirectives, list::members};
+
+/// Does the request carry a body?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestContent {
+    /// No body.
+    None,
+    /// A body, be it empty but chunked.
+    Some,
+}
+
+/// The facts of a request as it is forwarded: hop-by-hop fields and ignored cookies are gone already.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) content: RequestContent,
+    pub(super) identity: Option<Identity>,
+    /// Those of its directives that count under the policy.
+    pub(super) directives: RequestDirectives,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the facts. `identity` is what [`super::IdentitySecret::identity`] said about the same headers.
+    pub fn new(
+        policy: &Policy,
+        method: &'a Method,
+        headers: &'a HeaderMap,
+        content: RequestContent,
+        identity: Option<Identity>,
+    ) -> Self {
+        Self {
+            method,
+            headers,
+            content,
+            identity,
+            directives: policy.mode.obeyed(directives(headers)),
+        }
+    }
+
+    /// The partition of the cache that answers it, beside the shared one.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    pub(super) fn has_range(&self) -> bool {
+        self.headers.contains_key(RANGE)
+    }
+
+    /// Conditions that are the origin's to evaluate (HTTP semantics, RFC 9110, 13.1.1 and 13.1.4).
+    pub(super) fn has_origin_condition(&self) -> bool {
+        self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_UNMODIFIED_SINCE)
+    }
+
+    pub(super) fn has_condition(&self) -> bool {
+        CLIENT_CONDITIONS
+            .iter()
+            .any(|name| *name != RANGE && self.headers.contains_key(name))
+    }
+
+    pub(super) fn has_authorization(&self) -> bool {
+        self.headers.contains_key(AUTHORIZATION)
+    }
+}
+
+fn directives(headers: &HeaderMap) -> RequestDirectives {
+    if headers.contains_key(CACHE_CONTROL) {
+        return RequestDirectives::of_lines(headers.get_all(CACHE_CONTROL));
+    }
+    // RFC 9111, 5.4: without Cache-Control, `Pragma: no-cache` is to be treated as `no-cache`.
+    RequestDirectives {
+        no_cache: says_pragma_no_cache(headers),
+        ..RequestDirectives::default()
+    }
+}
+
+pub(super) fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(PRAGMA)
+        .flat_map(|line| members(line.as_bytes()))
+        .any(|member| member.eq_ignore_ascii_case(b"no-cache"))
+}

@@ -1,0 +1,206 @@
+//! RFC 9111, 4.1: Vary. Which stored responses fit a request.
+
+use std::{collections::BTreeSet, mem::size_of};
+
+use actix_web::http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap,
+    HeaderName, HeaderValue, VARY,
+};
+
+use super::{
+    Mode, Reason, Stored,
+    list::{members, trim},
+    mode::Languages,
+};
+
+/// A field that Vary names, with the value of the request that was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Selector {
+    name: HeaderName,
+    /// The normal form of all lines; None when the request had no such field.
+    value: Option<Box<[u8]>>,
+}
+
+impl Selector {
+    pub(super) fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
+/// The selecting fields of an answer and what the request had in them, ordered by name.
+///
+/// Fails with [`Reason::VaryStar`] when no request could ever be known to match.
+pub(super) fn selectors(
+    mode: Mode,
+    request: &HeaderMap,
+    reply: &HeaderMap,
+) -> Result<Box<[Selector]>, Reason> {
+    let mut names = BTreeSet::new();
+    for member in reply
+        .get_all(VARY)
+        .flat_map(|line| members(line.as_bytes()))
+    {
+        match HeaderName::from_bytes(member) {
+            Ok(name) if name.as_str() != "*" => {
+                names.insert(name.as_str().to_owned());
+            }
+            // RFC 9111, 4.1: `*` always fails to match; so does what is no name.
+            _ if mode.obeys_vary_star() => return Err(Reason::VaryStar),
+            _ => {}
+        }
+    }
+    Ok(names
+        .into_iter()
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .map(|name| Selector {
+            value: request
+                .contains_key(&name)
+                .then(|| normal_value(&name, request)),
+            name,
+        })
+        .collect())
+}
+
+/// True when both name the same fields.
+pub(super) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
+    one.iter()
+        .map(|selector| &selector.name)
+        .eq(other.iter().map(|selector| &selector.name))
+}
+
+/// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
+pub(super) fn matches(mode: Mode, stored: &Stored, request: &HeaderMap) -> bool {
+    stored.selectors.iter().all(|selector| {
+        let lines = || request.get_all(&selector.name);
+        match &selector.value {
+            None => !request.contains_key(&selector.name),
+            Some(_) if !request.contains_key(&selector.name) => false,
+            Some(value) => {
+                is_normal_form(&selector.name, value, lines())
+                    || selector.name == ACCEPT_LANGUAGE
+                        && mode.languages() == Languages::Negotiated
+                        && (is_permutation(value, lines())
+                            || is_best_language(stored.field(&CONTENT_LANGUAGE), lines()))
+            }
+        }
+    })
+}
+
+/// How a value is brought into normal form.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// Only white space round commas and empty members mean nothing.
+    List,
+    /// Case means nothing either, and no white space does.
+    Negotiation,
+}
+
+fn form(name: &HeaderName) -> Form {
+    match *name {
+        ACCEPT | ACCEPT_CHARSET | ACCEPT_ENCODING | ACCEPT_LANGUAGE => Form::Negotiation,
+        _ => Form::List,
+    }
+}
+
+fn normal_value(name: &HeaderName, headers: &HeaderMap) -> Box<[u8]> {
+    normal_bytes(form(name), headers.get_all(name)).collect()
+}
+
+/// Compares without building the normal form: a fresh hit does not allocate.
+fn is_normal_form<'h>(
+    name: &HeaderName,
+    normal: &[u8],
+    lines: impl Iterator<Item = &'h HeaderValue>,
+) -> bool {
+    normal_bytes(form(name), lines).eq(normal.iter().copied())
+}
+
+/// All members of all lines with one comma between them.
+fn normal_bytes<'h>(
+    form: Form,
+    lines: impl Iterator<Item = &'h HeaderValue>,
+) -> impl Iterator<Item = u8> {
+    lines
+        .flat_map(|line| members(line.as_bytes()))
+        .enumerate()
+        .flat_map(move |(index, member)| {
+            let comma = (index > 0).then_some(b',');
+            comma.into_iter().chain(normal_member(form, member))
+        })
+}
+
+fn normal_member(form: Form, member: &[u8]) -> impl Iterator<Item = u8> {
+    member
+        .iter()
+        .filter(move |byte| form == Form::List || !matches!(byte, b' ' | b'\t'))
+        .map(move |byte| match form {
+            Form::List => *byte,
+            Form::Negotiation => byte.to_ascii_lowercase(),
+        })
+}
+
+/// The same members in another order: their q decides, not their place.
+fn is_permutation<'h>(normal: &[u8], lines: impl Iterator<Item = &'h HeaderValue> + Clone) -> bool {
+    let asked = || lines.clone().flat_map(|line| members(line.as_bytes()));
+    let same = |stored: &[u8], asked: &[u8]| {
+        normal_member(Form::Negotiation, asked).eq(stored.iter().copied())
+    };
+    members(normal).count() == asked().count()
+        && members(normal).all(|stored| asked().any(|member| same(stored, member)))
+        && asked().all(|member| members(normal).any(|stored| same(stored, member)))
+}
+
+/// RFC 9110, 12.5.4: the stored language is the one the new request likes best.
+fn is_best_language<'h>(
+    content_language: Option<&HeaderValue>,
+    lines: impl Iterator<Item = &'h HeaderValue>,
+) -> bool {
+    let mut best: Option<(&[u8], u16)> = None;
+    for member in lines.flat_map(|line| members(line.as_bytes())) {
+        let (range, weight) = language_range(member);
+        if weight > best.map_or(0, |(_, weight)| weight) {
+            best = Some((range, weight));
+        }
+    }
+    match (content_language, best) {
+        (Some(stored), Some((range, _))) => trim(stored.as_bytes()).eq_ignore_ascii_case(range),
+        _ => false,
+    }
+}
+
+/// A language range and its weight in thousandths; 0 when the weight cannot be read.
+fn language_range(member: &[u8]) -> (&[u8], u16) {
+    let mut parts = member.split(|&byte| byte == b';').map(trim);
+    let range = parts.next().unwrap_or_default();
+    let weight = match parts.next() {
+        None => 1000,
+        Some(parameter) => weight_thousandths(parameter).unwrap_or(0),
+    };
+    (range, weight)
+}
+
+/// RFC 9110, 12.4.2: `q=0.5`.
+fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
+    let value = parameter
+        .strip_prefix(b"q=")
+        .or_else(|| parameter.strip_prefix(b"Q="))?;
+    let (whole, fraction) = match value {
+        [whole, b'.', fraction @ ..] => (whole, fraction),
+        [whole] => (whole, &[][..]),
+        _ => return None,
+    };
+    if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let thousandths = (0..3).fold(0, |sum, place| {
+        sum * 10
+            + fraction
+                .get(place)
+                .map_or(0, |digit| u16::from(digit - b'0'))
+    });
+    match whole {
+        b'0' => Some(thousandths),
+        b'1' if thousandths == 0 => Some(1000),
+        _ => None,
+    }
+}

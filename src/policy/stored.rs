@@ -1,0 +1,157 @@
+//! A stored response's head, with what the policy has to know computed once.
+
+use std::mem::size_of;
+
+use actix_web::http::{
+    StatusCode,
+    header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED},
+};
+
+use super::{Identity, Reason, Time, freshness::Lifetime, selecting::Selector};
+
+/// Who may be answered from a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody, identities too: the origin said `public` or `s-maxage`, and not `private`.
+    Everyone,
+    /// Only the partition it was made for: one identity's, or the one of requests without credentials.
+    Partition,
+}
+
+/// The head of a stored response: status, fields, and facts computed once.
+///
+/// Field values lie in one buffer of their own, so that no read buffer is kept alive.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub(super) fields: Box<[(HeaderName, HeaderValue)]>,
+    /// The fields Vary names, as the request had them.
+    pub(super) selectors: Box<[Selector]>,
+    pub(super) lifetime: Lifetime,
+    pub(super) received: Time,
+    /// The Date of the answer, else when it was received.
+    pub(super) date: Time,
+    /// `corrected_initial_age` in milliseconds.
+    pub(super) initial_age_millis: u64,
+    pub(super) stale_while_revalidate_seconds: u32,
+    /// None: no such directive.
+    pub(super) stale_if_error_seconds: Option<u32>,
+    /// The directive that forbids a stale answer.
+    pub(super) never_stale: Option<Reason>,
+    pub(super) partition: Option<Identity>,
+    pub(super) audience: Audience,
+    pub(super) status: StatusCode,
+}
+
+impl Stored {
+    /// The status it was received with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stored fields; those of one name in the order in which they were received. Without Age, which is
+    /// computed anew on every use ([`Stored::age_seconds`]).
+    pub fn fields(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.fields
+    }
+
+    /// Who may be answered from it.
+    pub fn audience(&self) -> Audience {
+        self.audience
+    }
+
+    /// The partition of the cache where it belongs; None: the shared one.
+    pub fn partition(&self) -> Option<Identity> {
+        self.partition
+    }
+
+    /// When its head was received, or last validated.
+    pub fn received(&self) -> Time {
+        self.received
+    }
+
+    /// RFC 9111, 4.2.3: `current_age`, in whole seconds, for the Age field.
+    pub fn age_seconds(&self, now: Time) -> u64 {
+        self.age_millis(now) / 1000
+    }
+
+    /// Seconds of freshness left, negative when stale; None: it stays fresh until cleared.
+    pub fn ttl_seconds(&self, now: Time) -> Option<i64> {
+        let (lifetime, used) = self.lifetime_and_use_millis(now)?;
+        let seconds = |millis: u64| i64::try_from(millis / 1000).unwrap_or(i64::MAX);
+        Some(seconds(lifetime).saturating_sub(seconds(used)))
+    }
+
+    /// RFC 9111, 4.2: its age has not yet reached its lifetime.
+    pub fn is_fresh(&self, now: Time) -> bool {
+        self.lifetime_and_use_millis(now)
+            .is_none_or(|(lifetime, used)| lifetime > used)
+    }
+
+    /// True when a request for one would be answered by the other as well, so that one replaces the other.
+    pub fn same_variant(&self, other: &Self) -> bool {
+        self.partition == other.partition && self.selectors == other.selectors
+    }
+
+    /// Its entity tag as received.
+    pub fn etag(&self) -> Option<&HeaderValue> {
+        self.field(&ETAG)
+    }
+
+    /// Its Last-Modified as received.
+    pub fn last_modified(&self) -> Option<&HeaderValue> {
+        self.field(&LAST_MODIFIED)
+    }
+
+    /// What it takes in memory: this value and all it owns, in bytes.
+    pub fn weight_bytes(&self) -> u64 {
+        // The shared buffer has a header of its own; a name that is not one of the well-known owns its text.
+        const BUFFER_BYTES: usize = 48;
+        const NAME_BYTES: usize = 16;
+        let fields: usize = self
+            .fields
+            .iter()
+            .map(|(name, value)| {
+                size_of::<(HeaderName, HeaderValue)>()
+                    + name.as_str().len()
+                    + NAME_BYTES
+                    + value.len()
+            })
+            .sum();
+        let selectors: usize = self.selectors.iter().map(Selector::weight_bytes).sum();
+        let bytes = size_of::<Self>() + BUFFER_BYTES + fields + selectors;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.fields
+            .iter()
+            .find(|(stored, _)| stored == name)
+            .map(|(_, value)| value)
+    }
+
+    /// RFC 9111, 4.2.3: `current_age` in milliseconds.
+    pub(super) fn age_millis(&self, now: Time) -> u64 {
+        self.initial_age_millis
+            .saturating_add(now.millis_since(self.received))
+    }
+
+    /// Milliseconds of freshness left: 0 when stale.
+    pub(super) fn fresh_millis(&self, now: Time) -> u64 {
+        self.lifetime_and_use_millis(now)
+            .map_or(u64::MAX, |(lifetime, used)| lifetime.saturating_sub(used))
+    }
+
+    /// Milliseconds since it became stale: 0 when fresh.
+    pub(super) fn staleness_millis(&self, now: Time) -> u64 {
+        self.lifetime_and_use_millis(now)
+            .map_or(0, |(lifetime, used)| used.saturating_sub(lifetime))
+    }
+
+    fn lifetime_and_use_millis(&self, now: Time) -> Option<(u64, u64)> {
+        match self.lifetime {
+            Lifetime::Age { millis } => Some((millis, self.age_millis(now))),
+            Lifetime::Held { millis } => Some((millis, now.millis_since(self.received))),
+            Lifetime::UntilCleared => None,
+        }
+    }
+}

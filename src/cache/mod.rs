@@ -1,1 +1,34 @@
-//! The cache.
+//! The cache: an actor that owns what is stored, and what its clients hold.
+//!
+//! | file | what |
+//! |---|---|
+//! | `actor.rs` | [`CacheActor`]: the only one who changes the store and the list of fetches |
+//! | `messages.rs` | what it is asked: [`Get`], [`Claim`], [`Clear`], [`Invalidate`], ... |
+//! | `key.rs` | [`Resource`] and [`Key`]: what a response is filed under |
+//! | `entry.rs` | [`Entry`]: a stored response |
+//! | `body.rs` | [`Body`]: chains of immutable pieces, read without locks |
+//! | `fill.rs` | [`Ticket`], [`Fill`], [`Reader`]: one fetch for many askers |
+//! | `store.rs` | entries in memory, and who is evicted |
+//! | `budget.rs` | how much may be held, and how much is |
+//!
+//! A fetch is stored only while its ticket counts. [`Clear`] and [`Invalidate`] forget the tickets together with the
+//! entries, in one message: what was fetched before can not come back after.
+
+mod actor;
+mod body;
+mod budget;
+mod entry;
+mod fill;
+mod key;
+mod messages;
+mod store;
+
+pub use actor::CacheActor;
+pub use body::{Body, Slices};
+pub use entry::Entry;
+pub use fill::{BodyCut, End, Fill, FillId, News, Opening, Reader, Ticket};
+pub use key::{Key, Resource};
+pub use messages::{
+    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Statistics,
+    Stats,
+};

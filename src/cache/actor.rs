@@ -1,0 +1,227 @@
+//! The actor that owns the cache.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, MessageResult};
+use quick_cache::unsync;
+
+use super::{
+    budget::Budget,
+    fill::{Fill, FillId, Ticket},
+    key::{Key, Resource},
+    messages::{
+        Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
+        Release, Released, Statistics, Stats,
+    },
+    store::Store,
+};
+use crate::policy::{Audience, Identity, Time};
+
+/// Messages that may wait for the actor before senders have to.
+const MAILBOX: usize = 4096;
+/// For how many keys it is remembered that their answers are nobody else's, and for how long.
+const NOT_SHAREABLE_KEYS: usize = 4096;
+const NOT_SHAREABLE_FOR: Duration = Duration::from_secs(120);
+
+/// Owns every stored response and knows every fetch under way. Nothing else changes either.
+pub struct CacheActor {
+    store: Store,
+    fetches: HashMap<Resource, Vec<Fetch>>,
+    not_shareable: unsync::Cache<Key, Time>,
+    next_id: u64,
+    budget: Arc<Budget>,
+    max_object_bytes: u64,
+}
+
+/// A fetch under way whose ticket counts.
+struct Fetch {
+    id: FillId,
+    identity: Option<Identity>,
+    since: Time,
+    /// None: nobody may join.
+    fill: Option<Fill>,
+}
+
+impl CacheActor {
+    /// Starts the actor in an arbiter of its own.
+    pub fn start_in_own_arbiter(max_memory_bytes: u64, max_object_bytes: u64) -> Addr<Self> {
+        Self::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            let budget = Budget::new(max_memory_bytes);
+            Self {
+                store: Store::new(Arc::clone(&budget)),
+                fetches: HashMap::new(),
+                not_shareable: unsync::Cache::new(NOT_SHAREABLE_KEYS),
+                next_id: 0,
+                budget,
+                max_object_bytes,
+            }
+        })
+    }
+
+    fn lead(&mut self, claim: Claim, cache: Addr<Self>) -> Claimed {
+        let id = FillId(self.next_id);
+        self.next_id += 1;
+        let (ticket, fill) = Ticket::new(
+            id,
+            claim.key.clone(),
+            cache,
+            Arc::clone(&self.budget),
+            self.max_object_bytes,
+        );
+        let joinable = matches!(claim.company, Company::Shared(_));
+        self.fetches
+            .entry(claim.key.resource)
+            .or_default()
+            .push(Fetch {
+                id,
+                identity: claim.key.identity,
+                since: claim.now,
+                fill: joinable.then_some(fill),
+            });
+        Claimed::Lead(ticket)
+    }
+
+    fn joinable(&self, key: &Key, refused: &[FillId]) -> Option<Fill> {
+        let fetches = self.fetches.get(&key.resource)?;
+        let mut fills = fetches
+            .iter()
+            .filter(|fetch| fetch.identity == key.identity && !refused.contains(&fetch.id))
+            .filter_map(|fetch| fetch.fill.as_ref());
+        fills.next().cloned()
+    }
+
+    fn is_not_shareable(&mut self, key: &Key, now: Time) -> bool {
+        self.not_shareable
+            .get(key)
+            .is_some_and(|until| now < *until)
+    }
+
+    fn counts(&self, key: &Key, id: FillId) -> bool {
+        let fetches = self.fetches.get(&key.resource);
+        fetches.is_some_and(|fetches| fetches.iter().any(|fetch| fetch.id == id))
+    }
+}
+
+impl Actor for CacheActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Get> for CacheActor {
+    type Result = MessageResult<Get>;
+
+    fn handle(&mut self, Get(key): Get, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.store.find(&key))
+    }
+}
+
+impl Handler<Claim> for CacheActor {
+    type Result = MessageResult<Claim>;
+
+    fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
+        if let Company::Shared(refused) = &claim.company {
+            let found = self.store.find(&claim.key);
+            if !found.is_same_as(&claim.seen) {
+                return MessageResult(Claimed::Changed(found));
+            }
+            if let Some(fill) = self.joinable(&claim.key, refused) {
+                return MessageResult(Claimed::Follow(fill));
+            }
+            if self.is_not_shareable(&claim.key, claim.now) {
+                claim.company = Company::Alone;
+            }
+        }
+        MessageResult(self.lead(claim, context.address()))
+    }
+}
+
+impl Handler<Put> for CacheActor {
+    type Result = MessageResult<Put>;
+
+    fn handle(&mut self, put: Put, _: &mut Self::Context) -> Self::Result {
+        if !self.counts(&put.key, put.id) {
+            return MessageResult(PutOutcome::Void);
+        }
+        self.not_shareable.remove(&put.key);
+        let key = match put.entry.head().audience() {
+            Audience::Everyone => put.key.everybodys(),
+            Audience::Partition => put.key,
+        };
+        MessageResult(self.store.put(&key, put.entry))
+    }
+}
+
+impl Handler<Release> for CacheActor {
+    type Result = ();
+
+    fn handle(&mut self, Release { key, id, released }: Release, _: &mut Self::Context) {
+        let Some(fetches) = self.fetches.get_mut(&key.resource) else {
+            return;
+        };
+        let Some(index) = fetches.iter().position(|fetch| fetch.id == id) else {
+            return;
+        };
+        let fetch = fetches.swap_remove(index);
+        if fetches.is_empty() {
+            self.fetches.remove(&key.resource);
+        }
+        if released == Released::NotShareable {
+            self.not_shareable
+                .insert(key, fetch.since.saturating_add(NOT_SHAREABLE_FOR));
+        }
+    }
+}
+
+impl Handler<MakeRoom> for CacheActor {
+    type Result = bool;
+
+    fn handle(&mut self, MakeRoom { bytes }: MakeRoom, _: &mut Self::Context) -> bool {
+        self.store.make_room(bytes)
+    }
+}
+
+impl Handler<Invalidate> for CacheActor {
+    type Result = MessageResult<Invalidate>;
+
+    fn handle(&mut self, Invalidate(resources): Invalidate, _: &mut Self::Context) -> Self::Result {
+        let mut cleared = Cleared::default();
+        for resource in resources {
+            self.fetches.remove(&resource);
+            let removed = self.store.invalidate(&resource);
+            cleared.entries += removed.entries;
+            cleared.bytes += removed.bytes;
+        }
+        MessageResult(cleared)
+    }
+}
+
+impl Handler<Clear> for CacheActor {
+    type Result = MessageResult<Clear>;
+
+    fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
+        self.fetches.clear();
+        self.not_shareable.clear();
+        MessageResult(self.store.clear())
+    }
+}
+
+impl Handler<Statistics> for CacheActor {
+    type Result = MessageResult<Statistics>;
+
+    fn handle(&mut self, _: Statistics, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Stats {
+            entries: self.store.entries(),
+            stored_bytes: self.store.stored_bytes(),
+            used_bytes: self.budget.used_bytes(),
+            evictions: self.store.evictions(),
+            fetches: self
+                .fetches
+                .values()
+                .map(|fetches| fetches.len() as u64)
+                .sum(),
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! How much memory the cache may hold, and who holds it now.
+//!
+//! Every piece of a body and every stored head carries a [`Charge`]. It is given back when the last holder lets go:
+//! the store, a fill on its way in, or a slow reader of something that was evicted long ago. So the sum is what is
+//! really held, not what the store believes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// The bytes that may be held, and those that are.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit_bytes: u64,
+    used_bytes: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `limit_bytes`, of which nothing is used.
+    pub(super) fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// The bytes that may be held.
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    /// The bytes that are held now.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// True when `bytes` more would stay within the limit.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.used_bytes().saturating_add(bytes) <= self.limit_bytes
+    }
+
+    /// Counts `bytes` as held until the charge is dropped. Never refuses: ask [`Budget::has_room`] first.
+    pub(super) fn charge(self: &Arc<Self>, bytes: u64) -> Charge {
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Charge {
+            budget: Arc::clone(self),
+            bytes,
+        }
+    }
+}
+
+/// Bytes counted against a [`Budget`] for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Charge {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Charge {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget
+            .used_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_is_given_back_when_it_is_dropped() {
+        let budget = Budget::new(100);
+        let charge = budget.charge(60);
+        assert_eq!(budget.used_bytes(), 60);
+        assert!(budget.has_room(40));
+        assert!(!budget.has_room(41));
+        drop(charge);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn room_for_more_than_can_be_counted_is_refused() {
+        let budget = Budget::new(100);
+        let _charge = budget.charge(1);
+        assert!(!budget.has_room(u64::MAX));
+    }
+}

@@ -1,0 +1,163 @@
+//! What the [`CacheActor`](super::CacheActor) is asked.
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use super::{
+    entry::{Entry, Variants},
+    fill::{Fill, FillId, Ticket},
+    key::{Key, Resource},
+};
+use crate::policy::Time;
+
+/// What is stored for a key?
+#[derive(Message, Debug)]
+#[rtype(result = "Found")]
+pub struct Get(pub Key);
+
+/// What is stored for a key: in the partition of its identity, and in everybody's.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub(super) own: Option<Variants>,
+    pub(super) everybodys: Option<Variants>,
+}
+
+impl Found {
+    /// All variants, those of the identity's own partition first.
+    pub fn variants(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
+        let own = self.own.iter().flat_map(|variants| variants.iter());
+        own.chain(self.everybodys.iter().flat_map(|variants| variants.iter()))
+    }
+
+    /// True when nothing was stored, replaced or removed between the two looks.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        fn same(a: Option<&Variants>, b: Option<&Variants>) -> bool {
+            match (a, b) {
+                (None, None) => true,
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            }
+        }
+        same(self.own.as_ref(), other.own.as_ref())
+            && same(self.everybodys.as_ref(), other.everybodys.as_ref())
+    }
+}
+
+/// May I fetch this, or is somebody at it?
+#[derive(Message, Debug)]
+#[rtype(result = "Claimed")]
+pub struct Claim {
+    /// What is to be fetched.
+    pub key: Key,
+    /// What was stored when the fetch was decided on.
+    pub seen: Found,
+    /// Alone, or in company.
+    pub company: Company,
+    /// The time of the claim.
+    pub now: Time,
+}
+
+/// With whom a fetch is shared.
+#[derive(Clone, Debug)]
+pub enum Company {
+    /// With all who want the same, but not by joining the fetches named, whose answers did not suit.
+    Shared(Vec<FillId>),
+    /// With nobody: the answer may still be stored.
+    Alone,
+}
+
+/// The answer to a [`Claim`].
+#[derive(Debug)]
+pub enum Claimed {
+    /// What is stored has changed in between: decide again.
+    Changed(Found),
+    /// Somebody is at it: follow.
+    Follow(Fill),
+    /// Fetch it, and store it with this ticket.
+    Lead(Ticket),
+}
+
+/// Stores an entry, if the fetch that brought it still counts.
+#[derive(Message, Debug)]
+#[rtype(result = "PutOutcome")]
+pub struct Put {
+    pub(super) key: Key,
+    pub(super) id: FillId,
+    pub(super) entry: Arc<Entry>,
+}
+
+/// What became of a [`Put`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// Stored.
+    Stored,
+    /// A Clear or an invalidation came in between.
+    Void,
+    /// Everything else that could be evicted was, and it still does not fit.
+    NoRoom,
+}
+
+/// A fetch is over.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Release {
+    pub(super) key: Key,
+    pub(super) id: FillId,
+    pub(super) released: Released,
+}
+
+/// What a fetch leaves behind when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Released {
+    /// Nothing to remember.
+    Unused,
+    /// Answers for this key are nobody else's for now: those who come soon need not wait for each other.
+    NotShareable,
+}
+
+/// Evicts until `bytes` more fit into the budget; true when they do.
+#[derive(Message, Debug)]
+#[rtype(result = "bool")]
+pub struct MakeRoom {
+    pub(super) bytes: u64,
+}
+
+/// Removes every variant of these resources in every partition, and voids the fetches of them (RFC 9111, 4.4).
+#[derive(Message, Debug)]
+#[rtype(result = "Cleared")]
+pub struct Invalidate(pub Vec<Resource>);
+
+/// Empties the cache and voids every fetch under way.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Cleared")]
+pub struct Clear;
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Stored responses.
+    pub entries: u64,
+    /// What they held, in bytes, overhead included.
+    pub bytes: u64,
+}
+
+/// How is the cache doing?
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Stats")]
+pub struct Statistics;
+
+/// How the cache is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Stored responses.
+    pub entries: u64,
+    /// What they hold, in bytes, overhead included.
+    pub stored_bytes: u64,
+    /// All that counts against the budget, in bytes: also what is on its way in, and what slow readers still hold.
+    pub used_bytes: u64,
+    /// Entries that had to make room since the start.
+    pub evictions: u64,
+    /// Fetches under way.
+    pub fetches: u64,
+}

@@ -1,0 +1,232 @@
+//! Entries in memory, within the budget, evicted in an order that resists scans.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::RandomState},
+    rc::Rc,
+    sync::Arc,
+};
+
+use quick_cache::{Lifecycle, Weighter, unsync};
+
+use super::{
+    budget::Budget,
+    entry::{Entry, Variants},
+    key::{Key, Resource},
+    messages::{Cleared, Found, PutOutcome},
+};
+use crate::policy::Identity;
+
+/// How many variants of one key live side by side.
+const MAX_VARIANTS: usize = 32;
+/// The size of an entry by which the store guesses how many it will hold.
+const TYPICAL_ENTRY_BYTES: u64 = 4096;
+/// The share of the budget kept free for bodies on their way in: one part in this many.
+const SLACK_PARTS: u64 = 16;
+
+type Cache = unsync::Cache<Key, Shelf, ByBytes, RandomState, Evicted>;
+
+/// The stored responses.
+pub(super) struct Store {
+    cache: Cache,
+    evicted: Evicted,
+    evictions: u64,
+    entries: u64,
+    /// The identities that have a partition of a resource: an invalidation concerns them all.
+    partitions: HashMap<Resource, Vec<Identity>>,
+    budget: Arc<Budget>,
+}
+
+/// The variants of one key.
+struct Shelf {
+    variants: Variants,
+    weight_bytes: u64,
+}
+
+impl Shelf {
+    fn new(key: &Key, variants: Vec<Arc<Entry>>) -> Self {
+        let weight: u64 = variants.iter().map(|entry| entry.weight_bytes()).sum();
+        Self {
+            weight_bytes: weight + key.resource.heap_bytes() as u64,
+            variants: variants.into(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Shelf> for ByBytes {
+    fn weight(&self, _: &Key, shelf: &Shelf) -> u64 {
+        shelf.weight_bytes
+    }
+}
+
+/// Collects what the eviction throws out, for the books that are kept beside the cache.
+#[derive(Clone, Default)]
+struct Evicted(Rc<RefCell<Vec<(Key, u64)>>>);
+
+impl Lifecycle<Key, Shelf> for Evicted {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), key: Key, shelf: Shelf) {
+        self.0.borrow_mut().push((key, shelf.variants.len() as u64));
+    }
+}
+
+impl Store {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        let capacity = budget.limit_bytes() - budget.limit_bytes() / SLACK_PARTS;
+        let items = usize::try_from(capacity / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
+        let evicted = Evicted::default();
+        Self {
+            cache: Cache::with(
+                items,
+                capacity,
+                ByBytes,
+                RandomState::new(),
+                evicted.clone(),
+            ),
+            evicted,
+            evictions: 0,
+            entries: 0,
+            partitions: HashMap::new(),
+            budget,
+        }
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Found {
+        let variants = |key: &Key| self.cache.get(key).map(|shelf| Arc::clone(&shelf.variants));
+        match key.identity {
+            Some(_) => Found {
+                own: variants(key),
+                everybodys: variants(&key.everybodys()),
+            },
+            None => Found {
+                own: None,
+                everybodys: variants(key),
+            },
+        }
+    }
+
+    /// Puts `entry` before the other variants of `key`, in the place of the one it replaces.
+    pub(super) fn put(&mut self, key: &Key, entry: Arc<Entry>) -> PutOutcome {
+        let mut variants = vec![entry];
+        if let Some((_, shelf)) = self.cache.remove(key) {
+            self.entries -= shelf.variants.len() as u64;
+            let others = shelf
+                .variants
+                .iter()
+                .filter(|other| !other.head().same_variant(variants[0].head()));
+            let others: Vec<_> = others.take(MAX_VARIANTS - 1).cloned().collect();
+            variants.extend(others);
+        }
+        let weight = variants[0].weight_bytes();
+        self.fit(self.outside_bytes().saturating_sub(weight));
+        let mut shelf = Shelf::new(key, variants);
+        while shelf.weight_bytes > self.cache.capacity() / 2 && shelf.variants.len() > 1 {
+            let fewer = shelf.variants[..shelf.variants.len() - 1].to_vec();
+            shelf = Shelf::new(key, fewer);
+        }
+        self.entries += shelf.variants.len() as u64;
+        self.cache.insert(key.clone(), shelf);
+        self.settle_evictions();
+        if !self.cache.contains_key(key) {
+            self.forget_partition(key);
+            return PutOutcome::NoRoom;
+        }
+        if let Some(identity) = key.identity {
+            let identities = self.partitions.entry(key.resource.clone()).or_default();
+            if !identities.contains(&identity) {
+                identities.push(identity);
+            }
+        }
+        PutOutcome::Stored
+    }
+
+    /// Evicts until `bytes` more fit into the budget; true when they do.
+    pub(super) fn make_room(&mut self, bytes: u64) -> bool {
+        self.fit(self.outside_bytes().saturating_add(bytes));
+        self.settle_evictions();
+        self.budget.has_room(bytes)
+    }
+
+    /// Removes every variant of `resource` in every partition.
+    pub(super) fn invalidate(&mut self, resource: &Resource) -> Cleared {
+        let identities = self.partitions.remove(resource).unwrap_or_default();
+        let partitions = identities.into_iter().map(Some).chain([None]);
+        let mut cleared = Cleared::default();
+        for identity in partitions {
+            let key = Key {
+                resource: resource.clone(),
+                identity,
+            };
+            if let Some((_, shelf)) = self.cache.remove(&key) {
+                cleared.entries += shelf.variants.len() as u64;
+                cleared.bytes += shelf.weight_bytes;
+            }
+        }
+        self.entries -= cleared.entries;
+        cleared
+    }
+
+    pub(super) fn clear(&mut self) -> Cleared {
+        let cleared = Cleared {
+            entries: self.entries,
+            bytes: self.cache.weight(),
+        };
+        // A new one: the old one's table would stay as large as it ever was.
+        let evictions = self.evictions;
+        *self = Self::new(Arc::clone(&self.budget));
+        self.evictions = evictions;
+        cleared
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    pub(super) fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// What counts against the budget and is not in the store.
+    fn outside_bytes(&self) -> u64 {
+        self.budget.used_bytes().saturating_sub(self.cache.weight())
+    }
+
+    /// Leaves room for `outside` bytes beside the store, in steps: the cache loses a little of its memory of evicted
+    /// keys with every change of its capacity.
+    fn fit(&mut self, outside: u64) {
+        let limit = self.budget.limit_bytes();
+        let step = (limit / SLACK_PARTS).max(1);
+        let reserved = outside.div_ceil(step).max(1).saturating_mul(step);
+        let capacity = limit.saturating_sub(reserved);
+        if capacity != self.cache.capacity() {
+            self.cache.set_capacity(capacity);
+        }
+    }
+
+    fn settle_evictions(&mut self) {
+        let evicted = std::mem::take(&mut *self.evicted.0.borrow_mut());
+        for (key, variants) in evicted {
+            self.evictions += variants;
+            self.entries -= variants;
+            self.forget_partition(&key);
+        }
+    }
+
+    fn forget_partition(&mut self, key: &Key) {
+        let Some(identity) = key.identity else { return };
+        if let Some(identities) = self.partitions.get_mut(&key.resource) {
+            identities.retain(|other| *other != identity);
+            if identities.is_empty() {
+                self.partitions.remove(&key.resource);
+            }
+        }
+    }
+}

@@ -2,5 +2,9 @@
 
 pub mod cache;
 pub mod config;
+pub mod error;
+pub mod headers;
 pub mod origin;
 pub mod policy;
+pub mod proxy;
+pub mod server;

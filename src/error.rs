@@ -1,0 +1,76 @@
+//! What can go wrong with a request, and the only place where it becomes a status.
+
+use actix_web::http::StatusCode;
+
+use crate::origin::{OriginError, OriginErrorKind};
+
+/// Why a request got no answer of the origin or the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The origin could not be asked, or did not answer as it should.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// The client wants to be connected through to somewhere.
+    #[error("CONNECT is not supported: this proxy answers for one origin only")]
+    Connect,
+    /// The request carries our own Via (RFC 9110, 7.6.3).
+    #[error("the request came round in a loop: the origin points back to this proxy")]
+    Loop,
+    /// The request's target has no path.
+    #[error("the request's target is not a path")]
+    Target,
+    /// The client wants an answer from the cache only, and there is none (RFC 9111, 5.2.1.7).
+    #[error("the cache has no usable answer, and the request says only-if-cached")]
+    OnlyIfCached,
+    /// A stored response must not be used without asking the origin, which can not be asked (RFC 9111, 5.2.2.2).
+    #[error("the stored answer must be validated, and the origin could not be reached")]
+    NotValidated(#[source] OriginError),
+    /// The task that fetched the answer ended without one.
+    #[error("the proxy could not complete the request")]
+    Interrupted,
+}
+
+impl ProxyError {
+    /// The status that tells the client.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Origin(error) => match error.kind() {
+                OriginErrorKind::Unreachable
+                | OriginErrorKind::Cut
+                | OriginErrorKind::Malformed => StatusCode::BAD_GATEWAY,
+                OriginErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                OriginErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                OriginErrorKind::Upload => StatusCode::BAD_REQUEST,
+            },
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Target => StatusCode::BAD_REQUEST,
+            Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// One plain sentence for the client, without addresses or internals.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Origin(error) => match error.kind() {
+                OriginErrorKind::Unreachable => {
+                    format!("The origin could not be reached: {error}.")
+                }
+                OriginErrorKind::Timeout => format!("The origin did not answer in time: {error}."),
+                OriginErrorKind::Cut => "The origin broke off before it had answered.".into(),
+                OriginErrorKind::Malformed => "The origin's answer is not valid HTTP.".into(),
+                OriginErrorKind::Busy => {
+                    "Too many requests are on their way to the origin: try again later.".into()
+                }
+                OriginErrorKind::Upload => "The request's body did not arrive whole.".into(),
+            },
+            other => {
+                let text = other.to_string();
+                let mut letters = text.chars();
+                let first = letters.next().map(|first| first.to_ascii_uppercase());
+                format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One log line a request.
+
+use std::{borrow::Cow, cell::Cell, fmt::Write as _, time::Instant};
+
+use actix_web::http::{Method, StatusCode};
+
+use crate::{
+    headers::{Handling, Source, Storing},
+    policy::{Mode, Reason},
+};
+
+/// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.
+const TARGET: &str = "caching_proxy::access";
+/// A target is logged up to this many characters.
+const MAX_TARGET_CHARS: usize = 512;
+
+/// Parameters whose values are secrets: their names contain one of these.
+const SECRETS: [&str; 5] = ["token", "key", "secret", "sig", "password"];
+
+/// What a request has come to; logged when the answer has left, or could not.
+#[derive(Debug)]
+pub(super) struct Access {
+    began: Instant,
+    method: Method,
+    target: String,
+    mode: Mode,
+    status: StatusCode,
+    handling: Option<Handling>,
+    problem: Option<String>,
+    not_stored: Cell<Option<Reason>>,
+    sent_bytes: Cell<u64>,
+    fate: Cell<Fate>,
+}
+
+/// Whether the answer left whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The client went away, or this process ended.
+    Unfinished,
+    /// It left whole.
+    Whole,
+    /// The origin cut it short, so the client's connection was cut as well.
+    Cut,
+}
+
+impl Access {
+    pub(super) fn begin(method: &Method, target: &str, mode: Mode) -> Option<Self> {
+        log::log_enabled!(target: TARGET, log::Level::Info).then(|| Self {
+            began: Instant::now(),
+            method: method.clone(),
+            target: masked(target).into_owned(),
+            mode,
+            status: StatusCode::OK,
+            handling: None,
+            problem: None,
+            not_stored: Cell::new(None),
+            sent_bytes: Cell::new(0),
+            fate: Cell::new(Fate::Unfinished),
+        })
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        status: StatusCode,
+        handling: Handling,
+        problem: Option<String>,
+    ) {
+        self.status = status;
+        self.handling = Some(handling);
+        self.problem = problem;
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
+    }
+
+    pub(super) fn ended(&self, fate: Fate) {
+        self.fate.set(fate);
+    }
+
+    pub(super) fn not_stored(&self, reason: Reason) {
+        self.not_stored.set(Some(reason));
+    }
+
+    fn line(&self) -> String {
+        let source = self
+            .handling
+            .map_or(Source::Miss, |handling| handling.source);
+        let mut line = format!(
+            "{} {} {} {} {}ms {}B",
+            source.as_str(),
+            self.status.as_u16(),
+            self.method,
+            self.target,
+            self.began.elapsed().as_millis(),
+            self.sent_bytes.get(),
+        );
+        if source == Source::Miss {
+            self.explain(&mut line);
+        }
+        if let Some(problem) = &self.problem {
+            let _ = write!(line, "  {problem}");
+        }
+        match self.fate.get() {
+            Fate::Whole => {}
+            Fate::Cut => line.push_str("  cut short by the origin"),
+            Fate::Unfinished => line.push_str("  the client left early"),
+        }
+        line
+    }
+
+    fn explain(&self, line: &mut String) {
+        let storing = self.handling.map(|handling| handling.storing);
+        let reason = self.not_stored.get().or(match storing {
+            Some(Storing::NotStored(reason)) => Some(reason),
+            _ => None,
+        });
+        match (reason, storing) {
+            (Some(reason), _) => {
+                let _ = write!(line, "  not stored: {reason}");
+                if let Some(remedy) = reason.remedy(self.mode) {
+                    let _ = write!(line, " ({remedy})");
+                }
+            }
+            (None, Some(Storing::Collapsed)) => line.push_str("  shared another request's fetch"),
+            (None, _) => {}
+        }
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        log::info!(target: TARGET, "{}", self.line());
+    }
+}
+
+/// `target` with the values of secret parameters replaced, and cut when it is very long.
+fn masked(target: &str) -> Cow<'_, str> {
+    let cut = target
+        .char_indices()
+        .nth(MAX_TARGET_CHARS)
+        .map(|(index, _)| index);
+    let Some((path, query)) = target.split_once('?') else {
+        return match cut {
+            Some(index) => Cow::Owned(format!("{}...", &target[..index])),
+            None => Cow::Borrowed(target),
+        };
+    };
+    let parameters: Vec<Cow<'_, str>> = query.split('&').map(masked_parameter).collect();
+    let masked = format!("{path}?{}", parameters.join("&"));
+    match masked.char_indices().nth(MAX_TARGET_CHARS) {
+        Some((index, _)) => Cow::Owned(format!("{}...", &masked[..index])),
+        None => Cow::Owned(masked),
+    }
+}
+
+fn masked_parameter(parameter: &str) -> Cow<'_, str> {
+    let Some((name, value)) = parameter.split_once('=') else {
+        return Cow::Borrowed(parameter);
+    };
+    let plain = decoded(name);
+    if !value.is_empty() && SECRETS.iter().any(|secret| plain.contains(secret)) {
+        Cow::Owned(format!("{name}=***"))
+    } else {
+        Cow::Borrowed(parameter)
+    }
+}
+
+/// A parameter's name in lower case with its percent-encoding undone, so that no spelling of a secret slips through.
+fn decoded(name: &str) -> String {
+    let bytes = name.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        let encoded = (*byte == b'%')
+            .then(|| name.get(index + 1..index + 3))
+            .flatten();
+        if let Some(value) = encoded.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            plain.push(value);
+            index += 3;
+        } else {
+            plain.push(*byte);
+            index += 1;
+        }
+    }
+    String::from_utf8_lossy(&plain).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_secret_parameters_are_masked() {
+        for (target, logged) in [
+            ("/a", "/a"),
+            ("/a?", "/a?"),
+            ("/a?limit=1&q=x", "/a?limit=1&q=x"),
+            ("/a?access_token=abc&limit=1", "/a?access_token=***&limit=1"),
+            ("/a?API-Key=abc", "/a?API-Key=***"),
+            (
+                "/a?X-Amz-Signature=abc&client_secret=&password",
+                "/a?X-Amz-Signature=***&client_secret=&password",
+            ),
+            ("/a?to%6ben=abc", "/a?to%6ben=***"),
+            ("/a?%zz=abc&%=1", "/a?%zz=abc&%=1"),
+        ] {
+            assert_eq!(masked(target), logged);
+        }
+    }
+
+    #[test]
+    fn a_very_long_target_is_cut() {
+        let long = format!("/{}", "a".repeat(10_000));
+        assert_eq!(masked(&long).len(), MAX_TARGET_CHARS + 3);
+        assert_eq!(masked(&format!("{long}?q=1")).len(), MAX_TARGET_CHARS + 3);
+    }
+
+    #[test]
+    fn a_miss_that_was_not_stored_says_why_and_what_would_change_it() {
+        let mut access = Access {
+            began: Instant::now(),
+            method: Method::GET,
+            target: "/me".into(),
+            mode: Mode::Standard,
+            status: StatusCode::OK,
+            handling: None,
+            problem: None,
+            not_stored: Cell::new(None),
+            sent_bytes: Cell::new(7),
+            fate: Cell::new(Fate::Whole),
+        };
+        let storing = Storing::NotStored(Reason::NoStore);
+        access.answered(
+            StatusCode::OK,
+            Handling::miss(crate::policy::Forward::UriMiss, None, storing),
+            None,
+        );
+        let line = access.line();
+        assert!(line.starts_with("MISS 200 GET /me "), "{line}");
+        assert!(
+            line.ends_with("ms 7B  not stored: no-store (--policy always keeps it)"),
+            "{line}"
+        );
+    }
+}

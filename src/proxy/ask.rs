@@ -1,0 +1,144 @@
+//! What a client asks, as it is forwarded.
+
+use actix_web::{
+    HttpMessage as _, HttpRequest,
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderValue},
+    },
+};
+
+use super::Shared;
+use crate::{
+    cache::{Key, Resource},
+    error::ProxyError,
+    headers::{self, Host, Introduction},
+    policy::{self, ForwardedCookie, Identity, RequestContent},
+};
+
+/// A request as it is forwarded; key, identity and the policy's view are all made from this, for what is not
+/// forwarded must not tell answers apart, and what is must.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// Path and query byte for byte, or `*`.
+    pub(super) target: String,
+    pub(super) fields: HeaderMap,
+    pub(super) content: RequestContent,
+    /// Length of the body in bytes, where the client tells it.
+    pub(super) length: Option<u64>,
+    pub(super) key: Key,
+}
+
+impl Ask {
+    /// Reads a client's request.
+    pub(super) fn new(request: &HttpRequest, shared: &Shared) -> Result<Self, ProxyError> {
+        let client = request.headers();
+        if *request.method() == Method::CONNECT {
+            return Err(ProxyError::Connect);
+        }
+        if headers::is_loop(client, &shared.via) {
+            return Err(ProxyError::Loop);
+        }
+        let target = target(request)?;
+        let host = match client.get(header::HOST) {
+            Some(host) if shared.config.preserve_host => Host::Client(host),
+            _ => Host::Origin(&shared.origin_host),
+        };
+        let resource = match host {
+            Host::Origin(_) => Resource::new(&target),
+            Host::Client(host) => {
+                Resource::with_host(&target, &String::from_utf8_lossy(host.as_bytes()))
+            }
+        };
+        let (content, length) = content(request);
+        let introduction = Introduction {
+            peer: request.peer_addr().map(|peer| peer.ip()),
+            host,
+            via: &shared.via,
+        };
+        let mut fields = headers::forwarded(client, &introduction);
+        if matches!(*request.method(), Method::GET | Method::HEAD)
+            && content == RequestContent::None
+        {
+            drop_ignored_cookies(&shared.config.policy, &mut fields);
+        }
+        let identity = shared.secret.identity(&shared.config.policy, &fields);
+        Ok(Self {
+            method: request.method().clone(),
+            target,
+            fields,
+            content,
+            length,
+            key: Key { resource, identity },
+        })
+    }
+
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.key.identity
+    }
+
+    /// The request as the policy sees it.
+    pub(super) fn view<'a>(&'a self, policy: &'a policy::Policy) -> policy::Request<'a> {
+        policy::Request::new(
+            policy,
+            &self.method,
+            &self.fields,
+            self.content,
+            self.identity(),
+        )
+    }
+
+    /// True for the methods that the cache answers.
+    pub(super) fn is_cacheable_method(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+}
+
+/// Path and query as the client sent them; an authority before them changes nothing, for there is one origin only.
+pub(super) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
+    let uri = request.uri();
+    match uri.path_and_query().map(|target| target.as_str()) {
+        Some(target) if target.starts_with('/') => Ok(target.to_owned()),
+        Some("*") if *request.method() == Method::OPTIONS => Ok("*".to_owned()),
+        Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
+        Some("") | None if uri.authority().is_some() => Ok("/".to_owned()),
+        _ => Err(ProxyError::Target),
+    }
+}
+
+fn content(request: &HttpRequest) -> (RequestContent, Option<u64>) {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        _ if request.chunked().unwrap_or(false) => (RequestContent::Some, None),
+        None | Some(0) => (RequestContent::None, None),
+        length => (RequestContent::Some, length),
+    }
+}
+
+/// Cookies that say nothing about who somebody is are not in the key, so they must not shape the answer.
+fn drop_ignored_cookies(policy: &policy::Policy, fields: &mut HeaderMap) {
+    let lines: Vec<HeaderValue> = fields.get_all(header::COOKIE).cloned().collect();
+    if lines.is_empty() {
+        return;
+    }
+    let forwarded: Vec<ForwardedCookie> = lines
+        .iter()
+        .map(|line| policy::forwarded_cookie(policy, line))
+        .collect();
+    if forwarded
+        .iter()
+        .all(|cookie| matches!(cookie, ForwardedCookie::Unchanged))
+    {
+        return;
+    }
+    fields.remove(header::COOKIE);
+    for (line, cookie) in lines.into_iter().zip(forwarded) {
+        match cookie {
+            ForwardedCookie::Unchanged => fields.append(header::COOKIE, line),
+            ForwardedCookie::Shortened(line) => fields.append(header::COOKIE, line),
+            ForwardedCookie::Nothing => {}
+        }
+    }
+}

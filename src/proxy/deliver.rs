@@ -1,0 +1,226 @@
+//! The way an answer leaves.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    http::{
+        ConnectionType, Method, StatusCode, Version,
+        header::{self, HeaderMap, HeaderValue},
+    },
+};
+use bytes::Bytes;
+use futures_core::Stream as _;
+use futures_util::future::LocalBoxFuture;
+
+use super::{
+    Connection,
+    access::{Access, Fate},
+};
+use crate::{
+    cache::{BodyCut, End, Reader, Slices},
+    headers::{self, Handling},
+    origin::{BodyFraming, OriginBody},
+};
+
+/// An answer that is ready to leave.
+pub(super) struct Delivery {
+    pub(super) status: StatusCode,
+    /// Its end-to-end fields.
+    pub(super) fields: HeaderMap,
+    pub(super) content: Content,
+    pub(super) handling: Handling,
+    /// What went wrong, for the log.
+    pub(super) problem: Option<String>,
+}
+
+/// Where the bytes of an answer come from.
+pub(super) enum Content {
+    /// None at all.
+    Empty,
+    /// A sentence of our own.
+    Text(String),
+    /// A stored body, or a part of one.
+    Stored(Slices),
+    /// A body on its way into the cache.
+    Filling(Reader, Option<u64>),
+    /// A body of the origin that is not stored.
+    Passing(OriginBody, BodyFraming),
+}
+
+impl Delivery {
+    /// Turns it into what actix-web sends. `via` is our own member of Via.
+    pub(super) fn into_response(
+        mut self,
+        request: &HttpRequest,
+        via: &HeaderValue,
+        mut access: Option<Access>,
+        busy: Busy,
+    ) -> HttpResponse {
+        if let Some(access) = &mut access {
+            access.answered(self.status, self.handling, self.problem.take());
+        }
+        if matches!(self.content, Content::Text(_)) {
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            self.fields.insert(header::CONTENT_TYPE, text);
+        } else {
+            headers::write_via(&mut self.fields, via);
+        }
+        self.handling.write(&mut self.fields);
+        let head_only = *request.method() == Method::HEAD
+            || matches!(
+                self.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let body = AnswerBody::new(self.content, head_only, access, busy);
+        let unframed = body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
+        let mut response = HttpResponse::with_body(self.status, BoxBody::new(body));
+        *response.headers_mut() = self.fields;
+        if unframed {
+            // An HTTP/1.0 client knows no chunks: the body ends with the connection.
+            response.head_mut().no_chunking(true);
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+        }
+        response
+    }
+}
+
+/// Tells the connection that an answer is under way, until it is dropped.
+pub(super) struct Busy(Option<Connection>);
+
+impl Busy {
+    pub(super) fn new(connection: Option<&Connection>) -> Self {
+        if let Some(Connection(state)) = connection {
+            state.requests.set(state.requests.get() + 1);
+            state.answering.set(true);
+        }
+        Self(connection.cloned())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(Connection(state)) = &self.0 {
+            state.answering.set(false);
+        }
+    }
+}
+
+/// The body of an answer, which keeps the books for the log.
+struct AnswerBody {
+    source: BodySource,
+    size: BodySize,
+    access: Option<Access>,
+    _busy: Busy,
+}
+
+enum BodySource {
+    Empty,
+    Text(Bytes),
+    Stored(Slices),
+    Filling(LocalBoxFuture<'static, (Step, Reader)>),
+    Passing(Box<OriginBody>),
+}
+
+type Step = Option<Result<Bytes, BodyCut>>;
+
+async fn step(mut reader: Reader) -> (Step, Reader) {
+    (reader.next().await, reader)
+}
+
+impl AnswerBody {
+    fn new(content: Content, head_only: bool, access: Option<Access>, busy: Busy) -> Self {
+        let size = match &content {
+            Content::Empty => BodySize::Sized(0),
+            Content::Text(text) => BodySize::Sized(text.len() as u64),
+            Content::Stored(slices) => BodySize::Sized(slices.left_bytes()),
+            Content::Filling(_, length) => length.map_or(BodySize::Stream, BodySize::Sized),
+            Content::Passing(_, framing) => match framing {
+                BodyFraming::Length(length) => BodySize::Sized(*length),
+                BodyFraming::None => BodySize::Sized(0),
+                BodyFraming::Chunked | BodyFraming::UntilClose => BodySize::Stream,
+            },
+        };
+        let source = match content {
+            _ if head_only => BodySource::Empty,
+            Content::Empty => BodySource::Empty,
+            Content::Text(text) => BodySource::Text(text.into()),
+            Content::Stored(slices) => BodySource::Stored(slices),
+            Content::Filling(reader, _) => BodySource::Filling(Box::pin(step(reader))),
+            Content::Passing(body, _) => BodySource::Passing(Box::new(body)),
+        };
+        // A HEAD answer of unknown length has no framing at all.
+        let size = match size {
+            BodySize::Stream if head_only => BodySize::None,
+            size => size,
+        };
+        if let (Some(access), true) = (&access, head_only || matches!(size, BodySize::Sized(0))) {
+            access.ended(Fate::Whole);
+        }
+        Self {
+            source,
+            size,
+            access,
+            _busy: busy,
+        }
+    }
+
+    fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        match &mut self.source {
+            BodySource::Empty => Poll::Ready(None),
+            BodySource::Text(text) => {
+                let text = std::mem::take(text);
+                Poll::Ready((!text.is_empty()).then_some(Ok(text)))
+            }
+            BodySource::Stored(slices) => Poll::Ready(slices.next().map(Ok)),
+            BodySource::Filling(next) => {
+                let (step_result, reader) = std::task::ready!(next.as_mut().poll(context));
+                if let (None, Some(access), Some(End::NotStored(reason))) =
+                    (&step_result, &self.access, reader.end())
+                {
+                    access.not_stored(reason);
+                }
+                self.source = match step_result {
+                    Some(Ok(_)) => BodySource::Filling(Box::pin(step(reader))),
+                    _ => BodySource::Empty,
+                };
+                Poll::Ready(step_result.map(|bytes| bytes.map_err(io::Error::other)))
+            }
+            BodySource::Passing(body) => {
+                let chunk = std::task::ready!(Pin::new(body.as_mut()).poll_next(context));
+                Poll::Ready(chunk.map(|bytes| bytes.map_err(io::Error::other)))
+            }
+        }
+    }
+}
+
+impl MessageBody for AnswerBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        let this = self.get_mut();
+        let polled = std::task::ready!(this.poll_source(context));
+        if let Some(access) = &this.access {
+            match &polled {
+                Some(Ok(bytes)) => access.sent(bytes.len()),
+                Some(Err(_)) => access.ended(Fate::Cut),
+                None => access.ended(Fate::Whole),
+            }
+        }
+        Poll::Ready(polled)
+    }
+}

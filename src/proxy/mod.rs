@@ -1,0 +1,248 @@
+//! The handler: the only place that knows the order of things.
+
+mod access;
+mod ask;
+mod deliver;
+mod fetch;
+mod reuse;
+
+use std::{
+    cell::Cell,
+    hash::{BuildHasher as _, RandomState},
+    rc::Rc,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use actix::Addr;
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue, web};
+
+use self::{
+    access::Access,
+    ask::Ask,
+    deliver::{Busy, Content, Delivery},
+    fetch::Plan,
+    reuse::{Followed, follow, reuse},
+};
+use crate::{
+    cache::{CacheActor, Claim, Claimed, Company, Found, Get},
+    config::Config,
+    error::ProxyError,
+    headers::{Handling, Storing},
+    origin::{Origin, OriginConfig},
+    policy::{self, Decision, Forward, IdentitySecret, Share, Time, Use},
+};
+
+/// How often a request looks at the cache again before it fetches on its own.
+const MAX_LOOKS: usize = 8;
+
+/// What all workers share, none of which ever changes.
+pub struct Shared {
+    /// The cache.
+    pub cache: Addr<CacheActor>,
+    /// Tells identities apart.
+    pub secret: IdentitySecret,
+    /// Our own member of Via.
+    pub via: HeaderValue,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The origin's Host.
+    pub origin_host: HeaderValue,
+}
+
+/// What one worker answers with.
+pub struct Worker {
+    shared: Arc<Shared>,
+    origin: Origin,
+}
+
+impl Worker {
+    /// A worker with connections of its own to the origin. Belongs to the thread that makes it.
+    pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
+        Self {
+            shared,
+            origin: Origin::new(origin),
+        }
+    }
+
+    fn policy(&self) -> &policy::Policy {
+        &self.shared.config.policy
+    }
+
+    /// What is stored for `ask`. A cache that does not answer holds nothing: it never breaks a request.
+    async fn find(&self, ask: &Ask) -> Found {
+        match self.shared.cache.send(Get(ask.key.clone())).await {
+            Ok(found) => found,
+            Err(error) => {
+                log::error!("the cache does not answer, so everything is forwarded: {error}");
+                Found::default()
+            }
+        }
+    }
+
+    async fn claim(&self, ask: &Ask, seen: Found, company: Company, now: Time) -> Option<Claimed> {
+        let claim = Claim {
+            key: ask.key.clone(),
+            seen,
+            company,
+            now,
+        };
+        self.shared.cache.send(claim).await.ok()
+    }
+}
+
+/// What the handler knows a client's connection by.
+#[derive(Clone, Debug, Default)]
+pub struct Connection(Rc<ConnectionState>);
+
+#[derive(Debug, Default)]
+struct ConnectionState {
+    requests: Cell<u64>,
+    answering: Cell<bool>,
+}
+
+impl Connection {
+    /// How many requests it has brought.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.get()
+    }
+
+    /// True while an answer is under way.
+    pub fn is_answering(&self) -> bool {
+        self.0.answering.get()
+    }
+}
+
+/// Our own member of Via: a name that no other instance has, for that is how a loop is known.
+pub fn own_via() -> HeaderValue {
+    let name = RandomState::new().hash_one(std::process::id());
+    HeaderValue::try_from(format!("1.1 caching-proxy-{name:016x}"))
+        .unwrap_or(HeaderValue::from_static("1.1 caching-proxy"))
+}
+
+/// Answers one request.
+pub async fn handle(
+    request: HttpRequest,
+    payload: web::Payload,
+    worker: web::Data<Worker>,
+) -> HttpResponse {
+    let busy = Busy::new(request.conn_data::<Connection>());
+    let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
+    let access = Access::begin(request.method(), &target, worker.policy().mode);
+    let delivery = match Ask::new(&request, &worker.shared) {
+        Ok(ask) => answer(&worker, Rc::new(ask), payload).await,
+        Err(error) => Err(error),
+    };
+    let delivery = delivery.unwrap_or_else(|error| failed(&error));
+    delivery.into_response(&request, &worker.shared.via, access, busy)
+}
+
+/// Looks, decides, claims, and looks again when the cache has changed meanwhile.
+async fn answer(
+    worker: &web::Data<Worker>,
+    ask: Rc<Ask>,
+    payload: web::Payload,
+) -> Result<Delivery, ProxyError> {
+    let mut now = clock();
+    let mut found = if ask.is_cacheable_method() {
+        worker.find(&ask).await
+    } else {
+        Found::default()
+    };
+    let mut company = Company::Shared(Vec::new());
+    for _ in 0..MAX_LOOKS {
+        let plan = match decide(worker, &ask, &found, now) {
+            Next::Done(result) => return *result,
+            Next::Pass(forward, storing) => {
+                return fetch::pass(worker, &ask, payload, forward, storing).await;
+            }
+            Next::Claim(plan) => plan,
+        };
+        match worker
+            .claim(&ask, found.clone(), company.clone(), now)
+            .await
+        {
+            None => {
+                return fetch::pass(worker, &ask, payload, plan.forward, Storing::Untouched).await;
+            }
+            Some(Claimed::Lead(ticket)) => {
+                return fetch::lead(worker.clone(), ask, plan, ticket).await;
+            }
+            Some(Claimed::Changed(changed)) => found = changed,
+            Some(Claimed::Follow(fill)) => match follow(worker, &ask, fill, plan.forward).await {
+                Followed::Delivery(delivery) => return Ok(*delivery),
+                Followed::Unsuited(id) => {
+                    if let Company::Shared(refused) = &mut company {
+                        refused.push(id);
+                    }
+                }
+                Followed::Released => company = Company::Alone,
+                Followed::LookAgain => {
+                    found = worker.find(&ask).await;
+                    company = Company::Alone;
+                }
+            },
+        }
+        now = clock();
+    }
+    fetch::pass(worker, &ask, payload, Forward::UriMiss, Storing::Untouched).await
+}
+
+enum Next {
+    Done(Box<Result<Delivery, ProxyError>>),
+    Pass(Forward, Storing),
+    Claim(Plan),
+}
+
+fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, found: &Found, now: Time) -> Next {
+    let view = ask.view(worker.policy());
+    let heads = found.variants().map(|entry| &**entry.head());
+    match policy::decide(worker.policy(), &view, heads, now) {
+        Decision::Serve { index, use_ } => {
+            let Some(entry) = found.variants().nth(index) else {
+                return Next::Claim(Plan::fetch(Forward::Miss));
+            };
+            if use_ == Use::StaleWhileRevalidate {
+                fetch::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
+            }
+            let handling = Handling::hit(entry.head().ttl_seconds(now));
+            Next::Done(Box::new(Ok(reuse(&view, entry, handling, now))))
+        }
+        Decision::Revalidate { index, forward } => match found.variants().nth(index) {
+            Some(entry) => Next::Claim(Plan::revalidate(forward, Arc::clone(entry))),
+            None => Next::Claim(Plan::fetch(forward)),
+        },
+        Decision::Fetch {
+            forward,
+            share: Share::Lead,
+        } => Next::Claim(Plan::fetch(forward)),
+        Decision::Fetch {
+            forward: Forward::Method,
+            ..
+        } => Next::Pass(Forward::Method, Storing::Untouched),
+        Decision::Fetch {
+            forward,
+            share: Share::Alone(reason),
+        } => Next::Pass(forward, Storing::NotStored(reason)),
+        Decision::Unsatisfiable => Next::Done(Box::new(Err(ProxyError::OnlyIfCached))),
+    }
+}
+
+fn failed(error: &ProxyError) -> Delivery {
+    Delivery {
+        status: error.status(),
+        fields: actix_web::http::header::HeaderMap::new(),
+        content: Content::Text(format!("{}\n", error.sentence())),
+        handling: Handling::miss(Forward::Miss, None, Storing::Untouched),
+        problem: Some(error.to_string()),
+    }
+}
+
+/// The time, read once for every step that needs it and handed on as a value.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
+fn clock() -> Time {
+    Time::from(SystemTime::now())
+}

@@ -1,0 +1,155 @@
+//! Answers made of what is stored, or of what another request is fetching.
+
+use std::sync::Arc;
+
+use actix_web::{
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
+    web,
+};
+
+use super::{
+    Ask, Worker, clock,
+    deliver::{Content, Delivery},
+};
+use crate::{
+    cache::{Entry, Fill, FillId, News, Opening, Reader},
+    headers::{self, Handling, Storing},
+    policy::{self, Answer, Decision, Forward, Stored, Time},
+};
+
+/// The answer to `view` from `entry`, its conditions and range applied.
+pub(super) fn reuse(
+    view: &policy::Request<'_>,
+    entry: &Entry,
+    handling: Handling,
+    now: Time,
+) -> Delivery {
+    let body = entry.body();
+    let head = entry.head();
+    let answer = policy::answer(view, head, body.len_bytes());
+    let mut fields = stored_fields(head, now);
+    let (status, content) = match answer {
+        Answer::Full => (head.status(), Content::Stored(body.all())),
+        Answer::NotModified => {
+            fields = not_modified_fields(head, now);
+            (StatusCode::NOT_MODIFIED, Content::Empty)
+        }
+        Answer::Partial { first, last } => {
+            insert_range(
+                &mut fields,
+                &format!("bytes {first}-{last}/{}", body.len_bytes()),
+            );
+            (
+                StatusCode::PARTIAL_CONTENT,
+                Content::Stored(body.slices(first, last)),
+            )
+        }
+        Answer::RangeNotSatisfiable => {
+            insert_range(&mut fields, &format!("bytes */{}", body.len_bytes()));
+            (StatusCode::RANGE_NOT_SATISFIABLE, Content::Empty)
+        }
+    };
+    Delivery {
+        status,
+        fields,
+        content,
+        handling,
+        problem: None,
+    }
+}
+
+/// The answer to a client whose fetch is being stored: `fields` are what it gets, `head` is what is stored.
+pub(super) fn reading(
+    view: &policy::Request<'_>,
+    head: &Stored,
+    fields: HeaderMap,
+    (reader, length): (Reader, Option<u64>),
+    handling: Handling,
+) -> Delivery {
+    let (status, fields, content) = match policy::answer(view, head, length.unwrap_or(0)) {
+        Answer::NotModified => (
+            StatusCode::NOT_MODIFIED,
+            not_modified_fields(head, clock()),
+            Content::Empty,
+        ),
+        // A server may always answer with the whole (RFC 9110, 14.2).
+        _ => (head.status(), fields, Content::Filling(reader, length)),
+    };
+    Delivery {
+        status,
+        fields,
+        content,
+        handling,
+        problem: None,
+    }
+}
+
+/// What came of following another request's fetch.
+pub(super) enum Followed {
+    /// Its answer suits.
+    Delivery(Box<Delivery>),
+    /// Its answer is another variant, or not fresh enough for this request.
+    Unsuited(FillId),
+    /// Its answer is nobody else's, or it failed.
+    Released,
+    /// What is stored has changed.
+    LookAgain,
+}
+
+/// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
+/// stored already.
+pub(super) async fn follow(
+    worker: &web::Data<Worker>,
+    ask: &Ask,
+    mut fill: Fill,
+    forward: Forward,
+) -> Followed {
+    let opening = match fill.news().await {
+        News::Head(opening) => opening,
+        News::LookAgain => return Followed::LookAgain,
+        News::Released => return Followed::Released,
+    };
+    let now = clock();
+    let view = ask.view(worker.policy());
+    let head: Arc<Stored> = Arc::clone(&opening.head);
+    let decision = policy::decide(worker.policy(), &view, std::iter::once(&*head), now);
+    if !matches!(decision, Decision::Serve { .. }) {
+        return Followed::Unsuited(fill.id());
+    }
+    let handling = Handling::miss(forward, None, Storing::Collapsed);
+    let fields = stored_fields(&head, now);
+    let source = reader_of(fill, opening);
+    Followed::Delivery(Box::new(reading(&view, &head, fields, source, handling)))
+}
+
+fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
+    let length = opening.length;
+    (fill.reader(opening), length)
+}
+
+fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
+    for (name, value) in head.fields() {
+        fields.append(name.clone(), value.clone());
+    }
+    headers::write_age(&mut fields, head.age_seconds(now));
+    fields
+}
+
+fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for (name, value) in policy::not_modified_fields(head) {
+        fields.append(name.clone(), value.clone());
+    }
+    headers::write_age(&mut fields, head.age_seconds(now));
+    fields
+}
+
+fn insert_range(fields: &mut HeaderMap, range: &str) {
+    if let Ok(range) = HeaderValue::from_str(range) {
+        fields.insert(header::CONTENT_RANGE, range);
+    }
+}

@@ -1,0 +1,119 @@
+//! The listening side: the actor, the workers and their default service, and how they stop.
+
+mod client_io;
+
+use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix::Addr;
+use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_rt::net::TcpStream;
+use actix_server::ServerHandle;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
+
+use self::client_io::{ClientIo, Limits};
+use crate::{
+    cache::CacheActor,
+    config::Config,
+    origin::OriginConfig,
+    policy::IdentitySecret,
+    proxy::{self, Shared, Worker},
+};
+
+/// How long a client may take for the head of a request.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection is kept open for a client that still sends what nobody reads any more.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a stop waits for answers under way, in seconds.
+const STOP_LIMIT_SECONDS: u64 = 10;
+/// Clients served at a time by one worker.
+const MAX_CLIENTS_PER_WORKER: usize = 8192;
+/// Connections to the origin at a time, over all workers.
+const MAX_ORIGIN_CONNECTIONS: usize = 1024;
+
+/// A running proxy.
+pub struct Server {
+    cache: Addr<CacheActor>,
+    handle: ServerHandle,
+}
+
+impl Server {
+    /// Starts the cache and the workers. To be called within an actix `System`.
+    ///
+    /// # Errors
+    /// When the listener can not be used.
+    pub fn start(
+        config: Arc<Config>,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        listener: TcpListener,
+    ) -> io::Result<Self> {
+        let cache =
+            CacheActor::start_in_own_arbiter(config.max_memory_bytes, config.max_object_bytes);
+        let origin_host =
+            HeaderValue::try_from(config.origin.authority()).map_err(io::Error::other)?;
+        let shared = Arc::new(Shared {
+            origin_host,
+            cache: cache.clone(),
+            secret: IdentitySecret::new(),
+            via: proxy::own_via(),
+            config: Arc::clone(&config),
+        });
+        let origin = OriginConfig {
+            url: config.origin.clone(),
+            timeout: config.timeout,
+            tls,
+            max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
+        };
+        let limits = Limits {
+            head: HEAD_LIMIT,
+            stall: config.timeout,
+        };
+        let builder = actix_server::Server::build()
+            .workers(config.workers)
+            .max_concurrent_connections(MAX_CLIENTS_PER_WORKER)
+            .shutdown_timeout(STOP_LIMIT_SECONDS)
+            .disable_signals();
+        let stopping = builder.graceful_shutdown_signal();
+        let builder = builder.listen("caching-proxy", listener, move || {
+            let worker = web::Data::new(Worker::new(Arc::clone(&shared), origin.clone()));
+            let app = App::new()
+                .app_data(worker)
+                .default_service(web::to(proxy::handle));
+            let stopping = stopping.clone();
+            let http = HttpService::build()
+                .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+                .client_request_timeout(HEAD_LIMIT)
+                .client_disconnect_timeout(LINGER)
+                .on_connect_ext(|io: &ClientIo, data: &mut actix_http::Extensions| {
+                    data.insert(io.connection());
+                })
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .finish(map_config(app.into_factory(), |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| async move {
+                let peer = stream.peer_addr().ok();
+                Ok::<_, Infallible>((ClientIo::new(stream, limits), Protocol::Http1, peer))
+            })
+            .map_err(|never: Infallible| match never {})
+            .and_then(http)
+        })?;
+        let server = builder.run();
+        let handle = server.handle();
+        actix_rt::spawn(server);
+        Ok(Self { cache, handle })
+    }
+
+    /// The cache of this proxy.
+    pub fn cache(&self) -> Addr<CacheActor> {
+        self.cache.clone()
+    }
+
+    /// Takes no more connections, finishes the answers under way within a limit, and stops.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+    }
+}

@@ -414,8 +414,7 @@ impl Filler {
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
     {
-        let pace = Arc::clone(&self.opening.pace);
-        pace.abandoned.store(true, Ordering::Release);
+        self.opening.pace.abandoned.store(true, Ordering::Release);
         self.opening.first = Piece::sentinel();
         let mut window: VecDeque<Weak<Piece>> = self
             .pieces
@@ -432,7 +431,7 @@ impl Filler {
         });
         loop {
             while held_bytes(&mut window) > WINDOW_BYTES {
-                pace.moved.notified().await;
+                self.opening.pace.moved.notified().await;
             }
             if self.readers() == 0 {
                 return None;

@@ -22,6 +22,8 @@ mod fill;
 mod key;
 mod messages;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use actor::CacheActor;
 pub use body::{Body, Slices};

@@ -212,7 +212,7 @@ impl Origin {
             .path_and_query(target.as_str())
             .build();
         uri.map_err(|error| OriginError::Target {
-            source: Some(error.into()),
+            source: Some(error),
         })
     }
 

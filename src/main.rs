@@ -1,2 +1,345 @@
-//! caching-proxy
-fn main() {}
+//! The program: parse, run the server or one command, and say how it went. The only place that prints.
+//!
+//! stdout is for what was asked for: the two lines of a start, or that the cache is cleared. Everything else goes to
+//! stderr. Neither may stop the program by being closed, so failures to write are ignored.
+
+use std::{
+    error::Error,
+    fmt,
+    io::{self, ErrorKind, Write},
+    mem::ManuallyDrop,
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use actix_web::rt::System;
+use bytesize::ByteSize;
+use caching_proxy::{
+    cli::Cli,
+    config::{self, Config, ConfigError, Flags},
+    control::{self, ClearReport, Instance, UnreachedInstance},
+    origin::{self, CaError},
+    server::Server,
+};
+use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ClientConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Our own messages from `info` on, those of the libraries from `warn` on.
+const DEFAULT_LOG: &str = "warn,caching_proxy=info";
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// RFC 6335, 6: the ports before are the system's, and on many only administrators may listen on them.
+const FIRST_OPEN_PORT: u16 = 1024;
+/// Ports after one in use that are tried, to propose a free one.
+const PORTS_TRIED: u16 = 20;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version come this way too, with code 0 and for stdout.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    start_log();
+    let done = if cli.clear_cache {
+        clear(&cli.flags())
+    } else {
+        serve(&cli.flags())
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say_error(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Everything that ends the program with a code other than 0.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("origin-ca")]
+    OriginCa(#[from] CaError),
+    #[error("{}", in_use(*.port, .holder.as_ref(), *.free))]
+    PortInUse {
+        port: u16,
+        holder: Option<Instance>,
+        free: Option<u16>,
+    },
+    #[error(
+        "port {port} may be listened on by administrators only; another one will do, such as --port {free}"
+    )]
+    PortReserved { port: u16, free: u16 },
+    #[error(
+        "{0} is not an address of this machine; try --bind 127.0.0.1, or --bind 0.0.0.0 for all it has"
+    )]
+    NoSuchAddress(std::net::IpAddr),
+    #[error("cannot listen on {address}")]
+    Bind {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("the server cannot be started")]
+    Start(#[source] io::Error),
+    #[error("stopped by a second signal, before everything was finished")]
+    Impatient,
+    #[error("the cache is not cleared")]
+    Unreached,
+}
+
+impl Failure {
+    /// The codes are part of the contract with scripts.
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Start(_) | Self::Impatient => 1,
+            Self::Config(_) | Self::OriginCa(_) => 2,
+            Self::PortInUse { .. }
+            | Self::PortReserved { .. }
+            | Self::NoSuchAddress(_)
+            | Self::Bind { .. } => 3,
+            Self::Unreached => 4,
+        })
+    }
+}
+
+fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
+    let by = match holder {
+        Some(Instance { origin, pid, .. }) => {
+            format!("another caching-proxy for {origin} (process {pid})")
+        }
+        None => "another program".to_owned(),
+    };
+    match free {
+        Some(free) => format!("port {port} is in use by {by}; {free} is free: --port {free}"),
+        None => format!("port {port} is in use by {by}; choose another with --port"),
+    }
+}
+
+fn serve(flags: &Flags) -> Result<(), Failure> {
+    let config = Arc::new(Config::load(flags, &|variable| std::env::var_os(variable))?);
+    // Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
+    let tls = match (config.origin.is_tls(), &config.origin_ca) {
+        (false, None) => None,
+        (_, ca) => Some(origin::tls_config(ca.as_deref())?),
+    };
+    raise_file_limit();
+    let listener = bind(SocketAddr::new(config.bind, config.port))?;
+    // Not dropped: that would wait for threads, and one may hang in looking up a name.
+    let system = ManuallyDrop::new(System::new());
+    system.block_on(run(config, tls, listener))
+}
+
+async fn run(
+    config: Arc<Config>,
+    tls: Option<Arc<ClientConfig>>,
+    listener: TcpListener,
+) -> Result<(), Failure> {
+    let mut signals = Signals::new().map_err(Failure::Start)?;
+    let server = Server::start(Arc::clone(&config), tls, listener).map_err(Failure::Start)?;
+    // A proxy nobody can command still serves; who starts it has to know.
+    let control = control::listen(&config, server.cache())
+        .inspect_err(|error| {
+            say(&format!(
+                "warning: --clear-cache will not reach this proxy: {}",
+                Chain(error)
+            ))
+        })
+        .ok();
+    print(&format!(
+        "Proxy starting on port {}\nOrigin: {}\n",
+        config.port, config.origin
+    ));
+
+    signals.next().await;
+    log::info!("stopping when what runs is finished; a second signal stops at once");
+    let stopped = async {
+        server.stop().await;
+        // Last: as long as anything is served from the cache, it can be cleared.
+        if let Some(control) = control {
+            control.stop().await;
+        }
+    };
+    tokio::select! {
+        () = stopped => Ok(()),
+        () = signals.next() => Err(Failure::Impatient),
+    }
+}
+
+/// What asks a program to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let port = address.port();
+    listen(address).map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => Failure::PortInUse {
+            port,
+            holder: control::holder(address),
+            free: free_port(address),
+        },
+        ErrorKind::PermissionDenied if port < FIRST_OPEN_PORT => Failure::PortReserved {
+            port,
+            free: port + 8000,
+        },
+        ErrorKind::AddrNotAvailable => Failure::NoSuchAddress(address.ip()),
+        _ => Failure::Bind { address, source },
+    })
+}
+
+/// Address reuse lets a restart pass connections that are still closing. Not port reuse: two proxies on one port would
+/// share its requests without knowing of each other.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn free_port(address: SocketAddr) -> Option<u16> {
+    (1..=PORTS_TRIED)
+        .filter_map(|more| address.port().checked_add(more))
+        .find(|port| listen(SocketAddr::new(address.ip(), *port)).is_ok())
+}
+
+/// Each request takes up to two descriptors; many systems start programs with 1024, and let them ask for more.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )
+    {
+        log::debug!("the limit of open files stays at {current:?}: {error}");
+    }
+}
+
+/// Neither the file nor the environment is looked at: a mistake there must not keep anybody from clearing.
+fn clear(flags: &Flags) -> Result<(), Failure> {
+    let port = config::port_flag(flags)?;
+    let report = control::clear(port);
+    if !report.cleared.is_empty() {
+        say(&totals(&report));
+    }
+    for UnreachedInstance {
+        port,
+        instance,
+        error,
+    } in &report.failed
+    {
+        let whom = match instance {
+            Some(Instance { origin, pid, .. }) => format!(" for {origin} (process {pid})"),
+            None => String::new(),
+        };
+        let why = Chain(error);
+        say(&format!(
+            "error: the caching-proxy on port {port}{whom} could not be cleared: {why}"
+        ));
+    }
+    for error in &report.refused {
+        say_error(error);
+    }
+    if !report.failed.is_empty() || !report.refused.is_empty() {
+        return Err(Failure::Unreached);
+    }
+    if report.cleared.is_empty() {
+        let there = port.map_or_else(String::new, |port| format!(" on port {port}"));
+        say(&format!("no running caching-proxy found{there}"));
+    }
+    print("Cache cleared\n");
+    Ok(())
+}
+
+fn totals(ClearReport { cleared, .. }: &ClearReport) -> String {
+    let entries = cleared.iter().map(|instance| instance.entries).sum();
+    let bytes = ByteSize(cleared.iter().map(|instance| instance.bytes).sum());
+    let entries = counted(entries, "entry", "entries");
+    let instances = counted(cleared.len() as u64, "instance", "instances");
+    format!("{entries}, {bytes}, {instances}")
+}
+
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// An empty RUST_LOG counts as none. Colour is for terminals, and not where NO_COLOR is set.
+fn start_log() {
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
+    env_logger::Builder::new()
+        .parse_filters(filter.as_deref().unwrap_or(DEFAULT_LOG))
+        .format(|out, record| {
+            let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.3f");
+            let level = record.level();
+            let style = out.default_level_style(level);
+            writeln!(out, "{now} {style}{level:<5}{style:#} {}", record.args())
+        })
+        .init();
+}
+
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn say_error(error: &dyn Error) {
+    say(&format!("error: {}", Chain(error)));
+}
+
+/// An error and all that led to it, in one line.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

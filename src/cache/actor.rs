@@ -43,18 +43,23 @@ struct Fetch {
 }
 
 impl CacheActor {
-    /// Starts the actor in an arbiter of its own.
+    /// An empty cache. It stays on the thread that makes it.
+    pub fn new(max_memory_bytes: u64, max_object_bytes: u64) -> Self {
+        let budget = Budget::new(max_memory_bytes);
+        Self {
+            store: Store::new(Arc::clone(&budget)),
+            fetches: HashMap::new(),
+            not_shareable: unsync::Cache::new(NOT_SHAREABLE_KEYS),
+            next_id: 0,
+            budget,
+            max_object_bytes,
+        }
+    }
+
+    /// Starts an empty cache in an arbiter of its own.
     pub fn start_in_own_arbiter(max_memory_bytes: u64, max_object_bytes: u64) -> Addr<Self> {
         Self::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-            let budget = Budget::new(max_memory_bytes);
-            Self {
-                store: Store::new(Arc::clone(&budget)),
-                fetches: HashMap::new(),
-                not_shareable: unsync::Cache::new(NOT_SHAREABLE_KEYS),
-                next_id: 0,
-                budget,
-                max_object_bytes,
-            }
+            Self::new(max_memory_bytes, max_object_bytes)
         })
     }
 

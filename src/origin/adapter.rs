@@ -19,6 +19,7 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actix_rt::net::{ActixStream, Ready};
@@ -27,19 +28,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::{
     error::OriginError,
-    exchange::{Afterwards, DateLine, Exchange, Plan},
-    framing::{
-        self, BodyFraming, Follower, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed,
-        Parsed, Persistence,
-    },
+    exchange::{Afterwards, Exchange, Plan},
+    framing::{Follower, Head, Persistence},
+    heads::{self, HeadSearch},
+    idle::Parking,
     stream::OriginStream,
     upload::{Progress, Stopped},
 };
 
 /// A connection to the origin as awc sees it.
 pub(super) struct OriginIo {
-    /// None once the connection must not be used again.
+    /// None between exchanges, and once the connection must not be used again.
     stream: Option<OriginStream>,
+    /// Where the stream is between exchanges.
+    parking: Parking,
     /// Exchanges begun.
     served: u64,
     state: State,
@@ -55,7 +57,11 @@ enum State {
     /// Between exchanges.
     Idle,
     /// Before the final response's head.
-    Head(AwaitedHead),
+    Head {
+        exchange: Exchange,
+        plan: Plan,
+        search: HeadSearch,
+    },
     /// Within the response's body.
     Body {
         exchange: Exchange,
@@ -64,19 +70,11 @@ enum State {
     },
 }
 
-struct AwaitedHead {
-    exchange: Exchange,
-    plan: Plan,
-    /// Bytes of `received` in which no head's end was found.
-    searched_bytes: usize,
-    interim_responses: u16,
-    interim_bytes: usize,
-}
-
 impl OriginIo {
-    pub(super) fn new(stream: OriginStream) -> Self {
+    pub(super) fn new(stream: OriginStream, idle_limit: Duration) -> Self {
         Self {
             stream: Some(stream),
+            parking: Parking::new(idle_limit),
             served: 0,
             state: State::Idle,
             request_head: BytesMut::new(),
@@ -88,12 +86,12 @@ impl OriginIo {
     fn exchange(&self) -> Option<&Exchange> {
         match &self.state {
             State::Idle => None,
-            State::Head(head) => Some(&head.exchange),
-            State::Body { exchange, .. } => Some(exchange),
+            State::Head { exchange, .. } | State::Body { exchange, .. } => Some(exchange),
         }
     }
 
     fn begin(&mut self) -> io::Result<()> {
+        self.stream = self.stream.take().or_else(|| self.parking.leave());
         if self.stream.is_none() {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -101,13 +99,12 @@ impl OriginIo {
             .ok_or_else(|| io::Error::other("a request outside of any exchange"))?;
         let plan = exchange.begin(self.served);
         self.served += 1;
-        self.state = State::Head(AwaitedHead {
+        self.framing_head.clear();
+        self.state = State::Head {
             exchange,
             plan,
-            searched_bytes: 0,
-            interim_responses: 0,
-            interim_bytes: 0,
-        });
+            search: HeadSearch::default(),
+        };
         Ok(())
     }
 
@@ -134,9 +131,13 @@ impl OriginIo {
         }
         self.state = State::Idle;
         self.received.clear();
-        if !reusable && let Some(mut stream) = self.stream.take() {
-            // Tells TLS peers that this is the end and no attack; whoever does not take it at once misses it.
-            let _ = Pin::new(&mut stream).poll_shutdown(cx);
+        match self.stream.take() {
+            Some(stream) if reusable => self.parking.park(stream),
+            Some(mut stream) => {
+                // Tells TLS peers that this is the end and no attack; whoever does not take it at once misses it.
+                let _ = Pin::new(&mut stream).poll_shutdown(cx);
+            }
+            None => {}
         }
     }
 
@@ -159,10 +160,13 @@ impl OriginIo {
                 log::debug!("the origin takes no more of the request: {error}");
                 exchange.set_awaits_client(false);
                 exchange.with_upload(|upload| upload.abandon());
-                if let State::Body { afterwards, .. } = &mut self.state {
-                    *afterwards = Afterwards::Close;
-                } else if let State::Head(head) = &mut self.state {
-                    head.plan.afterwards = Afterwards::Close;
+                match &mut self.state {
+                    State::Head {
+                        plan: Plan { afterwards, .. },
+                        ..
+                    }
+                    | State::Body { afterwards, .. } => *afterwards = Afterwards::Close,
+                    State::Idle => {}
                 }
             }
         }
@@ -197,9 +201,15 @@ impl OriginIo {
         scratch: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            match self.parse_received(cx) {
-                Ok(Found::Final) => return Poll::Ready(Ok(())),
-                Ok(Found::NotYet) => {}
+            let State::Head { plan, search, .. } = &mut self.state else {
+                return Poll::Ready(Ok(()));
+            };
+            match search.take(&mut self.received, &plan.method) {
+                Ok(Some(head)) => {
+                    self.accept(cx, head);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
                 Err(source) => {
                     return Poll::Ready(Err(self.fail(OriginError::Malformed { source })));
                 }
@@ -216,46 +226,9 @@ impl OriginIo {
         }
     }
 
-    fn parse_received(&mut self, cx: &mut Context<'_>) -> Result<Found, Malformed> {
-        loop {
-            let State::Head(awaited) = &mut self.state else {
-                return Ok(Found::Final);
-            };
-            match framing::parse_head(&self.received, awaited.searched_bytes, &awaited.plan.method)?
-            {
-                Parsed::Partial => {
-                    awaited.searched_bytes = self.received.len();
-                    if awaited.interim_bytes + self.received.len() > MAX_HEAD_BYTES {
-                        return Err(Malformed::TooLarge);
-                    }
-                    return Ok(Found::NotYet);
-                }
-                // The one place where interim responses are seen. They are not for the cache, and awc would take
-                // one for the answer.
-                Parsed::Interim { head_bytes } => {
-                    self.received.advance(head_bytes);
-                    awaited.searched_bytes = 0;
-                    awaited.interim_bytes += head_bytes;
-                    awaited.interim_responses += 1;
-                    if awaited.interim_responses > MAX_INTERIM_RESPONSES
-                        || awaited.interim_bytes > MAX_HEAD_BYTES
-                    {
-                        return Err(Malformed::TooLarge);
-                    }
-                }
-                Parsed::Final { head, head_bytes } => {
-                    self.received.advance(head_bytes);
-                    self.accept(cx, head);
-                    return Ok(Found::Final);
-                }
-            }
-        }
-    }
-
     /// Takes the final head: keeps it for the caller and tells awc the framing.
     fn accept(&mut self, cx: &mut Context<'_>, head: Box<Head>) {
-        let State::Head(AwaitedHead { exchange, plan, .. }) =
-            std::mem::replace(&mut self.state, State::Idle)
+        let State::Head { exchange, plan, .. } = std::mem::replace(&mut self.state, State::Idle)
         else {
             return;
         };
@@ -272,7 +245,7 @@ impl OriginIo {
             exchange.set_awaits_client(false);
             afterwards = Afterwards::Close;
         }
-        self.framing_head = framing_head(head.framing);
+        self.framing_head = heads::framing_head(head.framing);
         let follower = Follower::new(head.framing);
         exchange.set_head(head);
         self.state = State::Body {
@@ -343,55 +316,18 @@ impl OriginIo {
 
     /// awc asks before each reuse if the connection is still good: pending means yes.
     fn poll_idle(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let quiet = self.stream.as_ref().is_some_and(OriginStream::is_quiet);
-        if quiet && let Some(stream) = self.stream.as_mut() {
-            let before = buf.filled().len();
-            if Pin::new(stream).poll_read(cx, buf).is_pending() {
-                return Poll::Pending;
-            }
-            buf.set_filled(before);
+        let before = buf.filled().len();
+        if let Some(mut stream) = self.stream.take().or_else(|| self.parking.leave())
+            && stream.is_quiet()
+            && Pin::new(&mut stream).poll_read(cx, buf).is_pending()
+        {
+            // In use from here on, or dropped by awc.
+            self.stream = Some(stream);
+            return Poll::Pending;
         }
-        self.stream = None;
+        buf.set_filled(before);
         Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
     }
-}
-
-/// If the received bytes hold the final head.
-enum Found {
-    Final,
-    NotYet,
-}
-
-fn framing_head(framing: BodyFraming) -> Bytes {
-    match framing {
-        BodyFraming::None | BodyFraming::Length(0) => {
-            Bytes::from_static(b"HTTP/1.1 204 No Content\r\n\r\n")
-        }
-        BodyFraming::Length(bytes) => Bytes::from(format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n"
-        )),
-        BodyFraming::Chunked => {
-            Bytes::from_static(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        }
-        BodyFraming::UntilClose => Bytes::from_static(b"HTTP/1.0 200 OK\r\n\r\n"),
-    }
-}
-
-/// awc's head with our framing line, and without the Date awc invents: it writes it as the last line.
-fn mended_request_head(mut head: BytesMut, plan: &Plan) -> Bytes {
-    let lines = head.len().saturating_sub(2);
-    head.truncate(lines);
-    if plan.date == DateLine::Awcs {
-        let last = lines.saturating_sub(2);
-        if let Some(start) = head[..last].windows(2).rposition(|pair| pair == b"\r\n") {
-            head.truncate(start + 2);
-        }
-    }
-    if let Some(line) = &plan.framing_line {
-        head.extend_from_slice(line.as_bytes());
-    }
-    head.extend_from_slice(b"\r\n");
-    head.freeze()
 }
 
 impl AsyncRead for OriginIo {
@@ -402,7 +338,7 @@ impl AsyncRead for OriginIo {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.drive_upload(cx)?;
-        if matches!(this.state, State::Head(_)) {
+        if matches!(this.state, State::Head { .. }) {
             ready!(this.poll_head(cx, buf))?;
         }
         if !this.framing_head.is_empty() {
@@ -412,7 +348,7 @@ impl AsyncRead for OriginIo {
         }
         match this.state {
             State::Idle => this.poll_idle(cx, buf),
-            State::Head(_) | State::Body { .. } => this.poll_body(cx, buf),
+            State::Head { .. } | State::Body { .. } => this.poll_body(cx, buf),
         }
     }
 }
@@ -434,10 +370,10 @@ impl AsyncWrite for OriginIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let State::Head(AwaitedHead { exchange, plan, .. }) = &this.state
+        if let State::Head { exchange, plan, .. } = &this.state
             && !this.request_head.is_empty()
         {
-            let head = mended_request_head(this.request_head.split(), plan);
+            let head = heads::mended_request_head(this.request_head.split(), plan);
             exchange.with_upload(|upload| upload.push_head(head));
             this.drive_upload(cx)?;
         }

@@ -5,7 +5,9 @@
 //! | `url` | where the origin is |
 //! | `connect`, `tls`, `stream` | names, addresses, certificates: how a connection comes about |
 //! | `framing`, `chunked` | where HTTP/1 responses begin and end; pure |
+//! | `heads` | the heads written to the origin and to awc, and the search for the final one |
 //! | `adapter` | the stream between the connection and awc, where HTTP/1 is seen to |
+//! | `idle` | how long a connection waits for its next request |
 //! | `exchange` | what adapter and caller tell each other past awc |
 //! | `upload`, `body` | the bodies, one in each direction |
 //! | `error` | everything that can go wrong |
@@ -17,6 +19,8 @@ mod connect;
 mod error;
 mod exchange;
 mod framing;
+mod heads;
+mod idle;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -89,7 +93,8 @@ pub struct OriginResponse {
     /// Any code from 200 to 999.
     pub status: StatusCode,
     /// As received, repetitions in their order. Content-Length is one line of one number that says the body's length,
-    /// or with [`BodyFraming::None`] whatever the origin said; it is left out beside Transfer-Encoding.
+    /// or with [`BodyFraming::None`] whatever the origin said; it is left out beside
+    /// Transfer-Encoding, which stays to be seen and is to be removed with the other hop-by-hop fields.
     pub headers: HeaderMap,
     /// How the end of the body was known.
     pub framing: BodyFraming,
@@ -297,7 +302,7 @@ fn client(dialer: Rc<Dialer>, idle_limit: Duration) -> Client {
             match dialer.dial().await {
                 Ok(stream) => Ok(Connection::new(
                     info.request().clone(),
-                    OriginIo::new(stream),
+                    OriginIo::new(stream, idle_limit),
                 )),
                 Err(failure) => {
                     if let Some(exchange) = Exchange::current() {

@@ -257,7 +257,8 @@ pub(super) fn plain_reason(error: &io::Error) -> String {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "its certificate is for another name".to_owned()
             }
-            CertificateError::UnknownIssuer => {
+            // The second: whoever signed it goes by the name of somebody trusted.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "its certificate is signed by nobody this system trusts (--origin-ca FILE names more)".to_owned()
             }
             other => format!("its certificate is invalid ({other})"),

@@ -82,7 +82,8 @@ impl Upload {
 
     /// True when everything was handed to the connection.
     pub(super) fn is_done(&self) -> bool {
-        self.outgoing.is_empty() && matches!(self.body, RequestBody::Empty)
+        self.outgoing.is_empty()
+            && matches!(self.body, RequestBody::Empty | RequestBody::Sized(0, _))
     }
 
     /// Forgets what is left.
@@ -150,6 +151,11 @@ impl Upload {
         loop {
             let piece = match &mut self.body {
                 RequestBody::Empty => return Poll::Ready(Ok(())),
+                // All has come; that the client also says so is not waited for.
+                RequestBody::Sized(0, body) => match body.as_mut().poll_next(cx) {
+                    Poll::Ready(piece) => piece,
+                    Poll::Pending => return Poll::Ready(Ok(())),
+                },
                 RequestBody::Sized(_, body) | RequestBody::Chunked(body) => {
                     ready!(body.as_mut().poll_next(cx))
                 }

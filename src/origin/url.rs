@@ -206,6 +206,24 @@ impl FromStr for OriginUrl {
 /// What `dummyjson.com` and `localhost:3000` should have been; a program on the own machine or an address
 /// rarely speaks TLS, a site always does.
 fn no_scheme(given: &str) -> UrlError {
+    let no_slashes = |scheme: Scheme| {
+        let (before, rest) = given.split_once(':')?;
+        before
+            .eq_ignore_ascii_case(scheme.as_str())
+            .then_some(rest.trim_matches('/'))
+    };
+    for scheme in [Scheme::Https, Scheme::Http] {
+        // `https:dummyjson.com`; but `http:80` is a host by that name.
+        if let Some(rest) = no_slashes(scheme)
+            .filter(|rest| !rest.is_empty() && rest.parse::<u16>().is_err() && !rest.contains('@'))
+        {
+            let suggestion = format!("{}://{rest}", scheme.as_str());
+            return UrlError::NoScheme {
+                given: given.to_owned(),
+                suggestion,
+            };
+        }
+    }
     let bare = given.trim_start_matches('/');
     let authority = bare.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
@@ -342,6 +360,8 @@ mod tests {
             ("dummyjson.com/", "https://dummyjson.com"),
             ("//dummyjson.com/a", "https://dummyjson.com/a"),
             ("localhost:3000", "http://localhost:3000"),
+            ("https:dummyjson.com", "https://dummyjson.com"),
+            ("http:/dummyjson.com", "http://dummyjson.com"),
             ("127.0.0.1:3000/x", "http://127.0.0.1:3000/x"),
             ("[::1]:3000", "http://[::1]:3000"),
         ] {

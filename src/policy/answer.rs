@@ -136,3 +136,188 @@ fn if_range_holds(request: &Request<'_>, stored: &Stored) -> bool {
 fn is_strong_date(modified: Time, stored: &Stored) -> bool {
     stored.date.unix_seconds() > modified.unix_seconds()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{DATE, Exchange, Lines, stored},
+    };
+
+    const MODIFIED: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
+    const EARLIER: &str = "Mon, 23 Nov 2026 03:28:59 GMT";
+    const HELD: Lines<'_> = &[
+        ("cache-control", "max-age=5"),
+        ("date", DATE),
+        ("etag", "\"a,\\\""),
+        ("last-modified", MODIFIED),
+        ("vary", "x-v"),
+        ("content-type", "text/plain"),
+    ];
+
+    fn answered(held: Lines<'_>, request: Lines<'_>) -> Answer {
+        let exchange = Exchange::new(Mode::Strict, held).request(request);
+        let held = stored(Mode::Strict, held);
+        exchange.with_request(|request| answer(request, &held, 100))
+    }
+
+    #[test]
+    fn s4_3_2_if_none_match_compares_weakly_over_all_lines() {
+        for (request, expected) in [
+            (&[("if-none-match", "\"a,\\\"")][..] as Lines<'_>, true),
+            (&[("if-none-match", "W/\"a,\\\"")], true),
+            (&[("if-none-match", "\"x\", W/\"a,\\\"")], true),
+            (
+                &[("if-none-match", "\"x\""), ("if-none-match", "\"a,\\\"")],
+                true,
+            ),
+            (&[("if-none-match", "*")], true),
+            (&[("if-none-match", "\"a\"")], false),
+            (&[("if-none-match", "a")], false),
+            (&[("if-none-match", "")], false),
+            // It goes before If-Modified-Since, which then does not count.
+            (
+                &[("if-none-match", "\"x\""), ("if-modified-since", DATE)],
+                false,
+            ),
+            (
+                &[
+                    ("if-none-match", "\"a,\\\""),
+                    ("if-modified-since", EARLIER),
+                ],
+                true,
+            ),
+        ] {
+            let expected = if expected {
+                Answer::NotModified
+            } else {
+                Answer::Full
+            };
+            assert_eq!(answered(HELD, request), expected, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn s4_3_2_if_modified_since_compares_last_modified_else_date() {
+        const NO_DATE: Lines<'_> = &[("cache-control", "max-age=5"), ("date", MODIFIED)];
+        const BAD_DATE: Lines<'_> = &[("cache-control", "max-age=5"), ("last-modified", "x")];
+        for (held, since, expected) in [
+            (HELD, MODIFIED, true),
+            (HELD, DATE, true),
+            (HELD, EARLIER, false),
+            (HELD, "yesterday", false),
+            (NO_DATE, MODIFIED, true),
+            (NO_DATE, EARLIER, false),
+            (BAD_DATE, DATE, false),
+        ] {
+            let expected = if expected {
+                Answer::NotModified
+            } else {
+                Answer::Full
+            };
+            assert_eq!(
+                answered(held, &[("if-modified-since", since)]),
+                expected,
+                "{since}"
+            );
+        }
+        let twice = [("if-modified-since", DATE), ("if-modified-since", DATE)];
+        assert_eq!(answered(HELD, &twice), Answer::Full);
+    }
+
+    #[test]
+    fn s13_2_1_conditions_apply_to_successes_only() {
+        let exchange = Exchange::new(Mode::Strict, HELD)
+            .status(404)
+            .request(&[("if-none-match", "*"), ("range", "bytes=0-1")]);
+        let held = exchange.admit().unwrap();
+        assert_eq!(
+            exchange.with_request(|request| answer(request, &held, 100)),
+            Answer::Full
+        );
+    }
+
+    #[test]
+    fn s14_2_ranges_of_a_stored_200() {
+        let partial = |first, last| Answer::Partial { first, last };
+        for (range, expected) in [
+            ("bytes=0-9", partial(0, 9)),
+            ("bytes=90-", partial(90, 99)),
+            ("bytes=-1", partial(99, 99)),
+            ("bytes=100-", Answer::RangeNotSatisfiable),
+            ("bytes=0-1,3-4", Answer::Full),
+            ("lines=0-1", Answer::Full),
+        ] {
+            assert_eq!(answered(HELD, &[("range", range)]), expected, "{range}");
+        }
+    }
+
+    #[test]
+    fn s14_2_range_is_defined_for_get_and_a_200() {
+        let mut exchange = Exchange::new(Mode::Strict, HELD).request(&[("range", "bytes=0-1")]);
+        let held = exchange.clone().status(203).admit().unwrap();
+        let found = exchange.with_request(|request| answer(request, &held, 100));
+        assert_eq!(found, Answer::Full);
+        let held = exchange.admit().unwrap();
+        exchange.method = Method::HEAD;
+        let found = exchange.with_request(|request| answer(request, &held, 100));
+        assert_eq!(found, Answer::Full);
+    }
+
+    #[test]
+    fn s13_1_5_if_range_wants_the_same_strong_validator() {
+        const WEAK: Lines<'_> = &[("cache-control", "max-age=5"), ("etag", "W/\"a\"")];
+        const JUST_MODIFIED: Lines<'_> = &[
+            ("cache-control", "max-age=5"),
+            ("date", DATE),
+            ("last-modified", DATE),
+        ];
+        for (held, condition, expected) in [
+            (HELD, "\"a,\\\"", true),
+            (HELD, "W/\"a,\\\"", false),
+            (HELD, "\"b\"", false),
+            (HELD, MODIFIED, true),
+            (HELD, DATE, false),
+            (HELD, EARLIER, false),
+            (HELD, "a", false),
+            (WEAK, "W/\"a\"", false),
+            (WEAK, "\"a\"", false),
+            (JUST_MODIFIED, DATE, false),
+        ] {
+            let found = answered(held, &[("range", "bytes=0-1"), ("if-range", condition)]);
+            let partial = Answer::Partial { first: 0, last: 1 };
+            let expected = if expected { partial } else { Answer::Full };
+            assert_eq!(found, expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn s15_4_5_a_304_carries_what_guides_caches() {
+        let names = |held| {
+            let held = stored(Mode::Strict, held);
+            let mut names: Vec<String> = not_modified_fields(&held)
+                .map(|(name, _)| name.to_string())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(HELD), ["cache-control", "date", "etag", "vary"]);
+        let untagged = [
+            ("expires", DATE),
+            ("content-location", "/a"),
+            ("last-modified", MODIFIED),
+            ("content-type", "text/plain"),
+            ("cdn-cache-control", "max-age=3"),
+        ];
+        assert_eq!(
+            names(&untagged),
+            [
+                "cdn-cache-control",
+                "content-location",
+                "expires",
+                "last-modified"
+            ]
+        );
+    }
+}

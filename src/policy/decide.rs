@@ -225,3 +225,324 @@ fn share(request: &Request<'_>) -> Share {
         Share::Lead
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{Exchange, Lines, NOW, later, stored},
+    };
+
+    const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
+    const LASTING: Lines<'_> = &[("cache-control", "max-age=100"), ("etag", "\"a\"")];
+
+    fn fetch(forward: Forward, share: Share) -> Decision {
+        Decision::Fetch { forward, share }
+    }
+
+    fn alone(forward: Forward, reason: Reason) -> Decision {
+        fetch(forward, Share::Alone(reason))
+    }
+
+    fn serve(index: usize) -> Decision {
+        Decision::Serve {
+            index,
+            use_: Use::Fresh,
+        }
+    }
+
+    fn revalidate(forward: Forward) -> Decision {
+        Decision::Revalidate { index: 0, forward }
+    }
+
+    #[test]
+    fn s4_which_requests_lead_a_fetch() {
+        for (request, expected) in [
+            (&[][..] as Lines<'_>, Share::Lead),
+            (&[("cache-control", "no-cache")], Share::Lead),
+            (&[("range", "bytes=0-1")], Share::Alone(Reason::Range)),
+            (&[("if-none-match", "*")], Share::Alone(Reason::Condition)),
+            (
+                &[("if-modified-since", "x")],
+                Share::Alone(Reason::Condition),
+            ),
+            (&[("if-match", "*")], Share::Alone(Reason::Condition)),
+            (
+                &[("if-unmodified-since", "x")],
+                Share::Alone(Reason::Condition),
+            ),
+            (&[("if-range", "x")], Share::Alone(Reason::Condition)),
+        ] {
+            for mode in MODES {
+                let found = Exchange::new(mode, &[]).request(request).decide(&[], NOW);
+                assert_eq!(found, fetch(Forward::UriMiss, expected), "{request:?}");
+            }
+        }
+        let no_store = [("cache-control", "no-store")];
+        let found = |mode| Exchange::new(mode, &[]).request(&no_store).decide(&[], NOW);
+        let kept_out = alone(Forward::UriMiss, Reason::ClientNoStore);
+        assert_eq!(
+            MODES.map(found),
+            [kept_out, kept_out, fetch(Forward::UriMiss, Share::Lead)]
+        );
+    }
+
+    #[test]
+    fn s4_methods_and_bodies_pass_the_cache_by() {
+        let held = [stored(Mode::Standard, LASTING)];
+        let mut exchange = Exchange::new(Mode::Standard, &[]);
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"] {
+            exchange.method = Method::from_bytes(method.as_bytes()).unwrap();
+            let expected = alone(Forward::Method, Reason::Method);
+            assert_eq!(exchange.decide(&held, NOW), expected, "{method}");
+        }
+        exchange.method = Method::GET;
+        exchange.content = RequestContent::Some;
+        let expected = alone(Forward::Bypass, Reason::RequestBody);
+        assert_eq!(exchange.decide(&held, NOW), expected);
+    }
+
+    #[test]
+    fn s4_head_is_answered_from_a_fresh_get_and_else_goes_alone() {
+        for mode in MODES {
+            let held = [stored(mode, LASTING)];
+            let mut exchange = Exchange::new(mode, &[]);
+            exchange.method = Method::HEAD;
+            assert_eq!(exchange.decide(&held, NOW), serve(0));
+            let expected = alone(Forward::UriMiss, Reason::Method);
+            assert_eq!(exchange.decide(&[], NOW), expected);
+        }
+        let mut exchange = Exchange::new(Mode::Standard, &[]);
+        exchange.method = Method::HEAD;
+        let held = [stored(Mode::Standard, LASTING)];
+        let expected = alone(Forward::Stale, Reason::Method);
+        assert_eq!(exchange.decide(&held, later(100)), expected);
+    }
+
+    #[test]
+    fn s4_2_fresh_is_served_and_stale_is_validated() {
+        for (mode, after_lifetime) in [
+            (Mode::Standard, revalidate(Forward::Stale)),
+            (Mode::Strict, revalidate(Forward::Stale)),
+            (Mode::Always, serve(0)),
+        ] {
+            let held = [stored(mode, LASTING)];
+            let exchange = Exchange::new(mode, &[]);
+            assert_eq!(exchange.decide(&held, later(99)), serve(0));
+            assert_eq!(
+                exchange.decide(&held, later(100)),
+                after_lifetime,
+                "{mode:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn s5_2_2_4_no_cache_is_validated_on_every_use() {
+        let reply = [
+            ("cache-control", "max-age=100, no-cache"),
+            ("etag", "\"a\""),
+        ];
+        for mode in [Mode::Standard, Mode::Strict] {
+            let held = [stored(mode, &reply)];
+            let found = Exchange::new(mode, &[]).decide(&held, NOW);
+            assert_eq!(found, revalidate(Forward::Stale));
+        }
+    }
+
+    #[test]
+    fn s5_2_1_directives_of_the_client() {
+        let validated = revalidate(Forward::Request);
+        let stale = revalidate(Forward::Stale);
+        let taken_stale = Decision::Serve {
+            index: 0,
+            use_: Use::MaxStale,
+        };
+        for (value, seconds, standard, strict) in [
+            ("no-cache", 9, validated, validated),
+            ("max-age=0", 0, serve(0), validated),
+            ("max-age=9", 9, serve(0), serve(0)),
+            ("max-age=8", 9, serve(0), validated),
+            ("max-age=x", 9, serve(0), validated),
+            ("min-fresh=91", 9, serve(0), serve(0)),
+            ("min-fresh=92", 9, serve(0), validated),
+            ("max-stale", 500, stale, taken_stale),
+            ("max-stale=5", 105, stale, taken_stale),
+            ("max-stale=5", 106, stale, stale),
+            ("max-stale=x", 101, stale, stale),
+            ("max-stale, max-age=50", 105, stale, stale),
+            ("no-store", 9, serve(0), serve(0)),
+            ("only-if-cached", 9, serve(0), serve(0)),
+            (
+                "only-if-cached",
+                100,
+                Decision::Unsatisfiable,
+                Decision::Unsatisfiable,
+            ),
+            ("foo, bar=\"no-cache\"", 9, serve(0), serve(0)),
+        ] {
+            let request = [("cache-control", value)];
+            for (mode, expected) in [
+                (Mode::Standard, standard),
+                (Mode::Strict, strict),
+                (Mode::Always, serve(0)),
+            ] {
+                let held = [stored(mode, LASTING)];
+                let found = Exchange::new(mode, &[])
+                    .request(&request)
+                    .decide(&held, later(seconds));
+                assert_eq!(found, expected, "{mode:?} {value} after {seconds}");
+            }
+        }
+    }
+
+    #[test]
+    fn s5_2_1_2_max_stale_does_not_lift_must_revalidate() {
+        let reply = [
+            ("cache-control", "max-age=1, must-revalidate"),
+            ("etag", "\"a\""),
+        ];
+        let held = [stored(Mode::Strict, &reply)];
+        let found = Exchange::new(Mode::Strict, &[])
+            .request(&[("cache-control", "max-stale")])
+            .decide(&held, later(5));
+        assert_eq!(found, revalidate(Forward::Stale));
+    }
+
+    #[test]
+    fn s5_4_pragma_counts_without_cache_control_only() {
+        let held = [stored(Mode::Standard, LASTING)];
+        let found = |request| {
+            Exchange::new(Mode::Standard, &[])
+                .request(request)
+                .decide(&held, NOW)
+        };
+        assert_eq!(
+            found(&[("pragma", "no-cache")]),
+            revalidate(Forward::Request)
+        );
+        assert_eq!(
+            found(&[("pragma", "no-cache"), ("cache-control", "foo")]),
+            serve(0)
+        );
+    }
+
+    #[test]
+    fn s5_2_1_7_only_if_cached_and_nothing_stored() {
+        let request = [("cache-control", "only-if-cached")];
+        let found = MODES.map(|mode| Exchange::new(mode, &[]).request(&request).decide(&[], NOW));
+        let none = Decision::Unsatisfiable;
+        assert_eq!(found, [none, none, fetch(Forward::UriMiss, Share::Lead)]);
+    }
+
+    #[test]
+    fn s4_1_the_most_recent_matching_variant_is_used() {
+        let held = |value, date| {
+            let reply = [
+                ("vary", "x-a"),
+                ("cache-control", "max-age=9999"),
+                ("date", date),
+            ];
+            let request = [("x-a", value)];
+            Exchange::new(Mode::Strict, &reply)
+                .request(&request)
+                .admit()
+                .unwrap()
+        };
+        let variants = [
+            held("1", "Mon, 23 Nov 2026 03:29:00 GMT"),
+            held("2", "Mon, 23 Nov 2026 03:29:30 GMT"),
+            held("1", "Mon, 23 Nov 2026 03:29:20 GMT"),
+            held("1", "Mon, 23 Nov 2026 03:28:00 GMT"),
+        ];
+        let found = |request| {
+            Exchange::new(Mode::Strict, &[])
+                .request(request)
+                .decide(&variants, NOW)
+        };
+        assert_eq!(found(&[("x-a", "1")]), serve(2));
+        assert_eq!(found(&[("x-a", "2")]), serve(1));
+        assert_eq!(
+            found(&[("x-a", "3")]),
+            fetch(Forward::VaryMiss, Share::Lead)
+        );
+    }
+
+    #[test]
+    fn nobody_sees_what_was_made_for_somebody_else() {
+        let held = |value, number: Option<u8>| {
+            let reply = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Standard, &reply);
+            match number {
+                Some(number) => exchange.identity(number).admit().unwrap(),
+                None => exchange.admit().unwrap(),
+            }
+        };
+        let own = held("max-age=9", Some(1));
+        let others = held("max-age=9", Some(2));
+        let private = held("private, max-age=9", Some(2));
+        let anonymous = held("max-age=9", None);
+        let public = held("public, max-age=9", Some(2));
+        let asked_by = |number: Option<u8>, variants: &[Stored]| {
+            let exchange = Exchange::new(Mode::Standard, &[]);
+            match number {
+                Some(number) => exchange.identity(number).decide(variants, NOW),
+                None => exchange.decide(variants, NOW),
+            }
+        };
+        let missed = fetch(Forward::UriMiss, Share::Lead);
+        for foreign in [&others, &private, &anonymous] {
+            let variants = [foreign.clone()];
+            assert_eq!(asked_by(Some(1), &variants), missed);
+        }
+        assert_eq!(
+            asked_by(None, &[own.clone(), others.clone(), private.clone()]),
+            missed
+        );
+        assert_eq!(
+            asked_by(Some(1), &[others, private, anonymous.clone(), own]),
+            serve(3)
+        );
+        assert_eq!(asked_by(None, &[anonymous]), serve(0));
+        for asking in [None, Some(1), Some(2)] {
+            assert_eq!(asked_by(asking, std::slice::from_ref(&public)), serve(0));
+        }
+    }
+
+    #[test]
+    fn s4_3_2_conditions_and_ranges_are_answered_from_the_store() {
+        for mode in MODES {
+            let held = [stored(mode, LASTING)];
+            for (request, expected) in [
+                (&[("if-none-match", "\"a\"")][..] as Lines<'_>, serve(0)),
+                (&[("range", "bytes=0-1")], serve(0)),
+                (
+                    &[("if-match", "\"a\"")],
+                    alone(Forward::Request, Reason::Condition),
+                ),
+                (
+                    &[("if-unmodified-since", "x")],
+                    alone(Forward::Request, Reason::Condition),
+                ),
+            ] {
+                let found = Exchange::new(mode, &[]).request(request).decide(&held, NOW);
+                assert_eq!(found, expected, "{request:?}");
+            }
+        }
+        let held = [stored(Mode::Strict, LASTING)];
+        let found = Exchange::new(Mode::Strict, &[])
+            .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
+            .decide(&held, later(100));
+        assert_eq!(found, revalidate(Forward::Stale));
+    }
+
+    #[test]
+    fn s5_2_1_5_what_must_not_be_stored_is_not_validated_for_the_store() {
+        let held = [stored(Mode::Standard, LASTING)];
+        let found = Exchange::new(Mode::Standard, &[])
+            .request(&[("cache-control", "no-store")])
+            .decide(&held, later(100));
+        assert_eq!(found, alone(Forward::Stale, Reason::ClientNoStore));
+    }
+}

@@ -204,3 +204,160 @@ fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{Exchange, Lines, headers};
+    use proptest::prelude::*;
+
+    fn fits(mode: Mode, reply: Lines<'_>, first: Lines<'_>, second: Lines<'_>) -> bool {
+        let held = Exchange::new(mode, reply).request(first).admit().unwrap();
+        matches(mode, &held, &headers(second))
+    }
+
+    #[test]
+    fn s4_1_selecting_fields_of_all_lines_and_members_match() {
+        const VARY: Lines<'_> = &[
+            ("vary", "x-a, X-B"),
+            ("vary", "x-c"),
+            ("cache-control", "max-age=9"),
+        ];
+        const ALL: Lines<'_> = &[("x-a", "1"), ("x-b", "2"), ("x-c", "3")];
+        for (first, second, expected) in [
+            (ALL, ALL, true),
+            (ALL, &[("x-a", "1"), ("x-b", "2"), ("x-c", "4")][..], false),
+            (ALL, &[("x-a", "1"), ("x-b", "2")], false),
+            (&[], &[], true),
+            (&[], &[("x-c", "")], false),
+            (&[("x-a", "")], &[], false),
+            (&[("x-d", "1")], &[("x-d", "2")], true),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+                assert_eq!(
+                    fits(mode, VARY, first, second),
+                    expected,
+                    "{first:?} {second:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn s4_1_star_anywhere_is_never_reused_but_in_always() {
+        for vary in [
+            &[("vary", "*")][..] as Lines<'_>,
+            &[("vary", "x-a, *")],
+            &[("vary", "x-a"), ("vary", "*")],
+            &[("vary", "no name")],
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let exchange = Exchange::new(mode, vary);
+                let selected = selectors(mode, &headers(&[]), &headers(exchange.reply));
+                assert_eq!(selected.err(), Some(Reason::VaryStar), "{vary:?}");
+            }
+            assert!(
+                Exchange::new(Mode::Always, vary).admit().is_ok(),
+                "{vary:?}"
+            );
+        }
+        assert!(!fits(
+            Mode::Always,
+            &[("vary", "*, x-a")],
+            &[],
+            &[("x-a", "1")]
+        ));
+    }
+
+    #[test]
+    fn s4_1_normalisation() {
+        for (name, one, other, expected) in [
+            ("x-a", "a,b", " a ,\tb,", true),
+            ("x-a", "a,b", "b,a", false),
+            ("x-a", "a", "A", false),
+            ("x-a", "\"a, b\"", "\"a,b\"", false),
+            ("accept-encoding", "gzip, BR", "GZip,br", true),
+            ("accept-encoding", "gzip;q=0.5", "gzip; q=0.5", true),
+            ("accept-encoding", "gzip", "gzip, br", false),
+            ("accept-language", "en, de", "de, en", false),
+        ] {
+            let vary = [("vary", name)];
+            let (one, other) = ([(name, one)], [(name, other)]);
+            assert_eq!(
+                fits(Mode::Standard, &vary, &one, &other),
+                expected,
+                "{one:?} {other:?}"
+            );
+        }
+        let lines: Lines<'_> = &[("x-a", "a"), ("x-a", "b")];
+        assert!(fits(
+            Mode::Standard,
+            &[("vary", "x-a")],
+            lines,
+            &[("x-a", "a, b")]
+        ));
+    }
+
+    #[test]
+    fn s4_1_strict_reads_accept_language_by_meaning() {
+        const REPLY: Lines<'_> = &[
+            ("vary", "accept-language"),
+            ("cache-control", "max-age=9"),
+            ("content-language", "de"),
+        ];
+        for (other, expected) in [
+            ("de, en;q=0.5", true),
+            ("en;q=0.5, DE", true),
+            ("en;q=0.5,de,fr;q=0.1", true),
+            ("fr;q=0.9, de;q=0.95", true),
+            ("fr, de;q=0.95", false),
+            ("de;q=x, fr;q=0.1", false),
+            ("de;q=0", false),
+            ("de;q=1.001, en;q=0.2", false),
+            ("*", false),
+            ("", false),
+        ] {
+            let second = [("accept-language", other)];
+            let fits = |mode| fits(mode, REPLY, &[("accept-language", "de, en;q=0.5")], &second);
+            assert_eq!(fits(Mode::Strict), expected, "{other}");
+            assert_eq!(fits(Mode::Standard), other == "de, en;q=0.5", "{other}");
+        }
+    }
+
+    #[test]
+    fn s4_1_variants_are_the_same_when_names_values_and_partition_are() {
+        let held = |vary, value, identity| {
+            let reply = [("vary", vary)];
+            let request = [("x-a", value)];
+            let mut exchange = Exchange::new(Mode::Standard, &reply).request(&request);
+            exchange.identity = identity;
+            exchange.admit().unwrap()
+        };
+        let one = held("x-a", "1", None);
+        assert!(one.same_variant(&held("X-A, x-a", "1", None)));
+        assert!(!one.same_variant(&held("x-a", "2", None)));
+        assert!(!one.same_variant(&held("x-a, x-b", "1", None)));
+        let own = Some(crate::policy::fixture::identity(1));
+        assert!(!one.same_variant(&held("x-a", "1", own)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_matches_itself(name in "(x-a|accept|accept-language)", bytes: Vec<u8>) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                let mut lines = HeaderMap::new();
+                lines.append(name.clone(), value);
+                let normal = normal_value(&name, &lines);
+                prop_assert!(is_normal_form(&name, &normal, lines.get_all(&name)));
+                let _ = is_permutation(&normal, lines.get_all(&name));
+                let _ = is_best_language(lines.get(&name), lines.get_all(&name));
+            }
+        }
+
+        #[test]
+        fn any_weight_is_at_most_one(text in "[qQ]=[0-9.]{0,6}") {
+            prop_assert!(weight_thousandths(text.as_bytes()).is_none_or(|weight| weight <= 1000));
+        }
+    }
+}

@@ -82,3 +82,139 @@ pub(super) fn client_accepts(request: &Request<'_>, stored: &Stored, now: Time) 
         stored.never_stale.is_none() && stored.staleness_millis(now) <= u64::from(seconds) * 1000
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Decision, Mode, Use,
+        fixture::{Exchange, Lines, later, stored},
+    };
+
+    fn after_failure(
+        mode: Mode,
+        reply: Lines<'_>,
+        request: Lines<'_>,
+        failure: Failure,
+        seconds: u64,
+    ) -> Result<(), Reason> {
+        let exchange = Exchange::new(mode, reply).request(request);
+        let held = stored(mode, reply);
+        exchange.with_request(|request| {
+            stale_answer(&exchange.policy, request, &held, failure, later(seconds))
+        })
+    }
+
+    fn status(code: u16) -> Failure {
+        Failure::Status(StatusCode::from_u16(code).unwrap())
+    }
+
+    #[test]
+    fn s4_2_4_which_failures_a_stale_answer_replaces() {
+        const REPLY: Lines<'_> = &[("cache-control", "max-age=1")];
+        for (failure, expected) in [
+            (Failure::Unreachable, Ok(())),
+            (status(500), Ok(())),
+            (status(502), Ok(())),
+            (status(503), Ok(())),
+            (status(504), Ok(())),
+            (status(501), Err(Reason::OriginAnswered)),
+            (status(404), Err(Reason::OriginAnswered)),
+            (status(200), Err(Reason::OriginAnswered)),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                assert_eq!(
+                    after_failure(mode, REPLY, &[], failure, 9),
+                    expected,
+                    "{failure:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn s4_2_4_directives_forbid_and_limit_stale_answers() {
+        for (value, seconds, expected) in [
+            ("max-age=1, must-revalidate", 9, Err(Reason::MustRevalidate)),
+            (
+                "max-age=1, proxy-revalidate",
+                9,
+                Err(Reason::ProxyRevalidate),
+            ),
+            ("s-maxage=1", 9, Err(Reason::SMaxage)),
+            ("max-age=1, no-cache", 9, Err(Reason::NoCache)),
+            (
+                "max-age=1, must-revalidate, stale-if-error=60",
+                9,
+                Err(Reason::MustRevalidate),
+            ),
+            ("max-age=1, stale-if-error=60", 61, Ok(())),
+            ("max-age=1, stale-if-error=60", 62, Err(Reason::TooStale)),
+            ("max-age=1, stale-if-error=x", 2, Err(Reason::TooStale)),
+            ("max-age=1, stale-if-error=999999", 900_000, Ok(())),
+            ("max-age=1", 86_401, Ok(())),
+            ("max-age=1", 86_402, Err(Reason::TooStale)),
+        ] {
+            let reply = [("cache-control", value), ("etag", "\"a\"")];
+            for mode in [Mode::Standard, Mode::Strict] {
+                let found = after_failure(mode, &reply, &[], Failure::Unreachable, seconds);
+                assert_eq!(found, expected, "{value} after {seconds}");
+            }
+            let always = after_failure(Mode::Always, &reply, &[], Failure::Unreachable, seconds);
+            assert_eq!(always, Ok(()), "{value}");
+        }
+    }
+
+    #[test]
+    fn s5_2_1_4_a_client_that_wants_validation_gets_no_stale_answer() {
+        const REPLY: Lines<'_> = &[("cache-control", "max-age=99")];
+        for (request, expected) in [
+            (
+                &[("cache-control", "no-cache")][..] as Lines<'_>,
+                Err(Reason::ClientNoCache),
+            ),
+            (&[("pragma", "no-cache")], Err(Reason::ClientNoCache)),
+            (&[("pragma", "no-cache"), ("cache-control", "foo")], Ok(())),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let found = after_failure(mode, REPLY, request, Failure::Unreachable, 1);
+                assert_eq!(found, expected, "{request:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn r5861_3_stale_while_revalidate_ends_with_its_window() {
+        for (value, seconds, expected) in [
+            ("max-age=1, stale-while-revalidate=5", 0, Some(Use::Fresh)),
+            (
+                "max-age=1, stale-while-revalidate=5",
+                1,
+                Some(Use::StaleWhileRevalidate),
+            ),
+            (
+                "max-age=1, stale-while-revalidate=5",
+                6,
+                Some(Use::StaleWhileRevalidate),
+            ),
+            ("max-age=1, stale-while-revalidate=5", 7, None),
+            ("max-age=1, stale-while-revalidate=x", 1, None),
+            (
+                "max-age=1, must-revalidate, stale-while-revalidate=5",
+                1,
+                None,
+            ),
+            ("max-age=1, no-cache, stale-while-revalidate=5", 0, None),
+        ] {
+            let reply = [("cache-control", value), ("etag", "\"a\"")];
+            for mode in [Mode::Standard, Mode::Strict] {
+                let held = [stored(mode, &reply)];
+                let found = match Exchange::new(mode, &reply).decide(&held, later(seconds)) {
+                    Decision::Serve { use_, .. } => Some(use_),
+                    _ => None,
+                };
+                assert_eq!(found, expected, "{value} after {seconds}");
+            }
+        }
+    }
+}

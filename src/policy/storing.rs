@@ -58,13 +58,13 @@ pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Resul
     };
     let word = policy.mode.heard(said);
     check_word(policy, request, reply, &word, cache)?;
+    let (status, headers) = (reply.status, reply.headers);
+    let lifetime = lifetime(policy, &word, cache, status, headers, reply.response_time)?;
     let cookies = policy.mode.set_cookie(audience);
     if cookies == SetCookie::Refuse && sets_cookie(policy, reply.headers) {
         return Err(Reason::SetCookie);
     }
     let selectors = selectors(policy.mode, request.headers, reply.headers)?;
-    let (status, headers) = (reply.status, reply.headers);
-    let lifetime = lifetime(policy, &word, cache, status, headers, reply.response_time)?;
     check_use(&word, lifetime, reply.headers)?;
     Ok(Stored {
         fields: kept_fields(headers, &word, cache, cookies),
@@ -235,4 +235,454 @@ fn kept_fields(
             (name.clone(), copy.unwrap_or_else(|_| value.clone()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{DATE, Exchange, Lines, NOW, identity, later, stored},
+    };
+
+    const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+
+    /// The reason of refusal in standard, strict and always.
+    fn refusals(exchange: impl Fn(Mode) -> Exchange<'static>) -> [Option<Reason>; 3] {
+        MODES.map(|mode| exchange(mode).admit().err())
+    }
+
+    fn names(stored: &Stored) -> Vec<&str> {
+        let mut names: Vec<&str> = stored
+            .fields()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn s3_silence_about_each_status() {
+        // Standard: kept until cleared, for a minute, or not. Always: kept or not. Strict: only heuristically.
+        for (status, standard, always) in [
+            (200, Some(None), true),
+            (203, Some(None), true),
+            (204, Some(None), true),
+            (300, Some(None), true),
+            (301, Some(None), true),
+            (308, Some(None), true),
+            (404, Some(Some(60)), true),
+            (410, Some(Some(60)), true),
+            (201, None, true),
+            (299, None, true),
+            (302, None, true),
+            (307, None, true),
+            (206, None, false),
+            (304, None, false),
+            (400, None, false),
+            (401, None, false),
+            (403, None, false),
+            (405, None, false),
+            (407, None, false),
+            (408, None, false),
+            (414, None, false),
+            (425, None, false),
+            (429, None, false),
+            (500, None, false),
+            (501, None, false),
+            (503, None, false),
+            (599, None, false),
+        ] {
+            let ttl = |mode| {
+                let admitted = Exchange::new(mode, &[]).status(status).admit();
+                admitted.ok().map(|stored| stored.ttl_seconds(NOW))
+            };
+            assert_eq!(ttl(Mode::Standard), standard, "standard {status}");
+            assert_eq!(ttl(Mode::Always), always.then_some(None), "always {status}");
+            assert_eq!(ttl(Mode::Strict), None, "strict {status}");
+        }
+    }
+
+    #[test]
+    fn s3_any_final_status_but_304_with_explicit_freshness_is_kept() {
+        for status in [200, 204, 299, 302, 400, 404, 410, 499, 500, 599] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let exchange = Exchange::new(mode, &[("cache-control", "max-age=9")]);
+                let kept = exchange.status(status).admit().unwrap();
+                assert_eq!(kept.ttl_seconds(NOW), Some(9), "{status}");
+                assert_eq!(kept.status().as_u16(), status);
+            }
+        }
+        for (status, reason) in [
+            (304, Reason::Status),
+            (103, Reason::Status),
+            (206, Reason::Partial),
+        ] {
+            let exchange =
+                |mode| Exchange::new(mode, &[("cache-control", "max-age=9")]).status(status);
+            assert_eq!(refusals(exchange), [Some(reason); 3], "{status}");
+        }
+    }
+
+    #[test]
+    fn s3_what_the_origin_forbids_is_not_stored_but_in_always() {
+        for (value, reason) in [
+            ("no-store", Reason::NoStore),
+            ("NO-STORE, max-age=9", Reason::NoStore),
+            ("private, max-age=9", Reason::Private),
+            ("private, public, s-maxage=9", Reason::Private),
+            ("no-cache", Reason::NoCache),
+            ("must-revalidate", Reason::NoLifetime),
+            ("foo=bar, immutable", Reason::NoLifetime),
+        ] {
+            let exchange =
+                |mode| Exchange::new(mode, Box::leak(Box::new([("cache-control", value)])));
+            assert_eq!(
+                refusals(exchange),
+                [Some(reason), Some(reason), None],
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn s3_an_error_no_policy_keeps_is_not_blamed_on_a_directive() {
+        let exchange = |mode| Exchange::new(mode, &[("cache-control", "no-store")]).status(500);
+        assert_eq!(refusals(exchange), [Some(Reason::Status); 3]);
+    }
+
+    #[test]
+    fn s3_says_nothing_is_taken_by_its_word() {
+        for (reply, silent) in [
+            (&[("cache-control", "public")][..] as Lines<'_>, true),
+            (&[("cache-control", "no-transform, foo")], true),
+            (&[("pragma", "foo")], true),
+            (&[("last-modified", DATE)], true),
+            (
+                &[("age", "900"), ("date", "Mon, 23 Nov 2026 01:30:00 GMT")],
+                true,
+            ),
+            (&[("cache-control", "max-age=a1")], false),
+            (&[("cache-control", "max-age")], false),
+            (&[("cache-control", "must-revalidate"), TAG], false),
+            (&[("pragma", "no-cache"), TAG], false),
+            (&[("expires", "0")], false),
+            (&[("cdn-cache-control", ""), TAG], false),
+            (&[("cdn-cache-control", "!"), TAG], false),
+        ] {
+            let kept = stored(Mode::Standard, reply);
+            assert_eq!(
+                kept.ttl_seconds(later(999_999)).is_none(),
+                silent,
+                "{reply:?}"
+            );
+            assert_eq!(kept.is_fresh(later(999_999)), silent, "{reply:?}");
+            assert!(stored(Mode::Always, reply).is_fresh(later(999_999)));
+        }
+    }
+
+    #[test]
+    fn s3_ttl_bounds_what_nothing_is_said_about_and_everything_in_always() {
+        let ttl = |mode, status, reply| {
+            let mut exchange = Exchange::new(mode, reply).status(status);
+            exchange.policy.ttl = Some(std::time::Duration::from_secs(600));
+            exchange.admit().unwrap().ttl_seconds(later(1))
+        };
+        const LONG: Lines<'_> = &[("cache-control", "max-age=9999")];
+        assert_eq!(ttl(Mode::Standard, 200, &[]), Some(599));
+        assert_eq!(ttl(Mode::Standard, 404, &[]), Some(59));
+        assert_eq!(ttl(Mode::Standard, 200, LONG), Some(9998));
+        assert_eq!(ttl(Mode::Always, 200, LONG), Some(599));
+        assert_eq!(ttl(Mode::Always, 404, &[]), Some(599));
+        // The age an answer already had does not use up a lifetime that is ours.
+        assert_eq!(ttl(Mode::Standard, 200, &[("age", "9000")]), Some(599));
+    }
+
+    #[test]
+    fn s3_request_methods_bodies_and_no_store() {
+        let mut exchange = Exchange::new(Mode::Always, &[("cache-control", "max-age=9")]);
+        exchange.method = Method::HEAD;
+        assert_eq!(exchange.admit().err(), Some(Reason::Method));
+        exchange.method = Method::POST;
+        assert_eq!(exchange.admit().err(), Some(Reason::Method));
+        exchange.method = Method::GET;
+        exchange.content = RequestContent::Some;
+        assert_eq!(exchange.admit().err(), Some(Reason::RequestBody));
+        let exchange = |mode| {
+            Exchange::new(mode, &[("cache-control", "max-age=9")])
+                .request(&[("cache-control", "no-store")])
+        };
+        let reason = Some(Reason::ClientNoStore);
+        assert_eq!(refusals(exchange), [reason, reason, None]);
+    }
+
+    #[test]
+    fn s3_the_whole_is_kept_though_a_condition_or_range_was_asked_for() {
+        let exchange = |mode| {
+            Exchange::new(mode, &[("cache-control", "max-age=9")])
+                .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
+        };
+        assert_eq!(refusals(exchange), [None; 3]);
+    }
+
+    #[test]
+    fn s3_unknown_transfer_coding_is_stored_by_strict_only() {
+        let exchange = |framing| {
+            move |mode| Exchange {
+                framing,
+                ..Exchange::new(mode, &[("cache-control", "max-age=9")])
+            }
+        };
+        let reason = Some(Reason::UnknownCoding);
+        assert_eq!(
+            refusals(exchange(Framing::UnknownCoding)),
+            [reason, None, reason]
+        );
+        assert_eq!(refusals(exchange(Framing::UntilClose)), [None; 3]);
+    }
+
+    #[test]
+    fn s3_5_authorization() {
+        const AUTHORIZED: Lines<'_> = &[("authorization", "Bearer a")];
+        for (value, strict) in [
+            ("max-age=9", Some(Reason::Authorization)),
+            ("max-age=9, public", None),
+            ("max-age=9, must-revalidate", None),
+            ("s-maxage=9", None),
+            ("max-age=9, proxy-revalidate", Some(Reason::Authorization)),
+        ] {
+            let reply = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Strict, &reply).request(AUTHORIZED);
+            assert_eq!(exchange.admit().err(), strict, "{value}");
+            let exchange = Exchange::new(Mode::Standard, &reply).request(AUTHORIZED);
+            assert_eq!(exchange.identity(1).admit().err(), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn identity_partitions_keep_private_answers_and_share_public_ones() {
+        for (value, reason, audience) in [
+            ("max-age=9", None, Audience::Partition),
+            ("private, max-age=9", None, Audience::Partition),
+            (
+                "private, public, max-age=9, s-maxage=7",
+                None,
+                Audience::Partition,
+            ),
+            ("public, max-age=9", None, Audience::Everyone),
+            ("s-maxage=9", None, Audience::Everyone),
+            ("no-store", Some(Reason::NoStore), Audience::Partition),
+        ] {
+            let reply = [("cache-control", value)];
+            let admitted = Exchange::new(Mode::Standard, &reply).identity(1).admit();
+            assert_eq!(admitted.as_ref().err().copied(), reason, "{value}");
+            if let Ok(kept) = admitted {
+                assert_eq!(kept.audience(), audience, "{value}");
+                let partition = (audience == Audience::Partition).then(|| identity(1));
+                assert_eq!(kept.partition(), partition, "{value}");
+                assert_eq!(kept.ttl_seconds(NOW), Some(9), "{value}");
+            }
+        }
+        // The origin's word about the audience counts in always too, its word about lifetime does not.
+        let kept =
+            Exchange::new(Mode::Always, &[("cache-control", "s-maxage=0, no-store")]).identity(1);
+        assert_eq!(kept.admit().unwrap().audience(), Audience::Everyone);
+        let kept = Exchange::new(Mode::Always, &[("cache-control", "public, private")]).identity(1);
+        assert_eq!(kept.admit().unwrap().partition(), Some(identity(1)));
+    }
+
+    #[test]
+    fn set_cookie_keeps_out_is_left_out_or_is_replayed() {
+        const COOKIE: (&str, &str) = ("set-cookie", "session=1");
+        for (reply, standard, kept_in) in [
+            (
+                &[COOKIE][..] as Lines<'_>,
+                Some(Reason::SetCookie),
+                [false, false],
+            ),
+            (
+                &[COOKIE, ("cache-control", "max-age=9")],
+                Some(Reason::SetCookie),
+                [true, false],
+            ),
+            (
+                &[COOKIE, ("cache-control", "max-age=9, public")],
+                None,
+                [true, false],
+            ),
+            (
+                &[COOKIE, ("cache-control", "s-maxage=9")],
+                None,
+                [true, false],
+            ),
+            (
+                &[("set-cookie", "_ga=1"), ("cache-control", "max-age=9")],
+                None,
+                [true, false],
+            ),
+            (
+                &[
+                    ("set-cookie", "_ga=1"),
+                    COOKIE,
+                    ("cache-control", "max-age=9"),
+                ],
+                Some(Reason::SetCookie),
+                [true, false],
+            ),
+        ] {
+            let admitted = Exchange::new(Mode::Standard, reply).admit();
+            assert_eq!(admitted.as_ref().err().copied(), standard, "{reply:?}");
+            assert!(admitted.is_err() || !names(&admitted.unwrap()).contains(&"set-cookie"));
+            for (mode, replayed) in [Mode::Strict, Mode::Always].into_iter().zip(kept_in) {
+                if let Ok(kept) = Exchange::new(mode, reply).admit() {
+                    assert_eq!(names(&kept).contains(&"set-cookie"), replayed, "{reply:?}");
+                }
+            }
+        }
+        // `private` beats `public`: then it is not public, and the cookie keeps it out.
+        let reply = [COOKIE, ("cache-control", "max-age=9, public, private")];
+        let exchange = Exchange::new(Mode::Standard, &reply).identity(1);
+        assert_eq!(exchange.admit().err(), Some(Reason::SetCookie));
+    }
+
+    #[test]
+    fn s5_2_2_3_must_understand() {
+        for (status, value, reason) in [
+            (200, "must-understand, no-store, max-age=9", None),
+            (
+                499,
+                "must-understand, no-store, max-age=9",
+                Some(Reason::Status),
+            ),
+            (
+                299,
+                "must-understand, max-age=9",
+                Some(Reason::MustUnderstand),
+            ),
+            (
+                200,
+                "must-understand, private, max-age=9",
+                Some(Reason::Private),
+            ),
+        ] {
+            let reply = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Strict, &reply).status(status);
+            assert_eq!(exchange.admit().err(), reason, "{status} {value}");
+        }
+    }
+
+    #[test]
+    fn s5_2_2_qualified_no_cache_and_private_keep_only_their_fields_out() {
+        const REPLY: Lines<'_> = &[
+            (
+                "cache-control",
+                "max-age=9, no-cache=\"X-A, x-b\", private=\"x-c\"",
+            ),
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-c", "3"),
+            ("x-d", "4"),
+        ];
+        assert_eq!(
+            names(&stored(Mode::Strict, REPLY)),
+            ["cache-control", "x-d"]
+        );
+        let own = Exchange::new(Mode::Standard, REPLY)
+            .identity(1)
+            .admit()
+            .unwrap();
+        assert_eq!(names(&own), ["cache-control", "x-c", "x-d"]);
+        assert_eq!(stored(Mode::Always, REPLY).fields().len(), 5);
+        assert!(own.is_fresh(NOW));
+    }
+
+    #[test]
+    fn s3_1_fields_are_kept_byte_for_byte_but_age() {
+        let kept = stored(
+            Mode::Strict,
+            &[
+                ("cache-control", "max-age=9"),
+                ("age", "3"),
+                ("x-a", "caf\u{e9}"),
+                ("x-b", "1"),
+                ("x-b", ""),
+                ("x-b", "2"),
+            ],
+        );
+        let values = |wanted: &str| -> Vec<&[u8]> {
+            let fields = kept
+                .fields()
+                .iter()
+                .filter(|(name, _)| name.as_str() == wanted);
+            fields.map(|(_, value)| value.as_bytes()).collect()
+        };
+        assert_eq!(values("x-a"), ["caf\u{e9}".as_bytes()]);
+        assert_eq!(values("x-b"), [&b"1"[..], b"", b"2"]);
+        assert!(values("age").is_empty());
+        assert_eq!(kept.age_seconds(later(2)), 5);
+    }
+
+    #[test]
+    fn s5_2_2_targeted_directives_replace_cache_control_and_expires() {
+        for (reply, ttl) in [
+            (
+                &[
+                    ("cache-control", "no-store"),
+                    ("cdn-cache-control", "max-age=7"),
+                ][..] as Lines<'_>,
+                Ok(7),
+            ),
+            (
+                &[
+                    ("cdn-cache-control", "none"),
+                    ("cache-control", "max-age=9"),
+                    TAG,
+                ],
+                Ok(0),
+            ),
+            (
+                &[
+                    ("cdn-cache-control", "max-age=7;"),
+                    ("cache-control", "max-age=9"),
+                ],
+                Ok(9),
+            ),
+            (
+                &[("cdn-cache-control", ""), ("cache-control", "max-age=9")],
+                Ok(9),
+            ),
+            (
+                &[
+                    ("cdn-cache-control", "no-store"),
+                    ("cache-control", "max-age=9"),
+                ],
+                Err(Reason::NoStore),
+            ),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let found = Exchange::new(mode, reply).admit();
+                let found = found.map(|kept| kept.ttl_seconds(NOW).unwrap());
+                assert_eq!(found, ttl, "{reply:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_typical_head_is_light_and_holds_no_other_buffer() {
+        let reply: Lines<'_> = &[
+            ("content-type", "application/json; charset=utf-8"),
+            ("content-length", "1234"),
+            ("date", DATE),
+            ("etag", "\"33a64df551425fcc55e4d42a148795d9\""),
+            ("vary", "accept-encoding"),
+        ];
+        let kept = Exchange::new(Mode::Standard, reply)
+            .request(&[("accept-encoding", "gzip, br")])
+            .admit()
+            .unwrap();
+        assert!(kept.weight_bytes() < 1000, "{}", kept.weight_bytes());
+        assert!(size_of::<Stored>() <= 160, "{}", size_of::<Stored>());
+    }
 }

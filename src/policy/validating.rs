@@ -119,3 +119,194 @@ pub(super) fn strongly_equal(one: &[u8], other: &[u8]) -> bool {
 fn opaque_tag(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{DATE, Exchange, Lines, headers, identity, later, stored},
+    };
+
+    const HELD: Lines<'_> = &[
+        ("cache-control", "max-age=5"),
+        ("etag", "W/\"a\""),
+        ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("date", DATE),
+        ("age", "3"),
+        ("content-length", "7"),
+        ("x-a", "1"),
+        ("x-a", "2"),
+        ("x-b", "3"),
+    ];
+
+    fn freshened(mode: Mode, held: Lines<'_>, reply: Lines<'_>) -> Result<Stored, Reason> {
+        let exchange = Exchange::new(mode, held);
+        let held = exchange.admit().unwrap();
+        let headers = headers(reply);
+        let reply = exchange.reply_of(&headers, later(60));
+        exchange.with_request(|request| revalidated(&exchange.policy, request, &held, &reply))
+    }
+
+    fn values(stored: &Stored, wanted: &str) -> Vec<String> {
+        let fields = stored
+            .fields()
+            .iter()
+            .filter(|(name, _)| name.as_str() == wanted);
+        fields
+            .map(|(_, value)| value.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn s4_3_1_validators_are_the_stored_ones_exactly() {
+        let found: Vec<_> = validators(&stored(Mode::Strict, HELD)).collect();
+        assert_eq!(
+            found[0],
+            (IF_NONE_MATCH, HeaderValue::from_static("W/\"a\""))
+        );
+        assert_eq!(
+            found[1],
+            (
+                IF_MODIFIED_SINCE,
+                HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")
+            )
+        );
+        let without = stored(Mode::Strict, &[("cache-control", "max-age=5")]);
+        assert_eq!(validators(&without).count(), 0);
+    }
+
+    #[test]
+    fn s4_3_4_which_304_speaks_about_what_we_hold() {
+        const TAG: (&str, &str) = ("etag", "\"a\"");
+        const OLD: (&str, &str) = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        const NEW: (&str, &str) = ("last-modified", DATE);
+        for (held, reply, expected) in [
+            (&[TAG][..] as Lines<'_>, &[][..] as Lines<'_>, true),
+            (&[TAG], &[TAG], true),
+            (&[TAG], &[("etag", "W/\"a\"")], true),
+            (&[TAG], &[("etag", "\"b\"")], false),
+            (&[TAG, OLD], &[TAG, NEW], true),
+            (&[TAG], &[OLD], true),
+            (&[OLD], &[OLD], true),
+            (&[OLD], &[NEW], false),
+            (&[OLD], &[], true),
+            (&[OLD], &[TAG], false),
+            (&[OLD], &[TAG, OLD], true),
+            (&[], &[], false),
+        ] {
+            let held_head = stored(Mode::Standard, held);
+            let headers = headers(reply);
+            let reply_head = Exchange::new(Mode::Standard, reply).status(304);
+            let reply_head = reply_head.reply_of(&headers, later(1));
+            assert_eq!(
+                revalidation_matches(&held_head, &reply_head),
+                expected,
+                "{held:?} {reply:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn s3_2_a_304_replaces_what_it_carries_but_what_describes_the_body() {
+        let fresh = freshened(
+            Mode::Strict,
+            HELD,
+            &[
+                ("cache-control", "max-age=9"),
+                ("content-length", "0"),
+                ("content-encoding", "gzip"),
+                ("x-a", "4"),
+                ("x-c", "5"),
+                ("set-cookie", "s=1"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(values(&fresh, "cache-control"), ["max-age=9"]);
+        assert_eq!(values(&fresh, "content-length"), ["7"]);
+        assert!(values(&fresh, "content-encoding").is_empty());
+        assert_eq!(values(&fresh, "x-a"), ["4"]);
+        assert_eq!(values(&fresh, "x-b"), ["3"]);
+        assert_eq!(values(&fresh, "x-c"), ["5"]);
+        assert_eq!(values(&fresh, "etag"), ["W/\"a\""]);
+        assert_eq!(values(&fresh, "set-cookie"), ["s=1"]);
+        assert_eq!(fresh.status().as_u16(), 200);
+    }
+
+    #[test]
+    fn s4_3_4_a_304_restarts_freshness() {
+        let fresh = freshened(Mode::Strict, HELD, &[]).unwrap();
+        assert_eq!(fresh.age_seconds(later(60)), 0);
+        assert_eq!(fresh.ttl_seconds(later(60)), Some(5));
+        assert_eq!(values(&fresh, "date"), ["Mon, 23 Nov 2026 03:31:00 GMT"]);
+        let fresh = freshened(Mode::Strict, HELD, &[("age", "2")]).unwrap();
+        assert_eq!(fresh.ttl_seconds(later(60)), Some(3));
+        let fresh = freshened(
+            Mode::Strict,
+            HELD,
+            &[("date", "Mon, 23 Nov 2026 03:30:59 GMT")],
+        );
+        assert_eq!(fresh.unwrap().age_seconds(later(60)), 1);
+    }
+
+    #[test]
+    fn s3_a_merged_head_passes_admit_again() {
+        const NO_STORE: Lines<'_> = &[("cache-control", "no-store")];
+        const PRIVATE: Lines<'_> = &[("cache-control", "private, max-age=5")];
+        for mode in [Mode::Standard, Mode::Strict] {
+            assert_eq!(freshened(mode, HELD, NO_STORE).err(), Some(Reason::NoStore));
+            assert_eq!(freshened(mode, HELD, PRIVATE).err(), Some(Reason::Private));
+        }
+        assert!(freshened(Mode::Always, HELD, NO_STORE).is_ok());
+    }
+
+    #[test]
+    fn set_cookie_of_a_304_is_merged_by_strict_only_and_keeps_nothing_out() {
+        const COOKIE: Lines<'_> = &[("set-cookie", "session=1")];
+        for (mode, kept) in [
+            (Mode::Standard, false),
+            (Mode::Strict, true),
+            (Mode::Always, false),
+        ] {
+            let fresh = freshened(mode, HELD, COOKIE).unwrap();
+            assert_eq!(!values(&fresh, "set-cookie").is_empty(), kept, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn validation_with_credentials_moves_what_is_no_longer_public_into_their_partition() {
+        let held = Exchange::new(
+            Mode::Standard,
+            &[("cache-control", "public"), ("etag", "\"a\"")],
+        );
+        let held_head = held.admit().unwrap();
+        let headers = headers(&[("cache-control", "private, max-age=5")]);
+        let reply = held.reply_of(&headers, later(1));
+        let own = held.clone().identity(1);
+        let fresh = own
+            .with_request(|request| revalidated(&own.policy, request, &held_head, &reply))
+            .unwrap();
+        assert_eq!(fresh.partition(), Some(identity(1)));
+        assert_eq!(fresh.audience(), Audience::Partition);
+    }
+
+    #[test]
+    fn s4_1_a_validated_variant_stays_the_variant_it_was() {
+        const REPLY: Lines<'_> = &[
+            ("vary", "accept-language"),
+            ("etag", "\"a\""),
+            ("content-language", "de"),
+        ];
+        let first = Exchange::new(Mode::Strict, REPLY).request(&[("accept-language", "de")]);
+        let second = first
+            .clone()
+            .request(&[("accept-language", "fr;q=0.1, de")]);
+        let held = first.admit().unwrap();
+        let headers = headers(&[]);
+        let reply = second.reply_of(&headers, later(1));
+        let fresh = second
+            .with_request(|request| revalidated(&second.policy, request, &held, &reply))
+            .unwrap();
+        assert!(fresh.same_variant(&held));
+    }
+}

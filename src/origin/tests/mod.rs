@@ -1,1 +1,10 @@
-//! The room against origins that misbehave.
+//! The room against origins that misbehave: raw TCP, scripted step by step beside the client.
+
+mod connections;
+mod framing;
+mod limits;
+mod peer;
+mod requests;
+mod responses;
+mod tls;
+mod uploads;

@@ -1,0 +1,187 @@
+//! The command line as it was written: raw, every value still text. [`crate::config`] makes sense of it.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::config::Flags;
+
+const EXAMPLES: &str = "\
+Each option is also an environment variable (CACHING_PROXY_MAX_MEMORY for --max-memory) and, but for
+--config and --clear-cache, a key in config/proxy.toml (max_memory). A flag goes before the
+environment, the environment before the file.
+
+Examples:
+  caching-proxy --port 8000 --origin https://dummyjson.com
+      Forward to dummyjson.com, and never forward the same GET request twice
+  caching-proxy --clear-cache
+      Empty the cache of every running caching-proxy of yours
+  caching-proxy --clear-cache --port 8000
+      Empty the cache of the one on port 8000
+  caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
+      Keep every answer for ten minutes, whatever the origin says about it
+  caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
+      Trust the certificate of a development server
+
+Exit codes:
+  0 done   1 failed while running   2 bad usage or configuration   3 cannot listen on the port
+  4 a running caching-proxy could not be reached";
+
+/// An HTTP caching proxy: don't forward the same GET request twice
+#[derive(Debug, Parser)]
+#[command(name = "caching-proxy", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    pub port: Option<OsString>,
+
+    /// Where requests are forwarded to: http or https, a host, and if need be a port and a path
+    #[arg(long, value_name = "URL")]
+    pub origin: Option<OsString>,
+
+    /// Empty the cache of the running proxies of this user, and exit
+    #[arg(long)]
+    pub clear_cache: bool,
+
+    /// Configuration file [default: config/proxy.toml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<OsString>,
+
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<OsString>,
+
+    /// How far the origin's word counts: `standard` obeys it and keeps what it says nothing about,
+    /// `strict` is RFC 9111 to the letter, `always` keeps everything [default: standard]
+    #[arg(long, value_name = "standard|strict|always")]
+    pub policy: Option<OsString>,
+
+    /// How long to keep what the origin says nothing about; `none`: until cleared [default: none]
+    #[arg(long, value_name = "DURATION")]
+    pub ttl: Option<OsString>,
+
+    /// Longest silence of the origin: while connecting, before the first byte, between two pieces
+    /// of a body [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<OsString>,
+
+    /// Memory for the cache [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<OsString>,
+
+    /// Largest body that is kept [default: a quarter of --max-memory]
+    #[arg(long, value_name = "SIZE")]
+    pub max_object: Option<OsString>,
+
+    /// How long past its time an answer may be served while the origin cannot be reached
+    /// [default: 24h]
+    #[arg(long, value_name = "DURATION")]
+    pub max_stale: Option<OsString>,
+
+    /// PEM file of certificates to trust beside the system's; also the origin's own, self-signed
+    #[arg(long, value_name = "FILE")]
+    pub origin_ca: Option<OsString>,
+
+    /// Threads that serve [default: one for each core]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub workers: Option<OsString>,
+
+    /// Forward the client's Host instead of the origin's
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub preserve_host: Option<OsString>,
+
+    /// Request headers that tell one user from another, beside Authorization and Cookie; `*` stands
+    /// for anything [default: *api-key*,*-token,*-auth*]
+    #[arg(long, value_name = "LIST")]
+    pub identity_headers: Option<OsString>,
+
+    /// Cookies that say nothing about who the user is
+    /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga*,_gid,_fbp,__utm*]
+    #[arg(long, value_name = "LIST")]
+    pub ignored_cookies: Option<OsString>,
+}
+
+impl Cli {
+    /// The settings among the flags that were given, by name.
+    pub fn flags(self) -> Flags {
+        [
+            ("port", self.port),
+            ("origin", self.origin),
+            ("config", self.config),
+            ("bind", self.bind),
+            ("policy", self.policy),
+            ("ttl", self.ttl),
+            ("timeout", self.timeout),
+            ("max-memory", self.max_memory),
+            ("max-object", self.max_object),
+            ("max-stale", self.max_stale),
+            ("origin-ca", self.origin_ca),
+            ("workers", self.workers),
+            ("preserve-host", self.preserve_host),
+            ("identity-headers", self.identity_headers),
+            ("ignored-cookies", self.ignored_cookies),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_carry_only_what_was_given() {
+        let cli =
+            Cli::try_parse_from(["caching-proxy", "--port", "9000", "--preserve-host"]).unwrap();
+        let flags = cli.flags();
+        assert_eq!(flags.len(), 2);
+        assert_eq!(flags["port"], "9000");
+        assert_eq!(flags["preserve-host"], "true");
+    }
+
+    #[test]
+    fn every_flag_but_clear_cache_reaches_the_configuration() {
+        let names: Vec<String> = Cli::command()
+            .get_arguments()
+            .filter_map(|argument| argument.get_long().map(str::to_owned))
+            .filter(|name| name != "clear-cache" && name != "help" && name != "version")
+            .collect();
+        let mut line = vec!["caching-proxy".to_owned()];
+        line.extend(names.iter().map(|name| format!("--{name}=x")));
+        let flags = Cli::try_parse_from(line).unwrap().flags();
+        for name in &names {
+            assert!(flags.contains_key(name.as_str()), "--{name} is lost");
+        }
+    }
+
+    #[test]
+    fn help_shows_the_first_call_as_the_first_example() {
+        let help = Cli::command().render_long_help().to_string();
+        let examples = help.split("Examples:\n").nth(1).unwrap();
+        assert_eq!(
+            examples.lines().next().unwrap().trim(),
+            "caching-proxy --port 8000 --origin https://dummyjson.com"
+        );
+    }
+
+    #[test]
+    fn a_command_line_that_is_wrong_exits_with_2() {
+        for line in [
+            &["--prot", "1"][..],
+            &["stray"],
+            &["--port"],
+            &["--port", "1", "--port", "2"],
+        ] {
+            let error = Cli::try_parse_from(["caching-proxy"].iter().chain(line)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! `proxy.toml`, environment and flags, made into one validated [`Config`].
+//!
+//! A flag goes before the environment, the environment before the file, the file before the default. A setting has one
+//! name in all of them: `--max-memory`, `CACHING_PROXY_MAX_MEMORY`, `max_memory`. Everything in the file has to be
+//! right, also what a flag overrides.
+
+mod error;
+mod file;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+
+pub use self::error::{ConfigError, Place, ValueError};
+use self::{
+    file::{Presence, Settings},
+    value::Given,
+};
+use crate::{
+    origin::OriginUrl,
+    policy::{Mode, Patterns, Policy},
+};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "config/proxy.toml";
+
+/// Flags that were given: values as written, by name without the dashes before it.
+pub type Flags = BTreeMap<&'static str, OsString>;
+
+/// The environment: the value of a variable, if it is set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Keys of the file.
+const KEYS: &[&str] = &[
+    "port",
+    "origin",
+    "bind",
+    "policy",
+    "ttl",
+    "timeout",
+    "max_memory",
+    "max_object",
+    "max_stale",
+    "origin_ca",
+    "workers",
+    "preserve_host",
+    "identity_headers",
+    "ignored_cookies",
+];
+
+const DEFAULT_PORT: u16 = 8000;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const DEFAULT_IDENTITY_HEADERS: &[&str] = &["*api-key*", "*-token", "*-auth*"];
+const DEFAULT_IGNORED_COOKIES: &[&str] = &[
+    "__cf_bm",
+    "_cfuvid",
+    "__cflb",
+    "AWSALB*",
+    "ARRAffinity*",
+    "GCLB",
+    "_ga*",
+    "_gid",
+    "_fbp",
+    "__utm*",
+];
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
+const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
+
+/// Everything a proxy needs to know, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The port to listen on.
+    pub port: u16,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// Where requests are forwarded to.
+    pub origin: OriginUrl,
+    /// Decides what is stored and reused.
+    pub policy: Policy,
+    /// The longest silence of the origin.
+    pub timeout: Duration,
+    /// Budget of the cache, in bytes, overhead included.
+    pub max_memory_bytes: u64,
+    /// Largest body kept, in bytes.
+    pub max_object_bytes: u64,
+    /// PEM file of certificates trusted beside the system's.
+    pub origin_ca: Option<PathBuf>,
+    /// Threads that serve.
+    pub workers: usize,
+    /// Forward the client's Host instead of the origin's.
+    pub preserve_host: bool,
+}
+
+impl Config {
+    /// The defaults, for an origin.
+    pub fn for_origin(origin: OriginUrl) -> Self {
+        Self {
+            port: DEFAULT_PORT,
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            origin,
+            policy: Policy {
+                mode: Mode::default(),
+                ttl: None,
+                max_stale: DEFAULT_MAX_STALE,
+                identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
+                ignored_cookies: Patterns::new(DEFAULT_IGNORED_COOKIES.iter().copied()),
+            },
+            timeout: DEFAULT_TIMEOUT,
+            max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
+            max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
+            origin_ca: None,
+            workers: cores(),
+            preserve_host: false,
+        }
+    }
+
+    /// Puts flags, environment, file and defaults together.
+    ///
+    /// # Errors
+    /// When there is no origin, a value is refused, or the file cannot be read or is wrong.
+    pub fn load(flags: &Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        Self::load_beside(Path::new(DEFAULT_FILE), flags, environment)
+    }
+
+    fn load_beside(
+        default_file: &Path,
+        flags: &Flags,
+        environment: Environment<'_>,
+    ) -> Result<Self, ConfigError> {
+        let mut sources = Sources {
+            flags,
+            environment,
+            file: Settings::default(),
+        };
+        sources.file = match sources.get("config", value::path)?.flatten() {
+            Some(named) => Settings::read(&named, Presence::Required, KEYS)?,
+            None => Settings::read(default_file, Presence::Optional, KEYS)?,
+        };
+        sources.config()
+    }
+}
+
+/// The port, where a flag names it.
+///
+/// # Errors
+/// When the flag's value is no port.
+pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
+    let sources = Sources {
+        flags,
+        environment: &|_| None,
+        file: Settings::default(),
+    };
+    sources.get("port", value::port)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// All places a setting may have been written in.
+struct Sources<'a> {
+    flags: &'a Flags,
+    environment: Environment<'a>,
+    file: Settings,
+}
+
+impl Sources<'_> {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let (max_memory_bytes, max_object_bytes) = self.sizes()?;
+        Ok(Config {
+            port: self.get("port", value::port)?.unwrap_or(DEFAULT_PORT),
+            bind: self
+                .get("bind", value::address)?
+                .unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            policy: self.policy()?,
+            timeout: self
+                .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
+                .unwrap_or(DEFAULT_TIMEOUT),
+            max_memory_bytes,
+            max_object_bytes,
+            origin_ca: self.get("origin-ca", value::path)?.flatten(),
+            workers: self
+                .get("workers", value::workers)?
+                .flatten()
+                .unwrap_or_else(cores),
+            preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            // Last, so that a mistake in what was written is named before the absence of what was not.
+            origin: self
+                .get("origin", value::origin)?
+                .ok_or(ConfigError::NoOrigin)?,
+        })
+    }
+
+    fn policy(&self) -> Result<Policy, ConfigError> {
+        let names = |name, default: &[&str]| -> Result<Patterns, ConfigError> {
+            Ok(match self.get(name, value::names)? {
+                Some(names) => Patterns::new(names.iter().map(String::as_str)),
+                None => Patterns::new(default.iter().copied()),
+            })
+        };
+        Ok(Policy {
+            mode: self.get("policy", value::mode)?.unwrap_or_default(),
+            ttl: self
+                .get("ttl", |given| {
+                    value::optional_duration(given, MILLISECOND, TEN_YEARS)
+                })?
+                .flatten(),
+            max_stale: self
+                .get("max-stale", |given| {
+                    value::duration(given, Duration::ZERO, TEN_YEARS)
+                })?
+                .unwrap_or(DEFAULT_MAX_STALE),
+            identity_headers: names("identity-headers", DEFAULT_IDENTITY_HEADERS)?,
+            ignored_cookies: names("ignored-cookies", DEFAULT_IGNORED_COOKIES)?,
+        })
+    }
+
+    /// Memory and largest body, in bytes.
+    fn sizes(&self) -> Result<(u64, u64), ConfigError> {
+        let max_memory = self
+            .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
+            .unwrap_or(DEFAULT_MAX_MEMORY_BYTES);
+        match self.find("max-object", |given| value::size(given, ByteSize::b(1)))? {
+            None => Ok((max_memory, max_memory / 4)),
+            Some((max_object, _)) if max_object <= max_memory => Ok((max_memory, max_object)),
+            Some((max_object, place)) => Err(ConfigError::ObjectOverMemory {
+                place,
+                max_object: ByteSize(max_object),
+                max_memory: ByteSize(max_memory),
+            }),
+        }
+    }
+
+    fn get<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&Given) -> Result<T, ValueError>,
+    ) -> Result<Option<T>, ConfigError> {
+        Ok(self.find(name, parse)?.map(|(value, _)| value))
+    }
+
+    /// The value that counts, and where it was written.
+    fn find<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&Given) -> Result<T, ValueError>,
+    ) -> Result<Option<(T, Place)>, ConfigError> {
+        let parse = |(given, place): (Given, Place)| match parse(&given) {
+            Ok(value) => Ok((value, place)),
+            Err(source) => Err(ConfigError::Value { place, source }),
+        };
+        let in_file = self.in_file(name).map(parse).transpose()?;
+        match self
+            .in_flags(name)
+            .or_else(|| self.in_environment(name))
+            .map(parse)
+        {
+            Some(found) => found.map(Some),
+            None => Ok(in_file),
+        }
+    }
+
+    fn in_flags(&self, name: &'static str) -> Option<(Given, Place)> {
+        let value = self.flags.get(name)?;
+        Some((Given::Argument(value.clone()), Place::Flag(name)))
+    }
+
+    /// An empty variable counts as none: that is how scripts and CI say "not set".
+    fn in_environment(&self, name: &str) -> Option<(Given, Place)> {
+        let variable = format!(
+            "CACHING_PROXY_{}",
+            name.replace('-', "_").to_ascii_uppercase()
+        );
+        let value = (self.environment)(&variable).filter(|value| !value.is_empty())?;
+        Some((Given::Argument(value), Place::Environment(variable)))
+    }
+
+    fn in_file(&self, name: &str) -> Option<(Given, Place)> {
+        let key = name.replace('-', "_");
+        let (line, value) = self.file.values.get(&key)?;
+        let place = Place::File {
+            file: self.file.file.clone(),
+            line: *line,
+            key,
+        };
+        Some((Given::Typed(value.clone()), place))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,416 @@
+use super::*;
+
+/// Loads as if these were the flags, the environment and the file.
+fn load(
+    flags: &[(&'static str, &str)],
+    environment: &[(&str, &str)],
+    file: &str,
+) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("proxy.toml");
+    std::fs::write(&path, file).unwrap();
+    let flags = flags
+        .iter()
+        .map(|(name, value)| (*name, OsString::from(value)))
+        .collect();
+    let environment = |variable: &str| {
+        let found = environment.iter().find(|(name, _)| *name == variable);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    Config::load_beside(&path, &flags, &environment).map_err(|error| {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        text.replace(&format!("{}/", dir.path().display()), "")
+    })
+}
+
+const ORIGIN: (&str, &str) = ("origin", "https://dummyjson.com");
+
+fn file_with(line: &str) -> Result<Config, String> {
+    load(&[ORIGIN], &[], line)
+}
+
+fn flag_with(name: &'static str, value: &str) -> Result<Config, String> {
+    load(&[ORIGIN, (name, value)], &[], "")
+}
+
+#[test]
+fn without_anything_said_the_defaults_count() {
+    let config = load(&[ORIGIN], &[], "").unwrap();
+    let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
+    assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+    assert_eq!(config.port, 8000);
+    assert_eq!(config.bind.to_string(), "127.0.0.1");
+    assert_eq!(config.policy.mode, Mode::Standard);
+    assert_eq!(config.policy.ttl, None);
+    assert_eq!(config.policy.max_stale, Duration::from_secs(86_400));
+    assert_eq!(config.timeout, Duration::from_secs(30));
+    assert_eq!(config.max_memory_bytes, 268_435_456);
+    assert_eq!(config.max_object_bytes, 67_108_864);
+    assert!(config.policy.identity_headers.matches("X-Api-Key"));
+    assert!(config.policy.ignored_cookies.matches("_ga_1"));
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
+    let flag = [ORIGIN, ("port", "1")];
+    let environment = [("CACHING_PROXY_PORT", "2")];
+    assert_eq!(load(&flag, &environment, "port = 3").unwrap().port, 1);
+    assert_eq!(load(&[ORIGIN], &environment, "port = 3").unwrap().port, 2);
+    assert_eq!(load(&[ORIGIN], &[], "port = 3").unwrap().port, 3);
+    assert_eq!(load(&[ORIGIN], &[], "").unwrap().port, 8000);
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    assert_eq!(
+        load(&[ORIGIN], &[("CACHING_PROXY_PORT", "")], "port = 3")
+            .unwrap()
+            .port,
+        3
+    );
+}
+
+#[test]
+fn every_key_is_also_a_variable() {
+    // Any text is the name of a file; all other settings refuse this one, and name where it stands.
+    for key in KEYS.iter().filter(|key| **key != "origin_ca") {
+        let variable = format!("CACHING_PROXY_{}", key.to_uppercase());
+        let error = load(&[], &[(&variable, "neither, (this) nor that")], "").unwrap_err();
+        assert!(error.starts_with(&format!("{variable}: ")), "{error}");
+    }
+    let environment = [("CACHING_PROXY_ORIGIN_CA", "dev.pem")];
+    let config = load(&[ORIGIN], &environment, "").unwrap();
+    assert_eq!(config.origin_ca, Some(PathBuf::from("dev.pem")));
+}
+
+#[test]
+fn the_shipped_file_has_every_key_once_and_at_its_default() {
+    let shipped = include_str!("../../config/proxy.toml");
+    assert!(
+        shipped
+            .lines()
+            .all(|line| line.is_empty() || line.starts_with('#')),
+        "something is set"
+    );
+    let is_setting = |line: &&str| {
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| KEYS.contains(&key))
+    };
+    let settings: Vec<&str> = shipped
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(is_setting)
+        .collect();
+    assert_eq!(settings.len(), KEYS.len());
+    for (index, line) in shipped.lines().enumerate() {
+        if line.strip_prefix("# ").as_ref().is_some_and(is_setting) {
+            assert!(
+                shipped.lines().nth(index - 1).unwrap().starts_with("# "),
+                "{line} has no sentence"
+            );
+        }
+    }
+    let config = load(&[], &[], &settings.join("\n")).unwrap();
+    let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
+    assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+}
+
+#[test]
+fn sizes_and_durations_are_read_as_people_write_them() {
+    for (text, bytes) in [
+        ("256MiB", 268_435_456),
+        ("1.5 GB", 1_500_000_000),
+        ("2000000", 2_000_000),
+        ("64m", 64_000_000),
+    ] {
+        assert_eq!(
+            flag_with("max-memory", text).unwrap().max_memory_bytes,
+            bytes,
+            "{text}"
+        );
+    }
+    assert_eq!(
+        file_with("max_memory = 2000000").unwrap().max_memory_bytes,
+        2_000_000
+    );
+    for (text, seconds) in [("10m", 600), ("1h 30m", 5400), ("1day", 86_400)] {
+        assert_eq!(
+            flag_with("timeout", text).unwrap().timeout.as_secs(),
+            seconds,
+            "{text}"
+        );
+    }
+    assert_eq!(
+        flag_with("ttl", "10m").unwrap().policy.ttl,
+        Some(Duration::from_secs(600))
+    );
+    assert_eq!(
+        flag_with("max-stale", "0s").unwrap().policy.max_stale,
+        Duration::ZERO
+    );
+}
+
+#[test]
+fn a_limit_in_the_file_can_be_lifted_by_a_flag() {
+    let config = load(
+        &[ORIGIN, ("ttl", "none"), ("preserve-host", "no")],
+        &[],
+        "ttl = \"1s\"\npreserve_host = true",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.policy.ttl, None);
+    assert!(!config.preserve_host);
+}
+
+#[test]
+fn the_largest_body_follows_the_memory() {
+    assert_eq!(
+        flag_with("max-memory", "8MiB").unwrap().max_object_bytes,
+        2 * 1024 * 1024
+    );
+    let error = load(
+        &[ORIGIN, ("max-memory", "8MiB")],
+        &[],
+        "\nmax_object = \"9MiB\"",
+    )
+    .unwrap_err();
+    assert!(
+        error.starts_with(
+            "proxy.toml:2: max_object: 9.0 MiB is more than max_memory, which is 8.0 MiB"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn lists_have_commas_in_text_and_brackets_in_the_file() {
+    let config = flag_with("identity-headers", "x-user, *-session").unwrap();
+    assert!(config.policy.identity_headers.matches("X-User"));
+    assert!(!config.policy.identity_headers.matches("x-api-key"));
+    let config = file_with("ignored_cookies = []").unwrap();
+    assert!(!config.policy.ignored_cookies.matches("_ga"));
+}
+
+#[test]
+fn booleans_are_said_in_many_ways_outside_the_file() {
+    for (text, meant) in [
+        ("true", true),
+        ("1", true),
+        ("YES", true),
+        ("false", false),
+        ("0", false),
+        ("no", false),
+    ] {
+        let config = load(&[ORIGIN], &[("CACHING_PROXY_PRESERVE_HOST", text)], "").unwrap();
+        assert_eq!(config.preserve_host, meant, "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
+    let port = "a port, a number from 1 to 65535 such as 8000";
+    for text in ["0", "65536", "-1", "http", "", "80 "] {
+        assert_eq!(
+            flag_with("port", text).unwrap_err(),
+            format!("--port: {text:?} is not {port}")
+        );
+    }
+    for (flag, text) in [
+        ("bind", "localhost"),
+        ("policy", "Always"),
+        ("ttl", "0s"),
+        ("ttl", "30"),
+        ("timeout", "0s"),
+        ("timeout", "25h"),
+        ("timeout", "none"),
+        ("max-memory", "1023KiB"),
+        ("max-memory", "-5MiB"),
+        ("max-memory", "99999999EiB"),
+        ("max-object", "0"),
+        ("max-stale", "forever"),
+        ("workers", "0"),
+        ("workers", "1025"),
+        ("preserve-host", "maybe"),
+        ("identity-headers", "x user"),
+        ("ignored-cookies", "a=b"),
+    ] {
+        let error = flag_with(flag, text).unwrap_err();
+        assert!(
+            error.starts_with(&format!("--{flag}: {text:?} is not ")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
+    for (line, expected) in [
+        ("port = \"8000\"", "port: \"8000\" is not a port, a number"),
+        ("port = 8000.5", "port: 8000.5 is not a port, a number"),
+        ("bind = 1", "bind: 1 is not an IP address"),
+        ("origin = 1", "origin: 1 is not the URL of an origin"),
+        (
+            "timeout = 30",
+            "timeout: 30 is not a duration from 1ms to 1day with its unit",
+        ),
+        ("ttl = true", "ttl: true is not \"none\" or a duration"),
+        (
+            "max_memory = [1]",
+            "max_memory: this list is not a size from 1.0 MiB",
+        ),
+        (
+            "max_memory = 1979-05-27",
+            "max_memory: 1979-05-27 is not a size",
+        ),
+        (
+            "preserve_host = \"true\"",
+            "preserve_host: \"true\" is not true or false, without quotes",
+        ),
+        (
+            "identity_headers = \"a,b\"",
+            "identity_headers: \"a,b\" is not a list of names, such as [\"x-user\"",
+        ),
+        (
+            "identity_headers = [1]",
+            "identity_headers: this list is not a list of names",
+        ),
+        ("origin_ca = 1", "origin_ca: 1 is not the name of a file"),
+        (
+            "[policy]",
+            "policy: this table is not a policy: \"standard\", \"strict\" or \"always\"",
+        ),
+    ] {
+        let error = file_with(&format!("# one\n\n{line}\n")).unwrap_err();
+        assert!(
+            error.starts_with(&format!("proxy.toml:3: {expected}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_file_has_to_be_right_even_where_a_flag_overrides_it() {
+    let error = load(&[ORIGIN, ("port", "1")], &[], "port = 0").unwrap_err();
+    assert!(error.starts_with("proxy.toml:1: port: 0 is not"), "{error}");
+    // A variable need not: others set them, as Kubernetes does CACHING_PROXY_PORT for a service of that name.
+    let environment = [("CACHING_PROXY_PORT", "tcp://10.0.0.1:80")];
+    assert_eq!(
+        load(&[ORIGIN, ("port", "1")], &environment, "")
+            .unwrap()
+            .port,
+        1
+    );
+    let error = load(&[ORIGIN], &environment, "").unwrap_err();
+    assert!(
+        error.starts_with("CACHING_PROXY_PORT: \"tcp://10.0.0.1:80\" is not"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_known_ones() {
+    for file in ["port = 1\nprot = 2\n", "port = 1\n[prot]\na = 1"] {
+        let error = file_with(file).unwrap_err();
+        assert!(
+            error.starts_with("proxy.toml:2: unknown key \"prot\"; known keys are port, origin, "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_refused_with_its_line() {
+    for file in [
+        "port = 1\nport = 2\n",
+        "port = 1\nttl = \n",
+        "port = 1\nttl = \"x\n",
+    ] {
+        let error = file_with(file).unwrap_err();
+        assert!(
+            error.starts_with("proxy.toml:2: this is not valid TOML"),
+            "{error}"
+        );
+    }
+    let nested = format!("port = {}", "[".repeat(100_000));
+    assert!(
+        file_with(&nested)
+            .unwrap_err()
+            .starts_with("proxy.toml:1: this is not valid TOML")
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_mistake() {
+    assert_eq!(file_with("\u{feff}port = 3").unwrap().port, 3);
+}
+
+#[test]
+fn a_file_that_is_named_has_to_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing.toml");
+    let named = Flags::from([
+        ("config", missing.clone().into()),
+        ("origin", ORIGIN.1.into()),
+    ]);
+    let error = Config::load(&named, &|_| None).unwrap_err();
+    assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+    let unnamed = Flags::from([("origin", ORIGIN.1.into())]);
+    assert!(Config::load_beside(&missing, &unnamed, &|_| None).is_ok());
+    assert!(Config::load_beside(&dir.path().join("a/b"), &unnamed, &|_| None).is_ok());
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |path: &Path| {
+        let named = Flags::from([("config", path.into()), ("origin", ORIGIN.1.into())]);
+        Config::load(&named, &|_| None).unwrap_err()
+    };
+    assert!(matches!(load(dir.path()), ConfigError::Read { .. }));
+    let path = dir.path().join("large");
+    std::fs::write(&path, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+    assert!(matches!(load(&path), ConfigError::TooLarge { .. }));
+    std::fs::write(&path, b"# a\n# \xff\n").unwrap();
+    assert!(matches!(load(&path), ConfigError::NotText { line: 2, .. }));
+}
+
+#[test]
+fn the_file_can_be_named_by_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.toml");
+    std::fs::write(&path, "origin = \"https://dummyjson.com\"\nport = 7").unwrap();
+    let environment =
+        |variable: &str| (variable == "CACHING_PROXY_CONFIG").then(|| path.clone().into());
+    assert_eq!(Config::load(&Flags::new(), &environment).unwrap().port, 7);
+}
+
+#[test]
+fn a_missing_origin_is_answered_with_an_example() {
+    let error = load(&[], &[], "").unwrap_err();
+    assert!(
+        error.contains("caching-proxy --port 8000 --origin https://dummyjson.com"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrong_origin_is_answered_by_what_would_be_right() {
+    let error = load(&[("origin", "dummyjson.com")], &[], "").unwrap_err();
+    assert!(error.starts_with("--origin: "), "{error}");
+    assert!(error.contains("https://dummyjson.com"), "{error}");
+}
+
+#[test]
+fn the_port_to_clear_is_the_one_of_the_flag() {
+    assert_eq!(port_flag(&Flags::new()).unwrap(), None);
+    assert_eq!(
+        port_flag(&Flags::from([("port", "8001".into())])).unwrap(),
+        Some(8001)
+    );
+    assert!(port_flag(&Flags::from([("port", "x".into())])).is_err());
+}

@@ -1,0 +1,214 @@
+//! From what somebody wrote to what it means: one function a kind of value, bounds included.
+
+use std::{borrow::Cow, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use toml::Value;
+
+use super::error::ValueError;
+use crate::{origin::OriginUrl, policy::Mode};
+
+/// A policy is evaluated on every request; nobody needs more names than this.
+const MAX_NAMES: usize = 256;
+
+/// A value as it was written.
+#[derive(Debug)]
+pub(super) enum Given {
+    /// On the command line or in the environment, where all is text.
+    Argument(OsString),
+    /// In the file, where values have types.
+    Typed(Value),
+}
+
+impl Given {
+    /// The text, where a setting takes text in either place.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Argument(text) => text.to_str(),
+            Self::Typed(Value::String(text)) => Some(text),
+            Self::Typed(_) => None,
+        }
+    }
+
+    /// The number, which in the file stands without quotes.
+    fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Argument(text) => text.to_str()?.parse().ok(),
+            Self::Typed(Value::Integer(integer)) => Some(*integer),
+            Self::Typed(_) => None,
+        }
+    }
+
+    fn is_not(&self, right: impl Into<Cow<'static, str>>) -> ValueError {
+        let given = match self {
+            Self::Argument(text) => format!("{:?}", text.to_string_lossy()),
+            Self::Typed(Value::String(text)) => format!("{text:?}"),
+            Self::Typed(Value::Integer(number)) => number.to_string(),
+            Self::Typed(Value::Float(number)) => number.to_string(),
+            Self::Typed(Value::Boolean(boolean)) => boolean.to_string(),
+            Self::Typed(Value::Datetime(date)) => date.to_string(),
+            Self::Typed(Value::Array(_)) => "this list".to_owned(),
+            Self::Typed(Value::Table(_)) => "this table".to_owned(),
+        };
+        ValueError::Not {
+            given,
+            right: right.into(),
+        }
+    }
+}
+
+/// A TCP port. Zero, "any port", is refused: nobody would know where to send requests.
+pub(super) fn port(given: &Given) -> Result<u16, ValueError> {
+    given
+        .integer()
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|port| *port != 0)
+        .ok_or_else(|| given.is_not("a port, a number from 1 to 65535 such as 8000"))
+}
+
+pub(super) fn address(given: &Given) -> Result<IpAddr, ValueError> {
+    given
+        .text()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| given.is_not("an IP address, such as \"127.0.0.1\", \"0.0.0.0\" or \"::1\""))
+}
+
+pub(super) fn origin(given: &Given) -> Result<OriginUrl, ValueError> {
+    let text = given
+        .text()
+        .ok_or_else(|| given.is_not("the URL of an origin, such as \"https://dummyjson.com\""))?;
+    OriginUrl::parse(text).map_err(ValueError::Origin)
+}
+
+pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
+    match given.text() {
+        Some("standard") => Ok(Mode::Standard),
+        Some("strict") => Ok(Mode::Strict),
+        Some("always") => Ok(Mode::Always),
+        _ => Err(given.is_not("a policy: \"standard\", \"strict\" or \"always\"")),
+    }
+}
+
+/// A size in bytes. A bare number is a number of bytes.
+pub(super) fn size(given: &Given, least: ByteSize) -> Result<u64, ValueError> {
+    const MOST: ByteSize = ByteSize::pib(1);
+    let bytes = match given {
+        Given::Typed(Value::Integer(bytes)) => u64::try_from(*bytes).ok(),
+        _ => given
+            .text()
+            .and_then(|text| text.trim().parse::<ByteSize>().ok())
+            .map(|size| size.0),
+    };
+    bytes
+        .filter(|bytes| (least.0..=MOST.0).contains(bytes))
+        .ok_or_else(|| given.is_not(format!("a size from {least} to {MOST}, such as \"64MiB\"")))
+}
+
+/// A duration within bounds.
+pub(super) fn duration(
+    given: &Given,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, ValueError> {
+    given
+        .text()
+        .and_then(|text| humantime::parse_duration(text).ok())
+        .filter(|duration| (least..=most).contains(duration))
+        .ok_or_else(|| {
+            let least = humantime::format_duration(least);
+            let most = humantime::format_duration(most);
+            given.is_not(format!(
+                "a duration from {least} to {most} with its unit, such as \"30s\", \"10m\" or \"24h\""
+            ))
+        })
+}
+
+/// A duration, or `none` for no limit.
+pub(super) fn optional_duration(
+    given: &Given,
+    least: Duration,
+    most: Duration,
+) -> Result<Option<Duration>, ValueError> {
+    match given.text() {
+        Some("none") => Ok(None),
+        _ => duration(given, least, most)
+            .map(Some)
+            .map_err(|error| match error {
+                ValueError::Not { given, right } => ValueError::Not {
+                    given,
+                    right: format!("\"none\" or {right}").into(),
+                },
+                other => other,
+            }),
+    }
+}
+
+/// A number of threads; `auto` for one for each core.
+pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
+    if given.text() == Some("auto") {
+        return Ok(None);
+    }
+    given
+        .integer()
+        .and_then(|number| usize::try_from(number).ok())
+        .filter(|number| (1..=1024).contains(number))
+        .map(Some)
+        .ok_or_else(|| given.is_not("a number of threads from 1 to 1024, or \"auto\""))
+}
+
+pub(super) fn boolean(given: &Given) -> Result<bool, ValueError> {
+    let text = match given {
+        Given::Typed(Value::Boolean(boolean)) => return Ok(*boolean),
+        Given::Typed(_) => return Err(given.is_not("true or false, without quotes")),
+        Given::Argument(text) => text.to_string_lossy().to_ascii_lowercase(),
+    };
+    match text.as_str() {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err(given.is_not("true or false (or 1, 0, yes, no)")),
+    }
+}
+
+/// A file's name; empty for none.
+pub(super) fn path(given: &Given) -> Result<Option<PathBuf>, ValueError> {
+    let path = match given {
+        Given::Argument(text) => PathBuf::from(text),
+        Given::Typed(Value::String(text)) => PathBuf::from(text),
+        Given::Typed(_) => return Err(given.is_not("the name of a file, in quotes")),
+    };
+    Ok((!path.as_os_str().is_empty()).then_some(path))
+}
+
+/// Names of headers or cookies, `*` standing for any run of characters.
+pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
+    let names: Option<Vec<String>> = match given {
+        Given::Typed(Value::Array(array)) => array
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        Given::Typed(_) => None,
+        Given::Argument(text) => text.to_str().map(|text| {
+            let items = text.split(',').map(str::trim);
+            items
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect()
+        }),
+    };
+    names
+        .filter(|names| names.len() <= MAX_NAMES && names.iter().all(|name| is_token(name)))
+        .ok_or_else(|| {
+            given.is_not(match given {
+                Given::Argument(_) => "a list of names with commas between, such as x-user,*-token",
+                Given::Typed(_) => "a list of names, such as [\"x-user\", \"*-token\"]",
+            })
+        })
+}
+
+/// RFC 9110, 5.6.2: `token`, of which the names of fields and cookies are made. `*` is one of its characters.
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}

@@ -1,0 +1,169 @@
+//! One HTTP exchange over a Unix socket, blocking, with a limit on time and length.
+
+use std::{
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde::de::DeserializeOwned;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::ControlError;
+
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_FIELDS: usize = 32;
+
+/// What an instance can be asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    Clear,
+    Describe,
+}
+
+/// Asks, and waits for the answer until `limit` has passed.
+pub(super) fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    command: Command,
+    limit: Duration,
+) -> Result<T, ControlError> {
+    let deadline = Instant::now() + limit;
+    let mut stream = connect(socket, limit).map_err(|source| ControlError::Connect {
+        path: socket.to_owned(),
+        source,
+    })?;
+    let answer =
+        exchange(&mut stream, command, deadline).map_err(|source| ControlError::Exchange {
+            path: socket.to_owned(),
+            source,
+        })?;
+    understand(&answer)
+}
+
+/// A connect to a Unix socket waits while the backlog of its owner is full: it needs a limit before it begins.
+fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(limit))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
+/// Sends the command and reads to the end.
+fn exchange(stream: &mut UnixStream, command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
+    let (method, target) = match command {
+        Command::Clear => ("POST", "/clear"),
+        Command::Describe => ("GET", "/instance"),
+    };
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: caching-proxy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece) {
+            Ok(0) => return Ok(answer),
+            Ok(read) => answer.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // How the system names the end of a read timeout.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+        if answer.len() > MAX_ANSWER_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+}
+
+fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut head = httparse::Response::new(&mut fields);
+    let Ok(httparse::Status::Complete(length)) = head.parse(answer) else {
+        return Err(ControlError::Answer);
+    };
+    match head.code {
+        Some(200) => serde_json::from_slice(&answer[length..]).map_err(|_| ControlError::Answer),
+        Some(status) => Err(ControlError::Status { status }),
+        None => Err(ControlError::Answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// Asks a listener that answers with `answer` and closes.
+    fn answered_with(answer: &'static [u8]) -> Result<serde_json::Value, ControlError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("8000.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut piece = [0; 1024];
+                let read = stream.read(&mut piece).unwrap();
+                assert!(piece[..read].starts_with(b"GET /instance HTTP/1.1\r\n"));
+                // The asker may have had enough.
+                let _ = stream.write_all(answer);
+            });
+            ask(&path, Command::Describe, Duration::from_secs(10))
+        })
+    }
+
+    #[test]
+    fn an_answer_is_read_to_its_end() {
+        let answer = answered_with(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n{\"pid\":7}").unwrap();
+        assert_eq!(answer["pid"], 7);
+    }
+
+    #[test]
+    fn a_refusal_is_named_by_its_status() {
+        let error = answered_with(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap_err();
+        assert!(matches!(error, ControlError::Status { status: 503 }));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_no_http_is_not_understood() {
+        for answer in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n{\"pid\"",
+            b"hello",
+        ] {
+            assert!(
+                matches!(answered_with(answer), Err(ControlError::Answer)),
+                "{answer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_end_is_given_up() {
+        static ENDLESS: [u8; 2 * MAX_ANSWER_BYTES] = [b'x'; 2 * MAX_ANSWER_BYTES];
+        assert!(matches!(
+            answered_with(&ENDLESS),
+            Err(ControlError::Exchange { .. })
+        ));
+    }
+
+    #[test]
+    fn one_who_does_not_answer_is_waited_for_until_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("8000.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let asked = ask::<serde_json::Value>(&path, Command::Clear, Duration::from_millis(10));
+        let Err(ControlError::Exchange { source, .. }) = asked else {
+            panic!("{asked:?}")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,206 @@
+//! The side of the commands: every instance of this user, wherever it may be.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use super::{
+    ControlError, Instance,
+    claim::{Locking, Missing, Name},
+    client::{Command, ask},
+    place::Surroundings,
+    server::ClearAnswer,
+};
+
+/// How long an instance may take to clear.
+const CLEAR_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to say who it is.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
+/// How often, and after what pause, a living instance that did not answer is asked again.
+const TRIES: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// An instance that was cleared.
+#[derive(Debug)]
+pub struct ClearedInstance {
+    /// Which one.
+    pub instance: Instance,
+    /// Answers it held.
+    pub entries: u64,
+    /// Memory they took, in bytes.
+    pub bytes: u64,
+}
+
+/// A living instance that was not cleared.
+#[derive(Debug)]
+pub struct UnreachedInstance {
+    /// The port it is named after.
+    pub port: u16,
+    /// Which one, where it has said so.
+    pub instance: Option<Instance>,
+    /// Why it was not.
+    pub error: ControlError,
+}
+
+/// What became of a [`clear`].
+#[derive(Debug, Default)]
+pub struct ClearReport {
+    /// Those that are empty now.
+    pub cleared: Vec<ClearedInstance>,
+    /// Those that may not be.
+    pub failed: Vec<UnreachedInstance>,
+    /// Places of this user where instances may be, but nobody can be trusted.
+    pub refused: Vec<ControlError>,
+}
+
+/// Empties the cache of every running instance of this user; with a port, of those on that port only.
+pub fn clear(port: Option<u16>) -> ClearReport {
+    clear_in(&Surroundings::of_this_process(), port)
+}
+
+pub(super) fn clear_in(surroundings: &Surroundings, port: Option<u16>) -> ClearReport {
+    let (names, refused) = names_in(surroundings);
+    let mut report = ClearReport {
+        refused,
+        ..ClearReport::default()
+    };
+    for name in names
+        .into_iter()
+        .filter(|name| port.is_none_or(|port| port == name.port))
+    {
+        match clear_one(&name) {
+            Ok(None) => {}
+            Ok(Some(cleared)) => report.cleared.push(cleared),
+            Err(error) => {
+                let instance = name.instance();
+                report.failed.push(UnreachedInstance {
+                    port: name.port,
+                    instance,
+                    error,
+                });
+            }
+        }
+    }
+    report
+}
+
+/// The instance of this user that listens where `address` would.
+pub fn holder(address: SocketAddr) -> Option<Instance> {
+    holder_in(&Surroundings::of_this_process(), address)
+}
+
+pub(super) fn holder_in(surroundings: &Surroundings, address: SocketAddr) -> Option<Instance> {
+    let (names, _) = names_in(surroundings);
+    names
+        .into_iter()
+        .filter(|name| name.port == address.port())
+        .filter(|name| matches!(name.lock(Missing::Leave), Ok(Locking::Held)))
+        .filter_map(|name| {
+            ask(&name.socket, Command::Describe, DESCRIBE_LIMIT)
+                .ok()
+                .or_else(|| name.instance())
+        })
+        .find(|instance| overlap(instance.bind, address.ip()))
+}
+
+/// Whether two listeners on one port get into each other's way.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    one == other || one.is_unspecified() || other.is_unspecified()
+}
+
+fn names_in(surroundings: &Surroundings) -> (Vec<Name>, Vec<ControlError>) {
+    let (dirs, mut refused) = surroundings.existing();
+    let mut names = Vec::new();
+    for dir in dirs {
+        match Name::all_in(&dir) {
+            Ok(found) => names.extend(found),
+            Err(source) => refused.push(ControlError::Directory { dir, source }),
+        }
+    }
+    (names, refused)
+}
+
+/// Clears the instance of a name. None if there is none any more: with its process its cache is gone.
+fn clear_one(name: &Name) -> Result<Option<ClearedInstance>, ControlError> {
+    let mut tries_left = TRIES;
+    loop {
+        let life = life_of(name)?;
+        if life == Life::Over {
+            return Ok(None);
+        }
+        match (
+            ask::<ClearAnswer>(&name.socket, Command::Clear, CLEAR_LIMIT),
+            life,
+        ) {
+            (
+                Ok(ClearAnswer {
+                    instance,
+                    entries,
+                    bytes,
+                }),
+                _,
+            ) => {
+                return Ok(Some(ClearedInstance {
+                    instance,
+                    entries,
+                    bytes,
+                }));
+            }
+            (Err(ControlError::Connect { .. }), Life::Unknown) => {
+                bury(name)?;
+                return Ok(None);
+            }
+            (Err(error), _) if tries_left == 0 || is_final(&error) => return Err(error),
+            (Err(_), _) => {
+                tries_left -= 1;
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// Whether asking again is in vain: it had its time, or has decided. All else is also seen of one that is starting or
+/// stopping; to clear twice does no harm.
+fn is_final(error: &ControlError) -> bool {
+    match error {
+        ControlError::Status { .. } => true,
+        ControlError::Exchange { source, .. } => source.kind() == ErrorKind::TimedOut,
+        _ => false,
+    }
+}
+
+/// Whether somebody lives under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Here,
+    Over,
+    /// Somebody tidied the lock away, as cleaners of temporary directories do, but not the socket.
+    Unknown,
+}
+
+/// What a dead instance left is removed.
+fn life_of(name: &Name) -> Result<Life, ControlError> {
+    match name.lock(Missing::Leave) {
+        Ok(Locking::Held) => Ok(Life::Here),
+        Ok(Locking::Taken(_)) => Ok(Life::Over),
+        Ok(Locking::Absent) if name.socket.exists() => Ok(Life::Unknown),
+        Ok(Locking::Absent) => Ok(Life::Over),
+        Err(source) => Err(ControlError::Lock {
+            path: name.lock.clone(),
+            source,
+        }),
+    }
+}
+
+/// Removes a socket nobody answers at. The lock is made again for it: only its owner may remove the socket.
+fn bury(name: &Name) -> Result<(), ControlError> {
+    match name.lock(Missing::Make) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ControlError::Lock {
+            path: name.lock.clone(),
+            source,
+        }),
+    }
+}

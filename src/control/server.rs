@@ -1,0 +1,140 @@
+//! The side of the running proxy.
+
+use std::{io, os::unix::net::UnixListener, time::Duration};
+
+use actix::Addr;
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::{Server, ServerHandle},
+    http::KeepAlive,
+    web::{self, Data},
+};
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::{ControlError, Instance, claim::Claim, place::Surroundings};
+use crate::{
+    cache::{CacheActor, Clear},
+    config::Config,
+};
+
+/// Of commands at a time; a user has one, perhaps some from cron.
+const MAX_CONNECTIONS: usize = 64;
+/// For the head of a command to arrive, and for the connection to close after the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `POST /clear` answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ClearAnswer {
+    pub(super) instance: Instance,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+}
+
+/// This process being reachable. Socket and lock are removed when it is stopped or dropped.
+#[derive(Debug)]
+pub struct Control {
+    handle: ServerHandle,
+    _claim: Claim,
+}
+
+impl Control {
+    /// Answers no more commands.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // The order to stop is sent by the call; only its completion would have to be waited for.
+        drop(self.handle.stop(false));
+    }
+}
+
+/// Makes this process reachable by the commands of its user. To be called inside an actix `System`.
+///
+/// # Errors
+/// When there is no directory that only this user can reach, or the socket cannot be made in it.
+pub fn listen(config: &Config, cache: Addr<CacheActor>) -> Result<Control, ControlError> {
+    listen_in(&Surroundings::of_this_process(), config, cache)
+}
+
+pub(super) fn listen_in(
+    surroundings: &Surroundings,
+    config: &Config,
+    cache: Addr<CacheActor>,
+) -> Result<Control, ControlError> {
+    let instance = Instance {
+        pid: std::process::id(),
+        port: config.port,
+        bind: config.bind,
+        origin: config.origin.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: chrono::Local::now().to_rfc3339(),
+    };
+    let mut claim = Claim::take(&surroundings.make()?, config.port)?;
+    claim.describe(&instance)?;
+    let server =
+        serve(claim.listen()?, instance, cache).map_err(|source| ControlError::Listen {
+            path: claim.socket().to_owned(),
+            source,
+        })?;
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok(Control {
+        handle,
+        _claim: claim,
+    })
+}
+
+fn serve(
+    listener: UnixListener,
+    instance: Instance,
+    cache: Addr<CacheActor>,
+) -> io::Result<Server> {
+    let app = move || {
+        App::new()
+            .app_data(Data::new(instance.clone()))
+            .app_data(Data::new(cache.clone()))
+            .route("/clear", web::post().to(clear))
+            .route("/instance", web::get().to(describe))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .worker_max_blocking_threads(1)
+        .max_connections(MAX_CONNECTIONS)
+        .keep_alive(KeepAlive::Disabled)
+        .client_request_timeout(PATIENCE)
+        .client_disconnect_timeout(PATIENCE)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen_uds(listener)?
+        .run();
+    Ok(server)
+}
+
+async fn clear(cache: Data<Addr<CacheActor>>, instance: Data<Instance>) -> HttpResponse {
+    match cache.send(Clear).await {
+        Ok(cleared) => {
+            log::info!(
+                "cache cleared: entries {}, {}",
+                cleared.entries,
+                ByteSize(cleared.bytes)
+            );
+            HttpResponse::Ok().json(ClearAnswer {
+                instance: instance.as_ref().clone(),
+                entries: cleared.entries,
+                bytes: cleared.bytes,
+            })
+        }
+        Err(error) => {
+            log::error!("the cache could not be cleared: {error}");
+            HttpResponse::ServiceUnavailable().finish()
+        }
+    }
+}
+
+async fn describe(instance: Data<Instance>) -> HttpResponse {
+    HttpResponse::Ok().json(instance.as_ref())
+}

@@ -1,0 +1,242 @@
+//! Both sides together: instances in this process, commands in threads of their own.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixListener,
+    path::Path,
+};
+
+use actix::{Actor, Addr};
+use actix_web::rt::{System, task::spawn_blocking};
+
+use super::{
+    claim::{Claim, Locking, Missing, Name},
+    commands::{clear_in, holder_in},
+    place::Surroundings,
+    server::listen_in,
+    *,
+};
+use crate::{cache::CacheActor, config::Config, origin::OriginUrl};
+
+fn surroundings(root: &Path) -> Surroundings {
+    Surroundings {
+        uid: rustix::process::geteuid().as_raw(),
+        runtime_dir: None,
+        run_user: root.join("run"),
+        temp_dir: root.to_owned(),
+        system_temp_dir: root.to_owned(),
+    }
+}
+
+fn config(port: u16) -> Config {
+    Config {
+        port,
+        ..Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap())
+    }
+}
+
+fn cache() -> Addr<CacheActor> {
+    CacheActor::new(1 << 20, 1 << 18).start()
+}
+
+async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
+    let surroundings = surroundings(root);
+    spawn_blocking(move || clear_in(&surroundings, port))
+        .await
+        .unwrap()
+}
+
+async fn holder_from(root: &Path, address: &str) -> Option<Instance> {
+    let (surroundings, address) = (surroundings(root), address.parse().unwrap());
+    spawn_blocking(move || holder_in(&surroundings, address))
+        .await
+        .unwrap()
+}
+
+fn ports(report: &ClearReport) -> Vec<u16> {
+    report
+        .cleared
+        .iter()
+        .map(|cleared| cleared.instance.port)
+        .collect()
+}
+
+#[test]
+fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let surroundings = surroundings(root.path());
+        let listen = |port| listen_in(&surroundings, &config(port), cache()).unwrap();
+        let controls = [listen(8000), listen(8001), listen(8001)];
+        let report = clear_from(root.path(), None).await;
+        assert_eq!(ports(&report), [8000, 8001, 8001]);
+        assert!(report.failed.is_empty() && report.refused.is_empty());
+        assert_eq!(
+            ports(&clear_from(root.path(), Some(8001)).await),
+            [8001, 8001]
+        );
+        assert_eq!(ports(&clear_from(root.path(), Some(8002)).await), [0; 0]);
+        for control in controls {
+            control.stop().await;
+        }
+        assert_eq!(ports(&clear_from(root.path(), None).await), [0; 0]);
+        let dir = surroundings.make().unwrap();
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn the_holder_of_a_port_is_the_one_in_the_way_of_an_address() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let control = listen_in(&surroundings(root.path()), &config(8000), cache()).unwrap();
+        let holder = holder_from(root.path(), "127.0.0.1:8000").await.unwrap();
+        assert_eq!(holder.origin, "https://dummyjson.com");
+        assert_eq!(holder.pid, std::process::id());
+        assert!(holder_from(root.path(), "0.0.0.0:8000").await.is_some());
+        assert!(holder_from(root.path(), "127.0.0.2:8000").await.is_none());
+        assert!(holder_from(root.path(), "127.0.0.1:8001").await.is_none());
+        drop(control);
+        assert!(holder_from(root.path(), "127.0.0.1:8000").await.is_none());
+    });
+}
+
+#[test]
+fn what_killed_instances_left_is_removed_and_nobody_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(root.path());
+    let dir = surroundings.make().unwrap();
+    for left in ["8000.lock", "8001.lock"] {
+        fs::write(dir.join(left), "{").unwrap();
+    }
+    for left in ["8000.sock", "8002.sock"] {
+        drop(UnixListener::bind(dir.join(left)).unwrap());
+    }
+    let report = clear_in(&surroundings, None);
+    assert!(report.cleared.is_empty() && report.failed.is_empty() && report.refused.is_empty());
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
+}
+
+#[test]
+fn an_instance_whose_lock_was_tidied_away_is_still_cleared() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let surroundings = surroundings(root.path());
+        let _control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        fs::remove_file(surroundings.make().unwrap().join("8000.lock")).unwrap();
+        assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
+        assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
+    });
+}
+
+#[test]
+fn a_living_instance_that_refuses_has_failed_and_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(root.path());
+    let mut claim = Claim::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let instance = Instance {
+        pid: 7,
+        port: 8000,
+        bind: "127.0.0.1".parse().unwrap(),
+        origin: "https://dummyjson.com".to_owned(),
+        version: "0.1.0".to_owned(),
+        started: "2026-11-23T03:30:00+00:00".to_owned(),
+    };
+    claim.describe(&instance).unwrap();
+    let listener = claim.listen().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 1024]).unwrap();
+            assert!(read > 0);
+            stream
+                .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
+                .unwrap();
+        });
+        let report = clear_in(&surroundings, None);
+        assert!(report.cleared.is_empty());
+        assert_eq!(report.failed[0].instance.as_ref(), Some(&instance));
+    });
+}
+
+#[test]
+fn an_instance_that_ends_while_it_is_asked_has_not_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(root.path());
+    let claim = Claim::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let listener = claim.listen().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            drop(listener.accept().unwrap());
+            drop(claim);
+        });
+        let report = clear_in(&surroundings, None);
+        assert!(report.cleared.is_empty() && report.failed.is_empty());
+    });
+}
+
+#[test]
+fn an_instance_that_cannot_reach_its_cache_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let arbiter = actix::Arbiter::new();
+        let cache =
+            CacheActor::start_in_arbiter(&arbiter.handle(), |_| CacheActor::new(1 << 20, 1 << 18));
+        arbiter.stop();
+        arbiter.join().unwrap();
+        let _control = listen_in(&surroundings(root.path()), &config(8000), cache).unwrap();
+        let report = clear_from(root.path(), None).await;
+        assert!(matches!(
+            report.failed[0].error,
+            ControlError::Status { status: 503 }
+        ));
+    });
+}
+
+#[test]
+fn nothing_but_its_two_targets_is_answered() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let surroundings = surroundings(root.path());
+        let _control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let socket = surroundings.make().unwrap().join("8000.sock");
+        let status = |line: &'static str| {
+            let socket = socket.clone();
+            spawn_blocking(move || {
+                let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+                write!(stream, "{line} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer.split(' ').nth(1).unwrap().to_owned()
+            })
+        };
+        for (line, expected) in [
+            ("GET /instance", "200"),
+            ("POST /clear", "200"),
+            ("GET /", "404"),
+            ("GET /clear", "404"),
+            ("POST /instance", "404"),
+        ] {
+            assert_eq!(status(line).await.unwrap(), expected, "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_name_is_free_again_after_its_instance() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let surroundings = surroundings(root.path());
+        let control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let name = Name::all_in(&surroundings.make().unwrap())
+            .unwrap()
+            .remove(0);
+        assert!(matches!(name.lock(Missing::Leave).unwrap(), Locking::Held));
+        control.stop().await;
+        assert!(matches!(
+            name.lock(Missing::Leave).unwrap(),
+            Locking::Absent
+        ));
+    });
+}

@@ -1,0 +1,121 @@
+//! The heads that pass between awc and the origin: ours for awc, awc's for the origin, the origin's for the caller.
+
+use actix_web::http::Method;
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{
+    exchange::{DateLine, Plan},
+    framing::{self, BodyFraming, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed, Parsed},
+};
+
+/// Looks for the final response's head in what is received.
+#[derive(Default)]
+pub(super) struct HeadSearch {
+    /// Bytes of the current head in which no end was found.
+    searched_bytes: usize,
+    interim_responses: u16,
+    interim_bytes: usize,
+}
+
+impl HeadSearch {
+    /// Takes the final head, and the interim responses before it, off the beginning of `received`; `None` while it is
+    /// not whole.
+    pub(super) fn take(
+        &mut self,
+        received: &mut BytesMut,
+        method: &Method,
+    ) -> Result<Option<Box<Head>>, Malformed> {
+        loop {
+            match framing::parse_head(received, self.searched_bytes, method)? {
+                Parsed::Partial => {
+                    self.searched_bytes = received.len();
+                    return self.bounded(received.len()).map(|()| None);
+                }
+                // The one place where interim responses are seen. They are not for the cache, and awc would take
+                // one for the answer.
+                Parsed::Interim { head_bytes } => {
+                    received.advance(head_bytes);
+                    self.searched_bytes = 0;
+                    self.interim_bytes += head_bytes;
+                    self.interim_responses += 1;
+                    self.bounded(0)?;
+                }
+                Parsed::Final { head, head_bytes } => {
+                    received.advance(head_bytes);
+                    return Ok(Some(head));
+                }
+            }
+        }
+    }
+
+    fn bounded(&self, waiting_bytes: usize) -> Result<(), Malformed> {
+        if self.interim_responses > MAX_INTERIM_RESPONSES
+            || self.interim_bytes + waiting_bytes > MAX_HEAD_BYTES
+        {
+            return Err(Malformed::TooLarge);
+        }
+        Ok(())
+    }
+}
+
+/// What awc is told instead of the origin's head.
+pub(super) fn framing_head(framing: BodyFraming) -> Bytes {
+    match framing {
+        BodyFraming::None | BodyFraming::Length(0) => {
+            Bytes::from_static(b"HTTP/1.1 204 No Content\r\n\r\n")
+        }
+        BodyFraming::Length(bytes) => Bytes::from(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n"
+        )),
+        BodyFraming::Chunked => {
+            Bytes::from_static(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        }
+        BodyFraming::UntilClose => Bytes::from_static(b"HTTP/1.0 200 OK\r\n\r\n"),
+    }
+}
+
+/// awc's head with our framing line, and without the Date awc invents: it writes it as the last line.
+pub(super) fn mended_request_head(mut head: BytesMut, plan: &Plan) -> Bytes {
+    let lines = head.len().saturating_sub(2);
+    head.truncate(lines);
+    if plan.date == DateLine::Awcs {
+        let last = lines.saturating_sub(2);
+        if let Some(start) = head[..last].windows(2).rposition(|pair| pair == b"\r\n") {
+            head.truncate(start + 2);
+        }
+    }
+    if let Some(line) = &plan.framing_line {
+        head.extend_from_slice(line.as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    head.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_final_head_is_found_behind_interim_ones_in_one_byte_steps() {
+        let text = b"HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 100 \r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
+        let mut search = HeadSearch::default();
+        let mut received = BytesMut::new();
+        let mut head = None;
+        for &byte in text {
+            received.extend_from_slice(&[byte]);
+            if head.is_none() {
+                head = search.take(&mut received, &Method::GET).unwrap();
+            }
+        }
+        assert_eq!(head.unwrap().framing, BodyFraming::Length(4));
+        assert_eq!(received, "body");
+    }
+
+    #[test]
+    fn interim_responses_are_bounded_in_bytes_too() {
+        let long = format!("HTTP/1.1 103 Early\r\nA: {}\r\n\r\n", "x".repeat(40_000));
+        let mut received = BytesMut::from(long.repeat(2).as_bytes());
+        let outcome = HeadSearch::default().take(&mut received, &Method::GET);
+        assert_eq!(outcome.unwrap_err(), Malformed::TooLarge);
+    }
+}

@@ -1,0 +1,213 @@
+//! Heads and bodies, without a connection.
+
+use actix_web::http::{Method, header};
+
+use crate::origin::framing::*;
+
+fn head_for(method: &Method, text: &str) -> Result<Head, Malformed> {
+    match parse_head(text.as_bytes(), 0, method)? {
+        Parsed::Final { head, head_bytes } => {
+            assert_eq!(head_bytes, text.len());
+            Ok(*head)
+        }
+        other => panic!("{text:?} is {other:?}"),
+    }
+}
+
+fn head(fields: &str) -> Result<Head, Malformed> {
+    head_for(&Method::GET, &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"))
+}
+
+#[test]
+fn the_head_s_end_is_found_in_one_byte_steps() {
+    let text = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody";
+    for length in 0..text.len() {
+        let expected = (length >= 25).then_some(25);
+        for searched in 0..=length.min(24) {
+            assert_eq!(
+                head_end(&text[..length], searched),
+                expected,
+                "{length} after {searched}"
+            );
+        }
+    }
+    assert_eq!(head_end(b"HTTP/1.1 200\nA: b\n\nx", 0), Some(19));
+}
+
+#[test]
+fn framing_follows_rfc_9112_6_3() {
+    use BodyFraming::*;
+    use Persistence::*;
+    for (fields, framing, persistence) in [
+        ("Content-Length: 5\r\n", Length(5), Reusable),
+        (
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            Length(5),
+            Reusable,
+        ),
+        ("Content-Length: 5, 05\r\n", Length(5), Reusable),
+        ("Content-Length: 0\r\n", Length(0), Reusable),
+        (
+            "Content-Length: 5\r\nConnection: foo, Close\r\n",
+            Length(5),
+            Close,
+        ),
+        ("Transfer-Encoding: Chunked\r\n", Chunked, Reusable),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            Chunked,
+            Close,
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: x\r\n",
+            Chunked,
+            Close,
+        ),
+        ("Transfer-Encoding: gzip\r\n", UntilClose, Close),
+        (
+            "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n",
+            UntilClose,
+            Close,
+        ),
+        ("Transfer-Encoding: chunked, foo\r\n", UntilClose, Close),
+        (
+            "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+            Length(5),
+            Close,
+        ),
+        ("", UntilClose, Close),
+    ] {
+        let head = head(fields).unwrap();
+        assert_eq!(
+            (head.framing, head.persistence),
+            (framing, persistence),
+            "{fields:?}"
+        );
+        let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).collect();
+        match framing {
+            Length(bytes) => assert_eq!(lengths, [&bytes.to_string()]),
+            _ => assert!(lengths.is_empty(), "{fields:?}"),
+        }
+    }
+}
+
+#[test]
+fn http_1_0_is_never_reused() {
+    let head = head_for(
+        &Method::GET,
+        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n",
+    );
+    assert_eq!(head.unwrap().persistence, Persistence::Close);
+}
+
+#[test]
+fn head_204_and_304_have_no_body_and_keep_their_length() {
+    for (method, line) in [
+        (Method::HEAD, "200 OK"),
+        (Method::GET, "204 No Content"),
+        (Method::GET, "304 Not Modified"),
+    ] {
+        let text =
+            format!("HTTP/1.1 {line}\r\nContent-Length: 500\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = head_for(&method, &text).unwrap();
+        assert_eq!(
+            (head.framing, head.persistence),
+            (BodyFraming::None, Persistence::Reusable)
+        );
+        assert_eq!(head.headers.get("content-length").unwrap(), "500");
+    }
+}
+
+#[test]
+fn ambiguous_lengths_and_codings_are_refused() {
+    for (fields, malformed) in [
+        (
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            Malformed::ContentLength,
+        ),
+        ("Content-Length: 5, 6\r\n", Malformed::ContentLength),
+        ("Content-Length: +5\r\n", Malformed::ContentLength),
+        ("Content-Length: -1\r\n", Malformed::ContentLength),
+        ("Content-Length:\r\n", Malformed::ContentLength),
+        ("Content-Length: 5,\r\n", Malformed::ContentLength),
+        ("Content-Length: 0x5\r\n", Malformed::ContentLength),
+        (
+            "Content-Length: 18446744073709551616\r\n",
+            Malformed::ContentLength,
+        ),
+        (
+            "Transfer-Encoding: gzip, chunked\r\n",
+            Malformed::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            Malformed::TransferEncoding,
+        ),
+        ("no colon\r\n", Malformed::Head),
+        ("a\0b: c\r\n", Malformed::Head),
+    ] {
+        assert_eq!(head(fields).unwrap_err(), malformed, "{fields:?}");
+    }
+}
+
+#[test]
+fn fields_are_kept_as_they_came() {
+    let text =
+        b"HTTP/1.1 299 \xe4\r\nX: 1\r\nY: \xfc\r\nx: 2\r\nZ : folded\r\n  value\r\nE:\r\n\r\n";
+    let Parsed::Final { head, .. } = parse_head(text, 0, &Method::GET).unwrap() else {
+        panic!("not final")
+    };
+    assert_eq!(head.status, 299);
+    assert_eq!(head.headers.get_all("x").collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(head.headers.get("y").unwrap().as_bytes(), b"\xfc");
+    assert_eq!(head.headers.get("z").unwrap(), "folded value");
+    assert_eq!(head.headers.get("e").unwrap(), "");
+}
+
+#[test]
+fn interim_responses_are_told_from_final_ones() {
+    for code in [100, 102, 103, 199] {
+        let text = format!("HTTP/1.1 {code} \r\nLink: </a>\r\n\r\nHTTP/1.1 200");
+        let parsed = parse_head(text.as_bytes(), 0, &Method::GET).unwrap();
+        let Parsed::Interim { head_bytes } = parsed else {
+            panic!("{code}: {parsed:?}")
+        };
+        assert_eq!(&text[head_bytes..], "HTTP/1.1 200");
+    }
+    let upgrade = b"HTTP/1.1 101 \r\nUpgrade: websocket\r\n\r\n";
+    assert_eq!(
+        parse_head(upgrade, 0, &Method::GET).unwrap_err(),
+        Malformed::Upgrade
+    );
+}
+
+#[test]
+fn heads_are_bounded_in_bytes_and_lines() {
+    let endless = vec![b'a'; MAX_HEAD_BYTES + 1];
+    assert_eq!(
+        parse_head(&endless, 0, &Method::GET).unwrap_err(),
+        Malformed::TooLarge
+    );
+    let long = format!(
+        "HTTP/1.1 200 OK\r\nA: {}\r\n\r\n",
+        "x".repeat(MAX_HEAD_BYTES)
+    );
+    assert_eq!(
+        parse_head(long.as_bytes(), 0, &Method::GET).unwrap_err(),
+        Malformed::TooLarge
+    );
+    assert_eq!(
+        head(&"A: b\r\n".repeat(257)).unwrap_err(),
+        Malformed::TooLarge
+    );
+    assert!(head(&"A: b\r\n".repeat(256)).is_ok());
+}
+
+#[test]
+fn a_length_is_followed_to_its_end_and_not_beyond() {
+    let mut follower = Follower::new(BodyFraming::Length(5));
+    assert_eq!(follower.feed(b"abc"), Ok(3));
+    assert!(!follower.is_done());
+    assert_eq!(follower.feed(b"defg"), Ok(2));
+    assert!(follower.is_done());
+}

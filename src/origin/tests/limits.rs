@@ -1,0 +1,185 @@
+//! Silence, refusal and the limit of connections.
+
+use std::pin::pin;
+
+use actix_web::http::Method;
+use futures_util::StreamExt;
+
+use super::peer::*;
+use crate::origin::*;
+
+fn phase_of(error: &OriginError) -> Phase {
+    match error {
+        OriginError::Timeout { phase, limit } if *limit == HASTY => *phase,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn silence_before_the_first_byte_times_out() {
+    run(async {
+        let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.gone().await;
+        };
+        let silent = tokio::join!(ask(&test.origin, get("/")), script)
+            .0
+            .unwrap_err();
+        assert_eq!(
+            (silent.kind(), phase_of(&silent)),
+            (OriginErrorKind::Timeout, Phase::FirstByte)
+        );
+    });
+}
+
+#[test]
+fn silence_within_a_body_times_out() {
+    run(async {
+        let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+                .await;
+            peer.gone().await;
+        };
+        let silent = tokio::join!(ask(&test.origin, get("/")), script)
+            .0
+            .unwrap_err();
+        assert_eq!(phase_of(&silent), Phase::Body);
+    });
+}
+
+#[test]
+fn event_streams_may_pause() {
+    run(async {
+        let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n",
+        )
+        .await;
+            peer
+        };
+        let client = async {
+            let response = test.origin.forward(get("/")).await.unwrap();
+            let mut body = pin!(response.body);
+            assert_eq!(body.next().await.unwrap().unwrap(), "data: 1\n\n");
+            // Waits longer than the limit; that nothing comes is what is shown.
+            tokio::time::timeout(HASTY * 3, body.next())
+                .await
+                .unwrap_err();
+        };
+        tokio::join!(client, script);
+    });
+}
+
+#[test]
+fn a_silent_handshake_times_out_as_connecting() {
+    run(async {
+        let test = TestOrigin::with(|config| {
+            config.timeout = HASTY;
+            config.url =
+                OriginUrl::parse(&config.url.to_string().replace("http:", "https:")).unwrap();
+            let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), certificate.cert.pem()).unwrap();
+            config.tls = Some(tls_config(Some(file.path())).unwrap());
+        })
+        .await;
+        let script = async { test.accept().await.gone().await };
+        let silent = tokio::join!(ask(&test.origin, get("/")), script)
+            .0
+            .unwrap_err();
+        assert_eq!(phase_of(&silent), Phase::Connecting);
+    });
+}
+
+#[test]
+fn a_slow_client_is_not_the_origin_s_silence() {
+    run(async {
+        let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.exactly("late").await;
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        let mut put = request(Method::PUT, "/");
+        let late = futures_util::stream::once(async {
+            tokio::time::sleep(HASTY * 3).await;
+            Ok(bytes::Bytes::from_static(b"late"))
+        });
+        put.body = RequestBody::Sized(4, Box::pin(late));
+        assert_eq!(
+            tokio::join!(ask(&test.origin, put), script)
+                .0
+                .unwrap()
+                .status,
+            204
+        );
+    });
+}
+
+#[test]
+fn refused_connections_and_unknown_hosts_are_unreachable() {
+    run(async {
+        let TestOrigin { listener, origin } = TestOrigin::new().await;
+        drop(listener);
+        let refused = ask(&origin, get("/")).await.unwrap_err();
+        assert_eq!(refused.kind(), OriginErrorKind::Unreachable);
+        assert!(
+            refused
+                .to_string()
+                .ends_with("cannot be reached: connection refused"),
+            "{refused}"
+        );
+
+        // A label of 64 letters: refused by the resolver itself, without a network.
+        let unknown = Origin::new(config(&format!("http://{}.invalid", "a".repeat(64))));
+        let unknown = ask(&unknown, get("/")).await.unwrap_err();
+        assert!(
+            matches!(unknown, OriginError::UnknownHost { .. }),
+            "{unknown}"
+        );
+        assert_eq!(unknown.kind(), OriginErrorKind::Unreachable);
+    });
+}
+
+#[test]
+fn too_many_connections_are_refused_after_a_bounded_wait() {
+    run(async {
+        let test = TestOrigin::with(|config| {
+            config.timeout = HASTY;
+            config.max_connections = 1;
+        })
+        .await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+                .await;
+            peer
+        };
+        let (held, _peer) = tokio::join!(test.origin.forward(get("/")), script);
+        let busy = ask(&test.origin, get("/")).await.unwrap_err();
+        assert_eq!(busy.kind(), OriginErrorKind::Busy);
+        drop(held);
+        let again = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        assert_eq!(
+            tokio::join!(ask(&test.origin, get("/")), again)
+                .0
+                .unwrap()
+                .status,
+            204
+        );
+    });
+}

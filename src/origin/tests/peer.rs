@@ -1,0 +1,180 @@
+//! A scripted origin, and short ways to ask it.
+
+use std::{pin::pin, time::Duration};
+
+use actix_web::http::{
+    Method,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::origin::*;
+
+/// Long enough never to fire where nothing is silent.
+pub(super) const PATIENT: Duration = Duration::from_secs(20);
+/// Short enough to wait for.
+pub(super) const HASTY: Duration = Duration::from_millis(250);
+
+/// Runs a test as a worker runs: awc needs an actix system.
+pub(super) fn run(test: impl Future<Output = ()>) {
+    actix_rt::System::new().block_on(test);
+}
+
+/// Listens like an origin and knows a proxy's room that forwards to it.
+pub(super) struct TestOrigin {
+    pub(super) listener: TcpListener,
+    pub(super) origin: Origin,
+}
+
+impl TestOrigin {
+    pub(super) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(super) async fn with(change: impl FnOnce(&mut OriginConfig)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut config = config(&url);
+        change(&mut config);
+        Self {
+            listener,
+            origin: Origin::new(config),
+        }
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> Peer<TcpStream> {
+        Peer(self.listener.accept().await.unwrap().0)
+    }
+
+    /// Answers one request on a new connection, closes it, and reads the response whole.
+    pub(super) async fn answer(
+        &self,
+        method: Method,
+        response: &[u8],
+    ) -> Result<Whole, OriginError> {
+        let script = async {
+            let mut peer = self.accept().await;
+            peer.head().await;
+            peer.send(response).await;
+            peer.close().await;
+        };
+        tokio::join!(ask(&self.origin, request(method, "/")), script).0
+    }
+}
+
+pub(super) fn config(url: &str) -> OriginConfig {
+    OriginConfig {
+        url: OriginUrl::parse(url).unwrap(),
+        timeout: PATIENT,
+        tls: None,
+        max_connections: 8,
+    }
+}
+
+/// The origin's end of a connection.
+pub(super) struct Peer<S>(pub(super) S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// Reads up to the end of a head.
+    pub(super) async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.expect("the head of a request"));
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    pub(super) async fn exactly(&mut self, expected: &str) {
+        let mut bytes = vec![0; expected.len()];
+        self.0.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
+    /// Reads until the other side closes.
+    pub(super) async fn gone(&mut self) {
+        let mut sink = [0; 4096];
+        while !matches!(self.0.read(&mut sink).await, Ok(0) | Err(_)) {}
+    }
+
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    pub(super) async fn close(mut self) {
+        let _ = self.0.shutdown().await;
+    }
+}
+
+/// A response with its body read to the end.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: BodyFraming,
+    pub(super) body: String,
+}
+
+pub(super) fn request(method: Method, target: &str) -> OriginRequest {
+    OriginRequest {
+        method,
+        target: target.to_owned(),
+        headers: HeaderMap::new(),
+        body: RequestBody::Empty,
+    }
+}
+
+pub(super) fn get(target: &str) -> OriginRequest {
+    request(Method::GET, target)
+}
+
+pub(super) fn fields(list: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in list {
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    headers
+}
+
+pub(super) async fn ask(origin: &Origin, request: OriginRequest) -> Result<Whole, OriginError> {
+    whole(origin.forward(request).await?).await
+}
+
+pub(super) async fn whole(response: OriginResponse) -> Result<Whole, OriginError> {
+    let OriginResponse {
+        status,
+        headers,
+        framing,
+        body,
+    } = response;
+    let mut body = pin!(body);
+    let mut content = Vec::new();
+    while let Some(piece) = body.next().await {
+        content.extend_from_slice(&piece?);
+    }
+    let body = String::from_utf8(content).unwrap();
+    Ok(Whole {
+        status: status.as_u16(),
+        headers,
+        framing,
+        body,
+    })
+}
+
+/// A client's body of these pieces.
+pub(super) fn pieces(list: &[&'static str]) -> BodyStream {
+    let items: Vec<_> = list
+        .iter()
+        .map(|piece| Ok(Bytes::from_static(piece.as_bytes())))
+        .collect();
+    Box::pin(futures_util::stream::iter(items))
+}

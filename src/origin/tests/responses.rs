@@ -1,0 +1,264 @@
+//! What the origin answers, and what arrives.
+
+use actix_web::http::Method;
+
+use super::peer::*;
+use crate::origin::*;
+
+async fn answered(method: Method, response: impl AsRef<[u8]>) -> Result<Whole, OriginError> {
+    TestOrigin::new()
+        .await
+        .answer(method, response.as_ref())
+        .await
+}
+
+#[test]
+fn bodies_of_all_framings_arrive_whole() {
+    run(async {
+        let large = "x".repeat(300_000);
+        for (response, framing, body) in [
+            (
+                "Content-Length: 5\r\n\r\nhello".to_owned(),
+                BodyFraming::Length(5),
+                "hello",
+            ),
+            (
+                "Content-Length: 0\r\n\r\n".to_owned(),
+                BodyFraming::Length(0),
+                "",
+            ),
+            (
+                format!("Content-Length: 300000\r\n\r\n{large}"),
+                BodyFraming::Length(300_000),
+                &large,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nT: u\r\n\r\n"
+                    .to_owned(),
+                BodyFraming::Chunked,
+                "hello!",
+            ),
+            (
+                format!(
+                    "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+                    large.len()
+                ),
+                BodyFraming::Chunked,
+                &large,
+            ),
+            (
+                "\r\nuntil close".to_owned(),
+                BodyFraming::UntilClose,
+                "until close",
+            ),
+            (format!("\r\n{large}"), BodyFraming::UntilClose, &large),
+            (
+                "Transfer-Encoding: foo\r\n\r\nraw".to_owned(),
+                BodyFraming::UntilClose,
+                "raw",
+            ),
+        ] {
+            let response = answered(Method::GET, format!("HTTP/1.1 200 OK\r\n{response}"))
+                .await
+                .unwrap();
+            assert_eq!((response.framing, response.body.as_str()), (framing, body));
+        }
+    });
+}
+
+#[test]
+fn http_1_0_bodies_arrive_whole() {
+    run(async {
+        assert_eq!(
+            answered(Method::GET, "HTTP/1.0 200 OK\r\n\r\nold")
+                .await
+                .unwrap()
+                .body,
+            "old"
+        );
+        assert_eq!(
+            answered(
+                Method::GET,
+                "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold"
+            )
+            .await
+            .unwrap()
+            .body,
+            "old"
+        );
+    });
+}
+
+#[test]
+fn cut_bodies_are_errors_in_every_framing() {
+    run(async {
+        for response in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Le",
+            "",
+        ] {
+            let cut = answered(Method::GET, response).await.unwrap_err();
+            assert_eq!(cut.kind(), OriginErrorKind::Cut, "{response:?}: {cut}");
+        }
+    });
+}
+
+#[test]
+fn what_is_not_http_is_refused() {
+    run(async {
+        for response in [
+            "SSH-2.0-OpenSSH_9.6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+            "HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        ] {
+            let refused = answered(Method::GET, response).await.unwrap_err();
+            assert_eq!(
+                refused.kind(),
+                OriginErrorKind::Malformed,
+                "{response:?}: {refused}"
+            );
+        }
+    });
+}
+
+#[test]
+fn fields_arrive_as_the_origin_sent_them() {
+    run(async {
+        let response = b"HTTP/1.1 499 Odd\r\nSet-Cookie: a=1\r\nX: \xfc\r\nSet-Cookie: b=2\r\nContent-Length: 1, 1\r\n\r\nx";
+        let response = answered(Method::GET, response).await.unwrap();
+        assert_eq!(response.status, 499);
+        assert_eq!(
+            response.headers.get_all("set-cookie").collect::<Vec<_>>(),
+            ["a=1", "b=2"]
+        );
+        assert_eq!(response.headers.get("x").unwrap().as_bytes(), b"\xfc");
+        assert_eq!(
+            response
+                .headers
+                .get_all("content-length")
+                .collect::<Vec<_>>(),
+            ["1"]
+        );
+        assert_eq!(response.headers.len(), 4);
+    });
+}
+
+/// Asks twice on one connection; the first answer must not leak into the second.
+async fn twice(method: Method, first: &str) -> Whole {
+    let test = TestOrigin::new().await;
+    let script = async {
+        let mut peer = test.accept().await;
+        peer.head().await;
+        peer.send(first).await;
+        peer.head().await;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
+            .await;
+    };
+    let client = async {
+        let first = ask(&test.origin, request(method, "/1")).await.unwrap();
+        assert_eq!(ask(&test.origin, get("/2")).await.unwrap().body, "second");
+        first
+    };
+    tokio::join!(client, script).0
+}
+
+#[test]
+fn interim_responses_are_taken_out_and_the_connection_stays_in_step() {
+    run(async {
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+        for before in [
+            early.to_owned(),
+            early.repeat(5),
+            format!("HTTP/1.1 100 Continue\r\n\r\n{early}"),
+        ] {
+            let first = twice(
+                Method::GET,
+                &format!("{before}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"),
+            )
+            .await;
+            assert_eq!((first.status, first.body.as_str()), (200, "first"));
+            assert!(first.headers.get("link").is_none());
+        }
+    });
+}
+
+#[test]
+fn interim_responses_are_bounded() {
+    run(async {
+        let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(33);
+        assert_eq!(
+            answered(Method::GET, flood).await.unwrap_err().kind(),
+            OriginErrorKind::Malformed
+        );
+    });
+}
+
+#[test]
+fn single_bytes_make_the_same_response() {
+    run(async {
+        let response = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    5;x=y\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+        let test = TestOrigin::new().await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.0.set_nodelay(true).unwrap();
+            peer.head().await;
+            for byte in response.bytes() {
+                peer.send([byte]).await;
+                tokio::task::yield_now().await;
+            }
+            peer.head().await;
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        let client = async {
+            assert_eq!(
+                ask(&test.origin, get("/1")).await.unwrap().body,
+                "hello world"
+            );
+            assert_eq!(ask(&test.origin, get("/2")).await.unwrap().status, 204);
+        };
+        tokio::join!(client, script);
+    });
+}
+
+#[test]
+fn bodiless_responses_with_a_length_neither_hang_nor_lose_it() {
+    run(async {
+        for (method, first, status) in [
+            (
+                Method::HEAD,
+                "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
+                200,
+            ),
+            (
+                Method::GET,
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n",
+                304,
+            ),
+            (
+                Method::GET,
+                "HTTP/1.1 204 No Content\r\nContent-Length: 500\r\n\r\n",
+                204,
+            ),
+        ] {
+            let first = twice(method, first).await;
+            assert_eq!(
+                (first.status, first.framing, first.body.as_str()),
+                (status, BodyFraming::None, "")
+            );
+            assert_eq!(first.headers.get("content-length").unwrap(), "500");
+        }
+        let head = answered(
+            Method::HEAD,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )
+        .await
+        .unwrap();
+        assert_eq!(head.framing, BodyFraming::None);
+    });
+}

@@ -1,0 +1,263 @@
+//! Bodies on their way to the origin.
+
+use std::{io, pin::pin};
+
+use actix_http::error::PayloadError;
+use actix_web::http::Method;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::unfold};
+use tokio::sync::mpsc::{Sender, channel};
+
+use super::peer::*;
+use crate::origin::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+fn post(body: RequestBody) -> OriginRequest {
+    let mut post = request(Method::POST, "/");
+    post.headers = fields(&[("host", "h")]);
+    post.body = body;
+    post
+}
+
+/// A client's body that comes when the test sends it.
+fn piecemeal() -> (Sender<&'static str>, BodyStream) {
+    let (sender, receiver) = channel(8);
+    let stream = unfold(receiver, |mut receiver| async move {
+        receiver
+            .recv()
+            .await
+            .map(|piece: &str| (Ok(Bytes::from_static(piece.as_bytes())), receiver))
+    });
+    (sender, Box::pin(stream))
+}
+
+/// What the origin reads of an upload.
+async fn uploaded(body: RequestBody, expected: &str) {
+    let test = TestOrigin::new().await;
+    let script = async {
+        let mut peer = test.accept().await;
+        peer.exactly(expected).await;
+        peer.send(OK).await;
+        // The connection is in step: the next request follows directly.
+        assert!(peer.head().await.starts_with("GET /next"));
+        peer.send(OK).await;
+    };
+    let client = async {
+        ask(&test.origin, post(body)).await.unwrap();
+        ask(&test.origin, get("/next")).await.unwrap();
+    };
+    tokio::join!(client, script);
+}
+
+#[test]
+fn bodies_keep_their_framing() {
+    run(async {
+        let head = "POST / HTTP/1.1\r\nhost: h\r\n";
+        uploaded(RequestBody::Empty, &format!("{head}\r\n")).await;
+        uploaded(
+            RequestBody::Sized(0, pieces(&[])),
+            &format!("{head}content-length: 0\r\n\r\n"),
+        )
+        .await;
+        uploaded(
+            RequestBody::Sized(5, pieces(&["he", "", "llo"])),
+            &format!("{head}content-length: 5\r\n\r\nhello"),
+        )
+        .await;
+        let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n");
+        uploaded(
+            RequestBody::Chunked(pieces(&["he", "", "llo"])),
+            &format!("{chunked}2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
+        )
+        .await;
+        uploaded(
+            RequestBody::Chunked(pieces(&[])),
+            &format!("{chunked}0\r\n\r\n"),
+        )
+        .await;
+    });
+}
+
+#[test]
+fn small_pieces_arrive_at_once() {
+    run(async {
+        let test = TestOrigin::new().await;
+        let (client_body, body) = piecemeal();
+        let script = async {
+            let mut peer = test.accept().await;
+            assert!(peer.head().await.contains("transfer-encoding: chunked"));
+            client_body.send("a").await.unwrap();
+            peer.exactly("1\r\na\r\n").await;
+            client_body.send("bc").await.unwrap();
+            peer.exactly("2\r\nbc\r\n").await;
+            drop(client_body);
+            peer.exactly("0\r\n\r\n").await;
+            peer.send(OK).await;
+        };
+        tokio::join!(ask(&test.origin, post(RequestBody::Chunked(body))), script)
+            .0
+            .unwrap();
+    });
+}
+
+#[test]
+fn large_uploads_pass_in_step_with_the_origin() {
+    run(async {
+        const PIECE: &str = "0123456789abcdef";
+        let piece: &'static str = PIECE.repeat(4096).leak();
+        let body = futures_util::stream::iter(
+            (0..64).map(move |_| Ok(Bytes::from_static(piece.as_bytes()))),
+        );
+        let total = 64 * piece.len();
+        let test = TestOrigin::new().await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            for _ in 0..total / PIECE.len() {
+                peer.exactly(PIECE).await;
+            }
+            peer.send(OK).await;
+        };
+        let sized = RequestBody::Sized(total as u64, Box::pin(body));
+        tokio::join!(ask(&test.origin, post(sized)), script)
+            .0
+            .unwrap();
+    });
+}
+
+#[test]
+fn an_early_refusal_is_delivered_and_the_upload_abandoned() {
+    run(async {
+        for ending in [
+            "Content-Length: 5\r\n\r\nlarge",
+            "Connection: close\r\n\r\nlarge",
+        ] {
+            let test = TestOrigin::new().await;
+            let (client_body, body) = piecemeal();
+            let script = async {
+                let mut peer = test.accept().await;
+                peer.head().await;
+                client_body.send("some").await.unwrap();
+                peer.exactly("some").await;
+                // The client sends no more, and is not waited for.
+                peer.send(format!("HTTP/1.1 413 Content Too Large\r\n{ending}"))
+                    .await;
+                if ending.contains("close") {
+                    peer.close().await;
+                } else {
+                    peer.gone().await;
+                }
+            };
+            let response = tokio::join!(
+                ask(&test.origin, post(RequestBody::Sized(1 << 40, body))),
+                script
+            )
+            .0
+            .unwrap();
+            assert_eq!((response.status, response.body.as_str()), (413, "large"));
+        }
+    });
+}
+
+#[test]
+fn an_early_refusal_survives_an_origin_that_stops_reading_or_resets() {
+    run(async {
+        for resets in [false, true] {
+            let test = TestOrigin::new().await;
+            let endless =
+                futures_util::stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 65536])));
+            let script = async {
+                let mut peer = test.accept().await;
+                peer.head().await;
+                peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
+                    .await;
+                // Dropped with the upload unread, the connection is reset.
+                (!resets).then_some(peer)
+            };
+            let endless = RequestBody::Sized(1 << 40, Box::pin(endless));
+            let response = tokio::join!(ask(&test.origin, post(endless)), script)
+                .0
+                .unwrap();
+            assert_eq!((response.status, response.body.as_str()), (413, "large"));
+        }
+    });
+}
+
+#[test]
+fn a_whole_body_needs_no_end_from_the_client() {
+    run(async {
+        let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let (client_body, body) = piecemeal();
+        client_body.send("whole").await.unwrap();
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.exactly("whole").await;
+            peer.gone().await;
+        };
+        let silent = tokio::join!(ask(&test.origin, post(RequestBody::Sized(5, body))), script)
+            .0
+            .unwrap_err();
+        assert_eq!(silent.kind(), OriginErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn an_origin_may_answer_while_it_reads() {
+    run(async {
+        let test = TestOrigin::new().await;
+        let (client_body, body) = piecemeal();
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.exactly("ping").await;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nping")
+                .await;
+            peer.exactly("pong").await;
+            peer.send("pong").await;
+            peer
+        };
+        let client = async {
+            client_body.send("ping").await.unwrap();
+            let response = test
+                .origin
+                .forward(post(RequestBody::Sized(8, body)))
+                .await
+                .unwrap();
+            let mut body = pin!(response.body);
+            assert_eq!(body.next().await.unwrap().unwrap(), "ping");
+            client_body.send("pong").await.unwrap();
+            drop(client_body);
+            assert_eq!(body.next().await.unwrap().unwrap(), "pong");
+            assert!(body.next().await.is_none());
+        };
+        tokio::join!(client, script);
+    });
+}
+
+#[test]
+fn a_client_s_body_that_breaks_off_is_the_client_s_failure() {
+    run(async {
+        let broken: Vec<Result<Bytes, PayloadError>> = vec![
+            Ok(Bytes::from_static(b"he")),
+            Err(PayloadError::Io(io::ErrorKind::UnexpectedEof.into())),
+        ];
+        for body in [
+            RequestBody::Chunked(Box::pin(futures_util::stream::iter(broken))),
+            RequestBody::Sized(5, pieces(&["he"])),
+            RequestBody::Sized(5, pieces(&["hello!"])),
+        ] {
+            let test = TestOrigin::new().await;
+            let script = async {
+                let mut peer = test.accept().await;
+                peer.head().await;
+                peer.gone().await;
+            };
+            let failure = tokio::join!(ask(&test.origin, post(body)), script)
+                .0
+                .unwrap_err();
+            assert_eq!(failure.kind(), OriginErrorKind::Upload, "{failure}");
+        }
+    });
+}

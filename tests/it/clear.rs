@@ -1,0 +1,94 @@
+//! Clear is true: when it has answered, nothing fetched before it is ever served again.
+
+use crate::{harness::TestProxy, origin::Origin};
+
+#[test]
+fn after_clear_everything_is_fetched_again() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for number in 0..20 {
+        proxy
+            .get(&format!("/{number}"))
+            .expect(200, "MISS", &format!("GET /{number} #0"));
+    }
+    let cleared = proxy.clear();
+    assert_eq!(cleared.entries, 20);
+    assert!(
+        cleared.bytes > 20 * 9,
+        "{} bytes with overhead",
+        cleared.bytes
+    );
+    for number in 0..20 {
+        proxy
+            .get(&format!("/{number}"))
+            .expect(200, "MISS", &format!("GET /{number} #1"));
+        proxy
+            .get(&format!("/{number}"))
+            .expect(200, "HIT", &format!("GET /{number} #1"));
+    }
+}
+
+#[test]
+fn clearing_an_empty_cache_counts_nothing() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for _ in 0..2 {
+        let cleared = proxy.clear();
+        assert_eq!((cleared.entries, cleared.bytes), (0, 0));
+    }
+}
+
+#[test]
+fn clear_reaches_variants_partitions_and_stale_answers() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/stale" => exchange.ok(
+            "Cache-Control: max-age=0\r\nETag: \"v\"\r\n",
+            format!("#{}", exchange.nth),
+        ),
+        _ => exchange.ok("Vary: Accept-Language\r\n", format!("#{}", exchange.nth)),
+    });
+    let proxy = TestProxy::to(&origin);
+    let askers = ["", "Accept-Language: de\r\n", "Authorization: x\r\n"];
+    for fields in askers {
+        proxy.get_with("/", fields);
+    }
+    proxy.get("/stale");
+    proxy.clear();
+    for fields in askers {
+        assert_eq!(proxy.get_with("/", fields).x_cache(), "MISS", "{fields}");
+    }
+    proxy.get("/stale").expect(200, "MISS", "#1");
+    assert_eq!(origin.last().field("if-none-match"), None);
+}
+
+#[test]
+fn what_was_cleared_does_not_come_back_when_the_origin_is_gone() {
+    let mut origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(200, "MISS", "GET / #0");
+    proxy.clear();
+    origin.stop();
+    assert_eq!(proxy.get("/").status(), 502);
+}
+
+#[test]
+fn clear_holds_under_load_from_every_worker() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.connect()).collect();
+    for round in 0..10 {
+        for client in &mut clients {
+            let outcome = if origin.count() > round {
+                "HIT"
+            } else {
+                "MISS"
+            };
+            client
+                .ask("/", "")
+                .answer()
+                .expect(200, outcome, &format!("GET / #{round}"));
+        }
+        proxy.clear();
+    }
+    assert_eq!(origin.count(), 10);
+}

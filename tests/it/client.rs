@@ -1,0 +1,302 @@
+//! A raw HTTP client: sends exact bytes, reads exact answers.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+};
+
+use crate::{harness::DEADLINE, origin::latin1};
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By its own framing; a close-delimited body by an orderly end.
+    Whole,
+    /// The connection went away before the framing said so.
+    Cut,
+}
+
+/// Status line and fields.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// The status code.
+    pub(crate) status: u16,
+    /// Names as sent and values as latin-1, in order.
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl Head {
+    fn parse(bytes: &[u8]) -> Self {
+        let text = latin1(bytes);
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().unwrap_or_default();
+        let rest = status_line
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.get(2..));
+        let rest = rest.unwrap_or_else(|| panic!("no status line: {text:?}"));
+        let status = rest.get(..3).and_then(|code| code.parse().ok());
+        let pairs = lines.filter_map(|line| line.split_once(':'));
+        Self {
+            status: status.unwrap_or_else(|| panic!("no status: {text:?}")),
+            fields: pairs
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+                .collect(),
+        }
+    }
+
+    /// All values of a field, in order.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.fields
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
+            .collect()
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// Heads of 1xx answers that came first.
+    pub(crate) interim: Vec<Head>,
+    /// The final head.
+    pub(crate) head: Head,
+    /// The body, decoded if it came in chunks.
+    pub(crate) body: Vec<u8>,
+    /// Whether it arrived whole.
+    pub(crate) ending: Ending,
+}
+
+impl Answer {
+    /// The status code.
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// All values of a field, in order.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.head.all(name)
+    }
+
+    /// The only value of a field; fails when there are several.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let values = self.all(name);
+        assert!(
+            values.len() <= 1,
+            "{name} came {} times: {:?}",
+            values.len(),
+            self.head
+        );
+        values.first().copied()
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        latin1(&self.body)
+    }
+
+    /// `HIT` or `MISS`.
+    pub(crate) fn x_cache(&self) -> &str {
+        self.field("x-cache")
+            .unwrap_or_else(|| panic!("no X-Cache: {:?}", self.head))
+    }
+
+    /// Fails unless it is a whole answer of that status, cache outcome and body.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16, x_cache: &str, body: &str) -> &Self {
+        let found = (self.status(), self.x_cache(), self.text(), self.ending);
+        assert_eq!(
+            found,
+            (status, x_cache, body.to_owned(), Ending::Whole),
+            "{:?}",
+            self.head
+        );
+        self
+    }
+}
+
+/// One connection to the proxy.
+pub(crate) struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+    ended: bool,
+}
+
+impl Client {
+    /// Connects to a port of this machine.
+    pub(crate) fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self {
+            stream,
+            received: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Sends exactly these bytes.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+        self
+    }
+
+    /// Sends what the proxy still takes: it may refuse to read any further.
+    pub(crate) fn send_until_refused(&mut self, bytes: &[u8]) -> &mut Self {
+        self.stream.write_all(bytes).ok();
+        self
+    }
+
+    /// Sends a GET for the target; `fields` are whole lines, each ended by CRLF.
+    pub(crate) fn ask(&mut self, target: &str, fields: &str) -> &mut Self {
+        self.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: proxy.test\r\n{fields}\r\n"
+        ))
+    }
+
+    /// Reads more; false at the end of the stream.
+    fn fill(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let mut piece = vec![0; 64 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => self.ended = true,
+            Ok(read) => self.received.extend_from_slice(&piece[..read]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                let start = latin1(&self.received[..self.received.len().min(600)]);
+                panic!(
+                    "nothing came for {DEADLINE:?}; so far {} bytes: {start:?}",
+                    self.received.len()
+                );
+            }
+            Err(_) => self.ended = true,
+        }
+        !self.ended
+    }
+
+    /// Waits until these bytes have come, without taking them.
+    pub(crate) fn wait_for(&mut self, needle: &str) -> &mut Self {
+        while memchr::memmem::find(&self.received, needle.as_bytes()).is_none() {
+            assert!(
+                self.fill(),
+                "the connection ended before {needle:?}: {:?}",
+                latin1(&self.received)
+            );
+        }
+        self
+    }
+
+    /// True when nothing more comes and the connection has ended.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        while self.fill() {}
+        self.received.is_empty()
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        self.received.drain(..count).collect()
+    }
+
+    fn through(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.received, end) {
+                return Some(self.take(at + end.len()));
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    fn exactly(&mut self, count: usize, body: &mut Vec<u8>) -> Ending {
+        while self.received.len() < count && self.fill() {}
+        let there = self.received.len().min(count);
+        body.extend(self.take(there));
+        if there == count {
+            Ending::Whole
+        } else {
+            Ending::Cut
+        }
+    }
+
+    /// Reads the next head, interim ones included.
+    pub(crate) fn head(&mut self) -> Head {
+        let bytes = self.through(b"\r\n\r\n");
+        Head::parse(
+            &bytes.unwrap_or_else(|| panic!("no answer, only {:?}", latin1(&self.received))),
+        )
+    }
+
+    /// Reads the answer to a GET.
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.answer_to("GET")
+    }
+
+    /// Reads the answer to that method.
+    pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
+        let mut interim = Vec::new();
+        let mut head = self.head();
+        while (100..200).contains(&head.status) && head.status != 101 {
+            interim.push(std::mem::replace(&mut head, self.head()));
+        }
+        let mut body = Vec::new();
+        let chunked = head
+            .all("transfer-encoding")
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case("chunked"));
+        let ending = if method == "HEAD" || matches!(head.status, 204 | 304) {
+            Ending::Whole
+        } else if chunked {
+            self.chunks(&mut body)
+        } else if let Some(length) = head.all("content-length").first() {
+            self.exactly(length.parse().unwrap(), &mut body)
+        } else {
+            while self.fill() {}
+            body = std::mem::take(&mut self.received);
+            Ending::Whole
+        };
+        Answer {
+            interim,
+            head,
+            body,
+            ending,
+        }
+    }
+
+    fn chunks(&mut self, body: &mut Vec<u8>) -> Ending {
+        loop {
+            let Some(line) = self.through(b"\r\n") else {
+                return Ending::Cut;
+            };
+            let text = latin1(&line);
+            let size = text.trim().split(';').next().unwrap_or_default();
+            let size = usize::from_str_radix(size, 16)
+                .unwrap_or_else(|_| panic!("not a chunk size: {text:?}"));
+            if size == 0 {
+                // Trailers, then the empty line.
+                while self
+                    .through(b"\r\n")
+                    .is_some_and(|trailer| trailer != b"\r\n")
+                {}
+                return Ending::Whole;
+            }
+            if self.exactly(size, body) == Ending::Cut
+                || self.exactly(2, &mut Vec::new()) == Ending::Cut
+            {
+                return Ending::Cut;
+            }
+        }
+    }
+
+    /// Reads a head and counts what follows it up to the end of the connection, keeping none of it.
+    pub(crate) fn count_body(&mut self) -> (Head, u64) {
+        let head = self.head();
+        let mut bytes = u64::try_from(std::mem::take(&mut self.received).len()).unwrap();
+        while self.fill() {
+            bytes += u64::try_from(self.received.len()).unwrap();
+            self.received.clear();
+        }
+        (head, bytes)
+    }
+}

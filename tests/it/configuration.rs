@@ -1,0 +1,307 @@
+//! Flags, environment and file: what wins, and what is refused how.
+
+use crate::{
+    instance::{Finished, Home, Instance, free_port},
+    origin::Origin,
+};
+
+/// An origin whose answers tell the policies apart.
+fn telling() -> Origin {
+    Origin::start(|exchange| match exchange.target().as_str() {
+        "/no-store" => exchange.ok("Cache-Control: no-store\r\n", ""),
+        _ => exchange.ok("", ""),
+    })
+}
+
+fn policy_of(proxy: &Instance) -> &'static str {
+    let second = |target: &str| {
+        proxy.get(target);
+        proxy.get(target).x_cache() == "HIT"
+    };
+    match (second("/no-store"), second("/silent")) {
+        (true, true) => "always",
+        (false, true) => "standard",
+        (false, false) => "strict",
+        (true, false) => panic!("no policy keeps what forbids it and drops what allows it"),
+    }
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let origin = telling();
+    let home = Home::new();
+    let environment = [("CACHING_PROXY_POLICY", "strict")];
+    assert_eq!(policy_of(&home.start(&origin.url(), &[])), "standard");
+    home.write(
+        "config/proxy.toml",
+        "# chosen by the file\npolicy = \"always\"\n",
+    );
+    assert_eq!(policy_of(&home.start(&origin.url(), &[])), "always");
+    assert_eq!(
+        policy_of(&home.start_with(&origin.url(), &[], &environment)),
+        "strict"
+    );
+    assert_eq!(
+        policy_of(&home.start_with(&origin.url(), &["--policy", "standard"], &environment)),
+        "standard"
+    );
+}
+
+#[test]
+fn a_file_named_by_the_flag_is_read_instead() {
+    let origin = telling();
+    let home = Home::new();
+    home.write("config/proxy.toml", "policy = \"always\"\n");
+    home.write("other.toml", "policy = \"strict\"\n");
+    assert_eq!(
+        policy_of(&home.start(&origin.url(), &["--config", "other.toml"])),
+        "strict"
+    );
+}
+
+#[test]
+fn everything_can_stand_in_the_file() {
+    let origin = telling();
+    let home = Home::new();
+    let port = free_port();
+    let lines = [
+        format!("port = {port}"),
+        format!("origin = \"{}\"", origin.url()),
+        "bind = \"127.0.0.1\"".to_owned(),
+        "policy = \"always\"".to_owned(),
+        "ttl = \"10m\"".to_owned(),
+        "timeout = \"30s\"".to_owned(),
+        "max_memory = \"64MiB\"".to_owned(),
+        "max_object = \"1MiB\"".to_owned(),
+        "workers = 1".to_owned(),
+    ];
+    home.write("config/proxy.toml", &(lines.join("\n") + "\n"));
+    let proxy = Instance::launch(home.command(&[]), port).expect("the port was free");
+    assert_eq!(
+        proxy.stdout(),
+        format!("Proxy starting on port {port}\nOrigin: {}\n", origin.url())
+    );
+    assert_eq!(policy_of(&proxy), "always");
+}
+
+#[test]
+fn everything_can_stand_in_the_environment() {
+    let origin = telling();
+    let home = Home::new();
+    let port = free_port();
+    let mut command = home.command(&[]);
+    command
+        .env("CACHING_PROXY_PORT", port.to_string())
+        .env("CACHING_PROXY_ORIGIN", origin.url());
+    command
+        .env("CACHING_PROXY_TTL", "10m")
+        .env("CACHING_PROXY_MAX_MEMORY", "64MiB");
+    command
+        .env("CACHING_PROXY_BIND", "127.0.0.1")
+        .env("CACHING_PROXY_TIMEOUT", "5s");
+    let proxy = Instance::launch(command, port).expect("the port was free");
+    assert_eq!(policy_of(&proxy), "standard");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_line_and_the_known_keys() {
+    let home = Home::new();
+    home.write(
+        "config/proxy.toml",
+        "# a comment\nport = 8000\nttll = \"10m\"\n",
+    );
+    let refused = home.run(&["--origin", "http://127.0.0.1:9"]);
+    refused.refused(
+        2,
+        &[
+            "config/proxy.toml",
+            "3",
+            "ttll",
+            "max_memory",
+            "policy",
+            "origin",
+        ],
+    );
+}
+
+#[test]
+fn a_bad_value_is_refused_with_file_line_and_what_is_allowed() {
+    let home = Home::new();
+    let rows: [(&str, &[&str]); 5] = [
+        (
+            "\npolicy = \"sometimes\"\n",
+            &["2", "sometimes", "standard", "strict", "always"],
+        ),
+        ("ttl = \"soon\"\n", &["1", "ttl", "soon"]),
+        ("\n\nmax_memory = \"lots\"\n", &["3", "lots"]),
+        ("port = 123456\n", &["1", "port"]),
+        ("not toml at all\n", &["1"]),
+    ];
+    for (text, words) in rows {
+        home.write("config/proxy.toml", text);
+        let refused = home.run(&["--origin", "http://127.0.0.1:9"]);
+        refused.refused(2, &[&["config/proxy.toml"], words].concat());
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused_when_it_was_named() {
+    Home::new()
+        .run(&["--origin", "http://127.0.0.1:9", "--config", "missing.toml"])
+        .refused(2, &["missing.toml"]);
+}
+
+#[test]
+fn bad_flags_are_refused_with_what_would_be_right() {
+    let home = Home::new();
+    let rows: [(&[&str], &[&str]); 8] = [
+        (
+            &["--policy", "sometimes"],
+            &["--policy", "standard", "strict", "always"],
+        ),
+        (&["--ttl", "soon"], &["--ttl", "soon"]),
+        (&["--timeout", "-1s"], &["-1"]),
+        (&["--max-memory", "lots"], &["--max-memory", "lots"]),
+        (&["--port", "99999"], &["--port", "99999"]),
+        (&["--bind", "nowhere"], &["--bind", "nowhere"]),
+        (&["--workers", "none"], &["--workers", "none"]),
+        (&["--colour", "blue"], &["--colour"]),
+    ];
+    for (flags, words) in rows {
+        home.run(&[&["--origin", "http://127.0.0.1:9"], flags].concat())
+            .refused(2, words);
+    }
+}
+
+#[test]
+fn a_bad_value_in_the_environment_is_refused_by_its_name() {
+    let home = Home::new();
+    let mut command = home.command(&["--origin", "http://127.0.0.1:9"]);
+    command.env("CACHING_PROXY_TTL", "soon");
+    Finished::of(command).refused(2, &["soon"]);
+}
+
+#[test]
+fn an_origin_is_asked_for() {
+    Home::new()
+        .run(&["--port", "8000"])
+        .refused(2, &["--origin"]);
+}
+
+#[test]
+fn a_bad_origin_is_refused_with_what_was_probably_meant() {
+    let home = Home::new();
+    let rows: [(&str, &[&str]); 7] = [
+        ("dummyjson.com", &["did you mean https://dummyjson.com ?"]),
+        (
+            "dummyjson.com/products",
+            &["https://dummyjson.com/products"],
+        ),
+        ("localhost:3000", &["localhost:3000"]),
+        ("ftp://dummyjson.com", &["http", "https"]),
+        ("https://", &["https://"]),
+        ("https://dummyjson.com/?limit=1", &["dummyjson.com"]),
+        ("", &["--origin"]),
+    ];
+    for (origin, words) in rows {
+        home.run(&["--origin", origin]).refused(2, words);
+    }
+}
+
+#[test]
+fn credentials_in_the_origin_are_refused_and_not_repeated() {
+    let refused = Home::new().run(&["--origin", "https://anna:hunter2@dummyjson.com"]);
+    refused.refused(2, &["dummyjson.com"]);
+    assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_certificate_file_that_cannot_be_read_is_refused_at_the_start() {
+    let home = Home::new();
+    let refused = home.run(&[
+        "--origin",
+        "https://localhost:9",
+        "--origin-ca",
+        "missing.pem",
+    ]);
+    refused.refused(2, &["missing.pem"]);
+}
+
+#[test]
+fn help_shows_every_flag_and_ends_with_examples() {
+    let help = Home::new().run(&["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    let flags = [
+        "--port",
+        "--origin",
+        "--clear-cache",
+        "--config",
+        "--bind",
+        "--policy",
+        "--ttl",
+        "--timeout",
+    ];
+    for flag in flags.into_iter().chain([
+        "--max-memory",
+        "--max-object",
+        "--origin-ca",
+        "--workers",
+        "--preserve-host",
+    ]) {
+        assert!(help.stdout.contains(flag), "{flag} is missing");
+    }
+    let examples = help
+        .stdout
+        .to_lowercase()
+        .rfind("examples")
+        .expect("there are examples");
+    let first = help.stdout[examples..]
+        .lines()
+        .nth(1)
+        .unwrap_or_default()
+        .trim();
+    assert!(
+        first.contains("caching-proxy --port 8000 --origin https://dummyjson.com"),
+        "{first}"
+    );
+    assert!(
+        !help.stdout[examples..].contains("\nOptions"),
+        "the examples come last"
+    );
+}
+
+#[test]
+fn the_shipped_file_has_every_key_and_changes_nothing() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/proxy.toml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let keys = [
+        "port",
+        "origin",
+        "bind",
+        "policy",
+        "ttl",
+        "timeout",
+        "max_memory",
+        "max_object",
+        "origin_ca",
+        "workers",
+    ];
+    for key in keys.into_iter().chain([
+        "preserve_host",
+        "identity_headers",
+        "ignored_cookies",
+        "max_stale",
+    ]) {
+        let there = text.lines().any(|line| {
+            line.trim_start_matches(['#', ' '])
+                .starts_with(&format!("{key} ="))
+        });
+        assert!(there, "{key} is missing");
+    }
+    let origin = telling();
+    let home = Home::new();
+    assert_eq!(
+        policy_of(&home.start(&origin.url(), &["--config", shipped])),
+        "standard"
+    );
+}

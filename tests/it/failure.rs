@@ -1,0 +1,273 @@
+//! When the origin fails: one plain sentence in time, nothing stored, nothing repeated that must not be.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    client::{Answer, Ending},
+    harness::TestProxy,
+    instance::free_port,
+    origin::{Gate, Origin},
+};
+
+/// Fails unless it is one plain sentence without anything of the inside.
+#[track_caller]
+pub(crate) fn assert_plain(answer: &Answer, status: u16) {
+    let text = answer.text();
+    assert_eq!(
+        (answer.status(), answer.x_cache(), answer.ending),
+        (status, "MISS", Ending::Whole),
+        "{text}"
+    );
+    assert!(
+        answer
+            .field("content-type")
+            .unwrap()
+            .starts_with("text/plain"),
+        "{:?}",
+        answer.head
+    );
+    let line = text.trim_end();
+    assert!(
+        !line.is_empty() && line.len() < 300 && !line.contains('\n'),
+        "{text:?}"
+    );
+    for inside in [
+        "awc", "actix", "Error(", "Err(", "os error", "panicked", "src/", "Some(", "::", "Io(",
+        "Connect(",
+    ] {
+        assert!(!text.contains(inside), "{inside:?} in {text:?}");
+    }
+}
+
+fn short_timeout(origin: &Origin) -> TestProxy {
+    TestProxy::builder(origin)
+        .with(|config| config.timeout = Duration::from_millis(400))
+        .start()
+}
+
+#[test]
+fn a_refused_connection_gets_502() {
+    let proxy = TestProxy::for_url(&format!("http://127.0.0.1:{}", free_port())).start();
+    assert_plain(&proxy.get("/"), 502);
+    assert_plain(&proxy.request("POST", "/", "", b"body"), 502);
+}
+
+#[test]
+fn an_unknown_host_gets_502() {
+    let proxy = TestProxy::for_url("http://no-such-host.invalid").start();
+    assert_plain(&proxy.get("/"), 502);
+}
+
+#[test]
+fn an_origin_that_hangs_up_without_an_answer_gets_502() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/close" => exchange.close(),
+        "/reset" => exchange.reset(),
+        _ => {
+            exchange.send("HTTP/1.1 200 OK\r\nX-Unfin");
+            exchange.close();
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    for target in ["/close", "/reset", "/half-a-head"] {
+        assert_plain(&proxy.get(target), 502);
+    }
+}
+
+#[test]
+fn an_origin_that_speaks_no_http_gets_502() {
+    let origin = Origin::start(|exchange| {
+        exchange.send("220 mail.example ESMTP\r\n\r\n");
+        exchange.close();
+    });
+    let proxy = TestProxy::to(&origin);
+    assert_plain(&proxy.get("/"), 502);
+}
+
+#[test]
+fn a_failure_is_not_remembered() {
+    let origin = Origin::start(|exchange| match exchange.nth {
+        0 => exchange.reset(),
+        _ => exchange.ok("", "back again"),
+    });
+    let proxy = TestProxy::to(&origin);
+    assert_plain(&proxy.get("/"), 502);
+    proxy.get("/").expect(200, "MISS", "back again");
+}
+
+#[test]
+fn a_silent_origin_gets_504_within_the_limit() {
+    let origin = Origin::start(|exchange| {
+        if exchange.target() == "/half" {
+            exchange.send("HTTP/1.1 200 OK\r\nX-Half: 1\r\n");
+        }
+        exchange.stall();
+    });
+    let proxy = short_timeout(&origin);
+    for target in ["/none", "/half"] {
+        let start = Instant::now();
+        assert_plain(&proxy.get(target), 504);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+    assert_plain(&proxy.request("POST", "/post", "", b"body"), 504);
+}
+
+#[test]
+fn an_origin_that_falls_silent_in_the_body_cuts_the_client() {
+    let origin = Origin::start(|exchange| match exchange.nth {
+        0 => {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+            exchange.stall();
+        }
+        _ => exchange.ok("", "whole"),
+    });
+    let proxy = short_timeout(&origin);
+    let cut = proxy.get("/");
+    assert_eq!(
+        (cut.status(), cut.ending, cut.text().as_str()),
+        (200, Ending::Cut, "only this")
+    );
+    proxy.get("/").expect(200, "MISS", "whole");
+}
+
+#[test]
+fn the_limit_is_on_silence_not_on_the_whole() {
+    let origin = Origin::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
+        for _ in 0..12 {
+            // A gate nobody opens would fail; a channel nobody sends on is a pause of known length.
+            let (_keep, pause) = std::sync::mpsc::channel::<()>();
+            pause.recv_timeout(Duration::from_millis(100)).unwrap_err();
+            exchange.send("x");
+        }
+    });
+    let proxy = short_timeout(&origin);
+    proxy.get("/").expect(200, "MISS", "xxxxxxxxxxxx");
+}
+
+#[test]
+fn a_get_that_meets_a_dead_reused_connection_is_sent_again() {
+    let origin =
+        Origin::start(
+            |exchange| match (exchange.request.connection, exchange.target().as_str()) {
+                (0, "/second") => exchange.reset(),
+                _ => {
+                    let target = exchange.target();
+                    exchange.ok("", target);
+                }
+            },
+        );
+    let proxy = TestProxy::builder(&origin)
+        .with(|config| config.workers = 1)
+        .start();
+    proxy.get("/first").expect(200, "MISS", "/first");
+    proxy.get("/second").expect(200, "MISS", "/second");
+}
+
+#[test]
+fn a_connection_the_origin_has_closed_meanwhile_fails_nobody() {
+    let origin = Origin::start(|exchange| {
+        exchange.ok("", "body");
+        exchange.close();
+    });
+    let proxy = TestProxy::to(&origin);
+    for number in 0..20 {
+        proxy.get(&format!("/{number}")).expect(200, "MISS", "body");
+    }
+    for _ in 0..20 {
+        assert_eq!(proxy.request("DELETE", "/x", "", b"").status(), 200);
+    }
+}
+
+#[test]
+fn a_post_is_never_sent_twice() {
+    let origin = Origin::start(|exchange| match exchange.request.method().as_str() {
+        "POST" => exchange.reset(),
+        _ => exchange.ok("", "body"),
+    });
+    let proxy = TestProxy::builder(&origin)
+        .with(|config| config.workers = 1)
+        .start();
+    // A connection to be used again.
+    proxy.get("/").expect(200, "MISS", "body");
+    assert_plain(&proxy.request("POST", "/order", "", b"one pizza"), 502);
+    assert_plain(&proxy.request("POST", "/empty", "", b""), 502);
+    let posts = origin
+        .seen()
+        .iter()
+        .filter(|seen| seen.method() == "POST")
+        .count();
+    assert_eq!(posts, 2);
+}
+
+#[test]
+fn a_get_that_fails_on_a_fresh_connection_is_not_repeated() {
+    let origin = Origin::start(|exchange| exchange.reset());
+    let proxy = TestProxy::to(&origin);
+    assert_plain(&proxy.get("/"), 502);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_client_that_hangs_up_in_its_upload_harms_nobody_else() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for _ in 0..20 {
+        let mut client = proxy.connect();
+        client.send("POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nonly this");
+    }
+    proxy.get("/").expect(200, "MISS", "GET / #0");
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn many_slow_answers_do_not_keep_a_quick_one_waiting() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            if exchange.target() != "/quick" {
+                gate.wait();
+            }
+            exchange.ok("", "body");
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut slow: Vec<_> = (0..40)
+        .map(|number| proxy.begin(&format!("/slow/{number}"), ""))
+        .collect();
+    origin.wait_for(40);
+    proxy.get("/quick").expect(200, "MISS", "body");
+    gate.open();
+    for asker in &mut slow {
+        asker.answer().expect(200, "MISS", "body");
+    }
+}
+
+#[test]
+fn stopping_lets_what_runs_come_to_its_end() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst ");
+            gate.wait();
+            exchange.send("last");
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut asker = proxy.begin("/", "Connection: close\r\n");
+    asker.wait_for("first ");
+    let port = proxy.port;
+    let stopping = std::thread::spawn(move || proxy.stop());
+    crate::harness::until("the port is closed", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
+    gate.open();
+    asker.answer().expect(200, "MISS", "first last");
+    stopping.join().unwrap();
+}

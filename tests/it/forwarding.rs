@@ -1,0 +1,271 @@
+//! What reaches the origin: methods, bodies, fields, Host, Via, and what is dropped on the way.
+
+use std::net::TcpListener;
+
+use crate::{
+    harness::TestProxy,
+    origin::{Origin, Seen},
+};
+
+fn seen_for(request: &str) -> Seen {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    proxy.connect().send(request).answer();
+    origin.only()
+}
+
+#[test]
+fn every_method_arrives_as_itself_with_its_body_and_is_never_cached() {
+    let origin = Origin::counting("Cache-Control: max-age=60\r\n");
+    let proxy = TestProxy::to(&origin);
+    for method in [
+        "POST", "PUT", "DELETE", "PATCH", "PROPFIND", "M-SEARCH", "QUERY", "FOOBAR",
+    ] {
+        for nth in 0..2 {
+            let target = format!("/{method}?x=1");
+            let answer = proxy.request(
+                method,
+                &target,
+                "Content-Type: text/plain\r\n",
+                b"the body\0\xff",
+            );
+            answer.expect(200, "MISS", &format!("{method} {target} #{nth}"));
+            let seen = origin.last();
+            assert_eq!(
+                (seen.method(), seen.body.as_slice()),
+                (method.to_owned(), &b"the body\0\xff"[..])
+            );
+            assert_eq!(seen.field("content-type").as_deref(), Some("text/plain"));
+        }
+    }
+}
+
+#[test]
+fn methods_without_a_body_are_forwarded_too() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for method in ["DELETE", "OPTIONS", "POST"] {
+        assert_eq!(proxy.request(method, "/", "", b"").status(), 200);
+        assert_eq!(
+            (origin.last().method(), origin.last().body.len()),
+            (method.to_owned(), 0)
+        );
+    }
+}
+
+#[test]
+fn a_chunked_upload_arrives_whole() {
+    let seen = seen_for(
+        "POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;ext=1\r\n \r\n5\r\nworld\r\n0\r\n\r\n",
+    );
+    assert_eq!(seen.body, b"hello world");
+}
+
+#[test]
+fn a_get_with_a_body_passes_the_cache_by() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    proxy
+        .request("GET", "/", "", b"query one")
+        .expect(200, "MISS", "GET / #0");
+    proxy
+        .request("GET", "/", "", b"query two")
+        .expect(200, "MISS", "GET / #1");
+    assert_eq!(origin.last().body, b"query two");
+    proxy.get("/").expect(200, "MISS", "GET / #2");
+}
+
+#[test]
+fn hop_by_hop_fields_of_the_request_stay_here() {
+    let seen = seen_for(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop, x-other, close\r\nX-Hop: 1\r\nX-Other: 2\r\nKeep-Alive: 5\r\n\
+         Proxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nTE: trailers\r\nTrailer: X-T\r\nX-Kept: 3\r\n\r\n",
+    );
+    for name in [
+        "x-hop",
+        "x-other",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "trailer",
+    ] {
+        assert_eq!(seen.field(name), None, "{name}");
+    }
+    assert_eq!(seen.field("x-kept").as_deref(), Some("3"));
+    assert!(
+        seen.fields("connection")
+            .iter()
+            .all(|value| !value.to_ascii_lowercase().contains("x-hop")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn hop_by_hop_fields_of_the_answer_are_neither_relayed_nor_stored() {
+    let origin = Origin::counting(
+        "Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\nProxy-Authenticate: Basic\r\n\
+         Proxy-Authentication-Info: a=b\r\nTrailer: X-T\r\nUpgrade: h2c\r\nProxy-Status: kept\r\nX-Kept: 2\r\n",
+    );
+    let proxy = TestProxy::to(&origin);
+    for outcome in ["MISS", "HIT"] {
+        let answer = proxy.get("/");
+        assert_eq!(answer.x_cache(), outcome);
+        let gone = [
+            "x-hop",
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+        ];
+        for name in gone.into_iter().chain(["trailer", "upgrade"]) {
+            assert_eq!(answer.field(name), None, "{name} on a {outcome}");
+        }
+        assert_eq!(
+            (answer.field("x-kept"), answer.field("proxy-status")),
+            (Some("2"), Some("kept"))
+        );
+    }
+}
+
+#[test]
+fn the_origin_sees_its_own_host() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    proxy
+        .connect()
+        .send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        .answer();
+    let seen = origin.only();
+    assert_eq!(
+        seen.field("host"),
+        Some(format!("127.0.0.1:{}", origin.port()))
+    );
+    assert_eq!(seen.field("x-forwarded-host"), None);
+}
+
+#[test]
+fn preserve_host_forwards_the_clients_host_and_keeps_hosts_apart() {
+    let origin = Origin::start(|exchange| {
+        let host = exchange.request.field("host").unwrap_or_default();
+        exchange.ok("", host);
+    });
+    let proxy = TestProxy::builder(&origin)
+        .with(|config| config.preserve_host = true)
+        .start();
+    let ask = |host: &str| {
+        proxy
+            .connect()
+            .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .answer()
+    };
+    ask("one.example").expect(200, "MISS", "one.example");
+    ask("two.example").expect(200, "MISS", "two.example");
+    ask("one.example").expect(200, "HIT", "one.example");
+    assert_eq!(
+        origin.last().field("x-forwarded-host").as_deref(),
+        Some("two.example")
+    );
+}
+
+#[test]
+fn the_origin_learns_who_asked_and_through_what() {
+    let seen = seen_for("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(seen.field("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    assert_eq!(seen.field("x-forwarded-proto").as_deref(), Some("http"));
+    let via = seen.field("via").unwrap();
+    assert!(via.starts_with("1.1 "), "{via}");
+}
+
+#[test]
+fn what_a_client_claims_about_itself_is_not_passed_on() {
+    let seen = seen_for(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
+         X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Host: evil.test\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\
+         X-HTTP-Method-Override: DELETE\r\n\r\n",
+    );
+    assert_eq!(seen.field("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    assert_eq!(seen.field("x-forwarded-proto").as_deref(), Some("http"));
+    let names = [
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "forwarded",
+        "x-host",
+        "x-original-url",
+        "x-rewrite-url",
+    ];
+    for name in names.into_iter().chain(["x-http-method-override"]) {
+        assert_eq!(seen.field(name), None, "{name}");
+    }
+}
+
+#[test]
+fn an_earlier_via_is_kept_and_ours_comes_last() {
+    let seen = seen_for("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 fred\r\n\r\n");
+    let via = seen.fields("via").join(", ");
+    let members: Vec<&str> = via.split(',').map(str::trim).collect();
+    assert_eq!((members.len(), members[0]), (2, "1.0 fred"), "{via}");
+}
+
+#[test]
+fn answers_say_which_proxy_they_came_through() {
+    let origin = Origin::counting("Via: 1.1 inner\r\n");
+    let proxy = TestProxy::to(&origin);
+    for outcome in ["MISS", "HIT"] {
+        let answer = proxy.get("/");
+        let via = answer.all("via").join(", ");
+        assert_eq!(answer.x_cache(), outcome);
+        assert_eq!(
+            (via.split(',').count(), via.starts_with("1.1 inner")),
+            (2, true),
+            "{outcome}: {via}"
+        );
+    }
+}
+
+#[test]
+fn a_request_that_comes_round_in_a_loop_gets_508() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own_url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = TestProxy::on(listener, &own_url).start();
+    assert_eq!(proxy.get("/").status(), 508);
+    assert_eq!(proxy.request("POST", "/", "", b"x").status(), 508);
+}
+
+#[test]
+fn two_proxies_in_a_row_are_no_loop() {
+    let origin = Origin::counting("");
+    let inner = TestProxy::to(&origin);
+    let outer = TestProxy::for_url(&format!("http://127.0.0.1:{}", inner.port)).start();
+    assert_eq!(
+        (outer.get("/").status(), outer.get("/").x_cache()),
+        (200, "HIT")
+    );
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn connect_gets_405() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.connect();
+    client.send("CONNECT other.test:443 HTTP/1.1\r\nHost: other.test:443\r\n\r\n");
+    assert_eq!(client.answer_to("CONNECT").status(), 405);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_path_prefix_of_the_origin_stands_before_every_target() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::for_url(&format!("{}/api/v2/", origin.url())).start();
+    for (asked, arrived) in [
+        ("/products?x=1", "/api/v2/products?x=1"),
+        ("/", "/api/v2/"),
+        ("/?q", "/api/v2/?q"),
+    ] {
+        proxy
+            .get(asked)
+            .expect(200, "MISS", &format!("GET {arrived} #0"));
+        assert_eq!(proxy.get(asked).x_cache(), "HIT");
+    }
+}

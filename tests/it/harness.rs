@@ -1,0 +1,218 @@
+//! The proxy under test, in process on a port of its own.
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use caching_proxy::{
+    cache::{Clear, Cleared},
+    config::Config,
+    origin::{OriginUrl, tls_config},
+    policy::Mode,
+    server::Server,
+};
+
+use crate::{
+    client::{Answer, Client},
+    origin::Origin,
+};
+
+/// How long anything may take before it counts as a hang.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Waits for something that gives no event of its own.
+#[track_caller]
+pub(crate) fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// An HTTP date that many seconds from now; negative ones are past.
+pub(crate) fn http_date(offset_secs: i64) -> String {
+    let moment = chrono::Utc::now() + chrono::Duration::seconds(offset_secs);
+    moment.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+enum Order {
+    Clear(mpsc::Sender<Cleared>),
+    Stop(mpsc::Sender<()>),
+}
+
+/// A proxy being set up.
+pub(crate) struct Builder {
+    config: Config,
+    listener: TcpListener,
+}
+
+impl Builder {
+    /// Sets the policy.
+    pub(crate) fn mode(self, mode: Mode) -> Self {
+        self.with(|config| config.policy.mode = mode)
+    }
+
+    /// Changes anything in the configuration.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(self) -> TestProxy {
+        let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
+        let (ready, started) = mpsc::channel();
+        let port = self.config.port;
+        let thread = std::thread::spawn(move || {
+            actix::System::new().block_on(run(self.config, self.listener, ready, inbox));
+        });
+        started
+            .recv_timeout(DEADLINE)
+            .expect("the proxy did not start");
+        TestProxy {
+            port,
+            orders,
+            thread: Some(thread),
+        }
+    }
+}
+
+async fn run(
+    config: Config,
+    listener: TcpListener,
+    ready: mpsc::Sender<()>,
+    mut inbox: tokio::sync::mpsc::UnboundedReceiver<Order>,
+) {
+    let tls = config
+        .origin
+        .is_tls()
+        .then(|| tls_config(config.origin_ca.as_deref()).expect("the certificates are read"));
+    let server = Server::start(Arc::new(config), tls, listener).expect("the server starts");
+    ready.send(()).expect("the test waits");
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Clear(answer) => {
+                let cleared = server.cache().send(Clear).await.expect("the cache answers");
+                answer.send(cleared).expect("the test waits");
+            }
+            Order::Stop(stopped) => {
+                server.stop().await;
+                stopped.send(()).ok();
+                break;
+            }
+        }
+    }
+}
+
+/// A running proxy; told to stop when dropped.
+pub(crate) struct TestProxy {
+    /// The port it listens on.
+    pub(crate) port: u16,
+    orders: tokio::sync::mpsc::UnboundedSender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestProxy {
+    /// A proxy for any origin URL, with all defaults but two workers.
+    pub(crate) fn for_url(url: &str) -> Builder {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(listener, url)
+    }
+
+    /// The same on a listener of the test's.
+    pub(crate) fn on(listener: TcpListener, url: &str) -> Builder {
+        let origin = OriginUrl::parse(url).unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let mut config = Config::for_origin(origin);
+        config.port = listener.local_addr().unwrap().port();
+        config.workers = 2;
+        Builder { config, listener }
+    }
+
+    /// A proxy before that origin, to be set up further.
+    pub(crate) fn builder(origin: &Origin) -> Builder {
+        Self::for_url(&origin.url())
+    }
+
+    /// A proxy before that origin, all defaults.
+    pub(crate) fn to(origin: &Origin) -> Self {
+        Self::builder(origin).start()
+    }
+
+    /// A proxy before that origin under that policy.
+    pub(crate) fn with_mode(origin: &Origin, mode: Mode) -> Self {
+        Self::builder(origin).mode(mode).start()
+    }
+
+    /// Empties the cache and waits until that is done.
+    pub(crate) fn clear(&self) -> Cleared {
+        let (answer, cleared) = mpsc::channel();
+        self.orders
+            .send(Order::Clear(answer))
+            .expect("the proxy runs");
+        cleared
+            .recv_timeout(DEADLINE)
+            .expect("Clear was not answered")
+    }
+
+    /// Stops it gracefully and waits until it has stopped.
+    pub(crate) fn stop(mut self) {
+        let (stopped, wait) = mpsc::channel();
+        self.orders
+            .send(Order::Stop(stopped))
+            .expect("the proxy runs");
+        wait.recv_timeout(DEADLINE * 3)
+            .expect("the proxy did not stop");
+        self.thread.take().map(JoinHandle::join);
+    }
+
+    /// A fresh connection.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    /// GET on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.get_with(target, "")
+    }
+
+    /// GET with more fields: whole lines, each ended by CRLF.
+    pub(crate) fn get_with(&self, target: &str, fields: &str) -> Answer {
+        self.request("GET", target, fields, b"")
+    }
+
+    /// Any request on a connection of its own.
+    pub(crate) fn request(&self, method: &str, target: &str, fields: &str, body: &[u8]) -> Answer {
+        let length = if body.is_empty() {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: proxy.test\r\nConnection: close\r\n{fields}{length}\r\n"
+        );
+        let mut client = self.connect();
+        client.send([head.as_bytes(), body].concat());
+        client.answer_to(method)
+    }
+
+    /// Sends a GET and leaves its answer to be read later.
+    pub(crate) fn begin(&self, target: &str, fields: &str) -> Client {
+        let mut client = self.connect();
+        client.ask(target, fields);
+        client
+    }
+}
+
+impl Drop for TestProxy {
+    fn drop(&mut self) {
+        // Not waited for: what a test left running ends on its own.
+        self.orders.send(Order::Stop(mpsc::channel().0)).ok();
+    }
+}

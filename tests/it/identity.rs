@@ -1,0 +1,267 @@
+//! Nobody sees an answer made for somebody else's credentials.
+
+use caching_proxy::policy::Mode::{Always, Standard, Strict};
+
+use crate::{
+    harness::TestProxy,
+    origin::{Exchange, Gate, Origin},
+};
+
+const ANNA: &str = "Authorization: Bearer anna\r\n";
+const BERT: &str = "Authorization: Bearer bert\r\n";
+
+/// Whom the request's credentials name.
+fn asker(exchange: &Exchange<'_>) -> String {
+    let names = [
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "x-auth-user",
+        "x-csrf-token",
+        "apikey",
+    ];
+    let values = names.iter().filter_map(|name| exchange.request.field(name));
+    values.collect::<Vec<_>>().join("|")
+}
+
+/// An origin that answers with the asker's name and the count.
+fn personal(fields: &'static str) -> Origin {
+    Origin::start(move |exchange| {
+        exchange.ok(
+            fields,
+            format!("for <{}> #{}", asker(exchange), exchange.nth),
+        )
+    })
+}
+
+#[test]
+fn each_identity_has_a_partition_of_its_own() {
+    for mode in [Standard, Always] {
+        let origin = personal("");
+        let proxy = TestProxy::with_mode(&origin, mode);
+        proxy
+            .get_with("/me", ANNA)
+            .expect(200, "MISS", "for <Bearer anna> #0");
+        proxy
+            .get_with("/me", BERT)
+            .expect(200, "MISS", "for <Bearer bert> #1");
+        proxy.get("/me").expect(200, "MISS", "for <> #2");
+        proxy
+            .get_with("/me", ANNA)
+            .expect(200, "HIT", "for <Bearer anna> #0");
+        proxy
+            .get_with("/me", BERT)
+            .expect(200, "HIT", "for <Bearer bert> #1");
+        proxy.get("/me").expect(200, "HIT", "for <> #2");
+    }
+}
+
+#[test]
+fn cookies_and_api_keys_are_credentials_too() {
+    for (one, other) in [
+        ("Cookie: sid=1\r\n", "Cookie: sid=2\r\n"),
+        ("X-Api-Key: 1\r\n", "X-Api-Key: 2\r\n"),
+        ("X-Csrf-Token: 1\r\n", "X-Csrf-Token: 2\r\n"),
+        ("X-Auth-User: 1\r\n", "X-Auth-User: 2\r\n"),
+        // The same value under another name is somebody else.
+        ("X-Api-Key: 1\r\n", "X-Auth-User: 1\r\n"),
+        (
+            "Authorization: 1\r\nCookie: 2\r\n",
+            "Authorization: 2\r\nCookie: 1\r\n",
+        ),
+    ] {
+        let origin = personal("");
+        let proxy = TestProxy::to(&origin);
+        let first = proxy.get_with("/", one).text();
+        assert_eq!(proxy.get_with("/", other).x_cache(), "MISS", "{one}{other}");
+        assert_eq!(proxy.get("/").x_cache(), "MISS", "{one}");
+        proxy.get_with("/", one).expect(200, "HIT", &first);
+    }
+}
+
+#[test]
+fn what_identifies_is_configurable() {
+    let origin = Origin::counting("");
+    let tenants = |config: &mut caching_proxy::config::Config| {
+        config.policy.identity_headers = caching_proxy::policy::Patterns::new(["x-tenant"]);
+    };
+    let proxy = TestProxy::builder(&origin).with(tenants).start();
+    proxy
+        .get_with("/", "X-Tenant: 1\r\n")
+        .expect(200, "MISS", "GET / #0");
+    proxy
+        .get_with("/", "X-Tenant: 2\r\n")
+        .expect(200, "MISS", "GET / #1");
+    proxy
+        .get_with("/", "X-Tenant: 1\r\n")
+        .expect(200, "HIT", "GET / #0");
+}
+
+#[test]
+fn private_answers_are_kept_for_their_owner_only() {
+    let origin = personal("Cache-Control: private, max-age=60\r\n");
+    let proxy = TestProxy::to(&origin);
+    proxy
+        .get_with("/", ANNA)
+        .expect(200, "MISS", "for <Bearer anna> #0");
+    proxy
+        .get_with("/", ANNA)
+        .expect(200, "HIT", "for <Bearer anna> #0");
+    proxy
+        .get_with("/", BERT)
+        .expect(200, "MISS", "for <Bearer bert> #1");
+    proxy.get("/").expect(200, "MISS", "for <> #2");
+    proxy.get("/").expect(200, "MISS", "for <> #3");
+}
+
+#[test]
+fn public_answers_are_shared_by_all() {
+    for fields in [
+        "Cache-Control: public, max-age=60\r\n",
+        "Cache-Control: s-maxage=60\r\n",
+    ] {
+        let origin = personal(fields);
+        let proxy = TestProxy::to(&origin);
+        proxy
+            .get_with("/", ANNA)
+            .expect(200, "MISS", "for <Bearer anna> #0");
+        proxy
+            .get_with("/", BERT)
+            .expect(200, "HIT", "for <Bearer anna> #0");
+        proxy.get("/").expect(200, "HIT", "for <Bearer anna> #0");
+    }
+}
+
+#[test]
+fn private_beats_public() {
+    for fields in [
+        "Cache-Control: public, private, max-age=60\r\n",
+        "Cache-Control: s-maxage=60, private\r\n",
+    ] {
+        let origin = personal(fields);
+        let proxy = TestProxy::to(&origin);
+        proxy
+            .get_with("/", ANNA)
+            .expect(200, "MISS", "for <Bearer anna> #0");
+        proxy
+            .get_with("/", BERT)
+            .expect(200, "MISS", "for <Bearer bert> #1");
+        proxy.get("/").expect(200, "MISS", "for <> #2");
+    }
+}
+
+#[test]
+fn strict_keeps_what_was_authorized_only_when_the_origin_says_so() {
+    let origin = Origin::start(|exchange| {
+        let fields = format!("Cache-Control: {}\r\n", &exchange.target()[1..]);
+        exchange.ok(&fields, "body");
+    });
+    let proxy = TestProxy::with_mode(&origin, Strict);
+    let rows = [
+        ("max-age=60", "MISS"),
+        ("max-age=60,public", "HIT"),
+        ("s-maxage=60", "HIT"),
+    ];
+    for (directives, outcome) in rows
+        .into_iter()
+        .chain([("max-age=60,must-revalidate", "HIT")])
+    {
+        let target = format!("/{directives}");
+        assert_eq!(
+            proxy.get_with(&target, ANNA).x_cache(),
+            "MISS",
+            "{directives}"
+        );
+        assert_eq!(
+            proxy.get_with(&target, ANNA).x_cache(),
+            outcome,
+            "{directives}"
+        );
+    }
+}
+
+#[test]
+fn identities_never_share_a_fetch() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            gate.wait();
+            exchange.ok("", format!("for <{}>", asker(exchange)));
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut anna = proxy.begin("/", ANNA);
+    let mut bert = proxy.begin("/", BERT);
+    let mut nobody = proxy.begin("/", "");
+    origin.wait_for(3);
+    gate.open();
+    anna.answer().expect(200, "MISS", "for <Bearer anna>");
+    bert.answer().expect(200, "MISS", "for <Bearer bert>");
+    nobody.answer().expect(200, "MISS", "for <>");
+}
+
+#[test]
+fn ranges_heads_and_conditions_leak_nothing() {
+    let origin = Origin::start(|exchange| match asker(exchange).as_str() {
+        "Bearer anna" => exchange.ok("ETag: \"anna\"\r\nX-Secret: anna\r\n", "for anna"),
+        _ => exchange.answer("403 Forbidden", "", ""),
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
+    for credentials in ["", BERT] {
+        let range = proxy.get_with("/", &format!("{credentials}Range: bytes=0-3\r\n"));
+        let condition = proxy.get_with("/", &format!("{credentials}If-None-Match: \"anna\"\r\n"));
+        let head = proxy.request("HEAD", "/", credentials, b"");
+        for answer in [range, condition, head] {
+            assert_eq!((answer.status(), answer.field("x-secret")), (403, None));
+        }
+    }
+    let own = proxy.get_with("/", &format!("{ANNA}Range: bytes=4-\r\n"));
+    own.expect(206, "HIT", "anna");
+}
+
+#[test]
+fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
+    for mode in [Standard, Always] {
+        let origin = personal("");
+        let proxy = TestProxy::with_mode(&origin, mode);
+        proxy
+            .get_with("/", "Cookie: _ga=GA1.2; __cf_bm=x\r\n")
+            .expect(200, "MISS", "for <> #0");
+        proxy
+            .get_with("/", "Cookie: _ga_ABC=3; _gid=4\r\n")
+            .expect(200, "HIT", "for <> #0");
+        proxy.get("/").expect(200, "HIT", "for <> #0");
+        // What counts stays, in its own partition.
+        proxy
+            .get_with("/", "Cookie: _ga=1; sid=7; AWSALBCORS=2\r\n")
+            .expect(200, "MISS", "for <sid=7> #1");
+        proxy
+            .get_with("/", "Cookie: sid=7\r\n")
+            .expect(200, "HIT", "for <sid=7> #1");
+    }
+}
+
+#[test]
+fn analytics_cookies_travel_with_what_is_never_stored() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    proxy.request("POST", "/", "Cookie: _ga=1; sid=2\r\n", b"x");
+    assert_eq!(
+        origin.only().field("cookie").as_deref(),
+        Some("_ga=1; sid=2")
+    );
+}
+
+#[test]
+fn a_personal_answer_with_a_new_session_is_not_kept() {
+    let origin = personal("Set-Cookie: sid=new\r\n");
+    let proxy = TestProxy::to(&origin);
+    proxy
+        .get_with("/", ANNA)
+        .expect(200, "MISS", "for <Bearer anna> #0");
+    proxy
+        .get_with("/", ANNA)
+        .expect(200, "MISS", "for <Bearer anna> #1");
+}

@@ -1,0 +1,297 @@
+//! The real binary, each test in a home of its own.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex, mpsc},
+};
+
+use crate::{
+    client::{Answer, Client},
+    harness::{DEADLINE, until},
+};
+
+/// A port nobody listens on at this moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Directories and environment that no other test sees.
+pub(crate) struct Home(tempfile::TempDir);
+
+impl Home {
+    /// A fresh one.
+    pub(crate) fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        for directory in ["run", "tmp", "work"] {
+            std::fs::create_dir(home.path(directory)).unwrap();
+        }
+        // The runtime directory of a login session is its user's alone.
+        let private = PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(home.path("run"), private).unwrap();
+        home
+    }
+
+    /// A path inside it.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.0.path().join(relative)
+    }
+
+    /// Writes a file into the working directory; its directory is made.
+    pub(crate) fn write(&self, relative: &str, text: &str) {
+        let path = self.path("work").join(relative);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The binary, set up for this home and nothing else.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caching-proxy"));
+        command
+            .args(args)
+            .current_dir(self.path("work"))
+            .env_clear();
+        command
+            .env("HOME", self.path("work"))
+            .env("TMPDIR", self.path("tmp"));
+        command.env("XDG_RUNTIME_DIR", self.path("run"));
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        Finished::of(self.command(args))
+    }
+
+    /// Starts a proxy for that origin on a free port.
+    pub(crate) fn start(&self, origin: &str, args: &[&str]) -> Instance {
+        self.start_with(origin, args, &[])
+    }
+
+    /// The same with more environment.
+    pub(crate) fn start_with(
+        &self,
+        origin: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Instance {
+        // Another test may take the port between finding it free and binding it.
+        for _ in 0..5 {
+            let port = free_port();
+            let mut command = self.command(&["--port", &port.to_string(), "--origin", origin]);
+            command.args(args).envs(environment.iter().copied());
+            if let Ok(instance) = Instance::launch(command, port) {
+                return instance;
+            }
+        }
+        panic!("no port was free five times in a row");
+    }
+
+    /// The control sockets that instances are using or have left.
+    pub(crate) fn control_sockets(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for directory in ["run", "tmp"] {
+            sockets_below(&self.path(directory), &mut found);
+        }
+        found
+    }
+}
+
+fn sockets_below(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            sockets_below(&entry.path(), found);
+        } else if kind.is_socket() {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// A call that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// The exit code.
+    pub(crate) code: Option<i32>,
+    /// All of stdout.
+    pub(crate) stdout: String,
+    /// All of stderr.
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Runs the command to its end.
+    pub(crate) fn of(command: Command) -> Self {
+        let output: Output = assert_cmd::Command::from_std(command)
+            .timeout(DEADLINE)
+            .output()
+            .unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Fails unless it was refused with that code, nothing on stdout and all these words on stderr.
+    #[track_caller]
+    pub(crate) fn refused(&self, code: i32, words: &[&str]) {
+        assert_eq!(
+            (self.code, self.stdout.as_str()),
+            (Some(code), ""),
+            "{self:?}"
+        );
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "stderr does not say {word:?}:\n{}",
+                self.stderr
+            );
+        }
+    }
+}
+
+/// A running proxy; killed when dropped.
+pub(crate) struct Instance {
+    /// The port it listens on.
+    pub(crate) port: u16,
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Instance {
+    /// Starts the command and waits for its two lines; the exit status when it ended instead because of the port.
+    pub(crate) fn launch(mut command: Command, port: u16) -> Result<Self, ExitStatus> {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stderr = collect(child.stderr.take().unwrap(), mpsc::channel().0);
+        let (sender, lines) = mpsc::channel();
+        let stdout = collect(child.stdout.take().unwrap(), sender);
+        for _ in 0..2 {
+            if lines.recv_timeout(DEADLINE).is_err() {
+                let ended = child.try_wait().unwrap().or_else(|| {
+                    // stdout is closed a moment before the process has ended.
+                    child.kill().ok();
+                    child.wait().ok()
+                });
+                match ended {
+                    Some(status) if status.code() == Some(3) => return Err(status),
+                    _ => panic!("it did not start ({ended:?}):\n{}", stderr.lock().unwrap()),
+                }
+            }
+        }
+        Ok(Self {
+            port,
+            child,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// All of stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// All of stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits for a log line with all these words and gives it back.
+    #[track_caller]
+    pub(crate) fn log_line(&self, words: &[&str]) -> String {
+        let found = || {
+            let log = self.log();
+            log.lines()
+                .find(|line| words.iter().all(|word| line.contains(word)))
+                .map(str::to_owned)
+        };
+        until(
+            &format!("a log line with {words:?} in\n{}", self.log()),
+            || found().is_some(),
+        );
+        found().unwrap_or_default()
+    }
+
+    /// GET on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.get_with(target, "")
+    }
+
+    /// GET with more fields: whole lines, each ended by CRLF.
+    pub(crate) fn get_with(&self, target: &str, fields: &str) -> Answer {
+        let mut client = Client::connect(self.port);
+        client
+            .ask(target, &format!("Connection: close\r\n{fields}"))
+            .answer()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Kills it outright, so that it can tidy up nothing.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// A figure of its memory in bytes, by the kernel's name: `VmRSS`, or `VmHWM` for the highest so far.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn collect(pipe: impl Read + Send + 'static, line_came: mpsc::Sender<()>) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    std::thread::spawn({
+        let text = Arc::clone(&text);
+        move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while matches!(pipe.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+                text.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+                line_came.send(()).ok();
+            }
+        }
+    });
+    text
+}

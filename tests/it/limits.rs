@@ -1,0 +1,290 @@
+//! Nothing that clients or the origin send grows memory without bound, and no wait is without limit.
+//!
+//! Memory is measured on the real binary, whose process does nothing else.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{Client, Ending},
+    harness::{DEADLINE, TestProxy},
+    instance::Home,
+    origin::{Exchange, Origin},
+};
+
+const MIB: usize = 1024 * 1024;
+
+fn mib(count: usize) -> u64 {
+    u64::try_from(count * MIB).unwrap()
+}
+
+fn big(exchange: &mut Exchange<'_>, length: usize) {
+    exchange.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    exchange.filler(length);
+}
+
+#[test]
+fn a_400_mib_body_passes_in_little_memory() {
+    const LENGTH: usize = 400 * MIB;
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/big" => big(exchange, LENGTH),
+        _ => exchange.ok("", "small"),
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--max-memory", "32MiB"]);
+    proxy.get("/warm-up").expect(200, "MISS", "small");
+    let before = proxy.memory("VmRSS");
+    let mut client = Client::connect(proxy.port);
+    let (head, bytes) = client.ask("/big", "Connection: close\r\n").count_body();
+    assert_eq!(
+        (head.status, bytes),
+        (200, u64::try_from(LENGTH).unwrap()),
+        "{head:?}"
+    );
+    let grown = proxy.memory("VmHWM") - before;
+    assert!(grown < mib(64), "grown by {} KiB", grown / 1024);
+}
+
+#[test]
+fn a_100_mib_upload_passes_in_little_memory() {
+    const LENGTH: usize = 100 * MIB;
+    let origin = Origin::start(|exchange| {
+        let length = exchange.request.body.len().to_string();
+        exchange.ok("", length);
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--max-memory", "32MiB"]);
+    proxy.get("/warm-up").expect(200, "MISS", "0");
+    let before = proxy.memory("VmRSS");
+    let mut client = Client::connect(proxy.port);
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n"
+    ));
+    let piece = vec![b'u'; MIB];
+    for _ in 0..LENGTH / MIB {
+        client.send(&piece);
+    }
+    client.answer().expect(200, "MISS", &LENGTH.to_string());
+    let grown = proxy.memory("VmHWM") - before;
+    assert!(grown < mib(32), "grown by {} KiB", grown / 1024);
+}
+
+#[test]
+fn twenty_stalled_readers_of_16_mib_cost_little_memory() {
+    const LENGTH: usize = 16 * MIB;
+    let origin = Origin::start(|exchange| big(exchange, LENGTH));
+    let home = Home::new();
+    let proxy = home.start(
+        &origin.url(),
+        &["--max-memory", "64MiB", "--max-object", "20MiB"],
+    );
+    assert_eq!(proxy.get("/").body.len(), LENGTH);
+    assert_eq!(proxy.get("/").x_cache(), "HIT");
+    let before = proxy.memory("VmRSS");
+    let mut readers: Vec<Client> = (0..20).map(|_| Client::connect(proxy.port)).collect();
+    for reader in &mut readers {
+        reader.ask("/", "").wait_for("\r\n\r\n");
+    }
+    // One who reads on gets it whole while they stall.
+    assert_eq!(proxy.get("/").body.len(), LENGTH);
+    for reader in &mut readers {
+        let answer = reader.answer();
+        assert_eq!((answer.ending, answer.body.len()), (Ending::Whole, LENGTH));
+    }
+    let grown = proxy.memory("VmHWM").saturating_sub(before);
+    assert!(grown < mib(48), "grown by {} KiB", grown / 1024);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn twenty_stalled_readers_during_the_fetch_cost_little_memory() {
+    const LENGTH: usize = 64 * MIB;
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/big" => big(exchange, LENGTH),
+        _ => exchange.ok("", "small"),
+    });
+    let home = Home::new();
+    // Too large to be kept: each asker's fetch must wait for its reader.
+    let proxy = home.start(&origin.url(), &["--max-memory", "16MiB"]);
+    proxy.get("/warm-up").expect(200, "MISS", "small");
+    let before = proxy.memory("VmRSS");
+    let mut readers: Vec<Client> = (0..20).map(|_| Client::connect(proxy.port)).collect();
+    for reader in &mut readers {
+        reader.ask("/big", "").wait_for("\r\n\r\n");
+    }
+    for number in 0..50 {
+        proxy
+            .get(&format!("/{number}"))
+            .expect(200, "MISS", "small");
+    }
+    drop(readers);
+    let grown = proxy.memory("VmHWM") - before;
+    assert!(grown < mib(96), "grown by {} KiB", grown / 1024);
+}
+
+#[test]
+fn the_budget_holds_under_a_flood_of_distinct_objects() {
+    let origin =
+        Origin::start(|exchange| exchange.ok("Content-Type: image/png\r\n", vec![b'f'; 32 * 1024]));
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--max-memory", "16MiB"]);
+    proxy.get("/warm-up");
+    let before = proxy.memory("VmRSS");
+    let mut client = Client::connect(proxy.port);
+    for number in 0..3000 {
+        assert_eq!(
+            client.ask(&format!("/{number}"), "").answer().body.len(),
+            32 * 1024
+        );
+    }
+    let grown = proxy.memory("VmRSS").saturating_sub(before);
+    assert!(grown < mib(48), "96 MiB came, {} KiB stayed", grown / 1024);
+}
+
+#[test]
+fn what_is_small_but_many_counts_with_its_overhead() {
+    const BUDGET: u64 = 1024 * 1024;
+    let origin = Origin::counting("Vary: X-Variant\r\n");
+    let small = |config: &mut caching_proxy::config::Config| {
+        config.max_memory_bytes = BUDGET;
+        config.max_object_bytes = BUDGET / 4;
+    };
+    let proxy = TestProxy::builder(&origin).with(small).start();
+    let filler = "k".repeat(2000);
+    let mut client = proxy.connect();
+    for number in 0..1000 {
+        client.ask(&format!("/{number}?{filler}"), "").answer();
+        client
+            .ask("/one", &format!("X-Variant: {number}{filler}\r\n"))
+            .answer();
+    }
+    let cleared = proxy.clear();
+    assert!(
+        cleared.entries > 0 && cleared.bytes <= BUDGET,
+        "{} entries, {} bytes",
+        cleared.entries,
+        cleared.bytes
+    );
+    // A key of 2000 bytes cannot cost less.
+    assert!(
+        cleared.entries * 2000 <= BUDGET,
+        "{} entries of more than 2000 bytes each",
+        cleared.entries
+    );
+}
+
+#[test]
+fn a_scan_does_not_push_out_what_is_asked_for_all_the_time() {
+    let origin = Origin::start(|exchange| {
+        let body = format!("{:0>4096}", exchange.nth);
+        exchange.ok("", body);
+    });
+    let small = |config: &mut caching_proxy::config::Config| {
+        config.max_memory_bytes = 1024 * 1024;
+        config.max_object_bytes = 256 * 1024;
+    };
+    let proxy = TestProxy::builder(&origin).with(small).start();
+    let mut client = proxy.connect();
+    for number in 0..800 {
+        client.ask("/popular", "").answer();
+        client.ask(&format!("/scanned/{number}"), "").answer();
+    }
+    let fetches = origin
+        .seen()
+        .iter()
+        .filter(|seen| seen.target() == "/popular")
+        .count();
+    assert!(fetches <= 3, "fetched {fetches} times");
+}
+
+#[test]
+fn an_object_beyond_the_limit_is_served_whole_and_not_stored() {
+    const LIMIT: usize = 64 * 1024;
+    let origin = Origin::start(|exchange| {
+        let length = if exchange.target().ends_with("fits") {
+            LIMIT
+        } else {
+            LIMIT + 1
+        };
+        if exchange.target().starts_with("/chunked") {
+            exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            exchange.chunk(vec![b'o'; length / 2]);
+            exchange.chunk(vec![b'o'; length - length / 2]);
+            exchange.chunk("");
+        } else {
+            exchange.ok("", vec![b'o'; length]);
+        }
+    });
+    let limit = |config: &mut caching_proxy::config::Config| config.max_object_bytes = 64 * 1024;
+    let proxy = TestProxy::builder(&origin).with(limit).start();
+    for framing in ["/chunked", "/length"] {
+        for (size, second, length) in [("-fits", "HIT", LIMIT), ("-too-large", "MISS", LIMIT + 1)] {
+            let target = format!("{framing}{size}");
+            for outcome in ["MISS", second] {
+                let answer = proxy.get(&target);
+                let found = (answer.x_cache(), answer.ending, answer.body.len());
+                assert_eq!(found, (outcome, Ending::Whole, length), "{target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_too_large_gets_431() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.connect();
+    client.send_until_refused(
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Large: {}\r\n\r\n",
+            "l".repeat(2 * MIB)
+        )
+        .as_bytes(),
+    );
+    assert_eq!(client.answer().status(), 431);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn an_endless_head_of_the_origin_gets_502() {
+    let origin = Origin::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nX-Large: ");
+        exchange.filler(64 * MIB);
+        exchange.close();
+    });
+    let proxy = TestProxy::to(&origin);
+    assert_eq!(proxy.get("/").status(), 502);
+}
+
+#[test]
+fn a_client_that_never_finishes_its_head_is_hung_up_on() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    let mut first = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    let mut later = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    first
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slo")
+        .unwrap();
+    // Unlike the first, this one has been served once before.
+    later
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /again HTTP/1.1\r\nHost: a\r\nX-Slo")
+        .unwrap();
+    let start = Instant::now();
+    for mut stream in [first, later] {
+        stream.set_read_timeout(Some(DEADLINE * 2)).unwrap();
+        let mut rest = Vec::new();
+        let end = stream.read_to_end(&mut rest);
+        let timed_out = end.is_err_and(|error| error.kind() != std::io::ErrorKind::ConnectionReset);
+        assert!(
+            !timed_out && start.elapsed() < Duration::from_secs(15),
+            "still open after {:?}",
+            start.elapsed()
+        );
+    }
+    assert_eq!(origin.count(), 1);
+}

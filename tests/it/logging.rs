@@ -1,0 +1,151 @@
+//! One line a request on stderr, with the reason and the flag that would change it, and no secrets.
+
+use rustix::process::Signal;
+
+use crate::{
+    instance::{Home, Instance},
+    origin::Origin,
+};
+
+fn varied() -> Origin {
+    Origin::start(|exchange| match exchange.target().as_str() {
+        "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),
+        "/cookie" => exchange.ok("Set-Cookie: sid=HUSH\r\n", "body"),
+        _ => exchange.ok("", "body"),
+    })
+}
+
+/// Ends it and gives all it has logged.
+fn whole_log(mut proxy: Instance) -> String {
+    proxy.signal(Signal::TERM);
+    proxy.wait();
+    proxy.log()
+}
+
+#[test]
+fn a_line_tells_outcome_status_method_target_and_time() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a?page=2");
+    proxy.get("/a?page=2");
+    for outcome in ["MISS", "HIT"] {
+        let line = proxy.log_line(&[&format!("{outcome} 200 GET /a?page=2 ")]);
+        let (_, rest) = line.split_once("/a?page=2 ").unwrap();
+        let millis = rest.split("ms").next().unwrap();
+        assert!(
+            !millis.is_empty() && millis.bytes().all(|byte| byte.is_ascii_digit()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_miss_that_was_not_stored_tells_why_and_what_would_change_it() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/no-store");
+    let line = proxy.log_line(&["MISS 200 GET /no-store "]);
+    assert!(line.contains("ms"), "{line}");
+    assert!(
+        line.contains("  not stored: no-store (--policy always keeps it)"),
+        "{line}"
+    );
+    proxy.get("/cookie");
+    let line = proxy.log_line(&["MISS 200 GET /cookie "]);
+    assert!(
+        line.contains("not stored: ") && line.contains("--policy always"),
+        "{line}"
+    );
+    proxy.get("/kept");
+    let line = proxy.log_line(&["MISS 200 GET /kept "]);
+    assert!(!line.contains("not stored"), "{line}");
+}
+
+#[test]
+fn every_request_has_exactly_one_line() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    for number in 0..20 {
+        proxy.get(&format!("/count/{number}/"));
+    }
+    let log = whole_log(proxy);
+    for number in 0..20 {
+        assert_eq!(
+            log.matches(&format!("GET /count/{number}/ ")).count(),
+            1,
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn secrets_are_not_logged() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "trace")]);
+    let target = "/x?page=2&api_key=HUSH1&access_token=HUSH2&sig=HUSH3&client_secret=HUSH4&password=HUSH5&Token=HUSH6";
+    proxy.get_with(
+        target,
+        "Authorization: Bearer HUSH7\r\nCookie: sid=HUSH8\r\nX-Api-Key: HUSH9\r\n",
+    );
+    proxy.get("/cookie");
+    proxy.log_line(&["GET", "page=2"]);
+    proxy.log_line(&["GET", "/cookie"]);
+    let log = whole_log(proxy);
+    let own: Vec<&str> = log.lines().filter(|line| line.contains("GET /")).collect();
+    assert!(own.iter().all(|line| !line.contains("HUSH")), "{own:#?}");
+    assert!(
+        log.contains("page=2&api_key="),
+        "names stay readable: {own:#?}"
+    );
+}
+
+#[test]
+fn not_even_the_log_of_a_failure_has_secrets() {
+    let home = Home::new();
+    let proxy = home.start("http://127.0.0.1:9", &[]);
+    assert_eq!(
+        proxy
+            .get_with("/x?token=HUSH1", "Authorization: HUSH2\r\n")
+            .status(),
+        502
+    );
+    proxy.log_line(&["502 GET /x"]);
+    let log = whole_log(proxy);
+    assert!(!log.contains("HUSH"), "{log}");
+}
+
+#[test]
+fn there_is_no_colour_on_a_pipe() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a");
+    proxy.log_line(&["GET /a"]);
+    let log = whole_log(proxy);
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+}
+
+#[test]
+fn rust_log_decides_how_much_is_said() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "error")]);
+    proxy.get("/a");
+    let log = whole_log(proxy);
+    assert!(!log.contains("GET /a"), "{log}");
+}
+
+#[test]
+fn a_target_cannot_forge_a_line() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a%0aHIT%20200%20GET%20/forged");
+    proxy.log_line(&["GET /a%0a"]);
+    let log = whole_log(proxy);
+    assert!(!log.contains("HIT 200 GET /forged"), "{log}");
+}

@@ -1,0 +1,36 @@
+//! The proxy seen from outside: real sockets, a raw-TCP origin that can misbehave, one file a theme.
+//!
+//! Order between the origin, the proxy and its clients comes from gates in the origin, never from sleeping. Every wait
+//! has a deadline, so that a hang is a failure with a message.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, also in the helpers that are not test functions themselves"
+)]
+
+mod client;
+mod exchange;
+mod harness;
+mod instance;
+mod origin;
+
+mod basics;
+mod clear;
+mod coalescing;
+mod coalescing_ends;
+mod configuration;
+mod failure;
+mod fidelity;
+mod forwarding;
+mod framing;
+mod identity;
+mod invalidation;
+mod limits;
+mod logging;
+mod policies;
+mod ranges;
+mod terminal;
+mod tidy;
+mod tls;
+mod validation;

@@ -1,0 +1,296 @@
+//! An origin over raw TCP that does what a test tells it, misbehaviour included, and records what it saw.
+//!
+//! It runs on plain threads: nothing in it depends on the runtime of the proxy under test.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+pub(crate) use crate::exchange::{Exchange, Gate, Seen, latin1};
+use crate::{
+    exchange::{After, Wire},
+    harness::DEADLINE,
+};
+
+type Handler = dyn Fn(&mut Exchange<'_>) + Send + Sync;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Uploads {
+    ReadFirst,
+    LeftToHandler,
+}
+
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    arrived: Condvar,
+    targets: Mutex<HashMap<String, usize>>,
+    sockets: Mutex<Vec<TcpStream>>,
+    connections: AtomicUsize,
+    stopping: AtomicBool,
+    uploads: Uploads,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    handler: Box<Handler>,
+}
+
+/// The running origin; stopped when dropped.
+pub(crate) struct Origin {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Origin {
+    /// Answers each request, read whole, by the handler.
+    pub(crate) fn start(handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static) -> Self {
+        Self::launch(Uploads::ReadFirst, None, Box::new(handler))
+    }
+
+    /// Calls the handler as soon as the head has come; the upload stays unread and the connection is closed after.
+    pub(crate) fn without_reading(
+        handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        Self::launch(Uploads::LeftToHandler, None, Box::new(handler))
+    }
+
+    /// The same over TLS.
+    pub(crate) fn tls(
+        config: Arc<rustls::ServerConfig>,
+        handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        Self::launch(Uploads::ReadFirst, Some(config), Box::new(handler))
+    }
+
+    /// Answers every request with a plain 200 whose body is "METHOD target #n", n counted by target from 0.
+    pub(crate) fn counting(fields: &'static str) -> Self {
+        Self::start(move |exchange| {
+            let body = format!(
+                "{} {} #{}",
+                exchange.request.method(),
+                exchange.target(),
+                exchange.nth
+            );
+            exchange.ok(fields, body);
+        })
+    }
+
+    fn launch(
+        uploads: Uploads,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        handler: Box<Handler>,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            seen: Mutex::default(),
+            arrived: Condvar::new(),
+            targets: Mutex::default(),
+            sockets: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            uploads,
+            tls,
+            handler,
+        });
+        let accepting = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || accept(&listener, &shared)
+        });
+        Self {
+            address,
+            shared,
+            accepting: Some(accepting),
+        }
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT` with TLS.
+    pub(crate) fn url(&self) -> String {
+        match self.shared.tls {
+            Some(_) => format!("https://localhost:{}", self.port()),
+            None => format!("http://127.0.0.1:{}", self.port()),
+        }
+    }
+
+    /// Everything seen so far, in order of arrival.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests have come.
+    pub(crate) fn count(&self) -> usize {
+        self.shared.seen.lock().unwrap().len()
+    }
+
+    /// The only request seen.
+    pub(crate) fn only(&self) -> Seen {
+        let seen = self.seen();
+        assert_eq!(
+            seen.len(),
+            1,
+            "the origin should have seen one request: {seen:?}"
+        );
+        seen.into_iter().next().unwrap()
+    }
+
+    /// The newest request seen.
+    pub(crate) fn last(&self) -> Seen {
+        self.seen().pop().expect("the origin has seen no request")
+    }
+
+    /// Waits until that many requests have come.
+    pub(crate) fn wait_for(&self, requests: usize) {
+        let seen = self.shared.seen.lock().unwrap();
+        let (seen, _) = self
+            .shared
+            .arrived
+            .wait_timeout_while(seen, DEADLINE, |seen| seen.len() < requests)
+            .unwrap();
+        assert!(
+            seen.len() >= requests,
+            "{} of {requests} requests reached the origin",
+            seen.len()
+        );
+    }
+
+    /// Goes away: closes the port and every connection.
+    pub(crate) fn stop(&mut self) {
+        let Some(accepting) = self.accepting.take() else {
+            return;
+        };
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+        accepting.join().unwrap();
+        for socket in self.shared.sockets.lock().unwrap().drain(..) {
+            socket.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        stream.set_nodelay(true).ok();
+        stream.set_read_timeout(Some(DEADLINE * 3)).ok();
+        stream.set_write_timeout(Some(DEADLINE * 6)).ok();
+        shared.sockets.lock().unwrap().extend(stream.try_clone());
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || serve(stream, &shared));
+    }
+}
+
+fn serve(stream: TcpStream, shared: &Shared) {
+    let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
+    let Ok(socket) = stream.try_clone() else {
+        return;
+    };
+    let mut wire: Box<dyn Wire> = match &shared.tls {
+        None => Box::new(stream),
+        Some(config) => {
+            let session = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+            Box::new(rustls::StreamOwned::new(session, stream))
+        }
+    };
+    while let Ok(Some(after)) = exchange(wire.as_mut(), shared, connection) {
+        match after {
+            After::KeepAlive => continue,
+            After::Close => wire.end(),
+            After::Cut => {}
+            After::Reset => socket2::SockRef::from(&socket)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap_or_default(),
+        }
+        break;
+    }
+    // A reset needs the last descriptor gone without a shutdown, which would end the stream in order first.
+    let linger = socket2::SockRef::from(&socket).linger().unwrap_or_default();
+    let mut sockets = shared.sockets.lock().unwrap();
+    let peer = socket.peer_addr().ok();
+    sockets.retain(|other| other.peer_addr().ok() != peer);
+    if linger.is_none() {
+        socket.shutdown(Shutdown::Both).ok();
+    }
+}
+
+fn exchange(wire: &mut dyn Wire, shared: &Shared, connection: usize) -> io::Result<Option<After>> {
+    let head = read_through(wire, b"\r\n\r\n")?;
+    if head.is_empty() {
+        return Ok(None);
+    }
+    let mut request = Seen {
+        head,
+        body: Vec::new(),
+        connection,
+    };
+    let unread = shared.uploads == Uploads::LeftToHandler;
+    if !unread {
+        request.body = read_body(wire, &request)?;
+    }
+    let nth = {
+        let mut targets = shared.targets.lock().unwrap();
+        let count = targets.entry(request.target()).or_default();
+        *count += 1;
+        *count - 1
+    };
+    shared.seen.lock().unwrap().push(request.clone());
+    shared.arrived.notify_all();
+    let mut exchange = Exchange::new(request, nth, wire);
+    (shared.handler)(&mut exchange);
+    let after = exchange.after;
+    let left_unread = unread && matches!(after, After::KeepAlive);
+    Ok(Some(if left_unread { After::Close } else { after }))
+}
+
+fn read_through(wire: &mut dyn Wire, end: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end) {
+        let mut byte = [0];
+        if wire.read(&mut byte)? == 0 {
+            return Ok(Vec::new());
+        }
+        bytes.push(byte[0]);
+    }
+    Ok(bytes)
+}
+
+fn read_body(wire: &mut dyn Wire, request: &Seen) -> io::Result<Vec<u8>> {
+    if let Some(length) = request.field("content-length") {
+        let mut body = vec![0; length.parse().map_err(io::Error::other)?];
+        wire.read_exact(&mut body)?;
+        return Ok(body);
+    }
+    let mut body = Vec::new();
+    if request.field("transfer-encoding").is_some() {
+        loop {
+            let line = latin1(&read_through(wire, b"\r\n")?);
+            let size = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+            let mut chunk = vec![0; size + 2];
+            wire.read_exact(&mut chunk)?;
+            if size == 0 {
+                break;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+    Ok(body)
+}

@@ -1,0 +1,217 @@
+//! Origins behind TLS: whom the proxy believes, and where a body ends.
+
+use std::{path::PathBuf, sync::Arc};
+
+use caching_proxy::origin::tls_config;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::{
+    client::Ending,
+    failure::assert_plain,
+    harness::TestProxy,
+    origin::{Exchange, Origin},
+};
+
+/// What an origin presents, and the PEM a client needs to believe it.
+struct Identity {
+    server: Arc<rustls::ServerConfig>,
+    trusted_pem: String,
+}
+
+fn params(name: &str) -> CertificateParams {
+    CertificateParams::new(vec![name.to_owned()]).unwrap()
+}
+
+fn server(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<rustls::ServerConfig> {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    Arc::new(
+        builder
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap(),
+    )
+}
+
+/// A certificate for that name, signed by a private authority.
+fn by_private_ca(name: &str) -> Identity {
+    let mut authority = params("private authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = params(name).signed_by(&key, &authority).unwrap();
+    Identity {
+        server: server(&leaf, &key),
+        trusted_pem: authority.pem(),
+    }
+}
+
+/// A certificate that signs itself, as development servers make them.
+fn self_signed(params: &CertificateParams) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    Identity {
+        server: server(&certificate, &key),
+        trusted_pem: certificate.pem(),
+    }
+}
+
+/// A proxy that trusts this PEM beside the system's roots.
+fn trusting(origin: &Origin, pem: &str) -> TestProxy {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let path: PathBuf = file.path().to_owned();
+    let proxy = TestProxy::builder(origin)
+        .with(|config| config.origin_ca = Some(path))
+        .start();
+    // Read at start-up and not needed any more.
+    drop(file);
+    proxy
+}
+
+fn greet(exchange: &mut Exchange<'_>) {
+    exchange.ok("", "over TLS");
+}
+
+#[test]
+fn an_origin_of_a_private_authority_is_believed_with_origin_ca() {
+    let identity = by_private_ca("localhost");
+    let origin = Origin::tls(identity.server, greet);
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    proxy.get("/").expect(200, "MISS", "over TLS");
+    proxy.get("/").expect(200, "HIT", "over TLS");
+    let seen = origin.only();
+    assert_eq!(
+        seen.field("host"),
+        Some(format!("localhost:{}", origin.port()))
+    );
+}
+
+#[test]
+fn a_large_body_over_tls_arrives_whole() {
+    let identity = by_private_ca("localhost");
+    let origin = Origin::tls(identity.server, |exchange| {
+        exchange.ok("", vec![b't'; 3_000_000])
+    });
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    for outcome in ["MISS", "HIT"] {
+        let answer = proxy.get("/");
+        assert_eq!(
+            (answer.x_cache(), answer.ending, answer.body.len()),
+            (outcome, Ending::Whole, 3_000_000)
+        );
+    }
+}
+
+#[test]
+fn an_upload_over_tls_arrives_whole() {
+    let identity = by_private_ca("localhost");
+    let origin = Origin::tls(identity.server, |exchange| {
+        let length = exchange.request.body.len().to_string();
+        exchange.ok("", length);
+    });
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    proxy
+        .request("POST", "/", "", &vec![b'u'; 1_000_000])
+        .expect(200, "MISS", "1000000");
+}
+
+#[test]
+fn an_unknown_authority_gets_502() {
+    let origin = Origin::tls(by_private_ca("localhost").server, greet);
+    assert_plain(&TestProxy::to(&origin).get("/"), 502);
+    // Another private authority helps nothing.
+    assert_plain(
+        &trusting(&origin, &by_private_ca("localhost").trusted_pem).get("/"),
+        502,
+    );
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn exactly_the_certificate_given_is_believed_though_it_signs_itself() {
+    let identity = self_signed(&params("localhost"));
+    let origin = Origin::tls(identity.server, greet);
+    trusting(&origin, &identity.trusted_pem)
+        .get("/")
+        .expect(200, "MISS", "over TLS");
+    let another = self_signed(&params("localhost"));
+    assert_plain(&trusting(&origin, &another.trusted_pem).get("/"), 502);
+}
+
+#[test]
+fn names_count() {
+    for identity in [
+        by_private_ca("elsewhere.test"),
+        self_signed(&params("elsewhere.test")),
+    ] {
+        let origin = Origin::tls(identity.server, greet);
+        assert_plain(&trusting(&origin, &identity.trusted_pem).get("/"), 502);
+        assert_eq!(origin.count(), 0);
+    }
+}
+
+#[test]
+fn dates_count() {
+    let mut expired = params("localhost");
+    expired.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let identity = self_signed(&expired);
+    let origin = Origin::tls(identity.server, greet);
+    assert_plain(&trusting(&origin, &identity.trusted_pem).get("/"), 502);
+}
+
+#[test]
+fn a_plain_origin_called_https_gets_502() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::for_url(&format!("https://localhost:{}", origin.port())).start();
+    assert_plain(&proxy.get("/"), 502);
+}
+
+#[test]
+fn a_close_delimited_body_needs_its_close_notify() {
+    let identity = by_private_ca("localhost");
+    let origin = Origin::tls(identity.server, |exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it");
+        match exchange.target().as_str() {
+            "/orderly" => exchange.close(),
+            _ => exchange.cut(),
+        }
+    });
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    proxy.get("/orderly").expect(200, "MISS", "all of it");
+    proxy.get("/orderly").expect(200, "HIT", "all of it");
+    for _ in 0..2 {
+        let cut = proxy.get("/cut");
+        assert_eq!((cut.x_cache(), cut.ending), ("MISS", Ending::Cut));
+    }
+}
+
+#[test]
+fn a_body_with_its_length_needs_no_close_notify() {
+    let identity = by_private_ca("localhost");
+    let origin = Origin::tls(identity.server, |exchange| {
+        exchange.ok("Connection: close\r\n", "whole");
+        exchange.cut();
+    });
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    proxy.get("/").expect(200, "MISS", "whole");
+    proxy.get("/").expect(200, "HIT", "whole");
+}
+
+#[test]
+fn certificates_that_cannot_be_read_are_refused_at_the_start() {
+    assert!(tls_config(Some(std::path::Path::new("/no/such/file.pem"))).is_err());
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    assert!(tls_config(Some(empty.path())).is_err());
+    std::fs::write(
+        empty.path(),
+        "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    assert!(tls_config(Some(empty.path())).is_err());
+}

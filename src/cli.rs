@@ -11,6 +11,10 @@ Each option is also an environment variable (CACHING_PROXY_MAX_MEMORY for --max-
 --config and --clear-cache, a key in config/proxy.toml (max_memory). A flag goes before the
 environment, the environment before the file.
 
+Exit codes:
+  0 done   1 failed while running   2 bad usage or configuration   3 cannot listen on the port
+  4 a running caching-proxy could not be reached
+
 Examples:
   caching-proxy --port 8000 --origin https://dummyjson.com
       Forward to dummyjson.com, and never forward the same GET request twice
@@ -21,11 +25,7 @@ Examples:
   caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
       Keep every answer for ten minutes, whatever the origin says about it
   caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
-      Trust the certificate of a development server
-
-Exit codes:
-  0 done   1 failed while running   2 bad usage or configuration   3 cannot listen on the port
-  4 a running caching-proxy could not be reached";
+      Trust the certificate of a development server";
 
 /// An HTTP caching proxy: don't forward the same GET request twice
 #[derive(Debug, Parser)]

@@ -18,7 +18,7 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags},
-    control::{self, ClearReport, Instance, UnreachedInstance},
+    control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
     origin::{self, CaError},
     server::Server,
 };
@@ -89,6 +89,8 @@ enum Failure {
     },
     #[error("the server cannot be started")]
     Start(#[source] io::Error),
+    #[error("--clear-cache would not reach this proxy")]
+    Control(#[source] ControlError),
     #[error("stopped by a second signal, before everything was finished")]
     Impatient,
     #[error("the cache is not cleared")]
@@ -99,7 +101,7 @@ impl Failure {
     /// The codes are part of the contract with scripts.
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Start(_) | Self::Impatient => 1,
+            Self::Start(_) | Self::Control(_) | Self::Impatient => 1,
             Self::Config(_) | Self::OriginCa(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
@@ -144,15 +146,18 @@ async fn run(
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let server = Server::start(Arc::clone(&config), tls, listener).map_err(Failure::Start)?;
-    // A proxy nobody can command still serves; who starts it has to know.
-    let control = control::listen(&config, server.cache())
-        .inspect_err(|error| {
+    let control = match control::listen(&config, server.cache()) {
+        Ok(control) => Some(control),
+        Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
+        // Where there is simply no place for it, in a read-only container for instance, it still serves.
+        Err(error) => {
+            let why = Chain(&error);
             say(&format!(
-                "warning: --clear-cache will not reach this proxy: {}",
-                Chain(error)
-            ))
-        })
-        .ok();
+                "warning: --clear-cache will not reach this proxy: {why}"
+            ));
+            None
+        }
+    };
     print(&format!(
         "Proxy starting on port {}\nOrigin: {}\n",
         config.port, config.origin
@@ -329,17 +334,20 @@ fn say_error(error: &dyn Error) {
     say(&format!("error: {}", Chain(error)));
 }
 
-/// An error and all that led to it, in one line.
+/// An error and all that led to it, in one line. Some say themselves what led to them; it is said once.
 struct Chain<'a>(&'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut said = self.0.to_string();
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let reason = error.to_string();
+            if !said.contains(&reason) {
+                said = format!("{said}: {reason}");
+            }
             source = error.source();
         }
-        Ok(())
+        f.write_str(&said)
     }
 }

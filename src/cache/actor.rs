@@ -7,13 +7,14 @@ use quick_cache::unsync;
 
 use super::{
     budget::Budget,
-    fill::{Fill, FillId, Ticket},
+    fill::{Fill, FillId},
     key::{Key, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
         Release, Released, Statistics, Stats,
     },
     store::Store,
+    ticket::Ticket,
 };
 use crate::policy::{Audience, Identity, Time};
 

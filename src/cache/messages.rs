@@ -6,8 +6,9 @@ use actix::Message;
 
 use super::{
     entry::{Entry, Variants},
-    fill::{Fill, FillId, Ticket},
+    fill::{Fill, FillId},
     key::{Key, Resource},
+    ticket::Ticket,
 };
 use crate::policy::Time;
 

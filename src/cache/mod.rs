@@ -7,7 +7,9 @@
 //! | `key.rs` | [`Resource`] and [`Key`]: what a response is filed under |
 //! | `entry.rs` | [`Entry`]: a stored response |
 //! | `body.rs` | [`Body`]: chains of immutable pieces, read without locks |
-//! | `fill.rs` | [`Ticket`], [`Fill`], [`Reader`]: one fetch for many askers |
+//! | `ticket.rs` | [`Ticket`]: the right to store what one fetch brings |
+//! | `filler.rs` | [`Filler`]: takes a body in |
+//! | `fill.rs` | [`Fill`], [`Reader`]: one fetch for many askers |
 //! | `store.rs` | entries in memory, and who is evicted |
 //! | `budget.rs` | how much may be held, and how much is |
 //!
@@ -19,18 +21,22 @@ mod body;
 mod budget;
 mod entry;
 mod fill;
+mod filler;
 mod key;
 mod messages;
 mod store;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 pub use actor::CacheActor;
 pub use body::{Body, Slices};
 pub use entry::Entry;
-pub use fill::{BodyCut, End, Fill, FillId, News, Opening, Reader, Ticket};
+pub use fill::{BodyCut, End, Fill, FillId, News, Opening, Reader};
+pub use filler::Filler;
 pub use key::{Key, Resource};
 pub use messages::{
     Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Statistics,
     Stats,
 };
+pub use ticket::Ticket;

@@ -114,3 +114,74 @@ fn line_of(text: &[u8], offset: usize) -> usize {
     let before = &text[..offset.min(text.len())];
     memchr::memchr_iter(b'\n', before).count() + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse(Path::new("proxy.toml"), text.as_bytes(), &["port", "ttl"])
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_found_by_key_with_their_line() {
+        let settings = parse("# one\n\nport = 1\nttl = \"x\"").unwrap();
+        assert_eq!(settings.values["port"], (3, Value::Integer(1)));
+        assert_eq!(settings.values["ttl"], (4, Value::String("x".to_owned())));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_known_ones() {
+        for text in [
+            "port = 1\nprot = 2\n",
+            "port = 1\n[prot]\na = 1",
+            "port = 1\nprot.a = 1",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(
+                error,
+                "proxy.toml:2: unknown key \"prot\"; known keys are port, ttl"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_refused_with_its_line() {
+        for text in [
+            "port = 1\nport = 2\n",
+            "port = 1\nttl = \n",
+            "port = 1\nttl = \"x\n",
+        ] {
+            assert_eq!(
+                parse(text).unwrap_err(),
+                "proxy.toml:2: this is not valid TOML"
+            );
+        }
+        let nested = format!("port = {}", "[".repeat(100_000));
+        assert_eq!(
+            parse(&nested).unwrap_err(),
+            "proxy.toml:1: this is not valid TOML"
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_mistake() {
+        assert_eq!(
+            parse("\u{feff}port = 3").unwrap().values["port"],
+            (1, Value::Integer(3))
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_configuration_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |path: &Path| Settings::read(path, Presence::Optional, &["port"]).unwrap_err();
+        assert!(matches!(read(dir.path()), ConfigError::Read { .. }));
+        let path = dir.path().join("large");
+        std::fs::write(&path, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+        assert!(matches!(read(&path), ConfigError::TooLarge { .. }));
+        std::fs::write(&path, b"# a\n# \xff\n").unwrap();
+        assert!(matches!(read(&path), ConfigError::NotText { line: 2, .. }));
+    }
+}

@@ -313,43 +313,6 @@ fn the_file_has_to_be_right_even_where_a_flag_overrides_it() {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_its_line_and_the_known_ones() {
-    for file in ["port = 1\nprot = 2\n", "port = 1\n[prot]\na = 1"] {
-        let error = file_with(file).unwrap_err();
-        assert!(
-            error.starts_with("proxy.toml:2: unknown key \"prot\"; known keys are port, origin, "),
-            "{error}"
-        );
-    }
-}
-
-#[test]
-fn what_is_no_toml_is_refused_with_its_line() {
-    for file in [
-        "port = 1\nport = 2\n",
-        "port = 1\nttl = \n",
-        "port = 1\nttl = \"x\n",
-    ] {
-        let error = file_with(file).unwrap_err();
-        assert!(
-            error.starts_with("proxy.toml:2: this is not valid TOML"),
-            "{error}"
-        );
-    }
-    let nested = format!("port = {}", "[".repeat(100_000));
-    assert!(
-        file_with(&nested)
-            .unwrap_err()
-            .starts_with("proxy.toml:1: this is not valid TOML")
-    );
-}
-
-#[test]
-fn a_byte_order_mark_is_no_mistake() {
-    assert_eq!(file_with("\u{feff}port = 3").unwrap().port, 3);
-}
-
-#[test]
 fn a_file_that_is_named_has_to_be_there() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing.toml");
@@ -362,21 +325,6 @@ fn a_file_that_is_named_has_to_be_there() {
     let unnamed = Flags::from([("origin", ORIGIN.1.into())]);
     assert!(Config::load_beside(&missing, &unnamed, &|_| None).is_ok());
     assert!(Config::load_beside(&dir.path().join("a/b"), &unnamed, &|_| None).is_ok());
-}
-
-#[test]
-fn a_file_that_is_no_configuration_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let load = |path: &Path| {
-        let named = Flags::from([("config", path.into()), ("origin", ORIGIN.1.into())]);
-        Config::load(&named, &|_| None).unwrap_err()
-    };
-    assert!(matches!(load(dir.path()), ConfigError::Read { .. }));
-    let path = dir.path().join("large");
-    std::fs::write(&path, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
-    assert!(matches!(load(&path), ConfigError::TooLarge { .. }));
-    std::fs::write(&path, b"# a\n# \xff\n").unwrap();
-    assert!(matches!(load(&path), ConfigError::NotText { line: 2, .. }));
 }
 
 #[test]

@@ -61,7 +61,11 @@ pub enum ControlError {
         dir: PathBuf,
     },
     /// Somebody else made the directory.
-    #[error("the directory {} belongs to another user (uid {owner})", dir.display())]
+    #[error(
+        "the directory {} belongs to another user (uid {owner}); \
+         set XDG_RUNTIME_DIR to a directory of your own",
+        dir.display()
+    )]
     ForeignDirectory {
         /// The directory.
         dir: PathBuf,
@@ -138,6 +142,17 @@ pub enum ControlError {
     /// A living instance answered something that is not understood; it may be of another version.
     #[error("its answer is not understood; it may be of another version")]
     Answer,
+}
+
+impl ControlError {
+    /// Whether somebody could answer commands in our place, or keep them from us. A proxy that started all the same
+    /// would be one whose cache is said to be cleared and is not.
+    pub fn is_distrust(&self) -> bool {
+        matches!(
+            self,
+            Self::NoDirectory { .. } | Self::ForeignDirectory { .. } | Self::OpenDirectory { .. }
+        )
+    }
 }
 
 #[cfg(test)]

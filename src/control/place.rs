@@ -14,6 +14,9 @@ use super::ControlError;
 
 const NAME: &str = "caching-proxy";
 
+/// The temporary directory of those who have no `$TMPDIR`.
+const SYSTEM_TEMP_DIR: &str = "/tmp";
+
 /// The longest name a socket gets.
 const LONGEST_SOCKET: &str = "65535-64.sock";
 
@@ -37,23 +40,23 @@ impl Surroundings {
     pub(super) fn of_this_process() -> Self {
         Self {
             uid: rustix::process::geteuid().as_raw(),
-            runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+            runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").and_then(absolute),
             run_user: PathBuf::from("/run/user"),
-            temp_dir: std::env::temp_dir(),
-            system_temp_dir: PathBuf::from("/tmp"),
+            temp_dir: absolute(std::env::temp_dir()).unwrap_or_else(|| SYSTEM_TEMP_DIR.into()),
+            system_temp_dir: SYSTEM_TEMP_DIR.into(),
         }
     }
 
-    /// A directory for an instance, made and checked: the first place that is fit.
+    /// A directory for an instance, made and checked.
     ///
     /// # Errors
-    /// When no place is; the error is about the last one tried, the temporary directory.
+    /// When the first place that exists cannot be trusted, or none can be made.
     pub(super) fn make(&self) -> Result<PathBuf, ControlError> {
         if let Some(runtime_dir) = self.usable_runtime_dir() {
             let dir = runtime_dir.join(NAME);
             match make(&dir, self.uid) {
-                Ok(()) => return Ok(dir),
-                Err(error) => log::warn!("{error}; the temporary directory serves instead"),
+                Err(ControlError::Directory { .. }) => {}
+                made => return made.map(|()| dir),
             }
         }
         let dir = self.in_temp(&self.temp_dir);
@@ -105,6 +108,11 @@ impl Surroundings {
     fn in_temp(&self, temp_dir: &Path) -> PathBuf {
         temp_dir.join(format!("{NAME}-{}", self.uid))
     }
+}
+
+/// A variable that is empty or relative names no place: where it led would depend on where a command is started.
+fn absolute(dir: impl Into<PathBuf>) -> Option<PathBuf> {
+    Some(dir.into()).filter(|dir| dir.is_absolute())
 }
 
 fn make(dir: &Path, uid: u32) -> Result<(), ControlError> {
@@ -183,16 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_directory_that_is_missing_relative_or_too_long_gives_way_to_the_temporary_one() {
+    fn a_runtime_directory_that_is_missing_or_too_long_gives_way_to_the_temporary_one() {
         let root = tempfile::tempdir().unwrap();
         let long = root.path().join("x".repeat(100));
         fs::create_dir(&long).unwrap();
-        for runtime_dir in [
-            None,
-            Some("relative".into()),
-            Some(root.path().join("missing")),
-            Some(long),
-        ] {
+        for runtime_dir in [None, Some(root.path().join("missing")), Some(long)] {
             let surroundings = Surroundings {
                 runtime_dir,
                 ..surroundings(root.path())
@@ -205,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_or_relative_variable_names_no_place() {
+        assert_eq!(absolute(""), None);
+        assert_eq!(absolute("run"), None);
+        assert_eq!(absolute("/run"), Some(PathBuf::from("/run")));
+    }
+
+    #[test]
     fn somebody_elses_runtime_directory_is_left_alone() {
         let root = tempfile::tempdir().unwrap();
         let mut surroundings = surroundings(root.path());
@@ -214,6 +224,15 @@ mod tests {
             Err(ControlError::ForeignDirectory { .. })
         ));
         assert!(!root.path().join("runtime/caching-proxy").exists());
+    }
+
+    #[test]
+    fn a_runtime_directory_that_cannot_be_trusted_does_not_give_way() {
+        let root = tempfile::tempdir().unwrap();
+        let surroundings = surroundings(root.path());
+        let dir = surroundings.make().unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(surroundings.make().unwrap_err().is_distrust());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     server::listen_in,
     *,
 };
-use crate::{cache::CacheActor, config::Config, origin::OriginUrl};
+use crate::{cache::CacheActor, config::Config};
 
 fn surroundings(root: &Path) -> Surroundings {
     Surroundings {
@@ -32,7 +32,7 @@ fn surroundings(root: &Path) -> Surroundings {
 fn config(port: u16) -> Config {
     Config {
         port,
-        ..Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap())
+        ..Config::for_origin("https://dummyjson.com".parse().unwrap())
     }
 }
 

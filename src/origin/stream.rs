@@ -97,3 +97,35 @@ impl AsyncWrite for OriginStream {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        net::{TcpListener, TcpStream as StdStream},
+    };
+
+    use super::*;
+
+    fn pair() -> (OriginStream, StdStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (
+            OriginStream::Plain(TcpStream::from_std(ours).unwrap()),
+            listener.accept().unwrap().0,
+        )
+    }
+
+    #[tokio::test]
+    async fn an_end_and_unasked_bytes_are_seen_before_the_reactor_runs() {
+        let (ours, theirs) = pair();
+        assert!(ours.is_quiet());
+        drop(theirs);
+        assert!(!ours.is_quiet());
+
+        let (ours, mut theirs) = pair();
+        theirs.write_all(b"?").unwrap();
+        assert!(!ours.is_quiet());
+    }
+}

@@ -80,9 +80,13 @@ pub enum UrlError {
     },
     /// `https://user:password@host`. The text is not repeated: it holds a secret.
     #[error(
-        "a user name or password in the origin's URL is refused: let the client send Authorization"
+        "a user name or password in the origin's URL is refused (let the client send Authorization): \
+         did you mean {suggestion} ?"
     )]
-    Userinfo,
+    Userinfo {
+        /// The same without them.
+        suggestion: String,
+    },
     /// `https://host/?query` or `https://host/#fragment`.
     #[error("the origin's URL ends with its path: did you mean {suggestion} ?")]
     QueryOrFragment {
@@ -121,7 +125,7 @@ impl OriginUrl {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(UrlError::Userinfo);
+            return Err(without_userinfo(scheme, authority, path));
         }
         if authority.is_empty() {
             return Err(UrlError::NoHost {
@@ -227,7 +231,8 @@ fn no_scheme(given: &str) -> UrlError {
     let bare = given.trim_start_matches('/');
     let authority = bare.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
-        return UrlError::Userinfo;
+        let path = bare.strip_prefix(authority).unwrap_or_default();
+        return without_userinfo(Scheme::Https, authority, path);
     }
     let (host, _) = match host_and_port(authority) {
         Ok(parts) => parts,
@@ -241,6 +246,13 @@ fn no_scheme(given: &str) -> UrlError {
         given: given.to_owned(),
         suggestion,
     }
+}
+
+/// Shows what is right without repeating a secret.
+fn without_userinfo(scheme: Scheme, authority: &str, path: &str) -> UrlError {
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let suggestion = format!("{}://{host}{}", scheme.as_str(), path.trim_end_matches('/'));
+    UrlError::Userinfo { suggestion }
 }
 
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {

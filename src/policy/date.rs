@@ -171,7 +171,7 @@ fn moment(year: u64, month: usize, day: u64, second_of_day: u64) -> Option<Time>
 }
 
 fn is_leap(year: u64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 fn days_of_month(year: u64, month: usize) -> u64 {

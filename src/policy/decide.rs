@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use super::{
-    Policy, Reason, Request, RequestContent, Stored, Time,
+    Audience, Policy, Reason, Request, RequestContent, Stored, Time,
     selecting::matches,
     stale::{client_accepts, while_revalidating},
 };
@@ -130,13 +130,12 @@ fn decide_retrieval<'s>(
     variants: impl Iterator<Item = &'s Stored> + Clone,
     now: Time,
 ) -> Decision {
-    let share = share(request);
     let Some((index, stored)) = select(policy, request, variants.clone()) else {
         let forward = match variants.clone().any(|stored| may_answer(stored, request)) {
             true => Forward::VaryMiss,
             false => Forward::UriMiss,
         };
-        return Decision::Fetch { forward, share };
+        return fetch(forward, request);
     };
     // RFC 9110, 13.2.1: If-Match and If-Unmodified-Since are for the origin to evaluate.
     let usable = match request.has_origin_condition() {
@@ -149,7 +148,7 @@ fn decide_retrieval<'s>(
     match usable {
         Ok(use_) => Decision::Serve { index, use_ },
         Err(forward) if is_validated_here => Decision::Revalidate { index, forward },
-        Err(forward) => Decision::Fetch { forward, share },
+        Err(forward) => fetch(forward, request),
     }
 }
 
@@ -169,8 +168,8 @@ fn select<'s>(
 /// Nobody sees an answer made for somebody else's credentials.
 fn may_answer(stored: &Stored, request: &Request<'_>) -> bool {
     match stored.audience() {
-        super::Audience::Everyone => true,
-        super::Audience::Partition => stored.partition() == request.identity,
+        Audience::Everyone => true,
+        Audience::Partition => stored.partition() == request.identity,
     }
 }
 
@@ -211,6 +210,13 @@ fn unusable(stored: &Stored, now: Time) -> Forward {
     }
 }
 
+fn fetch(forward: Forward, request: &Request<'_>) -> Decision {
+    Decision::Fetch {
+        forward,
+        share: share(request),
+    }
+}
+
 /// Only a GET without body, Range or conditions, whose answer may be stored, leads.
 fn share(request: &Request<'_>) -> Share {
     if *request.method != Method::GET {
@@ -237,12 +243,12 @@ mod tests {
     const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
     const LASTING: Lines<'_> = &[("cache-control", "max-age=100"), ("etag", "\"a\"")];
 
-    fn fetch(forward: Forward, share: Share) -> Decision {
+    fn shared(forward: Forward, share: Share) -> Decision {
         Decision::Fetch { forward, share }
     }
 
     fn alone(forward: Forward, reason: Reason) -> Decision {
-        fetch(forward, Share::Alone(reason))
+        shared(forward, Share::Alone(reason))
     }
 
     fn serve(index: usize) -> Decision {
@@ -276,7 +282,7 @@ mod tests {
         ] {
             for mode in MODES {
                 let found = Exchange::new(mode, &[]).request(request).decide(&[], NOW);
-                assert_eq!(found, fetch(Forward::UriMiss, expected), "{request:?}");
+                assert_eq!(found, shared(Forward::UriMiss, expected), "{request:?}");
             }
         }
         let no_store = [("cache-control", "no-store")];
@@ -284,7 +290,7 @@ mod tests {
         let kept_out = alone(Forward::UriMiss, Reason::ClientNoStore);
         assert_eq!(
             MODES.map(found),
-            [kept_out, kept_out, fetch(Forward::UriMiss, Share::Lead)]
+            [kept_out, kept_out, shared(Forward::UriMiss, Share::Lead)]
         );
     }
 
@@ -433,7 +439,7 @@ mod tests {
         let request = [("cache-control", "only-if-cached")];
         let found = MODES.map(|mode| Exchange::new(mode, &[]).request(&request).decide(&[], NOW));
         let none = Decision::Unsatisfiable;
-        assert_eq!(found, [none, none, fetch(Forward::UriMiss, Share::Lead)]);
+        assert_eq!(found, [none, none, shared(Forward::UriMiss, Share::Lead)]);
     }
 
     #[test]
@@ -465,7 +471,7 @@ mod tests {
         assert_eq!(found(&[("x-a", "2")]), serve(1));
         assert_eq!(
             found(&[("x-a", "3")]),
-            fetch(Forward::VaryMiss, Share::Lead)
+            shared(Forward::VaryMiss, Share::Lead)
         );
     }
 
@@ -491,7 +497,7 @@ mod tests {
                 None => exchange.decide(variants, NOW),
             }
         };
-        let missed = fetch(Forward::UriMiss, Share::Lead);
+        let missed = shared(Forward::UriMiss, Share::Lead);
         for foreign in [&others, &private, &anonymous] {
             let variants = [foreign.clone()];
             assert_eq!(asked_by(Some(1), &variants), missed);

@@ -10,7 +10,7 @@ use super::{
     age::date,
     cache_control::{MAX_SECONDS, ResponseDirectives},
     date::http_date,
-    mode::Silence,
+    mode::{Silence, always_keeps},
     request::says_pragma_no_cache,
     targeted,
 };
@@ -154,7 +154,7 @@ pub(super) enum CacheKind {
 
 /// RFC 9111, 4.2.1 and 4.2.2: how long an answer is fresh.
 ///
-/// Fails with [`Reason::Status`] when nothing allows an answer of this status to be kept.
+/// Fails with a reason about the status when nothing allows an answer of this status to be kept.
 pub(super) fn lifetime(
     policy: &Policy,
     word: &Word<'_>,
@@ -166,7 +166,7 @@ pub(super) fn lifetime(
     if word.is_silent {
         match policy.silence(status) {
             Silence::Keep(lifetime) => return Ok(lifetime),
-            Silence::Refuse => return Err(Reason::Status),
+            Silence::Refuse => return Err(refused_status(status)),
             Silence::Heuristic => {}
         }
     }
@@ -178,7 +178,14 @@ pub(super) fn lifetime(
         let seconds = heuristic_seconds(headers, response_time);
         return Ok(Lifetime::of_seconds(seconds));
     }
-    Err(Reason::Status)
+    Err(refused_status(status))
+}
+
+fn refused_status(status: StatusCode) -> Reason {
+    match always_keeps(status) {
+        true => Reason::StatusWithoutLifetime,
+        false => Reason::Status,
+    }
 }
 
 /// RFC 9110, 15.1.
@@ -212,6 +219,7 @@ mod tests {
         fixture::{DATE, Exchange, Lines, NOW, later, stored},
     };
 
+    const TAG: (&str, &str) = ("etag", "\"a\"");
     const HOUR_AGO: &str = "Mon, 23 Nov 2026 02:30:00 GMT";
     const IN_TEN_SECONDS: &str = "Mon, 23 Nov 2026 03:30:10 GMT";
 
@@ -220,7 +228,7 @@ mod tests {
         for (reply, seconds) in [
             (&[("cache-control", "max-age=5")][..] as Lines<'_>, 5),
             (&[("cache-control", "max-age=5, s-maxage=7")], 7),
-            (&[("cache-control", "max-age=5, s-maxage=x")], 0),
+            (&[("cache-control", "max-age=5, s-maxage=x"), TAG], 0),
             (
                 &[("cache-control", "max-age=5"), ("expires", IN_TEN_SECONDS)],
                 5,
@@ -305,7 +313,11 @@ mod tests {
             (200, &[("last-modified", "never")], Ok(0)),
             (200, &[("etag", "\"a\"")], Ok(0)),
             (200, &[], Err(Reason::NoLifetime)),
-            (302, &[("last-modified", HOUR_AGO)], Err(Reason::Status)),
+            (
+                302,
+                &[("last-modified", HOUR_AGO)],
+                Err(Reason::StatusWithoutLifetime),
+            ),
             (
                 302,
                 &[("last-modified", HOUR_AGO), ("cache-control", "public")],

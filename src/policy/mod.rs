@@ -5,7 +5,7 @@
 //!
 //! | file | RFC | what it answers |
 //! |---|---|---|
-//! | [`mode`] | | every difference between the three policies |
+//! | `mode` | | every difference between the three policies |
 //! | `decide` | 9111, 4 | what becomes of a request: [`decide`] |
 //! | `storing` | 9111, 3 | may an answer be kept: [`admit`] |
 //! | `freshness`, `age` | 9111, 4.2 | how long, and how old |
@@ -32,7 +32,7 @@ mod freshness;
 mod identity;
 mod invalidation;
 mod list;
-pub mod mode;
+mod mode;
 mod range;
 mod reason;
 mod request;
@@ -96,5 +96,133 @@ impl Patterns {
     /// True when one of the patterns matches.
     pub fn matches(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::{Method, StatusCode, header::HeaderMap};
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::{
+        fixture::{NOW, headers, identity, later, policy},
+        *,
+    };
+
+    const REPLY_NAMES: &[&str] = &[
+        "cache-control",
+        "cdn-cache-control",
+        "expires",
+        "date",
+        "age",
+        "etag",
+        "last-modified",
+        "vary",
+        "set-cookie",
+        "pragma",
+        "content-language",
+        "x-a",
+    ];
+    const REQUEST_NAMES: &[&str] = &[
+        "cache-control",
+        "pragma",
+        "range",
+        "if-range",
+        "if-none-match",
+        "if-modified-since",
+        "accept-language",
+        "cookie",
+        "authorization",
+        "x-a",
+    ];
+    const VALUES: &[&str] = &[
+        "max-age=60",
+        "max-age=99999999999",
+        "max-age=x",
+        "public",
+        "private",
+        "no-cache",
+        "no-store",
+        "must-revalidate",
+        "s-maxage=9",
+        "stale-if-error=9",
+        "max-stale",
+        "stale-while-revalidate=99",
+        "only-if-cached",
+        "x-a",
+        "accept-language",
+        "*",
+        "\"a\"",
+        "W/\"a\"",
+        "bytes=0-9",
+        "bytes=-5",
+        "Mon, 23 Nov 2026 03:20:00 GMT",
+        "Mon, 23 Nov 2026 03:40:00 GMT",
+        "7",
+        "de;q=0.5",
+        "de",
+        "_ga=1",
+    ];
+
+    fn heads(names: &'static [&'static str]) -> impl Strategy<Value = HeaderMap> {
+        let value = prop_oneof![9 => select(VALUES).prop_map(str::to_owned), 1 => "[ -~]{0,12}"];
+        vec((select(names), vec(value, 1..4)), 0..6).prop_map(|lines| {
+            let lines: Vec<(&str, String)> = lines
+                .into_iter()
+                .map(|(name, members)| (name, members.join(", ")))
+                .collect();
+            let lines: Vec<(&str, &str)> = lines
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            headers(&lines)
+        })
+    }
+
+    fn modes() -> impl Strategy<Value = Mode> {
+        prop_oneof![Just(Mode::Standard), Just(Mode::Strict), Just(Mode::Always)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn any_exchange_is_judged_without_panic_and_answers_its_own_request_alone(
+            mode in modes(),
+            asked in heads(REQUEST_NAMES),
+            replied in heads(REPLY_NAMES),
+            update in heads(REPLY_NAMES),
+            status in 100_u16..600,
+            seconds in 0_u64..100_000,
+        ) {
+            let policy = policy(mode);
+            let secret = IdentitySecret::new();
+            let own = secret.identity(&policy, &asked);
+            let request = Request::new(&policy, &Method::GET, &asked, RequestContent::None, own);
+            let reply = Reply {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: &replied,
+                request_time: NOW,
+                response_time: later(1),
+                framing: Framing::Delimited,
+            };
+            let Ok(stored) = admit(&policy, &request, &reply) else { return Ok(()) };
+            let now = later(seconds);
+            let _ = decide(&policy, &request, [&stored].into_iter(), now);
+            let _ = answer(&request, &stored, seconds);
+            let _ = stale_answer(&policy, &request, &stored, Failure::Unreachable, now);
+            let reply = Reply { headers: &update, ..reply };
+            let _ = revalidation_matches(&stored, &reply);
+            let _ = revalidated(&policy, &request, &stored, &reply);
+            prop_assert_eq!(stored.is_fresh(now), stored.ttl_seconds(now).is_none_or(|ttl| ttl > 0));
+
+            // Whoever else asks, and however: only what is everybody's answers him.
+            let other = Request::new(&policy, &Method::GET, &update, RequestContent::None, Some(identity(9)));
+            let decision = decide(&policy, &other, [&stored].into_iter(), now);
+            if stored.audience() == Audience::Partition {
+                let is_served = matches!(decision, Decision::Serve { .. } | Decision::Revalidate { .. });
+                prop_assert!(!is_served, "{:?}", decision);
+            }
+        }
     }
 }

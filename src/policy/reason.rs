@@ -21,8 +21,10 @@ pub enum Reason {
     ClientNoStore,
     /// The client said `no-cache`.
     ClientNoCache,
-    /// Answers of this status are not kept.
+    /// Answers of this status ask to come back: no policy keeps them of its own accord.
     Status,
+    /// Answers of this status are kept only when the origin says how long.
+    StatusWithoutLifetime,
     /// The answer is a part (206).
     Partial,
     /// The origin said `no-store`.
@@ -78,6 +80,7 @@ impl Reason {
             Self::ClientNoStore => "client-no-store",
             Self::ClientNoCache => "client-no-cache",
             Self::Status => "status",
+            Self::StatusWithoutLifetime => "status-without-lifetime",
             Self::Partial => "partial",
             Self::NoStore => "no-store",
             Self::NoCache => "no-cache",
@@ -108,7 +111,7 @@ impl Reason {
             (Self::TooLarge, _) => Some("--max-object keeps larger ones"),
             (Self::NoRoom, _) => Some("--max-memory makes room"),
             (Self::UnknownCoding, Mode::Standard | Mode::Always) => {
-                Some("--policy strict keeps it")
+                Some("--policy strict may keep it")
             }
             (Self::Authorization, _) => Some("--policy standard keeps it for its sender"),
             (
@@ -119,7 +122,8 @@ impl Reason {
                 | Self::MustUnderstand
                 | Self::SetCookie
                 | Self::VaryStar
-                | Self::NoLifetime,
+                | Self::NoLifetime
+                | Self::StatusWithoutLifetime,
                 Mode::Standard | Mode::Strict,
             ) => Some("--policy always keeps it"),
             (

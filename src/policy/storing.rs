@@ -59,34 +59,38 @@ pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Resul
     let word = policy.mode.heard(said);
     check_word(policy, request, reply, &word, cache)?;
     let (status, headers) = (reply.status, reply.headers);
-    let lifetime = lifetime(policy, &word, cache, status, headers, reply.response_time)?;
+    let (request_time, response_time) = (reply.request_time, reply.response_time);
+    let lifetime = lifetime(policy, &word, cache, status, headers, response_time)?;
     let cookies = policy.mode.set_cookie(audience);
-    if cookies == SetCookie::Refuse && sets_cookie(policy, reply.headers) {
-        return Err(Reason::SetCookie);
+    if cookies == SetCookie::Refuse && sets_cookie(policy, headers) {
+        return Err(refusal(Reason::SetCookie, status));
     }
-    let selectors = selectors(policy.mode, request.headers, reply.headers)?;
-    check_use(&word, lifetime, reply.headers)?;
+    let selectors = selectors(policy.mode, request.headers, headers)
+        .map_err(|reason| refusal(reason, status))?;
+    let never_stale = forbidden_by(&word.directives, cache);
+    check_use(&word, lifetime, never_stale, reply)?;
     Ok(Stored {
         fields: kept_fields(headers, &word, cache, cookies),
         selectors,
         lifetime,
-        received: reply.response_time,
-        date: date(headers, reply.response_time).unwrap_or(reply.response_time),
-        initial_age_millis: corrected_initial_age_millis(
-            headers,
-            reply.request_time,
-            reply.response_time,
-        ),
+        received: response_time,
+        date: date(headers, response_time).unwrap_or(response_time),
+        initial_age_millis: corrected_initial_age_millis(headers, request_time, response_time),
         stale_while_revalidate_seconds: word.directives.stale_while_revalidate.unwrap_or(0),
         stale_if_error_seconds: word.directives.stale_if_error,
-        never_stale: forbidden_by(&word.directives, cache),
-        partition: match audience {
-            Audience::Everyone => None,
-            Audience::Partition => request.identity,
-        },
+        never_stale,
+        partition: request.identity.filter(|_| audience == Audience::Partition),
         audience,
         status,
     })
+}
+
+/// An error no policy would keep is not blamed on a directive or field: no flag would change that.
+fn refusal(reason: Reason, status: StatusCode) -> Reason {
+    match always_keeps(status) {
+        true => reason,
+        false => Reason::Status,
+    }
 }
 
 /// What request and message allow, whatever the origin says.
@@ -154,11 +158,7 @@ fn check_word(
     // RFC 9111, 5.2.2.7.
     let private = directives.private && cache == CacheKind::Shared;
     if let Some(reason) = forbidden.or(private.then_some(Reason::Private)) {
-        // No policy would keep an error; then the directive is not what stands in the way.
-        return Err(match always_keeps(reply.status) {
-            true => reason,
-            false => Reason::Status,
-        });
+        return Err(refusal(reason, reply.status));
     }
     // RFC 9111, 3.5.
     let allows_sharing =
@@ -186,16 +186,22 @@ fn sets_cookie(policy: &Policy, headers: &HeaderMap) -> bool {
         .any(|line| !is_ignored_set_cookie(policy, line))
 }
 
-/// What could neither be reused nor validated would only take space.
-fn check_use(word: &Word<'_>, lifetime: Lifetime, headers: &HeaderMap) -> Result<(), Reason> {
-    if headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED) {
+/// What could neither be reused, nor validated, nor stand in for an origin that fails would only take space.
+fn check_use(
+    word: &Word<'_>,
+    lifetime: Lifetime,
+    never_stale: Option<Reason>,
+    reply: &Reply<'_>,
+) -> Result<(), Reason> {
+    if reply.headers.contains_key(ETAG) || reply.headers.contains_key(LAST_MODIFIED) {
         return Ok(());
     }
     if word.directives.no_cache {
-        return Err(Reason::NoCache);
+        return Err(refusal(Reason::NoCache, reply.status));
     }
-    if lifetime == Lifetime::of_seconds(0) && !word.names_lifetime() {
-        return Err(Reason::NoLifetime);
+    let is_stale_at_once = lifetime == Lifetime::of_seconds(0);
+    if is_stale_at_once && (!word.names_lifetime() || never_stale.is_some()) {
+        return Err(refusal(Reason::NoLifetime, reply.status));
     }
     Ok(())
 }
@@ -335,6 +341,7 @@ mod tests {
             ("private, public, s-maxage=9", Reason::Private),
             ("no-cache", Reason::NoCache),
             ("must-revalidate", Reason::NoLifetime),
+            ("max-age=0, must-revalidate", Reason::NoLifetime),
             ("foo=bar, immutable", Reason::NoLifetime),
         ] {
             let exchange =

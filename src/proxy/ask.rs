@@ -107,7 +107,7 @@ pub(super) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
     }
 }
 
-fn content(request: &HttpRequest) -> (RequestContent, Option<u64>) {
+pub(super) fn content(request: &HttpRequest) -> (RequestContent, Option<u64>) {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     match length {

@@ -25,7 +25,8 @@ use super::{
 use crate::{
     cache::{BodyCut, End, Reader, Slices},
     headers::{self, Handling},
-    origin::{BodyFraming, OriginBody},
+    origin::OriginBody,
+    policy::RequestContent,
 };
 
 /// An answer that is ready to leave.
@@ -50,7 +51,7 @@ pub(super) enum Content {
     /// A body on its way into the cache.
     Filling(Reader, Option<u64>),
     /// A body of the origin that is not stored.
-    Passing(OriginBody, BodyFraming),
+    Passing(OriginBody, BodySize),
 }
 
 impl Delivery {
@@ -96,10 +97,11 @@ impl Delivery {
 pub(super) struct Busy(Option<Connection>);
 
 impl Busy {
-    pub(super) fn new(connection: Option<&Connection>) -> Self {
+    pub(super) fn new(connection: Option<&Connection>, content: RequestContent) -> Self {
         if let Some(Connection(state)) = connection {
             state.requests.set(state.requests.get() + 1);
             state.answering.set(true);
+            state.last_content.set(content);
         }
         Self(connection.cloned())
     }
@@ -127,6 +129,8 @@ enum BodySource {
     Stored(Slices),
     Filling(LocalBoxFuture<'static, (Step, Reader)>),
     Passing(Box<OriginBody>),
+    /// The next poll cuts the connection.
+    Broken(io::Error),
 }
 
 type Step = Option<Result<Bytes, BodyCut>>;
@@ -142,11 +146,7 @@ impl AnswerBody {
             Content::Text(text) => BodySize::Sized(text.len() as u64),
             Content::Stored(slices) => BodySize::Sized(slices.left_bytes()),
             Content::Filling(_, length) => length.map_or(BodySize::Stream, BodySize::Sized),
-            Content::Passing(_, framing) => match framing {
-                BodyFraming::Length(length) => BodySize::Sized(*length),
-                BodyFraming::None => BodySize::Sized(0),
-                BodyFraming::Chunked | BodyFraming::UntilClose => BodySize::Stream,
-            },
+            Content::Passing(_, size) => *size,
         };
         let source = match content {
             _ if head_only => BodySource::Empty,
@@ -175,6 +175,10 @@ impl AnswerBody {
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         match &mut self.source {
             BodySource::Empty => Poll::Ready(None),
+            BodySource::Broken(error) => {
+                let error = std::mem::replace(error, io::ErrorKind::Other.into());
+                Poll::Ready(Some(Err(error)))
+            }
             BodySource::Text(text) => {
                 let text = std::mem::take(text);
                 Poll::Ready((!text.is_empty()).then_some(Ok(text)))
@@ -213,7 +217,16 @@ impl MessageBody for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Bytes>>> {
         let this = self.get_mut();
-        let polled = std::task::ready!(this.poll_source(context));
+        let is_broken = matches!(this.source, BodySource::Broken(_));
+        let polled = match std::task::ready!(this.poll_source(context)) {
+            Some(Err(error)) if !is_broken => {
+                // The server drops what it has not yet written when a body fails: let it write that first.
+                this.source = BodySource::Broken(error);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            polled => polled,
+        };
         if let Some(access) = &this.access {
             match &polled {
                 Some(Ok(bytes)) => access.sent(bytes.len()),

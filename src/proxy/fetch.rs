@@ -1,31 +1,26 @@
-//! Asking the origin, and what becomes of its answer.
+//! Fetches for all who want the same, and what becomes of the origin's answers to them.
 
-use std::{pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 
-use actix_http::error::PayloadError;
 use actix_web::{
-    http::{
-        Method, StatusCode,
-        header::{self, HeaderMap, HeaderValue},
-    },
+    http::{Method, StatusCode, header::HeaderMap},
     web,
 };
-use bytes::Bytes;
-use futures_core::Stream;
-use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
 
 use super::{
     Ask, Worker, clock,
-    deliver::{Content, Delivery},
+    deliver::Delivery,
+    pass::invalidate,
+    reply::{Reply, forward},
     reuse::{reading, reuse},
 };
 use crate::{
-    cache::{Claimed, Company, Entry, Found, Invalidate, Resource, Ticket},
+    cache::{Claimed, Company, Entry, Found, Ticket},
     error::ProxyError,
-    headers::{self, Handling, Source, Storing},
-    origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse, RequestBody},
-    policy::{self, Failure, Forward, Framing, Reason, RequestContent, Time},
+    headers::{Handling, Source, Storing},
+    origin::{OriginError, OriginRequest, RequestBody},
+    policy::{self, Failure, Forward, Reason, Time},
 };
 
 /// A fetch that has been decided on.
@@ -52,157 +47,15 @@ impl Plan {
     }
 }
 
-/// An answer of the origin, ready to be judged.
-struct Reply {
-    status: StatusCode,
-    fields: HeaderMap,
-    framing: BodyFraming,
-    /// A transfer coding other than chunked, which nobody asked for.
-    unknown_coding: bool,
-    body: OriginBody,
-    request_time: Time,
-    response_time: Time,
-}
-
-impl Reply {
-    fn judged(&self) -> policy::Reply<'_> {
-        policy::Reply {
-            status: self.status,
-            headers: &self.fields,
-            request_time: self.request_time,
-            response_time: self.response_time,
-            framing: match self.framing {
-                BodyFraming::Length(_) | BodyFraming::Chunked | BodyFraming::None => {
-                    Framing::Delimited
-                }
-                BodyFraming::UntilClose if self.unknown_coding => Framing::UnknownCoding,
-                BodyFraming::UntilClose => Framing::UntilClose,
-            },
-        }
-    }
-
-    fn length(&self) -> Option<u64> {
-        match self.framing {
-            BodyFraming::Length(length) => Some(length),
-            BodyFraming::None => Some(0),
-            BodyFraming::Chunked | BodyFraming::UntilClose => None,
-        }
-    }
-
-    fn pass(self, forward: Forward, storing: Storing) -> Delivery {
-        Delivery {
-            status: self.status,
-            handling: Handling::miss(forward, Some(self.status), storing),
-            content: Content::Passing(self.body, self.framing),
-            fields: self.fields,
-            problem: None,
-        }
-    }
-}
-
-async fn forward(worker: &Worker, request: OriginRequest) -> Result<Reply, OriginError> {
-    let request_time = clock();
-    let OriginResponse {
-        status,
-        headers: mut fields,
-        framing,
-        body,
-    } = worker.origin.forward(request).await?;
-    let unknown_coding =
-        framing == BodyFraming::UntilClose && fields.contains_key(header::TRANSFER_ENCODING);
-    headers::remove_hop_by_hop(&mut fields);
-    Ok(Reply {
-        unknown_coding,
-        status,
-        fields,
-        framing,
-        body,
-        request_time,
-        response_time: clock(),
-    })
-}
-
-/// Forwards a request whose answer is not stored, body and all.
-pub(super) async fn pass(
+/// Forwards a request without a body again, when the answer to its validation could not be used.
+async fn pass_bodiless(
     worker: &Worker,
     ask: &Ask,
-    payload: web::Payload,
     why: Forward,
     storing: Storing,
 ) -> Result<Delivery, ProxyError> {
-    let request = OriginRequest {
-        method: ask.method.clone(),
-        target: ask.target.clone(),
-        headers: ask.fields.clone(),
-        body: upload(ask, payload, worker.shared.config.timeout),
-    };
-    let reply = forward(worker, request).await?;
-    if policy::invalidates(&ask.method, reply.status) {
-        invalidate(worker, ask, &reply.fields).await;
-    }
-    Ok(reply.pass(why, storing))
-}
-
-/// Forwards a request without a body again, when the answer to its validation could not be used.
-async fn pass_bodiless(worker: &Worker, ask: &Ask, why: Forward) -> Result<Delivery, ProxyError> {
     let reply = forward(worker, request_of(ask, None)).await?;
-    Ok(reply.pass(why, Storing::NotStored(Reason::Cleared)))
-}
-
-fn upload(ask: &Ask, payload: web::Payload, pause: Duration) -> RequestBody {
-    match (ask.content, ask.length) {
-        (RequestContent::None, Some(_)) => {
-            return RequestBody::Sized(0, Box::pin(futures_util::stream::empty()));
-        }
-        (RequestContent::None, None) => return RequestBody::Empty,
-        (RequestContent::Some, _) => {}
-    }
-    let stream: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(
-        futures_util::stream::unfold(Some(payload), move |payload| async move {
-            let mut payload = payload?;
-            match tokio::time::timeout(pause, payload.next()).await {
-                Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(payload))),
-                Ok(Some(Err(error))) => Some((Err(error), None)),
-                Ok(None) => None,
-                Err(_) => Some((Err(PayloadError::Incomplete(None)), None)),
-            }
-        }),
-    );
-    match ask.length {
-        Some(length) => RequestBody::Sized(length, stream),
-        None => RequestBody::Chunked(stream),
-    }
-}
-
-/// Removes what an unsafe request has made invalid, before its answer leaves (RFC 9111, 4.4).
-async fn invalidate(worker: &Worker, ask: &Ask, fields: &HeaderMap) {
-    let origin = &worker.shared.config.origin;
-    let prefix = origin.path_prefix();
-    let target = format!("{prefix}{}", ask.target);
-    let others = policy::also_invalidated(&origin.authority(), origin.scheme(), &target, fields);
-    let host = worker
-        .shared
-        .config
-        .preserve_host
-        .then(|| ask.fields.get(header::HOST))
-        .flatten();
-    let resources = others
-        .iter()
-        .filter_map(|target| target.strip_prefix(prefix))
-        .map(|target| resource(target, host));
-    let all = std::iter::once(ask.key.resource.clone())
-        .chain(resources)
-        .collect();
-    if let Err(error) = worker.shared.cache.send(Invalidate(all)).await {
-        log::error!("the cache does not answer: {error}");
-    }
-}
-
-fn resource(target: &str, host: Option<&HeaderValue>) -> Resource {
-    match host {
-        Some(host) => Resource::with_host(target, &String::from_utf8_lossy(host.as_bytes())),
-        None => Resource::new(target),
-    }
+    Ok(reply.pass(why, storing))
 }
 
 fn request_of(ask: &Ask, current: Option<&Entry>) -> OriginRequest {
@@ -345,14 +198,9 @@ async fn take_in(
             return;
         }
     };
-    let Reply {
-        status,
-        fields,
-        body,
-        ..
-    } = reply;
     let view = ask.view(worker.policy());
-    let handling = Handling::miss(why, Some(status), Storing::Stored);
+    let handling = Handling::miss(why, Some(reply.status), Storing::Stored);
+    let Reply { fields, body, .. } = reply;
     let filler = ticket.begin(head, length);
     filler
         .run(body, |head, reader| {
@@ -375,7 +223,7 @@ async fn freshened(
     let judged = reply.judged();
     if !policy::revalidation_matches(entry.head(), &judged) {
         drop(ticket);
-        return pass_bodiless(worker, ask, why).await;
+        return pass_bodiless(worker, ask, why, Storing::Untouched).await;
     }
     let now = reply.response_time;
     let mut handling = Handling {
@@ -390,7 +238,8 @@ async fn freshened(
         Err(reason) => {
             ticket.not_shareable();
             handling.storing = Storing::NotStored(reason);
-            return Ok(reuse(&view, entry, handling, now));
+            let merged = policy::merged_head(worker.policy(), entry.head(), &judged);
+            return Ok(no_longer_kept(worker, ask, entry, merged, handling, now).await);
         }
     };
     match ticket.freshen(entry, head).await {
@@ -399,8 +248,25 @@ async fn freshened(
             Ok(reuse(&view, &entry, handling, now))
         }
         // A Clear came in between: what was fetched before it is served no more.
-        None => pass_bodiless(worker, ask, why).await,
+        None => pass_bodiless(worker, ask, why, Storing::NotStored(Reason::Cleared)).await,
     }
+}
+
+/// The origin calls the stored response current for the last time: with its new head it may not be kept.
+async fn no_longer_kept(
+    worker: &Worker,
+    ask: &Ask,
+    entry: &Entry,
+    merged: HeaderMap,
+    handling: Handling,
+    now: Time,
+) -> Delivery {
+    invalidate(worker, vec![ask.key.resource.clone()]).await;
+    let mut delivery = reuse(&ask.view(worker.policy()), entry, handling, now);
+    if delivery.status == entry.head().status() {
+        delivery.fields = merged;
+    }
+    delivery
 }
 
 /// A stale answer in the place of the origin's failure, where that is allowed (RFC 9111, 4.2.4) and the entry still

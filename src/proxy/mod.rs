@@ -4,6 +4,8 @@ mod access;
 mod ask;
 mod deliver;
 mod fetch;
+mod pass;
+mod reply;
 mod reuse;
 
 use std::{
@@ -30,7 +32,7 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
-    policy::{self, Decision, Forward, IdentitySecret, Share, Time, Use},
+    policy::{self, Decision, Forward, IdentitySecret, RequestContent, Share, Time, Use},
 };
 
 /// How often a request looks at the cache again before it fetches on its own.
@@ -95,16 +97,32 @@ impl Worker {
 #[derive(Clone, Debug, Default)]
 pub struct Connection(Rc<ConnectionState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ConnectionState {
     requests: Cell<u64>,
     answering: Cell<bool>,
+    last_content: Cell<RequestContent>,
+}
+
+impl Default for ConnectionState {
+    fn default() -> Self {
+        Self {
+            requests: Cell::new(0),
+            answering: Cell::new(false),
+            last_content: Cell::new(RequestContent::None),
+        }
+    }
 }
 
 impl Connection {
     /// How many requests it has brought.
     pub fn requests(&self) -> u64 {
         self.0.requests.get()
+    }
+
+    /// Whether the last request had a body.
+    pub fn last_content(&self) -> RequestContent {
+        self.0.last_content.get()
     }
 
     /// True while an answer is under way.
@@ -126,7 +144,7 @@ pub async fn handle(
     payload: web::Payload,
     worker: web::Data<Worker>,
 ) -> HttpResponse {
-    let busy = Busy::new(request.conn_data::<Connection>());
+    let busy = Busy::new(request.conn_data::<Connection>(), ask::content(&request).0);
     let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
     let access = Access::begin(request.method(), &target, worker.policy().mode);
     let delivery = match Ask::new(&request, &worker.shared) {
@@ -154,7 +172,7 @@ async fn answer(
         let plan = match decide(worker, &ask, &found, now) {
             Next::Done(result) => return *result,
             Next::Pass(forward, storing) => {
-                return fetch::pass(worker, &ask, payload, forward, storing).await;
+                return pass::pass(worker, &ask, payload, forward, storing).await;
             }
             Next::Claim(plan) => plan,
         };
@@ -163,7 +181,7 @@ async fn answer(
             .await
         {
             None => {
-                return fetch::pass(worker, &ask, payload, plan.forward, Storing::Untouched).await;
+                return pass::pass(worker, &ask, payload, plan.forward, Storing::Untouched).await;
             }
             Some(Claimed::Lead(ticket)) => {
                 return fetch::lead(worker.clone(), ask, plan, ticket).await;
@@ -185,7 +203,7 @@ async fn answer(
         }
         now = clock();
     }
-    fetch::pass(worker, &ask, payload, Forward::UriMiss, Storing::Untouched).await
+    pass::pass(worker, &ask, payload, Forward::UriMiss, Storing::Untouched).await
 }
 
 enum Next {

@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::proxy::Connection;
+use crate::{policy::RequestContent, proxy::Connection};
 
 /// The stream of one client, with its limits.
 pub(super) struct ClientIo {
@@ -26,6 +26,8 @@ pub(super) struct ClientIo {
     limits: Limits,
     head: Option<Deadline>,
     stall: Option<Deadline>,
+    /// Whether the bytes read so far end as a head ends.
+    ends_head: bool,
 }
 
 /// How long a client may take.
@@ -53,6 +55,7 @@ impl ClientIo {
             limits,
             head: None,
             stall: None,
+            ends_head: true,
         }
     }
 
@@ -66,7 +69,31 @@ impl ClientIo {
         self.connection.requests() > 0 && !self.connection.is_answering()
     }
 
+    /// True when a part of a head came together with the request before it.
+    fn holds_part_of_head(&self) -> bool {
+        !self.ends_head
+            && self.awaits_later_head()
+            && self.connection.last_content() == RequestContent::None
+    }
+
+    fn limit_head(&mut self) {
+        let requests = self.connection.requests();
+        if self
+            .head
+            .as_ref()
+            .is_none_or(|deadline| deadline.requests != requests)
+        {
+            self.head = Some(Deadline {
+                sleep: Box::pin(sleep(self.limits.head)),
+                requests,
+            });
+        }
+    }
+
     fn poll_head_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.holds_part_of_head() {
+            self.limit_head();
+        }
         let requests = self.connection.requests();
         match &mut self.head {
             Some(deadline) if deadline.requests == requests => {
@@ -122,16 +149,15 @@ impl AsyncRead for ClientIo {
                 Poll::Pending => Poll::Pending,
             };
         }
-        let requests = self.connection.requests();
-        let armed = self
-            .head
-            .as_ref()
-            .is_some_and(|deadline| deadline.requests == requests);
-        if buffer.filled().len() > filled && self.awaits_later_head() && !armed {
-            self.head = Some(Deadline {
-                sleep: Box::pin(sleep(self.limits.head)),
-                requests,
-            });
+        if let Some(read) = buffer
+            .filled()
+            .get(filled..)
+            .filter(|read| !read.is_empty())
+        {
+            self.ends_head = read.ends_with(b"\n\r\n") || read.ends_with(b"\n\n");
+            if self.awaits_later_head() {
+                self.limit_head();
+            }
         }
         polled
     }

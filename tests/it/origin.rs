@@ -283,7 +283,8 @@ fn read_body(wire: &mut dyn Wire, request: &Seen) -> io::Result<Vec<u8>> {
     if request.field("transfer-encoding").is_some() {
         loop {
             let line = latin1(&read_through(wire, b"\r\n")?);
-            let size = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+            let size = line.trim().split(';').next().unwrap_or_default();
+            let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
             let mut chunk = vec![0; size + 2];
             wire.read_exact(&mut chunk)?;
             if size == 0 {

@@ -200,15 +200,13 @@ fn strict_guesses_a_lifetime_from_last_modified() {
 #[test]
 fn ttl_bounds_what_the_origin_says_nothing_about() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
-        "/aged" => exchange.ok("Age: 61\r\n", ""),
-        "/says" => exchange.ok("Cache-Control: max-age=600\r\nAge: 61\r\n", ""),
-        _ => exchange.ok("Age: 5\r\n", ""),
+        "/says" => exchange.ok("Cache-Control: max-age=600\r\n", ""),
+        _ => exchange.ok("", ""),
     });
-    let minute = |config: &mut caching_proxy::config::Config| {
-        config.policy.ttl = Some(Duration::from_secs(60))
-    };
-    let proxy = TestProxy::builder(&origin).with(minute).start();
-    for (target, outcome) in [("/young", "HIT"), ("/aged", "MISS"), ("/says", "HIT")] {
+    let zero =
+        |config: &mut caching_proxy::config::Config| config.policy.ttl = Some(Duration::ZERO);
+    let proxy = TestProxy::builder(&origin).with(zero).start();
+    for (target, outcome) in [("/silent", "MISS"), ("/says", "HIT")] {
         assert_eq!(proxy.get(target).x_cache(), "MISS", "{target}");
         assert_eq!(proxy.get(target).x_cache(), outcome, "{target}");
     }

@@ -26,7 +26,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("control", &["cache", "config"]),
 ];
 
-const MAX_LINES: usize = 400;
+const MAX_LINES: usize = 450;
 
 struct Source {
     path: PathBuf,
@@ -76,10 +76,12 @@ fn sources() -> Vec<Source> {
             path: relative.to_owned(),
         }
     };
-    // A file of tests alone is announced as such by the file above it; by its name it is known here.
+    // Files of tests alone are announced as such by the file above them; by their place they are known here.
     let only_tests = |path: &PathBuf| {
-        path.file_stem()
-            .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+        let relative = path.strip_prefix(&root).unwrap().with_extension("");
+        relative
+            .components()
+            .any(|part| part.as_os_str().to_string_lossy().ends_with("tests"))
     };
     files
         .into_iter()

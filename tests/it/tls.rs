@@ -1,6 +1,6 @@
 //! Origins behind TLS: whom the proxy believes, and where a body ends.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 use caching_proxy::origin::tls_config;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -167,8 +167,14 @@ fn dates_count() {
 
 #[test]
 fn a_plain_origin_called_https_gets_502() {
-    let origin = Origin::counting("");
-    let proxy = TestProxy::for_url(&format!("https://localhost:{}", origin.port())).start();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let proxy = TestProxy::for_url(&format!("https://localhost:{port}")).start();
     assert_plain(&proxy.get("/"), 502);
 }
 

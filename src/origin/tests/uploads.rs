@@ -204,6 +204,31 @@ fn a_whole_body_needs_no_end_from_the_client() {
 }
 
 #[test]
+fn a_connection_with_an_unfinished_upload_is_not_reused() {
+    run(async {
+        let test = TestOrigin::new().await;
+        let (client_body, body) = piecemeal();
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send(OK).await;
+            peer.gone().await;
+            let mut other = test.accept().await;
+            other.head().await;
+            other.send(OK).await;
+        };
+        let client = async {
+            ask(&test.origin, post(RequestBody::Sized(5, body)))
+                .await
+                .unwrap();
+            assert!(client_body.is_closed());
+            ask(&test.origin, get("/next")).await.unwrap();
+        };
+        tokio::join!(client, script);
+    });
+}
+
+#[test]
 fn an_origin_may_answer_while_it_reads() {
     run(async {
         let test = TestOrigin::new().await;

@@ -1,0 +1,166 @@
+//! The right to store what one fetch brings.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use tokio::sync::watch;
+
+use super::{
+    actor::CacheActor,
+    body::Piece,
+    budget::Budget,
+    entry::Entry,
+    fill::{Fill, FillId, News, Opening, State},
+    filler::Filler,
+    key::Key,
+    messages::{MakeRoom, Put, PutOutcome, Release, Released},
+};
+use crate::policy::{Reason, Stored};
+
+/// The right to store what one fetch brings. Dropped unused, it lets the followers go.
+///
+/// The actor hands it out with a claim and takes it back by forgetting it: after a Clear or an invalidation the ticket
+/// is void, so what was fetched before can never come back. When the head has come and may be stored, the ticket
+/// becomes a [`Filler`].
+#[derive(Debug)]
+pub struct Ticket {
+    id: FillId,
+    key: Key,
+    cache: Addr<CacheActor>,
+    budget: Arc<Budget>,
+    max_object_bytes: u64,
+    state: watch::Sender<State>,
+    released: Released,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        id: FillId,
+        key: Key,
+        cache: Addr<CacheActor>,
+        budget: Arc<Budget>,
+        max_object_bytes: u64,
+    ) -> (Self, Fill) {
+        let (sender, state) = watch::channel(State::default());
+        let ticket = Self {
+            id,
+            key,
+            cache,
+            budget,
+            max_object_bytes,
+            state: sender,
+            released: Released::Unused,
+        };
+        (ticket, Fill::new(id, state))
+    }
+
+    /// Which fetch this is.
+    pub fn id(&self) -> FillId {
+        self.id
+    }
+
+    /// The largest body that is stored, in bytes.
+    pub fn max_object_bytes(&self) -> u64 {
+        self.max_object_bytes
+    }
+
+    /// The answer is not to be shared: the followers fetch for themselves, and so do those who come soon.
+    pub fn not_shareable(mut self) {
+        self.released = Released::NotShareable;
+    }
+
+    /// Stores `head` over the body of `entry`, which the origin called current. None when the entry may not be kept
+    /// any more, because of a Clear or an invalidation since the claim.
+    pub async fn freshen(self, entry: &Entry, head: Stored) -> Option<Arc<Entry>> {
+        let entry = Arc::new(Entry::new(
+            Arc::new(head),
+            entry.body().clone(),
+            &self.budget,
+        ));
+        let outcome = self.put(Arc::clone(&entry)).await;
+        self.tell(|state| state.news = Some(News::LookAgain));
+        match outcome {
+            PutOutcome::Stored | PutOutcome::NoRoom => Some(entry),
+            PutOutcome::Void => None,
+        }
+    }
+
+    /// The head has come and may be stored.
+    pub fn begin(self, head: Stored, length: Option<u64>) -> Filler {
+        let opening = Opening {
+            head: Arc::new(head),
+            length,
+            first: Piece::sentinel(),
+            pace: Arc::default(),
+        };
+        Filler::new(self, opening)
+    }
+
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Changes what the followers see.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(change);
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn has_opened(&self) -> bool {
+        matches!(self.state.borrow().news, Some(News::Head(_)))
+    }
+
+    /// May a body that has come to `received_bytes` take `more_bytes` of memory?
+    pub(super) async fn room(&self, received_bytes: u64, more_bytes: u64) -> Result<(), Reason> {
+        if received_bytes > self.max_object_bytes {
+            return Err(Reason::TooLarge);
+        }
+        if self.budget.has_room(more_bytes) {
+            return Ok(());
+        }
+        match self.cache.send(MakeRoom { bytes: more_bytes }).await {
+            Ok(true) => Ok(()),
+            _ => Err(Reason::NoRoom),
+        }
+    }
+
+    /// Nothing will be stored: nobody joins any more, while those who did read on.
+    pub(super) fn give_up(&self) {
+        self.tell(|state| state.news = Some(News::Released));
+        self.release(Released::NotShareable);
+    }
+
+    fn release(&self, released: Released) {
+        // At most two messages a fetch, so the mailbox's limit is not needed here.
+        self.cache.do_send(Release {
+            key: self.key.clone(),
+            id: self.id,
+            released,
+        });
+    }
+
+    pub(super) async fn put(&self, entry: Arc<Entry>) -> PutOutcome {
+        let put = Put {
+            key: self.key.clone(),
+            id: self.id,
+            entry,
+        };
+        self.cache.send(put).await.unwrap_or(PutOutcome::Void)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.state.send_if_modified(|state| {
+            let open = state.news.is_none();
+            if open {
+                state.news = Some(News::Released);
+            }
+            open
+        });
+        self.release(self.released);
+    }
+}

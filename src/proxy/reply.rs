@@ -1,0 +1,122 @@
+//! An answer of the origin, ready to be judged.
+
+use actix_web::{
+    body::BodySize,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
+};
+
+use super::{
+    Worker, clock,
+    deliver::{Content, Delivery},
+};
+use crate::{
+    headers::{self, Handling, Storing},
+    origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
+    policy::{self, Forward, Framing, Time},
+};
+
+/// An answer of the origin: its end-to-end fields, its body, and when it was asked for and came.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    pub(super) body: OriginBody,
+    pub(super) response_time: Time,
+    request_time: Time,
+    framing: Framing,
+    size: BodySize,
+}
+
+/// Asks the origin.
+pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<Reply, OriginError> {
+    let request_time = clock();
+    let OriginResponse {
+        status,
+        headers: mut fields,
+        framing,
+        body,
+    } = worker.origin.forward(request).await?;
+    let size = match framing {
+        BodyFraming::None => announced(&fields),
+        BodyFraming::Length(length) => BodySize::Sized(length),
+        BodyFraming::Chunked | BodyFraming::UntilClose => BodySize::Stream,
+    };
+    let framing = match framing {
+        BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => Framing::Delimited,
+        BodyFraming::UntilClose if fields.contains_key(header::TRANSFER_ENCODING) => {
+            Framing::UnknownCoding
+        }
+        BodyFraming::UntilClose => Framing::UntilClose,
+    };
+    headers::remove_hop_by_hop(&mut fields);
+    Ok(Reply {
+        status,
+        fields,
+        body,
+        response_time: clock(),
+        request_time,
+        framing,
+        size,
+    })
+}
+
+/// The length that an answer without a body tells of the one with (RFC 9110, 8.6).
+fn announced(fields: &HeaderMap) -> BodySize {
+    let length = fields
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse().ok());
+    length.map_or(BodySize::None, BodySize::Sized)
+}
+
+impl Reply {
+    /// The answer as the policy sees it.
+    pub(super) fn judged(&self) -> policy::Reply<'_> {
+        policy::Reply {
+            status: self.status,
+            headers: &self.fields,
+            request_time: self.request_time,
+            response_time: self.response_time,
+            framing: self.framing,
+        }
+    }
+
+    /// Length of the body in bytes, where it is known before its end.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self.size {
+            BodySize::Sized(length) => Some(length),
+            BodySize::None => Some(0),
+            BodySize::Stream => None,
+        }
+    }
+
+    /// Hands the answer to the client as it comes.
+    pub(super) fn pass(self, forward: Forward, storing: Storing) -> Delivery {
+        Delivery {
+            status: self.status,
+            handling: Handling::miss(forward, Some(self.status), storing),
+            content: Content::Passing(self.body, self.size),
+            fields: self.fields,
+            problem: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_bodiless_answer_may_tell_the_length_of_the_one_with_a_body() {
+        let mut fields = HeaderMap::new();
+        assert_eq!(announced(&fields), BodySize::None);
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+        assert_eq!(announced(&fields), BodySize::Sized(9));
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("-9"));
+        assert_eq!(announced(&fields), BodySize::None);
+    }
+}

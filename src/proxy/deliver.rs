@@ -73,12 +73,12 @@ impl Delivery {
             headers::write_via(&mut self.fields, via);
         }
         self.handling.write(&mut self.fields);
-        let head_only = *request.method() == Method::HEAD
-            || matches!(
-                self.status,
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            );
-        let body = AnswerBody::new(self.content, head_only, access, busy);
+        let extent = match self.status {
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Extent::Bodiless,
+            _ if *request.method() == Method::HEAD => Extent::Head,
+            _ => Extent::Whole,
+        };
+        let body = AnswerBody::new(self.content, extent, access, busy);
         let unframed = body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
         let mut response = HttpResponse::with_body(self.status, BoxBody::new(body));
         *response.headers_mut() = self.fields;
@@ -115,6 +115,17 @@ impl Drop for Busy {
     }
 }
 
+/// How much of an answer leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Head and body.
+    Whole,
+    /// The head of an answer to HEAD, which tells the length of the body it has not.
+    Head,
+    /// The head of an answer whose status has no body.
+    Bodiless,
+}
+
 /// The body of an answer, which keeps the books for the log.
 struct AnswerBody {
     source: BodySource,
@@ -140,7 +151,7 @@ async fn step(mut reader: Reader) -> (Step, Reader) {
 }
 
 impl AnswerBody {
-    fn new(content: Content, head_only: bool, access: Option<Access>, busy: Busy) -> Self {
+    fn new(content: Content, extent: Extent, access: Option<Access>, busy: Busy) -> Self {
         let size = match &content {
             Content::Empty => BodySize::Sized(0),
             Content::Text(text) => BodySize::Sized(text.len() as u64),
@@ -149,19 +160,21 @@ impl AnswerBody {
             Content::Passing(_, size) => *size,
         };
         let source = match content {
-            _ if head_only => BodySource::Empty,
+            _ if extent != Extent::Whole => BodySource::Empty,
             Content::Empty => BodySource::Empty,
             Content::Text(text) => BodySource::Text(text.into()),
             Content::Stored(slices) => BodySource::Stored(slices),
             Content::Filling(reader, _) => BodySource::Filling(Box::pin(step(reader))),
             Content::Passing(body, _) => BodySource::Passing(Box::new(body)),
         };
-        // A HEAD answer of unknown length has no framing at all.
-        let size = match size {
-            BodySize::Stream if head_only => BodySize::None,
-            size => size,
+        let size = match (extent, size) {
+            (Extent::Bodiless, _) | (Extent::Head, BodySize::Stream) => BodySize::None,
+            (_, size) => size,
         };
-        if let (Some(access), true) = (&access, head_only || matches!(size, BodySize::Sized(0))) {
+        if let (Some(access), true) = (
+            &access,
+            extent != Extent::Whole || matches!(size, BodySize::Sized(0)),
+        ) {
             access.ended(Fate::Whole);
         }
         Self {

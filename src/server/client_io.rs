@@ -174,6 +174,9 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An answer ends with a flush. If a part of the next head is here already, nothing else starts its limit; once
+        // passed, it is found when the task reads.
+        let _ = self.poll_head_limit(context);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -1,4 +1,48 @@
-//! caching-proxy: "Don't forward the same GET request twice."
+//! caching-proxy, an HTTP caching reverse proxy: "Don't forward the same GET request twice."
+//!
+//! # The map
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`cli`] | the flags, as clap types |
+//! | [`config`] | flags, environment and `proxy.toml` become one validated [`config::Config`] |
+//! | [`server`] | the listening side: actor, workers, limits of a client's connection, stopping |
+//! | [`proxy`] | the handler: the only place that knows the order of things; the log line |
+//! | [`policy`] | what HTTP allows a cache: RFC 9111, one file a section; pure functions |
+//! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
+//! | [`origin`] | all that is spoken to the origin: awc over a stream of our own |
+//! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
+//! | [`error`] | what can go wrong with a request, and the status it becomes |
+//! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
+//!
+//! `main.rs` parses, runs the server or one command, and is the only place that prints.
+//! Which room may use which is checked by `tests/it/tidy.rs`.
+//!
+//! # The way of a request
+//!
+//! 1. [`server`]: actix-web's default service calls [`proxy::handle`].
+//! 2. The handler reads the clock, makes the [`cache::Key`] from the request as it is forwarded, and sends
+//!    [`cache::Get`] to the actor.
+//! 3. The actor answers with the stored variants: shared, not copied.
+//! 4. [`policy::decide`] says what becomes of the request: serve, revalidate, fetch.
+//! 5. Unless it serves, the handler sends [`cache::Claim`]. Who gets a [`cache::Ticket`] leads and asks the
+//!    [`origin`]; the others follow a [`cache::Fill`] and read along. When the head has come, each follower decides for
+//!    its own request; whom the answer would not serve looks or fetches again.
+//! 6. [`policy::admit`] or [`policy::revalidated`] judges the answer, [`cache::Put`] stores it, [`headers`] writes Age,
+//!    X-Cache, Cache-Status and Via, and the answer leaves.
+//!
+//! # What always holds
+//!
+//! - Handlers share no locks: they ask the actor, and hold what they got as an immutable `Arc`.
+//! - A body that did not arrive whole is never stored, and its client's connection is cut.
+//! - The last byte of an answer leaves only after its `Put` was answered.
+//! - After a [`cache::Clear`] was answered, nothing fetched before it is served to a later request: the actor forgets
+//!   entries and tickets in one message.
+//! - Memory is counted with overhead while anything holds it, so the budget also sees fetches and slow readers.
+//! - A cache that does not answer is a MISS, never a failure.
+//! - Key, identity and Vary are made from the request as it is forwarded: what is not in the key does not shape a stored
+//!   answer, and nobody sees an answer made for somebody else's credentials.
+//! - Every wait has a limit, and time is a value passed in.
 
 pub mod cache;
 pub mod cli;

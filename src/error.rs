@@ -50,6 +50,12 @@ impl ProxyError {
         }
     }
 
+    /// The methods that a 405 names (RFC 9110, 15.5.6).
+    pub fn allow(&self) -> Option<&'static str> {
+        matches!(self, Self::Connect)
+            .then_some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
+    }
+
     /// One plain sentence for the client, without addresses or internals.
     pub fn sentence(&self) -> String {
         match self {

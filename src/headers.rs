@@ -189,6 +189,14 @@ impl Handling {
         }
     }
 
+    /// Answered by the proxy itself.
+    pub fn refused() -> Self {
+        Self {
+            source: Source::Miss,
+            ..Self::hit(None)
+        }
+    }
+
     /// Answered by the origin.
     pub fn miss(forward: Forward, forward_status: Option<StatusCode>, storing: Storing) -> Self {
         Self {
@@ -210,11 +218,12 @@ impl Handling {
 
     fn cache_status(&self) -> String {
         let mut line = String::from("caching-proxy");
-        match self.forward {
-            None => line.push_str("; hit"),
-            Some(forward) => {
+        match (self.source, self.forward) {
+            (_, Some(forward)) => {
                 let _ = write!(line, "; fwd={}", forward.as_str());
             }
+            (Source::Hit, None) => line.push_str("; hit"),
+            (Source::Miss, None) => {}
         }
         if let Some(status) = self.forward_status {
             let _ = write!(line, "; fwd-status={}", status.as_u16());
@@ -375,5 +384,9 @@ mod tests {
         Handling::hit(Some(-3)).write(&mut fields);
         assert_eq!(all(&fields, "x-cache"), ["HIT"]);
         assert_eq!(all(&fields, "cache-status"), ["caching-proxy; hit; ttl=-3"]);
+        let mut fields = HeaderMap::new();
+        Handling::refused().write(&mut fields);
+        assert_eq!(all(&fields, "x-cache"), ["MISS"]);
+        assert_eq!(all(&fields, "cache-status"), ["caching-proxy"]);
     }
 }

@@ -17,7 +17,11 @@ use std::{
 };
 
 use actix::Addr;
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderMap, HeaderValue},
+    web,
+};
 
 use self::{
     access::Access,
@@ -247,11 +251,19 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, found: &Found, now: Time) -
 }
 
 fn failed(error: &ProxyError) -> Delivery {
+    let mut fields = HeaderMap::new();
+    if let Some(allow) = error.allow() {
+        fields.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
     Delivery {
         status: error.status(),
-        fields: actix_web::http::header::HeaderMap::new(),
+        fields,
         content: Content::Text(format!("{}\n", error.sentence())),
-        handling: Handling::miss(Forward::Miss, None, Storing::Untouched),
+        handling: match error {
+            ProxyError::Origin(_) => Handling::miss(Forward::Miss, None, Storing::Untouched),
+            ProxyError::NotValidated(_) => Handling::miss(Forward::Stale, None, Storing::Untouched),
+            _ => Handling::refused(),
+        },
         problem: Some(error.to_string()),
     }
 }

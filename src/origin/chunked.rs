@@ -12,7 +12,7 @@ const MAX_SIZE_DIGITS: u16 = 16;
 /// Where in the coding the last byte was. The grammar is that of actix-http's decoder or stricter: what passes
 /// here is decoded there to the same end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     /// Size of the current chunk, then what is left of it.
     chunk_bytes: u64,
@@ -38,7 +38,7 @@ enum State {
 }
 
 impl Chunked {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: State::SizeStart,
             chunk_bytes: 0,
@@ -46,12 +46,12 @@ impl Chunked {
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Takes the next bytes; answers how many of them belong to the body.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if self.state == State::Data {

@@ -47,6 +47,7 @@ use self::{
     exchange::{Afterwards, DateLine, Exchange, Plan},
 };
 
+pub(crate) use self::chunked::Chunked;
 pub use self::{
     body::OriginBody,
     error::{OriginError, OriginErrorKind, Phase, UploadError},

@@ -8,7 +8,7 @@ use actix_web::{
     },
 };
 
-use super::Shared;
+use super::{Shared, Upload};
 use crate::{
     cache::{Key, Resource},
     error::ProxyError,
@@ -25,8 +25,7 @@ pub(super) struct Ask {
     pub(super) target: String,
     pub(super) fields: HeaderMap,
     pub(super) content: RequestContent,
-    /// Length of the body in bytes, where the client tells it.
-    pub(super) length: Option<u64>,
+    pub(super) upload: Upload,
     pub(super) key: Key,
 }
 
@@ -51,7 +50,11 @@ impl Ask {
                 Resource::with_host(&target, &String::from_utf8_lossy(host.as_bytes()))
             }
         };
-        let (content, length) = content(request);
+        let upload = upload(request);
+        let content = match upload {
+            Upload::None | Upload::Sized(0) => RequestContent::None,
+            Upload::Sized(_) | Upload::Chunked => RequestContent::Some,
+        };
         let introduction = Introduction {
             peer: request.peer_addr().map(|peer| peer.ip()),
             host,
@@ -69,7 +72,7 @@ impl Ask {
             target,
             fields,
             content,
-            length,
+            upload,
             key: Key { resource, identity },
         })
     }
@@ -107,13 +110,13 @@ pub(super) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
     }
 }
 
-pub(super) fn content(request: &HttpRequest) -> (RequestContent, Option<u64>) {
+/// How the body of a request is framed.
+pub(super) fn upload(request: &HttpRequest) -> Upload {
     let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
-        _ if request.chunked().unwrap_or(false) => (RequestContent::Some, None),
-        None | Some(0) => (RequestContent::None, None),
-        length => (RequestContent::Some, length),
+    match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
+        _ if request.chunked().unwrap_or(false) => Upload::Chunked,
+        Some(length) => Upload::Sized(length),
+        None => Upload::None,
     }
 }
 

@@ -19,14 +19,13 @@ use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Connection,
     access::{Access, Fate},
+    connection::Busy,
 };
 use crate::{
     cache::{BodyCut, End, Reader, Slices},
     headers::{self, Handling},
     origin::OriginBody,
-    policy::RequestContent,
 };
 
 /// An answer that is ready to leave.
@@ -90,28 +89,6 @@ impl Delivery {
                 .set_connection_type(ConnectionType::Close);
         }
         response
-    }
-}
-
-/// Tells the connection that an answer is under way, until it is dropped.
-pub(super) struct Busy(Option<Connection>);
-
-impl Busy {
-    pub(super) fn new(connection: Option<&Connection>, content: RequestContent) -> Self {
-        if let Some(Connection(state)) = connection {
-            state.requests.set(state.requests.get() + 1);
-            state.answering.set(true);
-            state.last_content.set(content);
-        }
-        Self(connection.cloned())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some(Connection(state)) = &self.0 {
-            state.answering.set(false);
-        }
     }
 }
 

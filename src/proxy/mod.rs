@@ -2,6 +2,7 @@
 
 mod access;
 mod ask;
+mod connection;
 mod deliver;
 mod fetch;
 mod pass;
@@ -9,7 +10,6 @@ mod reply;
 mod reuse;
 
 use std::{
-    cell::Cell,
     hash::{BuildHasher as _, RandomState},
     rc::Rc,
     sync::Arc,
@@ -26,7 +26,8 @@ use actix_web::{
 use self::{
     access::Access,
     ask::Ask,
-    deliver::{Busy, Content, Delivery},
+    connection::Busy,
+    deliver::{Content, Delivery},
     fetch::Plan,
     reuse::{Followed, follow, reuse},
 };
@@ -36,8 +37,10 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
-    policy::{self, Decision, Forward, IdentitySecret, RequestContent, Share, Time, Use},
+    policy::{self, Decision, Forward, IdentitySecret, Share, Time, Use},
 };
+
+pub use self::connection::{Connection, Upload};
 
 /// How often a request looks at the cache again before it fetches on its own.
 const MAX_LOOKS: usize = 8;
@@ -97,44 +100,6 @@ impl Worker {
     }
 }
 
-/// What the handler knows a client's connection by.
-#[derive(Clone, Debug, Default)]
-pub struct Connection(Rc<ConnectionState>);
-
-#[derive(Debug)]
-struct ConnectionState {
-    requests: Cell<u64>,
-    answering: Cell<bool>,
-    last_content: Cell<RequestContent>,
-}
-
-impl Default for ConnectionState {
-    fn default() -> Self {
-        Self {
-            requests: Cell::new(0),
-            answering: Cell::new(false),
-            last_content: Cell::new(RequestContent::None),
-        }
-    }
-}
-
-impl Connection {
-    /// How many requests it has brought.
-    pub fn requests(&self) -> u64 {
-        self.0.requests.get()
-    }
-
-    /// Whether the last request had a body.
-    pub fn last_content(&self) -> RequestContent {
-        self.0.last_content.get()
-    }
-
-    /// True while an answer is under way.
-    pub fn is_answering(&self) -> bool {
-        self.0.answering.get()
-    }
-}
-
 /// Our own member of Via: a name that no other instance has, for that is how a loop is known.
 pub fn own_via() -> HeaderValue {
     let name = RandomState::new().hash_one(std::process::id());
@@ -148,7 +113,7 @@ pub async fn handle(
     payload: web::Payload,
     worker: web::Data<Worker>,
 ) -> HttpResponse {
-    let busy = Busy::new(request.conn_data::<Connection>(), ask::content(&request).0);
+    let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
     let access = Access::begin(request.method(), &target, worker.policy().mode);
     let delivery = match Ask::new(&request, &worker.shared) {

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 
-use super::{Ask, Worker, deliver::Delivery, reply::forward};
+use super::{Ask, Upload, Worker, deliver::Delivery, reply::forward};
 use crate::{
     cache::{CacheActor, Invalidate, Resource},
     error::ProxyError,
     headers::Storing,
     origin::{OriginErrorKind, OriginRequest, RequestBody},
-    policy::{self, Forward, RequestContent},
+    policy::{self, Forward},
 };
 
 /// Forwards a request whose answer is not stored, body and all.
@@ -59,15 +59,10 @@ pub(super) async fn pass(
 }
 
 fn upload(ask: &Ask, payload: web::Payload, pause: Duration) -> RequestBody {
-    match (ask.content, ask.length) {
-        (RequestContent::None, None) => RequestBody::Empty,
-        (RequestContent::None, Some(_)) => {
-            RequestBody::Sized(0, Box::pin(futures_util::stream::empty()))
-        }
-        (RequestContent::Some, Some(length)) => {
-            RequestBody::Sized(length, impatient(payload, pause))
-        }
-        (RequestContent::Some, None) => RequestBody::Chunked(impatient(payload, pause)),
+    match ask.upload {
+        Upload::None => RequestBody::Empty,
+        Upload::Sized(length) => RequestBody::Sized(length, impatient(payload, pause)),
+        Upload::Chunked => RequestBody::Chunked(impatient(payload, pause)),
     }
 }
 

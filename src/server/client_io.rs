@@ -1,4 +1,4 @@
-//! A client's connection, with the limits that actix-http does not have.
+//! A client's connection: one request at a time, within limits that actix-http does not have.
 //!
 //! actix-http limits the time for the first head of a connection and the time between requests. Here are the others:
 //! the head of every later request, and a client that does not take what it asked for.
@@ -12,22 +12,27 @@ use std::{
 };
 
 use actix_rt::time::{Sleep, sleep};
+use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use crate::{policy::RequestContent, proxy::Connection};
+use super::request_bounds::Bounds;
+use crate::proxy::Connection;
 
-/// The stream of one client, with its limits.
+/// The stream of one client.
 pub(super) struct ClientIo {
     stream: TcpStream,
     connection: Connection,
     limits: Limits,
-    head: Option<Deadline>,
-    stall: Option<Deadline>,
-    /// Whether the bytes read so far end as a head ends.
-    ends_head: bool,
+    bounds: Bounds,
+    /// How many requests had been handled when `bounds` last began a new one.
+    requests: u64,
+    /// What has come of the next request while this one is answered; no more than one read brings.
+    ahead: BytesMut,
+    head: Option<Pin<Box<Sleep>>>,
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 /// How long a client may take.
@@ -39,12 +44,6 @@ pub(super) struct Limits {
     pub(super) stall: Duration,
 }
 
-struct Deadline {
-    sleep: Pin<Box<Sleep>>,
-    /// How many requests the connection had brought when the head began to arrive.
-    requests: u64,
-}
-
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
         // Answers leave at once. Where the option can not be set the connection works all the same.
@@ -53,9 +52,11 @@ impl ClientIo {
             stream,
             connection: Connection::default(),
             limits,
+            bounds: Bounds::head(),
+            requests: 0,
+            ahead: BytesMut::new(),
             head: None,
             stall: None,
-            ends_head: true,
         }
     }
 
@@ -64,45 +65,66 @@ impl ClientIo {
         self.connection.clone()
     }
 
-    /// The first head has a limit in actix-http; while an answer is under way nothing is expected.
-    fn awaits_later_head(&self) -> bool {
-        self.connection.requests() > 0 && !self.connection.is_answering()
-    }
-
-    /// True when a part of a head came together with the request before it.
-    fn holds_part_of_head(&self) -> bool {
-        !self.ends_head
-            && self.awaits_later_head()
-            && self.connection.last_content() == RequestContent::None
-    }
-
-    fn limit_head(&mut self) {
-        let requests = self.connection.requests();
-        if self
-            .head
-            .as_ref()
-            .is_none_or(|deadline| deadline.requests != requests)
-        {
-            self.head = Some(Deadline {
-                sleep: Box::pin(sleep(self.limits.head)),
-                requests,
-            });
+    /// Moves on as far as the handler has. Pending while nothing more may be handed to actix-http.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.bounds, Bounds::Decoding) && self.connection.requests() > self.requests {
+            self.requests = self.connection.requests();
+            self.head = None;
+            self.bounds = Bounds::after_head(self.connection.upload());
         }
-    }
-
-    fn poll_head_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.holds_part_of_head() {
-            self.limit_head();
+        if matches!(self.bounds, Bounds::Complete) && !self.connection.is_answering() {
+            self.bounds = Bounds::head();
         }
-        let requests = self.connection.requests();
-        match &mut self.head {
-            Some(deadline) if deadline.requests == requests => {
-                deadline.sleep.as_mut().poll(context)
-            }
-            _ => {
-                self.head = None;
+        match self.bounds {
+            Bounds::Decoding | Bounds::Complete => {
+                self.connection.wake_later(context.waker());
                 Poll::Pending
             }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn poll_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..length]);
+        self.ahead.advance(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands on what belongs to this request, and keeps the rest of `buffer` for later.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) {
+        let read = &buffer.filled()[filled..];
+        let own = self.bounds.take(read);
+        if own < read.len() {
+            let rest = self.ahead.split();
+            self.ahead.extend_from_slice(&read[own..]);
+            self.ahead.unsplit(rest);
+            buffer.set_filled(filled + own);
+        }
+        // actix-http has a limit of its own for the first head.
+        if let Bounds::Head(scan) = self.bounds
+            && scan.has_begun()
+            && self.requests > 0
+            && self.head.is_none()
+        {
+            self.head = Some(Box::pin(sleep(self.limits.head)));
+        }
+    }
+
+    fn poll_head_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.head {
+            Some(limit) => limit
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(timed_out("the client does not complete its request's head"))),
+            None => Poll::Pending,
         }
     }
 
@@ -116,16 +138,11 @@ impl ClientIo {
             return polled;
         }
         let limit = self.limits.stall;
-        let deadline = self.stall.get_or_insert_with(|| Deadline {
-            sleep: Box::pin(sleep(limit)),
-            requests: 0,
-        });
-        match deadline.sleep.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                Poll::Ready(Err(timed_out("the client takes nothing of its answer")))
-            }
-            Poll::Pending => Poll::Pending,
-        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
+        stall
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(timed_out("the client takes nothing of its answer")))
     }
 }
 
@@ -140,26 +157,17 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if polled.is_pending() {
-            return match self.poll_head_limit(context) {
-                Poll::Ready(()) => Poll::Ready(Err(timed_out(
-                    "the client does not complete its request's head",
-                ))),
-                Poll::Pending => Poll::Pending,
-            };
+        if self.poll_turn(context).is_pending() {
+            return self.poll_head_limit(context);
         }
-        if let Some(read) = buffer
-            .filled()
-            .get(filled..)
-            .filter(|read| !read.is_empty())
-        {
-            self.ends_head = read.ends_with(b"\n\r\n") || read.ends_with(b"\n\n");
-            if self.awaits_later_head() {
-                self.limit_head();
+        match self.poll_bytes(context, buffer) {
+            Poll::Pending => self.poll_head_limit(context),
+            Poll::Ready(Ok(())) => {
+                self.hand_on(buffer, filled);
+                Poll::Ready(Ok(()))
             }
+            failed => failed,
         }
-        polled
     }
 }
 
@@ -174,9 +182,6 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // An answer ends with a flush. If a part of the next head is here already, nothing else starts its limit; once
-        // passed, it is found when the task reads.
-        let _ = self.poll_head_limit(context);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

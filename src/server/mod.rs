@@ -1,6 +1,7 @@
 //! The listening side: the actor, the workers and their default service, and how they stop.
 
 mod client_io;
+mod request_bounds;
 
 use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};
 

@@ -327,3 +327,38 @@ fn pipelined_requests_are_answered_in_order() {
             .expect(200, outcome, &format!("GET {target} #0"));
     }
 }
+
+#[test]
+fn pipelined_gets_and_heads_keep_their_own_framing() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/stored");
+    let mut round = 0;
+    for methods in [["GET", "HEAD"], ["HEAD", "GET"]] {
+        for _ in 0..10 {
+            round += 1;
+            let fresh = format!("/{round}");
+            for targets in [["/stored", fresh.as_str()], [fresh.as_str(), "/stored"]] {
+                let requests: Vec<String> = methods
+                    .iter()
+                    .zip(targets)
+                    .map(|(method, target)| {
+                        format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n")
+                    })
+                    .collect();
+                let mut client = proxy.connect();
+                client.send(requests.concat());
+                for (method, target) in methods.iter().zip(targets) {
+                    let answer = client.answer_to(method);
+                    let has_body = *method == "GET";
+                    assert_eq!(answer.status(), 200, "{methods:?} {targets:?}");
+                    assert_eq!(
+                        answer.text().is_empty(),
+                        !has_body,
+                        "{methods:?} {targets:?} {target}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Where one request of a client ends and the next begins.
+//!
+//! actix-http decodes as many pipelined requests as it is given, and then frames the answer under way by the method of
+//! the request decoded last: the answer to a GET before a HEAD loses its body. So it is given one request at a time.
+
+use crate::{origin::Chunked, proxy::Upload};
+
+/// Follows the bytes of one request after the other.
+#[derive(Debug)]
+pub(super) enum Bounds {
+    /// Within a head, or before it.
+    Head(HeadScan),
+    /// The head is complete; the handler will say what follows it.
+    Decoding,
+    /// Within a body of which so many bytes are left.
+    Sized(u64),
+    /// Within a chunked body.
+    Chunked(Box<Chunked>),
+    /// The request is complete: the next one waits until the answer has left.
+    Complete,
+    /// Not to be followed any further: what comes is no valid request, which actix-http will say.
+    Lost,
+}
+
+impl Bounds {
+    pub(super) fn head() -> Self {
+        Self::Head(HeadScan::default())
+    }
+
+    /// What follows a head that the handler has seen.
+    pub(super) fn after_head(upload: Upload) -> Self {
+        match upload {
+            Upload::None | Upload::Sized(0) => Self::Complete,
+            Upload::Sized(length) => Self::Sized(length),
+            Upload::Chunked => Self::Chunked(Box::new(Chunked::new())),
+        }
+    }
+
+    /// Takes the next bytes; answers how many of them may be handed on now.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Head(scan) => match scan.end(bytes) {
+                Some(end) => {
+                    *self = Self::Decoding;
+                    end
+                }
+                None => bytes.len(),
+            },
+            Self::Sized(left) => {
+                let taken =
+                    usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::Complete;
+                }
+                taken
+            }
+            Self::Chunked(body) => match body.feed(bytes) {
+                Ok(taken) => {
+                    if body.is_done() {
+                        *self = Self::Complete;
+                    }
+                    taken
+                }
+                Err(_) => {
+                    *self = Self::Lost;
+                    bytes.len()
+                }
+            },
+            Self::Decoding | Self::Complete => 0,
+            Self::Lost => bytes.len(),
+        }
+    }
+}
+
+/// Looks for the empty line that ends a head. As the parser does, it takes a bare LF for the end of a line, and passes
+/// over empty lines before the head (RFC 9112, 2.2).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HeadScan {
+    line: Line,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    /// Before the first byte of the head.
+    #[default]
+    Before,
+    Within,
+    /// At the beginning of a line.
+    Begun,
+    /// After a CR at the beginning of a line.
+    Cr,
+}
+
+impl HeadScan {
+    /// True once a byte of the head has come.
+    pub(super) fn has_begun(self) -> bool {
+        self.line != Line::Before
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            self.line = match (self.line, byte) {
+                (Line::Before, b'\r' | b'\n') => Line::Before,
+                (Line::Begun | Line::Cr, b'\n') => return Some(at + 1),
+                (Line::Begun, b'\r') => Line::Cr,
+                (_, b'\n') => Line::Begun,
+                _ => {
+                    // Nothing counts before the end of this line.
+                    at += memchr::memchr(b'\n', &bytes[at..]).unwrap_or(bytes.len() - at);
+                    self.line = Line::Within;
+                    continue;
+                }
+            };
+            at += 1;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// What is handed on of `bytes`, given whole and byte by byte.
+    fn head_end(bytes: &[u8]) -> Option<usize> {
+        let whole = HeadScan::default().end(bytes);
+        let mut scan = HeadScan::default();
+        let bitwise = (0..bytes.len()).find(|at| scan.end(&bytes[*at..=*at]).is_some());
+        assert_eq!(whole, bitwise.map(|at| at + 1));
+        whole
+    }
+
+    #[test]
+    fn a_head_ends_with_the_first_empty_line_after_its_first_byte() {
+        let length = HEAD.len();
+        assert_eq!(head_end(HEAD), Some(length));
+        assert_eq!(head_end(&HEAD[..length - 1]), None);
+        assert_eq!(head_end(&[HEAD, HEAD].concat()), Some(length));
+        assert_eq!(head_end(&[b"\r\n\r\n\n", HEAD].concat()), Some(length + 5));
+        assert_eq!(head_end(b"GET / HTTP/1.1\nHost: a\n\nx"), Some(24));
+        assert_eq!(head_end(b"GET / HTTP/1.1\nHost: a\n\r\nx"), Some(25));
+        assert_eq!(head_end(b"GET / HTTP/1.1\r\nA: \r \r\n b\r\n\r\r"), None);
+    }
+
+    #[test]
+    fn a_request_is_handed_on_up_to_its_end_and_no_further() {
+        let mut bounds = Bounds::head();
+        assert_eq!(bounds.take(&[HEAD, b"more"].concat()), HEAD.len());
+        assert_eq!(bounds.take(b"more"), 0);
+        for (upload, body, length) in [
+            (Upload::None, &b"GET"[..], 0),
+            (Upload::Sized(0), b"GET", 0),
+            (Upload::Sized(3), b"abcGET", 3),
+            (Upload::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", 13),
+            (Upload::Chunked, b"zz\r\nwhatever", 12),
+        ] {
+            let mut bounds = Bounds::after_head(upload);
+            assert_eq!(bounds.take(body), length, "{upload:?}");
+        }
+    }
+}

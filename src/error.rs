@@ -1,8 +1,28 @@
 //! What can go wrong with a request, and the only place where it becomes a status.
 
+use std::{error::Error, fmt};
+
 use actix_web::http::StatusCode;
 
 use crate::origin::{OriginError, OriginErrorKind};
+
+/// An error and all that led to it, in one line. Some say themselves what led to them; it is said once.
+pub struct Chain<'a>(pub &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            let reason = error.to_string();
+            if !said.contains(&reason) {
+                said = format!("{said}: {reason}");
+            }
+            source = error.source();
+        }
+        formatter.write_str(&said)
+    }
+}
 
 /// Why a request got no answer of the origin or the cache.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +81,12 @@ impl ProxyError {
         match self {
             Self::Origin(error) => match error.kind() {
                 OriginErrorKind::Unreachable => {
-                    format!("The origin could not be reached: {error}.")
+                    format!("The origin could not be reached: {}.", error.plain_reason())
                 }
                 OriginErrorKind::Timeout => format!("The origin did not answer in time: {error}."),
                 OriginErrorKind::Cut => "The origin broke off before it had answered.".into(),
                 OriginErrorKind::Malformed => "The origin's answer is not valid HTTP.".into(),
-                OriginErrorKind::Busy => {
-                    "Too many requests are on their way to the origin: try again later.".into()
-                }
+                OriginErrorKind::Busy => "Too many requests are under way: try again later.".into(),
                 OriginErrorKind::Upload => "The request's body did not arrive whole.".into(),
             },
             other => {

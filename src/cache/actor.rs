@@ -1,8 +1,13 @@
 //! The actor that owns the cache.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, MessageResult};
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
 use quick_cache::unsync;
 
 use super::{
@@ -11,7 +16,7 @@ use super::{
     key::{Key, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Statistics, Stats,
+        Release, Released, Remove, Statistics, Stats,
     },
     store::Store,
     ticket::Ticket,
@@ -24,11 +29,40 @@ const MAILBOX: usize = 4096;
 const NOT_SHAREABLE_KEYS: usize = 4096;
 const NOT_SHAREABLE_FOR: Duration = Duration::from_secs(120);
 
+/// How long an answer of the actor is waited for; what takes it microseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The cache did not answer: its mailbox is full, or it is gone. Whoever asked goes on without it.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache does not answer")]
+pub struct CacheUnavailable;
+
+/// Asks the cache, for a limited time.
+///
+/// # Errors
+/// The cache did not answer, which is logged here.
+pub async fn ask<M>(cache: &Addr<CacheActor>, message: M) -> Result<M::Result, CacheUnavailable>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+    CacheActor: Handler<M>,
+{
+    match tokio::time::timeout(PATIENCE, cache.send(message)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) | Err(_) => {
+            log::error!("the cache does not answer; requests are forwarded without it");
+            Err(CacheUnavailable)
+        }
+    }
+}
+
 /// Owns every stored response and knows every fetch under way. Nothing else changes either.
 pub struct CacheActor {
     store: Store,
     fetches: HashMap<Resource, Vec<Fetch>>,
-    not_shareable: unsync::Cache<Key, Time>,
+    /// By a keyed hash: whole keys are as long as clients make them.
+    not_shareable: unsync::Cache<u64, Time>,
+    hasher: RandomState,
     next_id: u64,
     budget: Arc<Budget>,
     max_object_bytes: u64,
@@ -51,6 +85,7 @@ impl CacheActor {
             store: Store::new(Arc::clone(&budget)),
             fetches: HashMap::new(),
             not_shareable: unsync::Cache::new(NOT_SHAREABLE_KEYS),
+            hasher: RandomState::new(),
             next_id: 0,
             budget,
             max_object_bytes,
@@ -74,7 +109,7 @@ impl CacheActor {
             Arc::clone(&self.budget),
             self.max_object_bytes,
         );
-        let joinable = matches!(claim.company, Company::Shared(_));
+        let joinable = claim.company != Company::Alone;
         self.fetches
             .entry(claim.key.resource)
             .or_default()
@@ -87,18 +122,18 @@ impl CacheActor {
         Claimed::Lead(ticket)
     }
 
-    fn joinable(&self, key: &Key, refused: &[FillId]) -> Option<Fill> {
-        let fetches = self.fetches.get(&key.resource)?;
-        let mut fills = fetches
-            .iter()
-            .filter(|fetch| fetch.identity == key.identity && !refused.contains(&fetch.id))
-            .filter_map(|fetch| fetch.fill.as_ref());
-        fills.next().cloned()
+    fn fetches_of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Fetch> {
+        let fetches = self.fetches.get(&key.resource).into_iter().flatten();
+        fetches.filter(|fetch| fetch.identity == key.identity)
+    }
+
+    fn joinable(&self, key: &Key) -> Option<Fill> {
+        self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
     }
 
     fn is_not_shareable(&mut self, key: &Key, now: Time) -> bool {
         self.not_shareable
-            .get(key)
+            .get(&self.hasher.hash_one(key))
             .is_some_and(|until| now < *until)
     }
 
@@ -128,17 +163,26 @@ impl Handler<Claim> for CacheActor {
     type Result = MessageResult<Claim>;
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
-        if let Company::Shared(refused) = &claim.company {
-            let found = self.store.find(&claim.key);
-            if !found.is_same_as(&claim.seen) {
-                return MessageResult(Claimed::Changed(found));
+        let found = self.store.find(&claim.key);
+        if !found.is_same_as(&claim.seen) {
+            return MessageResult(Claimed::Changed(found));
+        }
+        let is_not_shareable = self.is_not_shareable(&claim.key, claim.now);
+        match claim.company {
+            Company::Shared => {
+                if let Some(fill) = self.joinable(&claim.key) {
+                    return MessageResult(Claimed::Follow(fill));
+                }
+                if is_not_shareable {
+                    claim.company = Company::Alone;
+                }
             }
-            if let Some(fill) = self.joinable(&claim.key, refused) {
-                return MessageResult(Claimed::Follow(fill));
+            Company::Background => {
+                if is_not_shareable || self.fetches_of(&claim.key).next().is_some() {
+                    return MessageResult(Claimed::Declined);
+                }
             }
-            if self.is_not_shareable(&claim.key, claim.now) {
-                claim.company = Company::Alone;
-            }
+            Company::Alone => {}
         }
         MessageResult(self.lead(claim, context.address()))
     }
@@ -151,12 +195,12 @@ impl Handler<Put> for CacheActor {
         if !self.counts(&put.key, put.id) {
             return MessageResult(PutOutcome::Void);
         }
-        self.not_shareable.remove(&put.key);
+        self.not_shareable.remove(&self.hasher.hash_one(&put.key));
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.everybodys(),
             Audience::Partition => put.key,
         };
-        MessageResult(self.store.put(&key, put.entry))
+        MessageResult(self.store.put(&key, put.entry, put.since))
     }
 }
 
@@ -175,9 +219,20 @@ impl Handler<Release> for CacheActor {
             self.fetches.remove(&key.resource);
         }
         if released == Released::NotShareable {
-            self.not_shareable
-                .insert(key, fetch.since.saturating_add(NOT_SHAREABLE_FOR));
+            self.not_shareable.insert(
+                self.hasher.hash_one(&key),
+                fetch.since.saturating_add(NOT_SHAREABLE_FOR),
+            );
         }
+    }
+}
+
+impl Handler<Remove> for CacheActor {
+    type Result = ();
+
+    fn handle(&mut self, Remove { key, entry }: Remove, _: &mut Self::Context) {
+        self.store.remove(&key, &entry);
+        self.store.remove(&key.everybodys(), &entry);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Bodies: chains of immutable pieces.
 //!
 //! A body grows piece by piece while it is fetched. Whoever reads along holds the piece it has come to and finds the
-//! next one through it, so that reading needs no lock and a slow reader delays nobody. A stored body is the list of
-//! all its pieces.
+//! next one through it, so that reading needs no lock. The links do not keep anything alive: whoever owns the pieces
+//! decides what a reader that lags behind may still find. A stored body is the list of all its pieces.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 
@@ -12,8 +12,8 @@ use super::budget::{Budget, Charge};
 
 /// What a piece costs beyond its bytes: the node, its share of the list, its allocations.
 const PIECE_OVERHEAD_BYTES: u64 = 160;
-/// Pieces smaller than this are worth joining when the body is complete.
-const SMALL_PIECE_BYTES: usize = 16 * 1024;
+/// Pieces whose mean length is below this are worth joining when the body is complete.
+const SMALL_PIECE_BYTES: usize = 1280;
 /// Joined pieces grow up to this.
 const JOINED_PIECE_BYTES: usize = 64 * 1024;
 
@@ -21,8 +21,20 @@ const JOINED_PIECE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Piece {
     bytes: Bytes,
-    next: OnceLock<Arc<Piece>>,
+    next: OnceLock<Weak<Piece>>,
+    /// The cost of this piece and all before it.
+    position: u64,
     charge: Option<Charge>,
+}
+
+/// What a piece knows of the next one.
+pub(super) enum Next {
+    /// It has not come yet.
+    Coming,
+    /// Here it is.
+    Here(Arc<Piece>),
+    /// It was given up before its reader came to it.
+    Gone,
 }
 
 impl Piece {
@@ -31,16 +43,19 @@ impl Piece {
         Arc::new(Self {
             bytes: Bytes::new(),
             next: OnceLock::new(),
+            position: 0,
             charge: None,
         })
     }
 
-    /// A piece that holds a copy of `bytes`, which therefore pins no read buffer.
-    pub(super) fn copy_of(bytes: &[u8], budget: &Arc<Budget>) -> Arc<Self> {
+    /// A piece that holds a copy of `bytes`, which therefore pins no read buffer, to stand after `position`.
+    pub(super) fn copy_of(bytes: &[u8], position: u64, budget: &Arc<Budget>) -> Arc<Self> {
+        let cost = Self::cost_bytes(bytes.len());
         Arc::new(Self {
             bytes: Bytes::copy_from_slice(bytes),
             next: OnceLock::new(),
-            charge: Some(budget.charge(Self::cost_bytes(bytes.len()))),
+            position: position + cost,
+            charge: Some(budget.charge(cost)),
         })
     }
 
@@ -50,26 +65,24 @@ impl Piece {
     }
 
     /// Makes `next` the piece after this one; only the first call counts.
-    pub(super) fn link(&self, next: Arc<Self>) {
-        let _ = self.next.set(next);
+    pub(super) fn link(&self, next: &Arc<Self>) {
+        let _ = self.next.set(Arc::downgrade(next));
     }
 
-    pub(super) fn next(&self) -> Option<&Arc<Self>> {
-        self.next.get()
+    pub(super) fn next(&self) -> Next {
+        match self.next.get() {
+            None => Next::Coming,
+            Some(next) => next.upgrade().map_or(Next::Gone, Next::Here),
+        }
     }
 
     pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
-}
 
-impl Drop for Piece {
-    /// Lets go of the chain behind this piece one by one: the derived way would recurse once a piece.
-    fn drop(&mut self) {
-        let mut next = self.next.take();
-        while let Some(piece) = next {
-            next = Arc::into_inner(piece).and_then(|mut piece| piece.next.take());
-        }
+    /// The cost of this piece and all before it, in bytes.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 }
 
@@ -82,23 +95,13 @@ pub struct Body {
 }
 
 impl Body {
-    /// The body made of `pieces`; many small ones are joined, for they cost more than they hold.
-    pub(super) fn from_pieces(pieces: Vec<Arc<Piece>>, budget: &Arc<Budget>) -> Self {
+    pub(super) fn new(pieces: Arc<[Arc<Piece>]>) -> Self {
         let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
-        let pieces = if pieces.len() > 2 + len / SMALL_PIECE_BYTES {
-            joined(&pieces, budget)
-        } else {
-            pieces
-        };
-        let weight_bytes = pieces
-            .iter()
-            .filter_map(|piece| piece.charge.as_ref())
-            .map(Charge::bytes)
-            .sum();
+        let charges = pieces.iter().filter_map(|piece| piece.charge.as_ref());
         Self {
-            pieces: pieces.into(),
+            weight_bytes: charges.map(Charge::bytes).sum(),
             len_bytes: len as u64,
-            weight_bytes,
+            pieces,
         }
     }
 
@@ -110,6 +113,28 @@ impl Body {
     /// What the body counts against the budget, in bytes.
     pub(super) fn weight_bytes(&self) -> u64 {
         self.weight_bytes
+    }
+
+    /// True when its pieces are so small that they cost much more than they hold.
+    pub(super) fn is_scattered(&self) -> bool {
+        self.pieces.len() as u64 > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
+    }
+
+    /// The same body in larger pieces.
+    pub(super) fn joined(&self, budget: &Arc<Budget>) -> Self {
+        let mut joined = Vec::new();
+        let mut buffer = Vec::new();
+        for piece in self.pieces.iter() {
+            if !buffer.is_empty() && buffer.len() + piece.bytes.len() > JOINED_PIECE_BYTES {
+                joined.push(Piece::copy_of(&buffer, 0, budget));
+                buffer.clear();
+            }
+            buffer.extend_from_slice(&piece.bytes);
+        }
+        if !buffer.is_empty() {
+            joined.push(Piece::copy_of(&buffer, 0, budget));
+        }
+        Self::new(joined.into())
     }
 
     /// The bytes from `first` to `last`, both counted in, as slices of the stored pieces.
@@ -138,22 +163,6 @@ impl Body {
     pub fn all(&self) -> Slices {
         self.slices(0, u64::MAX)
     }
-}
-
-fn joined(pieces: &[Arc<Piece>], budget: &Arc<Budget>) -> Vec<Arc<Piece>> {
-    let mut joined = Vec::new();
-    let mut buffer = Vec::new();
-    for piece in pieces {
-        if !buffer.is_empty() && buffer.len() + piece.bytes.len() > JOINED_PIECE_BYTES {
-            joined.push(Piece::copy_of(&buffer, budget));
-            buffer.clear();
-        }
-        buffer.extend_from_slice(&piece.bytes);
-    }
-    if !buffer.is_empty() {
-        joined.push(Piece::copy_of(&buffer, budget));
-    }
-    joined
 }
 
 /// Slices of a stored body in order, none longer than [`Slices::MAX_BYTES`].
@@ -205,15 +214,15 @@ mod tests {
     fn body(sizes: &[usize]) -> (Body, Vec<u8>, Arc<Budget>) {
         let budget = Budget::new(u64::MAX);
         let mut all = Vec::new();
-        let pieces = sizes
+        let pieces: Arc<[_]> = sizes
             .iter()
             .map(|size| {
                 let bytes: Vec<u8> = (0..=250).cycle().take(*size).collect();
                 all.extend_from_slice(&bytes);
-                Piece::copy_of(&bytes, &budget)
+                Piece::copy_of(&bytes, 0, &budget)
             })
             .collect();
-        (Body::from_pieces(pieces, &budget), all, budget)
+        (Body::new(pieces), all, budget)
     }
 
     fn collect(slices: Slices) -> Vec<u8> {
@@ -246,23 +255,25 @@ mod tests {
     #[test]
     fn many_small_pieces_are_joined_and_cost_no_more_than_their_bytes_deserve() {
         let (body, all, budget) = body(&[1; 100_000]);
-        assert_eq!(collect(body.all()), all);
-        assert!(body.weight_bytes() < 101_000, "{}", body.weight_bytes());
-        assert_eq!(budget.used_bytes(), body.weight_bytes());
+        assert!(body.is_scattered());
+        let joined = body.joined(&budget);
+        drop(body);
+        assert_eq!(collect(joined.all()), all);
+        assert!(!joined.is_scattered());
+        assert!(joined.weight_bytes() < 101_000, "{}", joined.weight_bytes());
+        assert_eq!(budget.used_bytes(), joined.weight_bytes());
     }
 
     #[test]
-    fn a_long_chain_is_dropped_without_recursion() {
+    fn a_link_does_not_keep_the_next_piece() {
         let budget = Budget::new(u64::MAX);
         let first = Piece::sentinel();
-        let mut last = Arc::clone(&first);
-        for _ in 0..1_000_000 {
-            let piece = Piece::copy_of(b"x", &budget);
-            last.link(Arc::clone(&piece));
-            last = piece;
-        }
-        drop(last);
-        drop(first);
+        assert!(matches!(first.next(), Next::Coming));
+        let second = Piece::copy_of(b"x", 0, &budget);
+        first.link(&second);
+        assert!(matches!(first.next(), Next::Here(next) if next.bytes() == "x"));
+        drop(second);
+        assert!(matches!(first.next(), Next::Gone));
         assert_eq!(budget.used_bytes(), 0);
     }
 }

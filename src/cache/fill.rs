@@ -5,18 +5,18 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::body::Piece;
+use super::body::{Next, Piece};
 use crate::policy::{Reason, Stored};
 
 /// Tells one fetch from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FillId(pub(super) u64);
+pub(super) struct FillId(pub(super) u64);
 
 /// What becomes of a fetch, as its followers see it.
 #[derive(Clone, Debug)]
@@ -55,11 +55,14 @@ pub enum End {
 pub(super) struct State {
     pub(super) news: Option<News>,
     pub(super) end: Option<End>,
+    /// Keeps the whole body for those who read more slowly than it came.
+    pub(super) pieces: Option<Arc<[Arc<Piece>]>>,
 }
 
-/// How readers tell a fetch that is not stored any more that they have moved on.
+/// How readers tell a fetch how far they have come.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
+    furthest: AtomicU64,
     abandoned: AtomicBool,
     moved: Notify,
 }
@@ -67,7 +70,19 @@ pub(super) struct Pace {
 impl Pace {
     /// From now on readers tell when they have moved on.
     pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Release);
+        self.abandoned.store(true, Ordering::SeqCst);
+    }
+
+    /// The position of the reader that has come furthest.
+    pub(super) fn furthest(&self) -> u64 {
+        self.furthest.load(Ordering::SeqCst)
+    }
+
+    fn reached(&self, position: u64) {
+        self.furthest.fetch_max(position, Ordering::SeqCst);
+        if self.abandoned.load(Ordering::SeqCst) {
+            self.moved.notify_one();
+        }
     }
 
     /// Waits until some reader has moved on, or has done so since the last call.
@@ -79,18 +94,12 @@ impl Pace {
 /// A fetch under way, as one sees it who would like to share its answer.
 #[derive(Clone, Debug)]
 pub struct Fill {
-    id: FillId,
     state: watch::Receiver<State>,
 }
 
 impl Fill {
-    pub(super) fn new(id: FillId, state: watch::Receiver<State>) -> Self {
-        Self { id, state }
-    }
-
-    /// Which fetch this is.
-    pub fn id(&self) -> FillId {
-        self.id
+    pub(super) fn new(state: watch::Receiver<State>) -> Self {
+        Self { state }
     }
 
     /// Waits for the head of the answer, or for what makes it none to share.
@@ -129,8 +138,10 @@ impl Reader {
         loop {
             // The end is read before the chain: what was linked before the end is then seen for certain.
             let end = self.state.borrow_and_update().end;
-            if let Some(bytes) = self.step() {
-                return Some(Ok(bytes));
+            match self.step() {
+                Step::Bytes(bytes) => return Some(Ok(bytes)),
+                Step::Lost => return Some(Err(BodyCut)),
+                Step::Wait => {}
             }
             match end {
                 Some(End::Stored | End::NotStored(_)) => return None,
@@ -148,15 +159,24 @@ impl Reader {
         self.state.borrow().end
     }
 
-    fn step(&mut self) -> Option<Bytes> {
-        let next = Arc::clone(self.at.as_ref()?.next()?);
+    fn step(&mut self) -> Step {
+        let next = match self.at.as_ref().map(|at| at.next()) {
+            Some(Next::Here(next)) => next,
+            Some(Next::Coming) | None => return Step::Wait,
+            Some(Next::Gone) => return Step::Lost,
+        };
         let bytes = next.bytes().clone();
+        self.pace.reached(next.position());
         self.at = Some(next);
-        if self.pace.abandoned.load(Ordering::Acquire) {
-            self.pace.moved.notify_one();
-        }
-        Some(bytes)
+        Step::Bytes(bytes)
     }
+}
+
+enum Step {
+    Bytes(Bytes),
+    Wait,
+    /// The fetch did not wait for so slow a reader.
+    Lost,
 }
 
 impl Drop for Reader {

@@ -1,30 +1,31 @@
 //! Taking a body in: for the store, and for all who read along.
 
 use std::{
-    collections::VecDeque,
-    pin::pin,
-    sync::{Arc, Weak},
+    pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
+    actor::CacheUnavailable,
     body::{Body, Piece, Slices},
     entry::Entry,
     fill::{End, News, Opening, Reader},
     messages::PutOutcome,
     ticket::Ticket,
+    window::Window,
 };
 use crate::policy::{Reason, Stored};
 
-/// How long a fetch may go on for the cache alone, when nobody reads along any more.
+/// How long a fetch may go on for the cache alone, when nobody reads along any more and its end is known.
 const UNATTENDED: Duration = Duration::from_secs(300);
-/// How far a fetch that is no longer stored may run ahead of its slowest reader, in bytes.
-const WINDOW_BYTES: usize = 1024 * 1024;
+/// The same when it may have no end.
+const UNATTENDED_ENDLESS: Duration = Duration::from_secs(30);
 
 /// Takes a body in, for the store and for all who read along.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Filler {
     withheld: Option<Arc<Piece>>,
     pieces: Vec<Arc<Piece>>,
     received_bytes: u64,
+    position: u64,
     unattended_since: Option<Instant>,
     ticket: Ticket,
 }
@@ -46,6 +48,7 @@ impl Filler {
             withheld: None,
             pieces: Vec::new(),
             received_bytes: 0,
+            position: 0,
             unattended_since: None,
             ticket,
         }
@@ -63,17 +66,19 @@ impl Filler {
         {
             self.open(open);
         }
-        let end = match self.take_in(body).await {
+        let end = match self.take_in(pin!(body)).await {
             Taken::Whole => self.store().await,
             Taken::Abandoned(reason) => End::NotStored(reason),
             Taken::Cut => End::Cut,
         };
         if let Some(withheld) = self.withheld.take() {
-            self.last.link(withheld);
+            self.last.link(&withheld);
         }
+        let pieces = std::mem::take(&mut self.pieces);
         self.ticket.tell(|state| {
             state.end = Some(end);
             state.news = Some(News::LookAgain);
+            state.pieces.get_or_insert_with(|| pieces.into());
         });
         if let Some(open) = open.take() {
             open(Arc::clone(&self.opening.head), self.reader());
@@ -90,104 +95,145 @@ impl Filler {
         Reader::new(&self.opening, self.ticket.subscribe())
     }
 
-    async fn take_in<S, E>(&mut self, body: S) -> Taken
+    async fn take_in<S, E>(&mut self, mut body: Pin<&mut S>) -> Taken
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        let mut body = pin!(body);
-        while let Some(chunk) = body.next().await {
-            let Ok(chunk) = chunk else { return Taken::Cut };
-            if self.is_forsaken() {
-                return Taken::Cut;
-            }
-            if let Err(reason) = self.append(&chunk).await {
-                return self
-                    .pass_on(body)
-                    .await
-                    .map_or(Taken::Cut, |()| Taken::Abandoned(reason));
+        loop {
+            match self.next(body.as_mut()).await {
+                Chunk::Bytes(chunk) => {
+                    if let Err(reason) = self.append(&chunk).await {
+                        let passed = self.pass_on(body, reason).await;
+                        return passed.map_or(Taken::Cut, |()| Taken::Abandoned(reason));
+                    }
+                }
+                Chunk::End if self.is_short() => return Taken::Cut,
+                Chunk::End => return Taken::Whole,
+                Chunk::Cut => return Taken::Cut,
             }
         }
-        match self.opening.length {
-            Some(length) if length != self.received_bytes => Taken::Cut,
-            _ => Taken::Whole,
+    }
+
+    /// The next bytes. When nobody reads along, they have to come within a limit.
+    async fn next<S, E>(&mut self, mut body: Pin<&mut S>) -> Chunk
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+    {
+        // Other requests of this worker get their turn, also when the origin sends faster than this takes.
+        tokio::task::consume_budget().await;
+        let next = if self.readers() > 0 {
+            self.unattended_since = None;
+            body.next().await
+        } else {
+            let since = *self.unattended_since.get_or_insert_with(Instant::now);
+            let limit = match self.opening.length {
+                Some(_) => UNATTENDED,
+                None => UNATTENDED_ENDLESS,
+            };
+            match timeout(limit.saturating_sub(since.elapsed()), body.next()).await {
+                Ok(next) => next,
+                Err(_) => return Chunk::Cut,
+            }
+        };
+        match next {
+            Some(Ok(bytes)) => Chunk::Bytes(bytes),
+            Some(Err(_)) => Chunk::Cut,
+            None => Chunk::End,
         }
+    }
+
+    fn is_short(&self) -> bool {
+        self.opening
+            .length
+            .is_some_and(|length| length != self.received_bytes)
     }
 
     /// Adds `chunk` in pieces. It is in the chain even when it tells that the body can not be stored.
     async fn append(&mut self, chunk: &Bytes) -> Result<(), Reason> {
-        self.received_bytes += chunk.len() as u64;
         let cost = Piece::cost_bytes(chunk.len());
-        let room = self.ticket.room(self.received_bytes, cost).await;
-        for bytes in chunk.chunks(Slices::MAX_BYTES) {
-            let piece = Piece::copy_of(bytes, self.ticket.budget());
-            self.pieces.push(Arc::clone(&piece));
-            self.link(piece);
+        let received = self.received_bytes + chunk.len() as u64;
+        let room = self.ticket.room(received, cost).await;
+        for piece in self.add(chunk) {
+            self.pieces.push(piece);
         }
-        self.ticket.tell(|_| {});
         room
     }
 
+    fn add(&mut self, chunk: &Bytes) -> Vec<Arc<Piece>> {
+        self.received_bytes += chunk.len() as u64;
+        let mut added = Vec::with_capacity(1);
+        for bytes in chunk.chunks(Slices::MAX_BYTES) {
+            let piece = Piece::copy_of(bytes, self.position, self.ticket.budget());
+            self.position = piece.position();
+            self.link(&piece);
+            added.push(piece);
+        }
+        self.ticket.tell(|_| {});
+        added
+    }
+
     /// Shows `piece` to the readers, or withholds it when it is the last one: it then waits for the store.
-    fn link(&mut self, piece: Arc<Piece>) {
+    fn link(&mut self, piece: &Arc<Piece>) {
         if let Some(withheld) = self.withheld.take() {
-            self.last.link(Arc::clone(&withheld));
+            self.last.link(&withheld);
             self.last = withheld;
         }
         if self.opening.length == Some(self.received_bytes) {
-            self.withheld = Some(piece);
+            self.withheld = Some(Arc::clone(piece));
         } else {
-            self.last.link(Arc::clone(&piece));
-            self.last = piece;
+            self.last.link(piece);
+            self.last = Arc::clone(piece);
         }
     }
 
-    /// Goes on for the readers alone: nothing is kept, and the slowest reader sets the pace. New ones cannot join.
-    async fn pass_on<S, E>(&mut self, mut body: S) -> Option<()>
+    /// Goes on for the readers alone: nothing is kept but a window, and new ones cannot join.
+    async fn pass_on<S, E>(&mut self, mut body: Pin<&mut S>, reason: Reason) -> Option<()>
     where
-        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        S: Stream<Item = Result<Bytes, E>>,
     {
         self.opening.pace.abandon();
-        self.opening.first = Piece::sentinel();
-        let mut window: VecDeque<Weak<Piece>> = self
-            .pieces
-            .drain(..)
-            .map(|piece| Arc::downgrade(&piece))
-            .collect();
-        self.ticket.give_up();
+        let first = std::mem::replace(&mut self.opening.first, Piece::sentinel());
+        let pieces = std::mem::take(&mut self.pieces);
+        let mut window = Window::new(std::iter::once(first).chain(pieces));
+        self.ticket.give_up(reason);
         loop {
-            while held_bytes(&mut window) > WINDOW_BYTES {
-                self.opening.pace.moved().await;
+            while !window.has_room(&self.opening.pace, self.ticket.budget()) {
+                window.wait(&self.opening.pace).await;
+                if self.readers() == 0 {
+                    return None;
+                }
             }
             if self.readers() == 0 {
                 return None;
             }
-            match body.next().await {
-                Some(Ok(chunk)) => {
-                    self.received_bytes += chunk.len() as u64;
-                    for bytes in chunk.chunks(Slices::MAX_BYTES) {
-                        let piece = Piece::copy_of(bytes, self.ticket.budget());
-                        window.push_back(Arc::downgrade(&piece));
-                        self.link(piece);
-                    }
-                    self.ticket.tell(|_| {});
-                }
-                Some(Err(_)) => return None,
-                None => break,
+            match self.next(body.as_mut()).await {
+                Chunk::Bytes(chunk) => window.extend(self.add(&chunk)),
+                Chunk::End if self.is_short() => return None,
+                Chunk::End => break,
+                Chunk::Cut => return None,
             }
         }
-        self.opening
-            .length
-            .is_none_or(|length| length == self.received_bytes)
-            .then_some(())
+        let pieces = window.into_pieces();
+        self.ticket.tell(|state| state.pieces = Some(pieces));
+        Some(())
     }
 
     async fn store(&mut self) -> End {
-        let body = Body::from_pieces(std::mem::take(&mut self.pieces), self.ticket.budget());
-        let entry = Entry::new(Arc::clone(&self.opening.head), body, self.ticket.budget());
-        match self.ticket.put(Arc::new(entry)).await {
-            PutOutcome::Stored => End::Stored,
-            PutOutcome::Void => End::NotStored(Reason::Cleared),
-            PutOutcome::NoRoom => End::NotStored(Reason::NoRoom),
+        let pieces: Arc<[_]> = std::mem::take(&mut self.pieces).into();
+        let mut body = Body::new(Arc::clone(&pieces));
+        self.ticket.tell(|state| state.pieces = Some(pieces));
+        if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
+            body = body.joined(self.ticket.budget());
+        }
+        let head = &self.opening.head;
+        let since = head.received();
+        let entry = Entry::new(Arc::clone(head), body, self.ticket.budget());
+        match self.ticket.put(Arc::new(entry), since).await {
+            Ok(PutOutcome::Stored) => End::Stored,
+            Ok(PutOutcome::Void) => End::NotStored(Reason::Cleared),
+            Ok(PutOutcome::Outdated) => End::NotStored(Reason::Outdated),
+            Ok(PutOutcome::NoRoom) => End::NotStored(Reason::NoRoom),
+            Err(CacheUnavailable) => End::NotStored(Reason::CacheUnavailable),
         }
     }
 
@@ -196,35 +242,16 @@ impl Filler {
         let others = if self.ticket.has_opened() { 2 } else { 1 };
         Arc::strong_count(&self.opening.pace).saturating_sub(others)
     }
+}
 
-    /// True when nobody has read along for longer than a fetch may go on for the cache alone.
-    fn is_forsaken(&mut self) -> bool {
-        if self.readers() > 0 {
-            self.unattended_since = None;
-            return false;
-        }
-        let since = *self.unattended_since.get_or_insert_with(Instant::now);
-        since.elapsed() > UNATTENDED
-    }
+enum Chunk {
+    Bytes(Bytes),
+    End,
+    Cut,
 }
 
 enum Taken {
     Whole,
     Abandoned(Reason),
     Cut,
-}
-
-/// The bytes of the pieces that somebody still holds or has yet to read.
-fn held_bytes(window: &mut VecDeque<Weak<Piece>>) -> usize {
-    while window
-        .front()
-        .is_some_and(|piece| piece.strong_count() == 0)
-    {
-        window.pop_front();
-    }
-    window
-        .iter()
-        .filter_map(Weak::upgrade)
-        .map(|piece| piece.bytes().len())
-        .sum()
 }

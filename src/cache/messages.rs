@@ -60,12 +60,15 @@ pub struct Claim {
 }
 
 /// With whom a fetch is shared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Company {
-    /// With all who want the same, but not by joining the fetches named, whose answers did not suit.
-    Shared(Vec<FillId>),
+    /// With all who want the same.
+    Shared,
     /// With nobody: the answer may still be stored.
     Alone,
+    /// With all who want the same, and only if nobody is at it and the last answers could be shared: the client has
+    /// been answered already.
+    Background,
 }
 
 /// The answer to a [`Claim`].
@@ -77,6 +80,8 @@ pub enum Claimed {
     Follow(Fill),
     /// Fetch it, and store it with this ticket.
     Lead(Ticket),
+    /// A fetch in the background is not wanted now.
+    Declined,
 }
 
 /// Stores an entry, if the fetch that brought it still counts.
@@ -86,6 +91,8 @@ pub struct Put {
     pub(super) key: Key,
     pub(super) id: FillId,
     pub(super) entry: Arc<Entry>,
+    /// When the head came that this entry goes back to: what was received later is not replaced.
+    pub(super) since: Time,
 }
 
 /// What became of a [`Put`].
@@ -95,6 +102,8 @@ pub enum PutOutcome {
     Stored,
     /// A Clear or an invalidation came in between.
     Void,
+    /// A newer answer is stored.
+    Outdated,
     /// Everything else that could be evicted was, and it still does not fit.
     NoRoom,
 }
@@ -115,6 +124,16 @@ pub(super) enum Released {
     Unused,
     /// Answers for this key are nobody else's for now: those who come soon need not wait for each other.
     NotShareable,
+}
+
+/// Removes one stored response, which a newer answer has made void without taking its place.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Remove {
+    /// The key it was found by.
+    pub key: Key,
+    /// The response.
+    pub entry: Arc<Entry>,
 }
 
 /// Evicts until `bytes` more fit into the budget; true when they do.

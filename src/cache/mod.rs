@@ -8,7 +8,7 @@
 //! | `entry.rs` | [`Entry`]: a stored response |
 //! | `body.rs` | [`Body`]: chains of immutable pieces, read without locks |
 //! | `ticket.rs` | [`Ticket`]: the right to store what one fetch brings |
-//! | `filler.rs` | [`Filler`]: takes a body in |
+//! | `filler.rs`, `window.rs` | [`Filler`]: takes a body in |
 //! | `fill.rs` | [`Fill`], [`Reader`]: one fetch for many askers |
 //! | `store.rs` | entries in memory, and who is evicted |
 //! | `budget.rs` | how much may be held, and how much is |
@@ -28,15 +28,16 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod window;
 
-pub use actor::CacheActor;
+pub use actor::{CacheActor, CacheUnavailable, ask};
 pub use body::{Body, Slices};
 pub use entry::Entry;
-pub use fill::{BodyCut, End, Fill, FillId, News, Opening, Reader};
+pub use fill::{BodyCut, End, Fill, News, Opening, Reader};
 pub use filler::Filler;
 pub use key::{Key, Resource};
 pub use messages::{
-    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Statistics,
-    Stats,
+    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
+    Statistics, Stats,
 };
 pub use ticket::Ticket;

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, hash_map::RandomState},
+    collections::{HashMap, HashSet, hash_map::RandomState},
     rc::Rc,
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use super::{
     key::{Key, Resource},
     messages::{Cleared, Found, PutOutcome},
 };
-use crate::policy::Identity;
+use crate::policy::{Identity, Time};
 
 /// How many variants of one key live side by side.
 const MAX_VARIANTS: usize = 32;
@@ -33,7 +33,7 @@ pub(super) struct Store {
     evictions: u64,
     entries: u64,
     /// The identities that have a partition of a resource: an invalidation concerns them all.
-    partitions: HashMap<Resource, Vec<Identity>>,
+    partitions: HashMap<Resource, HashSet<Identity>>,
     budget: Arc<Budget>,
 }
 
@@ -109,39 +109,80 @@ impl Store {
         }
     }
 
-    /// Puts `entry` before the other variants of `key`, in the place of the one it replaces.
-    pub(super) fn put(&mut self, key: &Key, entry: Arc<Entry>) -> PutOutcome {
-        let mut variants = vec![entry];
-        if let Some((_, shelf)) = self.cache.remove(key) {
-            self.entries -= shelf.variants.len() as u64;
-            let others = shelf
-                .variants
-                .iter()
-                .filter(|other| !other.head().same_variant(variants[0].head()));
-            let others: Vec<_> = others.take(MAX_VARIANTS - 1).cloned().collect();
-            variants.extend(others);
+    /// Puts `entry` before the other variants of `key`, in the place of the one it replaces, unless that was received
+    /// after `since`.
+    pub(super) fn put(&mut self, key: &Key, entry: Arc<Entry>, since: Time) -> PutOutcome {
+        let weight = entry.weight_bytes();
+        let stored = self
+            .cache
+            .peek(key)
+            .map_or(&[][..], |shelf| &shelf.variants);
+        let (same, others): (Vec<_>, Vec<_>) = stored
+            .iter()
+            .partition(|other| other.head().same_variant(entry.head()));
+        if same.iter().any(|other| other.head().received() > since) {
+            return PutOutcome::Outdated;
         }
-        let weight = variants[0].weight_bytes();
+        let others = others.into_iter().take(MAX_VARIANTS - 1).cloned();
+        let variants: Vec<_> = std::iter::once(entry).chain(others).collect();
         self.fit(self.outside_bytes().saturating_sub(weight));
         let mut shelf = Shelf::new(key, variants);
         while shelf.weight_bytes > self.cache.capacity() / 2 && shelf.variants.len() > 1 {
-            let fewer = shelf.variants[..shelf.variants.len() - 1].to_vec();
-            shelf = Shelf::new(key, fewer);
+            shelf = Shelf::new(key, shelf.variants[..shelf.variants.len() - 1].to_vec());
         }
-        self.entries += shelf.variants.len() as u64;
-        self.cache.insert(key.clone(), shelf);
-        self.settle_evictions();
-        if !self.cache.contains_key(key) {
-            self.forget_partition(key);
+        if !self.shelve(key, shelf) {
             return PutOutcome::NoRoom;
         }
         if let Some(identity) = key.identity {
             let identities = self.partitions.entry(key.resource.clone()).or_default();
-            if !identities.contains(&identity) {
-                identities.push(identity);
-            }
+            identities.insert(identity);
         }
         PutOutcome::Stored
+    }
+
+    /// Removes one stored response, if it is still there.
+    pub(super) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
+        let Some(shelf) = self.cache.peek(key) else {
+            return;
+        };
+        let is_another = |other: &&Arc<Entry>| !Arc::ptr_eq(other, entry);
+        let left: Vec<_> = shelf.variants.iter().filter(is_another).cloned().collect();
+        if left.len() == shelf.variants.len() {
+            return;
+        }
+        if left.is_empty() {
+            self.take(key);
+            self.forget_partition(key);
+        } else {
+            self.shelve(key, Shelf::new(key, left));
+        }
+    }
+
+    /// Puts `shelf` in the place of what was stored for `key`, which keeps its rank. False when it does not fit.
+    fn shelve(&mut self, key: &Key, shelf: Shelf) -> bool {
+        let entries = |shelf: &Shelf| shelf.variants.len() as u64;
+        self.entries -= self.cache.peek(key).map_or(0, entries);
+        let added = entries(&shelf);
+        self.cache.insert(key.clone(), shelf);
+        // What was replaced, or refused for its size, is reported like what was evicted.
+        self.evicted
+            .0
+            .borrow_mut()
+            .retain(|(evicted, _)| evicted != key);
+        self.settle_evictions();
+        let fits = self.cache.contains_key(key);
+        if fits {
+            self.entries += added;
+        } else {
+            self.forget_partition(key);
+        }
+        fits
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Shelf> {
+        let (_, shelf) = self.cache.remove(key)?;
+        self.entries -= shelf.variants.len() as u64;
+        Some(shelf)
     }
 
     /// Evicts until `bytes` more fit into the budget; true when they do.
@@ -161,12 +202,11 @@ impl Store {
                 resource: resource.clone(),
                 identity,
             };
-            if let Some((_, shelf)) = self.cache.remove(&key) {
+            if let Some(shelf) = self.take(&key) {
                 cleared.entries += shelf.variants.len() as u64;
                 cleared.bytes += shelf.weight_bytes;
             }
         }
-        self.entries -= cleared.entries;
         cleared
     }
 
@@ -223,7 +263,7 @@ impl Store {
     fn forget_partition(&mut self, key: &Key) {
         let Some(identity) = key.identity else { return };
         if let Some(identities) = self.partitions.get_mut(&key.resource) {
-            identities.retain(|other| *other != identity);
+            identities.remove(&identity);
             if identities.is_empty() {
                 self.partitions.remove(&key.resource);
             }

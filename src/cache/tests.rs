@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Body, BodyCut, CacheActor, Claim, Claimed, Clear, Cleared, Company, End, Entry, Fill, Found,
-    Get, Invalidate, Key, News, Reader, Resource, Statistics, Stats, Ticket,
+    Get, Invalidate, Key, News, Reader, Remove, Resource, Statistics, Stats, Ticket,
 };
 use crate::policy::{
     self, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
@@ -38,6 +38,10 @@ fn key(target: &str) -> Key {
 }
 
 fn head(accept: &'static str, vary: Option<&'static str>) -> Stored {
+    head_at(accept, vary, NOW)
+}
+
+fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Stored {
     let policy = Policy {
         mode: Mode::Standard,
         ttl: None,
@@ -61,8 +65,8 @@ fn head(accept: &'static str, vary: Option<&'static str>) -> Stored {
     let reply = Reply {
         status: StatusCode::OK,
         headers: &answer,
-        request_time: NOW,
-        response_time: NOW,
+        request_time: now,
+        response_time: now,
         framing: Framing::Delimited,
     };
     policy::admit(&policy, &view, &reply).unwrap()
@@ -72,7 +76,7 @@ fn plain_head() -> Stored {
     head("*/*", None)
 }
 
-async fn claim(cache: &Addr<CacheActor>, target: &str, company: Company) -> Claimed {
+async fn claim_of(cache: &Addr<CacheActor>, target: &str, company: Company) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
         key: key(target),
@@ -84,14 +88,14 @@ async fn claim(cache: &Addr<CacheActor>, target: &str, company: Company) -> Clai
 }
 
 async fn lead(cache: &Addr<CacheActor>, target: &str) -> Ticket {
-    match claim(cache, target, Company::Shared(Vec::new())).await {
+    match claim_of(cache, target, Company::Shared).await {
         Claimed::Lead(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
 
 async fn join(cache: &Addr<CacheActor>, target: &str) -> Fill {
-    match claim(cache, target, Company::Shared(Vec::new())).await {
+    match claim_of(cache, target, Company::Shared).await {
         Claimed::Follow(fill) => fill,
         other => panic!("{other:?}"),
     }
@@ -250,7 +254,8 @@ fn freshening_after_a_clear_brings_nothing_back() {
         let entry = found(&cache, "/a").await.remove(0);
         let ticket = lead(&cache, "/a").await;
         cache.send(Clear).await.unwrap();
-        assert!(ticket.freshen(&entry, plain_head()).await.is_none());
+        let freshened = ticket.freshen(&entry, plain_head()).await;
+        assert_eq!(freshened.unwrap_err(), Reason::Cleared);
         assert!(found(&cache, "/a").await.is_empty());
     });
 }
@@ -261,7 +266,7 @@ fn whoever_saw_an_older_state_is_told_to_decide_again() {
         let cache = cache(16 * MIB);
         let seen = cache.send(Get(key("/a"))).await.unwrap();
         store(&cache, "/a", plain_head(), b"new").await;
-        let company = Company::Shared(Vec::new());
+        let company = Company::Shared;
         let claim = Claim {
             key: key("/a"),
             seen,
@@ -351,7 +356,7 @@ fn followers_of_what_is_not_to_be_shared_are_released_and_those_who_come_soon_do
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
         let mut fill = join(&cache, "/a").await;
-        ticket.not_shareable();
+        ticket.not_stored(Reason::NoStore);
         assert!(matches!(fill.news().await, News::Released));
         let (one, two) = (lead(&cache, "/a").await, lead(&cache, "/a").await);
         one.begin(plain_head(), Some(0))
@@ -378,20 +383,110 @@ fn followers_of_a_fetch_that_failed_are_released() {
 }
 
 #[test]
-fn a_fetch_that_did_not_suit_is_not_joined_again() {
+fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
     run(async {
         let cache = cache(16 * MIB);
-        let ticket = lead(&cache, "/a").await;
-        let fill = join(&cache, "/a").await;
-        let refused = Company::Shared(vec![fill.id()]);
-        let Claimed::Lead(other) = claim(&cache, "/a", refused.clone()).await else {
+        store(&cache, "/a", plain_head(), b"old").await;
+        let seen = cache.send(Get(key("/a"))).await.unwrap();
+        cache.send(Clear).await.unwrap();
+        let claim = Claim {
+            key: key("/a"),
+            seen,
+            company: Company::Alone,
+            now: NOW,
+        };
+        let changed = cache.send(claim).await.unwrap();
+        assert!(matches!(changed, Claimed::Changed(_)), "{changed:?}");
+        let alone = claim_of(&cache, "/a", Company::Alone).await;
+        assert!(matches!(alone, Claimed::Lead(_)), "{alone:?}");
+        lead(&cache, "/a").await;
+    });
+}
+
+#[test]
+fn an_older_answer_does_not_replace_a_newer_one() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let slow = lead(&cache, "/a").await;
+        let Claimed::Lead(fast) = claim_of(&cache, "/a", Company::Alone).await else {
             panic!()
         };
-        match claim(&cache, "/a", refused).await {
-            Claimed::Follow(fill) => assert_eq!(fill.id(), other.id()),
-            other => panic!("{other:?}"),
+        let newer = chunks(vec![Bytes::from_static(b"new")]);
+        let later = head_at("*/*", None, NOW.saturating_add(Duration::from_secs(1)));
+        fast.begin(later, Some(3)).run(newer, |_, _| {}).await;
+        let mut reader = None;
+        let older = chunks(vec![Bytes::from_static(b"old")]);
+        slow.begin(plain_head(), Some(3))
+            .run(older, |_, opened| reader = Some(opened))
+            .await;
+        let end = reader.as_ref().and_then(Reader::end);
+        assert_eq!(end, Some(End::NotStored(Reason::Outdated)));
+        assert_eq!(bytes_of(found(&cache, "/a").await[0].body()), b"new");
+    });
+}
+
+#[test]
+fn in_the_background_nobody_fetches_what_somebody_fetches_already_or_nobody_may_share() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let background = || claim_of(&cache, "/a", Company::Background);
+        let ticket = lead(&cache, "/a").await;
+        assert!(matches!(background().await, Claimed::Declined));
+        ticket.not_stored(Reason::Private);
+        assert!(matches!(background().await, Claimed::Declined));
+        cache.send(Clear).await.unwrap();
+        assert!(matches!(background().await, Claimed::Lead(_)));
+    });
+}
+
+#[test]
+fn only_the_response_that_is_void_is_removed() {
+    run(async {
+        let cache = cache(16 * MIB);
+        for accept in ["a", "b"] {
+            store(&cache, "/a", head(accept, Some("accept")), b"x").await;
         }
-        drop(ticket);
+        let entry = found(&cache, "/a").await.remove(0);
+        for left in [1, 1] {
+            let (key, entry) = (key("/a"), Arc::clone(&entry));
+            cache.send(Remove { key, entry }).await.unwrap();
+            assert_eq!(found(&cache, "/a").await.len(), left);
+        }
+        let (key, entry) = (key("/a"), found(&cache, "/a").await.remove(0));
+        cache.send(Remove { key, entry }).await.unwrap();
+        assert_eq!(stats(&cache).await.entries, 0);
+    });
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_left_behind_and_stops_nobody() {
+    run(async {
+        let cache = cache(4 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut fill = join(&cache, "/a").await;
+        let (feed, body) = fed();
+        let (opened, leader) = oneshot::channel();
+        actix_rt::spawn(
+            ticket
+                .begin(plain_head(), None)
+                .run(body, move |_, reader| {
+                    let _ = opened.send(reader);
+                }),
+        );
+        let leader = leader.await.unwrap();
+        let News::Head(opening) = fill.news().await else {
+            panic!()
+        };
+        let stalled = fill.reader(opening);
+        for _ in 0..160 {
+            feed.send(Ok(Bytes::from(vec![b'x'; 64 * 1024]))).unwrap();
+        }
+        drop(feed);
+        assert_eq!(
+            read_all(leader).await.map(|all| all.len()),
+            Ok(160 * 64 * 1024)
+        );
+        assert_eq!(read_all(stalled).await, Err(BodyCut));
     });
 }
 
@@ -486,7 +581,7 @@ fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
         assert_eq!(read, 640 * 64 * 1024);
         assert_eq!(leader.end(), Some(End::NotStored(Reason::TooLarge)));
         assert!(found(&cache, "/a").await.is_empty());
-        drop(leader);
+        drop((leader, follower));
         assert_eq!(stats(&cache).await.used_bytes, 0);
     });
 }

@@ -6,7 +6,7 @@ use actix::Addr;
 use tokio::sync::watch;
 
 use super::{
-    actor::CacheActor,
+    actor::{CacheActor, CacheUnavailable, ask},
     body::Piece,
     budget::Budget,
     entry::Entry,
@@ -15,7 +15,7 @@ use super::{
     key::Key,
     messages::{MakeRoom, Put, PutOutcome, Release, Released},
 };
-use crate::policy::{Reason, Stored};
+use crate::policy::{Reason, Stored, Time};
 
 /// The right to store what one fetch brings. Dropped unused, it lets the followers go.
 ///
@@ -51,12 +51,7 @@ impl Ticket {
             state: sender,
             released: Released::Unused,
         };
-        (ticket, Fill::new(id, state))
-    }
-
-    /// Which fetch this is.
-    pub fn id(&self) -> FillId {
-        self.id
+        (ticket, Fill::new(state))
     }
 
     /// The largest body that is stored, in bytes.
@@ -64,24 +59,32 @@ impl Ticket {
         self.max_object_bytes
     }
 
-    /// The answer is not to be shared: the followers fetch for themselves, and so do those who come soon.
-    pub fn not_shareable(mut self) {
-        self.released = Released::NotShareable;
+    /// The answer is not stored: the followers fetch for themselves, and when the reason will last, so do those who come
+    /// soon.
+    pub fn not_stored(mut self, reason: Reason) {
+        if reason.is_lasting() {
+            self.released = Released::NotShareable;
+        }
     }
 
-    /// Stores `head` over the body of `entry`, which the origin called current. None when the entry may not be kept
-    /// any more, because of a Clear or an invalidation since the claim.
-    pub async fn freshen(self, entry: &Entry, head: Stored) -> Option<Arc<Entry>> {
+    /// Stores `head` over the body of `entry`, which the origin called current.
+    ///
+    /// # Errors
+    /// The entry may not be used any more: a Clear or an invalidation came since the claim, or a newer one is stored.
+    pub async fn freshen(self, entry: &Entry, head: Stored) -> Result<Arc<Entry>, Reason> {
+        let since = entry.head().received();
         let entry = Arc::new(Entry::new(
             Arc::new(head),
             entry.body().clone(),
             &self.budget,
         ));
-        let outcome = self.put(Arc::clone(&entry)).await;
+        let outcome = self.put(Arc::clone(&entry), since).await;
         self.tell(|state| state.news = Some(News::LookAgain));
         match outcome {
-            PutOutcome::Stored | PutOutcome::NoRoom => Some(entry),
-            PutOutcome::Void => None,
+            Ok(PutOutcome::Stored | PutOutcome::NoRoom) => Ok(entry),
+            Ok(PutOutcome::Void) => Err(Reason::Cleared),
+            Ok(PutOutcome::Outdated) => Err(Reason::Outdated),
+            Err(CacheUnavailable) => Err(Reason::CacheUnavailable),
         }
     }
 
@@ -121,16 +124,20 @@ impl Ticket {
         if self.budget.has_room(more_bytes) {
             return Ok(());
         }
-        match self.cache.send(MakeRoom { bytes: more_bytes }).await {
+        match ask(&self.cache, MakeRoom { bytes: more_bytes }).await {
             Ok(true) => Ok(()),
-            _ => Err(Reason::NoRoom),
+            Ok(false) => Err(Reason::NoRoom),
+            Err(_) => Err(Reason::CacheUnavailable),
         }
     }
 
     /// Nothing will be stored: nobody joins any more, while those who did read on.
-    pub(super) fn give_up(&self) {
+    pub(super) fn give_up(&self, reason: Reason) {
         self.tell(|state| state.news = Some(News::Released));
-        self.release(Released::NotShareable);
+        self.release(match reason.is_lasting() {
+            true => Released::NotShareable,
+            false => Released::Unused,
+        });
     }
 
     fn release(&self, released: Released) {
@@ -142,13 +149,19 @@ impl Ticket {
         });
     }
 
-    pub(super) async fn put(&self, entry: Arc<Entry>) -> PutOutcome {
+    /// Stores `entry`, which goes back to a head that came at `since`.
+    pub(super) async fn put(
+        &self,
+        entry: Arc<Entry>,
+        since: Time,
+    ) -> Result<PutOutcome, CacheUnavailable> {
         let put = Put {
             key: self.key.clone(),
             id: self.id,
             entry,
+            since,
         };
-        self.cache.send(put).await.unwrap_or(PutOutcome::Void)
+        ask(&self.cache, put).await
     }
 }
 

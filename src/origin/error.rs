@@ -3,6 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use actix_http::error::PayloadError;
+use rustix::io::Errno;
 
 use super::{framing::Malformed, tls};
 
@@ -139,6 +140,7 @@ impl OriginError {
     /// Which kind of failure this is.
     pub fn kind(&self) -> OriginErrorKind {
         match self {
+            Self::Unreachable { source, .. } if is_our_limit(source) => OriginErrorKind::Busy,
             Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. } => {
                 OriginErrorKind::Unreachable
             }
@@ -150,11 +152,35 @@ impl OriginError {
         }
     }
 
+    /// What went wrong, for those who are not to know where the origin is.
+    pub fn plain_reason(&self) -> String {
+        match self {
+            Self::UnknownHost { .. } => "the name of its host is not known".to_owned(),
+            Self::Unreachable { source, .. } => plain_io(source),
+            Self::Tls { source, .. } => tls::plain_reason(source),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn cut() -> Self {
         Self::Cut {
             source: io::ErrorKind::UnexpectedEof.into(),
         }
     }
+}
+
+/// Out of file descriptors, buffers or ports of our own.
+fn is_our_limit(error: &io::Error) -> bool {
+    let limits = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::ADDRNOTAVAIL,
+    ];
+    let number = error.raw_os_error();
+    limits
+        .iter()
+        .any(|limit| number == Some(limit.raw_os_error()))
 }
 
 /// The common reasons in words, without the number the system adds to them.

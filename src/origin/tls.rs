@@ -233,6 +233,12 @@ impl ServerCertVerifier for OriginVerifier {
     }
 }
 
+/// The certificate of a development server mostly calls itself an authority as well.
+fn is_self_signed(error: &rustls::OtherError) -> bool {
+    let error = error.0.downcast_ref::<webpki::Error>();
+    error == Some(&webpki::Error::CaUsedAsEndEntity)
+}
+
 /// Why a handshake failed, in words for somebody who does not know TLS.
 pub(super) fn plain_reason(error: &io::Error) -> String {
     let Some(tls) = error
@@ -261,7 +267,10 @@ pub(super) fn plain_reason(error: &io::Error) -> String {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "its certificate is signed by nobody this system trusts (--origin-ca FILE names more)".to_owned()
             }
-            other => format!("its certificate is invalid ({other})"),
+            CertificateError::Other(other) if is_self_signed(other) => {
+                "its certificate is signed by nobody this system trusts (--origin-ca FILE names more)".to_owned()
+            }
+            _ => "its certificate is invalid".to_owned(),
         },
         TlsError::InvalidMessage(_) => "it does not speak TLS (an http:// origin?)".to_owned(),
         other => other.to_string(),

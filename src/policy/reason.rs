@@ -57,10 +57,10 @@ pub enum Reason {
     OriginAnswered,
     /// The body is larger than what is kept.
     TooLarge,
-    /// The body did not arrive whole.
-    Incomplete,
     /// The cache was cleared, or the target invalidated, while the answer was fetched.
     Cleared,
+    /// A newer answer was stored while this one arrived.
+    Outdated,
     /// The memory is taken up by what is on its way in or still being read.
     NoRoom,
     /// An event stream has no end to wait for.
@@ -97,12 +97,29 @@ impl Reason {
             Self::TooStale => "too-stale",
             Self::OriginAnswered => "origin-answered",
             Self::TooLarge => "too-large",
-            Self::Incomplete => "incomplete",
             Self::Cleared => "cleared",
+            Self::Outdated => "outdated",
             Self::NoRoom => "no-room",
             Self::EventStream => "event-stream",
             Self::CacheUnavailable => "cache-unavailable",
         }
+    }
+
+    /// True when the next answer for the same target will most likely not be shared either.
+    pub const fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::NoStore
+                | Self::Private
+                | Self::MustUnderstand
+                | Self::Authorization
+                | Self::SetCookie
+                | Self::VaryStar
+                | Self::NoLifetime
+                | Self::UnknownCoding
+                | Self::EventStream
+                | Self::TooLarge
+        )
     }
 
     /// The flag that would change this under the policy in force; None when there is none.

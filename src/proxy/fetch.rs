@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
-    http::{Method, StatusCode, header::HeaderMap},
+    http::{Method, StatusCode},
     web,
 };
 use tokio::sync::oneshot;
@@ -11,16 +11,15 @@ use tokio::sync::oneshot;
 use super::{
     Ask, Worker, clock,
     deliver::Delivery,
-    pass::invalidate,
     reply::{Reply, forward},
     reuse::{reading, reuse},
 };
 use crate::{
-    cache::{Claimed, Company, Entry, Found, Ticket},
-    error::ProxyError,
+    cache::{self, Claimed, Company, Entry, Found, Remove, Ticket},
+    error::{Chain, ProxyError},
     headers::{Handling, Source, Storing},
     origin::{OriginError, OriginRequest, RequestBody},
-    policy::{self, Failure, Forward, Reason, Time},
+    policy::{self, Failure, Forward, Reason, Stored, Time},
 };
 
 /// A fetch that has been decided on.
@@ -45,17 +44,6 @@ impl Plan {
             current: Some(entry),
         }
     }
-}
-
-/// Forwards a request without a body again, when the answer to its validation could not be used.
-async fn pass_bodiless(
-    worker: &Worker,
-    ask: &Ask,
-    why: Forward,
-    storing: Storing,
-) -> Result<Delivery, ProxyError> {
-    let reply = forward(worker, request_of(ask, None)).await?;
-    Ok(reply.pass(why, storing))
 }
 
 fn request_of(ask: &Ask, current: Option<&Entry>) -> OriginRequest {
@@ -103,17 +91,12 @@ pub(super) fn revalidate_in_background(
     }
     let (worker, ask, found) = (worker.clone(), Rc::clone(ask), found.clone());
     actix_web::rt::spawn(async move {
-        let company = Company::Shared(Vec::new());
-        if let Some(Claimed::Lead(ticket)) = worker.claim(&ask, found, company, now).await {
-            let (sender, _) = oneshot::channel();
-            fetch(
-                &worker,
-                &ask,
-                Plan::revalidate(Forward::Stale, entry),
-                ticket,
-                sender,
-            )
-            .await;
+        if let Some(Claimed::Lead(ticket)) =
+            worker.claim(&ask, found, Company::Background, now).await
+        {
+            let plan = Plan::revalidate(Forward::Stale, entry);
+            let (answering, _) = oneshot::channel();
+            fetch(&worker, &ask, plan, ticket, answering).await;
         }
     });
 }
@@ -123,24 +106,28 @@ async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, answering
         Ok(reply) => settle(worker, ask, plan, ticket, reply, answering).await,
         Err(error) => {
             drop(ticket);
-            let answer = match plan.current {
-                Some(entry) => {
-                    stale_instead(worker, ask, &entry, Failure::Unreachable, plan.forward)
-                        .await
-                        .map_err(|reason| unvalidated(reason, error))
-                }
-                None => Err(error.into()),
-            };
-            let _ = answering.send(answer);
+            let _ = answering.send(unreachable(worker, ask, plan, error).await);
         }
     }
 }
 
-fn unvalidated(reason: Reason, error: OriginError) -> ProxyError {
-    match reason {
-        // The stored answer vanished meanwhile: the origin's failure is all there is.
-        Reason::Cleared => error.into(),
-        _ => ProxyError::NotValidated(error),
+async fn unreachable(
+    worker: &Worker,
+    ask: &Ask,
+    plan: Plan,
+    error: OriginError,
+) -> Result<Delivery, ProxyError> {
+    let Some(entry) = plan.current else {
+        return Err(error.into());
+    };
+    match stale_instead(worker, ask, &entry, Failure::Unreachable, plan.forward).await {
+        Ok(mut delivery) => {
+            delivery.problem = Some(format!("stale: {}", Chain(&error)));
+            Ok(delivery)
+        }
+        // It vanished meanwhile: the origin's failure is all there is.
+        Err(Reason::Cleared) => Err(error.into()),
+        Err(_) => Err(ProxyError::NotValidated(error)),
     }
 }
 
@@ -152,25 +139,45 @@ async fn settle(
     reply: Reply,
     answering: Answering,
 ) {
-    let Plan {
-        forward: why,
-        current,
-    } = plan;
-    if let Some(entry) = current {
-        if reply.status == StatusCode::NOT_MODIFIED {
+    let why = plan.forward;
+    let Some(entry) = plan.current else {
+        return take_in(worker, ask, why, ticket, reply, answering).await;
+    };
+    if reply.status == StatusCode::NOT_MODIFIED {
+        if policy::revalidation_matches(entry.head(), &reply.judged()) {
             let _ = answering.send(freshened(worker, ask, &entry, ticket, reply, why).await);
             return;
         }
-        if reply.status.is_server_error() {
-            let failure = Failure::Status(reply.status);
-            if let Ok(delivery) = stale_instead(worker, ask, &entry, failure, why).await {
-                drop(ticket);
-                let _ = answering.send(Ok(delivery));
-                return;
+        // It speaks of something else than what we have (RFC 9111, 4.3.4): ask for the whole.
+        return match forward(worker, request_of(&unconditional(ask), None)).await {
+            Ok(reply) => take_in(worker, ask, why, ticket, reply, answering).await,
+            Err(error) => {
+                let _ = answering.send(Err(error.into()));
             }
+        };
+    }
+    if reply.status.is_server_error() {
+        let failure = Failure::Status(reply.status);
+        if let Ok(mut delivery) = stale_instead(worker, ask, &entry, failure, why).await {
+            drop(ticket);
+            delivery.problem = Some("stale: the origin failed".into());
+            let _ = answering.send(Ok(delivery));
+            return;
         }
+    } else if ask.method == Method::GET && judge(worker, ask, &ticket, &reply).is_err() {
+        // The origin has another answer now, which is not kept; this one is no longer true.
+        remove(worker, ask, &entry).await;
     }
     take_in(worker, ask, why, ticket, reply, answering).await;
+}
+
+/// May the answer be stored?
+fn judge(worker: &Worker, ask: &Ask, ticket: &Ticket, reply: &Reply) -> Result<Stored, Reason> {
+    let head = policy::admit(worker.policy(), &ask.view(worker.policy()), &reply.judged())?;
+    match reply.length() {
+        Some(length) if length > ticket.max_object_bytes() => Err(Reason::TooLarge),
+        _ => Ok(head),
+    }
 }
 
 /// Judges a new answer, and stores it or lets it pass.
@@ -182,24 +189,17 @@ async fn take_in(
     reply: Reply,
     answering: Answering,
 ) {
-    let length = reply.length();
-    let admitted = policy::admit(worker.policy(), &ask.view(worker.policy()), &reply.judged());
-    let head = match admitted {
-        Ok(_) if length.is_some_and(|length| length > ticket.max_object_bytes()) => {
-            Err(Reason::TooLarge)
-        }
-        other => other,
-    };
-    let head = match head {
+    let head = match judge(worker, ask, &ticket, &reply) {
         Ok(head) => head,
         Err(reason) => {
-            ticket.not_shareable();
+            ticket.not_stored(reason);
             let _ = answering.send(Ok(reply.pass(why, Storing::NotStored(reason))));
             return;
         }
     };
     let view = ask.view(worker.policy());
     let handling = Handling::miss(why, Some(reply.status), Storing::Stored);
+    let length = reply.length();
     let Reply { fields, body, .. } = reply;
     let filler = ticket.begin(head, length);
     filler
@@ -214,17 +214,13 @@ async fn take_in(
 async fn freshened(
     worker: &Worker,
     ask: &Ask,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     ticket: Ticket,
     reply: Reply,
     why: Forward,
 ) -> Result<Delivery, ProxyError> {
     let view = ask.view(worker.policy());
     let judged = reply.judged();
-    if !policy::revalidation_matches(entry.head(), &judged) {
-        drop(ticket);
-        return pass_bodiless(worker, ask, why, Storing::Untouched).await;
-    }
     let now = reply.response_time;
     let mut handling = Handling {
         source: Source::Hit,
@@ -233,40 +229,53 @@ async fn freshened(
         storing: Storing::Stored,
         ttl_seconds: None,
     };
-    let head = match policy::revalidated(worker.policy(), &view, entry.head(), &judged) {
-        Ok(head) => head,
-        Err(reason) => {
-            ticket.not_shareable();
+    let freshened = match policy::revalidated(worker.policy(), &view, entry.head(), &judged) {
+        Ok(head) => ticket.freshen(entry, head).await,
+        // With its new head it may not be kept: it is served for the last time.
+        Err(reason) if is_stored(worker, ask, entry).await => {
+            ticket.not_stored(reason);
+            remove(worker, ask, entry).await;
             handling.storing = Storing::NotStored(reason);
-            let merged = policy::merged_head(worker.policy(), entry.head(), &judged);
-            return Ok(no_longer_kept(worker, ask, entry, merged, handling, now).await);
+            let mut delivery = reuse(&view, entry, handling, now);
+            if delivery.status == entry.head().status() {
+                delivery.fields = policy::merged_head(worker.policy(), entry.head(), &judged);
+            }
+            return Ok(delivery);
         }
+        Err(_) => Err(Reason::Cleared),
     };
-    match ticket.freshen(entry, head).await {
-        Some(entry) => {
+    match freshened {
+        Ok(entry) => {
             handling.ttl_seconds = entry.head().ttl_seconds(now);
             Ok(reuse(&view, &entry, handling, now))
         }
-        // A Clear came in between: what was fetched before it is served no more.
-        None => pass_bodiless(worker, ask, why, Storing::NotStored(Reason::Cleared)).await,
+        // What was fetched before a Clear is served no more: ask for the whole.
+        Err(reason) => {
+            let reply = forward(worker, request_of(&unconditional(ask), None)).await?;
+            Ok(reply.pass(why, Storing::NotStored(reason)))
+        }
     }
 }
 
-/// The origin calls the stored response current for the last time: with its new head it may not be kept.
-async fn no_longer_kept(
-    worker: &Worker,
-    ask: &Ask,
-    entry: &Entry,
-    merged: HeaderMap,
-    handling: Handling,
-    now: Time,
-) -> Delivery {
-    invalidate(worker, vec![ask.key.resource.clone()]).await;
-    let mut delivery = reuse(&ask.view(worker.policy()), entry, handling, now);
-    if delivery.status == entry.head().status() {
-        delivery.fields = merged;
+/// The same request without the client's own conditions.
+fn unconditional(ask: &Ask) -> Ask {
+    let mut ask = ask.clone();
+    for name in policy::CLIENT_CONDITIONS {
+        ask.fields.remove(name);
     }
-    delivery
+    ask
+}
+
+/// A Clear, an invalidation or an eviction may have come since `entry` was found.
+async fn is_stored(worker: &Worker, ask: &Ask, entry: &Arc<Entry>) -> bool {
+    let found = worker.find(ask).await;
+    found.variants().any(|other| Arc::ptr_eq(other, entry))
+}
+
+async fn remove(worker: &Worker, ask: &Ask, entry: &Arc<Entry>) {
+    let (key, entry) = (ask.key.clone(), Arc::clone(entry));
+    // A cache that does not answer serves nothing either.
+    let _ = cache::ask(&worker.shared.cache, Remove { key, entry }).await;
 }
 
 /// A stale answer in the place of the origin's failure, where that is allowed (RFC 9111, 4.2.4) and the entry still
@@ -281,8 +290,7 @@ async fn stale_instead(
     let now = clock();
     let view = ask.view(worker.policy());
     policy::stale_answer(worker.policy(), &view, entry.head(), failure, now)?;
-    let found = worker.find(ask).await;
-    if !found.variants().any(|other| Arc::ptr_eq(other, entry)) {
+    if !is_stored(worker, ask, entry).await {
         return Err(Reason::Cleared);
     }
     let handling = Handling {
@@ -295,7 +303,5 @@ async fn stale_instead(
         storing: Storing::Untouched,
         ttl_seconds: entry.head().ttl_seconds(now),
     };
-    let mut delivery = reuse(&view, entry, handling, now);
-    delivery.problem = Some("stale: the origin could not be asked".into());
-    Ok(delivery)
+    Ok(reuse(&view, entry, handling, now))
 }

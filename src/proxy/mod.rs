@@ -19,7 +19,10 @@ use std::{
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderMap, HeaderValue},
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderValue},
+    },
     web,
 };
 
@@ -32,12 +35,12 @@ use self::{
     reuse::{Followed, follow, reuse},
 };
 use crate::{
-    cache::{CacheActor, Claim, Claimed, Company, Found, Get},
+    cache::{self, CacheActor, Claim, Claimed, Company, Found, Get},
     config::Config,
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
-    policy::{self, Decision, Forward, IdentitySecret, Share, Time, Use},
+    policy::{self, Decision, Forward, IdentitySecret, Reason, Share, Time, Use},
 };
 
 pub use self::connection::{Connection, Upload};
@@ -80,13 +83,10 @@ impl Worker {
 
     /// What is stored for `ask`. A cache that does not answer holds nothing: it never breaks a request.
     async fn find(&self, ask: &Ask) -> Found {
-        match self.shared.cache.send(Get(ask.key.clone())).await {
-            Ok(found) => found,
-            Err(error) => {
-                log::error!("the cache does not answer, so everything is forwarded: {error}");
-                Found::default()
-            }
-        }
+        let get = Get(ask.key.clone());
+        cache::ask(&self.shared.cache, get)
+            .await
+            .unwrap_or_default()
     }
 
     async fn claim(&self, ask: &Ask, seen: Found, company: Company, now: Time) -> Option<Claimed> {
@@ -96,7 +96,7 @@ impl Worker {
             company,
             now,
         };
-        self.shared.cache.send(claim).await.ok()
+        cache::ask(&self.shared.cache, claim).await.ok()
     }
 }
 
@@ -136,7 +136,11 @@ async fn answer(
     } else {
         Found::default()
     };
-    let mut company = Company::Shared(Vec::new());
+    let mut company = match ask.method {
+        // An answer to HEAD has nothing for those who follow.
+        Method::HEAD => Company::Alone,
+        _ => Company::Shared,
+    };
     for _ in 0..MAX_LOOKS {
         let plan = match decide(worker, &ask, &found, now) {
             Next::Done(result) => return *result,
@@ -145,34 +149,28 @@ async fn answer(
             }
             Next::Claim(plan) => plan,
         };
-        match worker
-            .claim(&ask, found.clone(), company.clone(), now)
-            .await
-        {
-            None => {
-                return pass::pass(worker, &ask, payload, plan.forward, Storing::Untouched).await;
+        match worker.claim(&ask, found.clone(), company, now).await {
+            None | Some(Claimed::Declined) => {
+                let storing = Storing::NotStored(Reason::CacheUnavailable);
+                return pass::pass(worker, &ask, payload, plan.forward, storing).await;
             }
             Some(Claimed::Lead(ticket)) => {
                 return fetch::lead(worker.clone(), ask, plan, ticket).await;
             }
             Some(Claimed::Changed(changed)) => found = changed,
-            Some(Claimed::Follow(fill)) => match follow(worker, &ask, fill, plan.forward).await {
-                Followed::Delivery(delivery) => return Ok(*delivery),
-                Followed::Unsuited(id) => {
-                    if let Company::Shared(refused) = &mut company {
-                        refused.push(id);
-                    }
+            Some(Claimed::Follow(fill)) => {
+                if let Followed::Delivery(delivery) = follow(worker, &ask, fill, plan.forward).await
+                {
+                    return Ok(*delivery);
                 }
-                Followed::Released => company = Company::Alone,
-                Followed::LookAgain => {
-                    found = worker.find(&ask).await;
-                    company = Company::Alone;
-                }
-            },
+                // Whatever is stored by now, nobody is waited for a second time.
+                found = worker.find(&ask).await;
+                company = Company::Alone;
+            }
         }
         now = clock();
     }
-    pass::pass(worker, &ask, payload, Forward::UriMiss, Storing::Untouched).await
+    pass::pass(worker, &ask, payload, Forward::Miss, Storing::Untouched).await
 }
 
 enum Next {

@@ -15,7 +15,7 @@ use super::{
     deliver::{Content, Delivery},
 };
 use crate::{
-    cache::{Entry, Fill, FillId, News, Opening, Reader},
+    cache::{Entry, Fill, News, Opening, Reader},
     headers::{self, Handling, Storing},
     policy::{self, Answer, Decision, Forward, Stored, Time},
 };
@@ -91,12 +91,8 @@ pub(super) fn reading(
 pub(super) enum Followed {
     /// Its answer suits.
     Delivery(Box<Delivery>),
-    /// Its answer is another variant, or not fresh enough for this request.
-    Unsuited(FillId),
-    /// Its answer is nobody else's, or it failed.
+    /// It does not suit this request, or is nobody else's, or was not needed, or failed: look again.
     Released,
-    /// What is stored has changed.
-    LookAgain,
 }
 
 /// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
@@ -109,15 +105,14 @@ pub(super) async fn follow(
 ) -> Followed {
     let opening = match fill.news().await {
         News::Head(opening) => opening,
-        News::LookAgain => return Followed::LookAgain,
-        News::Released => return Followed::Released,
+        News::LookAgain | News::Released => return Followed::Released,
     };
     let now = clock();
     let view = ask.view(worker.policy());
     let head: Arc<Stored> = Arc::clone(&opening.head);
     let decision = policy::decide(worker.policy(), &view, std::iter::once(&*head), now);
     if !matches!(decision, Decision::Serve { .. }) {
-        return Followed::Unsuited(fill.id());
+        return Followed::Released;
     }
     let handling = Handling::miss(forward, None, Storing::Collapsed);
     let fields = stored_fields(&head, now);

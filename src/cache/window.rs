@@ -1,0 +1,88 @@
+//! What is held of a body that is not stored, for readers that are not equally fast.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use super::{body::Piece, budget::Budget, fill::Pace};
+
+/// How far the fetch may run ahead of its fastest reader, in bytes of cost.
+const AHEAD_BYTES: u64 = 64 * 1024;
+/// How much is held for slower readers, in bytes of cost.
+const BEHIND_BYTES: u64 = 1024 * 1024;
+/// In so long a slow reader has to take that much; else it is left behind, for it would hold up all others.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long to wait at most for a reader to tell that it has moved, before looking for oneself.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The last pieces of a body, and those that slower readers have yet to come to.
+#[derive(Debug)]
+pub(super) struct Window {
+    pieces: VecDeque<Arc<Piece>>,
+    /// Where the slowest reader was when it began to hold up the others, and when that was.
+    lag: Option<(u64, Instant)>,
+}
+
+impl Window {
+    pub(super) fn new(pieces: impl Iterator<Item = Arc<Piece>>) -> Self {
+        Self {
+            pieces: pieces.collect(),
+            lag: None,
+        }
+    }
+
+    pub(super) fn extend(&mut self, pieces: Vec<Arc<Piece>>) {
+        self.pieces.extend(pieces);
+    }
+
+    pub(super) fn into_pieces(self) -> Arc<[Arc<Piece>]> {
+        Vec::from(self.pieces).into()
+    }
+
+    /// Waits for a reader to move, for a while.
+    pub(super) async fn wait(&self, pace: &Pace) {
+        let _ = timeout(LOOK, pace.moved()).await;
+    }
+
+    /// Lets go of what everybody has read, and tells whether more may come.
+    pub(super) fn has_room(&mut self, pace: &Pace, budget: &Arc<Budget>) -> bool {
+        let furthest = pace.furthest();
+        self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
+        let sent = self
+            .pieces
+            .back()
+            .map_or(furthest, |piece| piece.position());
+        if sent.saturating_sub(furthest) > AHEAD_BYTES {
+            return false;
+        }
+        let slowest = self
+            .pieces
+            .front()
+            .map_or(furthest, |piece| piece.position());
+        let behind = furthest.saturating_sub(slowest);
+        if behind <= AHEAD_BYTES || (behind <= BEHIND_BYTES && budget.has_room(0)) {
+            self.lag = None;
+            return true;
+        }
+        let (from, since) = *self.lag.get_or_insert_with(|| (slowest, Instant::now()));
+        if slowest.saturating_sub(from) >= BEHIND_BYTES {
+            self.lag = Some((slowest, Instant::now()));
+        } else if since.elapsed() >= GRACE {
+            self.drop_while(|piece| furthest.saturating_sub(piece.position()) > AHEAD_BYTES);
+            self.lag = None;
+            return true;
+        }
+        false
+    }
+
+    fn drop_while(&mut self, is_over: impl Fn(&Arc<Piece>) -> bool) {
+        while self.pieces.front().is_some_and(&is_over) {
+            self.pieces.pop_front();
+        }
+    }
+}
+
+/// True while a reader stands at the piece, which needs the ones after it.
+fn is_read(piece: &Arc<Piece>) -> bool {
+    Arc::strong_count(piece) > 1
+}

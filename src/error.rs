@@ -60,6 +60,7 @@ impl ProxyError {
                 | OriginErrorKind::Malformed => StatusCode::BAD_GATEWAY,
                 OriginErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
                 OriginErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                OriginErrorKind::Upload if error.is_client_silent() => StatusCode::REQUEST_TIMEOUT,
                 OriginErrorKind::Upload => StatusCode::BAD_REQUEST,
             },
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,

@@ -1,12 +1,13 @@
 //! The fields a proxy takes away and those it writes, as pure functions.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
 
 use actix_web::http::{
     StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
+pub use crate::policy::is_event_stream;
 use crate::policy::{Forward, Reason};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -34,13 +35,22 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     header::CONTENT_LENGTH,
 ];
 
-/// Fields by which a client could shape an answer that others get (beside all of X-Forwarded-*).
-const UNTRUSTED: [&str; 5] = [
+/// Fields by which a client could shape an answer that others get (beside all of X-Forwarded-*): origins take them for
+/// the word of a proxy.
+const UNTRUSTED: [&str; 13] = [
     "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-forwarded",
     "x-host",
-    "x-original-url",
-    "x-rewrite-url",
+    "x-http-method",
     "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
 ];
 
 /// How a request is introduced to the origin.
@@ -126,8 +136,17 @@ fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
     HOP_BY_HOP.contains(name) || named.contains(name)
 }
 
+fn hyphenated(name: &str) -> Cow<'_, str> {
+    match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    }
+}
+
 fn is_untrusted(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || UNTRUSTED.contains(&name.as_str())
+    // Many origins can not tell the two spellings apart.
+    let name = hyphenated(name.as_str());
+    name.starts_with("x-forwarded-") || UNTRUSTED.contains(&&*name)
 }
 
 /// Where a body came from.
@@ -331,6 +350,9 @@ mod tests {
             ("x-rewrite-url", "/admin"),
             ("x-http-method-override", "DELETE"),
             ("x-host", "evil.example"),
+            ("x_forwarded_host", "evil.example"),
+            ("x_original-url", "/admin"),
+            ("x-real-ip", "10.0.0.1"),
         ]));
         assert_eq!(fields.keys().count(), 4);
         assert_eq!(all(&fields, "host"), ["origin.example"]);

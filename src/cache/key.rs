@@ -15,9 +15,9 @@ impl Resource {
     }
 
     /// The resource at `target` for a Host that the client chose.
-    pub fn with_host(target: &str, host: &str) -> Self {
+    pub fn with_host(target: &str, host: &[u8]) -> Self {
         // A target holds no line feed, so no host can pass for a part of one.
-        Self(format!("{target}\n{host}").into())
+        Self(format!("{target}\n{}", host.escape_ascii()).into())
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -152,6 +152,17 @@ impl OriginError {
         }
     }
 
+    /// True when the client was silent in the middle of its body.
+    pub fn is_client_silent(&self) -> bool {
+        let Self::Upload {
+            source: UploadError::Client(PayloadError::Io(error)),
+        } = self
+        else {
+            return false;
+        };
+        error.kind() == io::ErrorKind::TimedOut
+    }
+
     /// What went wrong, for those who are not to know where the origin is.
     pub fn plain_reason(&self) -> String {
         match self {

@@ -40,6 +40,8 @@ use actix_web::http::{
 use awc::{Client, Connector, body::None as NoBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::headers::is_event_stream;
+
 use self::{
     adapter::OriginIo,
     body::Pause,
@@ -146,33 +148,31 @@ impl Origin {
             body,
             ..
         } = request;
-        if !headers.contains_key(header::HOST) {
-            let host = HeaderValue::from_str(&self.0.config.url.authority());
-            headers.insert(
-                header::HOST,
-                host.map_err(|error| OriginError::Target {
-                    source: Some(error.into()),
-                })?,
-            );
-        }
-        headers.remove(header::EXPECT);
-        let date = if headers.contains_key(header::DATE) {
-            DateLine::Clients
+        self.complete(&mut headers)?;
+        let afterwards = if binds_connection(&headers) {
+            Afterwards::Close
         } else {
-            DateLine::Awcs
+            Afterwards::Keep
+        };
+        let client = match afterwards {
+            Afterwards::Keep => &self.0.pooled,
+            Afterwards::Close => &self.0.fresh,
         };
         let repeatable = matches!(body, RequestBody::Empty) && is_idempotent(&method);
         let plan = Plan {
             method,
-            date,
+            date: match headers.contains_key(header::DATE) {
+                true => DateLine::Clients,
+                false => DateLine::Awcs,
+            },
             framing_line: body.framing_line(),
-            afterwards: Afterwards::Keep,
+            afterwards,
         };
 
         let again = repeatable.then(|| (plan.clone(), headers.clone(), uri.clone()));
         let exchange = Exchange::new(plan.clone(), body);
         let outcome = self
-            .attempt(&self.0.pooled, &exchange, plan.method, uri, headers)
+            .attempt(client, &exchange, plan.method, uri, headers)
             .await;
         let (exchange, payload) = match (outcome, again) {
             (Ok(payload), _) => (exchange, payload),
@@ -192,6 +192,19 @@ impl Origin {
             (Err(failure), _) => return Err(failure),
         };
         self.response(exchange, payload, permit)
+    }
+
+    /// Sets Host where it is missing, and takes out what the client and we have settled already.
+    fn complete(&self, headers: &mut HeaderMap) -> Result<(), OriginError> {
+        headers.remove(header::EXPECT);
+        if !headers.contains_key(header::HOST) {
+            let host = HeaderValue::try_from(self.0.config.url.authority());
+            let host = host.map_err(|error| OriginError::Target {
+                source: Some(error.into()),
+            })?;
+            headers.insert(header::HOST, host);
+        }
+        Ok(())
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, OriginError> {
@@ -268,15 +281,7 @@ impl Origin {
     }
 
     fn pause(&self, headers: &HeaderMap) -> Pause {
-        let content_type = headers
-            .get(header::CONTENT_TYPE)
-            .map_or(&b""[..], HeaderValue::as_bytes);
-        let media_type = content_type
-            .split(|&byte| byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
-        if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+        if is_event_stream(headers) {
             Pause::Unlimited
         } else {
             Pause::Limited {
@@ -285,6 +290,17 @@ impl Origin {
             }
         }
     }
+}
+
+/// True for the schemes that authenticate a connection and not a request (RFC 4559): what one client says there must
+/// not speak for the next one.
+fn binds_connection(headers: &HeaderMap) -> bool {
+    headers.get_all(header::AUTHORIZATION).any(|line| {
+        let scheme = line.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        })
+    })
 }
 
 /// RFC 9110, 9.2.2.

@@ -57,7 +57,7 @@ pub use reason::Reason;
 pub use request::{Request, RequestContent};
 pub use stale::{Failure, stale_answer};
 pub use stored::{Audience, Stored};
-pub use storing::{Framing, Reply, admit};
+pub use storing::{Framing, Reply, admit, is_event_stream};
 pub use time::Time;
 pub use validating::{
     CLIENT_CONDITIONS, merged_head, revalidated, revalidation_matches, validators,
@@ -93,9 +93,10 @@ impl Patterns {
         )
     }
 
-    /// True when one of the patterns matches.
+    /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.
     pub fn matches(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(name))
+        let matches = |name: &str| self.0.iter().any(|pattern| pattern.matches(name));
+        matches(name) || (name.contains('_') && matches(&name.replace('_', "-")))
     }
 }
 

@@ -70,6 +70,15 @@ pub(super) enum UnknownCoding {
     Refuse,
 }
 
+/// What a Content-Encoding says about other clients when Vary is silent.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Codings {
+    /// Nothing: who forgets Vary says that everybody takes it.
+    Vary,
+    /// That it was chosen by Accept-Encoding; many origins forget to say so.
+    Select,
+}
+
 impl Mode {
     /// The name of the policy on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -122,6 +131,13 @@ impl Mode {
     /// `Vary: *` says that more than the request counts; only `Always` does not care.
     pub(super) const fn obeys_vary_star(self) -> bool {
         !matches!(self, Self::Always)
+    }
+
+    pub(super) const fn codings(self) -> Codings {
+        match self {
+            Self::Strict => Codings::Vary,
+            Self::Standard | Self::Always => Codings::Select,
+        }
     }
 
     pub(super) const fn languages(self) -> Languages {

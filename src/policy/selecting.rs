@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, mem::size_of};
 
 use actix_web::http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap,
-    HeaderName, HeaderValue, VARY,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    HeaderMap, HeaderName, HeaderValue, VARY,
 };
 
 use super::{
     Mode, Reason, Stored,
     list::{members, trim},
-    mode::Languages,
+    mode::{Codings, Languages},
 };
 
 /// A field that Vary names, with the value of the request that was answered.
@@ -49,6 +49,9 @@ pub(super) fn selectors(
             _ => {}
         }
     }
+    if mode.codings() == Codings::Select && is_coded(reply) {
+        names.insert(ACCEPT_ENCODING.as_str().to_owned());
+    }
     Ok(names
         .into_iter()
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -59,6 +62,14 @@ pub(super) fn selectors(
             name,
         })
         .collect())
+}
+
+/// True when the content is coded, which not every client understands (RFC 9110, 8.4).
+fn is_coded(reply: &HeaderMap) -> bool {
+    reply
+        .get_all(CONTENT_ENCODING)
+        .flat_map(|line| members(line.as_bytes()))
+        .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// True when both name the same fields.

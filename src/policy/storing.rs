@@ -119,8 +119,9 @@ fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> R
     }
 }
 
-/// It is made for one listener and never ends, so nobody may have to wait for it to be stored.
-fn is_event_stream(headers: &HeaderMap) -> bool {
+/// True for an event stream: it is made for one listener and never ends, so nobody may have to wait for it to be
+/// stored, and it may pause as long as it likes.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
     media_type.is_some_and(|media_type| {

@@ -13,6 +13,8 @@ use crate::{
 const TARGET: &str = "caching_proxy::access";
 /// A target is logged up to this many characters.
 const MAX_TARGET_CHARS: usize = 512;
+/// And a method up to this many.
+const MAX_METHOD_CHARS: usize = 32;
 
 /// Parameters whose values are secrets: their names contain one of these.
 const SECRETS: [&str; 5] = ["token", "key", "secret", "sig", "password"];
@@ -21,10 +23,11 @@ const SECRETS: [&str; 5] = ["token", "key", "secret", "sig", "password"];
 #[derive(Debug)]
 pub(super) struct Access {
     began: Instant,
-    method: Method,
+    method: String,
     target: String,
     mode: Mode,
-    status: StatusCode,
+    /// None: the client went away before there was an answer.
+    status: Option<StatusCode>,
     handling: Option<Handling>,
     problem: Option<String>,
     not_stored: Cell<Option<Reason>>,
@@ -35,7 +38,7 @@ pub(super) struct Access {
 /// Whether the answer left whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The client went away, or this process ended.
+    /// The client went away or took nothing for too long, or this process ended.
     Unfinished,
     /// It left whole.
     Whole,
@@ -47,10 +50,10 @@ impl Access {
     pub(super) fn begin(method: &Method, target: &str, mode: Mode) -> Option<Self> {
         log::log_enabled!(target: TARGET, log::Level::Info).then(|| Self {
             began: Instant::now(),
-            method: method.clone(),
+            method: cut(method.as_str(), MAX_METHOD_CHARS).into_owned(),
             target: masked(target).into_owned(),
             mode,
-            status: StatusCode::OK,
+            status: None,
             handling: None,
             problem: None,
             not_stored: Cell::new(None),
@@ -65,7 +68,7 @@ impl Access {
         handling: Handling,
         problem: Option<String>,
     ) {
-        self.status = status;
+        self.status = Some(status);
         self.handling = Some(handling);
         self.problem = problem;
     }
@@ -89,7 +92,8 @@ impl Access {
         let mut line = format!(
             "{} {} {} {} {}ms {}B",
             source.as_str(),
-            self.status.as_u16(),
+            self.status
+                .map_or("-".into(), |status| status.as_u16().to_string()),
             self.method,
             self.target,
             self.began.elapsed().as_millis(),
@@ -104,7 +108,7 @@ impl Access {
         match self.fate.get() {
             Fate::Whole => {}
             Fate::Cut => line.push_str("  cut short by the origin"),
-            Fate::Unfinished => line.push_str("  the client left early"),
+            Fate::Unfinished => line.push_str("  not sent to its end"),
         }
         line
     }
@@ -136,21 +140,18 @@ impl Drop for Access {
 
 /// `target` with the values of secret parameters replaced, and cut when it is very long.
 fn masked(target: &str) -> Cow<'_, str> {
-    let cut = target
-        .char_indices()
-        .nth(MAX_TARGET_CHARS)
-        .map(|(index, _)| index);
     let Some((path, query)) = target.split_once('?') else {
-        return match cut {
-            Some(index) => Cow::Owned(format!("{}...", &target[..index])),
-            None => Cow::Borrowed(target),
-        };
+        return cut(target, MAX_TARGET_CHARS);
     };
-    let parameters: Vec<Cow<'_, str>> = query.split('&').map(masked_parameter).collect();
-    let masked = format!("{path}?{}", parameters.join("&"));
-    match masked.char_indices().nth(MAX_TARGET_CHARS) {
-        Some((index, _)) => Cow::Owned(format!("{}...", &masked[..index])),
-        None => Cow::Owned(masked),
+    let parameters = query.split_inclusive(['&', ';']).map(masked_parameter);
+    let masked = format!("{path}?{}", parameters.collect::<String>());
+    Cow::Owned(cut(&masked, MAX_TARGET_CHARS).into_owned())
+}
+
+fn cut(text: &str, chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars) {
+        Some((index, _)) => Cow::Owned(format!("{}...", &text[..index])),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -159,8 +160,13 @@ fn masked_parameter(parameter: &str) -> Cow<'_, str> {
         return Cow::Borrowed(parameter);
     };
     let plain = decoded(name);
-    if !value.is_empty() && SECRETS.iter().any(|secret| plain.contains(secret)) {
-        Cow::Owned(format!("{name}=***"))
+    if !matches!(value, "" | "&" | ";") && SECRETS.iter().any(|secret| plain.contains(secret)) {
+        let end = if value.ends_with(['&', ';']) {
+            &value[value.len() - 1..]
+        } else {
+            ""
+        };
+        Cow::Owned(format!("{name}=***{end}"))
     } else {
         Cow::Borrowed(parameter)
     }
@@ -203,6 +209,10 @@ mod tests {
                 "/a?X-Amz-Signature=***&client_secret=&password",
             ),
             ("/a?to%6ben=abc", "/a?to%6ben=***"),
+            (
+                "/a?a=1;token=abc;b=2&key=d&e=f",
+                "/a?a=1;token=***;b=2&key=***&e=f",
+            ),
             ("/a?%zz=abc&%=1", "/a?%zz=abc&%=1"),
         ] {
             assert_eq!(masked(target), logged);
@@ -220,10 +230,10 @@ mod tests {
     fn a_miss_that_was_not_stored_says_why_and_what_would_change_it() {
         let mut access = Access {
             began: Instant::now(),
-            method: Method::GET,
+            method: "GET".into(),
             target: "/me".into(),
             mode: Mode::Standard,
-            status: StatusCode::OK,
+            status: None,
             handling: None,
             problem: None,
             not_stored: Cell::new(None),

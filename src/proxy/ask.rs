@@ -46,9 +46,7 @@ impl Ask {
         };
         let resource = match host {
             Host::Origin(_) => Resource::new(&target),
-            Host::Client(host) => {
-                Resource::with_host(&target, &String::from_utf8_lossy(host.as_bytes()))
-            }
+            Host::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
         let upload = upload(request);
         let content = match upload {
@@ -103,9 +101,10 @@ pub(super) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
     let uri = request.uri();
     match uri.path_and_query().map(|target| target.as_str()) {
         Some(target) if target.starts_with('/') => Ok(target.to_owned()),
-        Some("*") if *request.method() == Method::OPTIONS => Ok("*".to_owned()),
+        // Of OPTIONS, and of methods like M-SEARCH that are not about a path either.
+        Some("*") if !matches!(*request.method(), Method::GET | Method::HEAD) => Ok("*".to_owned()),
         Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
-        Some("") | None if uri.authority().is_some() => Ok("/".to_owned()),
+        Some("") | None if uri.scheme().is_some() => Ok("/".to_owned()),
         _ => Err(ProxyError::Target),
     }
 }

@@ -15,6 +15,8 @@ struct State {
     requests: Cell<u64>,
     answering: Cell<bool>,
     upload: Cell<Upload>,
+    open_ended: Cell<bool>,
+    broken: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -46,6 +48,16 @@ impl Connection {
         self.0.upload.get()
     }
 
+    /// True while an answer is under way that may pause for ever, so that only the client can tell when it is over.
+    pub fn is_open_ended(&self) -> bool {
+        self.is_answering() && self.0.open_ended.get()
+    }
+
+    /// True when an answer broke off whose end the client could take for the end of a whole one.
+    pub fn is_broken(&self) -> bool {
+        self.0.broken.get()
+    }
+
     /// Wakes the task of the connection when a handler begins or ends.
     pub fn wake_later(&self, waker: &Waker) {
         let mut kept = self.0.waker.borrow_mut();
@@ -72,10 +84,26 @@ impl Busy {
             let state = &connection.0;
             state.requests.set(state.requests.get() + 1);
             state.answering.set(true);
+            state.open_ended.set(false);
             state.upload.set(upload);
             connection.changed();
         }
         Self(connection.cloned())
+    }
+}
+
+impl Busy {
+    pub(super) fn open_ended(&self) {
+        if let Some(connection) = &self.0 {
+            connection.0.open_ended.set(true);
+            connection.changed();
+        }
+    }
+
+    pub(super) fn broken(&self) {
+        if let Some(connection) = &self.0 {
+            connection.0.broken.set(true);
+        }
     }
 }
 

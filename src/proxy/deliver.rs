@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cache::{BodyCut, End, Reader, Slices},
-    headers::{self, Handling},
+    headers::{self, Handling, is_event_stream},
     origin::OriginBody,
 };
 
@@ -77,13 +77,20 @@ impl Delivery {
             _ if *request.method() == Method::HEAD => Extent::Head,
             _ => Extent::Whole,
         };
-        let body = AnswerBody::new(self.content, extent, access, busy);
-        let unframed = body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
+        if matches!(self.content, Content::Passing(..)) && is_event_stream(&self.fields) {
+            busy.open_ended();
+        }
+        let mut body = AnswerBody::new(self.content, extent, access, busy);
+        body.unframed = body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
+        let unframed = body.unframed;
         let mut response = HttpResponse::with_body(self.status, BoxBody::new(body));
         *response.headers_mut() = self.fields;
         if unframed {
             // An HTTP/1.0 client knows no chunks: the body ends with the connection.
             response.head_mut().no_chunking(true);
+        }
+        if unframed || request.head().upgrade() {
+            // actix-web would say `upgrade` to a client that offered one, which nobody takes up.
             response
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
@@ -108,7 +115,9 @@ struct AnswerBody {
     source: BodySource,
     size: BodySize,
     access: Option<Access>,
-    _busy: Busy,
+    busy: Busy,
+    /// The client knows the end of the body by the end of the connection.
+    unframed: bool,
 }
 
 enum BodySource {
@@ -158,7 +167,8 @@ impl AnswerBody {
             source,
             size,
             access,
-            _busy: busy,
+            busy,
+            unframed: false,
         }
     }
 
@@ -212,6 +222,9 @@ impl MessageBody for AnswerBody {
             Some(Err(error)) if !is_broken => {
                 // The server drops what it has not yet written when a body fails: let it write that first.
                 this.source = BodySource::Broken(error);
+                if this.unframed {
+                    this.busy.broken();
+                }
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

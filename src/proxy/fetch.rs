@@ -229,7 +229,18 @@ async fn freshened(
         storing: Storing::Stored,
         ttl_seconds: None,
     };
-    let freshened = match policy::revalidated(worker.policy(), &view, entry.head(), &judged) {
+    // A HEAD validates what a GET has stored (RFC 9111, 4.3.5).
+    let get = Ask {
+        method: Method::GET,
+        ..ask.clone()
+    };
+    let revalidated = policy::revalidated(
+        worker.policy(),
+        &get.view(worker.policy()),
+        entry.head(),
+        &judged,
+    );
+    let freshened = match revalidated {
         Ok(head) => ticket.freshen(entry, head).await,
         // With its new head it may not be kept: it is served for the last time.
         Err(reason) if is_stored(worker, ask, entry).await => {

@@ -1,13 +1,13 @@
 //! Requests that only pass through, and what they do to the cache.
 
-use std::{pin::Pin, time::Duration};
+use std::{io, pin::Pin, time::Duration};
 
 use actix::Addr;
 use actix_http::error::PayloadError;
 use actix_web::{
     http::{
         StatusCode,
-        header::{self, HeaderMap, HeaderValue},
+        header::{self, HeaderMap},
     },
     web,
 };
@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 
 use super::{Ask, Upload, Worker, deliver::Delivery, reply::forward};
 use crate::{
-    cache::{CacheActor, Invalidate, Resource},
+    cache::{self, CacheActor, Invalidate, Resource},
     error::ProxyError,
     headers::Storing,
     origin::{OriginErrorKind, OriginRequest, RequestBody},
@@ -77,7 +77,7 @@ fn impatient(
             Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(payload))),
             Ok(Some(Err(error))) => Some((Err(error), None)),
             Ok(None) => None,
-            Err(_) => Some((Err(PayloadError::Incomplete(None)), None)),
+            Err(_) => Some((Err(PayloadError::Io(io::ErrorKind::TimedOut.into())), None)),
         }
     });
     Box::pin(stream)
@@ -88,33 +88,31 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
     let config = &worker.shared.config;
     let prefix = config.origin.path_prefix();
     let target = format!("{prefix}{}", ask.target);
-    let (authority, scheme) = (config.origin.authority(), config.origin.scheme());
-    let others = policy::also_invalidated(&authority, scheme, &target, fields);
     let host = ask
         .fields
         .get(header::HOST)
         .filter(|_| config.preserve_host);
+    let authority = host.map_or_else(
+        || config.origin.authority(),
+        |host| String::from_utf8_lossy(host.as_bytes()).into_owned(),
+    );
+    let others = policy::also_invalidated(&authority, config.origin.scheme(), &target, fields);
     let others = others
         .iter()
         .filter_map(|target| target.strip_prefix(prefix))
-        .map(|target| resource(target, host));
+        .map(|target| match host {
+            Some(host) => Resource::with_host(target, host.as_bytes()),
+            None => Resource::new(target),
+        });
     std::iter::once(ask.key.resource.clone())
         .chain(others)
         .collect()
 }
 
 /// Removes `resources` from the cache before an answer leaves that has made them invalid.
-pub(super) async fn invalidate(worker: &Worker, resources: Vec<Resource>) {
-    if let Err(error) = worker.shared.cache.send(Invalidate(resources)).await {
-        log::error!("the cache does not answer: {error}");
-    }
-}
-
-fn resource(target: &str, host: Option<&HeaderValue>) -> Resource {
-    match host {
-        Some(host) => Resource::with_host(target, &String::from_utf8_lossy(host.as_bytes())),
-        None => Resource::new(target),
-    }
+async fn invalidate(worker: &Worker, resources: Vec<Resource>) {
+    // A cache that does not answer serves nothing either.
+    let _ = cache::ask(&worker.shared.cache, Invalidate(resources)).await;
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin

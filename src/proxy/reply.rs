@@ -26,7 +26,10 @@ pub(super) struct Reply {
     pub(super) response_time: Time,
     request_time: Time,
     framing: Framing,
+    /// What the head tells of the body's length.
     size: BodySize,
+    /// Length of the body in bytes, where it is known before its end.
+    length: Option<u64>,
 }
 
 /// Asks the origin.
@@ -38,10 +41,10 @@ pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<R
         framing,
         body,
     } = worker.origin.forward(request).await?;
-    let size = match framing {
-        BodyFraming::None => announced(&fields),
-        BodyFraming::Length(length) => BodySize::Sized(length),
-        BodyFraming::Chunked | BodyFraming::UntilClose => BodySize::Stream,
+    let (size, length) = match framing {
+        BodyFraming::None => (announced(&fields), Some(0)),
+        BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
+        BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
     let framing = match framing {
         BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => Framing::Delimited,
@@ -59,6 +62,7 @@ pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<R
         request_time,
         framing,
         size,
+        length,
     })
 }
 
@@ -85,11 +89,7 @@ impl Reply {
 
     /// Length of the body in bytes, where it is known before its end.
     pub(super) fn length(&self) -> Option<u64> {
-        match self.size {
-            BodySize::Sized(length) => Some(length),
-            BodySize::None => Some(0),
-            BodySize::Stream => None,
-        }
+        self.length
     }
 
     /// Hands the answer to the client as it comes.

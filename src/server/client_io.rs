@@ -7,12 +7,13 @@ use std::{
     future::Future as _,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use actix_rt::time::{Sleep, sleep};
 use bytes::{Buf as _, BytesMut};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -31,6 +32,8 @@ pub(super) struct ClientIo {
     requests: u64,
     /// What has come of the next request while this one is answered; no more than one read brings.
     ahead: BytesMut,
+    /// How much has come of the head that is arriving.
+    head_bytes: usize,
     head: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
 }
@@ -44,6 +47,13 @@ pub(super) struct Limits {
     pub(super) stall: Duration,
 }
 
+/// The longest head of a request, in bytes: many clients may send one at the same time.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// What is read of a client while its answer is under way, at most, in bytes.
+const MAX_AHEAD_BYTES: usize = 16 * 1024;
+const HEAD_TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
         // Answers leave at once. Where the option can not be set the connection works all the same.
@@ -55,6 +65,7 @@ impl ClientIo {
             bounds: Bounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
+            head_bytes: 0,
             head: None,
             stall: None,
         }
@@ -74,6 +85,7 @@ impl ClientIo {
         }
         if matches!(self.bounds, Bounds::Complete) && !self.connection.is_answering() {
             self.bounds = Bounds::head();
+            self.head_bytes = 0;
         }
         match self.bounds {
             Bounds::Decoding | Bounds::Complete => {
@@ -82,6 +94,34 @@ impl ClientIo {
             }
             _ => Poll::Ready(()),
         }
+    }
+
+    /// While an answer may pause for ever, only the client's end of the connection tells that nobody waits for it.
+    fn poll_departure(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.is_open_ended() && self.ahead.len() < MAX_AHEAD_BYTES {
+            let mut bytes = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.ahead.extend_from_slice(buffer.filled());
+        }
+        Poll::Pending
+    }
+
+    /// Refuses a head that does not end, in actix-http's place, which would take twice as much.
+    fn limit_head(&mut self, own: usize) -> io::Result<()> {
+        self.head_bytes += own;
+        if self.head_bytes <= MAX_HEAD_BYTES {
+            return Ok(());
+        }
+        // Nothing else is being written, unless the client is in arrears with the last answer.
+        if self.stall.is_none() {
+            let _ = self.stream.try_write(HEAD_TOO_LARGE);
+        }
+        let kind = io::ErrorKind::InvalidData;
+        Err(io::Error::new(kind, "the head of the request is too large"))
     }
 
     fn poll_bytes(
@@ -99,8 +139,9 @@ impl ClientIo {
     }
 
     /// Hands on what belongs to this request, and keeps the rest of `buffer` for later.
-    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) {
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
         let read = &buffer.filled()[filled..];
+        let is_head = matches!(self.bounds, Bounds::Head(_));
         let own = self.bounds.take(read);
         if own < read.len() {
             let rest = self.ahead.split();
@@ -115,6 +156,10 @@ impl ClientIo {
             && self.head.is_none()
         {
             self.head = Some(Box::pin(sleep(self.limits.head)));
+        }
+        match is_head {
+            true => self.limit_head(own),
+            false => Ok(()),
         }
     }
 
@@ -158,14 +203,14 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         if self.poll_turn(context).is_pending() {
-            return self.poll_head_limit(context);
+            return match self.poll_departure(context) {
+                Poll::Pending => self.poll_head_limit(context),
+                left => left,
+            };
         }
         match self.poll_bytes(context, buffer) {
             Poll::Pending => self.poll_head_limit(context),
-            Poll::Ready(Ok(())) => {
-                self.hand_on(buffer, filled);
-                Poll::Ready(Ok(()))
-            }
+            Poll::Ready(Ok(())) => Poll::Ready(self.hand_on(buffer, filled)),
             failed => failed,
         }
     }
@@ -187,5 +232,14 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Drop for ClientIo {
+    fn drop(&mut self) {
+        if self.connection.is_broken() {
+            // A reset, so that the client does not take the end of the connection for the end of the body.
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
     }
 }

@@ -29,8 +29,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a stop waits for answers under way, in seconds.
 const STOP_LIMIT_SECONDS: u64 = 10;
-/// Clients served at a time by one worker.
-const MAX_CLIENTS_PER_WORKER: usize = 8192;
+/// Clients served at a time, over all workers.
+const MAX_CLIENTS: usize = 8192;
 /// Connections to the origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
@@ -73,7 +73,7 @@ impl Server {
         };
         let builder = actix_server::Server::build()
             .workers(config.workers)
-            .max_concurrent_connections(MAX_CLIENTS_PER_WORKER)
+            .max_concurrent_connections((MAX_CLIENTS / config.workers).max(16))
             .shutdown_timeout(STOP_LIMIT_SECONDS)
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();

@@ -1,0 +1,178 @@
+//! What passes between two parties and is meant for one of them only; and heads that are framed as their method, status
+//! or size asks.
+
+use rustix::process::Signal;
+
+use crate::{
+    client::{Answer, Client},
+    failure::assert_plain,
+    harness::TestProxy,
+    instance::{Home, free_port},
+    origin::{Exchange, Origin},
+};
+
+const KIB: usize = 1024;
+
+/// Fails unless it is one plain sentence that names none of these.
+#[track_caller]
+fn assert_names_nothing(answer: &Answer, status: u16, names: &[&str]) {
+    assert_plain(answer, status);
+    let fields = format!("{:?}", answer.head.fields);
+    for name in names {
+        assert!(
+            !answer.text().contains(name),
+            "{name} in {:?}",
+            answer.text()
+        );
+        assert!(!fields.contains(name), "{name} in {fields}");
+    }
+}
+
+#[test]
+fn a_client_does_not_learn_the_address_of_an_origin_that_refuses() {
+    let port = free_port();
+    let proxy = TestProxy::for_url(&format!("http://127.0.0.1:{port}")).start();
+    let names = ["127.0.0.1", &port.to_string()];
+    assert_names_nothing(&proxy.get("/"), 502, &names);
+    assert_names_nothing(&proxy.request("POST", "/", "", b"body"), 502, &names);
+}
+
+#[test]
+fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_known() {
+    let proxy = TestProxy::for_url("http://no-such-host.invalid:8099").start();
+    let names = ["no-such-host", ".invalid", "8099"];
+    assert_names_nothing(&proxy.get("/"), 502, &names);
+}
+
+/// An origin over TLS that nobody has reason to believe.
+fn with_a_certificate_for(name: &str) -> Origin {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    Origin::tls(
+        std::sync::Arc::new(config),
+        |exchange: &mut Exchange<'_>| {
+            exchange.ok("", "not to be believed");
+        },
+    )
+}
+
+#[test]
+fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_believed() {
+    for name in ["localhost", "another.test"] {
+        let origin = with_a_certificate_for(name);
+        let port = origin.port().to_string();
+        let answer = TestProxy::to(&origin).get("/");
+        assert_names_nothing(&answer, 502, &["localhost", "another.test", &port]);
+    }
+}
+
+#[test]
+fn a_client_does_not_learn_the_address_of_an_origin_that_hangs_up() {
+    let origin = Origin::start(|exchange| exchange.close());
+    let port = origin.port().to_string();
+    let proxy = TestProxy::to(&origin);
+    assert_names_nothing(&proxy.get("/"), 502, &["127.0.0.1", &port]);
+}
+
+#[test]
+fn an_empty_upload_keeps_its_content_length() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for method in ["POST", "PUT", "PATCH"] {
+        let answer = proxy.request(method, "/", "Content-Length: 0\r\n", b"");
+        assert_eq!(answer.status(), 200);
+        let seen = origin.last();
+        assert_eq!(
+            (
+                seen.field("content-length").as_deref(),
+                seen.fields("transfer-encoding").len()
+            ),
+            (Some("0"), 0),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn a_204_that_tells_a_length_is_stored_and_leaves_the_connection_in_step() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/empty" => exchange.send(
+            "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nCache-Control: max-age=600\r\n\r\n",
+        ),
+        _ => exchange.ok("", "after"),
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.connect();
+    client.ask("/empty", "").answer().expect(204, "MISS", "");
+    client
+        .ask("/after", "")
+        .answer()
+        .expect(200, "MISS", "after");
+    client.ask("/empty", "").answer().expect(204, "HIT", "");
+    client
+        .ask("/after", "")
+        .answer()
+        .expect(200, "HIT", "after");
+    proxy.get("/empty").expect(204, "HIT", "");
+    assert_eq!(origin.count(), 2);
+}
+
+/// Sends a head of more than 64 KiB: one field, or many.
+fn ask_at_length(client: &mut Client, fields: usize) -> Answer {
+    let value = "v".repeat(70 * KIB / fields);
+    let lines: String = (0..fields)
+        .map(|number| format!("X-Long-{number}: {value}\r\n"))
+        .collect();
+    let head = format!("GET /long HTTP/1.1\r\nHost: proxy.test\r\n{lines}\r\n");
+    client.send_until_refused(head.as_bytes()).answer()
+}
+
+#[test]
+fn a_head_of_more_than_64_kib_gets_431() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for fields in [1, 50] {
+        let answer = ask_at_length(&mut proxy.connect(), fields);
+        assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_later_head_of_more_than_64_kib_gets_431_too() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    for fields in [1, 50] {
+        let mut client = proxy.connect();
+        for _ in 0..2 {
+            assert_eq!(client.ask("/", "").answer().status(), 200);
+        }
+        let answer = ask_at_length(&mut client, fields);
+        assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_secret_after_a_semicolon_is_not_logged() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let mut proxy = home.start(&origin.url(), &[]);
+    proxy.get("/x?a=1;token=HUSH1");
+    proxy.get("/y?token=HUSH2;a=1&b=2;api_key=HUSH3");
+    proxy.log_line(&["GET /x?a=1"]);
+    proxy.log_line(&["GET /y?token="]);
+    proxy.signal(Signal::TERM);
+    proxy.wait();
+    let log = proxy.log();
+    assert!(!log.contains("HUSH"), "{log}");
+}

@@ -1,0 +1,180 @@
+//! Readers that are slow, stand still or leave: what that costs the others, and how the origin learns of it.
+
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{Client, Ending},
+    harness::{DEADLINE, TestProxy},
+    origin::{Exchange, Gate, Origin},
+};
+
+const KIB: usize = 1024;
+const MAX_OBJECT_BYTES: u64 = 64 * 1024;
+
+/// A proxy of that many threads which keeps no body longer than 64 KiB.
+fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
+    TestProxy::builder(origin)
+        .with(|config| {
+            config.max_object_bytes = MAX_OBJECT_BYTES;
+            config.workers = workers;
+        })
+        .start()
+}
+
+/// A client that asks and then reads nothing, with room for little that it has not read.
+fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
+    let socket = socket2::Socket::new(
+        socket2::Domain::IPV4,
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )
+    .unwrap();
+    socket.set_recv_buffer_size(4 * KIB).unwrap();
+    let address: std::net::SocketAddr = ([127, 0, 0, 1], proxy.port).into();
+    socket.connect(&address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream
+        .write_all(format!("GET {target} HTTP/1.1\r\nHost: proxy.test\r\n\r\n").as_bytes())
+        .unwrap();
+    stream
+}
+
+/// An event stream that says this and then nothing more. The gate opens when the proxy has hung up.
+fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
+    let hung_up = Gate::default();
+    let origin = Origin::start({
+        let hung_up = hung_up.clone();
+        move |exchange| {
+            exchange.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"
+            ));
+            if !said.is_empty() {
+                exchange.chunk(said);
+            }
+            exchange.stall();
+            hung_up.open();
+        }
+    });
+    (origin, hung_up)
+}
+
+#[test]
+fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
+    for fields in [
+        "",
+        "Cache-Control: no-store\r\n",
+        "Cache-Control: no-cache\r\n",
+    ] {
+        let (origin, hung_up) = falling_silent(fields, "data: 1\n\n");
+        let proxy = TestProxy::to(&origin);
+        let mut client = proxy.begin("/", "");
+        client.wait_for("data: 1");
+        drop(client);
+        hung_up.wait();
+    }
+}
+
+#[test]
+fn the_origin_learns_that_the_client_of_an_event_stream_without_events_has_left() {
+    let (origin, hung_up) = falling_silent("", "");
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.begin("/", "");
+    client.wait_for("\r\n\r\n");
+    drop(client);
+    hung_up.wait();
+}
+
+/// A chunked body of 32 MiB, whose first chunk is "first"; the others come when the gate is open.
+fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
+    let piece = vec![b'x'; 256 * KIB];
+    exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    exchange.chunk("first");
+    gate.wait();
+    for _ in 0..128 {
+        exchange.chunk(&piece);
+    }
+    exchange.chunk("");
+}
+
+#[test]
+fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| large_after(exchange, &gate)
+    });
+    let proxy = keeping_little(&origin, 2);
+    let mut leader = proxy.begin("/", "");
+    leader.wait_for("first");
+    let mut follower = proxy.begin("/", "");
+    follower.wait_for("first");
+    assert_eq!(origin.count(), 1, "the second streams along with the first");
+    gate.open();
+    let start = Instant::now();
+    let answer = leader.answer();
+    assert_eq!(
+        (answer.ending, answer.body.len()),
+        (Ending::Whole, 5 + 32 * KIB * KIB)
+    );
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    drop(follower);
+}
+
+/// That many chunks of one byte, and the end.
+fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
+    const AT_ONCE: usize = 4000;
+    assert_eq!(count % AT_ONCE, 0);
+    let block = b"1\r\ny\r\n".repeat(AT_ONCE);
+    exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..count / AT_ONCE {
+        exchange.send(&block);
+    }
+    exchange.chunk("");
+}
+
+#[test]
+fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
+    const COUNT: usize = 200_000;
+    let origin = Origin::start(|exchange| tiny_chunks(exchange, COUNT));
+    let proxy = keeping_little(&origin, 1);
+    let start = Instant::now();
+    let answer = proxy.get("/");
+    assert_eq!((answer.ending, answer.body.len()), (Ending::Whole, COUNT));
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+}
+
+#[test]
+fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
+    // More than sockets and windows hold, so that the fetch comes to stand still.
+    const COUNT: usize = 4_000_000;
+    let begun = Gate::default();
+    let origin = Origin::start({
+        let begun = begun.clone();
+        move |exchange| match exchange.target().as_str() {
+            "/tiny" => {
+                begun.open();
+                tiny_chunks(exchange, COUNT);
+            }
+            _ => exchange.ok("Cache-Control: no-store\r\n", "quick"),
+        }
+    });
+    let proxy = keeping_little(&origin, 1);
+    let mut warm: Client = proxy.connect();
+    warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
+    let stalled = who_never_reads(&proxy, "/tiny");
+    begun.wait();
+    let start = Instant::now();
+    let mut longest = Duration::ZERO;
+    for _ in 0..40 {
+        let asked = Instant::now();
+        warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
+        longest = longest.max(asked.elapsed());
+    }
+    eprintln!("longest {longest:?} total {:?}", start.elapsed());
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    drop(stalled);
+}

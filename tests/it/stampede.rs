@@ -1,0 +1,221 @@
+//! Many ask for one thing at once, and the origin's answer is not one that suits them all.
+
+use crate::{
+    client::{Client, Ending},
+    harness::{TestProxy, until},
+    origin::{Exchange, Gate, Origin},
+};
+
+/// An origin that answers `/other` at once and everything else by the handler.
+fn beside_other(handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static) -> Origin {
+    Origin::start(move |exchange| match exchange.target().as_str() {
+        "/other" => exchange.ok("Cache-Control: no-store\r\n", ""),
+        _ => handler(exchange),
+    })
+}
+
+/// Lets what was sent before come in: each worker of the proxy handles its events in order.
+fn round_trips(proxy: &TestProxy) {
+    for _ in 0..8 {
+        proxy.get("/other");
+    }
+}
+
+fn fetches(origin: &Origin) -> usize {
+    let seen = origin.seen();
+    seen.iter().filter(|seen| seen.target() == "/").count()
+}
+
+/// Asks more than once, and lets the last one's background work come as far as it can.
+fn stale_hits(proxy: &TestProxy, count: usize) {
+    for number in 0..count {
+        let answer = proxy.get("/");
+        assert_eq!(
+            (answer.x_cache(), answer.text().as_str()),
+            ("HIT", "v0"),
+            "stale hit {number}"
+        );
+        proxy.get("/other");
+    }
+    round_trips(proxy);
+}
+
+#[test]
+fn while_a_background_validation_is_under_way_stale_hits_begin_no_other() {
+    let gate = Gate::default();
+    let origin = beside_other({
+        let gate = gate.clone();
+        move |exchange| match exchange.nth {
+            0 => exchange.ok(
+                "Cache-Control: max-age=0, stale-while-revalidate=60\r\n",
+                "v0",
+            ),
+            nth => {
+                gate.wait();
+                exchange.ok("Cache-Control: max-age=600\r\n", format!("v{nth}"));
+            }
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(200, "MISS", "v0");
+    proxy.get("/").expect(200, "HIT", "v0");
+    until("the validation is under way", || fetches(&origin) == 2);
+    stale_hits(&proxy, 20);
+    assert_eq!(fetches(&origin), 2);
+    gate.open();
+    until("the new answer is stored", || proxy.get("/").text() == "v1");
+    assert_eq!(fetches(&origin), 2);
+}
+
+/// Stale hits after a background validation that was refused; those that follow are held by the gate.
+#[test]
+fn after_a_refused_background_validation_no_more_than_one_is_under_way() {
+    let gate = Gate::default();
+    let origin = beside_other({
+        let gate = gate.clone();
+        move |exchange| match exchange.nth {
+            0 => exchange.ok(
+                "Cache-Control: max-age=0, stale-while-revalidate=60\r\n",
+                "v0",
+            ),
+            1 => exchange.answer("429 Too Many Requests", "", "slow down"),
+            _ => {
+                gate.wait();
+                exchange.answer("429 Too Many Requests", "", "slow down");
+            }
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(200, "MISS", "v0");
+    proxy.get("/").expect(200, "HIT", "v0");
+    until("the validation is answered", || fetches(&origin) == 2);
+    round_trips(&proxy);
+    stale_hits(&proxy, 20);
+    assert!(fetches(&origin) <= 3, "{} fetches", fetches(&origin));
+    gate.open();
+}
+
+#[test]
+fn an_origin_that_answers_429_is_not_asked_again_by_every_stale_hit() {
+    let origin = beside_other(|exchange| match exchange.nth {
+        0 => exchange.ok(
+            "Cache-Control: max-age=0, stale-while-revalidate=60\r\n",
+            "v0",
+        ),
+        _ => exchange.answer("429 Too Many Requests", "", "slow down"),
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(200, "MISS", "v0");
+    proxy.get("/").expect(200, "HIT", "v0");
+    until("the validation is answered", || fetches(&origin) == 2);
+    round_trips(&proxy);
+    stale_hits(&proxy, 20);
+    assert!(fetches(&origin) <= 4, "{} fetches", fetches(&origin));
+}
+
+#[test]
+fn a_503_does_not_keep_the_next_askers_from_sharing_a_fetch() {
+    let gate = Gate::default();
+    let origin = beside_other({
+        let gate = gate.clone();
+        move |exchange| match exchange.nth {
+            0 => exchange.answer("503 Service Unavailable", "", "failing"),
+            _ => {
+                gate.wait();
+                exchange.ok("Cache-Control: max-age=600\r\n", "well again");
+            }
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(503, "MISS", "failing");
+    let mut askers: Vec<Client> = (0..30).map(|_| proxy.begin("/", "")).collect();
+    until("a fetch is under way", || fetches(&origin) >= 2);
+    round_trips(&proxy);
+    let under_way = fetches(&origin) - 1;
+    gate.open();
+    for asker in &mut askers {
+        let answer = asker.answer();
+        assert_eq!(
+            (answer.status(), answer.text().as_str(), answer.ending),
+            (200, "well again", Ending::Whole)
+        );
+    }
+    assert_eq!((under_way, fetches(&origin) - 1), (1, 1));
+}
+
+/// Twenty join a fetch whose answer suits none of them. The origin answers them only when all of them have come.
+fn released_together(
+    fields: &'static str,
+    language: impl Fn(usize) -> String,
+    later: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
+) {
+    const FOLLOWERS: usize = 20;
+    let (first, all) = (Gate::default(), Gate::default());
+    let origin = beside_other({
+        let (first, all) = (first.clone(), all.clone());
+        move |exchange| match exchange.nth {
+            0 => {
+                first.wait();
+                exchange.ok(fields, "first");
+            }
+            _ => {
+                all.wait();
+                later(exchange);
+            }
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut leader = proxy.begin("/", &language(0));
+    until("the first fetch is under way", || fetches(&origin) == 1);
+    let mut followers: Vec<Client> = (1..=FOLLOWERS)
+        .map(|number| proxy.begin("/", &language(number)))
+        .collect();
+    round_trips(&proxy);
+    assert_eq!(fetches(&origin), 1, "all follow the first");
+    let before = origin.count();
+    first.open();
+    leader.answer().expect(200, "MISS", "first");
+    origin.wait_for(before + FOLLOWERS);
+    all.open();
+    for (number, follower) in followers.iter_mut().enumerate() {
+        let answer = follower.answer();
+        let expected = format!("own{}", language(number + 1));
+        assert_eq!(
+            (answer.status(), answer.text().trim(), answer.ending),
+            (200, expected.trim(), Ending::Whole)
+        );
+    }
+    assert_eq!(fetches(&origin), 1 + FOLLOWERS);
+}
+
+#[test]
+fn those_who_may_not_use_an_answer_without_asking_all_ask_at_once() {
+    for fields in [
+        "Cache-Control: no-cache\r\n",
+        "Cache-Control: no-cache\r\nETag: \"v\"\r\n",
+    ] {
+        released_together(
+            fields,
+            |_| String::new(),
+            move |exchange| exchange.ok(fields, "own"),
+        );
+    }
+}
+
+#[test]
+fn those_whom_vary_tells_apart_all_ask_at_once() {
+    released_together(
+        "Vary: Accept-Language\r\n",
+        |number| format!("Accept-Language: x-{number}\r\n"),
+        |exchange| {
+            let language = exchange
+                .request
+                .field("accept-language")
+                .unwrap_or_default();
+            exchange.ok(
+                "Vary: Accept-Language\r\n",
+                format!("ownAccept-Language: {language}"),
+            );
+        },
+    );
+}

@@ -1,9 +1,9 @@
 //! Readers that are slow, stand still or leave: what that costs the others, and how the origin learns of it.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
@@ -142,9 +142,19 @@ fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
     let origin = Origin::start(|exchange| tiny_chunks(exchange, COUNT));
     let proxy = keeping_little(&origin, 1);
     let start = Instant::now();
-    let answer = proxy.get("/");
-    assert_eq!((answer.ending, answer.body.len()), (Ending::Whole, COUNT));
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: proxy.test\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    let read = client.read_to_end(&mut answer);
+    read.unwrap_or_else(|error| panic!("{error} after {} bytes", answer.len()));
     assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    let body = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap();
+    // No chunk's size has this letter, so the proxy may join chunks as it likes.
+    assert_eq!(memchr::memchr_iter(b'y', &answer[body..]).count(), COUNT);
+    assert!(answer.ends_with(b"\r\n0\r\n\r\n"));
 }
 
 #[test]
@@ -168,13 +178,9 @@ fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
     let stalled = who_never_reads(&proxy, "/tiny");
     begun.wait();
     let start = Instant::now();
-    let mut longest = Duration::ZERO;
-    for _ in 0..40 {
-        let asked = Instant::now();
+    for _ in 0..200 {
         warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
-        longest = longest.max(asked.elapsed());
     }
-    eprintln!("longest {longest:?} total {:?}", start.elapsed());
     assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
     drop(stalled);
 }

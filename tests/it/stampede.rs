@@ -143,20 +143,36 @@ fn a_503_does_not_keep_the_next_askers_from_sharing_a_fetch() {
     assert_eq!((under_way, fetches(&origin) - 1), (1, 1));
 }
 
+/// How far the answer that suits nobody has come when it is shown to all.
+#[derive(Clone, Copy, Debug)]
+enum First {
+    Whole,
+    UnderWay,
+}
+
 /// Twenty join a fetch whose answer suits none of them. The origin answers them only when all of them have come.
 fn released_together(
+    first: First,
     fields: &'static str,
     language: impl Fn(usize) -> String,
     later: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
 ) {
     const FOLLOWERS: usize = 20;
-    let (first, all) = (Gate::default(), Gate::default());
+    let (joined, all) = (Gate::default(), Gate::default());
     let origin = beside_other({
-        let (first, all) = (first.clone(), all.clone());
-        move |exchange| match exchange.nth {
-            0 => {
-                first.wait();
+        let (joined, all) = (joined.clone(), all.clone());
+        move |exchange| match (exchange.nth, first) {
+            (0, First::Whole) => {
+                joined.wait();
                 exchange.ok(fields, "first");
+            }
+            (0, First::UnderWay) => {
+                joined.wait();
+                exchange.send(format!(
+                    "HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nfir"
+                ));
+                all.wait();
+                exchange.send("st");
             }
             _ => {
                 all.wait();
@@ -173,13 +189,14 @@ fn released_together(
     round_trips(&proxy);
     assert_eq!(fetches(&origin), 1, "all follow the first");
     let before = origin.count();
-    first.open();
-    leader.answer().expect(200, "MISS", "first");
+    joined.open();
+    leader.wait_for("\r\n\r\nfir");
     origin.wait_for(before + FOLLOWERS);
     all.open();
+    leader.answer().expect(200, "MISS", "first");
     for (number, follower) in followers.iter_mut().enumerate() {
         let answer = follower.answer();
-        let expected = format!("own{}", language(number + 1));
+        let expected = format!("own {}", language(number + 1));
         assert_eq!(
             (answer.status(), answer.text().trim(), answer.ending),
             (200, expected.trim(), Ending::Whole)
@@ -194,28 +211,32 @@ fn those_who_may_not_use_an_answer_without_asking_all_ask_at_once() {
         "Cache-Control: no-cache\r\n",
         "Cache-Control: no-cache\r\nETag: \"v\"\r\n",
     ] {
-        released_together(
-            fields,
-            |_| String::new(),
-            move |exchange| exchange.ok(fields, "own"),
-        );
+        for first in [First::Whole, First::UnderWay] {
+            released_together(
+                first,
+                fields,
+                |_| String::new(),
+                move |exchange| exchange.ok(fields, "own"),
+            );
+        }
     }
 }
 
 #[test]
 fn those_whom_vary_tells_apart_all_ask_at_once() {
-    released_together(
-        "Vary: Accept-Language\r\n",
-        |number| format!("Accept-Language: x-{number}\r\n"),
-        |exchange| {
-            let language = exchange
-                .request
-                .field("accept-language")
-                .unwrap_or_default();
-            exchange.ok(
-                "Vary: Accept-Language\r\n",
-                format!("ownAccept-Language: {language}"),
-            );
-        },
-    );
+    for first in [First::Whole, First::UnderWay] {
+        released_together(
+            first,
+            "Vary: Accept-Language\r\n",
+            |number| format!("Accept-Language: x-{number}\r\n"),
+            |exchange| {
+                let language = exchange.request.field("accept-language");
+                let language = language.unwrap_or_default();
+                exchange.ok(
+                    "Vary: Accept-Language\r\n",
+                    format!("own Accept-Language: {language}"),
+                );
+            },
+        );
+    }
 }

@@ -36,6 +36,39 @@ fn an_older_fetch_does_not_overwrite_what_a_newer_one_has_stored() {
 }
 
 #[test]
+fn an_older_validation_does_not_overwrite_what_a_newer_fetch_has_stored() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| match exchange.nth {
+            0 => exchange.ok("ETag: \"v0\"\r\nCache-Control: public, max-age=0\r\n", "v0"),
+            1 => {
+                gate.wait();
+                exchange.send(
+                    "HTTP/1.1 304 Not Modified\r\nETag: \"v0\"\r\nCache-Control: public, max-age=600\r\n\r\n",
+                );
+            }
+            _ => exchange.ok(
+                "ETag: \"v2\"\r\nCache-Control: public, max-age=600\r\n",
+                "v2",
+            ),
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(200, "MISS", "v0");
+    let mut older = proxy.begin("/", "");
+    origin.wait_for(2);
+    // Somebody else asks by the own right, and what comes is for everybody.
+    let own = "Authorization: Bearer x\r\n";
+    proxy.get_with("/", own).expect(200, "MISS", "v2");
+    proxy.get("/").expect(200, "HIT", "v2");
+    gate.open();
+    older.answer();
+    proxy.get("/").expect(200, "HIT", "v2");
+    proxy.get_with("/", own).expect(200, "HIT", "v2");
+}
+
+#[test]
 fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
     for (status, fields) in [
         ("200 OK", "Cache-Control: no-store\r\n"),

@@ -1,7 +1,7 @@
 //! Who owns which name in a directory.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Write},
     os::unix::{
         fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -10,12 +10,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ControlError, Instance};
+use rustix::fs::OFlags;
+
+use super::{ControlError, Instance, client};
 
 /// Instances that can share a port's number.
 const MAX_NAMES_PER_PORT: u32 = 64;
 /// What an instance says of itself; its origin is the only part that has no length of its own.
 const MAX_INSTANCE_BYTES: u64 = 64 * 1024;
+/// How often a lock file may vanish between being opened and being locked. Each time some instance came to its end.
+const LOCK_TRIES: u32 = 64;
+/// Whatever has the name of a lock file: no link is followed, and no pipe waited for.
+const WARILY: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
 
 /// A name an instance has or had: `8000`, or `8000-2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +52,38 @@ pub(super) enum Missing {
     Leave,
 }
 
-/// A name that is this process's own for as long as this lives. Its files are removed when it is dropped.
+/// A name that is this process's own for as long as this lives. When it is dropped its files are removed, as far as
+/// they are still the ones it made: others may have been put in their place after somebody tidied ours away.
 #[derive(Debug)]
 pub(super) struct Claim {
     name: Name,
     file: File,
+    socket: Option<FileId>,
+}
+
+/// What tells two files apart that had the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+
+    /// Of what has this name now, a link itself and not what it leads to.
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(Self::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Name {
@@ -78,52 +114,82 @@ impl Name {
     }
 
     /// Asks for the lock.
-    pub(super) fn lock(&self, missing: Missing) -> io::Result<Locking> {
-        loop {
-            let mut options = OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(missing == Missing::Make)
-                .mode(0o600);
-            let file = match options.open(&self.lock) {
-                Ok(file) => file,
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound && missing == Missing::Leave =>
-                {
-                    return Ok(Locking::Absent);
-                }
-                Err(error) => return Err(error),
+    ///
+    /// # Errors
+    /// When something else has the name of the lock file, or the system refuses.
+    pub(super) fn lock(&self, missing: Missing) -> Result<Locking, ControlError> {
+        for _ in 0..LOCK_TRIES {
+            let Some(file) = self.open(missing)? else {
+                return Ok(Locking::Absent);
             };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(Locking::Held),
-                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::Error(error)) => return Err(self.unusable(error)),
             }
             // Between opening and locking its owner may have removed the file: then this lock is on a file nobody
             // else will ever open, and says nothing.
-            if self.is_at(&file)? {
+            if self.is_at(&file).map_err(|error| self.unusable(error))? {
                 return Ok(Locking::Taken(Claim {
                     name: self.clone(),
                     file,
+                    socket: None,
                 }));
             }
+        }
+        Err(self.unusable(io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// The lock file; none if there is none and none is to be made.
+    fn open(&self, missing: Missing) -> Result<Option<File>, ControlError> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(missing == Missing::Make)
+            .mode(0o600)
+            .custom_flags(WARILY)
+            .open(&self.lock);
+        let is_file = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.is_file());
+        match opened {
+            Ok(file) => match is_file(file.metadata()) {
+                Ok(true) => Ok(Some(file)),
+                Ok(false) => Err(self.no_file()),
+                Err(error) => Err(self.unusable(error)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Leave => {
+                Ok(None)
+            }
+            Err(error) => match is_file(fs::symlink_metadata(&self.lock)) {
+                Ok(false) => Err(self.no_file()),
+                _ => Err(self.unusable(error)),
+            },
+        }
+    }
+
+    fn no_file(&self) -> ControlError {
+        ControlError::NoLockFile {
+            path: self.lock.clone(),
+        }
+    }
+
+    fn unusable(&self, source: io::Error) -> ControlError {
+        ControlError::Lock {
+            path: self.lock.clone(),
+            source,
         }
     }
 
     fn is_at(&self, file: &File) -> io::Result<bool> {
-        let held = file.metadata()?;
-        match fs::symlink_metadata(&self.lock) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(FileId::at(&self.lock)? == Some(FileId::of(&file.metadata()?)))
     }
 
     /// What the holder wrote about itself; none if it has not yet.
     pub(super) fn instance(&self) -> Option<Instance> {
         let mut text = Vec::new();
-        File::open(&self.lock)
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(WARILY)
+            .open(&self.lock)
             .ok()?
             .take(MAX_INSTANCE_BYTES)
             .read_to_end(&mut text)
@@ -145,19 +211,14 @@ fn parse(file_name: &str) -> Option<(u16, u32)> {
 }
 
 impl Claim {
-    /// The first free name of a port.
+    /// The first free name of a port. Free is what nobody has the lock of and nobody answers at: cleaners of temporary
+    /// directories may take the lock file of a living instance away, and leave its socket.
     pub(super) fn take(dir: &Path, port: u16) -> Result<Self, ControlError> {
         for number in 1..=MAX_NAMES_PER_PORT {
             let name = Name::new(dir, port, number);
-            match name.lock(Missing::Make) {
-                Ok(Locking::Taken(claim)) => return Ok(claim),
-                Ok(Locking::Held | Locking::Absent) => {}
-                Err(source) => {
-                    return Err(ControlError::Lock {
-                        path: name.lock,
-                        source,
-                    });
-                }
+            match name.lock(Missing::Make)? {
+                Locking::Taken(claim) if client::is_deserted(&name.socket) => return Ok(claim),
+                Locking::Taken(_) | Locking::Held | Locking::Absent => {}
             }
         }
         Err(ControlError::TooMany { port })
@@ -171,10 +232,7 @@ impl Claim {
                 self.file.set_len(0)?;
                 self.file.write_all(&text)
             });
-        written.map_err(|source| ControlError::Lock {
-            path: self.name.lock.clone(),
-            source,
-        })
+        written.map_err(|source| self.name.unusable(source))
     }
 
     /// Where the socket of this name is.
@@ -183,10 +241,11 @@ impl Claim {
     }
 
     /// Listens on the socket of this name, in place of the one a dead instance left.
-    pub(super) fn listen(&self) -> Result<UnixListener, ControlError> {
+    pub(super) fn listen(&mut self) -> Result<UnixListener, ControlError> {
         let path = &self.name.socket;
         let listening = remove(path).and_then(|()| {
             let listener = UnixListener::bind(path)?;
+            self.socket = FileId::at(path)?;
             fs::set_permissions(path, Permissions::from_mode(0o600))?;
             Ok(listener)
         });
@@ -195,16 +254,39 @@ impl Claim {
             source,
         })
     }
+
+    /// Removes what a dead instance left under this name. A socket that somebody answers at stays.
+    pub(super) fn bury(self) {
+        if client::is_deserted(&self.name.socket) {
+            report(&self.name.socket, remove(&self.name.socket));
+        }
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         // The lock goes last: while it is held nobody else touches these names.
-        for path in [&self.name.socket, &self.name.lock] {
-            if let Err(error) = remove(path) {
-                log::warn!("{} cannot be removed: {error}", path.display());
-            }
+        if let Some(socket) = self.socket {
+            report(&self.name.socket, remove_if(&self.name.socket, socket));
         }
+        let lock = self.file.metadata();
+        let removed = lock.and_then(|lock| remove_if(&self.name.lock, FileId::of(&lock)));
+        report(&self.name.lock, removed);
+    }
+}
+
+fn report(path: &Path, removed: io::Result<()>) {
+    if let Err(error) = removed {
+        log::warn!("{} cannot be removed: {error}", path.display());
+    }
+}
+
+/// Removes the file of this name unless it is another one by now.
+fn remove_if(path: &Path, id: FileId) -> io::Result<()> {
+    if FileId::at(path)? == Some(id) {
+        remove(path)
+    } else {
+        Ok(())
     }
 }
 
@@ -218,6 +300,8 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, Mode};
+    use std::os::unix::fs::symlink;
 
     fn files(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).unwrap();
@@ -250,7 +334,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(UnixListener::bind(dir.path().join("8000.sock")).unwrap());
         File::create(dir.path().join("8000.lock")).unwrap();
-        let claim = Claim::take(dir.path(), 8000).unwrap();
+        let mut claim = Claim::take(dir.path(), 8000).unwrap();
         let _listener = claim.listen().unwrap();
         let mode = fs::metadata(dir.path().join("8000.sock"))
             .unwrap()
@@ -289,6 +373,84 @@ mod tests {
             name.lock(Missing::Leave).unwrap(),
             Locking::Taken(_)
         ));
+    }
+
+    #[test]
+    fn only_a_regular_file_is_a_lock_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = Name::new(dir.path(), 8000, 1);
+        let target = dir.path().join("target");
+        let refused = |what: &str| {
+            for missing in [Missing::Leave, Missing::Make] {
+                let locking = name.lock(missing);
+                assert!(
+                    matches!(locking, Err(ControlError::NoLockFile { .. })),
+                    "{what}: {locking:?}"
+                );
+            }
+            assert_eq!(name.instance(), None, "{what}");
+        };
+        symlink(&target, &name.lock).unwrap();
+        refused("a link to nothing");
+        assert!(!target.exists(), "what the link names was made");
+        fs::write(&target, "{}").unwrap();
+        refused("a link to a file");
+        fs::remove_file(&name.lock).unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(CWD, &name.lock, pipe, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        refused("a pipe");
+        fs::remove_file(&name.lock).unwrap();
+        let _listener = UnixListener::bind(&name.lock).unwrap();
+        refused("a socket");
+        fs::remove_file(&name.lock).unwrap();
+        fs::create_dir(&name.lock).unwrap();
+        refused("a directory");
+    }
+
+    #[test]
+    fn a_name_somebody_answers_under_is_not_free_though_its_lock_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Claim::take(dir.path(), 8000).unwrap();
+        let listener = first.listen().unwrap();
+        fs::remove_file(&first.name.lock).unwrap();
+        let second = Claim::take(dir.path(), 8000).unwrap();
+        assert_eq!(second.socket(), dir.path().join("8000-2.sock"));
+        assert_eq!(files(dir.path()), ["8000-2.lock", "8000.sock"]);
+        drop(listener);
+        let third = Claim::take(dir.path(), 8000).unwrap();
+        assert_eq!(third.socket(), dir.path().join("8000.sock"));
+    }
+
+    #[test]
+    fn what_has_taken_the_place_of_our_files_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Claim::take(dir.path(), 8000).unwrap();
+        let _first_listener = first.listen().unwrap();
+        for file in [&first.name.lock, &first.name.socket] {
+            fs::remove_file(file).unwrap();
+        }
+        let mut second = Claim::take(dir.path(), 8000).unwrap();
+        let _second_listener = second.listen().unwrap();
+        drop(first);
+        assert_eq!(files(dir.path()), ["8000.lock", "8000.sock"]);
+        drop(second);
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_socket_somebody_answers_at_is_not_buried() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = Name::new(dir.path(), 8000, 1);
+        let listener = UnixListener::bind(&name.socket).unwrap();
+        let bury = || match name.lock(Missing::Make).unwrap() {
+            Locking::Taken(claim) => claim.bury(),
+            other => panic!("{other:?}"),
+        };
+        bury();
+        assert_eq!(files(dir.path()), ["8000.sock"]);
+        drop(listener);
+        bury();
+        assert!(files(dir.path()).is_empty());
     }
 
     #[test]

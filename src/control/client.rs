@@ -14,6 +14,8 @@ use super::ControlError;
 
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 32;
+/// How long a connect may take that is only to show whether anybody listens.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What an instance can be asked.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +43,32 @@ pub(super) fn ask<T: DeserializeOwned>(
     understand(&answer)
 }
 
+/// Whether it is certain that nobody listens at a socket.
+pub(super) fn is_deserted(socket: &Path) -> bool {
+    connect(socket, PROBE_LIMIT).is_err_and(|error| says_deserted(&error))
+}
+
+/// Whether a failed connect says that nobody listens. Everything else, a limit of this process for instance, says
+/// nothing about the other side.
+pub(super) fn says_deserted(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
+}
+
 /// A connect to a Unix socket waits while the backlog of its owner is full: it needs a limit before it begins.
 fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(limit))?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    Ok(UnixStream::from(OwnedFd::from(socket)))
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(UnixStream::from(OwnedFd::from(socket))),
+        // How the system names the end of a connect's limit.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends the command and reads to the end.
@@ -153,6 +175,32 @@ mod tests {
             answered_with(&ENDLESS),
             Err(ControlError::Exchange { .. })
         ));
+    }
+
+    #[test]
+    fn one_who_takes_no_connections_is_waited_for_until_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("8000.sock");
+        let address = SockAddr::unix(&path).unwrap();
+        let stream = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let listener = stream();
+        listener.bind(&address).unwrap();
+        listener.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let socket = stream();
+            socket.set_nonblocking(true).unwrap();
+            match socket.connect(&address) {
+                Ok(()) => waiting.push(socket),
+                Err(error) => break assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        let asked = ask::<serde_json::Value>(&path, Command::Clear, Duration::from_millis(10));
+        let Err(ControlError::Connect { source, .. }) = asked else {
+            panic!("{asked:?}")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+        assert!(!says_deserted(&source));
     }
 
     #[test]

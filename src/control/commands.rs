@@ -3,13 +3,15 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
+    panic::resume_unwind,
+    thread,
     time::Duration,
 };
 
 use super::{
     ControlError, Instance,
     claim::{Locking, Missing, Name},
-    client::{Command, ask},
+    client::{Command, ask, says_deserted},
     place::Surroundings,
     server::ClearAnswer,
 };
@@ -21,6 +23,8 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// How often, and after what pause, a living instance that did not answer is asked again.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
+/// Instances that are cleared at a time.
+const MAX_AT_A_TIME: usize = 64;
 
 /// An instance that was cleared.
 #[derive(Debug)]
@@ -66,11 +70,13 @@ pub(super) fn clear_in(surroundings: &Surroundings, port: Option<u16>) -> ClearR
         refused,
         ..ClearReport::default()
     };
-    for name in names
+    let names: Vec<Name> = names
         .into_iter()
         .filter(|name| port.is_none_or(|port| port == name.port))
-    {
-        match clear_one(&name) {
+        .collect();
+    let outcomes = names.chunks(MAX_AT_A_TIME).flat_map(clear_together);
+    for (name, outcome) in names.iter().zip(outcomes) {
+        match outcome {
             Ok(None) => {}
             Ok(Some(cleared)) => report.cleared.push(cleared),
             Err(error) => {
@@ -84,6 +90,28 @@ pub(super) fn clear_in(surroundings: &Surroundings, port: Option<u16>) -> ClearR
         }
     }
     report
+}
+
+/// What became of one name. None: nobody has it any more; with its process its cache is gone.
+type Outcome = Result<Option<ClearedInstance>, ControlError>;
+
+/// Clears the instances of these names at the same time, so that one that hangs does not keep the others full; the
+/// outcomes are in the order of the names.
+fn clear_together(names: &[Name]) -> Vec<Outcome> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = names
+            .iter()
+            .map(|name| thread::Builder::new().spawn_scoped(scope, || clear_one(name)))
+            .collect();
+        let outcomes = threads.into_iter().zip(names);
+        outcomes
+            .map(|(thread, name)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|cause| resume_unwind(cause)),
+                // The system gives no more threads: then after the others.
+                Err(_) => clear_one(name),
+            })
+            .collect()
+    })
 }
 
 /// The instance of this user that listens where `address` would.
@@ -122,8 +150,8 @@ fn names_in(surroundings: &Surroundings) -> (Vec<Name>, Vec<ControlError>) {
     (names, refused)
 }
 
-/// Clears the instance of a name. None if there is none any more: with its process its cache is gone.
-fn clear_one(name: &Name) -> Result<Option<ClearedInstance>, ControlError> {
+/// Clears the instance of a name.
+fn clear_one(name: &Name) -> Outcome {
     let mut tries_left = TRIES;
     loop {
         let life = life_of(name)?;
@@ -148,7 +176,9 @@ fn clear_one(name: &Name) -> Result<Option<ClearedInstance>, ControlError> {
                     bytes,
                 }));
             }
-            (Err(ControlError::Connect { .. }), Life::Unknown) => {
+            (Err(ControlError::Connect { source, .. }), Life::Unknown)
+                if says_deserted(&source) =>
+            {
                 bury(name)?;
                 return Ok(None);
             }
@@ -166,6 +196,7 @@ fn clear_one(name: &Name) -> Result<Option<ClearedInstance>, ControlError> {
 fn is_final(error: &ControlError) -> bool {
     match error {
         ControlError::Status { .. } => true,
+        ControlError::Connect { source, .. } => !says_deserted(source),
         ControlError::Exchange { source, .. } => source.kind() == ErrorKind::TimedOut,
         _ => false,
     }
@@ -182,25 +213,45 @@ enum Life {
 
 /// What a dead instance left is removed.
 fn life_of(name: &Name) -> Result<Life, ControlError> {
-    match name.lock(Missing::Leave) {
-        Ok(Locking::Held) => Ok(Life::Here),
-        Ok(Locking::Taken(_)) => Ok(Life::Over),
-        Ok(Locking::Absent) if name.socket.exists() => Ok(Life::Unknown),
-        Ok(Locking::Absent) => Ok(Life::Over),
-        Err(source) => Err(ControlError::Lock {
-            path: name.lock.clone(),
-            source,
-        }),
+    match name.lock(Missing::Leave)? {
+        Locking::Held => return Ok(Life::Here),
+        Locking::Taken(claim) => claim.bury(),
+        Locking::Absent => {}
     }
+    Ok(if name.socket.exists() {
+        Life::Unknown
+    } else {
+        Life::Over
+    })
 }
 
 /// Removes a socket nobody answers at. The lock is made again for it: only its owner may remove the socket.
 fn bury(name: &Name) -> Result<(), ControlError> {
-    match name.lock(Missing::Make) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(ControlError::Lock {
-            path: name.lock.clone(),
-            source,
-        }),
+    if let Locking::Taken(claim) = name.lock(Missing::Make)? {
+        claim.bury();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn failed_connect(kind: ErrorKind) -> ControlError {
+        ControlError::Connect {
+            path: "8000.sock".into(),
+            source: io::Error::from(kind),
+        }
+    }
+
+    #[test]
+    fn only_one_who_may_be_starting_or_stopping_is_asked_again() {
+        for kind in [ErrorKind::ConnectionRefused, ErrorKind::NotFound] {
+            assert!(!is_final(&failed_connect(kind)), "{kind}");
+        }
+        for kind in [ErrorKind::TimedOut, ErrorKind::PermissionDenied] {
+            assert!(is_final(&failed_connect(kind)), "{kind}");
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! Both are named after its port: `8000.lock`, `8000.sock`; of several on one port (other addresses, other network
 //! namespaces) the second is `8000-2`. The lock says who lives: the system drops it with the process, however that
 //! ends, while a socket stays behind and a refused connect proves nothing. So whoever gets the lock of a name owns its
-//! files, and may remove or replace them.
+//! files, and may remove or replace them; but for a socket somebody answers at, whose lock file was taken away from
+//! under a living instance.
 //!
 //! - [`listen`] makes this process reachable; [`clear`] and [`holder`] reach others.
 //! - `POST /clear` empties the cache, `GET /instance` says who answers. There is no other way in: nothing of this can
@@ -96,6 +97,15 @@ pub enum ControlError {
     TooMany {
         /// The port.
         port: u16,
+    },
+    /// Something else than a file, a symbolic link for instance, has the name of a lock file.
+    #[error(
+        "{} is not a regular file (nor may it be a link to one), where the lock file has to be; remove it",
+        path.display()
+    )]
+    NoLockFile {
+        /// What should be a lock file.
+        path: PathBuf,
     },
     /// A lock file cannot be made, locked or written.
     #[error("the lock file {} cannot be used", path.display())]

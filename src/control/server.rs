@@ -81,7 +81,11 @@ pub(super) fn listen_in(
             source,
         })?;
     let handle = server.handle();
-    actix_web::rt::spawn(server);
+    actix_web::rt::spawn(async move {
+        if let Err(error) = server.await {
+            log::error!("--clear-cache does not reach this proxy: {error}");
+        }
+    });
     Ok(Control {
         handle,
         _claim: claim,

@@ -3,8 +3,12 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::net::UnixListener,
+    os::unix::{
+        fs::symlink,
+        net::{UnixDatagram, UnixListener},
+    },
     path::Path,
+    sync::Barrier,
 };
 
 use actix::{Actor, Addr};
@@ -131,6 +135,88 @@ fn an_instance_whose_lock_was_tidied_away_is_still_cleared() {
 }
 
 #[test]
+fn a_second_instance_does_not_take_the_socket_of_one_whose_lock_was_tidied_away() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let surroundings = surroundings(root.path());
+        let dir = surroundings.make().unwrap();
+        let first = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        fs::remove_file(dir.join("8000.lock")).unwrap();
+        let second = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        assert_eq!(ports(&clear_from(root.path(), None).await), [8000, 8000]);
+        first.stop().await;
+        assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
+        second.stop().await;
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_lock_that_is_no_file_keeps_nobody_else_from_being_cleared() {
+    let root = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let surroundings = surroundings(root.path());
+        let dir = surroundings.make().unwrap();
+        symlink("/nowhere", dir.join("8000.lock")).unwrap();
+        let refused = listen_in(&surroundings, &config(8000), cache());
+        assert!(matches!(refused, Err(ControlError::NoLockFile { .. })));
+        let _control = listen_in(&surroundings, &config(8001), cache()).unwrap();
+        let report = clear_from(root.path(), None).await;
+        assert_eq!(ports(&report), [8001]);
+        assert_eq!((report.failed.len(), report.failed[0].port), (1, 8000));
+        assert!(matches!(
+            report.failed[0].error,
+            ControlError::NoLockFile { .. }
+        ));
+    });
+}
+
+#[test]
+fn a_socket_that_refuses_for_another_reason_than_death_is_not_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(root.path());
+    let socket = surroundings.make().unwrap().join("8000.sock");
+    // The kernel refuses a stream to a socket of datagrams, alive as its owner is.
+    let _owner = UnixDatagram::bind(&socket).unwrap();
+    let report = clear_in(&surroundings, None);
+    assert!(matches!(
+        report.failed[0].error,
+        ControlError::Connect { .. }
+    ));
+    assert!(socket.exists());
+}
+
+#[test]
+fn instances_are_cleared_at_the_same_time_and_named_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(root.path());
+    let dir = surroundings.make().unwrap();
+    let all_were_asked = Barrier::new(3);
+    std::thread::scope(|scope| {
+        for port in [8000, 8001, 8002] {
+            let mut claim = Claim::take(&dir, port).unwrap();
+            let listener = claim.listen().unwrap();
+            let all_were_asked = &all_were_asked;
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+                all_were_asked.wait();
+                stream
+                    .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
+                    .unwrap();
+                drop(claim);
+            });
+        }
+        let report = clear_in(&surroundings, None);
+        let ports: Vec<u16> = report.failed.iter().map(|failed| failed.port).collect();
+        assert_eq!(ports, [8000, 8001, 8002]);
+        for failed in report.failed {
+            assert!(matches!(failed.error, ControlError::Status { status: 500 }));
+        }
+    });
+}
+
+#[test]
 fn a_living_instance_that_refuses_has_failed_and_is_named() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
@@ -164,7 +250,7 @@ fn a_living_instance_that_refuses_has_failed_and_is_named() {
 fn an_instance_that_ends_while_it_is_asked_has_not_failed() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
-    let claim = Claim::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let mut claim = Claim::take(&surroundings.make().unwrap(), 8000).unwrap();
     let listener = claim.listen().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {

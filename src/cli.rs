@@ -7,9 +7,9 @@ use clap::Parser;
 use crate::config::Flags;
 
 const EXAMPLES: &str = "\
-Each option is also an environment variable (CACHING_PROXY_MAX_MEMORY for --max-memory) and, but for
---config and --clear-cache, a key in config/proxy.toml (max_memory). A flag goes before the
-environment, the environment before the file.
+Each option but --clear-cache, which is a command, is also an environment variable
+(CACHING_PROXY_MAX_MEMORY for --max-memory) and, but for --config, a key in config/proxy.toml
+(max_memory). A flag goes before the environment, the environment before the file.
 
 Exit codes:
   0 done   1 failed while running   2 bad usage or configuration   3 cannot listen on the port
@@ -170,6 +170,12 @@ mod tests {
             examples.lines().next().unwrap().trim(),
             "caching-proxy --port 8000 --origin https://dummyjson.com"
         );
+    }
+
+    #[test]
+    fn help_does_not_promise_a_variable_for_the_command() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("Each option but --clear-cache, which is a command, is also"));
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{ErrorKind, Read},
+    fs::{self, File},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
-use toml::{Spanned, Value};
+use serde::Deserialize;
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
 
 use super::error::ConfigError;
 
@@ -27,7 +31,26 @@ pub(super) enum Presence {
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     pub(super) file: PathBuf,
-    pub(super) values: BTreeMap<String, (usize, Value)>,
+    pub(super) values: BTreeMap<String, (usize, Written)>,
+}
+
+/// A value of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Written {
+    /// One that can be held.
+    Value(Value),
+    /// TOML in form, but with a number beyond all bounds: as it was written.
+    Beyond(String),
+}
+
+impl Written {
+    fn new(text: &str, value: Spanned<DeValue<'_>>) -> Self {
+        let written = text.get(value.span()).unwrap_or_default();
+        match Value::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Self::Value(value),
+            Err(_) => Self::Beyond(written.to_owned()),
+        }
+    }
 }
 
 impl Settings {
@@ -37,20 +60,21 @@ impl Settings {
         presence: Presence,
         known: &'static [&'static str],
     ) -> Result<Self, ConfigError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
+        let bytes = match read_bounded(path) {
+            Ok(bytes) => bytes,
             Err(error)
                 if presence == Presence::Optional
                     && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
                 return Ok(Self::default());
             }
-            Err(source) => return Err(unreadable(path, source)),
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    file: path.to_owned(),
+                    source,
+                });
+            }
         };
-        let mut bytes = Vec::new();
-        file.take(LIMIT_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| unreadable(path, source))?;
         if bytes.len() as u64 > LIMIT_BYTES {
             let limit = bytesize::ByteSize(LIMIT_BYTES);
             return Err(ConfigError::TooLarge {
@@ -73,8 +97,8 @@ impl Settings {
         })?;
         // A byte order mark is not part of the text; some editors write one.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let parsed: BTreeMap<Spanned<String>, Spanned<Value>> = match toml::from_str(text) {
-            Ok(parsed) => parsed,
+        let parsed = match DeTable::parse(text) {
+            Ok(parsed) => parsed.into_inner(),
             Err(error) => {
                 let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
                 return Err(ConfigError::Syntax {
@@ -87,7 +111,7 @@ impl Settings {
         let mut values = BTreeMap::new();
         for (key, value) in parsed {
             let line = line_of(text.as_bytes(), key.span().start);
-            let key = key.into_inner();
+            let key = key.into_inner().into_owned();
             if !known.contains(&key.as_str()) {
                 return Err(ConfigError::UnknownKey {
                     file,
@@ -96,17 +120,23 @@ impl Settings {
                     known,
                 });
             }
-            values.insert(key, (line, value.into_inner()));
+            values.insert(key, (line, Written::new(text, value)));
         }
         Ok(Self { file, values })
     }
 }
 
-fn unreadable(path: &Path, source: std::io::Error) -> ConfigError {
-    ConfigError::Read {
-        file: path.to_owned(),
-        source,
+/// The bytes of a file, up to one more than are allowed. It is looked at before it is opened: to open a pipe would wait
+/// for whoever writes to it.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
     }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(LIMIT_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Line of the byte at `offset`; the first is 1.
@@ -118,17 +148,39 @@ fn line_of(text: &[u8], offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, FileType};
 
     fn parse(text: &str) -> Result<Settings, String> {
         Settings::parse(Path::new("proxy.toml"), text.as_bytes(), &["port", "ttl"])
             .map_err(|error| error.to_string())
     }
 
+    fn integer(number: i64) -> Written {
+        Written::Value(Value::Integer(number))
+    }
+
+    #[test]
+    fn a_number_beyond_all_bounds_is_kept_as_it_was_written() {
+        for number in [
+            "99999999999999999999",
+            "-9223372036854775809",
+            "0xFFFF_FFFF_FFFF_FFFF_F",
+            "1e999",
+            "[1, 9223372036854775808]",
+        ] {
+            let settings = parse(&format!("\nport = {number} # many\nttl = 1")).unwrap();
+            let beyond = Written::Beyond(number.to_owned());
+            assert_eq!(settings.values["port"], (2, beyond));
+            assert_eq!(settings.values["ttl"], (3, integer(1)));
+        }
+    }
+
     #[test]
     fn values_are_found_by_key_with_their_line() {
         let settings = parse("# one\n\nport = 1\nttl = \"x\"").unwrap();
-        assert_eq!(settings.values["port"], (3, Value::Integer(1)));
-        assert_eq!(settings.values["ttl"], (4, Value::String("x".to_owned())));
+        let ttl = Written::Value(Value::String("x".to_owned()));
+        assert_eq!(settings.values["port"], (3, integer(1)));
+        assert_eq!(settings.values["ttl"], (4, ttl));
     }
 
     #[test]
@@ -169,7 +221,7 @@ mod tests {
     fn a_byte_order_mark_is_no_mistake() {
         assert_eq!(
             parse("\u{feff}port = 3").unwrap().values["port"],
-            (1, Value::Integer(3))
+            (1, integer(3))
         );
     }
 
@@ -177,7 +229,14 @@ mod tests {
     fn a_file_that_is_no_configuration_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let read = |path: &Path| Settings::read(path, Presence::Optional, &["port"]).unwrap_err();
-        assert!(matches!(read(dir.path()), ConfigError::Read { .. }));
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+        for path in [dir.path(), &pipe, Path::new("/dev/zero")] {
+            let error = read(path);
+            let source = std::error::Error::source(&error).unwrap();
+            assert_eq!(source.to_string(), "it is not a regular file");
+        }
         let path = dir.path().join("large");
         std::fs::write(&path, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
         assert!(matches!(read(&path), ConfigError::TooLarge { .. }));

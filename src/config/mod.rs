@@ -20,8 +20,8 @@ use bytesize::ByteSize;
 
 pub use self::error::{ConfigError, Place, ValueError};
 use self::{
-    file::{Presence, Settings},
-    value::Given,
+    file::{Presence, Settings, Written},
+    value::{Given, MAX_WORKERS},
 };
 use crate::{
     origin::OriginUrl,
@@ -166,7 +166,7 @@ pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
 }
 
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
 }
 
 /// All places a setting may have been written in.
@@ -295,7 +295,11 @@ impl Sources<'_> {
             line: *line,
             key,
         };
-        Some((Given::Typed(value.clone()), place))
+        let given = match value {
+            Written::Value(value) => Given::Typed(value.clone()),
+            Written::Beyond(text) => Given::Beyond(text.clone()),
+        };
+        Some((given, place))
     }
 }
 

@@ -234,7 +234,7 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
         ("max-object", "0"),
         ("max-stale", "forever"),
         ("workers", "0"),
-        ("workers", "1025"),
+        ("workers", "513"),
         ("preserve-host", "maybe"),
         ("identity-headers", "x user"),
         ("ignored-cookies", "a=b"),
@@ -291,6 +291,33 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_number_beyond_all_bounds_is_refused_like_any_other() {
+    let huge = "99999999999999999999";
+    for key in KEYS {
+        let error = file_with(&format!("\n{key} = {huge}")).unwrap_err();
+        assert!(
+            error.starts_with(&format!("proxy.toml:2: {key}: {huge} is not ")),
+            "{error}"
+        );
+    }
+    let error = file_with(&format!("port = {huge}")).unwrap_err();
+    assert!(
+        error.ends_with("a port, a number from 1 to 65535 such as 8000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn there_are_as_many_workers_as_the_server_can_have() {
+    assert_eq!(flag_with("workers", "512").unwrap().workers, 512);
+    assert!(flag_with("workers", "auto").unwrap().workers <= 512);
+    assert_eq!(
+        flag_with("workers", "513").unwrap_err(),
+        "--workers: \"513\" is not a number of threads from 1 to 512, or \"auto\""
+    );
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::{origin::OriginUrl, policy::Mode};
 
 /// A policy is evaluated on every request; nobody needs more names than this.
 const MAX_NAMES: usize = 256;
+/// As many as actix-server can hand connections to.
+pub(super) const MAX_WORKERS: usize = 512;
 
 /// A value as it was written.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) enum Given {
     Argument(OsString),
     /// In the file, where values have types.
     Typed(Value),
+    /// In the file, with a number that is beyond all bounds. No setting takes it.
+    Beyond(String),
 }
 
 impl Given {
@@ -26,7 +30,7 @@ impl Given {
         match self {
             Self::Argument(text) => text.to_str(),
             Self::Typed(Value::String(text)) => Some(text),
-            Self::Typed(_) => None,
+            Self::Typed(_) | Self::Beyond(_) => None,
         }
     }
 
@@ -35,7 +39,7 @@ impl Given {
         match self {
             Self::Argument(text) => text.to_str()?.parse().ok(),
             Self::Typed(Value::Integer(integer)) => Some(*integer),
-            Self::Typed(_) => None,
+            Self::Typed(_) | Self::Beyond(_) => None,
         }
     }
 
@@ -49,6 +53,7 @@ impl Given {
             Self::Typed(Value::Datetime(date)) => date.to_string(),
             Self::Typed(Value::Array(_)) => "this list".to_owned(),
             Self::Typed(Value::Table(_)) => "this table".to_owned(),
+            Self::Beyond(text) => text.clone(),
         };
         ValueError::Not {
             given,
@@ -151,15 +156,21 @@ pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
     given
         .integer()
         .and_then(|number| usize::try_from(number).ok())
-        .filter(|number| (1..=1024).contains(number))
+        .filter(|number| (1..=MAX_WORKERS).contains(number))
         .map(Some)
-        .ok_or_else(|| given.is_not("a number of threads from 1 to 1024, or \"auto\""))
+        .ok_or_else(|| {
+            given.is_not(format!(
+                "a number of threads from 1 to {MAX_WORKERS}, or \"auto\""
+            ))
+        })
 }
 
 pub(super) fn boolean(given: &Given) -> Result<bool, ValueError> {
     let text = match given {
         Given::Typed(Value::Boolean(boolean)) => return Ok(*boolean),
-        Given::Typed(_) => return Err(given.is_not("true or false, without quotes")),
+        Given::Typed(_) | Given::Beyond(_) => {
+            return Err(given.is_not("true or false, without quotes"));
+        }
         Given::Argument(text) => text.to_string_lossy().to_ascii_lowercase(),
     };
     match text.as_str() {
@@ -174,7 +185,9 @@ pub(super) fn path(given: &Given) -> Result<Option<PathBuf>, ValueError> {
     let path = match given {
         Given::Argument(text) => PathBuf::from(text),
         Given::Typed(Value::String(text)) => PathBuf::from(text),
-        Given::Typed(_) => return Err(given.is_not("the name of a file, in quotes")),
+        Given::Typed(_) | Given::Beyond(_) => {
+            return Err(given.is_not("the name of a file, in quotes"));
+        }
     };
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
@@ -186,7 +199,7 @@ pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
             .iter()
             .map(|item| item.as_str().map(str::to_owned))
             .collect(),
-        Given::Typed(_) => None,
+        Given::Typed(_) | Given::Beyond(_) => None,
         Given::Argument(text) => text.to_str().map(|text| {
             let items = text.split(',').map(str::trim);
             items
@@ -200,7 +213,7 @@ pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
         .ok_or_else(|| {
             given.is_not(match given {
                 Given::Argument(_) => "a list of names with commas between, such as x-user,*-token",
-                Given::Typed(_) => "a list of names, such as [\"x-user\", \"*-token\"]",
+                _ => "a list of names, such as [\"x-user\", \"*-token\"]",
             })
         })
 }

@@ -127,7 +127,7 @@ fn an_unknown_key_is_refused_with_file_line_and_the_known_keys() {
 #[test]
 fn a_bad_value_is_refused_with_file_line_and_what_is_allowed() {
     let home = Home::new();
-    let rows: [(&str, &[&str]); 5] = [
+    let rows: [(&str, &[&str]); 7] = [
         (
             "\npolicy = \"sometimes\"\n",
             &["2", "sometimes", "standard", "strict", "always"],
@@ -135,6 +135,11 @@ fn a_bad_value_is_refused_with_file_line_and_what_is_allowed() {
         ("ttl = \"soon\"\n", &["1", "ttl", "soon"]),
         ("\n\nmax_memory = \"lots\"\n", &["3", "lots"]),
         ("port = 123456\n", &["1", "port"]),
+        (
+            "\nport = 99999999999999999999\n",
+            &[":2: port: 99999999999999999999 is not", "1 to 65535"],
+        ),
+        ("workers = 513\n", &["1", "workers", "from 1 to 512"]),
         ("not toml at all\n", &["1"]),
     ];
     for (text, words) in rows {
@@ -149,6 +154,16 @@ fn a_file_that_is_not_there_is_refused_when_it_was_named() {
     Home::new()
         .run(&["--origin", "http://127.0.0.1:9", "--config", "missing.toml"])
         .refused(2, &["missing.toml"]);
+}
+
+#[test]
+fn a_file_that_is_a_pipe_is_refused_and_not_waited_for() {
+    let home = Home::new();
+    let pipe = home.path("work/pipe.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    home.run(&["--origin", "http://127.0.0.1:9", "--config", "pipe.toml"])
+        .refused(2, &["pipe.toml", "not a regular file"]);
 }
 
 #[test]

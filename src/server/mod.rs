@@ -7,7 +7,7 @@ use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_http::{HttpService, KeepAlive, Protocol};
-use actix_rt::net::TcpStream;
+use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
@@ -38,6 +38,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 pub struct Server {
     cache: Addr<CacheActor>,
     handle: ServerHandle,
+    running: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
@@ -104,13 +105,24 @@ impl Server {
         })?;
         let server = builder.run();
         let handle = server.handle();
-        actix_rt::spawn(server);
-        Ok(Self { cache, handle })
+        Ok(Self {
+            cache,
+            handle,
+            running: actix_rt::spawn(server),
+        })
     }
 
     /// The cache of this proxy.
     pub fn cache(&self) -> Addr<CacheActor> {
         self.cache.clone()
+    }
+
+    /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
+    ///
+    /// # Errors
+    /// When the workers could not be started, or the server panicked.
+    pub async fn ended(&mut self) -> io::Result<()> {
+        (&mut self.running).await.map_err(io::Error::other)?
     }
 
     /// Takes no more connections, finishes the answers under way within a limit, and stops.

@@ -36,6 +36,9 @@ const BACKLOG: i32 = 4096;
 const FIRST_OPEN_PORT: u16 = 1024;
 /// Ports after one in use that are tried, to propose a free one.
 const PORTS_TRIED: u16 = 20;
+/// Descriptors that a proxy and each of its workers hold before anybody asks anything, and some for those who do.
+const FILES_BESIDE_WORKERS: u64 = 48;
+const FILES_PER_WORKER: u64 = 4;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -87,8 +90,19 @@ enum Failure {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(
+        "no more than {limit} files may be open, and with --workers {workers} at least {least} are needed; \
+         raise the limit, for example: ulimit -n 1024"
+    )]
+    FewFiles {
+        limit: u64,
+        workers: usize,
+        least: u64,
+    },
     #[error("the server cannot be started")]
     Start(#[source] io::Error),
+    #[error("the server has ended by itself")]
+    Ended(#[source] io::Error),
     #[error("--clear-cache would not reach this proxy")]
     Control(#[source] ControlError),
     #[error("stopped by a second signal, before everything was finished")]
@@ -98,10 +112,22 @@ enum Failure {
 }
 
 impl Failure {
+    /// From a server that nobody has stopped.
+    fn ended(how: io::Result<()>) -> Self {
+        Self::Ended(match how {
+            Ok(()) => io::Error::other("nobody asked it to"),
+            Err(error) => error,
+        })
+    }
+
     /// The codes are part of the contract with scripts.
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Start(_) | Self::Control(_) | Self::Impatient => 1,
+            Self::FewFiles { .. }
+            | Self::Start(_)
+            | Self::Ended(_)
+            | Self::Control(_)
+            | Self::Impatient => 1,
             Self::Config(_) | Self::OriginCa(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
@@ -133,9 +159,14 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         (_, ca) => Some(origin::tls_config(ca.as_deref())?),
     };
     raise_file_limit();
+    check_file_limit(config.workers)?;
     let listener = bind(SocketAddr::new(config.bind, config.port))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Start)?;
     // Not dropped: that would wait for threads, and one may hang in looking up a name.
-    let system = ManuallyDrop::new(System::new());
+    let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
     system.block_on(run(config, tls, listener))
 }
 
@@ -145,7 +176,13 @@ async fn run(
     listener: TcpListener,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Start)?;
-    let server = Server::start(Arc::clone(&config), tls, listener).map_err(Failure::Start)?;
+    let mut server = Server::start(Arc::clone(&config), tls, listener).map_err(Failure::Start)?;
+    // The workers start when the server first gets its turn; not before is it true that it serves.
+    tokio::select! {
+        biased;
+        ended = server.ended() => return Err(Failure::ended(ended)),
+        () = tokio::task::yield_now() => {}
+    }
     let control = match control::listen(&config, server.cache()) {
         Ok(control) => Some(control),
         Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
@@ -163,7 +200,10 @@ async fn run(
         config.port, config.origin
     ));
 
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        ended = server.ended() => return Err(Failure::ended(ended)),
+    }
     log::info!("stopping when what runs is finished; a second signal stops at once");
     let stopped = async {
         server.stop().await;
@@ -254,6 +294,19 @@ fn raise_file_limit() {
         )
     {
         log::debug!("the limit of open files stays at {current:?}: {error}");
+    }
+}
+
+/// The libraries panic when they get no descriptor for a thread of theirs; better said before.
+fn check_file_limit(workers: usize) -> Result<(), Failure> {
+    let least = FILES_BESIDE_WORKERS + FILES_PER_WORKER * workers as u64;
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < least => Err(Failure::FewFiles {
+            limit,
+            workers,
+            least,
+        }),
+        _ => Ok(()),
     }
 }
 

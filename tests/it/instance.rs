@@ -14,6 +14,8 @@ use crate::{
     harness::{DEADLINE, until},
 };
 
+const BINARY: &str = env!("CARGO_BIN_EXE_caching-proxy");
+
 /// A port nobody listens on at this moment.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
@@ -53,7 +55,20 @@ impl Home {
 
     /// The binary, set up for this home and nothing else.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_caching-proxy"));
+        self.at_home(Command::new(BINARY), args)
+    }
+
+    /// The binary in the place of a shell that has run these lines of bash: limits and open files are inherited.
+    pub(crate) fn command_after(&self, lines: &str, args: &[&str]) -> Command {
+        let mut shell = Command::new("bash");
+        shell
+            .arg("-c")
+            .arg(format!("{lines}\nexec \"$0\" \"$@\""))
+            .arg(BINARY);
+        self.at_home(shell, args)
+    }
+
+    fn at_home(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .current_dir(self.path("work"))

@@ -309,3 +309,52 @@ fn a_control_directory_open_to_others_is_refused() {
         refused.stderr
     );
 }
+
+#[test]
+fn a_lock_file_that_is_a_link_is_named_and_the_others_are_cleared() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/");
+    let (lock, target) = (home.path("run/caching-proxy/1.lock"), home.path("target"));
+    std::os::unix::fs::symlink(&target, &lock).unwrap();
+    home.run(&["--clear-cache"])
+        .refused(4, &[lock.to_str().unwrap(), "port 1 ", "regular file"]);
+    assert!(!target.exists());
+    assert_eq!(proxy.get("/").x_cache(), "MISS");
+}
+
+#[test]
+fn too_few_open_files_are_said_before_anything_starts() {
+    let home = Home::new();
+    for limit in [8, 20, 50] {
+        let port = free_port().to_string();
+        let args = [
+            "--workers=1",
+            "--port",
+            &port,
+            "--origin",
+            "http://127.0.0.1:9",
+        ];
+        let command = home.command_after(&format!("ulimit -n {limit}"), &args);
+        Finished::of(command).refused(1, &["error: ", &format!(" {limit} "), "ulimit -n"]);
+    }
+}
+
+#[test]
+fn a_server_that_ends_by_itself_ends_the_program() {
+    let home = Home::new();
+    let port = free_port().to_string();
+    let args = [
+        "--workers=16",
+        "--port",
+        &port,
+        "--origin",
+        "http://127.0.0.1:9",
+    ];
+    // The limit is enough, but most of it is taken: some of the workers get nothing.
+    let taken = "ulimit -n 128; for file in {20..84}; do eval \"exec $file</dev/null\"; done";
+    let command = home.command_after(taken, &args);
+    Finished::of(command).refused(1, &["error: the server has ended by itself"]);
+    assert_eq!(home.control_sockets().len(), 0);
+}

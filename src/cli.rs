@@ -91,12 +91,13 @@ pub struct Cli {
     pub preserve_host: Option<OsString>,
 
     /// Request headers that tell one user from another, beside Authorization and Cookie; `*` stands
-    /// for anything [default: *api-key*,*-token,*-auth*]
+    /// for anything
+    /// [default: *api-key*,*apikey*,*-key,*token*,auth*,*-auth*,*session*,*secret*,*jwt*]
     #[arg(long, value_name = "LIST")]
     pub identity_headers: Option<OsString>,
 
     /// Cookies that say nothing about who the user is
-    /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga*,_gid,_fbp,__utm*]
+    /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
     #[arg(long, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
 }

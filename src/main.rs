@@ -5,7 +5,6 @@
 
 use std::{
     error::Error,
-    fmt,
     io::{self, ErrorKind, Write},
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
@@ -19,6 +18,7 @@ use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags},
     control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
+    error::Chain,
     origin::{self, CaError},
     server::Server,
 };
@@ -385,22 +385,4 @@ fn say(line: &str) {
 
 fn say_error(error: &dyn Error) {
     say(&format!("error: {}", Chain(error)));
-}
-
-/// An error and all that led to it, in one line. Some say themselves what led to them; it is said once.
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let reason = error.to_string();
-            if !said.contains(&reason) {
-                said = format!("{said}: {reason}");
-            }
-            source = error.source();
-        }
-        f.write_str(&said)
-    }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -25,9 +26,21 @@ use crate::policy::{Audience, Identity, Time};
 
 /// Messages that may wait for the actor before senders have to.
 const MAILBOX: usize = 4096;
-/// For how many keys it is remembered that their answers are nobody else's, and for how long.
-const NOT_SHAREABLE_KEYS: usize = 4096;
-const NOT_SHAREABLE_FOR: Duration = Duration::from_secs(120);
+/// For how many keys it is remembered that a fetch brought nothing to store.
+const LESSONS: usize = 4096;
+/// How long askers of what nobody else may get need not wait for each other.
+const ALONE_FOR: Duration = Duration::from_secs(120);
+/// How long nobody asks in the background after a fetch that was in vain.
+const QUIET_FOR: Duration = Duration::from_secs(10);
+
+/// What a fetch that brought nothing to store teaches about the next ones.
+#[derive(Clone, Copy)]
+struct Lesson {
+    /// Until then everybody fetches for themselves.
+    alone_until: Time,
+    /// Until then nobody fetches in the background.
+    quiet_until: Time,
+}
 
 /// How long an answer of the actor is waited for; what takes it microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +74,7 @@ pub struct CacheActor {
     store: Store,
     fetches: HashMap<Resource, Vec<Fetch>>,
     /// By a keyed hash: whole keys are as long as clients make them.
-    not_shareable: unsync::Cache<u64, Time>,
+    lessons: unsync::Cache<u64, Lesson>,
     hasher: RandomState,
     next_id: u64,
     budget: Arc<Budget>,
@@ -84,7 +97,7 @@ impl CacheActor {
         Self {
             store: Store::new(Arc::clone(&budget)),
             fetches: HashMap::new(),
-            not_shareable: unsync::Cache::new(NOT_SHAREABLE_KEYS),
+            lessons: unsync::Cache::new(LESSONS),
             hasher: RandomState::new(),
             next_id: 0,
             budget,
@@ -93,10 +106,17 @@ impl CacheActor {
     }
 
     /// Starts an empty cache in an arbiter of its own.
-    pub fn start_in_own_arbiter(max_memory_bytes: u64, max_object_bytes: u64) -> Addr<Self> {
-        Self::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+    ///
+    /// # Errors
+    /// When the system has no thread, or no file descriptors, for it.
+    pub fn start_in_own_arbiter(
+        max_memory_bytes: u64,
+        max_object_bytes: u64,
+    ) -> io::Result<Addr<Self>> {
+        let arbiter = Arbiter::try_new()?;
+        Ok(Self::start_in_arbiter(&arbiter.handle(), move |_| {
             Self::new(max_memory_bytes, max_object_bytes)
-        })
+        }))
     }
 
     fn lead(&mut self, claim: Claim, cache: Addr<Self>) -> Claimed {
@@ -131,10 +151,8 @@ impl CacheActor {
         self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
     }
 
-    fn is_not_shareable(&mut self, key: &Key, now: Time) -> bool {
-        self.not_shareable
-            .get(&self.hasher.hash_one(key))
-            .is_some_and(|until| now < *until)
+    fn lesson(&self, key: &Key) -> Option<Lesson> {
+        self.lessons.get(&self.hasher.hash_one(key)).copied()
     }
 
     fn counts(&self, key: &Key, id: FillId) -> bool {
@@ -167,18 +185,22 @@ impl Handler<Claim> for CacheActor {
         if !found.is_same_as(&claim.seen) {
             return MessageResult(Claimed::Changed(found));
         }
-        let is_not_shareable = self.is_not_shareable(&claim.key, claim.now);
+        let lesson = self.lesson(&claim.key);
+        let holds =
+            |until: fn(Lesson) -> Time| lesson.is_some_and(|lesson| claim.now < until(lesson));
+        let is_alone = holds(|lesson| lesson.alone_until);
+        let is_quiet = holds(|lesson| lesson.quiet_until);
         match claim.company {
             Company::Shared => {
                 if let Some(fill) = self.joinable(&claim.key) {
                     return MessageResult(Claimed::Follow(fill));
                 }
-                if is_not_shareable {
+                if is_alone {
                     claim.company = Company::Alone;
                 }
             }
             Company::Background => {
-                if is_not_shareable || self.fetches_of(&claim.key).next().is_some() {
+                if is_alone || is_quiet || self.fetches_of(&claim.key).next().is_some() {
                     return MessageResult(Claimed::Declined);
                 }
             }
@@ -195,7 +217,7 @@ impl Handler<Put> for CacheActor {
         if !self.counts(&put.key, put.id) {
             return MessageResult(PutOutcome::Void);
         }
-        self.not_shareable.remove(&self.hasher.hash_one(&put.key));
+        self.lessons.remove(&self.hasher.hash_one(&put.key));
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.everybodys(),
             Audience::Partition => put.key,
@@ -218,12 +240,16 @@ impl Handler<Release> for CacheActor {
         if fetches.is_empty() {
             self.fetches.remove(&key.resource);
         }
-        if released == Released::NotShareable {
-            self.not_shareable.insert(
-                self.hasher.hash_one(&key),
-                fetch.since.saturating_add(NOT_SHAREABLE_FOR),
-            );
-        }
+        let alone_for = match released {
+            Released::Stored => return,
+            Released::Failed => Duration::ZERO,
+            Released::NotShareable => ALONE_FOR,
+        };
+        let lesson = Lesson {
+            alone_until: fetch.since.saturating_add(alone_for),
+            quiet_until: fetch.since.saturating_add(QUIET_FOR),
+        };
+        self.lessons.insert(self.hasher.hash_one(&key), lesson);
     }
 }
 
@@ -264,7 +290,7 @@ impl Handler<Clear> for CacheActor {
 
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
         self.fetches.clear();
-        self.not_shareable.clear();
+        self.lessons.clear();
         MessageResult(self.store.clear())
     }
 }

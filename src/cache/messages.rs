@@ -120,8 +120,10 @@ pub struct Release {
 /// What a fetch leaves behind when it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Released {
-    /// Nothing to remember.
-    Unused,
+    /// What it brought is stored.
+    Stored,
+    /// It brought nothing to store, this time.
+    Failed,
     /// Answers for this key are nobody else's for now: those who come soon need not wait for each other.
     NotShareable,
 }

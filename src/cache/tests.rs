@@ -27,7 +27,7 @@ fn run<F: Future>(test: F) -> F::Output {
 }
 
 fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
-    CacheActor::start_in_own_arbiter(max_memory_bytes, max_memory_bytes / 4)
+    CacheActor::start_in_own_arbiter(max_memory_bytes, max_memory_bytes / 4).unwrap()
 }
 
 fn key(target: &str) -> Key {

@@ -49,7 +49,7 @@ impl Ticket {
             budget,
             max_object_bytes,
             state: sender,
-            released: Released::Unused,
+            released: Released::Failed,
         };
         (ticket, Fill::new(state))
     }
@@ -71,7 +71,7 @@ impl Ticket {
     ///
     /// # Errors
     /// The entry may not be used any more: a Clear or an invalidation came since the claim, or a newer one is stored.
-    pub async fn freshen(self, entry: &Entry, head: Stored) -> Result<Arc<Entry>, Reason> {
+    pub async fn freshen(mut self, entry: &Entry, head: Stored) -> Result<Arc<Entry>, Reason> {
         let since = entry.head().received();
         let entry = Arc::new(Entry::new(
             Arc::new(head),
@@ -136,7 +136,7 @@ impl Ticket {
         self.tell(|state| state.news = Some(News::Released));
         self.release(match reason.is_lasting() {
             true => Released::NotShareable,
-            false => Released::Unused,
+            false => Released::Failed,
         });
     }
 
@@ -151,7 +151,7 @@ impl Ticket {
 
     /// Stores `entry`, which goes back to a head that came at `since`.
     pub(super) async fn put(
-        &self,
+        &mut self,
         entry: Arc<Entry>,
         since: Time,
     ) -> Result<PutOutcome, CacheUnavailable> {
@@ -161,7 +161,11 @@ impl Ticket {
             entry,
             since,
         };
-        ask(&self.cache, put).await
+        let outcome = ask(&self.cache, put).await;
+        if matches!(outcome, Ok(PutOutcome::Stored)) {
+            self.released = Released::Stored;
+        }
+        outcome
     }
 }
 

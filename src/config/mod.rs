@@ -59,7 +59,17 @@ const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-const DEFAULT_IDENTITY_HEADERS: &[&str] = &["*api-key*", "*-token", "*-auth*"];
+const DEFAULT_IDENTITY_HEADERS: &[&str] = &[
+    "*api-key*",
+    "*apikey*",
+    "*-key",
+    "*token*",
+    "auth*",
+    "*-auth*",
+    "*session*",
+    "*secret*",
+    "*jwt*",
+];
 const DEFAULT_IGNORED_COOKIES: &[&str] = &[
     "__cf_bm",
     "_cfuvid",
@@ -67,7 +77,10 @@ const DEFAULT_IGNORED_COOKIES: &[&str] = &[
     "AWSALB*",
     "ARRAffinity*",
     "GCLB",
-    "_ga*",
+    "_ga",
+    "_ga_*",
+    "_gat",
+    "_gat_*",
     "_gid",
     "_fbp",
     "__utm*",

@@ -60,7 +60,7 @@ pub use stored::{Audience, Stored};
 pub use storing::{Framing, Reply, admit, is_event_stream};
 pub use time::Time;
 pub use validating::{
-    CLIENT_CONDITIONS, merged_head, revalidated, revalidation_matches, validators,
+    CLIENT_CONDITIONS, merged_head, revalidated, revalidation_matches, supersedes, validators,
 };
 
 /// What decides about storing and reuse.

@@ -1,9 +1,12 @@
 //! RFC 9111, 4.3: validation of stored responses by the origin.
 
-use actix_web::http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, RANGE, SET_COOKIE,
+use actix_web::http::{
+    StatusCode,
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
+        HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+        LAST_MODIFIED, RANGE, SET_COOKIE,
+    },
 };
 
 use super::{
@@ -118,6 +121,12 @@ pub(super) fn strongly_equal(one: &[u8], other: &[u8]) -> bool {
 
 fn opaque_tag(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// True when an answer of this status to a validation says that the stored response is no longer the target's, whether
+/// or not the answer is stored itself (RFC 9111, 4.3.3). What asks to come back says nothing about the target.
+pub fn supersedes(status: StatusCode) -> bool {
+    !status.is_server_error() && !matches!(status.as_u16(), 304 | 408 | 425 | 429)
 }
 
 #[cfg(test)]
@@ -308,5 +317,29 @@ mod tests {
             .with_request(|request| revalidated(&second.policy, request, &held, &reply))
             .unwrap();
         assert!(fresh.same_variant(&held));
+    }
+
+    #[test]
+    fn s4_3_3_only_what_speaks_of_the_target_supersedes_a_stored_response() {
+        for (status, expected) in [
+            (200, true),
+            (204, true),
+            (301, true),
+            (404, true),
+            (410, true),
+            (304, false),
+            (401, true),
+            (403, true),
+            (408, false),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            assert_eq!(
+                supersedes(StatusCode::from_u16(status).unwrap()),
+                expected,
+                "{status}"
+            );
+        }
     }
 }

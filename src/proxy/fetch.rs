@@ -164,8 +164,8 @@ async fn settle(
             let _ = answering.send(Ok(delivery));
             return;
         }
-    } else if ask.method == Method::GET && judge(worker, ask, &ticket, &reply).is_err() {
-        // The origin has another answer now, which is not kept; this one is no longer true.
+    } else if policy::supersedes(reply.status) && judge(worker, ask, &ticket, &reply).is_err() {
+        // The origin has another answer now, be it one that is not kept: this one is no longer true.
         remove(worker, ask, &entry).await;
     }
     take_in(worker, ask, why, ticket, reply, answering).await;

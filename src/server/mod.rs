@@ -52,7 +52,7 @@ impl Server {
         listener: TcpListener,
     ) -> io::Result<Self> {
         let cache =
-            CacheActor::start_in_own_arbiter(config.max_memory_bytes, config.max_object_bytes);
+            CacheActor::start_in_own_arbiter(config.max_memory_bytes, config.max_object_bytes)?;
         let origin_host =
             HeaderValue::try_from(config.origin.authority()).map_err(io::Error::other)?;
         let shared = Arc::new(Shared {

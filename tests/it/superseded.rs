@@ -68,6 +68,22 @@ fn an_older_validation_does_not_overwrite_what_a_newer_fetch_has_stored() {
     proxy.get_with("/", own).expect(200, "HIT", "v2");
 }
 
+/// A stale answer is validated, the origin answers so instead, and goes down: what was stored must be gone.
+fn ends_the_stored_answer(status: &'static str, fields: &'static str) {
+    let mut origin = Origin::start(move |exchange| match exchange.nth {
+        0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "old"),
+        _ => exchange.answer(status, fields, "instead"),
+    });
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/").expect(200, "MISS", "old");
+    let code: u16 = status[..3].parse().unwrap();
+    proxy.get("/").expect(code, "MISS", "instead");
+    origin.stop();
+    let after = proxy.get("/");
+    assert_ne!(after.text(), "old", "after {status} {fields}: {after:?}");
+    assert_eq!(after.status(), 502, "after {status} {fields}: {after:?}");
+}
+
 #[test]
 fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
     for (status, fields) in [
@@ -79,23 +95,20 @@ fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
             "302 Found",
             "Location: /login\r\nCache-Control: no-store\r\n",
         ),
-        ("401 Unauthorized", "WWW-Authenticate: Basic\r\n"),
-        ("403 Forbidden", ""),
         ("404 Not Found", "Cache-Control: no-store\r\n"),
         ("410 Gone", "Cache-Control: no-store\r\n"),
     ] {
-        let mut origin = Origin::start(move |exchange| match exchange.nth {
-            0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "old"),
-            _ => exchange.answer(status, fields, "instead"),
-        });
-        let proxy = TestProxy::to(&origin);
-        proxy.get("/").expect(200, "MISS", "old");
-        let code: u16 = status[..3].parse().unwrap();
-        proxy.get("/").expect(code, "MISS", "instead");
-        origin.stop();
-        let after = proxy.get("/");
-        assert_ne!(after.text(), "old", "after {status} {fields}: {after:?}");
-        assert_eq!(after.status(), 502, "after {status} {fields}: {after:?}");
+        ends_the_stored_answer(status, fields);
+    }
+}
+
+#[test]
+fn a_validation_that_is_refused_ends_the_stored_answer() {
+    for (status, fields) in [
+        ("401 Unauthorized", "WWW-Authenticate: Basic\r\n"),
+        ("403 Forbidden", ""),
+    ] {
+        ends_the_stored_answer(status, fields);
     }
 }
 

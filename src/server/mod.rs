@@ -51,23 +51,10 @@ impl Server {
         tls: Option<Arc<rustls::ClientConfig>>,
         listener: TcpListener,
     ) -> io::Result<Self> {
-        let cache =
-            CacheActor::start_in_own_arbiter(config.max_memory_bytes, config.max_object_bytes)?;
-        let origin_host =
-            HeaderValue::try_from(config.origin.authority()).map_err(io::Error::other)?;
-        let shared = Arc::new(Shared {
-            origin_host,
-            cache: cache.clone(),
-            secret: IdentitySecret::new(),
-            via: proxy::own_via(),
-            config: Arc::clone(&config),
-        });
-        let origin = OriginConfig {
-            url: config.origin.clone(),
-            timeout: config.timeout,
-            tls,
-            max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
-        };
+        let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
+        let cache = CacheActor::start_in_own_arbiter(max_memory, max_object)?;
+        let origin = origin(&config, tls);
+        let shared = Arc::new(shared(Arc::clone(&config), cache.clone())?);
         let limits = Limits {
             head: HEAD_LIMIT,
             stall: config.timeout,
@@ -129,4 +116,24 @@ impl Server {
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
+}
+
+fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConfig {
+    OriginConfig {
+        url: config.origin.clone(),
+        timeout: config.timeout,
+        tls,
+        max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
+    }
+}
+
+fn shared(config: Arc<Config>, cache: Addr<CacheActor>) -> io::Result<Shared> {
+    let host = HeaderValue::try_from(config.origin.authority());
+    Ok(Shared {
+        origin_host: host.map_err(io::Error::other)?,
+        cache,
+        secret: IdentitySecret::new(),
+        via: proxy::own_via(),
+        config,
+    })
 }

@@ -45,6 +45,9 @@ pub enum ProxyError {
     /// A stored response must not be used without asking the origin, which can not be asked (RFC 9111, 5.2.2.2).
     #[error("the stored answer must be validated, and the origin could not be reached")]
     NotValidated(#[source] OriginError),
+    /// The origin answers 304 to a request without conditions.
+    #[error("the origin says that nothing was modified, which nobody asked")]
+    NotModifiedUnasked,
     /// The task that fetched the answer ended without one.
     #[error("the proxy could not complete the request")]
     Interrupted,
@@ -67,6 +70,7 @@ impl ProxyError {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Target => StatusCode::BAD_REQUEST,
             Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

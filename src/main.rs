@@ -28,8 +28,9 @@ use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Our own messages from `info` on, those of the libraries from `warn` on.
-const DEFAULT_LOG: &str = "warn,caching_proxy=info";
+/// Our own messages from `info` on, those of the libraries from `warn` on; but actix-http calls an error whatever a
+/// client sends amiss.
+const DEFAULT_LOG: &str = "warn,caching_proxy=info,actix_http=off";
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// RFC 6335, 6: the ports before are the system's, and on many only administrators may listen on them.

@@ -9,11 +9,15 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+/// Fetches that may go on at the same time without anybody reading along: each holds a connection to the origin.
+const MAX_UNATTENDED: u64 = 64;
+
 /// The bytes that may be held, and those that are.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    unattended: AtomicU64,
 }
 
 impl Budget {
@@ -22,6 +26,7 @@ impl Budget {
         Arc::new(Self {
             limit_bytes,
             used_bytes: AtomicU64::new(0),
+            unattended: AtomicU64::new(0),
         })
     }
 
@@ -47,6 +52,26 @@ impl Budget {
             budget: Arc::clone(self),
             bytes,
         }
+    }
+}
+
+/// The leave of a fetch to go on without readers, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Unattended(Arc<Budget>);
+
+impl Unattended {
+    /// None: too many do already.
+    pub(super) fn new(budget: &Arc<Budget>) -> Option<Self> {
+        // Counted first, so that no two can take the last place.
+        let unattended = Self(Arc::clone(budget));
+        let others = budget.unattended.fetch_add(1, Ordering::Relaxed);
+        (others < MAX_UNATTENDED).then_some(unattended)
+    }
+}
+
+impl Drop for Unattended {
+    fn drop(&mut self) {
+        self.0.unattended.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -84,6 +109,17 @@ mod tests {
         assert!(!budget.has_room(41));
         drop(charge);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn only_so_many_fetches_go_on_without_readers() {
+        let budget = Budget::new(100);
+        let mut leaves: Vec<_> = (0..MAX_UNATTENDED)
+            .map(|_| Unattended::new(&budget).unwrap())
+            .collect();
+        assert!(Unattended::new(&budget).is_none());
+        leaves.pop();
+        assert!(Unattended::new(&budget).is_some());
     }
 
     #[test]

@@ -140,16 +140,16 @@ impl Reader {
             let end = self.state.borrow_and_update().end;
             match self.step() {
                 Step::Bytes(bytes) => return Some(Ok(bytes)),
-                Step::Lost => return Some(Err(BodyCut)),
+                Step::Lost => return Some(Err(BodyCut::TooSlow)),
                 Step::Wait => {}
             }
             match end {
                 Some(End::Stored | End::NotStored(_)) => return None,
-                Some(End::Cut) => return Some(Err(BodyCut)),
+                Some(End::Cut) => return Some(Err(BodyCut::Short)),
                 None => {}
             }
             if self.state.changed().await.is_err() && self.state.borrow().end.is_none() {
-                return Some(Err(BodyCut));
+                return Some(Err(BodyCut::Short));
             }
         }
     }
@@ -186,7 +186,13 @@ impl Drop for Reader {
     }
 }
 
-/// A body did not arrive whole.
+/// Why a body does not arrive whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body was cut short")]
-pub struct BodyCut;
+pub enum BodyCut {
+    /// The fetch ended before its end.
+    #[error("the body was cut short")]
+    Short,
+    /// The fetch, whose body is too large to keep, did not wait for so slow a reader.
+    #[error("the reader was too slow for the fetch it shared")]
+    TooSlow,
+}

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     actor::CacheUnavailable,
     body::{Body, Piece, Slices},
+    budget::Unattended,
     entry::Entry,
     fill::{End, News, Opening, Reader},
     messages::PutOutcome,
@@ -36,7 +37,8 @@ pub struct Filler {
     pieces: Vec<Arc<Piece>>,
     received_bytes: u64,
     position: u64,
-    unattended_since: Option<Instant>,
+    /// Since when nobody reads along, and the leave to go on all the same.
+    unattended: Option<(Instant, Unattended)>,
     ticket: Ticket,
 }
 
@@ -49,7 +51,7 @@ impl Filler {
             pieces: Vec::new(),
             received_bytes: 0,
             position: 0,
-            unattended_since: None,
+            unattended: None,
             ticket,
         }
     }
@@ -121,24 +123,33 @@ impl Filler {
     {
         // Other requests of this worker get their turn, also when the origin sends faster than this takes.
         tokio::task::consume_budget().await;
-        let next = if self.readers() > 0 {
-            self.unattended_since = None;
-            body.next().await
-        } else {
-            let since = *self.unattended_since.get_or_insert_with(Instant::now);
-            let limit = match self.opening.length {
-                Some(_) => UNATTENDED,
-                None => UNATTENDED_ENDLESS,
-            };
-            match timeout(limit.saturating_sub(since.elapsed()), body.next()).await {
-                Ok(next) => next,
-                Err(_) => return Chunk::Cut,
+        if self.opening.length == Some(0) {
+            // Its reader comes when it is stored, and there is nothing to wait for.
+            return Chunk::from(body.next().await);
+        }
+        while self.readers() > 0 {
+            self.unattended = None;
+            tokio::select! {
+                biased;
+                next = body.next() => return Chunk::from(next),
+                // Perhaps the last reader has left.
+                () = self.opening.pace.moved() => {}
             }
+        }
+        if self.unattended.is_none() {
+            self.unattended =
+                Unattended::new(self.ticket.budget()).map(|leave| (Instant::now(), leave));
+        }
+        let Some((since, _)) = &self.unattended else {
+            return Chunk::Cut;
         };
-        match next {
-            Some(Ok(bytes)) => Chunk::Bytes(bytes),
-            Some(Err(_)) => Chunk::Cut,
-            None => Chunk::End,
+        let limit = match self.opening.length {
+            Some(_) => UNATTENDED,
+            None => UNATTENDED_ENDLESS,
+        };
+        match timeout(limit.saturating_sub(since.elapsed()), body.next()).await {
+            Ok(next) => Chunk::from(next),
+            Err(_) => Chunk::Cut,
         }
     }
 
@@ -248,6 +259,16 @@ enum Chunk {
     Bytes(Bytes),
     End,
     Cut,
+}
+
+impl<E> From<Option<Result<Bytes, E>>> for Chunk {
+    fn from(next: Option<Result<Bytes, E>>) -> Self {
+        match next {
+            Some(Ok(bytes)) => Self::Bytes(bytes),
+            Some(Err(_)) => Self::Cut,
+            None => Self::End,
+        }
+    }
 }
 
 enum Taken {

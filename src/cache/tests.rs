@@ -334,7 +334,7 @@ fn without_a_body_the_head_waits_for_the_store() {
 fn a_body_that_breaks_off_is_cut_for_all_and_not_stored() {
     run(async {
         let cache = cache(16 * MIB);
-        for (length, ends_with) in [(None, Some(Err(BodyCut))), (Some(9), None)] {
+        for (length, ends_with) in [(None, Some(Err(BodyCut::Short))), (Some(9), None)] {
             let ticket = lead(&cache, "/a").await;
             let mut reader = None;
             let mut body = vec![Ok(Bytes::from_static(b"ab"))];
@@ -344,7 +344,7 @@ fn a_body_that_breaks_off_is_cut_for_all_and_not_stored() {
                 .begin(plain_head(), length)
                 .run(body, |_, opened| reader = Some(opened))
                 .await;
-            assert_eq!(read_all(reader.unwrap()).await, Err(BodyCut));
+            assert_eq!(read_all(reader.unwrap()).await, Err(BodyCut::Short));
             assert!(found(&cache, "/a").await.is_empty());
         }
     });
@@ -486,7 +486,7 @@ fn a_reader_that_takes_nothing_is_left_behind_and_stops_nobody() {
             read_all(leader).await.map(|all| all.len()),
             Ok(160 * 64 * 1024)
         );
-        assert_eq!(read_all(stalled).await, Err(BodyCut));
+        assert_eq!(read_all(stalled).await, Err(BodyCut::TooSlow));
     });
 }
 

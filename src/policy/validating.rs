@@ -124,9 +124,10 @@ fn opaque_tag(tag: &[u8]) -> &[u8] {
 }
 
 /// True when an answer of this status to a validation says that the stored response is no longer the target's, whether
-/// or not the answer is stored itself (RFC 9111, 4.3.3). What asks to come back says nothing about the target.
+/// or not the answer is stored itself (RFC 9111, 4.3.3). What asks to come back, or speaks of the request that was sent,
+/// says nothing about the target.
 pub fn supersedes(status: StatusCode) -> bool {
-    !status.is_server_error() && !matches!(status.as_u16(), 304 | 408 | 425 | 429)
+    matches!(status.as_u16(), 200..=303 | 305..=399 | 401 | 403 | 404 | 410)
 }
 
 #[cfg(test)]
@@ -330,6 +331,8 @@ mod tests {
             (304, false),
             (401, true),
             (403, true),
+            (405, false),
+            (406, false),
             (408, false),
             (429, false),
             (500, false),

@@ -42,6 +42,8 @@ pub(super) enum Fate {
     Unfinished,
     /// It left whole.
     Whole,
+    /// It shared a fetch that did not wait for so slow a client.
+    TooSlow,
     /// The origin cut it short, so the client's connection was cut as well.
     Cut,
 }
@@ -81,6 +83,10 @@ impl Access {
         self.fate.set(fate);
     }
 
+    pub(super) fn fate(&self) -> Fate {
+        self.fate.get()
+    }
+
     pub(super) fn not_stored(&self, reason: Reason) {
         self.not_stored.set(Some(reason));
     }
@@ -107,6 +113,7 @@ impl Access {
         }
         match self.fate.get() {
             Fate::Whole => {}
+            Fate::TooSlow => line.push_str("  cut: too slow for the fetch it shared"),
             Fate::Cut => line.push_str("  cut short by the origin"),
             Fate::Unfinished => line.push_str("  not sent to its end"),
         }

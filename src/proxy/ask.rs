@@ -90,6 +90,13 @@ impl Ask {
         )
     }
 
+    /// True when the client asks for an answer under conditions, or for a part of it.
+    pub(super) fn is_conditional(&self) -> bool {
+        policy::CLIENT_CONDITIONS
+            .iter()
+            .any(|name| self.fields.contains_key(name))
+    }
+
     /// True for the methods that the cache answers.
     pub(super) fn is_cacheable_method(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)

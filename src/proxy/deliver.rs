@@ -191,6 +191,9 @@ impl AnswerBody {
                 {
                     access.not_stored(reason);
                 }
+                if let (Some(Err(BodyCut::TooSlow)), Some(access)) = (&step_result, &self.access) {
+                    access.ended(Fate::TooSlow);
+                }
                 self.source = match step_result {
                     Some(Ok(_)) => BodySource::Filling(Box::pin(step(reader))),
                     _ => BodySource::Empty,
@@ -233,7 +236,8 @@ impl MessageBody for AnswerBody {
         if let Some(access) = &this.access {
             match &polled {
                 Some(Ok(bytes)) => access.sent(bytes.len()),
-                Some(Err(_)) => access.ended(Fate::Cut),
+                Some(Err(_)) if access.fate() == Fate::Unfinished => access.ended(Fate::Cut),
+                Some(Err(_)) => {}
                 None => access.ended(Fate::Whole),
             }
         }

@@ -164,7 +164,10 @@ async fn settle(
             let _ = answering.send(Ok(delivery));
             return;
         }
-    } else if policy::supersedes(reply.status) && judge(worker, ask, &ticket, &reply).is_err() {
+    } else if ask.method == Method::GET
+        && policy::supersedes(reply.status)
+        && judge(worker, ask, &ticket, &reply).is_err()
+    {
         // The origin has another answer now, be it one that is not kept: this one is no longer true.
         remove(worker, ask, &entry).await;
     }
@@ -189,6 +192,11 @@ async fn take_in(
     reply: Reply,
     answering: Answering,
 ) {
+    if reply.status == StatusCode::NOT_MODIFIED && !ask.is_conditional() {
+        // Nobody asked whether anything is modified (RFC 9110, 15.4.5): to the client this would mean nothing.
+        let _ = answering.send(Err(ProxyError::NotModifiedUnasked));
+        return;
+    }
     let head = match judge(worker, ask, &ticket, &reply) {
         Ok(head) => head,
         Err(reason) => {

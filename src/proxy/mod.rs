@@ -223,7 +223,9 @@ fn failed(error: &ProxyError) -> Delivery {
         fields,
         content: Content::Text(format!("{}\n", error.sentence())),
         handling: match error {
-            ProxyError::Origin(_) => Handling::miss(Forward::Miss, None, Storing::Untouched),
+            ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
+                Handling::miss(Forward::Miss, None, Storing::Untouched)
+            }
             ProxyError::NotValidated(_) => Handling::miss(Forward::Stale, None, Storing::Untouched),
             _ => Handling::refused(),
         },

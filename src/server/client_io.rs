@@ -32,6 +32,8 @@ pub(super) struct ClientIo {
     requests: u64,
     /// What has come of the next request while this one is answered; no more than one read brings.
     ahead: BytesMut,
+    /// An answer was complete before its request was: it said that the connection ends with it.
+    answered_early: bool,
     /// How much has come of the head that is arriving.
     head_bytes: usize,
     head: Option<Pin<Box<Sleep>>>,
@@ -65,6 +67,7 @@ impl ClientIo {
             bounds: Bounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
+            answered_early: false,
             head_bytes: 0,
             head: None,
             stall: None,
@@ -77,13 +80,16 @@ impl ClientIo {
     }
 
     /// Moves on as far as the handler has. Pending while nothing more may be handed to actix-http.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         if matches!(self.bounds, Bounds::Decoding) && self.connection.requests() > self.requests {
             self.requests = self.connection.requests();
             self.head = None;
             self.bounds = Bounds::after_head(self.connection.upload());
         }
         if matches!(self.bounds, Bounds::Complete) && !self.connection.is_answering() {
+            if self.answered_early {
+                return Poll::Ready(Turn::End);
+            }
             self.bounds = Bounds::head();
             self.head_bytes = 0;
         }
@@ -92,7 +98,11 @@ impl ClientIo {
                 self.connection.wake_later(context.waker());
                 Poll::Pending
             }
-            _ => Poll::Ready(()),
+            Bounds::Sized(_) | Bounds::Chunked(_) if !self.connection.is_answering() => {
+                self.answered_early = true;
+                Poll::Ready(Turn::Bytes)
+            }
+            _ => Poll::Ready(Turn::Bytes),
         }
     }
 
@@ -107,7 +117,11 @@ impl ClientIo {
             }
             self.ahead.extend_from_slice(buffer.filled());
         }
-        Poll::Pending
+        match self.connection.is_open_ended() {
+            // Whoever sends on and on could not be seen to leave.
+            true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            false => Poll::Pending,
+        }
     }
 
     /// Refuses a head that does not end, in actix-http's place, which would take twice as much.
@@ -143,6 +157,13 @@ impl ClientIo {
         let read = &buffer.filled()[filled..];
         let is_head = matches!(self.bounds, Bounds::Head(_));
         let own = self.bounds.take(read);
+        if matches!(self.bounds, Bounds::Lost) {
+            let kind = io::ErrorKind::InvalidData;
+            return Err(io::Error::new(
+                kind,
+                "the request's body is not framed as it says",
+            ));
+        }
         if own < read.len() {
             let rest = self.ahead.split();
             self.ahead.extend_from_slice(&read[own..]);
@@ -150,11 +171,7 @@ impl ClientIo {
             buffer.set_filled(filled + own);
         }
         // actix-http has a limit of its own for the first head.
-        if let Bounds::Head(scan) = self.bounds
-            && scan.has_begun()
-            && self.requests > 0
-            && self.head.is_none()
-        {
+        if is_head && self.requests > 0 && self.head.is_none() {
             self.head = Some(Box::pin(sleep(self.limits.head)));
         }
         match is_head {
@@ -191,6 +208,14 @@ impl ClientIo {
     }
 }
 
+/// What actix-http gets to read next.
+enum Turn {
+    /// What the client sends.
+    Bytes,
+    /// Nothing more: the connection is over.
+    End,
+}
+
 fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
@@ -202,11 +227,15 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
-        if self.poll_turn(context).is_pending() {
-            return match self.poll_departure(context) {
-                Poll::Pending => self.poll_head_limit(context),
-                left => left,
-            };
+        match self.poll_turn(context) {
+            Poll::Ready(Turn::Bytes) => {}
+            Poll::Ready(Turn::End) => return Poll::Ready(Ok(())),
+            Poll::Pending => {
+                return match self.poll_departure(context) {
+                    Poll::Pending => self.poll_head_limit(context),
+                    left => left,
+                };
+            }
         }
         match self.poll_bytes(context, buffer) {
             Poll::Pending => self.poll_head_limit(context),

@@ -18,7 +18,7 @@ pub(super) enum Bounds {
     Chunked(Box<Chunked>),
     /// The request is complete: the next one waits until the answer has left.
     Complete,
-    /// Not to be followed any further: what comes is no valid request, which actix-http will say.
+    /// Not to be followed any further: nobody could say where the next request begins.
     Lost,
 }
 
@@ -64,11 +64,10 @@ impl Bounds {
                 }
                 Err(_) => {
                     *self = Self::Lost;
-                    bytes.len()
+                    0
                 }
             },
-            Self::Decoding | Self::Complete => 0,
-            Self::Lost => bytes.len(),
+            Self::Decoding | Self::Complete | Self::Lost => 0,
         }
     }
 }
@@ -93,11 +92,6 @@ enum Line {
 }
 
 impl HeadScan {
-    /// True once a byte of the head has come.
-    pub(super) fn has_begun(self) -> bool {
-        self.line != Line::Before
-    }
-
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
@@ -156,7 +150,7 @@ mod tests {
             (Upload::Sized(0), b"GET", 0),
             (Upload::Sized(3), b"abcGET", 3),
             (Upload::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", 13),
-            (Upload::Chunked, b"zz\r\nwhatever", 12),
+            (Upload::Chunked, b"zz\r\nwhatever", 0),
         ] {
             let mut bounds = Bounds::after_head(upload);
             assert_eq!(bounds.take(body), length, "{upload:?}");

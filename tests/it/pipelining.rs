@@ -1,0 +1,68 @@
+//! Requests that arrive before the answers to those before them have left.
+
+use crate::{
+    harness::TestProxy,
+    origin::{Gate, Origin},
+};
+
+#[test]
+fn a_request_behind_a_body_is_answered_after_it() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.connect();
+    client.send(
+        "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
+         POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\
+         GET /c HTTP/1.1\r\nHost: a\r\n\r\nHEAD /d HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    for (method, body) in [
+        ("POST", "POST /a #0"),
+        ("POST", "POST /b #0"),
+        ("GET", "GET /c #0"),
+        ("HEAD", ""),
+    ] {
+        let answer = client.answer_to(method);
+        assert_eq!((answer.status(), answer.text().as_str()), (200, body));
+    }
+}
+
+#[test]
+fn a_body_whose_end_nobody_can_tell_ends_the_connection() {
+    let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(5_000));
+    for body in ["00000000000000005\r\nhello\r\n0\r\n\r\n", &long_extension] {
+        let origin = Origin::counting("");
+        let proxy = TestProxy::to(&origin);
+        let mut client = proxy.connect();
+        client.send(format!(
+            "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}\
+             GET /b HTTP/1.1\r\nHost: a\r\n\r\nHEAD /c HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
+        let _ = client.is_closed();
+        // Nothing behind it was taken for a request.
+        let seen = origin.seen();
+        assert!(
+            seen.iter()
+                .all(|request| !request.target().ends_with(['b', 'c'])),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn bytes_behind_the_request_for_an_event_stream_do_not_hide_that_its_client_has_left() {
+    let hung_up = Gate::default();
+    let origin = Origin::start({
+        let hung_up = hung_up.clone();
+        move |exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+            exchange.stall();
+            hung_up.open();
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.begin("/", "");
+    client.wait_for("data: 1");
+    client.send_until_refused(&[b'x'; 64 * 1024]);
+    drop(client);
+    hung_up.wait();
+}

@@ -15,7 +15,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer,
+    App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, Route, guard,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, SET_COOKIE, VARY},
@@ -194,6 +194,11 @@ fn json_answer(mut answer: HttpResponseBuilder, body: &Value) -> HttpResponse {
         .body(format!("{body}\n"))
 }
 
+/// GET and HEAD; the server leaves the body out for the latter.
+fn reading() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 fn main() -> std::io::Result<()> {
     let port = match std::env::args().nth(1) {
         Some(argument) => argument.parse().map_err(std::io::Error::other)?,
@@ -213,18 +218,18 @@ async fn serve(port: u16) -> std::io::Result<()> {
                     answer.await
                 }
             })
-            .route("/products", web::get().to(products))
+            .route("/products", reading().to(products))
             .route("/products", web::post().to(add_product))
-            .route("/products/{id}", web::get().to(one_product))
-            .route("/slow", web::get().to(slow))
-            .route("/no-store", web::get().to(no_store))
-            .route("/no-cache", web::get().to(no_cache))
-            .route("/me", web::get().to(me))
-            .route("/hello", web::get().to(hello))
-            .route("/login", web::get().to(login))
-            .route("/moved", web::get().to(moved))
-            .route("/image", web::get().to(image))
-            .route("/broken", web::get().to(broken))
+            .route("/products/{id}", reading().to(one_product))
+            .route("/slow", reading().to(slow))
+            .route("/no-store", reading().to(no_store))
+            .route("/no-cache", reading().to(no_cache))
+            .route("/me", reading().to(me))
+            .route("/hello", reading().to(hello))
+            .route("/login", reading().to(login))
+            .route("/moved", reading().to(moved))
+            .route("/image", reading().to(image))
+            .route("/broken", reading().to(broken))
             .default_service(web::to(nothing_here))
     });
     let server = server.workers(2).bind(("127.0.0.1", port))?;

@@ -91,7 +91,7 @@ pub struct Cli {
     pub preserve_host: Option<OsString>,
 
     /// Request headers that tell one user from another, beside Authorization and Cookie; `*` stands
-    /// for anything
+    /// for anything. What you name takes the place of the default
     /// [default: *api-key*,*apikey*,*-key,*token*,auth*,*-auth*,*session*,*secret*,*jwt*]
     #[arg(long, value_name = "LIST")]
     pub identity_headers: Option<OsString>,

@@ -10,6 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     process::ExitCode,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use actix_web::rt::System;
@@ -31,6 +32,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Our own messages from `info` on, those of the libraries from `warn` on; but actix-http calls an error whatever a
 /// client sends amiss.
 const DEFAULT_LOG: &str = "warn,caching_proxy=info,actix_http=off";
+/// Signals that come so close together are one: many a parent signals its child and the child's group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// RFC 6335, 6: the ports before are the system's, and on many only administrators may listen on them.
@@ -108,7 +111,7 @@ enum Failure {
     Control(#[source] ControlError),
     #[error("stopped by a second signal, before everything was finished")]
     Impatient,
-    #[error("the cache is not cleared")]
+    #[error("not every cache is cleared")]
     Unreached,
 }
 
@@ -215,7 +218,7 @@ async fn run(
     };
     tokio::select! {
         () = stopped => Ok(()),
-        () = signals.next() => Err(Failure::Impatient),
+        () = signals.next_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
     }
 }
 
@@ -231,6 +234,16 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    /// The first signal that comes later than `time`.
+    async fn next_after(&mut self, time: Instant) {
+        loop {
+            self.next().await;
+            if Instant::now() > time {
+                return;
+            }
+        }
     }
 
     async fn next(&mut self) {

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, cell::Cell, fmt::Write as _, time::Instant};
 
 use actix_web::http::{Method, StatusCode};
+use log::Level;
 
 use crate::{
     headers::{Handling, Source, Storing},
@@ -49,8 +50,13 @@ pub(super) enum Fate {
 }
 
 impl Access {
+    /// None: nobody wants to read of requests that go well.
     pub(super) fn begin(method: &Method, target: &str, mode: Mode) -> Option<Self> {
-        log::log_enabled!(target: TARGET, log::Level::Info).then(|| Self {
+        log::log_enabled!(target: TARGET, Level::Info).then(|| Self::new(method, target, mode))
+    }
+
+    pub(super) fn new(method: &Method, target: &str, mode: Mode) -> Self {
+        Self {
             began: Instant::now(),
             method: cut(method.as_str(), MAX_METHOD_CHARS).into_owned(),
             target: masked(target).into_owned(),
@@ -61,7 +67,7 @@ impl Access {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
-        })
+        }
     }
 
     pub(super) fn answered(
@@ -108,6 +114,12 @@ impl Access {
         if source == Source::Miss {
             self.explain(&mut line);
         }
+        let is_validated = self
+            .handling
+            .is_some_and(|handling| handling.forward.is_some());
+        if source == Source::Hit && is_validated && self.problem.is_none() {
+            line.push_str("  validated");
+        }
         if let Some(problem) = &self.problem {
             let _ = write!(line, "  {problem}");
         }
@@ -141,7 +153,10 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
-        log::info!(target: TARGET, "{}", self.line());
+        let is_failure =
+            self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
+        let level = if is_failure { Level::Warn } else { Level::Info };
+        log::log!(target: TARGET, level, "{}", self.line());
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cache::{self, Claimed, Company, Entry, Found, Remove, Ticket},
-    error::{Chain, ProxyError},
+    error::ProxyError,
     headers::{Handling, Source, Storing},
     origin::{OriginError, OriginRequest, RequestBody},
     policy::{self, Failure, Forward, Reason, Stored, Time},
@@ -122,7 +122,7 @@ async fn unreachable(
     };
     match stale_instead(worker, ask, &entry, Failure::Unreachable, plan.forward).await {
         Ok(mut delivery) => {
-            delivery.problem = Some(format!("stale: {}", Chain(&error)));
+            delivery.problem = Some(format!("stale: {error}"));
             Ok(delivery)
         }
         // It vanished meanwhile: the origin's failure is all there is.

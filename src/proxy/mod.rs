@@ -37,7 +37,7 @@ use self::{
 use crate::{
     cache::{self, CacheActor, Claim, Claimed, Company, Found, Get},
     config::Config,
-    error::{Chain, ProxyError},
+    error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
     policy::{self, Decision, Forward, IdentitySecret, Reason, Share, Time, Use},
@@ -115,12 +115,20 @@ pub async fn handle(
 ) -> HttpResponse {
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
-    let access = Access::begin(request.method(), &target, worker.policy().mode);
+    let mode = worker.policy().mode;
+    let access = Access::begin(request.method(), &target, mode);
     let delivery = match Ask::new(&request, &worker.shared) {
         Ok(ask) => answer(&worker, Rc::new(ask), payload).await,
         Err(error) => Err(error),
     };
-    let delivery = delivery.unwrap_or_else(|error| failed(&error));
+    let (delivery, access) = match delivery {
+        Ok(delivery) => (delivery, access),
+        // What failed is worth a line even where requests are not.
+        Err(error) => {
+            let access = access.unwrap_or_else(|| Access::new(request.method(), &target, mode));
+            (failed(&error, request.method()), Some(access))
+        }
+    };
     delivery.into_response(&request, &worker.shared.via, access, busy)
 }
 
@@ -213,7 +221,7 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, found: &Found, now: Time) -
     }
 }
 
-fn failed(error: &ProxyError) -> Delivery {
+fn failed(error: &ProxyError, method: &Method) -> Delivery {
     let mut fields = HeaderMap::new();
     if let Some(allow) = error.allow() {
         fields.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -223,13 +231,20 @@ fn failed(error: &ProxyError) -> Delivery {
         fields,
         content: Content::Text(format!("{}\n", error.sentence())),
         handling: match error {
-            ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
-                Handling::miss(Forward::Miss, None, Storing::Untouched)
-            }
             ProxyError::NotValidated(_) => Handling::miss(Forward::Stale, None, Storing::Untouched),
+            ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
+                let why = match *method {
+                    Method::GET | Method::HEAD => Forward::Miss,
+                    _ => Forward::Method,
+                };
+                Handling::miss(why, None, Storing::Untouched)
+            }
             _ => Handling::refused(),
         },
-        problem: Some(Chain(error).to_string()),
+        problem: Some(match error {
+            ProxyError::NotValidated(cause) => format!("{error}: {cause}"),
+            error => error.to_string(),
+        }),
     }
 }
 

@@ -1,0 +1,237 @@
+//! Bodies on their way in: who reads along, what they cost, and what does not fit.
+
+use super::*;
+
+#[test]
+fn a_follower_reads_along_before_the_end_and_sees_the_last_byte_only_when_it_is_stored() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut fill = join(&cache, "/a").await;
+        let (feed, body) = fed();
+        let (opened, leader) = oneshot::channel();
+        actix_rt::spawn(
+            ticket
+                .begin(plain_head(), Some(4))
+                .run(body, move |_, reader| {
+                    let _ = opened.send(reader);
+                }),
+        );
+        let mut leader = leader.await.unwrap();
+        let News::Head(opening) = fill.news().await else {
+            panic!()
+        };
+        let mut follower = fill.reader(opening);
+        feed.send(Ok(Bytes::from_static(b"ab"))).unwrap();
+        assert_eq!(leader.next().await.unwrap().unwrap(), "ab");
+        assert_eq!(follower.next().await.unwrap().unwrap(), "ab");
+        feed.send(Ok(Bytes::from_static(b"cd"))).unwrap();
+        drop(feed);
+        assert_eq!(follower.next().await.unwrap().unwrap(), "cd");
+        assert_eq!(found(&cache, "/a").await.len(), 1);
+        assert!(follower.next().await.is_none());
+        assert_eq!(read_all(leader).await.unwrap(), b"cd");
+    });
+}
+
+#[test]
+fn without_a_body_the_head_waits_for_the_store() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let addr = cache.clone();
+        let (opened, reader) = oneshot::channel();
+        actix_rt::spawn(ticket.begin(plain_head(), Some(0)).run(
+            chunks(vec![]),
+            move |_, reader| {
+                let _ = opened.send(reader);
+            },
+        ));
+        assert_eq!(reader.await.unwrap().end(), Some(End::Stored));
+        assert_eq!(found(&addr, "/a").await.len(), 1);
+    });
+}
+
+#[test]
+fn a_body_that_breaks_off_is_cut_for_all_and_not_stored() {
+    run(async {
+        let cache = cache(16 * MIB);
+        for (length, ends_with) in [(None, Some(Err(BodyCut::Short))), (Some(9), None)] {
+            let ticket = lead(&cache, "/a").await;
+            let mut reader = None;
+            let mut body = vec![Ok(Bytes::from_static(b"ab"))];
+            body.extend(ends_with);
+            let body = futures_util::stream::iter(body);
+            ticket
+                .begin(plain_head(), length)
+                .run(body, |_, opened| reader = Some(opened))
+                .await;
+            assert_eq!(read_all(reader.unwrap()).await, Err(BodyCut::Short));
+            assert!(found(&cache, "/a").await.is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_left_behind_and_stops_nobody() {
+    run(async {
+        let cache = cache(4 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut fill = join(&cache, "/a").await;
+        let (feed, body) = fed();
+        let (opened, leader) = oneshot::channel();
+        actix_rt::spawn(
+            ticket
+                .begin(plain_head(), None)
+                .run(body, move |_, reader| {
+                    let _ = opened.send(reader);
+                }),
+        );
+        let leader = leader.await.unwrap();
+        let News::Head(opening) = fill.news().await else {
+            panic!()
+        };
+        let stalled = fill.reader(opening);
+        for _ in 0..160 {
+            feed.send(Ok(Bytes::from(vec![b'x'; 64 * 1024]))).unwrap();
+        }
+        drop(feed);
+        assert_eq!(
+            read_all(leader).await.map(|all| all.len()),
+            Ok(160 * 64 * 1024)
+        );
+        assert_eq!(read_all(stalled).await, Err(BodyCut::TooSlow));
+    });
+}
+
+#[test]
+fn the_budget_holds_under_a_flood_of_distinct_objects() {
+    run(async {
+        let cache = cache(4 * MIB);
+        let body = vec![b'x'; 10_000];
+        for index in 0..2_000 {
+            store(&cache, &format!("/{index}"), plain_head(), &body).await;
+        }
+        let stats = stats(&cache).await;
+        assert!(stats.used_bytes <= 4 * MIB, "{stats:?}");
+        assert!(stats.entries > 200 && stats.evictions > 1_000, "{stats:?}");
+        assert_eq!(stats.entries + stats.evictions, 2_000);
+    });
+}
+
+#[test]
+fn a_scan_does_not_evict_what_is_used_again_and_again() {
+    run(async {
+        let cache = cache(4 * MIB);
+        let body = vec![b'x'; 10_000];
+        for index in 0..50 {
+            store(&cache, &format!("/hot/{index}"), plain_head(), &body).await;
+        }
+        for round in 0..20 {
+            for index in 0..50 {
+                found(&cache, &format!("/hot/{index}")).await;
+            }
+            for index in 0..100 {
+                store(
+                    &cache,
+                    &format!("/scan/{round}/{index}"),
+                    plain_head(),
+                    &body,
+                )
+                .await;
+            }
+        }
+        let mut left = 0;
+        for index in 0..50 {
+            left += found(&cache, &format!("/hot/{index}")).await.len();
+        }
+        assert!(left >= 45, "{left} of 50 are left");
+    });
+}
+
+#[test]
+fn what_slow_readers_still_hold_counts_against_the_budget() {
+    run(async {
+        let cache = cache(4 * MIB);
+        store(&cache, "/a", plain_head(), &vec![b'x'; 900_000]).await;
+        let held = found(&cache, "/a").await.remove(0);
+        cache.send(Clear).await.unwrap();
+        let used = stats(&cache).await;
+        assert!(
+            used.used_bytes > 900_000 && used.stored_bytes == 0,
+            "{used:?}"
+        );
+        drop(held);
+        assert_eq!(stats(&cache).await.used_bytes, 0);
+    });
+}
+
+#[test]
+fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
+    run(async {
+        let cache = cache(4 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut follower = join(&cache, "/a").await;
+        let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
+        let body = chunks(vec![chunk; 640]);
+        let (opened, leader) = oneshot::channel();
+        actix_rt::spawn(
+            ticket
+                .begin(plain_head(), None)
+                .run(body, move |_, reader| {
+                    let _ = opened.send(reader);
+                }),
+        );
+        let mut leader = leader.await.unwrap();
+        let _ = follower.news().await;
+        let mut read = 0;
+        while let Some(bytes) = leader.next().await {
+            read += bytes.unwrap().len();
+            if read % (1024 * 1024) == 0 {
+                let used = stats(&cache).await.used_bytes;
+                assert!(used <= 3 * MIB, "{used} bytes are held after {read}");
+            }
+        }
+        assert_eq!(read, 640 * 64 * 1024);
+        assert_eq!(leader.end(), Some(End::NotStored(Reason::TooLarge)));
+        assert!(found(&cache, "/a").await.is_empty());
+        drop((leader, follower));
+        assert_eq!(stats(&cache).await.used_bytes, 0);
+    });
+}
+
+#[test]
+fn a_body_too_large_to_keep_that_nobody_reads_is_given_up() {
+    run(async {
+        let cache = cache(4 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
+        let endless = futures_util::stream::repeat_with(move || Ok::<_, BodyCut>(chunk.clone()));
+        ticket
+            .begin(plain_head(), None)
+            .run(endless, |_, reader| drop(reader))
+            .await;
+        assert_eq!(stats(&cache).await, Stats::default());
+    });
+}
+
+#[test]
+fn a_body_of_tiny_chunks_is_charged_for_what_it_really_costs() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let body = chunks(vec![Bytes::from_static(b"x"); 100_000]);
+        let mut reader = None;
+        ticket
+            .begin(plain_head(), None)
+            .run(body, |_, opened| reader = Some(opened))
+            .await;
+        let stats = stats(&cache).await;
+        assert!(stats.used_bytes <= 16 * MIB, "{stats:?}");
+        let end = reader.as_ref().and_then(Reader::end);
+        assert!(
+            matches!(end, Some(End::NotStored(Reason::NoRoom) | End::Stored)),
+            "{end:?}"
+        );
+    });
+}

@@ -1,0 +1,237 @@
+//! What is stored, who may fetch, and what a Clear leaves.
+
+use super::*;
+
+#[test]
+fn what_was_put_is_found_byte_for_byte() {
+    run(async {
+        let cache = cache(16 * MIB);
+        assert!(found(&cache, "/a").await.is_empty());
+        assert_eq!(
+            store(&cache, "/a", plain_head(), b"hello").await,
+            Some(End::Stored)
+        );
+        let entries = found(&cache, "/a").await;
+        assert_eq!(entries.len(), 1);
+        assert_eq!(bytes_of(entries[0].body()), b"hello");
+        assert!(found(&cache, "/A").await.is_empty());
+    });
+}
+
+#[test]
+fn variants_live_side_by_side_and_the_same_variant_is_replaced() {
+    run(async {
+        let cache = cache(16 * MIB);
+        for (accept, body) in [("a", "1"), ("b", "2"), ("a", "3")] {
+            let head = head(accept, Some("accept"));
+            store(&cache, "/v", head, body.as_bytes()).await;
+        }
+        let entries = found(&cache, "/v").await;
+        let bodies: Vec<_> = entries.iter().map(|entry| bytes_of(entry.body())).collect();
+        assert_eq!(bodies, [b"3", b"2"]);
+        assert_eq!(stats(&cache).await.entries, 2);
+    });
+}
+
+#[test]
+fn clear_removes_everything_and_says_how_much() {
+    run(async {
+        let cache = cache(16 * MIB);
+        store(&cache, "/a", plain_head(), b"hello").await;
+        store(&cache, "/b", plain_head(), b"hello").await;
+        let stored = stats(&cache).await.stored_bytes;
+        let cleared = cache.send(Clear).await.unwrap();
+        assert_eq!(
+            cleared,
+            Cleared {
+                entries: 2,
+                bytes: stored
+            }
+        );
+        assert!(found(&cache, "/a").await.is_empty());
+        assert_eq!(stats(&cache).await, Stats::default());
+    });
+}
+
+#[test]
+fn a_fetch_begun_before_a_clear_is_never_stored_and_nobody_joins_it() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let _follower = join(&cache, "/a").await;
+        cache.send(Clear).await.unwrap();
+        let newer = lead(&cache, "/a").await;
+        let mut reader = None;
+        let filler = ticket.begin(plain_head(), Some(3));
+        filler
+            .run(chunks(vec![Bytes::from_static(b"old")]), |_, opened| {
+                reader = Some(opened)
+            })
+            .await;
+        let reader = reader.unwrap();
+        assert_eq!(reader.end(), Some(End::NotStored(Reason::Cleared)));
+        assert_eq!(read_all(reader).await.unwrap(), b"old");
+        assert!(found(&cache, "/a").await.is_empty());
+        drop(newer);
+    });
+}
+
+#[test]
+fn an_invalidation_voids_only_the_fetches_of_its_resource() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let (a, b) = (lead(&cache, "/a").await, lead(&cache, "/b").await);
+        let invalidated = Invalidate(vec![Resource::new("/a")]);
+        cache.send(invalidated).await.unwrap();
+        for ticket in [a, b] {
+            ticket
+                .begin(plain_head(), Some(1))
+                .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
+                .await;
+        }
+        assert!(found(&cache, "/a").await.is_empty());
+        assert_eq!(found(&cache, "/b").await.len(), 1);
+    });
+}
+
+#[test]
+fn freshening_after_a_clear_brings_nothing_back() {
+    run(async {
+        let cache = cache(16 * MIB);
+        store(&cache, "/a", plain_head(), b"old").await;
+        let entry = found(&cache, "/a").await.remove(0);
+        let ticket = lead(&cache, "/a").await;
+        cache.send(Clear).await.unwrap();
+        let freshened = ticket.freshen(&entry, plain_head()).await;
+        assert_eq!(freshened.unwrap_err(), Reason::Cleared);
+        assert!(found(&cache, "/a").await.is_empty());
+    });
+}
+
+#[test]
+fn whoever_saw_an_older_state_is_told_to_decide_again() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let seen = cache.send(Get(key("/a"))).await.unwrap();
+        store(&cache, "/a", plain_head(), b"new").await;
+        let company = Company::Shared;
+        let claim = Claim {
+            key: key("/a"),
+            seen,
+            company,
+            now: NOW,
+        };
+        match cache.send(claim).await.unwrap() {
+            Claimed::Changed(found) => assert_eq!(found.variants().count(), 1),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn followers_of_what_is_not_to_be_shared_are_released_and_those_who_come_soon_do_not_wait() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut fill = join(&cache, "/a").await;
+        ticket.not_stored(Reason::NoStore);
+        assert!(matches!(fill.news().await, News::Released));
+        let (one, two) = (lead(&cache, "/a").await, lead(&cache, "/a").await);
+        one.begin(plain_head(), Some(0))
+            .run(chunks(vec![]), |_, _| {})
+            .await;
+        drop(two);
+        cache.send(Clear).await.unwrap();
+        let _ticket = lead(&cache, "/a").await;
+        join(&cache, "/a").await;
+    });
+}
+
+#[test]
+fn followers_of_a_fetch_that_failed_are_released() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut fill = join(&cache, "/a").await;
+        drop(ticket);
+        assert!(matches!(fill.news().await, News::Released));
+        drop(lead(&cache, "/a").await);
+        assert_eq!(stats(&cache).await.fetches, 0);
+    });
+}
+
+#[test]
+fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
+    run(async {
+        let cache = cache(16 * MIB);
+        store(&cache, "/a", plain_head(), b"old").await;
+        let seen = cache.send(Get(key("/a"))).await.unwrap();
+        cache.send(Clear).await.unwrap();
+        let claim = Claim {
+            key: key("/a"),
+            seen,
+            company: Company::Alone,
+            now: NOW,
+        };
+        let changed = cache.send(claim).await.unwrap();
+        assert!(matches!(changed, Claimed::Changed(_)), "{changed:?}");
+        let alone = claim_of(&cache, "/a", Company::Alone).await;
+        assert!(matches!(alone, Claimed::Lead(_)), "{alone:?}");
+        lead(&cache, "/a").await;
+    });
+}
+
+#[test]
+fn an_older_answer_does_not_replace_a_newer_one() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let slow = lead(&cache, "/a").await;
+        let Claimed::Lead(fast) = claim_of(&cache, "/a", Company::Alone).await else {
+            panic!()
+        };
+        let newer = chunks(vec![Bytes::from_static(b"new")]);
+        let later = head_at("*/*", None, NOW.saturating_add(Duration::from_secs(1)));
+        fast.begin(later, Some(3)).run(newer, |_, _| {}).await;
+        let mut reader = None;
+        let older = chunks(vec![Bytes::from_static(b"old")]);
+        slow.begin(plain_head(), Some(3))
+            .run(older, |_, opened| reader = Some(opened))
+            .await;
+        let end = reader.as_ref().and_then(Reader::end);
+        assert_eq!(end, Some(End::NotStored(Reason::Outdated)));
+        assert_eq!(bytes_of(found(&cache, "/a").await[0].body()), b"new");
+    });
+}
+
+#[test]
+fn in_the_background_nobody_fetches_what_somebody_fetches_already_or_nobody_may_share() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let background = || claim_of(&cache, "/a", Company::Background);
+        let ticket = lead(&cache, "/a").await;
+        assert!(matches!(background().await, Claimed::Declined));
+        ticket.not_stored(Reason::Private);
+        assert!(matches!(background().await, Claimed::Declined));
+        cache.send(Clear).await.unwrap();
+        assert!(matches!(background().await, Claimed::Lead(_)));
+    });
+}
+
+#[test]
+fn only_the_response_that_is_void_is_removed() {
+    run(async {
+        let cache = cache(16 * MIB);
+        for accept in ["a", "b"] {
+            store(&cache, "/a", head(accept, Some("accept")), b"x").await;
+        }
+        let entry = found(&cache, "/a").await.remove(0);
+        for left in [1, 1] {
+            let (key, entry) = (key("/a"), Arc::clone(&entry));
+            cache.send(Remove { key, entry }).await.unwrap();
+            assert_eq!(found(&cache, "/a").await.len(), left);
+        }
+        let (key, entry) = (key("/a"), found(&cache, "/a").await.remove(0));
+        cache.send(Remove { key, entry }).await.unwrap();
+        assert_eq!(stats(&cache).await.entries, 0);
+    });
+}

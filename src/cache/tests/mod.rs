@@ -1,0 +1,158 @@
+//! The actor, its tickets and its readers, driven without any network.
+
+mod bodies;
+mod claims;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use actix::Addr;
+use actix_web::http::{
+    Method, StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Body, BodyCut, CacheActor, Claim, Claimed, Clear, Cleared, Company, End, Entry, Fill, Found,
+    Get, Invalidate, Key, News, Reader, Remove, Resource, Statistics, Stats, Ticket,
+};
+use crate::policy::{
+    self, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
+};
+
+const MIB: u64 = 1024 * 1024;
+const NOW: Time = Time::from_unix_millis(1_800_000_000_000);
+
+fn run<F: Future>(test: F) -> F::Output {
+    actix_rt::System::new().block_on(test)
+}
+
+fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
+    CacheActor::start_in_own_arbiter(max_memory_bytes, max_memory_bytes / 4).unwrap()
+}
+
+fn key(target: &str) -> Key {
+    Key {
+        resource: Resource::new(target),
+        identity: None,
+    }
+}
+
+fn head(accept: &'static str, vary: Option<&'static str>) -> Stored {
+    head_at(accept, vary, NOW)
+}
+
+fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Stored {
+    let policy = Policy {
+        mode: Mode::Standard,
+        ttl: None,
+        max_stale: Duration::from_secs(60),
+        identity_headers: Patterns::new([]),
+        ignored_cookies: Patterns::new([]),
+    };
+    let mut request = HeaderMap::new();
+    request.insert(
+        HeaderName::from_static("accept"),
+        HeaderValue::from_static(accept),
+    );
+    let mut answer = HeaderMap::new();
+    if let Some(vary) = vary {
+        answer.insert(
+            HeaderName::from_static("vary"),
+            HeaderValue::from_static(vary),
+        );
+    }
+    let view = policy::Request::new(&policy, &Method::GET, &request, RequestContent::None, None);
+    let reply = Reply {
+        status: StatusCode::OK,
+        headers: &answer,
+        request_time: now,
+        response_time: now,
+        framing: Framing::Delimited,
+    };
+    policy::admit(&policy, &view, &reply).unwrap()
+}
+
+fn plain_head() -> Stored {
+    head("*/*", None)
+}
+
+async fn claim_of(cache: &Addr<CacheActor>, target: &str, company: Company) -> Claimed {
+    let seen = cache.send(Get(key(target))).await.unwrap();
+    let claim = Claim {
+        key: key(target),
+        seen,
+        company,
+        now: NOW,
+    };
+    cache.send(claim).await.unwrap()
+}
+
+async fn lead(cache: &Addr<CacheActor>, target: &str) -> Ticket {
+    match claim_of(cache, target, Company::Shared).await {
+        Claimed::Lead(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn join(cache: &Addr<CacheActor>, target: &str) -> Fill {
+    match claim_of(cache, target, Company::Shared).await {
+        Claimed::Follow(fill) => fill,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn found(cache: &Addr<CacheActor>, target: &str) -> Vec<Arc<Entry>> {
+    let found: Found = cache.send(Get(key(target))).await.unwrap();
+    found.variants().cloned().collect()
+}
+
+async fn stats(cache: &Addr<CacheActor>) -> Stats {
+    cache.send(Statistics).await.unwrap()
+}
+
+fn chunks(chunks: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, BodyCut>> {
+    futures_util::stream::iter(chunks.into_iter().map(Ok))
+}
+
+/// A body whose chunks the test sends one by one.
+fn fed() -> (
+    mpsc::UnboundedSender<Result<Bytes, BodyCut>>,
+    impl Stream<Item = Result<Bytes, BodyCut>>,
+) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let body = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    });
+    (sender, body)
+}
+
+async fn store(cache: &Addr<CacheActor>, target: &str, head: Stored, body: &[u8]) -> Option<End> {
+    let ticket = lead(cache, target).await;
+    let length = Some(body.len() as u64);
+    let mut end = None;
+    let mut reader = None;
+    let body = chunks(vec![Bytes::copy_from_slice(body)]);
+    ticket
+        .begin(head, length)
+        .run(body, |_, opened| reader = Some(opened))
+        .await;
+    if let Some(reader) = reader {
+        end = reader.end();
+    }
+    end
+}
+
+fn bytes_of(body: &Body) -> Vec<u8> {
+    body.all().flat_map(|slice| slice.to_vec()).collect()
+}
+
+async fn read_all(mut reader: Reader) -> Result<Vec<u8>, BodyCut> {
+    let mut all = Vec::new();
+    while let Some(bytes) = reader.next().await {
+        all.extend_from_slice(&bytes?);
+    }
+    Ok(all)
+}

@@ -48,7 +48,6 @@ mod validating;
 mod fixture;
 
 pub use answer::{Answer, answer, not_modified_fields};
-pub use date::{http_date, imf_fixdate};
 pub use decide::{Decision, Forward, Share, Use, decide};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie};
 pub use invalidation::{also_invalidated, invalidates};

@@ -47,11 +47,6 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The partition of the cache that answers it, beside the shared one.
-    pub fn identity(&self) -> Option<Identity> {
-        self.identity
-    }
-
     pub(super) fn has_range(&self) -> bool {
         self.headers.contains_key(RANGE)
     }

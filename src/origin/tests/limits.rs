@@ -111,6 +111,7 @@ fn a_slow_client_is_not_the_origin_s_silence() {
         };
         let mut put = request(Method::PUT, "/");
         let late = futures_util::stream::once(async {
+            // The client's slowness is what is tested: it has to outlast the limit for the origin.
             tokio::time::sleep(HASTY * 3).await;
             Ok(bytes::Bytes::from_static(b"late"))
         });

@@ -8,7 +8,7 @@ use actix_web::http::{
 };
 
 pub use crate::policy::is_event_stream;
-use crate::policy::{Forward, Reason};
+use crate::policy::{Reason, Why};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -174,7 +174,7 @@ pub struct Handling {
     /// Where the body came from.
     pub source: Source,
     /// Why the request went forward; none: it did not.
-    pub forward: Option<Forward>,
+    pub why: Option<Why>,
     /// What the origin answered.
     pub forward_status: Option<StatusCode>,
     /// Whether the answer is kept.
@@ -201,7 +201,7 @@ impl Handling {
     pub fn hit(ttl_seconds: Option<i64>) -> Self {
         Self {
             source: Source::Hit,
-            forward: None,
+            why: None,
             forward_status: None,
             storing: Storing::Untouched,
             ttl_seconds,
@@ -217,13 +217,21 @@ impl Handling {
     }
 
     /// Answered by the origin.
-    pub fn miss(forward: Forward, forward_status: Option<StatusCode>, storing: Storing) -> Self {
+    pub fn miss(why: Why, forward_status: Option<StatusCode>, storing: Storing) -> Self {
         Self {
             source: Source::Miss,
-            forward: Some(forward),
+            why: Some(why),
             forward_status,
             storing,
             ttl_seconds: None,
+        }
+    }
+
+    /// What explains most: why the answer is not kept, else why what was kept was not used.
+    fn detail(&self) -> Option<Reason> {
+        match self.storing {
+            Storing::NotStored(reason) => Some(reason),
+            _ => self.why.and_then(|why| why.reason),
         }
     }
 
@@ -237,9 +245,9 @@ impl Handling {
 
     fn cache_status(&self) -> String {
         let mut line = String::from("caching-proxy");
-        match (self.source, self.forward) {
-            (_, Some(forward)) => {
-                let _ = write!(line, "; fwd={}", forward.as_str());
+        match (self.source, self.why) {
+            (_, Some(why)) => {
+                let _ = write!(line, "; fwd={}", why.forward.as_str());
             }
             (Source::Hit, None) => line.push_str("; hit"),
             (Source::Miss, None) => {}
@@ -251,12 +259,12 @@ impl Handling {
             let _ = write!(line, "; ttl={ttl}");
         }
         match self.storing {
-            Storing::Untouched => {}
+            Storing::Untouched | Storing::NotStored(_) => {}
             Storing::Stored => line.push_str("; stored"),
             Storing::Collapsed => line.push_str("; collapsed"),
-            Storing::NotStored(reason) => {
-                let _ = write!(line, "; detail={reason}");
-            }
+        }
+        if let Some(reason) = self.detail() {
+            let _ = write!(line, "; detail={reason}");
         }
         line
     }
@@ -275,6 +283,7 @@ pub fn write_age(fields: &mut HeaderMap, seconds: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Forward;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -392,7 +401,11 @@ mod tests {
             ("cache-status", "cdn; hit"),
             ("x-cache", "Hit from elsewhere"),
         ]);
-        let handling = Handling::miss(Forward::UriMiss, Some(StatusCode::OK), Storing::Stored);
+        let handling = Handling::miss(
+            Forward::UriMiss.into(),
+            Some(StatusCode::OK),
+            Storing::Stored,
+        );
         handling.write(&mut fields);
         assert_eq!(all(&fields, "x-cache"), ["MISS"]);
         assert_eq!(

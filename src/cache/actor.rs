@@ -13,6 +13,7 @@ use quick_cache::unsync;
 
 use super::{
     budget::Budget,
+    entry::Entry,
     fill::{Fill, FillId},
     key::{Key, Resource},
     messages::{
@@ -86,8 +87,16 @@ struct Fetch {
     id: FillId,
     identity: Option<Identity>,
     since: Time,
+    about: Option<Arc<Entry>>,
     /// None: nobody may join.
     fill: Option<Fill>,
+}
+
+impl Fetch {
+    fn is_about(&self, entry: Option<&Arc<Entry>>) -> bool {
+        let both = self.about.as_ref().zip(entry);
+        both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 impl CacheActor {
@@ -137,6 +146,7 @@ impl CacheActor {
                 id,
                 identity: claim.key.identity,
                 since: claim.now,
+                about: claim.about,
                 fill: joinable.then_some(fill),
             });
         Claimed::Lead(ticket)
@@ -153,6 +163,16 @@ impl CacheActor {
 
     fn lesson(&self, key: &Key) -> Option<Lesson> {
         self.lessons.get(&self.hasher.hash_one(key)).copied()
+    }
+
+    /// Voids the fetches of `resource`, but for one.
+    fn void(&mut self, resource: &Resource, spared: Option<FillId>) {
+        if let Some(mut fetches) = self.fetches.remove(resource) {
+            fetches.retain(|fetch| Some(fetch.id) == spared);
+            if !fetches.is_empty() {
+                self.fetches.insert(resource.clone(), fetches);
+            }
+        }
     }
 
     fn counts(&self, key: &Key, id: FillId) -> bool {
@@ -182,7 +202,11 @@ impl Handler<Claim> for CacheActor {
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
         let found = self.store.find(&claim.key);
-        if !found.is_same_as(&claim.seen) {
+        if claim
+            .seen
+            .as_ref()
+            .is_some_and(|seen| !found.is_same_as(seen))
+        {
             return MessageResult(Claimed::Changed(found));
         }
         let lesson = self.lesson(&claim.key);
@@ -200,7 +224,11 @@ impl Handler<Claim> for CacheActor {
                 }
             }
             Company::Background => {
-                if is_alone || is_quiet || self.fetches_of(&claim.key).next().is_some() {
+                let about = claim.about.as_ref();
+                let is_asked = self
+                    .fetches_of(&claim.key)
+                    .any(|fetch| fetch.is_about(about));
+                if is_alone || is_quiet || is_asked {
                     return MessageResult(Claimed::Declined);
                 }
             }
@@ -273,11 +301,11 @@ impl Handler<MakeRoom> for CacheActor {
 impl Handler<Invalidate> for CacheActor {
     type Result = MessageResult<Invalidate>;
 
-    fn handle(&mut self, Invalidate(resources): Invalidate, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, invalidate: Invalidate, _: &mut Self::Context) -> Self::Result {
         let mut cleared = Cleared::default();
-        for resource in resources {
-            self.fetches.remove(&resource);
-            let removed = self.store.invalidate(&resource);
+        for resource in &invalidate.resources {
+            self.void(resource, invalidate.by);
+            let removed = self.store.invalidate(resource);
             cleared.entries += removed.entries;
             cleared.bytes += removed.bytes;
         }

@@ -137,6 +137,34 @@ impl Body {
         Self::new(joined.into())
     }
 
+    /// The bytes from `first` to `last`, both counted in, as a body that shares its pieces with this one.
+    pub(super) fn part(&self, first: u64, last: u64, budget: &Arc<Budget>) -> Self {
+        let end = last.saturating_add(1);
+        let mut start = 0;
+        let mut pieces = Vec::new();
+        for piece in self.pieces.iter() {
+            let len = piece.bytes.len() as u64;
+            let from = first.clamp(start, start + len) - start;
+            let to = end.clamp(start, start + len) - start;
+            start += len;
+            if to <= from {
+                continue;
+            }
+            if to - from == len {
+                pieces.push(Arc::clone(piece));
+            } else if let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) {
+                pieces.push(Piece::copy_of(&piece.bytes[from..to], 0, budget));
+            }
+        }
+        Self::new(pieces.into())
+    }
+
+    /// These bodies one after the other; they share their pieces with it.
+    pub(super) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
+        let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
+        Self::new(pieces.cloned().collect())
+    }
+
     /// The bytes from `first` to `last`, both counted in, as slices of the stored pieces.
     pub fn slices(&self, first: u64, last: u64) -> Slices {
         let mut slices = Slices {
@@ -166,7 +194,7 @@ impl Body {
 }
 
 /// Slices of a stored body in order, none longer than [`Slices::MAX_BYTES`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Slices {
     pieces: Arc<[Arc<Piece>]>,
     index: usize,
@@ -244,6 +272,20 @@ mod tests {
             assert_eq!(collect(body.slices(first, last)), all[bound(first)..end]);
         }
         assert!(collect(body.slices(all.len() as u64, u64::MAX)).is_empty());
+    }
+
+    #[test]
+    fn parts_and_chains_of_bodies_share_whole_pieces_and_give_the_same_bytes() {
+        let (body, all, budget) = body(&[40, 1, 70]);
+        let used = budget.used_bytes();
+        let (before, after) = (body.part(0, 40, &budget), body.part(41, 110, &budget));
+        assert_eq!(budget.used_bytes(), used, "nothing was copied");
+        assert_eq!(collect(Body::chain([&before, &after]).all()), all);
+        let inner = body.part(39, 41, &budget);
+        assert_eq!(collect(inner.all()), all[39..=41]);
+        assert_eq!(inner.len_bytes(), 3);
+        assert_eq!(collect(body.part(110, 500, &budget).all()), all[110..]);
+        assert_eq!(body.part(111, 500, &budget).len_bytes(), 0);
     }
 
     #[test]

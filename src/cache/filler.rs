@@ -1,6 +1,7 @@
 //! Taking a body in: for the store, and for all who read along.
 
 use std::{
+    ops::RangeInclusive,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -23,6 +24,9 @@ use super::{
 };
 use crate::policy::{Reason, Stored};
 
+/// Places in a body, both ends counted in.
+pub type Span = RangeInclusive<u64>;
+
 /// How long a fetch may go on for the cache alone, when nobody reads along any more and its end is known.
 const UNATTENDED: Duration = Duration::from_secs(300);
 /// The same when it may have no end.
@@ -39,6 +43,9 @@ pub struct Filler {
     position: u64,
     /// Since when nobody reads along, and the leave to go on all the same.
     unattended: Option<(Instant, Unattended)>,
+    /// What is stored of the same representation before and behind this part of it.
+    before: Option<Body>,
+    after: Option<Body>,
     ticket: Ticket,
 }
 
@@ -52,8 +59,19 @@ impl Filler {
             received_bytes: 0,
             position: 0,
             unattended: None,
+            before: None,
+            after: None,
             ticket,
         }
+    }
+
+    /// Joins what comes to bytes of a stored body, those before it and those behind, when it is stored. The places,
+    /// both counted in, are those in that body.
+    pub fn join(mut self, stored: &Body, before: Option<Span>, after: Option<Span>) -> Self {
+        let budget = self.ticket.budget();
+        let part = |span: Span| stored.part(*span.start(), *span.end(), budget);
+        (self.before, self.after) = (before.map(part), after.map(part));
+        self
     }
 
     /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when
@@ -233,6 +251,10 @@ impl Filler {
         let pieces: Arc<[_]> = std::mem::take(&mut self.pieces).into();
         let mut body = Body::new(Arc::clone(&pieces));
         self.ticket.tell(|state| state.pieces = Some(pieces));
+        if self.before.is_some() || self.after.is_some() {
+            let around = (self.before.iter(), self.after.iter());
+            body = Body::chain(around.0.chain([&body]).chain(around.1));
+        }
         if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
             body = body.joined(self.ticket.budget());
         }

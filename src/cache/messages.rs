@@ -51,8 +51,10 @@ impl Found {
 pub struct Claim {
     /// What is to be fetched.
     pub key: Key,
-    /// What was stored when the fetch was decided on.
-    pub seen: Found,
+    /// What was stored when the fetch was decided on; None: it does not depend on that.
+    pub seen: Option<Found>,
+    /// The stored response that the origin is asked about.
+    pub about: Option<Arc<Entry>>,
     /// Alone, or in company.
     pub company: Company,
     /// The time of the claim.
@@ -66,8 +68,8 @@ pub enum Company {
     Shared,
     /// With nobody: the answer may still be stored.
     Alone,
-    /// With all who want the same, and only if nobody is at it and the last answers could be shared: the client has
-    /// been answered already.
+    /// With all who want the same, and only if nobody asks about the same stored response and the last answers could be
+    /// shared: the client has been answered already.
     Background,
 }
 
@@ -148,7 +150,22 @@ pub struct MakeRoom {
 /// Removes every variant of these resources in every partition, and voids the fetches of them (RFC 9111, 4.4).
 #[derive(Message, Debug)]
 #[rtype(result = "Cleared")]
-pub struct Invalidate(pub Vec<Resource>);
+pub struct Invalidate {
+    /// What has become invalid.
+    pub resources: Vec<Resource>,
+    /// The fetch whose answer tells of it.
+    pub(super) by: Option<FillId>,
+}
+
+impl Invalidate {
+    /// Invalidates `resources`, but for what `ticket` will store: the answer that tells of it may itself be stored.
+    pub fn new(resources: Vec<Resource>, ticket: Option<&Ticket>) -> Self {
+        Self {
+            resources,
+            by: ticket.map(Ticket::id),
+        }
+    }
+}
 
 /// Empties the cache and voids every fetch under way.
 #[derive(Message, Clone, Copy, Debug)]

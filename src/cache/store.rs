@@ -120,7 +120,12 @@ impl Store {
         let (same, others): (Vec<_>, Vec<_>) = stored
             .iter()
             .partition(|other| other.head().same_variant(entry.head()));
-        if same.iter().any(|other| other.head().received() > since) {
+        // A part does not take the place of a whole.
+        let is_part = entry.head().part().is_some();
+        let yields = |other: &Arc<Entry>| {
+            other.head().received() <= since && !(is_part && other.head().part().is_none())
+        };
+        if !same.iter().all(|other| yields(other)) {
             return PutOutcome::Outdated;
         }
         let others = others.into_iter().take(MAX_VARIANTS - 1).cloned();

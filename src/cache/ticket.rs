@@ -54,6 +54,10 @@ impl Ticket {
         (ticket, Fill::new(state))
     }
 
+    pub(super) fn id(&self) -> FillId {
+        self.id
+    }
+
     /// The largest body that is stored, in bytes.
     pub fn max_object_bytes(&self) -> u64 {
         self.max_object_bytes

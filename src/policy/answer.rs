@@ -9,56 +9,73 @@ use actix_web::http::{
 };
 
 use super::{
-    Request, Stored, Time,
+    Extent, Request, Stored,
     date::http_date,
     list::{entity_tags, trim},
-    range::{Place, RangeField},
+    partial::is_strong_date,
+    range::Wanted,
     validating::{strongly_equal, weakly_equal},
 };
 
-/// What of a stored response answers a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of a stored response answers a request. Places are those of the whole representation, also where a part of it
+/// is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The stored response as it is.
     Full,
     /// 304 with [`not_modified_fields`].
     NotModified,
-    /// 206 with `Content-Range: bytes first-last/body_len`; both ends count.
-    Partial {
-        /// Place of the first byte.
-        first: u64,
-        /// Place of the last byte.
-        last: u64,
-    },
-    /// 416 with `Content-Range: bytes */body_len`.
+    /// 206 with one Content-Range.
+    Partial(Extent),
+    /// 206 of type `multipart/byteranges` (RFC 9110, 14.6), the parts in this order.
+    Several(Box<[Extent]>),
+    /// 416 with `Content-Range: bytes */length`.
     RangeNotSatisfiable,
 }
 
 /// RFC 9110, 13.2.2: evaluates If-None-Match, If-Modified-Since, If-Range and Range, in this order, for a
-/// stored response that is served, whose body has `body_len` bytes.
-pub fn answer(request: &Request<'_>, stored: &Stored, body_len: u64) -> Answer {
-    // RFC 9110, 13.2.1: without the condition the answer would have to be a success.
-    if !stored.status().is_success() {
-        return Answer::Full;
-    }
+/// stored response that is served, whose body has `body_bytes`; None: it is still coming, and its length is unknown.
+pub fn answer(request: &Request<'_>, stored: &Stored, body_bytes: Option<u64>) -> Answer {
     if not_modified(request, stored) {
         return Answer::NotModified;
     }
-    // RFC 9110, 14.2: Range is defined for GET.
-    let range = match request.headers.get(RANGE) {
-        Some(range) if *request.method == Method::GET && stored.status() == StatusCode::OK => range,
-        _ => return Answer::Full,
+    let (held, complete_bytes) = match (stored.part(), body_bytes) {
+        (Some(part), _) => (part.extent, part.complete_bytes),
+        (None, Some(bytes)) => (Extent::all(bytes), Some(bytes)),
+        (None, None) => return Answer::Full,
     };
-    if !if_range_holds(request, stored) {
-        return Answer::Full;
+    match wanted(request, stored, complete_bytes) {
+        Wanted::One(extent) if held.holds(extent) => Answer::Partial(extent),
+        Wanted::Several(extents) if extents.iter().all(|extent| held.holds(*extent)) => {
+            Answer::Several(extents)
+        }
+        Wanted::Nothing => Answer::RangeNotSatisfiable,
+        // Never more than there is: a part answers as the part it is.
+        _ if stored.part().is_some() => Answer::Partial(held),
+        _ => Answer::Full,
     }
-    match RangeField::parse(range) {
-        RangeField::Single(range) => match range.place(body_len) {
-            Place::Within { first, last } => Answer::Partial { first, last },
-            Place::Unsatisfiable => Answer::RangeNotSatisfiable,
-            Place::Whole => Answer::Full,
-        },
-        RangeField::Several | RangeField::Ignored => Answer::Full,
+}
+
+/// RFC 9110, 14.2: what of a stored representation of so many bytes the request wants.
+pub(super) fn wanted(
+    request: &Request<'_>,
+    stored: &Stored,
+    complete_bytes: Option<u64>,
+) -> Wanted {
+    let is_divisible = matches!(
+        stored.status(),
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT
+    );
+    match request.headers.get(RANGE) {
+        // RFC 9110, 14.2: Range is defined for GET.
+        Some(range)
+            if *request.method == Method::GET
+                && is_divisible
+                && if_range_holds(request, stored) =>
+        {
+            Wanted::parse(range, complete_bytes)
+        }
+        _ => Wanted::Whole,
     }
 }
 
@@ -75,7 +92,12 @@ pub fn not_modified_fields(stored: &Stored) -> impl Iterator<Item = &(HeaderName
     })
 }
 
-fn not_modified(request: &Request<'_>, stored: &Stored) -> bool {
+/// RFC 9111, 4.3.2: the client's own condition says that it holds what is stored.
+pub(super) fn not_modified(request: &Request<'_>, stored: &Stored) -> bool {
+    // RFC 9110, 13.2.1: without the condition the answer would have to be a success.
+    if !stored.status().is_success() {
+        return false;
+    }
     // RFC 9110, 13.1.3: with If-None-Match, If-Modified-Since does not count.
     if request.headers.contains_key(IF_NONE_MATCH) {
         return none_match_fails(request, stored);
@@ -126,15 +148,10 @@ fn if_range_holds(request: &Request<'_>, stored: &Stored) -> bool {
         .and_then(|held| date(held.as_bytes()));
     match (date(condition), modified) {
         (Some(condition), Some(modified)) => {
-            condition == modified && is_strong_date(modified, stored)
+            condition == modified && is_strong_date(modified, stored.date)
         }
         _ => false,
     }
-}
-
-/// RFC 9110, 8.8.2.2: it could not have changed again within the second it names.
-fn is_strong_date(modified: Time, stored: &Stored) -> bool {
-    stored.date.unix_seconds() > modified.unix_seconds()
 }
 
 #[cfg(test)]
@@ -159,7 +176,7 @@ mod tests {
     fn answered(held: Lines<'_>, request: Lines<'_>) -> Answer {
         let exchange = Exchange::new(Mode::Strict, held).request(request);
         let held = stored(Mode::Strict, held);
-        exchange.with_request(|request| answer(request, &held, 100))
+        exchange.with_request(|request| answer(request, &held, Some(100)))
     }
 
     #[test]
@@ -233,20 +250,20 @@ mod tests {
             .request(&[("if-none-match", "*"), ("range", "bytes=0-1")]);
         let held = exchange.admit().unwrap();
         assert_eq!(
-            exchange.with_request(|request| answer(request, &held, 100)),
+            exchange.with_request(|request| answer(request, &held, Some(100))),
             Answer::Full
         );
     }
 
     #[test]
     fn s14_2_ranges_of_a_stored_200() {
-        let partial = |first, last| Answer::Partial { first, last };
+        let partial = |first, last| Answer::Partial(Extent { first, last });
         for (range, expected) in [
             ("bytes=0-9", partial(0, 9)),
             ("bytes=90-", partial(90, 99)),
             ("bytes=-1", partial(99, 99)),
             ("bytes=100-", Answer::RangeNotSatisfiable),
-            ("bytes=0-1,3-4", Answer::Full),
+            ("bytes=0-5,3-4", Answer::Full),
             ("lines=0-1", Answer::Full),
         ] {
             assert_eq!(answered(HELD, &[("range", range)]), expected, "{range}");
@@ -254,14 +271,29 @@ mod tests {
     }
 
     #[test]
+    fn s14_6_several_ranges_of_a_stored_200() {
+        let extents = [
+            Extent {
+                first: 90,
+                last: 99,
+            },
+            Extent { first: 0, last: 1 },
+        ];
+        assert_eq!(
+            answered(HELD, &[("range", "bytes=-10,0-1")]),
+            Answer::Several(Box::new(extents))
+        );
+    }
+
+    #[test]
     fn s14_2_range_is_defined_for_get_and_a_200() {
         let mut exchange = Exchange::new(Mode::Strict, HELD).request(&[("range", "bytes=0-1")]);
         let held = exchange.clone().status(203).admit().unwrap();
-        let found = exchange.with_request(|request| answer(request, &held, 100));
+        let found = exchange.with_request(|request| answer(request, &held, Some(100)));
         assert_eq!(found, Answer::Full);
         let held = exchange.admit().unwrap();
         exchange.method = Method::HEAD;
-        let found = exchange.with_request(|request| answer(request, &held, 100));
+        let found = exchange.with_request(|request| answer(request, &held, Some(100)));
         assert_eq!(found, Answer::Full);
     }
 
@@ -286,7 +318,7 @@ mod tests {
             (JUST_MODIFIED, DATE, false),
         ] {
             let found = answered(held, &[("range", "bytes=0-1"), ("if-range", condition)]);
-            let partial = Answer::Partial { first: 0, last: 1 };
+            let partial = Answer::Partial(Extent { first: 0, last: 1 });
             let expected = if expected { partial } else { Answer::Full };
             assert_eq!(found, expected, "{condition}");
         }
@@ -315,6 +347,7 @@ mod tests {
             [
                 "cdn-cache-control",
                 "content-location",
+                "date",
                 "expires",
                 "last-modified"
             ]

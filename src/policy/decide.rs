@@ -3,7 +3,8 @@
 use actix_web::http::Method;
 
 use super::{
-    Audience, Policy, Reason, Request, RequestContent, Stored, Time,
+    Audience, Forward, Policy, Reason, Request, RequestContent, Stored, Time, Why,
+    partial::{Coverage, coverage},
     selecting::matches,
     stale::{client_accepts, while_revalidating},
 };
@@ -18,18 +19,25 @@ pub enum Decision {
         /// What allows it.
         use_: Use,
     },
-    /// Fetch without the client's own conditions, with [`super::validators`] of the stored response (it may
+    /// Fetch without the client's own conditions and Range, with [`super::validators`] of the stored response (it may
     /// have none); that one is the fallback ([`super::stale_answer`]). The fetch may be shared.
     Revalidate {
         /// The stored response.
         index: usize,
         /// Why.
-        forward: Forward,
+        why: Why,
+    },
+    /// Fetch what a stored part lacks; what comes may be joined to it ([`super::combined`]).
+    Extend {
+        /// The stored part.
+        index: usize,
+        /// What is asked for.
+        missing: Missing,
     },
     /// Forward the request.
     Fetch {
         /// Why.
-        forward: Forward,
+        why: Why,
         /// Whether it may be shared with others.
         share: Share,
     },
@@ -48,50 +56,24 @@ pub enum Use {
     MaxStale,
 }
 
+/// What is asked for beside a stored part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// All from this byte on, on the condition that it belongs to the part ([`super::rest_fields`]).
+    From(u64),
+    /// The range that the client asks for.
+    Asked,
+}
+
 /// May the fetch be shared, its answer be stored?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// It may lead: others follow it.
     Lead,
-    /// It is its client's alone.
-    Alone(Reason),
-}
-
-/// Why a request is forwarded: the `fwd` of Cache-Status (RFC 9211, 2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Forward {
-    /// Not to be handled by the cache.
-    Bypass,
-    /// The method requires it.
-    Method,
-    /// Nothing is stored for the target.
-    UriMiss,
-    /// Something is, for other selecting fields.
-    VaryMiss,
-    /// Nothing is that could be used.
-    Miss,
-    /// Something fresh is; the request does not allow its use.
-    Request,
-    /// Something is; it is stale.
-    Stale,
-    /// A part is.
-    Partial,
-}
-
-impl Forward {
-    /// The name in Cache-Status.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bypass => "bypass",
-            Self::Method => "method",
-            Self::UriMiss => "uri-miss",
-            Self::VaryMiss => "vary-miss",
-            Self::Miss => "miss",
-            Self::Request => "request",
-            Self::Stale => "stale",
-            Self::Partial => "partial",
-        }
-    }
+    /// Nobody joins it; what it brings may be stored.
+    Alone,
+    /// What it brings is its client's alone.
+    Pass(Reason),
 }
 
 /// Decides about a request, given what is stored for its target in its own partition and in the shared one.
@@ -104,16 +86,10 @@ pub fn decide<'s>(
     now: Time,
 ) -> Decision {
     if !matches!(*request.method, Method::GET | Method::HEAD) {
-        return Decision::Fetch {
-            forward: Forward::Method,
-            share: Share::Alone(Reason::Method),
-        };
+        return pass(Forward::Method, Reason::Method);
     }
     if request.content == RequestContent::Some {
-        return Decision::Fetch {
-            forward: Forward::Bypass,
-            share: Share::Alone(Reason::RequestBody),
-        };
+        return pass(Forward::Bypass, Reason::RequestBody);
     }
     match decide_retrieval(policy, request, variants, now) {
         Decision::Serve { index, use_ } => Decision::Serve { index, use_ },
@@ -135,18 +111,25 @@ fn decide_retrieval<'s>(
             true => Forward::VaryMiss,
             false => Forward::UriMiss,
         };
-        return fetch(forward, request);
+        return fetch(forward.into(), request);
     };
     // RFC 9110, 13.2.1: If-Match and If-Unmodified-Since are for the origin to evaluate.
-    let usable = match request.has_origin_condition() {
-        true => Err(unusable(stored, now)),
-        false => reuse(request, stored, now),
-    };
-    let is_validated_here = !request.has_origin_condition() && !request.directives.no_store;
-    match usable {
+    if request.has_origin_condition() {
+        return fetch(unusable(stored, now, Reason::Condition), request);
+    }
+    match stored.part().map(|part| coverage(request, stored, part)) {
+        None | Some(Coverage::Covered) => {}
+        Some(Coverage::Lacks(missing)) if !request.directives.no_store => {
+            return Decision::Extend { index, missing };
+        }
+        Some(Coverage::Lacks(_) | Coverage::Misses) => {
+            return fetch(Forward::Partial.into(), request);
+        }
+    }
+    match reuse(request, stored, now) {
         Ok(use_) => Decision::Serve { index, use_ },
-        Err(forward) if is_validated_here => Decision::Revalidate { index, forward },
-        Err(forward) => fetch(forward, request),
+        Err(why) if request.directives.no_store => fetch(why, request),
+        Err(why) => Decision::Revalidate { index, why },
     }
 }
 
@@ -172,22 +155,29 @@ fn may_answer(stored: &Stored, request: &Request<'_>) -> bool {
 }
 
 /// RFC 9111, 4, 4.2 and 5.2.1: may it be used without validation?
-fn reuse(request: &Request<'_>, stored: &Stored, now: Time) -> Result<Use, Forward> {
+fn reuse(request: &Request<'_>, stored: &Stored, now: Time) -> Result<Use, Why> {
     let client = &request.directives;
-    // RFC 9111, 5.2.1.4 and 5.2.2.4.
-    if client.no_cache || stored.never_stale == Some(Reason::NoCache) {
-        return Err(unusable(stored, now));
+    // RFC 9111, 5.2.2.4.
+    if stored.never_stale == Some(Reason::NoCache) {
+        return Err(Why::because(Forward::Stale, Reason::NoCache));
+    }
+    // RFC 9111, 5.2.1.4.
+    if client.no_cache {
+        return Err(unusable(stored, now, Reason::ClientNoCache));
     }
     // RFC 9111, 5.2.1.1. Zero asks for validation, even in the same millisecond.
     let is_too_old = client
         .max_age
         .is_some_and(|seconds| seconds == 0 || stored.age_millis(now) > u64::from(seconds) * 1000);
+    if is_too_old {
+        return Err(unusable(stored, now, Reason::ClientMaxAge));
+    }
     // RFC 9111, 5.2.1.3.
     let is_too_stale = client
         .min_fresh
         .is_some_and(|seconds| stored.fresh_millis(now) < u64::from(seconds) * 1000);
-    if is_too_old || is_too_stale {
-        return Err(unusable(stored, now));
+    if is_too_stale {
+        return Err(unusable(stored, now, Reason::ClientMinFresh));
     }
     if stored.is_fresh(now) {
         Ok(Use::Fresh)
@@ -196,35 +186,42 @@ fn reuse(request: &Request<'_>, stored: &Stored, now: Time) -> Result<Use, Forwa
     } else if while_revalidating(stored, now) {
         Ok(Use::StaleWhileRevalidate)
     } else {
-        Err(Forward::Stale)
+        Err(Forward::Stale.into())
     }
 }
 
-fn unusable(stored: &Stored, now: Time) -> Forward {
-    if stored.is_fresh(now) && stored.never_stale != Some(Reason::NoCache) {
-        Forward::Request
-    } else {
-        Forward::Stale
+/// What is stale goes forward for that; what is fresh for what the request says.
+fn unusable(stored: &Stored, now: Time, reason: Reason) -> Why {
+    match stored.is_fresh(now) {
+        true => Why::because(Forward::Request, reason),
+        false => Forward::Stale.into(),
     }
 }
 
-fn fetch(forward: Forward, request: &Request<'_>) -> Decision {
+fn fetch(why: Why, request: &Request<'_>) -> Decision {
     Decision::Fetch {
-        forward,
+        why,
         share: share(request),
+    }
+}
+
+fn pass(forward: Forward, reason: Reason) -> Decision {
+    Decision::Fetch {
+        why: forward.into(),
+        share: Share::Pass(reason),
     }
 }
 
 /// Only a GET without body, Range or conditions, whose answer may be stored, leads.
 fn share(request: &Request<'_>) -> Share {
     if *request.method != Method::GET {
-        Share::Alone(Reason::Method)
-    } else if request.has_range() {
-        Share::Alone(Reason::Range)
-    } else if request.has_condition() {
-        Share::Alone(Reason::Condition)
+        Share::Pass(Reason::Method)
     } else if request.directives.no_store {
-        Share::Alone(Reason::ClientNoStore)
+        Share::Pass(Reason::ClientNoStore)
+    } else if request.has_origin_condition() {
+        Share::Pass(Reason::Condition)
+    } else if request.has_range() || request.has_condition() {
+        Share::Alone
     } else {
         Share::Lead
     }
@@ -242,11 +239,10 @@ mod tests {
     const LASTING: Lines<'_> = &[("cache-control", "max-age=100"), ("etag", "\"a\"")];
 
     fn shared(forward: Forward, share: Share) -> Decision {
-        Decision::Fetch { forward, share }
-    }
-
-    fn alone(forward: Forward, reason: Reason) -> Decision {
-        shared(forward, Share::Alone(reason))
+        Decision::Fetch {
+            why: forward.into(),
+            share,
+        }
     }
 
     fn serve(index: usize) -> Decision {
@@ -256,8 +252,13 @@ mod tests {
         }
     }
 
-    fn revalidate(forward: Forward) -> Decision {
-        Decision::Revalidate { index: 0, forward }
+    fn revalidate(why: impl Into<Why>) -> Decision {
+        let why = why.into();
+        Decision::Revalidate { index: 0, why }
+    }
+
+    fn asked_for(reason: Reason) -> Decision {
+        revalidate(Why::because(Forward::Request, reason))
     }
 
     #[test]
@@ -265,18 +266,15 @@ mod tests {
         for (request, expected) in [
             (&[][..] as Lines<'_>, Share::Lead),
             (&[("cache-control", "no-cache")], Share::Lead),
-            (&[("range", "bytes=0-1")], Share::Alone(Reason::Range)),
-            (&[("if-none-match", "*")], Share::Alone(Reason::Condition)),
-            (
-                &[("if-modified-since", "x")],
-                Share::Alone(Reason::Condition),
-            ),
-            (&[("if-match", "*")], Share::Alone(Reason::Condition)),
+            (&[("range", "bytes=0-1")], Share::Alone),
+            (&[("if-none-match", "*")], Share::Alone),
+            (&[("if-modified-since", "x")], Share::Alone),
+            (&[("if-range", "x")], Share::Alone),
+            (&[("if-match", "*")], Share::Pass(Reason::Condition)),
             (
                 &[("if-unmodified-since", "x")],
-                Share::Alone(Reason::Condition),
+                Share::Pass(Reason::Condition),
             ),
-            (&[("if-range", "x")], Share::Alone(Reason::Condition)),
         ] {
             for mode in MODES {
                 let found = Exchange::new(mode, &[]).request(request).decide(&[], NOW);
@@ -285,7 +283,7 @@ mod tests {
         }
         let no_store = [("cache-control", "no-store")];
         let found = |mode| Exchange::new(mode, &[]).request(&no_store).decide(&[], NOW);
-        let kept_out = alone(Forward::UriMiss, Reason::ClientNoStore);
+        let kept_out = pass(Forward::UriMiss, Reason::ClientNoStore);
         assert_eq!(
             MODES.map(found),
             [kept_out, kept_out, shared(Forward::UriMiss, Share::Lead)]
@@ -298,12 +296,12 @@ mod tests {
         let mut exchange = Exchange::new(Mode::Standard, &[]);
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"] {
             exchange.method = Method::from_bytes(method.as_bytes()).unwrap();
-            let expected = alone(Forward::Method, Reason::Method);
+            let expected = pass(Forward::Method, Reason::Method);
             assert_eq!(exchange.decide(&held, NOW), expected, "{method}");
         }
         exchange.method = Method::GET;
         exchange.content = RequestContent::Some;
-        let expected = alone(Forward::Bypass, Reason::RequestBody);
+        let expected = pass(Forward::Bypass, Reason::RequestBody);
         assert_eq!(exchange.decide(&held, NOW), expected);
     }
 
@@ -314,7 +312,7 @@ mod tests {
             let mut exchange = Exchange::new(mode, &[]);
             exchange.method = Method::HEAD;
             assert_eq!(exchange.decide(&held, NOW), serve(0));
-            let expected = alone(Forward::UriMiss, Reason::Method);
+            let expected = pass(Forward::UriMiss, Reason::Method);
             assert_eq!(exchange.decide(&[], NOW), expected);
         }
         let mut exchange = Exchange::new(Mode::Standard, &[]);
@@ -353,26 +351,29 @@ mod tests {
         for mode in [Mode::Standard, Mode::Strict] {
             let held = [stored(mode, &reply)];
             let found = Exchange::new(mode, &[]).decide(&held, NOW);
-            assert_eq!(found, revalidate(Forward::Stale));
+            let why = Why::because(Forward::Stale, Reason::NoCache);
+            assert_eq!(found, revalidate(why));
         }
     }
 
     #[test]
     fn s5_2_1_directives_of_the_client() {
-        let validated = revalidate(Forward::Request);
+        let no_cache = asked_for(Reason::ClientNoCache);
+        let max_age = asked_for(Reason::ClientMaxAge);
+        let min_fresh = asked_for(Reason::ClientMinFresh);
         let stale = revalidate(Forward::Stale);
         let taken_stale = Decision::Serve {
             index: 0,
             use_: Use::MaxStale,
         };
         for (value, seconds, standard, strict) in [
-            ("no-cache", 9, validated, validated),
-            ("max-age=0", 0, serve(0), validated),
+            ("no-cache", 9, no_cache, no_cache),
+            ("max-age=0", 0, serve(0), max_age),
             ("max-age=9", 9, serve(0), serve(0)),
-            ("max-age=8", 9, serve(0), validated),
-            ("max-age=x", 9, serve(0), validated),
+            ("max-age=8", 9, serve(0), max_age),
+            ("max-age=x", 9, serve(0), max_age),
             ("min-fresh=91", 9, serve(0), serve(0)),
-            ("min-fresh=92", 9, serve(0), validated),
+            ("min-fresh=92", 9, serve(0), min_fresh),
             ("max-stale", 500, stale, taken_stale),
             ("max-stale=5", 105, stale, taken_stale),
             ("max-stale=5", 106, stale, stale),
@@ -426,7 +427,7 @@ mod tests {
         };
         assert_eq!(
             found(&[("pragma", "no-cache")]),
-            revalidate(Forward::Request)
+            asked_for(Reason::ClientNoCache)
         );
         assert_eq!(
             found(&[("pragma", "no-cache"), ("cache-control", "foo")]),
@@ -520,17 +521,15 @@ mod tests {
     fn s4_3_2_conditions_and_ranges_are_answered_from_the_store() {
         for mode in MODES {
             let held = [stored(mode, LASTING)];
+            let for_the_origin = Decision::Fetch {
+                why: Why::because(Forward::Request, Reason::Condition),
+                share: Share::Pass(Reason::Condition),
+            };
             for (request, expected) in [
                 (&[("if-none-match", "\"a\"")][..] as Lines<'_>, serve(0)),
                 (&[("range", "bytes=0-1")], serve(0)),
-                (
-                    &[("if-match", "\"a\"")],
-                    alone(Forward::Request, Reason::Condition),
-                ),
-                (
-                    &[("if-unmodified-since", "x")],
-                    alone(Forward::Request, Reason::Condition),
-                ),
+                (&[("if-match", "\"a\"")], for_the_origin),
+                (&[("if-unmodified-since", "x")], for_the_origin),
             ] {
                 let found = Exchange::new(mode, &[]).request(request).decide(&held, NOW);
                 assert_eq!(found, expected, "{request:?}");
@@ -549,6 +548,6 @@ mod tests {
         let found = Exchange::new(Mode::Standard, &[])
             .request(&[("cache-control", "no-store")])
             .decide(&held, later(100));
-        assert_eq!(found, alone(Forward::Stale, Reason::ClientNoStore));
+        assert_eq!(found, pass(Forward::Stale, Reason::ClientNoStore));
     }
 }

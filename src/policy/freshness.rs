@@ -182,9 +182,10 @@ pub(super) fn lifetime(
 }
 
 fn refused_status(status: StatusCode) -> Reason {
-    match always_keeps(status) {
-        true => Reason::StatusWithoutLifetime,
-        false => Reason::Status,
+    match status {
+        StatusCode::PARTIAL_CONTENT => Reason::Partial,
+        status if always_keeps(status) => Reason::StatusWithoutLifetime,
+        _ => Reason::Status,
     }
 }
 

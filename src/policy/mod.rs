@@ -6,11 +6,12 @@
 //! | file | RFC | what it answers |
 //! |---|---|---|
 //! | `mode` | | every difference between the three policies |
-//! | `decide` | 9111, 4 | what becomes of a request: [`decide`] |
+//! | `decide`, `forward` | 9111, 4 | what becomes of a request: [`decide`], and why it goes forward |
 //! | `storing` | 9111, 3 | may an answer be kept: [`admit`] |
+//! | `partial` | 9111, 3.3 and 3.4 | parts: what they answer, and how they become one: [`combined`] |
 //! | `freshness`, `age` | 9111, 4.2 | how long, and how old |
 //! | `selecting` | 9111, 4.1 | which variant: Vary |
-//! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`] |
+//! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`headed`] |
 //! | `stale` | 9111, 4.2.4; 5861 | [`stale_answer`] |
 //! | `invalidation` | 9111, 4.4 | [`invalidates`], [`also_invalidated`] |
 //! | `cache_control` | 9111, 5.2 | directives of both sides |
@@ -28,11 +29,13 @@ mod answer;
 mod cache_control;
 mod date;
 mod decide;
+mod forward;
 mod freshness;
 mod identity;
 mod invalidation;
 mod list;
 mod mode;
+mod partial;
 mod range;
 mod reason;
 mod request;
@@ -48,10 +51,13 @@ mod validating;
 mod fixture;
 
 pub use answer::{Answer, answer, not_modified_fields};
-pub use decide::{Decision, Forward, Share, Use, decide};
+pub use decide::{Decision, Missing, Share, Use, decide};
+pub use forward::{Forward, Why};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie};
 pub use invalidation::{also_invalidated, invalidates};
 pub use mode::Mode;
+pub use partial::{Combination, combined, rest_fields};
+pub use range::{Extent, Part};
 pub use reason::Reason;
 pub use request::{Request, RequestContent};
 pub use stale::{Failure, stale_answer};
@@ -59,7 +65,8 @@ pub use stored::{Audience, Stored};
 pub use storing::{Framing, Reply, admit, is_event_stream};
 pub use time::Time;
 pub use validating::{
-    CLIENT_CONDITIONS, merged_head, revalidated, revalidation_matches, supersedes, validators,
+    CLIENT_CONDITIONS, Headed, headed, merged_head, revalidated, revalidation_matches, supersedes,
+    validators,
 };
 
 /// What decides about storing and reuse.
@@ -209,7 +216,7 @@ mod tests {
             let Ok(stored) = admit(&policy, &request, &reply) else { return Ok(()) };
             let now = later(seconds);
             let _ = decide(&policy, &request, [&stored].into_iter(), now);
-            let _ = answer(&request, &stored, seconds);
+            let _ = answer(&request, &stored, Some(seconds));
             let _ = stale_answer(&policy, &request, &stored, Failure::Unreachable, now);
             let reply = Reply { headers: &update, ..reply };
             let _ = revalidation_matches(&stored, &reply);

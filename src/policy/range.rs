@@ -1,8 +1,104 @@
-//! RFC 9110, 14: byte ranges.
+//! RFC 9110, 14: byte ranges, and Content-Range.
 
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 
 use super::list::{members, trim};
+
+/// Ranges in one request that are answered one by one; for more the whole is less work for everybody.
+const MAX_RANGES: usize = 16;
+
+/// Bytes of a representation; both ends count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Place of the first byte.
+    pub first: u64,
+    /// Place of the last byte.
+    pub last: u64,
+}
+
+impl Extent {
+    /// All of so many bytes.
+    pub(super) fn all(bytes: u64) -> Self {
+        Self {
+            first: 0,
+            last: bytes.saturating_sub(1),
+        }
+    }
+
+    /// How many bytes it has.
+    pub fn len_bytes(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+
+    pub(super) fn holds(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+
+    /// True when the two overlap, or one begins where the other ends.
+    pub(super) fn touches(self, other: Self) -> bool {
+        self.first <= other.last.saturating_add(1) && other.first <= self.last.saturating_add(1)
+    }
+}
+
+/// A part of a representation, as Content-Range names it (RFC 9110, 14.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which bytes.
+    pub extent: Extent,
+    /// Length of the whole representation in bytes; None: nobody said.
+    pub complete_bytes: Option<u64>,
+}
+
+impl Part {
+    /// Reads the one Content-Range of an answer; None when it is absent, repeated, or says nothing that could be.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(CONTENT_RANGE);
+        match (lines.next(), lines.next()) {
+            (Some(line), None) => Self::parse(line.as_bytes()),
+            _ => None,
+        }
+    }
+
+    fn parse(value: &[u8]) -> Option<Self> {
+        const UNIT: &[u8] = b"bytes ";
+        let (unit, range) = trim(value).split_at_checked(UNIT.len())?;
+        if !unit.eq_ignore_ascii_case(UNIT) {
+            return None;
+        }
+        let slash = range.iter().position(|&byte| byte == b'/')?;
+        let (extent, complete) = (&range[..slash], &range[slash + 1..]);
+        let dash = extent.iter().position(|&byte| byte == b'-')?;
+        let extent = Extent {
+            first: exact_number(&extent[..dash])?,
+            last: exact_number(&extent[dash + 1..])?,
+        };
+        let complete_bytes = match complete {
+            b"*" => None,
+            number => Some(exact_number(number)?),
+        };
+        let is_possible = extent.first <= extent.last
+            && extent.last < u64::MAX
+            && complete_bytes.is_none_or(|complete| extent.last < complete);
+        is_possible.then_some(Self {
+            extent,
+            complete_bytes,
+        })
+    }
+
+    /// The field's value: `bytes 0-9/10`.
+    pub fn content_range(&self) -> String {
+        let Extent { first, last } = self.extent;
+        match self.complete_bytes {
+            Some(complete) => format!("bytes {first}-{last}/{complete}"),
+            None => format!("bytes {first}-{last}/*"),
+        }
+    }
+
+    /// True when it is all there is.
+    pub(super) fn is_whole(&self) -> bool {
+        self.extent.first == 0 && self.complete_bytes == Some(self.extent.last + 1)
+    }
+}
 
 /// One byte range of a Range field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,39 +109,86 @@ pub(super) enum ByteRange {
     Suffix { length: u64 },
 }
 
-/// What a Range field asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RangeField {
-    /// One range.
-    Single(ByteRange),
-    /// More than one.
-    Several,
-    /// Another unit, or not understood: to be ignored (RFC 9110, 14.2).
-    Ignored,
+/// What a Range field asks for of a representation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it: the field has another unit, is not understood (RFC 9110, 14.2), or asks for what is better given as
+    /// a whole.
+    Whole,
+    /// One range. Of a representation of unknown length it may reach behind the end.
+    One(Extent),
+    /// Several that do not overlap, in the order in which they were asked for.
+    Several(Box<[Extent]>),
+    /// Nothing that exists.
+    Nothing,
+    /// Bytes counted from an end that nobody knows.
+    UnknownEnd,
 }
 
-/// Where a range lies in a body of known length.
+/// Where a range lies in a representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Both ends count.
-    Within { first: u64, last: u64 },
+    Within(Extent),
     /// It begins behind the end.
     Unsatisfiable,
-    /// The body is empty and any suffix of it is the whole.
+    /// The representation is empty and any suffix of it is the whole.
     Whole,
+    /// It is counted from an end that nobody knows.
+    UnknownEnd,
 }
 
-impl RangeField {
-    /// Reads `bytes=a-b`, `bytes=a-`, `bytes=-n` and lists of them.
-    pub(super) fn parse(value: &HeaderValue) -> Self {
+impl Wanted {
+    /// Reads `bytes=a-b`, `bytes=a-`, `bytes=-n` and lists of them, for a representation of so many bytes.
+    pub(super) fn parse(value: &HeaderValue, complete_bytes: Option<u64>) -> Self {
         let Some(set) = bytes_set(value.as_bytes()) else {
-            return Self::Ignored;
+            return Self::Whole;
         };
-        let mut ranges = members(set).map(ByteRange::parse);
-        match (ranges.next(), ranges.next()) {
-            (Some(Some(range)), None) => Self::Single(range),
-            (Some(Some(_)), Some(Some(_))) if ranges.all(|range| range.is_some()) => Self::Several,
-            _ => Self::Ignored,
+        let mut places = members(set)
+            .map(|member| ByteRange::parse(member).map(|range| range.place(complete_bytes)));
+        match (places.next(), places.next()) {
+            (Some(Some(only)), None) => Self::single(only),
+            (Some(first), Some(second)) => [first, second]
+                .into_iter()
+                .chain(places)
+                .collect::<Option<Vec<_>>>()
+                .map_or(Self::Whole, |places| Self::several(&places)),
+            _ => Self::Whole,
+        }
+    }
+
+    fn single(place: Place) -> Self {
+        match place {
+            Place::Within(extent) => Self::One(extent),
+            Place::Unsatisfiable => Self::Nothing,
+            Place::Whole => Self::Whole,
+            Place::UnknownEnd => Self::UnknownEnd,
+        }
+    }
+
+    /// RFC 9110, 14.2: many small or overlapping ranges are a broken client or an attack.
+    fn several(places: &[Place]) -> Self {
+        if places.len() > MAX_RANGES || places.contains(&Place::Whole) {
+            return Self::Whole;
+        }
+        if places.contains(&Place::UnknownEnd) {
+            return Self::UnknownEnd;
+        }
+        let extents: Box<[Extent]> = places
+            .iter()
+            .filter_map(|place| match place {
+                Place::Within(extent) => Some(*extent),
+                _ => None,
+            })
+            .collect();
+        let mut ordered = extents.to_vec();
+        ordered.sort_by_key(|extent| extent.first);
+        if ordered.windows(2).any(|pair| pair[1].first <= pair[0].last) {
+            return Self::Whole;
+        }
+        match *extents {
+            [] => Self::Nothing,
+            [only] => Self::One(only),
+            _ => Self::Several(extents),
         }
     }
 }
@@ -75,20 +218,22 @@ impl ByteRange {
         }
     }
 
-    /// RFC 9110, 14.1.2: what it selects of a body.
-    pub(super) fn place(self, body_len: u64) -> Place {
-        match self {
-            Self::Suffix { length: 0 } => Place::Unsatisfiable,
-            Self::Suffix { .. } if body_len == 0 => Place::Whole,
-            Self::Suffix { length } => Place::Within {
-                first: body_len.saturating_sub(length),
-                last: body_len - 1,
-            },
-            Self::From { first, .. } if first >= body_len => Place::Unsatisfiable,
-            Self::From { first, last } => Place::Within {
+    /// RFC 9110, 14.1.2: what it selects of a representation of so many bytes.
+    pub(super) fn place(self, complete_bytes: Option<u64>) -> Place {
+        match (self, complete_bytes) {
+            (Self::Suffix { length: 0 }, _) => Place::Unsatisfiable,
+            (Self::Suffix { .. }, None) => Place::UnknownEnd,
+            (Self::Suffix { .. }, Some(0)) => Place::Whole,
+            (Self::Suffix { length }, Some(complete)) => Place::Within(Extent {
+                first: complete.saturating_sub(length),
+                last: complete - 1,
+            }),
+            (Self::From { first, .. }, Some(complete)) if first >= complete => Place::Unsatisfiable,
+            (Self::From { first, last }, Some(complete)) => Place::Within(Extent {
                 first,
-                last: last.min(body_len - 1),
-            },
+                last: last.min(complete - 1),
+            }),
+            (Self::From { first, last }, None) => Place::Within(Extent { first, last }),
         }
     }
 }
@@ -105,20 +250,32 @@ fn number(text: &[u8]) -> Option<u64> {
     }))
 }
 
+/// Digits only; None when no number can hold them.
+fn exact_number(text: &[u8]) -> Option<u64> {
+    number(text).filter(|number| *number < u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(value: &str) -> RangeField {
-        RangeField::parse(&HeaderValue::from_bytes(value.as_bytes()).unwrap())
+    fn wanted(value: &str, complete_bytes: Option<u64>) -> Wanted {
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        Wanted::parse(&value, complete_bytes)
     }
 
-    fn place(value: &str, body_len: u64) -> Place {
-        match parse(value) {
-            RangeField::Single(range) => range.place(body_len),
-            other => panic!("{value}: {other:?}"),
-        }
+    fn one(first: u64, last: u64) -> Wanted {
+        Wanted::One(Extent { first, last })
+    }
+
+    fn several(extents: &[(u64, u64)]) -> Wanted {
+        Wanted::Several(
+            extents
+                .iter()
+                .map(|&(first, last)| Extent { first, last })
+                .collect(),
+        )
     }
 
     #[test]
@@ -133,20 +290,22 @@ mod tests {
             ("bytes= 10-19 ,", 10, 19),
             ("bytes=0-99999999999999999999999", 0, 99),
         ] {
-            assert_eq!(place(value, 100), Place::Within { first, last }, "{value}");
+            assert_eq!(wanted(value, Some(100)), one(first, last), "{value}");
         }
     }
 
     #[test]
     fn s15_5_17_unsatisfiable_ranges() {
-        assert_eq!(place("bytes=100-", 100), Place::Unsatisfiable);
-        assert_eq!(
-            place("bytes=99999999999999999999999-", 100),
-            Place::Unsatisfiable
-        );
-        assert_eq!(place("bytes=-0", 100), Place::Unsatisfiable);
-        assert_eq!(place("bytes=0-", 0), Place::Unsatisfiable);
-        assert_eq!(place("bytes=-5", 0), Place::Whole);
+        for (value, complete) in [
+            ("bytes=100-", 100),
+            ("bytes=99999999999999999999999-", 100),
+            ("bytes=-0", 100),
+            ("bytes=0-", 0),
+            ("bytes=100-,200-", 100),
+        ] {
+            assert_eq!(wanted(value, Some(complete)), Wanted::Nothing, "{value}");
+        }
+        assert_eq!(wanted("bytes=-5", Some(0)), Wanted::Whole);
     }
 
     #[test]
@@ -166,27 +325,109 @@ mod tests {
             "bytes=+1-2",
             "bytes=1-2-3",
         ] {
-            assert_eq!(parse(value), RangeField::Ignored, "{value}");
+            assert_eq!(wanted(value, Some(100)), Wanted::Whole, "{value}");
         }
-        assert_eq!(parse("bytes=0-1, 5-"), RangeField::Several);
+    }
+
+    #[test]
+    fn s14_2_several_ranges_unless_they_overlap_or_are_too_many() {
+        for (value, expected) in [
+            ("bytes=0-1, 5-", several(&[(0, 1), (5, 99)])),
+            ("bytes=50-59,0-1,-1", several(&[(50, 59), (0, 1), (99, 99)])),
+            ("bytes=0-1,2-3", several(&[(0, 1), (2, 3)])),
+            // What does not exist is left out.
+            ("bytes=0-1,500-", one(0, 1)),
+            ("bytes=0-5,5-9", Wanted::Whole),
+            ("bytes=5-9,0-5", Wanted::Whole),
+            ("bytes=0-,-1", Wanted::Whole),
+        ] {
+            assert_eq!(wanted(value, Some(100)), expected, "{value}");
+        }
+        let list = |count: u64| {
+            let ranges: Vec<_> = (0..count).map(|n| format!("{0}-{0}", n * 2)).collect();
+            format!("bytes={}", ranges.join(","))
+        };
+        assert!(matches!(
+            wanted(&list(16), Some(100)),
+            Wanted::Several(extents) if extents.len() == 16
+        ));
+        assert_eq!(wanted(&list(17), Some(100)), Wanted::Whole);
+    }
+
+    #[test]
+    fn s14_1_2_ranges_of_a_representation_of_unknown_length() {
+        for (value, expected) in [
+            ("bytes=0-9", one(0, 9)),
+            ("bytes=5-", one(5, u64::MAX)),
+            ("bytes=-5", Wanted::UnknownEnd),
+            ("bytes=0-1,-5", Wanted::UnknownEnd),
+            ("bytes=-0", Wanted::Nothing),
+            ("bytes=0-1,3-4", several(&[(0, 1), (3, 4)])),
+        ] {
+            assert_eq!(wanted(value, None), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn s14_4_content_range() {
+        let part = |value: &str| Part::parse(value.as_bytes());
+        for (value, first, last, complete_bytes) in [
+            ("bytes 0-9/10", 0, 9, Some(10)),
+            ("Bytes 5-5/99", 5, 5, Some(99)),
+            ("bytes 5-9/*", 5, 9, None),
+        ] {
+            let extent = Extent { first, last };
+            let expected = Part {
+                extent,
+                complete_bytes,
+            };
+            assert_eq!(part(value), Some(expected), "{value}");
+            assert_eq!(expected.content_range(), value.replace("Bytes", "bytes"));
+        }
+        for value in [
+            "",
+            "bytes",
+            "bytes ",
+            "bytes */10",
+            "bytes 0-10/10",
+            "bytes 5-4/10",
+            "bytes 0-9",
+            "bytes 0-/10",
+            "bytes 0-9/",
+            "bytes=0-9/10",
+            "items 0-9/10",
+            "bytes 0-99999999999999999999999/*",
+            "bytes +0-9/10",
+        ] {
+            assert_eq!(part(value), None, "{value}");
+        }
     }
 
     proptest! {
         #[test]
-        fn any_value_is_read_and_placed_within_the_body(bytes: Vec<u8>, body_len: u64) {
+        fn any_value_is_read_and_placed_within_the_representation(bytes: Vec<u8>, complete: Option<u64>) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                let _ = RangeField::parse(&value);
+                let _ = Wanted::parse(&value, complete);
             }
-            let _ = ByteRange::parse(&bytes).map(|range| range.place(body_len));
+            let _ = ByteRange::parse(&bytes).map(|range| range.place(complete));
+            let _ = Part::parse(&bytes);
         }
 
         #[test]
-        fn what_is_placed_lies_within_the_body(first: Option<u64>, last: Option<u64>, body_len: u64) {
+        fn what_is_placed_lies_within_the_representation(first: Option<u64>, last: Option<u64>, complete: u64) {
             let number = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
             let text = format!("{}-{}", number(first), number(last));
-            if let Some(Place::Within { first, last }) = ByteRange::parse(text.as_bytes()).map(|range| range.place(body_len)) {
-                prop_assert!(first <= last && last < body_len);
+            let placed = ByteRange::parse(text.as_bytes()).map(|range| range.place(Some(complete)));
+            if let Some(Place::Within(Extent { first, last })) = placed {
+                prop_assert!(first <= last && last < complete);
             }
+        }
+
+        #[test]
+        fn what_is_written_of_a_part_reads_back(first in 0_u64..1000, more in 0_u64..1000, behind in 1_u64..1000) {
+            let last = first + more;
+            let part = Part { extent: Extent { first, last }, complete_bytes: Some(last + behind) };
+            prop_assert_eq!(Part::parse(part.content_range().as_bytes()), Some(part));
         }
     }
 }

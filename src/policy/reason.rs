@@ -13,19 +13,23 @@ pub enum Reason {
     Method,
     /// The GET carries a body.
     RequestBody,
-    /// The request asks for a range and nothing is stored.
+    /// The answer says what became of the range that was asked for, and nothing about the target.
     Range,
-    /// The request is conditional.
+    /// The request is conditional, and the answer is what became of its condition.
     Condition,
     /// The client said `no-store`.
     ClientNoStore,
     /// The client said `no-cache`.
     ClientNoCache,
+    /// It is older than the client's `max-age`.
+    ClientMaxAge,
+    /// It does not stay fresh for as long as the client's `min-fresh`.
+    ClientMinFresh,
     /// Answers of this status ask to come back: no policy keeps them of its own accord.
     Status,
     /// Answers of this status are kept only when the origin says how long.
     StatusWithoutLifetime,
-    /// The answer is a part (206).
+    /// The answer is a part (206) that is not kept.
     Partial,
     /// The origin said `no-store`.
     NoStore,
@@ -79,6 +83,8 @@ impl Reason {
             Self::Condition => "condition",
             Self::ClientNoStore => "client-no-store",
             Self::ClientNoCache => "client-no-cache",
+            Self::ClientMaxAge => "client-max-age",
+            Self::ClientMinFresh => "client-min-fresh",
             Self::Status => "status",
             Self::StatusWithoutLifetime => "status-without-lifetime",
             Self::Partial => "partial",
@@ -147,6 +153,9 @@ impl Reason {
                 Self::ClientNoCache | Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage,
                 Mode::Standard | Mode::Strict,
             ) => Some("--policy always reuses it"),
+            (Self::ClientMaxAge | Self::ClientMinFresh, Mode::Strict) => {
+                Some("--policy standard reuses it")
+            }
             _ => None,
         }
     }

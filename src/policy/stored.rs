@@ -7,7 +7,7 @@ use actix_web::http::{
     header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED},
 };
 
-use super::{Identity, Reason, Time, freshness::Lifetime, selecting::Selector};
+use super::{Identity, Part, Reason, Time, freshness::Lifetime, selecting::Selector};
 
 /// Who may be answered from a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,19 @@ pub struct Stored {
     pub(super) partition: Option<Identity>,
     pub(super) audience: Audience,
     pub(super) status: StatusCode,
+    /// None: it is whole.
+    pub(super) part: Option<Part>,
 }
 
 impl Stored {
-    /// The status it was received with.
+    /// The status it answers with: that with which it was received, or 200 when its parts have come to be the whole.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Which part of its representation the body is (RFC 9111, 3.3); None: all of it.
+    pub fn part(&self) -> Option<Part> {
+        self.part
     }
 
     /// The stored fields; those of one name in the order in which they were received. Without Age, which is

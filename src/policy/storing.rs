@@ -3,14 +3,16 @@
 use actix_web::http::{
     Method, StatusCode,
     header::{
-        AGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
+        AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
+        LAST_MODIFIED, SET_COOKIE,
     },
 };
 use bytes::Bytes;
 
 use super::{
-    Audience, Policy, Reason, Request, RequestContent, Stored, Time,
+    Audience, Part, Policy, Reason, Request, RequestContent, Stored, Time,
     age::{corrected_initial_age_millis, date},
+    date::imf_fixdate,
     freshness::{CacheKind, Lifetime, Word, lifetime},
     identity::is_ignored_set_cookie,
     list::members,
@@ -50,6 +52,15 @@ pub enum Framing {
 /// Fails with the reason when it may not. Whether the body arrived whole, and fits, is not judged here.
 pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<Stored, Reason> {
     check_message(policy, request, reply)?;
+    keep(policy, request, reply)
+}
+
+/// What the origin allows to be kept of an answer that request and message allow to keep.
+pub(super) fn keep(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Reply<'_>,
+) -> Result<Stored, Reason> {
     let said = Word::of(reply.headers);
     let audience = audience(&said);
     let cache = match (request.identity, audience) {
@@ -69,8 +80,9 @@ pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Resul
         .map_err(|reason| refusal(reason, status))?;
     let never_stale = forbidden_by(&word.directives, cache);
     check_use(&word, lifetime, never_stale, reply)?;
+    let (status, part) = extent(reply)?;
     Ok(Stored {
-        fields: kept_fields(headers, &word, cache, cookies),
+        fields: kept_fields(reply, &word, cache, cookies),
         selectors,
         lifetime,
         received: response_time,
@@ -82,7 +94,22 @@ pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Resul
         partition: request.identity.filter(|_| audience == Audience::Partition),
         audience,
         status,
+        part,
     })
+}
+
+/// RFC 9111, 3.3 and 3.4: which part of the representation it is, and with which status it answers. A part that is all
+/// there is, is the whole.
+fn extent(reply: &Reply<'_>) -> Result<(StatusCode, Option<Part>), Reason> {
+    if reply.status != StatusCode::PARTIAL_CONTENT {
+        return Ok((reply.status, None));
+    }
+    match Part::of(reply.headers) {
+        Some(part) if part.is_whole() => Ok((StatusCode::OK, None)),
+        Some(part) => Ok((reply.status, Some(part))),
+        // Several parts in one body, or one that cannot be placed.
+        None => Err(Reason::Partial),
+    }
 }
 
 /// An error no policy would keep is not blamed on a directive or field: no flag would change that.
@@ -110,7 +137,11 @@ fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> R
         return Err(Reason::EventStream);
     }
     match reply.status.as_u16() {
-        206 => Err(Reason::Partial),
+        // RFC 9111, 3.3: it answers a request for a range.
+        206 if !request.has_range() => Err(Reason::Partial),
+        // They say what became of this request's conditions and range, nothing about the target.
+        304 | 412 if request.has_condition() => Err(Reason::Condition),
+        416 if request.has_range() => Err(Reason::Range),
         // RFC 9111, 3: the status is final; a 304 updates, it is not stored (4.3.4).
         100..=199 | 304 => Err(Reason::Status),
         // RFC 9111, 5.2.1.5: no part of request or response is stored.
@@ -209,7 +240,7 @@ fn check_use(
 
 /// The fields to keep, byte for byte, their values in one buffer that nothing else shares.
 fn kept_fields(
-    headers: &HeaderMap,
+    reply: &Reply<'_>,
     word: &Word<'_>,
     cache: CacheKind,
     cookies: SetCookie,
@@ -219,14 +250,26 @@ fn kept_fields(
             members(list).any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
         })
     };
+    let is_part = reply.status == StatusCode::PARTIAL_CONTENT;
     let is_kept = |name: &HeaderName| {
         let of_one_user = cache == CacheKind::Shared && names(word.directives.private_fields, name);
         // RFC 9111, 5.2.2.4: not to be reused without validation; so it is not stored.
         let of_one_use = names(word.directives.no_cache_fields, name);
         let is_cookie = *name == SET_COOKIE && cookies != SetCookie::Keep;
-        *name != AGE && !of_one_user && !of_one_use && !is_cookie
+        // Written anew with every answer.
+        let is_place = is_part && *name == CONTENT_RANGE;
+        *name != AGE && !is_place && !of_one_user && !of_one_use && !is_cookie
     };
-    let kept = || headers.iter().filter(|(name, _)| is_kept(name));
+    // RFC 9110, 6.6.1: a recipient with a clock dates what came without a date.
+    let own_date = (!reply.headers.contains_key(DATE))
+        .then(|| HeaderValue::try_from(imf_fixdate(reply.response_time)).ok())
+        .flatten();
+    let date_name = DATE;
+    let dated = own_date.iter().map(|date| (&date_name, date));
+    let kept = || {
+        let kept = reply.headers.iter().filter(|(name, _)| is_kept(name));
+        kept.chain(dated.clone())
+    };
     let mut buffer = Vec::with_capacity(kept().map(|(_, value)| value.len()).sum());
     for (_, value) in kept() {
         buffer.extend_from_slice(value.as_bytes());
@@ -595,15 +638,28 @@ mod tests {
         ];
         assert_eq!(
             names(&stored(Mode::Strict, REPLY)),
-            ["cache-control", "x-d"]
+            ["cache-control", "date", "x-d"]
         );
         let own = Exchange::new(Mode::Standard, REPLY)
             .identity(1)
             .admit()
             .unwrap();
-        assert_eq!(names(&own), ["cache-control", "x-c", "x-d"]);
-        assert_eq!(stored(Mode::Always, REPLY).fields().len(), 5);
+        assert_eq!(names(&own), ["cache-control", "date", "x-c", "x-d"]);
+        assert_eq!(stored(Mode::Always, REPLY).fields().len(), 6);
         assert!(own.is_fresh(NOW));
+    }
+
+    #[test]
+    fn s6_6_1_what_came_without_a_date_is_dated_when_it_came() {
+        let dates = |reply: Lines<'_>| -> Vec<String> {
+            let kept = stored(Mode::Strict, &[&[("cache-control", "max-age=9")], reply].concat());
+            let dates = kept.fields().iter().filter(|(name, _)| name == "date");
+            dates
+                .map(|(_, value)| value.to_str().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(dates(&[]), [DATE]);
+        assert_eq!(dates(&[("date", "yesterday")]), ["yesterday"]);
     }
 
     #[test]

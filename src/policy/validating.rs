@@ -10,8 +10,8 @@ use actix_web::http::{
 };
 
 use super::{
-    Audience, Policy, Reason, Reply, Request, Stored, admit, date::imf_fixdate, mode::SetCookie,
-    selecting::same_names,
+    Audience, Policy, Reason, Reply, Request, Stored, date::imf_fixdate, mode::SetCookie,
+    selecting::same_names, storing::keep,
 };
 
 /// The client's conditions and its Range: dropped when we validate, or fetch the whole for everybody.
@@ -50,7 +50,7 @@ pub fn revalidation_matches(stored: &Stored, reply: &Reply<'_>) -> bool {
     }
 }
 
-/// RFC 9111, 4.3.4: the stored head freshened by a 304. It passes [`admit`] again.
+/// RFC 9111, 4.3.4: the stored head freshened by a 304, judged anew.
 ///
 /// Fails with the reason when it may not be kept any longer; then the stored one is to be dropped, and
 /// the client gets its body under [`merged_head`].
@@ -60,18 +60,67 @@ pub fn revalidated(
     stored: &Stored,
     reply: &Reply<'_>,
 ) -> Result<Stored, Reason> {
-    let headers = merged_head(policy, stored, reply);
+    let mut headers = merged_head(policy, stored, reply);
+    if let Some(part) = stored.part()
+        && let Ok(place) = HeaderValue::try_from(part.content_range())
+    {
+        headers.insert(CONTENT_RANGE, place);
+    }
     let merged = Reply {
         status: stored.status(),
         headers: &headers,
         ..*reply
     };
-    let mut fresh = admit(policy, request, &merged)?;
+    let mut fresh = keep(policy, request, &merged)?;
     // The request that validated matched the variant; the variant stays what it was.
     if same_names(&fresh.selectors, &stored.selectors) {
         fresh.selectors.clone_from(&stored.selectors);
     }
     Ok(fresh)
+}
+
+/// What a 200 to HEAD says about a stored response to GET.
+#[derive(Debug)]
+pub enum Headed {
+    /// It is current, under this head.
+    Current(Box<Stored>),
+    /// It is not what the target is any more.
+    Outdated,
+    /// Nothing.
+    Unsaid,
+}
+
+/// RFC 9111, 4.3.5: freshens a stored response, whose body has `body_bytes`, by a 200 to HEAD that announces
+/// `announced_bytes`, when all that both say of validators and length agrees.
+pub fn headed(
+    policy: &Policy,
+    request: &Request<'_>,
+    stored: &Stored,
+    body_bytes: u64,
+    reply: &Reply<'_>,
+    announced_bytes: Option<u64>,
+) -> Headed {
+    if reply.status != StatusCode::OK || stored.status() != StatusCode::OK {
+        return Headed::Unsaid;
+    }
+    let agrees = |name: HeaderName, held: Option<&HeaderValue>| {
+        reply.headers.get(name).map(|new| Some(new) == held)
+    };
+    let said = [
+        agrees(ETAG, stored.etag()),
+        agrees(LAST_MODIFIED, stored.last_modified()),
+        announced_bytes.map(|bytes| bytes == body_bytes),
+    ];
+    if said.contains(&Some(false)) {
+        return Headed::Outdated;
+    }
+    if said == [None; 3] {
+        return Headed::Unsaid;
+    }
+    match revalidated(policy, request, stored, reply) {
+        Ok(head) => Headed::Current(Box::new(head)),
+        Err(_) => Headed::Outdated,
+    }
 }
 
 /// RFC 9111, 3.2: the stored fields, those of the 304 in the place of their namesakes.

@@ -114,9 +114,7 @@ impl Access {
         if source == Source::Miss {
             self.explain(&mut line);
         }
-        let is_validated = self
-            .handling
-            .is_some_and(|handling| handling.forward.is_some());
+        let is_validated = self.handling.is_some_and(|handling| handling.why.is_some());
         if source == Source::Hit && is_validated && self.problem.is_none() {
             line.push_str("  validated");
         }
@@ -265,7 +263,7 @@ mod tests {
         let storing = Storing::NotStored(Reason::NoStore);
         access.answered(
             StatusCode::OK,
-            Handling::miss(crate::policy::Forward::UriMiss, None, storing),
+            Handling::miss(crate::policy::Forward::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

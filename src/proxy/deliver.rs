@@ -21,9 +21,11 @@ use futures_util::future::LocalBoxFuture;
 use super::{
     access::{Access, Fate},
     connection::Busy,
+    incoming::Incoming,
+    multipart::Multipart,
 };
 use crate::{
-    cache::{BodyCut, End, Reader, Slices},
+    cache::{BodyCut, End, Slices},
     headers::{self, Handling, is_event_stream},
     origin::OriginBody,
 };
@@ -47,8 +49,10 @@ pub(super) enum Content {
     Text(String),
     /// A stored body, or a part of one.
     Stored(Slices),
+    /// Several ranges of a stored body.
+    Multipart(Multipart),
     /// A body on its way into the cache.
-    Filling(Reader, Option<u64>),
+    Filling(Incoming),
     /// A body of the origin that is not stored.
     Passing(OriginBody, BodySize),
 }
@@ -124,7 +128,8 @@ enum BodySource {
     Empty,
     Text(Bytes),
     Stored(Slices),
-    Filling(LocalBoxFuture<'static, (Step, Reader)>),
+    Multipart(Multipart),
+    Filling(LocalBoxFuture<'static, (Step, Incoming)>),
     Passing(Box<OriginBody>),
     /// The next poll cuts the connection.
     Broken(io::Error),
@@ -132,8 +137,8 @@ enum BodySource {
 
 type Step = Option<Result<Bytes, BodyCut>>;
 
-async fn step(mut reader: Reader) -> (Step, Reader) {
-    (reader.next().await, reader)
+async fn step(mut incoming: Incoming) -> (Step, Incoming) {
+    (incoming.next().await, incoming)
 }
 
 impl AnswerBody {
@@ -142,7 +147,10 @@ impl AnswerBody {
             Content::Empty => BodySize::Sized(0),
             Content::Text(text) => BodySize::Sized(text.len() as u64),
             Content::Stored(slices) => BodySize::Sized(slices.left_bytes()),
-            Content::Filling(_, length) => length.map_or(BodySize::Stream, BodySize::Sized),
+            Content::Multipart(parts) => BodySize::Sized(parts.length()),
+            Content::Filling(incoming) => {
+                incoming.length().map_or(BodySize::Stream, BodySize::Sized)
+            }
             Content::Passing(_, size) => *size,
         };
         let source = match content {
@@ -150,7 +158,8 @@ impl AnswerBody {
             Content::Empty => BodySource::Empty,
             Content::Text(text) => BodySource::Text(text.into()),
             Content::Stored(slices) => BodySource::Stored(slices),
-            Content::Filling(reader, _) => BodySource::Filling(Box::pin(step(reader))),
+            Content::Multipart(parts) => BodySource::Multipart(parts),
+            Content::Filling(incoming) => BodySource::Filling(Box::pin(step(incoming))),
             Content::Passing(body, _) => BodySource::Passing(Box::new(body)),
         };
         let size = match (extent, size) {
@@ -184,10 +193,11 @@ impl AnswerBody {
                 Poll::Ready((!text.is_empty()).then_some(Ok(text)))
             }
             BodySource::Stored(slices) => Poll::Ready(slices.next().map(Ok)),
+            BodySource::Multipart(parts) => Poll::Ready(parts.next().map(Ok)),
             BodySource::Filling(next) => {
-                let (step_result, reader) = std::task::ready!(next.as_mut().poll(context));
+                let (step_result, incoming) = std::task::ready!(next.as_mut().poll(context));
                 if let (None, Some(access), Some(End::NotStored(reason))) =
-                    (&step_result, &self.access, reader.end())
+                    (&step_result, &self.access, incoming.end())
                 {
                     access.not_stored(reason);
                 }
@@ -195,7 +205,7 @@ impl AnswerBody {
                     access.ended(Fate::TooSlow);
                 }
                 self.source = match step_result {
-                    Some(Ok(_)) => BodySource::Filling(Box::pin(step(reader))),
+                    Some(Ok(_)) => BodySource::Filling(Box::pin(step(incoming))),
                     _ => BodySource::Empty,
                 };
                 Poll::Ready(step_result.map(|bytes| bytes.map_err(io::Error::other)))

@@ -5,9 +5,13 @@ mod ask;
 mod connection;
 mod deliver;
 mod fetch;
+mod incoming;
+mod multipart;
+mod parts;
 mod pass;
 mod reply;
 mod reuse;
+mod validate;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -25,6 +29,7 @@ use actix_web::{
     },
     web,
 };
+use tokio::sync::Semaphore;
 
 use self::{
     access::Access,
@@ -40,11 +45,13 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
-    policy::{self, Decision, Forward, IdentitySecret, Reason, Share, Time, Use},
+    policy::{self, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
 };
 
 pub use self::connection::{Connection, Upload};
 
+/// Validations in the background that one worker has under way at the most.
+const MAX_BACKGROUND: usize = 32;
 /// How often a request looks at the cache again before it fetches on its own.
 const MAX_LOOKS: usize = 8;
 
@@ -66,6 +73,8 @@ pub struct Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     origin: Origin,
+    /// Leave to validate behind a client's back.
+    background: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -74,6 +83,7 @@ impl Worker {
         Self {
             shared,
             origin: Origin::new(origin),
+            background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
         }
     }
 
@@ -89,11 +99,12 @@ impl Worker {
             .unwrap_or_default()
     }
 
-    async fn claim(&self, ask: &Ask, seen: Found, company: Company, now: Time) -> Option<Claimed> {
+    async fn claim(&self, ask: &Ask, seen: Found, plan: &Plan, now: Time) -> Option<Claimed> {
         let claim = Claim {
             key: ask.key.clone(),
-            seen,
-            company,
+            seen: Some(seen),
+            about: plan.about(),
+            company: plan.company,
             now,
         };
         cache::ask(&self.shared.cache, claim).await.ok()
@@ -144,81 +155,81 @@ async fn answer(
     } else {
         Found::default()
     };
-    let mut company = match ask.method {
-        // An answer to HEAD has nothing for those who follow.
-        Method::HEAD => Company::Alone,
-        _ => Company::Shared,
-    };
+    // An answer to HEAD has nothing for those who follow.
+    let mut is_alone = ask.method == Method::HEAD;
     for _ in 0..MAX_LOOKS {
-        let plan = match decide(worker, &ask, &found, now) {
+        let mut plan = match decide(worker, &ask, &found, now) {
             Next::Done(result) => return *result,
-            Next::Pass(forward, storing) => {
-                return pass::pass(worker, &ask, payload, forward, storing).await;
+            Next::Pass(why, storing) => {
+                return pass::pass(worker, &ask, payload, why, storing).await;
             }
             Next::Claim(plan) => plan,
         };
-        match worker.claim(&ask, found.clone(), company, now).await {
+        if is_alone {
+            plan.company = Company::Alone;
+        }
+        match worker.claim(&ask, found.clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = Storing::NotStored(Reason::CacheUnavailable);
-                return pass::pass(worker, &ask, payload, plan.forward, storing).await;
+                return pass::pass(worker, &ask, payload, plan.why, storing).await;
             }
             Some(Claimed::Lead(ticket)) => {
                 return fetch::lead(worker.clone(), ask, plan, ticket).await;
             }
             Some(Claimed::Changed(changed)) => found = changed,
             Some(Claimed::Follow(fill)) => {
-                if let Followed::Delivery(delivery) = follow(worker, &ask, fill, plan.forward).await
-                {
+                if let Followed::Delivery(delivery) = follow(worker, &ask, fill, plan.why).await {
                     return Ok(*delivery);
                 }
                 // Whatever is stored by now, nobody is waited for a second time.
                 found = worker.find(&ask).await;
-                company = Company::Alone;
+                is_alone = true;
             }
         }
         now = clock();
     }
-    pass::pass(worker, &ask, payload, Forward::Miss, Storing::Untouched).await
+    let why = Forward::Miss.into();
+    pass::pass(worker, &ask, payload, why, Storing::Untouched).await
 }
 
 enum Next {
     Done(Box<Result<Delivery, ProxyError>>),
-    Pass(Forward, Storing),
+    Pass(Why, Storing),
     Claim(Plan),
 }
 
 fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, found: &Found, now: Time) -> Next {
     let view = ask.view(worker.policy());
     let heads = found.variants().map(|entry| &**entry.head());
-    match policy::decide(worker.policy(), &view, heads, now) {
-        Decision::Serve { index, use_ } => {
-            let Some(entry) = found.variants().nth(index) else {
-                return Next::Claim(Plan::fetch(Forward::Miss));
-            };
+    let decision = policy::decide(worker.policy(), &view, heads, now);
+    let entry = |index| found.variants().nth(index).map(Arc::clone);
+    let plan = match decision {
+        Decision::Serve { index, use_ } => entry(index).map(|entry| {
             if use_ == Use::StaleWhileRevalidate {
-                fetch::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
+                fetch::revalidate_in_background(worker, ask, found, Arc::clone(&entry), now);
             }
             let handling = Handling::hit(entry.head().ttl_seconds(now));
-            Next::Done(Box::new(Ok(reuse(&view, entry, handling, now))))
+            Next::Done(Box::new(Ok(reuse(&view, &entry, handling, now))))
+        }),
+        Decision::Revalidate { index, why } => {
+            entry(index).map(|entry| Next::Claim(Plan::revalidate(why, entry)))
         }
-        Decision::Revalidate { index, forward } => match found.variants().nth(index) {
-            Some(entry) => Next::Claim(Plan::revalidate(forward, Arc::clone(entry))),
-            None => Next::Claim(Plan::fetch(forward)),
-        },
-        Decision::Fetch {
-            forward,
-            share: Share::Lead,
-        } => Next::Claim(Plan::fetch(forward)),
-        Decision::Fetch {
-            forward: Forward::Method,
-            ..
-        } => Next::Pass(Forward::Method, Storing::Untouched),
-        Decision::Fetch {
-            forward,
-            share: Share::Alone(reason),
-        } => Next::Pass(forward, Storing::NotStored(reason)),
-        Decision::Unsatisfiable => Next::Done(Box::new(Err(ProxyError::OnlyIfCached))),
-    }
+        Decision::Extend { index, missing } => {
+            entry(index).map(|entry| Next::Claim(Plan::extend(entry, missing)))
+        }
+        Decision::Fetch { why, share } => Some(match share {
+            Share::Lead => Next::Claim(Plan::fetch(why, Company::Shared)),
+            Share::Alone => Next::Claim(Plan::fetch(why, Company::Alone)),
+            Share::Pass(_) if why.forward == Forward::Method => Next::Pass(why, Storing::Untouched),
+            Share::Pass(reason) => Next::Pass(why, Storing::NotStored(reason)),
+        }),
+        Decision::Unsatisfiable => Some(Next::Done(Box::new(Err(ProxyError::OnlyIfCached)))),
+    };
+    // The policy counts no further than what it was given.
+    plan.unwrap_or(Next::Claim(Plan::fetch(
+        Forward::Miss.into(),
+        Company::Alone,
+    )))
 }
 
 fn failed(error: &ProxyError, method: &Method) -> Delivery {
@@ -231,13 +242,15 @@ fn failed(error: &ProxyError, method: &Method) -> Delivery {
         fields,
         content: Content::Text(format!("{}\n", error.sentence())),
         handling: match error {
-            ProxyError::NotValidated(_) => Handling::miss(Forward::Stale, None, Storing::Untouched),
+            ProxyError::NotValidated(_) => {
+                Handling::miss(Forward::Stale.into(), None, Storing::Untouched)
+            }
             ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
                 let why = match *method {
                     Method::GET | Method::HEAD => Forward::Miss,
                     _ => Forward::Method,
                 };
-                Handling::miss(why, None, Storing::Untouched)
+                Handling::miss(why.into(), None, Storing::Untouched)
             }
             _ => Handling::refused(),
         },

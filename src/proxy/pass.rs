@@ -21,7 +21,7 @@ use crate::{
     error::ProxyError,
     headers::Storing,
     origin::{OriginErrorKind, OriginRequest, RequestBody},
-    policy::{self, Forward},
+    policy::{self, Why},
 };
 
 /// Forwards a request whose answer is not stored, body and all.
@@ -29,7 +29,7 @@ pub(super) async fn pass(
     worker: &Worker,
     ask: &Ask,
     payload: web::Payload,
-    why: Forward,
+    why: Why,
     storing: Storing,
 ) -> Result<Delivery, ProxyError> {
     let request = OriginRequest {
@@ -112,7 +112,7 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
 /// Removes `resources` from the cache before an answer leaves that has made them invalid.
 async fn invalidate(worker: &Worker, resources: Vec<Resource>) {
     // A cache that does not answer serves nothing either.
-    let _ = cache::ask(&worker.shared.cache, Invalidate(resources)).await;
+    let _ = cache::ask(&worker.shared.cache, Invalidate::new(resources, None)).await;
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin
@@ -133,7 +133,7 @@ impl Unsure {
 impl Drop for Unsure {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
-            cache.do_send(Invalidate(vec![resource]));
+            cache.do_send(Invalidate::new(vec![resource], None));
         }
     }
 }

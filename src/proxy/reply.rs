@@ -15,7 +15,7 @@ use super::{
 use crate::{
     headers::{self, Handling, Storing},
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
-    policy::{self, Forward, Framing, Time},
+    policy::{self, Framing, Part, Time, Why},
 };
 
 /// An answer of the origin: its end-to-end fields, its body, and when it was asked for and came.
@@ -90,13 +90,38 @@ impl Reply {
     /// Length of the body in bytes, where it is known before its end.
     pub(super) fn length(&self) -> Option<u64> {
         self.length
+            .or(self.part().map(|part| part.extent.len_bytes()))
+    }
+
+    /// Which part of the representation the body is; None: it does not say, or is no part.
+    pub(super) fn part(&self) -> Option<Part> {
+        match self.status {
+            StatusCode::PARTIAL_CONTENT => Part::of(&self.fields),
+            _ => None,
+        }
+    }
+
+    /// True when it says that it is a part of another length than it has.
+    pub(super) fn contradicts_itself(&self) -> bool {
+        matches!(
+            (self.length, self.part()),
+            (Some(length), Some(part)) if length != part.extent.len_bytes()
+        )
+    }
+
+    /// What an answer to HEAD tells of the length of the body it has not, in bytes.
+    pub(super) fn announced(&self) -> Option<u64> {
+        match self.size {
+            BodySize::Sized(length) => Some(length),
+            BodySize::None | BodySize::Stream => None,
+        }
     }
 
     /// Hands the answer to the client as it comes.
-    pub(super) fn pass(self, forward: Forward, storing: Storing) -> Delivery {
+    pub(super) fn pass(self, why: Why, storing: Storing) -> Delivery {
         Delivery {
             status: self.status,
-            handling: Handling::miss(forward, Some(self.status), storing),
+            handling: Handling::miss(why, Some(self.status), storing),
             content: Content::Passing(self.body, self.size),
             fields: self.fields,
             problem: None,

@@ -13,11 +13,13 @@ use actix_web::{
 use super::{
     Ask, Worker, clock,
     deliver::{Content, Delivery},
+    incoming::{Incoming, span},
+    multipart::Multipart,
 };
 use crate::{
     cache::{Entry, Fill, News, Opening, Reader},
     headers::{self, Handling, Storing},
-    policy::{self, Answer, Decision, Forward, Stored, Time},
+    policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
 };
 
 /// The answer to `view` from `entry`, its conditions and range applied.
@@ -29,26 +31,31 @@ pub(super) fn reuse(
 ) -> Delivery {
     let body = entry.body();
     let head = entry.head();
-    let answer = policy::answer(view, head, body.len_bytes());
+    let (base, complete_bytes) = match head.part() {
+        Some(part) => (part.extent.first, part.complete_bytes),
+        None => (0, Some(body.len_bytes())),
+    };
     let mut fields = stored_fields(head, now);
-    let (status, content) = match answer {
+    let (status, content) = match policy::answer(view, head, Some(body.len_bytes())) {
         Answer::Full => (head.status(), Content::Stored(body.all())),
         Answer::NotModified => {
             fields = not_modified_fields(head, now);
             (StatusCode::NOT_MODIFIED, Content::Empty)
         }
-        Answer::Partial { first, last } => {
-            insert_range(
-                &mut fields,
-                &format!("bytes {first}-{last}/{}", body.len_bytes()),
-            );
+        Answer::Partial(extent) => {
+            insert_place(&mut fields, extent, complete_bytes);
+            let span = span(extent, base);
             (
                 StatusCode::PARTIAL_CONTENT,
-                Content::Stored(body.slices(first, last)),
+                Content::Stored(body.slices(*span.start(), *span.end())),
             )
         }
+        Answer::Several(extents) => {
+            let parts = Multipart::new(body, base, complete_bytes, &extents, &mut fields);
+            (StatusCode::PARTIAL_CONTENT, Content::Multipart(parts))
+        }
         Answer::RangeNotSatisfiable => {
-            insert_range(&mut fields, &format!("bytes */{}", body.len_bytes()));
+            insert_length(&mut fields, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, Content::Empty)
         }
     };
@@ -61,22 +68,41 @@ pub(super) fn reuse(
     }
 }
 
-/// The answer to a client whose fetch is being stored: `fields` are what it gets, `head` is what is stored.
+/// The answer to a client whose fetch is being stored: `fields` are what it gets, `head` is what is stored. What comes
+/// has `length` bytes.
 pub(super) fn reading(
     view: &policy::Request<'_>,
     head: &Stored,
-    fields: HeaderMap,
+    mut fields: HeaderMap,
     (reader, length): (Reader, Option<u64>),
     handling: Handling,
 ) -> Delivery {
-    let (status, fields, content) = match policy::answer(view, head, length.unwrap_or(0)) {
-        Answer::NotModified => (
-            StatusCode::NOT_MODIFIED,
-            not_modified_fields(head, clock()),
-            Content::Empty,
-        ),
+    let (base, complete_bytes) = match head.part() {
+        Some(part) => (part.extent.first, part.complete_bytes),
+        None => (0, length),
+    };
+    let (status, content) = match policy::answer(view, head, length) {
+        Answer::NotModified => {
+            fields = not_modified_fields(head, clock());
+            (StatusCode::NOT_MODIFIED, Content::Empty)
+        }
+        Answer::Partial(extent) => {
+            insert_place(&mut fields, extent, complete_bytes);
+            let part = Incoming::part(reader, base, extent);
+            (StatusCode::PARTIAL_CONTENT, Content::Filling(part))
+        }
+        Answer::RangeNotSatisfiable => {
+            insert_length(&mut fields, complete_bytes);
+            (StatusCode::RANGE_NOT_SATISFIABLE, Content::Empty)
+        }
         // A server may always answer with the whole (RFC 9110, 14.2).
-        _ => (head.status(), fields, Content::Filling(reader, length)),
+        Answer::Full | Answer::Several(_) => {
+            if head.part().is_none() {
+                fields.remove(header::CONTENT_RANGE);
+            }
+            let whole = Incoming::whole(reader, length);
+            (head.status(), Content::Filling(whole))
+        }
     };
     Delivery {
         status,
@@ -101,7 +127,7 @@ pub(super) async fn follow(
     worker: &web::Data<Worker>,
     ask: &Ask,
     mut fill: Fill,
-    forward: Forward,
+    why: Why,
 ) -> Followed {
     let opening = match fill.news().await {
         News::Head(opening) => opening,
@@ -114,7 +140,7 @@ pub(super) async fn follow(
     if !matches!(decision, Decision::Serve { .. }) {
         return Followed::Released;
     }
-    let handling = Handling::miss(forward, None, Storing::Collapsed);
+    let handling = Handling::miss(why, None, Storing::Collapsed);
     let fields = stored_fields(&head, now);
     let source = reader_of(fill, opening);
     Followed::Delivery(Box::new(reading(&view, &head, fields, source, handling)))
@@ -125,7 +151,7 @@ fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
     (fill.reader(opening), length)
 }
 
-fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(super) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
     for (name, value) in head.fields() {
         fields.append(name.clone(), value.clone());
@@ -134,13 +160,29 @@ fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     fields
 }
 
-fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(super) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
         fields.append(name.clone(), value.clone());
     }
     headers::write_age(&mut fields, head.age_seconds(now));
     fields
+}
+
+/// Content-Range of a part (RFC 9110, 14.4).
+pub(super) fn insert_place(fields: &mut HeaderMap, extent: Extent, complete_bytes: Option<u64>) {
+    let part = Part {
+        extent,
+        complete_bytes,
+    };
+    insert_range(fields, &part.content_range());
+}
+
+/// Content-Range of a 416 (RFC 9110, 15.5.17).
+pub(super) fn insert_length(fields: &mut HeaderMap, complete_bytes: Option<u64>) {
+    if let Some(complete) = complete_bytes {
+        insert_range(fields, &format!("bytes */{complete}"));
+    }
 }
 
 fn insert_range(fields: &mut HeaderMap, range: &str) {

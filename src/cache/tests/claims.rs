@@ -81,7 +81,7 @@ fn an_invalidation_voids_only_the_fetches_of_its_resource() {
     run(async {
         let cache = cache(16 * MIB);
         let (a, b) = (lead(&cache, "/a").await, lead(&cache, "/b").await);
-        let invalidated = Invalidate(vec![Resource::new("/a")]);
+        let invalidated = Invalidate::new(vec![Resource::new("/a")], None);
         cache.send(invalidated).await.unwrap();
         for ticket in [a, b] {
             ticket
@@ -117,7 +117,8 @@ fn whoever_saw_an_older_state_is_told_to_decide_again() {
         let company = Company::Shared;
         let claim = Claim {
             key: key("/a"),
-            seen,
+            seen: Some(seen),
+            about: None,
             company,
             now: NOW,
         };
@@ -169,7 +170,8 @@ fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
         cache.send(Clear).await.unwrap();
         let claim = Claim {
             key: key("/a"),
-            seen,
+            seen: Some(seen),
+            about: None,
             company: Company::Alone,
             now: NOW,
         };
@@ -204,16 +206,69 @@ fn an_older_answer_does_not_replace_a_newer_one() {
 }
 
 #[test]
-fn in_the_background_nobody_fetches_what_somebody_fetches_already_or_nobody_may_share() {
+fn in_the_background_each_variant_is_asked_about_by_one_at_a_time() {
+    run(async {
+        let cache = cache(16 * MIB);
+        for accept in ["a", "b"] {
+            store(&cache, "/a", head(accept, Some("accept")), b"x").await;
+        }
+        let variants = found(&cache, "/a").await;
+        let ask = |variant: usize, company| {
+            let about = Arc::clone(&variants[variant]);
+            claim_about(&cache, "/a", company, Some(about))
+        };
+        let first = ask(0, Company::Background).await;
+        assert!(matches!(first, Claimed::Lead(_)), "{first:?}");
+        let again = ask(0, Company::Background).await;
+        assert!(matches!(again, Claimed::Declined), "{again:?}");
+        let other = ask(1, Company::Background).await;
+        assert!(matches!(other, Claimed::Lead(_)), "{other:?}");
+        drop((first, other));
+        // A fetch that stored nothing is followed by some quiet.
+        let after = ask(0, Company::Background).await;
+        assert!(matches!(after, Claimed::Declined), "{after:?}");
+        cache.send(Clear).await.unwrap();
+        let foreground = ask(0, Company::Alone).await;
+        assert!(matches!(foreground, Claimed::Lead(_)), "{foreground:?}");
+        let beside = ask(0, Company::Background).await;
+        assert!(matches!(beside, Claimed::Declined), "{beside:?}");
+    });
+}
+
+#[test]
+fn in_the_background_nobody_fetches_what_nobody_may_share() {
     run(async {
         let cache = cache(16 * MIB);
         let background = || claim_of(&cache, "/a", Company::Background);
-        let ticket = lead(&cache, "/a").await;
-        assert!(matches!(background().await, Claimed::Declined));
-        ticket.not_stored(Reason::Private);
+        lead(&cache, "/a").await.not_stored(Reason::Private);
         assert!(matches!(background().await, Claimed::Declined));
         cache.send(Clear).await.unwrap();
         assert!(matches!(background().await, Claimed::Lead(_)));
+    });
+}
+
+#[test]
+fn the_answer_that_invalidates_may_be_stored_itself_and_no_other() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let (own, other) = (
+            lead(&cache, "/a").await,
+            claim_of(&cache, "/a", Company::Alone).await,
+        );
+        let Claimed::Lead(other) = other else {
+            panic!("{other:?}")
+        };
+        store(&cache, "/b", plain_head(), b"b").await;
+        let resources = vec![Resource::new("/a"), Resource::new("/b")];
+        let invalidate = Invalidate::new(resources, Some(&own));
+        assert_eq!(cache.send(invalidate).await.unwrap().entries, 1);
+        for (ticket, entries) in [(other, 0), (own, 1)] {
+            ticket
+                .begin(plain_head(), Some(1))
+                .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
+                .await;
+            assert_eq!(found(&cache, "/a").await.len(), entries);
+        }
     });
 }
 

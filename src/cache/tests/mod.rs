@@ -80,10 +80,20 @@ fn plain_head() -> Stored {
 }
 
 async fn claim_of(cache: &Addr<CacheActor>, target: &str, company: Company) -> Claimed {
+    claim_about(cache, target, company, None).await
+}
+
+async fn claim_about(
+    cache: &Addr<CacheActor>,
+    target: &str,
+    company: Company,
+    about: Option<Arc<Entry>>,
+) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
         key: key(target),
-        seen,
+        seen: Some(seen),
+        about,
         company,
         now: NOW,
     };

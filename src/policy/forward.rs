@@ -1,0 +1,68 @@
+//! Why a request goes forward.
+
+use super::Reason;
+
+/// Why a request is forwarded: the `fwd` of Cache-Status (RFC 9211, 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forward {
+    /// Not to be handled by the cache.
+    Bypass,
+    /// The method requires it.
+    Method,
+    /// Nothing is stored for the target.
+    UriMiss,
+    /// Something is, for other selecting fields.
+    VaryMiss,
+    /// Nothing is that could be used.
+    Miss,
+    /// Something fresh is; the request does not allow its use.
+    Request,
+    /// Something is; it is stale.
+    Stale,
+    /// A part is.
+    Partial,
+}
+
+impl Forward {
+    /// The name in Cache-Status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// Why a request is forwarded, and what kept the stored response from being used, where that says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The kind of it.
+    pub forward: Forward,
+    /// The directive or condition behind it.
+    pub reason: Option<Reason>,
+}
+
+impl Why {
+    /// For a directive or condition.
+    pub const fn because(forward: Forward, reason: Reason) -> Self {
+        Self {
+            forward,
+            reason: Some(reason),
+        }
+    }
+}
+
+impl From<Forward> for Why {
+    fn from(forward: Forward) -> Self {
+        Self {
+            forward,
+            reason: None,
+        }
+    }
+}

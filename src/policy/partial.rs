@@ -1,0 +1,472 @@
+//! RFC 9111, 3.3 and 3.4: parts of a representation, what they answer, and how they become one.
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{
+        CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+    },
+};
+
+use super::{
+    Extent, Missing, Part, Policy, Reply, Request, Stored, Time,
+    age::date,
+    answer::{not_modified, wanted},
+    date::http_date,
+    range::Wanted,
+    storing::keep,
+    validating::{merged_head, strongly_equal},
+};
+
+/// How a stored part serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    /// It has all that is wanted.
+    Covered,
+    /// It can be made to have it.
+    Lacks(Missing),
+    /// It is of no use.
+    Misses,
+}
+
+/// What of a request's wants a stored part has.
+pub(super) fn coverage(request: &Request<'_>, stored: &Stored, part: Part) -> Coverage {
+    // The head of a part is not the head that HEAD asks for.
+    if *request.method != Method::GET {
+        return Coverage::Misses;
+    }
+    if not_modified(request, stored) {
+        return Coverage::Covered;
+    }
+    let held = part.extent;
+    let has_rest = strong_validator(stored).is_some();
+    match wanted(request, stored, part.complete_bytes) {
+        Wanted::Nothing => Coverage::Covered,
+        Wanted::One(extent) if held.holds(extent) => Coverage::Covered,
+        Wanted::Several(extents) if extents.iter().all(|extent| held.holds(*extent)) => {
+            Coverage::Covered
+        }
+        Wanted::Whole if held.first == 0 && has_rest => rest(held),
+        Wanted::One(extent) if held.touches(extent) && has_rest => {
+            match held.first <= extent.first && reaches_end(extent, part) {
+                true => rest(held),
+                false => Coverage::Lacks(Missing::Asked),
+            }
+        }
+        _ => Coverage::Misses,
+    }
+}
+
+fn rest(held: Extent) -> Coverage {
+    Coverage::Lacks(Missing::From(held.last + 1))
+}
+
+/// An open range of a representation of unknown length ends with the greatest number.
+fn reaches_end(extent: Extent, part: Part) -> bool {
+    match part.complete_bytes {
+        Some(complete) => extent.last + 1 >= complete,
+        None => extent.last == u64::MAX,
+    }
+}
+
+/// RFC 9110, 14.2 and 13.1.5: the fields that ask for the rest of a stored part, from `first` on, or for the whole when
+/// it belongs to another version; none without a strong validator.
+pub fn rest_fields(stored: &Stored, first: u64) -> Option<[(HeaderName, HeaderValue); 2]> {
+    let range = HeaderValue::try_from(format!("bytes={first}-")).ok()?;
+    let validator = strong_validator(stored)?;
+    Some([(RANGE, range), (IF_RANGE, validator.clone())])
+}
+
+/// RFC 9110, 8.8.1: the validator that changes with every byte; a strong tag, else a date that is strong enough.
+fn strong_validator(stored: &Stored) -> Option<&HeaderValue> {
+    match stored.etag() {
+        Some(tag) => tag.as_bytes().starts_with(b"\"").then_some(tag),
+        None => stored.last_modified().filter(|modified| {
+            http_date(modified.as_bytes(), stored.received)
+                .is_some_and(|modified| is_strong_date(modified, stored.date))
+        }),
+    }
+}
+
+/// RFC 9110, 8.8.2.2: it could not have changed again within the second it names.
+pub(super) fn is_strong_date(modified: Time, made: Time) -> bool {
+    made.unix_seconds() > modified.unix_seconds()
+}
+
+/// A stored part and a new one, joined.
+#[derive(Debug)]
+pub struct Combination {
+    /// The head of both: whole, when nothing is missing any more.
+    pub head: Stored,
+    /// What of the stored part stands before the new one.
+    pub before: Option<Extent>,
+    /// What of it stands behind.
+    pub after: Option<Extent>,
+}
+
+/// RFC 9111, 3.4: joins a new part to a stored one that it touches, under the same strong validator, with the newer
+/// fields. The places are those of the whole representation.
+///
+/// None when they do not belong together, or the new head forbids to keep them.
+pub fn combined(
+    policy: &Policy,
+    request: &Request<'_>,
+    stored: &Stored,
+    reply: &Reply<'_>,
+) -> Option<Combination> {
+    let held = stored.part()?;
+    let new = Part::of(reply.headers).filter(|_| reply.status == StatusCode::PARTIAL_CONTENT)?;
+    let lengths_agree = match (held.complete_bytes, new.complete_bytes) {
+        (Some(held), Some(new)) => held == new,
+        _ => true,
+    };
+    if !lengths_agree || !held.extent.touches(new.extent) || !shares_strong_validator(stored, reply)
+    {
+        return None;
+    }
+    let union = Part {
+        extent: Extent {
+            first: held.extent.first.min(new.extent.first),
+            last: held.extent.last.max(new.extent.last),
+        },
+        complete_bytes: new.complete_bytes.or(held.complete_bytes),
+    };
+    let mut headers = merged_head(policy, stored, reply);
+    headers.insert(
+        CONTENT_RANGE,
+        HeaderValue::try_from(union.content_range()).ok()?,
+    );
+    let merged = Reply {
+        headers: &headers,
+        ..*reply
+    };
+    let head = keep(policy, request, &merged).ok()?;
+    Some(Combination {
+        head,
+        before: (held.extent.first < new.extent.first).then(|| Extent {
+            first: held.extent.first,
+            last: new.extent.first - 1,
+        }),
+        after: (new.extent.last < held.extent.last).then(|| Extent {
+            first: new.extent.last + 1,
+            last: held.extent.last,
+        }),
+    })
+}
+
+fn shares_strong_validator(stored: &Stored, reply: &Reply<'_>) -> bool {
+    let only = |headers: &HeaderMap, name: HeaderName| {
+        let mut lines = headers.get_all(name);
+        match (lines.next().cloned(), lines.next()) {
+            (line, None) => line,
+            _ => None,
+        }
+    };
+    match (stored.etag(), only(reply.headers, ETAG)) {
+        (Some(held), Some(new)) => strongly_equal(held.as_bytes(), new.as_bytes()),
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => {
+            let modified = only(reply.headers, LAST_MODIFIED);
+            let made = date(reply.headers, reply.response_time).unwrap_or(reply.response_time);
+            strong_validator(stored).is_some_and(|held| modified.as_ref() == Some(held))
+                && modified
+                    .and_then(|line| http_date(line.as_bytes(), reply.response_time))
+                    .is_some_and(|modified| is_strong_date(modified, made))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Decision, Forward, Mode, Share,
+        fixture::{DATE, Exchange, Lines, NOW, headers, later, stored},
+    };
+
+    const FRESH: (&str, &str) = ("cache-control", "max-age=9");
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+    const EARLIER: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
+
+    /// A stored part of a strict cache.
+    fn part(range: &str, more: Lines<'_>) -> Stored {
+        let lines = [&[FRESH, ("content-range", range)], more].concat();
+        Exchange::new(Mode::Strict, &lines)
+            .status(206)
+            .request(&[("range", "bytes=0-")])
+            .admit()
+            .unwrap()
+    }
+
+    fn decided(held: &Stored, request: Lines<'_>) -> Decision {
+        Exchange::new(Mode::Strict, &[])
+            .request(request)
+            .decide(std::slice::from_ref(held), NOW)
+    }
+
+    fn asks(missing: Missing) -> Decision {
+        Decision::Extend { index: 0, missing }
+    }
+
+    fn fetches(share: Share) -> Decision {
+        Decision::Fetch {
+            why: Forward::Partial.into(),
+            share,
+        }
+    }
+
+    #[test]
+    fn s3_3_a_206_is_stored_with_its_place() {
+        let held = part("bytes 2-4/10", &[TAG]);
+        assert_eq!(
+            (held.status().as_u16(), held.part().unwrap().content_range()),
+            (206, "bytes 2-4/10".to_owned())
+        );
+        assert!(held.fields().iter().all(|(name, _)| *name != CONTENT_RANGE));
+    }
+
+    #[test]
+    fn s3_4_a_206_of_everything_is_the_whole() {
+        let held = part("bytes 0-9/10", &[]);
+        assert_eq!((held.status().as_u16(), held.part()), (200, None));
+    }
+
+    #[test]
+    fn s3_3_a_206_without_one_place_or_unasked_is_not_stored() {
+        let admitted = |request: Lines<'_>, reply: Lines<'_>| {
+            Exchange::new(Mode::Strict, &[&[FRESH], reply].concat())
+                .status(206)
+                .request(request)
+                .admit()
+                .map(|_| ())
+        };
+        let asked: Lines<'_> = &[("range", "bytes=0-1")];
+        let placed: Lines<'_> = &[("content-range", "bytes 0-1/10")];
+        assert_eq!(admitted(asked, placed), Ok(()));
+        assert_eq!(admitted(&[], placed), Err(super::super::Reason::Partial));
+        for reply in [
+            &[][..] as Lines<'_>,
+            &[("content-type", "multipart/byteranges; boundary=b")],
+            &[("content-range", "bytes 0-1")],
+            &[placed[0], placed[0]],
+        ] {
+            assert_eq!(admitted(asked, reply), Err(super::super::Reason::Partial));
+        }
+    }
+
+    #[test]
+    fn only_strict_keeps_a_part_about_which_the_origin_says_nothing() {
+        let reply = [
+            ("content-range", "bytes 0-1/10"),
+            ("last-modified", EARLIER),
+        ];
+        let admitted = |mode, more: Lines<'_>| {
+            Exchange::new(mode, &[&reply[..], more].concat())
+                .status(206)
+                .request(&[("range", "bytes=0-1")])
+                .admit()
+                .is_ok()
+        };
+        let modes = [Mode::Standard, Mode::Strict, Mode::Always];
+        assert_eq!(modes.map(|mode| admitted(mode, &[])), [false, true, false]);
+        // `always` keeps no part at all.
+        assert_eq!(
+            modes.map(|mode| admitted(mode, &[FRESH])),
+            [true, true, false]
+        );
+    }
+
+    #[test]
+    fn s3_3_what_a_part_covers_and_what_it_lacks() {
+        let served = Decision::Serve {
+            index: 0,
+            use_: super::super::Use::Fresh,
+        };
+        let rest = |first| asks(Missing::From(first));
+        let known = part("bytes 0-4/10", &[TAG]);
+        let unknown = part("bytes 0-4/*", &[TAG]);
+        let middle = part("bytes 4-6/10", &[TAG]);
+        for (held, range, expected) in [
+            (&known, Some("bytes=0-4"), served),
+            (&known, Some("bytes=2-3"), served),
+            (&known, Some("bytes=10-"), served),
+            (&known, Some("bytes=0-1,3-4"), served),
+            (&known, None, rest(5)),
+            (&known, Some("bytes=0-"), rest(5)),
+            (&known, Some("bytes=5-"), rest(5)),
+            (&known, Some("bytes=3-9"), rest(5)),
+            (&known, Some("bytes=-7"), rest(5)),
+            (&known, Some("bytes=3-7"), asks(Missing::Asked)),
+            (&known, Some("bytes=6-"), fetches(Share::Alone)),
+            (&known, Some("bytes=-2"), fetches(Share::Alone)),
+            (&known, Some("bytes=0-1,8-9"), fetches(Share::Alone)),
+            (&unknown, Some("bytes=0-4"), served),
+            (&unknown, Some("bytes=2-"), rest(5)),
+            (&unknown, None, rest(5)),
+            (&unknown, Some("bytes=3-7"), asks(Missing::Asked)),
+            (&unknown, Some("bytes=-2"), fetches(Share::Alone)),
+            (&middle, Some("bytes=4-6"), served),
+            (&middle, Some("bytes=5-"), rest(7)),
+            (&middle, Some("bytes=-6"), rest(7)),
+            (&middle, Some("bytes=2-5"), asks(Missing::Asked)),
+            (&middle, Some("bytes=0-3"), asks(Missing::Asked)),
+            (&middle, Some("bytes=0-1"), fetches(Share::Alone)),
+            (&middle, None, fetches(Share::Lead)),
+        ] {
+            let lines: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
+            assert_eq!(decided(held, &lines), expected, "{range:?} of {held:?}");
+        }
+        // A stale part is good for its rest all the same: If-Range validates it.
+        let found = Exchange::new(Mode::Strict, &[]).decide(&[known.clone()], later(99));
+        assert_eq!(found, rest(5));
+        assert_eq!(
+            decided(&known, &[("if-none-match", "\"a\"")]),
+            served,
+            "the client has it"
+        );
+    }
+
+    #[test]
+    fn s3_4_without_a_strong_validator_no_rest_is_asked_for() {
+        for more in [
+            &[][..] as Lines<'_>,
+            &[("etag", "W/\"a\"")],
+            &[("last-modified", DATE), ("date", DATE)],
+        ] {
+            let held = part("bytes 0-4/10", more);
+            assert_eq!(decided(&held, &[]), fetches(Share::Lead), "{more:?}");
+            assert_eq!(
+                decided(&held, &[("range", "bytes=3-9")]),
+                fetches(Share::Alone)
+            );
+        }
+        let dated = part(
+            "bytes 0-4/10",
+            &[("last-modified", EARLIER), ("date", DATE)],
+        );
+        assert_eq!(decided(&dated, &[]), asks(Missing::From(5)));
+        let fields = rest_fields(&dated, 5).unwrap();
+        assert_eq!(fields[0], (RANGE, HeaderValue::from_static("bytes=5-")));
+        assert_eq!(fields[1], (IF_RANGE, HeaderValue::from_static(EARLIER)));
+    }
+
+    #[test]
+    fn s3_3_head_is_not_answered_from_a_part_and_no_store_brings_nothing_to_it() {
+        let held = part("bytes 0-4/10", &[TAG]);
+        let mut exchange = Exchange::new(Mode::Strict, &[]);
+        exchange.method = Method::HEAD;
+        let found = exchange.decide(std::slice::from_ref(&held), NOW);
+        assert_eq!(found, fetches(Share::Pass(super::super::Reason::Method)));
+        assert_eq!(
+            decided(&held, &[("cache-control", "no-store")]),
+            fetches(Share::Pass(super::super::Reason::ClientNoStore))
+        );
+    }
+
+    fn joined(
+        held: &Stored,
+        reply: Lines<'_>,
+    ) -> Option<(String, Option<(u64, u64)>, Option<(u64, u64)>)> {
+        let exchange = Exchange::new(Mode::Strict, &[]).status(206);
+        let lines = headers(&[&[FRESH], reply].concat());
+        let combination = exchange.with_request(|request| {
+            combined(
+                &exchange.policy,
+                request,
+                held,
+                &exchange.reply_of(&lines, NOW),
+            )
+        })?;
+        let place = combination
+            .head
+            .part()
+            .map_or("whole".to_owned(), |part| part.content_range());
+        let ends = |extent: Extent| (extent.first, extent.last);
+        Some((
+            place,
+            combination.before.map(ends),
+            combination.after.map(ends),
+        ))
+    }
+
+    #[test]
+    fn s3_4_parts_that_touch_become_one() {
+        let held = part("bytes 4-6/10", &[TAG]);
+        for (range, place, before, after) in [
+            ("bytes 7-9/10", "bytes 4-9/10", Some((4, 6)), None),
+            ("bytes 5-9/10", "bytes 4-9/10", Some((4, 4)), None),
+            ("bytes 0-3/10", "bytes 0-6/10", None, Some((4, 6))),
+            ("bytes 0-9/10", "whole", None, None),
+            ("bytes 5-5/*", "bytes 4-6/10", Some((4, 4)), Some((6, 6))),
+        ] {
+            let found = joined(&held, &[TAG, ("content-range", range)]);
+            assert_eq!(found, Some((place.to_owned(), before, after)), "{range}");
+        }
+        for (range, tag) in [
+            ("bytes 8-9/10", "\"a\""),
+            ("bytes 0-2/10", "\"a\""),
+            ("bytes 7-9/11", "\"a\""),
+            ("bytes 7-9/10", "\"b\""),
+            ("bytes 7-9/10", "W/\"a\""),
+        ] {
+            let found = joined(&held, &[("etag", tag), ("content-range", range)]);
+            assert_eq!(found, None, "{range} {tag}");
+        }
+        assert_eq!(joined(&held, &[("content-range", "bytes 7-9/10")]), None);
+        let weak = part("bytes 4-6/10", &[("etag", "W/\"a\"")]);
+        assert_eq!(
+            joined(
+                &weak,
+                &[("etag", "W/\"a\""), ("content-range", "bytes 7-9/10")]
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn s3_4_the_newer_fields_count() {
+        let held = part("bytes 0-4/10", &[TAG, ("x-a", "old"), ("x-b", "old")]);
+        let exchange = Exchange::new(Mode::Strict, &[]).status(206);
+        let lines = headers(&[
+            TAG,
+            FRESH,
+            ("content-range", "bytes 5-9/10"),
+            ("x-a", "new"),
+        ]);
+        let head = exchange
+            .with_request(|request| {
+                combined(
+                    &exchange.policy,
+                    request,
+                    &held,
+                    &exchange.reply_of(&lines, NOW),
+                )
+            })
+            .unwrap()
+            .head;
+        let value = |name: &str| {
+            let field = head
+                .fields()
+                .iter()
+                .find(|(other, _)| other.as_str() == name);
+            field.map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            (
+                value("x-a").as_deref(),
+                value("x-b").as_deref(),
+                head.part()
+            ),
+            (Some("new"), Some("old"), None)
+        );
+        assert_eq!(value("content-range"), None);
+    }
+
+    #[test]
+    fn s3_4_nothing_is_joined_to_a_whole() {
+        let held = stored(Mode::Strict, &[FRESH, TAG]);
+        assert_eq!(
+            joined(&held, &[TAG, ("content-range", "bytes 7-9/10")]),
+            None
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! What becomes of a stored part when more of the same representation comes (RFC 9111, 3.4).
+
+use std::sync::Arc;
+
+use actix_web::http::{StatusCode, header::HeaderMap};
+
+use super::{
+    deliver::{Content, Delivery},
+    fetch::Fetch,
+    incoming::{Incoming, span},
+    reply::Reply,
+    reuse::{insert_length, insert_place, not_modified_fields, stored_fields},
+};
+use crate::{
+    cache::{Entry, Reader, Slices},
+    headers::{Handling, Storing},
+    policy::{self, Answer, Combination, Extent, Stored, Time},
+};
+
+/// A stored part and a new one that belong together.
+struct Joint {
+    combination: Combination,
+    held: Extent,
+    new: Extent,
+}
+
+impl Joint {
+    fn union(&self) -> Extent {
+        Extent {
+            first: self.held.first.min(self.new.first),
+            last: self.held.last.max(self.new.last),
+        }
+    }
+
+    /// True when nothing is missing behind them.
+    fn reaches_end(&self) -> bool {
+        self.combination
+            .head
+            .part()
+            .is_none_or(|part| part.complete_bytes == Some(part.extent.last + 1))
+    }
+}
+
+impl Fetch<'_> {
+    /// The rest of a stored part was asked for: the client gets what it wants of both.
+    pub(super) async fn rest_came(self, part: Arc<Entry>, reply: Reply) {
+        match reply.status {
+            StatusCode::PARTIAL_CONTENT => {
+                match self.joint(&part, &reply).await.filter(Joint::reaches_end) {
+                    Some(joint) => self.deliver_both(&part, joint, reply).await,
+                    None => self.again().await,
+                }
+            }
+            // They say what became of our own condition and range.
+            StatusCode::NOT_MODIFIED
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE => self.again().await,
+            _ => {
+                self.supersede(&part, &reply).await;
+                self.take_in(reply).await;
+            }
+        }
+    }
+
+    /// What the client asked for has come: it gets just that, and what is stored grows by it, where the two touch.
+    pub(super) async fn part_came(self, part: Arc<Entry>, reply: Reply) {
+        let Some(joint) = self.joint(&part, &reply).await else {
+            return self.take_in(reply).await;
+        };
+        let length = Some(joint.new.len_bytes());
+        let status = reply.status;
+        let handling = Handling::miss(self.why, Some(status), Storing::Stored);
+        self.join(&part, joint, reply, |_, fields, reader| Delivery {
+            status,
+            fields,
+            content: Content::Filling(Incoming::whole(reader, length)),
+            handling,
+            problem: None,
+        })
+        .await;
+    }
+
+    async fn deliver_both(self, part: &Arc<Entry>, joint: Joint, reply: Reply) {
+        let view = self.ask.view(self.worker.policy());
+        let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
+        let now = reply.response_time;
+        let (union, new) = (joint.union(), joint.new);
+        self.join(part, joint, reply, |head, _, reader| {
+            let (status, fields, content) = match policy::answer(&view, head, Some(union.last + 1))
+            {
+                Answer::NotModified => (
+                    StatusCode::NOT_MODIFIED,
+                    not_modified_fields(head, now),
+                    Content::Empty,
+                ),
+                Answer::RangeNotSatisfiable => {
+                    let mut fields = stored_fields(head, now);
+                    insert_length(&mut fields, complete_bytes(head, union));
+                    (StatusCode::RANGE_NOT_SATISFIABLE, fields, Content::Empty)
+                }
+                Answer::Partial(extent) => {
+                    let fields = placed_fields(head, extent, union, now);
+                    let content = Content::Filling(both(part, reader, new, extent));
+                    (StatusCode::PARTIAL_CONTENT, fields, content)
+                }
+                Answer::Full | Answer::Several(_) => {
+                    let fields = match head.part() {
+                        Some(_) => placed_fields(head, union, union, now),
+                        None => stored_fields(head, now),
+                    };
+                    let content = Content::Filling(both(part, reader, new, union));
+                    (head.status(), fields, content)
+                }
+            };
+            Delivery {
+                status,
+                fields,
+                content,
+                handling,
+                problem: None,
+            }
+        })
+        .await;
+    }
+
+    /// None when they do not belong together, or would be too much when joined.
+    async fn joint(&self, part: &Arc<Entry>, reply: &Reply) -> Option<Joint> {
+        if reply.contradicts_itself() {
+            return None;
+        }
+        let policy = self.worker.policy();
+        let view = self.ask.view(policy);
+        let joint = Joint {
+            combination: policy::combined(policy, &view, part.head(), &reply.judged())?,
+            held: part.head().part()?.extent,
+            new: reply.part()?.extent,
+        };
+        let fits = joint.union().len_bytes() <= self.ticket.max_object_bytes();
+        // What was fetched before a Clear is served no more.
+        (fits && self.is_stored(part).await).then_some(joint)
+    }
+
+    /// Stores the two as one. `deliver` makes the client's answer of the head of both and what comes.
+    async fn join(
+        self,
+        part: &Entry,
+        joint: Joint,
+        reply: Reply,
+        deliver: impl FnOnce(&Stored, HeaderMap, Reader) -> Delivery,
+    ) {
+        let Combination {
+            head,
+            before,
+            after,
+        } = joint.combination;
+        let place = |extent: Extent| span(extent, joint.held.first);
+        let filler = self.ticket.begin(head, Some(joint.new.len_bytes())).join(
+            part.body(),
+            before.map(place),
+            after.map(place),
+        );
+        let answering = self.answering;
+        let Reply { fields, body, .. } = reply;
+        filler
+            .run(body, |head, reader| {
+                let _ = answering.send(Ok(deliver(&head, fields, reader)));
+            })
+            .await;
+    }
+}
+
+/// What lies at `extent`: stored bytes, and behind them those that come at `new`.
+fn both(part: &Entry, reader: Reader, new: Extent, extent: Extent) -> Incoming {
+    let base = part.head().part().map_or(0, |part| part.extent.first);
+    let before = match extent.first < new.first {
+        true => {
+            let stored = Extent {
+                first: extent.first,
+                last: extent.last.min(new.first - 1),
+            };
+            let span = span(stored, base);
+            part.body().slices(*span.start(), *span.end())
+        }
+        false => Slices::default(),
+    };
+    Incoming::part(reader, new.first, extent).behind(before)
+}
+
+fn placed_fields(head: &Stored, extent: Extent, union: Extent, now: Time) -> HeaderMap {
+    let mut fields = stored_fields(head, now);
+    insert_place(&mut fields, extent, complete_bytes(head, union));
+    fields
+}
+
+fn complete_bytes(head: &Stored, union: Extent) -> Option<u64> {
+    head.part()
+        .map_or(Some(union.last + 1), |part| part.complete_bytes)
+}

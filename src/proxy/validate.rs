@@ -1,0 +1,181 @@
+//! What becomes of a stored response that the origin was asked about (RFC 9111, 4.3).
+
+use std::sync::Arc;
+
+use actix_web::http::{Method, StatusCode};
+
+use super::{
+    Ask, Worker, clock,
+    deliver::Delivery,
+    fetch::{Fetch, request_of, unconditional},
+    reply::{Reply, forward},
+    reuse::reuse,
+};
+use crate::{
+    cache::Entry,
+    error::ProxyError,
+    headers::{Handling, Source, Storing},
+    origin::OriginError,
+    policy::{self, Failure, Headed, Reason, Why},
+};
+
+impl Fetch<'_> {
+    /// The origin has answered the question about `entry`.
+    pub(super) async fn validated(self, entry: &Arc<Entry>, reply: Reply) {
+        if reply.status == StatusCode::NOT_MODIFIED {
+            return match policy::revalidation_matches(entry.head(), &reply.judged()) {
+                true => self.freshened(entry, reply).await,
+                // It speaks of something else than what we have (RFC 9111, 4.3.4).
+                false => self.again().await,
+            };
+        }
+        if reply.status.is_server_error() {
+            let failure = Failure::Status(reply.status);
+            if let Ok(mut delivery) = self.stale_instead(entry, failure).await {
+                delivery.problem = Some("stale: the origin failed".into());
+                return self.done(Ok(delivery));
+            }
+        }
+        if self.ask.method == Method::HEAD {
+            return self.headed(entry, reply).await;
+        }
+        self.supersede(entry, &reply).await;
+        self.take_in(reply).await;
+    }
+
+    /// The origin could not answer it.
+    pub(super) async fn not_validated(self, entry: &Arc<Entry>, error: OriginError) {
+        let answer = match self.stale_instead(entry, Failure::Unreachable).await {
+            Ok(mut delivery) => {
+                delivery.problem = Some(format!("stale: {error}"));
+                Ok(delivery)
+            }
+            // It vanished meanwhile: the origin's failure is all there is.
+            Err(Reason::Cleared) => Err(error.into()),
+            Err(_) => Err(ProxyError::NotValidated(error)),
+        };
+        self.done(answer);
+    }
+
+    /// The origin calls the stored response current (RFC 9111, 4.3.4).
+    async fn freshened(self, entry: &Arc<Entry>, reply: Reply) {
+        let policy = self.worker.policy();
+        let view = self.ask.view(policy);
+        let now = reply.response_time;
+        let mut handling = self.validated_hit(Some(reply.status));
+        let head = match policy::revalidated(policy, &view, entry.head(), &reply.judged()) {
+            Ok(head) => Ok(head),
+            Err(reason) if self.is_stored(entry).await => {
+                self.remove(entry).await;
+                handling.storing = Storing::NotStored(reason);
+                let delivery = self.for_the_last_time(entry, &reply, handling);
+                return self.done(Ok(delivery));
+            }
+            Err(_) => Err(Reason::Cleared),
+        };
+        let Self {
+            worker,
+            ask,
+            why,
+            ticket,
+            answering,
+        } = self;
+        let freshened = match head {
+            Ok(head) => ticket.freshen(entry, head).await,
+            Err(reason) => Err(reason),
+        };
+        let answer = match freshened {
+            Ok(entry) => {
+                handling.storing = Storing::Stored;
+                handling.ttl_seconds = entry.head().ttl_seconds(now);
+                Ok(reuse(&view, &entry, handling, now))
+            }
+            Err(reason) => whole_anew(worker, ask, why, reason).await,
+        };
+        let _ = answering.send(answer);
+    }
+
+    fn validated_hit(&self, forward_status: Option<StatusCode>) -> Handling {
+        Handling {
+            source: Source::Hit,
+            why: Some(self.why),
+            forward_status,
+            storing: Storing::Untouched,
+            ttl_seconds: None,
+        }
+    }
+
+    /// The origin called `entry` current, with a head under which it may not be kept.
+    fn for_the_last_time(&self, entry: &Entry, reply: &Reply, handling: Handling) -> Delivery {
+        let policy = self.worker.policy();
+        let view = self.ask.view(policy);
+        let mut delivery = reuse(&view, entry, handling, reply.response_time);
+        if delivery.status == entry.head().status() && entry.head().part().is_none() {
+            delivery.fields = policy::merged_head(policy, entry.head(), &reply.judged());
+        }
+        delivery
+    }
+
+    /// The origin answered HEAD anew: that says whether what a GET has stored is current (RFC 9111, 4.3.5).
+    async fn headed(self, entry: &Arc<Entry>, reply: Reply) {
+        let policy = self.worker.policy();
+        let said = policy::headed(
+            policy,
+            &self.ask.view(policy),
+            entry.head(),
+            entry.body().len_bytes(),
+            &reply.judged(),
+            reply.announced(),
+        );
+        match said {
+            Headed::Current(head) => {
+                let storing = match self.ticket.freshen(entry, *head).await {
+                    Ok(_) => Storing::Stored,
+                    Err(reason) => Storing::NotStored(reason),
+                };
+                let _ = self.answering.send(Ok(reply.pass(self.why, storing)));
+            }
+            Headed::Outdated => {
+                self.remove(entry).await;
+                self.take_in(reply).await;
+            }
+            Headed::Unsaid => self.take_in(reply).await,
+        }
+    }
+
+    /// A stale answer in the place of the origin's failure, where that is allowed (RFC 9111, 4.2.4) and the entry still
+    /// counts: a Clear may have come since it was found.
+    async fn stale_instead(
+        &self,
+        entry: &Arc<Entry>,
+        failure: Failure,
+    ) -> Result<Delivery, Reason> {
+        let now = clock();
+        let policy = self.worker.policy();
+        let view = self.ask.view(policy);
+        policy::stale_answer(policy, &view, entry.head(), failure, now)?;
+        if !self.is_stored(entry).await {
+            return Err(Reason::Cleared);
+        }
+        let handling = Handling {
+            ttl_seconds: entry.head().ttl_seconds(now),
+            ..self.validated_hit(match failure {
+                Failure::Status(status) => Some(status),
+                Failure::Unreachable => None,
+            })
+        };
+        Ok(reuse(&view, entry, handling, now))
+    }
+}
+
+/// The stored response vanished while the origin called it current. What was fetched before a Clear is served no more:
+/// the whole is asked for, for this client alone.
+async fn whole_anew(
+    worker: &Worker,
+    ask: &Ask,
+    why: Why,
+    reason: Reason,
+) -> Result<Delivery, ProxyError> {
+    let reply = forward(worker, request_of(&unconditional(ask))).await?;
+    Ok(reply.pass(why, Storing::NotStored(reason)))
+}

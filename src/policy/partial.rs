@@ -316,7 +316,8 @@ mod tests {
             assert_eq!(decided(held, &lines), expected, "{range:?} of {held:?}");
         }
         // A stale part is good for its rest all the same: If-Range validates it.
-        let found = Exchange::new(Mode::Strict, &[]).decide(&[known.clone()], later(99));
+        let found =
+            Exchange::new(Mode::Strict, &[]).decide(std::slice::from_ref(&known), later(99));
         assert_eq!(found, rest(5));
         assert_eq!(
             decided(&known, &[("if-none-match", "\"a\"")]),
@@ -362,10 +363,10 @@ mod tests {
         );
     }
 
-    fn joined(
-        held: &Stored,
-        reply: Lines<'_>,
-    ) -> Option<(String, Option<(u64, u64)>, Option<(u64, u64)>)> {
+    /// Both ends of an extent.
+    type Ends = (u64, u64);
+
+    fn joined(held: &Stored, reply: Lines<'_>) -> Option<(String, Option<Ends>, Option<Ends>)> {
         let exchange = Exchange::new(Mode::Strict, &[]).status(206);
         let lines = headers(&[&[FRESH], reply].concat());
         let combination = exchange.with_request(|request| {

@@ -652,7 +652,10 @@ mod tests {
     #[test]
     fn s6_6_1_what_came_without_a_date_is_dated_when_it_came() {
         let dates = |reply: Lines<'_>| -> Vec<String> {
-            let kept = stored(Mode::Strict, &[&[("cache-control", "max-age=9")], reply].concat());
+            let kept = stored(
+                Mode::Strict,
+                &[&[("cache-control", "max-age=9")], reply].concat(),
+            );
             let dates = kept.fields().iter().filter(|(name, _)| name == "date");
             dates
                 .map(|(_, value)| value.to_str().unwrap().to_owned())

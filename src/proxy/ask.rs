@@ -1,5 +1,7 @@
 //! What a client asks, as it is forwarded.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpMessage as _, HttpRequest,
     http::{
@@ -11,6 +13,7 @@ use actix_web::{
 use super::{Shared, Upload};
 use crate::{
     cache::{Key, Resource},
+    config::Config,
     error::ProxyError,
     headers::{self, Host, Introduction},
     policy::{self, ForwardedCookie, Identity, RequestContent},
@@ -27,6 +30,7 @@ pub(super) struct Ask {
     pub(super) content: RequestContent,
     pub(super) upload: Upload,
     pub(super) key: Key,
+    pub(super) config: Arc<Config>,
 }
 
 impl Ask {
@@ -72,6 +76,7 @@ impl Ask {
             content,
             upload,
             key: Key { resource, identity },
+            config: Arc::clone(&shared.config),
         })
     }
 
@@ -79,10 +84,15 @@ impl Ask {
         self.key.identity
     }
 
+    /// What decides about this request.
+    pub(super) fn policy(&self) -> &policy::Policy {
+        &self.config.policy
+    }
+
     /// The request as the policy sees it.
-    pub(super) fn view<'a>(&'a self, policy: &'a policy::Policy) -> policy::Request<'a> {
+    pub(super) fn view(&self) -> policy::Request<'_> {
         policy::Request::new(
-            policy,
+            self.policy(),
             &self.method,
             &self.fields,
             self.content,

@@ -223,8 +223,8 @@ impl Fetch<'_> {
 
     /// May the answer be stored?
     pub(super) fn judge(&self, reply: &Reply) -> Result<Stored, Reason> {
-        let policy = self.worker.policy();
-        let head = policy::admit(policy, &self.ask.view(policy), &reply.judged())?;
+        let policy = self.ask.policy();
+        let head = policy::admit(policy, &self.ask.view(), &reply.judged())?;
         if reply.contradicts_itself() {
             return Err(Reason::Partial);
         }
@@ -244,7 +244,7 @@ impl Fetch<'_> {
             Ok(head) => head,
             Err(reason) => return self.pass(reply, reason),
         };
-        let view = self.ask.view(self.worker.policy());
+        let view = self.ask.view();
         let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
         let length = reply.length();
         let Reply { fields, body, .. } = reply;

@@ -87,10 +87,6 @@ impl Worker {
         }
     }
 
-    fn policy(&self) -> &policy::Policy {
-        &self.shared.config.policy
-    }
-
     /// What is stored for `ask`. A cache that does not answer holds nothing: it never breaks a request.
     async fn find(&self, ask: &Ask) -> Found {
         let get = Get(ask.key.clone());
@@ -126,7 +122,7 @@ pub async fn handle(
 ) -> HttpResponse {
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
-    let mode = worker.policy().mode;
+    let mode = worker.shared.config.policy.mode;
     let access = Access::begin(request.method(), &target, mode);
     let delivery = match Ask::new(&request, &worker.shared) {
         Ok(ask) => answer(&worker, Rc::new(ask), payload).await,
@@ -178,7 +174,7 @@ async fn answer(
             }
             Some(Claimed::Changed(changed)) => found = changed,
             Some(Claimed::Follow(fill)) => {
-                if let Followed::Delivery(delivery) = follow(worker, &ask, fill, plan.why).await {
+                if let Followed::Delivery(delivery) = follow(&ask, fill, plan.why).await {
                     return Ok(*delivery);
                 }
                 // Whatever is stored by now, nobody is waited for a second time.
@@ -199,9 +195,9 @@ enum Next {
 }
 
 fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, found: &Found, now: Time) -> Next {
-    let view = ask.view(worker.policy());
+    let view = ask.view();
     let heads = found.variants().map(|entry| &**entry.head());
-    let decision = policy::decide(worker.policy(), &view, heads, now);
+    let decision = policy::decide(ask.policy(), &view, heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
     let plan = match decision {
         Decision::Serve { index, use_ } => entry(index).map(|entry| {

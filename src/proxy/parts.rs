@@ -81,7 +81,7 @@ impl Fetch<'_> {
     }
 
     async fn deliver_both(self, part: &Arc<Entry>, joint: Joint, reply: Reply) {
-        let view = self.ask.view(self.worker.policy());
+        let view = self.ask.view();
         let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
         let now = reply.response_time;
         let (union, new) = (joint.union(), joint.new);
@@ -128,8 +128,8 @@ impl Fetch<'_> {
         if reply.contradicts_itself() {
             return None;
         }
-        let policy = self.worker.policy();
-        let view = self.ask.view(policy);
+        let policy = self.ask.policy();
+        let view = self.ask.view();
         let joint = Joint {
             combination: policy::combined(policy, &view, part.head(), &reply.judged())?,
             held: part.head().part()?.extent,

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    http::{
-        StatusCode,
-        header::{self, HeaderMap, HeaderValue},
-    },
-    web,
+use actix_web::http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderValue},
 };
 
 use super::{
-    Ask, Worker, clock,
+    Ask, clock,
     deliver::{Content, Delivery},
     incoming::{Incoming, span},
     multipart::Multipart,
@@ -123,20 +120,15 @@ pub(super) enum Followed {
 
 /// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
 /// stored already.
-pub(super) async fn follow(
-    worker: &web::Data<Worker>,
-    ask: &Ask,
-    mut fill: Fill,
-    why: Why,
-) -> Followed {
+pub(super) async fn follow(ask: &Ask, mut fill: Fill, why: Why) -> Followed {
     let opening = match fill.news().await {
         News::Head(opening) => opening,
         News::LookAgain | News::Released => return Followed::Released,
     };
     let now = clock();
-    let view = ask.view(worker.policy());
+    let view = ask.view();
     let head: Arc<Stored> = Arc::clone(&opening.head);
-    let decision = policy::decide(worker.policy(), &view, std::iter::once(&*head), now);
+    let decision = policy::decide(ask.policy(), &view, std::iter::once(&*head), now);
     if !matches!(decision, Decision::Serve { .. }) {
         return Followed::Released;
     }

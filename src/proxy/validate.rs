@@ -59,8 +59,8 @@ impl Fetch<'_> {
 
     /// The origin calls the stored response current (RFC 9111, 4.3.4).
     async fn freshened(self, entry: &Arc<Entry>, reply: Reply) {
-        let policy = self.worker.policy();
-        let view = self.ask.view(policy);
+        let policy = self.ask.policy();
+        let view = self.ask.view();
         let now = reply.response_time;
         let mut handling = self.validated_hit(Some(reply.status));
         let head = match policy::revalidated(policy, &view, entry.head(), &reply.judged()) {
@@ -107,8 +107,8 @@ impl Fetch<'_> {
 
     /// The origin called `entry` current, with a head under which it may not be kept.
     fn for_the_last_time(&self, entry: &Entry, reply: &Reply, handling: Handling) -> Delivery {
-        let policy = self.worker.policy();
-        let view = self.ask.view(policy);
+        let policy = self.ask.policy();
+        let view = self.ask.view();
         let mut delivery = reuse(&view, entry, handling, reply.response_time);
         if delivery.status == entry.head().status() && entry.head().part().is_none() {
             delivery.fields = policy::merged_head(policy, entry.head(), &reply.judged());
@@ -118,10 +118,10 @@ impl Fetch<'_> {
 
     /// The origin answered HEAD anew: that says whether what a GET has stored is current (RFC 9111, 4.3.5).
     async fn headed(self, entry: &Arc<Entry>, reply: Reply) {
-        let policy = self.worker.policy();
+        let policy = self.ask.policy();
         let said = policy::headed(
             policy,
-            &self.ask.view(policy),
+            &self.ask.view(),
             entry.head(),
             entry.body().len_bytes(),
             &reply.judged(),
@@ -151,8 +151,8 @@ impl Fetch<'_> {
         failure: Failure,
     ) -> Result<Delivery, Reason> {
         let now = clock();
-        let policy = self.worker.policy();
-        let view = self.ask.view(policy);
+        let policy = self.ask.policy();
+        let view = self.ask.view();
         policy::stale_answer(policy, &view, entry.head(), failure, now)?;
         if !self.is_stored(entry).await {
             return Err(Reason::Cleared);

@@ -131,12 +131,18 @@ impl CacheActor {
     fn lead(&mut self, claim: Claim, cache: Addr<Self>) -> Claimed {
         let id = FillId(self.next_id);
         self.next_id += 1;
+        // What does not depend on what is stored says nothing about it either.
+        let released = match claim.seen {
+            Some(_) => Released::Failed,
+            None => Released::Unused,
+        };
         let (ticket, fill) = Ticket::new(
             id,
             claim.key.clone(),
             cache,
             Arc::clone(&self.budget),
             self.max_object_bytes,
+            released,
         );
         let joinable = claim.company != Company::Alone;
         self.fetches
@@ -269,7 +275,7 @@ impl Handler<Release> for CacheActor {
             self.fetches.remove(&key.resource);
         }
         let alone_for = match released {
-            Released::Stored => return,
+            Released::Stored | Released::Unused => return,
             Released::Failed => Duration::ZERO,
             Released::NotShareable => ALONE_FOR,
         };

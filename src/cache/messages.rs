@@ -124,6 +124,8 @@ pub struct Release {
 pub(super) enum Released {
     /// What it brought is stored.
     Stored,
+    /// It brought nothing to store, as it mostly does: it was for something else.
+    Unused,
     /// It brought nothing to store, this time.
     Failed,
     /// Answers for this key are nobody else's for now: those who come soon need not wait for each other.

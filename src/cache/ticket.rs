@@ -40,6 +40,7 @@ impl Ticket {
         cache: Addr<CacheActor>,
         budget: Arc<Budget>,
         max_object_bytes: u64,
+        released: Released,
     ) -> (Self, Fill) {
         let (sender, state) = watch::channel(State::default());
         let ticket = Self {
@@ -49,7 +50,7 @@ impl Ticket {
             budget,
             max_object_bytes,
             state: sender,
-            released: Released::Failed,
+            released,
         };
         (ticket, Fill::new(state))
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use actix_web::http::{
     Method, StatusCode,
-    header::{CONTENT_LOCATION, HeaderMap, LOCATION},
+    header::{CONTENT_LOCATION, HeaderMap, HeaderValue, LOCATION},
 };
 
 /// RFC 9111, 4.4: does this answer to this method make stored responses of its target untrue?
@@ -18,37 +18,55 @@ pub fn invalidates(method: &Method, status: StatusCode) -> bool {
     !is_safe && (status.is_success() || status.is_redirection())
 }
 
-/// The other targets (path and query) that an unsafe request's answer names on the same origin, in
-/// Location and Content-Location.
-///
-/// `target` is the path and query the origin was asked for, to which relative references are resolved;
-/// the results are such targets of the origin too. References to other origins are left out, so that
-/// nobody can clear what is not theirs.
-pub fn also_invalidated(
-    origin_authority: &str,
-    origin_scheme: &str,
-    target: &str,
-    headers: &HeaderMap,
-) -> Vec<String> {
-    let mut targets = Vec::new();
-    for line in [LOCATION, CONTENT_LOCATION]
-        .iter()
-        .flat_map(|name| headers.get_all(name))
-    {
-        let other = std::str::from_utf8(line.as_bytes())
-            .ok()
-            .and_then(|reference| {
-                local_reference(origin_scheme, origin_authority, reference.trim())
-            })
-            .map(|reference| resolve(target, &reference));
-        if let Some(other) = other
-            && other != target
-            && !targets.contains(&other)
+/// Where a request went: its target URI (RFC 9110, 7.1).
+#[derive(Clone, Debug)]
+pub struct TargetUri<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host and, unless it is the scheme's own, port.
+    pub authority: Cow<'a, str>,
+    /// The path and query that the origin was asked for.
+    pub target: Cow<'a, str>,
+}
+
+impl TargetUri<'_> {
+    /// The other targets (path and query) that the answer to an unsafe request names on the same origin, in Location
+    /// and Content-Location.
+    ///
+    /// References to other origins are left out, so that nobody can clear what is not theirs.
+    pub fn also_invalidated(&self, headers: &HeaderMap) -> Vec<String> {
+        let mut targets = Vec::new();
+        for line in [LOCATION, CONTENT_LOCATION]
+            .iter()
+            .flat_map(|name| headers.get_all(name))
         {
-            targets.push(other);
+            if let Some(other) = self.local_target(line)
+                && other != self.target
+                && !targets.contains(&other)
+            {
+                targets.push(other);
+            }
+        }
+        targets
+    }
+
+    /// RFC 9110, 8.7: the one Content-Location of an answer says that its content is a representation of this target.
+    pub(super) fn is_content_location(&self, headers: &HeaderMap) -> bool {
+        let mut lines = headers.get_all(CONTENT_LOCATION);
+        match (lines.next(), lines.next()) {
+            (Some(line), None) => {
+                !line.is_empty() && self.local_target(line).as_deref() == Some(&self.target)
+            }
+            _ => false,
         }
     }
-    targets
+
+    /// The target on the same origin that a reference means.
+    fn local_target(&self, line: &HeaderValue) -> Option<String> {
+        let reference = std::str::from_utf8(line.as_bytes()).ok()?;
+        local_reference(self.scheme, &self.authority, reference.trim())
+            .map(|reference| resolve(&self.target, &reference))
+    }
 }
 
 /// The reference without scheme and authority, when they are the origin's, and without fragment.
@@ -154,6 +172,39 @@ mod tests {
     use crate::policy::fixture::headers;
     use proptest::prelude::*;
 
+    fn uri<'a>(scheme: &'a str, authority: &'a str, target: &'a str) -> TargetUri<'a> {
+        TargetUri {
+            scheme,
+            authority: authority.into(),
+            target: target.into(),
+        }
+    }
+
+    #[test]
+    fn s8_7_content_location_is_the_target_when_it_means_the_same() {
+        for (lines, expected) in [
+            (&["/items/7?new"][..], true),
+            (&["http://example.com/items/7?new"], true),
+            (&["7?new"], true),
+            (&["?new"], true),
+            (&["/items/7"], false),
+            (&["/items/8?new"], false),
+            (&["https://example.com/items/7?new"], false),
+            (&["http://evil.example/items/7?new"], false),
+            (&[""], false),
+            (&[], false),
+            (&["/items/7?new", "/items/7?new"], false),
+        ] {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|line| ("content-location", *line))
+                .collect();
+            let found =
+                uri("http", "example.com", "/items/7?new").is_content_location(&headers(&lines));
+            assert_eq!(found, expected, "{lines:?}");
+        }
+    }
+
     #[test]
     fn s4_4_every_method_not_known_as_safe_invalidates_on_success_and_redirection() {
         let unknown = Method::from_bytes(b"FOO").unwrap();
@@ -208,12 +259,8 @@ mod tests {
             ("http://user@example.com/other", None),
             ("mailto:somebody@example.com", None),
         ] {
-            let found = also_invalidated(
-                "example.com",
-                "http",
-                "/items/7?old",
-                &headers(&[("location", reference)]),
-            );
+            let found = uri("http", "example.com", "/items/7?old")
+                .also_invalidated(&headers(&[("location", reference)]));
             assert_eq!(found.first().map(String::as_str), expected, "{reference}");
         }
     }
@@ -226,15 +273,16 @@ mod tests {
             ("content-location", "/a"),
         ]);
         assert_eq!(
-            also_invalidated("[::1]:8080", "http", "/", &held),
+            uri("http", "[::1]:8080", "/").also_invalidated(&held),
             ["/a", "/b"]
         );
     }
 
     #[test]
     fn s4_4_the_ports_of_an_ipv6_origin_are_told_apart() {
-        let found =
-            |location| also_invalidated("[::1]", "https", "/", &headers(&[("location", location)]));
+        let found = |location| {
+            uri("https", "[::1]", "/").also_invalidated(&headers(&[("location", location)]))
+        };
         assert_eq!(found("https://[::1]:443/a"), ["/a"]);
         assert!(found("https://[::1]:444/a").is_empty());
     }

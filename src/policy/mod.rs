@@ -7,13 +7,13 @@
 //! |---|---|---|
 //! | `mode` | | every difference between the three policies |
 //! | `decide`, `forward` | 9111, 4 | what becomes of a request: [`decide`], and why it goes forward |
-//! | `storing` | 9111, 3 | may an answer be kept: [`admit`] |
+//! | `storing` | 9111, 3 | may an answer be kept: [`admit`], [`posted`] |
 //! | `partial` | 9111, 3.3 and 3.4 | parts: what they answer, and how they become one: [`combined`] |
 //! | `freshness`, `age` | 9111, 4.2 | how long, and how old |
 //! | `selecting` | 9111, 4.1 | which variant: Vary |
 //! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`headed`] |
 //! | `stale` | 9111, 4.2.4; 5861 | [`stale_answer`] |
-//! | `invalidation` | 9111, 4.4 | [`invalidates`], [`also_invalidated`] |
+//! | `invalidation` | 9111, 4.4 | [`invalidates`], [`TargetUri`] |
 //! | `cache_control` | 9111, 5.2 | directives of both sides |
 //! | `targeted` | 9213 | `CDN-Cache-Control` |
 //! | `answer`, `range` | 9110, 13 and 14 | the client's conditions and ranges: [`answer`] |
@@ -54,7 +54,7 @@ pub use answer::{Answer, answer, not_modified_fields};
 pub use decide::{Decision, Missing, Share, Use, decide};
 pub use forward::{Forward, Why};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie};
-pub use invalidation::{also_invalidated, invalidates};
+pub use invalidation::{TargetUri, invalidates};
 pub use mode::Mode;
 pub use partial::{Combination, combined, rest_fields};
 pub use range::{Extent, Part};
@@ -62,7 +62,7 @@ pub use reason::Reason;
 pub use request::{Request, RequestContent};
 pub use stale::{Failure, stale_answer};
 pub use stored::{Audience, Stored};
-pub use storing::{Framing, Reply, admit, is_event_stream};
+pub use storing::{Framing, Reply, admit, is_event_stream, posted};
 pub use time::Time;
 pub use validating::{
     CLIENT_CONDITIONS, Headed, headed, merged_head, revalidated, revalidation_matches, supersedes,

@@ -15,6 +15,7 @@ use super::{
     date::imf_fixdate,
     freshness::{CacheKind, Lifetime, Word, lifetime},
     identity::is_ignored_set_cookie,
+    invalidation::TargetUri,
     list::members,
     mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
     selecting::selectors,
@@ -52,6 +53,29 @@ pub enum Framing {
 /// Fails with the reason when it may not. Whether the body arrived whole, and fits, is not judged here.
 pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<Stored, Reason> {
     check_message(policy, request, reply)?;
+    keep(policy, request, reply)
+}
+
+/// RFC 9110, 9.3.3: may the answer to this POST be kept for later GETs of its target? It may when it is a
+/// representation of the target, by its Content-Location, and the origin says how long it is fresh.
+///
+/// Fails with the reason when it may not.
+pub fn posted(
+    policy: &Policy,
+    request: &Request<'_>,
+    target: &TargetUri<'_>,
+    reply: &Reply<'_>,
+) -> Result<Stored, Reason> {
+    let is_representation = *request.method == Method::POST
+        && reply.status == StatusCode::OK
+        && target.is_content_location(reply.headers);
+    let word = policy.mode.heard(Word::of(reply.headers));
+    let lifetime =
+        word.explicit_lifetime_seconds(CacheKind::Shared, reply.headers, reply.response_time);
+    if !is_representation || lifetime.is_none() {
+        return Err(Reason::Method);
+    }
+    check_reply(policy, request, reply)?;
     keep(policy, request, reply)
 }
 
@@ -128,6 +152,11 @@ fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> R
     if request.content == RequestContent::Some {
         return Err(Reason::RequestBody);
     }
+    check_reply(policy, request, reply)
+}
+
+/// What the answer's own kind allows, and the client.
+fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<(), Reason> {
     if reply.framing == Framing::UnknownCoding
         && policy.mode.unknown_coding() == UnknownCoding::Refuse
     {
@@ -292,7 +321,9 @@ mod tests {
     use super::*;
     use crate::policy::{
         Mode,
-        fixture::{DATE, Exchange, Lines, NOW, identity, later, stored},
+        fixture::{
+            DATE, Exchange, Lines, NOW, headers as fixture_headers, identity, later, stored,
+        },
     };
 
     const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
@@ -647,6 +678,50 @@ mod tests {
         assert_eq!(names(&own), ["cache-control", "date", "x-c", "x-d"]);
         assert_eq!(stored(Mode::Always, REPLY).fields().len(), 6);
         assert!(own.is_fresh(NOW));
+    }
+
+    #[test]
+    fn s9_3_3_a_post_that_brings_its_targets_content_is_kept_for_gets() {
+        let target = TargetUri {
+            scheme: "http",
+            authority: "example.com".into(),
+            target: "/a".into(),
+        };
+        let kept = |mode, status, reply: Lines<'_>| {
+            let mut exchange = Exchange::new(mode, reply).status(status);
+            exchange.method = Method::POST;
+            exchange.content = RequestContent::Some;
+            let headers = fixture_headers(reply);
+            exchange.with_request(|request| {
+                let reply = exchange.reply_of(&headers, NOW);
+                posted(&exchange.policy, request, &target, &reply).err()
+            })
+        };
+        let here = ("content-location", "/a");
+        let lasting = ("cache-control", "max-age=9");
+        let method = Some(Reason::Method);
+        for (status, reply, expected) in [
+            (200, &[here, lasting][..] as Lines<'_>, None),
+            (
+                200,
+                &[here, ("expires", "Mon, 23 Nov 2026 03:40:00 GMT")],
+                None,
+            ),
+            (201, &[here, lasting], method),
+            (200, &[lasting], method),
+            (200, &[("content-location", "/b"), lasting], method),
+            (200, &[here], method),
+            (
+                200,
+                &[here, ("cache-control", "max-age=9, no-store")],
+                Some(Reason::NoStore),
+            ),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                assert_eq!(kept(mode, status, reply), expected, "{mode:?} {reply:?}");
+            }
+            assert_eq!(kept(Mode::Always, status, reply), method);
+        }
     }
 
     #[test]

@@ -6,22 +6,28 @@ use actix::Addr;
 use actix_http::error::PayloadError;
 use actix_web::{
     http::{
-        StatusCode,
-        header::{self, HeaderMap},
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
     },
     web,
 };
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
+use tokio::sync::oneshot;
 
-use super::{Ask, Upload, Worker, deliver::Delivery, reply::forward};
+use super::{
+    Ask, Upload, Worker, clock,
+    deliver::{Content, Delivery},
+    incoming::Incoming,
+    reply::{Reply, forward},
+};
 use crate::{
-    cache::{self, CacheActor, Invalidate, Resource},
+    cache::{self, CacheActor, Claim, Claimed, Company, Invalidate, Resource, Ticket},
     error::ProxyError,
-    headers::Storing,
+    headers::{Handling, Storing},
     origin::{OriginErrorKind, OriginRequest, RequestBody},
-    policy::{self, Why},
+    policy::{self, TargetUri, Why},
 };
 
 /// Forwards a request whose answer is not stored, body and all.
@@ -38,6 +44,7 @@ pub(super) async fn pass(
         headers: ask.fields.clone(),
         body: upload(ask, payload, worker.shared.config.timeout),
     };
+    let ticket = stake(worker, ask).await;
     let mut unsure = Unsure::about(worker, ask);
     let reply = match forward(worker, request).await {
         Ok(reply) => reply,
@@ -53,9 +60,70 @@ pub(super) async fn pass(
     };
     unsure.nothing_happened();
     if policy::invalidates(&ask.method, reply.status) {
-        invalidate(worker, invalidated(worker, ask, &reply.fields)).await;
+        let resources = invalidated(worker, ask, &reply.fields);
+        let invalidate = Invalidate::new(resources, ticket.as_ref());
+        // Before the answer leaves. A cache that does not answer serves nothing either.
+        let _ = cache::ask(&worker.shared.cache, invalidate).await;
     }
-    Ok(reply.pass(why, storing))
+    match ticket {
+        Some(ticket) => keep_for_gets(worker, ask, ticket, reply, why).await,
+        None => Ok(reply.pass(why, storing)),
+    }
+}
+
+/// The right to store what a POST brings, from before it is sent: a Clear while it is under way voids it.
+async fn stake(worker: &Worker, ask: &Ask) -> Option<Ticket> {
+    if ask.method != Method::POST {
+        return None;
+    }
+    let claim = Claim {
+        key: ask.key.clone(),
+        seen: None,
+        about: None,
+        company: Company::Alone,
+        now: clock(),
+    };
+    match cache::ask(&worker.shared.cache, claim).await {
+        Ok(Claimed::Lead(ticket)) => Some(ticket),
+        _ => None,
+    }
+}
+
+/// Hands the answer to a POST on, and stores it where it is what later GETs of the target would get (RFC 9110, 9.3.3).
+async fn keep_for_gets(
+    worker: &Worker,
+    ask: &Ask,
+    ticket: Ticket,
+    reply: Reply,
+    why: Why,
+) -> Result<Delivery, ProxyError> {
+    let is_too_large = reply
+        .length()
+        .is_some_and(|length| length > ticket.max_object_bytes());
+    let target = target_uri(worker, ask);
+    let head = match policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()) {
+        Ok(head) if !is_too_large => head,
+        _ => return Ok(reply.pass(why, Storing::Untouched)),
+    };
+    let length = reply.length();
+    let Reply {
+        status,
+        fields,
+        body,
+        ..
+    } = reply;
+    let (sender, answer) = oneshot::channel();
+    let filler = ticket.begin(head, length);
+    actix_web::rt::spawn(filler.run(body, move |_, reader| {
+        let _ = sender.send(Delivery {
+            status,
+            fields,
+            content: Content::Filling(Incoming::whole(reader, length)),
+            handling: Handling::miss(why, Some(status), Storing::Stored),
+            problem: None,
+        });
+    }));
+    answer.await.map_err(|_| ProxyError::Interrupted)
 }
 
 fn upload(ask: &Ask, payload: web::Payload, pause: Duration) -> RequestBody {
@@ -85,22 +153,12 @@ fn impatient(
 
 /// What an unsafe request has made invalid: its target, and what the answer names beside it (RFC 9111, 4.4).
 fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
-    let config = &worker.shared.config;
-    let prefix = config.origin.path_prefix();
-    let target = format!("{prefix}{}", ask.target);
-    let host = ask
-        .fields
-        .get(header::HOST)
-        .filter(|_| config.preserve_host);
-    let authority = host.map_or_else(
-        || config.origin.authority(),
-        |host| String::from_utf8_lossy(host.as_bytes()).into_owned(),
-    );
-    let others = policy::also_invalidated(&authority, config.origin.scheme(), &target, fields);
+    let prefix = worker.shared.config.origin.path_prefix();
+    let others = target_uri(worker, ask).also_invalidated(fields);
     let others = others
         .iter()
         .filter_map(|target| target.strip_prefix(prefix))
-        .map(|target| match host {
+        .map(|target| match preserved_host(worker, ask) {
             Some(host) => Resource::with_host(target, host.as_bytes()),
             None => Resource::new(target),
         });
@@ -109,10 +167,22 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
         .collect()
 }
 
-/// Removes `resources` from the cache before an answer leaves that has made them invalid.
-async fn invalidate(worker: &Worker, resources: Vec<Resource>) {
-    // A cache that does not answer serves nothing either.
-    let _ = cache::ask(&worker.shared.cache, Invalidate::new(resources, None)).await;
+/// Where the origin was asked.
+fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
+    let origin = &worker.shared.config.origin;
+    TargetUri {
+        scheme: origin.scheme(),
+        authority: match preserved_host(worker, ask) {
+            Some(host) => String::from_utf8_lossy(host.as_bytes()),
+            None => origin.authority().into(),
+        },
+        target: format!("{}{}", origin.path_prefix(), ask.target).into(),
+    }
+}
+
+fn preserved_host<'a>(worker: &Worker, ask: &'a Ask) -> Option<&'a HeaderValue> {
+    let host = ask.fields.get(header::HOST);
+    host.filter(|_| worker.shared.config.preserve_host)
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin

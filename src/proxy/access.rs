@@ -117,6 +117,9 @@ impl Access {
         let is_validated = self.handling.is_some_and(|handling| handling.why.is_some());
         if source == Source::Hit && is_validated && self.problem.is_none() {
             line.push_str("  validated");
+            if let Some(reason) = self.not_reused() {
+                let _ = write!(line, ": {reason}");
+            }
         }
         if let Some(problem) = &self.problem {
             let _ = write!(line, "  {problem}");
@@ -144,8 +147,22 @@ impl Access {
                 }
             }
             (None, Some(Storing::Collapsed)) => line.push_str("  shared another request's fetch"),
-            (None, _) => {}
+            (None, _) => {
+                if let Some(reason) = self.not_reused() {
+                    let _ = write!(line, "  not reused: {reason}");
+                    if let Some(remedy) = reason.remedy(self.mode) {
+                        let _ = write!(line, " ({remedy})");
+                    }
+                }
+            }
         }
+    }
+
+    /// What kept a stored response from being used as it was.
+    fn not_reused(&self) -> Option<Reason> {
+        self.handling
+            .and_then(|handling| handling.why)
+            .and_then(|why| why.reason)
     }
 }
 

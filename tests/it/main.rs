@@ -29,6 +29,7 @@ mod identity;
 mod invalidation;
 mod limits;
 mod logging;
+mod parts;
 mod pipelining;
 mod plain_words;
 mod policies;

@@ -204,7 +204,7 @@ impl OriginIo {
             let State::Head { plan, search, .. } = &mut self.state else {
                 return Poll::Ready(Ok(()));
             };
-            match search.take(&mut self.received, &plan.method) {
+            match search.take(&mut self.received, &plan.method, plan.interim.as_ref()) {
                 Ok(Some(head)) => {
                     self.accept(cx, head);
                     return Poll::Ready(Ok(()));

@@ -4,9 +4,9 @@
 //! upload is, not what the origin's head said. So both sides share an [`Exchange`]; while awc's future is polled it
 //! is the task's current one, where the connection finds it.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode, header::HeaderMap};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -41,6 +41,27 @@ pub(super) enum Afterwards {
     Close,
 }
 
+/// Where the interim (1xx) responses to a request go, as they come: each with its status and its fields as received.
+#[derive(Clone)]
+pub struct InterimSink(Rc<dyn Fn(StatusCode, HeaderMap)>);
+
+impl InterimSink {
+    /// Calls `take` for each of them.
+    pub fn new(take: impl Fn(StatusCode, HeaderMap) + 'static) -> Self {
+        Self(Rc::new(take))
+    }
+
+    pub(super) fn hand(&self, status: StatusCode, fields: HeaderMap) {
+        (self.0)(status, fields);
+    }
+}
+
+impl fmt::Debug for InterimSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InterimSink")
+    }
+}
+
 /// The request as the connection needs to know it.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -48,6 +69,7 @@ pub(super) struct Plan {
     pub(super) date: DateLine,
     pub(super) framing_line: Option<String>,
     pub(super) afterwards: Afterwards,
+    pub(super) interim: Option<InterimSink>,
 }
 
 struct State {

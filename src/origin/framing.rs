@@ -72,7 +72,11 @@ pub(super) enum Parsed {
     /// Not a whole head yet.
     Partial,
     /// An interim response (RFC 9110, 15.2) that ends after so many bytes.
-    Interim { head_bytes: usize },
+    Interim {
+        status: StatusCode,
+        headers: HeaderMap,
+        head_bytes: usize,
+    },
     /// The final response, whose body begins after so many bytes.
     Final { head: Box<Head>, head_bytes: usize },
 }
@@ -118,10 +122,14 @@ pub(super) fn parse_head(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Malformed::Upgrade);
     }
-    if status.is_informational() {
-        return Ok(Parsed::Interim { head_bytes });
-    }
     let headers = header_map(response.headers)?;
+    if status.is_informational() {
+        return Ok(Parsed::Interim {
+            status,
+            headers,
+            head_bytes,
+        });
+    }
     let head = final_head(status, response.version.unwrap_or(0), headers, method)?;
     Ok(Parsed::Final {
         head: Box::new(head),

@@ -1,10 +1,10 @@
 //! The heads that pass between awc and the origin: ours for awc, awc's for the origin, the origin's for the caller.
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    exchange::{DateLine, Plan},
+    exchange::{DateLine, InterimSink, Plan},
     framing::{self, BodyFraming, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed, Parsed},
 };
 
@@ -19,11 +19,12 @@ pub(super) struct HeadSearch {
 
 impl HeadSearch {
     /// Takes the final head, and the interim responses before it, off the beginning of `received`; `None` while it is
-    /// not whole.
+    /// not whole. The interim ones go to `interim`.
     pub(super) fn take(
         &mut self,
         received: &mut BytesMut,
         method: &Method,
+        interim: Option<&InterimSink>,
     ) -> Result<Option<Box<Head>>, Malformed> {
         loop {
             match framing::parse_head(received, self.searched_bytes, method)? {
@@ -33,12 +34,22 @@ impl HeadSearch {
                 }
                 // The one place where interim responses are seen. They are not for the cache, and awc would take
                 // one for the answer.
-                Parsed::Interim { head_bytes } => {
+                Parsed::Interim {
+                    status,
+                    headers,
+                    head_bytes,
+                } => {
                     received.advance(head_bytes);
                     self.searched_bytes = 0;
                     self.interim_bytes += head_bytes;
                     self.interim_responses += 1;
                     self.bounded(0)?;
+                    // RFC 9110, 15.2: a proxy MUST forward 1xx, unless it asked for them itself, as for 100.
+                    if status != StatusCode::CONTINUE
+                        && let Some(interim) = interim
+                    {
+                        interim.hand(status, headers);
+                    }
                 }
                 Parsed::Final { head, head_bytes } => {
                     received.advance(head_bytes);
@@ -106,7 +117,7 @@ mod tests {
             for piece in pieces {
                 received.extend_from_slice(piece);
                 if head.is_none() {
-                    head = search.take(&mut received, &Method::GET).unwrap();
+                    head = search.take(&mut received, &Method::GET, None).unwrap();
                 }
             }
             assert_eq!(head.unwrap().status, 299);
@@ -122,7 +133,7 @@ mod tests {
     fn interim_responses_are_bounded_in_bytes_too() {
         let long = format!("HTTP/1.1 103 Early\r\nA: {}\r\n\r\n", "x".repeat(40_000));
         let mut received = BytesMut::from(long.repeat(2).as_bytes());
-        let outcome = HeadSearch::default().take(&mut received, &Method::GET);
+        let outcome = HeadSearch::default().take(&mut received, &Method::GET, None);
         assert_eq!(outcome.unwrap_err(), Malformed::TooLarge);
     }
 }

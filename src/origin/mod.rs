@@ -53,6 +53,7 @@ pub(crate) use self::chunked::Chunked;
 pub use self::{
     body::OriginBody,
     error::{OriginError, OriginErrorKind, Phase, UploadError},
+    exchange::InterimSink,
     framing::{BodyFraming, Malformed},
     tls::{CaError, tls_config},
     upload::{BodyStream, RequestBody},
@@ -88,9 +89,11 @@ pub struct OriginRequest {
     pub headers: HeaderMap,
     /// The client's body.
     pub body: RequestBody,
+    /// Who is told of interim (1xx) responses but 100; none: they are dropped.
+    pub interim: Option<InterimSink>,
 }
 
-/// A final response. Interim (1xx) ones are taken out.
+/// A final response. Interim (1xx) ones are taken out: see [`OriginRequest::interim`].
 #[derive(Debug)]
 pub struct OriginResponse {
     /// Any code from 200 to 999.
@@ -146,6 +149,7 @@ impl Origin {
             method,
             mut headers,
             body,
+            interim,
             ..
         } = request;
         self.complete(&mut headers)?;
@@ -167,6 +171,7 @@ impl Origin {
             },
             framing_line: body.framing_line(),
             afterwards,
+            interim,
         };
 
         let again = repeatable.then(|| (plan.clone(), headers.clone(), uri.clone()));

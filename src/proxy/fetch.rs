@@ -109,6 +109,7 @@ pub(super) fn request_of(ask: &Ask) -> OriginRequest {
         target: ask.target.clone(),
         headers: ask.fields.clone(),
         body: RequestBody::Empty,
+        interim: None,
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) async fn pass(
         target: ask.target.clone(),
         headers: ask.fields.clone(),
         body: upload(ask, payload, worker.shared.config.timeout),
+        interim: None,
     };
     let ticket = stake(worker, ask).await;
     let mut unsure = Unsure::about(worker, ask);

@@ -169,9 +169,16 @@ fn interim_responses_are_told_from_final_ones() {
     for code in [100, 102, 103, 199] {
         let text = format!("HTTP/1.1 {code} \r\nLink: </a>\r\n\r\nHTTP/1.1 200");
         let parsed = parse_head(text.as_bytes(), 0, &Method::GET).unwrap();
-        let Parsed::Interim { head_bytes } = parsed else {
+        let Parsed::Interim {
+            status,
+            headers,
+            head_bytes,
+        } = parsed
+        else {
             panic!("{code}: {parsed:?}")
         };
+        assert_eq!(status, code);
+        assert_eq!(headers.get("link").unwrap(), "</a>");
         assert_eq!(&text[head_bytes..], "HTTP/1.1 200");
     }
     let upgrade = b"HTTP/1.1 101 \r\nUpgrade: websocket\r\n\r\n";

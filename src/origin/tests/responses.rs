@@ -1,6 +1,8 @@
 //! What the origin answers, and what arrives.
 
-use actix_web::http::Method;
+use std::{cell::RefCell, rc::Rc};
+
+use actix_web::http::{Method, StatusCode};
 
 use super::peer::*;
 use crate::origin::*;
@@ -187,12 +189,96 @@ fn interim_responses_are_taken_out_and_the_connection_stays_in_step() {
     });
 }
 
+type Heard = Rc<RefCell<Vec<(StatusCode, HeaderMap)>>>;
+
+/// A GET and what is heard before its answer.
+fn listening() -> (OriginRequest, Heard) {
+    let heard = Heard::default();
+    let mut request = get("/");
+    request.interim = Some(InterimSink::new({
+        let heard = Rc::clone(&heard);
+        move |status, fields| heard.borrow_mut().push((status, fields))
+    }));
+    (request, heard)
+}
+
+fn codes(heard: &Heard) -> Vec<u16> {
+    let heard = heard.borrow();
+    heard.iter().map(|(status, _)| status.as_u16()).collect()
+}
+
+#[test]
+fn interim_responses_are_handed_out_as_they_come_with_their_fields() {
+    run(async {
+        let test = TestOrigin::new().await;
+        let (request, heard) = listening();
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+                .await;
+            peer.send(b"HTTP/1.1 103 \r\nLink: </a>\r\nX: \xfc\r\nLink: </b>\r\n\r\n")
+                .await;
+            // The final head waits for this.
+            while heard.borrow().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+                .await;
+        };
+        let (whole, ()) = tokio::join!(ask(&test.origin, request), script);
+        assert_eq!(whole.unwrap().headers.len(), 1);
+        assert_eq!(codes(&heard), [102, 103]);
+        let (_, fields) = &heard.borrow()[1];
+        let links: Vec<_> = fields.get_all("link").collect();
+        assert_eq!(links, ["</a>", "</b>"]);
+        assert_eq!(fields.get("x").unwrap().as_bytes(), b"\xfc");
+    });
+}
+
+#[test]
+fn interim_responses_are_heard_on_the_second_connection_when_the_first_was_stale() {
+    run(async {
+        let test = TestOrigin::new().await;
+        let (request, heard) = listening();
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .await;
+            peer.head().await;
+            peer.close().await;
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send("HTTP/1.1 103 \r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+                .await;
+        };
+        let client = async {
+            ask(&test.origin, get("/")).await.unwrap();
+            assert_eq!(ask(&test.origin, request).await.unwrap().status, 204);
+        };
+        tokio::join!(client, script);
+        assert_eq!(codes(&heard), [103]);
+    });
+}
+
 #[test]
 fn interim_responses_are_bounded() {
     run(async {
         let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(33);
         assert_eq!(
             answered(Method::GET, flood).await.unwrap_err().kind(),
+            OriginErrorKind::Malformed
+        );
+    });
+}
+
+#[test]
+fn an_interim_response_that_is_not_http_is_refused() {
+    run(async {
+        let odd = "HTTP/1.1 103 Early Hints\r\nno colon\r\n\r\nHTTP/1.1 204 \r\n\r\n";
+        assert_eq!(
+            answered(Method::GET, odd).await.unwrap_err().kind(),
             OriginErrorKind::Malformed
         );
     });

@@ -13,12 +13,33 @@ pub struct Connection(Rc<State>);
 #[derive(Debug, Default)]
 struct State {
     requests: Cell<u64>,
-    answering: Cell<bool>,
+    stage: Cell<Stage>,
+    /// Somebody would tell this request's client of interim responses.
+    listening: Cell<bool>,
+    /// All that was written before the answer to the last request has left.
+    settled: Cell<bool>,
+    /// Heads of interim responses to the last request that are not being written yet.
+    interim: RefCell<Vec<u8>>,
     upload: Cell<Upload>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
+
+/// How far the answer to the last request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of it is left to come.
+    #[default]
+    Over,
+    /// The handler has none yet.
+    Awaited,
+    /// It is on its way to the client.
+    Leaving,
+}
+
+/// How much of interim responses may wait for a client, in bytes; what goes beyond is not told.
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +61,7 @@ impl Connection {
 
     /// True while the answer to the last of them is under way.
     pub fn is_answering(&self) -> bool {
-        self.0.answering.get()
+        self.0.stage.get() != Stage::Over
     }
 
     /// What follows the head of the last one.
@@ -58,7 +79,27 @@ impl Connection {
         self.0.broken.get()
     }
 
-    /// Wakes the task of the connection when a handler begins or ends.
+    /// To be called whenever everything has left that was to be written.
+    pub fn flushed(&self, waker: &Waker) {
+        // Of an answer that is leaving more may follow. Of one that is awaited nothing was written: what came before
+        // it is out, and so is a 100 (Continue).
+        if self.0.stage.get() == Stage::Awaited {
+            self.0.settled.set(true);
+            if self.0.listening.get() {
+                self.wake_later(waker);
+            }
+        }
+    }
+
+    /// Heads of interim responses, whole, that may be written now, before anything else is.
+    pub fn take_interim(&self) -> Option<Vec<u8>> {
+        if !self.0.settled.get() || self.0.interim.borrow().is_empty() {
+            return None;
+        }
+        Some(self.0.interim.take())
+    }
+
+    /// Wakes the task of the connection when a handler begins or ends, or has something to tell.
     pub fn wake_later(&self, waker: &Waker) {
         let mut kept = self.0.waker.borrow_mut();
         match &mut *kept {
@@ -83,7 +124,10 @@ impl Busy {
         if let Some(connection) = connection {
             let state = &connection.0;
             state.requests.set(state.requests.get() + 1);
-            state.answering.set(true);
+            state.stage.set(Stage::Awaited);
+            state.listening.set(false);
+            state.settled.set(false);
+            state.interim.take();
             state.open_ended.set(false);
             state.upload.set(upload);
             connection.changed();
@@ -93,6 +137,28 @@ impl Busy {
 }
 
 impl Busy {
+    /// Who may tell the client of interim responses to the request that has just come. None outside of a connection.
+    pub(super) fn listen(&self) -> Option<Listener> {
+        let connection = self.0.clone()?;
+        connection.0.listening.set(true);
+        Some(Listener {
+            request: connection.requests(),
+            connection,
+        })
+    }
+
+    /// The final answer begins.
+    pub(super) fn leaves(&self) {
+        if let Some(connection) = &self.0 {
+            let state = &connection.0;
+            state.stage.set(Stage::Leaving);
+            if !state.settled.get() {
+                // From here on nobody could say where among the bytes of answers they belong.
+                state.interim.take();
+            }
+        }
+    }
+
     pub(super) fn open_ended(&self) {
         if let Some(connection) = &self.0 {
             connection.0.open_ended.set(true);
@@ -110,8 +176,94 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
-            connection.0.answering.set(false);
+            connection.0.stage.set(Stage::Over);
             connection.changed();
         }
+    }
+}
+
+/// Tells a client of interim responses while it waits for the answer to one request.
+pub(super) struct Listener {
+    connection: Connection,
+    request: u64,
+}
+
+impl Listener {
+    /// Hands on the head of one. It is dropped when it comes too late, or when too much waits for the client.
+    pub(super) fn tell(&self, head: &[u8]) {
+        let state = &self.connection.0;
+        if state.stage.get() != Stage::Awaited || self.connection.requests() != self.request {
+            return;
+        }
+        let mut interim = state.interim.borrow_mut();
+        if interim.len() + head.len() <= MAX_INTERIM_BYTES {
+            interim.extend_from_slice(head);
+            drop(interim);
+            self.connection.changed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(connection: &Connection) -> (Busy, Listener) {
+        let busy = Busy::new(Some(connection), Upload::None);
+        let listener = busy.listen().unwrap();
+        (busy, listener)
+    }
+
+    #[test]
+    fn interim_responses_wait_until_what_came_before_them_has_left() {
+        let connection = Connection::default();
+        let (_busy, listener) = begin(&connection);
+        listener.tell(b"a");
+        assert_eq!(connection.take_interim(), None);
+        connection.flushed(Waker::noop());
+        assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
+        listener.tell(b"b");
+        listener.tell(b"c");
+        assert_eq!(connection.take_interim(), Some(b"bc".to_vec()));
+        assert_eq!(connection.take_interim(), None);
+    }
+
+    #[test]
+    fn interim_responses_that_could_leave_do_so_before_the_answer() {
+        let connection = Connection::default();
+        let (busy, listener) = begin(&connection);
+        connection.flushed(Waker::noop());
+        listener.tell(b"a");
+        busy.leaves();
+        listener.tell(b"too late");
+        drop(busy);
+        assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
+    }
+
+    #[test]
+    fn interim_responses_overtaken_by_their_answer_are_dropped() {
+        let connection = Connection::default();
+        let (busy, listener) = begin(&connection);
+        listener.tell(b"a");
+        busy.leaves();
+        connection.flushed(Waker::noop());
+        assert_eq!(connection.take_interim(), None);
+        drop(busy);
+        connection.flushed(Waker::noop());
+        let (_busy, _listener) = begin(&connection);
+        connection.flushed(Waker::noop());
+        listener.tell(b"of the request before");
+        assert_eq!(connection.take_interim(), None);
+    }
+
+    #[test]
+    fn interim_responses_that_nobody_takes_are_bounded() {
+        let connection = Connection::default();
+        let (_busy, listener) = begin(&connection);
+        for _ in 0..10 {
+            listener.tell(&[b'x'; MAX_INTERIM_BYTES / 4]);
+        }
+        connection.flushed(Waker::noop());
+        assert_eq!(connection.take_interim().unwrap().len(), MAX_INTERIM_BYTES);
     }
 }

@@ -66,6 +66,7 @@ impl Delivery {
         mut access: Option<Access>,
         busy: Busy,
     ) -> HttpResponse {
+        busy.leaves();
         if let Some(access) = &mut access {
             access.answered(self.status, self.handling, self.problem.take());
         }

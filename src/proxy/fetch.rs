@@ -18,7 +18,7 @@ use crate::{
     cache::{self, Claimed, Company, Entry, Found, Remove, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
-    origin::{OriginRequest, RequestBody},
+    origin::{InterimSink, OriginRequest, RequestBody},
     policy::{self, Forward, Missing, Reason, Stored, Time, Why},
 };
 
@@ -122,7 +122,35 @@ pub(super) fn unconditional(ask: &Ask) -> Ask {
     ask
 }
 
-type Answering = oneshot::Sender<Result<Delivery, ProxyError>>;
+/// The client that waits for a fetch.
+pub(super) struct Client {
+    answering: oneshot::Sender<Result<Delivery, ProxyError>>,
+    /// Where it is told of interim responses.
+    interim: Option<InterimSink>,
+}
+
+impl Client {
+    /// Nobody: the client has been answered.
+    fn none() -> Self {
+        Self {
+            answering: oneshot::channel().0,
+            interim: None,
+        }
+    }
+
+    pub(super) fn answer(self, answer: Result<Delivery, ProxyError>) {
+        // Whoever has left is not missed: the fetch is for the cache as well.
+        let _ = self.answering.send(answer);
+    }
+
+    /// Has `request` tell of interim responses.
+    pub(super) fn listening(&self, request: OriginRequest) -> OriginRequest {
+        OriginRequest {
+            interim: self.interim.clone(),
+            ..request
+        }
+    }
+}
 
 /// Fetches what is to be stored. The fetch goes on when the client that began it leaves.
 pub(super) async fn lead(
@@ -130,10 +158,15 @@ pub(super) async fn lead(
     ask: Rc<Ask>,
     plan: Plan,
     ticket: Ticket,
+    interim: Option<InterimSink>,
 ) -> Result<Delivery, ProxyError> {
-    let (sender, answer) = oneshot::channel();
-    actix_web::rt::spawn(async move { fetch(&worker, &ask, plan, ticket, sender).await });
-    answer.await.unwrap_or(Err(ProxyError::Interrupted))
+    let (sender, answering) = oneshot::channel();
+    let client = Client {
+        answering: sender,
+        interim,
+    };
+    actix_web::rt::spawn(async move { fetch(&worker, &ask, plan, ticket, client).await });
+    answering.await.unwrap_or(Err(ProxyError::Interrupted))
 }
 
 /// Asks the origin about a stale response that has been served meanwhile (RFC 5861, 3), unless somebody does already,
@@ -165,21 +198,20 @@ pub(super) fn revalidate_in_background(
             ..Plan::revalidate(Forward::Stale.into(), entry)
         };
         if let Some(Claimed::Lead(ticket)) = worker.claim(&ask, found, &plan, now).await {
-            let (answering, _) = oneshot::channel();
-            fetch(&worker, &ask, plan, ticket, answering).await;
+            fetch(&worker, &ask, plan, ticket, Client::none()).await;
         }
     });
 }
 
-async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, answering: Answering) {
-    let request = plan.request(ask);
+async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, client: Client) {
+    let request = client.listening(plan.request(ask));
     let Plan { why, basis, .. } = plan;
     let fetch = Fetch {
         worker,
         ask,
         why,
         ticket,
-        answering,
+        client,
     };
     match (forward(worker, request).await, basis) {
         (Ok(reply), Basis::Nothing) => fetch.take_in(reply).await,
@@ -197,26 +229,27 @@ pub(super) struct Fetch<'a> {
     pub(super) ask: &'a Ask,
     pub(super) why: Why,
     pub(super) ticket: Ticket,
-    pub(super) answering: Answering,
+    pub(super) client: Client,
 }
 
 impl Fetch<'_> {
     /// Ends the fetch, with nothing to store.
     pub(super) fn done(self, answer: Result<Delivery, ProxyError>) {
         drop(self.ticket);
-        let _ = self.answering.send(answer);
+        self.client.answer(answer);
     }
 
     /// Lets an answer pass that is not stored.
     pub(super) fn pass(self, reply: Reply, reason: Reason) {
         self.ticket.not_stored(reason);
         let delivery = reply.pass(self.why, Storing::NotStored(reason));
-        let _ = self.answering.send(Ok(delivery));
+        self.client.answer(Ok(delivery));
     }
 
     /// What came does not belong to what is stored: asks for the whole, without conditions.
     pub(super) async fn again(self) {
-        match forward(self.worker, request_of(&unconditional(self.ask))).await {
+        let request = self.client.listening(request_of(&unconditional(self.ask)));
+        match forward(self.worker, request).await {
             Ok(reply) => self.take_in(reply).await,
             Err(error) => self.done(Err(error.into())),
         }
@@ -249,12 +282,12 @@ impl Fetch<'_> {
         let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
         let length = reply.length();
         let Reply { fields, body, .. } = reply;
-        let answering = self.answering;
+        let client = self.client;
         let filler = self.ticket.begin(head, length);
         filler
             .run(body, |head, reader| {
                 let delivery = reading(&view, &head, fields, (reader, length), handling);
-                let _ = answering.send(Ok(delivery));
+                client.answer(Ok(delivery));
             })
             .await;
     }

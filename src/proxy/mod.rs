@@ -6,6 +6,7 @@ mod connection;
 mod deliver;
 mod fetch;
 mod incoming;
+mod interim;
 mod multipart;
 mod parts;
 mod pass;
@@ -37,6 +38,7 @@ use self::{
     connection::Busy,
     deliver::{Content, Delivery},
     fetch::Plan,
+    interim::Relay,
     reuse::{Followed, follow, reuse},
 };
 use crate::{
@@ -125,7 +127,14 @@ pub async fn handle(
     let mode = worker.shared.config.policy.mode;
     let access = Access::begin(request.method(), &target, mode);
     let delivery = match Ask::new(&request, &worker.shared) {
-        Ok(ask) => answer(&worker, Rc::new(ask), payload).await,
+        Ok(ask) => {
+            let relay = Relay {
+                request: &request,
+                busy: &busy,
+                via: &worker.shared.via,
+            };
+            answer(&worker, Rc::new(ask), payload, relay).await
+        }
         Err(error) => Err(error),
     };
     let (delivery, access) = match delivery {
@@ -144,6 +153,7 @@ async fn answer(
     worker: &web::Data<Worker>,
     ask: Rc<Ask>,
     payload: web::Payload,
+    relay: Relay<'_>,
 ) -> Result<Delivery, ProxyError> {
     let mut now = clock();
     let mut found = if ask.is_cacheable_method() {
@@ -157,7 +167,7 @@ async fn answer(
         let mut plan = match decide(worker, &ask, &found, now) {
             Next::Done(result) => return *result,
             Next::Pass(why, storing) => {
-                return pass::pass(worker, &ask, payload, why, storing).await;
+                return pass::pass(worker, &ask, payload, why, storing, relay).await;
             }
             Next::Claim(plan) => plan,
         };
@@ -167,10 +177,11 @@ async fn answer(
         match worker.claim(&ask, found.clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = Storing::NotStored(Reason::CacheUnavailable);
-                return pass::pass(worker, &ask, payload, plan.why, storing).await;
+                return pass::pass(worker, &ask, payload, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
-                return fetch::lead(worker.clone(), ask, plan, ticket).await;
+                let interim = relay.sink();
+                return fetch::lead(worker.clone(), ask, plan, ticket, interim).await;
             }
             Some(Claimed::Changed(changed)) => found = changed,
             Some(Claimed::Follow(fill)) => {
@@ -185,7 +196,7 @@ async fn answer(
         now = clock();
     }
     let why = Forward::Miss.into();
-    pass::pass(worker, &ask, payload, why, Storing::Untouched).await
+    pass::pass(worker, &ask, payload, why, Storing::Untouched, relay).await
 }
 
 enum Next {

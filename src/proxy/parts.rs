@@ -159,11 +159,11 @@ impl Fetch<'_> {
             before.map(place),
             after.map(place),
         );
-        let answering = self.answering;
+        let client = self.client;
         let Reply { fields, body, .. } = reply;
         filler
             .run(body, |head, reader| {
-                let _ = answering.send(Ok(deliver(&head, fields, reader)));
+                client.answer(Ok(deliver(&head, fields, reader)));
             })
             .await;
     }

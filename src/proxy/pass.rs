@@ -20,6 +20,7 @@ use super::{
     Ask, Upload, Worker, clock,
     deliver::{Content, Delivery},
     incoming::Incoming,
+    interim::Relay,
     reply::{Reply, forward},
 };
 use crate::{
@@ -37,13 +38,14 @@ pub(super) async fn pass(
     payload: web::Payload,
     why: Why,
     storing: Storing,
+    relay: Relay<'_>,
 ) -> Result<Delivery, ProxyError> {
     let request = OriginRequest {
         method: ask.method.clone(),
         target: ask.target.clone(),
         headers: ask.fields.clone(),
         body: upload(ask, payload, worker.shared.config.timeout),
-        interim: None,
+        interim: relay.sink(),
     };
     let ticket = stake(worker, ask).await;
     let mut unsure = Unsure::about(worker, ask);

@@ -7,7 +7,7 @@ use actix_web::http::{Method, StatusCode};
 use super::{
     Ask, Worker, clock,
     deliver::Delivery,
-    fetch::{Fetch, request_of, unconditional},
+    fetch::{Client, Fetch, request_of, unconditional},
     reply::{Reply, forward},
     reuse::reuse,
 };
@@ -78,7 +78,7 @@ impl Fetch<'_> {
             ask,
             why,
             ticket,
-            answering,
+            client,
         } = self;
         let freshened = match head {
             Ok(head) => ticket.freshen(entry, head).await,
@@ -90,9 +90,9 @@ impl Fetch<'_> {
                 handling.ttl_seconds = entry.head().ttl_seconds(now);
                 Ok(reuse(&view, &entry, handling, now))
             }
-            Err(reason) => whole_anew(worker, ask, why, reason).await,
+            Err(reason) => whole_anew(worker, ask, &client, why, reason).await,
         };
-        let _ = answering.send(answer);
+        client.answer(answer);
     }
 
     fn validated_hit(&self, forward_status: Option<StatusCode>) -> Handling {
@@ -133,7 +133,7 @@ impl Fetch<'_> {
                     Ok(_) => Storing::Stored,
                     Err(reason) => Storing::NotStored(reason),
                 };
-                let _ = self.answering.send(Ok(reply.pass(self.why, storing)));
+                self.client.answer(Ok(reply.pass(self.why, storing)));
             }
             Headed::Outdated => {
                 self.remove(entry).await;
@@ -173,9 +173,11 @@ impl Fetch<'_> {
 async fn whole_anew(
     worker: &Worker,
     ask: &Ask,
+    client: &Client,
     why: Why,
     reason: Reason,
 ) -> Result<Delivery, ProxyError> {
-    let reply = forward(worker, request_of(&unconditional(ask))).await?;
+    let request = client.listening(request_of(&unconditional(ask)));
+    let reply = forward(worker, request).await?;
     Ok(reply.pass(why, Storing::NotStored(reason)))
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_rt::time::{Sleep, sleep};
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -32,6 +32,8 @@ pub(super) struct ClientIo {
     requests: u64,
     /// What has come of the next request while this one is answered; no more than one read brings.
     ahead: BytesMut,
+    /// What is left of interim responses that are being written.
+    interim: Bytes,
     /// An answer was complete before its request was: it said that the connection ends with it.
     answered_early: bool,
     /// How much has come of the head that is arriving.
@@ -67,6 +69,7 @@ impl ClientIo {
             bounds: Bounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
+            interim: Bytes::new(),
             answered_early: false,
             head_bytes: 0,
             head: None,
@@ -190,6 +193,24 @@ impl ClientIo {
         }
     }
 
+    /// Writes the interim responses that have come. Until they are out whole, nothing else may follow.
+    fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.interim.is_empty() {
+                match self.connection.take_interim() {
+                    Some(heads) => self.interim = heads.into(),
+                    None => return Poll::Ready(Ok(())),
+                }
+            }
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+            self.stall = None;
+        }
+    }
+
     fn limit_stall<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -251,11 +272,20 @@ impl AsyncWrite for ClientIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let polled = match self.poll_interim(context) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write(context, bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
         self.limit_stall(polled, context)
     }
 
+    /// actix-http gets here whenever its task runs and it has nothing left to write, so that this is also the place
+    /// from which interim responses leave while a handler has no answer yet.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.flushed(context.waker());
+        let polled = self.poll_interim(context);
+        ready!(self.limit_stall(polled, context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

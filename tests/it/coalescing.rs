@@ -16,7 +16,9 @@ fn in_two_parts(exchange: &mut Exchange<'_>, fields: &str, gate: &Gate) {
 }
 
 /// An origin that answers `/other` at once and everything else by the handler.
-fn gated(handler: impl Fn(&mut Exchange<'_>, &Gate) + Send + Sync + 'static) -> (Origin, Gate) {
+pub(crate) fn gated(
+    handler: impl Fn(&mut Exchange<'_>, &Gate) + Send + Sync + 'static,
+) -> (Origin, Gate) {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -29,7 +31,7 @@ fn gated(handler: impl Fn(&mut Exchange<'_>, &Gate) + Send + Sync + 'static) -> 
 }
 
 /// Lets what was sent before come in: each worker of the proxy handles its events in order.
-fn round_trips(proxy: &TestProxy) {
+pub(crate) fn round_trips(proxy: &TestProxy) {
     for _ in 0..8 {
         proxy.get("/other");
     }

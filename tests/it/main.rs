@@ -26,6 +26,7 @@ mod fidelity;
 mod forwarding;
 mod framing;
 mod identity;
+mod interim;
 mod invalidation;
 mod limits;
 mod logging;

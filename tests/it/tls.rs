@@ -10,7 +10,7 @@ use crate::{
     client::Ending,
     failure::assert_plain,
     harness::TestProxy,
-    origin::{Exchange, Origin},
+    origin::{Exchange, Gate, Origin},
 };
 
 /// What an origin presents, and the PEM a client needs to believe it.
@@ -89,6 +89,25 @@ fn an_origin_of_a_private_authority_is_believed_with_origin_ca() {
         seen.field("host"),
         Some(format!("localhost:{}", origin.port()))
     );
+}
+
+#[test]
+fn a_hint_over_tls_arrives_before_the_answer() {
+    let identity = by_private_ca("localhost");
+    let gate = Gate::default();
+    let origin = Origin::tls(identity.server, {
+        let gate = gate.clone();
+        move |exchange| {
+            exchange.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+            gate.wait();
+            exchange.ok("", "over TLS");
+        }
+    });
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    let mut client = proxy.begin("/", "");
+    assert_eq!(client.head().all("link"), ["</a>"]);
+    gate.open();
+    client.answer().expect(200, "MISS", "over TLS");
 }
 
 #[test]

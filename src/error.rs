@@ -6,6 +6,9 @@ use actix_web::http::StatusCode;
 
 use crate::origin::{OriginError, OriginErrorKind};
 
+/// The methods of RFC 9110 and 5789 that are forwarded; so are all that these do not know, but not CONNECT.
+pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+
 /// An error and all that led to it, in one line. Some say themselves what led to them; it is said once.
 pub struct Chain<'a>(pub &'a dyn Error);
 
@@ -77,8 +80,7 @@ impl ProxyError {
 
     /// The methods that a 405 names (RFC 9110, 15.5.6).
     pub fn allow(&self) -> Option<&'static str> {
-        matches!(self, Self::Connect)
-            .then_some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
+        matches!(self, Self::Connect).then_some(FORWARDED_METHODS)
     }
 
     /// One plain sentence for the client, without addresses or internals.

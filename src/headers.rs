@@ -270,6 +270,13 @@ impl Handling {
     }
 }
 
+/// Writes one field line of a message, the value byte for byte.
+pub fn write_line(message: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        message.extend_from_slice(part);
+    }
+}
+
 /// Appends our own member to Via (RFC 9110, 7.6.3).
 pub fn write_via(fields: &mut HeaderMap, via: &HeaderValue) {
     fields.append(header::VIA, via.clone());

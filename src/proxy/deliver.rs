@@ -47,6 +47,8 @@ pub(super) enum Content {
     Empty,
     /// A sentence of our own.
     Text(String),
+    /// Something else of our own; the fields say what.
+    Own(Bytes),
     /// A stored body, or a part of one.
     Stored(Slices),
     /// Several ranges of a stored body.
@@ -70,11 +72,13 @@ impl Delivery {
         if let Some(access) = &mut access {
             access.answered(self.status, self.handling, self.problem.take());
         }
-        if matches!(self.content, Content::Text(_)) {
-            let text = HeaderValue::from_static("text/plain; charset=utf-8");
-            self.fields.insert(header::CONTENT_TYPE, text);
-        } else {
-            headers::write_via(&mut self.fields, via);
+        match self.content {
+            Content::Text(_) => {
+                let text = HeaderValue::from_static("text/plain; charset=utf-8");
+                self.fields.insert(header::CONTENT_TYPE, text);
+            }
+            Content::Own(_) => {}
+            _ => headers::write_via(&mut self.fields, via),
         }
         self.handling.write(&mut self.fields);
         let extent = match self.status {
@@ -147,6 +151,7 @@ impl AnswerBody {
         let size = match &content {
             Content::Empty => BodySize::Sized(0),
             Content::Text(text) => BodySize::Sized(text.len() as u64),
+            Content::Own(bytes) => BodySize::Sized(bytes.len() as u64),
             Content::Stored(slices) => BodySize::Sized(slices.left_bytes()),
             Content::Multipart(parts) => BodySize::Sized(parts.length()),
             Content::Filling(incoming) => {
@@ -158,6 +163,7 @@ impl AnswerBody {
             _ if extent != Extent::Whole => BodySource::Empty,
             Content::Empty => BodySource::Empty,
             Content::Text(text) => BodySource::Text(text.into()),
+            Content::Own(bytes) => BodySource::Text(bytes),
             Content::Stored(slices) => BodySource::Stored(slices),
             Content::Multipart(parts) => BodySource::Multipart(parts),
             Content::Filling(incoming) => BodySource::Filling(Box::pin(step(incoming))),

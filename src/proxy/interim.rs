@@ -44,9 +44,7 @@ fn head(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     };
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in fields {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
+        headers::write_line(&mut head, name, value);
     }
     head.extend_from_slice(b"\r\n");
     head

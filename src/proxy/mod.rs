@@ -7,6 +7,7 @@ mod deliver;
 mod fetch;
 mod incoming;
 mod interim;
+mod max_forwards;
 mod multipart;
 mod parts;
 mod pass;
@@ -126,16 +127,19 @@ pub async fn handle(
     let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
     let mode = worker.shared.config.policy.mode;
     let access = Access::begin(request.method(), &target, mode);
-    let delivery = match Ask::new(&request, &worker.shared) {
-        Ok(ask) => {
-            let relay = Relay {
-                request: &request,
-                busy: &busy,
-                via: &worker.shared.via,
-            };
-            answer(&worker, Rc::new(ask), payload, relay).await
-        }
-        Err(error) => Err(error),
+    let delivery = match max_forwards::final_answer(&request, &worker.shared.config.policy) {
+        Some(delivery) => Ok(delivery),
+        None => match Ask::new(&request, &worker.shared) {
+            Ok(ask) => {
+                let relay = Relay {
+                    request: &request,
+                    busy: &busy,
+                    via: &worker.shared.via,
+                };
+                answer(&worker, Rc::new(ask), payload, relay).await
+            }
+            Err(error) => Err(error),
+        },
     };
     let (delivery, access) = match delivery {
         Ok(delivery) => (delivery, access),

@@ -21,6 +21,7 @@ use super::{
     deliver::{Content, Delivery},
     incoming::Incoming,
     interim::Relay,
+    max_forwards,
     reply::{Reply, forward},
 };
 use crate::{
@@ -40,10 +41,12 @@ pub(super) async fn pass(
     storing: Storing,
     relay: Relay<'_>,
 ) -> Result<Delivery, ProxyError> {
+    let mut headers = ask.fields.clone();
+    max_forwards::count_down(&ask.method, &mut headers);
     let request = OriginRequest {
         method: ask.method.clone(),
         target: ask.target.clone(),
-        headers: ask.fields.clone(),
+        headers,
         body: upload(ask, payload, worker.shared.config.timeout),
         interim: relay.sink(),
     };

@@ -30,6 +30,7 @@ mod interim;
 mod invalidation;
 mod limits;
 mod logging;
+mod max_forwards;
 mod parts;
 mod pipelining;
 mod plain_words;

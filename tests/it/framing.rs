@@ -1,5 +1,7 @@
 //! Where one message ends and the next begins, when the origin gets it wrong or goes away.
 
+use caching_proxy::policy::Mode;
+
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
 #[test]
@@ -234,6 +236,120 @@ fn a_length_beside_chunks_is_dropped_and_the_connection_thrown_away() {
     }
     let connections: Vec<usize> = origin.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [0, 1, 2]);
+}
+
+/// An origin that answers everything with these bytes, and closes the connection where nothing else tells the end.
+fn saying(answer: &'static str) -> Origin {
+    Origin::start(move |exchange| {
+        exchange.send(answer);
+        if answer.contains("Transfer-Encoding: foo") {
+            exchange.close();
+        }
+    })
+}
+
+fn connections(origin: &Origin) -> Vec<usize> {
+    origin.seen().iter().map(|seen| seen.connection).collect()
+}
+
+#[test]
+fn what_counts_of_a_misframed_answer_is_stored_under_every_policy_and_its_connection_is_not() {
+    for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+        for (answer, body) in [
+            (
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nhello, and more",
+                "hello",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n",
+                "hello",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n",
+                "hello",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\nsurplus",
+                "hello",
+            ),
+        ] {
+            let origin = saying(answer);
+            let proxy = TestProxy::with_mode(&origin, mode);
+            for target in ["/1", "/2"] {
+                for outcome in ["MISS", "HIT"] {
+                    let relayed = proxy.get(target);
+                    relayed.expect(200, outcome, body);
+                    assert!(matches!(relayed.field("content-length"), None | Some("5")));
+                }
+            }
+            assert_eq!(connections(&origin), [0, 1], "{mode:?} {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_body_in_an_unknown_coding_is_relayed_up_to_the_close_and_stored_by_strict_only() {
+    for (mode, second) in [
+        (Mode::Standard, "MISS"),
+        (Mode::Strict, "HIT"),
+        (Mode::Always, "MISS"),
+    ] {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: foo\r\n\r\nup to the end",
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\nTransfer-Encoding: foo\r\n\r\nup to the end",
+        ] {
+            let origin = saying(answer);
+            let proxy = TestProxy::with_mode(&origin, mode);
+            for outcome in ["MISS", second] {
+                let relayed = proxy.get("/");
+                relayed.expect(200, outcome, "up to the end");
+                assert!(!relayed.all("transfer-encoding").contains(&"foo"));
+            }
+            let status = proxy.get("/").field("cache-status").unwrap().to_owned();
+            let is_stored = mode == Mode::Strict;
+            assert_eq!(
+                !status.contains("detail=unknown-coding"),
+                is_stored,
+                "{status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_truncated_body_is_cut_for_the_client_and_not_stored_under_every_policy() {
+    for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+        for framing in [
+            "Content-Length: 100\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n64\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n9\r\n",
+        ] {
+            let origin = Origin::start(move |exchange| match exchange.nth {
+                0 | 1 => {
+                    exchange.send(format!(
+                        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n{framing}only this"
+                    ));
+                    exchange.close();
+                }
+                _ => exchange.ok("Cache-Control: max-age=60\r\n", "whole"),
+            });
+            let proxy = TestProxy::with_mode(&origin, mode);
+            for _ in 0..2 {
+                let cut = proxy.get("/");
+                assert_eq!(
+                    (cut.x_cache(), cut.ending),
+                    ("MISS", Ending::Cut),
+                    "{framing}"
+                );
+                assert!("only this".starts_with(&cut.text()), "{}", cut.text());
+            }
+            proxy.get("/").expect(200, "MISS", "whole");
+            proxy.get("/").expect(200, "HIT", "whole");
+        }
+    }
 }
 
 #[test]

@@ -26,8 +26,8 @@
 //! 3. The actor answers with the stored variants: shared, not copied.
 //! 4. [`policy::decide`] says what becomes of the request: serve, revalidate, fetch.
 //! 5. Unless it serves, the handler sends [`cache::Claim`]. Who gets a [`cache::Ticket`] leads and asks the
-//!    [`origin`]; the others follow a [`cache::Fill`] and read along. When the head has come, each follower decides for
-//!    its own request; whom the answer would not serve looks or fetches again.
+//!    [`origin`], and is told of interim responses; the others follow a [`cache::Fill`] and read along. When the head
+//!    has come, each follower decides for its own request; whom the answer would not serve looks or fetches again.
 //! 6. [`policy::admit`] or [`policy::revalidated`] judges the answer, [`cache::Put`] stores it, [`headers`] writes Age,
 //!    X-Cache, Cache-Status and Via, and the answer leaves.
 //!

@@ -1,7 +1,8 @@
 //! A client's connection: one request at a time, within limits that actix-http does not have.
 //!
 //! actix-http limits the time for the first head of a connection and the time between requests. Here are the others:
-//! the head of every later request, and a client that does not take what it asked for.
+//! the head of every later request, and a client that does not take what it asked for. Nor does it know of interim
+//! responses: they are written here, between what it writes.
 
 use std::{
     future::Future as _,

@@ -23,6 +23,8 @@ pub(super) enum Argument<'h> {
     None,
     /// A token, or what stands between the quotes.
     Text(&'h [u8]),
+    /// A number that is typed as one, not above [`MAX_SECONDS`].
+    Seconds(u32),
     Malformed,
 }
 
@@ -66,6 +68,7 @@ impl<'h> Argument<'h> {
     fn delta_seconds(self) -> u32 {
         match self {
             Self::Text(text) => delta_seconds(text).unwrap_or(0),
+            Self::Seconds(seconds) => seconds,
             Self::None | Self::Malformed => 0,
         }
     }

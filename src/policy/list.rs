@@ -81,7 +81,7 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
 }
 
 /// RFC 9110, 5.6.2: a character of a token.
-pub(super) fn is_token_byte(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -2,11 +2,17 @@
 //!
 //! The field is a dictionary of RFC 8941, read strictly: one error, and the whole field does not count.
 
+use std::{borrow::Cow, collections::BTreeMap, convert::Infallible};
+
 use actix_web::http::header::{HeaderMap, HeaderName};
+use sfv::{
+    BareItemFromInput, KeyRef, Parser, Version,
+    visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor},
+};
 
 use super::{
-    cache_control::{Argument, Directive, ResponseDirectives},
-    list::is_token_byte,
+    cache_control::{Argument, Directive, MAX_SECONDS, ResponseDirectives},
+    list::trim,
 };
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -18,219 +24,115 @@ pub(super) fn is_present(headers: &HeaderMap) -> bool {
 
 /// The directives of the field; None when it is absent, empty or in error (RFC 9213, 2.1).
 pub(super) fn directives(headers: &HeaderMap) -> Option<ResponseDirectives<'_>> {
-    // RFC 8941, 3.2: of the members of one key the last one counts.
-    let mut members: Vec<(&[u8], Item<'_>)> = Vec::new();
-    for line in headers.get_all(CDN_CACHE_CONTROL) {
-        for (key, item) in dictionary(line.as_bytes())? {
-            members.retain(|(earlier, _)| *earlier != key);
-            members.push((key, item));
-        }
-    }
-    if members.is_empty() {
-        return None;
-    }
-    let directives = members
-        .into_iter()
-        .filter(|(_, item)| *item != Item::False)
-        .map(|(name, item)| Directive {
-            name,
-            argument: item.argument(name),
-        });
+    let lines = headers.get_all(CDN_CACHE_CONTROL);
+    let members = dictionary(lines.map(|line| trim(line.as_bytes())))?;
+    let directives = members.into_iter().filter_map(|(name, item)| {
+        let argument = item.argument(name)?;
+        let name = name.as_bytes();
+        Some(Directive { name, argument })
+    });
     Some(directives.collect())
 }
 
+/// The members of all lines; None at the first error, or when there are none.
+///
+/// RFC 8941, 4.2: the lines are one list with commas between them, so an empty one among several is an error. Only a
+/// string that a line begins and a later one ends could be read in another way if the lines were joined first; there
+/// the RFC lets a parser fail.
+fn dictionary<'h>(mut lines: impl Iterator<Item = &'h [u8]>) -> Option<Members<'h>> {
+    let mut members = Members::new();
+    lines.try_for_each(|line| {
+        let parser = Parser::new(line).with_version(Version::Rfc8941);
+        let read = parser.parse_dictionary_with_visitor(Collector(&mut members));
+        (read.is_ok() && !line.is_empty()).then_some(())
+    })?;
+    (!members.is_empty()).then_some(members)
+}
+
+/// RFC 8941, 3.2: of the members of one key the last one counts.
+type Members<'h> = BTreeMap<&'h str, Item<'h>>;
+
 /// A value, as far as directives tell them apart.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Item<'h> {
-    True,
-    False,
-    Integer(&'h [u8]),
-    /// What stands between the quotes.
-    String(&'h [u8]),
+    Boolean(bool),
+    /// An integer that is not negative, saturated.
+    Seconds(u32),
+    String(&'h str),
     /// Valid, but the value of no directive we know.
     Other,
 }
 
 impl<'h> Item<'h> {
-    /// RFC 9213, 2.1: a value of the wrong type is not to be used.
-    fn argument(self, name: &[u8]) -> Argument<'h> {
+    fn of(value: BareItemFromInput<'h>) -> Self {
+        match value {
+            BareItemFromInput::Boolean(boolean) => Self::Boolean(boolean),
+            BareItemFromInput::Integer(integer) => match u64::try_from(i64::from(integer)) {
+                Ok(seconds) => Self::Seconds(
+                    u32::try_from(seconds).map_or(MAX_SECONDS, |seconds| seconds.min(MAX_SECONDS)),
+                ),
+                Err(_) => Self::Other,
+            },
+            // No name of a field holds what has to be escaped.
+            BareItemFromInput::String(Cow::Borrowed(text)) => Self::String(text.as_str()),
+            _ => Self::Other,
+        }
+    }
+
+    /// None when the directive is said not to hold.
+    fn argument(self, name: &str) -> Option<Argument<'h>> {
         match self {
-            Self::True => Argument::None,
-            Self::Integer(digits) => Argument::Text(digits),
-            Self::String(names) if matches!(name, b"no-cache" | b"private") => {
-                Argument::Text(names)
+            Self::Boolean(true) => Some(Argument::None),
+            Self::Boolean(false) => None,
+            Self::Seconds(seconds) => Some(Argument::Seconds(seconds)),
+            Self::String(names) if matches!(name, "no-cache" | "private") => {
+                Some(Argument::Text(names.as_bytes()))
             }
-            Self::String(_) | Self::Other | Self::False => Argument::Malformed,
+            // RFC 9213, 2.1: a value of another type should not be consumed. The directive is there all the same;
+            // RFC 9111, 4.2.1: who says a lifetime that cannot be used is best taken for stale.
+            Self::String(_) | Self::Other => Some(Argument::Malformed),
         }
     }
 }
 
-/// RFC 8941, 4.2.2: the members of a line; None at the first error.
-fn dictionary(line: &[u8]) -> Option<Vec<(&[u8], Item<'_>)>> {
-    let mut reader = Reader { rest: line };
-    let mut members = Vec::new();
-    reader.skip(b" ");
-    while !reader.rest.is_empty() {
-        let key = reader.key()?;
-        let item = if reader.take(b'=') {
-            reader.item_or_inner_list()?
-        } else {
-            Item::True
-        };
-        reader.parameters()?;
-        members.push((key, item));
-        reader.skip(b" \t");
-        if reader.rest.is_empty() {
-            break;
-        }
-        if !reader.take(b',') {
-            return None;
-        }
-        reader.skip(b" \t");
-        // A comma at the end is an error.
-        if reader.rest.is_empty() {
-            return None;
-        }
+/// Takes the members of a line as they are read.
+struct Collector<'m, 'h>(&'m mut Members<'h>);
+
+impl<'h> DictionaryVisitor<'h> for Collector<'_, 'h> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn entry(&mut self, key: &'h KeyRef) -> Result<impl EntryVisitor<'h>, Infallible> {
+        Ok(Entry {
+            key: key.as_str(),
+            members: self.0,
+        })
     }
-    Some(members)
+
+    fn finish(self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
-/// Consumes a structured field from its front.
-struct Reader<'h> {
-    rest: &'h [u8],
+/// One member, of whose parameters none is known.
+struct Entry<'m, 'h> {
+    key: &'h str,
+    members: &'m mut Members<'h>,
 }
 
-impl<'h> Reader<'h> {
-    fn skip(&mut self, bytes: &[u8]) {
-        self.take_while(|byte| bytes.contains(&byte));
+impl<'h> EntryVisitor<'h> for Entry<'_, 'h> {
+    type Error = Infallible;
+
+    fn item(self) -> Result<impl ItemVisitor<'h>, Infallible> {
+        Ok(move |value: BareItemFromInput<'h>| {
+            self.members.insert(self.key, Item::of(value));
+            Ok::<_, Infallible>(Ignored)
+        })
     }
 
-    fn take(&mut self, byte: u8) -> bool {
-        match self.rest.strip_prefix(&[byte]) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn take_while(&mut self, accepts: impl Fn(u8) -> bool) -> &'h [u8] {
-        let end = self
-            .rest
-            .iter()
-            .position(|&byte| !accepts(byte))
-            .unwrap_or(self.rest.len());
-        let (head, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        head
-    }
-
-    /// RFC 8941, 4.2.3.3.
-    fn key(&mut self) -> Option<&'h [u8]> {
-        let starts_well = |byte: u8| byte.is_ascii_lowercase() || byte == b'*';
-        self.rest
-            .first()
-            .copied()
-            .filter(|&byte| starts_well(byte))?;
-        Some(self.take_while(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte)
-        }))
-    }
-
-    /// RFC 8941, 4.2.3.2.
-    fn parameters(&mut self) -> Option<()> {
-        while self.take(b';') {
-            self.skip(b" ");
-            self.key()?;
-            if self.take(b'=') {
-                self.bare_item()?;
-            }
-        }
-        Some(())
-    }
-
-    fn item_or_inner_list(&mut self) -> Option<Item<'h>> {
-        if !self.take(b'(') {
-            return self.bare_item();
-        }
-        // RFC 8941, 4.2.1.2.
-        loop {
-            self.skip(b" ");
-            if self.take(b')') {
-                return Some(Item::Other);
-            }
-            self.bare_item()?;
-            self.parameters()?;
-            if !matches!(self.rest.first(), Some(b' ' | b')')) {
-                return None;
-            }
-        }
-    }
-
-    /// RFC 8941, 4.2.3.1.
-    fn bare_item(&mut self) -> Option<Item<'h>> {
-        match self.rest.first()? {
-            b'-' | b'0'..=b'9' => self.number(),
-            b'"' => self.string(),
-            b':' => self.byte_sequence(),
-            b'?' => self.boolean(),
-            b'*' | b'a'..=b'z' | b'A'..=b'Z' => {
-                self.take_while(|byte| is_token_byte(byte) || b":/".contains(&byte));
-                Some(Item::Other)
-            }
-            _ => None,
-        }
-    }
-
-    /// At most 15 digits, or 12 before and 3 behind the point.
-    fn number(&mut self) -> Option<Item<'h>> {
-        let start = self.rest;
-        self.take(b'-');
-        let whole = self.take_while(|byte| byte.is_ascii_digit()).len();
-        if self.take(b'.') {
-            let fraction = self.take_while(|byte| byte.is_ascii_digit()).len();
-            let fits = (1..=12).contains(&whole) && (1..=3).contains(&fraction);
-            return fits.then_some(Item::Other);
-        }
-        let length = start.len() - self.rest.len();
-        (1..=15)
-            .contains(&whole)
-            .then(|| Item::Integer(&start[..length]))
-    }
-
-    fn string(&mut self) -> Option<Item<'h>> {
-        let text = self.rest.get(1..)?;
-        let mut escaped = false;
-        for (place, &byte) in text.iter().enumerate() {
-            match byte {
-                b'"' | b'\\' if escaped => escaped = false,
-                _ if escaped => return None,
-                b'\\' => escaped = true,
-                b'"' => {
-                    self.rest = &text[place + 1..];
-                    return Some(Item::String(&text[..place]));
-                }
-                b' '..=b'~' => {}
-                _ => return None,
-            }
-        }
-        None
-    }
-
-    fn byte_sequence(&mut self) -> Option<Item<'h>> {
-        self.take(b':');
-        self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-        self.take(b':').then_some(Item::Other)
-    }
-
-    fn boolean(&mut self) -> Option<Item<'h>> {
-        self.take(b'?');
-        if self.take(b'1') {
-            Some(Item::True)
-        } else {
-            self.take(b'0').then_some(Item::False)
-        }
+    fn inner_list(self) -> Result<impl InnerListVisitor<'h>, Infallible> {
+        self.members.insert(self.key, Item::Other);
+        Ok(Ignored)
     }
 }
 
@@ -238,7 +140,7 @@ impl<'h> Reader<'h> {
 mod tests {
     use super::*;
     use crate::policy::fixture::headers;
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     #[test]
     fn s2_1_one_error_and_the_whole_field_does_not_count() {
@@ -259,6 +161,11 @@ mod tests {
             "max-age=?2",
             "max-age=(1 2",
             "max-age=(1,2)",
+            "max-age=5, foo=@1",
+            "max-age=5, foo=%\"a\"",
+            "max-age=5, foo=:a",
+            "max-age=5, foo=\"\\a\"",
+            "max-age=5, foo=\"\u{e4}\"",
             "&",
         ] {
             let held = headers(&[("cdn-cache-control", value)]);
@@ -283,6 +190,14 @@ mod tests {
             ("max-age=5.0", Some(0), false),
             ("max-age=-5", Some(0), false),
             ("max-age", Some(0), false),
+            ("max-age=a", Some(0), false),
+            ("max-age=(5)", Some(0), false),
+            ("max-age=?0", None, false),
+            ("max-age=999999999999999", Some(MAX_SECONDS), false),
+            ("max-age=5, max-age=x", Some(0), false),
+            ("no-store, no-store=?0", None, false),
+            ("no-store=?0, no-store", None, true),
+            ("no-store=1", None, true),
             ("none", None, false),
         ] {
             let held = headers(&[("cdn-cache-control", value)]);
@@ -292,27 +207,76 @@ mod tests {
         }
     }
 
+    fn of_lines<'h>(lines: &'h [&'h str]) -> Option<Members<'h>> {
+        dictionary(lines.iter().map(|line| line.as_bytes()))
+    }
+
     #[test]
     fn s2_1_several_lines_are_one_dictionary() {
         let held = headers(&[
-            ("cdn-cache-control", "max-age=5"),
-            ("cdn-cache-control", "private=\"x-a, x-b\""),
+            ("cdn-cache-control", "max-age=5, max-age=6"),
+            ("cdn-cache-control", "private=\"x-a, x-b\", max-age=7"),
         ]);
         let read = directives(&held).unwrap();
-        assert_eq!(read.max_age, Some(5));
+        assert_eq!(read.max_age, Some(7));
         assert_eq!(read.private_fields, Some(&b"x-a, x-b"[..]));
         assert!(!read.private);
+        for lines in [
+            ["max-age=5", "&"],
+            ["&", "max-age=5"],
+            ["max-age=5", ""],
+            ["", "max-age=5"],
+            ["max-age=5,", "no-store"],
+            ["max-age=5, private=\"a", "b\""],
+        ] {
+            assert_eq!(of_lines(&lines), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn s2_1_only_a_string_names_fields() {
+        for (value, field_names, unqualified) in [
+            ("private=\"x-a\"", Some(&b"x-a"[..]), false),
+            ("private=x-a", None, true),
+            ("private=5", None, true),
+            ("private=(\"x-a\")", None, true),
+            ("private=\"x\\\"a\"", None, true),
+            ("private=\"\"", None, true),
+            ("private", None, true),
+            ("private=?0", None, false),
+        ] {
+            let held = headers(&[("cdn-cache-control", value)]);
+            let read = directives(&held).unwrap();
+            assert_eq!(read.private_fields, field_names, "{value}");
+            assert_eq!(read.private, unqualified, "{value}");
+        }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
-            let _ = dictionary(&bytes);
+        fn any_bytes_are_read_without_panic(lines: Vec<Vec<u8>>) {
+            let _ = dictionary(lines.iter().map(Vec::as_slice));
         }
 
         #[test]
-        fn nearly_dictionaries_are_read_without_panic(text in "([a-z*]{1,4}(=[-0-9.\"():?;a-z ]{0,9})?[, ;]{0,3}){0,6}") {
-            let _ = dictionary(text.as_bytes());
+        fn nearly_dictionaries_are_read_the_same_in_lines_and_joined(
+            lines in vec("[a-z*]{1,4}(=[-0-9.():?;a-z ]{0,9})?([, ;]{1,2}[a-z]{1,4}(=([0-9]{1,17}|\"[a-z ]{0,3}\"|[?][01]))?){0,4}", 1..4),
+        ) {
+            let joined = lines.join(", ");
+            let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            let joined = [joined.as_str()];
+            prop_assert_eq!(of_lines(&lines), of_lines(&joined));
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(members in vec(("[a-c]", 0_u32..=MAX_SECONDS), 1..9)) {
+            let written: Vec<String> =
+                members.iter().map(|(key, seconds)| format!("{key}={seconds};x")).collect();
+            let written = written.join(", ");
+            let lines = [written.as_str()];
+            let lasting: Members<'_> =
+                members.iter().map(|(key, seconds)| (key.as_str(), Item::Seconds(*seconds))).collect();
+            prop_assert_eq!(of_lines(&lines), Some(lasting));
         }
     }
 }

@@ -291,6 +291,7 @@ pub fn write_age(fields: &mut HeaderMap, seconds: u64) {
 mod tests {
     use super::*;
     use crate::policy::Forward;
+    use proptest::prelude::*;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -430,5 +431,33 @@ mod tests {
         Handling::refused().write(&mut fields);
         assert_eq!(all(&fields, "x-cache"), ["MISS"]);
         assert_eq!(all(&fields, "cache-status"), ["caching-proxy"]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_one_connection_is_left_whatever_connection_names(
+            values in proptest::collection::vec("[a-dA-D ,]{0,9}|[ -~]{0,9}", 0..3),
+        ) {
+            let mut fields = map(&[("a", "1"), ("b", "2"), ("te", "x"), ("keep-alive", "y")]);
+            for value in &values {
+                fields.append(header::CONNECTION, HeaderValue::from_str(value).unwrap());
+            }
+            let via = HeaderValue::from_static("1.1 us");
+            let _ = is_loop(&fields, &via);
+            let named = named_in_connection(&fields);
+            for fields in [forward(&fields), {
+                remove_hop_by_hop(&mut fields);
+                fields
+            }] {
+                for name in HOP_BY_HOP.iter().chain(&named) {
+                    // What we write ourselves stands, though a client names it.
+                    prop_assert!(!fields.contains_key(name), "{name}");
+                }
+                for name in ["a", "b"] {
+                    let is_named = named.iter().any(|named| named == name);
+                    prop_assert_eq!(fields.contains_key(name), !is_named);
+                }
+            }
+        }
     }
 }

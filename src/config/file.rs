@@ -148,6 +148,7 @@ fn line_of(text: &[u8], offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::process::Command;
 
     fn parse(text: &str) -> Result<Settings, String> {
@@ -242,5 +243,29 @@ mod tests {
         assert!(matches!(read(&path), ConfigError::TooLarge { .. }));
         std::fs::write(&path, b"# a\n# \xff\n").unwrap();
         assert!(matches!(read(&path), ConfigError::NotText { line: 2, .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_with_a_line_of_it(
+            bytes: Vec<u8>,
+            nearly in "((port|ttl|x)( = ([0-9]{1,22}|\"[a-z]{0,3}\"|[\\[{tf.]{1,3}))?\n){0,4}",
+        ) {
+            for bytes in [bytes.as_slice(), nearly.as_bytes()] {
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = match Settings::parse(Path::new("a"), bytes, &["port", "ttl"]) {
+                    Ok(settings) => {
+                        settings.values.values().map(|(line, _)| *line).max().unwrap_or(1)
+                    }
+                    Err(
+                        ConfigError::NotText { line, .. }
+                        | ConfigError::Syntax { line, .. }
+                        | ConfigError::UnknownKey { line, .. },
+                    ) => line,
+                    Err(other) => panic!("{other}"),
+                };
+                prop_assert!((1..=lines).contains(&line), "{line} of {lines}");
+            }
+        }
     }
 }

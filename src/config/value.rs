@@ -225,3 +225,88 @@ fn is_token(name: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn argument(text: &str) -> Given {
+        Given::Argument(text.into())
+    }
+
+    fn typed(text: &str) -> Given {
+        Given::Typed(Value::String(text.to_owned()))
+    }
+
+    /// What every function makes of a value lies within its bounds.
+    fn read_by_all(given: &Given) -> Result<(), TestCaseError> {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        let (least, most) = (ByteSize::kib(1).0, ByteSize::pib(1).0);
+        prop_assert_ne!(port(given).ok(), Some(0));
+        prop_assert!(
+            size(given, ByteSize::kib(1)).is_ok_and(|it| (least..=most).contains(&it))
+                || size(given, ByteSize::kib(1)).is_err()
+        );
+        for it in [
+            duration(given, second, hour).ok(),
+            optional_duration(given, second, hour).ok().flatten(),
+        ] {
+            prop_assert!(it.is_none_or(|it| (second..=hour).contains(&it)));
+        }
+        let threads = workers(given).ok().flatten();
+        prop_assert!(threads.is_none_or(|it| (1..=MAX_WORKERS).contains(&it)));
+        for name in names(given).unwrap_or_default() {
+            prop_assert!(is_token(&name));
+        }
+        let _ = (
+            address(given),
+            origin(given),
+            mode(given),
+            boolean(given),
+            path(given),
+        );
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_read_within_bounds_or_refused(
+            any in "\\PC{0,20}",
+            nearly in "-?[0-9]{0,22}[.]?[0-9]{0,3} ?(s|m|h|days|ms|ns|k|KiB|MB|PiB|EiB|x)?( [0-9]{1,3}s)?",
+            list in "([a-z*]{0,3}[ ,]{0,2}){0,5}",
+            number: i64,
+            float: f64,
+        ) {
+            for text in [any, nearly, list] {
+                read_by_all(&argument(&text))?;
+                read_by_all(&typed(&text))?;
+                read_by_all(&Given::Beyond(text))?;
+            }
+            for value in [Value::Integer(number), Value::Float(float), Value::Array(vec![Value::Integer(number)])] {
+                read_by_all(&Given::Typed(value))?;
+            }
+        }
+
+        #[test]
+        fn a_port_reads_back(number: u16) {
+            for given in [argument(&number.to_string()), Given::Typed(Value::Integer(number.into()))] {
+                prop_assert_eq!(port(&given).ok(), Some(number).filter(|number| *number != 0));
+            }
+        }
+
+        #[test]
+        fn a_duration_reads_back(seconds in 1_u64..=3600) {
+            let duration_ = Duration::from_secs(seconds);
+            let written = humantime::format_duration(duration_).to_string();
+            let read = duration(&argument(&written), Duration::from_secs(1), Duration::from_secs(3600));
+            prop_assert_eq!(read.ok(), Some(duration_));
+        }
+
+        #[test]
+        fn names_read_back(listed in proptest::collection::vec("[a-z*_-]{1,9}", 0..9)) {
+            let read = names(&argument(&listed.join(" , ")));
+            prop_assert_eq!(read.ok(), Some(listed));
+        }
+    }
+}

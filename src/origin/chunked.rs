@@ -149,6 +149,7 @@ fn expect(byte: u8, wanted: u8, next: State) -> Result<State, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
 
     /// Feeds in pieces of the given size; answers how many bytes belong to the body and if it ended.
     fn follow(bytes: &[u8], piece_bytes: usize) -> Result<(usize, bool), Malformed> {
@@ -212,5 +213,50 @@ mod tests {
         assert_eq!(follow(extension.as_bytes(), 7), Err(Malformed::TooLarge));
         let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(4000));
         assert_eq!(follow(trailers.as_bytes(), 7), Err(Malformed::TooLarge));
+    }
+
+    /// Feeds what lies between the given places; answers as [`follow`] does.
+    fn follow_cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Result<(usize, bool), Malformed> {
+        let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        let mut chunked = Chunked::new();
+        let mut used = 0;
+        for pair in places.windows(2) {
+            used += chunked.feed(&bytes[pair[0]..pair[1]])?;
+        }
+        Ok((used, chunked.is_done()))
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_followed_the_same_however_they_are_split(
+            bytes: Vec<u8>,
+            nearly in "([0-9a-fA-F]{1,3}[ \t;a]{0,2}\r\n[a-c]{0,5}\r?\n?){0,4}(0\r\n(A: b\r\n){0,2}\r\n)?G?",
+            cuts: Vec<prop::sample::Index>,
+        ) {
+            for bytes in [bytes.as_slice(), nearly.as_bytes()] {
+                let whole = follow(bytes, bytes.len().max(1));
+                prop_assert!(whole.is_ok_and(|(used, _)| used <= bytes.len()) || whole.is_err());
+                prop_assert_eq!(follow_cut(bytes, &cuts), whole);
+            }
+        }
+
+        #[test]
+        fn what_is_coded_ends_where_it_ends(
+            chunks in vec(vec(any::<u8>(), 1..40), 0..5),
+            surplus: Vec<u8>,
+            cuts: Vec<prop::sample::Index>,
+        ) {
+            let mut coded = Vec::new();
+            for chunk in &chunks {
+                coded.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+                coded.extend([chunk, &b"\r\n"[..]].concat());
+            }
+            coded.extend(b"0\r\n\r\n");
+            let length = coded.len();
+            coded.extend(surplus);
+            prop_assert_eq!(follow_cut(&coded, &cuts), Ok((length, true)));
+        }
     }
 }

@@ -105,6 +105,7 @@ pub(super) fn mended_request_head(mut head: BytesMut, plan: &Plan) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_final_head_is_found_behind_interim_ones_however_it_is_split() {
@@ -135,5 +136,35 @@ mod tests {
         let mut received = BytesMut::from(long.repeat(2).as_bytes());
         let outcome = HeadSearch::default().take(&mut received, &Method::GET, None);
         assert_eq!(outcome.unwrap_err(), Malformed::TooLarge);
+    }
+
+    /// What is found in `pieces`, and what is left behind it.
+    fn found<'p>(
+        pieces: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<Option<(u16, BytesMut)>, Malformed> {
+        let mut search = HeadSearch::default();
+        let mut received = BytesMut::new();
+        let mut status = None;
+        for piece in pieces {
+            received.extend_from_slice(piece);
+            if status.is_none() {
+                let head = search.take(&mut received, &Method::GET)?;
+                status = head.map(|head| head.status.as_u16());
+            }
+        }
+        Ok(status.map(|status| (status, received)))
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_searched_the_same_however_they_are_split(
+            bytes: Vec<u8>,
+            nearly in "(HTTP/1.1 (103|100|200|204|1|x) ?\r?\n(([aA]|content-length):? ?[0-9a]{0,3}\r?\n){0,2}\r?\n){0,4}[ab]{0,3}",
+            piece_bytes in 1_usize..9,
+        ) {
+            for bytes in [bytes.as_slice(), nearly.as_bytes()] {
+                prop_assert_eq!(found(bytes.chunks(piece_bytes)), found([bytes].into_iter()));
+            }
+        }
     }
 }

@@ -310,6 +310,7 @@ fn path_prefix(path: &str) -> Result<String, UrlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parsed(given: &str) -> OriginUrl {
         OriginUrl::parse(given).unwrap_or_else(|error| panic!("{given}: {error}"))
@@ -415,5 +416,32 @@ mod tests {
         }
         let error = OriginUrl::parse("http://me:secret@h").unwrap_err();
         assert!(!error.to_string().contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_shown_as_what_reads_the_same(
+            any in "\\PC{0,40}",
+            nearly in "(https?|ftp)?(:|://|//)(u:p@)?([a-z.]{0,6}|\\[[0-9a-f:]{0,9}\\])(:[0-9]{0,6})?(/[ -~]{0,5}){0,2}",
+        ) {
+            for given in [any, nearly] {
+                if let Ok(url) = OriginUrl::parse(&given) {
+                    prop_assert_ne!(url.port(), 0);
+                    prop_assert_eq!(OriginUrl::parse(&url.to_string()), Ok(url));
+                }
+            }
+        }
+
+        #[test]
+        fn no_error_repeats_a_secret(
+            before in "(https?:)?/{0,2}",
+            name in "[a-z]{0,3}",
+            behind in "[ -~]{0,9}",
+        ) {
+            let given = format!("{before}{name}:s3cr3t@{behind}");
+            if let Err(error) = OriginUrl::parse(&given) {
+                prop_assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error}");
+            }
+        }
     }
 }

@@ -42,6 +42,8 @@ fn age_value_seconds(headers: &HeaderMap) -> u32 {
 mod tests {
     use super::*;
     use crate::policy::fixture::{NOW, headers};
+    use actix_web::http::header::HeaderValue;
+    use proptest::prelude::*;
 
     fn age_seconds(lines: &[(&str, &str)]) -> u64 {
         corrected_initial_age_millis(&headers(lines), NOW, NOW) / 1000
@@ -90,5 +92,26 @@ mod tests {
         let later = Time::from_unix_millis(NOW.unix_millis() + 999);
         let fresh = headers(&[("date", "Mon, 23 Nov 2026 03:30:00 GMT")]);
         assert_eq!(corrected_initial_age_millis(&fresh, later, later), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_age_and_date_are_read_and_saturate(age: Vec<u8>, date: Vec<u8>, millis: u64) {
+            let mut lines = HeaderMap::new();
+            for (name, bytes) in [(AGE, age), (DATE, date)] {
+                if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                    lines.append(name, value);
+                }
+            }
+            let at = Time::from_unix_millis(millis);
+            corrected_initial_age_millis(&lines, at, at);
+        }
+
+        #[test]
+        fn an_answer_is_as_old_as_it_says(seconds: u64, behind in "( *,[ -~]{0,5})?") {
+            let value = format!("{seconds}{behind}");
+            let expected = seconds.min(1 << 31);
+            prop_assert_eq!(age_seconds(&[("age", &value)]), expected);
+        }
     }
 }

@@ -257,5 +257,22 @@ mod tests {
                 let _ = is_ignored_set_cookie(&policy, &line);
             }
         }
+
+        #[test]
+        fn a_forwarded_line_has_all_other_cookies_and_no_ignored_one(
+            line in "((_ga|_GA_1|a|__cf_bm|b)(=[a-z= ]{0,3})?[; ]{1,2}){0,5}",
+        ) {
+            let policy = policy(Mode::Standard);
+            let counting: Vec<&[u8]> =
+                cookies(line.as_bytes()).filter(|cookie| !is_ignored(&policy, cookie)).collect();
+            let came = HeaderValue::from_str(&line).unwrap();
+            let forwarded = match forwarded_cookie(&policy, &came) {
+                ForwardedCookie::Unchanged => came,
+                ForwardedCookie::Shortened(shortened) => shortened,
+                ForwardedCookie::Nothing => HeaderValue::from_static(""),
+            };
+            prop_assert_eq!(cookies(forwarded.as_bytes()).collect::<Vec<_>>(), counting);
+            prop_assert_eq!(forwarded_cookie(&policy, &forwarded), ForwardedCookie::Unchanged);
+        }
     }
 }

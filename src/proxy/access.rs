@@ -232,6 +232,7 @@ fn decoded(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn values_of_secret_parameters_are_masked() {
@@ -289,5 +290,26 @@ mod tests {
             line.ends_with("ms 7B  not stored: no-store (--policy always keeps it)"),
             "{line}"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_target_is_logged_within_bounds(target in "\\PC{0,40}", long in "/\\PC{500,540}") {
+            for target in [target, long] {
+                let logged = masked(&target);
+                prop_assert!(logged.chars().count() <= MAX_TARGET_CHARS + 3);
+                prop_assert_eq!(&masked(&logged), &logged);
+            }
+        }
+
+        #[test]
+        fn no_secret_is_logged(
+            before in "/[a-z]{0,3}[?]([a-z%]{0,3}=[a-z%]{0,3}[&;]){0,2}",
+            name in "[a-z]{0,2}(token|KEY|%73ecret|si%67|Password)[a-z%]{0,2}",
+            behind in "([&;][a-z%=]{0,3}){0,2}",
+        ) {
+            let target = format!("{before}{name}=S3CR3T{behind}");
+            prop_assert!(!masked(&target).contains("S3CR3T"), "{}", masked(&target));
+        }
     }
 }

@@ -116,6 +116,7 @@ impl HeadScan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -154,6 +155,60 @@ mod tests {
         ] {
             let mut bounds = Bounds::after_head(upload);
             assert_eq!(bounds.take(body), length, "{upload:?}");
+        }
+    }
+
+    /// How many bytes are handed on, given piece by piece as long as all of each is.
+    fn handed_on(mut bounds: Bounds, bytes: &[u8], piece_bytes: usize) -> usize {
+        let mut handed_on = 0;
+        for piece in bytes.chunks(piece_bytes) {
+            let taken = bounds.take(piece);
+            assert!(taken <= piece.len());
+            handed_on += taken;
+            if taken < piece.len() {
+                break;
+            }
+        }
+        handed_on
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_ends_at_the_same_place_however_it_is_split(
+            bytes: Vec<u8>,
+            nearly in "[\r\n]{0,3}[A: ]{0,3}([\rA:]{0,2}\r?\n){0,4}[\r\n]{0,3}B?",
+            piece_bytes in 1_usize..9,
+        ) {
+            for bytes in [bytes.as_slice(), nearly.as_bytes()] {
+                head_end(bytes);
+                let whole = handed_on(Bounds::head(), bytes, bytes.len().max(1));
+                prop_assert_eq!(handed_on(Bounds::head(), bytes, piece_bytes), whole);
+            }
+        }
+
+        #[test]
+        fn any_sized_body_is_handed_on_to_its_length(
+            bytes: Vec<u8>,
+            length: u64,
+            short in 0_u64..40,
+            piece_bytes in 1_usize..9,
+        ) {
+            for length in [length, short] {
+                let bounds = Bounds::after_head(Upload::Sized(length));
+                let expected = usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len()));
+                prop_assert_eq!(handed_on(bounds, &bytes, piece_bytes), expected);
+            }
+        }
+
+        #[test]
+        fn of_any_chunked_body_no_more_is_handed_on_than_is_good(
+            bytes: Vec<u8>,
+            piece_bytes in 1_usize..9,
+        ) {
+            let body = [b"3\r\nabc\r\n0\r\n\r\n", bytes.as_slice()].concat();
+            let bounds = || Bounds::after_head(Upload::Chunked);
+            prop_assert_eq!(handed_on(bounds(), &body, piece_bytes), 13);
+            handed_on(bounds(), &bytes, piece_bytes);
         }
     }
 }

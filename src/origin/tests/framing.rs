@@ -1,6 +1,7 @@
 //! Heads and bodies, without a connection.
 
 use actix_web::http::{Method, header};
+use proptest::prelude::*;
 
 use crate::origin::framing::*;
 
@@ -217,4 +218,52 @@ fn a_length_is_followed_to_its_end_and_not_beyond() {
     assert!(!follower.is_done());
     assert_eq!(follower.feed(b"defg"), Ok(2));
     assert!(follower.is_done());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_head_within_them_or_none(
+        bytes: Vec<u8>,
+        nearly in "HTTP/1[.][01] [0-9]{3}( [a-z]{0,3})?\r?\n((content-length|transfer-encoding|a|connection) ?: ?([0-9,]{0,21}|chunked|gzip, chunked|close)\r?\n){0,3}\r?\n[a-z]{0,3}",
+        searched: prop::sample::Index,
+    ) {
+        for bytes in [bytes.as_slice(), nearly.as_bytes()] {
+            let end = head_end(bytes, 0);
+            // Searching on from anywhere before the end finds the same.
+            let searched = searched.index(end.unwrap_or(bytes.len()).max(1));
+            prop_assert_eq!(head_end(bytes, searched), end);
+            for method in [Method::GET, Method::HEAD] {
+                match parse_head(bytes, searched, &method) {
+                    Ok(Parsed::Final { head_bytes, head }) => {
+                        prop_assert!(head_bytes <= end.unwrap());
+                        let lengths = head.headers.get_all(header::CONTENT_LENGTH).count();
+                        if let BodyFraming::Length(_) = head.framing {
+                            prop_assert_eq!(lengths, 1);
+                        }
+                        if head.framing == BodyFraming::Chunked {
+                            prop_assert_eq!(lengths, 0);
+                        }
+                    }
+                    Ok(Parsed::Interim { head_bytes }) => prop_assert!(head_bytes <= end.unwrap()),
+                    Ok(Parsed::Partial) => prop_assert_eq!(end, None),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_length_is_followed_the_same_however_it_is_split(
+        length in 0_u64..40,
+        bytes: Vec<u8>,
+        piece_bytes in 1_usize..9,
+    ) {
+        let mut follower = Follower::new(BodyFraming::Length(length));
+        let mut used = 0;
+        for piece in bytes.chunks(piece_bytes) {
+            used += follower.feed(piece).unwrap() as u64;
+        }
+        prop_assert_eq!(used, length.min(bytes.len() as u64));
+        prop_assert_eq!(follower.is_done(), used == length);
+    }
 }

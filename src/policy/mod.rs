@@ -49,6 +49,8 @@ mod validating;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod oracle;
 
 pub use answer::{Answer, answer, not_modified_fields};
 pub use decide::{Decision, Missing, Share, Use, decide};

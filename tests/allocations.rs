@@ -1,0 +1,116 @@
+//! What a fresh hit must not do: allocate while the policy decides.
+//!
+//! A test binary of its own, because its allocator is another one.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in the helpers that are not test functions themselves"
+)]
+
+use std::time::Duration;
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use caching_proxy::policy::{
+    Answer, Decision, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent, Stored,
+    Time, Use, admit, answer, decide,
+};
+
+/// 2026-11-23T03:30:00Z.
+const NOW: Time = Time::from_unix_millis(1_795_404_600_000);
+
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
+fn headers(lines: Lines<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    headers
+}
+
+fn policy(mode: Mode) -> Policy {
+    Policy {
+        mode,
+        ttl: None,
+        max_stale: Duration::from_secs(86_400),
+        identity_headers: Patterns::new(["*api-key*"]),
+        ignored_cookies: Patterns::new(["_ga*"]),
+    }
+}
+
+fn request<'a>(policy: &Policy, headers: &'a HeaderMap) -> Request<'a> {
+    Request::new(policy, &Method::GET, headers, RequestContent::None, None)
+}
+
+fn stored(policy: &Policy, asked: Lines<'_>) -> Stored {
+    let replied = headers(&[
+        ("cache-control", "max-age=600"),
+        ("etag", "\"a\""),
+        ("vary", "accept-language, x-a"),
+    ]);
+    let reply = Reply {
+        status: StatusCode::OK,
+        headers: &replied,
+        request_time: NOW,
+        response_time: NOW,
+        framing: Framing::Delimited,
+    };
+    admit(policy, &request(policy, &headers(asked)), &reply).unwrap()
+}
+
+/// The answers to a request, and how often memory was allocated meanwhile.
+fn served(policy: &Policy, asked: &HeaderMap, variants: &[Stored]) -> (Decision, Answer, u64) {
+    let mut found = (Decision::Unsatisfiable, Answer::Full);
+    let counted = allocation_counter::measure(|| {
+        let request = request(policy, asked);
+        let decision = decide(policy, &request, variants.iter(), NOW);
+        found = (decision, answer(&request, &variants[0], 100));
+    });
+    (found.0, found.1, counted.count_total)
+}
+
+#[test]
+fn a_fresh_hit_allocates_nothing_in_the_policy() {
+    const GERMAN: Lines<'_> = &[("accept-language", "de, en;q=0.5"), ("accept", "*/*")];
+    const FRENCH: Lines<'_> = &[("accept-language", "fr"), ("x-a", "1")];
+    for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+        let policy = policy(mode);
+        let variants = [FRENCH, &[], GERMAN].map(|asked| stored(&policy, asked));
+        for (asked, index) in [(FRENCH, 0), (&[], 1), (GERMAN, 2)] {
+            let (decision, answer, count) = served(&policy, &headers(asked), &variants);
+            let use_ = Use::Fresh;
+            assert_eq!(
+                decision,
+                Decision::Serve { index, use_ },
+                "{mode:?} {asked:?}"
+            );
+            assert_eq!(answer, Answer::Full);
+            assert_eq!(count, 0, "{mode:?} {asked:?}");
+        }
+    }
+}
+
+#[test]
+fn conditions_are_answered_without_allocating_too() {
+    let policy = policy(Mode::Strict);
+    let variants = [stored(&policy, &[])];
+    let asked = headers(&[
+        ("if-none-match", "\"b\", W/\"a\""),
+        ("cache-control", "max-age=60, min-fresh=5"),
+    ]);
+    let (_, answer, count) = served(&policy, &asked, &variants);
+    assert_eq!((answer, count), (Answer::NotModified, 0));
+}
+
+#[test]
+fn the_count_counts() {
+    let counted = allocation_counter::measure(|| {
+        std::hint::black_box(Box::new(7));
+    });
+    assert_eq!(counted.count_total, 1);
+}

@@ -203,7 +203,8 @@ fn answer(criterion: &mut Criterion) {
         let request = request(&policy, &asked);
         for stored in stored(&policy, BROWSER, REPLY) {
             group.bench_function(name, |bencher| {
-                bencher.iter(|| policy::answer(black_box(&request), black_box(&stored), 1000));
+                bencher
+                    .iter(|| policy::answer(black_box(&request), black_box(&stored), Some(1000)));
             });
         }
     }

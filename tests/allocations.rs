@@ -69,7 +69,7 @@ fn served(policy: &Policy, asked: &HeaderMap, variants: &[Stored]) -> (Decision,
     let counted = allocation_counter::measure(|| {
         let request = request(policy, asked);
         let decision = decide(policy, &request, variants.iter(), NOW);
-        found = (decision, answer(&request, &variants[0], 100));
+        found = (decision, answer(&request, &variants[0], Some(100)));
     });
     (found.0, found.1, counted.count_total)
 }

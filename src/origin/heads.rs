@@ -148,7 +148,7 @@ mod tests {
         for piece in pieces {
             received.extend_from_slice(piece);
             if status.is_none() {
-                let head = search.take(&mut received, &Method::GET)?;
+                let head = search.take(&mut received, &Method::GET, None)?;
                 status = head.map(|head| head.status.as_u16());
             }
         }

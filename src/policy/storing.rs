@@ -85,6 +85,10 @@ pub(super) fn keep(
     request: &Request<'_>,
     reply: &Reply<'_>,
 ) -> Result<Stored, Reason> {
+    // RFC 9111, 5.2.1.5: no part of request or response is stored.
+    if request.directives.no_store {
+        return Err(Reason::ClientNoStore);
+    }
     let said = Word::of(reply.headers);
     let audience = audience(&said);
     let cache = match (request.identity, audience) {
@@ -155,7 +159,7 @@ fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> R
     check_reply(policy, request, reply)
 }
 
-/// What the answer's own kind allows, and the client.
+/// What the answer's own kind allows.
 fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<(), Reason> {
     if reply.framing == Framing::UnknownCoding
         && policy.mode.unknown_coding() == UnknownCoding::Refuse
@@ -173,8 +177,6 @@ fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Res
         416 if request.has_range() => Err(Reason::Range),
         // RFC 9111, 3: the status is final; a 304 updates, it is not stored (4.3.4).
         100..=199 | 304 => Err(Reason::Status),
-        // RFC 9111, 5.2.1.5: no part of request or response is stored.
-        _ if request.directives.no_store => Err(Reason::ClientNoStore),
         _ => Ok(()),
     }
 }

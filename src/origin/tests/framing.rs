@@ -244,7 +244,7 @@ proptest! {
                             prop_assert_eq!(lengths, 0);
                         }
                     }
-                    Ok(Parsed::Interim { head_bytes }) => prop_assert!(head_bytes <= end.unwrap()),
+                    Ok(Parsed::Interim { head_bytes, .. }) => prop_assert!(head_bytes <= end.unwrap()),
                     Ok(Parsed::Partial) => prop_assert_eq!(end, None),
                     Err(_) => {}
                 }

@@ -96,6 +96,11 @@ pub struct Cli {
     #[arg(long, value_name = "LIST")]
     pub identity_headers: Option<OsString>,
 
+    /// The only cookies that tell one user from another: all others are handled like --ignored-cookies;
+    /// empty for none [default: *]
+    #[arg(long, value_name = "LIST")]
+    pub identity_cookies: Option<OsString>,
+
     /// Cookies that say nothing about who the user is
     /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
     #[arg(long, value_name = "LIST")]
@@ -120,6 +125,7 @@ impl Cli {
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
             ("identity-headers", self.identity_headers),
+            ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
         ]
         .into_iter()

@@ -52,6 +52,7 @@ const KEYS: &[&str] = &[
     "workers",
     "preserve_host",
     "identity_headers",
+    "identity_cookies",
     "ignored_cookies",
 ];
 
@@ -70,6 +71,7 @@ const DEFAULT_IDENTITY_HEADERS: &[&str] = &[
     "*secret*",
     "*jwt*",
 ];
+const DEFAULT_IDENTITY_COOKIES: &[&str] = &["*"];
 const DEFAULT_IGNORED_COOKIES: &[&str] = &[
     "__cf_bm",
     "_cfuvid",
@@ -128,6 +130,7 @@ impl Config {
                 ttl: None,
                 max_stale: DEFAULT_MAX_STALE,
                 identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
+                identity_cookies: Patterns::new(DEFAULT_IDENTITY_COOKIES.iter().copied()),
                 ignored_cookies: Patterns::new(DEFAULT_IGNORED_COOKIES.iter().copied()),
             },
             timeout: DEFAULT_TIMEOUT,
@@ -236,6 +239,7 @@ impl Sources<'_> {
                 })?
                 .unwrap_or(DEFAULT_MAX_STALE),
             identity_headers: names("identity-headers", DEFAULT_IDENTITY_HEADERS)?,
+            identity_cookies: names("identity-cookies", DEFAULT_IDENTITY_COOKIES)?,
             ignored_cookies: names("ignored-cookies", DEFAULT_IGNORED_COOKIES)?,
         })
     }

@@ -192,6 +192,15 @@ fn lists_have_commas_in_text_and_brackets_in_the_file() {
     let config = flag_with("identity-headers", "x-user, *-session").unwrap();
     assert!(config.policy.identity_headers.matches("X-User"));
     assert!(!config.policy.identity_headers.matches("x-api-key"));
+    let config = file_with("identity_cookies = [\"sid\"]").unwrap();
+    assert!(config.policy.identity_cookies.matches("SID"));
+    assert!(!config.policy.identity_cookies.matches("lang"));
+    for nobody in [
+        file_with("identity_cookies = []"),
+        flag_with("identity-cookies", ""),
+    ] {
+        assert!(!nobody.unwrap().policy.identity_cookies.matches("sid"));
+    }
     let config = file_with("ignored_cookies = []").unwrap();
     assert!(!config.policy.ignored_cookies.matches("_ga"));
 }
@@ -237,6 +246,7 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
         ("workers", "513"),
         ("preserve-host", "maybe"),
         ("identity-headers", "x user"),
+        ("identity-cookies", "a;b"),
         ("ignored-cookies", "a=b"),
     ] {
         let error = flag_with(flag, text).unwrap_err();

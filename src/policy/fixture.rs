@@ -25,6 +25,7 @@ pub(super) fn policy(mode: Mode) -> Policy {
         ttl: None,
         max_stale: Duration::from_secs(86_400),
         identity_headers: Patterns::new(["*api-key*", "*-token", "*-auth*"]),
+        identity_cookies: Patterns::new(["*"]),
         ignored_cookies: Patterns::new(["_ga*", "__cf_bm"]),
     }
 }

@@ -29,7 +29,7 @@ impl IdentitySecret {
 
     /// The identity of a request; None when it carries no credentials, or the policy has no partitions.
     ///
-    /// Authorization, Cookie without the ignored ones, and the fields of `identity_headers` count.
+    /// Authorization, the cookies that count, and the fields of `identity_headers` make it.
     pub fn identity(&self, policy: &Policy, headers: &HeaderMap) -> Option<Identity> {
         if policy.mode.credentials() == Credentials::SharedCache {
             return None;
@@ -132,11 +132,16 @@ fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|cookie| !cookie.is_empty())
 }
 
-/// A cookie whose name is no text is somebody's.
+/// True for a cookie that does not tell users apart: it matches no pattern of `identity_cookies`, or one of
+/// `ignored_cookies`.
 fn is_ignored(policy: &Policy, cookie: &[u8]) -> bool {
     let name = cookie.split(|&byte| byte == b'=').next();
-    std::str::from_utf8(trim(name.unwrap_or_default()))
-        .is_ok_and(|name| policy.ignored_cookies.matches(name))
+    let name = trim(name.unwrap_or_default());
+    // A name that is no text is none that anybody has written down, but it may be covered by a `*`.
+    !policy
+        .identity_cookies
+        .matches(&String::from_utf8_lossy(name))
+        || std::str::from_utf8(name).is_ok_and(|name| policy.ignored_cookies.matches(name))
 }
 
 #[cfg(test)]
@@ -236,6 +241,50 @@ mod tests {
             assert_eq!(forwarded(Mode::Always, line), expected, "{line}");
         }
         assert_eq!(forwarded(Mode::Strict, "_ga=1"), ForwardedCookie::Unchanged);
+    }
+
+    #[test]
+    fn only_identity_cookies_that_are_not_ignored_count() {
+        let secret = IdentitySecret::new();
+        let identity = |named: &[&'static str], mode, line: &str| {
+            let policy = Policy {
+                identity_cookies: crate::policy::Patterns::new(named.iter().copied()),
+                ..policy(mode)
+            };
+            let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            let mut fields = HeaderMap::new();
+            fields.insert(COOKIE, line.clone());
+            let forwarded = forwarded_cookie(&policy, &line);
+            (secret.identity(&policy, &fields).is_some(), forwarded)
+        };
+        let shortened = |text| ForwardedCookie::Shortened(HeaderValue::from_static(text));
+        for (named, line, counts, forwarded) in [
+            (&["*"][..], "lang=de", true, ForwardedCookie::Unchanged),
+            (&["sid"], "lang=de", false, ForwardedCookie::Nothing),
+            (&["sid"], "SID=1; lang=de", true, shortened("SID=1")),
+            (&["sid", "_ga*"], "_ga=1", false, ForwardedCookie::Nothing),
+            (&["s*d"], "session_id=1", true, ForwardedCookie::Unchanged),
+            (&["sid"], "xsid=1; sidx=2", false, ForwardedCookie::Nothing),
+            (&["sid"], "lang=\"x; sid=1\"", true, shortened("sid=1\"")),
+            (&["sid"], "lang=x, sid=1", false, ForwardedCookie::Nothing),
+            (&[], "sid=1; lang=de", false, ForwardedCookie::Nothing),
+        ] {
+            for mode in [Mode::Standard, Mode::Always] {
+                let found = identity(named, mode, line);
+                assert_eq!(found, (counts, forwarded.clone()), "{named:?} {line}");
+            }
+            let strict = identity(named, Mode::Strict, line);
+            assert_eq!(strict, (false, ForwardedCookie::Unchanged), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_whose_name_is_no_text_counts_where_any_does() {
+        let line = HeaderValue::from_bytes(b"\xff=1").unwrap();
+        let mut policy = policy(Mode::Standard);
+        assert_eq!(forwarded_cookie(&policy, &line), ForwardedCookie::Unchanged);
+        policy.identity_cookies = crate::policy::Patterns::new(["sid"]);
+        assert_eq!(forwarded_cookie(&policy, &line), ForwardedCookie::Nothing);
     }
 
     #[test]

@@ -82,7 +82,9 @@ pub struct Policy {
     pub max_stale: Duration,
     /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
     pub identity_headers: Patterns,
-    /// Names (patterns) of the cookies that say nothing about who somebody is.
+    /// Names (patterns) of the only cookies that may tell who somebody is.
+    pub identity_cookies: Patterns,
+    /// Names (patterns) of the cookies that say nothing about who somebody is, whatever else they match.
     pub ignored_cookies: Patterns,
 }
 

@@ -304,6 +304,7 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
     for key in keys.into_iter().chain([
         "preserve_host",
         "identity_headers",
+        "identity_cookies",
         "ignored_cookies",
         "max_stale",
     ]) {

@@ -50,6 +50,7 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
         ttl: None,
         max_stale: Duration::from_secs(60),
         identity_headers: Patterns::new([]),
+        identity_cookies: Patterns::new([]),
         ignored_cookies: Patterns::new([]),
     };
     let mut request = HeaderMap::new();

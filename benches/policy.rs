@@ -11,7 +11,7 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::policy::{
-    self, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent, Stored, Time,
+    self, ClientWord, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent, Stored, Time,
 };
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 
@@ -71,7 +71,9 @@ fn policy_of(mode: Mode) -> Policy {
         mode,
         ttl: None,
         max_stale: Duration::from_secs(86_400),
+        client_word: ClientWord::Heard,
         identity_headers: Patterns::new(["*api-key*", "*-token", "*-auth*"]),
+        identity_cookies: Patterns::new(["*"]),
         ignored_cookies: Patterns::new(["_ga*", "__cf_bm"]),
     }
 }

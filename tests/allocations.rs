@@ -13,8 +13,8 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::policy::{
-    Answer, Decision, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent, Stored,
-    Time, Use, admit, answer, decide,
+    Answer, ClientWord, Decision, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent,
+    Stored, Time, Use, admit, answer, decide,
 };
 
 /// 2026-11-23T03:30:00Z.
@@ -38,7 +38,9 @@ fn policy(mode: Mode) -> Policy {
         mode,
         ttl: None,
         max_stale: Duration::from_secs(86_400),
+        client_word: ClientWord::Heard,
         identity_headers: Patterns::new(["*api-key*"]),
+        identity_cookies: Patterns::new(["*"]),
         ignored_cookies: Patterns::new(["_ga*"]),
     }
 }

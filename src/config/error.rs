@@ -47,6 +47,60 @@ pub enum ConfigError {
         /// All that would be right.
         known: &'static [&'static str],
     },
+    /// A rule does not say for which paths it is.
+    #[error(
+        "{}:{line}: this rule has no path; say for which paths it is, such as path = \"/api/*\"",
+        file.display()
+    )]
+    RuleWithoutPath {
+        /// The file.
+        file: PathBuf,
+        /// Line of the rule, the first is 1.
+        line: usize,
+    },
+    /// A rule changes nothing.
+    #[error(
+        "{}:{line}: the rule for {path:?} changes nothing; give it one of {}",
+        file.display(), known.join(", ")
+    )]
+    RuleWithoutEffect {
+        /// The file.
+        file: PathBuf,
+        /// Line of the rule, the first is 1.
+        line: usize,
+        /// Its paths.
+        path: String,
+        /// What would change something.
+        known: &'static [&'static str],
+    },
+    /// All that a rule is for is taken by an earlier one.
+    #[error(
+        "{}:{line}: the rule for {path:?} never counts: the one on line {earlier_line} is for {earlier:?}, \
+         which takes all of its paths; put it before that one, or leave it out",
+        file.display()
+    )]
+    RuleNeverCounts {
+        /// The file.
+        file: PathBuf,
+        /// Line of the rule, the first is 1.
+        line: usize,
+        /// Its paths.
+        path: String,
+        /// Line of the rule that goes before it.
+        earlier_line: usize,
+        /// The paths of that one.
+        earlier: String,
+    },
+    /// There are more rules than anybody needs.
+    #[error("{}:{line}: there are more than {limit} rules", file.display())]
+    TooManyRules {
+        /// The file.
+        file: PathBuf,
+        /// Line of the first that is too many, the first is 1.
+        line: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The file is no TOML.
     #[error("{}:{line}: this is not valid TOML", file.display())]
     Syntax {

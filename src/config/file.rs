@@ -41,10 +41,43 @@ pub(super) enum Written {
     Value(Value),
     /// TOML in form, but with a number beyond all bounds: as it was written.
     Beyond(String),
+    /// One table or more in a list.
+    Tables(Vec<Table>),
+}
+
+/// A table in a list: its values by key, with the line of each.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Table {
+    /// Where it begins.
+    pub(super) line: usize,
+    pub(super) values: BTreeMap<String, (usize, Written)>,
+}
+
+impl Table {
+    fn new(text: &str, table: &Spanned<DeValue<'_>>) -> Option<Self> {
+        let values = table.get_ref().as_table()?.iter().map(|(key, value)| {
+            let line = line_of(text.as_bytes(), key.span().start);
+            let key = key.get_ref().clone().into_owned();
+            (key, (line, Written::new(text, value.clone())))
+        });
+        Some(Self {
+            line: line_of(text.as_bytes(), table.span().start),
+            values: values.collect(),
+        })
+    }
 }
 
 impl Written {
     fn new(text: &str, value: Spanned<DeValue<'_>>) -> Self {
+        if let DeValue::Array(items) = value.get_ref()
+            && let Some(tables) = items
+                .iter()
+                .map(|item| Table::new(text, item))
+                .collect::<Option<Vec<_>>>()
+            && !tables.is_empty()
+        {
+            return Self::Tables(tables);
+        }
         let written = text.get(value.span()).unwrap_or_default();
         match Value::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Self::Value(value),
@@ -216,6 +249,22 @@ mod tests {
             parse(&nested).unwrap_err(),
             "proxy.toml:1: this is not valid TOML"
         );
+    }
+
+    #[test]
+    fn tables_in_a_list_keep_their_lines() {
+        let table = |line, port| Table {
+            line,
+            values: BTreeMap::from([("port".to_owned(), (port, integer(1)))]),
+        };
+        let settings = parse("# one\n[[port]]\n\nport = 1\n[[port]] # two\nport = 1").unwrap();
+        let tables = vec![table(2, 4), table(5, 6)];
+        assert_eq!(settings.values["port"], (2, Written::Tables(tables)));
+        let settings = parse("port = [\n{ port = 1 }]").unwrap();
+        let tables = vec![table(2, 2)];
+        assert_eq!(settings.values["port"], (1, Written::Tables(tables)));
+        let settings = parse("port = []").unwrap();
+        assert!(matches!(settings.values["port"].1, Written::Value(_)));
     }
 
     #[test]

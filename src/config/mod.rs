@@ -6,6 +6,7 @@
 
 mod error;
 mod file;
+mod rules;
 mod value;
 
 use std::{
@@ -20,12 +21,12 @@ use bytesize::ByteSize;
 
 pub use self::error::{ConfigError, Place, ValueError};
 use self::{
-    file::{Presence, Settings, Written},
+    file::{Presence, Settings},
     value::{Given, MAX_WORKERS},
 };
 use crate::{
     origin::OriginUrl,
-    policy::{Mode, Patterns, Policy},
+    policy::{ClientWord, Mode, Patterns, Policy, Rules},
 };
 
 /// The file that is read when none is named.
@@ -37,7 +38,7 @@ pub type Flags = BTreeMap<&'static str, OsString>;
 /// The environment: the value of a variable, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Keys of the file.
+/// Keys of the file; all but the rules are flags and variables too.
 const KEYS: &[&str] = &[
     "port",
     "origin",
@@ -54,7 +55,9 @@ const KEYS: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    RULES,
 ];
+const RULES: &str = "rules";
 
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,6 +107,8 @@ pub struct Config {
     pub origin: OriginUrl,
     /// Decides what is stored and reused.
     pub policy: Policy,
+    /// What else holds for some paths.
+    pub rules: Rules,
     /// The longest silence of the origin.
     pub timeout: Duration,
     /// Budget of the cache, in bytes, overhead included.
@@ -128,11 +133,13 @@ impl Config {
             policy: Policy {
                 mode: Mode::default(),
                 ttl: None,
+                client_word: ClientWord::Heard,
                 max_stale: DEFAULT_MAX_STALE,
                 identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
                 identity_cookies: Patterns::new(DEFAULT_IDENTITY_COOKIES.iter().copied()),
                 ignored_cookies: Patterns::new(DEFAULT_IGNORED_COOKIES.iter().copied()),
             },
+            rules: Rules::default(),
             timeout: DEFAULT_TIMEOUT,
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
@@ -195,12 +202,14 @@ struct Sources<'a> {
 impl Sources<'_> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
+        let policy = self.policy()?;
         Ok(Config {
             port: self.get("port", value::port)?.unwrap_or(DEFAULT_PORT),
             bind: self
                 .get("bind", value::address)?
                 .unwrap_or(Ipv4Addr::LOCALHOST.into()),
-            policy: self.policy()?,
+            rules: rules::rules(&self.file, &policy)?,
+            policy,
             timeout: self
                 .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
                 .unwrap_or(DEFAULT_TIMEOUT),
@@ -233,6 +242,7 @@ impl Sources<'_> {
                     value::optional_duration(given, MILLISECOND, TEN_YEARS)
                 })?
                 .flatten(),
+            client_word: ClientWord::Heard,
             max_stale: self
                 .get("max-stale", |given| {
                     value::duration(given, Duration::ZERO, TEN_YEARS)
@@ -312,11 +322,7 @@ impl Sources<'_> {
             line: *line,
             key,
         };
-        let given = match value {
-            Written::Value(value) => Given::Typed(value.clone()),
-            Written::Beyond(text) => Given::Beyond(text.clone()),
-        };
-        Some((given, place))
+        Some((Given::from(value), place))
     }
 }
 

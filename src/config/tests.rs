@@ -78,7 +78,10 @@ fn an_empty_variable_is_not_set() {
 #[test]
 fn every_key_is_also_a_variable() {
     // Any text is the name of a file; all other settings refuse this one, and name where it stands.
-    for key in KEYS.iter().filter(|key| **key != "origin_ca") {
+    for key in KEYS
+        .iter()
+        .filter(|key| !["origin_ca", RULES].contains(key))
+    {
         let variable = format!("CACHING_PROXY_{}", key.to_uppercase());
         let error = load(&[], &[(&variable, "neither, (this) nor that")], "").unwrap_err();
         assert!(error.starts_with(&format!("{variable}: ")), "{error}");
@@ -97,27 +100,228 @@ fn the_shipped_file_has_every_key_once_and_at_its_default() {
             .all(|line| line.is_empty() || line.starts_with('#')),
         "something is set"
     );
-    let is_setting = |line: &&str| {
-        line.split_once(" = ")
-            .is_some_and(|(key, _)| KEYS.contains(&key))
-    };
-    let settings: Vec<&str> = shipped
-        .lines()
-        .filter_map(|line| line.strip_prefix("# "))
-        .filter(is_setting)
-        .collect();
-    assert_eq!(settings.len(), KEYS.len());
-    for (index, line) in shipped.lines().enumerate() {
-        if line.strip_prefix("# ").as_ref().is_some_and(is_setting) {
-            assert!(
-                shipped.lines().nth(index - 1).unwrap().starts_with("# "),
-                "{line} has no sentence"
-            );
-        }
-    }
-    let config = load(&[], &[], &settings.join("\n")).unwrap();
+    let (settings, rule) = shipped.split_once("# [[rules]]\n").unwrap();
+    let known: Vec<&str> = KEYS.iter().copied().filter(|key| *key != RULES).collect();
+    let settings = set_lines(settings, &known);
+    let config = load(&[], &[], &settings).unwrap();
     let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+
+    let rule = set_lines(rule, rules::KEYS);
+    let config = load(&[], &[], &format!("{settings}\n[[rules]]\n{rule}")).unwrap();
+    let rule = rule_for(&config, "/api/users");
+    assert_eq!(rule.policy.ttl, Some(Duration::from_secs(600)));
+    assert_eq!(rule.rewritten("/api/a?c&b&utm_x&fbclid=1"), "/api/a?b&c");
+    assert_eq!(rule.store_post_bytes, Some(65_536));
+}
+
+/// The lines of the shipped file that would set something, each of `known` once, with a sentence before each.
+fn set_lines(shipped: &str, known: &[&str]) -> String {
+    let mut set = Vec::new();
+    let mut before = "";
+    for line in shipped.lines() {
+        let plain = line.strip_prefix("# ").unwrap_or_default();
+        let key = plain.split_once(" = ").map(|(key, _)| key);
+        if key.is_some_and(|key| known.contains(&key)) {
+            assert!(before.starts_with("# "), "{line} has no sentence");
+            set.push(plain);
+        }
+        before = line;
+    }
+    assert_eq!(set.len(), known.len());
+    set.join("\n")
+}
+
+fn rule_for<'c>(config: &'c Config, target: &str) -> &'c crate::policy::Rule {
+    let index = config.rules.index_for(target).expect("a rule is for it");
+    config.rules.get(index).unwrap()
+}
+
+#[test]
+fn what_a_rule_does_not_say_is_as_without_it() {
+    let flags = [ORIGIN, ("policy", "always"), ("ttl", "10m")];
+    let file = "max_stale = \"1h\"\n\
+                [[rules]]\npath = \"/a*\"\nttl = \"1m\"\n\
+                [[rules]]\npath = \"/b\"\npolicy = \"strict\"\n\
+                [[rules]]\npath = \"/c\"\nttl = \"none\"\nignore_client_cache_control = true\n\
+                [[rules]]\npath = \"*/d\"\nstore_post = \"1MiB\"\nsort_query = false";
+    let config = load(&flags, &[], file).unwrap();
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    for (target, mode, ttl, client_word, store_post) in [
+        ("/a/b", Mode::Always, Some(minute), ClientWord::Heard, None),
+        (
+            "/b?c",
+            Mode::Strict,
+            Some(10 * minute),
+            ClientWord::Heard,
+            None,
+        ),
+        ("/c", Mode::Always, None, ClientWord::Ignored, None),
+        (
+            "/x/d",
+            Mode::Always,
+            Some(10 * minute),
+            ClientWord::Heard,
+            Some(1 << 20),
+        ),
+    ] {
+        let rule = rule_for(&config, target);
+        assert_eq!(rule.policy.mode, mode, "{target}");
+        assert_eq!(rule.policy.ttl, ttl, "{target}");
+        assert_eq!(rule.policy.client_word, client_word, "{target}");
+        assert_eq!(rule.policy.max_stale, 3600 * second, "{target}");
+        assert_eq!(rule.store_post_bytes, store_post, "{target}");
+        assert_eq!(rule.rewritten("/?b&a"), "/?b&a", "{target}");
+    }
+    assert!(config.rules.index_for("/B").is_none());
+    assert!(
+        file_with("rules = []")
+            .unwrap()
+            .rules
+            .index_for("/")
+            .is_none()
+    );
+}
+
+#[test]
+fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
+    let path = "path = \"/a\"\nttl = \"1m\"";
+    for (rules, expected) in [
+        (
+            "rules = true",
+            "1: rules: true is not a list of tables, each of which begins with a line [[rules]]",
+        ),
+        ("[rules]", "1: rules: this table is not a list of tables"),
+        ("rules = [1]", "1: rules: this list is not a list of tables"),
+        (
+            "\n[[rules]]\nttl = \"1m\"",
+            "2: this rule has no path; say for which paths it is, such as path = \"/api/*\"",
+        ),
+        ("[[rules]]", "1: this rule has no path"),
+        (
+            "[[rules]]\npath = \"/a\"",
+            "1: the rule for \"/a\" changes nothing; give it one of ttl, policy, ignore_query",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nsort_query = false\nignore_query = []\nstore_post = false",
+            "1: the rule for \"/a\" changes",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\npth = 1",
+            "3: unknown key \"pth\"; known keys are path, ttl, policy,",
+        ),
+        (
+            "[[rules]]\npath = 1",
+            "2: path: 1 is not a path as it stands in a request",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nttl = \"soon\"",
+            "3: ttl: \"soon\" is not \"none\" or a duration",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nttl = 99999999999999999999",
+            "3: ttl: 99999999999999999999 is not",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\npolicy = \"never\"",
+            "3: policy: \"never\" is not a policy",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nsort_query = \"true\"",
+            "3: sort_query: \"true\" is not true or false",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_query = \"utm_*\"",
+            "3: ignore_query: \"utm_*\" is not a list of names of parameters",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_query = [\"a=b\"]",
+            "3: ignore_query: this list is not a list of names",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_query = [\"\"]",
+            "3: ignore_query: this list is not",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nstore_post = 0",
+            "3: store_post: 0 is not true (64.0 KiB), false, or a size of at most 1.0 MiB",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nstore_post = \"2MiB\"",
+            "3: store_post: \"2MiB\" is not true",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_client_cache_control = 1",
+            "3: ignore_client_cache_control: 1 is not true or false",
+        ),
+        (
+            "[[port]]\na = 1",
+            "1: port: this list of tables is not a port",
+        ),
+        (
+            "[[ignored_cookies]]\na = 1",
+            "1: ignored_cookies: this list of tables is not a list of names",
+        ),
+    ] {
+        let error = file_with(rules).unwrap_err();
+        assert!(
+            error.starts_with(&format!("proxy.toml:{expected}")),
+            "{rules}\n{error}"
+        );
+    }
+    let many = format!("[[rules]]\n{path}\n").replace("/a", "/NUMBER");
+    let many: String = (0..257)
+        .map(|number| many.replace("NUMBER", &number.to_string()))
+        .collect();
+    let error = file_with(&many).unwrap_err();
+    assert_eq!(error, "proxy.toml:769: there are more than 256 rules");
+}
+
+#[test]
+fn a_path_that_no_request_has_is_refused() {
+    for path in [
+        "",
+        "api/*",
+        "?api",
+        "https://a/b",
+        "/a b",
+        "/a#b",
+        "/a\\tb",
+        "/ä",
+        "/a<b",
+        "/a\\u007f",
+        &format!("/{}", "a".repeat(256)),
+    ] {
+        let error = file_with(&format!("[[rules]]\npath = \"{path}\"\nttl = \"1m\"")).unwrap_err();
+        assert!(error.starts_with("proxy.toml:2: path: "), "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_rule_that_an_earlier_one_takes_everything_from_is_refused() {
+    let rules = |paths: [&str; 2]| {
+        let rules = paths.map(|path| format!("[[rules]]\nttl = \"1m\"\npath = \"{path}\"\n"));
+        file_with(&rules.concat())
+    };
+    for paths in [
+        ["/a", "/a"],
+        ["/api/*", "/api/users"],
+        ["*", "/"],
+        ["/*", "*.js"],
+        ["/?", "/b"],
+    ] {
+        let error = rules(paths).unwrap_err();
+        let [earlier, path] = paths;
+        let expected = format!(
+            "proxy.toml:6: the rule for {path:?} never counts: the one on line 3 is for {earlier:?}, \
+             which takes all of its paths; put it before that one, or leave it out"
+        );
+        assert_eq!(error, expected);
+        assert!(
+            rules([path, earlier]).is_ok() || path == earlier,
+            "{paths:?}"
+        );
+    }
 }
 
 #[test]

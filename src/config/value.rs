@@ -5,11 +5,13 @@ use std::{borrow::Cow, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration
 use bytesize::ByteSize;
 use toml::Value;
 
-use super::error::ValueError;
+use super::{error::ValueError, file::Written};
 use crate::{origin::OriginUrl, policy::Mode};
 
 /// A policy is evaluated on every request; nobody needs more names than this.
 const MAX_NAMES: usize = 256;
+/// The longest pattern of a path or a parameter: patterns are matched on every request.
+const MAX_PATTERN_BYTES: usize = 256;
 /// As many as actix-server can hand connections to.
 pub(super) const MAX_WORKERS: usize = 512;
 
@@ -22,6 +24,17 @@ pub(super) enum Given {
     Typed(Value),
     /// In the file, with a number that is beyond all bounds. No setting takes it.
     Beyond(String),
+}
+
+impl From<&Written> for Given {
+    fn from(written: &Written) -> Self {
+        match written {
+            Written::Value(value) => Self::Typed(value.clone()),
+            Written::Beyond(text) => Self::Beyond(text.clone()),
+            // No setting but the rules takes tables, and those are read table by table.
+            Written::Tables(_) => Self::Beyond("this list of tables".to_owned()),
+        }
+    }
 }
 
 impl Given {
@@ -43,7 +56,7 @@ impl Given {
         }
     }
 
-    fn is_not(&self, right: impl Into<Cow<'static, str>>) -> ValueError {
+    pub(super) fn is_not(&self, right: impl Into<Cow<'static, str>>) -> ValueError {
         let given = match self {
             Self::Argument(text) => format!("{:?}", text.to_string_lossy()),
             Self::Typed(Value::String(text)) => format!("{text:?}"),
@@ -94,19 +107,41 @@ pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
     }
 }
 
-/// A size in bytes. A bare number is a number of bytes.
+/// A size in bytes.
 pub(super) fn size(given: &Given, least: ByteSize) -> Result<u64, ValueError> {
     const MOST: ByteSize = ByteSize::pib(1);
-    let bytes = match given {
+    bytes(given)
+        .filter(|bytes| (least.0..=MOST.0).contains(bytes))
+        .ok_or_else(|| given.is_not(format!("a size from {least} to {MOST}, such as \"64MiB\"")))
+}
+
+/// A bare number is a number of bytes.
+fn bytes(given: &Given) -> Option<u64> {
+    match given {
         Given::Typed(Value::Integer(bytes)) => u64::try_from(*bytes).ok(),
         _ => given
             .text()
             .and_then(|text| text.trim().parse::<ByteSize>().ok())
             .map(|size| size.0),
-    };
-    bytes
-        .filter(|bytes| (least.0..=MOST.0).contains(bytes))
-        .ok_or_else(|| given.is_not(format!("a size from {least} to {MOST}, such as \"64MiB\"")))
+    }
+}
+
+/// The largest body of a POST that is a retrieval, if any is.
+pub(super) fn post_size(given: &Given) -> Result<Option<u64>, ValueError> {
+    const USUAL: ByteSize = ByteSize::kib(64);
+    const MOST: ByteSize = ByteSize::mib(1);
+    match given {
+        Given::Typed(Value::Boolean(true)) => Ok(Some(USUAL.0)),
+        Given::Typed(Value::Boolean(false)) => Ok(None),
+        _ => bytes(given)
+            .filter(|bytes| (1..=MOST.0).contains(bytes))
+            .map(Some)
+            .ok_or_else(|| {
+                given.is_not(format!(
+                    "true ({USUAL}), false, or a size of at most {MOST}, such as \"16KiB\""
+                ))
+            }),
+    }
 }
 
 /// A duration within bounds.
@@ -224,6 +259,51 @@ fn is_token(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A pattern of paths: one that some path can match.
+pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
+    given
+        .text()
+        .filter(|text| text.starts_with(['/', '*']) && is_pattern(text, is_in_path))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            given.is_not(format!(
+                "a path as it stands in a request, without query, with \"*\" for any characters and \"?\" for \
+                 one, such as \"/api/*\": it begins with \"/\" or \"*\", is at most {MAX_PATTERN_BYTES} bytes \
+                 long, and other characters than ASCII are percent-encoded"
+            ))
+        })
+}
+
+/// Patterns of names of parameters.
+pub(super) fn parameters(given: &Given) -> Result<Vec<String>, ValueError> {
+    let Given::Typed(Value::Array(array)) = given else {
+        return Err(given.is_not(PARAMETERS));
+    };
+    let names = array.iter().map(|item| item.as_str().map(str::to_owned));
+    names
+        .collect::<Option<Vec<String>>>()
+        .filter(|names| names.len() <= MAX_NAMES)
+        .filter(|names| names.iter().all(|name| is_pattern(name, is_in_parameter)))
+        .ok_or_else(|| given.is_not(PARAMETERS))
+}
+
+const PARAMETERS: &str = "a list of names of parameters as they stand in a query, such as \
+                          [\"utm_*\", \"fbclid\"]";
+
+fn is_pattern(text: &str, allowed: fn(u8) -> bool) -> bool {
+    (1..=MAX_PATTERN_BYTES).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// What the HTTP types let stand in a path, and the `?` of patterns.
+fn is_in_path(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"#<>`".contains(&byte)
+}
+
+/// What the HTTP types let stand in a query, but what ends a parameter or its name.
+fn is_in_parameter(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"#&<=>".contains(&byte)
 }
 
 #[cfg(test)]

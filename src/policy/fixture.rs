@@ -8,8 +8,8 @@ use actix_web::http::{
 };
 
 use super::{
-    Decision, Framing, Identity, Mode, Patterns, Policy, Reason, Reply, Request, RequestContent,
-    Stored, Time, admit, decide,
+    ClientWord, Decision, Framing, Identity, Mode, Patterns, Policy, Reason, Reply, Request,
+    RequestContent, Stored, Time, admit, decide,
 };
 
 /// 2026-11-23T03:30:00Z, a Monday.
@@ -23,6 +23,7 @@ pub(super) fn policy(mode: Mode) -> Policy {
     Policy {
         mode,
         ttl: None,
+        client_word: ClientWord::Heard,
         max_stale: Duration::from_secs(86_400),
         identity_headers: Patterns::new(["*api-key*", "*-token", "*-auth*"]),
         identity_cookies: Patterns::new(["*"]),

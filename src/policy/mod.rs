@@ -20,6 +20,7 @@
 //! | `identity` | | partitions by credentials, cookies that do not count |
 //! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
 //! | `list` | 9110, 5.6.1 | comma-separated lists |
+//! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
 
 use std::time::Duration;
@@ -36,9 +37,11 @@ mod invalidation;
 mod list;
 mod mode;
 mod partial;
+mod query;
 mod range;
 mod reason;
 mod request;
+mod rule;
 mod selecting;
 mod stale;
 mod stored;
@@ -59,9 +62,11 @@ pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie};
 pub use invalidation::{TargetUri, invalidates};
 pub use mode::Mode;
 pub use partial::{Combination, combined, rest_fields};
+pub use query::Order;
 pub use range::{Extent, Part};
 pub use reason::Reason;
 pub use request::{Request, RequestContent};
+pub use rule::{Globs, Rule, RuleIndex, Rules, covers};
 pub use stale::{Failure, stale_answer};
 pub use stored::{Audience, Stored};
 pub use storing::{Framing, Reply, admit, is_event_stream, posted};
@@ -78,6 +83,8 @@ pub struct Policy {
     pub mode: Mode,
     /// Bounds the lifetime of what the origin says nothing about (all in `Always`); none: until cleared.
     pub ttl: Option<Duration>,
+    /// Whether the client's Cache-Control and Pragma count, where the mode lets them.
+    pub client_word: ClientWord,
     /// How long past its lifetime a response may answer while the origin cannot be reached.
     pub max_stale: Duration,
     /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
@@ -86,6 +93,16 @@ pub struct Policy {
     pub identity_cookies: Patterns,
     /// Names (patterns) of the cookies that say nothing about who somebody is, whatever else they match.
     pub ignored_cookies: Patterns,
+}
+
+/// Whether a client's Cache-Control and Pragma count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientWord {
+    /// As far as the mode obeys them.
+    #[default]
+    Heard,
+    /// Not at all: a client can neither ask for a new answer nor keep one from being stored.
+    Ignored,
 }
 
 /// Patterns of names: `*` stands for any run of characters; letters compare without case.

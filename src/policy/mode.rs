@@ -4,7 +4,7 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Policy,
+    ClientWord, Policy,
     cache_control::RequestDirectives,
     freshness::{Lifetime, Word},
     stored::Audience,
@@ -89,7 +89,7 @@ impl Mode {
     }
 
     /// What counts of the client's cache directives.
-    pub(super) fn obeyed(self, directives: RequestDirectives) -> RequestDirectives {
+    fn obeyed(self, directives: RequestDirectives) -> RequestDirectives {
         match self {
             Self::Strict => directives,
             // A browser's plain reload sends `max-age=0`; it must not mean MISS.
@@ -147,6 +147,14 @@ impl Mode {
 }
 
 impl Policy {
+    /// What counts of the client's cache directives.
+    pub(super) fn obeyed(&self, directives: RequestDirectives) -> RequestDirectives {
+        match self.client_word {
+            ClientWord::Heard => self.mode.obeyed(directives),
+            ClientWord::Ignored => RequestDirectives::default(),
+        }
+    }
+
     /// What becomes of an answer about which the origin says nothing that counts.
     pub(super) fn silence(&self, status: StatusCode) -> Silence {
         match (self.mode, status.as_u16()) {

@@ -43,7 +43,7 @@ impl<'a> Request<'a> {
             headers,
             content,
             identity,
-            directives: policy.mode.obeyed(directives(headers)),
+            directives: policy.obeyed(directives(headers)),
         }
     }
 

@@ -70,6 +70,10 @@ impl Access {
         }
     }
 
+    pub(super) fn judged_by(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
     pub(super) fn answered(
         &mut self,
         status: StatusCode,

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{self, Host, Introduction},
-    policy::{self, ForwardedCookie, Identity, RequestContent},
+    policy::{self, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
 };
 
 /// A request as it is forwarded; key, identity and the policy's view are all made from this, for what is not
@@ -24,13 +24,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     pub(super) method: Method,
-    /// Path and query byte for byte, or `*`.
+    /// Path and query byte for byte but for what a rule takes out of the query, or `*`.
     pub(super) target: String,
     pub(super) fields: HeaderMap,
     pub(super) content: RequestContent,
     pub(super) upload: Upload,
     pub(super) key: Key,
     pub(super) config: Arc<Config>,
+    pub(super) rule: Option<RuleIndex>,
 }
 
 impl Ask {
@@ -43,7 +44,8 @@ impl Ask {
         if headers::is_loop(client, &shared.via) {
             return Err(ProxyError::Loop);
         }
-        let target = target(request)?;
+        let (target, rule) = ruled(target(request)?, &shared.config.rules);
+        let policy = policy_under(rule, &shared.config);
         let host = match client.get(header::HOST) {
             Some(host) if shared.config.preserve_host => Host::Client(host),
             _ => Host::Origin(&shared.origin_host),
@@ -66,9 +68,9 @@ impl Ask {
         if matches!(*request.method(), Method::GET | Method::HEAD)
             && content == RequestContent::None
         {
-            drop_ignored_cookies(&shared.config.policy, &mut fields);
+            drop_ignored_cookies(policy, &mut fields);
         }
-        let identity = shared.secret.identity(&shared.config.policy, &fields);
+        let identity = shared.secret.identity(policy, &fields);
         Ok(Self {
             method: request.method().clone(),
             target,
@@ -77,6 +79,7 @@ impl Ask {
             upload,
             key: Key { resource, identity },
             config: Arc::clone(&shared.config),
+            rule,
         })
     }
 
@@ -86,7 +89,7 @@ impl Ask {
 
     /// What decides about this request.
     pub(super) fn policy(&self) -> &policy::Policy {
-        &self.config.policy
+        policy_under(self.rule, &self.config)
     }
 
     /// The request as the policy sees it.
@@ -111,6 +114,21 @@ impl Ask {
     pub(super) fn is_cacheable_method(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
     }
+}
+
+/// The rule for a target, and the target as it is forwarded under it: what a rule takes out of the query is neither in
+/// the key nor does the origin see it.
+fn ruled(target: String, rules: &Rules) -> (String, Option<RuleIndex>) {
+    let index = rules.index_for(&target);
+    match index.and_then(|index| rules.get(index)) {
+        Some(rule) => (rule.rewritten(&target).into_owned(), index),
+        None => (target, None),
+    }
+}
+
+fn policy_under(rule: Option<RuleIndex>, config: &Config) -> &policy::Policy {
+    let rule = rule.and_then(|index| config.rules.get(index));
+    rule.map_or(&config.policy, |rule| &rule.policy)
 }
 
 /// Path and query as the client sent them; an authority before them changes nothing, for there is one origin only.

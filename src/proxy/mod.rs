@@ -126,11 +126,14 @@ pub async fn handle(
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
     let mode = worker.shared.config.policy.mode;
-    let access = Access::begin(request.method(), &target, mode);
+    let mut access = Access::begin(request.method(), &target, mode);
     let delivery = match max_forwards::final_answer(&request, &worker.shared.config.policy) {
         Some(delivery) => Ok(delivery),
         None => match Ask::new(&request, &worker.shared) {
             Ok(ask) => {
+                if let Some(access) = &mut access {
+                    access.judged_by(ask.policy().mode);
+                }
                 let relay = Relay {
                     request: &request,
                     busy: &busy,

@@ -164,9 +164,11 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
     let others = others
         .iter()
         .filter_map(|target| target.strip_prefix(prefix))
+        // Under the name by which requests for it are stored.
+        .map(|target| worker.shared.config.rules.rewritten(target))
         .map(|target| match preserved_host(worker, ask) {
-            Some(host) => Resource::with_host(target, host.as_bytes()),
-            None => Resource::new(target),
+            Some(host) => Resource::with_host(&target, host.as_bytes()),
+            None => Resource::new(&target),
         });
     std::iter::once(ask.key.resource.clone())
         .chain(others)

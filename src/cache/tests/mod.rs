@@ -19,7 +19,7 @@ use super::{
     Get, Invalidate, Key, News, Reader, Remove, Resource, Statistics, Stats, Ticket,
 };
 use crate::policy::{
-    self, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
+    self, ClientWord, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -48,6 +48,7 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
     let policy = Policy {
         mode: Mode::Standard,
         ttl: None,
+        client_word: ClientWord::Heard,
         max_stale: Duration::from_secs(60),
         identity_headers: Patterns::new([]),
         identity_cookies: Patterns::new([]),

@@ -1,0 +1,170 @@
+//! `[[rules]]`: what else holds for some paths.
+
+use std::path::Path;
+
+use super::{
+    MILLISECOND, RULES, TEN_YEARS,
+    error::{ConfigError, Place, ValueError},
+    file::{Settings, Table, Written},
+    value::{self, Given},
+};
+use crate::policy::{ClientWord, Globs, Order, Policy, Rule, Rules, covers};
+
+/// A rule is looked for on every request; nobody needs more than these.
+const MAX_RULES: usize = 256;
+
+/// What a rule can say: its path and what holds for it.
+pub(super) const KEYS: &[&str] = &[
+    "path",
+    "ttl",
+    "policy",
+    "ignore_query",
+    "sort_query",
+    "ignore_client_cache_control",
+    "store_post",
+];
+const EFFECTS: &[&str] = KEYS.split_at(1).1;
+
+/// The rules of the file; what they do not say is as in `base`.
+pub(super) fn rules(settings: &Settings, base: &Policy) -> Result<Rules, ConfigError> {
+    let Some((line, written)) = settings.values.get(RULES) else {
+        return Ok(Rules::default());
+    };
+    let file = &settings.file;
+    let tables = match written {
+        Written::Tables(tables) => tables,
+        Written::Value(toml::Value::Array(none)) if none.is_empty() => return Ok(Rules::default()),
+        other => {
+            let right = "a list of tables, each of which begins with a line [[rules]]";
+            return Err(ConfigError::Value {
+                place: place(file, *line, RULES),
+                source: Given::from(other).is_not(right),
+            });
+        }
+    };
+    if let Some(table) = tables.get(MAX_RULES) {
+        return Err(ConfigError::TooManyRules {
+            file: file.clone(),
+            line: table.line,
+            limit: MAX_RULES,
+        });
+    }
+    let mut paths: Vec<(usize, String)> = Vec::with_capacity(tables.len());
+    let mut rules = Vec::with_capacity(tables.len());
+    for table in tables {
+        let written = WrittenRule { file, table };
+        let (line, path) = written.path()?;
+        rules.push(written.rule(&path, base)?);
+        if let Some((earlier_line, earlier)) = paths
+            .iter()
+            .find(|(_, path_before)| covers(path_before, &path))
+        {
+            return Err(ConfigError::RuleNeverCounts {
+                file: file.clone(),
+                line,
+                path,
+                earlier_line: *earlier_line,
+                earlier: earlier.clone(),
+            });
+        }
+        paths.push((line, path));
+    }
+    Ok(Rules::new(rules))
+}
+
+fn place(file: &Path, line: usize, key: &str) -> Place {
+    Place::File {
+        file: file.to_owned(),
+        line,
+        key: key.to_owned(),
+    }
+}
+
+/// A rule as it was written.
+struct WrittenRule<'a> {
+    file: &'a Path,
+    table: &'a Table,
+}
+
+impl WrittenRule<'_> {
+    /// The pattern of the paths, and the line it stands on.
+    fn path(&self) -> Result<(usize, String), ConfigError> {
+        for (key, (line, _)) in &self.table.values {
+            if !KEYS.contains(&key.as_str()) {
+                return Err(ConfigError::UnknownKey {
+                    file: self.file.to_owned(),
+                    line: *line,
+                    key: key.clone(),
+                    known: KEYS,
+                });
+            }
+        }
+        let path = self.get("path", value::path_pattern)?;
+        let line = self.table.values.get("path").map(|(line, _)| *line);
+        line.zip(path).ok_or_else(|| ConfigError::RuleWithoutPath {
+            file: self.file.to_owned(),
+            line: self.table.line,
+        })
+    }
+
+    fn rule(&self, path: &str, base: &Policy) -> Result<Rule, ConfigError> {
+        let ttl = self.get("ttl", |given| {
+            value::optional_duration(given, MILLISECOND, TEN_YEARS)
+        })?;
+        let mode = self.get("policy", value::mode)?;
+        let ignored = self
+            .get("ignore_query", value::parameters)?
+            .unwrap_or_default();
+        let order = match self.is_set("sort_query")? {
+            true => Order::ByName,
+            false => Order::AsWritten,
+        };
+        let client_word = match self.is_set("ignore_client_cache_control")? {
+            true => ClientWord::Ignored,
+            false => base.client_word,
+        };
+        let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
+        let rewrites = !ignored.is_empty() || order != Order::AsWritten;
+        let judges = ttl.is_some() || mode.is_some() || client_word != base.client_word;
+        if !rewrites && !judges && store_post_bytes.is_none() {
+            return Err(ConfigError::RuleWithoutEffect {
+                file: self.file.to_owned(),
+                line: self.table.line,
+                path: path.to_owned(),
+                known: EFFECTS,
+            });
+        }
+        Ok(Rule {
+            path: Globs::new([path]),
+            policy: Policy {
+                mode: mode.unwrap_or(base.mode),
+                ttl: ttl.unwrap_or(base.ttl),
+                client_word,
+                ..base.clone()
+            },
+            ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),
+            order,
+            store_post_bytes,
+        })
+    }
+
+    fn is_set(&self, key: &str) -> Result<bool, ConfigError> {
+        Ok(self.get(key, value::boolean)?.unwrap_or(false))
+    }
+
+    fn get<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&Given) -> Result<T, ValueError>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((line, written)) = self.table.values.get(key) else {
+            return Ok(None);
+        };
+        parse(&Given::from(written))
+            .map(Some)
+            .map_err(|source| ConfigError::Value {
+                place: place(self.file, *line, key),
+                source,
+            })
+    }
+}

@@ -8,18 +8,22 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{
+    Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Message, MessageResult,
+};
 use quick_cache::unsync;
 
 use super::{
     budget::Budget,
     entry::Entry,
     fill::{Fill, FillId},
+    generations::Generations,
     key::{Key, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Remove, Statistics, Stats,
+        Release, Released, Remove, Statistics, Stats, Touch,
     },
+    near::Cache,
     store::Store,
     ticket::Ticket,
 };
@@ -101,10 +105,9 @@ impl Fetch {
 
 impl CacheActor {
     /// An empty cache. It stays on the thread that makes it.
-    pub fn new(max_memory_bytes: u64, max_object_bytes: u64) -> Self {
-        let budget = Budget::new(max_memory_bytes);
+    fn new(budget: Arc<Budget>, generations: Arc<Generations>, max_object_bytes: u64) -> Self {
         Self {
-            store: Store::new(Arc::clone(&budget)),
+            store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
             lessons: unsync::Cache::new(LESSONS),
             hasher: RandomState::new(),
@@ -118,14 +121,26 @@ impl CacheActor {
     ///
     /// # Errors
     /// When the system has no thread, or no file descriptors, for it.
-    pub fn start_in_own_arbiter(
+    pub fn start_in_own_arbiter(max_memory_bytes: u64, max_object_bytes: u64) -> io::Result<Cache> {
+        let arbiter = Arbiter::try_new()?.handle();
+        Ok(Self::start_in(&arbiter, max_memory_bytes, max_object_bytes))
+    }
+
+    /// Starts an empty cache in an arbiter.
+    pub fn start_in(
+        arbiter: &ArbiterHandle,
         max_memory_bytes: u64,
         max_object_bytes: u64,
-    ) -> io::Result<Addr<Self>> {
-        let arbiter = Arbiter::try_new()?;
-        Ok(Self::start_in_arbiter(&arbiter.handle(), move |_| {
-            Self::new(max_memory_bytes, max_object_bytes)
-        }))
+    ) -> Cache {
+        let budget = Budget::new(max_memory_bytes);
+        let generations = Generations::new();
+        Cache {
+            budget: Arc::clone(&budget),
+            generations: Arc::clone(&generations),
+            actor: Self::start_in_arbiter(arbiter, move |_| {
+                Self::new(budget, generations, max_object_bytes)
+            }),
+        }
     }
 
     fn lead(&mut self, claim: Claim, cache: Addr<Self>) -> Claimed {
@@ -200,6 +215,16 @@ impl Handler<Get> for CacheActor {
 
     fn handle(&mut self, Get(key): Get, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.store.find(&key))
+    }
+}
+
+impl Handler<Touch> for CacheActor {
+    type Result = ();
+
+    fn handle(&mut self, Touch(keys): Touch, _: &mut Self::Context) {
+        for key in keys {
+            self.store.touch(&key);
+        }
     }
 }
 

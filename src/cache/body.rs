@@ -86,6 +86,15 @@ impl Piece {
     }
 }
 
+/// A piece that is held as long as its bytes are.
+struct Held(Arc<Piece>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
 /// A complete body.
 #[derive(Clone, Debug)]
 pub struct Body {
@@ -115,9 +124,21 @@ impl Body {
         self.weight_bytes
     }
 
-    /// True when its pieces are so small that they cost much more than they hold.
+    /// True when its pieces are so small that they cost much more than they hold, or would go into one.
     pub(super) fn is_scattered(&self) -> bool {
-        self.pieces.len() as u64 > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
+        let pieces = self.pieces.len() as u64;
+        pieces > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
+            || pieces > 1 && self.len_bytes <= Slices::MAX_BYTES as u64
+    }
+
+    /// All bytes, of a body of one piece. What is cloned from them counts its holders apart from all others, so that
+    /// two threads that serve the same body do not get into each other's way.
+    pub fn single(&self) -> Option<Bytes> {
+        match &*self.pieces {
+            [] => Some(Bytes::new()),
+            [only] => Some(Bytes::from_owner(Held(Arc::clone(only)))),
+            _ => None,
+        }
     }
 
     /// The same body in larger pieces.

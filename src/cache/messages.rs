@@ -7,6 +7,7 @@ use actix::Message;
 use super::{
     entry::{Entry, Variants},
     fill::{Fill, FillId},
+    generations::Generation,
     key::{Key, Resource},
     ticket::Ticket,
 };
@@ -22,6 +23,8 @@ pub struct Get(pub Key);
 pub struct Found {
     pub(super) own: Option<Variants>,
     pub(super) everybodys: Option<Variants>,
+    /// Until when this is what is stored.
+    pub(super) generation: Generation,
 }
 
 impl Found {
@@ -29,6 +32,11 @@ impl Found {
     pub fn variants(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
         let own = self.own.iter().flat_map(|variants| variants.iter());
         own.chain(self.everybodys.iter().flat_map(|variants| variants.iter()))
+    }
+
+    /// What all of it counts against the budget, in bytes.
+    pub(super) fn weight_bytes(&self) -> u64 {
+        self.variants().map(|entry| entry.weight_bytes()).sum()
     }
 
     /// True when nothing was stored, replaced or removed between the two looks.
@@ -44,6 +52,11 @@ impl Found {
             && same(self.everybodys.as_ref(), other.everybodys.as_ref())
     }
 }
+
+/// These keys are in use.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct Touch(pub(super) Vec<Key>);
 
 /// May I fetch this, or is somebody at it?
 #[derive(Message, Debug)]

@@ -5,6 +5,7 @@
 //! | `actor.rs` | [`CacheActor`]: the only one who changes the store and the list of fetches |
 //! | `messages.rs` | what it is asked: [`Get`], [`Claim`], [`Clear`], [`Invalidate`], ... |
 //! | `key.rs` | [`Resource`] and [`Key`]: what a response is filed under |
+//! | `near.rs`, `generations.rs` | [`Near`]: what a worker remembers, and how it learns that this has changed |
 //! | `entry.rs` | [`Entry`]: a stored response |
 //! | `body.rs` | [`Body`]: chains of immutable pieces, read without locks |
 //! | `ticket.rs` | [`Ticket`]: the right to store what one fetch brings |
@@ -22,8 +23,10 @@ mod budget;
 mod entry;
 mod fill;
 mod filler;
+mod generations;
 mod key;
 mod messages;
+mod near;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -40,4 +43,5 @@ pub use messages::{
     Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
     Statistics, Stats,
 };
+pub use near::{Cache, Near, Remembered};
 pub use ticket::Ticket;

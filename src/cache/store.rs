@@ -12,6 +12,7 @@ use quick_cache::{Lifecycle, Weighter, unsync};
 use super::{
     budget::Budget,
     entry::{Entry, Variants},
+    generations::Generations,
     key::{Key, Resource},
     messages::{Cleared, Found, PutOutcome},
 };
@@ -35,6 +36,7 @@ pub(super) struct Store {
     /// The identities that have a partition of a resource: an invalidation concerns them all.
     partitions: HashMap<Resource, HashSet<Identity>>,
     budget: Arc<Budget>,
+    generations: Arc<Generations>,
 }
 
 /// The variants of one key.
@@ -75,7 +77,7 @@ impl Lifecycle<Key, Shelf> for Evicted {
 }
 
 impl Store {
-    pub(super) fn new(budget: Arc<Budget>) -> Self {
+    pub(super) fn new(budget: Arc<Budget>, generations: Arc<Generations>) -> Self {
         let capacity = budget.limit_bytes() - budget.limit_bytes() / SLACK_PARTS;
         let items = usize::try_from(capacity / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
         let evicted = Evicted::default();
@@ -92,20 +94,32 @@ impl Store {
             entries: 0,
             partitions: HashMap::new(),
             budget,
+            generations,
         }
     }
 
     pub(super) fn find(&self, key: &Key) -> Found {
         let variants = |key: &Key| self.cache.get(key).map(|shelf| Arc::clone(&shelf.variants));
+        let generation = self.generations.current(&key.resource);
         match key.identity {
             Some(_) => Found {
                 own: variants(key),
                 everybodys: variants(&key.everybodys()),
+                generation,
             },
             None => Found {
                 own: None,
                 everybodys: variants(key),
+                generation,
             },
+        }
+    }
+
+    /// Remembers that `key` is in use.
+    pub(super) fn touch(&self, key: &Key) {
+        let _ = self.cache.get(key);
+        if key.identity.is_some() {
+            let _ = self.cache.get(&key.everybodys());
         }
     }
 
@@ -157,6 +171,7 @@ impl Store {
         }
         if left.is_empty() {
             self.take(key);
+            self.generations.change(&key.resource);
             self.forget_partition(key);
         } else {
             self.shelve(key, Shelf::new(key, left));
@@ -169,6 +184,7 @@ impl Store {
         self.entries -= self.cache.peek(key).map_or(0, entries);
         let added = entries(&shelf);
         self.cache.insert(key.clone(), shelf);
+        self.generations.change(&key.resource);
         // What was replaced, or refused for its size, is reported like what was evicted.
         self.evicted
             .0
@@ -199,6 +215,8 @@ impl Store {
 
     /// Removes every variant of `resource` in every partition.
     pub(super) fn invalidate(&mut self, resource: &Resource) -> Cleared {
+        // Also of what was evicted here: a worker may remember it.
+        self.generations.change(resource);
         let identities = self.partitions.remove(resource).unwrap_or_default();
         let partitions = identities.into_iter().map(Some).chain([None]);
         let mut cleared = Cleared::default();
@@ -222,8 +240,9 @@ impl Store {
         };
         // A new one: the old one's table would stay as large as it ever was.
         let evictions = self.evictions;
-        *self = Self::new(Arc::clone(&self.budget));
+        *self = Self::new(Arc::clone(&self.budget), Arc::clone(&self.generations));
         self.evictions = evictions;
+        self.generations.change_all();
         cleared
     }
 

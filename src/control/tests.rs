@@ -11,7 +11,7 @@ use std::{
     sync::Barrier,
 };
 
-use actix::{Actor, Addr};
+use actix::Addr;
 use actix_web::rt::{System, task::spawn_blocking};
 
 use super::{
@@ -41,7 +41,8 @@ fn config(port: u16) -> Config {
 }
 
 fn cache() -> Addr<CacheActor> {
-    CacheActor::new(1 << 20, 1 << 18).start()
+    let cache = CacheActor::start_in_own_arbiter(1 << 20, 1 << 18).unwrap();
+    cache.actor().clone()
 }
 
 async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
@@ -267,8 +268,8 @@ fn an_instance_that_cannot_reach_its_cache_says_so() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let arbiter = actix::Arbiter::new();
-        let cache =
-            CacheActor::start_in_arbiter(&arbiter.handle(), |_| CacheActor::new(1 << 20, 1 << 18));
+        let cache = CacheActor::start_in(&arbiter.handle(), 1 << 20, 1 << 18);
+        let cache = cache.actor().clone();
         arbiter.stop();
         arbiter.join().unwrap();
         let _control = listen_in(&surroundings(root.path()), &config(8000), cache).unwrap();

@@ -49,6 +49,8 @@ pub(super) enum Content {
     Text(String),
     /// Something else of our own; the fields say what.
     Own(Bytes),
+    /// A stored body in one piece, whose fields are complete.
+    Ready(Bytes),
     /// A stored body, or a part of one.
     Stored(Slices),
     /// Several ranges of a stored body.
@@ -77,10 +79,12 @@ impl Delivery {
                 let text = HeaderValue::from_static("text/plain; charset=utf-8");
                 self.fields.insert(header::CONTENT_TYPE, text);
             }
-            Content::Own(_) => {}
+            Content::Own(_) | Content::Ready(_) => {}
             _ => headers::write_via(&mut self.fields, via),
         }
-        self.handling.write(&mut self.fields);
+        if !matches!(self.content, Content::Ready(_)) {
+            self.handling.write(&mut self.fields);
+        }
         let extent = match self.status {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Extent::Bodiless,
             _ if *request.method() == Method::HEAD => Extent::Head,
@@ -89,10 +93,21 @@ impl Delivery {
         if matches!(self.content, Content::Passing(..)) && is_event_stream(&self.fields) {
             busy.open_ended();
         }
-        let mut body = AnswerBody::new(self.content, extent, access, busy);
-        body.unframed = body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
-        let unframed = body.unframed;
-        let mut response = HttpResponse::with_body(self.status, BoxBody::new(body));
+        let (body, unframed) = match (self.content, extent, &access) {
+            // Nobody keeps books of it, and it is written in one go.
+            (Content::Ready(bytes), Extent::Whole, None) => {
+                drop(busy);
+                (BoxBody::new(bytes), false)
+            }
+            (content, ..) => {
+                let mut body = AnswerBody::new(content, extent, access, busy);
+                body.unframed =
+                    body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
+                let unframed = body.unframed;
+                (BoxBody::new(body), unframed)
+            }
+        };
+        let mut response = HttpResponse::with_body(self.status, body);
         *response.headers_mut() = self.fields;
         if unframed {
             // An HTTP/1.0 client knows no chunks: the body ends with the connection.
@@ -152,6 +167,7 @@ impl AnswerBody {
             Content::Empty => BodySize::Sized(0),
             Content::Text(text) => BodySize::Sized(text.len() as u64),
             Content::Own(bytes) => BodySize::Sized(bytes.len() as u64),
+            Content::Ready(bytes) => BodySize::Sized(bytes.len() as u64),
             Content::Stored(slices) => BodySize::Sized(slices.left_bytes()),
             Content::Multipart(parts) => BodySize::Sized(parts.length()),
             Content::Filling(incoming) => {
@@ -164,6 +180,7 @@ impl AnswerBody {
             Content::Empty => BodySource::Empty,
             Content::Text(text) => BodySource::Text(text.into()),
             Content::Own(bytes) => BodySource::Text(bytes),
+            Content::Ready(bytes) => BodySource::Text(bytes),
             Content::Stored(slices) => BodySource::Stored(slices),
             Content::Multipart(parts) => BodySource::Multipart(parts),
             Content::Filling(incoming) => BodySource::Filling(Box::pin(step(incoming))),

@@ -9,13 +9,13 @@ use actix_web::{
 use tokio::sync::oneshot;
 
 use super::{
-    Ask, Worker,
+    Ask, Worker, clock,
     deliver::Delivery,
     reply::{Reply, forward},
     reuse::reading,
 };
 use crate::{
-    cache::{self, Claimed, Company, Entry, Found, Remove, Ticket},
+    cache::{Claimed, Company, Entry, Found, Remove, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{InterimSink, OriginRequest, RequestBody},
@@ -305,13 +305,16 @@ impl Fetch<'_> {
 
     /// A Clear, an invalidation or an eviction may have come since `entry` was found.
     pub(super) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
-        let found = self.worker.find(self.ask).await;
-        found.variants().any(|other| Arc::ptr_eq(other, entry))
+        let known = self.worker.find(self.ask, clock()).await;
+        known
+            .found()
+            .variants()
+            .any(|other| Arc::ptr_eq(other, entry))
     }
 
     pub(super) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.ask.key.clone(), Arc::clone(entry));
         // A cache that does not answer serves nothing either.
-        let _ = cache::ask(&self.worker.shared.cache, Remove { key, entry }).await;
+        let _ = self.worker.ask(Remove { key, entry }).await;
     }
 }

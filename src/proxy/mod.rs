@@ -11,6 +11,7 @@ mod max_forwards;
 mod multipart;
 mod parts;
 mod pass;
+mod ready;
 mod reply;
 mod reuse;
 mod validate;
@@ -22,7 +23,7 @@ use std::{
     time::SystemTime,
 };
 
-use actix::Addr;
+use actix::{Handler, Message};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -40,15 +41,18 @@ use self::{
     deliver::{Content, Delivery},
     fetch::Plan,
     interim::Relay,
+    ready::Ready,
     reuse::{Followed, follow, reuse},
 };
 use crate::{
-    cache::{self, CacheActor, Claim, Claimed, Company, Found, Get},
+    cache::{
+        self, Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
+    },
     config::Config,
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
-    policy::{self, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
+    policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
 };
 
 pub use self::connection::{Connection, Upload};
@@ -61,7 +65,7 @@ const MAX_LOOKS: usize = 8;
 /// What all workers share, none of which ever changes.
 pub struct Shared {
     /// The cache.
-    pub cache: Addr<CacheActor>,
+    pub cache: Cache,
     /// Tells identities apart.
     pub secret: IdentitySecret,
     /// Our own member of Via.
@@ -75,6 +79,7 @@ pub struct Shared {
 /// What one worker answers with.
 pub struct Worker {
     shared: Arc<Shared>,
+    near: Near<Ready>,
     origin: Origin,
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
@@ -84,18 +89,26 @@ impl Worker {
     /// A worker with connections of its own to the origin. Belongs to the thread that makes it.
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
         Self {
+            near: Near::new(shared.cache.clone(), shared.config.workers),
             shared,
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
         }
     }
 
-    /// What is stored for `ask`. A cache that does not answer holds nothing: it never breaks a request.
-    async fn find(&self, ask: &Ask) -> Found {
-        let get = Get(ask.key.clone());
-        cache::ask(&self.shared.cache, get)
-            .await
-            .unwrap_or_default()
+    /// What is stored for `ask`.
+    async fn find(&self, ask: &Ask, now: Time) -> Rc<Remembered<Ready>> {
+        self.near.find(&ask.key, now).await
+    }
+
+    /// Asks the actor.
+    async fn ask<M>(&self, message: M) -> Result<M::Result, CacheUnavailable>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        CacheActor: Handler<M>,
+    {
+        cache::ask(self.shared.cache.actor(), message).await
     }
 
     async fn claim(&self, ask: &Ask, seen: Found, plan: &Plan, now: Time) -> Option<Claimed> {
@@ -106,7 +119,7 @@ impl Worker {
             company: plan.company,
             now,
         };
-        cache::ask(&self.shared.cache, claim).await.ok()
+        self.ask(claim).await.ok()
     }
 }
 
@@ -163,15 +176,14 @@ async fn answer(
     relay: Relay<'_>,
 ) -> Result<Delivery, ProxyError> {
     let mut now = clock();
-    let mut found = if ask.is_cacheable_method() {
-        worker.find(&ask).await
-    } else {
-        Found::default()
+    let mut known = match ask.is_cacheable_method() {
+        true => worker.find(&ask, now).await,
+        false => worker.near.learn(&ask.key, Found::default()),
     };
     // An answer to HEAD has nothing for those who follow.
     let mut is_alone = ask.method == Method::HEAD;
     for _ in 0..MAX_LOOKS {
-        let mut plan = match decide(worker, &ask, &found, now) {
+        let mut plan = match decide(worker, &ask, &known, now) {
             Next::Done(result) => return *result,
             Next::Pass(why, storing) => {
                 return pass::pass(worker, &ask, payload, why, storing, relay).await;
@@ -181,7 +193,7 @@ async fn answer(
         if is_alone {
             plan.company = Company::Alone;
         }
-        match worker.claim(&ask, found.clone(), &plan, now).await {
+        match worker.claim(&ask, known.found().clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = Storing::NotStored(Reason::CacheUnavailable);
                 return pass::pass(worker, &ask, payload, plan.why, storing, relay).await;
@@ -190,13 +202,13 @@ async fn answer(
                 let interim = relay.sink();
                 return fetch::lead(worker.clone(), ask, plan, ticket, interim).await;
             }
-            Some(Claimed::Changed(changed)) => found = changed,
+            Some(Claimed::Changed(changed)) => known = worker.near.learn(&ask.key, changed),
             Some(Claimed::Follow(fill)) => {
                 if let Followed::Delivery(delivery) = follow(&ask, fill, plan.why).await {
                     return Ok(*delivery);
                 }
                 // Whatever is stored by now, nobody is waited for a second time.
-                found = worker.find(&ask).await;
+                known = worker.find(&ask, now).await;
                 is_alone = true;
             }
         }
@@ -212,18 +224,27 @@ enum Next {
     Claim(Plan),
 }
 
-fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, found: &Found, now: Time) -> Next {
+fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, now: Time) -> Next {
     let view = ask.view();
+    let found = known.found();
     let heads = found.variants().map(|entry| &**entry.head());
     let decision = policy::decide(ask.policy(), &view, heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
     let plan = match decision {
-        Decision::Serve { index, use_ } => entry(index).map(|entry| {
+        Decision::Serve { index, use_ } => found.variants().nth(index).map(|entry| {
             if use_ == Use::StaleWhileRevalidate {
-                fetch::revalidate_in_background(worker, ask, found, Arc::clone(&entry), now);
+                fetch::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
             }
-            let handling = Handling::hit(entry.head().ttl_seconds(now));
-            Next::Done(Box::new(Ok(reuse(&view, &entry, handling, now))))
+            let via = &worker.shared.via;
+            let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
+                Answer::Full => known.made.deliver(index, entry, now, via),
+                _ => None,
+            };
+            let delivery = ready.unwrap_or_else(|| {
+                let handling = Handling::hit(entry.head().ttl_seconds(now));
+                reuse(&view, entry, handling, now)
+            });
+            Next::Done(Box::new(Ok(delivery)))
         }),
         Decision::Revalidate { index, why } => {
             entry(index).map(|entry| Next::Claim(Plan::revalidate(why, entry)))

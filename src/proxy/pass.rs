@@ -25,7 +25,7 @@ use super::{
     reply::{Reply, forward},
 };
 use crate::{
-    cache::{self, CacheActor, Claim, Claimed, Company, Invalidate, Resource, Ticket},
+    cache::{CacheActor, Claim, Claimed, Company, Invalidate, Resource, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{OriginErrorKind, OriginRequest, RequestBody},
@@ -69,7 +69,7 @@ pub(super) async fn pass(
         let resources = invalidated(worker, ask, &reply.fields);
         let invalidate = Invalidate::new(resources, ticket.as_ref());
         // Before the answer leaves. A cache that does not answer serves nothing either.
-        let _ = cache::ask(&worker.shared.cache, invalidate).await;
+        let _ = worker.ask(invalidate).await;
     }
     match ticket {
         Some(ticket) => keep_for_gets(worker, ask, ticket, reply, why).await,
@@ -89,7 +89,7 @@ async fn stake(worker: &Worker, ask: &Ask) -> Option<Ticket> {
         company: Company::Alone,
         now: clock(),
     };
-    match cache::ask(&worker.shared.cache, claim).await {
+    match worker.ask(claim).await {
         Ok(Claimed::Lead(ticket)) => Some(ticket),
         _ => None,
     }
@@ -200,7 +200,12 @@ struct Unsure(Option<(Addr<CacheActor>, Resource)>);
 impl Unsure {
     fn about(worker: &Worker, ask: &Ask) -> Self {
         let is_unsafe = policy::invalidates(&ask.method, StatusCode::OK);
-        Self(is_unsafe.then(|| (worker.shared.cache.clone(), ask.key.resource.clone())))
+        Self(is_unsafe.then(|| {
+            (
+                worker.shared.cache.actor().clone(),
+                ask.key.resource.clone(),
+            )
+        }))
     }
 
     fn nothing_happened(&mut self) {

@@ -14,7 +14,7 @@ use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
 
 use self::client_io::{ClientIo, Limits};
 use crate::{
-    cache::CacheActor,
+    cache::{Cache, CacheActor},
     config::Config,
     origin::OriginConfig,
     policy::IdentitySecret,
@@ -36,7 +36,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 /// A running proxy.
 pub struct Server {
-    cache: Addr<CacheActor>,
+    cache: Cache,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
 }
@@ -101,7 +101,7 @@ impl Server {
 
     /// The cache of this proxy.
     pub fn cache(&self) -> Addr<CacheActor> {
-        self.cache.clone()
+        self.cache.actor().clone()
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
@@ -127,7 +127,7 @@ fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConf
     }
 }
 
-fn shared(config: Arc<Config>, cache: Addr<CacheActor>) -> io::Result<Shared> {
+fn shared(config: Arc<Config>, cache: Cache) -> io::Result<Shared> {
     let host = HeaderValue::try_from(config.origin.authority());
     Ok(Shared {
         origin_host: host.map_err(io::Error::other)?,

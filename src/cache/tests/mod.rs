@@ -30,7 +30,8 @@ fn run<F: Future>(test: F) -> F::Output {
 }
 
 fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
-    CacheActor::start_in_own_arbiter(max_memory_bytes, max_memory_bytes / 4).unwrap()
+    let cache = CacheActor::start_in_own_arbiter(max_memory_bytes, max_memory_bytes / 4).unwrap();
+    cache.actor().clone()
 }
 
 fn key(target: &str) -> Key {

@@ -1,0 +1,180 @@
+//! What one worker remembers of the cache, so that it need not ask the actor, in another thread, for every hit.
+//!
+//! A worker looks here first. What it finds counts only while the actor's count of changes says that it is still what
+//! the actor holds (see `generations.rs`); else the actor is asked, and its answer remembered. A look writes nothing
+//! that another thread reads.
+//!
+//! The actor learns in batches which keys are in use, so that it does not evict them.
+
+use std::{
+    cell::{Cell, RefCell},
+    hash::RandomState,
+    rc::Rc,
+    sync::Arc,
+};
+
+use actix::Addr;
+use quick_cache::{
+    Weighter,
+    unsync::{self, DefaultLifecycle},
+};
+
+use super::{
+    actor::{CacheActor, ask},
+    budget::{Budget, Charge},
+    generations::Generations,
+    key::Key,
+    messages::{Found, Get, Touch},
+};
+use crate::policy::Time;
+
+/// The share of the budget that all workers together may remember: one part in this many.
+const PARTS: u64 = 16;
+/// The share of that which one key may take: larger bodies cost more than asking for them.
+const KEY_PARTS: u64 = 4;
+/// What remembering a key costs, beside what it remembers.
+const OVERHEAD_BYTES: u64 = 512;
+/// How many keys in use the actor is told of at a time.
+const TOUCHED: usize = 128;
+/// And after how long at the latest, when there is another hit, in milliseconds.
+const TOUCHED_MILLIS: u64 = 1000;
+
+/// A handle to the cache for all workers.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    pub(super) actor: Addr<CacheActor>,
+    pub(super) generations: Arc<Generations>,
+    pub(super) budget: Arc<Budget>,
+}
+
+impl Cache {
+    /// The actor behind it.
+    pub fn actor(&self) -> &Addr<CacheActor> {
+        &self.actor
+    }
+}
+
+/// The memory of one worker; `T` is what it makes of a found response for later uses.
+pub struct Near<T> {
+    cache: Cache,
+    remembered: RefCell<Table<T>>,
+    limit_bytes: u64,
+    touched: RefCell<Vec<Rc<Remembered<T>>>>,
+    told: Cell<Time>,
+}
+
+type Table<T> = unsync::Cache<Key, Rc<Remembered<T>>, ByBytes, RandomState>;
+
+/// What the actor has answered about a key.
+pub struct Remembered<T> {
+    found: Found,
+    /// What the worker has made of it.
+    pub made: T,
+    key: Key,
+    touched: Cell<bool>,
+    /// What it costs is held against the budget.
+    charge: Charge,
+}
+
+impl<T> Remembered<T> {
+    /// What is stored.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl<T> Weighter<Key, Rc<Remembered<T>>> for ByBytes {
+    fn weight(&self, _: &Key, remembered: &Rc<Remembered<T>>) -> u64 {
+        remembered.charge.bytes() + remembered.found.weight_bytes()
+    }
+}
+
+impl<T: Default> Near<T> {
+    /// An empty memory for one of `workers`.
+    pub fn new(cache: Cache, workers: usize) -> Self {
+        let limit_bytes = cache.budget.limit_bytes() / PARTS / workers.max(1) as u64;
+        let items = usize::try_from(limit_bytes / 4096).unwrap_or(usize::MAX);
+        Self {
+            remembered: RefCell::new(Table::with(
+                items,
+                limit_bytes,
+                ByBytes,
+                RandomState::new(),
+                DefaultLifecycle::default(),
+            )),
+            limit_bytes,
+            touched: RefCell::default(),
+            told: Cell::new(Time::from_unix_millis(0)),
+            cache,
+        }
+    }
+
+    /// What is stored for `key`. A cache that does not answer holds nothing: it never breaks a request.
+    pub async fn find(&self, key: &Key, now: Time) -> Rc<Remembered<T>> {
+        if let Some(remembered) = self.remembered(key) {
+            self.touch(&remembered, now);
+            return remembered;
+        }
+        let get = Get(key.clone());
+        let found = ask(&self.cache.actor, get).await.unwrap_or_default();
+        self.learn(key, found)
+    }
+
+    /// Remembers what the actor has answered about `key`, where it is worth it.
+    pub fn learn(&self, key: &Key, found: Found) -> Rc<Remembered<T>> {
+        let remembered = Rc::new(Remembered {
+            charge: self.cache.budget.charge(OVERHEAD_BYTES),
+            found,
+            made: T::default(),
+            key: key.clone(),
+            touched: Cell::new(false),
+        });
+        self.remember(&remembered);
+        remembered
+    }
+
+    fn remembered(&self, key: &Key) -> Option<Rc<Remembered<T>>> {
+        let mut table = self.remembered.borrow_mut();
+        let remembered = table.get(key)?;
+        if self
+            .cache
+            .generations
+            .is_current(remembered.found.generation)
+        {
+            return Some(Rc::clone(remembered));
+        }
+        table.remove(key);
+        None
+    }
+
+    fn remember(&self, remembered: &Rc<Remembered<T>>) {
+        let weight = remembered.found.weight_bytes();
+        if weight > 0 && weight < self.limit_bytes / KEY_PARTS {
+            let key = remembered.key.clone();
+            let mut table = self.remembered.borrow_mut();
+            table.insert(key, Rc::clone(remembered));
+        }
+    }
+
+    /// Counts a use that the actor does not know of.
+    fn touch(&self, remembered: &Rc<Remembered<T>>, now: Time) {
+        if remembered.touched.replace(true) {
+            return;
+        }
+        let mut touched = self.touched.borrow_mut();
+        touched.push(Rc::clone(remembered));
+        if touched.len() < TOUCHED && now.millis_since(self.told.get()) < TOUCHED_MILLIS {
+            return;
+        }
+        self.told.set(now);
+        let keys = touched.drain(..).map(|remembered| {
+            remembered.touched.set(false);
+            remembered.key.clone()
+        });
+        // An actor that has no time for this has more important things to do.
+        let _ = self.cache.actor.try_send(Touch(keys.collect()));
+    }
+}

@@ -1,0 +1,77 @@
+//! Answers from the store that one worker keeps ready to leave.
+//!
+//! All that is the same for every hit is made once: the fields in the form in which they leave, and a body whose holders
+//! are counted in this thread alone. Age and Cache-Status change with the seconds.
+
+use std::cell::RefCell;
+
+use actix_web::http::header::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+
+use super::{
+    deliver::{Content, Delivery},
+    reuse::stored_fields,
+};
+use crate::{
+    cache::Entry,
+    headers::{self, Handling},
+    policy::Time,
+};
+
+/// What a worker has made ready of the variants of a key.
+#[derive(Default)]
+pub(super) struct Ready(RefCell<Vec<Option<Answer>>>);
+
+/// The whole of a stored response.
+struct Answer {
+    fields: HeaderMap,
+    body: Bytes,
+    age_seconds: u64,
+    ttl_seconds: Option<i64>,
+}
+
+impl Ready {
+    /// The whole of `entry`, the variant with this index; None where its body is not worth it.
+    pub(super) fn deliver(
+        &self,
+        index: usize,
+        entry: &Entry,
+        now: Time,
+        via: &HeaderValue,
+    ) -> Option<Delivery> {
+        let head = entry.head();
+        let (age_seconds, ttl_seconds) = (head.age_seconds(now), head.ttl_seconds(now));
+        let mut answers = self.0.borrow_mut();
+        if answers.len() <= index {
+            answers.resize_with(index + 1, || None);
+        }
+        let slot = answers.get_mut(index)?;
+        let is_current = |answer: &Answer| {
+            answer.age_seconds == age_seconds && answer.ttl_seconds == ttl_seconds
+        };
+        let handling = Handling::hit(ttl_seconds);
+        if !slot.as_ref().is_some_and(is_current) {
+            let body = match slot.take() {
+                Some(answer) => answer.body,
+                None => entry.body().single()?,
+            };
+            let mut fields = stored_fields(head, now);
+            headers::write_via(&mut fields, via);
+            handling.write(&mut fields);
+            *slot = Some(Answer {
+                fields,
+                body,
+                age_seconds,
+                ttl_seconds,
+            });
+        }
+        let answer = slot.as_ref()?;
+        Some(Delivery {
+            status: head.status(),
+            fields: answer.fields.clone(),
+            content: Content::Ready(answer.body.clone()),
+            handling,
+            problem: None,
+        })
+    }
+}

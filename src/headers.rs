@@ -53,6 +53,15 @@ const UNTRUSTED: [&str; 13] = [
     "x-rewrite-url",
 ];
 
+/// The fields in which a request is introduced to the origin: never what the client sent.
+pub const SET_BY_US: [HeaderName; 5] = [
+    header::HOST,
+    header::VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+];
+
 /// How a request is introduced to the origin.
 pub struct Introduction<'a> {
     /// The client's address.
@@ -102,6 +111,14 @@ pub fn forwarded(client: &HeaderMap, introduction: &Introduction<'_>) -> HeaderM
     }
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     fields
+}
+
+/// True for a field of a client that is forwarded as it came, unless Connection names it.
+pub fn is_forwarded(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name, &[])
+        && !is_untrusted(name)
+        && !SET_BY_US.contains(name)
+        && *name != header::EXPECT
 }
 
 /// Removes the fields that concern one connection only (RFC 9110, 7.6.1).

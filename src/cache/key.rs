@@ -1,6 +1,11 @@
 //! What a stored response is filed under.
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use quick_cache::Equivalent;
 
 use crate::policy::Identity;
 
@@ -40,5 +45,48 @@ impl Key {
             resource: self.resource.clone(),
             identity: None,
         }
+    }
+}
+
+/// The key of a target for everybody, where it need not be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a>(pub &'a str);
+
+impl Hash for Plain<'_> {
+    /// As the key itself is hashed.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+        None::<Identity>.hash(state);
+    }
+}
+
+impl Equivalent<Key> for Plain<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *key.resource.0 == *self.0 && key.identity.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    use super::*;
+
+    #[test]
+    fn a_plain_target_is_found_where_its_key_is() {
+        let hasher = RandomState::new();
+        for target in ["/", "/a?b", ""] {
+            let key = Key {
+                resource: Resource::new(target),
+                identity: None,
+            };
+            assert!(Plain(target).equivalent(&key));
+            assert_eq!(hasher.hash_one(Plain(target)), hasher.hash_one(&key));
+        }
+        let hosted = Key {
+            resource: Resource::with_host("/a", b"h"),
+            identity: None,
+        };
+        assert!(!Plain("/a").equivalent(&hosted));
     }
 }

@@ -38,7 +38,7 @@ pub use body::{Body, Slices};
 pub use entry::Entry;
 pub use fill::{BodyCut, End, Fill, News, Opening, Reader};
 pub use filler::{Filler, Span};
-pub use key::{Key, Resource};
+pub use key::{Key, Plain, Resource};
 pub use messages::{
     Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
     Statistics, Stats,

@@ -8,14 +8,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    hash::RandomState,
+    hash::{Hash, RandomState},
     rc::Rc,
     sync::Arc,
 };
 
 use actix::Addr;
 use quick_cache::{
-    Weighter,
+    Equivalent, Weighter,
     unsync::{self, DefaultLifecycle},
 };
 
@@ -114,8 +114,7 @@ impl<T: Default> Near<T> {
 
     /// What is stored for `key`. A cache that does not answer holds nothing: it never breaks a request.
     pub async fn find(&self, key: &Key, now: Time) -> Rc<Remembered<T>> {
-        if let Some(remembered) = self.remembered(key) {
-            self.touch(&remembered, now);
+        if let Some(remembered) = self.recall(key, now) {
             return remembered;
         }
         let get = Get(key.clone());
@@ -136,15 +135,18 @@ impl<T: Default> Near<T> {
         remembered
     }
 
-    fn remembered(&self, key: &Key) -> Option<Rc<Remembered<T>>> {
+    /// What is stored for a key, if this worker remembers it.
+    pub fn recall<Q>(&self, key: &Q, now: Time) -> Option<Rc<Remembered<T>>>
+    where
+        Q: Hash + Equivalent<Key>,
+    {
         let mut table = self.remembered.borrow_mut();
         let remembered = table.get(key)?;
-        if self
-            .cache
-            .generations
-            .is_current(remembered.found.generation)
-        {
-            return Some(Rc::clone(remembered));
+        let generation = remembered.found.generation;
+        if self.cache.generations.is_current(generation) {
+            let remembered = Rc::clone(remembered);
+            self.touch(&remembered, now);
+            return Some(remembered);
         }
         table.remove(key);
         None

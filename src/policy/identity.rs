@@ -82,7 +82,9 @@ fn hash(key: &RandomState, credentials: &[(&str, &[u8])]) -> u64 {
     hasher.finish()
 }
 
-fn is_credential(policy: &Policy, name: &HeaderName) -> bool {
+/// True for a field that tells users apart: Authorization and those of `identity_headers`. Cookies do too, as far as
+/// they count.
+pub fn is_credential(policy: &Policy, name: &HeaderName) -> bool {
     *name == AUTHORIZATION || policy.identity_headers.matches(name.as_str())
 }
 

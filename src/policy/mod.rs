@@ -58,7 +58,7 @@ mod oracle;
 pub use answer::{Answer, answer, not_modified_fields};
 pub use decide::{Decision, Missing, Share, Use, decide};
 pub use forward::{Forward, Why};
-pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie};
+pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use invalidation::{TargetUri, invalidates};
 pub use mode::Mode;
 pub use partial::{Combination, combined, rest_fields};

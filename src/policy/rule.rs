@@ -59,6 +59,11 @@ pub struct Rules(Vec<Rule>);
 pub struct RuleIndex(usize);
 
 impl Rules {
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Rules, of which the first that matches counts.
     pub fn new(rules: Vec<Rule>) -> Self {
         Self(rules)

@@ -22,6 +22,10 @@ pub(super) struct Selector {
 }
 
 impl Selector {
+    pub(super) fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
     pub(super) fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
     }

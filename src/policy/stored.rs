@@ -99,6 +99,13 @@ impl Stored {
         self.partition == other.partition && self.selectors == other.selectors
     }
 
+    /// True when Vary names one of these fields.
+    pub fn is_selected_by(&self, names: &[HeaderName]) -> bool {
+        self.selectors
+            .iter()
+            .any(|selector| names.contains(selector.name()))
+    }
+
     /// Its entity tag as received.
     pub fn etag(&self) -> Option<&HeaderValue> {
         self.field(&ETAG)

@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, cell::Cell, fmt::Write as _, time::Instant};
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, http::StatusCode};
 use log::Level;
 
+use super::ask::target;
 use crate::{
     headers::{Handling, Source, Storing},
     policy::{Mode, Reason},
@@ -51,15 +52,16 @@ pub(super) enum Fate {
 
 impl Access {
     /// None: nobody wants to read of requests that go well.
-    pub(super) fn begin(method: &Method, target: &str, mode: Mode) -> Option<Self> {
-        log::log_enabled!(target: TARGET, Level::Info).then(|| Self::new(method, target, mode))
+    pub(super) fn begin(request: &HttpRequest, mode: Mode) -> Option<Self> {
+        log::log_enabled!(target: TARGET, Level::Info).then(|| Self::new(request, mode))
     }
 
-    pub(super) fn new(method: &Method, target: &str, mode: Mode) -> Self {
+    pub(super) fn new(request: &HttpRequest, mode: Mode) -> Self {
+        let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         Self {
             began: Instant::now(),
-            method: cut(method.as_str(), MAX_METHOD_CHARS).into_owned(),
-            target: masked(target).into_owned(),
+            method: cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned(),
+            target: masked(&target).into_owned(),
             mode,
             status: None,
             handling: None,

@@ -11,6 +11,7 @@ mod max_forwards;
 mod multipart;
 mod parts;
 mod pass;
+mod quick;
 mod ready;
 mod reply;
 mod reuse;
@@ -41,6 +42,7 @@ use self::{
     deliver::{Content, Delivery},
     fetch::Plan,
     interim::Relay,
+    quick::Quick,
     ready::Ready,
     reuse::{Followed, follow, reuse},
 };
@@ -80,6 +82,7 @@ pub struct Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     near: Near<Ready>,
+    quick: Quick,
     origin: Origin,
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
@@ -90,6 +93,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
         Self {
             near: Near::new(shared.cache.clone(), shared.config.workers),
+            quick: Quick::new(&shared.config),
             shared,
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
@@ -137,35 +141,57 @@ pub async fn handle(
     worker: web::Data<Worker>,
 ) -> HttpResponse {
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
-    let target = ask::target(&request).unwrap_or_else(|_| request.uri().to_string());
-    let mode = worker.shared.config.policy.mode;
-    let mut access = Access::begin(request.method(), &target, mode);
-    let delivery = match max_forwards::final_answer(&request, &worker.shared.config.policy) {
+    let now = clock();
+    let mut access = Access::begin(&request, worker.shared.config.policy.mode);
+    let delivery = match worker.quick.answer(&request, &worker, now) {
         Some(delivery) => Ok(delivery),
-        None => match Ask::new(&request, &worker.shared) {
-            Ok(ask) => {
-                if let Some(access) = &mut access {
-                    access.judged_by(ask.policy().mode);
-                }
-                let relay = Relay {
-                    request: &request,
-                    busy: &busy,
-                    via: &worker.shared.via,
-                };
-                answer(&worker, Rc::new(ask), payload, relay).await
-            }
-            Err(error) => Err(error),
-        },
+        // Large, and not needed for most hits.
+        None => {
+            Box::pin(ask_and_answer(
+                &request,
+                payload,
+                &worker,
+                &busy,
+                &mut access,
+                now,
+            ))
+            .await
+        }
     };
     let (delivery, access) = match delivery {
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(error) => {
-            let access = access.unwrap_or_else(|| Access::new(request.method(), &target, mode));
+            let mode = worker.shared.config.policy.mode;
+            let access = access.unwrap_or_else(|| Access::new(&request, mode));
             (failed(&error, request.method()), Some(access))
         }
     };
     delivery.into_response(&request, &worker.shared.via, access, busy)
+}
+
+/// Reads the request as it would be forwarded, and answers that.
+async fn ask_and_answer(
+    request: &HttpRequest,
+    payload: web::Payload,
+    worker: &web::Data<Worker>,
+    busy: &Busy,
+    access: &mut Option<Access>,
+    now: Time,
+) -> Result<Delivery, ProxyError> {
+    if let Some(delivery) = max_forwards::final_answer(request, &worker.shared.config.policy) {
+        return Ok(delivery);
+    }
+    let ask = Ask::new(request, &worker.shared)?;
+    if let Some(access) = access {
+        access.judged_by(ask.policy().mode);
+    }
+    let relay = Relay {
+        request,
+        busy,
+        via: &worker.shared.via,
+    };
+    answer(worker, Rc::new(ask), payload, relay, now).await
 }
 
 /// Looks, decides, claims, and looks again when the cache has changed meanwhile.
@@ -174,8 +200,8 @@ async fn answer(
     ask: Rc<Ask>,
     payload: web::Payload,
     relay: Relay<'_>,
+    mut now: Time,
 ) -> Result<Delivery, ProxyError> {
-    let mut now = clock();
     let mut known = match ask.is_cacheable_method() {
         true => worker.find(&ask, now).await,
         false => worker.near.learn(&ask.key, Found::default()),

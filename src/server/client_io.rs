@@ -99,7 +99,10 @@ impl ClientIo {
         }
         match self.bounds {
             Bounds::Decoding | Bounds::Complete => {
-                self.connection.wake_later(context.waker());
+                // What the client sends next wakes this task; what it has sent already has to wait for the handler.
+                if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
+                    self.connection.wake_later(context.waker());
+                }
                 Poll::Pending
             }
             Bounds::Sized(_) | Bounds::Chunked(_) if !self.connection.is_answering() => {
@@ -174,9 +177,13 @@ impl ClientIo {
             self.ahead.unsplit(rest);
             buffer.set_filled(filled + own);
         }
-        // actix-http has a limit of its own for the first head.
-        if is_head && self.requests > 0 && self.head.is_none() {
-            self.head = Some(Box::pin(sleep(self.limits.head)));
+        // actix-http has a limit of its own for the first head, and most others come in one piece.
+        match self.bounds {
+            Bounds::Head(_) if self.requests > 0 && self.head.is_none() => {
+                self.head = Some(Box::pin(sleep(self.limits.head)));
+            }
+            Bounds::Head(_) => {}
+            _ => self.head = None,
         }
         match is_head {
             true => self.limit_head(own),

@@ -51,6 +51,15 @@ impl<'a> Iterator for Members<'a> {
 impl Members<'_> {
     /// The first comma outside quotes. A quote that nothing closes reaches to the end of the line.
     fn comma(&self) -> Option<usize> {
+        // Most members have no quotes.
+        let first = memchr::memchr2(b',', b'"', self.rest)?;
+        match self.rest.get(first) {
+            Some(b',') => Some(first),
+            _ => self.comma_behind_quotes(),
+        }
+    }
+
+    fn comma_behind_quotes(&self) -> Option<usize> {
         let mut quoted = false;
         let mut escaped = false;
         self.rest.iter().position(|&byte| {

@@ -86,16 +86,17 @@ pub(super) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
 /// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
 pub(super) fn matches(mode: Mode, stored: &Stored, request: &HeaderMap) -> bool {
     stored.selectors.iter().all(|selector| {
-        let lines = || request.get_all(&selector.name);
+        let lines = request.get_all(&selector.name);
+        let is_sent = lines.clone().next().is_some();
         match &selector.value {
-            None => !request.contains_key(&selector.name),
-            Some(_) if !request.contains_key(&selector.name) => false,
+            None => !is_sent,
+            Some(_) if !is_sent => false,
             Some(value) => {
-                is_normal_form(&selector.name, value, lines())
+                is_normal_form(&selector.name, value, lines.clone())
                     || selector.name == ACCEPT_LANGUAGE
                         && mode.languages() == Languages::Negotiated
-                        && (is_permutation(value, lines())
-                            || is_best_language(stored.field(&CONTENT_LANGUAGE), lines()))
+                        && (is_permutation(value, lines.clone())
+                            || is_best_language(stored.field(&CONTENT_LANGUAGE), lines))
             }
         }
     })
@@ -127,7 +128,29 @@ fn is_normal_form<'h>(
     normal: &[u8],
     lines: impl Iterator<Item = &'h HeaderValue>,
 ) -> bool {
-    normal_bytes(form(name), lines).eq(normal.iter().copied())
+    let form = form(name);
+    let mut rest = normal;
+    let mut is_first = true;
+    for member in lines.flat_map(|line| members(line.as_bytes())) {
+        let begun = match is_first {
+            true => Some(rest),
+            false => rest.strip_prefix(b","),
+        };
+        match begun.and_then(|begun| behind_member(form, begun, member)) {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+        is_first = false;
+    }
+    rest.is_empty()
+}
+
+/// What stands behind a member in a normal form that begins with it.
+fn behind_member<'n>(form: Form, normal: &'n [u8], member: &[u8]) -> Option<&'n [u8]> {
+    if form == Form::List {
+        return normal.strip_prefix(member);
+    }
+    normal_member(form, member).try_fold(normal, |rest, byte| rest.strip_prefix(&[byte]))
 }
 
 /// All members of all lines with one comma between them.
@@ -170,6 +193,9 @@ fn is_best_language<'h>(
     content_language: Option<&HeaderValue>,
     lines: impl Iterator<Item = &'h HeaderValue>,
 ) -> bool {
+    let Some(stored) = content_language else {
+        return false;
+    };
     let mut best: Option<(&[u8], u16)> = None;
     for member in lines.flat_map(|line| members(line.as_bytes())) {
         let (range, weight) = language_range(member);
@@ -177,10 +203,7 @@ fn is_best_language<'h>(
             best = Some((range, weight));
         }
     }
-    match (content_language, best) {
-        (Some(stored), Some((range, _))) => trim(stored.as_bytes()).eq_ignore_ascii_case(range),
-        _ => false,
-    }
+    best.is_some_and(|(range, _)| trim(stored.as_bytes()).eq_ignore_ascii_case(range))
 }
 
 /// A language range and its weight in thousandths; 0 when the weight cannot be read.
@@ -365,6 +388,10 @@ mod tests {
                 lines.append(name.clone(), value);
                 let normal = normal_value(&name, &lines);
                 prop_assert!(is_normal_form(&name, &normal, lines.get_all(&name)));
+                for other in [&normal[..normal.len() / 2], &[&normal[..], b","].concat()] {
+                    let is_same = other == &normal[..];
+                    prop_assert_eq!(is_normal_form(&name, other, lines.get_all(&name)), is_same);
+                }
                 let _ = is_permutation(&normal, lines.get_all(&name));
                 let _ = is_best_language(lines.get(&name), lines.get_all(&name));
             }

@@ -3,14 +3,11 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    io,
     sync::Arc,
     time::Duration,
 };
 
-use actix::{
-    Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Message, MessageResult,
-};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 use quick_cache::unsync;
 
 use super::{
@@ -23,7 +20,6 @@ use super::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
         Release, Released, Remove, Statistics, Stats, Touch,
     },
-    near::Cache,
     store::Store,
     ticket::Ticket,
 };
@@ -48,7 +44,7 @@ struct Lesson {
 }
 
 /// How long an answer of the actor is waited for; what takes it microseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The cache did not answer: its mailbox is full, or it is gone. Whoever asked goes on without it.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +55,10 @@ pub struct CacheUnavailable;
 ///
 /// # Errors
 /// The cache did not answer, which is logged here.
-pub async fn ask<M>(cache: &Addr<CacheActor>, message: M) -> Result<M::Result, CacheUnavailable>
+pub(super) async fn ask<M>(
+    cache: &Addr<CacheActor>,
+    message: M,
+) -> Result<M::Result, CacheUnavailable>
 where
     M: Message + Send + 'static,
     M::Result: Send,
@@ -105,7 +104,11 @@ impl Fetch {
 
 impl CacheActor {
     /// An empty cache. It stays on the thread that makes it.
-    fn new(budget: Arc<Budget>, generations: Arc<Generations>, max_object_bytes: u64) -> Self {
+    pub(super) fn new(
+        budget: Arc<Budget>,
+        generations: Arc<Generations>,
+        max_object_bytes: u64,
+    ) -> Self {
         Self {
             store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
@@ -114,32 +117,6 @@ impl CacheActor {
             next_id: 0,
             budget,
             max_object_bytes,
-        }
-    }
-
-    /// Starts an empty cache in an arbiter of its own.
-    ///
-    /// # Errors
-    /// When the system has no thread, or no file descriptors, for it.
-    pub fn start_in_own_arbiter(max_memory_bytes: u64, max_object_bytes: u64) -> io::Result<Cache> {
-        let arbiter = Arbiter::try_new()?.handle();
-        Ok(Self::start_in(&arbiter, max_memory_bytes, max_object_bytes))
-    }
-
-    /// Starts an empty cache in an arbiter.
-    pub fn start_in(
-        arbiter: &ArbiterHandle,
-        max_memory_bytes: u64,
-        max_object_bytes: u64,
-    ) -> Cache {
-        let budget = Budget::new(max_memory_bytes);
-        let generations = Generations::new();
-        Cache {
-            budget: Arc::clone(&budget),
-            generations: Arc::clone(&generations),
-            actor: Self::start_in_arbiter(arbiter, move |_| {
-                Self::new(budget, generations, max_object_bytes)
-            }),
         }
     }
 

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `actor.rs` | [`CacheActor`]: the only one who changes the store and the list of fetches |
+//! | `handle.rs` | [`Cache`]: how everybody else holds it |
 //! | `messages.rs` | what it is asked: [`Get`], [`Claim`], [`Clear`], [`Invalidate`], ... |
 //! | `key.rs` | [`Resource`] and [`Key`]: what a response is filed under |
 //! | `near.rs`, `generations.rs` | [`Near`]: what a worker remembers, and how it learns that this has changed |
@@ -24,6 +25,7 @@ mod entry;
 mod fill;
 mod filler;
 mod generations;
+mod handle;
 mod key;
 mod messages;
 mod near;
@@ -33,15 +35,16 @@ mod tests;
 mod ticket;
 mod window;
 
-pub use actor::{CacheActor, CacheUnavailable, ask};
+pub use actor::{CacheActor, CacheUnavailable};
 pub use body::{Body, Slices};
 pub use entry::Entry;
 pub use fill::{BodyCut, End, Fill, News, Opening, Reader};
 pub use filler::{Filler, Span};
+pub use handle::Cache;
 pub use key::{Key, Plain, Resource};
 pub use messages::{
     Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
     Statistics, Stats,
 };
-pub use near::{Cache, Near, Remembered};
+pub use near::{Near, Remembered};
 pub use ticket::Ticket;

@@ -10,19 +10,16 @@ use std::{
     cell::{Cell, RefCell},
     hash::{Hash, RandomState},
     rc::Rc,
-    sync::Arc,
 };
 
-use actix::Addr;
 use quick_cache::{
     Equivalent, Weighter,
     unsync::{self, DefaultLifecycle},
 };
 
 use super::{
-    actor::{CacheActor, ask},
-    budget::{Budget, Charge},
-    generations::Generations,
+    budget::Charge,
+    handle::Cache,
     key::Key,
     messages::{Found, Get, Touch},
 };
@@ -38,21 +35,6 @@ const OVERHEAD_BYTES: u64 = 512;
 const TOUCHED: usize = 128;
 /// And after how long at the latest, when there is another hit, in milliseconds.
 const TOUCHED_MILLIS: u64 = 1000;
-
-/// A handle to the cache for all workers.
-#[derive(Clone, Debug)]
-pub struct Cache {
-    pub(super) actor: Addr<CacheActor>,
-    pub(super) generations: Arc<Generations>,
-    pub(super) budget: Arc<Budget>,
-}
-
-impl Cache {
-    /// The actor behind it.
-    pub fn actor(&self) -> &Addr<CacheActor> {
-        &self.actor
-    }
-}
 
 /// The memory of one worker; `T` is what it makes of a found response for later uses.
 pub struct Near<T> {
@@ -118,7 +100,7 @@ impl<T: Default> Near<T> {
             return remembered;
         }
         let get = Get(key.clone());
-        let found = ask(&self.cache.actor, get).await.unwrap_or_default();
+        let found = self.cache.ask(get).await.unwrap_or_default();
         self.learn(key, found)
     }
 
@@ -177,6 +159,6 @@ impl<T: Default> Near<T> {
             remembered.key.clone()
         });
         // An actor that has no time for this has more important things to do.
-        let _ = self.cache.actor.try_send(Touch(keys.collect()));
+        self.cache.try_tell(Touch(keys.collect()));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{io, os::unix::net::UnixListener, time::Duration};
 
-use actix::Addr;
 use actix_web::{
     App, HttpResponse, HttpServer,
     dev::{Server, ServerHandle},
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ControlError, Instance, claim::Claim, place::Surroundings};
 use crate::{
-    cache::{CacheActor, Clear},
+    cache::{Cache, Clear},
     config::Config,
 };
 
@@ -56,14 +55,14 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(config: &Config, cache: Addr<CacheActor>) -> Result<Control, ControlError> {
+pub fn listen(config: &Config, cache: Cache) -> Result<Control, ControlError> {
     listen_in(&Surroundings::of_this_process(), config, cache)
 }
 
 pub(super) fn listen_in(
     surroundings: &Surroundings,
     config: &Config,
-    cache: Addr<CacheActor>,
+    cache: Cache,
 ) -> Result<Control, ControlError> {
     let instance = Instance {
         pid: std::process::id(),
@@ -92,11 +91,7 @@ pub(super) fn listen_in(
     })
 }
 
-fn serve(
-    listener: UnixListener,
-    instance: Instance,
-    cache: Addr<CacheActor>,
-) -> io::Result<Server> {
+fn serve(listener: UnixListener, instance: Instance, cache: Cache) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
@@ -118,8 +113,8 @@ fn serve(
     Ok(server)
 }
 
-async fn clear(cache: Data<Addr<CacheActor>>, instance: Data<Instance>) -> HttpResponse {
-    match cache.send(Clear).await {
+async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
+    match cache.ask(Clear).await {
         Ok(cleared) => {
             log::info!(
                 "cache cleared: entries {}, {}",

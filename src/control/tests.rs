@@ -11,7 +11,6 @@ use std::{
     sync::Barrier,
 };
 
-use actix::Addr;
 use actix_web::rt::{System, task::spawn_blocking};
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     server::listen_in,
     *,
 };
-use crate::{cache::CacheActor, config::Config};
+use crate::{cache::Cache, config::Config};
 
 fn surroundings(root: &Path) -> Surroundings {
     Surroundings {
@@ -40,9 +39,10 @@ fn config(port: u16) -> Config {
     }
 }
 
-fn cache() -> Addr<CacheActor> {
-    let cache = CacheActor::start_in_own_arbiter(1 << 20, 1 << 18).unwrap();
-    cache.actor().clone()
+fn cache() -> Cache {
+    let cache = Cache::new(1 << 20, 1 << 18);
+    cache.host();
+    cache
 }
 
 async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
@@ -267,11 +267,10 @@ fn an_instance_that_ends_while_it_is_asked_has_not_failed() {
 fn an_instance_that_cannot_reach_its_cache_says_so() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
-        let arbiter = actix::Arbiter::new();
-        let cache = CacheActor::start_in(&arbiter.handle(), 1 << 20, 1 << 18);
-        let cache = cache.actor().clone();
-        arbiter.stop();
-        arbiter.join().unwrap();
+        let cache = Cache::new(1 << 20, 1 << 18);
+        let host = cache.clone();
+        let ended = std::thread::spawn(move || System::new().block_on(async { host.host() }));
+        ended.join().unwrap();
         let _control = listen_in(&surroundings(root.path()), &config(8000), cache).unwrap();
         let report = clear_from(root.path(), None).await;
         assert!(matches!(

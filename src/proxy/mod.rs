@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     cache::{
-        self, Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
+        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
     },
     config::Config,
     error::ProxyError,
@@ -112,7 +112,7 @@ impl Worker {
         M::Result: Send,
         CacheActor: Handler<M>,
     {
-        cache::ask(self.shared.cache.actor(), message).await
+        self.shared.cache.ask(message).await
     }
 
     async fn claim(&self, ask: &Ask, seen: Found, plan: &Plan, now: Time) -> Option<Claimed> {

@@ -2,7 +2,6 @@
 
 use std::{io, pin::Pin, time::Duration};
 
-use actix::Addr;
 use actix_http::error::PayloadError;
 use actix_web::{
     http::{
@@ -25,7 +24,7 @@ use super::{
     reply::{Reply, forward},
 };
 use crate::{
-    cache::{CacheActor, Claim, Claimed, Company, Invalidate, Resource, Ticket},
+    cache::{Cache, Claim, Claimed, Company, Invalidate, Resource, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{OriginErrorKind, OriginRequest, RequestBody},
@@ -195,17 +194,12 @@ fn preserved_host<'a>(worker: &Worker, ask: &'a Ask) -> Option<&'a HeaderValue> 
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin
 /// broke off. It may have done what was asked.
-struct Unsure(Option<(Addr<CacheActor>, Resource)>);
+struct Unsure(Option<(Cache, Resource)>);
 
 impl Unsure {
     fn about(worker: &Worker, ask: &Ask) -> Self {
         let is_unsafe = policy::invalidates(&ask.method, StatusCode::OK);
-        Self(is_unsafe.then(|| {
-            (
-                worker.shared.cache.actor().clone(),
-                ask.key.resource.clone(),
-            )
-        }))
+        Self(is_unsafe.then(|| (worker.shared.cache.clone(), ask.key.resource.clone())))
     }
 
     fn nothing_happened(&mut self) {
@@ -216,7 +210,7 @@ impl Unsure {
 impl Drop for Unsure {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
-            cache.do_send(Invalidate::new(vec![resource], None));
+            cache.tell(Invalidate::new(vec![resource], None));
         }
     }
 }

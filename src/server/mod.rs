@@ -5,7 +5,6 @@ mod request_bounds;
 
 use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix::Addr;
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
@@ -14,7 +13,7 @@ use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
 
 use self::client_io::{ClientIo, Limits};
 use crate::{
-    cache::{Cache, CacheActor},
+    cache::Cache,
     config::Config,
     origin::OriginConfig,
     policy::IdentitySecret,
@@ -42,7 +41,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the cache and the workers. To be called within an actix `System`.
+    /// Starts the workers, and the cache in one of them. To be called within an actix `System`.
     ///
     /// # Errors
     /// When the listener can not be used.
@@ -52,7 +51,7 @@ impl Server {
         listener: TcpListener,
     ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
-        let cache = CacheActor::start_in_own_arbiter(max_memory, max_object)?;
+        let cache = Cache::new(max_memory, max_object);
         let origin = origin(&config, tls);
         let shared = Arc::new(shared(Arc::clone(&config), cache.clone())?);
         let limits = Limits {
@@ -66,6 +65,7 @@ impl Server {
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
         let builder = builder.listen("caching-proxy", listener, move || {
+            shared.cache.host();
             let worker = web::Data::new(Worker::new(Arc::clone(&shared), origin.clone()));
             let app = App::new()
                 .app_data(worker)
@@ -100,8 +100,8 @@ impl Server {
     }
 
     /// The cache of this proxy.
-    pub fn cache(&self) -> Addr<CacheActor> {
-        self.cache.actor().clone()
+    pub fn cache(&self) -> Cache {
+        self.cache.clone()
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.

@@ -5,7 +5,7 @@ mod claims;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use actix::Addr;
+use actix::{Actor as _, Addr};
 use actix_web::http::{
     Method, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -18,6 +18,7 @@ use super::{
     Body, BodyCut, CacheActor, Claim, Claimed, Clear, Cleared, Company, End, Entry, Fill, Found,
     Get, Invalidate, Key, News, Reader, Remove, Resource, Statistics, Stats, Ticket,
 };
+use super::{budget::Budget, generations::Generations};
 use crate::policy::{
     self, ClientWord, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
 };
@@ -30,8 +31,8 @@ fn run<F: Future>(test: F) -> F::Output {
 }
 
 fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
-    let cache = CacheActor::start_in_own_arbiter(max_memory_bytes, max_memory_bytes / 4).unwrap();
-    cache.actor().clone()
+    let budget = Budget::new(max_memory_bytes);
+    CacheActor::new(budget, Generations::new(), max_memory_bytes / 4).start()
 }
 
 fn key(target: &str) -> Key {

@@ -65,6 +65,20 @@ impl Builder {
         self
     }
 
+    /// Policy and rules as a configuration file says.
+    pub(crate) fn file(self, text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("proxy.toml");
+        std::fs::write(&path, text).unwrap();
+        let flags = [
+            ("config", path.into()),
+            ("origin", "http://origin.test".into()),
+        ];
+        let loaded = Config::load(&flags.into(), &|_| None);
+        let loaded = loaded.unwrap_or_else(|error| panic!("{text}: {error}"));
+        self.with(|config| (config.policy, config.rules) = (loaded.policy, loaded.rules))
+    }
+
     /// Starts it and waits until it serves.
     pub(crate) fn start(self) -> TestProxy {
         let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();

@@ -36,6 +36,7 @@ mod pipelining;
 mod plain_words;
 mod policies;
 mod ranges;
+mod rules;
 mod slow_readers;
 mod stampede;
 mod superseded;

@@ -85,7 +85,9 @@ pub fn decide<'s>(
     variants: impl Iterator<Item = &'s Stored> + Clone,
     now: Time,
 ) -> Decision {
-    if !matches!(*request.method, Method::GET | Method::HEAD) {
+    if !matches!(*request.method, Method::GET | Method::HEAD)
+        && request.content != RequestContent::Keyed
+    {
         return pass(Forward::Method, Reason::Method);
     }
     if request.content == RequestContent::Some {
@@ -99,13 +101,18 @@ pub fn decide<'s>(
     }
 }
 
-/// For GET and HEAD.
+/// For GET and HEAD, and a POST that is like them.
 fn decide_retrieval<'s>(
     policy: &Policy,
     request: &Request<'_>,
     variants: impl Iterator<Item = &'s Stored> + Clone,
     now: Time,
 ) -> Decision {
+    // RFC 9110, 13.1 and 14.2: what conditions and ranges mean for a POST is for the origin to say.
+    if request.content == RequestContent::Keyed && (request.has_range() || request.has_condition())
+    {
+        return fetch(Forward::Bypass.into(), request);
+    }
     let Some((index, stored)) = select(policy, request, variants.clone()) else {
         let forward = match variants.clone().any(|stored| may_answer(stored, request)) {
             true => Forward::VaryMiss,
@@ -212,10 +219,15 @@ fn pass(forward: Forward, reason: Reason) -> Decision {
     }
 }
 
-/// Only a GET without body, Range or conditions, whose answer may be stored, leads.
+/// Only a GET (or a POST like it) without body, Range or conditions, whose answer may be stored, leads.
 fn share(request: &Request<'_>) -> Share {
-    if *request.method != Method::GET {
+    let is_post = request.content == RequestContent::Keyed;
+    if *request.method == Method::HEAD {
         Share::Pass(Reason::Method)
+    } else if is_post && request.has_range() {
+        Share::Pass(Reason::Range)
+    } else if is_post && request.has_condition() {
+        Share::Pass(Reason::Condition)
     } else if request.directives.no_store {
         Share::Pass(Reason::ClientNoStore)
     } else if request.has_origin_condition() {
@@ -303,6 +315,36 @@ mod tests {
         exchange.content = RequestContent::Some;
         let expected = pass(Forward::Bypass, Reason::RequestBody);
         assert_eq!(exchange.decide(&held, NOW), expected);
+    }
+
+    #[test]
+    fn s4_a_post_whose_body_is_in_the_key_is_a_retrieval_without_conditions() {
+        for mode in MODES {
+            let held = [stored(mode, LASTING)];
+            let mut exchange = Exchange::new(mode, &[]);
+            exchange.method = Method::POST;
+            exchange.content = RequestContent::Keyed;
+            assert_eq!(exchange.decide(&held, NOW), serve(0));
+            let old = match mode {
+                Mode::Always => serve(0),
+                Mode::Standard | Mode::Strict => revalidate(Forward::Stale),
+            };
+            assert_eq!(exchange.decide(&held, later(200)), old);
+            assert_eq!(
+                exchange.decide(&[], NOW),
+                shared(Forward::UriMiss, Share::Lead)
+            );
+            for (line, reason) in [
+                (("range", "bytes=0-1"), Reason::Range),
+                (("if-none-match", "\"a\""), Reason::Condition),
+                (("if-match", "\"a\""), Reason::Condition),
+                (("if-range", "\"a\""), Reason::Condition),
+            ] {
+                let lines = [line];
+                let found = exchange.clone().request(&lines).decide(&held, NOW);
+                assert_eq!(found, pass(Forward::Bypass, reason), "{line:?}");
+            }
+        }
     }
 
     #[test]

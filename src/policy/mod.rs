@@ -20,6 +20,7 @@
 //! | `identity` | | partitions by credentials, cookies that do not count |
 //! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
 //! | `list` | 9110, 5.6.1 | comma-separated lists |
+//! | `content`, `json`, `graphql` | | the body of a POST that is a retrieval: [`Content`] |
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
 
@@ -28,12 +29,15 @@ use std::time::Duration;
 mod age;
 mod answer;
 mod cache_control;
+mod content;
 mod date;
 mod decide;
 mod forward;
 mod freshness;
+mod graphql;
 mod identity;
 mod invalidation;
+mod json;
 mod list;
 mod mode;
 mod partial;
@@ -56,6 +60,7 @@ mod fixture;
 mod oracle;
 
 pub use answer::{Answer, answer, not_modified_fields};
+pub use content::Content;
 pub use decide::{Decision, Missing, Share, Use, decide};
 pub use forward::{Forward, Why};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};

@@ -16,6 +16,8 @@ pub enum RequestContent {
     None,
     /// A body, be it empty but chunked.
     Some,
+    /// A body that is part of the key: a POST that is a retrieval like a GET.
+    Keyed,
 }
 
 /// The facts of a request as it is forwarded: hop-by-hop fields and ignored cookies are gone already.

@@ -150,7 +150,7 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
 
 /// What request and message allow, whatever the origin says.
 fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<(), Reason> {
-    if *request.method != Method::GET {
+    if *request.method != Method::GET && request.content != RequestContent::Keyed {
         return Err(Reason::Method);
     }
     if request.content == RequestContent::Some {
@@ -385,6 +385,22 @@ mod tests {
             assert_eq!(ttl(Mode::Standard), standard, "standard {status}");
             assert_eq!(ttl(Mode::Always), always.then_some(None), "always {status}");
             assert_eq!(ttl(Mode::Strict), None, "strict {status}");
+        }
+    }
+
+    #[test]
+    fn s3_a_post_is_kept_when_its_body_is_in_the_key() {
+        let refused = |content| {
+            refusals(|mode| {
+                let mut exchange = Exchange::new(mode, &[("cache-control", "max-age=9")]);
+                exchange.method = Method::POST;
+                exchange.content = content;
+                exchange
+            })
+        };
+        assert_eq!(refused(RequestContent::Keyed), [None; 3]);
+        for content in [RequestContent::None, RequestContent::Some] {
+            assert_eq!(refused(content), [Some(Reason::Method); 3]);
         }
     }
 

@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Each option but --clear-cache, which is a command, is also an environment variable
 (CACHING_PROXY_MAX_MEMORY for --max-memory) and, but for --config, a key in config/proxy.toml
 (max_memory). A flag goes before the environment, the environment before the file.
+Rules for some paths ([[rules]]) stand in the file only.
 
 Exit codes:
   0 done   1 failed while running   2 bad usage or configuration   3 cannot listen on the port

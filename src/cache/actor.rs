@@ -15,7 +15,7 @@ use super::{
     entry::Entry,
     fill::{Fill, FillId},
     generations::Generations,
-    key::{Key, Resource},
+    key::{Key, Part, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
         Release, Released, Remove, Statistics, Stats, Touch,
@@ -23,7 +23,7 @@ use super::{
     store::Store,
     ticket::Ticket,
 };
-use crate::policy::{Audience, Identity, Time};
+use crate::policy::{Audience, Time};
 
 /// Messages that may wait for the actor before senders have to.
 const MAILBOX: usize = 4096;
@@ -88,7 +88,7 @@ pub struct CacheActor {
 /// A fetch under way whose ticket counts.
 struct Fetch {
     id: FillId,
-    identity: Option<Identity>,
+    part: Part,
     since: Time,
     about: Option<Arc<Entry>>,
     /// None: nobody may join.
@@ -137,12 +137,13 @@ impl CacheActor {
             released,
         );
         let joinable = claim.company != Company::Alone;
+        let part = claim.key.part();
         self.fetches
             .entry(claim.key.resource)
             .or_default()
             .push(Fetch {
                 id,
-                identity: claim.key.identity,
+                part,
                 since: claim.now,
                 about: claim.about,
                 fill: joinable.then_some(fill),
@@ -152,7 +153,7 @@ impl CacheActor {
 
     fn fetches_of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Fetch> {
         let fetches = self.fetches.get(&key.resource).into_iter().flatten();
-        fetches.filter(|fetch| fetch.identity == key.identity)
+        fetches.filter(|fetch| fetch.part == key.part())
     }
 
     fn joinable(&self, key: &Key) -> Option<Fill> {

@@ -7,7 +7,7 @@ use std::{
 
 use quick_cache::Equivalent;
 
-use crate::policy::Identity;
+use crate::policy::{Content, Identity};
 
 /// What a request asks for, whoever asks: path and query byte for byte, and the Host where it is forwarded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,19 +24,40 @@ impl Resource {
         // A target holds no line feed, so no host can pass for a part of one.
         Self(format!("{target}\n{}", host.escape_ascii()).into())
     }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.0.len() + 2 * size_of::<usize>()
-    }
 }
 
-/// A resource within a partition of the cache: that of one identity, or the one for everybody.
+/// A resource within a partition of the cache: that of one identity, or the one for everybody. Bodies that are asked
+/// with are told apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// What is asked for.
     pub resource: Resource,
     /// Whose partition; none: everybody's.
     pub identity: Option<Identity>,
+    /// The body of the POST that asks; none: there is none.
+    pub content: Option<Content>,
+}
+
+/// What tells the keys of one resource apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Part {
+    identity: Option<Identity>,
+    content: Option<Content>,
+}
+
+impl Part {
+    /// What a resource is filed under for everybody who asks without a body.
+    pub(super) fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn of(self, resource: Resource) -> Key {
+        Key {
+            resource,
+            identity: self.identity,
+            content: self.content,
+        }
+    }
 }
 
 impl Key {
@@ -44,7 +65,26 @@ impl Key {
         Self {
             resource: self.resource.clone(),
             identity: None,
+            content: self.content,
         }
+    }
+
+    pub(super) fn part(&self) -> Part {
+        Part {
+            identity: self.identity,
+            content: self.content,
+        }
+    }
+
+    /// What the key costs beyond the usual overhead of an entry.
+    pub(super) fn heap_bytes(&self) -> usize {
+        // A part is held once more, in the list of a resource's parts, which is at most half full.
+        let part = if self.part().is_plain() {
+            0
+        } else {
+            2 * size_of::<Part>()
+        };
+        self.resource.0.len() + 2 * size_of::<usize>() + part
     }
 }
 
@@ -57,12 +97,13 @@ impl Hash for Plain<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         None::<Identity>.hash(state);
+        None::<Content>.hash(state);
     }
 }
 
 impl Equivalent<Key> for Plain<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *key.resource.0 == *self.0 && key.identity.is_none()
+        *key.resource.0 == *self.0 && key.part().is_plain()
     }
 }
 
@@ -79,6 +120,7 @@ mod tests {
             let key = Key {
                 resource: Resource::new(target),
                 identity: None,
+                content: None,
             };
             assert!(Plain(target).equivalent(&key));
             assert_eq!(hasher.hash_one(Plain(target)), hasher.hash_one(&key));
@@ -86,6 +128,7 @@ mod tests {
         let hosted = Key {
             resource: Resource::with_host("/a", b"h"),
             identity: None,
+            content: None,
         };
         assert!(!Plain("/a").equivalent(&hosted));
     }

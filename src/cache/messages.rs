@@ -162,7 +162,7 @@ pub struct MakeRoom {
     pub(super) bytes: u64,
 }
 
-/// Removes every variant of these resources in every partition, and voids the fetches of them (RFC 9111, 4.4).
+/// Removes every variant of these resources in every partition, whatever body was asked with, and voids the fetches of them (RFC 9111, 4.4).
 #[derive(Message, Debug)]
 #[rtype(result = "Cleared")]
 pub struct Invalidate {

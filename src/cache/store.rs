@@ -13,10 +13,10 @@ use super::{
     budget::Budget,
     entry::{Entry, Variants},
     generations::Generations,
-    key::{Key, Resource},
+    key::{Key, Part, Resource},
     messages::{Cleared, Found, PutOutcome},
 };
-use crate::policy::{Identity, Time};
+use crate::policy::Time;
 
 /// How many variants of one key live side by side.
 const MAX_VARIANTS: usize = 32;
@@ -33,8 +33,8 @@ pub(super) struct Store {
     evicted: Evicted,
     evictions: u64,
     entries: u64,
-    /// The identities that have a partition of a resource: an invalidation concerns them all.
-    partitions: HashMap<Resource, HashSet<Identity>>,
+    /// What of a resource is stored for one identity or one body: an invalidation concerns them all.
+    parts: HashMap<Resource, HashSet<Part>>,
     budget: Arc<Budget>,
     generations: Arc<Generations>,
 }
@@ -49,7 +49,7 @@ impl Shelf {
     fn new(key: &Key, variants: Vec<Arc<Entry>>) -> Self {
         let weight: u64 = variants.iter().map(|entry| entry.weight_bytes()).sum();
         Self {
-            weight_bytes: weight + key.resource.heap_bytes() as u64,
+            weight_bytes: weight + key.heap_bytes() as u64,
             variants: variants.into(),
         }
     }
@@ -92,7 +92,7 @@ impl Store {
             evicted,
             evictions: 0,
             entries: 0,
-            partitions: HashMap::new(),
+            parts: HashMap::new(),
             budget,
             generations,
         }
@@ -152,9 +152,9 @@ impl Store {
         if !self.shelve(key, shelf) {
             return PutOutcome::NoRoom;
         }
-        if let Some(identity) = key.identity {
-            let identities = self.partitions.entry(key.resource.clone()).or_default();
-            identities.insert(identity);
+        if !key.part().is_plain() {
+            let parts = self.parts.entry(key.resource.clone()).or_default();
+            parts.insert(key.part());
         }
         PutOutcome::Stored
     }
@@ -172,7 +172,7 @@ impl Store {
         if left.is_empty() {
             self.take(key);
             self.generations.change(&key.resource);
-            self.forget_partition(key);
+            self.forget_part(key);
         } else {
             self.shelve(key, Shelf::new(key, left));
         }
@@ -195,7 +195,7 @@ impl Store {
         if fits {
             self.entries += added;
         } else {
-            self.forget_partition(key);
+            self.forget_part(key);
         }
         fits
     }
@@ -213,19 +213,14 @@ impl Store {
         self.budget.has_room(bytes)
     }
 
-    /// Removes every variant of `resource` in every partition.
+    /// Removes every variant of `resource` in every partition, whatever body was asked with.
     pub(super) fn invalidate(&mut self, resource: &Resource) -> Cleared {
         // Also of what was evicted here: a worker may remember it.
         self.generations.change(resource);
-        let identities = self.partitions.remove(resource).unwrap_or_default();
-        let partitions = identities.into_iter().map(Some).chain([None]);
+        let parts = self.parts.remove(resource).unwrap_or_default();
         let mut cleared = Cleared::default();
-        for identity in partitions {
-            let key = Key {
-                resource: resource.clone(),
-                identity,
-            };
-            if let Some(shelf) = self.take(&key) {
+        for part in parts.into_iter().chain([Part::default()]) {
+            if let Some(shelf) = self.take(&part.of(resource.clone())) {
                 cleared.entries += shelf.variants.len() as u64;
                 cleared.bytes += shelf.weight_bytes;
             }
@@ -280,16 +275,15 @@ impl Store {
         for (key, variants) in evicted {
             self.evictions += variants;
             self.entries -= variants;
-            self.forget_partition(&key);
+            self.forget_part(&key);
         }
     }
 
-    fn forget_partition(&mut self, key: &Key) {
-        let Some(identity) = key.identity else { return };
-        if let Some(identities) = self.partitions.get_mut(&key.resource) {
-            identities.remove(&identity);
-            if identities.is_empty() {
-                self.partitions.remove(&key.resource);
+    fn forget_part(&mut self, key: &Key) {
+        if let Some(parts) = self.parts.get_mut(&key.resource) {
+            parts.remove(&key.part());
+            if parts.is_empty() {
+                self.parts.remove(&key.resource);
             }
         }
     }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use actix_web::{
     HttpMessage as _, HttpRequest,
     http::{
-        Method,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderValue},
     },
 };
+use bytes::Bytes;
 
-use super::{Shared, Upload};
+use super::{
+    Shared, Upload,
+    upload::{Place, Whole},
+};
 use crate::{
     cache::{Key, Resource},
     config::Config,
     error::ProxyError,
     headers::{self, Host, Introduction},
-    policy::{self, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
+    policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
 };
 
 /// A request as it is forwarded; key, identity and the policy's view are all made from this, for what is not
@@ -29,6 +33,8 @@ pub(super) struct Ask {
     pub(super) fields: HeaderMap,
     pub(super) content: RequestContent,
     pub(super) upload: Upload,
+    /// The body, where it is part of the key.
+    pub(super) body: Option<Whole>,
     pub(super) key: Key,
     pub(super) config: Arc<Config>,
     pub(super) rule: Option<RuleIndex>,
@@ -77,10 +83,46 @@ impl Ask {
             fields,
             content,
             upload,
-            key: Key { resource, identity },
+            body: None,
+            key: Key {
+                resource,
+                identity,
+                content: None,
+            },
             config: Arc::clone(&shared.config),
             rule,
         })
+    }
+
+    /// How long the body can be, where it may make this request a retrieval: that of a POST whose rule says so.
+    pub(super) fn keyed_up_to_bytes(&self) -> Option<u64> {
+        let rule = self.rule.and_then(|index| self.config.rules.get(index))?;
+        let limit = rule.store_post_bytes?;
+        let most = match self.upload {
+            Upload::None => 0,
+            Upload::Sized(length) => length,
+            Upload::Chunked => limit,
+        };
+        (self.method == Method::POST && most <= limit).then_some(most)
+    }
+
+    /// Makes this request a retrieval with `body`, unless that asks for a change.
+    pub(super) fn keyed_by(&mut self, body: Bytes, place: Place, shared: &Shared) -> Keying {
+        let Some(content) = Content::of(&self.fields, &body) else {
+            return Keying::Change(body, place);
+        };
+        let policy = policy_under(self.rule, &self.config);
+        drop_ignored_cookies(policy, &mut self.fields);
+        self.key.identity = shared.secret.identity(policy, &self.fields);
+        self.key.content = Some(content);
+        self.content = RequestContent::Keyed;
+        self.body = Some(Whole::new(body, self.upload, place));
+        Keying::Keyed
+    }
+
+    /// Whether an answer of this status makes untrue what is stored for the target.
+    pub(super) fn invalidates(&self, status: StatusCode) -> bool {
+        self.content != RequestContent::Keyed && policy::invalidates(&self.method, status)
     }
 
     pub(super) fn identity(&self) -> Option<Identity> {
@@ -110,10 +152,18 @@ impl Ask {
             .any(|name| self.fields.contains_key(name))
     }
 
-    /// True for the methods that the cache answers.
-    pub(super) fn is_cacheable_method(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
+    /// True for what the cache answers.
+    pub(super) fn is_retrieval(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
+}
+
+/// What a body is to its request.
+pub(super) enum Keying {
+    /// A part of what is asked for.
+    Keyed,
+    /// A change, to be forwarded.
+    Change(Bytes, Place),
 }
 
 /// The rule for a target, and the target as it is forwarded under it: what a rule takes out of the query is neither in

@@ -19,7 +19,7 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{InterimSink, OriginRequest, RequestBody},
-    policy::{self, Forward, Missing, Reason, Stored, Time, Why},
+    policy::{self, Forward, Missing, Reason, RequestContent, Stored, Time, Why},
 };
 
 /// A fetch that has been decided on.
@@ -82,6 +82,8 @@ impl Plan {
     fn request(&self, ask: &Ask) -> OriginRequest {
         match &self.basis {
             Basis::Nothing | Basis::Beside(_) => request_of(ask),
+            // What a condition means for a POST is the origin's to say: it is asked for the whole.
+            Basis::Current(_) if ask.content == RequestContent::Keyed => request_of(ask),
             Basis::Current(entry) => {
                 let mut request = request_of(&unconditional(ask));
                 for (name, value) in policy::validators(entry.head()) {
@@ -108,7 +110,10 @@ pub(super) fn request_of(ask: &Ask) -> OriginRequest {
         method: ask.method.clone(),
         target: ask.target.clone(),
         headers: ask.fields.clone(),
-        body: RequestBody::Empty,
+        body: match &ask.body {
+            Some(whole) => whole.to_request(),
+            None => RequestBody::Empty,
+        },
         interim: None,
     }
 }

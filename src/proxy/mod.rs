@@ -15,6 +15,7 @@ mod quick;
 mod ready;
 mod reply;
 mod reuse;
+mod upload;
 mod validate;
 
 use std::{
@@ -37,7 +38,7 @@ use tokio::sync::Semaphore;
 
 use self::{
     access::Access,
-    ask::Ask,
+    ask::{Ask, Keying},
     connection::Busy,
     deliver::{Content, Delivery},
     fetch::Plan,
@@ -45,6 +46,7 @@ use self::{
     quick::Quick,
     ready::Ready,
     reuse::{Followed, follow, reuse},
+    upload::{ClientBody, Held, Read},
 };
 use crate::{
     cache::{
@@ -86,6 +88,7 @@ pub struct Worker {
     origin: Origin,
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
+    held: Held,
 }
 
 impl Worker {
@@ -97,6 +100,7 @@ impl Worker {
             shared,
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
+            held: Held::default(),
         }
     }
 
@@ -191,18 +195,42 @@ async fn ask_and_answer(
         busy,
         via: &worker.shared.via,
     };
-    answer(worker, Rc::new(ask), payload, relay, now).await
+    let body = ClientBody::new(payload, worker.shared.config.timeout);
+    let (ask, body) = keyed(worker, ask, body).await?;
+    answer(worker, Rc::new(ask), body, relay, now).await
+}
+
+/// Reads the body of a POST that may be a retrieval, which it is when the body fits and asks for no change.
+async fn keyed(
+    worker: &Worker,
+    mut ask: Ask,
+    body: ClientBody,
+) -> Result<(Ask, ClientBody), ProxyError> {
+    let place = ask
+        .keyed_up_to_bytes()
+        .and_then(|bytes| worker.held.place(bytes));
+    let Some(place) = place else {
+        return Ok((ask, body));
+    };
+    let body = match body.read(place).await? {
+        Read::Larger(body) => body,
+        Read::Whole(bytes, place) => match ask.keyed_by(bytes, place, &worker.shared) {
+            Keying::Keyed => ClientBody::nothing(),
+            Keying::Change(bytes, place) => ClientBody::of(bytes, place),
+        },
+    };
+    Ok((ask, body))
 }
 
 /// Looks, decides, claims, and looks again when the cache has changed meanwhile.
 async fn answer(
     worker: &web::Data<Worker>,
     ask: Rc<Ask>,
-    payload: web::Payload,
+    body: ClientBody,
     relay: Relay<'_>,
     mut now: Time,
 ) -> Result<Delivery, ProxyError> {
-    let mut known = match ask.is_cacheable_method() {
+    let mut known = match ask.is_retrieval() {
         true => worker.find(&ask, now).await,
         false => worker.near.learn(&ask.key, Found::default()),
     };
@@ -212,7 +240,7 @@ async fn answer(
         let mut plan = match decide(worker, &ask, &known, now) {
             Next::Done(result) => return *result,
             Next::Pass(why, storing) => {
-                return pass::pass(worker, &ask, payload, why, storing, relay).await;
+                return pass::pass(worker, &ask, body, why, storing, relay).await;
             }
             Next::Claim(plan) => plan,
         };
@@ -222,7 +250,7 @@ async fn answer(
         match worker.claim(&ask, known.found().clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = Storing::NotStored(Reason::CacheUnavailable);
-                return pass::pass(worker, &ask, payload, plan.why, storing, relay).await;
+                return pass::pass(worker, &ask, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
                 let interim = relay.sink();
@@ -241,7 +269,7 @@ async fn answer(
         now = clock();
     }
     let why = Forward::Miss.into();
-    pass::pass(worker, &ask, payload, why, Storing::Untouched, relay).await
+    pass::pass(worker, &ask, body, why, Storing::Untouched, relay).await
 }
 
 enum Next {

@@ -1,33 +1,25 @@
 //! Requests that only pass through, and what they do to the cache.
 
-use std::{io, pin::Pin, time::Duration};
-
-use actix_http::error::PayloadError;
-use actix_web::{
-    http::{
-        Method, StatusCode,
-        header::{self, HeaderMap, HeaderValue},
-    },
-    web,
+use actix_web::http::{
+    Method, StatusCode,
+    header::{self, HeaderMap, HeaderValue},
 };
-use bytes::Bytes;
-use futures_core::Stream;
-use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
 
 use super::{
-    Ask, Upload, Worker, clock,
+    Ask, Worker, clock,
     deliver::{Content, Delivery},
     incoming::Incoming,
     interim::Relay,
     max_forwards,
     reply::{Reply, forward},
+    upload::ClientBody,
 };
 use crate::{
     cache::{Cache, Claim, Claimed, Company, Invalidate, Resource, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
-    origin::{OriginErrorKind, OriginRequest, RequestBody},
+    origin::{OriginErrorKind, OriginRequest},
     policy::{self, TargetUri, Why},
 };
 
@@ -35,7 +27,7 @@ use crate::{
 pub(super) async fn pass(
     worker: &Worker,
     ask: &Ask,
-    payload: web::Payload,
+    body: ClientBody,
     why: Why,
     storing: Storing,
     relay: Relay<'_>,
@@ -46,7 +38,10 @@ pub(super) async fn pass(
         method: ask.method.clone(),
         target: ask.target.clone(),
         headers,
-        body: upload(ask, payload, worker.shared.config.timeout),
+        body: match &ask.body {
+            Some(whole) => whole.to_request(),
+            None => body.into_request(ask.upload),
+        },
         interim: relay.sink(),
     };
     let ticket = stake(worker, ask).await;
@@ -64,7 +59,7 @@ pub(super) async fn pass(
         }
     };
     unsure.nothing_happened();
-    if policy::invalidates(&ask.method, reply.status) {
+    if ask.invalidates(reply.status) {
         let resources = invalidated(worker, ask, &reply.fields);
         let invalidate = Invalidate::new(resources, ticket.as_ref());
         // Before the answer leaves. A cache that does not answer serves nothing either.
@@ -78,7 +73,7 @@ pub(super) async fn pass(
 
 /// The right to store what a POST brings, from before it is sent: a Clear while it is under way voids it.
 async fn stake(worker: &Worker, ask: &Ask) -> Option<Ticket> {
-    if ask.method != Method::POST {
+    if ask.method != Method::POST || ask.is_retrieval() {
         return None;
     }
     let claim = Claim {
@@ -131,31 +126,6 @@ async fn keep_for_gets(
     answer.await.map_err(|_| ProxyError::Interrupted)
 }
 
-fn upload(ask: &Ask, payload: web::Payload, pause: Duration) -> RequestBody {
-    match ask.upload {
-        Upload::None => RequestBody::Empty,
-        Upload::Sized(length) => RequestBody::Sized(length, impatient(payload, pause)),
-        Upload::Chunked => RequestBody::Chunked(impatient(payload, pause)),
-    }
-}
-
-/// The client's body, which fails when nothing of it comes for as long as `pause`.
-fn impatient(
-    payload: web::Payload,
-    pause: Duration,
-) -> Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> {
-    let stream = futures_util::stream::unfold(Some(payload), move |payload| async move {
-        let mut payload = payload?;
-        match tokio::time::timeout(pause, payload.next()).await {
-            Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(payload))),
-            Ok(Some(Err(error))) => Some((Err(error), None)),
-            Ok(None) => None,
-            Err(_) => Some((Err(PayloadError::Io(io::ErrorKind::TimedOut.into())), None)),
-        }
-    });
-    Box::pin(stream)
-}
-
 /// What an unsafe request has made invalid: its target, and what the answer names beside it (RFC 9111, 4.4).
 fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
     let prefix = worker.shared.config.origin.path_prefix();
@@ -198,7 +168,7 @@ struct Unsure(Option<(Cache, Resource)>);
 
 impl Unsure {
     fn about(worker: &Worker, ask: &Ask) -> Self {
-        let is_unsafe = policy::invalidates(&ask.method, StatusCode::OK);
+        let is_unsafe = ask.invalidates(StatusCode::OK);
         Self(is_unsafe.then(|| (worker.shared.cache.clone(), ask.key.resource.clone())))
     }
 

@@ -16,13 +16,13 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Source, Storing},
     origin::OriginError,
-    policy::{self, Failure, Headed, Reason, Why},
+    policy::{self, Failure, Headed, Reason, RequestContent, Why},
 };
 
 impl Fetch<'_> {
     /// The origin has answered the question about `entry`.
     pub(super) async fn validated(self, entry: &Arc<Entry>, reply: Reply) {
-        if reply.status == StatusCode::NOT_MODIFIED {
+        if reply.status == StatusCode::NOT_MODIFIED && self.ask.content != RequestContent::Keyed {
             return match policy::revalidation_matches(entry.head(), &reply.judged()) {
                 true => self.freshened(entry, reply).await,
                 // It speaks of something else than what we have (RFC 9111, 4.3.4).

@@ -35,6 +35,7 @@ mod parts;
 mod pipelining;
 mod plain_words;
 mod policies;
+mod posts;
 mod ranges;
 mod rules;
 mod slow_readers;

@@ -290,3 +290,78 @@ fn only_the_response_that_is_void_is_removed() {
         assert_eq!(stats(&cache).await.entries, 0);
     });
 }
+
+#[test]
+fn an_invalidation_concerns_all_that_was_asked_with_a_body() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let keyed = |body: &[u8]| Key {
+            content: policy::Content::of(&HeaderMap::new(), body),
+            ..key("/a")
+        };
+        let (one, other) = (keyed(b"1"), keyed(b"2"));
+        for key in [&one, &other] {
+            assert!(find(&cache, key).await.is_empty());
+            let ticket = lead_with(&cache, key).await;
+            fill(ticket).await;
+        }
+        // Nobody gets what was asked with another body, or with none.
+        assert!(find(&cache, &key("/a")).await.is_empty());
+        assert!(find(&cache, &keyed(b"3")).await.is_empty());
+        let under_way = lead_with(&cache, &keyed(b"3")).await;
+        let cleared = cache
+            .send(Invalidate::new(vec![Resource::new("/a")], None))
+            .await;
+        assert_eq!(cleared.unwrap().entries, 2);
+        fill(under_way).await;
+        for key in [&one, &other, &keyed(b"3")] {
+            assert!(find(&cache, key).await.is_empty());
+        }
+    });
+}
+
+#[test]
+fn only_those_who_ask_with_the_same_body_share_a_fetch() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let keyed = |body: &[u8]| Key {
+            content: policy::Content::of(&HeaderMap::new(), body),
+            ..key("/a")
+        };
+        let _leads = lead_with(&cache, &keyed(b"1")).await;
+        let _leads_too = lead_with(&cache, &keyed(b"2")).await;
+        let _leads_as_well = lead_with(&cache, &key("/a")).await;
+        let followed = claim_with(&cache, &keyed(b"1")).await;
+        assert!(matches!(followed, Claimed::Follow(_)), "{followed:?}");
+    });
+}
+
+async fn find(cache: &Addr<CacheActor>, key: &Key) -> Vec<Arc<Entry>> {
+    let found = cache.send(Get(key.clone())).await.unwrap();
+    found.variants().cloned().collect()
+}
+
+async fn claim_with(cache: &Addr<CacheActor>, key: &Key) -> Claimed {
+    let claim = Claim {
+        key: key.clone(),
+        seen: Some(cache.send(Get(key.clone())).await.unwrap()),
+        about: None,
+        company: Company::Shared,
+        now: NOW,
+    };
+    cache.send(claim).await.unwrap()
+}
+
+async fn lead_with(cache: &Addr<CacheActor>, key: &Key) -> Ticket {
+    match claim_with(cache, key).await {
+        Claimed::Lead(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn fill(ticket: Ticket) {
+    ticket
+        .begin(plain_head(), Some(1))
+        .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
+        .await;
+}

@@ -39,6 +39,7 @@ fn key(target: &str) -> Key {
     Key {
         resource: Resource::new(target),
         identity: None,
+        content: None,
     }
 }
 

@@ -1,0 +1,187 @@
+//! The client's body: on its way to the origin, or read whole because it is part of the key.
+
+use std::{cell::Cell, io, rc::Rc, time::Duration};
+
+use actix_http::error::PayloadError;
+use actix_web::web;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
+
+use super::Upload;
+use crate::origin::{BodyStream, OriginError, RequestBody, UploadError};
+
+/// Bodies that are read whole take at most so much memory in one worker; those beyond pass through.
+const MAX_HELD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The client's body, some of which may have been read already.
+pub(super) struct ClientBody {
+    begun: BytesMut,
+    rest: Option<web::Payload>,
+    /// The longest silence of the client.
+    pause: Duration,
+    /// For what was read.
+    place: Option<Place>,
+}
+
+/// What came of reading a body up to a limit.
+pub(super) enum Read {
+    /// All of it.
+    Whole(Bytes, Place),
+    /// It is larger.
+    Larger(ClientBody),
+}
+
+impl ClientBody {
+    pub(super) fn new(payload: web::Payload, pause: Duration) -> Self {
+        Self {
+            begun: BytesMut::new(),
+            rest: Some(payload),
+            pause,
+            place: None,
+        }
+    }
+
+    /// One that has been read whole already.
+    pub(super) fn of(bytes: Bytes, place: Place) -> Self {
+        Self {
+            begun: bytes.into(),
+            rest: None,
+            pause: Duration::ZERO,
+            place: Some(place),
+        }
+    }
+
+    /// One of which nothing is left.
+    pub(super) fn nothing() -> Self {
+        Self {
+            begun: BytesMut::new(),
+            rest: None,
+            pause: Duration::ZERO,
+            place: None,
+        }
+    }
+
+    /// The body as it goes to the origin.
+    pub(super) fn into_request(self, upload: Upload) -> RequestBody {
+        match upload {
+            Upload::None => RequestBody::Empty,
+            Upload::Sized(length) => RequestBody::Sized(length, self.into_stream()),
+            Upload::Chunked => RequestBody::Chunked(self.into_stream()),
+        }
+    }
+
+    /// Reads the body, but not far beyond the size of its `place`.
+    pub(super) async fn read(mut self, place: Place) -> Result<Read, OriginError> {
+        while let Some(piece) = self.receive().await {
+            let piece = piece.map_err(|error| OriginError::Upload {
+                source: UploadError::Client(error),
+            })?;
+            self.begun.extend_from_slice(&piece);
+            if self.begun.len() as u64 > place.bytes {
+                self.place = Some(place);
+                return Ok(Read::Larger(self));
+            }
+        }
+        Ok(Read::Whole(self.begun.freeze(), place))
+    }
+
+    /// What comes next from the client; it fails when nothing does for too long.
+    async fn receive(&mut self) -> Option<Result<Bytes, PayloadError>> {
+        let rest = self.rest.as_mut()?;
+        let received = match tokio::time::timeout(self.pause, rest.next()).await {
+            Ok(received) => received,
+            Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
+        };
+        if !matches!(received, Some(Ok(_))) {
+            self.rest = None;
+        }
+        received
+    }
+
+    fn into_stream(self) -> BodyStream {
+        Box::pin(stream::unfold(self, |mut body| async move {
+            let next = match body.begun.is_empty() {
+                true => body.receive().await?,
+                false => Ok(body.begun.split().freeze()),
+            };
+            Some((next, body))
+        }))
+    }
+}
+
+/// A body that was read whole, and its place in the memory for such bodies.
+#[derive(Clone, Debug)]
+pub(super) struct Whole {
+    bytes: Bytes,
+    upload: Upload,
+    _place: Rc<Place>,
+}
+
+impl Whole {
+    pub(super) fn new(bytes: Bytes, upload: Upload, place: Place) -> Self {
+        Self {
+            bytes,
+            upload,
+            _place: Rc::new(place),
+        }
+    }
+
+    /// The body as it goes to the origin, byte for byte.
+    pub(super) fn to_request(&self) -> RequestBody {
+        if self.upload == Upload::None {
+            return RequestBody::Empty;
+        }
+        let piece = (!self.bytes.is_empty()).then(|| Ok(self.bytes.clone()));
+        RequestBody::Sized(self.bytes.len() as u64, Box::pin(stream::iter(piece)))
+    }
+}
+
+/// How much of a worker's memory bodies take that are read whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Rc<Cell<u64>>);
+
+impl Held {
+    /// A place for a body, if there is room for it.
+    pub(super) fn place(&self, bytes: u64) -> Option<Place> {
+        let held = self.0.get().checked_add(bytes)?;
+        (held <= MAX_HELD_BYTES).then(|| {
+            self.0.set(held);
+            Place {
+                held: self.clone(),
+                bytes,
+            }
+        })
+    }
+}
+
+/// Memory for one body, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    held: Held,
+    bytes: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.held.0.set(self.held.0.get() - self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_for_bodies_run_out_and_come_back() {
+        let held = Held::default();
+        let first = held.place(MAX_HELD_BYTES - 1).unwrap();
+        let second = held.place(1).unwrap();
+        assert!(held.place(1).is_none());
+        assert!(held.place(0).is_some());
+        drop(first);
+        assert!(held.place(MAX_HELD_BYTES).is_none());
+        drop(second);
+        assert!(held.place(MAX_HELD_BYTES).is_some());
+        assert!(held.place(u64::MAX).is_none());
+    }
+}

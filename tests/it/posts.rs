@@ -1,0 +1,410 @@
+//! POSTs that are retrievals: looked up, shared and stored by their bodies, where a rule says so.
+
+use crate::{
+    client::{Answer, Ending},
+    harness::TestProxy,
+    origin::{Exchange, Gate, Origin, latin1},
+};
+
+const SEARCH: &str = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// Answers with what was asked and how often the target was asked for.
+fn echo(exchange: &mut Exchange<'_>, fields: &str) {
+    let body = format!("{} #{}", latin1(&exchange.request.body), exchange.nth);
+    exchange.ok(fields, body);
+}
+
+fn echoing(fields: &'static str) -> Origin {
+    Origin::start(move |exchange| echo(exchange, fields))
+}
+
+fn start(origin: &Origin) -> TestProxy {
+    TestProxy::builder(origin).file(SEARCH).start()
+}
+
+fn post(proxy: &TestProxy, fields: &str, body: &str) -> Answer {
+    proxy.request("POST", "/search", fields, body.as_bytes())
+}
+
+#[test]
+fn the_same_body_is_forwarded_once() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    post(&proxy, JSON, "{\"a\":1}").expect(200, "MISS", "{\"a\":1} #0");
+    post(&proxy, JSON, "{\"a\":1}").expect(200, "HIT", "{\"a\":1} #0");
+    post(&proxy, JSON, "{\"a\":2}").expect(200, "MISS", "{\"a\":2} #1");
+    post(&proxy, JSON, "").expect(200, "MISS", " #2");
+    post(&proxy, JSON, "").expect(200, "HIT", " #2");
+    // GET and HEAD of the same target are something else.
+    proxy.get("/search").expect(200, "MISS", " #3");
+    proxy.get("/search").expect(200, "HIT", " #3");
+    post(&proxy, JSON, "").expect(200, "HIT", " #2");
+    assert_eq!(origin.count(), 4);
+}
+
+#[test]
+fn json_may_be_written_differently_and_goes_on_as_it_was_written() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    let written = "{ \"b\": \"\\u0078\",\r\n \"a\": 1.0 }";
+    post(&proxy, JSON, written).expect(200, "MISS", &format!("{written} #0"));
+    assert_eq!(latin1(&origin.only().body), written);
+    assert_eq!(
+        origin.only().field("content-length"),
+        Some(written.len().to_string())
+    );
+    for body in ["{\"a\":1.0,\"b\":\"x\"}", " {\"b\":\"x\" ,\"a\":1.0}\n"] {
+        assert_eq!(post(&proxy, JSON, body).x_cache(), "HIT", "{body}");
+    }
+}
+
+#[test]
+fn bodies_that_an_origin_can_tell_apart_never_share_an_answer() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    let text = "Content-Type: text/plain\r\n";
+    for (fields, body) in [
+        (JSON, "{\"a\":1}"),
+        (JSON, "{\"a\":1.0}"),
+        (JSON, "{\"a\":1e0}"),
+        (JSON, "{\"a\":\"1\"}"),
+        (JSON, "{\"a\":1,\"a\":2}"),
+        (JSON, "{\"a\":2,\"a\":1}"),
+        (JSON, "{\"a\":1,}"),
+        (JSON, "{\"a\":[1,2]}"),
+        (JSON, "{\"a\":[2,1]}"),
+        (text, "{\"a\":1}"),
+        (text, "{ \"a\":1}"),
+        ("", "{\"a\":1}"),
+        (
+            "Content-Type: application/json; charset=utf-8\r\n",
+            "{\"a\":1}",
+        ),
+        ("Content-Type: application/json; v=2\r\n", "{\"a\":1}"),
+        (
+            "Content-Type: application/json\r\nContent-Type: text/plain\r\n",
+            "{\"a\":1}",
+        ),
+        (
+            "Content-Type: application/json\r\nContent-Language: de\r\n",
+            "{\"a\":1}",
+        ),
+        // The field does not reach the origin, so it is not in the key either.
+        (
+            "Content-Type: application/json\r\nConnection: content-type\r\n",
+            "{ \"a\":1}",
+        ),
+    ] {
+        let own = post(&proxy, fields, body);
+        let expected = format!("{body} #{}", origin.count() - 1);
+        own.expect(200, "MISS", &expected);
+        post(&proxy, fields, body).expect(200, "HIT", &expected);
+    }
+}
+
+#[test]
+fn a_chunked_body_is_the_same_body() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    post(&proxy, JSON, "[1,2]").expect(200, "MISS", "[1,2] #0");
+    let mut client = proxy.connect();
+    client.send(
+        "POST /search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n\
+         2\r\n[1\r\n4\r\n , 2\r\n1\r\n]\r\n0\r\n\r\n",
+    );
+    client.answer_to("POST").expect(200, "HIT", "[1,2] #0");
+}
+
+#[test]
+fn a_larger_body_passes_whole_and_is_a_post_like_any_other() {
+    let origin = echoing("");
+    let proxy = TestProxy::builder(&origin)
+        .file("[[rules]]\npath = \"/search\"\nstore_post = \"8B\"\n")
+        .start();
+    post(&proxy, "", "12345678").expect(200, "MISS", "12345678 #0");
+    post(&proxy, "", "12345678").expect(200, "HIT", "12345678 #0");
+    post(&proxy, "", "123456789").expect(200, "MISS", "123456789 #1");
+    // It may have changed something.
+    post(&proxy, "", "12345678").expect(200, "MISS", "12345678 #2");
+    let mut client = proxy.connect();
+    client.send(
+        "POST /search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n",
+    );
+    client.send("5\r\n56789\r\n3\r\nabc\r\n0\r\n\r\n");
+    client
+        .answer_to("POST")
+        .expect(200, "MISS", "123456789abc #3");
+    assert_eq!(
+        origin.last().field("transfer-encoding").as_deref(),
+        Some("chunked")
+    );
+    let large = "x".repeat(300_000);
+    post(&proxy, "", &large).expect(200, "MISS", &format!("{large} #4"));
+    post(&proxy, "", &large).expect(200, "MISS", &format!("{large} #5"));
+}
+
+#[test]
+fn without_a_rule_a_post_is_forwarded_and_invalidates() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    for nth in 0..2 {
+        let answer = proxy.request("POST", "/other", JSON, b"{}");
+        answer.expect(200, "MISS", &format!("{{}} #{nth}"));
+        assert_eq!(
+            answer
+                .field("cache-status")
+                .map(|status| status.contains("fwd=method")),
+            Some(true)
+        );
+    }
+}
+
+#[test]
+fn a_retrieval_invalidates_nothing() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    proxy.get("/search").expect(200, "MISS", " #0");
+    post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #1");
+    post(&proxy, JSON, "[2]").expect(200, "MISS", "[2] #2");
+    proxy.get("/search").expect(200, "HIT", " #0");
+    // Nor does one that is not stored, for its conditions.
+    post(&proxy, "If-Match: \"a\"\r\n", "[2]").expect(200, "MISS", "[2] #3");
+    proxy.get("/search").expect(200, "HIT", " #0");
+    post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #1");
+}
+
+#[test]
+fn an_unsafe_request_invalidates_what_was_stored_for_every_body() {
+    for method in ["PUT", "DELETE", "PATCH"] {
+        let origin = echoing("");
+        let proxy = start(&origin);
+        for (nth, body) in ["[1]", "[2]"].iter().enumerate() {
+            post(&proxy, JSON, body).expect(200, "MISS", &format!("{body} #{nth}"));
+        }
+        proxy.request(method, "/search", "", b"x");
+        for (nth, body) in ["[1]", "[2]"].iter().enumerate() {
+            post(&proxy, JSON, body).expect(200, "MISS", &format!("{body} #{}", nth + 3));
+        }
+    }
+}
+
+#[test]
+fn an_invalidation_voids_a_fetch_under_way() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            if exchange.request.method() == "POST" && exchange.nth == 0 {
+                gate.wait();
+            }
+            echo(exchange, "");
+        }
+    });
+    let proxy = start(&origin);
+    let mut client = proxy.connect();
+    client.send("POST /search HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1");
+    origin.wait_for(1);
+    proxy.request("PUT", "/search", "", b"x");
+    gate.open();
+    client.answer_to("POST").expect(200, "MISS", "1 #0");
+    post(&proxy, "", "1").expect(200, "MISS", "1 #2");
+}
+
+#[test]
+fn only_the_same_bodies_share_a_fetch() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            gate.wait();
+            echo(exchange, "");
+        }
+    });
+    let proxy = start(&origin);
+    let begin = |body: &str| {
+        let mut client = proxy.connect();
+        client.send(format!(
+            "POST /search HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n{JSON}\r\n{body}",
+            body.len()
+        ));
+        client
+    };
+    let mut one = begin("[1]");
+    origin.wait_for(1);
+    let mut other = begin("[2]");
+    origin.wait_for(2);
+    let mut same = begin("[ 1 ]");
+    gate.open();
+    one.answer_to("POST").expect(200, "MISS", "[1] #0");
+    other.answer_to("POST").expect(200, "MISS", "[2] #1");
+    assert_eq!(same.answer_to("POST").text(), "[1] #0");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn conditions_and_ranges_go_to_the_origin() {
+    let origin = echoing("ETag: \"a\"\r\nLast-Modified: Mon, 23 Nov 2026 03:20:00 GMT\r\n");
+    let proxy = start(&origin);
+    post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #0");
+    for (nth, line) in [
+        "If-None-Match: \"a\"",
+        "If-Match: \"b\"",
+        "If-Modified-Since: Mon, 23 Nov 2026 03:20:00 GMT",
+        "If-Unmodified-Since: Mon, 23 Nov 2026 03:20:00 GMT",
+        "Range: bytes=0-0",
+        "If-Range: \"a\"",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let answer = post(&proxy, &format!("{JSON}{line}\r\n"), "[1]");
+        answer.expect(200, "MISS", &format!("[1] #{}", nth + 1));
+        let (name, value) = line.split_once(": ").unwrap();
+        assert_eq!(origin.last().field(name).as_deref(), Some(value));
+    }
+    post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #0");
+}
+
+#[test]
+fn a_stale_answer_is_fetched_anew_without_conditions_and_stands_in_for_a_failure() {
+    let origin = Origin::start(|exchange| match exchange.nth {
+        0 => echo(
+            exchange,
+            "Cache-Control: max-age=1\r\nAge: 9\r\nETag: \"a\"\r\n",
+        ),
+        1 => exchange.answer("503 Service Unavailable", "", "down"),
+        2 => exchange.answer("304 Not Modified", "ETag: \"a\"\r\n", ""),
+        _ => echo(exchange, "Cache-Control: max-age=60\r\n"),
+    });
+    let proxy = start(&origin);
+    post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #0");
+    post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #0");
+    assert_eq!(post(&proxy, JSON, "[1]").status(), 502);
+    post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #3");
+    post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #3");
+    for seen in origin.seen() {
+        assert_eq!(
+            (seen.field("if-none-match"), seen.body),
+            (None, b"[1]".to_vec())
+        );
+    }
+}
+
+#[test]
+fn stale_while_revalidate_asks_with_the_same_body() {
+    let origin = Origin::start(|exchange| match exchange.nth {
+        0 => echo(
+            exchange,
+            "Cache-Control: max-age=1, stale-while-revalidate=99\r\nAge: 9\r\n",
+        ),
+        _ => echo(exchange, "Cache-Control: max-age=60\r\n"),
+    });
+    let proxy = start(&origin);
+    post(&proxy, JSON, "[1]");
+    post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #0");
+    origin.wait_for(2);
+    crate::harness::until("the new answer is stored", || {
+        post(&proxy, JSON, "[1]").text() == "[1] #1"
+    });
+    assert_eq!(origin.last().body, b"[1]");
+}
+
+#[test]
+fn mutations_are_never_stored_and_invalidate() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    let query = "{\"query\":\"{ a }\"}";
+    for change in [
+        "{\"query\":\"mutation { a }\"}",
+        "{\"query\":\"\\u006dutation { a }\"}",
+        "[{\"query\":\"{ a }\"},{\"query\":\"subscription { a }\"}]",
+        "{\"query\":\"{ a }\",\"query\":\"mutation { a }\"}",
+        "{\"operationName\":\"A\",\"query\":\"query A { a } mutation B { b }\"}",
+    ] {
+        assert_eq!(post(&proxy, JSON, query).x_cache(), "MISS");
+        assert_eq!(post(&proxy, JSON, query).x_cache(), "HIT");
+        for _ in 0..2 {
+            let nth = origin.count();
+            post(&proxy, JSON, change).expect(200, "MISS", &format!("{change} #{nth}"));
+        }
+    }
+    let text = "Content-Type: application/graphql\r\n";
+    post(&proxy, text, "mutation { a }");
+    assert_eq!(post(&proxy, text, "mutation { a }").x_cache(), "MISS");
+    post(&proxy, text, "{ mutation }");
+    assert_eq!(post(&proxy, text, "{ mutation }").x_cache(), "HIT");
+    // What is coded cannot be looked into.
+    let coded = format!("{JSON}Content-Encoding: gzip\r\n");
+    post(&proxy, &coded, "xyz");
+    assert_eq!(post(&proxy, &coded, "xyz").x_cache(), "MISS");
+}
+
+#[test]
+fn cookies_that_do_not_count_are_kept_from_a_retrieval_and_travel_with_a_change() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    post(&proxy, "Cookie: _ga=1\r\n", "1").expect(200, "MISS", "1 #0");
+    assert_eq!(origin.last().field("cookie"), None);
+    post(&proxy, "Cookie: _ga=2\r\n", "1").expect(200, "HIT", "1 #0");
+    post(
+        &proxy,
+        "Cookie: _ga=1; a=1\r\n",
+        "{\"query\":\"mutation{a}\"}",
+    );
+    assert_eq!(origin.last().field("cookie").as_deref(), Some("_ga=1; a=1"));
+}
+
+#[test]
+fn a_body_that_breaks_off_reaches_nobody() {
+    let origin = echoing("");
+    let proxy = TestProxy::builder(&origin)
+        .file(SEARCH)
+        .with(|config| config.timeout = std::time::Duration::from_millis(200))
+        .start();
+    for (rest, status) in [
+        ("Content-Length: 9\r\n\r\n1234", 408),
+        ("Transfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n", 408),
+    ] {
+        let mut client = proxy.connect();
+        client.send(format!("POST /search HTTP/1.1\r\nHost: a\r\n{rest}"));
+        let answer = client.answer_to("POST");
+        assert_eq!(
+            (answer.status(), answer.ending),
+            (status, Ending::Whole),
+            "{rest}"
+        );
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn two_requests_on_one_connection_keep_their_own_bodies() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    let mut client = proxy.connect();
+    let request = |body: &str| {
+        format!(
+            "POST /search HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for (body, expected) in [("one", "one #0"), ("two", "two #1"), ("one", "one #0")] {
+        client.send(request(body));
+        assert_eq!(client.answer_to("POST").text(), expected);
+    }
+}
+
+#[test]
+fn chunks_that_are_none_end_the_connection_as_they_do_without_a_rule() {
+    let origin = echoing("");
+    let proxy = start(&origin);
+    for target in ["/search", "/other"] {
+        let mut client = proxy.connect();
+        client.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\nnonsense\r\n"
+        ));
+        assert!(client.is_closed(), "{target}");
+    }
+    assert_eq!(origin.count(), 0);
+}

@@ -26,6 +26,7 @@ mod fidelity;
 mod forwarding;
 mod framing;
 mod identity;
+mod identity_cookies;
 mod interim;
 mod invalidation;
 mod limits;

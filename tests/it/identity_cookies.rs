@@ -1,0 +1,367 @@
+//! Cookies that tell users apart, and every way in which one might try to get at another's answer.
+
+use caching_proxy::policy::Mode::{self, Always, Standard, Strict};
+
+use crate::{
+    client::Answer,
+    harness::TestProxy,
+    origin::{Exchange, Gate, Origin, latin1},
+};
+
+const ANNA: &str = "Cookie: lang=de; sid=anna; seen=1\r\n";
+const BERT: &str = "Cookie: sid=bert; lang=fr\r\n";
+/// Looks like Anna's, and is nobody's.
+const FAKES: [&str; 7] = [
+    "Cookie: lang=\"x\r\n",
+    "Cookie: xsid=anna\r\n",
+    "Cookie: lang=sid=anna\r\n",
+    "Cookie: lang=x, sid=anna\r\n",
+    "Cookie: sid%3Danna\r\n",
+    "Set-Cookie: sid=anna\r\n",
+    "X-Cookie: sid=anna\r\n",
+];
+
+const NAMED: &str = "identity_cookies = [\"sid\"]\n\
+    [[rules]]\npath = \"/q/*\"\nignore_query = [\"user\"]\nsort_query = true\n\
+    [[rules]]\npath = \"/search\"\nstore_post = true\n";
+
+/// What the origin knows of who asks: all cookies that reach it.
+fn asker(exchange: &Exchange<'_>) -> String {
+    exchange.request.fields("cookie").join("; ")
+}
+
+/// An origin that answers with the asker's name, the body and the count.
+fn personal(fields: &'static str) -> Origin {
+    Origin::start(move |exchange| {
+        let body = format!(
+            "<{}> {}#{}",
+            asker(exchange),
+            latin1(&exchange.request.body),
+            exchange.nth
+        );
+        exchange.ok(fields, body);
+    })
+}
+
+fn start(origin: &Origin) -> TestProxy {
+    TestProxy::builder(origin).file(NAMED).start()
+}
+
+fn start_in(origin: &Origin, mode: Mode) -> TestProxy {
+    TestProxy::builder(origin).file(NAMED).mode(mode).start()
+}
+
+/// Everybody but Anna.
+fn others() -> impl Iterator<Item = &'static str> {
+    FAKES.into_iter().chain(["", BERT])
+}
+
+#[track_caller]
+fn nothing_of_anna(answer: &Answer, who: &str) {
+    let fields = format!("{:?}", answer.head.fields);
+    assert!(
+        !answer.text().contains("anna") && !fields.contains("anna"),
+        "{who}: {answer:?}"
+    );
+}
+
+#[test]
+fn only_the_named_cookies_make_an_identity_and_reach_the_origin() {
+    for mode in [Standard, Always] {
+        let origin = personal("");
+        let proxy = start_in(&origin, mode);
+        proxy
+            .get_with("/", ANNA)
+            .expect(200, "MISS", "<sid=anna> #0");
+        proxy
+            .get_with("/", "Cookie: sid=anna\r\n")
+            .expect(200, "HIT", "<sid=anna> #0");
+        proxy
+            .get_with("/", "Cookie: a=1; sid=anna\r\nCookie: b=2\r\n")
+            .expect(200, "HIT", "<sid=anna> #0");
+        proxy
+            .get_with("/", BERT)
+            .expect(200, "MISS", "<sid=bert> #1");
+        proxy
+            .get_with("/", "Cookie: lang=de\r\n")
+            .expect(200, "MISS", "<> #2");
+        proxy
+            .get_with("/", "Cookie: lang=fr\r\n")
+            .expect(200, "HIT", "<> #2");
+        proxy.get("/").expect(200, "HIT", "<> #2");
+    }
+}
+
+#[test]
+fn an_ignored_cookie_stays_ignored_when_it_is_named() {
+    let origin = personal("");
+    let proxy = TestProxy::builder(&origin)
+        .file("identity_cookies = [\"*\"]")
+        .start();
+    proxy
+        .get_with("/", "Cookie: _ga=1\r\n")
+        .expect(200, "MISS", "<> #0");
+    proxy
+        .get_with("/", "Cookie: _ga=2\r\n")
+        .expect(200, "HIT", "<> #0");
+    proxy
+        .get_with("/", "Cookie: sid=2\r\n")
+        .expect(200, "MISS", "<sid=2> #1");
+}
+
+#[test]
+fn with_an_empty_list_no_cookie_counts() {
+    let origin = personal("");
+    let proxy = TestProxy::builder(&origin)
+        .file("identity_cookies = []")
+        .start();
+    proxy.get_with("/", ANNA).expect(200, "MISS", "<> #0");
+    proxy.get_with("/", BERT).expect(200, "HIT", "<> #0");
+}
+
+#[test]
+fn strict_does_not_know_of_it() {
+    let origin = personal("Cache-Control: max-age=60\r\n");
+    let proxy = start_in(&origin, Strict);
+    let all = "<lang=de; sid=anna; seen=1> #0";
+    proxy.get_with("/", ANNA).expect(200, "MISS", all);
+    proxy.get_with("/", BERT).expect(200, "HIT", all);
+}
+
+#[test]
+fn a_set_cookie_that_does_not_count_keeps_nothing_out_and_is_not_replayed() {
+    let origin = Origin::start(|exchange| {
+        let cookie = exchange.target()[1..].to_owned();
+        exchange.ok(&format!("Set-Cookie: {cookie}=1; Path=/\r\n"), "body");
+    });
+    let proxy = start(&origin);
+    for (cookie, second) in [
+        ("lang", "HIT"),
+        ("sid", "MISS"),
+        ("SID", "MISS"),
+        ("xsid", "HIT"),
+    ] {
+        let target = format!("/{cookie}");
+        assert!(proxy.get(&target).field("set-cookie").is_some());
+        let answer = proxy.get(&target);
+        assert_eq!(answer.x_cache(), second, "{cookie}");
+        assert_eq!(
+            answer.field("set-cookie").is_none(),
+            second == "HIT",
+            "{cookie}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_stored_travels_with_all_its_cookies() {
+    let origin = personal("");
+    let proxy = start(&origin);
+    proxy
+        .request("POST", "/", ANNA, b"x")
+        .expect(200, "MISS", "<lang=de; sid=anna; seen=1> x#0");
+    proxy
+        .request("GET", "/", ANNA, b"x")
+        .expect(200, "MISS", "<lang=de; sid=anna; seen=1> x#1");
+}
+
+#[test]
+fn nobody_else_gets_a_stored_answer_a_part_or_a_head_of_it_or_a_word_about_it() {
+    for (mode, fields) in [
+        (Standard, "ETag: \"anna\"\r\n"),
+        (Always, "ETag: \"anna\"\r\nCache-Control: no-store\r\n"),
+        (Standard, "ETag: \"anna\"\r\nVary: Cookie\r\n"),
+        (
+            Standard,
+            "ETag: \"anna\"\r\nVary: Accept-Language, X-User\r\n",
+        ),
+        (
+            Standard,
+            "ETag: \"anna\"\r\nCache-Control: private, max-age=60\r\n",
+        ),
+    ] {
+        let origin = Origin::start(move |exchange| match asker(exchange).as_str() {
+            "sid=anna" => exchange.ok(fields, "for anna"),
+            _ => exchange.answer("403 Forbidden", "", ""),
+        });
+        let proxy = start_in(&origin, mode);
+        proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
+        proxy.get_with("/", ANNA).expect(200, "HIT", "for anna");
+        for who in others() {
+            for line in [
+                "",
+                "Range: bytes=0-3\r\n",
+                "Range: bytes=0-3\r\nIf-Range: \"anna\"\r\n",
+                "If-None-Match: \"anna\"\r\n",
+                "If-None-Match: *\r\n",
+                "If-Match: \"anna\"\r\n",
+                "X-User: anna\r\nAccept-Language: de\r\n",
+                "Cache-Control: only-if-cached, max-stale\r\n",
+            ] {
+                for method in ["GET", "HEAD"] {
+                    let answer = proxy.request(method, "/", &format!("{who}{line}"), b"");
+                    let status = answer.status();
+                    let is_refused = status == 403 || (status == 504 && line.contains("only-if"));
+                    assert!(is_refused, "{method} {who}{line}: {status}");
+                    nothing_of_anna(&answer, who);
+                }
+            }
+        }
+        proxy.get_with("/", ANNA).expect(200, "HIT", "for anna");
+    }
+}
+
+#[test]
+fn nobody_else_gets_a_stale_answer() {
+    for fields in [
+        "Cache-Control: max-age=1, stale-if-error=999\r\nAge: 9\r\n",
+        "Cache-Control: max-age=1, stale-while-revalidate=999\r\nAge: 9\r\n",
+        "Cache-Control: max-age=1\r\nAge: 9\r\nETag: \"a\"\r\n",
+    ] {
+        let origin = Origin::start(move |exchange| match exchange.nth {
+            0 => exchange.ok(fields, "for anna"),
+            _ => exchange.answer("503 Service Unavailable", "", "down"),
+        });
+        let proxy = start(&origin);
+        proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
+        for who in others() {
+            proxy.get_with("/", who).expect(503, "MISS", "down");
+            let answer = proxy.get_with("/", &format!("{who}Cache-Control: max-stale\r\n"));
+            answer.expect(503, "MISS", "down");
+        }
+        proxy.get_with("/", ANNA).expect(200, "HIT", "for anna");
+    }
+}
+
+#[test]
+fn nobody_else_joins_a_fetch() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            gate.wait();
+            exchange.ok("", format!("<{}>", asker(exchange)));
+        }
+    });
+    let proxy = start(&origin);
+    let mut anna = proxy.begin("/", ANNA);
+    origin.wait_for(1);
+    let mut bert = proxy.begin("/", BERT);
+    origin.wait_for(2);
+    let mut nobody = proxy.begin("/", "Cookie: lang=de\r\n");
+    origin.wait_for(3);
+    let mut anna_too = proxy.begin("/", "Cookie: other=1; sid=anna\r\n");
+    let mut nobody_too = proxy.begin("/", "");
+    gate.open();
+    assert_eq!(anna.answer().text(), "<sid=anna>");
+    assert_eq!(anna_too.answer().text(), "<sid=anna>");
+    assert_eq!(bert.answer().text(), "<sid=bert>");
+    assert_eq!(nobody.answer().text(), "<>");
+    assert_eq!(nobody_too.answer().text(), "<>");
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn a_304_to_somebody_elses_validator_gives_no_answer_away() {
+    // An origin that takes one tag for all users: it answers 304 to whoever names it.
+    let origin = Origin::start(|exchange| {
+        let tag = exchange.request.field("if-none-match");
+        match tag.as_deref() {
+            Some("\"same\"") => exchange.answer("304 Not Modified", "ETag: \"same\"\r\n", ""),
+            _ => {
+                let body = format!("<{}>", asker(exchange));
+                exchange.ok(
+                    "ETag: \"same\"\r\nCache-Control: max-age=1\r\nAge: 9\r\n",
+                    body,
+                );
+            }
+        }
+    });
+    let proxy = start(&origin);
+    proxy.get_with("/", ANNA).expect(200, "MISS", "<sid=anna>");
+    for who in others() {
+        let answer = proxy.get_with("/", &format!("{who}If-None-Match: \"same\"\r\n"));
+        assert_eq!(
+            (answer.status(), answer.text().as_str()),
+            (304, ""),
+            "{who}"
+        );
+        nothing_of_anna(&proxy.get_with("/", who), who);
+    }
+    proxy.get_with("/", BERT).expect(200, "HIT", "<sid=bert>");
+    proxy.get_with("/", ANNA).expect(200, "HIT", "<sid=anna>");
+}
+
+#[test]
+fn an_invalidation_by_one_user_makes_all_ask_anew_and_mixes_nothing_up() {
+    let origin = personal("");
+    let proxy = start(&origin);
+    for (nth, (who, name)) in [(ANNA, "sid=anna"), (BERT, "sid=bert"), ("", "")]
+        .into_iter()
+        .enumerate()
+    {
+        proxy
+            .get_with("/", who)
+            .expect(200, "MISS", &format!("<{name}> #{nth}"));
+    }
+    proxy.request("PUT", "/", BERT, b"x");
+    for (nth, (who, name)) in [(ANNA, "sid=anna"), (BERT, "sid=bert"), ("", "")]
+        .into_iter()
+        .enumerate()
+    {
+        proxy
+            .get_with("/", who)
+            .expect(200, "MISS", &format!("<{name}> #{}", nth + 4));
+        proxy
+            .get_with("/", who)
+            .expect(200, "HIT", &format!("<{name}> #{}", nth + 4));
+    }
+}
+
+#[test]
+fn a_parameter_that_does_not_count_names_nobody() {
+    let origin = personal("");
+    let proxy = start(&origin);
+    let anna = "<sid=anna> #0";
+    proxy
+        .get_with("/q/me?user=anna&b&a", ANNA)
+        .expect(200, "MISS", anna);
+    assert_eq!(origin.last().target(), "/q/me?a&b");
+    proxy
+        .get_with("/q/me?a&b&user=bert", ANNA)
+        .expect(200, "HIT", anna);
+    for who in others() {
+        for query in ["user=anna&b&a", "b&a", "a&b&user=anna&user=bert"] {
+            nothing_of_anna(&proxy.get_with(&format!("/q/me?{query}"), who), who);
+        }
+    }
+}
+
+#[test]
+fn a_stored_post_belongs_to_who_asked() {
+    let origin = personal("");
+    let proxy = start(&origin);
+    let post = |who: &str, body: &str| proxy.request("POST", "/search", who, body.as_bytes());
+    let anna = "<sid=anna> secrets#0";
+    post(ANNA, "secrets").expect(200, "MISS", anna);
+    post("Cookie: sid=anna; x=1\r\n", "secrets").expect(200, "HIT", anna);
+    for who in others() {
+        nothing_of_anna(&post(who, "secrets"), who);
+        nothing_of_anna(&proxy.get_with("/search", who), who);
+        nothing_of_anna(&post(&format!("{who}Range: bytes=0-3\r\n"), "secrets"), who);
+        nothing_of_anna(&post(&format!("{who}If-None-Match: *\r\n"), "secrets"), who);
+    }
+    post(ANNA, "secrets").expect(200, "HIT", anna);
+}
+
+#[test]
+fn a_public_answer_is_shared_without_the_cookies_it_sets() {
+    let origin = personal("Cache-Control: public, max-age=60\r\nSet-Cookie: sid=anna\r\n");
+    let proxy = start(&origin);
+    proxy
+        .get_with("/", "Cookie: lang=de\r\n")
+        .expect(200, "MISS", "<> #0");
+    let shared = proxy.get_with("/", BERT);
+    shared.expect(200, "HIT", "<> #0");
+    assert_eq!(shared.field("set-cookie"), None);
+}

@@ -174,6 +174,17 @@ impl CacheActor {
         }
     }
 
+    /// A fetch is over.
+    fn forget(&mut self, resource: &Resource, id: FillId) -> Option<Fetch> {
+        let fetches = self.fetches.get_mut(resource)?;
+        let index = fetches.iter().position(|fetch| fetch.id == id)?;
+        let fetch = fetches.swap_remove(index);
+        if fetches.is_empty() {
+            self.fetches.remove(resource);
+        }
+        Some(fetch)
+    }
+
     fn counts(&self, key: &Key, id: FillId) -> bool {
         let fetches = self.fetches.get(&key.resource);
         fetches.is_some_and(|fetches| fetches.iter().any(|fetch| fetch.id == id))
@@ -257,9 +268,13 @@ impl Handler<Put> for CacheActor {
         self.lessons.remove(&self.hasher.hash_one(&put.key));
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.everybodys(),
-            Audience::Partition => put.key,
+            Audience::Partition => put.key.clone(),
         };
-        MessageResult(self.store.put(&key, put.entry, put.since))
+        let outcome = self.store.put(&key, put.entry, put.since);
+        if outcome == PutOutcome::Stored {
+            self.forget(&put.key.resource, put.id);
+        }
+        MessageResult(outcome)
     }
 }
 
@@ -267,16 +282,9 @@ impl Handler<Release> for CacheActor {
     type Result = ();
 
     fn handle(&mut self, Release { key, id, released }: Release, _: &mut Self::Context) {
-        let Some(fetches) = self.fetches.get_mut(&key.resource) else {
+        let Some(fetch) = self.forget(&key.resource, id) else {
             return;
         };
-        let Some(index) = fetches.iter().position(|fetch| fetch.id == id) else {
-            return;
-        };
-        let fetch = fetches.swap_remove(index);
-        if fetches.is_empty() {
-            self.fetches.remove(&key.resource);
-        }
         let alone_for = match released {
             Released::Stored | Released::Unused => return,
             Released::Failed => Duration::ZERO,

@@ -4,6 +4,7 @@ use std::{
     ops::RangeInclusive,
     pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -74,19 +75,24 @@ impl Filler {
         self
     }
 
-    /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when
-    /// there is no body, after the entry was stored.
+    /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when the
+    /// whole body has come with it, after the entry was stored.
     pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<Stored>, Reader))
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
+        let mut body = pin!(body);
         let mut open = Some(open);
-        if self.opening.length != Some(0)
-            && let Some(open) = open.take()
-        {
-            self.open(open);
+        let first = self.what_has_come(body.as_mut()).await;
+        if self.opening.length != Some(0) {
+            if !self.is_all(first.as_ref())
+                && let Some(open) = open.take()
+            {
+                open(Arc::clone(&self.opening.head), self.reader());
+            }
+            self.announce();
         }
-        let end = match self.take_in(pin!(body)).await {
+        let end = match self.take_in(first, body).await {
             Taken::Whole => self.store().await,
             Taken::Abandoned(reason) => End::NotStored(reason),
             Taken::Cut => End::Cut,
@@ -105,8 +111,33 @@ impl Filler {
         }
     }
 
-    fn open(&self, open: impl FnOnce(Arc<Stored>, Reader)) {
-        open(Arc::clone(&self.opening.head), self.reader());
+    /// The first bytes of a short body, when they are there already: then nobody need wait twice for it.
+    async fn what_has_come<S, E>(&self, mut body: Pin<&mut S>) -> Option<Chunk>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+    {
+        let is_short = self
+            .opening
+            .length
+            .is_some_and(|length| (1..=Slices::MAX_BYTES as u64).contains(&length));
+        if !is_short {
+            return None;
+        }
+        std::future::poll_fn(|context| {
+            Poll::Ready(match body.as_mut().poll_next(context) {
+                Poll::Ready(next) => Some(Chunk::from(next)),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    fn is_all(&self, first: Option<&Chunk>) -> bool {
+        matches!(first, Some(Chunk::Bytes(bytes)) if Some(bytes.len() as u64) == self.opening.length)
+    }
+
+    /// Lets others read along.
+    fn announce(&self) {
         let news = News::Head(self.opening.clone());
         self.ticket.tell(|state| state.news = Some(news));
     }
@@ -115,12 +146,17 @@ impl Filler {
         Reader::new(&self.opening, self.ticket.subscribe())
     }
 
-    async fn take_in<S, E>(&mut self, mut body: Pin<&mut S>) -> Taken
+    async fn take_in<S, E>(&mut self, mut first: Option<Chunk>, mut body: Pin<&mut S>) -> Taken
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
         loop {
-            match self.next(body.as_mut()).await {
+            let next = match first.take() {
+                Some(first) => first,
+                None if self.is_complete() => Chunk::End,
+                None => self.next(body.as_mut()).await,
+            };
+            match next {
                 Chunk::Bytes(chunk) => {
                     if let Err(reason) = self.append(&chunk).await {
                         let passed = self.pass_on(body, reason).await;
@@ -169,6 +205,13 @@ impl Filler {
             Ok(next) => Chunk::from(next),
             Err(_) => Chunk::Cut,
         }
+    }
+
+    /// All of a short body has come; its connection knows that without being asked once more.
+    fn is_complete(&self) -> bool {
+        self.received_bytes > 0
+            && self.received_bytes <= Slices::MAX_BYTES as u64
+            && self.opening.length == Some(self.received_bytes)
     }
 
     fn is_short(&self) -> bool {

@@ -183,6 +183,9 @@ impl Drop for Ticket {
             }
             open
         });
-        self.release(self.released);
+        // What was stored was released with it.
+        if self.released != Released::Stored {
+            self.release(self.released);
+        }
     }
 }

@@ -219,6 +219,12 @@ fn pass(forward: Forward, reason: Reason) -> Decision {
     }
 }
 
+/// True when the request would lead a fetch for everybody if nothing were stored.
+pub fn leads(request: &Request<'_>) -> bool {
+    let is_retrieval = *request.method == Method::GET && request.content == RequestContent::None;
+    is_retrieval && !request.directives.only_if_cached && share(request) == Share::Lead
+}
+
 /// Only a GET (or a POST like it) without body, Range or conditions, whose answer may be stored, leads.
 fn share(request: &Request<'_>) -> Share {
     let is_post = request.content == RequestContent::Keyed;

@@ -24,7 +24,7 @@
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
 
-use std::time::Duration;
+use std::{collections::HashMap, fmt, time::Duration};
 
 mod age;
 mod answer;
@@ -61,7 +61,7 @@ mod oracle;
 
 pub use answer::{Answer, answer, not_modified_fields};
 pub use content::Content;
-pub use decide::{Decision, Missing, Share, Use, decide};
+pub use decide::{Decision, Missing, Share, Use, decide, leads};
 pub use forward::{Forward, Why};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use invalidation::{TargetUri, invalidates};
@@ -111,24 +111,73 @@ pub enum ClientWord {
 }
 
 /// Patterns of names: `*` stands for any run of characters; letters compare without case.
-#[derive(Clone, Debug)]
-pub struct Patterns(Vec<wildmatch::WildMatch>);
+#[derive(Clone)]
+pub struct Patterns {
+    patterns: Vec<wildmatch::WildMatch>,
+    /// What the patterns say about the names that nearly every request has, looked up once.
+    common: HashMap<&'static str, bool>,
+}
+
+/// Fields that browsers, programs and this proxy send.
+const COMMON_NAMES: [&str; 28] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "dnt",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "pragma",
+    "range",
+    "referer",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+];
 
 impl Patterns {
     /// Compiles the patterns.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(
-            patterns
+        let mut patterns = Self {
+            patterns: patterns
                 .into_iter()
                 .map(wildmatch::WildMatch::new_case_insensitive)
                 .collect(),
-        )
+            common: HashMap::new(),
+        };
+        let common = COMMON_NAMES.map(|name| (name, patterns.matches(name)));
+        patterns.common = common.into();
+        patterns
     }
 
     /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.
     pub fn matches(&self, name: &str) -> bool {
-        let matches = |name: &str| self.0.iter().any(|pattern| pattern.matches(name));
+        if let Some(matches) = self.common.get(name) {
+            return *matches;
+        }
+        let matches = |name: &str| self.patterns.iter().any(|pattern| pattern.matches(name));
         matches(name) || (name.contains('_') && matches(&name.replace('_', "-")))
+    }
+}
+
+impl fmt::Debug for Patterns {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.patterns.fmt(formatter)
     }
 }
 

@@ -230,9 +230,13 @@ async fn answer(
     relay: Relay<'_>,
     mut now: Time,
 ) -> Result<Delivery, ProxyError> {
-    let mut known = match ask.is_retrieval() {
-        true => worker.find(&ask, now).await,
-        false => worker.near.learn(&ask.key, Found::default()),
+    let nothing = || worker.near.learn(&ask.key, Found::default());
+    let mut known = match worker.near.recall(&ask.key, now) {
+        Some(known) => known,
+        // What is not remembered is mostly not stored either; if it is, the claim says so.
+        None if policy::leads(&ask.view()) => nothing(),
+        None if ask.is_retrieval() => worker.find(&ask, now).await,
+        None => nothing(),
     };
     // An answer to HEAD has nothing for those who follow.
     let mut is_alone = ask.method == Method::HEAD;

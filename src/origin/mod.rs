@@ -137,7 +137,7 @@ impl Origin {
 
     /// Sends a request and waits for the head of the response.
     ///
-    /// An idempotent request without body whose reused connection ended before the first byte of a response is sent
+    /// An idempotent request without content whose reused connection ended before the first byte of a response is sent
     /// once more on a fresh one (RFC 9110, 9.2.2); nothing else is ever repeated.
     ///
     /// # Errors
@@ -162,7 +162,9 @@ impl Origin {
             Afterwards::Keep => &self.0.pooled,
             Afterwards::Close => &self.0.fresh,
         };
-        let repeatable = matches!(body, RequestBody::Empty) && is_idempotent(&method);
+        // A length of zero announces nothing that could be lost; the plan has its line.
+        let has_content = !matches!(body, RequestBody::Empty | RequestBody::Sized(0, _));
+        let repeatable = !has_content && is_idempotent(&method);
         let plan = Plan {
             method,
             date: match headers.contains_key(header::DATE) {

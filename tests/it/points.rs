@@ -1,0 +1,65 @@
+//! What the files `points_*.rs` share. Together they are an acceptance of the specification of HTTP behaviour: each of its
+//! 34 numbered points has tests named `point_NN`, seen from outside and written against the RFCs alone, under `strict`,
+//! and beside it under the other policies where they differ.
+
+use caching_proxy::policy::Mode;
+
+use crate::{harness::TestProxy, origin::Origin};
+
+/// Asks twice for each row, over one connection that has to stay in step. A row is the status and the fields of the
+/// origin's answers, and X-Cache of the second one.
+#[track_caller]
+pub(crate) fn check(mode: Mode, request: &str, rows: &[(impl AsRef<str>, impl AsRef<str>, &str)]) {
+    let answers: Vec<(String, String)> = rows
+        .iter()
+        .map(|row| (row.0.as_ref().to_owned(), row.1.as_ref().to_owned()))
+        .collect();
+    let origin = Origin::start(move |exchange| {
+        let target = exchange.target();
+        let (status, fields) = &answers[target[1..].parse::<usize>().unwrap()];
+        exchange.answer(status, fields, body_of(status, &target));
+    });
+    let proxy = TestProxy::with_mode(&origin, mode);
+    let mut client = proxy.connect();
+    let mut asked = 0;
+    for (number, (status, fields, second)) in rows.iter().enumerate() {
+        let row = format!("{mode:?} {} {:?}", status.as_ref(), fields.as_ref());
+        let target = format!("/{number}");
+        for expected in ["MISS", second] {
+            let answer = client.ask(&target, request).answer();
+            let found = (answer.status().to_string(), answer.x_cache(), answer.text());
+            let code = status.as_ref()[..3].to_owned();
+            let body = body_of(status.as_ref(), &target);
+            assert_eq!(found, (code, expected, body), "{row}");
+            asked += usize::from(expected == "MISS");
+        }
+        assert_eq!(origin.count(), asked, "{row}");
+    }
+}
+
+/// The same for answers of 200.
+#[track_caller]
+pub(crate) fn check_ok(mode: Mode, request: &str, rows: &[(impl AsRef<str>, &str)]) {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(fields, second)| ("200 OK", fields.as_ref(), *second))
+        .collect();
+    check(mode, request, &rows);
+}
+
+fn body_of(status: &str, target: &str) -> String {
+    match &status[..3] {
+        "204" | "205" | "304" => String::new(),
+        _ => format!("body of {target}"),
+    }
+}
+
+/// The Age of an answer, which has to have exactly one.
+#[track_caller]
+pub(crate) fn age(answer: &crate::client::Answer) -> u64 {
+    answer
+        .field("age")
+        .unwrap_or_else(|| panic!("no Age: {:?}", answer.head))
+        .parse()
+        .unwrap()
+}

@@ -2,6 +2,8 @@
 //! 34 numbered points has tests named `point_NN`, seen from outside and written against the RFCs alone, under `strict`,
 //! and beside it under the other policies where they differ.
 
+use std::path::Path;
+
 use caching_proxy::policy::Mode;
 
 use crate::{harness::TestProxy, origin::Origin};
@@ -62,4 +64,28 @@ pub(crate) fn age(answer: &crate::client::Answer) -> u64 {
         .unwrap_or_else(|| panic!("no Age: {:?}", answer.head))
         .parse()
         .unwrap()
+}
+
+#[test]
+fn every_point_of_the_specification_has_a_test() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let sources: String = std::fs::read_dir(directory)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "rs"))
+        .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+        .collect();
+    let missing: Vec<String> = (1..=34)
+        .map(|number| format!("point_{number:02}"))
+        .filter(|name| {
+            let is_test = |(at, _): (usize, &str)| {
+                let rest = &sources[at + "#[test]\nfn ".len() + name.len()..];
+                rest.starts_with(|next: char| !next.is_ascii_digit())
+            };
+            !sources
+                .match_indices(&format!("#[test]\nfn {name}"))
+                .any(is_test)
+        })
+        .collect();
+    assert!(missing.is_empty(), "without a test: {missing:?}");
 }

@@ -21,9 +21,10 @@
 //! # The way of a request
 //!
 //! 1. [`server`]: actix-web's default service calls [`proxy::handle`].
-//! 2. The handler reads the clock, makes the [`cache::Key`] from the request as it is forwarded, and sends
-//!    [`cache::Get`] to the actor.
-//! 3. The actor answers with the stored variants: shared, not copied.
+//! 2. The handler reads the clock and looks at what its worker remembers of the cache ([`cache::Near`]). A plain hit is
+//!    answered from there; else the [`cache::Key`] is made from the request as it is forwarded.
+//! 3. What is not remembered is asked of the actor ([`cache::Get`]), which answers with the stored variants: shared, not
+//!    copied. For what would lead a fetch the claim (5) asks as well.
 //! 4. [`policy::decide`] says what becomes of the request: serve, revalidate, fetch.
 //! 5. Unless it serves, the handler sends [`cache::Claim`]. Who gets a [`cache::Ticket`] leads and asks the
 //!    [`origin`], and is told of interim responses; the others follow a [`cache::Fill`] and read along. When the head
@@ -37,7 +38,7 @@
 //! - A body that did not arrive whole is never stored, and its client's connection is cut.
 //! - The last byte of an answer leaves only after its `Put` was answered.
 //! - After a [`cache::Clear`] was answered, nothing fetched before it is served to a later request: the actor forgets
-//!   entries and tickets in one message.
+//!   entries and tickets in one message, and counts a change, by which every worker knows that what it remembers is void.
 //! - Memory is counted with overhead while anything holds it, so the budget also sees fetches and slow readers.
 //! - A cache that does not answer is a MISS, never a failure.
 //! - Key, identity and Vary are made from the request as it is forwarded: what is not in the key does not shape a stored

@@ -1,0 +1,144 @@
+//! What the cache costs a request: a key, a worker's memory, a question to the actor, and a fetch that is stored.
+//!
+//! `cargo bench --bench cache`
+
+use std::{convert::Infallible, hint::black_box, time::Duration};
+
+use actix_web::{
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
+    rt::{System, SystemRunner},
+};
+use bytes::Bytes;
+use caching_proxy::{
+    cache::{Cache, Claim, Claimed, Company, Found, Get, Key, Near, Plain, Resource},
+    config::Config,
+    origin::OriginUrl,
+    policy::{self, Framing, Policy, Reply, RequestContent, Stored, Time},
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const MIB: u64 = 1024 * 1024;
+/// 2026-11-23T03:30:00Z.
+const NOW: Time = Time::from_unix_millis(1_795_404_600_000);
+const TARGET: &str = "/products/17?lang=en";
+
+fn key(target: &str) -> Key {
+    Key {
+        resource: Resource::new(target),
+        identity: None,
+        content: None,
+    }
+}
+
+fn default_policy() -> Option<Policy> {
+    let origin = OriginUrl::parse("http://localhost").ok()?;
+    Some(Config::for_origin(origin).policy)
+}
+
+/// The head of a usual answer.
+fn head(policy: &Policy) -> Option<Stored> {
+    let asked = HeaderMap::new();
+    let mut replied = HeaderMap::new();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::DATE, "Mon, 23 Nov 2026 03:30:00 GMT"),
+        (header::ETAG, "\"5f3c1a-400\""),
+        (header::LAST_MODIFIED, "Mon, 01 Jan 2024 00:00:00 GMT"),
+    ] {
+        replied.insert(name, HeaderValue::from_static(value));
+    }
+    let request = policy::Request::new(policy, &Method::GET, &asked, RequestContent::None, None);
+    let reply = Reply {
+        status: StatusCode::OK,
+        headers: &replied,
+        request_time: NOW,
+        response_time: NOW,
+        framing: Framing::Delimited,
+    };
+    policy::admit(policy, &request, &reply).ok()
+}
+
+/// Claims, takes a body of 1 KiB in, and stores it.
+async fn store(cache: &Cache, head: &Stored, target: &str) {
+    let claim = Claim {
+        key: key(target),
+        seen: None,
+        about: None,
+        company: Company::Shared,
+        now: NOW,
+    };
+    if let Ok(Claimed::Lead(ticket)) = cache.ask(claim).await {
+        let bytes = Bytes::from_static(&[b'x'; 1024]);
+        let body = futures_util::stream::iter([Ok::<_, Infallible>(bytes)]);
+        let filler = ticket.begin(head.clone(), Some(1024));
+        filler.run(body, |_, reader| drop(black_box(reader))).await;
+    }
+}
+
+fn with_cache(bench: impl FnOnce(&SystemRunner, &Cache, &Stored)) {
+    let system = System::new();
+    let Some(head) = default_policy().and_then(|policy| head(&policy)) else {
+        return;
+    };
+    let cache = Cache::new(256 * MIB, 64 * MIB);
+    system.block_on(async {
+        cache.host();
+        store(&cache, &head, TARGET).await;
+    });
+    bench(&system, &cache, &head);
+}
+
+fn keys(criterion: &mut Criterion) {
+    criterion.bench_function("key: made of a target", |bencher| {
+        bencher.iter(|| key(black_box(TARGET)));
+    });
+}
+
+fn near(criterion: &mut Criterion) {
+    with_cache(|system, cache, _| {
+        let near: Near<()> = Near::new(cache.clone(), 1);
+        system.block_on(near.find(&key(TARGET), NOW));
+        criterion.bench_function("near: a hit on what a worker remembers", |bencher| {
+            bencher.iter(|| near.recall(&Plain(black_box(TARGET)), NOW));
+        });
+        criterion.bench_function("near: nothing remembered", |bencher| {
+            bencher.iter(|| near.recall(&Plain(black_box("/other")), NOW));
+        });
+    });
+}
+
+fn actor(criterion: &mut Criterion) {
+    with_cache(|system, cache, _| {
+        let key = key(TARGET);
+        criterion.bench_function("actor: Get, in the same thread", |bencher| {
+            bencher.iter(|| -> Found {
+                let get = Get(key.clone());
+                system.block_on(cache.ask(get)).unwrap_or_default()
+            });
+        });
+    });
+}
+
+fn fills(criterion: &mut Criterion) {
+    with_cache(|system, cache, head| {
+        let mut number = 0_u64;
+        criterion.bench_function("store: 1 KiB claimed, taken in and put", |bencher| {
+            bencher.iter(|| {
+                number += 1;
+                let target = format!("/products/{number}");
+                system.block_on(store(cache, head, &target));
+            });
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().measurement_time(Duration::from_secs(3));
+    targets = keys, near, actor, fills
+}
+criterion_main!(benches);

@@ -15,7 +15,9 @@ const PIECE_OVERHEAD_BYTES: u64 = 160;
 /// Pieces whose mean length is below this are worth joining when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
 /// Joined pieces grow up to this.
-const JOINED_PIECE_BYTES: usize = 64 * 1024;
+const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
+/// Bodies up to this are joined whenever that makes fewer slices; to copy larger ones would hold up what else is done.
+const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A part of a body, and the way to the next one.
 #[derive(Debug)]
@@ -124,11 +126,12 @@ impl Body {
         self.weight_bytes
     }
 
-    /// True when its pieces are so small that they cost much more than they hold, or would go into one.
+    /// True when its pieces are so small that they cost much more than they hold, or than fewer would.
     pub(super) fn is_scattered(&self) -> bool {
         let pieces = self.pieces.len() as u64;
+        let fewest = self.len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
         pieces > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
-            || pieces > 1 && self.len_bytes <= Slices::MAX_BYTES as u64
+            || pieces > fewest && self.len_bytes <= JOINED_BODY_BYTES
     }
 
     /// All bytes, of a body of one piece. What is cloned from them counts its holders apart from all others, so that
@@ -224,8 +227,9 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// The longest slice: what a stalled client costs, for the server copies a slice into its write buffer.
-    pub const MAX_BYTES: usize = 32 * 1024;
+    /// The longest slice: what a stalled client costs, for the server copies a slice into its write buffer. Shorter ones
+    /// cost more, a call of the system each.
+    pub const MAX_BYTES: usize = 128 * 1024;
 
     /// How many bytes are still to come.
     pub fn left_bytes(&self) -> u64 {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     actor::CacheUnavailable,
-    body::{Body, Piece, Slices},
+    body::{Body, Piece},
     budget::Unattended,
     entry::Entry,
     fill::{End, News, Opening, Reader},
@@ -27,6 +27,11 @@ use crate::policy::{Reason, Stored};
 
 /// Places in a body, both ends counted in.
 pub type Span = RangeInclusive<u64>;
+
+/// A body is passed on in pieces of at most this while it comes.
+const PIECE_BYTES: usize = 32 * 1024;
+/// What is short enough to be there when its head is.
+const SHORT_BYTES: u64 = PIECE_BYTES as u64;
 
 /// How long a fetch may go on for the cache alone, when nobody reads along any more and its end is known.
 const UNATTENDED: Duration = Duration::from_secs(300);
@@ -119,7 +124,7 @@ impl Filler {
         let is_short = self
             .opening
             .length
-            .is_some_and(|length| (1..=Slices::MAX_BYTES as u64).contains(&length));
+            .is_some_and(|length| (1..=SHORT_BYTES).contains(&length));
         if !is_short {
             return None;
         }
@@ -210,7 +215,7 @@ impl Filler {
     /// All of a short body has come; its connection knows that without being asked once more.
     fn is_complete(&self) -> bool {
         self.received_bytes > 0
-            && self.received_bytes <= Slices::MAX_BYTES as u64
+            && self.received_bytes <= SHORT_BYTES
             && self.opening.length == Some(self.received_bytes)
     }
 
@@ -234,7 +239,7 @@ impl Filler {
     fn add(&mut self, chunk: &Bytes) -> Vec<Arc<Piece>> {
         self.received_bytes += chunk.len() as u64;
         let mut added = Vec::with_capacity(1);
-        for bytes in chunk.chunks(Slices::MAX_BYTES) {
+        for bytes in chunk.chunks(PIECE_BYTES) {
             let piece = Piece::copy_of(bytes, self.position, self.ticket.budget());
             self.position = piece.position();
             self.link(&piece);

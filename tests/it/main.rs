@@ -32,6 +32,7 @@ mod invalidation;
 mod limits;
 mod logging;
 mod max_forwards;
+mod model;
 mod parts;
 mod pipelining;
 mod plain_words;

@@ -41,7 +41,10 @@ pub struct Near<T> {
     cache: Cache,
     remembered: RefCell<Table<T>>,
     limit_bytes: u64,
-    touched: RefCell<Vec<Rc<Remembered<T>>>>,
+    /// Keys alone: what is remembered of them may have to go before the actor is told.
+    touched: RefCell<Vec<Key>>,
+    /// How often the actor was told.
+    round: Cell<u64>,
     told: Cell<Time>,
 }
 
@@ -53,7 +56,8 @@ pub struct Remembered<T> {
     /// What the worker has made of it.
     pub made: T,
     key: Key,
-    touched: Cell<bool>,
+    /// The round in which its key was last noted as in use.
+    touched: Cell<Option<u64>>,
     /// What it costs is held against the budget.
     charge: Charge,
 }
@@ -89,6 +93,7 @@ impl<T: Default> Near<T> {
             )),
             limit_bytes,
             touched: RefCell::default(),
+            round: Cell::new(0),
             told: Cell::new(Time::from_unix_millis(0)),
             cache,
         }
@@ -111,7 +116,7 @@ impl<T: Default> Near<T> {
             found,
             made: T::default(),
             key: key.clone(),
-            touched: Cell::new(false),
+            touched: Cell::new(None),
         });
         self.remember(&remembered);
         remembered
@@ -136,29 +141,29 @@ impl<T: Default> Near<T> {
 
     fn remember(&self, remembered: &Rc<Remembered<T>>) {
         let weight = remembered.found.weight_bytes();
+        let mut table = self.remembered.borrow_mut();
         if weight > 0 && weight < self.limit_bytes / KEY_PARTS {
-            let key = remembered.key.clone();
-            let mut table = self.remembered.borrow_mut();
-            table.insert(key, Rc::clone(remembered));
+            table.insert(remembered.key.clone(), Rc::clone(remembered));
+        } else {
+            // What was remembered before is older than this, also where nothing has changed but that it was evicted.
+            table.remove(&remembered.key);
         }
     }
 
     /// Counts a use that the actor does not know of.
     fn touch(&self, remembered: &Rc<Remembered<T>>, now: Time) {
-        if remembered.touched.replace(true) {
+        let round = Some(self.round.get());
+        if remembered.touched.replace(round) == round {
             return;
         }
         let mut touched = self.touched.borrow_mut();
-        touched.push(Rc::clone(remembered));
+        touched.push(remembered.key.clone());
         if touched.len() < TOUCHED && now.millis_since(self.told.get()) < TOUCHED_MILLIS {
             return;
         }
         self.told.set(now);
-        let keys = touched.drain(..).map(|remembered| {
-            remembered.touched.set(false);
-            remembered.key.clone()
-        });
+        self.round.set(self.round.get() + 1);
         // An actor that has no time for this has more important things to do.
-        self.cache.try_tell(Touch(keys.collect()));
+        self.cache.try_tell(Touch(std::mem::take(&mut *touched)));
     }
 }

@@ -161,6 +161,8 @@ impl Store {
 
     /// Removes one stored response, if it is still there.
     pub(super) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
+        // Also of what was evicted here: a worker may remember it.
+        self.generations.change(&key.resource);
         let Some(shelf) = self.cache.peek(key) else {
             return;
         };
@@ -171,7 +173,6 @@ impl Store {
         }
         if left.is_empty() {
             self.take(key);
-            self.generations.change(&key.resource);
             self.forget_part(key);
         } else {
             self.shelve(key, Shelf::new(key, left));

@@ -202,8 +202,15 @@ pub(super) fn revalidate_in_background(
             company: Company::Background,
             ..Plan::revalidate(Forward::Stale.into(), entry)
         };
-        if let Some(Claimed::Lead(ticket)) = worker.claim(&ask, found, &plan, now).await {
-            fetch(&worker, &ask, plan, ticket, Client::none()).await;
+        match worker.claim(&ask, found, &plan, now).await {
+            Some(Claimed::Lead(ticket)) => {
+                fetch(&worker, &ask, plan, ticket, Client::none()).await;
+            }
+            // What this worker remembers may have been evicted: then the next request has to fetch.
+            Some(Claimed::Changed(changed)) => {
+                worker.near.learn(&ask.key, changed);
+            }
+            Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
         }
     });
 }

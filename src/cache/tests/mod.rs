@@ -2,6 +2,7 @@
 
 mod bodies;
 mod claims;
+mod near;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

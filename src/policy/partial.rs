@@ -3,7 +3,8 @@
 use actix_web::http::{
     Method, StatusCode,
     header::{
-        CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+        CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+        LAST_MODIFIED, RANGE,
     },
 };
 
@@ -119,7 +120,10 @@ pub fn combined(
         (Some(held), Some(new)) => held == new,
         _ => true,
     };
-    if !lengths_agree || !held.extent.touches(new.extent) || !shares_strong_validator(stored, reply)
+    if !lengths_agree
+        || !held.extent.touches(new.extent)
+        || !shares_strong_validator(stored, reply)
+        || !shares_coding(stored, reply)
     {
         return None;
     }
@@ -151,6 +155,14 @@ pub fn combined(
             last: held.extent.last,
         }),
     })
+}
+
+/// There are origins that give the compressed and the plain form of a representation the same strong tag.
+fn shares_coding(stored: &Stored, reply: &Reply<'_>) -> bool {
+    let held = stored.fields().iter();
+    let held = held.filter(|(name, _)| *name == CONTENT_ENCODING);
+    held.map(|(_, line)| line)
+        .eq(reply.headers.get_all(CONTENT_ENCODING))
 }
 
 fn shares_strong_validator(stored: &Stored, reply: &Reply<'_>) -> bool {
@@ -387,6 +399,23 @@ mod tests {
             combination.before.map(ends),
             combination.after.map(ends),
         ))
+    }
+
+    #[test]
+    fn s3_4_bytes_of_different_codings_are_not_joined() {
+        let gzip = ("content-encoding", "gzip");
+        let br = ("content-encoding", "br");
+        for (held, new, expected) in [
+            (&[TAG, gzip][..], &[TAG, gzip][..], true),
+            (&[TAG, gzip], &[TAG], false),
+            (&[TAG], &[TAG, gzip], false),
+            (&[TAG, gzip], &[TAG, br], false),
+            (&[TAG, gzip], &[TAG, gzip, br], false),
+        ] {
+            let held = part("bytes 0-4/10", held);
+            let new = [&[("content-range", "bytes 5-9/10")], new].concat();
+            assert_eq!(joined(&held, &new).is_some(), expected, "{new:?}");
+        }
     }
 
     #[test]

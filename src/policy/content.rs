@@ -20,6 +20,8 @@ impl Content {
         let reading = Reading::of(headers)?;
         let changes = match reading {
             Reading::Graphql => std::str::from_utf8(body).map_or(true, graphql::names_change),
+            // No JSON in UTF-8 holds one: it is in UTF-16 or UTF-32, which some origins read all the same.
+            Reading::Json if body.contains(&0) => true,
             Reading::Json | Reading::Bytes => graphql::is_change(body),
         };
         if changes {
@@ -217,6 +219,10 @@ mod tests {
             ),
         ] {
             assert_eq!(name(lines, body), None, "{lines:?} {body}");
+        }
+        for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+            let wide: Vec<u8> = mutation.encode_utf16().flat_map(encode).collect();
+            assert!(Content::of(&headers(JSON), &wide).is_none());
         }
         assert!(name(&[("content-type", "application/graphql")], "{ a }").is_some());
         assert!(name(&[("content-type", "text/plain")], "mutation { a }").is_some());

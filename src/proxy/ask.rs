@@ -152,6 +152,13 @@ impl Ask {
             .any(|name| self.fields.contains_key(name))
     }
 
+    /// True when cookies are forwarded that are not in the key: they may shape the answer.
+    pub(super) fn carries_ignored_cookies(&self) -> bool {
+        let mut lines = self.fields.get_all(header::COOKIE);
+        lines
+            .any(|line| policy::forwarded_cookie(self.policy(), line) != ForwardedCookie::Unchanged)
+    }
+
     /// True for what the cache answers.
     pub(super) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed

@@ -73,7 +73,7 @@ pub(super) async fn pass(
 
 /// The right to store what a POST brings, from before it is sent: a Clear while it is under way voids it.
 async fn stake(worker: &Worker, ask: &Ask) -> Option<Ticket> {
-    if ask.method != Method::POST || ask.is_retrieval() {
+    if ask.method != Method::POST || ask.is_retrieval() || ask.carries_ignored_cookies() {
         return None;
     }
     let claim = Claim {

@@ -365,3 +365,24 @@ fn a_public_answer_is_shared_without_the_cookies_it_sets() {
     shared.expect(200, "HIT", "<> #0");
     assert_eq!(shared.field("set-cookie"), None);
 }
+
+#[test]
+fn what_a_post_brings_is_not_kept_for_gets_when_cookies_beyond_the_key_may_have_shaped_it() {
+    let origin = Origin::start(|exchange| {
+        let body = format!("<{}> #{}", asker(exchange), exchange.nth);
+        exchange.ok(
+            "Cache-Control: max-age=60\r\nContent-Location: /a\r\n",
+            body,
+        );
+    });
+    let proxy = start(&origin);
+    proxy.request("POST", "/a", "Cookie: user=anna\r\n", b"x");
+    nothing_of_anna(&proxy.get("/a"), "nobody");
+    // Without such cookies, or with those that are in the key, it is kept for whose it is.
+    proxy.request("POST", "/a", "Cookie: sid=anna\r\n", b"x");
+    assert_eq!(proxy.get("/a").x_cache(), "MISS");
+    let own = proxy.get_with("/a", "Cookie: sid=anna\r\n");
+    assert_eq!(own.x_cache(), "HIT");
+    proxy.request("POST", "/a", "", b"x");
+    assert_eq!(proxy.get("/a").x_cache(), "HIT");
+}

@@ -37,6 +37,8 @@ pub(super) struct ClientIo {
     interim: Bytes,
     /// An answer was complete before its request was: it said that the connection ends with it.
     answered_early: bool,
+    /// For the rest of such a request: actix-http reads the rest of a chunked one as long as it may come.
+    rest: Option<Pin<Box<Sleep>>>,
     /// How much has come of the head that is arriving.
     head_bytes: usize,
     head: Option<Pin<Box<Sleep>>>,
@@ -48,7 +50,7 @@ pub(super) struct ClientIo {
 pub(super) struct Limits {
     /// For the head of a request, from its first byte.
     pub(super) head: Duration,
-    /// Between two pieces that it takes of an answer.
+    /// Between two pieces that it takes of an answer, and for all that comes of a request after its answer.
     pub(super) stall: Duration,
 }
 
@@ -72,6 +74,7 @@ impl ClientIo {
             ahead: BytesMut::new(),
             interim: Bytes::new(),
             answered_early: false,
+            rest: None,
             head_bytes: 0,
             head: None,
             stall: None,
@@ -83,13 +86,23 @@ impl ClientIo {
         self.connection.clone()
     }
 
-    /// Moves on as far as the handler has. Pending while nothing more may be handed to actix-http.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
+    /// Moves on as far as the handler has.
+    fn move_on(&mut self) {
         if matches!(self.bounds, Bounds::Decoding) && self.connection.requests() > self.requests {
             self.requests = self.connection.requests();
             self.head = None;
             self.bounds = Bounds::after_head(self.connection.upload());
         }
+        if matches!(self.bounds, Bounds::Sized(_) | Bounds::Chunked(_))
+            && !self.connection.is_answering()
+        {
+            self.answered_early = true;
+        }
+    }
+
+    /// Pending while nothing more may be handed to actix-http.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
+        self.move_on();
         if matches!(self.bounds, Bounds::Complete) && !self.connection.is_answering() {
             if self.answered_early {
                 return Poll::Ready(Turn::End);
@@ -104,10 +117,6 @@ impl ClientIo {
                     self.connection.wake_later(context.waker());
                 }
                 Poll::Pending
-            }
-            Bounds::Sized(_) | Bounds::Chunked(_) if !self.connection.is_answering() => {
-                self.answered_early = true;
-                Poll::Ready(Turn::Bytes)
             }
             _ => Poll::Ready(Turn::Bytes),
         }
@@ -191,6 +200,17 @@ impl ClientIo {
         }
     }
 
+    fn poll_rest_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.rest {
+            Some(limit) => limit.as_mut().poll(context).map(|()| {
+                Err(timed_out(
+                    "the client does not complete the request that was answered",
+                ))
+            }),
+            None => Poll::Pending,
+        }
+    }
+
     fn poll_head_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.head {
             Some(limit) => limit
@@ -266,6 +286,9 @@ impl AsyncRead for ClientIo {
                 };
             }
         }
+        if let Poll::Ready(failed) = self.poll_rest_limit(context) {
+            return Poll::Ready(failed);
+        }
         match self.poll_bytes(context, buffer) {
             Poll::Pending => self.poll_head_limit(context),
             Poll::Ready(Ok(())) => Poll::Ready(self.hand_on(buffer, filled)),
@@ -289,9 +312,17 @@ impl AsyncWrite for ClientIo {
     }
 
     /// actix-http gets here whenever its task runs and it has nothing left to write, so that this is also the place
-    /// from which interim responses leave while a handler has no answer yet.
+    /// from which interim responses leave while a handler has no answer yet, and where the time begins for the rest of
+    /// a request that was answered.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.flushed(context.waker());
+        self.move_on();
+        if self.answered_early && self.rest.is_none() {
+            self.rest = Some(Box::pin(sleep(self.limits.stall)));
+        }
+        if let Poll::Ready(failed) = self.poll_rest_limit(context) {
+            return Poll::Ready(failed);
+        }
         let polled = self.poll_interim(context);
         ready!(self.limit_stall(polled, context))?;
         Pin::new(&mut self.stream).poll_flush(context)

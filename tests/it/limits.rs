@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     client::{Client, Ending},
-    harness::{DEADLINE, TestProxy},
+    harness::{DEADLINE, TestProxy, until},
     instance::Home,
     origin::{Exchange, Origin},
 };
@@ -287,4 +287,36 @@ fn a_client_that_never_finishes_its_head_is_hung_up_on() {
         );
     }
     assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_client_that_never_finishes_what_was_answered_is_hung_up_on() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::builder(&origin)
+        .with(|config| config.timeout = Duration::from_millis(300))
+        .start();
+    for (framing, begun) in [
+        ("Transfer-Encoding: chunked", "5\r\nab"),
+        ("Transfer-Encoding: chunked", ""),
+        ("Content-Length: 5", "ab"),
+    ] {
+        let head = |fields| format!("OPTIONS / HTTP/1.1\r\nHost: a\r\n{fields}{framing}\r\n\r\n");
+        // Answered at once, and when the body did not come.
+        for (fields, status) in [("Max-Forwards: 0\r\n", 200), ("", 408)] {
+            let mut client = proxy.connect();
+            client.send(head(fields) + begun);
+            assert_eq!(client.answer_to("OPTIONS").status(), status, "{framing}");
+            assert!(client.is_closed(), "{framing}");
+        }
+    }
+    // One that sends on and on, but never the end.
+    let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    stream
+        .write_all(
+            b"OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+    until("the endless request is refused", || {
+        stream.write_all(b"1\r\na\r\n").is_err()
+    });
 }

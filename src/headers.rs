@@ -37,13 +37,16 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 
 /// Fields by which a client could shape an answer that others get (beside all of X-Forwarded-*): origins take them for
 /// the word of a proxy.
-const UNTRUSTED: [&str; 13] = [
+const UNTRUSTED: [&str; 16] = [
     "forwarded",
     "front-end-https",
+    // CGI makes HTTP_PROXY of it, by which the origin's own clients choose their proxy.
+    "proxy",
     "true-client-ip",
     "x-client-ip",
     "x-forwarded",
     "x-host",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -51,6 +54,7 @@ const UNTRUSTED: [&str; 13] = [
     "x-original-url",
     "x-real-ip",
     "x-rewrite-url",
+    "x-url-scheme",
 ];
 
 /// The fields in which a request is introduced to the origin: never what the client sent.
@@ -382,6 +386,9 @@ mod tests {
             ("forwarded", "for=evil"),
             ("x-original-url", "/admin"),
             ("x-rewrite-url", "/admin"),
+            ("x-http-host-override", "evil.example"),
+            ("x-url-scheme", "https"),
+            ("proxy", "http://evil.example"),
             ("x-http-method-override", "DELETE"),
             ("x-host", "evil.example"),
             ("x_forwarded_host", "evil.example"),

@@ -235,3 +235,45 @@ fn a_body_of_tiny_chunks_is_charged_for_what_it_really_costs() {
         );
     });
 }
+
+#[test]
+fn what_joined_bodies_share_counts_once_and_is_given_back() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let body: Vec<u8> = (0..=250).cycle().take(300_000).collect();
+        store(&cache, "/a", plain_head(), &body).await;
+        for round in 0..20_u64 {
+            let held = found(&cache, "/a").await;
+            // Its middle comes anew, so that pieces are cut at both ends.
+            let (first, last) = (40_000 + round * 1000, 200_000 - round);
+            let place = |at: u64| usize::try_from(at).unwrap();
+            let claim = Claim {
+                key: key("/a"),
+                seen: None,
+                about: None,
+                company: Company::Alone,
+                now: NOW,
+            };
+            let Claimed::Lead(ticket) = cache.send(claim).await.unwrap() else {
+                panic!();
+            };
+            let new = Bytes::copy_from_slice(&body[place(first)..=place(last)]);
+            let before = Some(0..=first - 1);
+            let after = Some(last + 1..=body.len() as u64 - 1);
+            let filler = ticket.begin(plain_head(), Some(new.len() as u64)).join(
+                held[0].body(),
+                before,
+                after,
+            );
+            filler.run(chunks(vec![new]), |_, _| {}).await;
+            drop(held);
+            let held = found(&cache, "/a").await;
+            assert_eq!(bytes_of(held[0].body()), body, "{round}");
+            let stats = stats(&cache).await;
+            assert_eq!(stats.used_bytes, held[0].weight_bytes(), "{round}");
+            assert_eq!(stats.entries, 1);
+        }
+        cache.send(Clear).await.unwrap();
+        assert_eq!(stats(&cache).await.used_bytes, 0);
+    });
+}

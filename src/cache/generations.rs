@@ -1,7 +1,8 @@
 //! How workers learn that what they remember of the cache is no longer what it holds.
 //!
-//! The actor counts its changes here, and nobody else writes: a resource has one of some hundred counters, which it
-//! shares with others. What a worker remembers counts only while the counter says what it said when the actor answered.
+//! The actor counts its changes here: a resource has one of some hundred counters, which it shares with others. What a
+//! worker remembers counts only while the counter says what it said when the actor answered. Who asks the actor for a
+//! change and gets no answer counts in its place.
 //!
 //! That makes a Clear true for every worker. The actor first removes, then counts, then answers; and every answer it
 //! gives carries the count that belongs to what is in it, for the actor does one thing at a time. So a worker that looks

@@ -12,6 +12,8 @@ use super::{
     actor::{self, CacheActor, CacheUnavailable},
     budget::Budget,
     generations::Generations,
+    key::Resource,
+    messages::Invalidate,
 };
 
 /// The cache, to be asked and told. Clones are the same cache.
@@ -91,6 +93,21 @@ impl Cache {
         if let Some(actor) = self.hosted.actor.get() {
             actor.do_send(message);
         }
+    }
+
+    /// Has `invalidate` hold although the actor did not answer when it was asked: what workers remember counts no more,
+    /// and an actor that was only late comes to it before it answers anybody again.
+    pub fn insist(&self, invalidate: Invalidate) {
+        let resources = invalidate.resources.clone();
+        self.tell(invalidate);
+        for resource in &resources {
+            self.doubt(resource);
+        }
+    }
+
+    /// What workers remember of `resource` counts no more, until the actor has said it again.
+    pub fn doubt(&self, resource: &Resource) {
+        self.generations.change(resource);
     }
 
     /// Tells the actor what it need not know when it has no time for it.

@@ -163,7 +163,7 @@ pub struct MakeRoom {
 }
 
 /// Removes every variant of these resources in every partition, whatever body was asked with, and voids the fetches of them (RFC 9111, 4.4).
-#[derive(Message, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "Cleared")]
 pub struct Invalidate {
     /// What has become invalid.

@@ -326,7 +326,8 @@ impl Fetch<'_> {
 
     pub(super) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.ask.key.clone(), Arc::clone(entry));
-        // A cache that does not answer serves nothing either.
-        let _ = self.worker.ask(Remove { key, entry }).await;
+        if self.worker.ask(Remove { key, entry }).await.is_err() {
+            self.worker.shared.cache.doubt(&self.ask.key.resource);
+        }
     }
 }

@@ -62,8 +62,10 @@ pub(super) async fn pass(
     if ask.invalidates(reply.status) {
         let resources = invalidated(worker, ask, &reply.fields);
         let invalidate = Invalidate::new(resources, ticket.as_ref());
-        // Before the answer leaves. A cache that does not answer serves nothing either.
-        let _ = worker.ask(invalidate).await;
+        // Before the answer leaves.
+        if worker.ask(invalidate.clone()).await.is_err() {
+            worker.shared.cache.insist(invalidate);
+        }
     }
     match ticket {
         Some(ticket) => keep_for_gets(worker, ask, ticket, reply, why).await,
@@ -180,7 +182,7 @@ impl Unsure {
 impl Drop for Unsure {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
-            cache.tell(Invalidate::new(vec![resource], None));
+            cache.insist(Invalidate::new(vec![resource], None));
         }
     }
 }

@@ -90,3 +90,23 @@ fn what_was_evicted_and_then_removed_is_void_for_who_remembers_it() {
         assert!(near.recall(&key("/"), NOW).is_none());
     });
 }
+
+#[test]
+fn an_invalidation_that_the_actor_did_not_answer_holds_all_the_same() {
+    run(async {
+        let (cache, near) = worker(MIB);
+        for target in ["/a", "/b"] {
+            store(&cache, target, b"old").await;
+            near.find(&key(target), NOW).await;
+        }
+        cache.insist(Invalidate::new(vec![Resource::new("/a")], None));
+        assert!(near.recall(&key("/a"), NOW).is_none());
+        let known = near.find(&key("/a"), NOW).await;
+        assert_eq!(known.found().variants().count(), 0);
+        // Of this one only workers are to ask again.
+        cache.doubt(&Resource::new("/b"));
+        assert!(near.recall(&key("/b"), NOW).is_none());
+        let known = near.find(&key("/b"), NOW).await;
+        assert_eq!(known.found().variants().count(), 1);
+    });
+}

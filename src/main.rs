@@ -29,6 +29,10 @@ use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Many small pieces that live long lie between many that do not: most allocators lose a lot of memory by that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Our own messages from `info` on, those of the libraries from `warn` on; but actix-http calls an error whatever a
 /// client sends amiss.
 const DEFAULT_LOG: &str = "warn,caching_proxy=info,actix_http=off";

@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage as _, HttpRequest, HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
     http::{
         ConnectionType, Method, StatusCode, Version,
@@ -93,6 +93,10 @@ impl Delivery {
         if matches!(self.content, Content::Passing(..)) && is_event_stream(&self.fields) {
             busy.open_ended();
         }
+        // Perhaps nobody has read the request's body: then the connection ends with the answer, which is to say so.
+        // After a sized body actix-web says it by itself.
+        let may_be_early = matches!(self.content, Content::Own(_) | Content::Text(_))
+            && request.chunked().unwrap_or(false);
         let (body, unframed) = match (self.content, extent, &access) {
             // Nobody keeps books of it, and it is written in one go.
             (Content::Ready(bytes), Extent::Whole, None) => {
@@ -113,7 +117,7 @@ impl Delivery {
             // An HTTP/1.0 client knows no chunks: the body ends with the connection.
             response.head_mut().no_chunking(true);
         }
-        if unframed || request.head().upgrade() {
+        if unframed || may_be_early || request.head().upgrade() {
             // actix-web would say `upgrade` to a client that offered one, which nobody takes up.
             response
                 .head_mut()

@@ -305,7 +305,9 @@ fn a_client_that_never_finishes_what_was_answered_is_hung_up_on() {
         for (fields, status) in [("Max-Forwards: 0\r\n", 200), ("", 408)] {
             let mut client = proxy.connect();
             client.send(head(fields) + begun);
-            assert_eq!(client.answer_to("OPTIONS").status(), status, "{framing}");
+            let answer = client.answer_to("OPTIONS");
+            assert_eq!(answer.status(), status, "{framing}");
+            assert_eq!(answer.field("connection"), Some("close"), "{framing}");
             assert!(client.is_closed(), "{framing}");
         }
     }

@@ -4,20 +4,40 @@ use super::json;
 
 /// True when the body holds a GraphQL operation that is not a query: one object or several whose `query` names one.
 ///
-/// JSON that we cannot read, while others might, is taken for one when the word stands in it anywhere.
+/// What is no JSON that we can read, a form for instance, is taken for one when the word stands in it anywhere.
 pub(super) fn is_change(body: &[u8]) -> bool {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let body = body.trim_ascii();
-    if !body.starts_with(b"{") && !body.starts_with(b"[") {
-        return false;
-    }
-    let text = std::str::from_utf8(body).ok();
+    let is_json = body.starts_with(b"{") || body.starts_with(b"[");
+    let text = std::str::from_utf8(body).ok().filter(|_| is_json);
     match text.and_then(documents) {
         Some(documents) => documents.iter().any(|document| names_change(document)),
-        None => [&b"mutation"[..], b"subscription"]
-            .iter()
-            .any(|word| memchr::memmem::find(body, word).is_some()),
+        None => has_word(body) || has_word(&percent_decoded(body)),
     }
+}
+
+fn has_word(body: &[u8]) -> bool {
+    [&b"mutation"[..], b"subscription"]
+        .iter()
+        .any(|word| memchr::memmem::find(body, word).is_some())
+}
+
+/// As forms are read (RFC 3986, 2.1).
+fn percent_decoded(body: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|_| byte == b'%');
+        let value = digits
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(value.unwrap_or(byte));
+        rest = match value {
+            Some(_) => &behind[2..],
+            None => behind,
+        };
+    }
+    decoded
 }
 
 /// The documents in an object or in each of an array; None when one cannot be read.
@@ -35,7 +55,7 @@ fn documents(text: &str) -> Option<Vec<String>> {
             continue;
         }
         for (name, value) in json::members(object)? {
-            if name == "query" && value.get().starts_with('"') {
+            if name.eq_ignore_ascii_case("query") && value.get().starts_with('"') {
                 documents.push(json::string(value.get())?);
             }
         }
@@ -143,6 +163,11 @@ mod tests {
         for (body, expected) in [
             (r#"{"query":"{ a }"}"#, false),
             (r#"{"query":"mutation { a }"}"#, true),
+            (r#"{"Query":"mutation { a }"}"#, true),
+            ("query=mutation%7Ba%7D", true),
+            ("query=%6dutation+%7Ba%7D", true),
+            ("--b\r\n\r\n{\"query\":\"mutation{a}\"}\r\n--b--", true),
+            ("q=shoes&page=2%", false),
             (
                 r#" {"variables":{"query":"mutation"},"query":"{ a }"}"#,
                 false,
@@ -155,8 +180,8 @@ mod tests {
             (r#"[{"query":"{ a }"},1,"mutation"]"#, false),
             (r#"{"query":{"match":"mutation"}}"#, false),
             (r#"{"q":"mutation"}"#, false),
-            (r#""mutation""#, false),
-            ("mutation", false),
+            (r#""mutation""#, true),
+            ("mutation", true),
             ("query=mutation", false),
             ("", false),
             ("\u{feff}{\"query\":\"mutation { a }\"}", true),

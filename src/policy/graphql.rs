@@ -182,7 +182,7 @@ mod tests {
             (r#"{"q":"mutation"}"#, false),
             (r#""mutation""#, true),
             ("mutation", true),
-            ("query=mutation", false),
+            ("query=mutation", true),
             ("", false),
             ("\u{feff}{\"query\":\"mutation { a }\"}", true),
             // Not to be read by us.

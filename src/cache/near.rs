@@ -67,6 +67,11 @@ impl<T> Remembered<T> {
     pub fn found(&self) -> &Found {
         &self.found
     }
+
+    /// True when it has been remembered for another use: what is made of it may be of use again.
+    pub fn is_recalled(&self) -> bool {
+        self.touched.get().is_some()
+    }
 }
 
 #[derive(Clone)]

@@ -295,7 +295,7 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
             }
             let via = &worker.shared.via;
             let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
-                Answer::Full => known.made.deliver(index, entry, now, via),
+                Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
                 _ => None,
             };
             let delivery = ready.unwrap_or_else(|| {

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Flags;
 
@@ -30,8 +31,20 @@ Examples:
 
 /// An HTTP caching proxy: don't forward the same GET request twice
 #[derive(Debug, Parser)]
-#[command(name = "caching-proxy", version, about, after_help = EXAMPLES)]
+#[command(
+    name = "caching-proxy",
+    version,
+    about,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_value_name = "COMMAND"
+)]
 pub struct Cli {
+    /// What to do in place of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
     #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
     pub port: Option<OsString>,
@@ -106,6 +119,30 @@ pub struct Cli {
     /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
     #[arg(long, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
+}
+
+/// Commands beside serving; those about a running proxy ask it over its control socket.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Which running proxy a command is about, and how it is to answer.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Whom {
+    /// Port of the proxy to ask; needed only where several run
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Cli {

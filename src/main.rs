@@ -3,6 +3,8 @@
 //! stdout is for what was asked for: the two lines of a start, or that the cache is cleared. Everything else goes to
 //! stderr. Neither may stop the program by being closed, so failures to write are ignored.
 
+mod commands;
+
 use std::{
     error::Error,
     io::{self, ErrorKind, Write},
@@ -58,10 +60,10 @@ fn main() -> ExitCode {
         }
     };
     start_log();
-    let done = if cli.clear_cache {
-        clear(&cli.flags())
-    } else {
-        serve(&cli.flags())
+    let done = match cli.command {
+        Some(command) => commands::run(command),
+        None if cli.clear_cache => clear(&cli.flags()),
+        None => serve(&cli.flags()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,6 +119,26 @@ enum Failure {
     Impatient,
     #[error("not every cache is cleared")]
     Unreached,
+    /// No one running proxy is the one that a command is about.
+    #[error(transparent)]
+    NotChosen(#[from] control::NotChosen),
+    /// The proxy that a command is about did not answer it.
+    #[error("the running proxy")]
+    Unanswered(#[source] ControlError),
+    /// It answered that the question is not right.
+    #[error(transparent)]
+    Refused(ControlError),
+    #[error("the answer cannot be written")]
+    Print(#[source] io::Error),
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Refused { .. } => Self::Refused(error),
+            error => Self::Unanswered(error),
+        }
+    }
 }
 
 impl Failure {
@@ -135,13 +157,14 @@ impl Failure {
             | Self::Start(_)
             | Self::Ended(_)
             | Self::Control(_)
-            | Self::Impatient => 1,
-            Self::Config(_) | Self::OriginCa(_) => 2,
+            | Self::Impatient
+            | Self::Print(_) => 1,
+            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
             | Self::Bind { .. } => 3,
-            Self::Unreached => 4,
+            Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
         })
     }
 }

@@ -12,22 +12,38 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ControlError;
 
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// A refusal is shown up to this many characters.
+const MAX_SENTENCE_CHARS: usize = 1000;
 const MAX_FIELDS: usize = 32;
 /// How long a connect may take that is only to show whether anybody listens.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// What an instance can be asked.
+/// What an instance is asked: a method, a path with its query, and a body (empty for none).
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Command {
-    Clear,
-    Describe,
+pub(super) struct Command<'a> {
+    pub(super) method: &'a str,
+    pub(super) target: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+impl Command<'static> {
+    pub(super) const CLEAR: Self = Self {
+        method: "POST",
+        target: "/clear",
+        body: &[],
+    };
+    pub(super) const DESCRIBE: Self = Self {
+        method: "GET",
+        target: "/instance",
+        body: &[],
+    };
 }
 
 /// Asks, and waits for the answer until `limit` has passed.
 pub(super) fn ask<T: DeserializeOwned>(
     socket: &Path,
-    command: Command,
+    command: Command<'_>,
     limit: Duration,
 ) -> Result<T, ControlError> {
     let deadline = Instant::now() + limit;
@@ -72,15 +88,22 @@ fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
 }
 
 /// Sends the command and reads to the end.
-fn exchange(stream: &mut UnixStream, command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
-    let (method, target) = match command {
-        Command::Clear => ("POST", "/clear"),
-        Command::Describe => ("GET", "/instance"),
-    };
+fn exchange(
+    stream: &mut UnixStream,
+    command: Command<'_>,
+    deadline: Instant,
+) -> io::Result<Vec<u8>> {
+    let Command {
+        method,
+        target,
+        body,
+    } = command;
+    let length = body.len();
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: caching-proxy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: caching-proxy\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -113,6 +136,10 @@ fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
     };
     match head.code {
         Some(200) => serde_json::from_slice(&answer[length..]).map_err(|_| ControlError::Answer),
+        // What the command asks for is not right; the answer says in words what would be.
+        Some(400) => Err(ControlError::Refused {
+            sentence: sentence(&answer[length..]),
+        }),
         Some(status) => Err(ControlError::Status { status }),
         None => Err(ControlError::Answer),
     }
@@ -137,7 +164,7 @@ mod tests {
                 // The asker may have had enough.
                 let _ = stream.write_all(answer);
             });
-            ask(&path, Command::Describe, Duration::from_secs(10))
+            ask(&path, Command::DESCRIBE, Duration::from_secs(10))
         })
     }
 
@@ -195,7 +222,7 @@ mod tests {
                 Err(error) => break assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         }
-        let asked = ask::<serde_json::Value>(&path, Command::Clear, Duration::from_millis(10));
+        let asked = ask::<serde_json::Value>(&path, Command::CLEAR, Duration::from_millis(10));
         let Err(ControlError::Connect { source, .. }) = asked else {
             panic!("{asked:?}")
         };
@@ -208,10 +235,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("8000.sock");
         let _listener = UnixListener::bind(&path).unwrap();
-        let asked = ask::<serde_json::Value>(&path, Command::Clear, Duration::from_millis(10));
+        let asked = ask::<serde_json::Value>(&path, Command::CLEAR, Duration::from_millis(10));
         let Err(ControlError::Exchange { source, .. }) = asked else {
             panic!("{asked:?}")
         };
         assert_eq!(source.kind(), io::ErrorKind::TimedOut);
     }
+}
+
+/// A sentence fit for a terminal: on one line, without control characters, of bounded length.
+fn sentence(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let printable = text.trim().chars().filter(|letter| !letter.is_control());
+    printable.take(MAX_SENTENCE_CHARS).collect()
 }

@@ -19,7 +19,7 @@ use super::{
 /// How long an instance may take to clear.
 const CLEAR_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to say who it is.
-const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// How often, and after what pause, a living instance that did not answer is asked again.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -124,9 +124,9 @@ pub(super) fn holder_in(surroundings: &Surroundings, address: SocketAddr) -> Opt
     names
         .into_iter()
         .filter(|name| name.port == address.port())
-        .filter(|name| matches!(name.lock(Missing::Leave), Ok(Locking::Held)))
+        .filter(is_living)
         .filter_map(|name| {
-            ask(&name.socket, Command::Describe, DESCRIBE_LIMIT)
+            ask(&name.socket, Command::DESCRIBE, DESCRIBE_LIMIT)
                 .ok()
                 .or_else(|| name.instance())
         })
@@ -138,7 +138,7 @@ fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || one.is_unspecified() || other.is_unspecified()
 }
 
-fn names_in(surroundings: &Surroundings) -> (Vec<Name>, Vec<ControlError>) {
+pub(super) fn names_in(surroundings: &Surroundings) -> (Vec<Name>, Vec<ControlError>) {
     let (dirs, mut refused) = surroundings.existing();
     let mut names = Vec::new();
     for dir in dirs {
@@ -159,7 +159,7 @@ fn clear_one(name: &Name) -> Outcome {
             return Ok(None);
         }
         match (
-            ask::<ClearAnswer>(&name.socket, Command::Clear, CLEAR_LIMIT),
+            ask::<ClearAnswer>(&name.socket, Command::CLEAR, CLEAR_LIMIT),
             life,
         ) {
             (
@@ -209,6 +209,11 @@ enum Life {
     Over,
     /// Somebody tidied the lock away, as cleaners of temporary directories do, but not the socket.
     Unknown,
+}
+
+/// Whether somebody lives under a name, as far as its lock tells.
+pub(super) fn is_living(name: &Name) -> bool {
+    matches!(name.lock(Missing::Leave), Ok(Locking::Held))
 }
 
 /// What a dead instance left is removed.

@@ -11,6 +11,7 @@
 //! - `POST /clear` empties the cache, `GET /instance` says who answers. There is no other way in: nothing of this can
 //!   be reached through the proxy's own port.
 
+mod choose;
 mod claim;
 mod client;
 mod commands;
@@ -22,6 +23,7 @@ use std::{io, net::IpAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    choose::{Chosen, NotChosen, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     server::{Control, listen},
 };
@@ -142,6 +144,12 @@ pub enum ControlError {
         /// What the system says.
         #[source]
         source: io::Error,
+    },
+    /// A living instance does not understand what it is asked, and says why.
+    #[error("{sentence}")]
+    Refused {
+        /// What would be right, in its words.
+        sentence: String,
     },
     /// A living instance says that it cannot.
     #[error("it answered with status {status}")]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What each room may use. `main.rs` may use everything; a room that is missing here has no borders yet.
+/// What each room may use. `main.rs` and its `commands` may use everything; a room that is missing here has no borders yet.
 const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config", "policy"]),
@@ -129,7 +129,11 @@ fn names_after<'a>(code: &'a str, root: &str) -> BTreeSet<&'a str> {
 fn rooms_use_only_what_their_borders_allow() {
     let rooms: BTreeSet<&str> = BORDERS.iter().map(|(room, _)| *room).collect();
     let mut trespasses = Vec::new();
-    for source in sources().iter().filter(|source| source.room != "main") {
+    let program = ["main", "commands"];
+    for source in sources()
+        .iter()
+        .filter(|source| !program.contains(&source.room.as_str()))
+    {
         let Some((_, allowed)) = BORDERS.iter().find(|(room, _)| *room == source.room) else {
             trespasses.push(format!(
                 "{}: the room `{}` has no borders yet",

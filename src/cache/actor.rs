@@ -18,7 +18,7 @@ use super::{
     key::{Key, Part, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Remove, Statistics, Stats, Touch,
+        Release, Released, Remove, Seen, Statistics, Stats, Touch,
     },
     store::Store,
     ticket::Ticket,
@@ -125,8 +125,8 @@ impl CacheActor {
         self.next_id += 1;
         // What does not depend on what is stored says nothing about it either.
         let released = match claim.seen {
-            Some(_) => Released::Failed,
-            None => Released::Unused,
+            Seen::Stored(_) => Released::Failed,
+            Seen::Since(_) => Released::Unused,
         };
         let (ticket, fill) = Ticket::new(
             id,
@@ -222,12 +222,14 @@ impl Handler<Claim> for CacheActor {
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
         let found = self.store.find(&claim.key);
-        if claim
-            .seen
-            .as_ref()
-            .is_some_and(|seen| !found.is_same_as(seen))
-        {
-            return MessageResult(Claimed::Changed(found));
+        match &claim.seen {
+            Seen::Stored(seen) if !found.is_same_as(seen) => {
+                return MessageResult(Claimed::Changed(found));
+            }
+            Seen::Since(moment) if !self.store.is_unchanged_since(*moment) => {
+                return MessageResult(Claimed::Declined);
+            }
+            Seen::Stored(_) | Seen::Since(_) => {}
         }
         let lesson = self.lesson(&claim.key);
         let holds =

@@ -64,8 +64,8 @@ pub struct Touch(pub(super) Vec<Key>);
 pub struct Claim {
     /// What is to be fetched.
     pub key: Key,
-    /// What was stored when the fetch was decided on; None: it does not depend on that.
-    pub seen: Option<Found>,
+    /// What the fetch was decided on.
+    pub seen: Seen,
     /// The stored response that the origin is asked about.
     pub about: Option<Arc<Entry>>,
     /// Alone, or in company.
@@ -73,6 +73,19 @@ pub struct Claim {
     /// The time of the claim.
     pub now: Time,
 }
+
+/// What a fetch was decided on. Where that is no longer so, the claim is not granted.
+#[derive(Debug)]
+pub enum Seen {
+    /// This was stored.
+    Stored(Found),
+    /// The fetch began then, without a claim.
+    Since(Moment),
+}
+
+/// When a fetch began that may come to claim the right to store what it has brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub(super) Generation);
 
 /// With whom a fetch is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +108,7 @@ pub enum Claimed {
     Follow(Fill),
     /// Fetch it, and store it with this ticket.
     Lead(Ticket),
-    /// A fetch in the background is not wanted now.
+    /// A fetch in the background is not wanted now; or what was fetched without a claim is no longer to be stored.
     Declined,
 }
 

@@ -43,8 +43,8 @@ pub use filler::{Filler, Span};
 pub use handle::Cache;
 pub use key::{Key, Plain, Resource};
 pub use messages::{
-    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
-    Statistics, Stats,
+    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Moment, Put, PutOutcome,
+    Remove, Seen, Statistics, Stats,
 };
 pub use near::{Near, Remembered};
 pub use ticket::Ticket;

@@ -14,7 +14,7 @@ use super::{
     entry::{Entry, Variants},
     generations::Generations,
     key::{Key, Part, Resource},
-    messages::{Cleared, Found, PutOutcome},
+    messages::{Cleared, Found, Moment, PutOutcome},
 };
 use crate::policy::Time;
 
@@ -227,6 +227,11 @@ impl Store {
             }
         }
         cleared
+    }
+
+    /// True when nothing has changed for the resource that was looked at then.
+    pub(super) fn is_unchanged_since(&self, Moment(generation): Moment) -> bool {
+        self.generations.is_current(generation)
     }
 
     pub(super) fn clear(&mut self) -> Cleared {

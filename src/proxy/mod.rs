@@ -50,7 +50,7 @@ use self::{
 };
 use crate::{
     cache::{
-        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
+        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered, Seen,
     },
     config::Config,
     error::ProxyError,
@@ -122,7 +122,7 @@ impl Worker {
     async fn claim(&self, ask: &Ask, seen: Found, plan: &Plan, now: Time) -> Option<Claimed> {
         let claim = Claim {
             key: ask.key.clone(),
-            seen: Some(seen),
+            seen: Seen::Stored(seen),
             about: plan.about(),
             company: plan.company,
             now,

@@ -62,8 +62,8 @@ fn main() -> ExitCode {
     start_log();
     let done = match cli.command {
         Some(command) => commands::run(command),
-        None if cli.clear_cache => clear(&cli.flags()),
-        None => serve(&cli.flags()),
+        None if cli.clear_cache => clear(&cli.settings.flags()),
+        None => serve(&cli.settings.flags()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -184,11 +184,7 @@ fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
 
 fn serve(flags: &Flags) -> Result<(), Failure> {
     let config = Arc::new(Config::load(flags, &|variable| std::env::var_os(variable))?);
-    // Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
-    let tls = match (config.origin.is_tls(), &config.origin_ca) {
-        (false, None) => None,
-        (_, ca) => Some(origin::tls_config(ca.as_deref())?),
-    };
+    let tls = tls_for(&config)?;
     raise_file_limit();
     check_file_limit(config.workers)?;
     let listener = bind(SocketAddr::new(config.bind, config.port))?;
@@ -199,6 +195,14 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     // Not dropped: that would wait for threads, and one may hang in looking up a name.
     let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
     system.block_on(run(config, tls, listener))
+}
+
+/// What is trusted. Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
+fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
+    Ok(match (config.origin.is_tls(), &config.origin_ca) {
+        (false, None) => None,
+        (_, ca) => Some(origin::tls_config(ca.as_deref())?),
+    })
 }
 
 async fn run(

@@ -7,6 +7,7 @@
 mod error;
 mod file;
 mod rules;
+mod settings;
 mod value;
 
 use std::{
@@ -19,7 +20,10 @@ use std::{
 
 use bytesize::ByteSize;
 
-pub use self::error::{ConfigError, Place, ValueError};
+pub use self::{
+    error::{ConfigError, Place, ValueError},
+    settings::{Setting, in_words},
+};
 use self::{
     file::{Presence, Settings},
     value::{Given, MAX_WORKERS},
@@ -154,25 +158,27 @@ impl Config {
     /// # Errors
     /// When there is no origin, a value is refused, or the file cannot be read or is wrong.
     pub fn load(flags: &Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        Self::load_beside(Path::new(DEFAULT_FILE), flags, environment)
+        Sources::read(Path::new(DEFAULT_FILE), flags, environment)?.config()
     }
+}
 
-    fn load_beside(
-        default_file: &Path,
-        flags: &Flags,
-        environment: Environment<'_>,
-    ) -> Result<Self, ConfigError> {
-        let mut sources = Sources {
-            flags,
-            environment,
-            file: Settings::default(),
-        };
-        sources.file = match sources.get("config", value::path)?.flatten() {
-            Some(named) => Settings::read(&named, Presence::Required, KEYS)?,
-            None => Settings::read(default_file, Presence::Optional, KEYS)?,
-        };
-        sources.config()
-    }
+/// What [`Config::load`] would come to, setting by setting and with the place of each.
+///
+/// # Errors
+/// As there.
+pub fn inspect(
+    flags: &Flags,
+    environment: Environment<'_>,
+) -> Result<(Config, Vec<Setting>), ConfigError> {
+    let sources = Sources::read(Path::new(DEFAULT_FILE), flags, environment)?;
+    let config = sources.config()?;
+    let settings = config.values().into_iter().map(|(name, value)| Setting {
+        name,
+        value,
+        place: sources.place(name),
+    });
+    let settings = settings.collect();
+    Ok((config, settings))
 }
 
 /// The port, where a flag names it.
@@ -199,7 +205,24 @@ struct Sources<'a> {
     file: Settings,
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
+    fn read(
+        default_file: &Path,
+        flags: &'a Flags,
+        environment: Environment<'a>,
+    ) -> Result<Self, ConfigError> {
+        let mut sources = Self {
+            flags,
+            environment,
+            file: Settings::default(),
+        };
+        sources.file = match sources.get("config", value::path)?.flatten() {
+            Some(named) => Settings::read(&named, Presence::Required, KEYS)?,
+            None => Settings::read(default_file, Presence::Optional, KEYS)?,
+        };
+        Ok(sources)
+    }
+
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
@@ -299,8 +322,16 @@ impl Sources<'_> {
         }
     }
 
-    fn in_flags(&self, name: &'static str) -> Option<(Given, Place)> {
-        let value = self.flags.get(name)?;
+    /// Where the value of a key that counts was written; none: it is the default.
+    fn place(&self, key: &str) -> Option<Place> {
+        let name = key.replace('_', "-");
+        let found = self.in_flags(&name).or_else(|| self.in_environment(&name));
+        let (_, place) = found.or_else(|| self.in_file(&name))?;
+        Some(place)
+    }
+
+    fn in_flags(&self, name: &str) -> Option<(Given, Place)> {
+        let (name, value) = self.flags.get_key_value(name)?;
         Some((Given::Argument(value.clone()), Place::Flag(name)))
     }
 

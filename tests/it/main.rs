@@ -16,6 +16,7 @@ mod instance;
 mod origin;
 
 mod basics;
+mod check_config;
 mod clear;
 mod clear_truth;
 mod coalescing;

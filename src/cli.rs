@@ -50,7 +50,7 @@ pub struct Cli {
     pub settings: Settings,
 
     /// Empty the cache of the running proxies of this user, and exit
-    #[arg(long, display_order = 2)]
+    #[arg(long, display_order = 3)]
     pub clear_cache: bool,
 }
 
@@ -58,11 +58,16 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Settings {
     /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        display_order = 1,
+        value_name = "PORT",
+        allow_negative_numbers = true
+    )]
     pub port: Option<OsString>,
 
     /// Where requests are forwarded to: http or https, a host, and if need be a port and a path
-    #[arg(long, value_name = "URL")]
+    #[arg(long, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
     /// Configuration file [default: config/proxy.toml, where there is one]
@@ -139,6 +144,8 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+    /// Have a running proxy read its configuration again
+    Reload(Whom),
     /// Say whether the configuration is right, what it comes to and where each setting is from; start nothing
     CheckConfig {
         /// As a start would be given them.

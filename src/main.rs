@@ -4,6 +4,7 @@
 //! stderr. Neither may stop the program by being closed, so failures to write are ignored.
 
 mod commands;
+mod signals;
 
 use std::{
     error::Error,
@@ -28,8 +29,8 @@ use caching_proxy::{
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ClientConfig;
+use signals::{Asked, Signals};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Many small pieces that live long lie between many that do not: most allocators lose a lot of memory by that.
 #[global_allocator]
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Some(command) => commands::run(command),
         None if cli.clear_cache => clear(&cli.settings.flags()),
-        None => serve(&cli.settings.flags()),
+        None => serve(cli.settings.flags()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -182,8 +183,10 @@ fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
     }
 }
 
-fn serve(flags: &Flags) -> Result<(), Failure> {
-    let config = Arc::new(Config::load(flags, &|variable| std::env::var_os(variable))?);
+fn serve(flags: Flags) -> Result<(), Failure> {
+    let config = Arc::new(Config::load(&flags, &|variable| {
+        std::env::var_os(variable)
+    })?);
     let tls = tls_for(&config)?;
     raise_file_limit();
     check_file_limit(config.workers)?;
@@ -194,7 +197,7 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         .map_err(Failure::Start)?;
     // Not dropped: that would wait for threads, and one may hang in looking up a name.
     let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
-    system.block_on(run(config, tls, listener))
+    system.block_on(run(flags, config, tls, listener))
 }
 
 /// What is trusted. Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
@@ -206,6 +209,7 @@ fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
 }
 
 async fn run(
+    flags: Flags,
     config: Arc<Config>,
     tls: Option<Arc<ClientConfig>>,
     listener: TcpListener,
@@ -218,7 +222,8 @@ async fn run(
         ended = server.ended() => return Err(Failure::ended(ended)),
         () = tokio::task::yield_now() => {}
     }
-    let control = match control::listen(&config, server.cache()) {
+    let reload = server.reload(flags);
+    let control = match control::listen(&config, server.cache(), reload.clone()) {
         Ok(control) => Some(control),
         Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
         // Where there is simply no place for it, in a read-only container for instance, it still serves.
@@ -235,9 +240,15 @@ async fn run(
         config.port, config.origin
     ));
 
-    tokio::select! {
-        () = signals.next() => {}
-        ended = server.ended() => return Err(Failure::ended(ended)),
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                // What is wrong is in the log.
+                Asked::Reload => drop(reload.run().await),
+            },
+            ended = server.ended() => return Err(Failure::ended(ended)),
+        }
     }
     log::info!("stopping when what runs is finished; a second signal stops at once");
     let stopped = async {
@@ -249,39 +260,7 @@ async fn run(
     };
     tokio::select! {
         () = stopped => Ok(()),
-        () = signals.next_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
-    }
-}
-
-/// What asks a program to end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The first signal that comes later than `time`.
-    async fn next_after(&mut self, time: Instant) {
-        loop {
-            self.next().await;
-            if Instant::now() > time {
-                return;
-            }
-        }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        () = signals.end_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
     }
 }
 

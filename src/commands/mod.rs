@@ -4,6 +4,7 @@
 //! stdout, for programs.
 
 mod check_config;
+mod reload;
 mod shell;
 
 use caching_proxy::cli::Command;
@@ -14,6 +15,7 @@ use crate::Failure;
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Completions { shell } => shell::completions(shell),
+        Command::Reload(whom) => reload::reload(whom)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }

@@ -4,6 +4,7 @@
 //! name in all of them: `--max-memory`, `CACHING_PROXY_MAX_MEMORY`, `max_memory`. Everything in the file has to be
 //! right, also what a flag overrides.
 
+mod changes;
 mod error;
 mod file;
 mod rules;
@@ -21,6 +22,7 @@ use std::{
 use bytesize::ByteSize;
 
 pub use self::{
+    changes::{Changes, StoredBefore},
     error::{ConfigError, Place, ValueError},
     settings::{Setting, in_words},
 };

@@ -98,7 +98,7 @@ fn rule(rule: &Rule) -> Value {
     })
 }
 
-fn mode(mode: Mode) -> &'static str {
+pub(super) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Standard => "standard",
         Mode::Strict => "strict",
@@ -122,7 +122,7 @@ fn size(bytes: u64) -> Value {
         (ByteSize::kib(1).0, "KiB"),
         (1, "B"),
     ];
-    let fitting = units.iter().find(|(unit, _)| bytes % unit == 0);
+    let fitting = units.iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
     let (unit, name) = fitting.unwrap_or(&(1, "B"));
     json!(format!("{}{name}", bytes / unit))
 }

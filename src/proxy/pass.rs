@@ -60,7 +60,7 @@ pub(super) async fn pass(
     };
     unsure.nothing_happened();
     if ask.invalidates(reply.status) {
-        let resources = invalidated(worker, ask, &reply.fields);
+        let resources = invalidated(ask, &reply.fields);
         let invalidate = Invalidate::new(resources, ticket.as_ref());
         // Before the answer leaves.
         if worker.ask(invalidate.clone()).await.is_err() {
@@ -68,7 +68,7 @@ pub(super) async fn pass(
         }
     }
     match ticket {
-        Some(ticket) => keep_for_gets(worker, ask, ticket, reply, why).await,
+        Some(ticket) => keep_for_gets(ask, ticket, reply, why).await,
         None => Ok(reply.pass(why, storing)),
     }
 }
@@ -85,15 +85,15 @@ async fn stake(worker: &Worker, ask: &Ask) -> Option<Ticket> {
         company: Company::Alone,
         now: clock(),
     };
-    match worker.ask(claim).await {
-        Ok(Claimed::Lead(ticket)) => Some(ticket),
+    let claimed = worker.ask(claim).await.ok()?;
+    match worker.still_counting(ask, claimed) {
+        Claimed::Lead(ticket) => Some(ticket),
         _ => None,
     }
 }
 
 /// Hands the answer to a POST on, and stores it where it is what later GETs of the target would get (RFC 9110, 9.3.3).
 async fn keep_for_gets(
-    worker: &Worker,
     ask: &Ask,
     ticket: Ticket,
     reply: Reply,
@@ -102,7 +102,7 @@ async fn keep_for_gets(
     let is_too_large = reply
         .length()
         .is_some_and(|length| length > ticket.max_object_bytes());
-    let target = target_uri(worker, ask);
+    let target = target_uri(ask);
     let head = match policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()) {
         Ok(head) if !is_too_large => head,
         _ => return Ok(reply.pass(why, Storing::Untouched)),
@@ -129,15 +129,15 @@ async fn keep_for_gets(
 }
 
 /// What an unsafe request has made invalid: its target, and what the answer names beside it (RFC 9111, 4.4).
-fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
-    let prefix = worker.shared.config.origin.path_prefix();
-    let others = target_uri(worker, ask).also_invalidated(fields);
+fn invalidated(ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
+    let prefix = ask.config.origin.path_prefix();
+    let others = target_uri(ask).also_invalidated(fields);
     let others = others
         .iter()
         .filter_map(|target| target.strip_prefix(prefix))
         // Under the name by which requests for it are stored.
-        .map(|target| worker.shared.config.rules.rewritten(target))
-        .map(|target| match preserved_host(worker, ask) {
+        .map(|target| ask.config.rules.rewritten(target))
+        .map(|target| match preserved_host(ask) {
             Some(host) => Resource::with_host(&target, host.as_bytes()),
             None => Resource::new(&target),
         });
@@ -147,11 +147,11 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
 }
 
 /// Where the origin was asked.
-fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
-    let origin = &worker.shared.config.origin;
+fn target_uri(ask: &Ask) -> TargetUri<'_> {
+    let origin = &ask.config.origin;
     TargetUri {
         scheme: origin.scheme(),
-        authority: match preserved_host(worker, ask) {
+        authority: match preserved_host(ask) {
             Some(host) => String::from_utf8_lossy(host.as_bytes()),
             None => origin.authority().into(),
         },
@@ -159,9 +159,9 @@ fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
     }
 }
 
-fn preserved_host<'a>(worker: &Worker, ask: &'a Ask) -> Option<&'a HeaderValue> {
+fn preserved_host(ask: &Ask) -> Option<&HeaderValue> {
     let host = ask.fields.get(header::HOST);
-    host.filter(|_| worker.shared.config.preserve_host)
+    host.filter(|_| ask.config.preserve_host)
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin

@@ -52,6 +52,7 @@ mod points_validating;
 mod policies;
 mod posts;
 mod ranges;
+mod reload;
 mod rules;
 mod slow_readers;
 mod stampede;

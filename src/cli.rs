@@ -132,6 +132,11 @@ pub struct Settings {
     /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
     #[arg(long, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
+
+    /// How the log is written: `text` for people, `json` with an object a line, `combined` with requests
+    /// as Apache and nginx log them [default: text]
+    #[arg(long, value_name = "text|json|combined")]
+    pub log_format: Option<OsString>,
 }
 
 /// Commands beside serving; those about a running proxy ask it over its control socket.
@@ -190,6 +195,7 @@ impl Settings {
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
+            ("log-format", self.log_format),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

@@ -4,6 +4,7 @@
 //! stderr. Neither may stop the program by being closed, so failures to write are ignored.
 
 mod commands;
+mod logging;
 mod signals;
 
 use std::{
@@ -20,7 +21,7 @@ use actix_web::rt::System;
 use bytesize::ByteSize;
 use caching_proxy::{
     cli::Cli,
-    config::{self, Config, ConfigError, Flags},
+    config::{self, Config, ConfigError, Flags, LogFormat},
     control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
     error::Chain,
     origin::{self, CaError},
@@ -36,9 +37,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Our own messages from `info` on, those of the libraries from `warn` on; but actix-http calls an error whatever a
-/// client sends amiss.
-const DEFAULT_LOG: &str = "warn,caching_proxy=info,actix_http=off";
 /// Signals that come so close together are one: many a parent signals its child and the child's group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// Connections that wait to be accepted.
@@ -60,10 +58,15 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    start_log();
     let done = match cli.command {
-        Some(command) => commands::run(command),
-        None if cli.clear_cache => clear(&cli.settings.flags()),
+        Some(command) => {
+            logging::start(LogFormat::Text);
+            commands::run(command)
+        }
+        None if cli.clear_cache => {
+            logging::start(LogFormat::Text);
+            clear(&cli.settings.flags())
+        }
         None => serve(cli.settings.flags()),
     };
     match done {
@@ -187,6 +190,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     let config = Arc::new(Config::load(&flags, &|variable| {
         std::env::var_os(variable)
     })?);
+    logging::start(config.log_format);
     let tls = tls_for(&config)?;
     raise_file_limit();
     check_file_limit(config.workers)?;
@@ -380,22 +384,6 @@ fn totals(ClearReport { cleared, .. }: &ClearReport) -> String {
 
 fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// An empty RUST_LOG counts as none. Colour is for terminals, and not where NO_COLOR is set.
-fn start_log() {
-    let filter = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty());
-    env_logger::Builder::new()
-        .parse_filters(filter.as_deref().unwrap_or(DEFAULT_LOG))
-        .format(|out, record| {
-            let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.3f");
-            let level = record.level();
-            let style = out.default_level_style(level);
-            writeln!(out, "{now} {style}{level:<5}{style:#} {}", record.args())
-        })
-        .init();
 }
 
 fn print(text: &str) {

@@ -61,6 +61,7 @@ const KEYS: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    "log_format",
     RULES,
 ];
 const RULES: &str = "rules";
@@ -102,6 +103,18 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
 const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+    /// Requests as Apache and nginx log them.
+    Combined,
+}
+
 /// Everything a proxy needs to know, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -127,6 +140,8 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// How the log is written.
+    pub log_format: LogFormat,
 }
 
 impl Config {
@@ -152,6 +167,7 @@ impl Config {
             origin_ca: None,
             workers: cores(),
             preserve_host: false,
+            log_format: LogFormat::default(),
         }
     }
 
@@ -246,6 +262,9 @@ impl<'a> Sources<'a> {
                 .flatten()
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            log_format: self
+                .get("log-format", value::log_format)?
+                .unwrap_or_default(),
             // Last, so that a mistake in what was written is named before the absence of what was not.
             origin: self
                 .get("origin", value::origin)?

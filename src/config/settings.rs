@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, Place};
+use super::{Config, LogFormat, Place};
 use crate::policy::{ClientWord, Mode, Order, Rule};
 
 /// One setting.
@@ -51,6 +51,7 @@ impl Config {
             origin_ca,
             workers,
             preserve_host,
+            log_format,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
         vec![
@@ -74,6 +75,7 @@ impl Config {
             ("identity_headers", json!(policy.identity_headers.written())),
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
+            ("log_format", json!(format(*log_format))),
             ("rules", Value::Array(rules)),
         ]
     }
@@ -103,6 +105,14 @@ pub(super) fn mode(mode: Mode) -> &'static str {
         Mode::Standard => "standard",
         Mode::Strict => "strict",
         Mode::Always => "always",
+    }
+}
+
+fn format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+        LogFormat::Combined => "combined",
     }
 }
 

@@ -53,6 +53,7 @@ use crate::{
     cache::{
         Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
     },
+    config::LogFormat,
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
@@ -161,7 +162,11 @@ pub async fn handle(
     let now = clock();
     let current = worker.newest.get();
     let policy = &current.config.policy;
+    let shows_client = current.config.log_format == LogFormat::Combined;
     let mut access = Access::begin(&request, policy.mode);
+    if let Some(access) = access.as_mut().filter(|_| shows_client) {
+        access.asked_by(&request);
+    }
     let delivery = match current.quick_answer(&request, &worker, now) {
         Some(delivery) => Ok(delivery),
         // Large, and not needed for most hits.
@@ -182,7 +187,10 @@ pub async fn handle(
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(error) => {
-            let access = access.unwrap_or_else(|| Access::new(&request, policy.mode));
+            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode));
+            if shows_client {
+                access.asked_by(&request);
+            }
             (failed(&error, request.method()), Some(access))
         }
     };

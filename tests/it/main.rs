@@ -31,6 +31,7 @@ mod identity_cookies;
 mod interim;
 mod invalidation;
 mod limits;
+mod log_formats;
 mod logging;
 mod max_forwards;
 mod model;

@@ -55,6 +55,7 @@ mod posts;
 mod ranges;
 mod reload;
 mod rules;
+mod shipped;
 mod slow_readers;
 mod stampede;
 mod superseded;

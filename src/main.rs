@@ -24,7 +24,7 @@ use caching_proxy::{
     config::{self, Config, ConfigError, Flags, LogFormat},
     control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
     error::Chain,
-    origin::{self, CaError},
+    origin::{self, CaError, OriginUrl},
     server::Server,
 };
 use clap::Parser;
@@ -212,6 +212,16 @@ fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
     })
 }
 
+/// An origin that is not there yet keeps nobody from starting; it may be started next.
+async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
+    if let Err(error) = origin::reach(url, tls).await {
+        let why = Chain(&error);
+        log::warn!(
+            "the origin is not there yet: {why}; what is not stored is answered with 502 or 504 until it is"
+        );
+    }
+}
+
 async fn run(
     flags: Flags,
     config: Arc<Config>,
@@ -219,7 +229,8 @@ async fn run(
     listener: TcpListener,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Start)?;
-    let mut server = Server::start(Arc::clone(&config), tls, listener).map_err(Failure::Start)?;
+    let mut server =
+        Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;
     // The workers start when the server first gets its turn; not before is it true that it serves.
     tokio::select! {
         biased;
@@ -243,6 +254,7 @@ async fn run(
         "Proxy starting on port {}\nOrigin: {}\n",
         config.port, config.origin
     ));
+    actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
 
     loop {
         tokio::select! {

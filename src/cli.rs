@@ -45,17 +45,30 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Empty the cache of the running proxies of this user, and exit
+    #[arg(long, display_order = 3)]
+    pub clear_cache: bool,
+}
+
+/// What a proxy can be told on the command line.
+#[derive(Debug, Args)]
+pub struct Settings {
     /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        display_order = 1,
+        value_name = "PORT",
+        allow_negative_numbers = true
+    )]
     pub port: Option<OsString>,
 
     /// Where requests are forwarded to: http or https, a host, and if need be a port and a path
-    #[arg(long, value_name = "URL")]
+    #[arg(long, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
-
-    /// Empty the cache of the running proxies of this user, and exit
-    #[arg(long)]
-    pub clear_cache: bool,
 
     /// Configuration file [default: config/proxy.toml, where there is one]
     #[arg(long, value_name = "FILE")]
@@ -119,6 +132,11 @@ pub struct Cli {
     /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
     #[arg(long, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
+
+    /// How the log is written: `text` for people, `json` with an object a line, `combined` with requests
+    /// as Apache and nginx log them [default: text]
+    #[arg(long, value_name = "text|json|combined")]
+    pub log_format: Option<OsString>,
 }
 
 /// Commands beside serving; those about a running proxy ask it over its control socket.
@@ -131,6 +149,18 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+    /// Have a running proxy read its configuration again
+    Reload(Whom),
+    /// Say whether the configuration is right, what it comes to and where each setting is from; start nothing
+    CheckConfig {
+        /// As a start would be given them.
+        #[command(flatten)]
+        settings: Box<Settings>,
+
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Which running proxy a command is about, and how it is to answer.
@@ -145,8 +175,8 @@ pub struct Whom {
     pub json: bool,
 }
 
-impl Cli {
-    /// The settings among the flags that were given, by name.
+impl Settings {
+    /// Those that were given, by name.
     pub fn flags(self) -> Flags {
         [
             ("port", self.port),
@@ -165,6 +195,7 @@ impl Cli {
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
+            ("log-format", self.log_format),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -186,7 +217,7 @@ mod tests {
     fn flags_carry_only_what_was_given() {
         let cli =
             Cli::try_parse_from(["caching-proxy", "--port", "9000", "--preserve-host"]).unwrap();
-        let flags = cli.flags();
+        let flags = cli.settings.flags();
         assert_eq!(flags.len(), 2);
         assert_eq!(flags["port"], "9000");
         assert_eq!(flags["preserve-host"], "true");
@@ -201,7 +232,7 @@ mod tests {
             .collect();
         let mut line = vec!["caching-proxy".to_owned()];
         line.extend(names.iter().map(|name| format!("--{name}=x")));
-        let flags = Cli::try_parse_from(line).unwrap().flags();
+        let flags = Cli::try_parse_from(line).unwrap().settings.flags();
         for name in &names {
             assert!(flags.contains_key(name.as_str()), "--{name} is lost");
         }

@@ -3,6 +3,8 @@
 //! What was asked for goes to stdout, everything else to stderr. With `--json` the answer is one JSON document on
 //! stdout, for programs.
 
+mod check_config;
+mod reload;
 mod shell;
 
 use caching_proxy::cli::Command;
@@ -13,6 +15,8 @@ use crate::Failure;
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Completions { shell } => shell::completions(shell),
+        Command::Reload(whom) => reload::reload(whom)?,
+        Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

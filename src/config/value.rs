@@ -5,7 +5,7 @@ use std::{borrow::Cow, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration
 use bytesize::ByteSize;
 use toml::Value;
 
-use super::{error::ValueError, file::Written};
+use super::{LogFormat, error::ValueError, file::Written};
 use crate::{origin::OriginUrl, policy::Mode};
 
 /// A policy is evaluated on every request; nobody needs more names than this.
@@ -104,6 +104,15 @@ pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
         Some("strict") => Ok(Mode::Strict),
         Some("always") => Ok(Mode::Always),
         _ => Err(given.is_not("a policy: \"standard\", \"strict\" or \"always\"")),
+    }
+}
+
+pub(super) fn log_format(given: &Given) -> Result<LogFormat, ValueError> {
+    match given.text() {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some("combined") => Ok(LogFormat::Combined),
+        _ => Err(given.is_not("a format: \"text\", \"json\" or \"combined\"")),
     }
 }
 
@@ -343,6 +352,7 @@ mod tests {
             address(given),
             origin(given),
             mode(given),
+            log_format(given),
             boolean(given),
             path(given),
         );

@@ -15,6 +15,7 @@ use super::{ControlError, Instance, claim::Claim, place::Surroundings};
 use crate::{
     cache::{Cache, Clear},
     config::Config,
+    reload::{Reload, ReloadError},
 };
 
 /// Of commands at a time; a user has one, perhaps some from cron.
@@ -55,14 +56,15 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(config: &Config, cache: Cache) -> Result<Control, ControlError> {
-    listen_in(&Surroundings::of_this_process(), config, cache)
+pub fn listen(config: &Config, cache: Cache, reload: Reload) -> Result<Control, ControlError> {
+    listen_in(&Surroundings::of_this_process(), config, cache, reload)
 }
 
 pub(super) fn listen_in(
     surroundings: &Surroundings,
     config: &Config,
     cache: Cache,
+    reload: Reload,
 ) -> Result<Control, ControlError> {
     let instance = Instance {
         pid: std::process::id(),
@@ -75,7 +77,7 @@ pub(super) fn listen_in(
     let mut claim = Claim::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
     let server =
-        serve(claim.listen()?, instance, cache).map_err(|source| ControlError::Listen {
+        serve(claim.listen()?, instance, cache, reload).map_err(|source| ControlError::Listen {
             path: claim.socket().to_owned(),
             source,
         })?;
@@ -91,12 +93,19 @@ pub(super) fn listen_in(
     })
 }
 
-fn serve(listener: UnixListener, instance: Instance, cache: Cache) -> io::Result<Server> {
+fn serve(
+    listener: UnixListener,
+    instance: Instance,
+    cache: Cache,
+    reload: Reload,
+) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
             .app_data(Data::new(cache.clone()))
+            .app_data(Data::new(reload.clone()))
             .route("/clear", web::post().to(clear))
+            .route("/reload", web::post().to(read_again))
             .route("/instance", web::get().to(describe))
     };
     let server = HttpServer::new(app)
@@ -131,6 +140,14 @@ async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
             log::error!("the cache could not be cleared: {error}");
             HttpResponse::ServiceUnavailable().finish()
         }
+    }
+}
+
+async fn read_again(reload: Data<Reload>) -> HttpResponse {
+    match reload.run().await {
+        Ok(reloaded) => HttpResponse::Ok().json(reloaded),
+        Err(error @ ReloadError::Config(_)) => HttpResponse::BadRequest().body(error.sentence()),
+        Err(ReloadError::Cache(_)) => HttpResponse::ServiceUnavailable().finish(),
     }
 }
 

@@ -8,19 +8,23 @@ use std::{
         net::{UnixDatagram, UnixListener},
     },
     path::Path,
-    sync::Barrier,
+    sync::{Arc, Barrier},
 };
 
 use actix_web::rt::{System, task::spawn_blocking};
+use tokio::sync::watch;
 
 use super::{
     claim::{Claim, Locking, Missing, Name},
     commands::{clear_in, holder_in},
     place::Surroundings,
-    server::listen_in,
     *,
 };
-use crate::{cache::Cache, config::Config};
+use crate::{
+    cache::Cache,
+    config::{Config, Flags},
+    reload::{InForce, Reload},
+};
 
 fn surroundings(root: &Path) -> Surroundings {
     Surroundings {
@@ -37,6 +41,16 @@ fn config(port: u16) -> Config {
         port,
         ..Config::for_origin("https://dummyjson.com".parse().unwrap())
     }
+}
+
+fn listen_in(
+    surroundings: &Surroundings,
+    config: &Config,
+    cache: Cache,
+) -> Result<Control, ControlError> {
+    let in_force = InForce::new(Arc::new(config.clone()));
+    let reload = Reload::new(Flags::new(), watch::channel(in_force).0, cache.clone());
+    super::server::listen_in(surroundings, config, cache, reload)
 }
 
 fn cache() -> Cache {

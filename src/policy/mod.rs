@@ -165,6 +165,12 @@ impl Patterns {
         patterns
     }
 
+    /// The patterns, as they were written.
+    pub fn written(&self) -> Vec<String> {
+        let patterns = self.patterns.iter();
+        patterns.map(wildmatch::WildMatch::pattern).collect()
+    }
+
     /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.
     pub fn matches(&self, name: &str) -> bool {
         if let Some(matches) = self.common.get(name) {

@@ -1,10 +1,14 @@
 //! One log line a request.
 
+mod client;
+mod fields;
+
 use std::{borrow::Cow, cell::Cell, fmt::Write as _, time::Instant};
 
 use actix_web::{HttpRequest, http::StatusCode};
-use log::Level;
+use log::{Level, Record};
 
+use self::client::Client;
 use super::ask::target;
 use crate::{
     headers::{Handling, Source, Storing},
@@ -35,6 +39,8 @@ pub(super) struct Access {
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
     fate: Cell<Fate>,
+    /// Where the format of the log shows it.
+    client: Option<Box<Client>>,
 }
 
 /// Whether the answer left whole.
@@ -69,7 +75,14 @@ impl Access {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
+            client: None,
         }
+    }
+
+    /// Also says who asked.
+    pub(super) fn asked_by(&mut self, request: &HttpRequest) {
+        let client = Client::new(request, &self.method, &self.target);
+        self.client = Some(Box::new(client));
     }
 
     pub(super) fn judged_by(&mut self, mode: Mode) {
@@ -141,11 +154,7 @@ impl Access {
 
     fn explain(&self, line: &mut String) {
         let storing = self.handling.map(|handling| handling.storing);
-        let reason = self.not_stored.get().or(match storing {
-            Some(Storing::NotStored(reason)) => Some(reason),
-            _ => None,
-        });
-        match (reason, storing) {
+        match (self.why_not_stored(), storing) {
             (Some(reason), _) => {
                 let _ = write!(line, "  not stored: {reason}");
                 if let Some(remedy) = reason.remedy(self.mode) {
@@ -164,6 +173,15 @@ impl Access {
         }
     }
 
+    fn why_not_stored(&self) -> Option<Reason> {
+        self.not_stored
+            .get()
+            .or(match self.handling.map(|handling| handling.storing) {
+                Some(Storing::NotStored(reason)) => Some(reason),
+                _ => None,
+            })
+    }
+
     /// What kept a stored response from being used as it was.
     fn not_reused(&self) -> Option<Reason> {
         self.handling
@@ -177,7 +195,17 @@ impl Drop for Access {
         let is_failure =
             self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
         let level = if is_failure { Level::Warn } else { Level::Info };
-        log::log!(target: TARGET, level, "{}", self.line());
+        if log::log_enabled!(target: TARGET, level) {
+            let line = self.line();
+            log::logger().log(
+                &Record::builder()
+                    .args(format_args!("{line}"))
+                    .level(level)
+                    .target(TARGET)
+                    .key_values(self)
+                    .build(),
+            );
+        }
     }
 }
 
@@ -283,6 +311,7 @@ mod tests {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(7),
             fate: Cell::new(Fate::Whole),
+            client: None,
         };
         let storing = Storing::NotStored(Reason::NoStore);
         access.answered(

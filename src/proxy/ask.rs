@@ -42,7 +42,11 @@ pub(super) struct Ask {
 
 impl Ask {
     /// Reads a client's request.
-    pub(super) fn new(request: &HttpRequest, shared: &Shared) -> Result<Self, ProxyError> {
+    pub(super) fn new(
+        request: &HttpRequest,
+        shared: &Shared,
+        config: &Arc<Config>,
+    ) -> Result<Self, ProxyError> {
         let client = request.headers();
         if *request.method() == Method::CONNECT {
             return Err(ProxyError::Connect);
@@ -50,10 +54,10 @@ impl Ask {
         if headers::is_loop(client, &shared.via) {
             return Err(ProxyError::Loop);
         }
-        let (target, rule) = ruled(target(request)?, &shared.config.rules);
-        let policy = policy_under(rule, &shared.config);
+        let (target, rule) = ruled(target(request)?, &config.rules);
+        let policy = policy_under(rule, config);
         let host = match client.get(header::HOST) {
-            Some(host) if shared.config.preserve_host => Host::Client(host),
+            Some(host) if config.preserve_host => Host::Client(host),
             _ => Host::Origin(&shared.origin_host),
         };
         let resource = match host {
@@ -89,7 +93,7 @@ impl Ask {
                 identity,
                 content: None,
             },
-            config: Arc::clone(&shared.config),
+            config: Arc::clone(config),
             rule,
         })
     }

@@ -3,6 +3,7 @@
 mod access;
 mod ask;
 mod connection;
+mod current;
 mod deliver;
 mod fetch;
 mod incoming;
@@ -34,16 +35,16 @@ use actix_web::{
     },
     web,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::{
     access::Access,
     ask::{Ask, Keying},
     connection::Busy,
+    current::{Current, Newest},
     deliver::{Content, Delivery},
     fetch::Plan,
     interim::Relay,
-    quick::Quick,
     ready::Ready,
     reuse::{Followed, follow, reuse},
     upload::{ClientBody, Held, Read},
@@ -52,11 +53,12 @@ use crate::{
     cache::{
         Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered, Seen,
     },
-    config::Config,
+    config::LogFormat,
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
     policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
+    reload::InForce,
 };
 
 pub use self::connection::{Connection, Upload};
@@ -66,7 +68,7 @@ const MAX_BACKGROUND: usize = 32;
 /// How often a request looks at the cache again before it fetches on its own.
 const MAX_LOOKS: usize = 8;
 
-/// What all workers share, none of which ever changes.
+/// What all workers share.
 pub struct Shared {
     /// The cache.
     pub cache: Cache,
@@ -74,8 +76,8 @@ pub struct Shared {
     pub secret: IdentitySecret,
     /// Our own member of Via.
     pub via: HeaderValue,
-    /// The configuration.
-    pub config: Arc<Config>,
+    /// The configuration in force.
+    pub in_force: watch::Receiver<InForce>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
 }
@@ -84,7 +86,7 @@ pub struct Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     near: Near<Ready>,
-    quick: Quick,
+    newest: Newest,
     origin: Origin,
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
@@ -94,9 +96,11 @@ pub struct Worker {
 impl Worker {
     /// A worker with connections of its own to the origin. Belongs to the thread that makes it.
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
+        let newest = Newest::new(shared.in_force.clone());
+        let workers = newest.get().config.workers;
         Self {
-            near: Near::new(shared.cache.clone(), shared.config.workers),
-            quick: Quick::new(&shared.config),
+            near: Near::new(shared.cache.clone(), workers),
+            newest,
             shared,
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
@@ -127,7 +131,17 @@ impl Worker {
             company: plan.company,
             now,
         };
-        self.ask(claim).await.ok()
+        let claimed = self.ask(claim).await.ok()?;
+        Some(self.still_counting(ask, claimed))
+    }
+
+    /// What was divided among users by another configuration must not be stored beside what is divided by this one. To
+    /// look after the claim suffices: a fetch that was claimed before the change is voided with the cache.
+    fn still_counting(&self, ask: &Ask, claimed: Claimed) -> Claimed {
+        match claimed {
+            Claimed::Lead(_) if !self.newest.is(&ask.config) => Claimed::Declined,
+            claimed => claimed,
+        }
     }
 }
 
@@ -146,8 +160,14 @@ pub async fn handle(
 ) -> HttpResponse {
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let now = clock();
-    let mut access = Access::begin(&request, worker.shared.config.policy.mode);
-    let delivery = match worker.quick.answer(&request, &worker, now) {
+    let current = worker.newest.get();
+    let policy = &current.config.policy;
+    let shows_client = current.config.log_format == LogFormat::Combined;
+    let mut access = Access::begin(&request, policy.mode);
+    if let Some(access) = access.as_mut().filter(|_| shows_client) {
+        access.asked_by(&request);
+    }
+    let delivery = match current.quick_answer(&request, &worker, now) {
         Some(delivery) => Ok(delivery),
         // Large, and not needed for most hits.
         None => {
@@ -155,6 +175,7 @@ pub async fn handle(
                 &request,
                 payload,
                 &worker,
+                &current,
                 &busy,
                 &mut access,
                 now,
@@ -166,8 +187,10 @@ pub async fn handle(
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(error) => {
-            let mode = worker.shared.config.policy.mode;
-            let access = access.unwrap_or_else(|| Access::new(&request, mode));
+            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode));
+            if shows_client {
+                access.asked_by(&request);
+            }
             (failed(&error, request.method()), Some(access))
         }
     };
@@ -179,14 +202,16 @@ async fn ask_and_answer(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &web::Data<Worker>,
+    current: &Current,
     busy: &Busy,
     access: &mut Option<Access>,
     now: Time,
 ) -> Result<Delivery, ProxyError> {
-    if let Some(delivery) = max_forwards::final_answer(request, &worker.shared.config.policy) {
+    let config = &current.config;
+    if let Some(delivery) = max_forwards::final_answer(request, &config.policy) {
         return Ok(delivery);
     }
-    let ask = Ask::new(request, &worker.shared)?;
+    let ask = Ask::new(request, &worker.shared, config)?;
     if let Some(access) = access {
         access.judged_by(ask.policy().mode);
     }
@@ -195,8 +220,12 @@ async fn ask_and_answer(
         busy,
         via: &worker.shared.via,
     };
-    let body = ClientBody::new(payload, worker.shared.config.timeout);
+    let body = ClientBody::new(payload, config.timeout);
     let (ask, body) = keyed(worker, ask, body).await?;
+    if !current.may_use_cache() {
+        let storing = Storing::NotStored(Reason::CacheUnavailable);
+        return pass::pass(worker, &ask, body, Forward::Bypass.into(), storing, relay).await;
+    }
     answer(worker, Rc::new(ask), body, relay, now).await
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn pass(
     let kept = kept_for_gets(worker, ask, since, &reply).await;
     unsure.nothing_happened();
     if ask.invalidates(reply.status) {
-        let resources = invalidated(worker, ask, &reply.fields);
+        let resources = invalidated(ask, &reply.fields);
         let invalidate = Invalidate::new(resources, kept.as_ref().map(|kept| &kept.ticket));
         // Before the answer leaves.
         if worker.ask(invalidate.clone()).await.is_err() {
@@ -86,7 +86,7 @@ async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply)
     if ask.method != Method::POST || ask.is_retrieval() || ask.carries_ignored_cookies() {
         return None;
     }
-    let target = target_uri(worker, ask);
+    let target = target_uri(ask);
     let head = policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
     let claim = Claim {
         key: ask.key.clone(),
@@ -95,7 +95,8 @@ async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply)
         company: Company::Alone,
         now: clock(),
     };
-    let Ok(Claimed::Lead(ticket)) = worker.ask(claim).await else {
+    let claimed = worker.ask(claim).await.ok()?;
+    let Claimed::Lead(ticket) = worker.still_counting(ask, claimed) else {
         return None;
     };
     let is_too_large = reply
@@ -130,15 +131,15 @@ impl Kept {
 }
 
 /// What an unsafe request has made invalid: its target, and what the answer names beside it (RFC 9111, 4.4).
-fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
-    let prefix = worker.shared.config.origin.path_prefix();
-    let others = target_uri(worker, ask).also_invalidated(fields);
+fn invalidated(ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
+    let prefix = ask.config.origin.path_prefix();
+    let others = target_uri(ask).also_invalidated(fields);
     let others = others
         .iter()
         .filter_map(|target| target.strip_prefix(prefix))
         // Under the name by which requests for it are stored.
-        .map(|target| worker.shared.config.rules.rewritten(target))
-        .map(|target| match preserved_host(worker, ask) {
+        .map(|target| ask.config.rules.rewritten(target))
+        .map(|target| match preserved_host(ask) {
             Some(host) => Resource::with_host(&target, host.as_bytes()),
             None => Resource::new(&target),
         });
@@ -148,11 +149,11 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
 }
 
 /// Where the origin was asked.
-fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
-    let origin = &worker.shared.config.origin;
+fn target_uri(ask: &Ask) -> TargetUri<'_> {
+    let origin = &ask.config.origin;
     TargetUri {
         scheme: origin.scheme(),
-        authority: match preserved_host(worker, ask) {
+        authority: match preserved_host(ask) {
             Some(host) => String::from_utf8_lossy(host.as_bytes()),
             None => origin.authority().into(),
         },
@@ -160,9 +161,9 @@ fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
     }
 }
 
-fn preserved_host<'a>(worker: &Worker, ask: &'a Ask) -> Option<&'a HeaderValue> {
+fn preserved_host(ask: &Ask) -> Option<&HeaderValue> {
     let host = ask.fields.get(header::HOST);
-    host.filter(|_| worker.shared.config.preserve_host)
+    host.filter(|_| ask.config.preserve_host)
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin

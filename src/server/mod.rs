@@ -10,14 +10,16 @@ use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
+use tokio::sync::watch;
 
 use self::client_io::{ClientIo, Limits};
 use crate::{
     cache::Cache,
-    config::Config,
+    config::{Config, Flags},
     origin::OriginConfig,
     policy::IdentitySecret,
     proxy::{self, Shared, Worker},
+    reload::{InForce, Reload},
 };
 
 /// How long a client may take for the head of a request.
@@ -36,6 +38,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 /// A running proxy.
 pub struct Server {
     cache: Cache,
+    in_force: watch::Sender<InForce>,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
 }
@@ -52,8 +55,9 @@ impl Server {
     ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
+        let (in_force, news) = watch::channel(InForce::new(Arc::clone(&config)));
         let origin = origin(&config, tls);
-        let shared = Arc::new(shared(Arc::clone(&config), cache.clone())?);
+        let shared = Arc::new(shared(&config, news, cache.clone())?);
         let limits = Limits {
             head: HEAD_LIMIT,
             stall: config.timeout,
@@ -94,6 +98,7 @@ impl Server {
         let handle = server.handle();
         Ok(Self {
             cache,
+            in_force,
             handle,
             running: actix_rt::spawn(server),
         })
@@ -102,6 +107,11 @@ impl Server {
     /// The cache of this proxy.
     pub fn cache(&self) -> Cache {
         self.cache.clone()
+    }
+
+    /// Reads the configuration again, with the same flags as at the start.
+    pub fn reload(&self, flags: Flags) -> Reload {
+        Reload::new(flags, self.in_force.clone(), self.cache.clone())
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
@@ -127,13 +137,13 @@ fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConf
     }
 }
 
-fn shared(config: Arc<Config>, cache: Cache) -> io::Result<Shared> {
+fn shared(config: &Config, in_force: watch::Receiver<InForce>, cache: Cache) -> io::Result<Shared> {
     let host = HeaderValue::try_from(config.origin.authority());
     Ok(Shared {
         origin_host: host.map_err(io::Error::other)?,
         cache,
         secret: IdentitySecret::new(),
         via: proxy::own_via(),
-        config,
+        in_force,
     })
 }

@@ -214,7 +214,7 @@ async fn run(
         ended = server.ended() => return Err(Failure::ended(ended)),
         () = tokio::task::yield_now() => {}
     }
-    let control = match control::listen(&config, server.cache()) {
+    let control = match control::listen(server.shared()) {
         Ok(control) => Some(control),
         Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
         // Where there is simply no place for it, in a read-only container for instance, it still serves.

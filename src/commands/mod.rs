@@ -3,7 +3,10 @@
 //! What was asked for goes to stdout, everything else to stderr. With `--json` the answer is one JSON document on
 //! stdout, for programs.
 
+mod ls;
+mod purge;
 mod shell;
+mod text;
 
 use caching_proxy::cli::Command;
 
@@ -12,6 +15,8 @@ use crate::Failure;
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Purge(purge) => purge::run(purge)?,
+        Command::Ls(ls) => ls::run(ls)?,
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::man().map_err(Failure::Print)?,
     }

@@ -1,6 +1,6 @@
 //! The side of the running proxy.
 
-use std::{io, os::unix::net::UnixListener, time::Duration};
+use std::{io, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -11,10 +11,10 @@ use actix_web::{
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{ControlError, Instance, claim::Claim, place::Surroundings};
+use super::{ControlError, Instance, claim::Claim, place::Surroundings, steer};
 use crate::{
     cache::{Cache, Clear},
-    config::Config,
+    proxy::Shared,
 };
 
 /// Of commands at a time; a user has one, perhaps some from cron.
@@ -55,15 +55,15 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(config: &Config, cache: Cache) -> Result<Control, ControlError> {
-    listen_in(&Surroundings::of_this_process(), config, cache)
+pub fn listen(shared: Arc<Shared>) -> Result<Control, ControlError> {
+    listen_in(&Surroundings::of_this_process(), shared)
 }
 
 pub(super) fn listen_in(
     surroundings: &Surroundings,
-    config: &Config,
-    cache: Cache,
+    shared: Arc<Shared>,
 ) -> Result<Control, ControlError> {
+    let config = &shared.config;
     let instance = Instance {
         pid: std::process::id(),
         port: config.port,
@@ -75,7 +75,7 @@ pub(super) fn listen_in(
     let mut claim = Claim::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
     let server =
-        serve(claim.listen()?, instance, cache).map_err(|source| ControlError::Listen {
+        serve(claim.listen()?, instance, shared).map_err(|source| ControlError::Listen {
             path: claim.socket().to_owned(),
             source,
         })?;
@@ -91,11 +91,13 @@ pub(super) fn listen_in(
     })
 }
 
-fn serve(listener: UnixListener, instance: Instance, cache: Cache) -> io::Result<Server> {
+fn serve(listener: UnixListener, instance: Instance, shared: Arc<Shared>) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
-            .app_data(Data::new(cache.clone()))
+            .app_data(Data::new(shared.cache.clone()))
+            .app_data(Data::from(Arc::clone(&shared)))
+            .configure(steer::routes)
             .route("/clear", web::post().to(clear))
             .route("/instance", web::get().to(describe))
     };

@@ -16,14 +16,17 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "proxy",
-        &["policy", "cache", "origin", "headers", "error", "config"],
+        &[
+            "policy", "cache", "origin", "headers", "error", "config", "mask",
+        ],
     ),
     ("headers", &["policy"]),
     ("error", &["origin", "policy"]),
     ("origin", &["headers"]),
     ("policy", &[]),
-    ("cache", &["policy"]),
-    ("control", &["cache", "config"]),
+    ("mask", &[]),
+    ("cache", &["policy", "mask"]),
+    ("control", &["cache", "config", "policy", "proxy"]),
 ];
 
 const MAX_LINES: usize = 450;

@@ -128,6 +128,10 @@ pub enum Command {
     Purge(Purge),
     /// List what is stored
     Ls(Ls),
+    /// Show what is stored for a path, and how it was understood
+    Show(Show),
+    /// Say what the proxy would do with a request now, and why; the origin is not asked
+    Why(Explain),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -187,6 +191,44 @@ pub struct Ls {
     /// How many are left out before
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub offset: usize,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc here would take the place of the command's own help"
+    )]
+    pub whom: Whom,
+}
+
+/// What is shown.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// Path with its query as clients ask for it, or a whole URL
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc here would take the place of the command's own help"
+    )]
+    pub whom: Whom,
+}
+
+/// The request that is explained.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// Path with its query, or a whole URL
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    /// A header of the request; may be given several times
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+
+    /// Its method
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
 
     #[command(flatten)]
     #[allow(

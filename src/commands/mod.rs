@@ -6,7 +6,9 @@
 mod ls;
 mod purge;
 mod shell;
+mod show;
 mod text;
+mod why;
 
 use caching_proxy::cli::Command;
 
@@ -17,6 +19,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Purge(purge) => purge::run(purge)?,
         Command::Ls(ls) => ls::run(ls)?,
+        Command::Show(show) => show::run(show)?,
+        Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
         Command::Man => shell::man().map_err(Failure::Print)?,
     }

@@ -27,7 +27,7 @@ pub use self::{
     choose::{Chosen, NotChosen, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     server::{Control, listen},
-    steer::{ListAsk, PurgeAsk},
+    steer::{ListAsk, PurgeAsk, ShowAsk, WhyAsk},
 };
 
 /// A running proxy, as it describes itself.

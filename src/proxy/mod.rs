@@ -3,6 +3,7 @@
 mod access;
 mod ask;
 mod connection;
+mod consider;
 mod deliver;
 mod fetch;
 mod incoming;
@@ -60,7 +61,10 @@ use crate::{
     policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
 };
 
-pub use self::connection::{Connection, Upload};
+pub use self::{
+    connection::{Connection, Upload},
+    consider::{Considered, Described, consider},
+};
 
 /// Validations in the background that one worker has under way at the most.
 const MAX_BACKGROUND: usize = 32;

@@ -21,6 +21,7 @@ mod clear_truth;
 mod coalescing;
 mod coalescing_ends;
 mod configuration;
+mod explaining;
 mod failure;
 mod fidelity;
 mod forwarding;

@@ -26,7 +26,14 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("mask", &[]),
     ("cache", &["policy", "mask"]),
-    ("control", &["cache", "config", "policy", "proxy"]),
+    (
+        "explain",
+        &["cache", "config", "error", "mask", "policy", "proxy"],
+    ),
+    (
+        "control",
+        &["cache", "config", "explain", "policy", "proxy"],
+    ),
 ];
 
 const MAX_LINES: usize = 450;

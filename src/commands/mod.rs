@@ -4,15 +4,18 @@
 //! stdout, for programs.
 
 mod shell;
+mod warm;
 
 use caching_proxy::cli::Command;
 
+pub(crate) use self::warm::WarmError;
 use crate::Failure;
 
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Completions { shell } => shell::completions(shell),
+        Command::Warm(asked) => warm::run(&asked)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

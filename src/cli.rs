@@ -1,6 +1,6 @@
 //! The command line as it was written: raw, every value still text. [`crate::config`] makes sense of it.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -157,6 +157,8 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+    /// Fill the cache: fetch a list of paths, or what a sitemap names, through the running proxy
+    Warm(Warm),
     /// Have a running proxy read its configuration again
     Reload(Whom),
     /// Say whether the configuration is right, what it comes to and where each setting is from; start nothing
@@ -281,6 +283,39 @@ pub enum Sort {
     Hits,
     /// What becomes stale soonest first
     Fresh,
+}
+
+/// What `warm` is told.
+#[derive(Debug, Args)]
+pub struct Warm {
+    /// A file with a path or URL on each line, `-` for stdin, or a sitemap: its URL, or its path on the proxy
+    pub source: String,
+
+    /// Requests under way at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+
+    /// A field for every request, as those have it whom the cache is for: the cache keeps apart what varies by
+    /// Accept-Encoding, Cookie, ... (may be repeated)
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub fields: Vec<String>,
+
+    /// Another name of the origin, for URLs of a public site whose origin has a name of its own (may be repeated)
+    #[arg(long = "site", value_name = "HOST[:PORT]")]
+    pub sites: Vec<String>,
+
+    /// Longest time for one request, from connecting to the last byte
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+
+    /// Notes there what cannot be stored, so that a run that was stopped, called again, does not fetch it again;
+    /// removed when all is done
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+
+    /// Which proxy, and how to answer.
+    #[command(flatten)]
+    pub whom: Whom,
 }
 
 /// Which running proxy a command is about, and how it is to answer.

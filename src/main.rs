@@ -134,6 +134,8 @@ enum Failure {
     Refused(ControlError),
     #[error("the answer cannot be written")]
     Print(#[source] io::Error),
+    #[error(transparent)]
+    Warm(#[from] commands::WarmError),
 }
 
 impl From<ControlError> for Failure {
@@ -169,6 +171,7 @@ impl Failure {
             | Self::NoSuchAddress(_)
             | Self::Bind { .. } => 3,
             Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
+            Self::Warm(error) => error.exit_code(),
         })
     }
 }

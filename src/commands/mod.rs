@@ -10,10 +10,12 @@ mod reload;
 mod shell;
 mod show;
 mod text;
+mod warm;
 mod why;
 
 use caching_proxy::cli::Command;
 
+pub(crate) use self::warm::WarmError;
 use crate::Failure;
 
 /// Runs one command to its end.
@@ -26,6 +28,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Completions { shell } => shell::completions(shell),
         Command::Reload(whom) => reload::reload(whom)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
+        Command::Warm(asked) => warm::run(&asked)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

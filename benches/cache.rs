@@ -13,7 +13,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use caching_proxy::{
-    cache::{Cache, Claim, Claimed, Company, Found, Get, Key, Near, Plain, Resource},
+    cache::{Cache, Claim, Claimed, Company, Found, Get, Key, Near, Plain, Resource, Seen},
     config::Config,
     origin::OriginUrl,
     policy::{self, Framing, Policy, Reply, RequestContent, Stored, Time},
@@ -66,7 +66,7 @@ fn head(policy: &Policy) -> Option<Stored> {
 async fn store(cache: &Cache, head: &Stored, target: &str) {
     let claim = Claim {
         key: key(target),
-        seen: None,
+        seen: Seen::Since(cache.moment(&Resource::new(target))),
         about: None,
         company: Company::Shared,
         now: NOW,
@@ -101,12 +101,12 @@ fn keys(criterion: &mut Criterion) {
 fn near(criterion: &mut Criterion) {
     with_cache(|system, cache, _| {
         let near: Near<()> = Near::new(cache.clone(), 1);
-        system.block_on(near.find(&key(TARGET), NOW));
+        system.block_on(near.find(&key(TARGET)));
         criterion.bench_function("near: a hit on what a worker remembers", |bencher| {
-            bencher.iter(|| near.recall(&Plain(black_box(TARGET)), NOW));
+            bencher.iter(|| near.recall(&Plain(black_box(TARGET))));
         });
         criterion.bench_function("near: nothing remembered", |bencher| {
-            bencher.iter(|| near.recall(&Plain(black_box("/other")), NOW));
+            bencher.iter(|| near.recall(&Plain(black_box("/other"))));
         });
     });
 }

@@ -12,6 +12,8 @@
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
 //! | [`origin`] | all that is spoken to the origin: awc over a stream of our own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
+//! | [`explain`] | what is stored, and what would become of a request, in words |
+//! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
 //! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
@@ -52,7 +54,9 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod explain;
 pub mod headers;
+pub mod mask;
 pub mod origin;
 pub mod policy;
 pub mod proxy;

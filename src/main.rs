@@ -237,7 +237,7 @@ async fn run(
         () = tokio::task::yield_now() => {}
     }
     let reload = server.reload(flags);
-    let control = match control::listen(&config, server.cache(), reload.clone()) {
+    let control = match control::listen(server.shared(), reload.clone()) {
         Ok(control) => Some(control),
         Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
         // Where there is simply no place for it, in a read-only container for instance, it still serves.

@@ -1,4 +1,26 @@
 //! The actor that owns the cache.
+//!
+//! # The shape
+//!
+//! One actor is the truth for all workers: what is stored, which fetches count, what there is room for. It lives in the
+//! thread of one of the workers. A handler asks it for what its worker does not know: the first hit on a key ([`Get`]),
+//! a fetch and its end ([`Claim`], [`Put`]). What it has answered each worker remembers (`near.rs`), together with the
+//! count of changes that belonged to the answer (`generations.rs`). All further hits are answered from there: they look
+//! at that count, and write nothing that another thread reads. Which keys are in use the actor is told in batches
+//! ([`Touch`]), so that it does not evict them.
+//!
+//! # Why that is true
+//!
+//! 1. Only the actor changes the store. It handles one message at a time: it changes, then counts, then answers; so the
+//!    count in an answer belongs to what was found.
+//! 2. A worker uses what it remembers only while the count is what it was.
+//! 3. A request that comes after a [`Clear`] was answered comes after the count was raised. So its worker sees another
+//!    count than the one it remembers, and asks the actor, which has nothing.
+//! 4. A fetch that was under way lost its ticket in the same message; its [`Put`] is void.
+//! 5. Where the actor does not answer, but a change must hold all the same, the one who asked for it counts in its
+//!    place (`Cache::insist`, `Cache::doubt`), and workers ask again.
+//!
+//! `tests/it/model.rs` tries to break this, with many clients on several workers.
 
 use std::{
     collections::HashMap,
@@ -18,12 +40,13 @@ use super::{
     key::{Key, Part, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Remove, Statistics, Stats, Touch,
+        Release, Released, Remove, Seen, Statistics, Stats, Touch, Touched,
     },
+    purging::Recalls,
     store::Store,
     ticket::Ticket,
 };
-use crate::policy::{Audience, Time};
+use crate::policy::{Audience, Reason, Time};
 
 /// Messages that may wait for the actor before senders have to.
 const MAILBOX: usize = 4096;
@@ -36,11 +59,13 @@ const QUIET_FOR: Duration = Duration::from_secs(10);
 
 /// What a fetch that brought nothing to store teaches about the next ones.
 #[derive(Clone, Copy)]
-struct Lesson {
+pub(super) struct Lesson {
     /// Until then everybody fetches for themselves.
-    alone_until: Time,
+    pub(super) alone_until: Time,
     /// Until then nobody fetches in the background.
     quiet_until: Time,
+    /// Why its answer was not stored, and when it was begun.
+    pub(super) refused: Option<(Reason, Time)>,
 }
 
 /// How long an answer of the actor is waited for; what takes it microseconds.
@@ -75,24 +100,26 @@ where
 
 /// Owns every stored response and knows every fetch under way. Nothing else changes either.
 pub struct CacheActor {
-    store: Store,
-    fetches: HashMap<Resource, Vec<Fetch>>,
+    pub(super) store: Store,
+    pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
+    /// What was purged by tags while fetches were under way.
+    pub(super) recalls: Recalls,
     /// By a keyed hash: whole keys are as long as clients make them.
     lessons: unsync::Cache<u64, Lesson>,
     hasher: RandomState,
-    next_id: u64,
-    budget: Arc<Budget>,
+    pub(super) next_id: u64,
+    pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
 }
 
 /// A fetch under way whose ticket counts.
-struct Fetch {
-    id: FillId,
+pub(super) struct Fetch {
+    pub(super) id: FillId,
     part: Part,
     since: Time,
-    about: Option<Arc<Entry>>,
+    pub(super) about: Option<Arc<Entry>>,
     /// None: nobody may join.
-    fill: Option<Fill>,
+    pub(super) fill: Option<Fill>,
 }
 
 impl Fetch {
@@ -112,6 +139,7 @@ impl CacheActor {
         Self {
             store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
+            recalls: Recalls::default(),
             lessons: unsync::Cache::new(LESSONS),
             hasher: RandomState::new(),
             next_id: 0,
@@ -125,8 +153,8 @@ impl CacheActor {
         self.next_id += 1;
         // What does not depend on what is stored says nothing about it either.
         let released = match claim.seen {
-            Some(_) => Released::Failed,
-            None => Released::Unused,
+            Seen::Stored(_) => Released::Failed,
+            Seen::Since(_) => Released::Unused,
         };
         let (ticket, fill) = Ticket::new(
             id,
@@ -156,11 +184,11 @@ impl CacheActor {
         fetches.filter(|fetch| fetch.part == key.part())
     }
 
-    fn joinable(&self, key: &Key) -> Option<Fill> {
+    pub(super) fn joinable(&self, key: &Key) -> Option<Fill> {
         self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
     }
 
-    fn lesson(&self, key: &Key) -> Option<Lesson> {
+    pub(super) fn lesson(&self, key: &Key) -> Option<Lesson> {
         self.lessons.get(&self.hasher.hash_one(key)).copied()
     }
 
@@ -182,6 +210,7 @@ impl CacheActor {
         if fetches.is_empty() {
             self.fetches.remove(resource);
         }
+        self.recalls.settle(&self.fetches);
         Some(fetch)
     }
 
@@ -210,9 +239,9 @@ impl Handler<Get> for CacheActor {
 impl Handler<Touch> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, Touch(keys): Touch, _: &mut Self::Context) {
-        for key in keys {
-            self.store.touch(&key);
+    fn handle(&mut self, Touch(touched): Touch, _: &mut Self::Context) {
+        for Touched { key, hits } in touched {
+            self.store.touch(&key, hits);
         }
     }
 }
@@ -222,12 +251,14 @@ impl Handler<Claim> for CacheActor {
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
         let found = self.store.find(&claim.key);
-        if claim
-            .seen
-            .as_ref()
-            .is_some_and(|seen| !found.is_same_as(seen))
-        {
-            return MessageResult(Claimed::Changed(found));
+        match &claim.seen {
+            Seen::Stored(seen) if !found.is_same_as(seen) => {
+                return MessageResult(Claimed::Changed(found));
+            }
+            Seen::Since(moment) if !self.store.is_unchanged_since(*moment) => {
+                return MessageResult(Claimed::Declined);
+            }
+            Seen::Stored(_) | Seen::Since(_) => {}
         }
         let lesson = self.lesson(&claim.key);
         let holds =
@@ -265,6 +296,10 @@ impl Handler<Put> for CacheActor {
         if !self.counts(&put.key, put.id) {
             return MessageResult(PutOutcome::Void);
         }
+        if self.recalls.concern(put.id, put.entry.head()) {
+            self.forget(&put.key.resource, put.id);
+            return MessageResult(PutOutcome::Void);
+        }
         self.lessons.remove(&self.hasher.hash_one(&put.key));
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.everybodys(),
@@ -281,20 +316,28 @@ impl Handler<Put> for CacheActor {
 impl Handler<Release> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, Release { key, id, released }: Release, _: &mut Self::Context) {
-        let Some(fetch) = self.forget(&key.resource, id) else {
+    fn handle(&mut self, release: Release, _: &mut Self::Context) {
+        let Some(fetch) = self.forget(&release.key.resource, release.id) else {
             return;
         };
-        let alone_for = match released {
-            Released::Stored | Released::Unused => return,
-            Released::Failed => Duration::ZERO,
-            Released::NotShareable => ALONE_FOR,
+        let refused = release.refused.map(|reason| (reason, fetch.since));
+        let hash = self.hasher.hash_one(&release.key);
+        let (alone_for, quiet_for) = match (release.released, refused) {
+            (Released::Stored, _) | (Released::Unused, None) => return,
+            // It teaches nothing about others, but may be asked about.
+            (Released::Unused, Some(_)) => match self.lessons.get_mut(&hash) {
+                Some(mut lesson) => return lesson.refused = refused,
+                None => (Duration::ZERO, Duration::ZERO),
+            },
+            (Released::Failed, _) => (Duration::ZERO, QUIET_FOR),
+            (Released::NotShareable, _) => (ALONE_FOR, QUIET_FOR),
         };
         let lesson = Lesson {
             alone_until: fetch.since.saturating_add(alone_for),
-            quiet_until: fetch.since.saturating_add(QUIET_FOR),
+            quiet_until: fetch.since.saturating_add(quiet_for),
+            refused,
         };
-        self.lessons.insert(self.hasher.hash_one(&key), lesson);
+        self.lessons.insert(hash, lesson);
     }
 }
 
@@ -335,6 +378,7 @@ impl Handler<Clear> for CacheActor {
 
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
         self.fetches.clear();
+        self.recalls = Recalls::default();
         self.lessons.clear();
         MessageResult(self.store.clear())
     }

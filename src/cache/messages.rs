@@ -11,7 +11,7 @@ use super::{
     key::{Key, Resource},
     ticket::Ticket,
 };
-use crate::policy::Time;
+use crate::policy::{Reason, Time};
 
 /// What is stored for a key?
 #[derive(Message, Debug)]
@@ -56,7 +56,15 @@ impl Found {
 /// These keys are in use.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
-pub struct Touch(pub(super) Vec<Key>);
+pub struct Touch(pub(super) Vec<Touched>);
+
+/// A key in use.
+#[derive(Clone, Debug)]
+pub(super) struct Touched {
+    pub(super) key: Key,
+    /// How many answers came from what a worker remembers of it, that the actor does not know of.
+    pub(super) hits: u32,
+}
 
 /// May I fetch this, or is somebody at it?
 #[derive(Message, Debug)]
@@ -64,8 +72,8 @@ pub struct Touch(pub(super) Vec<Key>);
 pub struct Claim {
     /// What is to be fetched.
     pub key: Key,
-    /// What was stored when the fetch was decided on; None: it does not depend on that.
-    pub seen: Option<Found>,
+    /// What the fetch was decided on.
+    pub seen: Seen,
     /// The stored response that the origin is asked about.
     pub about: Option<Arc<Entry>>,
     /// Alone, or in company.
@@ -73,6 +81,19 @@ pub struct Claim {
     /// The time of the claim.
     pub now: Time,
 }
+
+/// What a fetch was decided on. Where that is no longer so, the claim is not granted.
+#[derive(Debug)]
+pub enum Seen {
+    /// This was stored.
+    Stored(Found),
+    /// The fetch began then, without a claim.
+    Since(Moment),
+}
+
+/// When a fetch began that may come to claim the right to store what it has brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub(super) Generation);
 
 /// With whom a fetch is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +116,7 @@ pub enum Claimed {
     Follow(Fill),
     /// Fetch it, and store it with this ticket.
     Lead(Ticket),
-    /// A fetch in the background is not wanted now.
+    /// A fetch in the background is not wanted now; or what was fetched without a claim is no longer to be stored.
     Declined,
 }
 
@@ -130,6 +151,8 @@ pub struct Release {
     pub(super) key: Key,
     pub(super) id: FillId,
     pub(super) released: Released,
+    /// Why what it brought is not stored.
+    pub(super) refused: Option<Reason>,
 }
 
 /// What a fetch leaves behind when it is over.

@@ -31,6 +31,8 @@ pub struct Ticket {
     max_object_bytes: u64,
     state: watch::Sender<State>,
     released: Released,
+    /// Why what it brought is not stored.
+    refused: Option<Reason>,
 }
 
 impl Ticket {
@@ -51,6 +53,7 @@ impl Ticket {
             max_object_bytes,
             state: sender,
             released,
+            refused: None,
         };
         (ticket, Fill::new(state))
     }
@@ -67,6 +70,7 @@ impl Ticket {
     /// The answer is not stored: the followers fetch for themselves, and when the reason will last, so do those who come
     /// soon.
     pub fn not_stored(mut self, reason: Reason) {
+        self.refused = Some(reason);
         if reason.is_lasting() {
             self.released = Released::NotShareable;
         }
@@ -139,18 +143,20 @@ impl Ticket {
     /// Nothing will be stored: nobody joins any more, while those who did read on.
     pub(super) fn give_up(&self, reason: Reason) {
         self.tell(|state| state.news = Some(News::Released));
-        self.release(match reason.is_lasting() {
+        let released = match reason.is_lasting() {
             true => Released::NotShareable,
             false => Released::Failed,
-        });
+        };
+        self.release(released, Some(reason));
     }
 
-    fn release(&self, released: Released) {
+    fn release(&self, released: Released, refused: Option<Reason>) {
         // At most two messages a fetch, so the mailbox's limit is not needed here.
         self.cache.do_send(Release {
             key: self.key.clone(),
             id: self.id,
             released,
+            refused,
         });
     }
 
@@ -185,7 +191,7 @@ impl Drop for Ticket {
         });
         // What was stored was released with it.
         if self.released != Released::Stored {
-            self.release(self.released);
+            self.release(self.released, self.refused);
         }
     }
 }

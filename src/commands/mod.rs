@@ -4,8 +4,13 @@
 //! stdout, for programs.
 
 mod check_config;
+mod ls;
+mod purge;
 mod reload;
 mod shell;
+mod show;
+mod text;
+mod why;
 
 use caching_proxy::cli::Command;
 
@@ -14,6 +19,10 @@ use crate::Failure;
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Purge(purge) => purge::run(purge)?,
+        Command::Ls(ls) => ls::run(ls)?,
+        Command::Show(show) => show::run(show)?,
+        Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
         Command::Reload(whom) => reload::reload(whom)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,

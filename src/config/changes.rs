@@ -87,7 +87,7 @@ impl Config {
         rules
             .map(|rule| {
                 let mode = super::settings::mode(rule.policy.mode);
-                (rule.path.written(), mode.into())
+                (rule.path.patterns().collect::<Vec<_>>(), mode.into())
             })
             .collect()
     }

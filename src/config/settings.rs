@@ -90,10 +90,10 @@ fn rule(rule: &Rule) -> Value {
         store_post_bytes,
     } = rule;
     json!({
-        "path": path.written().concat(),
+        "path": path.patterns().collect::<String>(),
         "policy": mode(policy.mode),
         "ttl": optional(policy.ttl),
-        "ignore_query": ignored_parameters.written(),
+        "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
         "sort_query": *order == Order::ByName,
         "ignore_client_cache_control": policy.client_word == ClientWord::Ignored,
         "store_post": store_post_bytes.map_or(json!(false), size),

@@ -1,6 +1,6 @@
 //! The side of the running proxy.
 
-use std::{io, os::unix::net::UnixListener, time::Duration};
+use std::{io, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -11,10 +11,10 @@ use actix_web::{
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{ControlError, Instance, claim::Claim, place::Surroundings};
+use super::{ControlError, Instance, claim::Claim, place::Surroundings, steer};
 use crate::{
     cache::{Cache, Clear},
-    config::Config,
+    proxy::Shared,
     reload::{Reload, ReloadError},
 };
 
@@ -56,16 +56,16 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(config: &Config, cache: Cache, reload: Reload) -> Result<Control, ControlError> {
-    listen_in(&Surroundings::of_this_process(), config, cache, reload)
+pub fn listen(shared: Arc<Shared>, reload: Reload) -> Result<Control, ControlError> {
+    listen_in(&Surroundings::of_this_process(), shared, reload)
 }
 
 pub(super) fn listen_in(
     surroundings: &Surroundings,
-    config: &Config,
-    cache: Cache,
+    shared: Arc<Shared>,
     reload: Reload,
 ) -> Result<Control, ControlError> {
+    let config = shared.config();
     let instance = Instance {
         pid: std::process::id(),
         port: config.port,
@@ -76,11 +76,12 @@ pub(super) fn listen_in(
     };
     let mut claim = Claim::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
-    let server =
-        serve(claim.listen()?, instance, cache, reload).map_err(|source| ControlError::Listen {
+    let server = serve(claim.listen()?, instance, shared, reload).map_err(|source| {
+        ControlError::Listen {
             path: claim.socket().to_owned(),
             source,
-        })?;
+        }
+    })?;
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         if let Err(error) = server.await {
@@ -96,14 +97,16 @@ pub(super) fn listen_in(
 fn serve(
     listener: UnixListener,
     instance: Instance,
-    cache: Cache,
+    shared: Arc<Shared>,
     reload: Reload,
 ) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
-            .app_data(Data::new(cache.clone()))
+            .app_data(Data::new(shared.cache.clone()))
+            .app_data(Data::from(Arc::clone(&shared)))
             .app_data(Data::new(reload.clone()))
+            .configure(steer::routes)
             .route("/clear", web::post().to(clear))
             .route("/reload", web::post().to(read_again))
             .route("/instance", web::get().to(describe))

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     cache::Cache,
     config::{Config, Flags},
+    proxy::Shared,
     reload::{InForce, Reload},
 };
 
@@ -43,20 +44,26 @@ fn config(port: u16) -> Config {
     }
 }
 
-fn listen_in(
-    surroundings: &Surroundings,
-    config: &Config,
-    cache: Cache,
-) -> Result<Control, ControlError> {
-    let in_force = InForce::new(Arc::new(config.clone()));
-    let reload = Reload::new(Flags::new(), watch::channel(in_force).0, cache.clone());
-    super::server::listen_in(surroundings, config, cache, reload)
+fn listen_in(surroundings: &Surroundings, shared: Arc<Shared>) -> Result<Control, ControlError> {
+    let in_force = watch::channel(shared.in_force.borrow().clone()).0;
+    let reload = Reload::new(Flags::new(), in_force, shared.cache.clone());
+    super::server::listen_in(surroundings, shared, reload)
 }
 
 fn cache() -> Cache {
     let cache = Cache::new(1 << 20, 1 << 18);
     cache.host();
     cache
+}
+
+fn shared_with(port: u16, cache: Cache) -> Arc<Shared> {
+    let config = Arc::new(config(port));
+    let (_, in_force) = watch::channel(InForce::new(Arc::clone(&config)));
+    Arc::new(Shared::new(&config, in_force, cache).unwrap())
+}
+
+fn shared(port: u16) -> Arc<Shared> {
+    shared_with(port, cache())
 }
 
 async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
@@ -86,7 +93,7 @@ fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let listen = |port| listen_in(&surroundings, &config(port), cache()).unwrap();
+        let listen = |port| listen_in(&surroundings, shared(port)).unwrap();
         let controls = [listen(8000), listen(8001), listen(8001)];
         let report = clear_from(root.path(), None).await;
         assert_eq!(ports(&report), [8000, 8001, 8001]);
@@ -109,7 +116,7 @@ fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
 fn the_holder_of_a_port_is_the_one_in_the_way_of_an_address() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
-        let control = listen_in(&surroundings(root.path()), &config(8000), cache()).unwrap();
+        let control = listen_in(&surroundings(root.path()), shared(8000)).unwrap();
         let holder = holder_from(root.path(), "127.0.0.1:8000").await.unwrap();
         assert_eq!(holder.origin, "https://dummyjson.com");
         assert_eq!(holder.pid, std::process::id());
@@ -142,7 +149,7 @@ fn an_instance_whose_lock_was_tidied_away_is_still_cleared() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let _control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let _control = listen_in(&surroundings, shared(8000)).unwrap();
         fs::remove_file(surroundings.make().unwrap().join("8000.lock")).unwrap();
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
@@ -155,9 +162,9 @@ fn a_second_instance_does_not_take_the_socket_of_one_whose_lock_was_tidied_away(
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
         let dir = surroundings.make().unwrap();
-        let first = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let first = listen_in(&surroundings, shared(8000)).unwrap();
         fs::remove_file(dir.join("8000.lock")).unwrap();
-        let second = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let second = listen_in(&surroundings, shared(8000)).unwrap();
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000, 8000]);
         first.stop().await;
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
@@ -173,9 +180,9 @@ fn a_lock_that_is_no_file_keeps_nobody_else_from_being_cleared() {
         let surroundings = surroundings(root.path());
         let dir = surroundings.make().unwrap();
         symlink("/nowhere", dir.join("8000.lock")).unwrap();
-        let refused = listen_in(&surroundings, &config(8000), cache());
+        let refused = listen_in(&surroundings, shared(8000));
         assert!(matches!(refused, Err(ControlError::NoLockFile { .. })));
-        let _control = listen_in(&surroundings, &config(8001), cache()).unwrap();
+        let _control = listen_in(&surroundings, shared(8001)).unwrap();
         let report = clear_from(root.path(), None).await;
         assert_eq!(ports(&report), [8001]);
         assert_eq!((report.failed.len(), report.failed[0].port), (1, 8000));
@@ -285,7 +292,7 @@ fn an_instance_that_cannot_reach_its_cache_says_so() {
         let host = cache.clone();
         let ended = std::thread::spawn(move || System::new().block_on(async { host.host() }));
         ended.join().unwrap();
-        let _control = listen_in(&surroundings(root.path()), &config(8000), cache).unwrap();
+        let _control = listen_in(&surroundings(root.path()), shared_with(8000, cache)).unwrap();
         let report = clear_from(root.path(), None).await;
         assert!(matches!(
             report.failed[0].error,
@@ -299,7 +306,7 @@ fn nothing_but_its_two_targets_is_answered() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let _control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let _control = listen_in(&surroundings, shared(8000)).unwrap();
         let socket = surroundings.make().unwrap().join("8000.sock");
         let status = |line: &'static str| {
             let socket = socket.clone();
@@ -328,7 +335,7 @@ fn a_name_is_free_again_after_its_instance() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let control = listen_in(&surroundings, shared(8000)).unwrap();
         let name = Name::all_in(&surroundings.make().unwrap())
             .unwrap()
             .remove(0);

@@ -21,6 +21,8 @@
 //! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
 //! | `list` | 9110, 5.6.1 | comma-separated lists |
 //! | `content`, `json`, `graphql` | | the body of a POST that is a retrieval: [`Content`] |
+//! | `understood` | | how a stored head was understood: [`understood()`] |
+//! | `tags` | | by which answers are purged together |
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
 
@@ -50,8 +52,10 @@ mod selecting;
 mod stale;
 mod stored;
 mod storing;
+mod tags;
 mod targeted;
 mod time;
+mod understood;
 mod validating;
 
 #[cfg(test)]
@@ -63,6 +67,7 @@ pub use answer::{Answer, answer, not_modified_fields};
 pub use content::Content;
 pub use decide::{Decision, Missing, Share, Use, decide, leads};
 pub use forward::{Forward, Why};
+pub use freshness::LifetimeSource;
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use invalidation::{TargetUri, invalidates};
 pub use mode::Mode;
@@ -76,6 +81,7 @@ pub use stale::{Failure, stale_answer};
 pub use stored::{Audience, Stored};
 pub use storing::{Framing, Reply, admit, is_event_stream, posted};
 pub use time::Time;
+pub use understood::{Selection, Understood, understood};
 pub use validating::{
     CLIENT_CONDITIONS, Headed, headed, merged_head, revalidated, revalidation_matches, supersedes,
     validators,

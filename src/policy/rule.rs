@@ -22,9 +22,9 @@ impl Globs {
         )
     }
 
-    /// The patterns, as they were written.
-    pub fn written(&self) -> Vec<String> {
-        self.0.iter().map(wildmatch::WildMatch::pattern).collect()
+    /// The patterns, as they were written but for stars in a row.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(wildmatch::WildMatch::pattern)
     }
 
     /// True when one of the patterns matches all of `text`.

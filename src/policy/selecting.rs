@@ -26,6 +26,10 @@ impl Selector {
         &self.name
     }
 
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
     pub(super) fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
     }
@@ -85,21 +89,35 @@ pub(super) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
 
 /// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
 pub(super) fn matches(mode: Mode, stored: &Stored, request: &HeaderMap) -> bool {
-    stored.selectors.iter().all(|selector| {
-        let lines = request.get_all(&selector.name);
-        let is_sent = lines.clone().next().is_some();
-        match &selector.value {
-            None => !is_sent,
-            Some(_) if !is_sent => false,
-            Some(value) => {
-                is_normal_form(&selector.name, value, lines.clone())
-                    || selector.name == ACCEPT_LANGUAGE
-                        && mode.languages() == Languages::Negotiated
-                        && (is_permutation(value, lines.clone())
-                            || is_best_language(stored.field(&CONTENT_LANGUAGE), lines))
-            }
+    let mut selectors = stored.selectors.iter();
+    selectors.all(|selector| selects(mode, stored, selector, request))
+}
+
+/// The first field by which a stored response is for another request, and its value there.
+pub(super) fn mismatch<'s>(
+    mode: Mode,
+    stored: &'s Stored,
+    request: &HeaderMap,
+) -> Option<(&'s HeaderName, Option<&'s [u8]>)> {
+    let mut selectors = stored.selectors.iter();
+    let selector = selectors.find(|selector| !selects(mode, stored, selector, request))?;
+    Some((&selector.name, selector.value.as_deref()))
+}
+
+fn selects(mode: Mode, stored: &Stored, selector: &Selector, request: &HeaderMap) -> bool {
+    let lines = request.get_all(&selector.name);
+    let is_sent = lines.clone().next().is_some();
+    match &selector.value {
+        None => !is_sent,
+        Some(_) if !is_sent => false,
+        Some(value) => {
+            is_normal_form(&selector.name, value, lines.clone())
+                || selector.name == ACCEPT_LANGUAGE
+                    && mode.languages() == Languages::Negotiated
+                    && (is_permutation(value, lines.clone())
+                        || is_best_language(stored.field(&CONTENT_LANGUAGE), lines))
         }
-    })
+    }
 }
 
 /// How a value is brought into normal form.

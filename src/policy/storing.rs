@@ -69,10 +69,13 @@ pub fn posted(
     let is_representation = *request.method == Method::POST
         && reply.status == StatusCode::OK
         && target.is_content_location(reply.headers);
+    if !is_representation {
+        return Err(Reason::Method);
+    }
     let word = policy.mode.heard(Word::of(reply.headers));
     let lifetime =
         word.explicit_lifetime_seconds(CacheKind::Shared, reply.headers, reply.response_time);
-    if !is_representation || lifetime.is_none() {
+    if lifetime.is_none() {
         return Err(Reason::Method);
     }
     check_reply(policy, request, reply)?;

@@ -9,7 +9,7 @@ use actix_web::{
 use tokio::sync::oneshot;
 
 use super::{
-    Ask, Worker, clock,
+    Ask, Worker,
     deliver::Delivery,
     reply::{Reply, forward},
     reuse::reading,
@@ -170,7 +170,10 @@ pub(super) async fn lead(
         answering: sender,
         interim,
     };
-    actix_web::rt::spawn(async move { fetch(&worker, &ask, plan, ticket, client).await });
+    // In a box: the runtime moves what it is given several times.
+    actix_web::rt::spawn(Box::pin(async move {
+        fetch(&worker, &ask, plan, ticket, client).await;
+    }));
     answering.await.unwrap_or(Err(ProxyError::Interrupted))
 }
 
@@ -317,7 +320,7 @@ impl Fetch<'_> {
 
     /// A Clear, an invalidation or an eviction may have come since `entry` was found.
     pub(super) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
-        let known = self.worker.find(self.ask, clock()).await;
+        let known = self.worker.find(self.ask).await;
         known
             .found()
             .variants()

@@ -3,6 +3,7 @@
 mod access;
 mod ask;
 mod connection;
+mod consider;
 mod current;
 mod deliver;
 mod fetch;
@@ -21,6 +22,7 @@ mod validate;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    io,
     rc::Rc,
     sync::Arc,
     time::SystemTime,
@@ -51,9 +53,9 @@ use self::{
 };
 use crate::{
     cache::{
-        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
+        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered, Seen,
     },
-    config::LogFormat,
+    config::{Config, LogFormat},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{Origin, OriginConfig},
@@ -61,7 +63,10 @@ use crate::{
     reload::InForce,
 };
 
-pub use self::connection::{Connection, Upload};
+pub use self::{
+    connection::{Connection, Upload},
+    consider::{Considered, Described, consider},
+};
 
 /// Validations in the background that one worker has under way at the most.
 const MAX_BACKGROUND: usize = 32;
@@ -80,6 +85,32 @@ pub struct Shared {
     pub in_force: watch::Receiver<InForce>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
+}
+
+impl Shared {
+    /// For a proxy with this configuration, before this cache.
+    ///
+    /// # Errors
+    /// The origin's name can not be a Host.
+    pub fn new(
+        config: &Config,
+        in_force: watch::Receiver<InForce>,
+        cache: Cache,
+    ) -> io::Result<Self> {
+        let host = HeaderValue::try_from(config.origin.authority());
+        Ok(Self {
+            origin_host: host.map_err(io::Error::other)?,
+            cache,
+            secret: IdentitySecret::new(),
+            via: own_via(),
+            in_force,
+        })
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.in_force.borrow().config)
+    }
 }
 
 /// What one worker answers with.
@@ -109,8 +140,8 @@ impl Worker {
     }
 
     /// What is stored for `ask`.
-    async fn find(&self, ask: &Ask, now: Time) -> Rc<Remembered<Ready>> {
-        self.near.find(&ask.key, now).await
+    async fn find(&self, ask: &Ask) -> Rc<Remembered<Ready>> {
+        self.near.find(&ask.key).await
     }
 
     /// Asks the actor.
@@ -126,7 +157,7 @@ impl Worker {
     async fn claim(&self, ask: &Ask, seen: Found, plan: &Plan, now: Time) -> Option<Claimed> {
         let claim = Claim {
             key: ask.key.clone(),
-            seen: Some(seen),
+            seen: Seen::Stored(seen),
             about: plan.about(),
             company: plan.company,
             now,
@@ -260,11 +291,11 @@ async fn answer(
     mut now: Time,
 ) -> Result<Delivery, ProxyError> {
     let nothing = || worker.near.learn(&ask.key, Found::default());
-    let mut known = match worker.near.recall(&ask.key, now) {
+    let mut known = match worker.near.recall(&ask.key) {
         Some(known) => known,
         // What is not remembered is mostly not stored either; if it is, the claim says so.
         None if policy::leads(&ask.view()) => nothing(),
-        None if ask.is_retrieval() => worker.find(&ask, now).await,
+        None if ask.is_retrieval() => worker.find(&ask).await,
         None => nothing(),
     };
     // An answer to HEAD has nothing for those who follow.
@@ -295,7 +326,7 @@ async fn answer(
                     return Ok(*delivery);
                 }
                 // Whatever is stored by now, nobody is waited for a second time.
-                known = worker.find(&ask, now).await;
+                known = worker.find(&ask).await;
                 is_alone = true;
             }
         }
@@ -322,6 +353,7 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
             if use_ == Use::StaleWhileRevalidate {
                 fetch::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
             }
+            worker.near.hit(known);
             let via = &worker.shared.via;
             let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
                 Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
@@ -388,6 +420,6 @@ fn failed(error: &ProxyError, method: &Method) -> Delivery {
     clippy::disallowed_methods,
     reason = "the one place that reads the clock"
 )]
-fn clock() -> Time {
+pub fn clock() -> Time {
     Time::from(SystemTime::now())
 }

@@ -9,7 +9,7 @@ use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
+use actix_web::{App, dev::AppConfig, web};
 use tokio::sync::watch;
 
 use self::client_io::{ClientIo, Limits};
@@ -17,7 +17,6 @@ use crate::{
     cache::Cache,
     config::{Config, Flags},
     origin::OriginConfig,
-    policy::IdentitySecret,
     proxy::{self, Shared, Worker},
     reload::{InForce, Reload},
 };
@@ -37,7 +36,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 /// A running proxy.
 pub struct Server {
-    cache: Cache,
+    shared: Arc<Shared>,
     in_force: watch::Sender<InForce>,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
@@ -57,7 +56,8 @@ impl Server {
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(InForce::new(Arc::clone(&config)));
         let origin = origin(&config, tls);
-        let shared = Arc::new(shared(&config, news, cache.clone())?);
+        let shared = Arc::new(Shared::new(&config, news, cache)?);
+        let all = Arc::clone(&shared);
         let limits = Limits {
             head: HEAD_LIMIT,
             stall: config.timeout,
@@ -97,7 +97,7 @@ impl Server {
         let server = builder.run();
         let handle = server.handle();
         Ok(Self {
-            cache,
+            shared: all,
             in_force,
             handle,
             running: actix_rt::spawn(server),
@@ -106,12 +106,17 @@ impl Server {
 
     /// The cache of this proxy.
     pub fn cache(&self) -> Cache {
-        self.cache.clone()
+        self.shared.cache.clone()
+    }
+
+    /// What all workers share, for those who ask about them.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Reads the configuration again, with the same flags as at the start.
     pub fn reload(&self, flags: Flags) -> Reload {
-        Reload::new(flags, self.in_force.clone(), self.cache.clone())
+        Reload::new(flags, self.in_force.clone(), self.cache())
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
@@ -135,15 +140,4 @@ fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConf
         tls,
         max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
     }
-}
-
-fn shared(config: &Config, in_force: watch::Receiver<InForce>, cache: Cache) -> io::Result<Shared> {
-    let host = HeaderValue::try_from(config.origin.authority());
-    Ok(Shared {
-        origin_host: host.map_err(io::Error::other)?,
-        cache,
-        secret: IdentitySecret::new(),
-        via: proxy::own_via(),
-        in_force,
-    })
 }

@@ -19,16 +19,24 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "policy", "cache", "origin", "headers", "error", "config", "reload",
+            "policy", "cache", "origin", "headers", "error", "config", "reload", "mask",
         ],
     ),
     ("headers", &["policy"]),
     ("error", &["origin", "policy"]),
     ("origin", &["headers"]),
     ("policy", &[]),
-    ("cache", &["policy"]),
-    ("control", &["cache", "config", "reload"]),
+    ("mask", &[]),
+    ("cache", &["policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
+    (
+        "explain",
+        &["cache", "config", "error", "mask", "policy", "proxy"],
+    ),
+    (
+        "control",
+        &["cache", "config", "explain", "policy", "proxy", "reload"],
+    ),
 ];
 
 const MAX_LINES: usize = 450;

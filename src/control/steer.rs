@@ -1,0 +1,254 @@
+//! What of the cache is looked at and taken out: `purge`, `ls`, `show` and `why`.
+//!
+//! Each question is a JSON document, so is each answer; what is wrong with a question is said in words, with status 400.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        Method, Uri,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    web::{self, Bytes, Data, ServiceConfig},
+};
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    cache::{self, CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
+    explain,
+    proxy::{self, Described, Shared},
+};
+
+/// No request has more fields than these.
+const MAX_FIELDS: usize = 100;
+
+/// What `POST /purge` is asked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeAsk {
+    /// What is meant.
+    pub names: Names,
+    /// What becomes of it.
+    #[serde(default)]
+    pub how: How,
+}
+
+/// What `POST /list` is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListAsk {
+    /// A path or a pattern; none: all.
+    pub path: Option<String>,
+    /// In which order.
+    pub order: Order,
+    /// How many are listed.
+    pub limit: usize,
+    /// How many are left out before.
+    pub offset: usize,
+}
+
+impl Default for ListAsk {
+    fn default() -> Self {
+        Self {
+            path: None,
+            order: Order::Path,
+            limit: 50,
+            offset: 0,
+        }
+    }
+}
+
+/// What `POST /show` is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowAsk {
+    /// A path with its query, or a URL.
+    pub path: String,
+}
+
+/// What `POST /why` is asked: a request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhyAsk {
+    /// Its method; empty: GET.
+    pub method: String,
+    /// A path with its query, or a URL.
+    pub path: String,
+    /// Its fields, each as `Name: value`.
+    pub fields: Vec<String>,
+}
+
+pub(super) fn routes(app: &mut ServiceConfig) {
+    app.route("/purge", web::post().to(purge))
+        .route("/list", web::post().to(list))
+        .route("/show", web::post().to(show))
+        .route("/why", web::post().to(why));
+}
+
+/// Why a question is not answered.
+enum Refusal {
+    /// What would be right.
+    Wrong(String),
+    Unavailable(CacheUnavailable),
+}
+
+impl From<CacheUnavailable> for Refusal {
+    fn from(error: CacheUnavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+fn wrong(error: impl ToString) -> Refusal {
+    Refusal::Wrong(error.to_string())
+}
+
+fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> HttpResponse {
+    match outcome {
+        Ok(answer) => HttpResponse::Ok().json(answer),
+        Err(Refusal::Wrong(sentence)) => HttpResponse::BadRequest().body(sentence),
+        Err(Refusal::Unavailable(error)) => {
+            HttpResponse::ServiceUnavailable().body(error.to_string())
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(wrong)
+}
+
+fn wanted(names: &Names, shared: &Shared) -> Result<Wanted, Refusal> {
+    let config = shared.config();
+    Wanted::named(names, &config.rules, config.preserve_host).map_err(wrong)
+}
+
+async fn purge(body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let purged = async {
+        let PurgeAsk { names, how } = read(&body)?;
+        let wanted = wanted(&names, &shared)?;
+        let purged = shared.cache.purge(wanted, how, proxy::clock()).await?;
+        if how != How::Look {
+            let did = if how == How::Expire {
+                "made stale"
+            } else {
+                "purged"
+            };
+            log::info!(
+                "{did}: answers {}, {}",
+                purged.answers,
+                ByteSize(purged.bytes)
+            );
+        }
+        Ok(purged)
+    };
+    answer(purged.await)
+}
+
+async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let listing = async {
+        let ask: ListAsk = read(&body)?;
+        if ask.limit > MAX_LISTED {
+            return Err(wrong(format!("--limit is at most {MAX_LISTED}")));
+        }
+        if ask.offset > MAX_OFFSET {
+            return Err(wrong(format!(
+                "--offset is at most {MAX_OFFSET}; a pattern such as \"/products/*\" narrows the list"
+            )));
+        }
+        let list = List {
+            wanted: match ask.path {
+                None => Wanted::everything(),
+                Some(path) => wanted(
+                    &Names {
+                        paths: vec![path],
+                        ..Names::default()
+                    },
+                    &shared,
+                )?,
+            },
+            order: ask.order,
+            offset: ask.offset,
+            limit: ask.limit,
+        };
+        Ok(shared.cache.list(&list, proxy::clock()).await?)
+    };
+    answer(listing.await)
+}
+
+async fn show(body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let shown = async {
+        let ShowAsk { path } = read(&body)?;
+        let names = Names {
+            paths: vec![path],
+            exact: true,
+            ..Names::default()
+        };
+        let rows = shared.cache.rows(&wanted(&names, &shared)?).await?;
+        Ok(explain::show(&rows, &shared.config(), proxy::clock()))
+    };
+    answer(shown.await)
+}
+
+async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let explanation = async {
+        let described = described(&read(&body)?)?;
+        let now = proxy::clock();
+        let considered = match proxy::consider(&shared, &described, now).await? {
+            Ok(considered) => considered,
+            Err(error) => {
+                let path = described.uri.path_and_query();
+                let path = path.map_or("", |path| path.as_str());
+                return Ok(explain::refused(described.method.as_str(), path, &error));
+            }
+        };
+        let is_stored = considered.visible().next().is_some();
+        let nearest = match is_stored {
+            true => None,
+            false => shared.cache.nearest(considered.target()).await?,
+        };
+        Ok(explain::why(&considered, nearest.as_deref(), now))
+    };
+    answer(explanation.await)
+}
+
+/// The request that a question describes.
+fn described(ask: &WhyAsk) -> Result<Described, Refusal> {
+    if ask.fields.len() > MAX_FIELDS {
+        return Err(wrong(format!("a request has at most {MAX_FIELDS} fields")));
+    }
+    let method = match ask.method.as_str() {
+        "" => Method::GET,
+        name => Method::from_bytes(name.as_bytes())
+            .map_err(|_| wrong(format!("{name:?} is no method: one is a word such as GET")))?,
+    };
+    let mut fields = HeaderMap::new();
+    for line in &ask.fields {
+        let (name, value) = field(line).ok_or_else(|| {
+            wrong(format!(
+                "{line:?} is no field: one is written as 'Accept: text/html'"
+            ))
+        })?;
+        fields.append(name, value);
+    }
+    let target = cache::target(&ask.path, false).map_err(wrong)?;
+    let uri = Uri::try_from(&target)
+        .map_err(|_| wrong(format!("{target:?} is no path that a request can have")))?;
+    let url = Uri::try_from(&ask.path).ok();
+    let host = url.as_ref().and_then(Uri::authority);
+    let host = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok());
+    if let Some(host) = host
+        && !fields.contains_key(header::HOST)
+    {
+        fields.insert(header::HOST, host);
+    }
+    Ok(Described {
+        method,
+        uri,
+        fields,
+    })
+}
+
+fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+    Some((name, HeaderValue::from_str(value.trim()).ok()?))
+}

@@ -218,9 +218,8 @@ fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
 /// An origin that is not there yet keeps nobody from starting; it may be started next.
 async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
     if let Err(error) = origin::reach(url, tls).await {
-        let why = Chain(&error);
         log::warn!(
-            "the origin is not there yet: {why}; what is not stored is answered with 502 or 504 until it is"
+            "the origin is not there yet: {error}; what is not stored is answered with 502 or 504 until it is"
         );
     }
 }

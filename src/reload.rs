@@ -79,8 +79,13 @@ pub enum ReloadError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The new settings count, but what was stored under the old ones may still be there.
-    #[error("the settings count from now on, but the cache could not be emptied")]
+    #[error(
+        "the settings count, but the cache could not be emptied; until a reload does that, it is not used"
+    )]
     Cache(#[from] CacheUnavailable),
+    /// The task that did it ended before it was done.
+    #[error("the reload could not be completed")]
+    Interrupted,
 }
 
 impl ReloadError {
@@ -106,6 +111,13 @@ impl Reload {
     /// # Errors
     /// What is written is not right: then nothing changes.
     pub async fn run(&self) -> Result<Reloaded, ReloadError> {
+        let reload = self.clone();
+        // It comes to its end also when whoever asked does not wait for that.
+        let task = actix_web::rt::spawn(async move { reload.take_turn().await });
+        task.await.unwrap_or(Err(ReloadError::Interrupted))
+    }
+
+    async fn take_turn(&self) -> Result<Reloaded, ReloadError> {
         let _turn = self.0.turn.lock().await;
         let done = self.put_in_force().await;
         match &done {
@@ -169,5 +181,46 @@ fn tell(reloaded: &Reloaded) {
     if !reloaded.needs_restart.is_empty() {
         let names = reloaded.needs_restart.join(", ");
         log::warn!("changed, but needs a restart: {names}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        future::Future as _,
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use actix_web::rt::System;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_wait_for_a_reload_does_not_keep_the_cache_from_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("proxy.toml");
+        fs::write(&file, "policy = \"always\"\n").unwrap();
+        let origin = "http://origin.test";
+        let flags = Flags::from([("config", file.into()), ("origin", origin.into())]);
+        System::new().block_on(async {
+            let config = Config::for_origin(origin.parse().unwrap());
+            let (sender, mut in_force) = watch::channel(InForce::new(Arc::new(config)));
+            let cache = Cache::new(1 << 20, 1 << 18);
+            let reload = Reload::new(flags, sender, cache.clone());
+            {
+                let mut run = pin!(reload.run());
+                let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                assert!(polled.is_pending());
+            }
+            // Nobody has the cache yet, so it cannot be emptied.
+            let is_void = |in_force: &InForce| in_force.stored == StoredNow::Void;
+            in_force.wait_for(is_void).await.unwrap();
+            cache.host();
+            let is_usable = |in_force: &InForce| in_force.stored == StoredNow::Usable;
+            let now = in_force.wait_for(is_usable).await.unwrap();
+            assert_eq!(now.config.policy.mode, crate::policy::Mode::Always);
+        });
     }
 }

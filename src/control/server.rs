@@ -150,7 +150,9 @@ async fn read_again(reload: Data<Reload>) -> HttpResponse {
     match reload.run().await {
         Ok(reloaded) => HttpResponse::Ok().json(reloaded),
         Err(error @ ReloadError::Config(_)) => HttpResponse::BadRequest().body(error.sentence()),
-        Err(ReloadError::Cache(_)) => HttpResponse::ServiceUnavailable().finish(),
+        Err(ReloadError::Cache(_) | ReloadError::Interrupted) => {
+            HttpResponse::ServiceUnavailable().finish()
+        }
     }
 }
 

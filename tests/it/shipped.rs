@@ -90,3 +90,19 @@ fn the_image_is_built_from_what_its_context_lets_in() {
     let least = concat!("FROM rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
     assert!(recipe.contains(least), "{least}");
 }
+
+#[test]
+fn the_health_of_a_container_is_that_of_its_proxy() {
+    let recipe = shipped("Dockerfile");
+    let check = recipe.lines().find(|line| line.starts_with("HEALTHCHECK"));
+    let (_, command) = check.unwrap().split_once(" CMD ").unwrap();
+    let words: Vec<String> = serde_json::from_str(command).unwrap();
+    assert_eq!(words[0], "/usr/local/bin/caching-proxy");
+    let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+    let origin = Origin::counting("");
+    let home = Home::new();
+    assert_eq!(home.run(&arguments).code, Some(4));
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a");
+    assert_eq!(home.run(&arguments).code, Some(0));
+}

@@ -59,3 +59,5 @@ mod terminal;
 mod tidy;
 mod tls;
 mod validation;
+mod warm;
+mod warm_sitemaps;

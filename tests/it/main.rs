@@ -65,3 +65,5 @@ mod terminal;
 mod tidy;
 mod tls;
 mod validation;
+mod warm;
+mod warm_sitemaps;

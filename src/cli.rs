@@ -119,6 +119,11 @@ pub struct Cli {
     /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
     #[arg(long, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
+
+    /// Where a page shows what the proxy does (and /metrics, for Prometheus), such as
+    /// 127.0.0.1:8001: only this machine may reach it [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub dashboard: Option<OsString>,
 }
 
 /// Commands beside serving; those about a running proxy ask it over its control socket.
@@ -165,6 +170,7 @@ impl Cli {
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
+            ("dashboard", self.dashboard),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

@@ -11,6 +11,7 @@
 //! | [`policy`] | what HTTP allows a cache: RFC 9111, one file a section; pure functions |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
 //! | [`origin`] | all that is spoken to the origin: awc over a stream of our own |
+//! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
@@ -51,6 +52,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod headers;
+pub mod observe;
 pub mod origin;
 pub mod policy;
 pub mod proxy;

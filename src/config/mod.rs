@@ -12,7 +12,7 @@ mod value;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -55,6 +55,7 @@ const KEYS: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    "dashboard",
     RULES,
 ];
 const RULES: &str = "rules";
@@ -121,6 +122,8 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// Where the dashboard listens, on loopback; None: there is none.
+    pub dashboard: Option<SocketAddr>,
 }
 
 impl Config {
@@ -146,6 +149,7 @@ impl Config {
             origin_ca: None,
             workers: cores(),
             preserve_host: false,
+            dashboard: None,
         }
     }
 
@@ -221,6 +225,7 @@ impl Sources<'_> {
                 .flatten()
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            dashboard: self.get("dashboard", value::loopback)?.flatten(),
             // Last, so that a mistake in what was written is named before the absence of what was not.
             origin: self
                 .get("origin", value::origin)?

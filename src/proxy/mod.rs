@@ -54,7 +54,8 @@ use crate::{
     },
     config::Config,
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{Handling, Outcome, Storing},
+    observe::{Observer, Tally},
     origin::{Origin, OriginConfig},
     policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
 };
@@ -78,6 +79,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
+    /// Counts what becomes of requests.
+    pub observer: Arc<Observer>,
 }
 
 /// What one worker answers with.
@@ -89,11 +92,13 @@ pub struct Worker {
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
     held: Held,
+    tally: Rc<Tally>,
 }
 
 impl Worker {
     /// A worker with connections of its own to the origin. Belongs to the thread that makes it.
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
+        let tally = Rc::new(shared.observer.tally());
         Self {
             near: Near::new(shared.cache.clone(), shared.config.workers),
             quick: Quick::new(&shared.config),
@@ -101,6 +106,7 @@ impl Worker {
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
             held: Held::default(),
+            tally,
         }
     }
 
@@ -146,7 +152,11 @@ pub async fn handle(
 ) -> HttpResponse {
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let now = clock();
-    let mut access = Access::begin(&request, worker.shared.config.policy.mode);
+    let (mode, feed) = (
+        worker.shared.config.policy.mode,
+        worker.shared.observer.feed(),
+    );
+    let mut access = Access::begin(&request, mode, feed);
     let delivery = match worker.quick.answer(&request, &worker, now) {
         Some(delivery) => Ok(delivery),
         // Large, and not needed for most hits.
@@ -166,12 +176,11 @@ pub async fn handle(
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(error) => {
-            let mode = worker.shared.config.policy.mode;
-            let access = access.unwrap_or_else(|| Access::new(&request, mode));
+            let access = access.unwrap_or_else(|| Access::new(&request, mode, feed));
             (failed(&error, request.method()), Some(access))
         }
     };
-    delivery.into_response(&request, &worker.shared.via, access, busy)
+    delivery.into_response(&request, &worker, access, busy)
 }
 
 /// Reads the request as it would be forwarded, and answers that.
@@ -298,10 +307,16 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
                 Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
                 _ => None,
             };
-            let delivery = ready.unwrap_or_else(|| {
-                let handling = Handling::hit(entry.head().ttl_seconds(now));
+            let mut delivery = ready.unwrap_or_else(|| {
+                let handling = Handling {
+                    spared_millis: entry.fetch_millis(),
+                    ..Handling::hit(entry.head().ttl_seconds(now))
+                };
                 reuse(&view, entry, handling, now)
             });
+            if use_ != Use::Fresh {
+                delivery.handling.outcome = Outcome::Stale;
+            }
             Next::Done(Box::new(Ok(delivery)))
         }),
         Decision::Revalidate { index, why } => {
@@ -326,6 +341,19 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
 }
 
 fn failed(error: &ProxyError, method: &Method) -> Delivery {
+    let handling = match error {
+        ProxyError::NotValidated(_) => {
+            Handling::miss(Forward::Stale.into(), None, Storing::Untouched)
+        }
+        ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
+            let why = match *method {
+                Method::GET | Method::HEAD => Forward::Miss,
+                _ => Forward::Method,
+            };
+            Handling::miss(why.into(), None, Storing::Untouched)
+        }
+        _ => Handling::refused(),
+    };
     let mut fields = HeaderMap::new();
     if let Some(allow) = error.allow() {
         fields.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -334,18 +362,9 @@ fn failed(error: &ProxyError, method: &Method) -> Delivery {
         status: error.status(),
         fields,
         content: Content::Text(format!("{}\n", error.sentence())),
-        handling: match error {
-            ProxyError::NotValidated(_) => {
-                Handling::miss(Forward::Stale.into(), None, Storing::Untouched)
-            }
-            ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
-                let why = match *method {
-                    Method::GET | Method::HEAD => Forward::Miss,
-                    _ => Forward::Method,
-                };
-                Handling::miss(why.into(), None, Storing::Untouched)
-            }
-            _ => Handling::refused(),
+        handling: Handling {
+            outcome: Outcome::Failed(error.name()),
+            ..handling
         },
         problem: Some(match error {
             ProxyError::NotValidated(cause) => format!("{error}: {cause}"),

@@ -15,6 +15,7 @@ use self::client_io::{ClientIo, Limits};
 use crate::{
     cache::Cache,
     config::Config,
+    observe::{Audience, Observer},
     origin::OriginConfig,
     policy::IdentitySecret,
     proxy::{self, Shared, Worker},
@@ -36,6 +37,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 /// A running proxy.
 pub struct Server {
     cache: Cache,
+    observer: Arc<Observer>,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
 }
@@ -53,7 +55,15 @@ impl Server {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let origin = origin(&config, tls);
-        let shared = Arc::new(shared(Arc::clone(&config), cache.clone())?);
+        let observer = Arc::new(Observer::new(match config.dashboard {
+            Some(_) => Audience::Dashboard,
+            None => Audience::None,
+        }));
+        let shared = Arc::new(shared(
+            Arc::clone(&config),
+            cache.clone(),
+            Arc::clone(&observer),
+        )?);
         let limits = Limits {
             head: HEAD_LIMIT,
             stall: config.timeout,
@@ -94,6 +104,7 @@ impl Server {
         let handle = server.handle();
         Ok(Self {
             cache,
+            observer,
             handle,
             running: actix_rt::spawn(server),
         })
@@ -102,6 +113,11 @@ impl Server {
     /// The cache of this proxy.
     pub fn cache(&self) -> Cache {
         self.cache.clone()
+    }
+
+    /// What this proxy counts.
+    pub fn observer(&self) -> Arc<Observer> {
+        Arc::clone(&self.observer)
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
@@ -127,7 +143,7 @@ fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConf
     }
 }
 
-fn shared(config: Arc<Config>, cache: Cache) -> io::Result<Shared> {
+fn shared(config: Arc<Config>, cache: Cache, observer: Arc<Observer>) -> io::Result<Shared> {
     let host = HeaderValue::try_from(config.origin.authority());
     Ok(Shared {
         origin_host: host.map_err(io::Error::other)?,
@@ -135,5 +151,6 @@ fn shared(config: Arc<Config>, cache: Cache) -> io::Result<Shared> {
         secret: IdentitySecret::new(),
         via: proxy::own_via(),
         config,
+        observer,
     })
 }

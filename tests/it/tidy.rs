@@ -12,18 +12,27 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("config", &["policy", "origin", "cli"]),
     (
         "server",
-        &["config", "proxy", "cache", "control", "origin", "policy"],
+        &[
+            "config", "proxy", "cache", "control", "observe", "origin", "policy",
+        ],
     ),
     (
         "proxy",
-        &["policy", "cache", "origin", "headers", "error", "config"],
+        &[
+            "policy", "cache", "origin", "headers", "error", "config", "observe",
+        ],
     ),
     ("headers", &["policy"]),
     ("error", &["origin", "policy"]),
     ("origin", &["headers"]),
     ("policy", &[]),
     ("cache", &["policy"]),
-    ("control", &["cache", "config"]),
+    ("control", &["cache", "config", "observe"]),
+    (
+        "observe",
+        &["cache", "error", "headers", "origin", "policy"],
+    ),
+    ("dashboard", &["cache", "config", "observe", "policy"]),
 ];
 
 const MAX_LINES: usize = 450;

@@ -24,6 +24,8 @@ Examples:
       Empty the cache of every running caching-proxy of yours
   caching-proxy --clear-cache --port 8000
       Empty the cache of the one on port 8000
+  caching-proxy stats --watch
+      See what it does: hits, misses and why, what was saved
   caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
       Keep every answer for ten minutes, whatever the origin says about it
   caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
@@ -136,6 +138,16 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+    /// Show what a running proxy does: hits and misses, what was saved, how the origin is doing
+    Stats {
+        /// Which one, and how
+        #[command(flatten)]
+        whom: Whom,
+
+        /// Show it again every second, until it is interrupted
+        #[arg(long)]
+        watch: bool,
+    },
 }
 
 /// Which running proxy a command is about, and how it is to answer.

@@ -12,6 +12,7 @@
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
 //! | [`origin`] | all that is spoken to the origin: awc over a stream of our own |
 //! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
+//! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
@@ -50,6 +51,7 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod dashboard;
 pub mod error;
 pub mod headers;
 pub mod observe;

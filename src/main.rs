@@ -21,7 +21,9 @@ use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags},
     control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
+    dashboard::Dashboard,
     error::Chain,
+    observe::Saved,
     origin::{self, CaError},
     server::Server,
 };
@@ -101,6 +103,13 @@ enum Failure {
         source: io::Error,
     },
     #[error(
+        "the dashboard cannot listen on {address}; try another one: --dashboard 127.0.0.1:8002"
+    )]
+    Dashboard {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(
         "no more than {limit} files may be open, and with --workers {workers} at least {least} are needed; \
          raise the limit, for example: ulimit -n 1024"
     )]
@@ -163,7 +172,8 @@ impl Failure {
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
-            | Self::Bind { .. } => 3,
+            | Self::Bind { .. }
+            | Self::Dashboard { .. } => 3,
             Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
         })
     }
@@ -214,7 +224,7 @@ async fn run(
         ended = server.ended() => return Err(Failure::ended(ended)),
         () = tokio::task::yield_now() => {}
     }
-    let control = match control::listen(&config, server.cache()) {
+    let control = match control::listen(&config, server.cache(), server.observer()) {
         Ok(control) => Some(control),
         Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
         // Where there is simply no place for it, in a read-only container for instance, it still serves.
@@ -226,16 +236,27 @@ async fn run(
             None
         }
     };
+    let dashboard = match config.dashboard {
+        Some(address) => Some(
+            Dashboard::start(address, &config, server.cache(), server.observer())
+                .map_err(|source| Failure::Dashboard { address, source })?,
+        ),
+        None => None,
+    };
     print(&format!(
         "Proxy starting on port {}\nOrigin: {}\n",
         config.port, config.origin
     ));
+    if let Some(dashboard) = &dashboard {
+        say(&format!("Dashboard: {}", dashboard.link()));
+    }
 
     tokio::select! {
         () = signals.next() => {}
         ended = server.ended() => return Err(Failure::ended(ended)),
     }
     log::info!("stopping when what runs is finished; a second signal stops at once");
+    let observer = server.observer();
     let stopped = async {
         server.stop().await;
         // Last: as long as anything is served from the cache, it can be cleared.
@@ -244,7 +265,12 @@ async fn run(
         }
     };
     tokio::select! {
-        () = stopped => Ok(()),
+        () = stopped => {
+            if let Some(sentence) = Saved::of(&observer.totals()).sentence() {
+                log::info!("{sentence}");
+            }
+            Ok(())
+        }
         () = signals.next_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
     }
 }

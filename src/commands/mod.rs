@@ -4,6 +4,7 @@
 //! stdout, for programs.
 
 mod shell;
+mod stats;
 
 use caching_proxy::cli::Command;
 
@@ -13,6 +14,7 @@ use crate::Failure;
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Completions { shell } => shell::completions(shell),
+        Command::Stats { whom, watch } => stats::stats(whom, watch)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

@@ -8,7 +8,7 @@
 //! under a living instance.
 //!
 //! - [`listen`] makes this process reachable; [`clear`] and [`holder`] reach others.
-//! - `POST /clear` empties the cache, `GET /instance` says who answers. There is no other way in: nothing of this can
+//! - `POST /clear` empties the cache, `GET /instance` says who answers, `GET /stats` how it is doing. There is no other way in: nothing of this can
 //!   be reached through the proxy's own port.
 
 mod choose;

@@ -1,6 +1,6 @@
 //! The side of the running proxy.
 
-use std::{io, os::unix::net::UnixListener, time::Duration};
+use std::{io, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ControlError, Instance, claim::Claim, place::Surroundings};
 use crate::{
-    cache::{Cache, Clear},
+    cache::{Cache, Clear, Statistics},
     config::Config,
+    observe::{Observer, Report},
+    policy::Mode,
 };
 
 /// Of commands at a time; a user has one, perhaps some from cron.
@@ -55,14 +57,30 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(config: &Config, cache: Cache) -> Result<Control, ControlError> {
-    listen_in(&Surroundings::of_this_process(), config, cache)
+pub fn listen(
+    config: &Config,
+    cache: Cache,
+    observer: Arc<Observer>,
+) -> Result<Control, ControlError> {
+    listen_at(&Surroundings::of_this_process(), config, cache, observer)
 }
 
+/// The same, of a proxy that counts nothing.
+#[cfg(test)]
 pub(super) fn listen_in(
     surroundings: &Surroundings,
     config: &Config,
     cache: Cache,
+) -> Result<Control, ControlError> {
+    let observer = Observer::new(crate::observe::Audience::None);
+    listen_at(surroundings, config, cache, Arc::new(observer))
+}
+
+fn listen_at(
+    surroundings: &Surroundings,
+    config: &Config,
+    cache: Cache,
+    observer: Arc<Observer>,
 ) -> Result<Control, ControlError> {
     let instance = Instance {
         pid: std::process::id(),
@@ -74,11 +92,16 @@ pub(super) fn listen_in(
     };
     let mut claim = Claim::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
-    let server =
-        serve(claim.listen()?, instance, cache).map_err(|source| ControlError::Listen {
+    let counted = Counted {
+        observer,
+        mode: config.policy.mode,
+    };
+    let server = serve(claim.listen()?, instance, cache, counted).map_err(|source| {
+        ControlError::Listen {
             path: claim.socket().to_owned(),
             source,
-        })?;
+        }
+    })?;
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         if let Err(error) = server.await {
@@ -91,12 +114,26 @@ pub(super) fn listen_in(
     })
 }
 
-fn serve(listener: UnixListener, instance: Instance, cache: Cache) -> io::Result<Server> {
+/// What `GET /stats` tells of.
+#[derive(Clone)]
+struct Counted {
+    observer: Arc<Observer>,
+    mode: Mode,
+}
+
+fn serve(
+    listener: UnixListener,
+    instance: Instance,
+    cache: Cache,
+    counted: Counted,
+) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
             .app_data(Data::new(cache.clone()))
+            .app_data(Data::new(counted.clone()))
             .route("/clear", web::post().to(clear))
+            .route("/stats", web::get().to(stats))
             .route("/instance", web::get().to(describe))
     };
     let server = HttpServer::new(app)
@@ -132,6 +169,11 @@ async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
             HttpResponse::ServiceUnavailable().finish()
         }
     }
+}
+
+async fn stats(cache: Data<Cache>, counted: Data<Counted>) -> HttpResponse {
+    let stored = cache.ask(Statistics).await.ok();
+    HttpResponse::Ok().json(Report::new(&counted.observer, stored, counted.mode))
 }
 
 async fn describe(instance: Data<Instance>) -> HttpResponse {

@@ -1,9 +1,10 @@
 //! How long the origin takes until the head of its answer is there, in fixed buckets.
 
 /// The upper bounds of the buckets, in milliseconds; behind the last there is one more, without bound.
-pub const BOUNDS_MILLIS: [u64; 24] = [
-    1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000,
-    3_000, 5_000, 10_000, 30_000,
+pub const BOUNDS_MILLIS: [u64; 40] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 350,
+    400, 500, 600, 800, 1_000, 1_250, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 7_500, 10_000,
+    15_000, 30_000,
 ];
 
 /// How many buckets there are.
@@ -65,7 +66,7 @@ mod tests {
         let at = |share| percentile(&counts, share).unwrap();
         assert!((100.0..=150.0).contains(&at(0.5)));
         assert!((100.0..=150.0).contains(&at(0.9)));
-        assert!((750.0..=1000.0).contains(&at(0.99)));
+        assert!((800.0..=1000.0).contains(&at(0.99)));
     }
 
     #[test]

@@ -80,6 +80,15 @@ pub(super) enum Codings {
 }
 
 impl Mode {
+    /// Its name in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Strict => "strict",
+            Self::Always => "always",
+        }
+    }
+
     /// What counts of the origin's word about lifetime and storage.
     pub(super) fn heard<'h>(self, word: Word<'h>) -> Word<'h> {
         match self {

@@ -27,12 +27,15 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("origin", &["headers"]),
     ("policy", &[]),
     ("cache", &["policy"]),
-    ("control", &["cache", "config", "observe"]),
+    ("control", &["cache", "config", "observe", "policy"]),
     (
         "observe",
         &["cache", "error", "headers", "origin", "policy"],
     ),
-    ("dashboard", &["cache", "config", "observe", "policy"]),
+    (
+        "dashboard",
+        &["cache", "config", "headers", "observe", "policy"],
+    ),
 ];
 
 const MAX_LINES: usize = 450;

@@ -101,12 +101,12 @@ fn keys(criterion: &mut Criterion) {
 fn near(criterion: &mut Criterion) {
     with_cache(|system, cache, _| {
         let near: Near<()> = Near::new(cache.clone(), 1);
-        system.block_on(near.find(&key(TARGET), NOW));
+        system.block_on(near.find(&key(TARGET)));
         criterion.bench_function("near: a hit on what a worker remembers", |bencher| {
-            bencher.iter(|| near.recall(&Plain(black_box(TARGET)), NOW));
+            bencher.iter(|| near.recall(&Plain(black_box(TARGET))));
         });
         criterion.bench_function("near: nothing remembered", |bencher| {
-            bencher.iter(|| near.recall(&Plain(black_box("/other")), NOW));
+            bencher.iter(|| near.recall(&Plain(black_box("/other"))));
         });
     });
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::Flags;
@@ -131,6 +131,10 @@ pub struct Cli {
 /// Commands beside serving; those about a running proxy ask it over its control socket.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Take answers out of the cache of a running proxy: by path, by pattern, by tag
+    Purge(Purge),
+    /// List what is stored
+    Ls(Ls),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -148,6 +152,80 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+}
+
+/// What is purged, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Purge {
+    /// Path with its query as clients ask for it, or a whole URL, whose host does not count; `*`
+    /// stands for anything: '/products/*'
+    #[arg(value_name = "PATH", required_unless_present = "tag")]
+    pub paths: Vec<String>,
+
+    /// Answers whose Surrogate-Key or Cache-Tag holds this; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub tag: Vec<String>,
+
+    /// Take a `*` in a path for itself
+    #[arg(long)]
+    pub exact: bool,
+
+    /// Make stale instead of removing: validated before the next use, served if the origin fails
+    #[arg(long)]
+    pub soft: bool,
+
+    /// Only say what would be purged
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc here would take the place of the command's own help"
+    )]
+    pub whom: Whom,
+}
+
+/// What is listed, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Ls {
+    /// Path or pattern, as in '/products/*' [default: all]
+    #[arg(value_name = "PATTERN")]
+    pub path: Option<String>,
+
+    /// The largest, the youngest, the most used, or what becomes stale soonest first
+    #[arg(long, value_name = "BY", default_value = "path")]
+    pub sort: Sort,
+
+    /// How many are listed
+    #[arg(long, value_name = "NUMBER", default_value = "50")]
+    pub limit: usize,
+
+    /// How many are left out before
+    #[arg(long, value_name = "NUMBER", default_value = "0")]
+    pub offset: usize,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc here would take the place of the command's own help"
+    )]
+    pub whom: Whom,
+}
+
+/// What a list is ordered by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Sort {
+    /// By path
+    Path,
+    /// The largest first
+    Size,
+    /// The youngest first
+    Age,
+    /// The most used first
+    Hits,
+    /// What becomes stale soonest first
+    Fresh,
 }
 
 /// Which running proxy a command is about, and how it is to answer.

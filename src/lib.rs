@@ -14,6 +14,7 @@
 //! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
 //! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
+//! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
 //!
@@ -54,6 +55,7 @@ pub mod control;
 pub mod dashboard;
 pub mod error;
 pub mod headers;
+pub mod mask;
 pub mod observe;
 pub mod origin;
 pub mod policy;

@@ -224,7 +224,7 @@ async fn run(
         ended = server.ended() => return Err(Failure::ended(ended)),
         () = tokio::task::yield_now() => {}
     }
-    let control = match control::listen(&config, server.cache(), server.observer()) {
+    let control = match control::listen(server.shared()) {
         Ok(control) => Some(control),
         Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
         // Where there is simply no place for it, in a read-only container for instance, it still serves.
@@ -238,7 +238,7 @@ async fn run(
     };
     let dashboard = match config.dashboard {
         Some(address) => Some(
-            Dashboard::start(address, &config, server.cache(), server.observer())
+            Dashboard::start(address, server.shared())
                 .map_err(|source| Failure::Dashboard { address, source })?,
         ),
         None => None,
@@ -256,7 +256,7 @@ async fn run(
         ended = server.ended() => return Err(Failure::ended(ended)),
     }
     log::info!("stopping when what runs is finished; a second signal stops at once");
-    let observer = server.observer();
+    let shared = server.shared();
     let stopped = async {
         server.stop().await;
         // Last: as long as anything is served from the cache, it can be cleared.
@@ -266,7 +266,7 @@ async fn run(
     };
     tokio::select! {
         () = stopped => {
-            if let Some(sentence) = Saved::of(&observer.totals()).sentence() {
+            if let Some(sentence) = Saved::of(&shared.observer.totals()).sentence() {
                 log::info!("{sentence}");
             }
             Ok(())

@@ -18,12 +18,13 @@ use super::{
     key::{Key, Part, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Remove, Statistics, Stats, Touch,
+        Release, Released, Remove, Statistics, Stats, Touch, Touched,
     },
+    purging::Recalls,
     store::Store,
     ticket::Ticket,
 };
-use crate::policy::{Audience, Time};
+use crate::policy::{Audience, Reason, Time};
 
 /// Messages that may wait for the actor before senders have to.
 const MAILBOX: usize = 4096;
@@ -36,11 +37,13 @@ const QUIET_FOR: Duration = Duration::from_secs(10);
 
 /// What a fetch that brought nothing to store teaches about the next ones.
 #[derive(Clone, Copy)]
-struct Lesson {
+pub(super) struct Lesson {
     /// Until then everybody fetches for themselves.
-    alone_until: Time,
+    pub(super) alone_until: Time,
     /// Until then nobody fetches in the background.
     quiet_until: Time,
+    /// Why its answer was not stored, and when it was begun.
+    pub(super) refused: Option<(Reason, Time)>,
 }
 
 /// How long an answer of the actor is waited for; what takes it microseconds.
@@ -75,24 +78,26 @@ where
 
 /// Owns every stored response and knows every fetch under way. Nothing else changes either.
 pub struct CacheActor {
-    store: Store,
-    fetches: HashMap<Resource, Vec<Fetch>>,
+    pub(super) store: Store,
+    pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
+    /// What was purged by tags while fetches were under way.
+    pub(super) recalls: Recalls,
     /// By a keyed hash: whole keys are as long as clients make them.
     lessons: unsync::Cache<u64, Lesson>,
     hasher: RandomState,
-    next_id: u64,
-    budget: Arc<Budget>,
+    pub(super) next_id: u64,
+    pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
 }
 
 /// A fetch under way whose ticket counts.
-struct Fetch {
-    id: FillId,
+pub(super) struct Fetch {
+    pub(super) id: FillId,
     part: Part,
     since: Time,
-    about: Option<Arc<Entry>>,
+    pub(super) about: Option<Arc<Entry>>,
     /// None: nobody may join.
-    fill: Option<Fill>,
+    pub(super) fill: Option<Fill>,
 }
 
 impl Fetch {
@@ -112,6 +117,7 @@ impl CacheActor {
         Self {
             store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
+            recalls: Recalls::default(),
             lessons: unsync::Cache::new(LESSONS),
             hasher: RandomState::new(),
             next_id: 0,
@@ -156,11 +162,11 @@ impl CacheActor {
         fetches.filter(|fetch| fetch.part == key.part())
     }
 
-    fn joinable(&self, key: &Key) -> Option<Fill> {
+    pub(super) fn joinable(&self, key: &Key) -> Option<Fill> {
         self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
     }
 
-    fn lesson(&self, key: &Key) -> Option<Lesson> {
+    pub(super) fn lesson(&self, key: &Key) -> Option<Lesson> {
         self.lessons.get(&self.hasher.hash_one(key)).copied()
     }
 
@@ -182,6 +188,7 @@ impl CacheActor {
         if fetches.is_empty() {
             self.fetches.remove(resource);
         }
+        self.recalls.settle(&self.fetches);
         Some(fetch)
     }
 
@@ -210,9 +217,9 @@ impl Handler<Get> for CacheActor {
 impl Handler<Touch> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, Touch(keys): Touch, _: &mut Self::Context) {
-        for key in keys {
-            self.store.touch(&key);
+    fn handle(&mut self, Touch(touched): Touch, _: &mut Self::Context) {
+        for Touched { key, hits } in touched {
+            self.store.touch(&key, hits);
         }
     }
 }
@@ -265,6 +272,10 @@ impl Handler<Put> for CacheActor {
         if !self.counts(&put.key, put.id) {
             return MessageResult(PutOutcome::Void);
         }
+        if self.recalls.concern(put.id, put.entry.head()) {
+            self.forget(&put.key.resource, put.id);
+            return MessageResult(PutOutcome::Void);
+        }
         self.lessons.remove(&self.hasher.hash_one(&put.key));
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.everybodys(),
@@ -281,20 +292,28 @@ impl Handler<Put> for CacheActor {
 impl Handler<Release> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, Release { key, id, released }: Release, _: &mut Self::Context) {
-        let Some(fetch) = self.forget(&key.resource, id) else {
+    fn handle(&mut self, release: Release, _: &mut Self::Context) {
+        let Some(fetch) = self.forget(&release.key.resource, release.id) else {
             return;
         };
-        let alone_for = match released {
-            Released::Stored | Released::Unused => return,
-            Released::Failed => Duration::ZERO,
-            Released::NotShareable => ALONE_FOR,
+        let refused = release.refused.map(|reason| (reason, fetch.since));
+        let hash = self.hasher.hash_one(&release.key);
+        let (alone_for, quiet_for) = match (release.released, refused) {
+            (Released::Stored, _) | (Released::Unused, None) => return,
+            // It teaches nothing about others, but may be asked about.
+            (Released::Unused, Some(_)) => match self.lessons.get_mut(&hash) {
+                Some(mut lesson) => return lesson.refused = refused,
+                None => (Duration::ZERO, Duration::ZERO),
+            },
+            (Released::Failed, _) => (Duration::ZERO, QUIET_FOR),
+            (Released::NotShareable, _) => (ALONE_FOR, QUIET_FOR),
         };
         let lesson = Lesson {
             alone_until: fetch.since.saturating_add(alone_for),
-            quiet_until: fetch.since.saturating_add(QUIET_FOR),
+            quiet_until: fetch.since.saturating_add(quiet_for),
+            refused,
         };
-        self.lessons.insert(self.hasher.hash_one(&key), lesson);
+        self.lessons.insert(hash, lesson);
     }
 }
 
@@ -335,6 +354,7 @@ impl Handler<Clear> for CacheActor {
 
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
         self.fetches.clear();
+        self.recalls = Recalls::default();
         self.lessons.clear();
         MessageResult(self.store.clear())
     }

@@ -15,7 +15,7 @@ use super::body::{Next, Piece};
 use crate::policy::{Reason, Stored};
 
 /// Tells one fetch from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct FillId(pub(super) u64);
 
 /// What becomes of a fetch, as its followers see it.

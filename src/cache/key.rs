@@ -24,6 +24,18 @@ impl Resource {
         // A target holds no line feed, so no host can pass for a part of one.
         Self(format!("{target}\n{}", host.escape_ascii()).into())
     }
+
+    /// Path and query.
+    pub fn target(&self) -> &str {
+        self.0
+            .split_once('\n')
+            .map_or(&self.0, |(target, _)| target)
+    }
+
+    /// The Host that the client chose, where it counts.
+    pub fn host(&self) -> Option<&str> {
+        self.0.split_once('\n').map(|(_, host)| host)
+    }
 }
 
 /// A resource within a partition of the cache: that of one identity, or the one for everybody. Bodies that are asked

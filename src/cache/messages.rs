@@ -11,7 +11,7 @@ use super::{
     key::{Key, Resource},
     ticket::Ticket,
 };
-use crate::policy::Time;
+use crate::policy::{Reason, Time};
 
 /// What is stored for a key?
 #[derive(Message, Debug)]
@@ -56,7 +56,15 @@ impl Found {
 /// These keys are in use.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
-pub struct Touch(pub(super) Vec<Key>);
+pub struct Touch(pub(super) Vec<Touched>);
+
+/// A key in use.
+#[derive(Clone, Debug)]
+pub(super) struct Touched {
+    pub(super) key: Key,
+    /// How many answers came from what a worker remembers of it, that the actor does not know of.
+    pub(super) hits: u32,
+}
 
 /// May I fetch this, or is somebody at it?
 #[derive(Message, Debug)]
@@ -130,6 +138,8 @@ pub struct Release {
     pub(super) key: Key,
     pub(super) id: FillId,
     pub(super) released: Released,
+    /// Why what it brought is not stored.
+    pub(super) refused: Option<Reason>,
 }
 
 /// What a fetch leaves behind when it is over.

@@ -13,6 +13,8 @@
 //! | `filler.rs`, `window.rs` | [`Filler`]: takes a body in |
 //! | `fill.rs` | [`Fill`], [`Reader`]: one fetch for many askers |
 //! | `store.rs` | entries in memory, and who is evicted |
+//! | `wanted.rs` | [`Wanted`]: which stored responses somebody means |
+//! | `listing.rs`, `purging.rs` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //! | `budget.rs` | how much may be held, and how much is |
 //!
 //! A fetch is stored only while its ticket counts. [`Clear`] and [`Invalidate`] forget the tickets together with the
@@ -27,12 +29,15 @@ mod filler;
 mod generations;
 mod handle;
 mod key;
+mod listing;
 mod messages;
 mod near;
+mod purging;
 mod store;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod wanted;
 mod window;
 
 pub use actor::{CacheActor, CacheUnavailable};
@@ -42,9 +47,12 @@ pub use fill::{BodyCut, End, Fill, News, Opening, Reader};
 pub use filler::{Filler, Span};
 pub use handle::Cache;
 pub use key::{Key, Plain, Resource};
+pub use listing::{Consider, Known, List, Listed, Listing, MAX_LISTED, MAX_OFFSET, Order, Row};
 pub use messages::{
     Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
     Statistics, Stats,
 };
 pub use near::{Near, Remembered};
+pub use purging::{How, Purged};
 pub use ticket::Ticket;
+pub use wanted::{BadName, Names, Wanted, target};

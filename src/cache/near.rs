@@ -4,12 +4,13 @@
 //! the actor holds (see `generations.rs`); else the actor is asked, and its answer remembered. A look writes nothing
 //! that another thread reads.
 //!
-//! The actor learns in batches which keys are in use, so that it does not evict them.
+//! The actor learns in batches which keys are in use, so that it does not evict them, and how many hits they had.
 
 use std::{
     cell::{Cell, RefCell},
     hash::{Hash, RandomState},
     rc::Rc,
+    time::Duration,
 };
 
 use quick_cache::{
@@ -21,9 +22,8 @@ use super::{
     budget::Charge,
     handle::Cache,
     key::Key,
-    messages::{Found, Get, Touch},
+    messages::{Found, Get, Touch, Touched},
 };
-use crate::policy::Time;
 
 /// The share of the budget that all workers together may remember: one part in this many.
 const PARTS: u64 = 16;
@@ -33,20 +33,48 @@ const KEY_PARTS: u64 = 4;
 const OVERHEAD_BYTES: u64 = 512;
 /// How many keys in use the actor is told of at a time.
 const TOUCHED: usize = 128;
-/// And after how long at the latest, when there is another hit, in milliseconds.
-const TOUCHED_MILLIS: u64 = 1000;
+/// And how long after the first of them at the latest.
+const TOUCHED_FOR: Duration = Duration::from_millis(500);
 
 /// The memory of one worker; `T` is what it makes of a found response for later uses.
 pub struct Near<T> {
     cache: Cache,
     remembered: RefCell<Table<T>>,
     limit_bytes: u64,
+    uses: Rc<Uses>,
+}
+
+/// The uses that the actor was not told of.
+struct Uses {
+    cache: Cache,
     /// Keys alone: what is remembered of them may have to go before the actor is told.
-    touched: RefCell<Vec<Key>>,
+    touched: RefCell<Vec<Touched>>,
     /// How often the actor was told.
     round: Cell<u64>,
-    told: Cell<Time>,
 }
+
+impl Uses {
+    /// Tells the actor. One that has no time for this has more important things to do.
+    fn tell(&self) {
+        let touched = std::mem::take(&mut *self.touched.borrow_mut());
+        self.round.set(self.round.get() + 1);
+        self.cache.try_tell(Touch(touched));
+    }
+
+    /// Tells the actor after a while, unless it has been told by then.
+    fn tell_soon(self: &Rc<Self>) {
+        let (round, uses) = (self.round.get(), Rc::downgrade(self));
+        actix::spawn(async move {
+            tokio::time::sleep(TOUCHED_FOR).await;
+            if let Some(uses) = uses.upgrade().filter(|uses| uses.round.get() == round) {
+                uses.tell();
+            }
+        });
+    }
+}
+
+/// Where the uses of a key are counted: the round, and the place in its list.
+type Place = (u64, usize);
 
 type Table<T> = unsync::Cache<Key, Rc<Remembered<T>>, ByBytes, RandomState>;
 
@@ -56,8 +84,8 @@ pub struct Remembered<T> {
     /// What the worker has made of it.
     pub made: T,
     key: Key,
-    /// The round in which its key was last noted as in use.
-    touched: Cell<Option<u64>>,
+    /// Where its uses were last counted.
+    touched: Cell<Option<Place>>,
     /// What it costs is held against the budget.
     charge: Charge,
 }
@@ -97,16 +125,18 @@ impl<T: Default> Near<T> {
                 DefaultLifecycle::default(),
             )),
             limit_bytes,
-            touched: RefCell::default(),
-            round: Cell::new(0),
-            told: Cell::new(Time::from_unix_millis(0)),
+            uses: Rc::new(Uses {
+                cache: cache.clone(),
+                touched: RefCell::default(),
+                round: Cell::new(0),
+            }),
             cache,
         }
     }
 
     /// What is stored for `key`. A cache that does not answer holds nothing: it never breaks a request.
-    pub async fn find(&self, key: &Key, now: Time) -> Rc<Remembered<T>> {
-        if let Some(remembered) = self.recall(key, now) {
+    pub async fn find(&self, key: &Key) -> Rc<Remembered<T>> {
+        if let Some(remembered) = self.recall(key) {
             return remembered;
         }
         let get = Get(key.clone());
@@ -128,7 +158,7 @@ impl<T: Default> Near<T> {
     }
 
     /// What is stored for a key, if this worker remembers it.
-    pub fn recall<Q>(&self, key: &Q, now: Time) -> Option<Rc<Remembered<T>>>
+    pub fn recall<Q>(&self, key: &Q) -> Option<Rc<Remembered<T>>>
     where
         Q: Hash + Equivalent<Key>,
     {
@@ -137,7 +167,7 @@ impl<T: Default> Near<T> {
         let generation = remembered.found.generation;
         if self.cache.generations.is_current(generation) {
             let remembered = Rc::clone(remembered);
-            self.touch(&remembered, now);
+            self.touch(&remembered);
             return Some(remembered);
         }
         table.remove(key);
@@ -155,20 +185,35 @@ impl<T: Default> Near<T> {
         }
     }
 
-    /// Counts a use that the actor does not know of.
-    fn touch(&self, remembered: &Rc<Remembered<T>>, now: Time) {
-        let round = Some(self.round.get());
-        if remembered.touched.replace(round) == round {
-            return;
+    /// Counts a hit on what is remembered.
+    pub fn hit(&self, remembered: &Remembered<T>) {
+        let (_, index) = self.touch(remembered);
+        if let Some(touched) = self.uses.touched.borrow_mut().get_mut(index) {
+            touched.hits += 1;
         }
-        let mut touched = self.touched.borrow_mut();
-        touched.push(remembered.key.clone());
-        if touched.len() < TOUCHED && now.millis_since(self.told.get()) < TOUCHED_MILLIS {
-            return;
+    }
+
+    /// Notes a use that the actor does not know of.
+    fn touch(&self, remembered: &Remembered<T>) -> Place {
+        let uses = &self.uses;
+        if let Some(place) = remembered.touched.get()
+            && place.0 == uses.round.get()
+        {
+            return place;
         }
-        self.told.set(now);
-        self.round.set(self.round.get() + 1);
-        // An actor that has no time for this has more important things to do.
-        self.cache.try_tell(Touch(std::mem::take(&mut *touched)));
+        if uses.touched.borrow().len() >= TOUCHED {
+            uses.tell();
+        }
+        let mut touched = uses.touched.borrow_mut();
+        if touched.is_empty() {
+            uses.tell_soon();
+        }
+        let place = (uses.round.get(), touched.len());
+        touched.push(Touched {
+            key: remembered.key.clone(),
+            hits: 0,
+        });
+        remembered.touched.set(Some(place));
+        place
     }
 }

@@ -1,7 +1,7 @@
 //! Entries in memory, within the budget, evicted in an order that resists scans.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, HashSet, hash_map::RandomState},
     rc::Rc,
     sync::Arc,
@@ -33,16 +33,27 @@ pub(super) struct Store {
     evicted: Evicted,
     evictions: u64,
     entries: u64,
+    /// How often a key may have gone, and those behind it come one place nearer.
+    removals: u64,
     /// What of a resource is stored for one identity or one body: an invalidation concerns them all.
     parts: HashMap<Resource, HashSet<Part>>,
     budget: Arc<Budget>,
     generations: Arc<Generations>,
 }
 
+/// A place in the order of what is stored, and when that was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    index: usize,
+    removals: u64,
+}
+
 /// The variants of one key.
-struct Shelf {
-    variants: Variants,
+pub(super) struct Shelf {
+    pub(super) variants: Variants,
     weight_bytes: u64,
+    /// Answers from here, as far as workers have told.
+    hits: Cell<u64>,
 }
 
 impl Shelf {
@@ -51,7 +62,12 @@ impl Shelf {
         Self {
             weight_bytes: weight + key.heap_bytes() as u64,
             variants: variants.into(),
+            hits: Cell::new(0),
         }
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.get()
     }
 }
 
@@ -92,6 +108,7 @@ impl Store {
             evicted,
             evictions: 0,
             entries: 0,
+            removals: 0,
             parts: HashMap::new(),
             budget,
             generations,
@@ -99,27 +116,30 @@ impl Store {
     }
 
     pub(super) fn find(&self, key: &Key) -> Found {
-        let variants = |key: &Key| self.cache.get(key).map(|shelf| Arc::clone(&shelf.variants));
-        let generation = self.generations.current(&key.resource);
-        match key.identity {
-            Some(_) => Found {
-                own: variants(key),
-                everybodys: variants(&key.everybodys()),
-                generation,
-            },
-            None => Found {
-                own: None,
-                everybodys: variants(key),
-                generation,
-            },
+        self.found(key, |key| self.cache.get(key))
+    }
+
+    /// What is stored for `key`, and in everybody's partition, without counting as a use.
+    pub(super) fn peek_found(&self, key: &Key) -> Found {
+        self.found(key, |key| self.cache.peek(key))
+    }
+
+    fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Shelf>) -> Found {
+        let variants = |key: &Key| look(key).map(|shelf| Arc::clone(&shelf.variants));
+        let own = key.identity.and_then(|_| variants(key));
+        Found {
+            own,
+            everybodys: variants(&key.everybodys()),
+            generation: self.generations.current(&key.resource),
         }
     }
 
-    /// Remembers that `key` is in use.
-    pub(super) fn touch(&self, key: &Key) {
-        let _ = self.cache.get(key);
-        if key.identity.is_some() {
-            let _ = self.cache.get(&key.everybodys());
+    /// Remembers that `key` is in use, and has answered so many times more.
+    pub(super) fn touch(&self, key: &Key, hits: u32) {
+        let own = self.cache.get(key);
+        let everybodys = key.identity.and_then(|_| self.cache.get(&key.everybodys()));
+        if let Some(shelf) = own.or(everybodys) {
+            shelf.hits.set(shelf.hits.get() + u64::from(hits));
         }
     }
 
@@ -182,8 +202,12 @@ impl Store {
     /// Puts `shelf` in the place of what was stored for `key`, which keeps its rank. False when it does not fit.
     fn shelve(&mut self, key: &Key, shelf: Shelf) -> bool {
         let entries = |shelf: &Shelf| shelf.variants.len() as u64;
-        self.entries -= self.cache.peek(key).map_or(0, entries);
+        if let Some(before) = self.cache.peek(key) {
+            self.entries -= entries(before);
+            shelf.hits.set(before.hits());
+        }
         let added = entries(&shelf);
+        self.removals += 1;
         self.cache.insert(key.clone(), shelf);
         self.generations.change(&key.resource);
         // What was replaced, or refused for its size, is reported like what was evicted.
@@ -204,6 +228,7 @@ impl Store {
     fn take(&mut self, key: &Key) -> Option<Shelf> {
         let (_, shelf) = self.cache.remove(key)?;
         self.entries -= shelf.variants.len() as u64;
+        self.removals += 1;
         Some(shelf)
     }
 
@@ -229,15 +254,83 @@ impl Store {
         cleared
     }
 
+    /// What is stored for `key`, without counting as a use.
+    pub(super) fn peek(&self, key: &Key) -> Option<&Shelf> {
+        self.cache.peek(key)
+    }
+
+    /// The keys of `resource`, whosoever they are, and whatever body was asked with.
+    pub(super) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
+        let parts = self.parts.get(resource).into_iter().flatten().copied();
+        parts
+            .chain([Part::default()])
+            .map(|part| part.of(resource.clone()))
+            .filter(|key| self.cache.peek(key).is_some())
+            .collect()
+    }
+
+    /// All that is stored from a place on, in an order in which keys come nearer to the front only when others go.
+    pub(super) fn from(&self, place: Place) -> impl Iterator<Item = (&Key, &Shelf)> {
+        let gone = self.removals - place.removals;
+        let gone = usize::try_from(gone).unwrap_or(usize::MAX);
+        self.cache.iter().skip(place.index.saturating_sub(gone))
+    }
+
+    /// The place behind so many keys from `place` on.
+    pub(super) fn behind(&self, place: Place, keys: usize) -> Place {
+        let gone = usize::try_from(self.removals - place.removals).unwrap_or(usize::MAX);
+        Place {
+            index: place.index.saturating_sub(gone) + keys,
+            removals: self.removals,
+        }
+    }
+
+    /// The first place.
+    pub(super) fn front(&self) -> Place {
+        Place {
+            index: 0,
+            removals: self.removals,
+        }
+    }
+
+    /// Replaces each stored response of `key` by what `change` makes of it; None takes it away.
+    pub(super) fn change(
+        &mut self,
+        key: &Key,
+        mut change: impl FnMut(&Arc<Entry>) -> Option<Arc<Entry>>,
+    ) {
+        let Some(shelf) = self.cache.peek(key) else {
+            return;
+        };
+        let left: Vec<_> = shelf.variants.iter().filter_map(&mut change).collect();
+        if left.is_empty() {
+            self.take(key);
+            self.forget_part(key);
+            self.generations.change(&key.resource);
+        } else {
+            self.shelve(key, Shelf::new(key, left));
+        }
+    }
+
+    /// What workers remember of anything counts no more.
+    pub(super) fn doubt_all(&self) {
+        self.generations.change_all();
+    }
+
+    /// What workers remember of `resource` counts no more.
+    pub(super) fn doubt(&self, resource: &Resource) {
+        self.generations.change(resource);
+    }
+
     pub(super) fn clear(&mut self) -> Cleared {
         let cleared = Cleared {
             entries: self.entries,
             bytes: self.cache.weight(),
         };
         // A new one: the old one's table would stay as large as it ever was.
-        let evictions = self.evictions;
+        let (evictions, removals) = (self.evictions, self.removals + self.entries);
         *self = Self::new(Arc::clone(&self.budget), Arc::clone(&self.generations));
-        self.evictions = evictions;
+        (self.evictions, self.removals) = (evictions, removals);
         self.generations.change_all();
         cleared
     }
@@ -276,6 +369,7 @@ impl Store {
         for (key, variants) in evicted {
             self.evictions += variants;
             self.entries -= variants;
+            self.removals += 1;
             self.forget_part(&key);
         }
     }

@@ -33,6 +33,8 @@ pub struct Ticket {
     released: Released,
     /// When the fetch was about to begin.
     begun: Instant,
+    /// Why what it brought is not stored.
+    refused: Option<Reason>,
 }
 
 impl Ticket {
@@ -54,6 +56,7 @@ impl Ticket {
             state: sender,
             released,
             begun: Instant::now(),
+            refused: None,
         };
         (ticket, Fill::new(state))
     }
@@ -70,6 +73,7 @@ impl Ticket {
     /// The answer is not stored: the followers fetch for themselves, and when the reason will last, so do those who come
     /// soon.
     pub fn not_stored(mut self, reason: Reason) {
+        self.refused = Some(reason);
         if reason.is_lasting() {
             self.released = Released::NotShareable;
         }
@@ -148,18 +152,20 @@ impl Ticket {
     /// Nothing will be stored: nobody joins any more, while those who did read on.
     pub(super) fn give_up(&self, reason: Reason) {
         self.tell(|state| state.news = Some(News::Released));
-        self.release(match reason.is_lasting() {
+        let released = match reason.is_lasting() {
             true => Released::NotShareable,
             false => Released::Failed,
-        });
+        };
+        self.release(released, Some(reason));
     }
 
-    fn release(&self, released: Released) {
+    fn release(&self, released: Released, refused: Option<Reason>) {
         // At most two messages a fetch, so the mailbox's limit is not needed here.
         self.cache.do_send(Release {
             key: self.key.clone(),
             id: self.id,
             released,
+            refused,
         });
     }
 
@@ -194,7 +200,7 @@ impl Drop for Ticket {
         });
         // What was stored was released with it.
         if self.released != Released::Stored {
-            self.release(self.released);
+            self.release(self.released, self.refused);
         }
     }
 }

@@ -11,12 +11,11 @@ use actix_web::{
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{ControlError, Instance, claim::Claim, place::Surroundings};
+use super::{ControlError, Instance, claim::Claim, place::Surroundings, steer};
 use crate::{
     cache::{Cache, Clear, Statistics},
-    config::Config,
-    observe::{Observer, Report},
-    policy::Mode,
+    observe::Report,
+    proxy::Shared,
 };
 
 /// Of commands at a time; a user has one, perhaps some from cron.
@@ -57,31 +56,15 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(
-    config: &Config,
-    cache: Cache,
-    observer: Arc<Observer>,
-) -> Result<Control, ControlError> {
-    listen_at(&Surroundings::of_this_process(), config, cache, observer)
+pub fn listen(shared: Arc<Shared>) -> Result<Control, ControlError> {
+    listen_in(&Surroundings::of_this_process(), shared)
 }
 
-/// The same, of a proxy that counts nothing.
-#[cfg(test)]
 pub(super) fn listen_in(
     surroundings: &Surroundings,
-    config: &Config,
-    cache: Cache,
+    shared: Arc<Shared>,
 ) -> Result<Control, ControlError> {
-    let observer = Observer::new(crate::observe::Audience::None);
-    listen_at(surroundings, config, cache, Arc::new(observer))
-}
-
-fn listen_at(
-    surroundings: &Surroundings,
-    config: &Config,
-    cache: Cache,
-    observer: Arc<Observer>,
-) -> Result<Control, ControlError> {
+    let config = &shared.config;
     let instance = Instance {
         pid: std::process::id(),
         port: config.port,
@@ -92,16 +75,11 @@ fn listen_at(
     };
     let mut claim = Claim::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
-    let counted = Counted {
-        observer,
-        mode: config.policy.mode,
-    };
-    let server = serve(claim.listen()?, instance, cache, counted).map_err(|source| {
-        ControlError::Listen {
+    let server =
+        serve(claim.listen()?, instance, shared).map_err(|source| ControlError::Listen {
             path: claim.socket().to_owned(),
             source,
-        }
-    })?;
+        })?;
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         if let Err(error) = server.await {
@@ -114,24 +92,13 @@ fn listen_at(
     })
 }
 
-/// What `GET /stats` tells of.
-#[derive(Clone)]
-struct Counted {
-    observer: Arc<Observer>,
-    mode: Mode,
-}
-
-fn serve(
-    listener: UnixListener,
-    instance: Instance,
-    cache: Cache,
-    counted: Counted,
-) -> io::Result<Server> {
+fn serve(listener: UnixListener, instance: Instance, shared: Arc<Shared>) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
-            .app_data(Data::new(cache.clone()))
-            .app_data(Data::new(counted.clone()))
+            .app_data(Data::new(shared.cache.clone()))
+            .app_data(Data::from(Arc::clone(&shared)))
+            .configure(steer::routes)
             .route("/clear", web::post().to(clear))
             .route("/stats", web::get().to(stats))
             .route("/instance", web::get().to(describe))
@@ -171,9 +138,10 @@ async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
     }
 }
 
-async fn stats(cache: Data<Cache>, counted: Data<Counted>) -> HttpResponse {
-    let stored = cache.ask(Statistics).await.ok();
-    HttpResponse::Ok().json(Report::new(&counted.observer, stored, counted.mode))
+async fn stats(shared: Data<Shared>) -> HttpResponse {
+    let stored = shared.cache.ask(Statistics).await.ok();
+    let mode = shared.config.policy.mode;
+    HttpResponse::Ok().json(Report::new(&shared.observer, stored, mode))
 }
 
 async fn describe(instance: Data<Instance>) -> HttpResponse {

@@ -8,7 +8,7 @@ use std::{
         net::{UnixDatagram, UnixListener},
     },
     path::Path,
-    sync::Barrier,
+    sync::{Arc, Barrier},
 };
 
 use actix_web::rt::{System, task::spawn_blocking};
@@ -20,7 +20,7 @@ use super::{
     server::listen_in,
     *,
 };
-use crate::{cache::Cache, config::Config};
+use crate::{cache::Cache, config::Config, proxy::Shared};
 
 fn surroundings(root: &Path) -> Surroundings {
     Surroundings {
@@ -43,6 +43,14 @@ fn cache() -> Cache {
     let cache = Cache::new(1 << 20, 1 << 18);
     cache.host();
     cache
+}
+
+fn shared_with(port: u16, cache: Cache) -> Arc<Shared> {
+    Arc::new(Shared::new(Arc::new(config(port)), cache).unwrap())
+}
+
+fn shared(port: u16) -> Arc<Shared> {
+    shared_with(port, cache())
 }
 
 async fn clear_from(root: &Path, port: Option<u16>) -> ClearReport {
@@ -72,7 +80,7 @@ fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let listen = |port| listen_in(&surroundings, &config(port), cache()).unwrap();
+        let listen = |port| listen_in(&surroundings, shared(port)).unwrap();
         let controls = [listen(8000), listen(8001), listen(8001)];
         let report = clear_from(root.path(), None).await;
         assert_eq!(ports(&report), [8000, 8001, 8001]);
@@ -95,7 +103,7 @@ fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
 fn the_holder_of_a_port_is_the_one_in_the_way_of_an_address() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
-        let control = listen_in(&surroundings(root.path()), &config(8000), cache()).unwrap();
+        let control = listen_in(&surroundings(root.path()), shared(8000)).unwrap();
         let holder = holder_from(root.path(), "127.0.0.1:8000").await.unwrap();
         assert_eq!(holder.origin, "https://dummyjson.com");
         assert_eq!(holder.pid, std::process::id());
@@ -128,7 +136,7 @@ fn an_instance_whose_lock_was_tidied_away_is_still_cleared() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let _control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let _control = listen_in(&surroundings, shared(8000)).unwrap();
         fs::remove_file(surroundings.make().unwrap().join("8000.lock")).unwrap();
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
@@ -141,9 +149,9 @@ fn a_second_instance_does_not_take_the_socket_of_one_whose_lock_was_tidied_away(
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
         let dir = surroundings.make().unwrap();
-        let first = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let first = listen_in(&surroundings, shared(8000)).unwrap();
         fs::remove_file(dir.join("8000.lock")).unwrap();
-        let second = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let second = listen_in(&surroundings, shared(8000)).unwrap();
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000, 8000]);
         first.stop().await;
         assert_eq!(ports(&clear_from(root.path(), None).await), [8000]);
@@ -159,9 +167,9 @@ fn a_lock_that_is_no_file_keeps_nobody_else_from_being_cleared() {
         let surroundings = surroundings(root.path());
         let dir = surroundings.make().unwrap();
         symlink("/nowhere", dir.join("8000.lock")).unwrap();
-        let refused = listen_in(&surroundings, &config(8000), cache());
+        let refused = listen_in(&surroundings, shared(8000));
         assert!(matches!(refused, Err(ControlError::NoLockFile { .. })));
-        let _control = listen_in(&surroundings, &config(8001), cache()).unwrap();
+        let _control = listen_in(&surroundings, shared(8001)).unwrap();
         let report = clear_from(root.path(), None).await;
         assert_eq!(ports(&report), [8001]);
         assert_eq!((report.failed.len(), report.failed[0].port), (1, 8000));
@@ -271,7 +279,7 @@ fn an_instance_that_cannot_reach_its_cache_says_so() {
         let host = cache.clone();
         let ended = std::thread::spawn(move || System::new().block_on(async { host.host() }));
         ended.join().unwrap();
-        let _control = listen_in(&surroundings(root.path()), &config(8000), cache).unwrap();
+        let _control = listen_in(&surroundings(root.path()), shared_with(8000, cache)).unwrap();
         let report = clear_from(root.path(), None).await;
         assert!(matches!(
             report.failed[0].error,
@@ -285,7 +293,7 @@ fn nothing_but_its_two_targets_is_answered() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let _control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let _control = listen_in(&surroundings, shared(8000)).unwrap();
         let socket = surroundings.make().unwrap().join("8000.sock");
         let status = |line: &'static str| {
             let socket = socket.clone();
@@ -314,7 +322,7 @@ fn a_name_is_free_again_after_its_instance() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
-        let control = listen_in(&surroundings, &config(8000), cache()).unwrap();
+        let control = listen_in(&surroundings, shared(8000)).unwrap();
         let name = Name::all_in(&surroundings.make().unwrap())
             .unwrap()
             .remove(0);

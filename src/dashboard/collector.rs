@@ -8,10 +8,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Watched, metrics::report};
+use super::metrics::report;
 use crate::{
-    config::Config,
     observe::{Report, Seen, Totals},
+    proxy::Shared,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -55,10 +55,8 @@ struct Now<'a> {
 
 /// Collects, and tells those who watch.
 pub(super) struct Collector {
-    watched: Arc<Watched>,
+    shared: Arc<Shared>,
     origin_url: String,
-    port: u16,
-    policy: &'static str,
     requests: Option<Receiver<Seen>>,
     ticks: watch::Sender<Tick>,
     seen: VecDeque<(u64, Arc<str>)>,
@@ -69,14 +67,12 @@ pub(super) struct Collector {
 
 impl Collector {
     /// Tells its ticks to the receiver and its clones.
-    pub(super) fn new(watched: Arc<Watched>, config: &Config) -> (Self, watch::Receiver<Tick>) {
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, watch::Receiver<Tick>) {
         let (ticks, receiver) = watch::channel(Tick::default());
         let collector = Self {
-            requests: watched.observer.watch(),
-            watched,
-            origin_url: config.origin.to_string(),
-            port: config.port,
-            policy: config.policy.mode.as_str(),
+            requests: shared.observer.watch(),
+            origin_url: shared.config.origin.to_string(),
+            shared,
             ticks,
             seen: VecDeque::new(),
             next: 0,
@@ -98,15 +94,15 @@ impl Collector {
                 self.points.pop_front();
             }
             self.points.push_back(point);
-            let feed = self.watched.observer.feed();
+            let feed = self.shared.observer.feed();
             let now = Now {
                 origin_url: &self.origin_url,
-                port: self.port,
-                policy: self.policy,
+                port: self.shared.config.port,
+                policy: self.shared.config.policy.mode.as_str(),
                 version: env!("CARGO_PKG_VERSION"),
                 not_shown: feed.map_or(0, |feed| feed.dropped()),
                 point,
-                report: report(&self.watched).await,
+                report: report(&self.shared).await,
             };
             let tick = Tick {
                 now: json(&now),
@@ -136,7 +132,7 @@ impl Collector {
 
     /// What was counted since the last one.
     fn point(&mut self) -> Point {
-        let counted = self.watched.observer.totals();
+        let counted = self.shared.observer.totals();
         let since = counted.since(&self.counted);
         self.counted = counted;
         Point {

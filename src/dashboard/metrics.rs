@@ -10,29 +10,29 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::Watched;
 use crate::{
     cache::{Statistics, Stats},
     headers::Outcome,
     observe::{BOUNDS_MILLIS, Report, Totals},
+    proxy::Shared,
 };
 
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PREFIX: &str = "caching_proxy";
 
 /// How the proxy is doing.
-pub(super) async fn report(watched: &Watched) -> Report {
-    let stored = watched.cache.ask(Statistics).await.ok();
-    Report::new(&watched.observer, stored, watched.mode)
+pub(super) async fn report(shared: &Shared) -> Report {
+    let stored = shared.cache.ask(Statistics).await.ok();
+    Report::new(&shared.observer, stored, shared.config.policy.mode)
 }
 
 /// Answers a scrape.
-pub(super) async fn metrics(watched: Data<Watched>) -> HttpResponse {
+pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let figures = Figures {
-        totals: watched.observer.totals(),
-        stored: watched.cache.ask(Statistics).await.ok(),
-        dropped: watched.observer.feed().map_or(0, |feed| feed.dropped()),
-        uptime_seconds: watched.observer.uptime().as_secs_f64(),
+        totals: shared.observer.totals(),
+        stored: shared.cache.ask(Statistics).await.ok(),
+        dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
+        uptime_seconds: shared.observer.uptime().as_secs_f64(),
     };
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(figures));

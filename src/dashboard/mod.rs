@@ -40,7 +40,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinHandle;
 
 use self::{collector::Collector, events::Audience, guard::Guard};
-use crate::{cache::Cache, config::Config, observe::Observer, policy::Mode};
+use crate::proxy::Shared;
 
 /// Connections at a time; some of them stream.
 const MAX_CONNECTIONS: usize = 64;
@@ -61,40 +61,24 @@ pub struct Dashboard {
     collecting: JoinHandle<()>,
 }
 
-/// What the routes answer from.
-struct Watched {
-    cache: Cache,
-    observer: Arc<Observer>,
-    mode: Mode,
-}
-
 impl Dashboard {
     /// Listens on `address`. To be called inside an actix `System`.
     ///
     /// # Errors
     /// When the address cannot be listened on, or the system has no randomness for a token.
-    pub fn start(
-        address: SocketAddr,
-        config: &Config,
-        cache: Cache,
-        observer: Arc<Observer>,
-    ) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
         let guard = Guard::new(address)?;
         let token = guard.token().to_owned();
         let guard = Data::new(guard);
-        let watched = Data::new(Watched {
-            cache,
-            observer,
-            mode: config.policy.mode,
-        });
-        let (collector, ticks) = Collector::new(watched.clone().into_inner(), config);
+        let (collector, ticks) = Collector::new(Arc::clone(&shared));
+        let shared = Data::from(shared);
         let audience = Data::new(Audience::new(ticks));
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(guard.clone())
-                .app_data(watched.clone())
+                .app_data(shared.clone())
                 .app_data(audience.clone())
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                 .wrap(from_fn(guard::check))

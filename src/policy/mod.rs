@@ -21,6 +21,7 @@
 //! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
 //! | `list` | 9110, 5.6.1 | comma-separated lists |
 //! | `content`, `json`, `graphql` | | the body of a POST that is a retrieval: [`Content`] |
+//! | `tags` | | by which answers are purged together |
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
 
@@ -50,6 +51,7 @@ mod selecting;
 mod stale;
 mod stored;
 mod storing;
+mod tags;
 mod targeted;
 mod time;
 mod validating;

@@ -9,7 +9,7 @@ use actix_web::{
 use tokio::sync::oneshot;
 
 use super::{
-    Ask, Worker, clock,
+    Ask, Worker,
     deliver::Delivery,
     reply::{Reply, forward},
     reuse::reading,
@@ -317,7 +317,7 @@ impl Fetch<'_> {
 
     /// A Clear, an invalidation or an eviction may have come since `entry` was found.
     pub(super) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
-        let known = self.worker.find(self.ask, clock()).await;
+        let known = self.worker.find(self.ask).await;
         known
             .found()
             .variants()

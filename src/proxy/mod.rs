@@ -20,6 +20,7 @@ mod validate;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    io,
     rc::Rc,
     sync::Arc,
     time::SystemTime,
@@ -55,7 +56,7 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{Handling, Outcome, Storing},
-    observe::{Observer, Tally},
+    observe::{Audience, Observer, Tally},
     origin::{Origin, OriginConfig},
     policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
 };
@@ -81,6 +82,28 @@ pub struct Shared {
     pub origin_host: HeaderValue,
     /// Counts what becomes of requests.
     pub observer: Arc<Observer>,
+}
+
+impl Shared {
+    /// For a proxy with this configuration, before this cache.
+    ///
+    /// # Errors
+    /// The origin's name can not be a Host.
+    pub fn new(config: Arc<Config>, cache: Cache) -> io::Result<Self> {
+        let host = HeaderValue::try_from(config.origin.authority());
+        let audience = match config.dashboard {
+            Some(_) => Audience::Dashboard,
+            None => Audience::None,
+        };
+        Ok(Self {
+            origin_host: host.map_err(io::Error::other)?,
+            cache,
+            secret: IdentitySecret::new(),
+            via: own_via(),
+            config,
+            observer: Arc::new(Observer::new(audience)),
+        })
+    }
 }
 
 /// What one worker answers with.
@@ -111,8 +134,8 @@ impl Worker {
     }
 
     /// What is stored for `ask`.
-    async fn find(&self, ask: &Ask, now: Time) -> Rc<Remembered<Ready>> {
-        self.near.find(&ask.key, now).await
+    async fn find(&self, ask: &Ask) -> Rc<Remembered<Ready>> {
+        self.near.find(&ask.key).await
     }
 
     /// Asks the actor.
@@ -240,11 +263,11 @@ async fn answer(
     mut now: Time,
 ) -> Result<Delivery, ProxyError> {
     let nothing = || worker.near.learn(&ask.key, Found::default());
-    let mut known = match worker.near.recall(&ask.key, now) {
+    let mut known = match worker.near.recall(&ask.key) {
         Some(known) => known,
         // What is not remembered is mostly not stored either; if it is, the claim says so.
         None if policy::leads(&ask.view()) => nothing(),
-        None if ask.is_retrieval() => worker.find(&ask, now).await,
+        None if ask.is_retrieval() => worker.find(&ask).await,
         None => nothing(),
     };
     // An answer to HEAD has nothing for those who follow.
@@ -275,7 +298,7 @@ async fn answer(
                     return Ok(*delivery);
                 }
                 // Whatever is stored by now, nobody is waited for a second time.
-                known = worker.find(&ask, now).await;
+                known = worker.find(&ask).await;
                 is_alone = true;
             }
         }
@@ -302,6 +325,7 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
             if use_ == Use::StaleWhileRevalidate {
                 fetch::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
             }
+            worker.near.hit(known);
             let via = &worker.shared.via;
             let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
                 Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
@@ -378,6 +402,6 @@ fn failed(error: &ProxyError, method: &Method) -> Delivery {
     clippy::disallowed_methods,
     reason = "the one place that reads the clock"
 )]
-fn clock() -> Time {
+pub fn clock() -> Time {
     Time::from(SystemTime::now())
 }

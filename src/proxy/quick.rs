@@ -67,7 +67,7 @@ impl Quick {
             return None;
         }
         let target = request.uri().path_and_query()?.as_str();
-        let known = worker.near.recall(&Plain(target), now)?;
+        let known = worker.near.recall(&Plain(target))?;
         let view =
             policy::Request::new(policy, request.method(), fields, RequestContent::None, None);
         let heads = || known.found().variants().map(|entry| &**entry.head());
@@ -84,7 +84,11 @@ impl Quick {
         };
         let entry = known.found().variants().nth(index)?;
         match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
-            Answer::Full => known.made.deliver(index, entry, now, &worker.shared.via),
+            Answer::Full => {
+                let delivery = known.made.deliver(index, entry, now, &worker.shared.via)?;
+                worker.near.hit(&known);
+                Some(delivery)
+            }
             _ => None,
         }
     }

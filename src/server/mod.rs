@@ -9,15 +9,13 @@ use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, http::header::HeaderValue, web};
+use actix_web::{App, dev::AppConfig, web};
 
 use self::client_io::{ClientIo, Limits};
 use crate::{
     cache::Cache,
     config::Config,
-    observe::{Audience, Observer},
     origin::OriginConfig,
-    policy::IdentitySecret,
     proxy::{self, Shared, Worker},
 };
 
@@ -36,8 +34,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 /// A running proxy.
 pub struct Server {
-    cache: Cache,
-    observer: Arc<Observer>,
+    shared: Arc<Shared>,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
 }
@@ -55,15 +52,8 @@ impl Server {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let origin = origin(&config, tls);
-        let observer = Arc::new(Observer::new(match config.dashboard {
-            Some(_) => Audience::Dashboard,
-            None => Audience::None,
-        }));
-        let shared = Arc::new(shared(
-            Arc::clone(&config),
-            cache.clone(),
-            Arc::clone(&observer),
-        )?);
+        let shared = Arc::new(Shared::new(Arc::clone(&config), cache)?);
+        let all = Arc::clone(&shared);
         let limits = Limits {
             head: HEAD_LIMIT,
             stall: config.timeout,
@@ -103,8 +93,7 @@ impl Server {
         let server = builder.run();
         let handle = server.handle();
         Ok(Self {
-            cache,
-            observer,
+            shared: all,
             handle,
             running: actix_rt::spawn(server),
         })
@@ -112,12 +101,12 @@ impl Server {
 
     /// The cache of this proxy.
     pub fn cache(&self) -> Cache {
-        self.cache.clone()
+        self.shared.cache.clone()
     }
 
-    /// What this proxy counts.
-    pub fn observer(&self) -> Arc<Observer> {
-        Arc::clone(&self.observer)
+    /// What all workers share, for those who ask about them.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
@@ -141,16 +130,4 @@ fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConf
         tls,
         max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
     }
-}
-
-fn shared(config: Arc<Config>, cache: Cache, observer: Arc<Observer>) -> io::Result<Shared> {
-    let host = HeaderValue::try_from(config.origin.authority());
-    Ok(Shared {
-        origin_host: host.map_err(io::Error::other)?,
-        cache,
-        secret: IdentitySecret::new(),
-        via: proxy::own_via(),
-        config,
-        observer,
-    })
 }

@@ -50,6 +50,7 @@ mod points_targeted;
 mod points_validating;
 mod policies;
 mod posts;
+mod purging;
 mod ranges;
 mod rules;
 mod slow_readers;

@@ -12,30 +12,29 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("config", &["policy", "origin", "cli"]),
     (
         "server",
-        &[
-            "config", "proxy", "cache", "control", "observe", "origin", "policy",
-        ],
+        &["config", "proxy", "cache", "control", "origin", "policy"],
     ),
     (
         "proxy",
         &[
-            "policy", "cache", "origin", "headers", "error", "config", "observe",
+            "policy", "cache", "origin", "headers", "error", "config", "mask", "observe",
         ],
     ),
     ("headers", &["policy"]),
     ("error", &["origin", "policy"]),
     ("origin", &["headers"]),
     ("policy", &[]),
-    ("cache", &["policy"]),
-    ("control", &["cache", "config", "observe", "policy"]),
+    ("mask", &[]),
+    ("cache", &["policy", "mask"]),
+    (
+        "control",
+        &["cache", "config", "observe", "policy", "proxy"],
+    ),
     (
         "observe",
         &["cache", "error", "headers", "origin", "policy"],
     ),
-    (
-        "dashboard",
-        &["cache", "config", "headers", "observe", "policy"],
-    ),
+    ("dashboard", &["cache", "headers", "observe", "proxy"]),
 ];
 
 const MAX_LINES: usize = 450;

@@ -49,7 +49,7 @@ fn keys_in_use_that_the_actor_was_not_told_of_pin_no_bodies() {
             store(&cache, &target, &body).await;
             // Remembered, then used; all within the moment for which uses are gathered.
             for _ in 0..2 {
-                let known = near.find(&key(&target), NOW).await;
+                let known = near.find(&key(&target)).await;
                 assert_eq!(known.found().variants().count(), 1);
             }
         }
@@ -65,11 +65,11 @@ fn what_is_no_longer_stored_is_forgotten_when_the_actor_says_so() {
     run(async {
         let (cache, near) = worker(MIB);
         store(&cache, "/", b"old").await;
-        near.find(&key("/"), NOW).await;
+        near.find(&key("/")).await;
         let held = evicted(&cache).await;
-        assert!(near.recall(&key("/"), NOW).is_some());
+        assert!(near.recall(&key("/")).is_some());
         near.learn(&key("/"), held);
-        assert!(near.recall(&key("/"), NOW).is_none());
+        assert!(near.recall(&key("/")).is_none());
     });
 }
 
@@ -78,16 +78,16 @@ fn what_was_evicted_and_then_removed_is_void_for_who_remembers_it() {
     run(async {
         let (cache, near) = worker(MIB);
         store(&cache, "/", b"old").await;
-        let old = near.find(&key("/"), NOW).await;
+        let old = near.find(&key("/")).await;
         evicted(&cache).await;
-        assert!(near.recall(&key("/"), NOW).is_some());
+        assert!(near.recall(&key("/")).is_some());
         let entry = old.found().variants().next().unwrap();
         let remove = Remove {
             key: key("/"),
             entry: Arc::clone(entry),
         };
         cache.ask(remove).await.unwrap();
-        assert!(near.recall(&key("/"), NOW).is_none());
+        assert!(near.recall(&key("/")).is_none());
     });
 }
 
@@ -97,16 +97,16 @@ fn an_invalidation_that_the_actor_did_not_answer_holds_all_the_same() {
         let (cache, near) = worker(MIB);
         for target in ["/a", "/b"] {
             store(&cache, target, b"old").await;
-            near.find(&key(target), NOW).await;
+            near.find(&key(target)).await;
         }
         cache.insist(Invalidate::new(vec![Resource::new("/a")], None));
-        assert!(near.recall(&key("/a"), NOW).is_none());
-        let known = near.find(&key("/a"), NOW).await;
+        assert!(near.recall(&key("/a")).is_none());
+        let known = near.find(&key("/a")).await;
         assert_eq!(known.found().variants().count(), 0);
         // Of this one only workers are to ask again.
         cache.doubt(&Resource::new("/b"));
-        assert!(near.recall(&key("/b"), NOW).is_none());
-        let known = near.find(&key("/b"), NOW).await;
+        assert!(near.recall(&key("/b")).is_none());
+        let known = near.find(&key("/b")).await;
         assert_eq!(known.found().variants().count(), 1);
     });
 }

@@ -1,0 +1,290 @@
+//! Taking what somebody names out of the cache, or making it stale.
+//!
+//! A purge goes through what is stored a chunk at a time, so that others are answered in between. What is stored
+//! meanwhile was fetched after it began, for fetches under way are voided first: nobody joins them, and they store
+//! nothing. Which tags a fetch will bring is not known yet: those of a purge are remembered until all fetches have ended
+//! that were under way.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use actix::{Handler, Message, MessageResult};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Wanted,
+    actor::{CacheActor, CacheUnavailable, Fetch},
+    entry::Entry,
+    fill::FillId,
+    handle::Cache,
+    key::{Key, Resource},
+    store::Place,
+};
+use crate::{
+    mask::hidden,
+    policy::{Stored, Time},
+};
+
+/// How many keys are looked at in one message.
+pub(super) const CHUNK: usize = 16 * 1024;
+/// Paths that are told of, and how many bytes of them.
+const MAX_PATHS: usize = 10_000;
+const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
+/// Purges by tags that are remembered for the fetches under way; beyond that, those are voided.
+const MAX_RECALLS: usize = 64;
+
+/// What becomes of the stored responses that are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// They are removed.
+    #[default]
+    Remove,
+    /// They become stale.
+    Expire,
+    /// Nothing: it is only said which they are.
+    Look,
+}
+
+/// What was purged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// Stored responses.
+    pub answers: u64,
+    /// What they hold in memory, in bytes, overhead included.
+    pub bytes: u64,
+    /// Fetches under way whose answers will not be stored.
+    pub fetches: u64,
+    /// The paths, in order, each once, secrets masked.
+    pub paths: Vec<String>,
+    /// True when there are more paths than are told of.
+    pub more_paths: bool,
+}
+
+impl Cache {
+    /// Purges what is wanted. When this has answered, it holds for every worker.
+    ///
+    /// # Errors
+    /// The cache did not answer. What it has purged by then stays purged.
+    pub async fn purge(
+        &self,
+        wanted: Wanted,
+        how: How,
+        now: Time,
+    ) -> Result<Purged, CacheUnavailable> {
+        let wanted = Arc::new(wanted);
+        let mut purged = Purged::default();
+        let (mut paths, mut paths_bytes) = (BTreeSet::new(), 0);
+        let mut place = None;
+        loop {
+            let chunk = self
+                .ask(PurgeChunk {
+                    wanted: Arc::clone(&wanted),
+                    how,
+                    now,
+                    place,
+                })
+                .await?;
+            purged.answers += chunk.answers;
+            purged.bytes += chunk.bytes;
+            purged.fetches += chunk.fetches;
+            for resource in chunk.resources {
+                let path = hidden(resource.target());
+                if paths.contains(path.as_ref()) {
+                    continue;
+                }
+                if paths.len() >= MAX_PATHS || paths_bytes + path.len() > MAX_PATHS_BYTES {
+                    purged.more_paths = true;
+                    continue;
+                }
+                paths_bytes += path.len();
+                paths.insert(path.into_owned());
+            }
+            place = chunk.next;
+            if place.is_none() {
+                break;
+            }
+        }
+        purged.paths = paths.into_iter().collect();
+        Ok(purged)
+    }
+}
+
+/// Purges what is wanted among the keys from a place on.
+#[derive(Message, Debug)]
+#[rtype(result = "PurgedChunk")]
+pub struct PurgeChunk {
+    wanted: Arc<Wanted>,
+    how: How,
+    now: Time,
+    /// None: it begins.
+    place: Option<Place>,
+}
+
+/// What was purged among some keys.
+#[derive(Debug, Default)]
+pub struct PurgedChunk {
+    answers: u64,
+    bytes: u64,
+    fetches: u64,
+    resources: Vec<Resource>,
+    /// None: that were all.
+    next: Option<Place>,
+}
+
+impl Handler<PurgeChunk> for CacheActor {
+    type Result = MessageResult<PurgeChunk>;
+
+    fn handle(&mut self, purge: PurgeChunk, _: &mut Self::Context) -> Self::Result {
+        let mut chunk = PurgedChunk::default();
+        let wanted = &purge.wanted;
+        if purge.place.is_none() {
+            chunk.fetches = self.void_wanted(wanted, purge.how);
+        }
+        let keys: Vec<Key> = match wanted.resources() {
+            Some(resources) => {
+                let keys = resources
+                    .iter()
+                    .map(|resource| self.store.keys_of(resource));
+                keys.flatten().collect()
+            }
+            None => {
+                let place = purge.place.unwrap_or_else(|| self.store.front());
+                let mut seen = 0;
+                let looked_at = self.store.from(place).take(CHUNK).inspect(|_| seen += 1);
+                let keys = looked_at
+                    .filter(|(key, shelf)| {
+                        let mut variants = shelf.variants.iter();
+                        variants.any(|entry| wanted.means(&key.resource, entry))
+                    })
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                chunk.next = (seen == CHUNK).then(|| self.store.behind(place, seen));
+                keys
+            }
+        };
+        for key in keys {
+            self.purge_key(key, &purge, &mut chunk);
+        }
+        // Workers may remember what was evicted here, and what they asked for since this began.
+        if chunk.next.is_none() && purge.how != How::Look {
+            match wanted.resources() {
+                Some(resources) => resources.iter().for_each(|one| self.store.doubt(one)),
+                None => self.store.doubt_all(),
+            }
+        }
+        MessageResult(chunk)
+    }
+}
+
+impl CacheActor {
+    fn purge_key(&mut self, key: Key, purge: &PurgeChunk, chunk: &mut PurgedChunk) {
+        let Some(shelf) = self.store.peek(&key) else {
+            return;
+        };
+        let meant = |entry: &Arc<Entry>| purge.wanted.means(&key.resource, entry);
+        for entry in shelf.variants.iter().filter(|entry| meant(entry)) {
+            chunk.answers += 1;
+            chunk.bytes += entry.weight_bytes();
+        }
+        let budget = Arc::clone(&self.budget);
+        match purge.how {
+            How::Look => {}
+            How::Remove => self
+                .store
+                .change(&key, |entry| (!meant(entry)).then(|| Arc::clone(entry))),
+            How::Expire => self.store.change(&key, |entry| {
+                let is_due = meant(entry) && entry.head().is_fresh(purge.now);
+                Some(match is_due {
+                    true => {
+                        let head = entry.head().expired(purge.now);
+                        Arc::new(Entry::new(
+                            Arc::new(head),
+                            entry.body().clone(),
+                            entry.fetch_millis(),
+                            &budget,
+                        ))
+                    }
+                    false => Arc::clone(entry),
+                })
+            }),
+        }
+        chunk.resources.push(key.resource);
+    }
+
+    /// Voids the fetches under way of what is wanted; answers how many these are.
+    fn void_wanted(&mut self, wanted: &Wanted, how: How) -> u64 {
+        let concerns = |resource: &Resource, fetch: &Fetch| {
+            let about = fetch.about.as_ref();
+            wanted.names(resource) || about.is_some_and(|entry| wanted.tagged(entry.head()))
+        };
+        let count = |fetches: &HashMap<Resource, Vec<Fetch>>| {
+            fetches.values().map(Vec::len).sum::<usize>() as u64
+        };
+        if how == How::Look {
+            let all = self.fetches.iter();
+            let of = |(resource, fetches): (&Resource, &Vec<Fetch>)| {
+                fetches.iter().filter(|one| concerns(resource, one)).count() as u64
+            };
+            return all.map(of).sum();
+        }
+        let before = count(&self.fetches);
+        self.fetches.retain(|resource, fetches| {
+            fetches.retain(|fetch| !concerns(resource, fetch));
+            !fetches.is_empty()
+        });
+        if !wanted.tags().is_empty() && !self.recalls.remember(wanted, FillId(self.next_id)) {
+            self.fetches.clear();
+        }
+        if !wanted.tags().is_empty() {
+            // They may bring what was purged: whoever asks from now on does not wait for that.
+            let under_way = self.fetches.values_mut().flatten();
+            under_way.for_each(|fetch| fetch.fill = None);
+        }
+        self.recalls.settle(&self.fetches);
+        before - count(&self.fetches)
+    }
+}
+
+/// Purges by tags that fetches under way have not heard of.
+#[derive(Debug, Default)]
+pub(super) struct Recalls(Vec<Recall>);
+
+#[derive(Debug)]
+struct Recall {
+    /// Fetches before this one began before the purge.
+    before: FillId,
+    wanted: Wanted,
+}
+
+impl Recalls {
+    /// Remembers the tags of a purge; false when that is too much.
+    fn remember(&mut self, wanted: &Wanted, before: FillId) -> bool {
+        if self.0.len() >= MAX_RECALLS {
+            return false;
+        }
+        self.0.push(Recall {
+            before,
+            wanted: wanted.clone(),
+        });
+        true
+    }
+
+    /// True when what this fetch brings was purged after it began.
+    pub(super) fn concern(&self, id: FillId, head: &Stored) -> bool {
+        let mut recalls = self.0.iter();
+        recalls.any(|recall| id < recall.before && recall.wanted.tagged(head))
+    }
+
+    /// Forgets those before which no fetch is under way.
+    pub(super) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let oldest = fetches.values().flatten().map(|fetch| fetch.id).min();
+        self.0
+            .retain(|recall| oldest.is_some_and(|oldest| oldest < recall.before));
+    }
+}

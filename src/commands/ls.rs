@@ -1,0 +1,160 @@
+//! `ls`: what is stored, as a table.
+
+use caching_proxy::{
+    cache::{Listed, Listing, Order},
+    cli::{Ls, Sort},
+    control::{self, ListAsk},
+};
+
+use super::text::{cut, fresh, plain, print_json, seconds, size, width};
+use crate::{Failure, print, say};
+
+/// A path is not cut to less than this.
+const LEAST_PATH: usize = 16;
+
+pub(super) fn run(ls: Ls) -> Result<(), Failure> {
+    let ask = ListAsk {
+        path: ls.path.clone(),
+        order: match ls.sort {
+            Sort::Path => Order::Path,
+            Sort::Size => Order::Size,
+            Sort::Age => Order::Age,
+            Sort::Hits => Order::Hits,
+            Sort::Fresh => Order::Fresh,
+        },
+        limit: ls.limit,
+        offset: ls.offset,
+    };
+    let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
+    let listing: Listing = control::choose(ls.whom.port)?.ask("POST", "/list", &body)?;
+    if ls.whom.json {
+        return print_json(&listing);
+    }
+    if listing.total == 0 {
+        match ls.path {
+            None => print("nothing is stored\n"),
+            Some(path) => print(&format!(
+                "nothing that is stored matches {}\n",
+                plain(&path)
+            )),
+        }
+        return Ok(());
+    }
+    print(&table(&listing.entries, width()));
+    if listing.more > 0 {
+        let next = ls.offset + listing.entries.len();
+        say(&format!(
+            "{} more (--offset {next}, or --limit for a longer list)",
+            listing.more
+        ));
+    }
+    Ok(())
+}
+
+/// Columns that are as wide as what stands in them; the last one takes what is left.
+fn table(entries: &[Listed], width: Option<usize>) -> String {
+    let head = [
+        "STATUS",
+        "SIZE",
+        "AGE",
+        "FRESH FOR",
+        "HITS",
+        "VARIANTS",
+        "FOR",
+    ];
+    let rows: Vec<[String; 7]> = entries.iter().map(cells).collect();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([head[column].len()]).max().unwrap_or_default()
+        })
+        .collect();
+    let before: usize = widths.iter().map(|width| width + 2).sum();
+    let room = width.map(|width| width.saturating_sub(before).max(LEAST_PATH));
+    let mut text = line(&head.map(str::to_owned), &widths, "PATH");
+    for (row, entry) in rows.iter().zip(entries) {
+        let path = path(entry);
+        let path = room.map_or_else(|| path.clone(), |room| cut(&path, room));
+        text.push_str(&line(row, &widths, &path));
+    }
+    text
+}
+
+fn line(cells: &[String; 7], widths: &[usize], path: &str) -> String {
+    let mut line = String::new();
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        // Whom it is for is a word; the others are figures.
+        match column {
+            6 => line.push_str(&format!("{cell:<width$}  ")),
+            _ => line.push_str(&format!("{cell:>width$}  ")),
+        }
+    }
+    format!("{line}{path}\n")
+}
+
+fn cells(entry: &Listed) -> [String; 7] {
+    [
+        entry.status.to_string(),
+        size(entry.body_bytes),
+        seconds(entry.age_seconds),
+        fresh(entry.fresh_seconds, entry.is_stale),
+        entry.hits.to_string(),
+        entry.variants.to_string(),
+        if entry.is_own { "own" } else { "all" }.to_owned(),
+    ]
+}
+
+fn path(entry: &Listed) -> String {
+    let mut path = plain(&entry.path);
+    if entry.method != "GET" {
+        path = format!("{} {path}", entry.method);
+    }
+    if let Some(host) = &entry.host {
+        path.push_str(&format!("  ({})", plain(host)));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(path: &str) -> Listed {
+        Listed {
+            path: path.to_owned(),
+            host: None,
+            method: "GET".to_owned(),
+            status: 200,
+            body_bytes: 1536,
+            memory_bytes: 2000,
+            age_seconds: 12,
+            fresh_seconds: Some(48),
+            is_stale: false,
+            hits: 3,
+            variants: 1,
+            is_own: false,
+        }
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_is_whole_on_a_pipe() {
+        let long = format!("/{}/end", "a".repeat(200));
+        let entries = [listed(&long), listed("/b")];
+        let narrow = table(&entries, Some(90));
+        for line in narrow.lines() {
+            assert!(line.chars().count() <= 90, "{line}");
+        }
+        assert!(
+            narrow
+                .lines()
+                .nth(1)
+                .is_some_and(|line| line.ends_with("a/end"))
+        );
+        assert!(table(&entries, None).contains(&long));
+        assert_eq!(
+            table(&entries[1..], None),
+            "STATUS     SIZE  AGE  FRESH FOR  HITS  VARIANTS  FOR  PATH\n   \
+             200  1.5 KiB  12s        48s     3         1  all  /b\n"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! `purge`: takes answers out of the cache of a running proxy, or makes them stale.
+
+use caching_proxy::{
+    cache::{How, Names, Purged},
+    cli::Purge,
+    control::{self, PurgeAsk},
+};
+
+use super::text::{plain, print_json, size};
+use crate::{Failure, counted, print};
+
+/// Paths that are named on the terminal.
+const SHOWN: usize = 20;
+
+pub(super) fn run(purge: Purge) -> Result<(), Failure> {
+    let how = match (purge.dry_run, purge.soft) {
+        (true, _) => How::Look,
+        (false, true) => How::Expire,
+        (false, false) => How::Remove,
+    };
+    let asked = subject(&purge);
+    let ask = PurgeAsk {
+        names: Names {
+            paths: purge.paths,
+            exact: purge.exact,
+            tags: purge.tag,
+        },
+        how,
+    };
+    let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
+    let purged: Purged = control::choose(purge.whom.port)?.ask("POST", "/purge", &body)?;
+    if purge.whom.json {
+        return print_json(&purged);
+    }
+    print(&told(&purged, how, purge.soft, &asked));
+    Ok(())
+}
+
+/// What was asked for, for the case that nothing matches.
+fn subject(purge: &Purge) -> String {
+    let tags = purge.tag.iter().map(|tag| format!("tag {tag}"));
+    let all: Vec<_> = purge.paths.iter().cloned().chain(tags).collect();
+    plain(&all.join(", "))
+}
+
+fn told(purged: &Purged, how: How, is_soft: bool, asked: &str) -> String {
+    let answers = counted(purged.answers, "answer", "answers");
+    let done = match (how, is_soft) {
+        (How::Remove, _) => "purged",
+        (How::Expire, _) => "made stale",
+        (How::Look, false) => "would be purged",
+        (How::Look, true) => "would be made stale",
+    };
+    let mut text = match purged.answers {
+        0 => format!("{answers} {done}: nothing that is stored matches {asked}\n"),
+        _ => format!("{answers} {done}, {}\n", size(purged.bytes)),
+    };
+    for path in purged.paths.iter().take(SHOWN) {
+        text.push_str(&format!("  {}\n", plain(path)));
+    }
+    let hidden = purged.paths.len().saturating_sub(SHOWN);
+    if hidden > 0 {
+        let more = if purged.more_paths { " and more" } else { "" };
+        text.push_str(&format!("  ... and {hidden}{more} (--json names them)\n"));
+    }
+    if purged.fetches > 0 {
+        let fetches = counted(purged.fetches, "fetch", "fetches");
+        text.push_str(&format!("{fetches} under way: not to be stored\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_paths_are_counted_and_not_all_named() {
+        let purged = Purged {
+            answers: 30,
+            bytes: 12_288,
+            fetches: 1,
+            paths: (0..30).map(|number| format!("/{number}")).collect(),
+            more_paths: false,
+        };
+        let text = told(&purged, How::Remove, false, "/*");
+        assert!(
+            text.starts_with("30 answers purged, 12.0 KiB\n  /0\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("... and 10 (--json names them)\n1 fetch under way"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Text for a terminal: nothing in it moves the cursor, times and sizes are short, long paths are cut in the middle.
+
+use std::io::{self, IsTerminal as _};
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use crate::{Failure, print};
+
+/// Prints one JSON document.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Print(error.into()))?;
+    print(&format!("{text}\n"));
+    Ok(())
+}
+
+/// The width of the terminal that stdout is; none where it is none.
+pub(super) fn width() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&out).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// `text` without what a terminal would take for an order, or a reader for something else.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let is_invisible = matches!(
+            letter,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        );
+        if letter.is_control() || is_invisible {
+            plain.extend(letter.escape_default());
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
+/// `text` in at most `width` characters: cut in the middle, for paths differ at their ends.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width || width < 3 {
+        return text.to_owned();
+    }
+    let kept = width - 1;
+    let begin: String = text.chars().take(kept.div_ceil(2)).collect();
+    let end: String = text.chars().skip(length - kept / 2).collect();
+    format!("{begin}\u{2026}{end}")
+}
+
+/// A time in its two largest units: `3m 20s`.
+pub(super) fn seconds(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let index = UNITS.iter().position(|(unit, _)| seconds >= *unit);
+    let Some((index, (unit, name))) = index.and_then(|at| Some((at, UNITS.get(at)?))) else {
+        return "0s".to_owned();
+    };
+    let rest = seconds % unit;
+    match UNITS.get(index + 1) {
+        Some((next, next_name)) if rest / next > 0 => {
+            format!("{}{name} {}{next_name}", seconds / unit, rest / next)
+        }
+        _ => format!("{}{name}", seconds / unit),
+    }
+}
+
+/// How long something is fresh: `stale`, `3m 20s`, or `until cleared`.
+pub(super) fn fresh(seconds_left: Option<i64>, is_stale: bool) -> String {
+    match seconds_left {
+        _ if is_stale => "stale".to_owned(),
+        None => "until cleared".to_owned(),
+        Some(left) => seconds(left.unsigned_abs()),
+    }
+}
+
+/// A size: `12.0 KiB`.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_moves_the_cursor() {
+        assert_eq!(plain("/a\u{1b}[2J\r\u{202e}b"), "/a\\u{1b}[2J\\r\\u{202e}b");
+    }
+
+    #[test]
+    fn a_long_path_is_cut_in_the_middle_and_a_short_one_not() {
+        assert_eq!(cut("/products/12345", 9), "/pro\u{2026}2345");
+        assert_eq!(cut("/a", 2), "/a");
+        assert_eq!(cut("/\u{e4}\u{f6}\u{fc}xyz", 5), "/\u{e4}\u{2026}yz");
+    }
+
+    #[test]
+    fn a_time_has_its_two_largest_units() {
+        for (count, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (200, "3m 20s"),
+            (3601, "1h"),
+            (90_000, "1d 1h"),
+        ] {
+            assert_eq!(seconds(count), text);
+        }
+        assert_eq!(fresh(None, false), "until cleared");
+        assert_eq!(fresh(Some(-3), true), "stale");
+    }
+}

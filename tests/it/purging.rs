@@ -1,0 +1,355 @@
+//! `purge` and `ls` with the real binary.
+
+use serde_json::Value;
+
+use crate::{
+    client::Client,
+    harness::until,
+    instance::{Finished, Home, Instance},
+    origin::{Gate, Origin},
+};
+
+/// Runs the command, which has to go well; its stdout.
+#[track_caller]
+fn run(home: &Home, args: &[&str]) -> String {
+    let Finished {
+        code,
+        stdout,
+        stderr,
+    } = home.run(args);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?} {stdout}");
+    stdout
+}
+
+#[track_caller]
+fn run_json(home: &Home, args: &[&str]) -> Value {
+    serde_json::from_str(&run(home, args)).unwrap()
+}
+
+#[track_caller]
+fn is_hit(proxy: &Instance, target: &str) -> bool {
+    proxy.get(target).x_cache() == "HIT"
+}
+
+fn fill(proxy: &Instance, targets: &[&str]) {
+    for target in targets {
+        proxy.get(target);
+        assert!(is_hit(proxy, target), "{target}");
+    }
+}
+
+#[test]
+fn an_exact_path_is_purged_with_its_query_and_nothing_else() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    fill(&proxy, &["/a", "/a?b=1", "/ab"]);
+    let told = run(&home, &["purge", "/a"]);
+    assert!(told.starts_with("1 answer purged, "), "{told}");
+    assert!(told.ends_with("\n  /a\n"), "{told}");
+    assert!(is_hit(&proxy, "/a?b=1") && is_hit(&proxy, "/ab"));
+    proxy.get("/a").expect(200, "MISS", "GET /a #1");
+    let told = run(&home, &["purge", "https://shop.example/a?b=1#part"]);
+    assert!(told.ends_with("\n  /a?b=1\n"), "{told}");
+    proxy.get("/a?b=1").expect(200, "MISS", "GET /a?b=1 #1");
+}
+
+#[test]
+fn nothing_to_purge_is_said_and_is_no_failure() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let _proxy = home.start(&origin.url(), &[]);
+    let told = run(&home, &["purge", "/a", "--tag", "x"]);
+    assert_eq!(
+        told,
+        "0 answers purged: nothing that is stored matches /a, tag x\n"
+    );
+}
+
+#[test]
+fn what_names_nothing_is_refused_with_what_would_be_right() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let _proxy = home.start(&origin.url(), &[]);
+    home.run(&["purge"]).refused(2, &["PATH"]);
+    home.run(&["purge", "products"])
+        .refused(2, &["\"products\"", "begins with \"/\""]);
+    home.run(&["purge", "/a b"]).refused(2, &["%20"]);
+    home.run(&["purge", "--tag", ""]).refused(2, &["no tag"]);
+    home.run(&["ls", "a"]).refused(2, &["begins with \"/\""]);
+    home.run(&["ls", "--limit", "1000000"])
+        .refused(2, &["at most 10000"]);
+}
+
+#[test]
+fn a_pattern_purges_all_it_matches_and_a_star_can_be_meant_literally() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    fill(&proxy, &["/p/1", "/p/2?q", "/p/*", "/p", "/other"]);
+    let told = run(&home, &["purge", "--exact", "/p/*"]);
+    assert!(told.starts_with("1 answer purged, "), "{told}");
+    assert!(is_hit(&proxy, "/p/1"));
+    let told = run_json(&home, &["purge", "/p/*", "--json"]);
+    assert_eq!(told["answers"], 2);
+    assert_eq!(told["paths"], serde_json::json!(["/p/1", "/p/2?q"]));
+    assert!(!is_hit(&proxy, "/p/1") && !is_hit(&proxy, "/p/2?q"));
+    assert!(is_hit(&proxy, "/p") && is_hit(&proxy, "/other"));
+    let told = run_json(&home, &["purge", "*", "--json"]);
+    assert_eq!(told["answers"], 4);
+    assert_eq!(run(&home, &["ls"]), "nothing is stored\n");
+}
+
+#[test]
+fn all_variants_and_all_identities_of_a_path_go() {
+    let origin = Origin::counting("Vary: Accept-Language\r\n");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let askers = [
+        "Accept-Language: de\r\n",
+        "Accept-Language: fr\r\n",
+        "Authorization: a\r\n",
+        "Authorization: b\r\n",
+    ];
+    for fields in askers {
+        proxy.get_with("/a", fields);
+        assert_eq!(proxy.get_with("/a", fields).x_cache(), "HIT");
+    }
+    let told = run_json(&home, &["purge", "/a", "--json"]);
+    assert_eq!(told["answers"], 4);
+    for fields in askers {
+        assert_eq!(proxy.get_with("/a", fields).x_cache(), "MISS");
+    }
+}
+
+#[test]
+fn answers_to_posts_go_with_their_path() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    home.write(
+        "config/proxy.toml",
+        "[[rules]]\npath = \"/q\"\nstore_post = \"1KiB\"\n",
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    let post = || {
+        let mut client = Client::connect(proxy.port);
+        client.send("POST /q HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        client.answer()
+    };
+    post();
+    assert_eq!(post().x_cache(), "HIT");
+    let listed = run_json(&home, &["ls", "--json"]);
+    assert_eq!(listed["entries"][0]["method"], "POST");
+    assert_eq!(run_json(&home, &["purge", "/q", "--json"])["answers"], 1);
+    assert_eq!(post().x_cache(), "MISS");
+}
+
+#[test]
+fn tags_of_both_fields_are_purged() {
+    let origin = Origin::start(|exchange| {
+        let fields = match exchange.target().as_str() {
+            "/1" => "Surrogate-Key: products sale\r\n",
+            "/2" => "Cache-Tag: sale items,products\r\n",
+            "/3" => "Surrogate-Key: product\r\n",
+            _ => "",
+        };
+        exchange.ok(fields, format!("#{}", exchange.nth));
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    fill(&proxy, &["/1", "/2", "/3", "/4"]);
+    let told = run_json(
+        &home,
+        &["purge", "--tag", "products", "--dry-run", "--json"],
+    );
+    assert_eq!(told["paths"], serde_json::json!(["/1", "/2"]));
+    assert!(is_hit(&proxy, "/1"));
+    let told = run(&home, &["purge", "--tag", "sale items", "--tag", "product"]);
+    assert!(told.ends_with("\n  /2\n  /3\n"), "{told}");
+    assert!(is_hit(&proxy, "/1") && is_hit(&proxy, "/4"));
+    proxy.get("/2").expect(200, "MISS", "#1");
+    proxy.get("/3").expect(200, "MISS", "#1");
+}
+
+#[test]
+fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
+    let origin = Origin::start(|exchange| {
+        let is_asked_about = exchange.request.field("if-none-match").is_some();
+        match (exchange.target().as_str(), exchange.nth) {
+            ("/valid", _) if is_asked_about => {
+                exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\n\r\n");
+            }
+            ("/failing", 1) => exchange.answer("503 Service Unavailable", "", "no"),
+            (_, nth) => exchange.ok(
+                "ETag: \"v\"\r\nCache-Control: max-age=600\r\n",
+                format!("#{nth}"),
+            ),
+        }
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    fill(&proxy, &["/valid", "/failing"]);
+    let told = run(&home, &["purge", "--soft", "/*"]);
+    assert!(told.starts_with("2 answers made stale, "), "{told}");
+    let listed = run_json(&home, &["ls", "--json"]);
+    assert_eq!(listed["entries"][1]["is_stale"], true);
+    let validated = proxy.get("/valid");
+    validated.expect(200, "HIT", "#0");
+    assert_eq!(
+        origin.last().field("if-none-match").as_deref(),
+        Some("\"v\"")
+    );
+    // Validated, it is as fresh as ever.
+    let requests = origin.count();
+    assert!(is_hit(&proxy, "/valid"));
+    assert_eq!(origin.count(), requests);
+    proxy.get("/failing").expect(200, "HIT", "#0");
+}
+
+#[test]
+fn a_rule_counts_for_what_is_named_as_for_requests() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    home.write(
+        "config/proxy.toml",
+        "[[rules]]\npath = \"/shop/*\"\nignore_query = [\"utm_*\"]\nsort_query = true\n",
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    fill(&proxy, &["/shop/a?b=1&c=2"]);
+    let told = run(&home, &["purge", "/shop/a?utm_x=9&c=2&b=1"]);
+    assert!(told.ends_with("\n  /shop/a?b=1&c=2\n"), "{told}");
+    assert!(!is_hit(&proxy, "/shop/a?b=1&c=2"));
+}
+
+/// An origin whose first answer waits in the middle, by tag.
+fn slow(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::start(
+        move |exchange| match (exchange.target().as_str(), exchange.nth) {
+            ("/slow", 0) => {
+                exchange.send("HTTP/1.1 200 OK\r\nCache-Tag: t\r\nContent-Length: 10\r\n\r\nfirst");
+                gate.wait();
+                exchange.send(" old.");
+            }
+            (_, nth) => exchange.ok("Cache-Tag: t\r\n", format!("#{nth}")),
+        },
+    )
+}
+
+fn no_fetch_under_way_survives(args: &[&str]) {
+    let gate = Gate::default();
+    let origin = slow(&gate);
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let mut first = Client::connect(proxy.port);
+    first.ask("/slow", "").wait_for("first");
+    let told = run(&home, args);
+    // Nobody joins it now.
+    proxy.get("/slow").expect(200, "MISS", "#1");
+    gate.open();
+    first.answer().expect(200, "MISS", "first old.");
+    assert_ne!(proxy.get("/slow").text(), "first old.", "{told}");
+    proxy.get("/slow").expect(200, "HIT", "#1");
+}
+
+#[test]
+fn a_fetch_begun_before_a_purge_is_neither_joined_nor_stored() {
+    no_fetch_under_way_survives(&["purge", "/slow"]);
+    no_fetch_under_way_survives(&["purge", "/s*"]);
+    no_fetch_under_way_survives(&["purge", "--tag", "t"]);
+    no_fetch_under_way_survives(&["purge", "--tag", "t", "--soft"]);
+}
+
+#[test]
+fn a_fetch_under_way_that_brings_another_tag_is_stored() {
+    let gate = Gate::default();
+    let origin = slow(&gate);
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let mut first = Client::connect(proxy.port);
+    first.ask("/slow", "").wait_for("first");
+    run(&home, &["purge", "--tag", "other"]);
+    gate.open();
+    first.answer().expect(200, "MISS", "first old.");
+    proxy.get("/slow").expect(200, "HIT", "first old.");
+}
+
+#[test]
+fn a_purge_holds_for_every_worker() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--workers", "4"]);
+    for (round, args) in [
+        &["purge", "/a"][..],
+        &["purge", "/*"],
+        &["purge", "--soft", "/a"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Connections go round the workers.
+        for _ in 0..16 {
+            proxy.get("/a");
+        }
+        assert!(is_hit(&proxy, "/a"));
+        run(&home, args);
+        let mut seen = Vec::new();
+        for _ in 0..16 {
+            seen.push(proxy.get("/a").text());
+        }
+        let expected = format!("GET /a #{}", round + 1);
+        assert!(seen.iter().all(|body| *body == expected), "{seen:?}");
+    }
+}
+
+#[test]
+fn what_is_stored_is_listed_with_its_hits() {
+    let origin = Origin::counting("Cache-Control: max-age=600\r\n");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--workers", "2"]);
+    assert_eq!(run(&home, &["ls"]), "nothing is stored\n");
+    for _ in 0..4 {
+        proxy.get("/much?api_key=S3CR3T&a=1");
+    }
+    proxy.get("/little");
+    proxy.get_with("/mine", "Authorization: x\r\n");
+    let hits = || run_json(&home, &["ls", "/much*", "--json"])["entries"][0]["hits"].clone();
+    until("hits are told of", || hits() == 3);
+    let told = run(&home, &["ls", "--sort", "hits"]);
+    let lines: Vec<_> = told.lines().collect();
+    assert!(lines[0].starts_with("STATUS"), "{told}");
+    assert!(lines[1].ends_with("/much?api_key=***&a=1"), "{told}");
+    assert!(lines[2].contains(" all  /little"), "{told}");
+    assert!(lines[3].contains(" own  /mine"), "{told}");
+    assert!(!told.contains("S3CR3T"));
+    // Looking is no use.
+    assert_eq!(hits(), 3);
+}
+
+#[test]
+fn a_list_is_limited_and_says_how_many_more_there_are() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    for number in 0..7 {
+        proxy.get(&format!("/{number}"));
+    }
+    let listed = home.run(&["ls", "--limit", "3", "--offset", "2"]);
+    let paths: Vec<_> = listed
+        .stdout
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.rsplit(' ').next())
+        .collect();
+    assert_eq!(paths, ["/2", "/3", "/4"]);
+    assert!(
+        listed.stderr.starts_with("2 more (--offset 5"),
+        "{listed:?}"
+    );
+    let listed = run_json(&home, &["ls", "--limit", "3", "--json"]);
+    assert_eq!((&listed["total"], &listed["more"]), (&7.into(), &4.into()));
+    assert_eq!(
+        run(&home, &["ls", "/x*"]),
+        "nothing that is stored matches /x*\n"
+    );
+}

@@ -50,8 +50,8 @@ mod tests {
             (0, 0),
             (1000, 0),
             (1001, 1),
-            (30_000_000, 23),
-            (u64::MAX, 24),
+            (30_000_000, 39),
+            (u64::MAX, 40),
         ] {
             assert_eq!(bucket(micros), expected, "{micros}");
         }

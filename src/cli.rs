@@ -24,6 +24,8 @@ Examples:
       Empty the cache of every running caching-proxy of yours
   caching-proxy --clear-cache --port 8000
       Empty the cache of the one on port 8000
+  caching-proxy stats --watch
+      See what it does: hits, misses and why, what was saved
   caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
       Keep every answer for ten minutes, whatever the origin says about it
   caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
@@ -137,6 +139,11 @@ pub struct Settings {
     /// as Apache and nginx log them [default: text]
     #[arg(long, value_name = "text|json|combined")]
     pub log_format: Option<OsString>,
+
+    /// Where a page shows what the proxy does (and /metrics, for Prometheus), such as
+    /// 127.0.0.1:8001: only this machine may reach it [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub dashboard: Option<OsString>,
 }
 
 /// Commands beside serving; those about a running proxy ask it over its control socket.
@@ -170,6 +177,16 @@ pub enum Command {
         /// Answer in JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Show what a running proxy does: hits and misses, what was saved, how the origin is doing
+    Stats {
+        /// Which one, and how
+        #[command(flatten)]
+        whom: Whom,
+
+        /// Show it again every second, until it is interrupted
+        #[arg(long)]
+        watch: bool,
     },
 }
 
@@ -351,6 +368,7 @@ impl Settings {
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
             ("log-format", self.log_format),
+            ("dashboard", self.dashboard),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

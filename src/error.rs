@@ -57,6 +57,37 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
+    /// The short names of all kinds, as metrics carry them.
+    pub const NAMES: [&str; 13] = [
+        "origin-unreachable",
+        "origin-timeout",
+        "origin-cut",
+        "origin-malformed",
+        "busy",
+        "upload",
+        "connect",
+        "loop",
+        "target",
+        "only-if-cached",
+        "not-validated",
+        "not-modified-unasked",
+        "interrupted",
+    ];
+
+    /// The short name of its kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Origin(error) => error.kind().name(),
+            Self::Connect => "connect",
+            Self::Loop => "loop",
+            Self::Target => "target",
+            Self::OnlyIfCached => "only-if-cached",
+            Self::NotValidated(_) => "not-validated",
+            Self::NotModifiedUnasked => "not-modified-unasked",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
     /// The status that tells the client.
     pub fn status(&self) -> StatusCode {
         match self {

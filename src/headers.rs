@@ -189,9 +189,45 @@ impl Source {
     }
 }
 
+/// What a request came to, for those who count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A fresh stored response.
+    Hit,
+    /// A stored response that the origin called current.
+    Validated,
+    /// A stored response past its time.
+    Stale,
+    /// A response of the origin.
+    Miss,
+    /// A response of the origin that another request had asked for.
+    Collapsed,
+    /// An answer of the proxy's own, as was asked.
+    Own,
+    /// No answer of the origin or the cache: the short name of what went wrong.
+    Failed(&'static str),
+}
+
+impl Outcome {
+    /// The short name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Validated => "validated",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Own => "own",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// How a request was handled, for Cache-Status (RFC 9211).
 #[derive(Clone, Copy, Debug)]
 pub struct Handling {
+    /// What it came to.
+    pub outcome: Outcome,
     /// Where the body came from.
     pub source: Source,
     /// Why the request went forward; none: it did not.
@@ -202,6 +238,8 @@ pub struct Handling {
     pub storing: Storing,
     /// Seconds it stays fresh; negative: seconds since it became stale.
     pub ttl_seconds: Option<i64>,
+    /// What the stored response once took to fetch, in milliseconds, where that is not asked for again.
+    pub spared_millis: u32,
 }
 
 /// Whether an answer is kept.
@@ -221,17 +259,20 @@ impl Handling {
     /// Answered from the store without asking the origin.
     pub fn hit(ttl_seconds: Option<i64>) -> Self {
         Self {
+            outcome: Outcome::Hit,
             source: Source::Hit,
             why: None,
             forward_status: None,
             storing: Storing::Untouched,
             ttl_seconds,
+            spared_millis: 0,
         }
     }
 
     /// Answered by the proxy itself.
     pub fn refused() -> Self {
         Self {
+            outcome: Outcome::Own,
             source: Source::Miss,
             ..Self::hit(None)
         }
@@ -240,16 +281,21 @@ impl Handling {
     /// Answered by the origin.
     pub fn miss(why: Why, forward_status: Option<StatusCode>, storing: Storing) -> Self {
         Self {
+            outcome: match storing {
+                Storing::Collapsed => Outcome::Collapsed,
+                _ => Outcome::Miss,
+            },
             source: Source::Miss,
             why: Some(why),
             forward_status,
             storing,
             ttl_seconds: None,
+            spared_millis: 0,
         }
     }
 
     /// What explains most: why the answer is not kept, else why what was kept was not used.
-    fn detail(&self) -> Option<Reason> {
+    pub fn detail(&self) -> Option<Reason> {
         match self.storing {
             Storing::NotStored(reason) => Some(reason),
             _ => self.why.and_then(|why| why.reason),

@@ -11,6 +11,8 @@
 //! | [`policy`] | what HTTP allows a cache: RFC 9111, one file a section; pure functions |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
 //! | [`origin`] | all that is spoken to the origin: awc over a stream of our own |
+//! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
+//! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
 //! | [`explain`] | what is stored, and what would become of a request, in words |
 //! | [`mask`] | what of a target may be shown |
@@ -53,10 +55,12 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod dashboard;
 pub mod error;
 pub mod explain;
 pub mod headers;
 pub mod mask;
+pub mod observe;
 pub mod origin;
 pub mod policy;
 pub mod proxy;

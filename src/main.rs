@@ -23,7 +23,9 @@ use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags, LogFormat},
     control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
+    dashboard::Dashboard,
     error::Chain,
+    observe::Saved,
     origin::{self, CaError, OriginUrl},
     server::Server,
 };
@@ -105,6 +107,13 @@ enum Failure {
         source: io::Error,
     },
     #[error(
+        "the dashboard cannot listen on {address}; try another one: --dashboard 127.0.0.1:8002"
+    )]
+    Dashboard {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(
         "no more than {limit} files may be open, and with --workers {workers} at least {least} are needed; \
          raise the limit, for example: ulimit -n 1024"
     )]
@@ -169,7 +178,8 @@ impl Failure {
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
-            | Self::Bind { .. } => 3,
+            | Self::Bind { .. }
+            | Self::Dashboard { .. } => 3,
             Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
         })
@@ -252,11 +262,21 @@ async fn run(
             None
         }
     };
+    let dashboard = match config.dashboard {
+        Some(address) => Some(
+            Dashboard::start(address, server.shared())
+                .map_err(|source| Failure::Dashboard { address, source })?,
+        ),
+        None => None,
+    };
     print(&format!(
         "Proxy starting on port {}\nOrigin: {}\n",
         config.port, config.origin
     ));
     actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
+    if let Some(dashboard) = &dashboard {
+        say(&format!("Dashboard: {}", dashboard.link()));
+    }
 
     loop {
         tokio::select! {
@@ -269,6 +289,7 @@ async fn run(
         }
     }
     log::info!("stopping when what runs is finished; a second signal stops at once");
+    let shared = server.shared();
     let stopped = async {
         server.stop().await;
         // Last: as long as anything is served from the cache, it can be cleared.
@@ -277,7 +298,12 @@ async fn run(
         }
     };
     tokio::select! {
-        () = stopped => Ok(()),
+        () = stopped => {
+            if let Some(sentence) = Saved::of(&shared.observer.totals()).sentence() {
+                log::info!("{sentence}");
+            }
+            Ok(())
+        }
         () = signals.end_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
     }
 }

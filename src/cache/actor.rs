@@ -392,6 +392,7 @@ impl Handler<Statistics> for CacheActor {
             entries: self.store.entries(),
             stored_bytes: self.store.stored_bytes(),
             used_bytes: self.budget.used_bytes(),
+            limit_bytes: self.budget.limit_bytes(),
             evictions: self.store.evictions(),
             fetches: self
                 .fetches

@@ -17,12 +17,29 @@ pub struct Entry {
     head: Arc<Stored>,
     body: Body,
     charge: Charge,
+    fetch_millis: u32,
 }
 
 impl Entry {
-    pub(super) fn new(head: Arc<Stored>, body: Body, budget: &Arc<Budget>) -> Self {
+    /// `fetch_millis` is what it took to fetch it, in milliseconds.
+    pub(super) fn new(
+        head: Arc<Stored>,
+        body: Body,
+        fetch_millis: u32,
+        budget: &Arc<Budget>,
+    ) -> Self {
         let charge = budget.charge(head.weight_bytes() + ENTRY_OVERHEAD_BYTES);
-        Self { head, body, charge }
+        Self {
+            head,
+            body,
+            charge,
+            fetch_millis,
+        }
+    }
+
+    /// What it took to fetch it from the origin, in milliseconds: that is what a hit spares.
+    pub fn fetch_millis(&self) -> u32 {
+        self.fetch_millis
     }
 
     /// The head.

@@ -308,7 +308,8 @@ impl Filler {
         }
         let head = &self.opening.head;
         let since = head.received();
-        let entry = Entry::new(Arc::clone(head), body, self.ticket.budget());
+        let took = self.ticket.age_millis();
+        let entry = Entry::new(Arc::clone(head), body, took, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {
             Ok(PutOutcome::Stored) => End::Stored,
             Ok(PutOutcome::Void) => End::NotStored(Reason::Cleared),

@@ -233,6 +233,8 @@ pub struct Stats {
     pub stored_bytes: u64,
     /// All that counts against the budget, in bytes: also what is on its way in, and what slow readers still hold.
     pub used_bytes: u64,
+    /// How much may be held, in bytes.
+    pub limit_bytes: u64,
     /// Entries that had to make room since the start.
     pub evictions: u64,
     /// Fetches under way.

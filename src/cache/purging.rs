@@ -200,7 +200,12 @@ impl CacheActor {
                 Some(match is_due {
                     true => {
                         let head = entry.head().expired(purge.now);
-                        Arc::new(Entry::new(Arc::new(head), entry.body().clone(), &budget))
+                        Arc::new(Entry::new(
+                            Arc::new(head),
+                            entry.body().clone(),
+                            entry.fetch_millis(),
+                            &budget,
+                        ))
                     }
                     false => Arc::clone(entry),
                 })

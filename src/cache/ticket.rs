@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     actor::{CacheActor, CacheUnavailable, ask},
@@ -31,6 +31,8 @@ pub struct Ticket {
     max_object_bytes: u64,
     state: watch::Sender<State>,
     released: Released,
+    /// When the fetch was about to begin.
+    begun: Instant,
     /// Why what it brought is not stored.
     refused: Option<Reason>,
 }
@@ -53,6 +55,7 @@ impl Ticket {
             max_object_bytes,
             state: sender,
             released,
+            begun: Instant::now(),
             refused: None,
         };
         (ticket, Fill::new(state))
@@ -85,6 +88,7 @@ impl Ticket {
         let entry = Arc::new(Entry::new(
             Arc::new(head),
             entry.body().clone(),
+            entry.fetch_millis(),
             &self.budget,
         ));
         let outcome = self.put(Arc::clone(&entry), since).await;
@@ -106,6 +110,11 @@ impl Ticket {
             pace: Arc::default(),
         };
         Filler::new(self, opening)
+    }
+
+    /// How long the fetch has been going on, in milliseconds.
+    pub(super) fn age_millis(&self) -> u32 {
+        u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn budget(&self) -> &Arc<Budget> {

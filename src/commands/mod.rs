@@ -9,6 +9,7 @@ mod purge;
 mod reload;
 mod shell;
 mod show;
+mod stats;
 mod text;
 mod warm;
 mod why;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Reload(whom) => reload::reload(whom)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,
+        Command::Stats { whom, watch } => stats::stats(whom, watch)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

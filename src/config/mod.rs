@@ -14,7 +14,7 @@ mod value;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -62,6 +62,7 @@ const KEYS: &[&str] = &[
     "identity_cookies",
     "ignored_cookies",
     "log_format",
+    "dashboard",
     RULES,
 ];
 const RULES: &str = "rules";
@@ -142,6 +143,8 @@ pub struct Config {
     pub preserve_host: bool,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// Where the dashboard listens, on loopback; None: there is none.
+    pub dashboard: Option<SocketAddr>,
 }
 
 impl Config {
@@ -168,6 +171,7 @@ impl Config {
             workers: cores(),
             preserve_host: false,
             log_format: LogFormat::default(),
+            dashboard: None,
         }
     }
 
@@ -265,6 +269,7 @@ impl<'a> Sources<'a> {
             log_format: self
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
+            dashboard: self.get("dashboard", value::loopback)?.flatten(),
             // Last, so that a mistake in what was written is named before the absence of what was not.
             origin: self
                 .get("origin", value::origin)?

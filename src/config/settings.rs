@@ -52,6 +52,7 @@ impl Config {
             workers,
             preserve_host,
             log_format,
+            dashboard,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
         vec![
@@ -76,6 +77,10 @@ impl Config {
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
             ("log_format", json!(format(*log_format))),
+            (
+                "dashboard",
+                json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
+            ),
             ("rules", Value::Array(rules)),
         ]
     }

@@ -1,6 +1,12 @@
 //! From what somebody wrote to what it means: one function a kind of value, bounds included.
 
-use std::{borrow::Cow, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use toml::Value;
@@ -89,6 +95,27 @@ pub(super) fn address(given: &Given) -> Result<IpAddr, ValueError> {
         .text()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| given.is_not("an IP address, such as \"127.0.0.1\", \"0.0.0.0\" or \"::1\""))
+}
+
+/// An address and port that only this machine can reach; `none` for none. A port alone is one of 127.0.0.1.
+pub(super) fn loopback(given: &Given) -> Result<Option<SocketAddr>, ValueError> {
+    const RIGHT: &str = "\"none\", or an address with a port that only this machine can reach (whoever sees the \
+                         dashboard can empty the cache), such as \"127.0.0.1:8001\" or \"[::1]:8001\"";
+    if given.text() == Some("none") {
+        return Ok(None);
+    }
+    let port = port(given).ok().map(|port| (Ipv4Addr::LOCALHOST, port));
+    let address = match port {
+        Some(address) => Some(SocketAddr::from(address)),
+        None => given.text().and_then(|text| {
+            let text = text.replacen("localhost:", "127.0.0.1:", 1);
+            text.parse::<SocketAddr>().ok()
+        }),
+    };
+    address
+        .filter(|address| address.ip().is_loopback() && address.port() != 0)
+        .map(Some)
+        .ok_or_else(|| given.is_not(RIGHT))
 }
 
 pub(super) fn origin(given: &Given) -> Result<OriginUrl, ValueError> {

@@ -9,7 +9,7 @@
 //!
 //! - [`listen`] makes this process reachable; [`clear`] and [`holder`] reach others.
 //! - `POST /clear` empties the cache, `POST /reload` reads the configuration again, `GET /instance` says who answers,
-//!   `steer.rs` has what looks into the cache. There is no other way in: nothing of this can
+//!   `GET /stats` how it is doing; `steer.rs` has what looks into the cache. There is no other way in: nothing of this can
 //!   be reached through the proxy's own port.
 
 mod choose;

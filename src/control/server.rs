@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ControlError, Instance, claim::Claim, place::Surroundings, steer};
 use crate::{
-    cache::{Cache, Clear},
+    cache::{Cache, Clear, Statistics},
+    observe::Report,
     proxy::Shared,
     reload::{Reload, ReloadError},
 };
@@ -109,6 +110,7 @@ fn serve(
             .configure(steer::routes)
             .route("/clear", web::post().to(clear))
             .route("/reload", web::post().to(read_again))
+            .route("/stats", web::get().to(stats))
             .route("/instance", web::get().to(describe))
     };
     let server = HttpServer::new(app)
@@ -154,6 +156,12 @@ async fn read_again(reload: Data<Reload>) -> HttpResponse {
             HttpResponse::ServiceUnavailable().finish()
         }
     }
+}
+
+async fn stats(shared: Data<Shared>) -> HttpResponse {
+    let stored = shared.cache.ask(Statistics).await.ok();
+    let mode = shared.config().policy.mode;
+    HttpResponse::Ok().json(Report::new(&shared.observer, stored, mode))
 }
 
 async fn describe(instance: Data<Instance>) -> HttpResponse {

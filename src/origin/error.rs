@@ -136,6 +136,30 @@ pub enum OriginErrorKind {
     Upload,
 }
 
+impl OriginErrorKind {
+    /// All of them, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Cut,
+        Self::Malformed,
+        Self::Busy,
+        Self::Upload,
+    ];
+
+    /// The short name, as metrics carry it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "origin-unreachable",
+            Self::Timeout => "origin-timeout",
+            Self::Cut => "origin-cut",
+            Self::Malformed => "origin-malformed",
+            Self::Busy => "busy",
+            Self::Upload => "upload",
+        }
+    }
+}
+
 impl OriginError {
     /// Which kind of failure this is.
     pub fn kind(&self) -> OriginErrorKind {

@@ -24,6 +24,18 @@ pub enum Forward {
 }
 
 impl Forward {
+    /// All of them, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::Bypass,
+        Self::Method,
+        Self::UriMiss,
+        Self::VaryMiss,
+        Self::Miss,
+        Self::Request,
+        Self::Stale,
+        Self::Partial,
+    ];
+
     /// The name in Cache-Status.
     pub const fn as_str(self) -> &'static str {
         match self {

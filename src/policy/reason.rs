@@ -74,6 +74,41 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons, in their order.
+    pub const ALL: [Self; 31] = [
+        Self::Method,
+        Self::RequestBody,
+        Self::Range,
+        Self::Condition,
+        Self::ClientNoStore,
+        Self::ClientNoCache,
+        Self::ClientMaxAge,
+        Self::ClientMinFresh,
+        Self::Status,
+        Self::StatusWithoutLifetime,
+        Self::Partial,
+        Self::NoStore,
+        Self::NoCache,
+        Self::Private,
+        Self::MustUnderstand,
+        Self::Authorization,
+        Self::SetCookie,
+        Self::VaryStar,
+        Self::NoLifetime,
+        Self::UnknownCoding,
+        Self::MustRevalidate,
+        Self::ProxyRevalidate,
+        Self::SMaxage,
+        Self::TooStale,
+        Self::OriginAnswered,
+        Self::TooLarge,
+        Self::Cleared,
+        Self::Outdated,
+        Self::NoRoom,
+        Self::EventStream,
+        Self::CacheUnavailable,
+    ];
+
     /// The short name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -206,6 +241,18 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_reasons_are_listed_in_their_order() {
+        let places: Vec<usize> = Reason::ALL.iter().map(|reason| *reason as usize).collect();
+        assert_eq!(places, Vec::from_iter(0..Reason::ALL.len()));
+        let source = include_str!("reason.rs")
+            .split("pub const fn as_str")
+            .nth(1);
+        let named = source.and_then(|names| names.split("    }\n\n").next());
+        let named = named.map(|names| names.matches("Self::").count());
+        assert_eq!(named, Some(Reason::ALL.len()));
+    }
 
     #[test]
     fn a_reason_names_the_flag_that_changes_it_and_none_when_it_is_set_already() {

@@ -9,10 +9,11 @@ use actix_web::{HttpRequest, http::StatusCode};
 use log::{Level, Record};
 
 use self::client::Client;
-use super::ask::target;
+use super::{ask::target, clock};
 use crate::{
-    headers::{Handling, Source, Storing},
+    headers::{Handling, Outcome, Source, Storing},
     mask::{cut, masked},
+    observe::{Feed, Seen},
     policy::{Mode, Reason},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Access {
     fate: Cell<Fate>,
     /// Where the format of the log shows it.
     client: Option<Box<Client>>,
+    /// Where those who watch are told.
+    feed: Option<Feed>,
 }
 
 /// Whether the answer left whole.
@@ -54,11 +57,12 @@ pub(super) enum Fate {
 
 impl Access {
     /// None: nobody wants to read of requests that go well.
-    pub(super) fn begin(request: &HttpRequest, mode: Mode) -> Option<Self> {
-        log::log_enabled!(target: TARGET, Level::Info).then(|| Self::new(request, mode))
+    pub(super) fn begin(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Option<Self> {
+        let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
+        is_wanted.then(|| Self::new(request, mode, feed))
     }
 
-    pub(super) fn new(request: &HttpRequest, mode: Mode) -> Self {
+    pub(super) fn new(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         Self {
             began: Instant::now(),
@@ -72,6 +76,7 @@ impl Access {
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
             client: None,
+            feed: feed.cloned(),
         }
     }
 
@@ -178,6 +183,29 @@ impl Access {
             })
     }
 
+    /// The same for those who watch.
+    fn seen(&self) -> Seen {
+        let outcome = self.handling.map(|handling| handling.outcome);
+        let reason = self.why_not_stored().or(self.not_reused());
+        let forward = self.handling.and_then(|handling| handling.why);
+        Seen {
+            at: clock(),
+            method: self.method.clone(),
+            target: self.target.clone(),
+            status: self.status.map(|status| status.as_u16()),
+            outcome: outcome.map_or("left", Outcome::as_str),
+            reason: match (outcome, reason) {
+                (Some(Outcome::Failed(name)), _) => Some(name),
+                (_, Some(reason)) => Some(reason.as_str()),
+                _ => forward.map(|why| why.forward.as_str()),
+            },
+            remedy: reason.and_then(|reason| reason.remedy(self.mode)),
+            problem: self.problem.clone(),
+            millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: self.sent_bytes.get(),
+        }
+    }
+
     /// What kept a stored response from being used as it was.
     fn not_reused(&self) -> Option<Reason> {
         self.handling
@@ -188,6 +216,9 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
+        if let Some(feed) = &self.feed {
+            feed.tell(self.seen());
+        }
         let is_failure =
             self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
         let level = if is_failure { Level::Warn } else { Level::Info };
@@ -223,6 +254,7 @@ mod tests {
             sent_bytes: Cell::new(7),
             fate: Cell::new(Fate::Whole),
             client: None,
+            feed: None,
         };
         let storing = Storing::NotStored(Reason::NoStore);
         access.answered(

@@ -3,6 +3,7 @@
 use std::{
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -19,15 +20,18 @@ use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
+    Worker,
     access::{Access, Fate},
     connection::Busy,
     incoming::Incoming,
     multipart::Multipart,
+    reply::Counted,
 };
 use crate::{
     cache::{BodyCut, End, Slices},
-    headers::{self, Handling, is_event_stream},
-    origin::OriginBody,
+    headers::{self, Handling, Outcome, Storing, is_event_stream},
+    observe::Tally,
+    policy::Reason,
 };
 
 /// An answer that is ready to leave.
@@ -58,19 +62,21 @@ pub(super) enum Content {
     /// A body on its way into the cache.
     Filling(Incoming),
     /// A body of the origin that is not stored.
-    Passing(OriginBody, BodySize),
+    Passing(Counted, BodySize),
 }
 
 impl Delivery {
-    /// Turns it into what actix-web sends. `via` is our own member of Via.
+    /// Turns it into what actix-web sends, and counts it.
     pub(super) fn into_response(
         mut self,
         request: &HttpRequest,
-        via: &HeaderValue,
+        worker: &Worker,
         mut access: Option<Access>,
         busy: Busy,
     ) -> HttpResponse {
         busy.leaves();
+        let tally = &worker.tally;
+        tally.answered(self.status, &self.handling);
         if let Some(access) = &mut access {
             access.answered(self.status, self.handling, self.problem.take());
         }
@@ -80,7 +86,7 @@ impl Delivery {
                 self.fields.insert(header::CONTENT_TYPE, text);
             }
             Content::Own(_) | Content::Ready(_) => {}
-            _ => headers::write_via(&mut self.fields, via),
+            _ => headers::write_via(&mut self.fields, &worker.shared.via),
         }
         if !matches!(self.content, Content::Ready(_)) {
             self.handling.write(&mut self.fields);
@@ -101,10 +107,17 @@ impl Delivery {
             // Nobody keeps books of it, and it is written in one go.
             (Content::Ready(bytes), Extent::Whole, None) => {
                 drop(busy);
+                tally.saved(bytes.len());
                 (BoxBody::new(bytes), false)
             }
             (content, ..) => {
-                let mut body = AnswerBody::new(content, extent, access, busy);
+                let books = Books {
+                    tally: Rc::clone(tally),
+                    outcome: self.handling.outcome,
+                    stores: self.handling.storing == Storing::Stored,
+                    access,
+                };
+                let mut body = AnswerBody::new(content, extent, books, busy);
                 body.unframed =
                     body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
                 let unframed = body.unframed;
@@ -138,11 +151,58 @@ enum Extent {
     Bodiless,
 }
 
-/// The body of an answer, which keeps the books for the log.
+/// What is counted and told of a body that leaves.
+struct Books {
+    tally: Rc<Tally>,
+    outcome: Outcome,
+    /// This request's fetch is the one that stores.
+    stores: bool,
+    access: Option<Access>,
+}
+
+impl Books {
+    fn sent(&self, bytes: usize) {
+        match self.outcome {
+            Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
+                self.tally.saved(bytes);
+            }
+            Outcome::Miss | Outcome::Own | Outcome::Failed(_) => self.tally.passed(bytes),
+        }
+        if let Some(access) = &self.access {
+            access.sent(bytes);
+        }
+    }
+
+    fn ended(&self, fate: Fate) {
+        if let Some(access) = &self.access {
+            access.ended(fate);
+        }
+    }
+
+    /// It broke off, and nobody has said why.
+    fn broke(&self) {
+        if let Some(access) = &self.access
+            && access.fate() == Fate::Unfinished
+        {
+            access.ended(Fate::Cut);
+        }
+    }
+
+    fn not_stored(&self, reason: Reason) {
+        if self.stores {
+            self.tally.not_stored(reason);
+        }
+        if let Some(access) = &self.access {
+            access.not_stored(reason);
+        }
+    }
+}
+
+/// The body of an answer, which keeps the books.
 struct AnswerBody {
     source: BodySource,
     size: BodySize,
-    access: Option<Access>,
+    books: Books,
     busy: Busy,
     /// The client knows the end of the body by the end of the connection.
     unframed: bool,
@@ -154,7 +214,7 @@ enum BodySource {
     Stored(Slices),
     Multipart(Multipart),
     Filling(LocalBoxFuture<'static, (Step, Incoming)>),
-    Passing(Box<OriginBody>),
+    Passing(Box<Counted>),
     /// The next poll cuts the connection.
     Broken(io::Error),
 }
@@ -166,7 +226,7 @@ async fn step(mut incoming: Incoming) -> (Step, Incoming) {
 }
 
 impl AnswerBody {
-    fn new(content: Content, extent: Extent, access: Option<Access>, busy: Busy) -> Self {
+    fn new(content: Content, extent: Extent, books: Books, busy: Busy) -> Self {
         let size = match &content {
             Content::Empty => BodySize::Sized(0),
             Content::Text(text) => BodySize::Sized(text.len() as u64),
@@ -194,16 +254,13 @@ impl AnswerBody {
             (Extent::Bodiless, _) | (Extent::Head, BodySize::Stream) => BodySize::None,
             (_, size) => size,
         };
-        if let (Some(access), true) = (
-            &access,
-            extent != Extent::Whole || matches!(size, BodySize::Sized(0)),
-        ) {
-            access.ended(Fate::Whole);
+        if extent != Extent::Whole || matches!(size, BodySize::Sized(0)) {
+            books.ended(Fate::Whole);
         }
         Self {
             source,
             size,
-            access,
+            books,
             busy,
             unframed: false,
         }
@@ -224,13 +281,10 @@ impl AnswerBody {
             BodySource::Multipart(parts) => Poll::Ready(parts.next().map(Ok)),
             BodySource::Filling(next) => {
                 let (step_result, incoming) = std::task::ready!(next.as_mut().poll(context));
-                if let (None, Some(access), Some(End::NotStored(reason))) =
-                    (&step_result, &self.access, incoming.end())
-                {
-                    access.not_stored(reason);
-                }
-                if let (Some(Err(BodyCut::TooSlow)), Some(access)) = (&step_result, &self.access) {
-                    access.ended(Fate::TooSlow);
+                match (&step_result, incoming.end()) {
+                    (None, Some(End::NotStored(reason))) => self.books.not_stored(reason),
+                    (Some(Err(BodyCut::TooSlow)), _) => self.books.ended(Fate::TooSlow),
+                    _ => {}
                 }
                 self.source = match step_result {
                     Some(Ok(_)) => BodySource::Filling(Box::pin(step(incoming))),
@@ -271,13 +325,10 @@ impl MessageBody for AnswerBody {
             }
             polled => polled,
         };
-        if let Some(access) = &this.access {
-            match &polled {
-                Some(Ok(bytes)) => access.sent(bytes.len()),
-                Some(Err(_)) if access.fate() == Fate::Unfinished => access.ended(Fate::Cut),
-                Some(Err(_)) => {}
-                None => access.ended(Fate::Whole),
-            }
+        match &polled {
+            Some(Ok(bytes)) => this.books.sent(bytes.len()),
+            Some(Err(_)) => this.books.broke(),
+            None => this.books.ended(Fate::Whole),
         }
         Poll::Ready(polled)
     }

@@ -57,7 +57,8 @@ use crate::{
     },
     config::{Config, LogFormat},
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{Handling, Outcome, Storing},
+    observe::{Audience, Observer, Tally},
     origin::{Origin, OriginConfig},
     policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
     reload::InForce,
@@ -85,6 +86,8 @@ pub struct Shared {
     pub in_force: watch::Receiver<InForce>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
+    /// Counts what becomes of requests.
+    pub observer: Arc<Observer>,
 }
 
 impl Shared {
@@ -98,12 +101,17 @@ impl Shared {
         cache: Cache,
     ) -> io::Result<Self> {
         let host = HeaderValue::try_from(config.origin.authority());
+        let audience = match config.dashboard {
+            Some(_) => Audience::Dashboard,
+            None => Audience::None,
+        };
         Ok(Self {
             origin_host: host.map_err(io::Error::other)?,
             cache,
             secret: IdentitySecret::new(),
             via: own_via(),
             in_force,
+            observer: Arc::new(Observer::new(audience)),
         })
     }
 
@@ -122,6 +130,7 @@ pub struct Worker {
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
     held: Held,
+    tally: Rc<Tally>,
 }
 
 impl Worker {
@@ -129,6 +138,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
         let newest = Newest::new(shared.in_force.clone());
         let workers = newest.get().config.workers;
+        let tally = Rc::new(shared.observer.tally());
         Self {
             near: Near::new(shared.cache.clone(), workers),
             newest,
@@ -136,6 +146,7 @@ impl Worker {
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
             held: Held::default(),
+            tally,
         }
     }
 
@@ -193,8 +204,9 @@ pub async fn handle(
     let now = clock();
     let current = worker.newest.get();
     let policy = &current.config.policy;
+    let feed = worker.shared.observer.feed();
     let shows_client = current.config.log_format == LogFormat::Combined;
-    let mut access = Access::begin(&request, policy.mode);
+    let mut access = Access::begin(&request, policy.mode, feed);
     if let Some(access) = access.as_mut().filter(|_| shows_client) {
         access.asked_by(&request);
     }
@@ -218,14 +230,14 @@ pub async fn handle(
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(error) => {
-            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode));
+            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode, feed));
             if shows_client {
                 access.asked_by(&request);
             }
             (failed(&error, request.method()), Some(access))
         }
     };
-    delivery.into_response(&request, &worker.shared.via, access, busy)
+    delivery.into_response(&request, &worker, access, busy)
 }
 
 /// Reads the request as it would be forwarded, and answers that.
@@ -359,10 +371,16 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
                 Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
                 _ => None,
             };
-            let delivery = ready.unwrap_or_else(|| {
-                let handling = Handling::hit(entry.head().ttl_seconds(now));
+            let mut delivery = ready.unwrap_or_else(|| {
+                let handling = Handling {
+                    spared_millis: entry.fetch_millis(),
+                    ..Handling::hit(entry.head().ttl_seconds(now))
+                };
                 reuse(&view, entry, handling, now)
             });
+            if use_ != Use::Fresh {
+                delivery.handling.outcome = Outcome::Stale;
+            }
             Next::Done(Box::new(Ok(delivery)))
         }),
         Decision::Revalidate { index, why } => {
@@ -387,6 +405,19 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
 }
 
 fn failed(error: &ProxyError, method: &Method) -> Delivery {
+    let handling = match error {
+        ProxyError::NotValidated(_) => {
+            Handling::miss(Forward::Stale.into(), None, Storing::Untouched)
+        }
+        ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
+            let why = match *method {
+                Method::GET | Method::HEAD => Forward::Miss,
+                _ => Forward::Method,
+            };
+            Handling::miss(why.into(), None, Storing::Untouched)
+        }
+        _ => Handling::refused(),
+    };
     let mut fields = HeaderMap::new();
     if let Some(allow) = error.allow() {
         fields.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -395,18 +426,9 @@ fn failed(error: &ProxyError, method: &Method) -> Delivery {
         status: error.status(),
         fields,
         content: Content::Text(format!("{}\n", error.sentence())),
-        handling: match error {
-            ProxyError::NotValidated(_) => {
-                Handling::miss(Forward::Stale.into(), None, Storing::Untouched)
-            }
-            ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
-                let why = match *method {
-                    Method::GET | Method::HEAD => Forward::Miss,
-                    _ => Forward::Method,
-                };
-                Handling::miss(why.into(), None, Storing::Untouched)
-            }
-            _ => Handling::refused(),
+        handling: Handling {
+            outcome: Outcome::Failed(error.name()),
+            ..handling
         },
         problem: Some(match error {
             ProxyError::NotValidated(cause) => format!("{error}: {cause}"),

@@ -49,7 +49,10 @@ impl Ready {
         let is_current = |answer: &Answer| {
             answer.age_seconds == age_seconds && answer.ttl_seconds == ttl_seconds
         };
-        let handling = Handling::hit(ttl_seconds);
+        let handling = Handling {
+            spared_millis: entry.fetch_millis(),
+            ..Handling::hit(ttl_seconds)
+        };
         if !slot.as_ref().is_some_and(is_current) {
             let body = match slot.take() {
                 Some(answer) => answer.body,

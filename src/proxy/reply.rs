@@ -1,5 +1,12 @@
 //! An answer of the origin, ready to be judged.
 
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
 use actix_web::{
     body::BodySize,
     http::{
@@ -7,6 +14,8 @@ use actix_web::{
         header::{self, HeaderMap},
     },
 };
+use bytes::Bytes;
+use futures_core::Stream;
 
 use super::{
     Worker, clock,
@@ -14,6 +23,7 @@ use super::{
 };
 use crate::{
     headers::{self, Handling, Storing},
+    observe::Tally,
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
     policy::{self, Framing, Part, Time, Why},
 };
@@ -22,7 +32,7 @@ use crate::{
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
-    pub(super) body: OriginBody,
+    pub(super) body: Counted,
     pub(super) response_time: Time,
     request_time: Time,
     framing: Framing,
@@ -40,7 +50,7 @@ pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<R
         headers: mut fields,
         framing,
         body,
-    } = worker.origin.forward(request).await?;
+    } = asked(worker, request).await?;
     let (size, length) = match framing {
         BodyFraming::None => (announced(&fields), Some(0)),
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
@@ -57,13 +67,48 @@ pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<R
     Ok(Reply {
         status,
         fields,
-        body,
+        body: Counted {
+            body,
+            tally: Rc::clone(&worker.tally),
+        },
         response_time: clock(),
         request_time,
         framing,
         size,
         length,
     })
+}
+
+/// Asks, and counts what came of it.
+async fn asked(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
+    let began = Instant::now();
+    let answer = worker.origin.forward(request).await;
+    match &answer {
+        Ok(_) => worker.tally.origin_answered(began.elapsed(), clock()),
+        Err(error) => worker.tally.origin_failed(error.kind(), clock()),
+    }
+    answer
+}
+
+/// The body of an answer, whose bytes are counted as they come.
+pub(super) struct Counted {
+    body: OriginBody,
+    tally: Rc<Tally>,
+}
+
+impl Stream for Counted {
+    type Item = Result<Bytes, OriginError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let item = ready!(Pin::new(&mut this.body).poll_next(context));
+        match &item {
+            Some(Ok(bytes)) => this.tally.received(bytes.len()),
+            Some(Err(error)) => this.tally.origin_failed(error.kind(), clock()),
+            None => {}
+        }
+        Poll::Ready(item)
+    }
 }
 
 /// The length that an answer without a body tells of the one with (RFC 9110, 8.6).

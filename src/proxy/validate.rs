@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cache::Entry,
     error::ProxyError,
-    headers::{Handling, Source, Storing},
+    headers::{Handling, Outcome, Storing},
     origin::OriginError,
     policy::{self, Failure, Headed, Reason, RequestContent, Why},
 };
@@ -97,11 +97,10 @@ impl Fetch<'_> {
 
     fn validated_hit(&self, forward_status: Option<StatusCode>) -> Handling {
         Handling {
-            source: Source::Hit,
+            outcome: Outcome::Validated,
             why: Some(self.why),
             forward_status,
-            storing: Storing::Untouched,
-            ttl_seconds: None,
+            ..Handling::hit(None)
         }
     }
 
@@ -158,6 +157,7 @@ impl Fetch<'_> {
             return Err(Reason::Cleared);
         }
         let handling = Handling {
+            outcome: Outcome::Stale,
             ttl_seconds: entry.head().ttl_seconds(now),
             ..self.validated_hit(match failure {
                 Failure::Status(status) => Some(status),

@@ -19,7 +19,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "policy", "cache", "origin", "headers", "error", "config", "reload", "mask",
+            "policy", "cache", "origin", "headers", "error", "config", "reload", "mask", "observe",
         ],
     ),
     ("headers", &["policy"]),
@@ -35,8 +35,15 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "control",
-        &["cache", "config", "explain", "policy", "proxy", "reload"],
+        &[
+            "cache", "config", "explain", "observe", "policy", "proxy", "reload",
+        ],
     ),
+    (
+        "observe",
+        &["cache", "error", "headers", "origin", "policy"],
+    ),
+    ("dashboard", &["cache", "headers", "observe", "proxy"]),
 ];
 
 const MAX_LINES: usize = 450;

@@ -230,7 +230,7 @@ fn without_a_proxy_it_exits_with_4() {
 
 #[test]
 fn an_origin_that_is_silent_is_waited_for_until_the_timeout() {
-    let origin = Origin::start(Exchange::stall);
+    let origin = Origin::start(|exchange| exchange.stall());
     let home = Home::new();
     home.write("paths.txt", "/a\n");
     let _proxy = home.start(&origin.url(), &[]);

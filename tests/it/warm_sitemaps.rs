@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     instance::Home,
-    origin::{Exchange, Origin},
+    origin::Origin,
     warm::summary,
 };
 
@@ -240,7 +240,7 @@ fn a_sitemap_without_end_is_given_up() {
     let _proxy = home.start(&origin.url(), &[]);
     home.run(&["warm", "/sitemap.xml"])
         .refused(1, &["larger than 52428800 bytes"]);
-    let silent = Origin::start(Exchange::stall);
+    let silent = Origin::start(|exchange| exchange.stall());
     let other = home.start(&silent.url(), &[]);
     let port = other.port.to_string();
     home.run(&["warm", "/sitemap.xml", "--port", &port, "--timeout", "50ms"])

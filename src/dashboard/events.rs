@@ -1,0 +1,89 @@
+//! Server-sent events: what the collector tells each second, streamed to the page.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use actix_web::{HttpResponse, web::Bytes, web::Data};
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::collector::Tick;
+
+/// Pages that watch at the same time.
+const MAX_WATCHING: usize = 16;
+
+/// Those who watch.
+pub(super) struct Audience {
+    ticks: watch::Receiver<Tick>,
+    places: Arc<Semaphore>,
+}
+
+impl Audience {
+    pub(super) fn new(ticks: watch::Receiver<Tick>) -> Self {
+        Self {
+            ticks,
+            places: Arc::new(Semaphore::new(MAX_WATCHING)),
+        }
+    }
+}
+
+/// One who watches.
+struct Watcher {
+    ticks: watch::Receiver<Tick>,
+    /// The number of the first request that was not told yet; None: nothing was told.
+    next: Option<u64>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Streams until the one who watches leaves.
+pub(super) async fn events(audience: Data<Audience>) -> HttpResponse {
+    let Ok(place) = Arc::clone(&audience.places).try_acquire_owned() else {
+        return HttpResponse::ServiceUnavailable()
+            .body("Too many pages are open: close one and try again.\n");
+    };
+    let watcher = Watcher {
+        ticks: audience.ticks.clone(),
+        next: None,
+        _place: place,
+    };
+    let told = stream::unfold(watcher, |mut watcher| async move {
+        let text = watcher.text().await?;
+        Some((Ok::<_, actix_web::Error>(Bytes::from(text)), watcher))
+    });
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .streaming(told)
+}
+
+impl Watcher {
+    /// The next events; None when nobody collects any more.
+    async fn text(&mut self) -> Option<String> {
+        let is_new = self.next.is_none();
+        // Who comes anew gets at once what is known.
+        if !is_new || self.ticks.borrow().now.is_empty() {
+            self.ticks.changed().await.ok()?;
+        }
+        let tick = self.ticks.borrow_and_update().clone();
+        let mut text = String::new();
+        if is_new {
+            write_event(&mut text, "past", &tick.past);
+        }
+        write_event(&mut text, "now", &tick.now);
+        let next = self.next.unwrap_or(0);
+        let news: Vec<&str> = tick
+            .seen
+            .iter()
+            .filter(|(number, _)| *number >= next)
+            .map(|(_, seen)| &**seen)
+            .collect();
+        if !news.is_empty() {
+            write_event(&mut text, "requests", &format!("[{}]", news.join(",")));
+        }
+        self.next = Some(tick.seen.last().map_or(next, |(number, _)| number + 1));
+        Some(text)
+    }
+}
+
+/// JSON is written on one line, as an event has to be.
+fn write_event(text: &mut String, name: &str, data: &str) {
+    let _ = write!(text, "event: {name}\ndata: {data}\n\n");
+}

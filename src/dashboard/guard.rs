@@ -1,0 +1,266 @@
+//! Who may look at the dashboard, and who may act.
+//!
+//! - Host is one of our own names: a page of somebody else that reaches us by a name of theirs, which they have pointed
+//!   here (DNS rebinding), is refused.
+//! - What is not GET comes from our own page: Origin, where it is sent, says so. And the cookie is not sent along with
+//!   requests that another site brings about (`SameSite=Strict`).
+//! - All but the files of the page, `/healthz` and `/metrics` needs the cookie, for which the page gives the token.
+
+use std::{io, net::SocketAddr};
+
+use actix_web::{
+    HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::{Bytes, Data},
+};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use subtle::ConstantTimeEq as _;
+
+/// What is answered without a cookie.
+const OPEN: [&str; 6] = [
+    "/",
+    "/app.js",
+    "/style.css",
+    "/healthz",
+    "/metrics",
+    "/session",
+];
+const SECRET_BYTES: usize = 32;
+/// A browser takes scripts, styles and data from here only, whatever text should come to stand in the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Knows our names and secrets.
+pub(super) struct Guard {
+    hosts: Vec<String>,
+    token: String,
+    /// The cookie's value. Not the token: that one stays out of what is sent with every request.
+    session: String,
+    /// Cookies do not tell ports apart, so their names have to.
+    cookie: String,
+}
+
+impl Guard {
+    /// With fresh secrets.
+    pub(super) fn new(address: SocketAddr) -> io::Result<Self> {
+        let port = address.port();
+        let mut hosts = vec![address.to_string(), format!("localhost:{port}")];
+        if port == 80 {
+            let bare: Vec<String> = hosts
+                .iter()
+                .filter_map(|host| host.strip_suffix(":80").map(str::to_owned))
+                .collect();
+            hosts.extend(bare);
+        }
+        Ok(Self {
+            hosts,
+            token: secret()?,
+            session: secret()?,
+            cookie: format!("caching-proxy-{port}"),
+        })
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn refusal(&self, method: &Method, path: &str, fields: &HeaderMap) -> Option<&'static str> {
+        if !self.is_own_host(fields) {
+            return Some("This is not the name of this server.\n");
+        }
+        let is_reading = matches!(*method, Method::GET | Method::HEAD);
+        if !is_reading && !self.is_own_origin(fields) {
+            return Some("Only the page itself may do that.\n");
+        }
+        if !OPEN.contains(&path) && !self.has_session(fields) {
+            return Some("Open the page with the link that the proxy has printed.\n");
+        }
+        None
+    }
+
+    fn is_own_host(&self, fields: &HeaderMap) -> bool {
+        let mut lines = fields.get_all(header::HOST);
+        let (Some(host), None) = (lines.next(), lines.next()) else {
+            return false;
+        };
+        self.is_own_name(host.as_bytes())
+    }
+
+    fn is_own_name(&self, name: &[u8]) -> bool {
+        self.hosts
+            .iter()
+            .any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    fn is_own_origin(&self, fields: &HeaderMap) -> bool {
+        fields.get_all(header::ORIGIN).all(|origin| {
+            let name = origin.as_bytes().strip_prefix(b"http://");
+            name.is_some_and(|name| self.is_own_name(name))
+        })
+    }
+
+    fn has_session(&self, fields: &HeaderMap) -> bool {
+        fields
+            .get_all(header::COOKIE)
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .any(|(name, value)| name == self.cookie && is_same(value, &self.session))
+    }
+}
+
+/// In a time that does not tell how much of it is right.
+fn is_same(given: &str, secret: &str) -> bool {
+    given.as_bytes().ct_eq(secret.as_bytes()).into()
+}
+
+fn secret() -> io::Result<String> {
+    let mut bytes = [0; SECRET_BYTES];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Answers what the guard refuses, and lets the rest through.
+pub(super) async fn check(
+    guard: Data<Guard>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let refusal = guard.refusal(request.method(), request.path(), request.headers());
+    let mut response = match refusal {
+        Some(sentence) => {
+            let refused = HttpResponse::Forbidden()
+                .content_type("text/plain; charset=utf-8")
+                .body(sentence);
+            request.into_response(refused)
+        }
+        None => next.call(request).await?.map_into_boxed_body(),
+    };
+    write_fields(response.headers_mut());
+    Ok(response)
+}
+
+fn write_fields(fields: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Gives the cookie for the token.
+pub(super) async fn session(guard: Data<Guard>, body: Bytes) -> HttpResponse {
+    let given = std::str::from_utf8(&body).unwrap_or("").trim();
+    if !is_same(given, &guard.token) {
+        return HttpResponse::Forbidden().body("The token is not that of this start.\n");
+    }
+    let cookie = format!(
+        "{}={}; HttpOnly; SameSite=Strict; Path=/",
+        guard.cookie, guard.session
+    );
+    HttpResponse::build(StatusCode::NO_CONTENT)
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(guard: &Guard, method: &Method, path: &str, lines: &[(&'static str, &str)]) -> bool {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            let value = HeaderValue::from_str(value).unwrap();
+            fields.append(HeaderName::from_static(name), value);
+        }
+        guard.refusal(method, path, &fields).is_some()
+    }
+
+    #[test]
+    fn only_its_own_names_are_answered() {
+        let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
+        let refused = |host: &str| refusal(&guard, &Method::GET, "/", &[("host", host)]);
+        for own in ["127.0.0.1:8001", "localhost:8001", "LOCALHOST:8001"] {
+            assert!(!refused(own), "{own}");
+        }
+        for other in [
+            "127.0.0.1",
+            "localhost",
+            "127.0.0.1:8000",
+            "evil.example:8001",
+            "localhost.evil.example:8001",
+            "",
+        ] {
+            assert!(refused(other), "{other}");
+        }
+        assert!(refusal(&guard, &Method::GET, "/", &[]));
+        let twice = [("host", "localhost:8001"), ("host", "localhost:8001")];
+        assert!(refusal(&guard, &Method::GET, "/", &twice));
+    }
+
+    #[test]
+    fn on_port_80_a_name_needs_no_port() {
+        let guard = Guard::new("[::1]:80".parse().unwrap()).unwrap();
+        for host in ["[::1]", "[::1]:80", "localhost"] {
+            assert!(
+                !refusal(&guard, &Method::GET, "/", &[("host", host)]),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_changes_something_comes_from_the_page_itself() {
+        let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
+        let host = ("host", "localhost:8001");
+        let refused = |origin: &str| {
+            refusal(
+                &guard,
+                &Method::POST,
+                "/session",
+                &[host, ("origin", origin)],
+            )
+        };
+        assert!(!refused("http://localhost:8001"));
+        assert!(!refusal(&guard, &Method::POST, "/session", &[host]));
+        for other in [
+            "null",
+            "http://evil.example",
+            "https://localhost:8001",
+            "http://localhost:8000",
+        ] {
+            assert!(refused(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_rest_needs_the_cookie_and_it_is_not_the_token() {
+        let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
+        let refused = |cookie: &str| {
+            let lines = [("host", "localhost:8001"), ("cookie", cookie)];
+            refusal(&guard, &Method::GET, "/events", &lines)
+        };
+        let cookie = |value: &str| format!("a=b; {}={value}", guard.cookie);
+        assert!(!refused(&cookie(&guard.session)));
+        assert!(refused(&cookie(&guard.token)));
+        assert!(refused(&cookie("")));
+        assert!(refused(&format!("caching-proxy-8002={}", guard.session)));
+        assert_ne!(guard.session, guard.token);
+    }
+}

@@ -1,0 +1,215 @@
+//! `/metrics`: what was counted, in the text form of OpenMetrics.
+
+use std::fmt;
+
+use actix_web::{HttpResponse, web::Data};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    cache::{Statistics, Stats},
+    headers::Outcome,
+    observe::{BOUNDS_MILLIS, Report, Totals},
+    proxy::Shared,
+};
+
+const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PREFIX: &str = "caching_proxy";
+
+/// How the proxy is doing.
+pub(super) async fn report(shared: &Shared) -> Report {
+    let stored = shared.cache.ask(Statistics).await.ok();
+    Report::new(&shared.observer, stored, shared.config().policy.mode)
+}
+
+/// Answers a scrape.
+pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
+    let figures = Figures {
+        totals: shared.observer.totals(),
+        stored: shared.cache.ask(Statistics).await.ok(),
+        dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
+        uptime_seconds: shared.observer.uptime().as_secs_f64(),
+    };
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(figures));
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => HttpResponse::Ok().content_type(TYPE).body(text),
+        Err(fmt::Error) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+/// What one scrape sees.
+#[derive(Debug)]
+struct Figures {
+    totals: Totals,
+    stored: Option<Stats>,
+    dropped: u64,
+    uptime_seconds: f64,
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let to = &mut encoder;
+        self.requests(to)?;
+        self.reasons(to)?;
+        self.bytes(to)?;
+        self.origin(to)?;
+        if let Some(stored) = &self.stored {
+            cache(to, stored)?;
+        }
+        let help = "Requests that were left out of the dashboard's list";
+        counter(to, "dashboard_dropped_requests", help, None, self.dropped)?;
+        let help = "Since the proxy began to count";
+        gauge(to, "uptime", help, Some(Unit::Seconds), self.uptime_seconds)
+    }
+}
+
+impl Figures {
+    /// By outcome; the reason is why a miss went to the origin, or what a failure was.
+    fn requests(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let totals = &self.totals;
+        let help = "Requests answered, by outcome and reason";
+        let mut family = to.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for (outcome, count) in [
+            (Outcome::Hit, totals.hits()),
+            (Outcome::Validated, totals.validated()),
+            (Outcome::Stale, totals.stale()),
+            (Outcome::Collapsed, totals.collapsed()),
+            (Outcome::Own, totals.own()),
+        ] {
+            sample(
+                &mut family,
+                &[("outcome", outcome.as_str()), ("reason", "")],
+                count,
+            )?;
+        }
+        for (forward, count) in totals.misses_by() {
+            let labels = [("outcome", "miss"), ("reason", forward.as_str())];
+            sample(&mut family, &labels, count)?;
+        }
+        for (name, count) in totals.failed_by() {
+            sample(
+                &mut family,
+                &[("outcome", "failed"), ("reason", name)],
+                count,
+            )?;
+        }
+        let help = "Answers by the class of their status";
+        let mut family = to.encode_descriptor("responses", help, None, MetricType::Counter)?;
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+            .iter()
+            .zip(totals.classes())
+        {
+            sample(&mut family, &[("class", class)], *count)?;
+        }
+        Ok(())
+    }
+
+    fn reasons(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Answers of the origin that were not stored, by reason";
+        let mut family = to.encode_descriptor("not_stored", help, None, MetricType::Counter)?;
+        for (reason, count) in self.totals.not_stored_by() {
+            sample(&mut family, &[("reason", reason.as_str())], count)?;
+        }
+        let help = "Stored responses that were not used as they were, by reason";
+        let mut family = to.encode_descriptor("not_reused", help, None, MetricType::Counter)?;
+        for (reason, count) in self.totals.not_reused_by() {
+            sample(&mut family, &[("reason", reason.as_str())], count)?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (totals, bytes) = (&self.totals, Some(&Unit::Bytes));
+        let help = "Bodies that left for clients";
+        counter(to, "sent", help, bytes, totals.sent_bytes())?;
+        let help = "Bodies that came from the origin";
+        counter(to, "received", help, bytes, totals.received_bytes())?;
+        let help = "Bodies that left and did not have to come from the origin";
+        counter(to, "saved", help, bytes, totals.saved_bytes())?;
+        let help = "Requests that needed no request to the origin";
+        counter(to, "saved_requests", help, None, totals.saved_requests())?;
+        let help = "What the fetches of responses that were served again once took";
+        let seconds = seconds_of_millis(totals.spared_millis());
+        counter(to, "saved_origin", help, Some(&Unit::Seconds), seconds)
+    }
+
+    fn origin(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let totals = &self.totals;
+        let bounds = BOUNDS_MILLIS.iter().map(|bound| seconds_of_millis(*bound));
+        let counts = totals.latency_counts().iter().copied();
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::MAX]).zip(counts).collect();
+        let all = buckets.iter().map(|(_, count)| count).sum();
+        let help = "Until the head of the origin's answer was there";
+        let unit = Some(&Unit::Seconds);
+        to.encode_descriptor("origin", help, unit, MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(totals.latency_seconds(), all, &buckets, None)?;
+        let help = "Requests to the origin that failed, by kind";
+        let mut family =
+            to.encode_descriptor("origin_failures", help, None, MetricType::Counter)?;
+        for (kind, count) in totals.origin_failed_by() {
+            sample(&mut family, &[("kind", kind.name())], count)?;
+        }
+        Ok(())
+    }
+}
+
+fn cache(to: &mut DescriptorEncoder<'_>, stored: &Stats) -> fmt::Result {
+    let bytes = || Some(Unit::Bytes);
+    gauge(to, "entries", "Stored responses", None, stored.entries)?;
+    let help = "What stored responses hold, overhead included";
+    gauge(to, "stored", help, bytes(), stored.stored_bytes)?;
+    let help = "All that counts against the limit of the cache's memory";
+    gauge(to, "memory_used", help, bytes(), stored.used_bytes)?;
+    let help = "How much memory the cache may hold";
+    gauge(to, "memory_limit", help, bytes(), stored.limit_bytes)?;
+    let help = "Stored responses that had to make room";
+    counter(to, "evictions", help, None, stored.evictions)?;
+    gauge(to, "fetches", "Fetches under way", None, stored.fetches)
+}
+
+fn sample(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], count: u64) -> fmt::Result {
+    let labels: Vec<(String, String)> = labels
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    ConstCounter::new(count).encode(family.encode_family(&labels)?)
+}
+
+fn counter<N>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    number: N,
+) -> fmt::Result
+where
+    ConstCounter<N>: EncodeMetric,
+{
+    let encoder = to.encode_descriptor(name, help, unit, MetricType::Counter)?;
+    ConstCounter::new(number).encode(encoder)
+}
+
+fn gauge<N>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<Unit>,
+    number: N,
+) -> fmt::Result
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let encoder = to.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+    ConstGauge::new(number).encode(encoder)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a sum for means")]
+fn seconds_of_millis(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}

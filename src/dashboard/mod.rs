@@ -1,0 +1,156 @@
+//! A page that shows what the proxy does while it does it, and figures for Prometheus; on an address of its own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `collector.rs` | once a second: what was counted, and the requests since |
+//! | `events.rs` | the same, streamed to the page (server-sent events) |
+//! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
+//! | `entries.rs` | what is stored: looked for, purged, cleared |
+//! | `guard.rs` | who may do that: Host, Origin, token |
+//! | `page/` | the page itself |
+//!
+//! It listens on loopback only, and answers only to its own names, so that no page of somebody else reaches it by a name
+//! of theirs. All but `/healthz`, `/metrics` and the page's own files needs the token that the start prints; the page
+//! changes it for a cookie. Nothing of this can be reached through the proxy's own port.
+
+mod collector;
+mod entries;
+mod events;
+mod guard;
+mod metrics;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::{
+        KeepAlive,
+        header::{self, HeaderValue},
+    },
+    middleware::from_fn,
+    web::{self, Data},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::task::JoinHandle;
+
+use self::{collector::Collector, events::Audience, guard::Guard};
+use crate::proxy::Shared;
+
+/// Connections at a time; some of them stream.
+const MAX_CONNECTIONS: usize = 64;
+/// For the head of a request to arrive, and for a connection to close after the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request.
+const IDLE: Duration = Duration::from_secs(30);
+/// The largest body of a request, in bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+const BACKLOG: i32 = 64;
+
+/// The dashboard of a running proxy. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Dashboard {
+    address: SocketAddr,
+    token: String,
+    handle: ServerHandle,
+    collecting: JoinHandle<()>,
+}
+
+impl Dashboard {
+    /// Listens on `address`. To be called inside an actix `System`.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the system has no randomness for a token.
+    pub fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+        let listener = listen(address)?;
+        let address = listener.local_addr()?;
+        let guard = Guard::new(address)?;
+        let token = guard.token().to_owned();
+        let guard = Data::new(guard);
+        let (collector, ticks) = Collector::new(Arc::clone(&shared));
+        let shared = Data::from(shared);
+        let audience = Data::new(Audience::new(ticks));
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(guard.clone())
+                .app_data(shared.clone())
+                .app_data(audience.clone())
+                .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+                .wrap(from_fn(guard::check))
+                .configure(routes)
+        })
+        .workers(1)
+        .worker_max_blocking_threads(1)
+        .max_connections(MAX_CONNECTIONS)
+        .keep_alive(KeepAlive::Timeout(IDLE))
+        .client_request_timeout(PATIENCE)
+        .client_disconnect_timeout(PATIENCE)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        let handle = server.handle();
+        actix_web::rt::spawn(async move {
+            if let Err(error) = server.await {
+                log::error!("the dashboard has ended: {error}");
+            }
+        });
+        let collecting = actix_web::rt::spawn(collector.run());
+        Ok(Self {
+            address,
+            token,
+            handle,
+            collecting,
+        })
+    }
+
+    /// The link with which the page opens. Who has it sees what the proxy does, and may empty its cache.
+    pub fn link(&self) -> String {
+        format!("http://{}/#token={}", self.address, self.token)
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        self.collecting.abort();
+        // The order to stop is sent by the call; only its completion would have to be waited for.
+        drop(self.handle.stop(false));
+    }
+}
+
+/// Address reuse lets a restart pass connections that are still closing.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    const PAGE: &str = include_str!("page/index.html");
+    const SCRIPT: &str = include_str!("page/app.js");
+    const STYLE: &str = include_str!("page/style.css");
+    let file = |kind: &'static str, text: &'static str| {
+        web::get().to(move || async move {
+            let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            HttpResponse::Ok().insert_header(kind).body(text)
+        })
+    };
+    config
+        .route("/", file("text/html; charset=utf-8", PAGE))
+        .route("/app.js", file("text/javascript; charset=utf-8", SCRIPT))
+        .route("/style.css", file("text/css; charset=utf-8", STYLE))
+        .route("/healthz", file("text/plain; charset=utf-8", "ok\n"))
+        .route("/metrics", web::get().to(metrics::metrics))
+        .route("/session", web::post().to(guard::session))
+        .route("/events", web::get().to(events::events))
+        .configure(entries::routes);
+}

@@ -1,0 +1,447 @@
+//! What one worker counts, in memory that no other worker writes.
+
+use std::{
+    cell::Cell,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::http::StatusCode;
+
+use super::latency::{self, BUCKETS};
+use crate::{
+    error::ProxyError,
+    headers::{Handling, Outcome, Storing},
+    origin::OriginErrorKind,
+    policy::{Forward, Reason, Time},
+};
+
+const REASONS: usize = Reason::ALL.len();
+const FORWARDS: usize = Forward::ALL.len();
+const ERRORS: usize = ProxyError::NAMES.len();
+const FAILURES: usize = OriginErrorKind::ALL.len();
+const CLASSES: usize = 5;
+
+// What a hit counts stands first: together it is one line of the processor's cache.
+const HIT: usize = 0;
+const SPARED_MILLIS: usize = 1;
+const SAVED_BYTES: usize = 2;
+const CLASS: usize = 3;
+const VALIDATED: usize = CLASS + CLASSES;
+const STALE: usize = VALIDATED + 1;
+const SPARED_STALE: usize = STALE + 1;
+const COLLAPSED: usize = SPARED_STALE + 1;
+const OWN: usize = COLLAPSED + 1;
+const PASSED_BYTES: usize = OWN + 1;
+const RECEIVED_BYTES: usize = PASSED_BYTES + 1;
+const LATENCY_MICROS: usize = RECEIVED_BYTES + 1;
+const LATENCY: usize = LATENCY_MICROS + 1;
+const MISS: usize = LATENCY + BUCKETS;
+const FAILED: usize = MISS + FORWARDS;
+const NOT_STORED: usize = FAILED + ERRORS;
+const NOT_REUSED: usize = NOT_STORED + REASONS;
+const FAILURE: usize = NOT_REUSED + REASONS;
+const ALL: usize = FAILURE + FAILURES;
+
+/// What one worker has counted. Aligned so that it shares no line of the processor's cache with another one.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Block {
+    counts: [AtomicU64; ALL],
+    /// Milliseconds since the epoch; 0 for never.
+    last_answer: AtomicU64,
+    last_failure: AtomicU64,
+    /// The kind of the last failure.
+    last_kind: AtomicU64,
+}
+
+/// The counters of one worker. Only its thread may write them, so that an addition need not be one step for others.
+#[derive(Debug)]
+pub struct Tally {
+    block: Arc<Block>,
+    one_thread: PhantomData<Cell<()>>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            block: Arc::new(Block {
+                counts: [const { AtomicU64::new(0) }; ALL],
+                last_answer: AtomicU64::new(0),
+                last_failure: AtomicU64::new(0),
+                last_kind: AtomicU64::new(0),
+            }),
+            one_thread: PhantomData,
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn block(&self) -> Arc<Block> {
+        Arc::clone(&self.block)
+    }
+
+    #[inline]
+    fn add(&self, index: usize, number: u64) {
+        if let Some(count) = self.block.counts.get(index) {
+            let counted = count.load(Ordering::Relaxed);
+            count.store(counted.wrapping_add(number), Ordering::Relaxed);
+        }
+    }
+
+    /// An answer that begins to leave.
+    #[inline]
+    pub fn answered(&self, status: StatusCode, handling: &Handling) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
+        self.add(CLASS + class, 1);
+        if handling.spared_millis > 0 {
+            self.add(SPARED_MILLIS, u64::from(handling.spared_millis));
+        }
+        match handling.outcome {
+            Outcome::Hit => self.add(HIT, 1),
+            outcome => self.not_hit(outcome, handling),
+        }
+    }
+
+    fn not_hit(&self, outcome: Outcome, handling: &Handling) {
+        let forward = handling.why.map(|why| why.forward);
+        match outcome {
+            Outcome::Hit => {}
+            Outcome::Validated => self.add(VALIDATED, 1),
+            Outcome::Stale => {
+                self.add(STALE, 1);
+                if forward.is_none() {
+                    self.add(SPARED_STALE, 1);
+                }
+            }
+            Outcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
+            Outcome::Collapsed => self.add(COLLAPSED, 1),
+            Outcome::Own => self.add(OWN, 1),
+            Outcome::Failed(name) => {
+                let place = ProxyError::NAMES.iter().position(|known| *known == name);
+                self.add(FAILED + place.unwrap_or(ERRORS - 1), 1);
+            }
+        }
+        if let Storing::NotStored(reason) = handling.storing {
+            self.not_stored(reason);
+        }
+        if let Some(reason) = handling.why.and_then(|why| why.reason) {
+            self.add(NOT_REUSED + reason as usize, 1);
+        }
+    }
+
+    /// An answer of the origin that is not kept.
+    pub fn not_stored(&self, reason: Reason) {
+        self.add(NOT_STORED + reason as usize, 1);
+    }
+
+    /// Bytes of a body that left for a client, and which the origin need not send for it.
+    #[inline]
+    pub fn saved(&self, bytes: usize) {
+        self.add(SAVED_BYTES, bytes as u64);
+    }
+
+    /// Bytes of a body that left for a client as they came from the origin.
+    pub fn passed(&self, bytes: usize) {
+        self.add(PASSED_BYTES, bytes as u64);
+    }
+
+    /// Bytes of a body that came from the origin.
+    pub fn received(&self, bytes: usize) {
+        self.add(RECEIVED_BYTES, bytes as u64);
+    }
+
+    /// The head of an answer of the origin has come.
+    pub fn origin_answered(&self, latency: Duration, now: Time) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.add(LATENCY + latency::bucket(micros), 1);
+        self.add(LATENCY_MICROS, micros);
+        let block = &self.block;
+        block
+            .last_answer
+            .store(now.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// The origin was asked, or was to be, and did not answer as it should.
+    pub fn origin_failed(&self, kind: OriginErrorKind, now: Time) {
+        self.add(FAILURE + kind as usize, 1);
+        // What is the client's or our own doing says nothing about the origin.
+        if !matches!(kind, OriginErrorKind::Busy | OriginErrorKind::Upload) {
+            let block = &self.block;
+            block.last_kind.store(kind as u64, Ordering::Relaxed);
+            block
+                .last_failure
+                .store(now.unix_millis(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The sum of what workers have counted.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    counts: [u64; ALL],
+    last_answer: u64,
+    last_failure: u64,
+    last_kind: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            counts: [0; ALL],
+            last_answer: 0,
+            last_failure: 0,
+            last_kind: 0,
+        }
+    }
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, block: &Block) {
+        for (sum, count) in self.counts.iter_mut().zip(&block.counts) {
+            *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
+        }
+        let last_answer = block.last_answer.load(Ordering::Relaxed);
+        self.last_answer = self.last_answer.max(last_answer);
+        let last_failure = block.last_failure.load(Ordering::Relaxed);
+        if last_failure > self.last_failure {
+            self.last_failure = last_failure;
+            self.last_kind = block.last_kind.load(Ordering::Relaxed);
+        }
+    }
+
+    fn at(&self, index: usize) -> u64 {
+        self.counts.get(index).copied().unwrap_or(0)
+    }
+
+    fn range(&self, first: usize, length: usize) -> &[u64] {
+        self.counts.get(first..first + length).unwrap_or(&[])
+    }
+
+    /// Fresh stored responses served.
+    pub fn hits(&self) -> u64 {
+        self.at(HIT)
+    }
+
+    /// Stored responses served that the origin called current.
+    pub fn validated(&self) -> u64 {
+        self.at(VALIDATED)
+    }
+
+    /// Stored responses served past their time.
+    pub fn stale(&self) -> u64 {
+        self.at(STALE)
+    }
+
+    /// Responses of the origin handed on.
+    pub fn misses(&self) -> u64 {
+        self.range(MISS, FORWARDS).iter().sum()
+    }
+
+    /// Requests that shared another one's fetch.
+    pub fn collapsed(&self) -> u64 {
+        self.at(COLLAPSED)
+    }
+
+    /// Answers of the proxy's own.
+    pub fn own(&self) -> u64 {
+        self.at(OWN)
+    }
+
+    /// Requests that got neither the origin's answer nor the cache's.
+    pub fn failed(&self) -> u64 {
+        self.range(FAILED, ERRORS).iter().sum()
+    }
+
+    /// Requests answered, in whatever way.
+    pub fn requests(&self) -> u64 {
+        self.range(CLASS, CLASSES).iter().sum()
+    }
+
+    /// Requests that needed no request to the origin.
+    pub fn saved_requests(&self) -> u64 {
+        self.hits() + self.at(SPARED_STALE) + self.collapsed()
+    }
+
+    /// What their fetches once took, in milliseconds.
+    pub fn spared_millis(&self) -> u64 {
+        self.at(SPARED_MILLIS)
+    }
+
+    /// Bytes of bodies that left and did not have to come from the origin.
+    pub fn saved_bytes(&self) -> u64 {
+        self.at(SAVED_BYTES)
+    }
+
+    /// Bytes of bodies that left for clients.
+    pub fn sent_bytes(&self) -> u64 {
+        self.at(SAVED_BYTES) + self.at(PASSED_BYTES)
+    }
+
+    /// Bytes of bodies that came from the origin.
+    pub fn received_bytes(&self) -> u64 {
+        self.at(RECEIVED_BYTES)
+    }
+
+    /// Answers by the first digit of their status, from 1 on.
+    pub fn classes(&self) -> &[u64] {
+        self.range(CLASS, CLASSES)
+    }
+
+    /// Misses, by why they went to the origin.
+    pub fn misses_by(&self) -> impl Iterator<Item = (Forward, u64)> + '_ {
+        Forward::ALL
+            .into_iter()
+            .zip(self.range(MISS, FORWARDS).iter().copied())
+    }
+
+    /// Answers of the origin that were not kept, by why not.
+    pub fn not_stored_by(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        let counts = self.range(NOT_STORED, REASONS).iter().copied();
+        Reason::ALL.into_iter().zip(counts)
+    }
+
+    /// Stored responses that were not used as they were, by why not.
+    pub fn not_reused_by(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        let counts = self.range(NOT_REUSED, REASONS).iter().copied();
+        Reason::ALL.into_iter().zip(counts)
+    }
+
+    /// Failed requests, by the short name of what went wrong.
+    pub fn failed_by(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = self.range(FAILED, ERRORS).iter().copied();
+        ProxyError::NAMES.into_iter().zip(counts)
+    }
+
+    /// Requests to the origin that failed, by kind.
+    pub fn origin_failed_by(&self) -> impl Iterator<Item = (OriginErrorKind, u64)> + '_ {
+        let counts = self.range(FAILURE, FAILURES).iter().copied();
+        OriginErrorKind::ALL.into_iter().zip(counts)
+    }
+
+    /// How often the head of an origin's answer came, by bucket of [`super::BOUNDS_MILLIS`].
+    pub fn latency_counts(&self) -> &[u64] {
+        self.range(LATENCY, BUCKETS)
+    }
+
+    /// All that waiting, in seconds.
+    #[allow(clippy::cast_precision_loss, reason = "a sum for means")]
+    pub fn latency_seconds(&self) -> f64 {
+        self.at(LATENCY_MICROS) as f64 / 1e6
+    }
+
+    /// The latency in milliseconds that this share of answers does not pass.
+    pub fn latency_percentile(&self, share: f64) -> Option<f64> {
+        latency::percentile(self.latency_counts(), share)
+    }
+
+    /// When the origin last answered.
+    pub fn last_answer(&self) -> Option<Time> {
+        (self.last_answer > 0).then(|| Time::from_unix_millis(self.last_answer))
+    }
+
+    /// When the origin last failed, and how.
+    pub fn last_failure(&self) -> Option<(Time, OriginErrorKind)> {
+        let kind = usize::try_from(self.last_kind).unwrap_or(0);
+        let kind = OriginErrorKind::ALL.get(kind)?;
+        (self.last_failure > 0).then(|| (Time::from_unix_millis(self.last_failure), *kind))
+    }
+
+    /// What was counted since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        for (now, before) in since.counts.iter_mut().zip(&earlier.counts) {
+            *now = now.saturating_sub(*before);
+        }
+        since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Why;
+
+    fn summed(tallies: &[&Tally]) -> Totals {
+        let mut totals = Totals::default();
+        for tally in tallies {
+            totals.add(&tally.block());
+        }
+        totals
+    }
+
+    #[test]
+    fn what_workers_count_is_summed() {
+        let (one, two) = (Tally::default(), Tally::default());
+        let hit = Handling {
+            spared_millis: 300,
+            ..Handling::hit(None)
+        };
+        for tally in [&one, &two] {
+            tally.answered(StatusCode::OK, &hit);
+            tally.saved(72);
+        }
+        let totals = summed(&[&one, &two]);
+        assert_eq!((totals.hits(), totals.requests()), (2, 2));
+        assert_eq!((totals.saved_bytes(), totals.spared_millis()), (144, 600));
+        assert_eq!(totals.classes(), [0, 2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn every_outcome_is_counted_as_one_request_and_in_its_place() {
+        let tally = Tally::default();
+        let why = Why::because(Forward::Request, Reason::ClientNoCache);
+        let miss = |storing| Handling::miss(why, None, storing);
+        tally.answered(StatusCode::OK, &miss(Storing::NotStored(Reason::NoStore)));
+        tally.answered(StatusCode::OK, &miss(Storing::Collapsed));
+        tally.answered(StatusCode::OK, &Handling::refused());
+        for outcome in [Outcome::Validated, Outcome::Stale] {
+            let outcome = Handling {
+                outcome,
+                ..Handling::hit(None)
+            };
+            tally.answered(StatusCode::NOT_MODIFIED, &outcome);
+        }
+        for name in ProxyError::NAMES {
+            let failed = Handling {
+                outcome: Outcome::Failed(name),
+                ..Handling::refused()
+            };
+            tally.answered(StatusCode::BAD_GATEWAY, &failed);
+        }
+        let totals = summed(&[&tally]);
+        assert_eq!(totals.requests(), 5 + ERRORS as u64);
+        assert_eq!(
+            (totals.misses(), totals.collapsed(), totals.own()),
+            (1, 1, 1)
+        );
+        assert_eq!((totals.validated(), totals.stale()), (1, 1));
+        assert!(totals.failed_by().all(|(_, count)| count == 1));
+        let not_stored = totals.not_stored_by().find(|(_, count)| *count > 0);
+        assert_eq!(not_stored, Some((Reason::NoStore, 1)));
+        let not_reused = totals.not_reused_by().find(|(_, count)| *count > 0);
+        assert_eq!(not_reused, Some((Reason::ClientNoCache, 2)));
+    }
+
+    #[test]
+    fn the_latest_answer_and_failure_of_all_workers_are_known() {
+        let (one, two) = (Tally::default(), Tally::default());
+        assert_eq!(summed(&[&one, &two]).last_failure(), None);
+        let at = Time::from_unix_millis;
+        one.origin_failed(OriginErrorKind::Timeout, at(5));
+        two.origin_failed(OriginErrorKind::Cut, at(3));
+        two.origin_answered(Duration::from_millis(4), at(7));
+        one.origin_failed(OriginErrorKind::Upload, at(9));
+        let totals = summed(&[&one, &two]);
+        assert_eq!(
+            totals.last_failure(),
+            Some((at(5), OriginErrorKind::Timeout))
+        );
+        assert_eq!(totals.last_answer(), Some(at(7)));
+        assert_eq!(totals.latency_counts().iter().sum::<u64>(), 1);
+    }
+}

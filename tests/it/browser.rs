@@ -1,0 +1,240 @@
+//! The dashboard's page in a real browser, where there is one: Chromium, driven over WebDriver.
+
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::Client,
+    dashboard::Watched,
+    harness::until,
+    instance::{Home, free_port},
+    origin::Origin,
+};
+
+/// A program on the path of commands.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+}
+
+/// A browser without a window; it ends when dropped.
+struct Browser {
+    driver: Child,
+    port: u16,
+    session: String,
+}
+
+impl Browser {
+    /// None: there is none on this machine, which is said.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped has to say so")]
+    fn open(home: &Home) -> Option<Self> {
+        let (Some(driver), Some(chromium)) = (on_path("chromedriver"), on_path("chromium")) else {
+            eprintln!("skipped: no chromium and chromedriver here");
+            return None;
+        };
+        let port = free_port();
+        let driver = Command::new(driver)
+            .arg(format!("--port={port}"))
+            .env("HOME", home.path("work"))
+            .env("TMPDIR", home.path("tmp"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut browser = Self {
+            driver,
+            port,
+            session: String::new(),
+        };
+        until("the driver listens", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        let args = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ];
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "goog:chromeOptions": { "binary": chromium, "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        }}});
+        let opened = browser.call("POST", "/session", &wanted);
+        browser.session = format!("/session/{}", opened["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    fn call(&self, method: &str, target: &str, body: &Value) -> Value {
+        let body = if method == "GET" {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let (port, length) = (self.port, body.len());
+        let mut client = Client::connect(port);
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ));
+        let answer = client.answer();
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let mut answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        answer["value"].take()
+    }
+
+    fn go(&self, link: &str) {
+        self.call(
+            "POST",
+            &format!("{}/url", self.session),
+            &json!({ "url": link }),
+        );
+    }
+
+    /// What a line of script gives.
+    fn eval(&self, script: &str) -> Value {
+        let body = json!({ "script": format!("return {script}"), "args": [] });
+        self.call("POST", &format!("{}/execute/sync", self.session), &body)
+    }
+
+    /// The text of the first element that a selector finds.
+    fn text(&self, selector: &str) -> String {
+        let found = self.eval(&format!(
+            "(document.querySelector({selector:?}) || {{}}).textContent || ''"
+        ));
+        found.as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn shows(&self, selector: &str, words: &str) {
+        until(
+            &format!("{selector} says {words:?}, not {:?}", self.text(selector)),
+            || self.text(selector).contains(words),
+        );
+    }
+
+    /// Clicks like a user: on what is there to be clicked on.
+    fn click(&self, selector: &str) {
+        let found = self.call(
+            "POST",
+            &format!("{}/element", self.session),
+            &json!({ "using": "css selector", "value": selector }),
+        );
+        let element = found.as_object().unwrap().values().next().unwrap();
+        let target = format!(
+            "{}/element/{}/click",
+            self.session,
+            element.as_str().unwrap()
+        );
+        self.call("POST", &target, &json!({}));
+    }
+
+    /// What the page has complained of.
+    fn complaints(&self) -> Vec<String> {
+        let log = self.call(
+            "POST",
+            &format!("{}/se/log", self.session),
+            &json!({ "type": "browser" }),
+        );
+        let lines = log.as_array().unwrap().iter();
+        lines
+            .map(|line| line["message"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() && !std::thread::panicking() {
+            self.call("DELETE", &self.session, &json!({}));
+        }
+        self.driver.kill().ok();
+        self.driver.wait().ok();
+    }
+}
+
+#[test]
+fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
+    let home = Home::new();
+    let Some(browser) = Browser::open(&home) else {
+        return;
+    };
+    let origin = Origin::counting("");
+    let watched = Watched::start(&home, &origin);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    assert_eq!(browser.eval("location.hash"), "");
+    assert_eq!(
+        browser.eval("document.cookie"),
+        "",
+        "no script sees the cookie"
+    );
+
+    watched.proxy.get("/a?token=HUSH");
+    watched.proxy.get("/a?token=HUSH");
+    browser.shows("#requests li .badge.hit", "hit");
+    browser.shows("#requests li .target", "GET /a?token=***");
+    browser.shows("#ratio", "50.0 %");
+    browser.shows("#saved-requests", "1");
+    browser.shows("#entries li .target", "/a?token=***");
+
+    browser.click("#clear");
+    browser.click("#ask-yes");
+    browser.shows("#done", "Cleared 1 answer");
+    browser.shows("#memory-note", "0 answers stored");
+    assert_eq!(browser.text("#entries"), "");
+    assert_eq!(watched.proxy.get("/a?token=HUSH").x_cache(), "MISS");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
+    let home = Home::new();
+    let Some(browser) = Browser::open(&home) else {
+        return;
+    };
+    let origin = Origin::counting("");
+    let watched = Watched::start(&home, &origin);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    let long = "x".repeat(300);
+    watched
+        .proxy
+        .get(&format!("/'onmouseover=alert(1)&lt;b>/{long}"));
+    browser.shows("#requests li .target", "&lt;b");
+    assert_eq!(
+        browser.eval("document.querySelectorAll('li b, li img, li script').length"),
+        0
+    );
+    let narrow = json!({ "cmd": "Emulation.setDeviceMetricsOverride",
+        "params": { "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true } });
+    browser.call(
+        "POST",
+        &format!("{}/goog/cdp/execute", browser.session),
+        &narrow,
+    );
+    until("nothing is wider than the screen", || {
+        browser.eval("document.documentElement.scrollWidth") == 390
+    });
+}
+
+#[test]
+fn without_the_token_the_page_says_where_to_find_it() {
+    let home = Home::new();
+    let Some(browser) = Browser::open(&home) else {
+        return;
+    };
+    let origin = Origin::counting("");
+    let watched = Watched::start(&home, &origin);
+    let (address, _) = watched.link.split_once('#').unwrap();
+    browser.go(address);
+    browser.shows("#live-text", "Locked");
+    assert_eq!(browser.eval("document.getElementById('page').hidden"), true);
+    browser.go(&format!("{address}#token=wrong"));
+    browser.shows("#live-text", "Locked");
+}

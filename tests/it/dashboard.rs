@@ -1,0 +1,354 @@
+//! The dashboard, from outside: who gets in, what is streamed, what Prometheus reads.
+
+use serde_json::Value;
+
+use crate::{
+    client::{Answer, Client},
+    harness::until,
+    instance::{Home, Instance, free_port},
+    origin::Origin,
+};
+
+/// A proxy with a dashboard.
+pub(crate) struct Watched {
+    /// The proxy.
+    pub(crate) proxy: Instance,
+    /// The link that it has printed.
+    pub(crate) link: String,
+    port: u16,
+}
+
+impl Watched {
+    /// Starts one.
+    pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
+        // Another test may take the port in between.
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let proxy = home.start(&origin.url(), &["--dashboard", &address]);
+        let line = proxy.log_line(&["Dashboard: "]);
+        let link = line.strip_prefix("Dashboard: ").unwrap().to_owned();
+        assert!(link.starts_with(&format!("http://{address}/#token=")));
+        Self { proxy, link, port }
+    }
+
+    fn token(&self) -> &str {
+        self.link.split_once("#token=").unwrap().1
+    }
+
+    /// Asks with these lines of fields, each ended by CRLF.
+    fn ask(&self, line: &str, fields: &str, body: &str) -> Answer {
+        let length = body.len();
+        let mut client = Client::connect(self.port);
+        client.send(format!(
+            "{line} HTTP/1.1\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ));
+        client.answer()
+    }
+
+    fn host(&self) -> String {
+        format!("Host: 127.0.0.1:{}\r\n", self.port)
+    }
+
+    fn get(&self, target: &str) -> Answer {
+        self.ask(&format!("GET {target}"), &self.host(), "")
+    }
+
+    /// Host and cookie of one who has given the token.
+    fn let_in(&self) -> String {
+        let answer = self.ask("POST /session", &self.host(), self.token());
+        assert_eq!(answer.status(), 204, "{}", answer.text());
+        let cookie = answer.field("set-cookie").unwrap();
+        for attribute in ["; HttpOnly", "; SameSite=Strict", "; Path=/"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        assert!(!cookie.contains(self.token()));
+        let value = cookie.split(';').next().unwrap();
+        format!("{}Cookie: a=b; {value}\r\n", self.host())
+    }
+}
+
+#[test]
+fn only_the_page_healthz_and_metrics_need_no_token() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    for open in ["/", "/app.js", "/style.css", "/healthz", "/metrics"] {
+        assert_eq!(watched.get(open).status(), 200, "{open}");
+    }
+    assert_eq!(watched.get("/healthz").text(), "ok\n");
+    for closed in ["/events", "/api/entries", "/nothing", "//", "/index.html"] {
+        assert_eq!(watched.get(closed).status(), 403, "{closed}");
+    }
+    for closed in ["/api/clear", "/api/purge"] {
+        let answer = watched.ask(&format!("POST {closed}"), &watched.host(), "{}");
+        assert_eq!(answer.status(), 403, "{closed}");
+    }
+}
+
+#[test]
+fn every_answer_forbids_the_browser_what_the_page_does_not_need() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    for target in ["/", "/app.js", "/metrics", "/events"] {
+        let answer = watched.get(target);
+        assert_eq!(
+            answer.field("content-security-policy").unwrap(),
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.field("cache-control"), Some("no-store"));
+    }
+    let page = watched.get("/").text();
+    for inline in ["<style", "style=", "onclick", "<script>", "http://cdn"] {
+        assert!(!page.contains(inline), "{inline}");
+    }
+}
+
+#[test]
+fn it_answers_only_to_its_own_names() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    let port = watched.port;
+    let status = |host: &str| watched.ask("GET /", host, "").status();
+    assert_eq!(status(&format!("Host: localhost:{port}\r\n")), 200);
+    for host in [
+        "Host: evil.example\r\n".to_owned(),
+        format!("Host: evil.example:{port}\r\n"),
+        "Host: localhost\r\n".to_owned(),
+        format!("Host: localhost:{}\r\n", watched.proxy.port),
+    ] {
+        assert_eq!(status(&host), 403, "{host}");
+    }
+    let cookie = watched
+        .let_in()
+        .replace("Host: 127.0.0.1", "Host: evil.example");
+    assert_eq!(watched.ask("GET /api/entries", &cookie, "").status(), 403);
+}
+
+#[test]
+fn what_another_site_brings_about_is_refused() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    watched.proxy.get("/a");
+    let fields = watched.let_in();
+    for other in ["http://evil.example", "null", "http://localhost:1"] {
+        let fields = format!("{fields}Origin: {other}\r\n");
+        assert_eq!(watched.ask("POST /api/clear", &fields, "{}").status(), 403);
+    }
+    assert_eq!(watched.proxy.get("/a").x_cache(), "HIT");
+    let own = format!("{fields}Origin: http://127.0.0.1:{}\r\n", watched.port);
+    let cleared = watched.ask("POST /api/clear", &own, "{}");
+    assert_eq!(cleared.status(), 200);
+    let cleared: Value = serde_json::from_slice(&cleared.body).unwrap();
+    assert_eq!(cleared["entries"], 1);
+    assert_eq!(watched.proxy.get("/a").x_cache(), "MISS");
+}
+
+#[test]
+fn a_wrong_token_or_cookie_opens_nothing() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    let half = &watched.token()[..32];
+    for wrong in ["", "x", half, &format!("{}0", watched.token())] {
+        let answer = watched.ask("POST /session", &watched.host(), wrong);
+        assert_eq!((answer.status(), answer.field("set-cookie")), (403, None));
+    }
+    let long = "x".repeat(64 * 1024);
+    assert_eq!(
+        watched
+            .ask("POST /session", &watched.host(), &long)
+            .status(),
+        413
+    );
+    let port = watched.port;
+    let forged = format!(
+        "{}Cookie: caching-proxy-{port}={}\r\n",
+        watched.host(),
+        watched.token()
+    );
+    assert_eq!(watched.ask("GET /events", &forged, "").status(), 403);
+}
+
+#[test]
+fn the_stream_tells_of_requests_with_their_reasons_and_hides_secrets() {
+    let (origin, home) = (Origin::counting("Cache-Control: no-store\r\n"), Home::new());
+    let watched = Watched::start(&home, &origin);
+    watched.proxy.get("/a?token=HUSH");
+    let mut stream = Client::connect(watched.port);
+    stream.send(format!("GET /events HTTP/1.1\r\n{}\r\n", watched.let_in()));
+    stream.wait_for("content-type: text/event-stream");
+    stream.wait_for("event: past\ndata: [");
+    stream.wait_for("event: now\ndata: {");
+    stream.wait_for("\"target\":\"/a?token=***\"");
+    stream.wait_for(
+        "\"outcome\":\"miss\",\"reason\":\"no-store\",\"remedy\":\"--policy always keeps it\"",
+    );
+}
+
+#[test]
+fn only_so_many_pages_watch_at_a_time() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    let fields = watched.let_in();
+    let streams: Vec<Client> = (0..16)
+        .map(|_| {
+            let mut stream = Client::connect(watched.port);
+            stream.send(format!("GET /events HTTP/1.1\r\n{fields}\r\n"));
+            stream.wait_for("event: now");
+            stream
+        })
+        .collect();
+    assert_eq!(watched.ask("GET /events", &fields, "").status(), 503);
+    drop(streams);
+    until("a place is free again", || {
+        let mut stream = Client::connect(watched.port);
+        stream.send(format!("GET /events HTTP/1.1\r\n{fields}\r\n"));
+        stream.head().status == 200
+    });
+}
+
+#[test]
+fn entries_are_found_and_purged_by_name() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    for target in ["/users/1", "/users/2", "/products?limit=1"] {
+        watched.proxy.get(target);
+    }
+    let fields = watched.let_in();
+    let list = |query: &str| -> Value {
+        let answer = watched.ask(&format!("GET /api/entries?{query}"), &fields, "");
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    assert_eq!(list("")["total"], 3);
+    for (query, total) in [("/users/*", 2), ("limit", 1), ("/users/1", 1), ("none", 0)] {
+        assert_eq!(
+            list(&format!("q={query}&sort=path"))["total"],
+            total,
+            "{query}"
+        );
+    }
+    assert_eq!(
+        list("q=/users/*&sort=path&offset=1")["entries"][0]["path"],
+        "/users/2"
+    );
+    let json = format!("{fields}Content-Type: application/json\r\n");
+    let purged = watched.ask("POST /api/purge", &json, "{\"path\":\"/users/*\"}");
+    assert_eq!(purged.status(), 200, "{}", purged.text());
+    assert_eq!(list("")["total"], 1);
+    for wrong in ["q=a%20b", "sort=colour", "offset=999999", "nothing=1"] {
+        let answer = watched.ask(&format!("GET /api/entries?{wrong}"), &fields, "");
+        assert_eq!(answer.status(), 400, "{wrong}");
+    }
+    for wrong in [
+        "",
+        "{}",
+        "{\"path\":\"\"}",
+        "{\"path\":\"/a\",\"all\":true}",
+    ] {
+        assert_eq!(
+            watched.ask("POST /api/purge", &json, wrong).status(),
+            400,
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn prometheus_reads_what_was_counted() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    watched.proxy.get("/a");
+    watched.proxy.get("/a");
+    let answer = watched.get("/metrics");
+    assert_eq!(
+        answer.field("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    let text = answer.text();
+    for line in [
+        "caching_proxy_requests_total{outcome=\"hit\",reason=\"\"} 1",
+        "caching_proxy_requests_total{outcome=\"miss\",reason=\"uri-miss\"} 1",
+        "caching_proxy_responses_total{class=\"2xx\"} 2",
+        "caching_proxy_saved_requests_total 1",
+        "caching_proxy_entries 1",
+        "caching_proxy_memory_limit_bytes 268435456",
+        "caching_proxy_origin_seconds_count 1",
+        "caching_proxy_origin_seconds_bucket{le=\"+Inf\"} 1",
+        "# TYPE caching_proxy_origin_seconds histogram",
+        "# UNIT caching_proxy_saved_bytes bytes",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn every_metric_of_the_grafana_dashboard_exists() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    let text = watched.get("/metrics").text();
+    let there: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let shipped = include_str!("../../config/grafana.json");
+    let dashboard: Value = serde_json::from_str(shipped).unwrap();
+    assert!(
+        dashboard["panels"]
+            .as_array()
+            .is_some_and(|panels| panels.len() > 5)
+    );
+    let mut named = 0;
+    for (at, prefix) in shipped.match_indices("caching_proxy_") {
+        let rest = &shipped[at..];
+        let letters = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let end = rest.find(|letter| !letters(letter)).unwrap();
+        assert!(there.contains(&&rest[..end]), "{prefix}: {}", &rest[..end]);
+        named += 1;
+    }
+    assert!(named > 15);
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused() {
+    let home = Home::new();
+    for address in [
+        "0.0.0.0:8001",
+        "192.0.2.1:8001",
+        "[::]:8001",
+        "127.0.0.1",
+        "127.0.0.1:0",
+    ] {
+        let args = ["--origin", "http://127.0.0.1:9", "--dashboard", address];
+        home.run(&args)
+            .refused(2, &["--dashboard", address, "127.0.0.1:8001"]);
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let port = free_port().to_string();
+    let args = [
+        "--port",
+        &port,
+        "--origin",
+        &origin.url(),
+        "--dashboard",
+        &address,
+    ];
+    home.run(&args)
+        .refused(3, &["dashboard", &address, "--dashboard"]);
+}
+
+#[test]
+fn without_the_flag_there_is_no_dashboard() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/");
+    assert!(!proxy.log().contains("Dashboard"));
+}

@@ -1,0 +1,166 @@
+//! What the proxy counts, as `stats` shows it and as it is said at the end.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    harness::until,
+    instance::{Finished, Home, Instance, free_port},
+    origin::Origin,
+};
+
+/// What `stats --json` says.
+fn stats(home: &Home) -> Value {
+    let shown = home.run(&["stats", "--json"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    serde_json::from_str(&shown.stdout).unwrap()
+}
+
+fn count(causes: &Value, name: &str) -> u64 {
+    let mut causes = causes.as_array().unwrap().iter();
+    let cause = causes.find(|cause| cause["name"] == name);
+    cause.map_or(0, |cause| cause["count"].as_u64().unwrap())
+}
+
+fn varied() -> Origin {
+    Origin::start(|exchange| match exchange.target().as_str() {
+        "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),
+        "/validate" if exchange.nth > 0 => {
+            exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n");
+        }
+        "/validate" => exchange.ok("Cache-Control: no-cache\r\nETag: \"a\"\r\n", "body"),
+        _ => exchange.ok("", "ten bytes!"),
+    })
+}
+
+#[test]
+fn every_request_is_counted_once_with_its_outcome_and_reason() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    for target in ["/a", "/a", "/a", "/no-store", "/validate", "/validate"] {
+        proxy.get(target);
+    }
+    proxy.get_with("/b", "Cache-Control: only-if-cached\r\n");
+    proxy.get_with("/a", "Cache-Control: no-cache\r\n");
+    let stats = stats(&home);
+    assert_eq!(stats["requests"], 8, "{stats:#}");
+    assert_eq!(
+        (&stats["hits"], &stats["validated"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!((&stats["misses"], &stats["failed"]), (&4.into(), &1.into()));
+    assert_eq!(count(&stats["misses_by"], "uri-miss"), 3);
+    assert_eq!(count(&stats["misses_by"], "request"), 1);
+    assert_eq!(count(&stats["not_stored_by"], "no-store"), 1);
+    assert_eq!(count(&stats["not_reused_by"], "client-no-cache"), 1);
+    assert_eq!(count(&stats["failed_by"], "only-if-cached"), 1);
+    assert_eq!(stats["status_classes"], serde_json::json!([0, 7, 0, 0, 1]));
+    assert_eq!(stats["origin"]["answers"], 5);
+    assert_eq!(stats["saved"]["requests"], 2);
+    assert_eq!(stats["saved"]["bytes"], 24);
+    assert_eq!(stats["received_bytes"], 28);
+    assert_eq!(stats["cache"]["entries"], 2);
+    assert_eq!(stats["hit_ratio"], 0.375);
+}
+
+#[test]
+fn a_hit_with_the_log_off_is_counted_too() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start_with(&origin.url(), &["--workers", "1"], &[("RUST_LOG", "off")]);
+    for _ in 0..4 {
+        proxy.get("/a");
+    }
+    let stats = stats(&home);
+    assert_eq!((&stats["hits"], &stats["requests"]), (&3.into(), &4.into()));
+    assert_eq!(
+        (&stats["saved"]["bytes"], &stats["sent_bytes"]),
+        (&30.into(), &40.into())
+    );
+}
+
+#[test]
+fn an_origin_that_cannot_be_reached_is_counted_as_that() {
+    let home = Home::new();
+    let proxy = home.start(&format!("http://127.0.0.1:{}", free_port()), &[]);
+    assert_eq!(proxy.get("/").status(), 502);
+    let stats = stats(&home);
+    assert_eq!(count(&stats["failed_by"], "origin-unreachable"), 1);
+    assert_eq!(stats["origin"]["failures"], 1);
+    assert_eq!(stats["origin"]["last_failure_kind"], "origin-unreachable");
+}
+
+#[test]
+fn the_page_for_people_names_what_was_saved_and_what_would_change_a_miss() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    for target in ["/a", "/a", "/no-store"] {
+        proxy.get(target);
+    }
+    let shown = home.run(&["stats"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    for words in [
+        &format!("on port {}", proxy.port),
+        "33.3 %",
+        "Saved",
+        "no-store",
+        "--policy always keeps it",
+        "of 256.0 MiB",
+    ] {
+        assert!(shown.stdout.contains(words), "{words}: {}", shown.stdout);
+    }
+}
+
+#[test]
+fn watching_through_a_pipe_writes_a_line_a_second_and_ends_with_its_reader() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a");
+    let port = proxy.port.to_string();
+    let mut shell = std::process::Command::new("bash");
+    let program = env!("CARGO_BIN_EXE_caching-proxy");
+    let line = format!("\"{program}\" stats --watch --port {port} | head -n 2");
+    shell.args(["-c", &line]).env_clear();
+    shell.env("XDG_RUNTIME_DIR", home.path("run"));
+    shell.env("PATH", std::env::var_os("PATH").unwrap());
+    let shown = Finished::of(shell);
+    let lines: Vec<&str> = shown.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown:?}");
+    assert!(
+        lines[0].contains(" requests=1 hits=0 misses=1 "),
+        "{lines:?}"
+    );
+    assert!(lines[1].contains(" requests=0 "), "{lines:?}");
+}
+
+#[test]
+fn without_a_running_proxy_it_exits_with_4() {
+    Home::new().run(&["stats"]).refused(4, &["no running"]);
+}
+
+fn ended(mut proxy: Instance) -> String {
+    proxy.signal(Signal::TERM);
+    assert!(proxy.wait().success());
+    until("its last words", || proxy.log().contains("stopping"));
+    proxy.log()
+}
+
+#[test]
+fn it_ends_with_what_it_saved_and_without_a_word_when_nothing_was_asked() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    for _ in 0..4 {
+        proxy.get("/a");
+    }
+    let log = ended(proxy);
+    assert!(
+        log.contains("saved 3 requests to the origin (75 %), 30 B, "),
+        "{log}"
+    );
+    let log = ended(home.start(&origin.url(), &[]));
+    assert!(!log.contains("saved"), "{log}");
+}

@@ -37,11 +37,25 @@ pub struct Stored {
     pub(super) stale_if_error_seconds: Option<u32>,
     /// The directive that forbids a stale answer.
     pub(super) never_stale: Option<Reason>,
-    pub(super) partition: Option<Identity>,
     pub(super) audience: Audience,
     pub(super) status: StatusCode,
+    /// None: it is whole, and everybody's.
+    pub(super) scope: Option<Box<Scope>>,
+}
+
+/// What most answers are without: of whom, and of what, it is only a part.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Scope {
+    pub(super) partition: Option<Identity>,
     /// None: it is whole.
     pub(super) part: Option<Part>,
+}
+
+impl Scope {
+    pub(super) fn of(partition: Option<Identity>, part: Option<Part>) -> Option<Box<Self>> {
+        let is_some = partition.is_some() || part.is_some();
+        is_some.then(|| Box::new(Self { partition, part }))
+    }
 }
 
 impl Stored {
@@ -52,7 +66,7 @@ impl Stored {
 
     /// Which part of its representation the body is (RFC 9111, 3.3); None: all of it.
     pub fn part(&self) -> Option<Part> {
-        self.part
+        self.scope.as_ref()?.part
     }
 
     /// The stored fields; those of one name in the order in which they were received. Without Age, which is
@@ -68,7 +82,7 @@ impl Stored {
 
     /// The partition of the cache where it belongs; None: the shared one.
     pub fn partition(&self) -> Option<Identity> {
-        self.partition
+        self.scope.as_ref()?.partition
     }
 
     /// When its head was received, or last validated.
@@ -96,7 +110,7 @@ impl Stored {
 
     /// True when a request for one would be answered by the other as well, so that one replaces the other.
     pub fn same_variant(&self, other: &Self) -> bool {
-        self.partition == other.partition && self.selectors == other.selectors
+        self.partition() == other.partition() && self.selectors == other.selectors
     }
 
     /// True when Vary names one of these fields.
@@ -119,7 +133,8 @@ impl Stored {
     /// What it takes in memory: this value and all it owns, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         let selectors: usize = self.selectors.iter().map(Selector::weight_bytes).sum();
-        let bytes = size_of::<Self>() + self.fields.heap_bytes() + selectors;
+        let scope = self.scope.as_ref().map_or(0, |_| size_of::<Scope>());
+        let bytes = size_of::<Self>() + scope + self.fields.heap_bytes() + selectors;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 

@@ -19,6 +19,7 @@ use super::{
     mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
     selecting::selectors,
     stale::forbidden_by,
+    stored::Scope,
 };
 
 /// An answer of the origin: its head without hop-by-hop fields, and when it was asked for and came.
@@ -108,6 +109,7 @@ pub(super) fn keep(
     let never_stale = forbidden_by(&word.directives, cache);
     check_use(&word, lifetime, never_stale, reply)?;
     let (status, part) = extent(reply)?;
+    let partition = request.identity.filter(|_| audience == Audience::Partition);
     Ok(Stored {
         fields: kept_fields(reply, &word, cache, cookies),
         selectors,
@@ -118,10 +120,9 @@ pub(super) fn keep(
         stale_while_revalidate_seconds: word.directives.stale_while_revalidate.unwrap_or(0),
         stale_if_error_seconds: word.directives.stale_if_error,
         never_stale,
-        partition: request.identity.filter(|_| audience == Audience::Partition),
         audience,
         status,
-        part,
+        scope: Scope::of(partition, part),
     })
 }
 
@@ -829,6 +830,6 @@ mod tests {
             .admit()
             .unwrap();
         assert!(kept.weight_bytes() < 1000, "{}", kept.weight_bytes());
-        assert!(size_of::<Stored>() <= 160, "{}", size_of::<Stored>());
+        assert!(size_of::<Stored>() <= 112, "{}", size_of::<Stored>());
     }
 }

@@ -29,6 +29,7 @@ mod handle;
 mod key;
 mod messages;
 mod near;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags, LogFormat},
-    control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
+    control::{self, ClearReport, Control, ControlError, Instance, UnreachedInstance},
     dashboard::Dashboard,
     error::Chain,
     observe::Saved,
@@ -234,6 +234,21 @@ async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
     }
 }
 
+/// Where there is simply no place for a control socket, in a read-only container for instance, the proxy still serves.
+fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, Failure> {
+    match control {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if error.is_distrust() => Err(Failure::Control(error)),
+        Err(error) => {
+            let why = Chain(&error);
+            say(&format!(
+                "warning: --clear-cache will not reach this proxy: {why}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
 async fn run(
     flags: Flags,
     config: Arc<Config>,
@@ -250,18 +265,7 @@ async fn run(
         () = tokio::task::yield_now() => {}
     }
     let reload = server.reload(flags);
-    let control = match control::listen(server.shared(), reload.clone()) {
-        Ok(control) => Some(control),
-        Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
-        // Where there is simply no place for it, in a read-only container for instance, it still serves.
-        Err(error) => {
-            let why = Chain(&error);
-            say(&format!(
-                "warning: --clear-cache will not reach this proxy: {why}"
-            ));
-            None
-        }
-    };
+    let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
             Dashboard::start(address, server.shared())

@@ -44,7 +44,7 @@ impl Found {
         fn same(a: Option<&Variants>, b: Option<&Variants>) -> bool {
             match (a, b) {
                 (None, None) => true,
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (Some(a), Some(b)) => a.is_same_as(b),
                 _ => false,
             }
         }

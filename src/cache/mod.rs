@@ -33,6 +33,7 @@ mod listing;
 mod messages;
 mod near;
 mod purging;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -158,7 +158,7 @@ fn fields(policy: &Policy, entry: &Entry) -> Vec<Field> {
     fields
         .map(|(name, value)| Field {
             name: name.as_str().to_owned(),
-            value: Some(shown_value(policy, name, value.as_bytes())),
+            value: Some(shown_value(policy, &name, value.as_bytes())),
         })
         .collect()
 }

@@ -27,8 +27,8 @@ pub struct Understood {
 /// How `stored` was understood under `policy`.
 pub fn understood(policy: &Policy, stored: &Stored) -> Understood {
     let mut headers = HeaderMap::new();
-    for (name, value) in stored.fields() {
-        headers.append(name.clone(), value.clone());
+    for (name, value) in stored.fields().iter() {
+        headers.append(name, value);
     }
     let word = policy.mode.heard(Word::of(&headers));
     let cache = match stored.partition() {

@@ -2,11 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    instance::Home,
-    origin::Origin,
-    warm::summary,
-};
+use crate::{instance::Home, origin::Origin, warm::summary};
 
 fn urlset(locations: &[&str]) -> String {
     let urls: String = locations

@@ -10,7 +10,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::until,
     instance::{Finished, Home, Instance},
     origin::{Exchange, Gate, Origin},
 };
@@ -412,5 +411,23 @@ fn a_proxy_that_goes_away_ends_the_run() {
         (&summary["interrupted"], &summary["not_tried"]),
         (&json!(true), &json!(99))
     );
-    until("the origin is left alone", || origin.count() == 1);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn with_no_cache_it_fetches_anew_what_is_stored() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    home.write("paths.txt", "/a\n");
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    let anew = home.run(&[
+        "warm",
+        "paths.txt",
+        "-H",
+        "Cache-Control: no-cache",
+        "--json",
+    ]);
+    assert_eq!(summary(&anew)["stored_now"], 1);
+    proxy.get("/a").expect(200, "HIT", "GET /a #1");
 }

@@ -47,9 +47,13 @@ pub(super) async fn gather(
         match found {
             Ok(found) => gathering.take(&target, depth, found)?,
             Err(why) if gathering.tally.sitemaps == 0 => {
+                let hint = match source.starts_with('/') && why.starts_with("404") {
+                    true => "; and there is no file of that name",
+                    false => "",
+                };
                 return Err(WarmError::Sitemap {
                     source_name: source.to_owned(),
-                    why,
+                    why: why + hint,
                 });
             }
             Err(why) => gathering

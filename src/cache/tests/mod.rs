@@ -3,6 +3,7 @@
 mod bodies;
 mod claims;
 mod near;
+mod steering;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -13,7 +13,10 @@ use actix_web::{
 };
 use bytes::Bytes;
 use caching_proxy::{
-    cache::{Cache, Claim, Claimed, Company, Found, Get, Key, Near, Plain, Resource, Seen},
+    cache::{
+        Cache, Claim, Claimed, Company, Found, Get, Key, List, Near, Order, Plain, Resource, Seen,
+        Wanted,
+    },
     config::Config,
     origin::OriginUrl,
     policy::{self, Framing, Policy, Reply, RequestContent, Stored, Time},
@@ -136,9 +139,36 @@ fn fills(criterion: &mut Criterion) {
     });
 }
 
+/// What a list of everything costs: all of it, of which the actor does a part for each chunk of keys.
+fn lists(criterion: &mut Criterion) {
+    const KEYS: usize = 1_000_000;
+    let system = System::new();
+    let Some(head) = default_policy().and_then(|policy| head(&policy)) else {
+        return;
+    };
+    let cache = Cache::new(8192 * MIB, 64 * MIB);
+    system.block_on(async {
+        cache.host();
+        for number in 0..KEYS {
+            store(&cache, &head, &format!("/products/{number}")).await;
+        }
+    });
+    let list = List {
+        wanted: Wanted::everything(),
+        order: Order::Size,
+        offset: 0,
+        limit: 50,
+    };
+    let mut group = criterion.benchmark_group("list");
+    group.sample_size(10);
+    group.bench_function("50 of 1,000,000 keys, by size", |bencher| {
+        bencher.iter(|| system.block_on(cache.list(&list, NOW)));
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3));
-    targets = keys, near, actor, fills
+    targets = keys, near, actor, fills, lists
 }
 criterion_main!(benches);

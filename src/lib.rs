@@ -18,7 +18,7 @@
 //! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
-//! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
+//! | [`control`] | how commands reach running proxies: a Unix socket |
 //!
 //! `main.rs` parses, runs the server or one command, and is the only place that prints.
 //! Which room may use which is checked by `tests/it/tidy.rs`.
@@ -45,6 +45,7 @@
 //! - The last byte of an answer leaves only after its `Put` was answered.
 //! - After a [`cache::Clear`] was answered, nothing fetched before it is served to a later request: the actor forgets
 //!   entries and tickets in one message, and counts a change, by which every worker knows that what it remembers is void.
+//! - A purge holds the same way for what it names: fetches that began before it store nothing and are not joined.
 //! - Memory is counted with overhead while anything holds it, so the budget also sees fetches and slow readers.
 //! - A cache that does not answer is a MISS, never a failure.
 //! - Key, identity and Vary are made from the request as it is forwarded: what is not in the key does not shape a stored

@@ -214,7 +214,6 @@ impl Store {
             shelf.hits.set(before.hits());
         }
         let added = entries(&shelf);
-        self.removals += 1;
         self.cache.insert(Kept::from(key), shelf);
         self.generations.change(&key.resource);
         // What was replaced, or refused for its size, is reported like what was evicted.
@@ -227,6 +226,7 @@ impl Store {
         if fits {
             self.entries += added;
         } else {
+            self.removals += 1;
             self.forget_part(key);
         }
         fits

@@ -3,6 +3,7 @@
 mod bodies;
 mod claims;
 mod near;
+mod steering;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -29,6 +30,14 @@ const NOW: Time = Time::from_unix_millis(1_800_000_000_000);
 
 fn run<F: Future>(test: F) -> F::Output {
     actix_rt::System::new().block_on(test)
+}
+
+/// How a cache of that size is doing that holds nothing.
+fn nothing(limit_bytes: u64) -> Stats {
+    Stats {
+        limit_bytes,
+        ..Stats::default()
+    }
 }
 
 fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {

@@ -13,7 +13,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use caching_proxy::{
-    cache::{Cache, Claim, Claimed, Company, Found, Get, Key, Near, Plain, Resource},
+    cache::{Cache, Claim, Claimed, Company, Found, Get, Key, Near, Plain, Resource, Seen},
     config::Config,
     origin::OriginUrl,
     policy::{self, Framing, Policy, Reply, RequestContent, Stored, Time},
@@ -66,7 +66,7 @@ fn head(policy: &Policy) -> Option<Stored> {
 async fn store(cache: &Cache, head: &Stored, target: &str) {
     let claim = Claim {
         key: key(target),
-        seen: None,
+        seen: Seen::Since(cache.moment(&Resource::new(target))),
         about: None,
         company: Company::Shared,
         now: NOW,

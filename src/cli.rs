@@ -1,6 +1,6 @@
 //! The command line as it was written: raw, every value still text. [`crate::config`] makes sense of it.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -47,17 +47,30 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Empty the cache of the running proxies of this user, and exit
+    #[arg(long, display_order = 3)]
+    pub clear_cache: bool,
+}
+
+/// What a proxy can be told on the command line.
+#[derive(Debug, Args)]
+pub struct Settings {
     /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        display_order = 1,
+        value_name = "PORT",
+        allow_negative_numbers = true
+    )]
     pub port: Option<OsString>,
 
     /// Where requests are forwarded to: http or https, a host, and if need be a port and a path
-    #[arg(long, value_name = "URL")]
+    #[arg(long, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
-
-    /// Empty the cache of the running proxies of this user, and exit
-    #[arg(long)]
-    pub clear_cache: bool,
 
     /// Configuration file [default: config/proxy.toml, where there is one]
     #[arg(long, value_name = "FILE")]
@@ -122,6 +135,11 @@ pub struct Cli {
     #[arg(long, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
 
+    /// How the log is written: `text` for people, `json` with an object a line, `combined` with requests
+    /// as Apache and nginx log them [default: text]
+    #[arg(long, value_name = "text|json|combined")]
+    pub log_format: Option<OsString>,
+
     /// Where a page shows what the proxy does (and /metrics, for Prometheus), such as
     /// 127.0.0.1:8001: only this machine may reach it [default: none]
     #[arg(long, value_name = "ADDRESS")]
@@ -135,6 +153,10 @@ pub enum Command {
     Purge(Purge),
     /// List what is stored
     Ls(Ls),
+    /// Show what is stored for a path, and how it was understood
+    Show(Show),
+    /// Say what the proxy would do with a request now, and why; the origin is not asked
+    Why(Explain),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -142,6 +164,20 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+    /// Fill the cache: fetch a list of paths, or what a sitemap names, through the running proxy
+    Warm(Warm),
+    /// Have a running proxy read its configuration again
+    Reload(Whom),
+    /// Say whether the configuration is right, what it comes to and where each setting is from; start nothing
+    CheckConfig {
+        /// As a start would be given them.
+        #[command(flatten)]
+        settings: Box<Settings>,
+
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what a running proxy does: hits and misses, what was saved, how the origin is doing
     Stats {
         /// Which one, and how
@@ -213,6 +249,44 @@ pub struct Ls {
     pub whom: Whom,
 }
 
+/// What is shown.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// Path with its query as clients ask for it, or a whole URL
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc here would take the place of the command's own help"
+    )]
+    pub whom: Whom,
+}
+
+/// The request that is explained.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// Path with its query, or a whole URL
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    /// A header of the request; may be given several times
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+
+    /// Its method
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc here would take the place of the command's own help"
+    )]
+    pub whom: Whom,
+}
+
 /// What a list is ordered by.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Sort {
@@ -228,6 +302,39 @@ pub enum Sort {
     Fresh,
 }
 
+/// What `warm` is told.
+#[derive(Debug, Args)]
+pub struct Warm {
+    /// A file with a path or URL on each line, `-` for stdin, or a sitemap: its URL, or its path on the proxy
+    pub source: String,
+
+    /// Requests under way at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+
+    /// A field for every request, as those have it whom the cache is for: the cache keeps apart what varies by
+    /// Accept-Encoding, Cookie, ... (may be repeated)
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub fields: Vec<String>,
+
+    /// Another name of the origin, for URLs of a public site whose origin has a name of its own (may be repeated)
+    #[arg(long = "site", value_name = "HOST[:PORT]")]
+    pub sites: Vec<String>,
+
+    /// Longest time for one request, from connecting to the last byte
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+
+    /// Notes there what cannot be stored, so that a run that was stopped, called again, does not fetch it again;
+    /// removed when all is done
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+
+    /// Which proxy, and how to answer.
+    #[command(flatten)]
+    pub whom: Whom,
+}
+
 /// Which running proxy a command is about, and how it is to answer.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Whom {
@@ -240,8 +347,8 @@ pub struct Whom {
     pub json: bool,
 }
 
-impl Cli {
-    /// The settings among the flags that were given, by name.
+impl Settings {
+    /// Those that were given, by name.
     pub fn flags(self) -> Flags {
         [
             ("port", self.port),
@@ -260,6 +367,7 @@ impl Cli {
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
+            ("log-format", self.log_format),
             ("dashboard", self.dashboard),
         ]
         .into_iter()
@@ -282,7 +390,7 @@ mod tests {
     fn flags_carry_only_what_was_given() {
         let cli =
             Cli::try_parse_from(["caching-proxy", "--port", "9000", "--preserve-host"]).unwrap();
-        let flags = cli.flags();
+        let flags = cli.settings.flags();
         assert_eq!(flags.len(), 2);
         assert_eq!(flags["port"], "9000");
         assert_eq!(flags["preserve-host"], "true");
@@ -297,7 +405,7 @@ mod tests {
             .collect();
         let mut line = vec!["caching-proxy".to_owned()];
         line.extend(names.iter().map(|name| format!("--{name}=x")));
-        let flags = Cli::try_parse_from(line).unwrap().flags();
+        let flags = Cli::try_parse_from(line).unwrap().settings.flags();
         for name in &names {
             assert!(flags.contains_key(name.as_str()), "--{name} is lost");
         }

@@ -14,8 +14,10 @@
 //! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
 //! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
+//! | [`explain`] | what is stored, and what would become of a request, in words |
 //! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
+//! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
 //! | [`control`] | how `--clear-cache` reaches running proxies: a Unix socket |
 //!
 //! `main.rs` parses, runs the server or one command, and is the only place that prints.
@@ -37,7 +39,8 @@
 //!
 //! # What always holds
 //!
-//! - Handlers share no locks: they ask the actor, and hold what they got as an immutable `Arc`.
+//! - Handlers share no locks: they ask the actor, and hold what they got as an immutable `Arc`. A request goes
+//!   by one configuration from its beginning to its end.
 //! - A body that did not arrive whole is never stored, and its client's connection is cut.
 //! - The last byte of an answer leaves only after its `Put` was answered.
 //! - After a [`cache::Clear`] was answered, nothing fetched before it is served to a later request: the actor forgets
@@ -54,10 +57,12 @@ pub mod config;
 pub mod control;
 pub mod dashboard;
 pub mod error;
+pub mod explain;
 pub mod headers;
 pub mod mask;
 pub mod observe;
 pub mod origin;
 pub mod policy;
 pub mod proxy;
+pub mod reload;
 pub mod server;

@@ -4,6 +4,8 @@
 //! stderr. Neither may stop the program by being closed, so failures to write are ignored.
 
 mod commands;
+mod logging;
+mod signals;
 
 use std::{
     error::Error,
@@ -19,27 +21,24 @@ use actix_web::rt::System;
 use bytesize::ByteSize;
 use caching_proxy::{
     cli::Cli,
-    config::{self, Config, ConfigError, Flags},
-    control::{self, ClearReport, ControlError, Instance, UnreachedInstance},
+    config::{self, Config, ConfigError, Flags, LogFormat},
+    control::{self, ClearReport, Control, ControlError, Instance, UnreachedInstance},
     dashboard::Dashboard,
     error::Chain,
     observe::Saved,
-    origin::{self, CaError},
+    origin::{self, CaError, OriginUrl},
     server::Server,
 };
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ClientConfig;
+use signals::{Asked, Signals};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Many small pieces that live long lie between many that do not: most allocators lose a lot of memory by that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Our own messages from `info` on, those of the libraries from `warn` on; but actix-http calls an error whatever a
-/// client sends amiss.
-const DEFAULT_LOG: &str = "warn,caching_proxy=info,actix_http=off";
 /// Signals that come so close together are one: many a parent signals its child and the child's group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// Connections that wait to be accepted.
@@ -61,11 +60,16 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    start_log();
     let done = match cli.command {
-        Some(command) => commands::run(command),
-        None if cli.clear_cache => clear(&cli.flags()),
-        None => serve(&cli.flags()),
+        Some(command) => {
+            logging::start(LogFormat::Text);
+            commands::run(command)
+        }
+        None if cli.clear_cache => {
+            logging::start(LogFormat::Text);
+            clear(&cli.settings.flags())
+        }
+        None => serve(cli.settings.flags()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,6 +143,8 @@ enum Failure {
     Refused(ControlError),
     #[error("the answer cannot be written")]
     Print(#[source] io::Error),
+    #[error(transparent)]
+    Warm(#[from] commands::WarmError),
 }
 
 impl From<ControlError> for Failure {
@@ -175,6 +181,7 @@ impl Failure {
             | Self::Bind { .. }
             | Self::Dashboard { .. } => 3,
             Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
+            Self::Warm(error) => error.exit_code(),
         })
     }
 }
@@ -192,13 +199,12 @@ fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
     }
 }
 
-fn serve(flags: &Flags) -> Result<(), Failure> {
-    let config = Arc::new(Config::load(flags, &|variable| std::env::var_os(variable))?);
-    // Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
-    let tls = match (config.origin.is_tls(), &config.origin_ca) {
-        (false, None) => None,
-        (_, ca) => Some(origin::tls_config(ca.as_deref())?),
-    };
+fn serve(flags: Flags) -> Result<(), Failure> {
+    let config = Arc::new(Config::load(&flags, &|variable| {
+        std::env::var_os(variable)
+    })?);
+    logging::start(config.log_format);
+    let tls = tls_for(&config)?;
     raise_file_limit();
     check_file_limit(config.workers)?;
     let listener = bind(SocketAddr::new(config.bind, config.port))?;
@@ -208,34 +214,58 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         .map_err(Failure::Start)?;
     // Not dropped: that would wait for threads, and one may hang in looking up a name.
     let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
-    system.block_on(run(config, tls, listener))
+    system.block_on(run(flags, config, tls, listener))
+}
+
+/// What is trusted. Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
+fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
+    Ok(match (config.origin.is_tls(), &config.origin_ca) {
+        (false, None) => None,
+        (_, ca) => Some(origin::tls_config(ca.as_deref())?),
+    })
+}
+
+/// An origin that is not there yet keeps nobody from starting; it may be started next.
+async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
+    if let Err(error) = origin::reach(url, tls).await {
+        log::warn!(
+            "the origin is not there yet: {error}; what is not stored is answered with 502 or 504 until it is"
+        );
+    }
+}
+
+/// Where there is simply no place for a control socket, in a read-only container for instance, the proxy still serves.
+fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, Failure> {
+    match control {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if error.is_distrust() => Err(Failure::Control(error)),
+        Err(error) => {
+            let why = Chain(&error);
+            say(&format!(
+                "warning: --clear-cache will not reach this proxy: {why}"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 async fn run(
+    flags: Flags,
     config: Arc<Config>,
     tls: Option<Arc<ClientConfig>>,
     listener: TcpListener,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Start)?;
-    let mut server = Server::start(Arc::clone(&config), tls, listener).map_err(Failure::Start)?;
+    let mut server =
+        Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;
     // The workers start when the server first gets its turn; not before is it true that it serves.
     tokio::select! {
         biased;
         ended = server.ended() => return Err(Failure::ended(ended)),
         () = tokio::task::yield_now() => {}
     }
-    let control = match control::listen(server.shared()) {
-        Ok(control) => Some(control),
-        Err(error) if error.is_distrust() => return Err(Failure::Control(error)),
-        // Where there is simply no place for it, in a read-only container for instance, it still serves.
-        Err(error) => {
-            let why = Chain(&error);
-            say(&format!(
-                "warning: --clear-cache will not reach this proxy: {why}"
-            ));
-            None
-        }
-    };
+    let reload = server.reload(flags);
+    let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
             Dashboard::start(address, server.shared())
@@ -247,13 +277,20 @@ async fn run(
         "Proxy starting on port {}\nOrigin: {}\n",
         config.port, config.origin
     ));
+    actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
     if let Some(dashboard) = &dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
     }
 
-    tokio::select! {
-        () = signals.next() => {}
-        ended = server.ended() => return Err(Failure::ended(ended)),
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                // What is wrong is in the log.
+                Asked::Reload => drop(reload.run().await),
+            },
+            ended = server.ended() => return Err(Failure::ended(ended)),
+        }
     }
     log::info!("stopping when what runs is finished; a second signal stops at once");
     let shared = server.shared();
@@ -271,39 +308,7 @@ async fn run(
             }
             Ok(())
         }
-        () = signals.next_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
-    }
-}
-
-/// What asks a program to end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The first signal that comes later than `time`.
-    async fn next_after(&mut self, time: Instant) {
-        loop {
-            self.next().await;
-            if Instant::now() > time {
-                return;
-            }
-        }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        () = signals.end_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
     }
 }
 
@@ -423,22 +428,6 @@ fn totals(ClearReport { cleared, .. }: &ClearReport) -> String {
 
 fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// An empty RUST_LOG counts as none. Colour is for terminals, and not where NO_COLOR is set.
-fn start_log() {
-    let filter = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty());
-    env_logger::Builder::new()
-        .parse_filters(filter.as_deref().unwrap_or(DEFAULT_LOG))
-        .format(|out, record| {
-            let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.3f");
-            let level = record.level();
-            let style = out.default_level_style(level);
-            writeln!(out, "{now} {style}{level:<5}{style:#} {}", record.args())
-        })
-        .init();
 }
 
 fn print(text: &str) {

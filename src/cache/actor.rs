@@ -1,4 +1,26 @@
 //! The actor that owns the cache.
+//!
+//! # The shape
+//!
+//! One actor is the truth for all workers: what is stored, which fetches count, what there is room for. It lives in the
+//! thread of one of the workers. A handler asks it for what its worker does not know: the first hit on a key ([`Get`]),
+//! a fetch and its end ([`Claim`], [`Put`]). What it has answered each worker remembers (`near.rs`), together with the
+//! count of changes that belonged to the answer (`generations.rs`). All further hits are answered from there: they look
+//! at that count, and write nothing that another thread reads. Which keys are in use the actor is told in batches
+//! ([`Touch`]), so that it does not evict them.
+//!
+//! # Why that is true
+//!
+//! 1. Only the actor changes the store. It handles one message at a time: it changes, then counts, then answers; so the
+//!    count in an answer belongs to what was found.
+//! 2. A worker uses what it remembers only while the count is what it was.
+//! 3. A request that comes after a [`Clear`] was answered comes after the count was raised. So its worker sees another
+//!    count than the one it remembers, and asks the actor, which has nothing.
+//! 4. A fetch that was under way lost its ticket in the same message; its [`Put`] is void.
+//! 5. Where the actor does not answer, but a change must hold all the same, the one who asked for it counts in its
+//!    place (`Cache::insist`, `Cache::doubt`), and workers ask again.
+//!
+//! `tests/it/model.rs` tries to break this, with many clients on several workers.
 
 use std::{
     collections::HashMap,
@@ -18,7 +40,7 @@ use super::{
     key::{Key, Part, Resource},
     messages::{
         Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Remove, Statistics, Stats, Touch, Touched,
+        Release, Released, Remove, Seen, Statistics, Stats, Touch, Touched,
     },
     purging::Recalls,
     store::Store,
@@ -131,8 +153,8 @@ impl CacheActor {
         self.next_id += 1;
         // What does not depend on what is stored says nothing about it either.
         let released = match claim.seen {
-            Some(_) => Released::Failed,
-            None => Released::Unused,
+            Seen::Stored(_) => Released::Failed,
+            Seen::Since(_) => Released::Unused,
         };
         let (ticket, fill) = Ticket::new(
             id,
@@ -229,12 +251,14 @@ impl Handler<Claim> for CacheActor {
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
         let found = self.store.find(&claim.key);
-        if claim
-            .seen
-            .as_ref()
-            .is_some_and(|seen| !found.is_same_as(seen))
-        {
-            return MessageResult(Claimed::Changed(found));
+        match &claim.seen {
+            Seen::Stored(seen) if !found.is_same_as(seen) => {
+                return MessageResult(Claimed::Changed(found));
+            }
+            Seen::Since(moment) if !self.store.is_unchanged_since(*moment) => {
+                return MessageResult(Claimed::Declined);
+            }
+            Seen::Stored(_) | Seen::Since(_) => {}
         }
         let lesson = self.lesson(&claim.key);
         let holds =

@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 
-use super::budget::{Budget, Charge};
+use super::{budget::Budget, shared::Shared};
 
 /// What a piece costs beyond its bytes: the node, its share of the list, its allocations.
-const PIECE_OVERHEAD_BYTES: u64 = 160;
+const PIECE_OVERHEAD_BYTES: u64 = 96;
 /// Pieces whose mean length is below this are worth joining when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
 /// Joined pieces grow up to this.
@@ -22,11 +22,20 @@ const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 /// A part of a body, and the way to the next one.
 #[derive(Debug)]
 pub(super) struct Piece {
-    bytes: Bytes,
+    bytes: Box<[u8]>,
     next: OnceLock<Weak<Piece>>,
     /// The cost of this piece and all before it.
     position: u64,
-    charge: Option<Charge>,
+    /// What its cost counts against.
+    budget: Option<Arc<Budget>>,
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(Self::cost_bytes(self.bytes.len()));
+        }
+    }
 }
 
 /// What a piece knows of the next one.
@@ -43,21 +52,22 @@ impl Piece {
     /// A piece without bytes that stands before the first one.
     pub(super) fn sentinel() -> Arc<Self> {
         Arc::new(Self {
-            bytes: Bytes::new(),
+            bytes: Box::default(),
             next: OnceLock::new(),
             position: 0,
-            charge: None,
+            budget: None,
         })
     }
 
     /// A piece that holds a copy of `bytes`, which therefore pins no read buffer, to stand after `position`.
     pub(super) fn copy_of(bytes: &[u8], position: u64, budget: &Arc<Budget>) -> Arc<Self> {
         let cost = Self::cost_bytes(bytes.len());
+        budget.take(cost);
         Arc::new(Self {
-            bytes: Bytes::copy_from_slice(bytes),
+            bytes: bytes.into(),
             next: OnceLock::new(),
             position: position + cost,
-            charge: Some(budget.charge(cost)),
+            budget: Some(Arc::clone(budget)),
         })
     }
 
@@ -78,8 +88,10 @@ impl Piece {
         }
     }
 
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// Its bytes, which hold the piece. Their holders are counted apart from all others, so that two threads that serve
+    /// the same body do not get into each other's way.
+    pub(super) fn bytes(self: &Arc<Self>) -> Bytes {
+        Bytes::from_owner(Held(Arc::clone(self)))
     }
 
     /// The cost of this piece and all before it, in bytes.
@@ -93,24 +105,22 @@ struct Held(Arc<Piece>);
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        self.0.bytes()
+        &self.0.bytes
     }
 }
 
 /// A complete body.
 #[derive(Clone, Debug)]
 pub struct Body {
-    pieces: Arc<[Arc<Piece>]>,
+    pieces: Shared<Piece>,
     len_bytes: u64,
-    weight_bytes: u64,
 }
 
 impl Body {
-    pub(super) fn new(pieces: Arc<[Arc<Piece>]>) -> Self {
+    pub(super) fn new(pieces: impl Into<Shared<Piece>>) -> Self {
+        let pieces = pieces.into();
         let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
-        let charges = pieces.iter().filter_map(|piece| piece.charge.as_ref());
         Self {
-            weight_bytes: charges.map(Charge::bytes).sum(),
             len_bytes: len as u64,
             pieces,
         }
@@ -123,7 +133,7 @@ impl Body {
 
     /// What the body counts against the budget, in bytes.
     pub(super) fn weight_bytes(&self) -> u64 {
-        self.weight_bytes
+        self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES
     }
 
     /// True when its pieces are so small that they cost much more than they hold, or than fewer would.
@@ -134,12 +144,11 @@ impl Body {
             || pieces > fewest && self.len_bytes <= JOINED_BODY_BYTES
     }
 
-    /// All bytes, of a body of one piece. What is cloned from them counts its holders apart from all others, so that
-    /// two threads that serve the same body do not get into each other's way.
+    /// All bytes, of a body of one piece.
     pub fn single(&self) -> Option<Bytes> {
         match &*self.pieces {
             [] => Some(Bytes::new()),
-            [only] => Some(Bytes::from_owner(Held(Arc::clone(only)))),
+            [only] => Some(only.bytes()),
             _ => None,
         }
     }
@@ -158,7 +167,7 @@ impl Body {
         if !buffer.is_empty() {
             joined.push(Piece::copy_of(&buffer, 0, budget));
         }
-        Self::new(joined.into())
+        Self::new(joined)
     }
 
     /// The bytes from `first` to `last`, both counted in, as a body that shares its pieces with this one.
@@ -180,19 +189,19 @@ impl Body {
                 pieces.push(Piece::copy_of(&piece.bytes[from..to], 0, budget));
             }
         }
-        Self::new(pieces.into())
+        Self::new(pieces)
     }
 
     /// These bodies one after the other; they share their pieces with it.
     pub(super) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
         let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
-        Self::new(pieces.cloned().collect())
+        Self::new(pieces.cloned().collect::<Vec<_>>())
     }
 
     /// The bytes from `first` to `last`, both counted in, as slices of the stored pieces.
     pub fn slices(&self, first: u64, last: u64) -> Slices {
         let mut slices = Slices {
-            pieces: Arc::clone(&self.pieces),
+            pieces: self.pieces.clone(),
             index: 0,
             skip: first,
             left: last
@@ -220,7 +229,7 @@ impl Body {
 /// Slices of a stored body in order, none longer than [`Slices::MAX_BYTES`].
 #[derive(Clone, Debug, Default)]
 pub struct Slices {
-    pieces: Arc<[Arc<Piece>]>,
+    pieces: Shared<Piece>,
     index: usize,
     skip: u64,
     left: u64,
@@ -244,11 +253,11 @@ impl Iterator for Slices {
         if self.left == 0 {
             return None;
         }
-        let bytes = &self.pieces.get(self.index)?.bytes;
-        let len = bytes.len() as u64;
+        let piece = self.pieces.get(self.index)?;
+        let len = piece.bytes.len() as u64;
         let end = len.min(self.skip + self.left.min(Self::MAX_BYTES as u64));
         let range = usize::try_from(self.skip).ok()?..usize::try_from(end).ok()?;
-        let slice = bytes.slice(range);
+        let slice = piece.bytes().slice(range);
         self.left -= end - self.skip;
         if end == len {
             self.index += 1;

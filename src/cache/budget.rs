@@ -47,11 +47,22 @@ impl Budget {
 
     /// Counts `bytes` as held until the charge is dropped. Never refuses: ask [`Budget::has_room`] first.
     pub(super) fn charge(self: &Arc<Self>, bytes: u64) -> Charge {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.take(bytes);
         Charge {
             budget: Arc::clone(self),
             bytes,
         }
+    }
+
+    /// Counts `bytes` as held until they are given back, like [`Budget::charge`]; for what is so small and so many that
+    /// a charge of its own would cost more than it should.
+    pub(super) fn take(&self, bytes: u64) {
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` that were taken as held no more.
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -90,9 +101,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget
-            .used_bytes
-            .fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.give_back(self.bytes);
     }
 }
 

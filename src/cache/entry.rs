@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::{
     body::Body,
     budget::{Budget, Charge},
+    shared::Shared,
 };
 use crate::policy::Stored;
 
 /// What an entry costs beyond head and body: its place in the store, the key, allocations.
-const ENTRY_OVERHEAD_BYTES: u64 = 256;
+const ENTRY_OVERHEAD_BYTES: u64 = 160;
 
 /// A stored response: a head that the policy judged, and its body.
 #[derive(Debug)]
@@ -59,4 +60,4 @@ impl Entry {
 }
 
 /// The variants of one key, the newest first.
-pub(super) type Variants = Arc<[Arc<Entry>]>;
+pub(super) type Variants = Shared<Entry>;

@@ -13,7 +13,7 @@ use super::{
     budget::Budget,
     generations::Generations,
     key::Resource,
-    messages::Invalidate,
+    messages::{Invalidate, Moment},
 };
 
 /// The cache, to be asked and told. Clones are the same cache.
@@ -103,6 +103,12 @@ impl Cache {
         for resource in &resources {
             self.doubt(resource);
         }
+    }
+
+    /// Now, for a fetch of `resource` that claims later, when it is known what it has brought: if anything is stored for
+    /// `resource` in between, or invalidated, or the cache is cleared, the claim is declined.
+    pub fn moment(&self, resource: &Resource) -> Moment {
+        Moment(self.generations.current(resource))
     }
 
     /// What workers remember of `resource` counts no more, until the actor has said it again.

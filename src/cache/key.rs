@@ -94,9 +94,53 @@ impl Key {
         let part = if self.part().is_plain() {
             0
         } else {
-            2 * size_of::<Part>()
+            size_of::<Key>() + 2 * size_of::<Part>()
         };
         self.resource.0.len() + 2 * size_of::<usize>() + part
+    }
+}
+
+/// A key where many are kept. Most have nothing but a resource, and take no room for more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Plain(Resource),
+    Parted(Box<Key>),
+}
+
+impl From<&Key> for Kept {
+    fn from(key: &Key) -> Self {
+        match key.part().is_plain() {
+            true => Self::Plain(key.resource.clone()),
+            false => Self::Parted(Box::new(key.clone())),
+        }
+    }
+}
+
+impl Kept {
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Self::Plain(resource) => Part::default().of(resource.clone()),
+            Self::Parted(key) => Key::clone(key),
+        }
+    }
+}
+
+impl Hash for Kept {
+    /// As the key itself is hashed.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Plain(resource) => Plain(&resource.0).hash(state),
+            Self::Parted(key) => key.hash(state),
+        }
+    }
+}
+
+impl Equivalent<Kept> for Key {
+    fn equivalent(&self, kept: &Kept) -> bool {
+        match kept {
+            Kept::Plain(resource) => self.resource == *resource && self.part().is_plain(),
+            Kept::Parted(key) => *self == **key,
+        }
     }
 }
 
@@ -136,6 +180,8 @@ mod tests {
             };
             assert!(Plain(target).equivalent(&key));
             assert_eq!(hasher.hash_one(Plain(target)), hasher.hash_one(&key));
+            assert_eq!(hasher.hash_one(Kept::from(&key)), hasher.hash_one(&key));
+            assert!(key.equivalent(&Kept::from(&key)));
         }
         let hosted = Key {
             resource: Resource::with_host("/a", b"h"),
@@ -143,5 +189,6 @@ mod tests {
             content: None,
         };
         assert!(!Plain("/a").equivalent(&hosted));
+        assert_eq!(size_of::<Kept>(), 2 * size_of::<usize>());
     }
 }

@@ -199,7 +199,7 @@ impl Row {
     fn of(key: &Key, shelf: &Shelf) -> Self {
         Self {
             key: key.clone(),
-            variants: Arc::clone(&shelf.variants),
+            variants: shelf.variants.iter().cloned().collect(),
             hits: shelf.hits(),
         }
     }
@@ -366,7 +366,7 @@ impl Handler<LookChunk> for CacheActor {
                 let mut variants = shelf.variants.iter();
                 variants.any(|entry| wanted.means(&key.resource, entry))
             })
-            .map(|(key, shelf)| Row::of(key, shelf))
+            .map(|(key, shelf)| Row::of(&key, shelf))
             .collect();
         let next = (seen == CHUNK).then(|| self.store.behind(place, seen));
         MessageResult(LookedAt { rows, next })

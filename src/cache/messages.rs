@@ -44,7 +44,7 @@ impl Found {
         fn same(a: Option<&Variants>, b: Option<&Variants>) -> bool {
             match (a, b) {
                 (None, None) => true,
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (Some(a), Some(b)) => a.is_same_as(b),
                 _ => false,
             }
         }
@@ -72,8 +72,8 @@ pub(super) struct Touched {
 pub struct Claim {
     /// What is to be fetched.
     pub key: Key,
-    /// What was stored when the fetch was decided on; None: it does not depend on that.
-    pub seen: Option<Found>,
+    /// What the fetch was decided on.
+    pub seen: Seen,
     /// The stored response that the origin is asked about.
     pub about: Option<Arc<Entry>>,
     /// Alone, or in company.
@@ -81,6 +81,19 @@ pub struct Claim {
     /// The time of the claim.
     pub now: Time,
 }
+
+/// What a fetch was decided on. Where that is no longer so, the claim is not granted.
+#[derive(Debug)]
+pub enum Seen {
+    /// This was stored.
+    Stored(Found),
+    /// The fetch began then, without a claim.
+    Since(Moment),
+}
+
+/// When a fetch began that may come to claim the right to store what it has brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub(super) Generation);
 
 /// With whom a fetch is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +116,7 @@ pub enum Claimed {
     Follow(Fill),
     /// Fetch it, and store it with this ticket.
     Lead(Ticket),
-    /// A fetch in the background is not wanted now.
+    /// A fetch in the background is not wanted now; or what was fetched without a claim is no longer to be stored.
     Declined,
 }
 

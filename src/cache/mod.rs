@@ -33,6 +33,7 @@ mod listing;
 mod messages;
 mod near;
 mod purging;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -49,8 +50,8 @@ pub use handle::Cache;
 pub use key::{Key, Plain, Resource};
 pub use listing::{Consider, Known, List, Listed, Listing, MAX_LISTED, MAX_OFFSET, Order, Row};
 pub use messages::{
-    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Put, PutOutcome, Remove,
-    Statistics, Stats,
+    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Moment, Put, PutOutcome,
+    Remove, Seen, Statistics, Stats,
 };
 pub use near::{Near, Remembered};
 pub use purging::{How, Purged};

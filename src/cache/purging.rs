@@ -159,7 +159,7 @@ impl Handler<PurgeChunk> for CacheActor {
                         let mut variants = shelf.variants.iter();
                         variants.any(|entry| wanted.means(&key.resource, entry))
                     })
-                    .map(|(key, _)| key.clone())
+                    .map(|(key, _)| key)
                     .collect();
                 chunk.next = (seen == CHUNK).then(|| self.store.behind(place, seen));
                 keys

@@ -7,14 +7,14 @@ use std::{
     sync::Arc,
 };
 
-use quick_cache::{Lifecycle, Weighter, unsync};
+use quick_cache::{Equivalent as _, Lifecycle, Weighter, unsync};
 
 use super::{
     budget::Budget,
     entry::{Entry, Variants},
     generations::Generations,
-    key::{Key, Part, Resource},
-    messages::{Cleared, Found, PutOutcome},
+    key::{Kept, Key, Part, Resource},
+    messages::{Cleared, Found, Moment, PutOutcome},
 };
 use crate::policy::Time;
 
@@ -25,7 +25,7 @@ const TYPICAL_ENTRY_BYTES: u64 = 4096;
 /// The share of the budget kept free for bodies on their way in: one part in this many.
 const SLACK_PARTS: u64 = 16;
 
-type Cache = unsync::Cache<Key, Shelf, ByBytes, RandomState, Evicted>;
+type Cache = unsync::Cache<Kept, Shelf, ByBytes, RandomState, Evicted>;
 
 /// The stored responses.
 pub(super) struct Store {
@@ -74,20 +74,20 @@ impl Shelf {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, Shelf> for ByBytes {
-    fn weight(&self, _: &Key, shelf: &Shelf) -> u64 {
+impl Weighter<Kept, Shelf> for ByBytes {
+    fn weight(&self, _: &Kept, shelf: &Shelf) -> u64 {
         shelf.weight_bytes
     }
 }
 
 /// Collects what the eviction throws out, for the books that are kept beside the cache.
 #[derive(Clone, Default)]
-struct Evicted(Rc<RefCell<Vec<(Key, u64)>>>);
+struct Evicted(Rc<RefCell<Vec<(Kept, u64)>>>);
 
-impl Lifecycle<Key, Shelf> for Evicted {
+impl Lifecycle<Kept, Shelf> for Evicted {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), key: Key, shelf: Shelf) {
+    fn on_evict(&self, (): &mut (), key: Kept, shelf: Shelf) {
         self.0.borrow_mut().push((key, shelf.variants.len() as u64));
     }
 }
@@ -125,12 +125,19 @@ impl Store {
     }
 
     fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Shelf>) -> Found {
-        let variants = |key: &Key| look(key).map(|shelf| Arc::clone(&shelf.variants));
-        let own = key.identity.and_then(|_| variants(key));
-        Found {
-            own,
-            everybodys: variants(&key.everybodys()),
-            generation: self.generations.current(&key.resource),
+        let variants = |key: &Key| look(key).map(|shelf| shelf.variants.clone());
+        let generation = self.generations.current(&key.resource);
+        match key.identity {
+            Some(_) => Found {
+                own: variants(key),
+                everybodys: variants(&key.everybodys()),
+                generation,
+            },
+            None => Found {
+                own: None,
+                everybodys: variants(key),
+                generation,
+            },
         }
     }
 
@@ -208,13 +215,13 @@ impl Store {
         }
         let added = entries(&shelf);
         self.removals += 1;
-        self.cache.insert(key.clone(), shelf);
+        self.cache.insert(Kept::from(key), shelf);
         self.generations.change(&key.resource);
         // What was replaced, or refused for its size, is reported like what was evicted.
         self.evicted
             .0
             .borrow_mut()
-            .retain(|(evicted, _)| evicted != key);
+            .retain(|(evicted, _)| !key.equivalent(evicted));
         self.settle_evictions();
         let fits = self.cache.contains_key(key);
         if fits {
@@ -254,6 +261,11 @@ impl Store {
         cleared
     }
 
+    /// True when nothing has changed for the resource that was looked at then.
+    pub(super) fn is_unchanged_since(&self, Moment(generation): Moment) -> bool {
+        self.generations.is_current(generation)
+    }
+
     /// What is stored for `key`, without counting as a use.
     pub(super) fn peek(&self, key: &Key) -> Option<&Shelf> {
         self.cache.peek(key)
@@ -270,10 +282,11 @@ impl Store {
     }
 
     /// All that is stored from a place on, in an order in which keys come nearer to the front only when others go.
-    pub(super) fn from(&self, place: Place) -> impl Iterator<Item = (&Key, &Shelf)> {
+    pub(super) fn from(&self, place: Place) -> impl Iterator<Item = (Key, &Shelf)> {
         let gone = self.removals - place.removals;
         let gone = usize::try_from(gone).unwrap_or(usize::MAX);
-        self.cache.iter().skip(place.index.saturating_sub(gone))
+        let shelves = self.cache.iter().skip(place.index.saturating_sub(gone));
+        shelves.map(|(kept, shelf)| (kept.key(), shelf))
     }
 
     /// The place behind so many keys from `place` on.
@@ -370,7 +383,9 @@ impl Store {
             self.evictions += variants;
             self.entries -= variants;
             self.removals += 1;
-            self.forget_part(&key);
+            if let Kept::Parted(key) = key {
+                self.forget_part(&key);
+            }
         }
     }
 

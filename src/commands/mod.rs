@@ -3,14 +3,20 @@
 //! What was asked for goes to stdout, everything else to stderr. With `--json` the answer is one JSON document on
 //! stdout, for programs.
 
+mod check_config;
 mod ls;
 mod purge;
+mod reload;
 mod shell;
+mod show;
 mod stats;
 mod text;
+mod warm;
+mod why;
 
 use caching_proxy::cli::Command;
 
+pub(crate) use self::warm::WarmError;
 use crate::Failure;
 
 /// Runs one command to its end.
@@ -18,7 +24,12 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Purge(purge) => purge::run(purge)?,
         Command::Ls(ls) => ls::run(ls)?,
+        Command::Show(show) => show::run(show)?,
+        Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
+        Command::Reload(whom) => reload::reload(whom)?,
+        Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
+        Command::Warm(asked) => warm::run(&asked)?,
         Command::Stats { whom, watch } => stats::stats(whom, watch)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }

@@ -41,6 +41,30 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
+/// Lines of a name and what is said of it, fit for a terminal.
+pub(super) struct Sheet(String);
+
+impl Sheet {
+    /// A sheet under this first line.
+    pub(super) fn begun(first: &str) -> Self {
+        Self(format!("{}\n", plain(first)))
+    }
+
+    pub(super) fn line(&mut self, name: &str, value: &str) {
+        self.0.push_str(&format!("  {name:<12}{}\n", plain(value)));
+    }
+
+    /// A field of a message, below the others.
+    pub(super) fn field(&mut self, name: &str, value: &str) {
+        self.0
+            .push_str(&format!("    {}: {}\n", plain(name), plain(value)));
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
 /// `text` in at most `width` characters: cut in the middle, for paths differ at their ends.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let length = text.chars().count();

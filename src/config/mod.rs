@@ -4,9 +4,11 @@
 //! name in all of them: `--max-memory`, `CACHING_PROXY_MAX_MEMORY`, `max_memory`. Everything in the file has to be
 //! right, also what a flag overrides.
 
+mod changes;
 mod error;
 mod file;
 mod rules;
+mod settings;
 mod value;
 
 use std::{
@@ -19,7 +21,11 @@ use std::{
 
 use bytesize::ByteSize;
 
-pub use self::error::{ConfigError, Place, ValueError};
+pub use self::{
+    changes::{Changes, StoredBefore},
+    error::{ConfigError, Place, ValueError},
+    settings::{Setting, in_words},
+};
 use self::{
     file::{Presence, Settings},
     value::{Given, MAX_WORKERS},
@@ -55,6 +61,7 @@ const KEYS: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    "log_format",
     "dashboard",
     RULES,
 ];
@@ -97,6 +104,18 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
 const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+    /// Requests as Apache and nginx log them.
+    Combined,
+}
+
 /// Everything a proxy needs to know, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -122,6 +141,8 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// How the log is written.
+    pub log_format: LogFormat,
     /// Where the dashboard listens, on loopback; None: there is none.
     pub dashboard: Option<SocketAddr>,
 }
@@ -149,6 +170,7 @@ impl Config {
             origin_ca: None,
             workers: cores(),
             preserve_host: false,
+            log_format: LogFormat::default(),
             dashboard: None,
         }
     }
@@ -158,25 +180,27 @@ impl Config {
     /// # Errors
     /// When there is no origin, a value is refused, or the file cannot be read or is wrong.
     pub fn load(flags: &Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        Self::load_beside(Path::new(DEFAULT_FILE), flags, environment)
+        Sources::read(Path::new(DEFAULT_FILE), flags, environment)?.config()
     }
+}
 
-    fn load_beside(
-        default_file: &Path,
-        flags: &Flags,
-        environment: Environment<'_>,
-    ) -> Result<Self, ConfigError> {
-        let mut sources = Sources {
-            flags,
-            environment,
-            file: Settings::default(),
-        };
-        sources.file = match sources.get("config", value::path)?.flatten() {
-            Some(named) => Settings::read(&named, Presence::Required, KEYS)?,
-            None => Settings::read(default_file, Presence::Optional, KEYS)?,
-        };
-        sources.config()
-    }
+/// What [`Config::load`] would come to, setting by setting and with the place of each.
+///
+/// # Errors
+/// As there.
+pub fn inspect(
+    flags: &Flags,
+    environment: Environment<'_>,
+) -> Result<(Config, Vec<Setting>), ConfigError> {
+    let sources = Sources::read(Path::new(DEFAULT_FILE), flags, environment)?;
+    let config = sources.config()?;
+    let settings = config.values().into_iter().map(|(name, value)| Setting {
+        name,
+        value,
+        place: sources.place(name),
+    });
+    let settings = settings.collect();
+    Ok((config, settings))
 }
 
 /// The port, where a flag names it.
@@ -203,7 +227,24 @@ struct Sources<'a> {
     file: Settings,
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
+    fn read(
+        default_file: &Path,
+        flags: &'a Flags,
+        environment: Environment<'a>,
+    ) -> Result<Self, ConfigError> {
+        let mut sources = Self {
+            flags,
+            environment,
+            file: Settings::default(),
+        };
+        sources.file = match sources.get("config", value::path)?.flatten() {
+            Some(named) => Settings::read(&named, Presence::Required, KEYS)?,
+            None => Settings::read(default_file, Presence::Optional, KEYS)?,
+        };
+        Ok(sources)
+    }
+
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
@@ -225,6 +266,9 @@ impl Sources<'_> {
                 .flatten()
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            log_format: self
+                .get("log-format", value::log_format)?
+                .unwrap_or_default(),
             dashboard: self.get("dashboard", value::loopback)?.flatten(),
             // Last, so that a mistake in what was written is named before the absence of what was not.
             origin: self
@@ -304,8 +348,16 @@ impl Sources<'_> {
         }
     }
 
-    fn in_flags(&self, name: &'static str) -> Option<(Given, Place)> {
-        let value = self.flags.get(name)?;
+    /// Where the value of a key that counts was written; none: it is the default.
+    fn place(&self, key: &str) -> Option<Place> {
+        let name = key.replace('_', "-");
+        let found = self.in_flags(&name).or_else(|| self.in_environment(&name));
+        let (_, place) = found.or_else(|| self.in_file(&name))?;
+        Some(place)
+    }
+
+    fn in_flags(&self, name: &str) -> Option<(Given, Place)> {
+        let (name, value) = self.flags.get_key_value(name)?;
         Some((Given::Argument(value.clone()), Place::Flag(name)))
     }
 

@@ -1,5 +1,13 @@
 use super::*;
 
+fn load_beside(
+    default_file: &Path,
+    flags: &Flags,
+    environment: Environment<'_>,
+) -> Result<Config, ConfigError> {
+    Sources::read(default_file, flags, environment)?.config()
+}
+
 /// Loads as if these were the flags, the environment and the file.
 fn load(
     flags: &[(&'static str, &str)],
@@ -17,7 +25,7 @@ fn load(
         let found = environment.iter().find(|(name, _)| *name == variable);
         found.map(|(_, value)| OsString::from(value))
     };
-    Config::load_beside(&path, &flags, &environment).map_err(|error| {
+    load_beside(&path, &flags, &environment).map_err(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(error) = source {
@@ -564,8 +572,8 @@ fn a_file_that_is_named_has_to_be_there() {
     let error = Config::load(&named, &|_| None).unwrap_err();
     assert!(matches!(error, ConfigError::Read { .. }), "{error}");
     let unnamed = Flags::from([("origin", ORIGIN.1.into())]);
-    assert!(Config::load_beside(&missing, &unnamed, &|_| None).is_ok());
-    assert!(Config::load_beside(&dir.path().join("a/b"), &unnamed, &|_| None).is_ok());
+    assert!(load_beside(&missing, &unnamed, &|_| None).is_ok());
+    assert!(load_beside(&dir.path().join("a/b"), &unnamed, &|_| None).is_ok());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use bytesize::ByteSize;
 use toml::Value;
 
-use super::{error::ValueError, file::Written};
+use super::{LogFormat, error::ValueError, file::Written};
 use crate::{origin::OriginUrl, policy::Mode};
 
 /// A policy is evaluated on every request; nobody needs more names than this.
@@ -131,6 +131,15 @@ pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
         Some("strict") => Ok(Mode::Strict),
         Some("always") => Ok(Mode::Always),
         _ => Err(given.is_not("a policy: \"standard\", \"strict\" or \"always\"")),
+    }
+}
+
+pub(super) fn log_format(given: &Given) -> Result<LogFormat, ValueError> {
+    match given.text() {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some("combined") => Ok(LogFormat::Combined),
+        _ => Err(given.is_not("a format: \"text\", \"json\" or \"combined\"")),
     }
 }
 
@@ -370,6 +379,7 @@ mod tests {
             address(given),
             origin(given),
             mode(given),
+            log_format(given),
             boolean(given),
             path(given),
         );

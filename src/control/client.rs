@@ -145,6 +145,13 @@ fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
     }
 }
 
+/// A sentence fit for a terminal: on one line, without control characters, of bounded length.
+fn sentence(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let printable = text.trim().chars().filter(|letter| !letter.is_control());
+    printable.take(MAX_SENTENCE_CHARS).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,11 +248,4 @@ mod tests {
         };
         assert_eq!(source.kind(), io::ErrorKind::TimedOut);
     }
-}
-
-/// A sentence fit for a terminal: on one line, without control characters, of bounded length.
-fn sentence(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let printable = text.trim().chars().filter(|letter| !letter.is_control());
-    printable.take(MAX_SENTENCE_CHARS).collect()
 }

@@ -8,8 +8,8 @@
 //! under a living instance.
 //!
 //! - [`listen`] makes this process reachable; [`clear`] and [`holder`] reach others.
-//! - `POST /clear` empties the cache, `GET /instance` says who answers, `GET /stats` how it is doing, `steer.rs` has what
-//!   looks into it. There is no other way in: nothing of this can
+//! - `POST /clear` empties the cache, `POST /reload` reads the configuration again, `GET /instance` says who answers,
+//!   `GET /stats` how it is doing; `steer.rs` has what looks into the cache. There is no other way in: nothing of this can
 //!   be reached through the proxy's own port.
 
 mod choose;
@@ -28,7 +28,7 @@ pub use self::{
     choose::{Chosen, NotChosen, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     server::{Control, listen},
-    steer::{ListAsk, PurgeAsk},
+    steer::{ListAsk, PurgeAsk, ShowAsk, WhyAsk},
 };
 
 /// A running proxy, as it describes itself.

@@ -16,6 +16,7 @@ use crate::{
     cache::{Cache, Clear, Statistics},
     observe::Report,
     proxy::Shared,
+    reload::{Reload, ReloadError},
 };
 
 /// Of commands at a time; a user has one, perhaps some from cron.
@@ -56,15 +57,16 @@ impl Drop for Control {
 ///
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
-pub fn listen(shared: Arc<Shared>) -> Result<Control, ControlError> {
-    listen_in(&Surroundings::of_this_process(), shared)
+pub fn listen(shared: Arc<Shared>, reload: Reload) -> Result<Control, ControlError> {
+    listen_in(&Surroundings::of_this_process(), shared, reload)
 }
 
 pub(super) fn listen_in(
     surroundings: &Surroundings,
     shared: Arc<Shared>,
+    reload: Reload,
 ) -> Result<Control, ControlError> {
-    let config = &shared.config;
+    let config = shared.config();
     let instance = Instance {
         pid: std::process::id(),
         port: config.port,
@@ -75,11 +77,12 @@ pub(super) fn listen_in(
     };
     let mut claim = Claim::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
-    let server =
-        serve(claim.listen()?, instance, shared).map_err(|source| ControlError::Listen {
+    let server = serve(claim.listen()?, instance, shared, reload).map_err(|source| {
+        ControlError::Listen {
             path: claim.socket().to_owned(),
             source,
-        })?;
+        }
+    })?;
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         if let Err(error) = server.await {
@@ -92,14 +95,21 @@ pub(super) fn listen_in(
     })
 }
 
-fn serve(listener: UnixListener, instance: Instance, shared: Arc<Shared>) -> io::Result<Server> {
+fn serve(
+    listener: UnixListener,
+    instance: Instance,
+    shared: Arc<Shared>,
+    reload: Reload,
+) -> io::Result<Server> {
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
             .app_data(Data::new(shared.cache.clone()))
             .app_data(Data::from(Arc::clone(&shared)))
+            .app_data(Data::new(reload.clone()))
             .configure(steer::routes)
             .route("/clear", web::post().to(clear))
+            .route("/reload", web::post().to(read_again))
             .route("/stats", web::get().to(stats))
             .route("/instance", web::get().to(describe))
     };
@@ -138,9 +148,19 @@ async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
     }
 }
 
+async fn read_again(reload: Data<Reload>) -> HttpResponse {
+    match reload.run().await {
+        Ok(reloaded) => HttpResponse::Ok().json(reloaded),
+        Err(error @ ReloadError::Config(_)) => HttpResponse::BadRequest().body(error.sentence()),
+        Err(ReloadError::Cache(_) | ReloadError::Interrupted) => {
+            HttpResponse::ServiceUnavailable().finish()
+        }
+    }
+}
+
 async fn stats(shared: Data<Shared>) -> HttpResponse {
     let stored = shared.cache.ask(Statistics).await.ok();
-    let mode = shared.config.policy.mode;
+    let mode = shared.config().policy.mode;
     HttpResponse::Ok().json(Report::new(&shared.observer, stored, mode))
 }
 

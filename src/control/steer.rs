@@ -4,15 +4,23 @@
 
 use actix_web::{
     HttpResponse,
+    http::{
+        Method, Uri,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
     web::{self, Bytes, Data, ServiceConfig},
 };
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    cache::{CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
-    proxy::{self, Shared},
+    cache::{self, CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
+    explain,
+    proxy::{self, Described, Shared},
 };
+
+/// No request has more fields than these.
+const MAX_FIELDS: usize = 100;
 
 /// What `POST /purge` is asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,9 +58,31 @@ impl Default for ListAsk {
     }
 }
 
+/// What `POST /show` is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowAsk {
+    /// A path with its query, or a URL.
+    pub path: String,
+}
+
+/// What `POST /why` is asked: a request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhyAsk {
+    /// Its method; empty: GET.
+    pub method: String,
+    /// A path with its query, or a URL.
+    pub path: String,
+    /// Its fields, each as `Name: value`.
+    pub fields: Vec<String>,
+}
+
 pub(super) fn routes(app: &mut ServiceConfig) {
     app.route("/purge", web::post().to(purge))
-        .route("/list", web::post().to(list));
+        .route("/list", web::post().to(list))
+        .route("/show", web::post().to(show))
+        .route("/why", web::post().to(why));
 }
 
 /// Why a question is not answered.
@@ -87,7 +117,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
 }
 
 fn wanted(names: &Names, shared: &Shared) -> Result<Wanted, Refusal> {
-    let config = &shared.config;
+    let config = shared.config();
     Wanted::named(names, &config.rules, config.preserve_host).map_err(wrong)
 }
 
@@ -142,4 +172,83 @@ async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
         Ok(shared.cache.list(&list, proxy::clock()).await?)
     };
     answer(listing.await)
+}
+
+async fn show(body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let shown = async {
+        let ShowAsk { path } = read(&body)?;
+        let names = Names {
+            paths: vec![path],
+            exact: true,
+            ..Names::default()
+        };
+        let rows = shared.cache.rows(&wanted(&names, &shared)?).await?;
+        Ok(explain::show(&rows, &shared.config(), proxy::clock()))
+    };
+    answer(shown.await)
+}
+
+async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
+    let explanation = async {
+        let described = described(&read(&body)?)?;
+        let now = proxy::clock();
+        let considered = match proxy::consider(&shared, &described, now).await? {
+            Ok(considered) => considered,
+            Err(error) => {
+                let path = described.uri.path_and_query();
+                let path = path.map_or("", |path| path.as_str());
+                return Ok(explain::refused(described.method.as_str(), path, &error));
+            }
+        };
+        let is_stored = considered.visible().next().is_some();
+        let nearest = match is_stored {
+            true => None,
+            false => shared.cache.nearest(considered.target()).await?,
+        };
+        Ok(explain::why(&considered, nearest.as_deref(), now))
+    };
+    answer(explanation.await)
+}
+
+/// The request that a question describes.
+fn described(ask: &WhyAsk) -> Result<Described, Refusal> {
+    if ask.fields.len() > MAX_FIELDS {
+        return Err(wrong(format!("a request has at most {MAX_FIELDS} fields")));
+    }
+    let method = match ask.method.as_str() {
+        "" => Method::GET,
+        name => Method::from_bytes(name.as_bytes())
+            .map_err(|_| wrong(format!("{name:?} is no method: one is a word such as GET")))?,
+    };
+    let mut fields = HeaderMap::new();
+    for line in &ask.fields {
+        let (name, value) = field(line).ok_or_else(|| {
+            wrong(format!(
+                "{line:?} is no field: one is written as 'Accept: text/html'"
+            ))
+        })?;
+        fields.append(name, value);
+    }
+    let target = cache::target(&ask.path, false).map_err(wrong)?;
+    let uri = Uri::try_from(&target)
+        .map_err(|_| wrong(format!("{target:?} is no path that a request can have")))?;
+    let url = Uri::try_from(&ask.path).ok();
+    let host = url.as_ref().and_then(Uri::authority);
+    let host = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok());
+    if let Some(host) = host
+        && !fields.contains_key(header::HOST)
+    {
+        fields.insert(header::HOST, host);
+    }
+    Ok(Described {
+        method,
+        uri,
+        fields,
+    })
+}
+
+fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+    Some((name, HeaderValue::from_str(value.trim()).ok()?))
 }

@@ -12,15 +12,20 @@ use std::{
 };
 
 use actix_web::rt::{System, task::spawn_blocking};
+use tokio::sync::watch;
 
 use super::{
     claim::{Claim, Locking, Missing, Name},
     commands::{clear_in, holder_in},
     place::Surroundings,
-    server::listen_in,
     *,
 };
-use crate::{cache::Cache, config::Config, proxy::Shared};
+use crate::{
+    cache::Cache,
+    config::{Config, Flags},
+    proxy::Shared,
+    reload::{InForce, Reload},
+};
 
 fn surroundings(root: &Path) -> Surroundings {
     Surroundings {
@@ -39,6 +44,12 @@ fn config(port: u16) -> Config {
     }
 }
 
+fn listen_in(surroundings: &Surroundings, shared: Arc<Shared>) -> Result<Control, ControlError> {
+    let in_force = watch::channel(shared.in_force.borrow().clone()).0;
+    let reload = Reload::new(Flags::new(), in_force, shared.cache.clone());
+    super::server::listen_in(surroundings, shared, reload)
+}
+
 fn cache() -> Cache {
     let cache = Cache::new(1 << 20, 1 << 18);
     cache.host();
@@ -46,7 +57,9 @@ fn cache() -> Cache {
 }
 
 fn shared_with(port: u16, cache: Cache) -> Arc<Shared> {
-    Arc::new(Shared::new(Arc::new(config(port)), cache).unwrap())
+    let config = Arc::new(config(port));
+    let (_, in_force) = watch::channel(InForce::new(Arc::clone(&config)));
+    Arc::new(Shared::new(&config, in_force, cache).unwrap())
 }
 
 fn shared(port: u16) -> Arc<Shared> {

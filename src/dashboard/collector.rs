@@ -71,7 +71,7 @@ impl Collector {
         let (ticks, receiver) = watch::channel(Tick::default());
         let collector = Self {
             requests: shared.observer.watch(),
-            origin_url: shared.config.origin.to_string(),
+            origin_url: shared.config().origin.to_string(),
             shared,
             ticks,
             seen: VecDeque::new(),
@@ -97,8 +97,8 @@ impl Collector {
             let feed = self.shared.observer.feed();
             let now = Now {
                 origin_url: &self.origin_url,
-                port: self.shared.config.port,
-                policy: self.shared.config.policy.mode.as_str(),
+                port: self.shared.config().port,
+                policy: self.shared.config().policy.mode.as_str(),
                 version: env!("CARGO_PKG_VERSION"),
                 not_shown: feed.map_or(0, |feed| feed.dropped()),
                 point,

@@ -77,7 +77,7 @@ fn wanted(text: &str, shared: &Shared) -> Result<Wanted, String> {
         paths: vec![pattern(text)],
         ..Names::default()
     };
-    let config = &shared.config;
+    let config = shared.config();
     Wanted::named(&names, &config.rules, config.preserve_host).map_err(|error| error.to_string())
 }
 

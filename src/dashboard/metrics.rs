@@ -23,7 +23,7 @@ const PREFIX: &str = "caching_proxy";
 /// How the proxy is doing.
 pub(super) async fn report(shared: &Shared) -> Report {
     let stored = shared.cache.ask(Statistics).await.ok();
-    Report::new(&shared.observer, stored, shared.config.policy.mode)
+    Report::new(&shared.observer, stored, shared.config().policy.mode)
 }
 
 /// Answers a scrape.

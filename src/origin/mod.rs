@@ -7,6 +7,7 @@
 //! | `framing`, `chunked` | where HTTP/1 responses begin and end; pure |
 //! | `heads` | the heads written to the origin and to awc, and the search for the final one |
 //! | `adapter` | the stream between the connection and awc, where HTTP/1 is seen to |
+//! | `probe` | whether it can be reached at all |
 //! | `idle` | how long a connection waits for its next request |
 //! | `exchange` | what adapter and caller tell each other past awc |
 //! | `upload`, `body` | the bodies, one in each direction |
@@ -21,6 +22,7 @@ mod exchange;
 mod framing;
 mod heads;
 mod idle;
+mod probe;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ pub use self::{
     error::{OriginError, OriginErrorKind, Phase, UploadError},
     exchange::InterimSink,
     framing::{BodyFraming, Malformed},
+    probe::reach,
     tls::{CaError, tls_config},
     upload::{BodyStream, RequestBody},
     url::{OriginUrl, UrlError},

@@ -60,8 +60,10 @@ pub(super) enum Stopped {
 
 /// What is to be written to the origin: the head, then the body as the client sends it.
 pub(super) struct Upload {
-    /// Encoded and not written yet: at most one piece with its chunk's frame.
+    /// Encoded and not written yet: at most the head, and one piece with its chunk's frame.
     outgoing: VecDeque<Bytes>,
+    /// The head has just been added.
+    has_new_head: bool,
     body: RequestBody,
 }
 
@@ -72,12 +74,14 @@ impl Upload {
     pub(super) fn new(body: RequestBody) -> Self {
         Self {
             outgoing: VecDeque::with_capacity(MAX_SLICES),
+            has_new_head: false,
             body,
         }
     }
 
     pub(super) fn push_head(&mut self, head: Bytes) {
         self.outgoing.push_back(head);
+        self.has_new_head = true;
     }
 
     /// True when everything was handed to the connection.
@@ -99,6 +103,12 @@ impl Upload {
         stream: &mut (impl AsyncWrite + Unpin),
         mut wrote: impl FnMut(),
     ) -> Result<Progress, Stopped> {
+        // What the client has sent already leaves with the head: a write costs more than all else here.
+        if std::mem::take(&mut self.has_new_head)
+            && let Poll::Ready(Err(error)) = self.next_piece(cx)
+        {
+            return Err(Stopped::Client(error));
+        }
         loop {
             while !self.outgoing.is_empty() {
                 match self.write(cx, stream) {

@@ -2,10 +2,7 @@
 
 use actix_web::http::{
     Method, StatusCode,
-    header::{
-        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderName, HeaderValue,
-        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
-    },
+    header::{HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
 };
 
 use super::{
@@ -81,14 +78,13 @@ pub(super) fn wanted(
 
 /// RFC 9110, 15.4.5: the stored fields a 304 carries, beside Age. Last-Modified only guides caches where no
 /// entity tag does.
-pub fn not_modified_fields(stored: &Stored) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+pub fn not_modified_fields(stored: &Stored) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let has_tag = stored.etag().is_some();
-    stored.fields().iter().filter(move |(name, _)| {
-        matches!(
-            *name,
-            CACHE_CONTROL | CONTENT_LOCATION | DATE | ETAG | EXPIRES | VARY
-        ) || *name == LAST_MODIFIED && !has_tag
-            || name.as_str() == "cdn-cache-control"
+    stored.fields().select(move |name| match name {
+        b"cache-control" | b"content-location" | b"date" | b"etag" | b"expires" | b"vary"
+        | b"cdn-cache-control" => true,
+        b"last-modified" => !has_tag,
+        _ => false,
     })
 }
 
@@ -111,7 +107,7 @@ pub(super) fn not_modified(request: &Request<'_>, stored: &Stored) -> bool {
     };
     // RFC 9111, 4.3.2: without Last-Modified the Date counts.
     let modified = match stored.last_modified() {
-        Some(modified) => http_date(modified.as_bytes(), stored.received),
+        Some(modified) => http_date(modified, stored.received),
         None => Some(stored.date),
     };
     modified.is_some_and(|modified| modified.unix_seconds() <= since.unix_seconds())
@@ -123,12 +119,7 @@ fn none_match_fails(request: &Request<'_>, stored: &Stored) -> bool {
         .headers
         .get_all(IF_NONE_MATCH)
         .flat_map(|line| entity_tags(line.as_bytes()));
-    tags.any(|tag| {
-        tag == b"*"
-            || stored
-                .etag()
-                .is_some_and(|held| weakly_equal(tag, held.as_bytes()))
-    })
+    tags.any(|tag| tag == b"*" || stored.etag().is_some_and(|held| weakly_equal(tag, held)))
 }
 
 /// RFC 9110, 13.1.5: the same strong validator, or no If-Range.
@@ -140,12 +131,10 @@ fn if_range_holds(request: &Request<'_>, stored: &Stored) -> bool {
     if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
         return stored
             .etag()
-            .is_some_and(|held| strongly_equal(condition, held.as_bytes()));
+            .is_some_and(|held| strongly_equal(condition, held));
     }
     let date = |text: &[u8]| http_date(text, stored.received);
-    let modified = stored
-        .last_modified()
-        .and_then(|held| date(held.as_bytes()));
+    let modified = stored.last_modified().and_then(date);
     match (date(condition), modified) {
         (Some(condition), Some(modified)) => {
             condition == modified && is_strong_date(modified, stored.date)

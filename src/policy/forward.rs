@@ -49,6 +49,17 @@ impl Forward {
             Self::Partial => "partial",
         }
     }
+
+    /// Where HTTP says so.
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::Bypass | Self::Method | Self::UriMiss | Self::Miss => "RFC 9111, 4",
+            Self::VaryMiss => "RFC 9111, 4.1",
+            Self::Request => "RFC 9111, 5.2.1",
+            Self::Stale => "RFC 9111, 4.2",
+            Self::Partial => "RFC 9111, 3.3",
+        }
+    }
 }
 
 /// Why a request is forwarded, and what kept the stored response from being used, where that says more.

@@ -181,6 +181,58 @@ pub(super) fn lifetime(
     Err(refused_status(status))
 }
 
+/// What a lifetime goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifetimeSource {
+    /// `s-maxage`.
+    SMaxage,
+    /// `max-age`.
+    MaxAge,
+    /// `Expires`, less `Date`.
+    Expires,
+    /// A tenth of the time since `Last-Modified` (RFC 9111, 4.2.2); nothing where that is not said.
+    Heuristic,
+    /// Nothing is said, and `--ttl` bounds it.
+    Ttl,
+    /// Nothing is said, and it is a status that is kept for a minute.
+    Minute,
+    /// Nothing is said.
+    UntilCleared,
+    /// It is not what the answer would get now: it was purged softly, or stored under another policy.
+    Set,
+}
+
+/// What the lifetime of an answer goes back to; the arguments are those of [`lifetime`].
+pub(super) fn source(
+    policy: &Policy,
+    word: &Word<'_>,
+    cache: CacheKind,
+    status: StatusCode,
+    headers: &HeaderMap,
+    response_time: Time,
+) -> LifetimeSource {
+    if word.is_silent
+        && let Silence::Keep(lifetime) = policy.silence(status)
+    {
+        return match lifetime {
+            Lifetime::UntilCleared => LifetimeSource::UntilCleared,
+            Lifetime::Held { millis: 60_000 } if matches!(status.as_u16(), 404 | 410) => {
+                LifetimeSource::Minute
+            }
+            Lifetime::Held { .. } | Lifetime::Age { .. } => LifetimeSource::Ttl,
+        };
+    }
+    let explicit = word.explicit_lifetime_seconds(cache, headers, response_time);
+    match explicit {
+        None => LifetimeSource::Heuristic,
+        Some(_) if cache == CacheKind::Shared && word.directives.s_maxage.is_some() => {
+            LifetimeSource::SMaxage
+        }
+        Some(_) if word.directives.max_age.is_some() => LifetimeSource::MaxAge,
+        Some(_) => LifetimeSource::Expires,
+    }
+}
+
 fn refused_status(status: StatusCode) -> Reason {
     match status {
         StatusCode::PARTIAL_CONTENT => Reason::Partial,

@@ -21,6 +21,7 @@
 //! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
 //! | `list` | 9110, 5.6.1 | comma-separated lists |
 //! | `content`, `json`, `graphql` | | the body of a POST that is a retrieval: [`Content`] |
+//! | `understood` | | how a stored head was understood: [`understood()`] |
 //! | `tags` | | by which answers are purged together |
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
@@ -33,6 +34,7 @@ mod cache_control;
 mod content;
 mod date;
 mod decide;
+mod fields;
 mod forward;
 mod freshness;
 mod graphql;
@@ -54,6 +56,7 @@ mod storing;
 mod tags;
 mod targeted;
 mod time;
+mod understood;
 mod validating;
 
 #[cfg(test)]
@@ -64,7 +67,9 @@ mod oracle;
 pub use answer::{Answer, answer, not_modified_fields};
 pub use content::Content;
 pub use decide::{Decision, Missing, Share, Use, decide, leads};
+pub use fields::Fields;
 pub use forward::{Forward, Why};
+pub use freshness::LifetimeSource;
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use invalidation::{TargetUri, invalidates};
 pub use mode::Mode;
@@ -78,6 +83,7 @@ pub use stale::{Failure, stale_answer};
 pub use stored::{Audience, Stored};
 pub use storing::{Framing, Reply, admit, is_event_stream, posted};
 pub use time::Time;
+pub use understood::{Selection, Understood, understood};
 pub use validating::{
     CLIENT_CONDITIONS, Headed, headed, merged_head, revalidated, revalidation_matches, supersedes,
     validators,
@@ -165,6 +171,12 @@ impl Patterns {
         let common = COMMON_NAMES.map(|name| (name, patterns.matches(name)));
         patterns.common = common.into();
         patterns
+    }
+
+    /// The patterns, as they were written.
+    pub fn written(&self) -> Vec<String> {
+        let patterns = self.patterns.iter();
+        patterns.map(wildmatch::WildMatch::pattern).collect()
     }
 
     /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.

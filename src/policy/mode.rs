@@ -80,7 +80,7 @@ pub(super) enum Codings {
 }
 
 impl Mode {
-    /// Its name in configurations.
+    /// The name in configuration and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",

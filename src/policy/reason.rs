@@ -146,6 +146,42 @@ impl Reason {
         }
     }
 
+    /// Where HTTP says so; none: it is our own bound.
+    pub const fn clause(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Method => "RFC 9110, 9.2.3",
+            Self::RequestBody => "RFC 9110, 9.3.1",
+            Self::Range => "RFC 9110, 14.2",
+            Self::Condition => "RFC 9110, 13.1",
+            Self::ClientNoStore => "RFC 9111, 5.2.1.5",
+            Self::ClientNoCache => "RFC 9111, 5.2.1.4",
+            Self::ClientMaxAge => "RFC 9111, 5.2.1.1",
+            Self::ClientMinFresh => "RFC 9111, 5.2.1.3",
+            Self::Status => "RFC 9111, 3",
+            Self::StatusWithoutLifetime => "RFC 9111, 4.2.2",
+            Self::Partial => "RFC 9111, 3.3",
+            Self::NoStore => "RFC 9111, 5.2.2.5",
+            Self::NoCache => "RFC 9111, 5.2.2.4",
+            Self::Private => "RFC 9111, 5.2.2.7",
+            Self::MustUnderstand => "RFC 9111, 5.2.2.3",
+            Self::Authorization => "RFC 9111, 3.5",
+            Self::SetCookie => "RFC 9111, 7.3",
+            Self::VaryStar => "RFC 9111, 4.1",
+            Self::NoLifetime => "RFC 9111, 4.2.1",
+            Self::UnknownCoding => "RFC 9112, 6.1",
+            Self::MustRevalidate => "RFC 9111, 5.2.2.2",
+            Self::ProxyRevalidate => "RFC 9111, 5.2.2.8",
+            Self::SMaxage => "RFC 9111, 5.2.2.10",
+            Self::TooStale => "RFC 9111, 4.2.4",
+            Self::OriginAnswered => "RFC 5861, 4",
+            Self::Cleared => "RFC 9111, 4.4",
+            Self::Outdated => "RFC 9111, 4",
+            Self::TooLarge | Self::NoRoom | Self::EventStream | Self::CacheUnavailable => {
+                return None;
+            }
+        })
+    }
+
     /// True when the next answer for the same target will most likely not be shared either.
     pub const fn is_lasting(self) -> bool {
         matches!(

@@ -22,6 +22,11 @@ impl Globs {
         )
     }
 
+    /// The patterns, as they were written but for stars in a row.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(wildmatch::WildMatch::pattern)
+    }
+
     /// True when one of the patterns matches all of `text`.
     pub fn matches(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(text))
@@ -67,6 +72,11 @@ impl Rules {
     /// Rules, of which the first that matches counts.
     pub fn new(rules: Vec<Rule>) -> Self {
         Self(rules)
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
     }
 
     /// The rule for a target: the first whose pattern matches its path.

@@ -26,6 +26,10 @@ impl Selector {
         &self.name
     }
 
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
     pub(super) fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
     }
@@ -85,21 +89,35 @@ pub(super) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
 
 /// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
 pub(super) fn matches(mode: Mode, stored: &Stored, request: &HeaderMap) -> bool {
-    stored.selectors.iter().all(|selector| {
-        let lines = request.get_all(&selector.name);
-        let is_sent = lines.clone().next().is_some();
-        match &selector.value {
-            None => !is_sent,
-            Some(_) if !is_sent => false,
-            Some(value) => {
-                is_normal_form(&selector.name, value, lines.clone())
-                    || selector.name == ACCEPT_LANGUAGE
-                        && mode.languages() == Languages::Negotiated
-                        && (is_permutation(value, lines.clone())
-                            || is_best_language(stored.field(&CONTENT_LANGUAGE), lines))
-            }
+    let mut selectors = stored.selectors.iter();
+    selectors.all(|selector| selects(mode, stored, selector, request))
+}
+
+/// The first field by which a stored response is for another request, and its value there.
+pub(super) fn mismatch<'s>(
+    mode: Mode,
+    stored: &'s Stored,
+    request: &HeaderMap,
+) -> Option<(&'s HeaderName, Option<&'s [u8]>)> {
+    let mut selectors = stored.selectors.iter();
+    let selector = selectors.find(|selector| !selects(mode, stored, selector, request))?;
+    Some((&selector.name, selector.value.as_deref()))
+}
+
+fn selects(mode: Mode, stored: &Stored, selector: &Selector, request: &HeaderMap) -> bool {
+    let lines = request.get_all(&selector.name);
+    let is_sent = lines.clone().next().is_some();
+    match &selector.value {
+        None => !is_sent,
+        Some(_) if !is_sent => false,
+        Some(value) => {
+            is_normal_form(&selector.name, value, lines.clone())
+                || selector.name == ACCEPT_LANGUAGE
+                    && mode.languages() == Languages::Negotiated
+                    && (is_permutation(value, lines.clone())
+                        || is_best_language(stored.fields.text(&CONTENT_LANGUAGE), lines))
         }
-    })
+    }
 }
 
 /// How a value is brought into normal form.
@@ -190,7 +208,7 @@ fn is_permutation<'h>(normal: &[u8], lines: impl Iterator<Item = &'h HeaderValue
 
 /// RFC 9110, 12.5.4: the stored language is the one the new request likes best.
 fn is_best_language<'h>(
-    content_language: Option<&HeaderValue>,
+    content_language: Option<&[u8]>,
     lines: impl Iterator<Item = &'h HeaderValue>,
 ) -> bool {
     let Some(stored) = content_language else {
@@ -203,7 +221,7 @@ fn is_best_language<'h>(
             best = Some((range, weight));
         }
     }
-    best.is_some_and(|(range, _)| trim(stored.as_bytes()).eq_ignore_ascii_case(range))
+    best.is_some_and(|(range, _)| trim(stored).eq_ignore_ascii_case(range))
 }
 
 /// A language range and its weight in thousandths; 0 when the weight cannot be read.
@@ -393,7 +411,7 @@ mod tests {
                     prop_assert_eq!(is_normal_form(&name, other, lines.get_all(&name)), is_same);
                 }
                 let _ = is_permutation(&normal, lines.get_all(&name));
-                let _ = is_best_language(lines.get(&name), lines.get_all(&name));
+                let _ = is_best_language(lines.get(&name).map(HeaderValue::as_bytes), lines.get_all(&name));
             }
         }
 

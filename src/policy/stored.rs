@@ -4,10 +4,10 @@ use std::mem::size_of;
 
 use actix_web::http::{
     StatusCode,
-    header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED},
+    header::{ETAG, HeaderName, LAST_MODIFIED},
 };
 
-use super::{Identity, Part, Reason, Time, freshness::Lifetime, selecting::Selector};
+use super::{Fields, Identity, Part, Reason, Time, freshness::Lifetime, selecting::Selector};
 
 /// Who may be answered from a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub enum Audience {
 
 /// The head of a stored response: status, fields, and facts computed once.
 ///
-/// Field values lie in one buffer of their own, so that no read buffer is kept alive.
+/// The fields lie in one buffer of their own, so that no read buffer is kept alive.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    pub(super) fields: Box<[(HeaderName, HeaderValue)]>,
+    pub(super) fields: Fields,
     /// The fields Vary names, as the request had them.
     pub(super) selectors: Box<[Selector]>,
     pub(super) lifetime: Lifetime,
@@ -37,11 +37,25 @@ pub struct Stored {
     pub(super) stale_if_error_seconds: Option<u32>,
     /// The directive that forbids a stale answer.
     pub(super) never_stale: Option<Reason>,
-    pub(super) partition: Option<Identity>,
     pub(super) audience: Audience,
     pub(super) status: StatusCode,
+    /// None: it is whole, and everybody's.
+    pub(super) scope: Option<Box<Scope>>,
+}
+
+/// What most answers are without: of whom, and of what, it is only a part.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Scope {
+    pub(super) partition: Option<Identity>,
     /// None: it is whole.
     pub(super) part: Option<Part>,
+}
+
+impl Scope {
+    pub(super) fn of(partition: Option<Identity>, part: Option<Part>) -> Option<Box<Self>> {
+        let is_some = partition.is_some() || part.is_some();
+        is_some.then(|| Box::new(Self { partition, part }))
+    }
 }
 
 impl Stored {
@@ -52,12 +66,12 @@ impl Stored {
 
     /// Which part of its representation the body is (RFC 9111, 3.3); None: all of it.
     pub fn part(&self) -> Option<Part> {
-        self.part
+        self.scope.as_ref()?.part
     }
 
     /// The stored fields; those of one name in the order in which they were received. Without Age, which is
     /// computed anew on every use ([`Stored::age_seconds`]).
-    pub fn fields(&self) -> &[(HeaderName, HeaderValue)] {
+    pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
@@ -68,7 +82,7 @@ impl Stored {
 
     /// The partition of the cache where it belongs; None: the shared one.
     pub fn partition(&self) -> Option<Identity> {
-        self.partition
+        self.scope.as_ref()?.partition
     }
 
     /// When its head was received, or last validated.
@@ -96,7 +110,7 @@ impl Stored {
 
     /// True when a request for one would be answered by the other as well, so that one replaces the other.
     pub fn same_variant(&self, other: &Self) -> bool {
-        self.partition == other.partition && self.selectors == other.selectors
+        self.partition() == other.partition() && self.selectors == other.selectors
     }
 
     /// True when Vary names one of these fields.
@@ -107,40 +121,21 @@ impl Stored {
     }
 
     /// Its entity tag as received.
-    pub fn etag(&self) -> Option<&HeaderValue> {
-        self.field(&ETAG)
+    pub fn etag(&self) -> Option<&[u8]> {
+        self.fields.text(&ETAG)
     }
 
     /// Its Last-Modified as received.
-    pub fn last_modified(&self) -> Option<&HeaderValue> {
-        self.field(&LAST_MODIFIED)
+    pub fn last_modified(&self) -> Option<&[u8]> {
+        self.fields.text(&LAST_MODIFIED)
     }
 
     /// What it takes in memory: this value and all it owns, in bytes.
     pub fn weight_bytes(&self) -> u64 {
-        // The shared buffer has a header of its own; a name that is not one of the well-known owns its text.
-        const BUFFER_BYTES: usize = 48;
-        const NAME_BYTES: usize = 16;
-        let fields: usize = self
-            .fields
-            .iter()
-            .map(|(name, value)| {
-                size_of::<(HeaderName, HeaderValue)>()
-                    + name.as_str().len()
-                    + NAME_BYTES
-                    + value.len()
-            })
-            .sum();
         let selectors: usize = self.selectors.iter().map(Selector::weight_bytes).sum();
-        let bytes = size_of::<Self>() + BUFFER_BYTES + fields + selectors;
+        let scope = self.scope.as_ref().map_or(0, |_| size_of::<Scope>());
+        let bytes = size_of::<Self>() + scope + self.fields.heap_bytes() + selectors;
         u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-
-    pub(super) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.fields
-            .iter()
-            .find(|(stored, _)| stored == name)
-            .map(|(_, value)| value)
     }
 
     /// RFC 9111, 4.2.3: `current_age` in milliseconds.

@@ -7,10 +7,9 @@ use actix_web::http::{
         LAST_MODIFIED, SET_COOKIE,
     },
 };
-use bytes::Bytes;
 
 use super::{
-    Audience, Part, Policy, Reason, Request, RequestContent, Stored, Time,
+    Audience, Fields, Part, Policy, Reason, Request, RequestContent, Stored, Time,
     age::{corrected_initial_age_millis, date},
     date::imf_fixdate,
     freshness::{CacheKind, Lifetime, Word, lifetime},
@@ -20,6 +19,7 @@ use super::{
     mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
     selecting::selectors,
     stale::forbidden_by,
+    stored::Scope,
 };
 
 /// An answer of the origin: its head without hop-by-hop fields, and when it was asked for and came.
@@ -69,10 +69,13 @@ pub fn posted(
     let is_representation = *request.method == Method::POST
         && reply.status == StatusCode::OK
         && target.is_content_location(reply.headers);
+    if !is_representation {
+        return Err(Reason::Method);
+    }
     let word = policy.mode.heard(Word::of(reply.headers));
     let lifetime =
         word.explicit_lifetime_seconds(CacheKind::Shared, reply.headers, reply.response_time);
-    if !is_representation || lifetime.is_none() {
+    if lifetime.is_none() {
         return Err(Reason::Method);
     }
     check_reply(policy, request, reply)?;
@@ -109,6 +112,7 @@ pub(super) fn keep(
     let never_stale = forbidden_by(&word.directives, cache);
     check_use(&word, lifetime, never_stale, reply)?;
     let (status, part) = extent(reply)?;
+    let partition = request.identity.filter(|_| audience == Audience::Partition);
     Ok(Stored {
         fields: kept_fields(reply, &word, cache, cookies),
         selectors,
@@ -119,10 +123,9 @@ pub(super) fn keep(
         stale_while_revalidate_seconds: word.directives.stale_while_revalidate.unwrap_or(0),
         stale_if_error_seconds: word.directives.stale_if_error,
         never_stale,
-        partition: request.identity.filter(|_| audience == Audience::Partition),
         audience,
         status,
-        part,
+        scope: Scope::of(partition, part),
     })
 }
 
@@ -269,13 +272,8 @@ fn check_use(
     Ok(())
 }
 
-/// The fields to keep, byte for byte, their values in one buffer that nothing else shares.
-fn kept_fields(
-    reply: &Reply<'_>,
-    word: &Word<'_>,
-    cache: CacheKind,
-    cookies: SetCookie,
-) -> Box<[(HeaderName, HeaderValue)]> {
+/// The fields to keep, byte for byte, in a buffer that nothing else shares.
+fn kept_fields(reply: &Reply<'_>, word: &Word<'_>, cache: CacheKind, cookies: SetCookie) -> Fields {
     let names = |list: Option<&[u8]>, name: &HeaderName| {
         list.is_some_and(|list| {
             members(list).any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
@@ -297,25 +295,10 @@ fn kept_fields(
         .flatten();
     let date_name = DATE;
     let dated = own_date.iter().map(|date| (&date_name, date));
-    let kept = || {
+    Fields::copy_of(|| {
         let kept = reply.headers.iter().filter(|(name, _)| is_kept(name));
         kept.chain(dated.clone())
-    };
-    let mut buffer = Vec::with_capacity(kept().map(|(_, value)| value.len()).sum());
-    for (_, value) in kept() {
-        buffer.extend_from_slice(value.as_bytes());
-    }
-    let buffer = Bytes::from(buffer);
-    let mut start = 0;
-    kept()
-        .map(|(name, value)| {
-            let end = start + value.len();
-            let copy = HeaderValue::from_maybe_shared(buffer.slice(start..end));
-            start = end;
-            // What was a field value is one again.
-            (name.clone(), copy.unwrap_or_else(|_| value.clone()))
-        })
-        .collect()
+    })
 }
 
 #[cfg(test)]
@@ -336,11 +319,11 @@ mod tests {
         MODES.map(|mode| exchange(mode).admit().err())
     }
 
-    fn names(stored: &Stored) -> Vec<&str> {
-        let mut names: Vec<&str> = stored
+    fn names(stored: &Stored) -> Vec<String> {
+        let mut names: Vec<_> = stored
             .fields()
             .iter()
-            .map(|(name, _)| name.as_str())
+            .map(|(name, _)| name.as_str().to_owned())
             .collect();
         names.sort_unstable();
         names
@@ -634,10 +617,19 @@ mod tests {
         ] {
             let admitted = Exchange::new(Mode::Standard, reply).admit();
             assert_eq!(admitted.as_ref().err().copied(), standard, "{reply:?}");
-            assert!(admitted.is_err() || !names(&admitted.unwrap()).contains(&"set-cookie"));
+            assert!(
+                admitted.is_err()
+                    || !names(&admitted.unwrap())
+                        .iter()
+                        .any(|name| name == "set-cookie")
+            );
             for (mode, replayed) in [Mode::Strict, Mode::Always].into_iter().zip(kept_in) {
                 if let Ok(kept) = Exchange::new(mode, reply).admit() {
-                    assert_eq!(names(&kept).contains(&"set-cookie"), replayed, "{reply:?}");
+                    assert_eq!(
+                        names(&kept).iter().any(|name| name == "set-cookie"),
+                        replayed,
+                        "{reply:?}"
+                    );
                 }
             }
         }
@@ -771,12 +763,10 @@ mod tests {
                 ("x-b", "2"),
             ],
         );
-        let values = |wanted: &str| -> Vec<&[u8]> {
-            let fields = kept
-                .fields()
-                .iter()
-                .filter(|(name, _)| name.as_str() == wanted);
-            fields.map(|(_, value)| value.as_bytes()).collect()
+        let values = |wanted: &'static str| -> Vec<&[u8]> {
+            kept.fields
+                .texts(&HeaderName::from_static(wanted))
+                .collect()
         };
         assert_eq!(values("x-a"), ["caf\u{e9}".as_bytes()]);
         assert_eq!(values("x-b"), [&b"1"[..], b"", b"2"]);
@@ -843,6 +833,6 @@ mod tests {
             .admit()
             .unwrap();
         assert!(kept.weight_bytes() < 1000, "{}", kept.weight_bytes());
-        assert!(size_of::<Stored>() <= 160, "{}", size_of::<Stored>());
+        assert!(size_of::<Stored>() <= 112, "{}", size_of::<Stored>());
     }
 }

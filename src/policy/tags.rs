@@ -6,26 +6,18 @@ use actix_web::http::header::HeaderName;
 
 use super::{Stored, list::trim};
 
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 impl Stored {
     /// The tags it carries, byte for byte.
     pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
-        self.fields().iter().flat_map(|(name, value)| {
-            let (line, is_comma): (&[u8], bool) = if *name == SURROGATE_KEY {
-                (value.as_bytes(), false)
-            } else if *name == CACHE_TAG {
-                (value.as_bytes(), true)
-            } else {
-                (&[], true)
-            };
-            let parts = move |byte: &u8| match is_comma {
-                true => *byte == b',',
-                false => matches!(byte, b' ' | b'\t'),
-            };
-            line.split(parts).map(trim).filter(|tag| !tag.is_empty())
-        })
+        let spaced = self.fields.texts(&SURROGATE_KEY);
+        let spaced = spaced.flat_map(|line| line.split(|byte| matches!(byte, b' ' | b'\t')));
+        let listed = self.fields.texts(&CACHE_TAG);
+        let listed = listed.flat_map(|line| line.split(|byte| *byte == b','));
+        let tags = spaced.chain(listed).map(trim);
+        tags.filter(|tag| !tag.is_empty())
     }
 
     /// The same, but stale from now on, if it is not so already: it is validated before it is used, or used where a

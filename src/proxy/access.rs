@@ -1,10 +1,14 @@
 //! One log line a request.
 
+mod client;
+mod fields;
+
 use std::{cell::Cell, fmt::Write as _, time::Instant};
 
 use actix_web::{HttpRequest, http::StatusCode};
-use log::Level;
+use log::{Level, Record};
 
+use self::client::Client;
 use super::{ask::target, clock};
 use crate::{
     headers::{Handling, Outcome, Source, Storing},
@@ -32,6 +36,8 @@ pub(super) struct Access {
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
     fate: Cell<Fate>,
+    /// Where the format of the log shows it.
+    client: Option<Box<Client>>,
     /// Where those who watch are told.
     feed: Option<Feed>,
 }
@@ -69,8 +75,15 @@ impl Access {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
+            client: None,
             feed: feed.cloned(),
         }
+    }
+
+    /// Also says who asked.
+    pub(super) fn asked_by(&mut self, request: &HttpRequest) {
+        let client = Client::new(request, &self.method, &self.target);
+        self.client = Some(Box::new(client));
     }
 
     pub(super) fn judged_by(&mut self, mode: Mode) {
@@ -209,7 +222,17 @@ impl Drop for Access {
         let is_failure =
             self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
         let level = if is_failure { Level::Warn } else { Level::Info };
-        log::log!(target: TARGET, level, "{}", self.line());
+        if log::log_enabled!(target: TARGET, level) {
+            let line = self.line();
+            log::logger().log(
+                &Record::builder()
+                    .args(format_args!("{line}"))
+                    .level(level)
+                    .target(TARGET)
+                    .key_values(self)
+                    .build(),
+            );
+        }
     }
 }
 
@@ -230,6 +253,7 @@ mod tests {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(7),
             fate: Cell::new(Fate::Whole),
+            client: None,
             feed: None,
         };
         let storing = Storing::NotStored(Reason::NoStore);

@@ -1,11 +1,11 @@
 //! What a client asks, as it is forwarded.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpMessage as _, HttpRequest,
     http::{
-        Method, StatusCode,
+        Method, StatusCode, Uri,
         header::{self, HeaderMap, HeaderValue},
     },
 };
@@ -40,45 +40,77 @@ pub(super) struct Ask {
     pub(super) rule: Option<RuleIndex>,
 }
 
+/// The head of a request, as the client sent it.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) fields: &'a HeaderMap,
+    pub(super) upload: Upload,
+    pub(super) peer: Option<IpAddr>,
+}
+
 impl Ask {
     /// Reads a client's request.
-    pub(super) fn new(request: &HttpRequest, shared: &Shared) -> Result<Self, ProxyError> {
-        let client = request.headers();
-        if *request.method() == Method::CONNECT {
+    pub(super) fn new(
+        request: &HttpRequest,
+        shared: &Shared,
+        config: &Arc<Config>,
+    ) -> Result<Self, ProxyError> {
+        let head = Head {
+            method: request.method(),
+            uri: request.uri(),
+            fields: request.headers(),
+            upload: upload(request),
+            peer: request.peer_addr().map(|peer| peer.ip()),
+        };
+        Self::of(&head, shared, config)
+    }
+
+    /// Reads the head of a request.
+    pub(super) fn of(
+        head: &Head<'_>,
+        shared: &Shared,
+        config: &Arc<Config>,
+    ) -> Result<Self, ProxyError> {
+        let &Head {
+            method,
+            uri,
+            fields: client,
+            upload,
+            peer,
+        } = head;
+        if *method == Method::CONNECT {
             return Err(ProxyError::Connect);
         }
         if headers::is_loop(client, &shared.via) {
             return Err(ProxyError::Loop);
         }
-        let (target, rule) = ruled(target(request)?, &shared.config.rules);
-        let policy = policy_under(rule, &shared.config);
+        let (target, rule) = ruled(target_of(method, uri)?, &config.rules);
+        let policy = policy_under(rule, config);
         let host = match client.get(header::HOST) {
-            Some(host) if shared.config.preserve_host => Host::Client(host),
+            Some(host) if config.preserve_host => Host::Client(host),
             _ => Host::Origin(&shared.origin_host),
         };
         let resource = match host {
             Host::Origin(_) => Resource::new(&target),
             Host::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let upload = upload(request);
         let content = match upload {
             Upload::None | Upload::Sized(0) => RequestContent::None,
             Upload::Sized(_) | Upload::Chunked => RequestContent::Some,
         };
         let introduction = Introduction {
-            peer: request.peer_addr().map(|peer| peer.ip()),
+            peer,
             host,
             via: &shared.via,
         };
         let mut fields = headers::forwarded(client, &introduction);
-        if matches!(*request.method(), Method::GET | Method::HEAD)
-            && content == RequestContent::None
-        {
+        if matches!(*method, Method::GET | Method::HEAD) && content == RequestContent::None {
             drop_ignored_cookies(policy, &mut fields);
         }
         let identity = shared.secret.identity(policy, &fields);
         Ok(Self {
-            method: request.method().clone(),
+            method: method.clone(),
             target,
             fields,
             content,
@@ -89,7 +121,7 @@ impl Ask {
                 identity,
                 content: None,
             },
-            config: Arc::clone(&shared.config),
+            config: Arc::clone(config),
             rule,
         })
     }
@@ -190,11 +222,14 @@ fn policy_under(rule: Option<RuleIndex>, config: &Config) -> &policy::Policy {
 
 /// Path and query as the client sent them; an authority before them changes nothing, for there is one origin only.
 pub(super) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
-    let uri = request.uri();
+    target_of(request.method(), request.uri())
+}
+
+fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
     match uri.path_and_query().map(|target| target.as_str()) {
         Some(target) if target.starts_with('/') => Ok(target.to_owned()),
         // Of OPTIONS, and of methods like M-SEARCH that are not about a path either.
-        Some("*") if !matches!(*request.method(), Method::GET | Method::HEAD) => Ok("*".to_owned()),
+        Some("*") if !matches!(*method, Method::GET | Method::HEAD) => Ok("*".to_owned()),
         Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
         Some("") | None if uri.scheme().is_some() => Ok("/".to_owned()),
         _ => Err(ProxyError::Target),

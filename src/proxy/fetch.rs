@@ -170,7 +170,10 @@ pub(super) async fn lead(
         answering: sender,
         interim,
     };
-    actix_web::rt::spawn(async move { fetch(&worker, &ask, plan, ticket, client).await });
+    // In a box: the runtime moves what it is given several times.
+    actix_web::rt::spawn(Box::pin(async move {
+        fetch(&worker, &ask, plan, ticket, client).await;
+    }));
     answering.await.unwrap_or(Err(ProxyError::Interrupted))
 }
 

@@ -3,6 +3,8 @@
 mod access;
 mod ask;
 mod connection;
+mod consider;
+mod current;
 mod deliver;
 mod fetch;
 mod incoming;
@@ -35,40 +37,44 @@ use actix_web::{
     },
     web,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::{
     access::Access,
     ask::{Ask, Keying},
     connection::Busy,
+    current::{Current, Newest},
     deliver::{Content, Delivery},
     fetch::Plan,
     interim::Relay,
-    quick::Quick,
     ready::Ready,
     reuse::{Followed, follow, reuse},
     upload::{ClientBody, Held, Read},
 };
 use crate::{
     cache::{
-        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered,
+        Cache, CacheActor, CacheUnavailable, Claim, Claimed, Company, Found, Near, Remembered, Seen,
     },
-    config::Config,
+    config::{Config, LogFormat},
     error::ProxyError,
     headers::{Handling, Outcome, Storing},
     observe::{Audience, Observer, Tally},
     origin::{Origin, OriginConfig},
     policy::{self, Answer, Decision, Forward, IdentitySecret, Reason, Share, Time, Use, Why},
+    reload::InForce,
 };
 
-pub use self::connection::{Connection, Upload};
+pub use self::{
+    connection::{Connection, Upload},
+    consider::{Considered, Described, consider},
+};
 
 /// Validations in the background that one worker has under way at the most.
 const MAX_BACKGROUND: usize = 32;
 /// How often a request looks at the cache again before it fetches on its own.
 const MAX_LOOKS: usize = 8;
 
-/// What all workers share, none of which ever changes.
+/// What all workers share.
 pub struct Shared {
     /// The cache.
     pub cache: Cache,
@@ -76,8 +82,8 @@ pub struct Shared {
     pub secret: IdentitySecret,
     /// Our own member of Via.
     pub via: HeaderValue,
-    /// The configuration.
-    pub config: Arc<Config>,
+    /// The configuration in force.
+    pub in_force: watch::Receiver<InForce>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
     /// Counts what becomes of requests.
@@ -89,7 +95,11 @@ impl Shared {
     ///
     /// # Errors
     /// The origin's name can not be a Host.
-    pub fn new(config: Arc<Config>, cache: Cache) -> io::Result<Self> {
+    pub fn new(
+        config: &Config,
+        in_force: watch::Receiver<InForce>,
+        cache: Cache,
+    ) -> io::Result<Self> {
         let host = HeaderValue::try_from(config.origin.authority());
         let audience = match config.dashboard {
             Some(_) => Audience::Dashboard,
@@ -100,9 +110,14 @@ impl Shared {
             cache,
             secret: IdentitySecret::new(),
             via: own_via(),
-            config,
+            in_force,
             observer: Arc::new(Observer::new(audience)),
         })
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.in_force.borrow().config)
     }
 }
 
@@ -110,7 +125,7 @@ impl Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     near: Near<Ready>,
-    quick: Quick,
+    newest: Newest,
     origin: Origin,
     /// Leave to validate behind a client's back.
     background: Arc<Semaphore>,
@@ -121,10 +136,12 @@ pub struct Worker {
 impl Worker {
     /// A worker with connections of its own to the origin. Belongs to the thread that makes it.
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
+        let newest = Newest::new(shared.in_force.clone());
+        let workers = newest.get().config.workers;
         let tally = Rc::new(shared.observer.tally());
         Self {
-            near: Near::new(shared.cache.clone(), shared.config.workers),
-            quick: Quick::new(&shared.config),
+            near: Near::new(shared.cache.clone(), workers),
+            newest,
             shared,
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
@@ -151,12 +168,22 @@ impl Worker {
     async fn claim(&self, ask: &Ask, seen: Found, plan: &Plan, now: Time) -> Option<Claimed> {
         let claim = Claim {
             key: ask.key.clone(),
-            seen: Some(seen),
+            seen: Seen::Stored(seen),
             about: plan.about(),
             company: plan.company,
             now,
         };
-        self.ask(claim).await.ok()
+        let claimed = self.ask(claim).await.ok()?;
+        Some(self.still_counting(ask, claimed))
+    }
+
+    /// What was divided among users by another configuration must not be stored beside what is divided by this one. To
+    /// look after the claim suffices: a fetch that was claimed before the change is voided with the cache.
+    fn still_counting(&self, ask: &Ask, claimed: Claimed) -> Claimed {
+        match claimed {
+            Claimed::Lead(_) if !self.newest.is(&ask.config) => Claimed::Declined,
+            claimed => claimed,
+        }
     }
 }
 
@@ -175,12 +202,15 @@ pub async fn handle(
 ) -> HttpResponse {
     let busy = Busy::new(request.conn_data::<Connection>(), ask::upload(&request));
     let now = clock();
-    let (mode, feed) = (
-        worker.shared.config.policy.mode,
-        worker.shared.observer.feed(),
-    );
-    let mut access = Access::begin(&request, mode, feed);
-    let delivery = match worker.quick.answer(&request, &worker, now) {
+    let current = worker.newest.get();
+    let policy = &current.config.policy;
+    let feed = worker.shared.observer.feed();
+    let shows_client = current.config.log_format == LogFormat::Combined;
+    let mut access = Access::begin(&request, policy.mode, feed);
+    if let Some(access) = access.as_mut().filter(|_| shows_client) {
+        access.asked_by(&request);
+    }
+    let delivery = match current.quick_answer(&request, &worker, now) {
         Some(delivery) => Ok(delivery),
         // Large, and not needed for most hits.
         None => {
@@ -188,6 +218,7 @@ pub async fn handle(
                 &request,
                 payload,
                 &worker,
+                &current,
                 &busy,
                 &mut access,
                 now,
@@ -199,7 +230,10 @@ pub async fn handle(
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(error) => {
-            let access = access.unwrap_or_else(|| Access::new(&request, mode, feed));
+            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode, feed));
+            if shows_client {
+                access.asked_by(&request);
+            }
             (failed(&error, request.method()), Some(access))
         }
     };
@@ -211,14 +245,16 @@ async fn ask_and_answer(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &web::Data<Worker>,
+    current: &Current,
     busy: &Busy,
     access: &mut Option<Access>,
     now: Time,
 ) -> Result<Delivery, ProxyError> {
-    if let Some(delivery) = max_forwards::final_answer(request, &worker.shared.config.policy) {
+    let config = &current.config;
+    if let Some(delivery) = max_forwards::final_answer(request, &config.policy) {
         return Ok(delivery);
     }
-    let ask = Ask::new(request, &worker.shared)?;
+    let ask = Ask::new(request, &worker.shared, config)?;
     if let Some(access) = access {
         access.judged_by(ask.policy().mode);
     }
@@ -227,8 +263,12 @@ async fn ask_and_answer(
         busy,
         via: &worker.shared.via,
     };
-    let body = ClientBody::new(payload, worker.shared.config.timeout);
+    let body = ClientBody::new(payload, config.timeout);
     let (ask, body) = keyed(worker, ask, body).await?;
+    if !current.may_use_cache() {
+        let storing = Storing::NotStored(Reason::CacheUnavailable);
+        return pass::pass(worker, &ask, body, Forward::Bypass.into(), storing, relay).await;
+    }
     answer(worker, Rc::new(ask), body, relay, now).await
 }
 

@@ -16,11 +16,11 @@ use super::{
     upload::ClientBody,
 };
 use crate::{
-    cache::{Cache, Claim, Claimed, Company, Invalidate, Resource, Ticket},
+    cache::{Cache, Claim, Claimed, Company, Invalidate, Moment, Resource, Seen, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{OriginErrorKind, OriginRequest},
-    policy::{self, TargetUri, Why},
+    policy::{self, Stored, TargetUri, Why},
 };
 
 /// Forwards a request whose answer is not stored, body and all.
@@ -44,7 +44,7 @@ pub(super) async fn pass(
         },
         interim: relay.sink(),
     };
-    let ticket = stake(worker, ask).await;
+    let since = worker.shared.cache.moment(&ask.key.resource);
     let mut unsure = Unsure::about(worker, ask);
     let reply = match forward(worker, request).await {
         Ok(reply) => reply,
@@ -58,86 +58,88 @@ pub(super) async fn pass(
             return Err(error.into());
         }
     };
+    let kept = kept_for_gets(worker, ask, since, &reply).await;
     unsure.nothing_happened();
     if ask.invalidates(reply.status) {
-        let resources = invalidated(worker, ask, &reply.fields);
-        let invalidate = Invalidate::new(resources, ticket.as_ref());
+        let resources = invalidated(ask, &reply.fields);
+        let invalidate = Invalidate::new(resources, kept.as_ref().map(|kept| &kept.ticket));
         // Before the answer leaves.
         if worker.ask(invalidate.clone()).await.is_err() {
             worker.shared.cache.insist(invalidate);
         }
     }
-    match ticket {
-        Some(ticket) => keep_for_gets(worker, ask, ticket, reply, why).await,
+    match kept {
+        Some(kept) => kept.store(reply, why).await,
         None => Ok(reply.pass(why, storing)),
     }
 }
 
-/// The right to store what a POST brings, from before it is sent: a Clear while it is under way voids it.
-async fn stake(worker: &Worker, ask: &Ask) -> Option<Ticket> {
+/// An answer to a POST that is what later GETs of the target would get (RFC 9110, 9.3.3).
+struct Kept {
+    head: Stored,
+    /// The right to store it.
+    ticket: Ticket,
+}
+
+/// Is the answer to be stored, to a request sent at `since`? A Clear or an invalidation while it was under way voids it.
+async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply) -> Option<Kept> {
     if ask.method != Method::POST || ask.is_retrieval() || ask.carries_ignored_cookies() {
         return None;
     }
+    let target = target_uri(ask);
+    let head = policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
     let claim = Claim {
         key: ask.key.clone(),
-        seen: None,
+        seen: Seen::Since(since),
         about: None,
         company: Company::Alone,
         now: clock(),
     };
-    match worker.ask(claim).await {
-        Ok(Claimed::Lead(ticket)) => Some(ticket),
-        _ => None,
-    }
-}
-
-/// Hands the answer to a POST on, and stores it where it is what later GETs of the target would get (RFC 9110, 9.3.3).
-async fn keep_for_gets(
-    worker: &Worker,
-    ask: &Ask,
-    ticket: Ticket,
-    reply: Reply,
-    why: Why,
-) -> Result<Delivery, ProxyError> {
+    let claimed = worker.ask(claim).await.ok()?;
+    let Claimed::Lead(ticket) = worker.still_counting(ask, claimed) else {
+        return None;
+    };
     let is_too_large = reply
         .length()
         .is_some_and(|length| length > ticket.max_object_bytes());
-    let target = target_uri(worker, ask);
-    let head = match policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()) {
-        Ok(head) if !is_too_large => head,
-        _ => return Ok(reply.pass(why, Storing::Untouched)),
-    };
-    let length = reply.length();
-    let Reply {
-        status,
-        fields,
-        body,
-        ..
-    } = reply;
-    let (sender, answer) = oneshot::channel();
-    let filler = ticket.begin(head, length);
-    actix_web::rt::spawn(filler.run(body, move |_, reader| {
-        let _ = sender.send(Delivery {
+    (!is_too_large).then_some(Kept { head, ticket })
+}
+
+impl Kept {
+    /// Stores the answer, and hands it on as it comes.
+    async fn store(self, reply: Reply, why: Why) -> Result<Delivery, ProxyError> {
+        let length = reply.length();
+        let Reply {
             status,
             fields,
-            content: Content::Filling(Incoming::whole(reader, length)),
-            handling: Handling::miss(why, Some(status), Storing::Stored),
-            problem: None,
-        });
-    }));
-    answer.await.map_err(|_| ProxyError::Interrupted)
+            body,
+            ..
+        } = reply;
+        let (sender, answer) = oneshot::channel();
+        let filler = self.ticket.begin(self.head, length);
+        actix_web::rt::spawn(filler.run(body, move |_, reader| {
+            let _ = sender.send(Delivery {
+                status,
+                fields,
+                content: Content::Filling(Incoming::whole(reader, length)),
+                handling: Handling::miss(why, Some(status), Storing::Stored),
+                problem: None,
+            });
+        }));
+        answer.await.map_err(|_| ProxyError::Interrupted)
+    }
 }
 
 /// What an unsafe request has made invalid: its target, and what the answer names beside it (RFC 9111, 4.4).
-fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
-    let prefix = worker.shared.config.origin.path_prefix();
-    let others = target_uri(worker, ask).also_invalidated(fields);
+fn invalidated(ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
+    let prefix = ask.config.origin.path_prefix();
+    let others = target_uri(ask).also_invalidated(fields);
     let others = others
         .iter()
         .filter_map(|target| target.strip_prefix(prefix))
         // Under the name by which requests for it are stored.
-        .map(|target| worker.shared.config.rules.rewritten(target))
-        .map(|target| match preserved_host(worker, ask) {
+        .map(|target| ask.config.rules.rewritten(target))
+        .map(|target| match preserved_host(ask) {
             Some(host) => Resource::with_host(&target, host.as_bytes()),
             None => Resource::new(&target),
         });
@@ -147,11 +149,11 @@ fn invalidated(worker: &Worker, ask: &Ask, fields: &HeaderMap) -> Vec<Resource> 
 }
 
 /// Where the origin was asked.
-fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
-    let origin = &worker.shared.config.origin;
+fn target_uri(ask: &Ask) -> TargetUri<'_> {
+    let origin = &ask.config.origin;
     TargetUri {
         scheme: origin.scheme(),
-        authority: match preserved_host(worker, ask) {
+        authority: match preserved_host(ask) {
             Some(host) => String::from_utf8_lossy(host.as_bytes()),
             None => origin.authority().into(),
         },
@@ -159,9 +161,9 @@ fn target_uri<'a>(worker: &'a Worker, ask: &'a Ask) -> TargetUri<'a> {
     }
 }
 
-fn preserved_host<'a>(worker: &Worker, ask: &'a Ask) -> Option<&'a HeaderValue> {
+fn preserved_host(ask: &Ask) -> Option<&HeaderValue> {
     let host = ask.fields.get(header::HOST);
-    host.filter(|_| worker.shared.config.preserve_host)
+    host.filter(|_| ask.config.preserve_host)
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin

@@ -59,9 +59,9 @@ impl Quick {
         &self,
         request: &HttpRequest,
         worker: &Worker,
+        policy: &Policy,
         now: Time,
     ) -> Option<Delivery> {
-        let policy = &worker.shared.config.policy;
         let fields = request.headers();
         if !self.is_possible || request.method() != Method::GET || !self.is_plain(policy, fields) {
             return None;

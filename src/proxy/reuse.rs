@@ -145,8 +145,8 @@ fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
 
 pub(super) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
-    for (name, value) in head.fields() {
-        fields.append(name.clone(), value.clone());
+    for (name, value) in head.fields().iter() {
+        fields.append(name, value);
     }
     headers::write_age(&mut fields, head.age_seconds(now));
     fields
@@ -155,7 +155,7 @@ pub(super) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
 pub(super) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
-        fields.append(name.clone(), value.clone());
+        fields.append(name, value);
     }
     headers::write_age(&mut fields, head.age_seconds(now));
     fields

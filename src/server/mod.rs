@@ -10,13 +10,15 @@ use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
+use tokio::sync::watch;
 
 use self::client_io::{ClientIo, Limits};
 use crate::{
     cache::Cache,
-    config::Config,
+    config::{Config, Flags},
     origin::OriginConfig,
     proxy::{self, Shared, Worker},
+    reload::{InForce, Reload},
 };
 
 /// How long a client may take for the head of a request.
@@ -35,6 +37,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
+    in_force: watch::Sender<InForce>,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
 }
@@ -51,8 +54,9 @@ impl Server {
     ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
+        let (in_force, news) = watch::channel(InForce::new(Arc::clone(&config)));
         let origin = origin(&config, tls);
-        let shared = Arc::new(Shared::new(Arc::clone(&config), cache)?);
+        let shared = Arc::new(Shared::new(&config, news, cache)?);
         let all = Arc::clone(&shared);
         let limits = Limits {
             head: HEAD_LIMIT,
@@ -94,6 +98,7 @@ impl Server {
         let handle = server.handle();
         Ok(Self {
             shared: all,
+            in_force,
             handle,
             running: actix_rt::spawn(server),
         })
@@ -107,6 +112,11 @@ impl Server {
     /// What all workers share, for those who ask about them.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// Reads the configuration again, with the same flags as at the start.
+    pub fn reload(&self, flags: Flags) -> Reload {
+        Reload::new(flags, self.in_force.clone(), self.cache())
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.

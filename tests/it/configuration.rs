@@ -307,6 +307,7 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         "identity_cookies",
         "ignored_cookies",
         "max_stale",
+        "log_format",
     ]) {
         let there = text.lines().any(|line| {
             line.trim_start_matches(['#', ' '])

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     client::{Answer, Ending},
     harness::TestProxy,
-    instance::free_port,
+    instance::{Home, free_port},
     origin::{Gate, Origin},
 };
 
@@ -270,4 +270,32 @@ fn stopping_lets_what_runs_come_to_its_end() {
     gate.open();
     asker.answer().expect(200, "MISS", "first last");
     stopping.join().unwrap();
+}
+
+#[test]
+fn an_origin_that_is_not_there_at_the_start_is_a_warning_and_no_more() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let home = Home::new();
+    let mut proxy = home.start(&format!("http://{address}"), &[]);
+    proxy.log_line(&[
+        "WARN",
+        "the origin is not there yet",
+        &format!("{address} cannot be reached: connection refused"),
+        "502 or 504",
+    ]);
+    assert_eq!(proxy.get("/").status(), 502);
+    proxy.signal(rustix::process::Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn an_origin_that_is_there_at_the_start_is_asked_nothing() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/").expect(200, "MISS", "GET / #0");
+    assert_eq!(origin.count(), 1);
+    assert!(!proxy.log().contains("WARN"), "{}", proxy.log());
 }

@@ -249,7 +249,7 @@ fn what_joined_bodies_share_counts_once_and_is_given_back() {
             let place = |at: u64| usize::try_from(at).unwrap();
             let claim = Claim {
                 key: key("/a"),
-                seen: None,
+                seen: Seen::Stored(cache.send(Get(key("/a"))).await.unwrap()),
                 about: None,
                 company: Company::Alone,
                 now: NOW,

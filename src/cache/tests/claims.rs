@@ -117,7 +117,7 @@ fn whoever_saw_an_older_state_is_told_to_decide_again() {
         let company = Company::Shared;
         let claim = Claim {
             key: key("/a"),
-            seen: Some(seen),
+            seen: Seen::Stored(seen),
             about: None,
             company,
             now: NOW,
@@ -170,7 +170,7 @@ fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
         cache.send(Clear).await.unwrap();
         let claim = Claim {
             key: key("/a"),
-            seen: Some(seen),
+            seen: Seen::Stored(seen),
             about: None,
             company: Company::Alone,
             now: NOW,
@@ -344,7 +344,7 @@ async fn find(cache: &Addr<CacheActor>, key: &Key) -> Vec<Arc<Entry>> {
 async fn claim_with(cache: &Addr<CacheActor>, key: &Key) -> Claimed {
     let claim = Claim {
         key: key.clone(),
-        seen: Some(cache.send(Get(key.clone())).await.unwrap()),
+        seen: Seen::Stored(cache.send(Get(key.clone())).await.unwrap()),
         about: None,
         company: Company::Shared,
         now: NOW,

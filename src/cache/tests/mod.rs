@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Body, BodyCut, CacheActor, Claim, Claimed, Clear, Cleared, Company, End, Entry, Fill, Found,
-    Get, Invalidate, Key, News, Reader, Remove, Resource, Statistics, Stats, Ticket,
+    Get, Invalidate, Key, News, Reader, Remove, Resource, Seen, Statistics, Stats, Ticket,
 };
 use super::{budget::Budget, generations::Generations};
 use crate::policy::{
@@ -98,7 +98,7 @@ async fn claim_about(
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
         key: key(target),
-        seen: Some(seen),
+        seen: Seen::Stored(seen),
         about,
         company,
         now: NOW,

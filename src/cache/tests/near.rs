@@ -14,7 +14,7 @@ fn worker(max_memory_bytes: u64) -> (Cache, Near<()>) {
 async fn store(cache: &Cache, target: &str, body: &[u8]) {
     let claim = Claim {
         key: key(target),
-        seen: None,
+        seen: Seen::Stored(Found::default()),
         about: None,
         company: Company::Alone,
         now: NOW,

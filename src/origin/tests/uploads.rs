@@ -1,15 +1,25 @@
 //! Bodies on their way to the origin.
 
-use std::{io, pin::pin};
+use std::{
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
 
 use actix_http::error::PayloadError;
 use actix_web::http::Method;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::unfold};
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::{
+    io::AsyncWrite,
+    sync::mpsc::{Sender, channel},
+};
 
 use super::peer::*;
-use crate::origin::*;
+use crate::origin::{
+    upload::{Progress, Upload},
+    *,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -275,9 +285,8 @@ fn a_client_s_body_that_breaks_off_is_the_client_s_failure() {
         ] {
             let test = TestOrigin::new().await;
             let script = async {
-                let mut peer = test.accept().await;
-                peer.head().await;
-                peer.gone().await;
+                // How much was written before does not matter.
+                test.accept().await.gone().await;
             };
             let failure = tokio::join!(ask(&test.origin, post(body)), script)
                 .0
@@ -285,4 +294,63 @@ fn a_client_s_body_that_breaks_off_is_the_client_s_failure() {
             assert_eq!(failure.kind(), OriginErrorKind::Upload, "{failure}");
         }
     });
+}
+
+/// Takes all it is given, and notes it.
+#[derive(Default)]
+struct Writes(Vec<Vec<u8>>);
+
+impl AsyncWrite for Writes {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        let bytes = written.len();
+        self.get_mut().0.push(written);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn what_the_client_has_sent_leaves_with_the_head_and_what_it_sends_later_by_itself() {
+    let (sender, body) = piecemeal();
+    let mut upload = Upload::new(RequestBody::Chunked(body));
+    let mut writes = Writes::default();
+    let cx = &mut Context::from_waker(Waker::noop());
+    sender.try_send("ab").unwrap();
+    upload.push_head(Bytes::from_static(b"head "));
+    assert_eq!(
+        upload.drive(cx, &mut writes, || ()).unwrap(),
+        Progress::AwaitsClient
+    );
+    sender.try_send("c").unwrap();
+    drop(sender);
+    assert_eq!(
+        upload.drive(cx, &mut writes, || ()).unwrap(),
+        Progress::Done
+    );
+    let written = ["head 2\r\nab\r\n", "1\r\nc\r\n", "0\r\n\r\n"];
+    assert_eq!(writes.0, written.map(|text| text.as_bytes().to_vec()));
 }

@@ -1,0 +1,56 @@
+//! `check-config`: the configuration as a start would read it, without starting.
+
+use caching_proxy::{
+    cli::Settings,
+    config::{self, Place, Setting, in_words},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{Failure, print, tls_for};
+
+/// Says that the configuration is right, and what it comes to.
+pub(super) fn check_config(settings: Settings, as_json: bool) -> Result<(), Failure> {
+    let environment = |variable: &str| std::env::var_os(variable);
+    let (config, settings) = config::inspect(&settings.flags(), &environment)?;
+    tls_for(&config)?;
+    print(&if as_json {
+        format!("{}\n", document(settings))
+    } else {
+        table(&settings)
+    });
+    Ok(())
+}
+
+fn table(settings: &[Setting]) -> String {
+    let mut text = "configuration is valid\n".to_owned();
+    for Setting { name, value, place } in settings {
+        let from = place.as_ref().map_or("default".to_owned(), where_it_is);
+        text.push_str(&format!("{name:<16} {}  ({from})\n", in_words(value)));
+    }
+    text
+}
+
+fn document(settings: Vec<Setting>) -> Value {
+    let settings: Map<String, Value> = settings
+        .into_iter()
+        .map(|Setting { name, value, place }| {
+            let source = match place {
+                None => "default",
+                Some(Place::Flag(_)) => "flag",
+                Some(Place::Environment(_)) => "environment",
+                Some(Place::File { .. }) => "file",
+            };
+            let place = place.as_ref().map(where_it_is);
+            let setting = json!({ "value": value, "source": source, "place": place });
+            (name.to_owned(), setting)
+        })
+        .collect();
+    json!({ "valid": true, "settings": settings })
+}
+
+fn where_it_is(place: &Place) -> String {
+    match place {
+        Place::File { file, line, .. } => format!("{}:{line}", file.display()),
+        other => other.to_string(),
+    }
+}

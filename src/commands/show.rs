@@ -1,0 +1,101 @@
+//! `show`: what is stored for a path, and how it was understood.
+
+use caching_proxy::{
+    cli::Show,
+    control::{self, ShowAsk},
+    explain::{Field, Shown, ShownAnswer},
+};
+
+use super::text::{Sheet, fresh, plain, print_json, seconds, size};
+use crate::{Failure, print, say};
+
+pub(super) fn run(show: Show) -> Result<(), Failure> {
+    let ask = ShowAsk {
+        path: show.path.clone(),
+    };
+    let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
+    let shown: Shown = control::choose(show.whom.port)?.ask("POST", "/show", &body)?;
+    if show.whom.json {
+        return print_json(&shown);
+    }
+    if shown.answers.is_empty() {
+        let path = plain(&show.path);
+        print(&format!(
+            "nothing is stored for {path}; `caching-proxy why {path}` says why\n"
+        ));
+        return Ok(());
+    }
+    let texts: Vec<String> = shown.answers.iter().map(text).collect();
+    print(&texts.join("\n"));
+    if shown.more > 0 {
+        say(&format!("{} more are stored for it", shown.more));
+    }
+    Ok(())
+}
+
+fn text(answer: &ShownAnswer) -> String {
+    let mut sheet = Sheet::begun(&format!("{} {}", answer.method, answer.path));
+    if let Some(host) = &answer.host {
+        sheet.line("host", host);
+    }
+    sheet.line("status", &answer.status.to_string());
+    let whom = match answer.audience.as_str() {
+        "everybody" => "everybody",
+        "own" => "own: those whose credentials it was made for",
+        _ => "everybody without credentials",
+    };
+    sheet.line("for", whom);
+    sheet.line("selected by", &selected(&answer.selected_by));
+    times(answer, &mut sheet);
+    if let Some(part) = &answer.part {
+        sheet.line("part", part);
+    }
+    if !answer.tags.is_empty() {
+        sheet.line("tags", &answer.tags.join(", "));
+    }
+    sheet.line("body", &size(answer.body_bytes));
+    sheet.line("memory", &size(answer.memory_bytes));
+    sheet.line("hits", &answer.hits.to_string());
+    sheet.line("head", "as received, without Age");
+    for Field { name, value } in &answer.fields {
+        sheet.field(name, value.as_deref().unwrap_or_default());
+    }
+    sheet.into_text()
+}
+
+fn times(answer: &ShownAnswer, sheet: &mut Sheet) {
+    sheet.line("stored at", &answer.stored_at);
+    sheet.line("age", &seconds(answer.age_seconds));
+    let is_stale = answer.stale_since.is_some();
+    sheet.line("fresh for", &fresh(answer.fresh_seconds, is_stale));
+    if let Some(since) = &answer.stale_since {
+        sheet.line("stale since", since);
+    }
+    let lifetime = answer.lifetime_seconds;
+    let lifetime = lifetime.map_or_else(|| "until cleared".to_owned(), seconds);
+    let why = &answer.lifetime_why;
+    sheet.line("lifetime", &format!("{lifetime}: {why}"));
+    if !answer.directives.is_empty() {
+        let place = match answer.is_targeted {
+            true => "  (CDN-Cache-Control)",
+            false => "",
+        };
+        let directives = answer.directives.join(", ");
+        sheet.line("directives", &format!("{directives}{place}"));
+    }
+    sheet.line("when stale", &answer.when_stale);
+}
+
+pub(super) fn selected(fields: &[Field]) -> String {
+    let all: Vec<String> = fields
+        .iter()
+        .map(|Field { name, value }| match value {
+            Some(value) => format!("{name}: {value}"),
+            None => format!("no {name}"),
+        })
+        .collect();
+    match all.is_empty() {
+        true => "path and query alone".to_owned(),
+        false => all.join(", "),
+    }
+}

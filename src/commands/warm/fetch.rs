@@ -1,0 +1,321 @@
+//! One request after another to the proxy's own port, as any client sends them.
+
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use caching_proxy::{
+    control::Instance,
+    origin::{
+        Origin, OriginConfig, OriginError, OriginErrorKind, OriginRequest, OriginResponse,
+        OriginUrl, RequestBody, UrlError,
+    },
+};
+use futures_util::StreamExt as _;
+
+use super::WarmError;
+
+const USER_AGENT: &str = concat!("caching-proxy/", env!("CARGO_PKG_VERSION"), " (warm)");
+/// Fields that are the connection's, or that ask for less than the whole answer.
+const REFUSED_FIELDS: &[HeaderName] = &[
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What became of one path.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The cache answered.
+    AlreadyStored { bytes: u64 },
+    /// The origin answered, and the cache has it now.
+    StoredNow { bytes: u64 },
+    /// The origin answered, and the cache does not keep it: the reason by its short name.
+    NotStored { bytes: u64, reason: String },
+    /// There is no answer, or one that says that there is nothing good.
+    Failed { status: Option<u16>, error: String },
+    /// The proxy itself is gone.
+    Gone(String),
+}
+
+/// Asks the proxy; clones share its connections.
+#[derive(Clone)]
+pub(super) struct Fetcher {
+    proxy: Origin,
+    fields: Rc<HeaderMap>,
+    limit: Duration,
+}
+
+impl Fetcher {
+    pub(super) fn new(
+        instance: &Instance,
+        fields: HeaderMap,
+        limit: Duration,
+        concurrency: u16,
+    ) -> Result<Self, UrlError> {
+        let host = match instance.bind {
+            ip if !ip.is_unspecified() => ip,
+            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        let address = SocketAddr::new(host, instance.port);
+        let proxy = Origin::new(OriginConfig {
+            url: OriginUrl::parse(&format!("http://{address}"))?,
+            timeout: limit,
+            tls: None,
+            max_connections: usize::from(concurrency),
+        });
+        Ok(Self {
+            proxy,
+            fields: Rc::new(fields),
+            limit,
+        })
+    }
+
+    /// Fetches a target to its end, and drops what comes.
+    pub(super) async fn warm(&self, target: &str) -> Outcome {
+        let whole = async {
+            let response = self.ask(target, HeaderMap::clone(&self.fields)).await?;
+            let OriginResponse {
+                status,
+                headers,
+                mut body,
+                ..
+            } = response;
+            let mut bytes = 0;
+            while let Some(piece) = body.next().await {
+                bytes += piece?.len() as u64;
+            }
+            Ok(judge(status, &headers, bytes))
+        };
+        match tokio::time::timeout(self.limit, whole).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) if is_gone(&error) => Outcome::Gone(error.plain_reason()),
+            Ok(Err(error)) => self.failed(&error),
+            Err(_) => Outcome::Failed {
+                status: None,
+                error: self.too_slow(),
+            },
+        }
+    }
+
+    /// Fetches a target whole, up to so many bytes, as it is without a content coding.
+    pub(super) async fn document(
+        &self,
+        target: &str,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, Outcome> {
+        let failed = |status: Option<StatusCode>, error: String| Outcome::Failed {
+            status: status.map(|status| status.as_u16()),
+            error,
+        };
+        let mut fields = HeaderMap::clone(&self.fields);
+        fields.remove(header::ACCEPT_ENCODING);
+        let whole = async {
+            let mut response = match self.ask(target, fields).await {
+                Ok(response) => response,
+                Err(error) if is_gone(&error) => return Err(Outcome::Gone(error.plain_reason())),
+                Err(error) => return Err(self.failed(&error)),
+            };
+            if response.status != StatusCode::OK {
+                let to = response.headers.get(header::LOCATION);
+                let to = to.and_then(|to| to.to_str().ok());
+                let to = to.map_or_else(String::new, |to| format!(", to {to}"));
+                return Err(failed(
+                    Some(response.status),
+                    in_words(response.status) + &to,
+                ));
+            }
+            let mut whole = Vec::new();
+            while let Some(piece) = response.body.next().await {
+                whole.extend_from_slice(&piece.map_err(|error| self.failed(&error))?);
+                if whole.len() > max_bytes {
+                    return Err(failed(None, format!("it is larger than {max_bytes} bytes")));
+                }
+            }
+            Ok(whole)
+        };
+        match tokio::time::timeout(self.limit, whole).await {
+            Ok(document) => document,
+            Err(_) => Err(failed(None, self.too_slow())),
+        }
+    }
+
+    async fn ask(&self, target: &str, headers: HeaderMap) -> Result<OriginResponse, OriginError> {
+        let request = OriginRequest {
+            method: Method::GET,
+            target: target.to_owned(),
+            headers,
+            body: RequestBody::Empty,
+            interim: None,
+        };
+        self.proxy.forward(request).await
+    }
+
+    /// To this client the proxy is what the errors call the origin.
+    fn failed(&self, error: &OriginError) -> Outcome {
+        let error = match error.kind() {
+            OriginErrorKind::Timeout => self.too_slow(),
+            OriginErrorKind::Cut => "the answer broke off".to_owned(),
+            OriginErrorKind::Malformed => "the answer is not HTTP".to_owned(),
+            OriginErrorKind::Busy => "no more connections can be opened".to_owned(),
+            OriginErrorKind::Unreachable | OriginErrorKind::Upload => error.plain_reason(),
+        };
+        Outcome::Failed {
+            status: None,
+            error,
+        }
+    }
+
+    fn too_slow(&self) -> String {
+        format!("not within {}", humantime::format_duration(self.limit))
+    }
+}
+
+fn is_gone(error: &OriginError) -> bool {
+    error.kind() == OriginErrorKind::Unreachable
+}
+
+/// Every answer from 400 on is a failure, also one that is kept for a while: nobody lists a page to have it missing.
+fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> Outcome {
+    if status.as_u16() >= 400 {
+        return Outcome::Failed {
+            status: Some(status.as_u16()),
+            error: in_words(status),
+        };
+    }
+    if headers.get("x-cache").is_some_and(|value| value == "HIT") {
+        return Outcome::AlreadyStored { bytes };
+    }
+    // The proxy's own member is the last.
+    let line = headers.get_all("cache-status").last();
+    let line = line.and_then(|line| line.to_str().ok()).unwrap_or_default();
+    let mut words = line.split(';').map(str::trim);
+    // Who came along with another's fetch is served only what is stored by that.
+    if words
+        .clone()
+        .any(|word| matches!(word, "stored" | "collapsed"))
+    {
+        return Outcome::StoredNow { bytes };
+    }
+    let reason = words.find_map(|word| word.strip_prefix("detail="));
+    Outcome::NotStored {
+        bytes,
+        reason: reason.unwrap_or("unknown").to_owned(),
+    }
+}
+
+fn in_words(status: StatusCode) -> String {
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!("{} {reason}", status.as_u16())
+        .trim_end()
+        .to_owned()
+}
+
+/// The fields of every request.
+pub(super) fn fields(given: &[String]) -> Result<HeaderMap, WarmError> {
+    let mut fields = HeaderMap::new();
+    for line in given {
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(WarmError::NoField);
+        };
+        let name = name.trim();
+        let bad = || WarmError::BadField(name.chars().take(60).collect());
+        let value = HeaderValue::from_str(value.trim()).map_err(|_| bad())?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        if REFUSED_FIELDS.contains(&name) {
+            return Err(WarmError::RefusedField(name.to_string()));
+        }
+        fields.append(name, value);
+    }
+    for (name, value) in [(header::USER_AGENT, USER_AGENT), (header::ACCEPT, "*/*")] {
+        if !fields.contains_key(&name) {
+            fields.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, fields: &[(&'static str, &'static str)]) -> Outcome {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        judge(StatusCode::from_u16(status).unwrap(), &headers, 7)
+    }
+
+    #[test]
+    fn the_proxys_own_word_counts_and_not_that_of_caches_behind_it() {
+        let behind = ("cache-status", "other; hit; stored");
+        let miss = ("x-cache", "MISS");
+        let stored = (
+            "cache-status",
+            "caching-proxy; fwd=uri-miss; fwd-status=200; stored",
+        );
+        let not = (
+            "cache-status",
+            "caching-proxy; fwd=uri-miss; detail=no-store",
+        );
+        assert!(matches!(
+            judged(200, &[behind, ("x-cache", "HIT")]),
+            Outcome::AlreadyStored { bytes: 7 }
+        ));
+        assert!(matches!(
+            judged(301, &[behind, miss, stored]),
+            Outcome::StoredNow { bytes: 7 }
+        ));
+        assert!(
+            matches!(judged(200, &[behind, miss, not]), Outcome::NotStored { reason, .. } if reason == "no-store")
+        );
+        assert!(
+            matches!(judged(200, &[miss]), Outcome::NotStored { reason, .. } if reason == "unknown")
+        );
+        assert!(matches!(
+            judged(404, &[("x-cache", "HIT")]),
+            Outcome::Failed {
+                status: Some(404),
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn fields_that_would_fetch_less_than_the_whole_are_refused() {
+        let given = |line: &str| fields(&[line.to_owned()]);
+        let fields = given("cookie: a=b: c ").unwrap();
+        assert_eq!(fields.get("cookie").unwrap(), "a=b: c");
+        assert!(fields.contains_key("user-agent"));
+        for line in ["Range: bytes=0-1", "if-none-match: *", "Connection: close"] {
+            assert!(
+                matches!(given(line), Err(WarmError::RefusedField(_))),
+                "{line}"
+            );
+        }
+        assert!(matches!(
+            given("Authorization secret"),
+            Err(WarmError::NoField)
+        ));
+        for line in ["a b: c", ": c", "a: b\nc: d"] {
+            assert!(matches!(given(line), Err(WarmError::BadField(_))), "{line}");
+        }
+    }
+}

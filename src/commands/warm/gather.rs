@@ -1,0 +1,130 @@
+//! The paths that a sitemap names, and those it leads to.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::{
+    Gone, WarmError,
+    fetch::{Fetcher, Outcome},
+    list::Targets,
+    progress::Progress,
+    sitemap::{self, MAX_SITEMAP_BYTES, Sitemap},
+    summary::Tally,
+    target::{Misfit, Place},
+};
+
+/// Most sitemaps in one run.
+const MAX_SITEMAPS: usize = 1000;
+/// Indexes in indexes. The protocol has none; some sites do.
+const MAX_INDEX_DEPTH: u8 = 3;
+
+/// Reads a sitemap through the proxy, and those it names.
+pub(super) async fn gather(
+    source: &str,
+    place: &Place,
+    fetcher: &Fetcher,
+    progress: &Progress,
+    tally: &mut Tally,
+) -> Result<Targets, WarmError> {
+    let first = place.target(source).map_err(|misfit| WarmError::Source {
+        source_name: source.to_owned(),
+        why: misfit.to_string(),
+    })?;
+    let mut gathering = Gathering {
+        known: HashSet::from([first.clone()]),
+        waiting: VecDeque::from([(first, 0)]),
+        targets: Targets::default(),
+        place,
+        tally,
+    };
+    while let Some((target, depth)) = gathering.waiting.pop_front() {
+        let document = fetcher.document(&target, MAX_SITEMAP_BYTES).await;
+        let found = match document {
+            Ok(document) => sitemap::parse(&document).map_err(|error| error.to_string()),
+            Err(Outcome::Gone(why)) => return Err(Gone(why).into()),
+            Err(Outcome::Failed { error, .. }) => Err(error),
+            Err(_) => continue,
+        };
+        match found {
+            Ok(found) => gathering.take(&target, depth, found)?,
+            Err(why) if gathering.tally.sitemaps == 0 => {
+                return Err(WarmError::Sitemap {
+                    source_name: source.to_owned(),
+                    why,
+                });
+            }
+            Err(why) => gathering
+                .tally
+                .failed(&target, None, &format!("sitemap: {why}")),
+        }
+        progress.reading(gathering.tally.sitemaps, gathering.targets.paths.len());
+    }
+    Ok(gathering.targets)
+}
+
+struct Gathering<'a> {
+    known: HashSet<String>,
+    waiting: VecDeque<(String, u8)>,
+    targets: Targets,
+    place: &'a Place,
+    tally: &'a mut Tally,
+}
+
+impl Gathering<'_> {
+    fn take(&mut self, parent: &str, depth: u8, found: Sitemap) -> Result<(), WarmError> {
+        self.tally.sitemaps += 1;
+        match found {
+            Sitemap::Pages(pages) => {
+                for page in pages {
+                    if let Some(target) = self.target(&page) {
+                        self.targets.add(target)?;
+                    }
+                }
+            }
+            Sitemap::Index(_) if depth == MAX_INDEX_DEPTH => self.tally.failed(
+                parent,
+                None,
+                &format!(
+                    "sitemap: indexes are followed {MAX_INDEX_DEPTH} deep, and this one lies deeper"
+                ),
+            ),
+            Sitemap::Index(sitemaps) => {
+                for sitemap in sitemaps {
+                    let Some(target) = self.target(&sitemap) else {
+                        continue;
+                    };
+                    if self.known.contains(&target) {
+                        continue;
+                    }
+                    if self.known.len() == MAX_SITEMAPS {
+                        let why = format!(
+                            "sitemap: it names more than the {MAX_SITEMAPS} sitemaps that are read"
+                        );
+                        self.tally.failed(parent, None, &why);
+                        break;
+                    }
+                    self.known.insert(target.clone());
+                    self.waiting.push_back((target, depth + 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is elsewhere is counted and left out; what cannot be sent has failed.
+    fn target(&mut self, text: &str) -> Option<String> {
+        match self.place.target(text) {
+            Ok(target) => return Some(target),
+            Err(Misfit::OtherHost { host, .. }) => self.tally.elsewhere(host),
+            Err(Misfit::Outside { .. }) => self.tally.outside += 1,
+            Err(misfit) => {
+                let text: String = text
+                    .chars()
+                    .filter(|letter| !letter.is_control())
+                    .take(60)
+                    .collect();
+                self.tally.failed(&text, None, &misfit.to_string());
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,249 @@
+//! `warm`: fetches a list of paths through the running proxy, so that its cache is full.
+
+mod fetch;
+mod gather;
+mod list;
+mod progress;
+mod resume;
+mod sitemap;
+mod summary;
+mod target;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Instant,
+};
+
+use actix_web::rt::System;
+use caching_proxy::{cli::Warm, control, origin::UrlError};
+use futures_util::{StreamExt as _, stream};
+
+use self::{
+    fetch::{Fetcher, Outcome},
+    list::Targets,
+    progress::Progress,
+    resume::Notes,
+    summary::{Tally, counted},
+    target::Place,
+};
+use crate::{Failure, Signals, print, say};
+
+/// Why the cache is not warm.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WarmError {
+    #[error("a field is written as 'Name: value'")]
+    NoField,
+    #[error("the field {0:?} cannot be sent; one is written as 'Name: value'")]
+    BadField(String),
+    #[error("the field {0} would not fetch whole answers")]
+    RefusedField(String),
+    #[error("--site")]
+    Site(#[source] UrlError),
+    #[error("{name} cannot be read")]
+    List { name: String, source: io::Error },
+    #[error("nothing is fetched, for not all of {name} can be:\n  {lines}")]
+    Lines { name: String, lines: String },
+    #[error("more than {} paths; give them in parts", list::MAX_PATHS)]
+    TooMany,
+    #[error("{source_name}: {why}")]
+    Source { source_name: String, why: String },
+    #[error("{source_name} cannot be read as a sitemap: {why}")]
+    Sitemap { source_name: String, why: String },
+    #[error("{}", path.display())]
+    Notes { path: PathBuf, source: io::Error },
+    #[error("{} is not what --resume wrote for {origin}; name another file", path.display())]
+    ForeignNotes { path: PathBuf, origin: String },
+    #[error("it cannot be begun")]
+    Start(#[source] io::Error),
+    #[error("{} failed", counted(*.0, "request"))]
+    SomeFailed(u64),
+    #[error("stopped before the end; what is stored by now will be hits")]
+    Interrupted,
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+/// The proxy does not take connections any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the running proxy does not answer at its port: {0}")]
+pub(crate) struct Gone(String);
+
+impl WarmError {
+    /// As those of [`Failure`].
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Sitemap { .. }
+            | Self::Notes { .. }
+            | Self::Start(_)
+            | Self::SomeFailed(_)
+            | Self::Interrupted => 1,
+            Self::NoField
+            | Self::BadField(_)
+            | Self::RefusedField(_)
+            | Self::Site(_)
+            | Self::List { .. }
+            | Self::Lines { .. }
+            | Self::TooMany
+            | Self::Source { .. }
+            | Self::ForeignNotes { .. } => 2,
+            Self::Gone(_) => 4,
+        }
+    }
+}
+
+/// Where the paths come from.
+enum Source {
+    List(Targets),
+    Sitemap,
+}
+
+/// What every step needs.
+struct Run<'a> {
+    asked: &'a Warm,
+    place: Place,
+    fetcher: Fetcher,
+    notes: Option<Notes>,
+    progress: Progress,
+    tally: Tally,
+}
+
+/// Fetches everything, and prints what became of it.
+pub(super) fn run(asked: &Warm) -> Result<(), Failure> {
+    let fields = fetch::fields(&asked.fields)?;
+    let instance = control::choose(asked.whom.port)?.instance;
+    let place = Place::new(&instance, &asked.sites).map_err(WarmError::Site)?;
+    let notes = asked
+        .resume
+        .as_deref()
+        .map(|path| Notes::read(path, &instance.origin));
+    let notes = notes.transpose()?;
+    let source = source(&asked.source, &place)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(WarmError::Start)?;
+    let system = System::with_tokio_rt(|| runtime);
+    system.block_on(async {
+        let fetcher = Fetcher::new(&instance, fields, asked.timeout, asked.concurrency);
+        let run = Run {
+            asked,
+            place,
+            fetcher: fetcher.map_err(WarmError::Site)?,
+            notes,
+            progress: Progress::new(),
+            tally: Tally::default(),
+        };
+        Ok(run.all(source).await?)
+    })
+}
+
+/// A path is that of a file, if there is one; else the proxy's.
+fn source(given: &str, place: &Place) -> Result<Source, WarmError> {
+    let is_url = given.contains("://");
+    if given != "-" && (is_url || given.starts_with('/') && !Path::new(given).exists()) {
+        return Ok(Source::Sitemap);
+    }
+    Ok(Source::List(list::read(given, place)?))
+}
+
+impl Run<'_> {
+    async fn all(mut self, source: Source) -> Result<(), WarmError> {
+        let begun = Instant::now();
+        let mut signals = Signals::new().map_err(WarmError::Start)?;
+        let ended = tokio::select! {
+            biased;
+            _ = signals.next() => Err(WarmError::Interrupted),
+            ended = self.fetch(source) => ended,
+        };
+        self.tally.took(begun.elapsed());
+        self.conclude(ended)
+    }
+
+    async fn fetch(&mut self, source: Source) -> Result<(), WarmError> {
+        let Targets {
+            mut paths,
+            duplicates,
+            ..
+        } = match source {
+            Source::List(targets) => targets,
+            Source::Sitemap => {
+                let Self {
+                    asked,
+                    place,
+                    fetcher,
+                    progress,
+                    tally,
+                    ..
+                } = self;
+                gather::gather(&asked.source, place, fetcher, progress, tally).await?
+            }
+        };
+        self.tally.paths = paths.len() as u64;
+        self.tally.duplicates = duplicates;
+        if let Some(notes) = &self.notes {
+            paths.retain(|path| !notes.has(path));
+            self.tally.resumed = self.tally.paths - paths.len() as u64;
+        }
+        self.progress.begin(paths.len());
+        self.tally.not_tried = paths.len() as u64;
+        let fetcher = &self.fetcher;
+        let mut outcomes = stream::iter(paths)
+            .map(|path| async move {
+                let outcome = fetcher.warm(&path).await;
+                (path, outcome)
+            })
+            .buffer_unordered(usize::from(self.asked.concurrency));
+        while let Some((path, outcome)) = outcomes.next().await {
+            match outcome {
+                Outcome::Gone(why) => return Err(Gone(why).into()),
+                outcome => {
+                    self.tally.not_tried -= 1;
+                    let is_stored = !matches!(outcome, Outcome::NotStored { .. });
+                    self.tally.count(&path, outcome);
+                    note(&mut self.notes, path, is_stored)?;
+                }
+            }
+            self.progress.step(&self.tally);
+        }
+        Ok(())
+    }
+
+    /// A run that failed before it had anything to fetch has nothing to sum up either.
+    fn conclude(mut self, ended: Result<(), WarmError>) -> Result<(), WarmError> {
+        drop(self.progress);
+        self.tally.interrupted = ended.is_err();
+        if let Some(notes) = &mut self.notes {
+            notes.save()?;
+        }
+        if ended.is_ok() || self.tally.paths > 0 {
+            print(&match self.asked.whom.json {
+                true => json(&self.tally),
+                false => self.tally.text(),
+            });
+        }
+        ended?;
+        if let Some(host) = self.tally.likely_site() {
+            say(&format!(
+                "all of it is on other hosts; if {host} is another name of the origin: --site {host}"
+            ));
+        }
+        match (self.tally.failed, self.notes) {
+            (0, Some(notes)) => notes.remove(),
+            (0, None) => Ok(()),
+            (failed, _) => Err(WarmError::SomeFailed(failed)),
+        }
+    }
+}
+
+fn note(notes: &mut Option<Notes>, path: Rc<str>, is_stored: bool) -> Result<(), WarmError> {
+    match notes {
+        Some(notes) if !is_stored => notes.note(path),
+        _ => Ok(()),
+    }
+}
+
+fn json(tally: &Tally) -> String {
+    serde_json::to_string(tally).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,58 @@
+//! How far it is, on a terminal's stderr; nothing elsewhere.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use super::summary::Tally;
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// A line that is drawn anew; it is gone when this is dropped.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Before it is known how much there is.
+    pub(super) fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+
+    pub(super) fn reading(&self, sitemaps: u64, paths: usize) {
+        self.0
+            .set_message(format!("sitemaps read: {sitemaps}, paths found: {paths}"));
+    }
+
+    pub(super) fn begin(&self, paths: usize) {
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        if let Ok(style) =
+            ProgressStyle::with_template("[{wide_bar}] {pos}/{len} {rate} eta {eta}{msg}")
+        {
+            self.0
+                .set_style(style.with_key("rate", rate).progress_chars("=> "));
+        }
+        self.0.set_message("");
+        self.0.reset();
+        self.0.set_length(paths as u64);
+    }
+
+    pub(super) fn step(&self, tally: &Tally) {
+        let failed = match tally.failed {
+            0 => String::new(),
+            failed => format!("  {failed} failed"),
+        };
+        self.0
+            .set_message(format!("  {}{failed}", ByteSize(tally.bytes)));
+        self.0.inc(1);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

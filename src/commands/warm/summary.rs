@@ -1,0 +1,158 @@
+//! What became of it all, in words or JSON.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use super::fetch::Outcome;
+
+/// Failures that are named.
+const MAX_NAMED: usize = 10;
+/// Other hosts that are remembered by name.
+const MAX_HOSTS: usize = 10;
+
+/// Everything counted.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Tally {
+    /// Different paths that were asked for.
+    pub(super) paths: u64,
+    /// Answered whole, and well: the sum of the next three.
+    pub(super) fetched: u64,
+    pub(super) already_stored: u64,
+    pub(super) stored_now: u64,
+    pub(super) not_stored: u64,
+    /// How many for each reason.
+    pub(super) not_stored_reasons: BTreeMap<String, u64>,
+    /// Paths, and sitemaps beside the first.
+    pub(super) failed: u64,
+    /// The first of them.
+    pub(super) failures: Vec<Failed>,
+    /// Skipped because an earlier run found that they are not stored.
+    pub(super) resumed: u64,
+    /// Left when it was stopped.
+    pub(super) not_tried: u64,
+    pub(super) duplicates: u64,
+    pub(super) sitemaps: u64,
+    /// Locations in sitemaps that are of other hosts.
+    pub(super) other_hosts: u64,
+    #[serde(skip)]
+    hosts: BTreeMap<String, u64>,
+    /// Locations in sitemaps that lie outside of the origin's path.
+    pub(super) outside: u64,
+    /// Of the bodies.
+    pub(super) bytes: u64,
+    pub(super) seconds: f64,
+    /// Whether it was stopped before the end.
+    pub(super) interrupted: bool,
+}
+
+/// A path that failed.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    path: String,
+    status: Option<u16>,
+    error: String,
+}
+
+impl Tally {
+    /// Counts what became of a path.
+    pub(super) fn count(&mut self, path: &str, outcome: Outcome) {
+        let (bytes, place) = match outcome {
+            Outcome::AlreadyStored { bytes } => (bytes, &mut self.already_stored),
+            Outcome::StoredNow { bytes } => (bytes, &mut self.stored_now),
+            Outcome::NotStored { bytes, reason } => {
+                *self.not_stored_reasons.entry(reason).or_default() += 1;
+                (bytes, &mut self.not_stored)
+            }
+            Outcome::Failed { status, error } => return self.failed(path, status, &error),
+            Outcome::Gone(error) => return self.failed(path, None, &error),
+        };
+        *place += 1;
+        self.fetched += 1;
+        self.bytes += bytes;
+    }
+
+    pub(super) fn failed(&mut self, path: &str, status: Option<u16>, error: &str) {
+        self.failed += 1;
+        if self.failures.len() < MAX_NAMED {
+            self.failures.push(Failed {
+                path: path.to_owned(),
+                status,
+                error: error.to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn elsewhere(&mut self, host: String) {
+        self.other_hosts += 1;
+        if self.hosts.len() < MAX_HOSTS || self.hosts.contains_key(&host) {
+            *self.hosts.entry(host).or_default() += 1;
+        }
+    }
+
+    pub(super) fn took(&mut self, time: Duration) {
+        self.seconds = (time.as_secs_f64() * 1000.0).round() / 1000.0;
+    }
+
+    /// For people; lines with nothing to say are left out.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!(
+            "{} in {:.1} s, {}\n",
+            counted(self.paths, "path"),
+            self.seconds,
+            ByteSize(self.bytes)
+        );
+        let mut line = |name: &str, number: u64, detail: &str| {
+            if number > 0 {
+                let line = format!("  {name:<15} {number:>7}  {detail}");
+                let _ = writeln!(text, "{}", line.trim_end());
+            }
+        };
+        line("stored now", self.stored_now, "");
+        line("already stored", self.already_stored, "");
+        line(
+            "not stored",
+            self.not_stored,
+            &list(&self.not_stored_reasons),
+        );
+        line(
+            "not stored",
+            self.resumed,
+            "by an earlier run, not fetched again",
+        );
+        line("failed", self.failed, "");
+        line("not tried", self.not_tried, "");
+        line("duplicates", self.duplicates, "");
+        line("on other hosts", self.other_hosts, &list(&self.hosts));
+        line("elsewhere", self.outside, "outside of the origin's path");
+        line("sitemaps read", self.sitemaps, "");
+        for Failed { path, error, .. } in &self.failures {
+            let _ = writeln!(text, "failed: {path}: {error}");
+        }
+        let unnamed = self.failed - self.failures.len() as u64;
+        if unnamed > 0 {
+            let _ = writeln!(text, "failed: {unnamed} more");
+        }
+        text
+    }
+
+    /// The other host that most locations are of, where there was nothing else.
+    pub(super) fn likely_site(&self) -> Option<&str> {
+        let most = self.hosts.iter().max_by_key(|(_, number)| **number);
+        most.filter(|_| self.paths == 0)
+            .map(|(host, _)| host.as_str())
+    }
+}
+
+fn list(numbers: &BTreeMap<String, u64>) -> String {
+    let named: Vec<String> = numbers
+        .iter()
+        .map(|(name, number)| format!("{name} {number}"))
+        .collect();
+    named.join(", ")
+}
+
+pub(super) fn counted(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}

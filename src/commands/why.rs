@@ -1,0 +1,135 @@
+//! `why`: what the proxy would do with a request now, and why.
+
+use caching_proxy::{
+    cli::Explain,
+    control::{self, WhyAsk},
+    explain::{Cause, Explanation, Nearest, Refusal},
+};
+
+use super::{
+    show::selected,
+    text::{Sheet, fresh, print_json, seconds},
+};
+use crate::{Failure, print};
+
+pub(super) fn run(explain: Explain) -> Result<(), Failure> {
+    let ask = WhyAsk {
+        method: explain.method,
+        path: explain.path,
+        fields: explain.header,
+    };
+    let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
+    let explanation: Explanation =
+        control::choose(explain.whom.port)?.ask("POST", "/why", &body)?;
+    if explain.whom.json {
+        return print_json(&explanation);
+    }
+    print(&text(&explanation));
+    Ok(())
+}
+
+fn text(told: &Explanation) -> String {
+    let mut sheet = Sheet::begun(&told.summary);
+    let host = told.host.as_ref();
+    let host = host.map_or_else(String::new, |host| format!("  (Host: {host})"));
+    sheet.line("request", &format!("{} {}{host}", told.method, told.path));
+    // A request that is refused is not judged.
+    if !told.policy.is_empty() {
+        circumstances(told, &mut sheet);
+        findings(told, &mut sheet);
+        reasons(told, &mut sheet);
+    }
+    sheet.into_text()
+}
+
+fn circumstances(told: &Explanation, sheet: &mut Sheet) {
+    let rule = match &told.rule {
+        Some(rule) => format!("{}, under the [[rules]] entry for {rule}", told.policy),
+        None => told.policy.clone(),
+    };
+    sheet.line("policy", &rule);
+    let whose = match told.credentials.is_empty() {
+        true => "what is for everybody".to_owned(),
+        false => format!(
+            "what is for everybody, and its own part of the cache (by {})",
+            told.credentials.join(", ")
+        ),
+    };
+    sheet.line("looks at", &whose);
+}
+
+fn findings(told: &Explanation, sheet: &mut Sheet) {
+    if let Some(variant) = &told.variant {
+        let found = format!(
+            "status {}, age {}, fresh for: {}",
+            variant.status,
+            seconds(variant.age_seconds),
+            fresh(variant.fresh_seconds, variant.is_stale)
+        );
+        sheet.line("stored", &found);
+        sheet.line("selected by", &selected(&variant.selected_by));
+    }
+    for mismatch in &told.mismatches {
+        let differs = format!(
+            "{}: stored for {}, asked with {}",
+            mismatch.field,
+            quoted(mismatch.stored.as_deref(), "none"),
+            quoted(mismatch.asked.as_deref(), "none")
+        );
+        sheet.line("differs", &differs);
+    }
+}
+
+fn reasons(told: &Explanation, sheet: &mut Sheet) {
+    if let Some(forward) = &told.forward {
+        sheet.line("forwarded", &cause(forward));
+    }
+    if let Some(reason) = &told.reason {
+        sheet.line("because", &cause(reason));
+        remedy(reason, sheet);
+    }
+    if let Some(Refusal {
+        cause: refused,
+        seconds_ago,
+    }) = &told.last_refusal
+    {
+        let ago = seconds(*seconds_ago);
+        let refusal = format!("not stored ({ago} ago): {}", cause(refused));
+        sheet.line("last answer", &refusal);
+        remedy(refused, sheet);
+    }
+    if let Some(nearest) = &told.nearest {
+        sheet.line("nearest", &nearest.path);
+        sheet.line("", &difference(nearest));
+    }
+    for note in &told.notes {
+        sheet.line("note", note);
+    }
+}
+
+fn cause(cause: &Cause) -> String {
+    let clause = cause.clause.as_ref();
+    let clause = clause.map_or_else(String::new, |clause| format!(" ({clause})"));
+    format!("{}: {}{clause}", cause.name, cause.words)
+}
+
+fn remedy(cause: &Cause, sheet: &mut Sheet) {
+    if let Some(remedy) = &cause.remedy {
+        sheet.line("remedy", remedy);
+    }
+}
+
+fn quoted(value: Option<&str>, nothing: &str) -> String {
+    value.map_or_else(|| nothing.to_owned(), |value| format!("\"{value}\""))
+}
+
+fn difference(nearest: &Nearest) -> String {
+    match nearest.differs_at {
+        Some(at) => format!(
+            "differs at byte {at}: stored {}, asked {}",
+            quoted(nearest.stored.as_deref(), "ends there"),
+            quoted(nearest.asked.as_deref(), "ends there")
+        ),
+        None => "the same path, stored for other credentials or another body".to_owned(),
+    }
+}

@@ -1,0 +1,181 @@
+//! What the settings come to, for people and programs that ask.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use super::{Config, LogFormat, Place};
+use crate::policy::{ClientWord, Mode, Order, Rule};
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its key in the file.
+    pub name: &'static str,
+    /// Its value, as it could stand in the file.
+    pub value: Value,
+    /// Where it was written; none: it is the default.
+    pub place: Option<Place>,
+}
+
+/// A value of a [`Setting`] for people.
+pub fn in_words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().any(Value::is_object) => match items.len() {
+            1 => "1 rule".to_owned(),
+            many => format!("{many} rules"),
+        },
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(in_words).collect();
+            items.join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+impl Config {
+    /// All settings by their keys.
+    pub(super) fn values(&self) -> Vec<(&'static str, Value)> {
+        let Self {
+            port,
+            bind,
+            origin,
+            policy,
+            rules,
+            timeout,
+            max_memory_bytes,
+            max_object_bytes,
+            origin_ca,
+            workers,
+            preserve_host,
+            log_format,
+            dashboard,
+        } = self;
+        let rules: Vec<Value> = rules.iter().map(rule).collect();
+        vec![
+            ("port", json!(port)),
+            ("origin", json!(origin.to_string())),
+            ("bind", json!(bind)),
+            ("policy", json!(mode(policy.mode))),
+            ("ttl", optional(policy.ttl)),
+            ("timeout", duration(*timeout)),
+            ("max_memory", size(*max_memory_bytes)),
+            ("max_object", size(*max_object_bytes)),
+            ("max_stale", duration(policy.max_stale)),
+            (
+                "origin_ca",
+                json!(origin_ca.as_ref().map_or(String::new(), |file| {
+                    file.to_string_lossy().into_owned()
+                })),
+            ),
+            ("workers", json!(workers)),
+            ("preserve_host", json!(preserve_host)),
+            ("identity_headers", json!(policy.identity_headers.written())),
+            ("identity_cookies", json!(policy.identity_cookies.written())),
+            ("ignored_cookies", json!(policy.ignored_cookies.written())),
+            ("log_format", json!(format(*log_format))),
+            (
+                "dashboard",
+                json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
+            ),
+            ("rules", Value::Array(rules)),
+        ]
+    }
+}
+
+fn rule(rule: &Rule) -> Value {
+    let Rule {
+        path,
+        policy,
+        ignored_parameters,
+        order,
+        store_post_bytes,
+    } = rule;
+    json!({
+        "path": path.patterns().collect::<String>(),
+        "policy": mode(policy.mode),
+        "ttl": optional(policy.ttl),
+        "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
+        "sort_query": *order == Order::ByName,
+        "ignore_client_cache_control": policy.client_word == ClientWord::Ignored,
+        "store_post": store_post_bytes.map_or(json!(false), size),
+    })
+}
+
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Standard => "standard",
+        Mode::Strict => "strict",
+        Mode::Always => "always",
+    }
+}
+
+fn format(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+        LogFormat::Combined => "combined",
+    }
+}
+
+fn optional(time: Option<Duration>) -> Value {
+    time.map_or(json!("none"), duration)
+}
+
+fn duration(time: Duration) -> Value {
+    json!(humantime::format_duration(time).to_string())
+}
+
+/// In the largest unit that says it without a rest.
+fn size(bytes: u64) -> Value {
+    let units = [
+        (ByteSize::gib(1).0, "GiB"),
+        (ByteSize::mib(1).0, "MiB"),
+        (ByteSize::kib(1).0, "KiB"),
+        (1, "B"),
+    ];
+    let fitting = units.iter().find(|(unit, _)| bytes.is_multiple_of(*unit));
+    let (unit, name) = fitting.unwrap_or(&(1, "B"));
+    json!(format!("{}{name}", bytes / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::KEYS;
+
+    #[test]
+    fn every_key_has_its_value() {
+        let config = Config::for_origin("http://origin.test".parse().unwrap());
+        let names: Vec<&str> = config.values().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, KEYS);
+    }
+
+    #[test]
+    fn sizes_are_written_in_units_without_a_rest() {
+        for (bytes, written) in [
+            (1000, "1000B"),
+            (1024, "1KiB"),
+            (1536 * 1024, "1536KiB"),
+            (256 << 20, "256MiB"),
+            (2 << 30, "2GiB"),
+        ] {
+            assert_eq!(size(bytes), written);
+        }
+    }
+
+    #[test]
+    fn values_are_shown_as_a_flag_would_take_them() {
+        assert_eq!(in_words(&json!(["a", "b*"])), "a,b*");
+        assert_eq!(in_words(&json!([])), "none");
+        assert_eq!(in_words(&json!("10m")), "10m");
+        assert_eq!(in_words(&json!(8000)), "8000");
+        assert_eq!(
+            in_words(&json!([{"path": "/a"}, {"path": "/b"}])),
+            "2 rules"
+        );
+    }
+}

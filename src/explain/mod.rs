@@ -1,0 +1,68 @@
+//! What is stored and what would become of a request, in words and in a form for programs.
+//!
+//! Pure functions: what is known comes in as values ([`crate::cache::Row`], [`crate::proxy::Considered`]), the time with it.
+//! Nothing that leaves here is a secret: values of credentials, cookies and secret parameters are masked.
+
+mod show;
+mod why;
+mod words;
+
+pub use show::{Field, Shown, ShownAnswer, show};
+pub use why::{Cause, Explanation, Mismatch, Nearest, Refusal, Variant, refused, why};
+
+use actix_web::http::header::{self, HeaderName};
+
+use crate::{
+    mask::hidden,
+    policy::{Policy, is_credential},
+};
+
+/// What stands for a secret.
+const MASK: &str = "***";
+/// Fields that look like credentials by their names and are none.
+const HARMLESS: [&str; 1] = ["surrogate-key"];
+/// Fields that hold a target.
+const TARGETS: [HeaderName; 3] = [header::LOCATION, header::CONTENT_LOCATION, header::REFERER];
+
+/// The value of a field, without what is secret in it.
+fn shown_value(policy: &Policy, name: &HeaderName, value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    if *name == header::SET_COOKIE || *name == header::COOKIE {
+        let cookie = text.split_once('=').map_or("", |(cookie, _)| cookie);
+        return match cookie {
+            "" => MASK.to_owned(),
+            cookie => format!("{cookie}={MASK}"),
+        };
+    }
+    if is_credential(policy, name) && !HARMLESS.contains(&name.as_str()) {
+        return MASK.to_owned();
+    }
+    match TARGETS.contains(name) {
+        true => hidden(&text).into_owned(),
+        false => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn no_cookie_and_no_credential_is_shown_and_tags_are() {
+        let policy = Config::for_origin("http://a".parse().unwrap()).policy;
+        for (name, value, shown) in [
+            ("set-cookie", "sid=S3CR3T; Path=/", "sid=***"),
+            ("set-cookie", "S3CR3T", "***"),
+            ("cookie", "a=1; b=2", "a=***"),
+            ("authorization", "Bearer x", "***"),
+            ("x-auth-token", "x", "***"),
+            ("surrogate-key", "a b", "a b"),
+            ("location", "/a?token=x&b=1", "/a?token=***&b=1"),
+            ("etag", "\"x\"", "\"x\""),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!(shown_value(&policy, &name, value.as_bytes()), shown);
+        }
+    }
+}

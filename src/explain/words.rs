@@ -1,0 +1,120 @@
+//! Names made into words.
+
+use crate::policy::{LifetimeSource, Mode, Reason};
+
+/// What a reason says, as the end of a sentence.
+pub(super) fn words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Method => "the method is not GET",
+        Reason::RequestBody => "the request carries a body",
+        Reason::Range => "the request is for a range",
+        Reason::Condition => "the request carries a condition",
+        Reason::ClientNoStore => "the client says no-store",
+        Reason::ClientNoCache => "the client says no-cache",
+        Reason::ClientMaxAge => "it is older than the client's max-age",
+        Reason::ClientMinFresh => "it does not stay fresh for the client's min-fresh",
+        Reason::Status => "answers of this status are not kept",
+        Reason::StatusWithoutLifetime => {
+            "answers of this status are kept only when the origin says how long"
+        }
+        Reason::Partial => "it is a part that is not kept",
+        Reason::NoStore => "the origin says no-store",
+        Reason::NoCache => "the origin says no-cache",
+        Reason::Private => "the origin says private",
+        Reason::MustUnderstand => "the origin says must-understand about a status that we do not",
+        Reason::Authorization => {
+            "the request carries Authorization, and the answer does not allow sharing"
+        }
+        Reason::SetCookie => "the answer sets a cookie",
+        Reason::VaryStar => "the origin says Vary: *",
+        Reason::NoLifetime => "it has neither a lifetime nor a validator",
+        Reason::UnknownCoding => "its transfer coding is not known",
+        Reason::MustRevalidate => "the origin says must-revalidate",
+        Reason::ProxyRevalidate => "the origin says proxy-revalidate",
+        Reason::SMaxage => "the origin says s-maxage, which forbids stale answers",
+        Reason::TooStale => "it is older than stale answers may be",
+        Reason::OriginAnswered => "the origin did answer",
+        Reason::TooLarge => "its body is larger than what is kept",
+        Reason::Cleared => "the cache was cleared or the path purged while it was fetched",
+        Reason::Outdated => "a newer one was stored meanwhile",
+        Reason::NoRoom => "there was no memory left for it",
+        Reason::EventStream => "it is an event stream, which has no end",
+        Reason::CacheUnavailable => "the cache did not answer",
+    }
+}
+
+/// What would change it: a flag, or where a rule is in force, what that rule would have to say.
+pub(super) fn remedy(reason: Reason, mode: Mode, rule: Option<&str>) -> Option<String> {
+    let flag = reason.remedy(mode)?;
+    let policy = flag
+        .strip_prefix("--policy ")
+        .and_then(|rest| rest.split_once(' '));
+    Some(match (rule, policy) {
+        (Some(rule), Some((mode, effect))) => {
+            format!("policy = \"{mode}\" in the [[rules]] entry for {rule} {effect}")
+        }
+        _ => flag.to_owned(),
+    })
+}
+
+/// The short name of what a lifetime goes back to.
+pub(super) fn lifetime_name(source: LifetimeSource) -> &'static str {
+    match source {
+        LifetimeSource::SMaxage => "s-maxage",
+        LifetimeSource::MaxAge => "max-age",
+        LifetimeSource::Expires => "expires",
+        LifetimeSource::Heuristic => "heuristic",
+        LifetimeSource::Ttl => "ttl",
+        LifetimeSource::Minute => "minute",
+        LifetimeSource::UntilCleared => "until-cleared",
+        LifetimeSource::Set => "set",
+    }
+}
+
+/// The same in words.
+pub(super) fn lifetime_words(source: LifetimeSource) -> &'static str {
+    match source {
+        LifetimeSource::SMaxage => "the origin's s-maxage (RFC 9111, 5.2.2.10)",
+        LifetimeSource::MaxAge => "the origin's max-age (RFC 9111, 5.2.2.1)",
+        LifetimeSource::Expires => "the origin's Expires, less Date (RFC 9111, 5.3)",
+        LifetimeSource::Heuristic => {
+            "heuristic: a tenth of the time since Last-Modified (RFC 9111, 4.2.2)"
+        }
+        LifetimeSource::Ttl => "ttl: the origin says nothing that counts",
+        LifetimeSource::Minute => "a minute for this status: the origin says nothing",
+        LifetimeSource::UntilCleared => "the origin says nothing that counts",
+        LifetimeSource::Set => "made stale by a purge, or stored under another policy",
+    }
+}
+
+/// A time in seconds, short.
+pub(super) fn seconds(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_rule_is_in_force_it_is_named_and_not_the_flag() {
+        assert_eq!(
+            remedy(Reason::NoStore, Mode::Standard, None).as_deref(),
+            Some("--policy always keeps it")
+        );
+        assert_eq!(
+            remedy(Reason::NoStore, Mode::Standard, Some("/api/*")).as_deref(),
+            Some("policy = \"always\" in the [[rules]] entry for /api/* keeps it")
+        );
+        assert_eq!(
+            remedy(Reason::TooLarge, Mode::Standard, Some("/api/*")).as_deref(),
+            Some("--max-object keeps larger ones")
+        );
+        assert_eq!(remedy(Reason::NoStore, Mode::Always, None), None);
+    }
+}

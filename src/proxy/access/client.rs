@@ -1,0 +1,99 @@
+//! What the combined format says of a client, in the spelling of that format.
+
+use std::fmt::Write as _;
+
+use actix_web::{
+    HttpRequest,
+    http::{
+        Version,
+        header::{self, HeaderName},
+    },
+};
+
+use super::{cut, masked};
+
+/// A user agent is logged up to this many characters.
+const MAX_AGENT_CHARS: usize = 512;
+
+/// Who asked, and with which words.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) address: String,
+    /// The first line of the request.
+    pub(super) line: String,
+    pub(super) referer: Option<String>,
+    pub(super) agent: Option<String>,
+}
+
+impl Client {
+    /// `method` and `target` are as they are to be logged.
+    pub(super) fn new(request: &HttpRequest, method: &str, target: &str) -> Self {
+        let peer = request.peer_addr();
+        let version = match request.version() {
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        let text = |name: HeaderName| {
+            let value = request.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let agent = text(header::USER_AGENT);
+        Self {
+            address: peer.map_or("-".to_owned(), |peer| peer.ip().to_string()),
+            line: escaped(&format!("{method} {target} {version}")),
+            // It is a target, mostly one of ours.
+            referer: text(header::REFERER).map(|referer| escaped(&masked(&referer))),
+            agent: agent.map(|agent| escaped(&cut(&agent, MAX_AGENT_CHARS))),
+        }
+    }
+}
+
+/// As nginx does it, so that nobody ends a quotation or a line who only sends a field.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' | 0..0x20 | 0x7f.. => {
+                let _ = write!(escaped, "\\x{byte:02X}");
+            }
+            _ => escaped.push(char::from(byte)),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_would_end_a_quotation_or_a_line_is_escaped() {
+        assert_eq!(escaped("a\"b\\c\td\u{e4}"), "a\\x22b\\x5Cc\\x09d\\xC3\\xA4");
+    }
+
+    #[test]
+    fn a_request_is_written_as_in_the_combined_format() {
+        let request = TestRequest::default()
+            .peer_addr("192.0.2.7:1234".parse().unwrap())
+            .insert_header((header::REFERER, "http://a.test/?token=HUSH&b=1"))
+            .insert_header((header::USER_AGENT, "curl \"8\""))
+            .to_http_request();
+        let client = Client::new(&request, "GET", "/a\"b");
+        assert_eq!(client.address, "192.0.2.7");
+        assert_eq!(client.line, "GET /a\\x22b HTTP/1.1");
+        assert_eq!(client.referer.unwrap(), "http://a.test/?token=***&b=1");
+        assert_eq!(client.agent.unwrap(), "curl \\x228\\x22");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_escapes_the_quotes(text in "\\PC{0,40}", raw in ".{0,20}") {
+            for text in [text, raw] {
+                let escaped = escaped(&text);
+                prop_assert!(escaped.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"'));
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A request as named values: what formats for programs show of it.
+
+use log::kv::{Error, Key, Source, Value, VisitSource};
+
+use super::{Access, Fate};
+use crate::{headers, policy::Reason};
+
+const NAMES: [&str; 15] = [
+    "method",
+    "target",
+    "status",
+    "outcome",
+    "forward",
+    "reason",
+    "remedy",
+    "milliseconds",
+    "bytes",
+    "fate",
+    "problem",
+    "client",
+    "request_line",
+    "referer",
+    "user_agent",
+];
+
+/// What there is nothing to say about is left out.
+impl Source for Access {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
+        for name in NAMES {
+            if let Some(value) = self.value(name) {
+                visitor.visit_pair(Key::from(name), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: Key<'_>) -> Option<Value<'_>> {
+        self.value(key.as_str())
+    }
+}
+
+impl Access {
+    fn value(&self, name: &str) -> Option<Value<'_>> {
+        let client = self.client.as_deref();
+        Some(match name {
+            "method" => self.method.as_str().into(),
+            "target" => self.target.as_str().into(),
+            "status" => self.status?.as_u16().into(),
+            "outcome" => self.source().as_str().into(),
+            "forward" => self.handling?.why?.forward.as_str().into(),
+            "reason" => self.reason()?.as_str().into(),
+            "remedy" => self.reason()?.remedy(self.mode)?.into(),
+            "milliseconds" => u64::try_from(self.began.elapsed().as_millis()).ok()?.into(),
+            "bytes" => self.sent_bytes.get().into(),
+            "fate" => self.fate.get().as_str().into(),
+            "problem" => self.problem.as_deref()?.into(),
+            "client" => client?.address.as_str().into(),
+            "request_line" => client?.line.as_str().into(),
+            "referer" => client?.referer.as_deref()?.into(),
+            "user_agent" => client?.agent.as_deref()?.into(),
+            _ => return None,
+        })
+    }
+
+    fn source(&self) -> headers::Source {
+        let handling = self.handling;
+        handling.map_or(headers::Source::Miss, |handling| handling.source)
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        self.why_not_stored().or(self.not_reused())
+    }
+}
+
+impl Fate {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Unfinished => "unfinished",
+            Self::TooSlow => "too-slow",
+            Self::Cut => "cut",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What would become of a request, without anything becoming of it: the origin is not asked, nothing counts as used.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::http::{
+    Method, Uri,
+    header::{self, HeaderMap, HeaderName},
+};
+
+use super::{
+    Shared, Upload,
+    ask::{Ask, Head},
+};
+use crate::{
+    cache::{CacheUnavailable, Consider, Entry, Known},
+    error::ProxyError,
+    policy::{self, Answer, Audience, Decision, Policy, Time},
+};
+
+/// A request that somebody describes.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub uri: Uri,
+    /// Its fields.
+    pub fields: HeaderMap,
+}
+
+/// What is known and decided of a described request.
+#[derive(Debug)]
+pub struct Considered {
+    ask: Ask,
+    /// What the cache knows.
+    pub known: Known,
+    /// What the handler would do.
+    pub decision: Decision,
+}
+
+/// Decides about a described request as the handler does.
+///
+/// # Errors
+/// The proxy would refuse it, which is the inner error; or the cache did not answer.
+pub async fn consider(
+    shared: &Shared,
+    described: &Described,
+    now: Time,
+) -> Result<Result<Considered, ProxyError>, CacheUnavailable> {
+    let fields = &described.fields;
+    let head = Head {
+        method: &described.method,
+        uri: &described.uri,
+        fields,
+        upload: upload(fields),
+        peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    };
+    let ask = match Ask::of(&head, shared, &shared.config()) {
+        Ok(ask) => ask,
+        Err(error) => return Ok(Err(error)),
+    };
+    let key = ask.key.clone();
+    let known = shared.cache.ask(Consider { key }).await?;
+    let heads = known.found.variants().map(|entry| &**entry.head());
+    let decision = policy::decide(ask.policy(), &ask.view(), heads, now);
+    Ok(Ok(Considered {
+        ask,
+        known,
+        decision,
+    }))
+}
+
+fn upload(fields: &HeaderMap) -> Upload {
+    let length = fields.get(header::CONTENT_LENGTH);
+    match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
+        _ if fields.contains_key(header::TRANSFER_ENCODING) => Upload::Chunked,
+        Some(length) => Upload::Sized(length),
+        None => Upload::None,
+    }
+}
+
+impl Considered {
+    /// Its method.
+    pub fn method(&self) -> &Method {
+        &self.ask.method
+    }
+
+    /// The target as it is forwarded.
+    pub fn target(&self) -> &str {
+        &self.ask.target
+    }
+
+    /// The Host that is in the key.
+    pub fn host(&self) -> Option<&str> {
+        self.ask.key.resource.host()
+    }
+
+    /// The fields as they are forwarded.
+    pub fn fields(&self) -> &HeaderMap {
+        &self.ask.fields
+    }
+
+    /// What decides about it.
+    pub fn policy(&self) -> &Policy {
+        self.ask.policy()
+    }
+
+    /// The pattern of the rule in force.
+    pub fn rule(&self) -> Option<String> {
+        let rule = self.ask.config.rules.get(self.ask.rule?)?;
+        let patterns: Vec<String> = rule.path.patterns().collect();
+        Some(patterns.join(", "))
+    }
+
+    /// True when it is answered from a partition of its own.
+    pub fn has_identity(&self) -> bool {
+        self.ask.key.identity.is_some()
+    }
+
+    /// The fields by which it is somebody's.
+    pub fn credentials(&self) -> Vec<&HeaderName> {
+        let names = self.ask.fields.keys();
+        let tells = |name: &&HeaderName| {
+            **name == header::COOKIE || policy::is_credential(self.policy(), name)
+        };
+        match self.has_identity() {
+            true => names.filter(tells).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// True for a POST whose answers are stored by what it asks with.
+    pub fn is_stored_by_body(&self) -> bool {
+        self.ask.keyed_up_to_bytes().is_some()
+    }
+
+    /// The stored responses that this request may see: those of others are not among them.
+    pub fn visible(&self) -> impl Iterator<Item = &Entry> {
+        let identity = self.ask.key.identity;
+        let variants = self.known.found.variants().map(|entry| &**entry);
+        variants.filter(move |entry| match entry.head().audience() {
+            Audience::Everyone => true,
+            Audience::Partition => entry.head().partition() == identity,
+        })
+    }
+
+    /// The variant with this index.
+    pub fn variant(&self, index: usize) -> Option<&Entry> {
+        self.known.found.variants().nth(index).map(|entry| &**entry)
+    }
+
+    /// What a client gets of this variant.
+    pub fn answer(&self, entry: &Entry) -> Answer {
+        policy::answer(
+            &self.ask.view(),
+            entry.head(),
+            Some(entry.body().len_bytes()),
+        )
+    }
+}

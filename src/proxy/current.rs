@@ -1,0 +1,103 @@
+//! The configuration in force, as one worker knows it.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use actix_web::HttpRequest;
+use tokio::sync::watch;
+
+use super::{Worker, deliver::Delivery, quick::Quick};
+use crate::{
+    config::Config,
+    policy::Time,
+    reload::{InForce, StoredNow},
+};
+
+/// What one request goes by, from its beginning to its end.
+pub(super) struct Current {
+    pub(super) config: Arc<Config>,
+    quick: Quick,
+    stored: StoredNow,
+}
+
+impl Current {
+    fn new(in_force: &InForce) -> Rc<Self> {
+        Rc::new(Self {
+            config: Arc::clone(&in_force.config),
+            quick: Quick::new(&in_force.config),
+            stored: in_force.stored,
+        })
+    }
+
+    /// The answer to `request`, where it is plain and a hit.
+    pub(super) fn quick_answer(
+        &self,
+        request: &HttpRequest,
+        worker: &Worker,
+        now: Time,
+    ) -> Option<Delivery> {
+        let policy = &self.config.policy;
+        let hit = || self.quick.answer(request, worker, policy, now);
+        self.may_use_cache().then(hit).flatten()
+    }
+
+    /// Whether what is stored may answer.
+    pub(super) fn may_use_cache(&self) -> bool {
+        self.stored == StoredNow::Usable
+    }
+}
+
+/// The newest configuration. To look whether there is a newer one is to read one number.
+pub(super) struct Newest {
+    current: RefCell<Rc<Current>>,
+    news: RefCell<watch::Receiver<InForce>>,
+}
+
+impl Newest {
+    pub(super) fn new(mut news: watch::Receiver<InForce>) -> Self {
+        let current = Current::new(&news.borrow_and_update());
+        Self {
+            current: RefCell::new(current),
+            news: RefCell::new(news),
+        }
+    }
+
+    /// What a request that begins now goes by.
+    pub(super) fn get(&self) -> Rc<Current> {
+        // Nobody who could change it is left when the channel is closed.
+        if self.news.borrow().has_changed().unwrap_or(false) {
+            let current = Current::new(&self.news.borrow_mut().borrow_and_update());
+            self.current.replace(current);
+        }
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Whether a request that goes by `config` would do so if it began now.
+    pub(super) fn is(&self, config: &Arc<Config>) -> bool {
+        Arc::ptr_eq(&self.get().config, config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_force() -> InForce {
+        let config = Config::for_origin("http://origin.test".parse().unwrap());
+        InForce::new(Arc::new(config))
+    }
+
+    #[test]
+    fn a_request_keeps_what_it_began_with_and_the_next_one_gets_what_is_new() {
+        let (first, second) = (in_force(), in_force());
+        let (sender, news) = watch::channel(first.clone());
+        let newest = Newest::new(news);
+        let began_before = newest.get();
+        assert!(Rc::ptr_eq(&began_before, &newest.get()));
+        sender.send_replace(second.clone());
+        assert!(Arc::ptr_eq(&began_before.config, &first.config));
+        assert!(Arc::ptr_eq(&newest.get().config, &second.config));
+        assert!(!newest.is(&first.config) && newest.is(&second.config));
+        drop(sender);
+        assert!(newest.is(&second.config));
+    }
+}

@@ -1,0 +1,111 @@
+//! `check-config`: what a start would make of the configuration, without a start.
+
+use serde_json::Value;
+
+use crate::instance::{Finished, Home};
+
+const ORIGIN: &[&str] = &["check-config", "--origin", "http://127.0.0.1:9"];
+
+fn with(home: &Home, args: &[&str]) -> Finished {
+    home.run(&[ORIGIN, args].concat())
+}
+
+#[test]
+fn a_right_configuration_is_said_to_be_valid_and_nothing_starts() {
+    let home = Home::new();
+    let checked = with(&home, &[]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
+    assert!(
+        checked.stdout.starts_with("configuration is valid\n"),
+        "{checked:?}"
+    );
+    assert!(home.control_sockets().is_empty());
+}
+
+#[test]
+fn each_setting_is_shown_with_the_place_it_is_from() {
+    let home = Home::new();
+    home.write(
+        "config/proxy.toml",
+        "\nmax_memory = \"1GiB\"\npolicy = \"always\"\n[[rules]]\npath = \"/a\"\nttl = \"1m\"\n",
+    );
+    let mut command = home.command(&[ORIGIN, &["--policy", "strict"]].concat());
+    command.env("CACHING_PROXY_TTL", "10m");
+    let checked = Finished::of(command);
+    for (setting, line) in [
+        ("policy", "strict  (--policy)"),
+        ("ttl", "10m  (CACHING_PROXY_TTL)"),
+        ("max_memory", "1GiB  (config/proxy.toml:2)"),
+        ("max_object", "256MiB  (default)"),
+        ("origin", "http://127.0.0.1:9  (--origin)"),
+        ("rules", "1 rule  (config/proxy.toml:4)"),
+    ] {
+        let line = format!("\n{setting:<16} {line}\n");
+        assert!(checked.stdout.contains(&line), "{line:?} in {checked:?}");
+    }
+}
+
+#[test]
+fn programs_get_the_settings_as_json() {
+    let home = Home::new();
+    home.write(
+        "other.toml",
+        "[[rules]]\npath = \"/a/*\"\nstore_post = true\n",
+    );
+    let checked = with(
+        &home,
+        &["--json", "--config", "other.toml", "--port", "9000"],
+    );
+    let document: Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!(document["valid"], true);
+    let settings = &document["settings"];
+    assert_eq!(settings["port"]["value"], 9000);
+    assert_eq!(settings["port"]["source"], "flag");
+    assert_eq!(settings["port"]["place"], "--port");
+    assert_eq!(settings["ttl"]["value"], "none");
+    assert_eq!(settings["ttl"]["source"], "default");
+    assert_eq!(settings["ttl"]["place"], Value::Null);
+    assert_eq!(settings["rules"]["place"], "other.toml:1");
+    assert_eq!(settings["rules"]["value"][0]["path"], "/a/*");
+    assert_eq!(settings["rules"]["value"][0]["store_post"], "64KiB");
+    assert_eq!(settings["rules"]["value"][0]["policy"], "standard");
+}
+
+#[test]
+fn a_mistake_is_told_as_a_start_would_tell_it() {
+    let home = Home::new();
+    let origin = &ORIGIN[1..];
+    let rows: [(&str, &[&str]); 5] = [
+        ("policy = \"sometimes\"\n", origin),
+        ("prot = 1\n", origin),
+        ("[[rules]]\npath = \"/a\"\n", origin),
+        (
+            "",
+            &[
+                "--origin",
+                "https://127.0.0.1:9",
+                "--origin-ca",
+                "missing.pem",
+            ],
+        ),
+        ("port = 9000\n", &[]),
+    ];
+    for (text, flags) in rows {
+        home.write("config/proxy.toml", text);
+        let started = home.run(flags);
+        let checked = home.run(&[&["check-config"], flags].concat());
+        checked.refused(2, &["error: "]);
+        assert_eq!(
+            (checked.code, checked.stderr),
+            (started.code, started.stderr),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_flag_before_the_command_is_refused_and_not_ignored() {
+    let home = Home::new();
+    home.run(&["--origin", "http://127.0.0.1:9", "check-config"])
+        .refused(2, &["--origin"]);
+}

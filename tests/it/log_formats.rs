@@ -1,0 +1,153 @@
+//! The formats of the log: for people, for programs, and the one that web servers share.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    instance::{Home, Instance},
+    origin::Origin,
+};
+
+fn varied() -> Origin {
+    Origin::start(|exchange| match exchange.target().as_str() {
+        "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),
+        _ => exchange.ok("", "body"),
+    })
+}
+
+/// Ends it and gives all it has logged.
+fn whole_log(mut proxy: Instance) -> String {
+    proxy.signal(Signal::TERM);
+    proxy.wait();
+    proxy.log()
+}
+
+fn objects(log: &str) -> Vec<Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    log.lines().map(parse).collect()
+}
+
+#[test]
+fn each_record_is_one_json_object() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--log-format", "json"]);
+    proxy.get("/a?token=HUSH&q=%22");
+    proxy.get("/a?token=HUSH&q=%22");
+    proxy.get("/no-store");
+    assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
+    let log = whole_log(proxy);
+    assert!(!log.contains("HUSH"), "{log}");
+    let records = objects(&log);
+    for record in &records {
+        let time = record["time"].as_str().unwrap();
+        chrono::DateTime::parse_from_rfc3339(time).unwrap();
+        assert_eq!(time.split(['.', '+', 'Z', '-']).nth(3).unwrap().len(), 3);
+        assert_eq!(record["level"], "INFO");
+    }
+    let requests: Vec<&Value> = records
+        .iter()
+        .filter(|record| record["message"] == "request")
+        .collect();
+    let [miss, hit, not_stored] = requests.as_slice() else {
+        panic!("{requests:#?}");
+    };
+    assert_eq!(
+        (&miss["outcome"], &miss["forward"], &miss["fate"]),
+        (&"MISS".into(), &"uri-miss".into(), &"whole".into())
+    );
+    assert_eq!(miss["method"], "GET");
+    assert_eq!(miss["target"], "/a?token=***&q=%22");
+    assert_eq!((&miss["status"], &miss["bytes"]), (&200.into(), &4.into()));
+    assert!(miss["milliseconds"].is_u64(), "{miss}");
+    assert_eq!((&hit["outcome"], hit.get("forward")), (&"HIT".into(), None));
+    assert_eq!(not_stored["reason"], "no-store");
+    assert_eq!(not_stored["remedy"], "--policy always keeps it");
+    let cleared = |record: &Value| {
+        record["message"]
+            .as_str()
+            .unwrap()
+            .contains("cache cleared")
+    };
+    assert!(records.iter().any(cleared), "{log}");
+}
+
+#[test]
+fn a_failure_tells_its_problem_in_json() {
+    let home = Home::new();
+    let proxy = home.start("http://127.0.0.1:9", &["--log-format", "json"]);
+    proxy.get("/a");
+    let line = proxy.log_line(&["\"request\"", "\"status\":502"]);
+    let record: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(record["level"], "WARN");
+    assert!(
+        record["problem"].as_str().unwrap().contains("127.0.0.1:9"),
+        "{record}"
+    );
+}
+
+#[test]
+fn requests_are_logged_as_web_servers_do_it() {
+    let origin = varied();
+    let home = Home::new();
+    home.write("config/proxy.toml", "log_format = \"combined\"\n");
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get_with(
+        "/a?key=HUSH",
+        "Referer: http://a.test/?sig=HUSH\r\nUser-Agent: curl \"8\"\\\r\n",
+    );
+    proxy.get("/a?key=HUSH");
+    let line = proxy.log_line(&["HIT"]);
+    assert!(
+        line.ends_with("\"GET /a?key=*** HTTP/1.1\" 200 4 \"-\" \"-\" HIT"),
+        "{line}"
+    );
+    let line = proxy.log_line(&["MISS"]);
+    let (client, rest) = line.split_once(" - - [").unwrap();
+    let (time, rest) = rest.split_once("] ").unwrap();
+    assert_eq!(client, "127.0.0.1");
+    chrono::DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z").unwrap();
+    assert_eq!(
+        rest,
+        r#""GET /a?key=*** HTTP/1.1" 200 4 "http://a.test/?sig=***" "curl \x228\x22\x5C" MISS"#
+    );
+    assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
+    proxy.log_line(&[" INFO  cache cleared"]);
+    assert!(!whole_log(proxy).contains("HUSH"));
+}
+
+#[test]
+fn a_failure_has_a_line_more_where_the_format_has_no_place_for_it() {
+    let home = Home::new();
+    let environment = [("CACHING_PROXY_LOG_FORMAT", "combined")];
+    let proxy = home.start_with("http://127.0.0.1:9", &[], &environment);
+    proxy.get("/a");
+    proxy.log_line(&["\"GET /a HTTP/1.1\" 502 ", " MISS"]);
+    proxy.log_line(&["WARN  MISS 502 GET /a ", "127.0.0.1:9"]);
+}
+
+#[test]
+fn only_the_lines_of_the_start_go_to_stdout() {
+    let origin = varied();
+    let home = Home::new();
+    for format in ["text", "json", "combined"] {
+        let proxy = home.start(&origin.url(), &["--log-format", format]);
+        proxy.get("/a");
+        proxy.log_line(&["/a"]);
+        let start = format!(
+            "Proxy starting on port {}\nOrigin: {}\n",
+            proxy.port,
+            origin.url()
+        );
+        assert_eq!(proxy.stdout(), start);
+        let log = whole_log(proxy);
+        assert!(!log.contains('\u{1b}'), "{log:?}");
+    }
+}
+
+#[test]
+fn another_format_is_refused_with_those_there_are() {
+    Home::new()
+        .run(&["--origin", "http://127.0.0.1:9", "--log-format", "xml"])
+        .refused(2, &["--log-format", "\"xml\"", "text", "json", "combined"]);
+}

@@ -1,0 +1,234 @@
+//! The configuration read again while the proxy runs: by SIGHUP and by `reload`.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    client::Client,
+    instance::{Finished, Home, Instance},
+    origin::{Gate, Origin},
+};
+
+const FILE: &str = "config/proxy.toml";
+
+/// Runs the command, which has to succeed.
+#[track_caller]
+fn reload(home: &Home, text: &str) -> Finished {
+    home.write(FILE, text);
+    let reloaded = home.run(&["reload"]);
+    assert_eq!(
+        (reloaded.code, reloaded.stdout.as_str()),
+        (Some(0), "Configuration reloaded\n"),
+        "{reloaded:?}"
+    );
+    reloaded
+}
+
+fn ask_as(proxy: &Instance, user: &str) -> String {
+    let answer = proxy.get_with("/me", &format!("X-User: {user}\r\n"));
+    format!("{} {}", answer.x_cache(), answer.text())
+}
+
+/// Who asks is who is greeted.
+fn greeting() -> Origin {
+    Origin::start(|exchange| {
+        let user = exchange.request.field("x-user").unwrap_or("nobody".into());
+        exchange.ok("", format!("{user} #{}", exchange.nth));
+    })
+}
+
+#[test]
+fn a_hangup_signal_puts_the_file_in_force() {
+    let origin = Origin::counting("Cache-Control: no-store\r\n");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a");
+    proxy.get("/a").expect(200, "MISS", "GET /a #1");
+    home.write(FILE, "policy = \"always\"\n");
+    proxy.signal(Signal::HUP);
+    proxy.log_line(&["INFO", "configuration reloaded: policy"]);
+    proxy.get("/a").expect(200, "MISS", "GET /a #2");
+    proxy.get("/a").expect(200, "HIT", "GET /a #2");
+}
+
+#[test]
+fn what_is_stored_and_who_is_connected_stays() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let mut client = Client::connect(proxy.port);
+    client
+        .ask("/a", "")
+        .answer()
+        .expect(200, "MISS", "GET /a #0");
+    let reloaded = reload(
+        &home,
+        "ttl = \"10m\"\nmax_stale = \"1h\"\n[[rules]]\npath = \"/b\"\nignore_query = [\"x\"]\n",
+    );
+    assert_eq!(reloaded.stderr, "changed: ttl, max_stale, rules\n");
+    client
+        .ask("/a", "")
+        .answer()
+        .expect(200, "HIT", "GET /a #0");
+    proxy.get("/b?x=1").expect(200, "MISS", "GET /b #0");
+    proxy.get("/b?x=2").expect(200, "HIT", "GET /b #0");
+    reload(&home, "");
+    proxy.get("/b?x=2").expect(200, "MISS", "GET /b?x=2 #0");
+}
+
+#[test]
+fn a_fetch_under_way_comes_to_its_end_and_is_stored() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst ");
+            gate.wait();
+            exchange.send("last");
+        }
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let mut slow = Client::connect(proxy.port);
+    slow.ask("/", "").wait_for("first");
+    reload(&home, "ttl = \"10m\"\n");
+    gate.open();
+    slow.answer().expect(200, "MISS", "first last");
+    proxy.get("/").expect(200, "HIT", "first last");
+}
+
+#[test]
+fn an_answer_stored_for_all_is_not_shown_when_it_has_become_one_users() {
+    let origin = greeting();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    assert_eq!(ask_as(&proxy, "anna"), "MISS anna #0");
+    assert_eq!(ask_as(&proxy, "berta"), "HIT anna #0");
+    let reloaded = reload(&home, "identity_headers = [\"x-user\"]\n");
+    assert!(
+        reloaded.stderr.contains("the cache is empty"),
+        "{reloaded:?}"
+    );
+    proxy.log_line(&["cache cleared, for", "entries 1"]);
+    proxy.get("/me").expect(200, "MISS", "nobody #1");
+    assert_eq!(ask_as(&proxy, "berta"), "MISS berta #2");
+    assert_eq!(ask_as(&proxy, "anna"), "MISS anna #3");
+    assert_eq!(ask_as(&proxy, "berta"), "HIT berta #2");
+}
+
+#[test]
+fn what_was_being_fetched_for_all_is_not_stored_when_it_has_become_one_users() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            if exchange.nth > 0 {
+                return exchange.ok("", format!("#{}", exchange.nth));
+            }
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nannas ");
+            gate.wait();
+            exchange.send("text");
+        }
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let mut anna = Client::connect(proxy.port);
+    anna.ask("/me", "X-User: anna\r\n").wait_for("annas");
+    reload(&home, "identity_headers = [\"x-user\"]\n");
+    gate.open();
+    anna.answer().expect(200, "MISS", "annas text");
+    proxy.get("/me").expect(200, "MISS", "#1");
+}
+
+#[test]
+fn what_was_asked_before_and_fetched_after_is_not_stored_either() {
+    let origin = greeting();
+    let home = Home::new();
+    let rule = "[[rules]]\npath = \"/me\"\nstore_post = true\n";
+    home.write(FILE, rule);
+    let proxy = home.start(&origin.url(), &[]);
+    let post = |user: &str, more: &str| {
+        let mut client = Client::connect(proxy.port);
+        let head = "POST /me HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n";
+        client.send(format!("{head}{user}{more}\r\n"));
+        client
+    };
+    // The proxy asks for the body when it has read the head under the configuration of that moment.
+    let mut anna = post("X-User: anna\r\n", "Expect: 100-continue\r\n");
+    anna.wait_for("100 Continue");
+    reload(&home, &format!("identity_headers = [\"x-user\"]\n{rule}"));
+    anna.send("body").answer().expect(200, "MISS", "anna #0");
+    let mut nobody = post("", "");
+    nobody
+        .send("body")
+        .answer()
+        .expect(200, "MISS", "nobody #1");
+    let mut nobody = post("", "");
+    nobody.send("body").answer().expect(200, "HIT", "nobody #1");
+}
+
+#[test]
+fn a_file_with_a_mistake_changes_nothing() {
+    let origin = Origin::counting("Cache-Control: no-store\r\n");
+    let home = Home::new();
+    home.write(FILE, "policy = \"always\"\n");
+    let proxy = home.start(&origin.url(), &[]);
+    home.write(FILE, "policy = \"strict\"\n\nttl = \"soon\"\n");
+    let mistake = "config/proxy.toml:3: ttl: \"soon\" is not ";
+    home.run(&["reload"]).refused(2, &[mistake]);
+    proxy.log_line(&["ERROR", "stays in force", mistake]);
+    proxy.signal(Signal::HUP);
+    proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    proxy.get("/a").expect(200, "HIT", "GET /a #0");
+    reload(&home, "policy = \"strict\"\n");
+    proxy.get("/a").expect(200, "MISS", "GET /a #1");
+    proxy.get("/a").expect(200, "MISS", "GET /a #2");
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_not_applied() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let needs_restart = "timeout, max_memory, max_object, preserve_host";
+    let reloaded = reload(
+        &home,
+        "ttl = \"1h\"\ntimeout = \"9s\"\nmax_memory = \"32MiB\"\npreserve_host = true\n",
+    );
+    let warning = format!("warning: changed, but needs a restart: {needs_restart}\n");
+    assert_eq!(reloaded.stderr, format!("changed: ttl\n{warning}"));
+    proxy.log_line(&[
+        "WARN",
+        &format!("changed, but needs a restart: {needs_restart}"),
+    ]);
+    // Still different from what is in force, so it is said again.
+    let reloaded = reload(&home, "ttl = \"1h\"\npreserve_host = true\n");
+    assert!(
+        reloaded.stderr.contains("needs a restart: preserve_host\n"),
+        "{reloaded:?}"
+    );
+}
+
+#[test]
+fn flags_and_environment_of_the_start_go_before_the_file() {
+    let origin = Origin::counting("Cache-Control: no-store\r\n");
+    let home = Home::new();
+    let environment = [("CACHING_PROXY_TTL", "1h")];
+    let proxy = home.start_with(&origin.url(), &["--policy", "always"], &environment);
+    home.write(FILE, "policy = \"strict\"\nttl = \"2h\"\n");
+    let mut command = home.command(&["reload", "--json"]);
+    command.env("CACHING_PROXY_TTL", "3h");
+    let reloaded = Finished::of(command);
+    let document: Value = serde_json::from_str(&reloaded.stdout).unwrap();
+    assert_eq!(document["changed"], Value::Array(Vec::new()), "{document}");
+    assert_eq!(document["cache_cleared"], false);
+    proxy.get("/a");
+    assert_eq!(proxy.get("/a").x_cache(), "HIT");
+}
+
+#[test]
+fn with_nothing_running_reload_says_so() {
+    Home::new()
+        .run(&["reload"])
+        .refused(4, &["no running caching-proxy found"]);
+}

@@ -1,0 +1,108 @@
+//! The files that are shipped for running it somewhere: what they say of the program is true.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use rustix::process::Signal;
+
+use crate::{
+    instance::{Finished, Home, Instance, free_port},
+    origin::Origin,
+};
+
+fn shipped(name: &str) -> String {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    fs::read_to_string(config.join(name)).unwrap()
+}
+
+/// What a unit sets a key to, each time.
+fn set<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = unit.lines();
+    lines
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .collect()
+}
+
+/// The arguments of a command of the unit, with another file.
+fn arguments<'a>(command: &'a str, file: &'a str) -> Vec<&'a str> {
+    let program = "/usr/local/bin/caching-proxy ";
+    let arguments = command.strip_prefix(program).unwrap().split(' ');
+    arguments
+        .map(|argument| match argument {
+            "/etc/caching-proxy/proxy.toml" => file,
+            other => other,
+        })
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_unit_start_check_and_reload_it() {
+    let unit = shipped("caching-proxy.service");
+    let origin = Origin::counting("Cache-Control: no-store\r\n");
+    let home = Home::new();
+    let port = free_port();
+    let file = |policy| {
+        let port = format!("port = {port}\norigin = \"{}\"\n", origin.url());
+        home.write("proxy.toml", &format!("{port}policy = \"{policy}\"\n"));
+    };
+    file("standard");
+    // As systemd makes it.
+    let runtime_dir = home.path("run/caching-proxy-unit");
+    fs::create_dir(&runtime_dir).unwrap();
+    let mode = u32::from_str_radix(set(&unit, "RuntimeDirectoryMode")[0], 8).unwrap();
+    fs::set_permissions(&runtime_dir, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(set(&unit, "RuntimeDirectory"), ["caching-proxy"]);
+    assert_eq!(
+        set(&unit, "Environment"),
+        ["XDG_RUNTIME_DIR=/run/caching-proxy"]
+    );
+
+    let mut command = home.command(&arguments(set(&unit, "ExecStart")[0], "proxy.toml"));
+    command.env("XDG_RUNTIME_DIR", &runtime_dir);
+    let proxy = Instance::launch(command, port).expect("the port was free");
+    assert!(runtime_dir.join("caching-proxy").is_dir());
+    let [check, hangup] = set(&unit, "ExecReload")[..] else {
+        panic!("{unit}");
+    };
+    assert_eq!(hangup, "kill -HUP $MAINPID");
+    let check = || Finished::of(home.command(&arguments(check, "proxy.toml"))).code;
+    file("always");
+    assert_eq!(check(), Some(0));
+    proxy.signal(Signal::HUP);
+    proxy.log_line(&["configuration reloaded: policy"]);
+    file("sometimes");
+    assert_eq!(check(), Some(2));
+    assert_eq!(set(&unit, "RestartPreventExitStatus"), ["2"]);
+}
+
+#[test]
+fn the_image_is_built_from_what_its_context_lets_in() {
+    let (recipe, context) = (shipped("Dockerfile"), shipped("Dockerfile.dockerignore"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copies = recipe.lines().filter_map(|line| line.strip_prefix("COPY "));
+    for copy in copies.filter(|copy| !copy.starts_with("--from")) {
+        let (sources, _) = copy.rsplit_once(' ').unwrap();
+        for source in sources.split(' ') {
+            assert!(root.join(source).exists(), "{source}");
+            let let_in = format!("!{source}");
+            assert!(context.lines().any(|line| line == let_in), "{source}");
+        }
+    }
+    let least = concat!("FROM rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
+    assert!(recipe.contains(least), "{least}");
+}
+
+#[test]
+fn the_health_of_a_container_is_that_of_its_proxy() {
+    let recipe = shipped("Dockerfile");
+    let check = recipe.lines().find(|line| line.starts_with("HEALTHCHECK"));
+    let (_, command) = check.unwrap().split_once(" CMD ").unwrap();
+    let words: Vec<String> = serde_json::from_str(command).unwrap();
+    assert_eq!(words[0], "/usr/local/bin/caching-proxy");
+    let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+    let origin = Origin::counting("");
+    let home = Home::new();
+    assert_eq!(home.run(&arguments).code, Some(4));
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a");
+    assert_eq!(home.run(&arguments).code, Some(0));
+}

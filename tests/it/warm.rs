@@ -1,0 +1,416 @@
+//! `warm` with a list: what it fetches, what it refuses, and what it says.
+
+use std::{
+    io::Write as _,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::until,
+    instance::{Finished, Home, Instance},
+    origin::{Exchange, Gate, Origin},
+};
+
+/// The one object that `--json` prints.
+pub(crate) fn summary(finished: &Finished) -> Value {
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+}
+
+fn targets(origin: &Origin) -> Vec<String> {
+    let mut targets: Vec<String> = origin.seen().iter().map(|seen| seen.target()).collect();
+    targets.sort();
+    targets
+}
+
+/// A path for each kind of answer; `/wait` and what is below waits for the gate.
+fn site(exchange: &mut Exchange<'_>) {
+    match exchange.target().as_str() {
+        "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "n"),
+        "/cookie" => exchange.ok("Set-Cookie: a=b\r\n", "c"),
+        "/gone" => exchange.answer("404 Not Found", "", "g"),
+        "/broken" => exchange.answer("500 Internal Server Error", "", "b"),
+        "/cut" => {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+            exchange.close();
+        }
+        _ => exchange.ok("", "0123456789"),
+    }
+}
+
+fn with_list(list: &str) -> (Origin, Home, Instance) {
+    let origin = Origin::start(site);
+    let home = Home::new();
+    home.write("paths.txt", list);
+    let proxy = home.start(&origin.url(), &[]);
+    (origin, home, proxy)
+}
+
+#[test]
+fn a_list_is_fetched_once_and_hits_after_that() {
+    let list = "\u{feff}/a\r\n\n  # a comment\n/b?c=d  \n/a\n/\u{e4}#part\n";
+    let (origin, home, proxy) = with_list(list);
+    let first = home.run(&["warm", "paths.txt"]);
+    assert_eq!(
+        (first.code, first.stderr.as_str()),
+        (Some(0), ""),
+        "{first:?}"
+    );
+    assert!(first.stdout.starts_with("3 paths in "), "{first:?}");
+    assert!(
+        first.stdout.contains("\n  stored now            3\n"),
+        "{first:?}"
+    );
+    assert!(
+        first.stdout.contains("\n  duplicates            1\n"),
+        "{first:?}"
+    );
+    assert_eq!(targets(&origin), ["/%C3%A4", "/a", "/b?c=d"]);
+    proxy.get("/b?c=d").expect(200, "HIT", "0123456789");
+    let second = home.run(&["warm", "--json", "paths.txt"]);
+    assert_eq!(second.code, Some(0));
+    let second = summary(&second);
+    assert_eq!(
+        [
+            &second["paths"],
+            &second["fetched"],
+            &second["already_stored"],
+            &second["stored_now"]
+        ],
+        [3, 3, 3, 0]
+    );
+    assert_eq!(
+        (&second["bytes"], &second["interrupted"]),
+        (&json!(30), &json!(false))
+    );
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn urls_of_the_origin_and_of_the_proxy_are_paths() {
+    let (origin, home, proxy) = with_list("");
+    let list = format!(
+        "{}/a?b\nhttp://localhost:{}/c\nhttps://www.shop.test/d\n",
+        origin.url(),
+        proxy.port
+    );
+    home.write("paths.txt", &list);
+    let port = proxy.port.to_string();
+    let done = home.run(&[
+        "warm",
+        "paths.txt",
+        "--port",
+        &port,
+        "--site",
+        "www.shop.test",
+    ]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(targets(&origin), ["/a?b", "/c", "/d"]);
+}
+
+#[test]
+fn a_wrong_line_is_named_and_nothing_is_fetched() {
+    let (origin, home, _proxy) = with_list("/a\nhttps://other.test/b\n\nproducts\n/a b\n");
+    home.run(&["warm", "paths.txt"]).refused(
+        2,
+        &[
+            "paths.txt",
+            "line 2: other.test is not the origin",
+            "line 4: \"products\"",
+            "line 5:",
+            "%20",
+        ],
+    );
+    home.write("paths.txt", "<?xml?>\n");
+    home.run(&["warm", "paths.txt"])
+        .refused(2, &["line 1:", "sitemap"]);
+    home.run(&["warm", "none.txt"])
+        .refused(2, &["none.txt cannot be read"]);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn only_so_many_wrong_lines_are_named() {
+    let (_origin, home, _proxy) = with_list(&"wrong\n".repeat(1000));
+    let refused = home.run(&["warm", "paths.txt"]);
+    refused.refused(2, &["line 10:", "and 990 lines more"]);
+    assert!(!refused.stderr.contains("line 11:"));
+}
+
+#[test]
+fn stdin_is_a_list_too_and_fields_are_sent() {
+    let (origin, home, _proxy) = with_list("");
+    let mut command = home.command(&[
+        "warm",
+        "-",
+        "-H",
+        "Cookie: sid=1",
+        "-H",
+        "accept: text/html",
+        "--json",
+    ]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"/a\n/a").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let seen = origin.only();
+    assert_eq!(seen.field("cookie").as_deref(), Some("sid=1"));
+    assert_eq!(seen.field("accept").as_deref(), Some("text/html"));
+    assert!(seen.field("user-agent").unwrap().contains("(warm)"));
+    for (field, words) in [
+        ("Range: bytes=0-1", "whole answers"),
+        ("nothing", "'Name: value'"),
+    ] {
+        home.run(&["warm", "-", "-H", field]).refused(2, &[words]);
+    }
+}
+
+#[test]
+fn what_is_not_stored_is_counted_by_its_reason() {
+    let (_origin, home, _proxy) = with_list("/a\n/no-store\n/cookie\n");
+    let done = home.run(&["warm", "paths.txt"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(
+        done.stdout
+            .contains("\n  not stored            2  no-store 1, set-cookie 1\n"),
+        "{done:?}"
+    );
+    let done = summary(&home.run(&["warm", "paths.txt", "--json"]));
+    assert_eq!(
+        done["not_stored_reasons"],
+        json!({"no-store": 1, "set-cookie": 1})
+    );
+    assert_eq!([&done["not_stored"], &done["already_stored"]], [2, 1]);
+}
+
+#[test]
+fn failures_are_named_and_make_the_exit_code_1() {
+    let (_origin, home, _proxy) = with_list("/a\n/gone\n/broken\n/cut\n");
+    let done = home.run(&["warm", "paths.txt", "--concurrency", "1"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    for line in [
+        "  failed                3\n",
+        "failed: /gone: 404 Not Found\n",
+        "failed: /broken: 500 Internal Server Error\n",
+        "failed: /cut: the answer broke off\n",
+    ] {
+        assert!(done.stdout.contains(line), "{line}{done:?}");
+    }
+    assert_eq!(done.stderr, "error: 3 requests failed\n");
+    // The 404 is a hit now, and a failure all the same.
+    let again = home.run(&["warm", "paths.txt", "--concurrency", "1", "--json"]);
+    assert_eq!(again.code, Some(1));
+    let again = summary(&again);
+    assert_eq!(
+        [
+            &again["fetched"],
+            &again["already_stored"],
+            &again["failed"]
+        ],
+        [1, 1, 3]
+    );
+    assert_eq!(
+        again["failures"][0],
+        json!({"path": "/gone", "status": 404, "error": "404 Not Found"})
+    );
+    assert_eq!(again["failures"][2]["status"], json!(null));
+}
+
+#[test]
+fn without_a_proxy_it_exits_with_4() {
+    let home = Home::new();
+    home.write("paths.txt", "/a\n");
+    home.run(&["warm", "paths.txt"])
+        .refused(4, &["no running caching-proxy"]);
+}
+
+#[test]
+fn an_origin_that_is_silent_is_waited_for_until_the_timeout() {
+    let origin = Origin::start(|exchange| exchange.stall());
+    let home = Home::new();
+    home.write("paths.txt", "/a\n");
+    let _proxy = home.start(&origin.url(), &[]);
+    let done = home.run(&["warm", "paths.txt", "--timeout", "100ms"]);
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.stdout.contains("failed: /a: not within 100ms\n"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn no_more_requests_than_said_are_under_way() {
+    static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            MOST.fetch_max(
+                UNDER_WAY.fetch_add(1, Ordering::SeqCst) + 1,
+                Ordering::SeqCst,
+            );
+            gate.wait();
+            UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+            exchange.ok("", "x");
+        }
+    });
+    let home = Home::new();
+    let list: String = (0..40).map(|number| format!("/{number}\n")).collect();
+    home.write("paths.txt", &list);
+    let _proxy = home.start(&origin.url(), &[]);
+    let child = home
+        .command(&["warm", "paths.txt", "--concurrency", "3"])
+        .stdout(Stdio::null())
+        .spawn();
+    origin.wait_for(3);
+    gate.open();
+    assert_eq!(child.unwrap().wait().unwrap().code(), Some(0));
+    assert_eq!((MOST.load(Ordering::SeqCst), origin.count()), (3, 40));
+    home.run(&["warm", "paths.txt", "--concurrency", "0"])
+        .refused(2, &["1..=256"]);
+}
+
+/// An origin that answers all but `/wait` below, and a run over it that was stopped while it waited.
+fn stopped_run(home: &Home, gate: &Gate, args: &[&str]) -> (Origin, Instance, Finished) {
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| {
+            if exchange.target() == "/wait" {
+                gate.wait();
+            }
+            site(exchange);
+        }
+    });
+    home.write("paths.txt", "/a\n/no-store\n/wait\n/b\n");
+    let proxy = home.start(&origin.url(), &[]);
+    let child = home
+        .command(&[&["warm", "paths.txt", "--concurrency", "1"], args].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    origin.wait_for(3);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let finished = Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    (origin, proxy, finished)
+}
+
+#[test]
+fn an_interrupt_ends_with_a_summary() {
+    let (home, gate) = (Home::new(), Gate::default());
+    let (_origin, _proxy, stopped) = stopped_run(&home, &gate, &["--json"]);
+    gate.open();
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    assert!(
+        stopped.stderr.contains("stopped before the end"),
+        "{stopped:?}"
+    );
+    let stopped = summary(&stopped);
+    assert_eq!(
+        [
+            &stopped["paths"],
+            &stopped["fetched"],
+            &stopped["not_tried"]
+        ],
+        [4, 2, 2]
+    );
+    assert_eq!(stopped["interrupted"], true);
+}
+
+#[test]
+fn a_resumed_run_asks_the_origin_only_for_what_is_left() {
+    let (home, gate) = (Home::new(), Gate::default());
+    let (origin, _proxy, stopped) = stopped_run(&home, &gate, &["--resume", "state"]);
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    let notes = std::fs::read_to_string(home.path("work/state")).unwrap();
+    assert_eq!(notes.lines().skip(1).collect::<Vec<_>>(), ["/no-store"]);
+    gate.open();
+    let resumed = home.run(&["warm", "paths.txt", "--resume", "state", "--json"]);
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    let resumed = summary(&resumed);
+    assert_eq!(
+        [&resumed["paths"], &resumed["resumed"], &resumed["fetched"]],
+        [4, 1, 3]
+    );
+    let count = |target: &str| {
+        origin
+            .seen()
+            .iter()
+            .filter(|seen| seen.target() == target)
+            .count()
+    };
+    assert_eq!([count("/a"), count("/no-store"), count("/b")], [1, 1, 1]);
+    // All is done: the next run is a new one.
+    assert!(!home.path("work/state").exists());
+    assert_eq!(
+        home.run(&["warm", "paths.txt", "--resume", "state"]).code,
+        Some(0)
+    );
+    assert_eq!(count("/no-store"), 2);
+}
+
+#[test]
+fn a_file_of_somebody_elses_is_not_taken_for_notes() {
+    let (origin, home, _proxy) = with_list("/a\n");
+    let foreign = [
+        "my diary\n",
+        "# caching-proxy warm --resume: fetched, and not stored, from http://other.test\n/a\n",
+        "\u{0}",
+    ];
+    for text in foreign {
+        home.write("state", text);
+        home.run(&["warm", "paths.txt", "--resume", "state"])
+            .refused(2, &["--resume", "another file"]);
+        assert_eq!(
+            std::fs::read_to_string(home.path("work/state")).unwrap(),
+            text
+        );
+    }
+    let nowhere = home.run(&["warm", "paths.txt", "--resume", "none/state"]);
+    nowhere.refused(1, &["none/state"]);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_proxy_that_goes_away_ends_the_run() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |_| gate.wait()
+    });
+    let home = Home::new();
+    home.write(
+        "paths.txt",
+        &(0..100)
+            .map(|number| format!("/{number}\n"))
+            .collect::<String>(),
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    let child = home
+        .command(&["warm", "paths.txt", "--concurrency", "1", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    origin.wait_for(1);
+    proxy.kill();
+    let output = child.wait_with_output().unwrap();
+    gate.open();
+    assert_eq!(output.status.code(), Some(4));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&summary["interrupted"], &summary["not_tried"]),
+        (&json!(true), &json!(99))
+    );
+    until("the origin is left alone", || origin.count() == 1);
+}

@@ -12,9 +12,13 @@ use actix_web::http::{
     Method, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
-use caching_proxy::policy::{
-    Answer, ClientWord, Decision, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent,
-    Stored, Time, Use, admit, answer, decide,
+use caching_proxy::{
+    headers::Handling,
+    observe::{Audience, Observer},
+    policy::{
+        Answer, ClientWord, Decision, Framing, Mode, Patterns, Policy, Reply, Request,
+        RequestContent, Stored, Time, Use, admit, answer, decide,
+    },
 };
 
 /// 2026-11-23T03:30:00Z.
@@ -107,6 +111,22 @@ fn conditions_are_answered_without_allocating_too() {
     ]);
     let (_, answer, count) = served(&policy, &asked, &variants);
     assert_eq!((answer, count), (Answer::NotModified, 0));
+}
+
+#[test]
+fn counting_a_hit_allocates_nothing() {
+    let observer = Observer::new(Audience::None);
+    let tally = observer.tally();
+    let hit = Handling {
+        spared_millis: 300,
+        ..Handling::hit(Some(60))
+    };
+    let counted = allocation_counter::measure(|| {
+        tally.answered(StatusCode::OK, &hit);
+        tally.saved(100);
+    });
+    assert_eq!(counted.count_total, 0);
+    assert_eq!(observer.totals().hits(), 1);
 }
 
 #[test]

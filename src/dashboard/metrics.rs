@@ -143,7 +143,7 @@ impl Figures {
         let totals = &self.totals;
         let bounds = BOUNDS_MILLIS.iter().map(|bound| seconds_of_millis(*bound));
         let counts = totals.latency_counts().iter().copied();
-        let buckets: Vec<(f64, u64)> = bounds.chain([f64::MAX]).zip(counts).collect();
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
         let all = buckets.iter().map(|(_, count)| count).sum();
         let help = "Until the head of the origin's answer was there";
         let unit = Some(&Unit::Seconds);

@@ -26,10 +26,10 @@ function size(bytes) {
 
 function millis(number) {
   if (number === null) return "–";
-  if (number === 0) return "0 ms";
-  if (number >= 10000) return `${Math.round(number / 1000)} s`;
-  if (number >= 1000) return `${(number / 1000).toFixed(1)} s`;
-  return `${number >= 10 ? Math.round(number) : number.toFixed(1)} ms`;
+  if (number === 0) return "0\u00a0ms";
+  if (number >= 10000) return `${Math.round(number / 1000)}\u00a0s`;
+  if (number >= 1000) return `${(number / 1000).toFixed(1)}\u00a0s`;
+  return `${number >= 10 ? Math.round(number) : number.toFixed(1)}\u00a0ms`;
 }
 
 function duration(seconds) {

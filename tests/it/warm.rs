@@ -407,10 +407,10 @@ fn a_proxy_that_goes_away_ends_the_run() {
     gate.open();
     assert_eq!(output.status.code(), Some(4));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&summary["interrupted"], &summary["not_tried"]),
-        (&json!(true), &json!(99))
-    );
+    assert_eq!(summary["interrupted"], json!(true));
+    // The one under way is a failure, or not tried, as the system tells of the end of its connection.
+    let not_tried = summary["not_tried"].as_u64().unwrap();
+    assert!((98..=99).contains(&not_tried), "{not_tried}");
     assert_eq!(origin.count(), 1);
 }
 

@@ -20,7 +20,8 @@
 //! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
 //! | [`control`] | how commands reach running proxies: a Unix socket |
 //!
-//! `main.rs` parses, runs the server or one command, and is the only place that prints.
+//! The program around this library is `main.rs`: it parses, runs the server or one command (`commands/`, one file each),
+//! and writes the log (`logging/`). Nothing else prints.
 //! Which room may use which is checked by `tests/it/tidy.rs`.
 //!
 //! # The way of a request

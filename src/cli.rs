@@ -26,6 +26,8 @@ Examples:
       Empty the cache of the one on port 8000
   caching-proxy stats --watch
       See what it does: hits, misses and why, what was saved
+  caching-proxy why /products/1
+      Say what the running one would do with a request, and why
   caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
       Keep every answer for ten minutes, whatever the origin says about it
   caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
@@ -149,21 +151,24 @@ pub struct Settings {
 /// Commands beside serving; those about a running proxy ask it over its control socket.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Take answers out of the cache of a running proxy: by path, by pattern, by tag
-    Purge(Purge),
+    /// Show what a running proxy does: hits and misses, what was saved, how the origin is doing
+    Stats {
+        /// Which one, and how
+        #[command(flatten)]
+        whom: Whom,
+
+        /// Show it again every second, until it is interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Say what the proxy would do with a request now, and why; the origin is not asked
+    Why(Explain),
     /// List what is stored
     Ls(Ls),
     /// Show what is stored for a path, and how it was understood
     Show(Show),
-    /// Say what the proxy would do with a request now, and why; the origin is not asked
-    Why(Explain),
-    /// Print the completions for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Print the manual page
-    Man,
+    /// Take answers out of the cache of a running proxy: by path, by pattern, by tag
+    Purge(Purge),
     /// Fill the cache: fetch a list of paths, or what a sitemap names, through the running proxy
     Warm(Warm),
     /// Have a running proxy read its configuration again
@@ -178,16 +183,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a running proxy does: hits and misses, what was saved, how the origin is doing
-    Stats {
-        /// Which one, and how
-        #[command(flatten)]
-        whom: Whom,
-
-        /// Show it again every second, until it is interrupted
-        #[arg(long)]
-        watch: bool,
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
     },
+    /// Print the manual page
+    Man,
 }
 
 /// What is purged, and how.

@@ -28,6 +28,7 @@ use self::{
     summary::{Tally, counted},
     target::Place,
 };
+use super::text::plain;
 use crate::{Failure, Signals, print, say};
 
 /// Why the cache is not warm.
@@ -41,15 +42,18 @@ pub(crate) enum WarmError {
     RefusedField(String),
     #[error("--site")]
     Site(#[source] UrlError),
-    #[error("{name} cannot be read")]
+    #[error("{} cannot be read", plain(name))]
     List { name: String, source: io::Error },
-    #[error("nothing is fetched, for not all of {name} can be:\n  {lines}")]
+    #[error(
+        "nothing is fetched, for not all of {} can be:\n  {lines}",
+        plain(name)
+    )]
     Lines { name: String, lines: String },
     #[error("more than {} paths; give them in parts", list::MAX_PATHS)]
     TooMany,
-    #[error("{source_name}: {why}")]
+    #[error("{}: {why}", plain(source_name))]
     Source { source_name: String, why: String },
-    #[error("{source_name} cannot be read as a sitemap: {why}")]
+    #[error("{} cannot be read as a sitemap: {why}", plain(source_name))]
     Sitemap { source_name: String, why: String },
     #[error("{}", path.display())]
     Notes { path: PathBuf, source: io::Error },

@@ -208,7 +208,8 @@ pub struct Purge {
     #[arg(long)]
     pub exact: bool,
 
-    /// Make stale instead of removing: validated before the next use, served if the origin fails
+    /// Make stale instead of removing: validated before the next use (or behind it, where the origin
+    /// allows stale-while-revalidate), served if the origin fails
     #[arg(long)]
     pub soft: bool,
 

@@ -24,8 +24,6 @@ use super::{
 /// item. Dropped early, it closes the connection.
 pub struct OriginBody {
     open: Option<Open>,
-    /// Received behind a piece that was handed out.
-    next: Option<Result<Bytes, OriginError>>,
 }
 
 struct Open {
@@ -49,10 +47,7 @@ pub(super) enum Pause {
 
 impl OriginBody {
     pub(super) fn empty() -> Self {
-        Self {
-            open: None,
-            next: None,
-        }
+        Self { open: None }
     }
 
     pub(super) fn new(
@@ -68,7 +63,6 @@ impl OriginBody {
                 pause,
                 _permit: permit,
             }),
-            next: None,
         }
     }
 }
@@ -114,7 +108,7 @@ impl Open {
         polled.map(|item| match item {
             Some(Ok(bytes)) => Some(Ok(bytes)),
             None if self.exchange.is_whole() => None,
-            // The connection knows better than awc what happened.
+            // The connection knows better what happened.
             Some(Err(_)) | None => Some(Err(self
                 .exchange
                 .take_failure()
@@ -128,29 +122,12 @@ impl Stream for OriginBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if let Some(next) = this.next.take() {
-            return Poll::Ready(Some(next));
-        }
         let Some(open) = this.open.as_mut() else {
             return Poll::Ready(None);
         };
         let item = ready!(open.poll(cx));
-        // Who counts bytes asks no further than the last piece. awc pools the connection only when asked once more;
-        // all of it has come, so the answer is there.
-        let ended = match &item {
-            Some(Ok(_)) if open.exchange.is_whole() => match open.poll(cx) {
-                Poll::Ready(Some(next)) => {
-                    let failed = next.is_err();
-                    this.next = Some(next);
-                    failed
-                }
-                Poll::Ready(None) => true,
-                Poll::Pending => false,
-            },
-            Some(Ok(_)) => false,
-            Some(Err(_)) | None => true,
-        };
-        if ended {
+        // Who counts bytes asks no further than the last piece.
+        if open.exchange.is_whole() || !matches!(item, Some(Ok(_))) {
             this.open = None;
         }
         Poll::Ready(item)

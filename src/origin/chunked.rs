@@ -1,4 +1,6 @@
-//! Follows the chunked transfer coding (RFC 9112, 7.1) without taking it apart.
+//! The chunked transfer coding (RFC 9112, 7.1): followed, or taken apart.
+
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::framing::Malformed;
 
@@ -9,8 +11,8 @@ const MAX_TRAILER_BYTES: u16 = 16 * 1024;
 /// Hexadecimal digits a u64 can hold.
 const MAX_SIZE_DIGITS: u16 = 16;
 
-/// Where in the coding the last byte was. The grammar is that of actix-http's decoder or stricter: what passes
-/// here is decoded there to the same end.
+/// Where in the coding the last byte was. The grammar is that of actix-http's decoder or stricter: a request that
+/// passes here is decoded there to the same end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunked {
     state: State,
@@ -37,6 +39,12 @@ enum State {
     Done,
 }
 
+/// So many bytes of the coding, then so many of content.
+struct Run {
+    coding: usize,
+    content: usize,
+}
+
 impl Chunked {
     pub(crate) fn new() -> Self {
         Self {
@@ -53,21 +61,53 @@ impl Chunked {
     /// Takes the next bytes; answers how many of them belong to the body.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Done {
-            if self.state == State::Data {
-                let left = bytes.len() - at;
-                let data = usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left));
-                self.chunk_bytes -= data as u64;
-                at += data;
-                if self.chunk_bytes == 0 {
-                    self.state = State::DataCr;
-                }
-            } else {
-                self.state = self.step(bytes[at])?;
-                at += 1;
-            }
+        while at < bytes.len() && !self.is_done() {
+            let run = self.run(&bytes[at..])?;
+            at += run.coding + run.content;
         }
         Ok(at)
+    }
+
+    /// Takes the coding off the beginning of `bytes` and answers the content in it. Bytes behind the end stay.
+    pub(crate) fn decode(&mut self, bytes: &mut BytesMut) -> Result<Bytes, Malformed> {
+        let mut at = 0;
+        // The content lies together, from the first of it on.
+        let mut content = 0..0;
+        while at < bytes.len() && !self.is_done() {
+            let run = self.run(&bytes[at..])?;
+            at += run.coding;
+            if content.is_empty() {
+                content = at..at;
+            }
+            if content.end < at {
+                bytes.copy_within(at..at + run.content, content.end);
+            }
+            content.end += run.content;
+            at += run.content;
+        }
+        bytes.advance(content.start);
+        let taken = bytes.split_to(content.len()).freeze();
+        bytes.advance(at - content.end);
+        Ok(taken)
+    }
+
+    /// Goes on up to the end of the next piece of content, or of `bytes`, or of the body.
+    fn run(&mut self, bytes: &[u8]) -> Result<Run, Malformed> {
+        let mut coding = 0;
+        while coding < bytes.len() && !self.is_done() && self.state != State::Data {
+            self.state = self.step(bytes[coding])?;
+            coding += 1;
+        }
+        let left = bytes.len() - coding;
+        let content = match self.state {
+            State::Data => usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left)),
+            _ => 0,
+        };
+        self.chunk_bytes -= content as u64;
+        if self.state == State::Data && self.chunk_bytes == 0 {
+            self.state = State::DataCr;
+        }
+        Ok(Run { coding, content })
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Malformed> {
@@ -215,17 +255,37 @@ mod tests {
         assert_eq!(follow(trailers.as_bytes(), 7), Err(Malformed::TooLarge));
     }
 
-    /// Feeds what lies between the given places; answers as [`follow`] does.
-    fn follow_cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Result<(usize, bool), Malformed> {
+    /// What lies between the given places.
+    fn cut<'b>(bytes: &'b [u8], cuts: &[prop::sample::Index]) -> Vec<&'b [u8]> {
         let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         places.extend([0, bytes.len()]);
         places.sort_unstable();
+        places
+            .windows(2)
+            .map(|pair| &bytes[pair[0]..pair[1]])
+            .collect()
+    }
+
+    /// Feeds piece by piece; answers as [`follow`] does.
+    fn follow_pieces(pieces: &[&[u8]]) -> Result<(usize, bool), Malformed> {
         let mut chunked = Chunked::new();
         let mut used = 0;
-        for pair in places.windows(2) {
-            used += chunked.feed(&bytes[pair[0]..pair[1]])?;
+        for piece in pieces {
+            used += chunked.feed(piece)?;
         }
         Ok((used, chunked.is_done()))
+    }
+
+    /// The content in the pieces, as it is found when they come one after the other, and how many bytes are left behind.
+    fn decoded(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize), Malformed> {
+        let mut chunked = Chunked::new();
+        let mut received = BytesMut::new();
+        let mut content = Vec::new();
+        for piece in pieces {
+            received.extend_from_slice(piece);
+            content.extend(chunked.decode(&mut received)?);
+        }
+        Ok((content, received.len()))
     }
 
     proptest! {
@@ -238,7 +298,14 @@ mod tests {
             for bytes in [bytes.as_slice(), nearly.as_bytes()] {
                 let whole = follow(bytes, bytes.len().max(1));
                 prop_assert!(whole.is_ok_and(|(used, _)| used <= bytes.len()) || whole.is_err());
-                prop_assert_eq!(follow_cut(bytes, &cuts), whole);
+                let pieces = cut(bytes, &cuts);
+                prop_assert_eq!(follow_pieces(&pieces), whole);
+                let decoded_whole = decoded(&[bytes]);
+                prop_assert_eq!(decoded_whole.as_ref().err(), whole.as_ref().err());
+                if let (Ok((_, left)), Ok((used, _))) = (&decoded_whole, &whole) {
+                    prop_assert_eq!(used + left, bytes.len());
+                }
+                prop_assert_eq!(decoded(&pieces), decoded_whole);
             }
         }
 
@@ -255,8 +322,10 @@ mod tests {
             }
             coded.extend(b"0\r\n\r\n");
             let length = coded.len();
-            coded.extend(surplus);
-            prop_assert_eq!(follow_cut(&coded, &cuts), Ok((length, true)));
+            coded.extend(&surplus);
+            let pieces = cut(&coded, &cuts);
+            prop_assert_eq!(follow_pieces(&pieces), Ok((length, true)));
+            prop_assert_eq!(decoded(&pieces), Ok((chunks.concat(), surplus.len())));
         }
     }
 }

@@ -1,18 +1,17 @@
 //! What the caller and the connection tell each other about one request and its response.
 //!
-//! awc lies between the two and passes neither side's knowledge on: not if the connection was new, not how far the
-//! upload is, not what the origin's head said. So both sides share an [`Exchange`]; while awc's future is polled it
-//! is the task's current one, where the connection finds it.
+//! awc lies between the two and passes on what HTTP knows: heads and bodies. The rest is shared in an [`Exchange`]: how
+//! the request is to be sent, how long the origin has been silent, what went wrong.
 
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
-use actix_web::http::{Method, StatusCode, header::HeaderMap};
+use actix_web::http::{StatusCode, header::HeaderMap};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     error::{OriginError, Phase},
-    framing::Head,
-    upload::{RequestBody, Upload},
+    framing::BodyFraming,
+    upload::RequestBody,
 };
 
 tokio::task_local! {
@@ -22,15 +21,6 @@ tokio::task_local! {
 /// One request and its response, shared by the caller and the connection.
 #[derive(Clone)]
 pub(super) struct Exchange(Rc<RefCell<State>>);
-
-/// Where the Date field of the written head comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DateLine {
-    /// The client sent one.
-    Clients,
-    /// awc adds one of its own, which is taken out again.
-    Awcs,
-}
 
 /// What becomes of the connection when the response is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,104 +52,72 @@ impl fmt::Debug for InterimSink {
     }
 }
 
-/// The request as the connection needs to know it.
-#[derive(Clone, Debug)]
+/// How a request is to be sent.
 pub(super) struct Plan {
-    pub(super) method: Method,
-    pub(super) date: DateLine,
-    pub(super) framing_line: Option<String>,
+    /// The client's body.
+    pub(super) body: RequestBody,
     pub(super) afterwards: Afterwards,
+    /// It may be sent once more when its connection ended before anything of a response came.
+    pub(super) repeatable: bool,
     pub(super) interim: Option<InterimSink>,
 }
 
 struct State {
-    plan: Plan,
-    upload: Upload,
+    /// Until a connection takes it.
+    plan: Option<Plan>,
     phase: Phase,
     /// Last sign of life of the origin, or last byte it took.
     progress: Instant,
     awaits_client: bool,
-    connection: Connection,
-    answered: Answered,
-    head: Option<Box<Head>>,
+    framing: Option<BodyFraming>,
+    is_whole: bool,
     failure: Option<OriginError>,
 }
 
-/// What is known of the connection the exchange runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Connection {
-    Unknown,
-    Fresh,
-    Reused,
-}
-
-/// How much of the response has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answered {
-    Nothing,
-    Partly,
-    Whole,
-}
-
 impl Exchange {
-    pub(super) fn new(plan: Plan, body: RequestBody) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         Self(Rc::new(RefCell::new(State {
-            plan,
-            upload: Upload::new(body),
+            plan: Some(plan),
             phase: Phase::Connecting,
             progress: Instant::now(),
             awaits_client: false,
-            connection: Connection::Unknown,
-            answered: Answered::Nothing,
-            head: None,
+            framing: None,
+            is_whole: false,
             failure: None,
         })))
     }
 
-    /// Makes this the current exchange while `future` runs.
-    pub(super) async fn scope<F: Future>(&self, future: F) -> F::Output {
-        CURRENT.scope(self.clone(), future).await
+    /// Makes this the current exchange for as long as `hand` runs.
+    pub(super) fn hand_over<T>(&self, hand: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self.clone(), hand)
     }
 
-    /// The exchange of the running task.
+    /// The exchange that is being handed over.
     pub(super) fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }
 
-    /// The connection takes the exchange over. `served` exchanges ran on it before.
-    pub(super) fn begin(&self, served: u64) -> Plan {
+    pub(super) fn take_plan(&self) -> Option<Plan> {
+        self.0.borrow_mut().plan.take()
+    }
+
+    /// A connection is looked for, once more.
+    pub(super) fn connect(&self) {
         let mut state = self.0.borrow_mut();
-        state.connection = if served == 0 {
-            Connection::Fresh
-        } else {
-            Connection::Reused
-        };
+        state.phase = Phase::Connecting;
+        state.progress = Instant::now();
+    }
+
+    /// A connection is there, and the request leaves.
+    pub(super) fn begin(&self) {
+        let mut state = self.0.borrow_mut();
         state.phase = Phase::FirstByte;
         state.progress = Instant::now();
-        state.plan.clone()
     }
 
-    /// Works on the upload.
-    pub(super) fn with_upload<T>(&self, work: impl FnOnce(&mut Upload) -> T) -> T {
-        work(&mut self.0.borrow_mut().upload)
-    }
-
-    pub(super) fn upload_is_done(&self) -> bool {
-        self.0.borrow().upload.is_done()
-    }
-
-    /// The origin took bytes.
-    pub(super) fn took(&self) {
+    /// The origin took or sent bytes.
+    pub(super) fn progressed(&self) {
         self.0.borrow_mut().progress = Instant::now();
-    }
-
-    /// The origin sent bytes.
-    pub(super) fn received(&self) {
-        let mut state = self.0.borrow_mut();
-        state.progress = Instant::now();
-        if state.answered == Answered::Nothing {
-            state.answered = Answered::Partly;
-        }
     }
 
     /// Says if the next piece of the upload is the client's to send.
@@ -172,26 +130,26 @@ impl Exchange {
     }
 
     /// The head of the final response has come.
-    pub(super) fn set_head(&self, head: Box<Head>) {
+    pub(super) fn set_answered(&self, framing: BodyFraming) {
         let mut state = self.0.borrow_mut();
         state.phase = Phase::Body;
-        state.head = Some(head);
+        state.framing = Some(framing);
     }
 
-    pub(super) fn take_head(&self) -> Option<Box<Head>> {
-        self.0.borrow_mut().head.take()
+    /// How the end of the response's body is known, once its head has come.
+    pub(super) fn framing(&self) -> Option<BodyFraming> {
+        self.0.borrow().framing
     }
 
     /// The response is whole.
     pub(super) fn set_whole(&self) {
         let mut state = self.0.borrow_mut();
-        state.answered = Answered::Whole;
+        state.is_whole = true;
         state.awaits_client = false;
-        state.upload.abandon();
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.0.borrow().answered == Answered::Whole
+        self.0.borrow().is_whole
     }
 
     /// Keeps what went wrong for the caller; the first failure is the cause of the others.
@@ -201,13 +159,6 @@ impl Exchange {
 
     pub(super) fn take_failure(&self) -> Option<OriginError> {
         self.0.borrow_mut().failure.take()
-    }
-
-    /// True when a reused connection ended before any byte of the response: the origin most likely never saw the
-    /// request.
-    pub(super) fn found_stale_connection(&self) -> bool {
-        let state = self.0.borrow();
-        state.connection == Connection::Reused && state.answered == Answered::Nothing
     }
 
     /// Resolves when the origin was silent for `limit`. While the client's body is awaited the origin owes nothing.

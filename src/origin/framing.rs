@@ -5,6 +5,8 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
+use bytes::{Bytes, BytesMut};
+
 use super::chunked::Chunked;
 
 /// Longest head of a response, interim responses before it included, in bytes.
@@ -290,16 +292,17 @@ impl Follower {
         }
     }
 
-    /// Takes the next bytes; answers how many of them belong to the body.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    /// Takes content of the body off the beginning of `received`, which is not empty; perhaps none of it is.
+    pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Bytes, Malformed> {
         match self {
             Self::Length(left) => {
-                let used = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let all = received.len();
+                let used = usize::try_from(*left).map_or(all, |left| left.min(all));
                 *left -= used as u64;
-                Ok(used)
+                Ok(received.split_to(used).freeze())
             }
-            Self::Chunked(chunked) => chunked.feed(bytes),
-            Self::UntilClose => Ok(bytes.len()),
+            Self::Chunked(chunked) => chunked.decode(received),
+            Self::UntilClose => Ok(received.split().freeze()),
         }
     }
 

@@ -1,12 +1,17 @@
-//! The heads that pass between awc and the origin: ours for awc, awc's for the origin, the origin's for the caller.
+//! The heads that pass to the origin and from it.
 
-use actix_web::http::{Method, StatusCode};
+use actix_http::RequestHead;
+use actix_web::http::{Method, StatusCode, header};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    exchange::{DateLine, InterimSink, Plan},
-    framing::{self, BodyFraming, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed, Parsed},
+    exchange::InterimSink,
+    framing::{self, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed, Parsed},
+    upload::RequestBody,
 };
+
+/// Room for the head of a request, in bytes.
+const USUAL_REQUEST_HEAD_BYTES: usize = 1024;
 
 /// Looks for the final response's head in what is received.
 #[derive(Default)]
@@ -32,8 +37,7 @@ impl HeadSearch {
                     self.searched_bytes = received.len();
                     return self.bounded(received.len()).map(|()| None);
                 }
-                // The one place where interim responses are seen. They are not for the cache, and awc would take
-                // one for the answer.
+                // The one place where interim responses are seen. They are not for the cache.
                 Parsed::Interim {
                     status,
                     headers,
@@ -69,37 +73,30 @@ impl HeadSearch {
     }
 }
 
-/// What awc is told instead of the origin's head.
-pub(super) fn framing_head(framing: BodyFraming) -> Bytes {
-    match framing {
-        BodyFraming::None | BodyFraming::Length(0) => {
-            Bytes::from_static(b"HTTP/1.1 204 No Content\r\n\r\n")
-        }
-        BodyFraming::Length(bytes) => Bytes::from(format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n"
-        )),
-        BodyFraming::Chunked => {
-            Bytes::from_static(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        }
-        BodyFraming::UntilClose => Bytes::from_static(b"HTTP/1.0 200 OK\r\n\r\n"),
+/// The head of a request as it is written: the fields as they are, but those about its body, which `body` tells.
+pub(super) fn request_head(request: &RequestHead, body: &RequestBody) -> Bytes {
+    let target = request
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let mut head = Vec::with_capacity(USUAL_REQUEST_HEAD_BYTES);
+    for part in [request.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
     }
-}
-
-/// awc's head with our framing line, and without the Date awc invents: it writes it as the last line.
-pub(super) fn mended_request_head(mut head: BytesMut, plan: &Plan) -> Bytes {
-    let lines = head.len().saturating_sub(2);
-    head.truncate(lines);
-    if plan.date == DateLine::Awcs {
-        let last = lines.saturating_sub(2);
-        if let Some(start) = head[..last].windows(2).rposition(|pair| pair == b"\r\n") {
-            head.truncate(start + 2);
+    for (name, value) in &request.headers {
+        if matches!(
+            *name,
+            header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING
+        ) {
+            continue;
+        }
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
         }
     }
-    if let Some(line) = &plan.framing_line {
-        head.extend_from_slice(line.as_bytes());
-    }
+    body.write_framing_line(&mut head);
     head.extend_from_slice(b"\r\n");
-    head.freeze()
+    head.into()
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@
 //! |---|---|
 //! | `url` | where the origin is |
 //! | `connect`, `tls`, `stream` | names, addresses, certificates: how a connection comes about |
+//! | `pool` | which connections are idle, and for how long |
+//! | `transport` | what awc sends its requests through |
+//! | `in_flight` | one request and its response on a connection |
 //! | `framing`, `chunked` | where HTTP/1 responses begin and end; pure |
-//! | `heads` | the heads written to the origin and to awc, and the search for the final one |
-//! | `adapter` | the stream between the connection and awc, where HTTP/1 is seen to |
-//! | `probe` | whether it can be reached at all |
-//! | `idle` | how long a connection waits for its next request |
-//! | `exchange` | what adapter and caller tell each other past awc |
+//! | `heads` | the heads written to the origin, and the search for the final one it sends |
 //! | `upload`, `body` | the bodies, one in each direction |
+//! | `exchange` | what connection and caller tell each other past awc |
+//! | `probe` | whether it can be reached at all |
 //! | `error` | everything that can go wrong |
 
-mod adapter;
 mod body;
 mod chunked;
 mod connect;
@@ -21,34 +21,33 @@ mod error;
 mod exchange;
 mod framing;
 mod heads;
-mod idle;
+mod in_flight;
+mod pool;
 mod probe;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transport;
 mod upload;
 mod url;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::HttpMessage;
-use actix_service::fn_service;
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use actix_web::http::{
     Method, StatusCode, Uri,
     header::{self, HeaderMap, HeaderValue},
 };
-use awc::{Client, Connector, body::None as NoBody};
+use awc::{Client, ClientResponse, body::None as NoBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::headers::is_event_stream;
 
 use self::{
-    adapter::OriginIo,
     body::Pause,
     connect::Dialer,
-    exchange::{Afterwards, DateLine, Exchange, Plan},
+    exchange::{Afterwards, Exchange, Plan},
 };
 
 pub(crate) use self::chunked::Chunked;
@@ -117,22 +116,19 @@ pub struct Origin(Rc<Inner>);
 
 struct Inner {
     config: OriginConfig,
-    pooled: Client,
-    /// Never finds an idle connection, so every request has one of its own.
-    fresh: Client,
+    client: Client,
     permits: Arc<Semaphore>,
 }
 
 impl Origin {
     /// A forwarder without connections yet.
     pub fn new(config: OriginConfig) -> Self {
-        let dialer = Rc::new(Dialer::new(config.url.clone(), config.tls.clone()));
+        let dialer = Dialer::new(config.url.clone(), config.tls.clone());
         let permits = Arc::new(Semaphore::new(
             config.max_connections.min(Semaphore::MAX_PERMITS),
         ));
         Self(Rc::new(Inner {
-            pooled: client(Rc::clone(&dialer), IDLE_LIMIT),
-            fresh: client(dialer, Duration::ZERO),
+            client: transport::client(dialer),
             permits,
             config,
         }))
@@ -161,47 +157,24 @@ impl Origin {
         } else {
             Afterwards::Keep
         };
-        let client = match afterwards {
-            Afterwards::Keep => &self.0.pooled,
-            Afterwards::Close => &self.0.fresh,
-        };
-        // A length of zero announces nothing that could be lost; the plan has its line.
+        // A length of zero announces nothing that could be lost.
         let has_content = !matches!(body, RequestBody::Empty | RequestBody::Sized(0, _));
-        let repeatable = !has_content && is_idempotent(&method);
-        let plan = Plan {
-            method,
-            date: match headers.contains_key(header::DATE) {
-                true => DateLine::Clients,
-                false => DateLine::Awcs,
-            },
-            framing_line: body.framing_line(),
+        let exchange = Exchange::new(Plan {
+            body,
             afterwards,
+            repeatable: !has_content && is_idempotent(&method),
             interim,
+        });
+        let mut request = self.0.client.request(method, uri).no_decompress();
+        *request.headers_mut() = headers;
+        // The upload is ours: awc would know nothing of how it goes.
+        let sent = exchange.hand_over(|| request.send_body(NoBody::new()));
+        let response = tokio::select! {
+            biased;
+            sent = sent => sent.map_err(|_| exchange.take_failure().unwrap_or_else(OriginError::cut))?,
+            silent = exchange.silence(self.0.config.timeout) => return Err(silent),
         };
-
-        let again = repeatable.then(|| (plan.clone(), headers.clone(), uri.clone()));
-        let exchange = Exchange::new(plan.clone(), body);
-        let outcome = self
-            .attempt(client, &exchange, plan.method, uri, headers)
-            .await;
-        let (exchange, payload) = match (outcome, again) {
-            (Ok(payload), _) => (exchange, payload),
-            (Err(OriginError::Cut { source }), Some((mut plan, headers, uri)))
-                if exchange.found_stale_connection() =>
-            {
-                log::debug!(
-                    "an idle connection to the origin had ended, once more on a fresh one: {source}"
-                );
-                plan.afterwards = Afterwards::Close;
-                let exchange = Exchange::new(plan.clone(), RequestBody::Empty);
-                let payload = self
-                    .attempt(&self.0.fresh, &exchange, plan.method, uri, headers)
-                    .await?;
-                (exchange, payload)
-            }
-            (Err(failure), _) => return Err(failure),
-        };
-        self.response(exchange, payload, permit)
+        Ok(self.response(response, exchange, permit))
     }
 
     /// Sets Host where it is missing, and takes out what the client and we have settled already.
@@ -234,7 +207,7 @@ impl Origin {
             _ if target.starts_with('/') => format!("{}{target}", self.0.config.url.path_prefix()),
             _ => return Err(OriginError::Target { source: None }),
         };
-        // The authority is only the pool's key: the connector knows one origin, and Host is set.
+        // The authority says nothing: the transport knows one origin, and Host is set.
         let uri = Uri::builder()
             .scheme("http")
             .authority("origin")
@@ -245,49 +218,29 @@ impl Origin {
         })
     }
 
-    /// Sends the request once; answers the payload behind the head, which the exchange holds.
-    async fn attempt(
-        &self,
-        client: &Client,
-        exchange: &Exchange,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-    ) -> Result<actix_http::Payload, OriginError> {
-        let mut request = client.request(method, uri).no_decompress();
-        *request.headers_mut() = headers;
-        // The upload is the adapter's: told of no body, awc writes the head at once and reads the answer.
-        let sent = exchange.scope(request.send_body(NoBody::new()));
-        tokio::select! {
-            biased;
-            sent = sent => match sent {
-                Ok(mut response) => Ok(response.take_payload()),
-                Err(error) => {
-                    log::debug!("awc: {error}");
-                    Err(exchange.take_failure().unwrap_or_else(OriginError::cut))
-                }
-            },
-            silent = exchange.silence(self.0.config.timeout) => Err(silent),
-        }
-    }
-
     fn response(
         &self,
+        response: ClientResponse,
         exchange: Exchange,
-        payload: actix_http::Payload,
         permit: OwnedSemaphorePermit,
-    ) -> Result<OriginResponse, OriginError> {
-        let head = exchange.take_head().ok_or_else(OriginError::cut)?;
-        let body = match payload {
+    ) -> OriginResponse {
+        let status = response.status();
+        let framing = exchange.framing().unwrap_or(BodyFraming::None);
+        let mut headers = HeaderMap::new();
+        let mut response = response.map_body(|head, payload| {
+            headers = std::mem::take(&mut head.headers);
+            payload
+        });
+        let body = match response.take_payload() {
             actix_http::Payload::None => OriginBody::empty(),
-            payload => OriginBody::new(payload, exchange, self.pause(&head.headers), permit),
+            payload => OriginBody::new(payload, exchange, self.pause(&headers), permit),
         };
-        Ok(OriginResponse {
-            status: head.status,
-            headers: head.headers,
-            framing: head.framing,
+        OriginResponse {
+            status,
+            headers,
+            framing,
             body,
-        })
+        }
     }
 
     fn pause(&self, headers: &HeaderMap) -> Pause {
@@ -319,37 +272,4 @@ fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
     )
-}
-
-/// awc over our own connections. Limits and timers are ours too: awc's cover phases together and bodies not at all.
-fn client(dialer: Rc<Dialer>, idle_limit: Duration) -> Client {
-    let connect = fn_service(move |info: ConnectInfo<Uri>| {
-        let dialer = Rc::clone(&dialer);
-        async move {
-            match dialer.dial().await {
-                Ok(stream) => Ok(Connection::new(
-                    info.request().clone(),
-                    OriginIo::new(stream, idle_limit),
-                )),
-                Err(failure) => {
-                    if let Some(exchange) = Exchange::current() {
-                        exchange.fail(failure);
-                    }
-                    Err(ConnectError::Unresolved)
-                }
-            }
-        }
-    });
-    let connector = Connector::new()
-        .connector(connect)
-        .limit(0)
-        .timeout(Duration::MAX)
-        .conn_keep_alive(idle_limit)
-        .conn_lifetime(Duration::MAX);
-    Client::builder()
-        .connector(connector)
-        .disable_timeout()
-        .disable_redirects()
-        .no_default_headers()
-        .finish()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
+    io::{self, IoSlice, Write as _},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -28,12 +28,15 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
-    /// The field line that announces the body.
-    pub(super) fn framing_line(&self) -> Option<String> {
+    /// Writes the field line that announces the body.
+    pub(super) fn write_framing_line(&self, head: &mut Vec<u8>) {
         match self {
-            Self::Empty => None,
-            Self::Sized(bytes, _) => Some(format!("content-length: {bytes}\r\n")),
-            Self::Chunked(_) => Some("transfer-encoding: chunked\r\n".to_owned()),
+            Self::Empty => {}
+            Self::Sized(bytes, _) => {
+                // Writing to memory does not fail.
+                let _ = write!(head, "content-length: {bytes}\r\n");
+            }
+            Self::Chunked(_) => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         }
     }
 }
@@ -62,8 +65,8 @@ pub(super) enum Stopped {
 pub(super) struct Upload {
     /// Encoded and not written yet: at most the head, and one piece with its chunk's frame.
     outgoing: VecDeque<Bytes>,
-    /// The head has just been added.
-    has_new_head: bool,
+    /// Nothing was written yet.
+    is_new: bool,
     body: RequestBody,
 }
 
@@ -71,17 +74,14 @@ pub(super) struct Upload {
 const MAX_SLICES: usize = 4;
 
 impl Upload {
-    pub(super) fn new(body: RequestBody) -> Self {
+    pub(super) fn new(head: Bytes, body: RequestBody) -> Self {
+        let mut outgoing = VecDeque::with_capacity(MAX_SLICES);
+        outgoing.push_back(head);
         Self {
-            outgoing: VecDeque::with_capacity(MAX_SLICES),
-            has_new_head: false,
+            outgoing,
+            is_new: true,
             body,
         }
-    }
-
-    pub(super) fn push_head(&mut self, head: Bytes) {
-        self.outgoing.push_back(head);
-        self.has_new_head = true;
     }
 
     /// True when everything was handed to the connection.
@@ -104,7 +104,7 @@ impl Upload {
         mut wrote: impl FnMut(),
     ) -> Result<Progress, Stopped> {
         // What the client has sent already leaves with the head: a write costs more than all else here.
-        if std::mem::take(&mut self.has_new_head)
+        if std::mem::take(&mut self.is_new)
             && let Poll::Ready(Err(error)) = self.next_piece(cx)
         {
             return Err(Stopped::Client(error));

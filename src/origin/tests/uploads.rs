@@ -336,11 +336,11 @@ impl AsyncWrite for Writes {
 #[test]
 fn what_the_client_has_sent_leaves_with_the_head_and_what_it_sends_later_by_itself() {
     let (sender, body) = piecemeal();
-    let mut upload = Upload::new(RequestBody::Chunked(body));
+    let head = Bytes::from_static(b"head ");
+    let mut upload = Upload::new(head, RequestBody::Chunked(body));
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
     sender.try_send("ab").unwrap();
-    upload.push_head(Bytes::from_static(b"head "));
     assert_eq!(
         upload.drive(cx, &mut writes, || ()).unwrap(),
         Progress::AwaitsClient

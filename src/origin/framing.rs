@@ -1,5 +1,7 @@
 //! Reads heads of responses and follows their bodies (RFC 9112, 4 to 7). Pure: bytes in, meaning out.
 
+use std::mem::MaybeUninit;
+
 use actix_web::http::{
     Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -112,9 +114,11 @@ pub(super) fn parse_head(
     if end > MAX_HEAD_BYTES {
         return Err(Malformed::TooLarge);
     }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let head_bytes = match parser().parse_response(&mut response, &bytes[..end]) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        parser().parse_response_with_uninit_headers(&mut response, &bytes[..end], &mut fields);
+    let head_bytes = match parsed {
         Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
         Ok(httparse::Status::Partial) | Err(_) => return Err(Malformed::Head),

@@ -65,9 +65,19 @@ pub(super) enum Stopped {
 pub(super) struct Upload {
     /// Encoded and not written yet: at most the head, and one piece with its chunk's frame.
     outgoing: VecDeque<Bytes>,
-    /// Nothing was written yet.
-    is_new: bool,
+    start: Start,
     body: RequestBody,
+}
+
+/// What the client has sent already leaves with the head: a write costs more than all else here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Nothing was written yet.
+    New,
+    /// Nothing yet either: the server has what the client sent, if it sent anything, and hands it on before the next
+    /// attempt.
+    Yielded,
+    Made,
 }
 
 /// Most slices outgoing at once: head, chunk size, piece, end of chunk.
@@ -79,7 +89,7 @@ impl Upload {
         outgoing.push_back(head);
         Self {
             outgoing,
-            is_new: true,
+            start: Start::New,
             body,
         }
     }
@@ -103,11 +113,16 @@ impl Upload {
         stream: &mut (impl AsyncWrite + Unpin),
         mut wrote: impl FnMut(),
     ) -> Result<Progress, Stopped> {
-        // What the client has sent already leaves with the head: a write costs more than all else here.
-        if std::mem::take(&mut self.is_new)
-            && let Poll::Ready(Err(error)) = self.next_piece(cx)
-        {
-            return Err(Stopped::Client(error));
+        if self.start != Start::Made {
+            match self.next_piece(cx) {
+                Poll::Ready(Err(error)) => return Err(Stopped::Client(error)),
+                Poll::Pending if self.start == Start::New => {
+                    self.start = Start::Yielded;
+                    cx.waker().wake_by_ref();
+                    return Ok(Progress::AwaitsClient);
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => self.start = Start::Made,
+            }
         }
         loop {
             while !self.outgoing.is_empty() {

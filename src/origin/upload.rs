@@ -65,20 +65,16 @@ pub(super) enum Stopped {
 pub(super) struct Upload {
     /// Encoded and not written yet: at most the head, and one piece with its chunk's frame.
     outgoing: VecDeque<Bytes>,
-    start: Start,
+    /// Something was written, or is about to.
+    has_left: bool,
+    /// Turns left before the head leaves alone.
+    turns: u8,
     body: RequestBody,
 }
 
-/// What the client has sent already leaves with the head: a write costs more than all else here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// Nothing was written yet.
-    New,
-    /// Nothing yet either: the server has what the client sent, if it sent anything, and hands it on before the next
-    /// attempt.
-    Yielded,
-    Made,
-}
+/// How often the head waits for what the client has sent already, which then leaves with it: a write costs more than all
+/// else here. The server polls a handler twice before it hands on what it has read behind a request's head.
+const TURNS: u8 = 2;
 
 /// Most slices outgoing at once: head, chunk size, piece, end of chunk.
 const MAX_SLICES: usize = 4;
@@ -89,7 +85,8 @@ impl Upload {
         outgoing.push_back(head);
         Self {
             outgoing,
-            start: Start::New,
+            has_left: false,
+            turns: TURNS,
             body,
         }
     }
@@ -113,15 +110,15 @@ impl Upload {
         stream: &mut (impl AsyncWrite + Unpin),
         mut wrote: impl FnMut(),
     ) -> Result<Progress, Stopped> {
-        if self.start != Start::Made {
+        if !self.has_left {
             match self.next_piece(cx) {
                 Poll::Ready(Err(error)) => return Err(Stopped::Client(error)),
-                Poll::Pending if self.start == Start::New => {
-                    self.start = Start::Yielded;
+                Poll::Pending if self.turns > 0 => {
+                    self.turns -= 1;
                     cx.waker().wake_by_ref();
                     return Ok(Progress::AwaitsClient);
                 }
-                Poll::Ready(Ok(())) | Poll::Pending => self.start = Start::Made,
+                Poll::Ready(Ok(())) | Poll::Pending => self.has_left = true,
             }
         }
         loop {

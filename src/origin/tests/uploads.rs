@@ -339,8 +339,10 @@ fn what_the_client_has_sent_leaves_with_the_head_though_the_server_hands_it_on_o
     let mut upload = Upload::new(Bytes::from_static(b"head "), RequestBody::Chunked(body));
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
-    upload.drive(cx, &mut writes, || ()).unwrap();
-    assert!(writes.0.is_empty());
+    for _ in 0..2 {
+        upload.drive(cx, &mut writes, || ()).unwrap();
+        assert!(writes.0.is_empty());
+    }
     sender.try_send("ab").unwrap();
     upload.drive(cx, &mut writes, || ()).unwrap();
     assert_eq!(writes.0, [b"head 2\r\nab\r\n".to_vec()]);
@@ -352,7 +354,7 @@ fn the_head_does_not_wait_for_a_client_that_sends_nothing() {
     let mut upload = Upload::new(Bytes::from_static(b"head "), RequestBody::Chunked(body));
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
-    for _ in 0..2 {
+    for _ in 0..3 {
         upload.drive(cx, &mut writes, || ()).unwrap();
     }
     assert_eq!(writes.0, [b"head ".to_vec()]);

@@ -127,10 +127,10 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
 
 /// Removes the fields that concern one connection only (RFC 9110, 7.6.1).
 pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
-    for name in named_in_connection(fields) {
-        fields.remove(name);
-    }
-    for name in HOP_BY_HOP {
+    let named = named_in_connection(fields);
+    // Mostly there are none: to look for each in the map costs more than to look at each that is there.
+    let found = fields.keys().filter(|name| is_hop_by_hop(name, &named));
+    for name in found.cloned().collect::<Vec<_>>() {
         fields.remove(name);
     }
 }

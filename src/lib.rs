@@ -10,7 +10,7 @@
 //! | [`proxy`] | the handler: the only place that knows the order of things; the log line |
 //! | [`policy`] | what HTTP allows a cache: RFC 9111, one file a section; pure functions |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
-//! | [`origin`] | all that is spoken to the origin: awc over a stream of our own |
+//! | [`origin`] | all that is spoken to the origin: awc over connections of our own |
 //! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
 //! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |

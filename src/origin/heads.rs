@@ -4,6 +4,8 @@ use actix_http::RequestHead;
 use actix_web::http::{Method, StatusCode, header};
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::headers::write_line;
+
 use super::{
     exchange::InterimSink,
     framing::{self, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed, Parsed},
@@ -90,9 +92,7 @@ pub(super) fn request_head(request: &RequestHead, body: &RequestBody) -> Bytes {
         ) {
             continue;
         }
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
+        write_line(&mut head, name, value);
     }
     body.write_framing_line(&mut head);
     head.extend_from_slice(b"\r\n");

@@ -1,9 +1,8 @@
 //! What awc sends its requests through: connections and HTTP/1 of our own.
 //!
-//! awc's own transport takes interim responses for final ones, ends of connections for ends of bodies, waits for bodies
-//! that 204 and 304 do not have, holds uploads back, does not hear an early answer, and starts a clock for each
-//! request, which costs as much as all the rest of a fetch. So it is replaced, at the place awc has for it: a
-//! middleware beneath which nothing else is asked.
+//! awc's own transport takes interim responses for final ones and ends of connections for ends of bodies, waits for
+//! bodies that 204 and 304 do not have, holds uploads back, does not hear an early answer, and starts a clock for each
+//! request. So it is replaced, at the place awc has for it: a middleware beneath which nothing else is asked.
 
 use std::{
     pin::Pin,
@@ -100,9 +99,11 @@ struct Asking {
 }
 
 enum Stage {
+    /// For a connection.
+    Looking,
     Dialing(LocalBoxFuture<'static, Result<OriginStream, OriginError>>),
     Sent {
-        in_flight: InFlight,
+        in_flight: Box<InFlight>,
         /// Other exchanges ran on the connection before.
         is_reused: bool,
     },
@@ -121,49 +122,49 @@ impl Asking {
             interim: plan.interim,
             afterwards: plan.afterwards,
         };
-        let idle = match plan.afterwards {
-            Afterwards::Keep => connections.pool.take(),
-            // What is said on it is not said for those who used it before.
-            Afterwards::Close => None,
-        };
-        let mut body = plan.body;
-        let stage = match idle {
-            Some(stream) => {
-                let pool = Rc::clone(&connections.pool);
-                let body = std::mem::replace(&mut body, RequestBody::Empty);
-                Stage::Sent {
-                    in_flight: InFlight::new(stream, pool, exchange.clone(), &request, body),
-                    is_reused: true,
-                }
-            }
-            None => connections.dial(),
-        };
         Self {
             connections,
             exchange,
             request,
-            body,
+            body: plan.body,
             repeatable: plan.repeatable,
-            stage,
+            stage: Stage::Looking,
         }
     }
 
-    /// Gives the request to a connection that was made for it.
-    fn send(&mut self, stream: OriginStream) {
+    fn look(&mut self) {
+        let idle = match self.request.afterwards {
+            Afterwards::Keep => self.connections.pool.take(),
+            // What is said on it is not said for those who used it before.
+            Afterwards::Close => None,
+        };
+        match idle {
+            Some(stream) => self.send(stream, true),
+            None => {
+                let connections = Rc::clone(&self.connections);
+                let dialing = async move { connections.dialer.dial().await };
+                self.stage = Stage::Dialing(Box::pin(dialing));
+            }
+        }
+    }
+
+    fn send(&mut self, stream: OriginStream, is_reused: bool) {
         let pool = Rc::clone(&self.connections.pool);
         let body = std::mem::replace(&mut self.body, RequestBody::Empty);
+        let in_flight = InFlight::new(stream, pool, self.exchange.clone(), &self.request, body);
         self.stage = Stage::Sent {
-            in_flight: InFlight::new(stream, pool, self.exchange.clone(), &self.request, body),
-            is_reused: false,
+            in_flight: Box::new(in_flight),
+            is_reused,
         };
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Head>, OriginError>> {
         loop {
             match &mut self.stage {
+                Stage::Looking => self.look(),
                 Stage::Dialing(dialing) => {
                     let stream = ready!(dialing.as_mut().poll(cx))?;
-                    self.send(stream);
+                    self.send(stream, false);
                 }
                 Stage::Sent {
                     in_flight,
@@ -177,19 +178,12 @@ impl Asking {
                         );
                         self.request.afterwards = Afterwards::Close;
                         self.exchange.connect();
-                        self.stage = self.connections.dial();
+                        self.stage = Stage::Looking;
                     }
                     head => return Poll::Ready(head),
                 },
             }
         }
-    }
-}
-
-impl Connections {
-    fn dial(self: &Rc<Self>) -> Stage {
-        let this = Rc::clone(self);
-        Stage::Dialing(Box::pin(async move { this.dialer.dial().await }))
     }
 }
 
@@ -210,7 +204,7 @@ impl Future for Asked {
         };
         Poll::Ready(match (answered, stage) {
             (Ok(head), Stage::Sent { in_flight, .. }) => Ok(response(*head, in_flight)),
-            (Ok(_), Stage::Dialing(_)) => Err(disconnected()),
+            (Ok(_), _) => Err(disconnected()),
             (Err(failure), _) => {
                 exchange.fail(failure);
                 Err(disconnected())
@@ -220,11 +214,11 @@ impl Future for Asked {
 }
 
 /// awc's response, which only it and its tests can make.
-fn response(head: Head, body: InFlight) -> ConnectResponse {
+fn response(head: Head, body: Box<InFlight>) -> ConnectResponse {
     let payload = match head.framing {
         BodyFraming::None | BodyFraming::Length(0) => Payload::None,
         BodyFraming::Length(_) | BodyFraming::Chunked | BodyFraming::UntilClose => {
-            let payload: BoxedPayloadStream = Box::pin(body);
+            let payload: BoxedPayloadStream = Box::into_pin(body);
             Payload::Stream { payload }
         }
     };

@@ -23,7 +23,31 @@ struct State {
     upload: Cell<Upload>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    /// Of the connection's task while its next step is the handler's to allow.
+    in_turn: Alarm,
+    /// Of the same task while interim responses could leave at once.
+    told: Alarm,
+}
+
+/// Wakes a task, once for each time it asked for that.
+#[derive(Debug, Default)]
+struct Alarm(RefCell<Option<Waker>>);
+
+impl Alarm {
+    fn set(&self, waker: &Waker) {
+        let mut kept = self.0.borrow_mut();
+        match &mut *kept {
+            Some(kept) => kept.clone_from(waker),
+            None => *kept = Some(waker.clone()),
+        }
+    }
+
+    fn ring(&self) {
+        let waker = self.0.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
 }
 
 /// How far the answer to the last request is.
@@ -86,7 +110,7 @@ impl Connection {
         if self.0.stage.get() == Stage::Awaited {
             self.0.settled.set(true);
             if self.0.listening.get() {
-                self.wake_later(waker);
+                self.0.told.set(waker);
             }
         }
     }
@@ -99,20 +123,9 @@ impl Connection {
         Some(self.0.interim.take())
     }
 
-    /// Wakes the task of the connection when a handler begins or ends, or has something to tell.
+    /// Wakes the task of the connection when a handler begins or ends.
     pub fn wake_later(&self, waker: &Waker) {
-        let mut kept = self.0.waker.borrow_mut();
-        match &mut *kept {
-            Some(kept) => kept.clone_from(waker),
-            None => *kept = Some(waker.clone()),
-        }
-    }
-
-    fn changed(&self) {
-        let waker = self.0.waker.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.0.in_turn.set(waker);
     }
 }
 
@@ -130,7 +143,7 @@ impl Busy {
             state.interim.take();
             state.open_ended.set(false);
             state.upload.set(upload);
-            connection.changed();
+            state.in_turn.ring();
         }
         Self(connection.cloned())
     }
@@ -162,7 +175,7 @@ impl Busy {
     pub(super) fn open_ended(&self) {
         if let Some(connection) = &self.0 {
             connection.0.open_ended.set(true);
-            connection.changed();
+            connection.0.in_turn.ring();
         }
     }
 
@@ -177,7 +190,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
             connection.0.stage.set(Stage::Over);
-            connection.changed();
+            connection.0.in_turn.ring();
         }
     }
 }
@@ -199,7 +212,7 @@ impl Listener {
         if interim.len() + head.len() <= MAX_INTERIM_BYTES {
             interim.extend_from_slice(head);
             drop(interim);
-            self.connection.changed();
+            state.told.ring();
         }
     }
 }

@@ -410,6 +410,41 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
 }
 
 #[test]
+fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/me" => exchange.ok("Vary: Accept\r\n", "x"),
+        _ => exchange.ok("", "x"),
+    });
+    let home = Home::new();
+    let proxy = before(&home, &origin, "");
+    proxy.get("/me");
+    for (user, accept) in [("S3CR3T1", "a"), ("S3CR3T1", "b"), ("S3CR3T2", "a")] {
+        let fields = format!("Authorization: {user}\r\nAccept: {accept}\r\n");
+        proxy.get_with("/me", &fields).expect(200, "MISS", "x");
+    }
+    let shown: Value = serde_json::from_str(&run(&home, &["show", "/me", "--json"])).unwrap();
+    assert_eq!(shown["identities"], 2);
+    let answers = shown["answers"].as_array().unwrap();
+    let count = |audience: &str, identity: Value| {
+        let is_it =
+            |answer: &&Value| answer["audience"] == audience && answer["identity"] == identity;
+        answers.iter().filter(is_it).count()
+    };
+    assert_eq!(count("no-credentials", Value::Null), 1);
+    let mut counts = [count("own", json!(1)), count("own", json!(2))];
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2]);
+    let text = run(&home, &["show", "/me"]);
+    for number in [1, 2] {
+        assert!(
+            text.contains(&format!("(identity {number} of 2)")),
+            "{text}"
+        );
+    }
+    assert!(!text.contains("S3CR3T") && !shown.to_string().contains("S3CR3T"));
+}
+
+#[test]
 fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_when() {
     let origin = Origin::counting("Cache-Control: max-age=1\r\nAge: 5\r\n");
     let home = Home::new();

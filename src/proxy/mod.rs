@@ -64,6 +64,7 @@ use crate::{
 };
 
 pub use self::{
+    access::log_unread,
     connection::{Connection, Upload},
     consider::{Considered, Described, consider},
 };

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         // Help and version come this way too, with code 0 and for stdout.
         Err(error) => {
-            let _ = error.print();
+            commands::tell_misuse(&error);
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

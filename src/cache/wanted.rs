@@ -4,12 +4,17 @@ use serde::{Deserialize, Serialize};
 use wildmatch::WildMatchPattern;
 
 use super::{entry::Entry, key::Resource};
-use crate::policy::{Rules, Stored};
+use crate::{
+    mask::cut,
+    policy::{Rules, Stored},
+};
 
 /// Longer ones than any client sends are not looked for.
 const MAX_PATH_BYTES: usize = 64 * 1024;
 /// Nobody names more than these at a time.
 const MAX_NAMES: usize = 1000;
+/// What is wrong is repeated up to this many characters.
+const MAX_ECHO_CHARS: usize = 200;
 
 /// `*` stands for any run of characters, and nothing else for anything but itself.
 type Glob = WildMatchPattern<'*', '\0'>;
@@ -105,7 +110,7 @@ impl Wanted {
         for tag in &names.tags {
             let tag = tag.trim();
             if tag.is_empty() || tag.contains(',') {
-                return Err(BadName::NoTag(tag.to_owned()));
+                return Err(BadName::NoTag(shown(tag)));
             }
             wanted.tags.push(tag.as_bytes().into());
         }
@@ -171,13 +176,17 @@ pub fn target(path: &str, is_glob: bool) -> Result<String, BadName> {
         }
     };
     if target.contains(|letter: char| letter.is_control() || letter == ' ') {
-        return Err(BadName::NoTarget(path.to_owned()));
+        return Err(BadName::NoTarget(shown(path)));
     }
     if target.starts_with('/') || (is_glob && target.starts_with('*')) {
         Ok(target)
     } else {
-        Err(BadName::NoPath(path.to_owned()))
+        Err(BadName::NoPath(shown(path)))
     }
+}
+
+fn shown(name: &str) -> String {
+    cut(name, MAX_ECHO_CHARS).into_owned()
 }
 
 #[cfg(test)]

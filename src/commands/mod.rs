@@ -5,6 +5,7 @@
 
 mod check_config;
 mod ls;
+mod misuse;
 mod purge;
 mod reload;
 mod shell;
@@ -16,7 +17,7 @@ mod why;
 
 use caching_proxy::cli::Command;
 
-pub(crate) use self::warm::WarmError;
+pub(crate) use self::{misuse::tell as tell_misuse, warm::WarmError};
 use crate::Failure;
 
 /// Runs one command to its end.

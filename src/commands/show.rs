@@ -25,7 +25,11 @@ pub(super) fn run(show: Show) -> Result<(), Failure> {
         ));
         return Ok(());
     }
-    let texts: Vec<String> = shown.answers.iter().map(text).collect();
+    let texts: Vec<String> = shown
+        .answers
+        .iter()
+        .map(|answer| text(answer, shown.identities))
+        .collect();
     print(&texts.join("\n"));
     if shown.more > 0 {
         say(&format!("{} more are stored for it", shown.more));
@@ -33,18 +37,21 @@ pub(super) fn run(show: Show) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(answer: &ShownAnswer) -> String {
+fn text(answer: &ShownAnswer, identities: u64) -> String {
     let mut sheet = Sheet::begun(&format!("{} {}", answer.method, answer.path));
     if let Some(host) = &answer.host {
         sheet.line("host", host);
     }
     sheet.line("status", &answer.status.to_string());
-    let whom = match answer.audience.as_str() {
-        "everybody" => "everybody",
-        "own" => "own: those whose credentials it was made for",
-        _ => "everybody without credentials",
+    let whom = match (answer.audience.as_str(), answer.identity) {
+        ("everybody", _) => "everybody".to_owned(),
+        ("own", Some(number)) => format!(
+            "own: those whose credentials it was made for (identity {number} of {identities})"
+        ),
+        ("own", None) => "own: those whose credentials it was made for".to_owned(),
+        _ => "everybody without credentials".to_owned(),
     };
-    sheet.line("for", whom);
+    sheet.line("for", &whom);
     sheet.line("selected by", &selected(&answer.selected_by));
     times(answer, &mut sheet);
     if let Some(part) = &answer.part {

@@ -3,7 +3,7 @@
 use caching_proxy::{
     cli::Explain,
     control::{self, WhyAsk},
-    explain::{Cause, Explanation, Nearest, Refusal},
+    explain::{Cause, Explanation, Fallback, Nearest, Refusal},
 };
 
 use super::{
@@ -98,6 +98,9 @@ fn reasons(told: &Explanation, sheet: &mut Sheet) {
         sheet.line("last answer", &refusal);
         remedy(refused, sheet);
     }
+    if let Some(fallback) = &told.if_origin_fails {
+        sheet.line("on failure", &on_failure(fallback));
+    }
     if let Some(nearest) = &told.nearest {
         sheet.line("nearest", &nearest.path);
         sheet.line("", &difference(nearest));
@@ -111,6 +114,14 @@ fn cause(cause: &Cause) -> String {
     let clause = cause.clause.as_ref();
     let clause = clause.map_or_else(String::new, |clause| format!(" ({clause})"));
     format!("{}: {}{clause}", cause.name, cause.words)
+}
+
+fn on_failure(Fallback { cause: forbids, .. }: &Fallback) -> String {
+    match forbids {
+        None => "what is stored is served all the same, if the origin fails (RFC 9111, 4.2.4)"
+            .to_owned(),
+        Some(forbids) => format!("what is stored is not served: {}", cause(forbids)),
+    }
 }
 
 fn remedy(cause: &Cause, sheet: &mut Sheet) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, Place};
+use super::{Config, LogFormat, Place, value::written_duration};
 use crate::policy::{ClientWord, Mode, Order, Rule};
 
 /// One setting.
@@ -22,6 +22,7 @@ pub struct Setting {
 /// A value of a [`Setting`] for people.
 pub fn in_words(value: &Value) -> String {
     match value {
+        Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.iter().any(Value::is_object) => match items.len() {
             1 => "1 rule".to_owned(),
@@ -126,7 +127,7 @@ fn optional(time: Option<Duration>) -> Value {
 }
 
 fn duration(time: Duration) -> Value {
-    json!(humantime::format_duration(time).to_string())
+    json!(written_duration(time))
 }
 
 /// In the largest unit that says it without a rest.
@@ -172,6 +173,7 @@ mod tests {
         assert_eq!(in_words(&json!(["a", "b*"])), "a,b*");
         assert_eq!(in_words(&json!([])), "none");
         assert_eq!(in_words(&json!("10m")), "10m");
+        assert_eq!(in_words(&json!("")), "none");
         assert_eq!(in_words(&json!(8000)), "8000");
         assert_eq!(
             in_words(&json!([{"path": "/a"}, {"path": "/b"}])),

@@ -478,7 +478,7 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
         ("origin = 1", "origin: 1 is not the URL of an origin"),
         (
             "timeout = 30",
-            "timeout: 30 is not a duration from 1ms to 1day with its unit",
+            "timeout: 30 is not a duration from 1ms to 24h with its unit",
         ),
         ("ttl = true", "ttl: true is not \"none\" or a duration"),
         (

@@ -191,12 +191,43 @@ pub(super) fn duration(
         .and_then(|text| humantime::parse_duration(text).ok())
         .filter(|duration| (least..=most).contains(duration))
         .ok_or_else(|| {
-            let least = humantime::format_duration(least);
-            let most = humantime::format_duration(most);
+            let (least, most) = (written_duration(least), written_duration(most));
             given.is_not(format!(
                 "a duration from {least} to {most} with its unit, such as \"30s\", \"10m\" or \"24h\""
             ))
         })
+}
+
+/// A duration as people write it: `24h`, `2d`, `1m 30s`.
+pub(super) fn written_duration(time: Duration) -> String {
+    const DAY_SECONDS: u64 = 24 * 60 * 60;
+    const YEAR_SECONDS: u64 = 31_557_600;
+    let seconds = time.as_secs();
+    if seconds > 0 && seconds.is_multiple_of(YEAR_SECONDS) {
+        return humantime::format_duration(time).to_string();
+    }
+    // One day and a half are 36 hours.
+    let days = match seconds / DAY_SECONDS {
+        1 => 0,
+        days => days,
+    };
+    let rest = seconds - days * DAY_SECONDS;
+    let units = [
+        (days, "d"),
+        (rest / 3600, "h"),
+        (rest % 3600 / 60, "m"),
+        (rest % 60, "s"),
+    ];
+    let mut parts: Vec<String> = units
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if time.subsec_nanos() > 0 || parts.is_empty() {
+        let rest = Duration::from_nanos(time.subsec_nanos().into());
+        parts.push(humantime::format_duration(rest).to_string());
+    }
+    parts.join(" ")
 }
 
 /// A duration, or `none` for no limit.
@@ -386,6 +417,25 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn durations_are_written_in_the_units_that_people_use() {
+        let seconds = Duration::from_secs;
+        for (time, written) in [
+            (seconds(0), "0s"),
+            (Duration::from_millis(1), "1ms"),
+            (seconds(30), "30s"),
+            (seconds(90), "1m 30s"),
+            (seconds(600), "10m"),
+            (seconds(86_400), "24h"),
+            (seconds(129_600), "36h"),
+            (seconds(7 * 86_400), "7d"),
+            (seconds(400 * 86_400 + 3600), "400d 1h"),
+            (seconds(315_576_000), "10years"),
+        ] {
+            assert_eq!(written_duration(time), written);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_value_is_read_within_bounds_or_refused(
@@ -413,11 +463,12 @@ mod tests {
         }
 
         #[test]
-        fn a_duration_reads_back(seconds in 1_u64..=3600) {
-            let duration_ = Duration::from_secs(seconds);
-            let written = humantime::format_duration(duration_).to_string();
-            let read = duration(&argument(&written), Duration::from_secs(1), Duration::from_secs(3600));
-            prop_assert_eq!(read.ok(), Some(duration_));
+        fn a_duration_reads_back(millis in 0_u64..=400_000_000_000, seconds in 0_u64..=400_000) {
+            for time in [Duration::from_millis(millis), Duration::from_secs(seconds)] {
+                let written = written_duration(time);
+                let read = duration(&argument(&written), Duration::ZERO, Duration::MAX);
+                prop_assert_eq!(read.ok(), Some(time), "{}", written);
+            }
         }
 
         #[test]

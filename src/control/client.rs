@@ -145,10 +145,14 @@ fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
     }
 }
 
-/// A sentence fit for a terminal: on one line, without control characters, of bounded length.
+/// A sentence fit for a terminal: without control characters but for the ends of its lines (it may point to a place
+/// in one of them), of bounded length.
 fn sentence(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let printable = text.trim().chars().filter(|letter| !letter.is_control());
+    let text = String::from_utf8_lossy(text).replace('\t', " ");
+    let printable = text
+        .trim()
+        .chars()
+        .filter(|letter| *letter == '\n' || !letter.is_control());
     printable.take(MAX_SENTENCE_CHARS).collect()
 }
 

@@ -16,11 +16,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     cache::{self, CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
     explain,
+    mask::cut,
     proxy::{self, Described, Shared},
 };
 
 /// No request has more fields than these.
 const MAX_FIELDS: usize = 100;
+/// What is wrong is repeated up to this many characters.
+const MAX_ECHO_CHARS: usize = 200;
 
 /// What `POST /purge` is asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -67,15 +70,25 @@ pub struct ShowAsk {
 }
 
 /// What `POST /why` is asked: a request.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WhyAsk {
-    /// Its method; empty: GET.
+    /// Its method.
     pub method: String,
     /// A path with its query, or a URL.
     pub path: String,
     /// Its fields, each as `Name: value`.
     pub fields: Vec<String>,
+}
+
+impl Default for WhyAsk {
+    fn default() -> Self {
+        Self {
+            method: Method::GET.to_string(),
+            path: String::new(),
+            fields: Vec::new(),
+        }
+    }
 }
 
 pub(super) fn routes(app: &mut ServiceConfig) {
@@ -200,10 +213,9 @@ async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
                 return Ok(explain::refused(described.method.as_str(), path, &error));
             }
         };
-        let is_stored = considered.visible().next().is_some();
-        let nearest = match is_stored {
-            true => None,
-            false => shared.cache.nearest(considered.target()).await?,
+        let nearest = match considered.is_unknown() {
+            true => shared.cache.nearest(considered.target()).await?,
+            false => None,
         };
         Ok(explain::why(&considered, nearest.as_deref(), now))
     };
@@ -215,23 +227,20 @@ fn described(ask: &WhyAsk) -> Result<Described, Refusal> {
     if ask.fields.len() > MAX_FIELDS {
         return Err(wrong(format!("a request has at most {MAX_FIELDS} fields")));
     }
-    let method = match ask.method.as_str() {
-        "" => Method::GET,
-        name => Method::from_bytes(name.as_bytes())
-            .map_err(|_| wrong(format!("{name:?} is no method: one is a word such as GET")))?,
-    };
+    let method = Method::from_bytes(ask.method.as_bytes()).map_err(|_| {
+        let given = cut(&ask.method, MAX_ECHO_CHARS);
+        wrong(format!("{given:?} is no method: one is a word such as GET"))
+    })?;
     let mut fields = HeaderMap::new();
     for line in &ask.fields {
-        let (name, value) = field(line).ok_or_else(|| {
-            wrong(format!(
-                "{line:?} is no field: one is written as 'Accept: text/html'"
-            ))
-        })?;
+        let (name, value) = field(line)?;
         fields.append(name, value);
     }
     let target = cache::target(&ask.path, false).map_err(wrong)?;
-    let uri = Uri::try_from(&target)
-        .map_err(|_| wrong(format!("{target:?} is no path that a request can have")))?;
+    let uri = Uri::try_from(&target).map_err(|_| {
+        let given = cut(&target, MAX_ECHO_CHARS);
+        wrong(format!("{given:?} is no path that a request can have"))
+    })?;
     let url = Uri::try_from(&ask.path).ok();
     let host = url.as_ref().and_then(Uri::authority);
     let host = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok());
@@ -247,8 +256,20 @@ fn described(ask: &WhyAsk) -> Result<Described, Refusal> {
     })
 }
 
-fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = line.split_once(':')?;
-    let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
-    Some((name, HeaderValue::from_str(value.trim()).ok()?))
+fn field(line: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let refused = |what: &str| {
+        let given = cut(line, MAX_ECHO_CHARS);
+        wrong(format!("{given:?} {what}"))
+    };
+    // A line end in it would begin another field, which nobody could send.
+    if line.contains(|letter: char| letter.is_control() && letter != '\t') {
+        return Err(refused(
+            "holds a line end or another control character, which no field can; give each field with a -H of its own",
+        ));
+    }
+    let parsed = line.split_once(':').and_then(|(name, value)| {
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.trim().as_bytes()).ok()?))
+    });
+    parsed.ok_or_else(|| refused("is no field: one is written as 'Accept: text/html'"))
 }

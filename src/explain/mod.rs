@@ -3,12 +3,13 @@
 //! Pure functions: what is known comes in as values ([`crate::cache::Row`], [`crate::proxy::Considered`]), the time with it.
 //! Nothing that leaves here is a secret: values of credentials, cookies and secret parameters are masked.
 
+mod differs;
 mod show;
 mod why;
 mod words;
 
 pub use show::{Field, Shown, ShownAnswer, show};
-pub use why::{Cause, Explanation, Mismatch, Nearest, Refusal, Variant, refused, why};
+pub use why::{Cause, Explanation, Fallback, Mismatch, Nearest, Refusal, Variant, refused, why};
 
 use actix_web::http::header::{self, HeaderName};
 

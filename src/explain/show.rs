@@ -1,5 +1,7 @@
 //! What is stored for one path, in detail.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::{
     cache::{Entry, Row},
     config::Config,
     mask::hidden,
-    policy::{Audience, Policy, Reason, Time, Understood, understood},
+    policy::{Audience, Identity, Policy, Reason, Time, Understood, understood},
 };
 
 /// Responses that are shown at the most.
@@ -24,6 +26,9 @@ pub struct Shown {
     pub answers: Vec<ShownAnswer>,
     /// How many more there are.
     pub more: u64,
+    /// How many identities have answers of their own here.
+    #[serde(default)]
+    pub identities: u64,
 }
 
 /// One stored response.
@@ -39,6 +44,10 @@ pub struct ShownAnswer {
     pub status: u16,
     /// Who is answered from it: `everybody`, `own` (one identity), or `no-credentials` (all who have none).
     pub audience: String,
+    /// Whose own it is: identities are numbered in the order in which they are shown, from 1. The number says nothing
+    /// about the credentials, and in another listing it may be another one's.
+    #[serde(default)]
+    pub identity: Option<u64>,
     /// The stored fields as received, secrets masked, without Age.
     pub fields: Vec<Field>,
     /// The fields that select it, as the request had them.
@@ -86,21 +95,49 @@ pub struct Field {
 
 /// Shows what is stored in these rows.
 pub fn show(rows: &[Row], config: &Config, now: Time) -> Shown {
-    let all = || {
-        rows.iter()
-            .flat_map(|row| row.variants.iter().map(move |entry| (row, entry)))
-    };
-    let answers: Vec<_> = all()
-        .take(MAX_SHOWN)
-        .map(|(row, entry)| answer(row, entry, config, now))
-        .collect();
+    let all = rows
+        .iter()
+        .flat_map(|row| row.variants.iter().map(move |entry| (row, entry)));
+    let mut identities = Identities::default();
+    let mut answers = Vec::new();
+    let mut more = 0;
+    for (row, entry) in all {
+        let identity = identities.number(row, entry);
+        match answers.len() < MAX_SHOWN {
+            true => answers.push(answer(row, entry, identity, config, now)),
+            false => more += 1,
+        }
+    }
     Shown {
-        more: (all().count() - answers.len()) as u64,
         answers,
+        more,
+        identities: identities.0.len() as u64,
     }
 }
 
-fn answer(row: &Row, entry: &Entry, config: &Config, now: Time) -> ShownAnswer {
+/// Those who have answers of their own, each with its number.
+#[derive(Default)]
+struct Identities(HashMap<Identity, u64>);
+
+impl Identities {
+    /// The number of the one whose own this is.
+    fn number(&mut self, row: &Row, entry: &Entry) -> Option<u64> {
+        let identity = row
+            .key
+            .identity
+            .filter(|_| entry.head().audience() == Audience::Partition)?;
+        let next = self.0.len() as u64 + 1;
+        Some(*self.0.entry(identity).or_insert(next))
+    }
+}
+
+fn answer(
+    row: &Row,
+    entry: &Entry,
+    identity: Option<u64>,
+    config: &Config,
+    now: Time,
+) -> ShownAnswer {
     let target = row.key.resource.target();
     let rule = config.rules.index_for(target);
     let rule = rule.and_then(|index| config.rules.get(index));
@@ -117,12 +154,13 @@ fn answer(row: &Row, entry: &Entry, config: &Config, now: Time) -> ShownAnswer {
         host: row.key.resource.host().map(str::to_owned),
         method: method(row).to_owned(),
         status: head.status().as_u16(),
-        audience: match (head.audience(), row.key.identity) {
+        audience: match (head.audience(), identity) {
             (Audience::Everyone, _) => "everybody",
             (Audience::Partition, Some(_)) => "own",
             (Audience::Partition, None) => "no-credentials",
         }
         .to_owned(),
+        identity,
         fields: fields(policy, entry),
         selected_by: selected_by(policy, entry),
         stored_at: rfc3339(head.received()),

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Field,
+    differs::{compared, mismatches, other_field},
     show::selected_by,
-    shown_value,
     words::{remedy, seconds, words},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 pub struct Explanation {
     /// One sentence that says it.
     pub summary: String,
-    /// `hit`, `stale-hit`, `validate`, `extend`, `forward`, `join` or `refuse`.
+    /// `hit`, `stale-hit`, `validate`, `extend`, `forward`, `join`, `refuse`, or `depends` on a body that is not known.
     pub outcome: String,
     /// The method.
     pub method: String,
@@ -50,7 +50,9 @@ pub struct Explanation {
     pub mismatches: Vec<Mismatch>,
     /// Why the last answer was not stored.
     pub last_refusal: Option<Refusal>,
-    /// What is stored nearest to the path, where nothing is for it.
+    /// What would become of a validation that fails.
+    pub if_origin_fails: Option<Fallback>,
+    /// What is stored nearest to the path, where nothing is for it and nobody knows why.
     pub nearest: Option<Nearest>,
     /// What else there is to know.
     pub notes: Vec<String>,
@@ -104,6 +106,15 @@ pub struct Refusal {
     pub seconds_ago: u64,
 }
 
+/// What its client would get if the origin did not answer, or with a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Whether that would be the stored response.
+    pub is_served: bool,
+    /// What forbids it.
+    pub cause: Option<Cause>,
+}
+
 /// The nearest that is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nearest {
@@ -133,7 +144,9 @@ pub fn why(considered: &Considered, nearest: Option<&str>, now: Time) -> Explana
     let rule = considered.rule();
     let told = tell(considered, now);
     let cause = |reason| cause(considered, reason);
-    let refusal = considered.known.refused;
+    // What the cache knows is for the same path without a body.
+    let is_known = !considered.is_stored_by_body();
+    let refusal = considered.known.refused.filter(|_| is_known);
     let mut explanation = Explanation {
         summary: told.summary,
         outcome: told.outcome.to_owned(),
@@ -154,17 +167,26 @@ pub fn why(considered: &Considered, nearest: Option<&str>, now: Time) -> Explana
             .collect(),
         forward: told.why.map(|why| forward_cause(why.forward)),
         reason: told.reason.map(cause),
-        stored: considered.visible().count() as u64,
+        stored: if is_known {
+            considered.visible().count() as u64
+        } else {
+            0
+        },
         variant: told.index.and_then(|index| variant(considered, index, now)),
-        mismatches: mismatches(considered),
+        mismatches: if is_known {
+            mismatches(considered)
+        } else {
+            Vec::new()
+        },
         last_refusal: refusal.map(|(reason, since)| Refusal {
             cause: cause(reason),
             seconds_ago: now.millis_since(since) / 1000,
         }),
+        if_origin_fails: fallback(considered, now),
         nearest: None,
         notes: told.notes,
     };
-    if considered.visible().next().is_none() {
+    if considered.is_unknown() {
         explanation.nearest = nearest.and_then(|stored| compared(stored, considered.target()));
     }
     explanation
@@ -182,6 +204,14 @@ struct Told {
 }
 
 fn tell(considered: &Considered, now: Time) -> Told {
+    if considered.is_stored_by_body() {
+        return Told {
+            summary: "Depends on its body: answers to POSTs of this path are stored by what they ask with.".to_owned(),
+            outcome: "depends",
+            notes: vec!["the body counts for the key, and is not considered here".to_owned()],
+            ..Told::default()
+        };
+    }
     let head = |index| considered.variant(index).map(|entry| &**entry.head());
     match considered.decision {
         Decision::Serve { index, use_ } => Told {
@@ -222,6 +252,17 @@ fn tell(considered: &Considered, now: Time) -> Told {
             ..Told::default()
         },
     }
+}
+
+fn fallback(considered: &Considered, now: Time) -> Option<Fallback> {
+    let Decision::Revalidate { index, .. } = considered.decision else {
+        return None;
+    };
+    let forbidden = considered.if_origin_fails(index, now)?.err();
+    Some(Fallback {
+        is_served: forbidden.is_none(),
+        cause: forbidden.map(|reason| cause(considered, reason)),
+    })
 }
 
 fn serving(head: &Stored, use_: Use, now: Time) -> String {
@@ -296,11 +337,6 @@ fn fetching(considered: &Considered, why: Why, share: Share, now: Time) -> Told 
         }
         Share::Pass(_) | Share::Lead | Share::Alone => {}
     }
-    if considered.is_stored_by_body() {
-        told.notes.push(
-            "answers to POSTs of this path are stored by what they ask with; the body is not looked at here".to_owned(),
-        );
-    }
     told.summary = match told.outcome {
         "join" => format!("Would wait for a fetch that is under way: {because}."),
         _ => format!("Would be forwarded: {because}."),
@@ -318,52 +354,6 @@ fn answer_note(considered: &Considered, index: usize) -> Option<String> {
         }
         Answer::RangeNotSatisfiable => Some("it would be 416: it has no such range".to_owned()),
     }
-}
-
-fn other_field(considered: &Considered) -> String {
-    let mismatches = mismatches(considered);
-    let mut names: Vec<String> = mismatches
-        .into_iter()
-        .map(|one| title(&one.field))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(", ")
-}
-
-/// `accept-encoding` as people write it.
-fn title(name: &str) -> String {
-    let words = name.split('-').map(|word| {
-        let mut letters = word.chars();
-        let first = letters.next().map(|first| first.to_ascii_uppercase());
-        format!(
-            "{}{}",
-            first.map_or_else(String::new, String::from),
-            letters.as_str()
-        )
-    });
-    words.collect::<Vec<_>>().join("-")
-}
-
-fn mismatches(considered: &Considered) -> Vec<Mismatch> {
-    let policy = considered.policy();
-    let heads = considered.visible().map(Entry::head);
-    heads
-        .filter_map(|head| head.mismatch(policy.mode, considered.fields()))
-        .map(|(name, stored)| {
-            let asked: Vec<&[u8]> = considered
-                .fields()
-                .get_all(name)
-                .map(|line| line.as_bytes())
-                .collect();
-            Mismatch {
-                field: name.as_str().to_owned(),
-                stored: stored.map(|value| shown_value(policy, name, value)),
-                asked: (!asked.is_empty())
-                    .then(|| shown_value(policy, name, &asked.join(&b", "[..]))),
-            }
-        })
-        .collect()
 }
 
 fn variant(considered: &Considered, index: usize, now: Time) -> Option<Variant> {
@@ -404,57 +394,5 @@ fn forward_cause(forward: Forward) -> Cause {
         words: words.to_owned(),
         clause: Some(forward.clause().to_owned()),
         remedy: None,
-    }
-}
-
-/// Where two targets differ. Values that are masked are not compared.
-fn compared(stored: &str, asked: &str) -> Option<Nearest> {
-    let (stored, asked) = (hidden(stored), hidden(asked));
-    let letters = stored.char_indices().zip(asked.chars());
-    let same = letters.take_while(|((_, one), other)| one == other);
-    let common = same
-        .last()
-        .map_or(0, |((at, letter), _)| at + letter.len_utf8());
-    let letter = |text: &str| text[common..].chars().next().map(String::from);
-    let (of_stored, of_asked) = (letter(&stored), letter(&asked));
-    let differs_at = (of_stored.is_some() || of_asked.is_some()).then_some(common + 1);
-    // That both begin with a slash says nothing.
-    (common > 1 || stored.len() == common).then(|| Nearest {
-        differs_at,
-        stored: of_stored,
-        asked: of_asked,
-        path: stored.into_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_targets_are_compared_up_to_the_first_byte_that_differs() {
-        let differ = |stored, asked| {
-            let nearest = compared(stored, asked)?;
-            Some((nearest.differs_at, nearest.stored, nearest.asked))
-        };
-        let letter = |letter: &str| Some(letter.to_owned());
-        assert_eq!(
-            differ("/products/1b", "/products/1B"),
-            Some((Some(12), letter("b"), letter("B")))
-        );
-        assert_eq!(differ("/a", "/a?b"), Some((Some(3), None, letter("?"))));
-        assert_eq!(differ("/a/", "/a"), Some((Some(3), letter("/"), None)));
-        assert_eq!(differ("/a", "/b"), None);
-        assert_eq!(differ("/a", "/a"), Some((None, None, None)));
-        // Not even one letter of a secret is told.
-        assert_eq!(
-            differ("/a?token=abc", "/a?token=abd"),
-            Some((None, None, None))
-        );
-    }
-
-    #[test]
-    fn names_are_written_as_people_write_them() {
-        assert_eq!(title("accept-encoding"), "Accept-Encoding");
     }
 }

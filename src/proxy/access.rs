@@ -214,6 +214,24 @@ impl Access {
     }
 }
 
+/// Logs an answer to what could not be read as a request, so that neither method nor target is known.
+pub fn log_unread(status: StatusCode, problem: &str) {
+    drop(Access {
+        began: Instant::now(),
+        method: "-".to_owned(),
+        target: "-".to_owned(),
+        mode: Mode::default(),
+        status: Some(status),
+        handling: Some(Handling::refused()),
+        problem: Some(problem.to_owned()),
+        not_stored: Cell::new(None),
+        sent_bytes: Cell::new(0),
+        fate: Cell::new(Fate::Whole),
+        client: None,
+        feed: None,
+    });
+}
+
 impl Drop for Access {
     fn drop(&mut self) {
         if let Some(feed) = &self.feed {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cache::{CacheUnavailable, Consider, Entry, Known},
     error::ProxyError,
-    policy::{self, Answer, Audience, Decision, Policy, Time},
+    policy::{self, Answer, Audience, Decision, Failure, Policy, Reason, Time},
 };
 
 /// A request that somebody describes.
@@ -147,6 +147,25 @@ impl Considered {
     /// The variant with this index.
     pub fn variant(&self, index: usize) -> Option<&Entry> {
         self.known.found.variants().nth(index).map(|entry| &**entry)
+    }
+
+    /// True when neither anything is stored for it nor is known why the last answer was not.
+    pub fn is_unknown(&self) -> bool {
+        !self.is_stored_by_body() && self.known.refused.is_none() && self.visible().next().is_none()
+    }
+
+    /// Whether this variant would be served if the origin could not be asked about it; the error says what forbids it.
+    pub fn if_origin_fails(&self, index: usize, now: Time) -> Option<Result<(), Reason>> {
+        let head = self.variant(index)?.head();
+        let failure = Failure::Unreachable;
+        let view = self.ask.view();
+        Some(policy::stale_answer(
+            self.policy(),
+            &view,
+            head,
+            failure,
+            now,
+        ))
     }
 
     /// What a client gets of this variant.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     Ask, Worker,
     deliver::Delivery,
+    failed::Failed,
     reply::{Reply, forward},
     reuse::reading,
 };
@@ -129,7 +130,7 @@ pub(super) fn unconditional(ask: &Ask) -> Ask {
 
 /// The client that waits for a fetch.
 pub(super) struct Client {
-    answering: oneshot::Sender<Result<Delivery, ProxyError>>,
+    answering: oneshot::Sender<Result<Delivery, Failed>>,
     /// Where it is told of interim responses.
     interim: Option<InterimSink>,
 }
@@ -143,7 +144,7 @@ impl Client {
         }
     }
 
-    pub(super) fn answer(self, answer: Result<Delivery, ProxyError>) {
+    pub(super) fn answer(self, answer: Result<Delivery, Failed>) {
         // Whoever has left is not missed: the fetch is for the cache as well.
         let _ = self.answering.send(answer);
     }
@@ -164,7 +165,8 @@ pub(super) async fn lead(
     plan: Plan,
     ticket: Ticket,
     interim: Option<InterimSink>,
-) -> Result<Delivery, ProxyError> {
+) -> Result<Delivery, Failed> {
+    let why = plan.why;
     let (sender, answering) = oneshot::channel();
     let client = Client {
         answering: sender,
@@ -174,7 +176,8 @@ pub(super) async fn lead(
     actix_web::rt::spawn(Box::pin(async move {
         fetch(&worker, &ask, plan, ticket, client).await;
     }));
-    answering.await.unwrap_or(Err(ProxyError::Interrupted))
+    let interrupted = || Err(Failed::forwarded(ProxyError::Interrupted, why));
+    answering.await.unwrap_or_else(|_| interrupted())
 }
 
 /// Asks the origin about a stale response that has been served meanwhile (RFC 5861, 3), unless somebody does already,
@@ -234,7 +237,7 @@ async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, client: C
         (Ok(reply), Basis::Rest(part, _)) => fetch.rest_came(part, reply).await,
         (Ok(reply), Basis::Beside(part)) => fetch.part_came(part, reply).await,
         (Err(error), Basis::Current(entry)) => fetch.not_validated(&entry, error).await,
-        (Err(error), _) => fetch.done(Err(error.into())),
+        (Err(error), _) => fetch.fails(error),
     }
 }
 
@@ -249,9 +252,15 @@ pub(super) struct Fetch<'a> {
 
 impl Fetch<'_> {
     /// Ends the fetch, with nothing to store.
-    pub(super) fn done(self, answer: Result<Delivery, ProxyError>) {
+    pub(super) fn done(self, answer: Result<Delivery, Failed>) {
         drop(self.ticket);
         self.client.answer(answer);
+    }
+
+    /// Ends the fetch, for it has failed.
+    pub(super) fn fails(self, error: impl Into<ProxyError>) {
+        let failed = Failed::forwarded(error, self.why);
+        self.done(Err(failed));
     }
 
     /// Lets an answer pass that is not stored.
@@ -266,7 +275,7 @@ impl Fetch<'_> {
         let request = self.client.listening(request_of(&unconditional(self.ask)));
         match forward(self.worker, request).await {
             Ok(reply) => self.take_in(reply).await,
-            Err(error) => self.done(Err(error.into())),
+            Err(error) => self.fails(error),
         }
     }
 
@@ -287,7 +296,7 @@ impl Fetch<'_> {
     pub(super) async fn take_in(self, reply: Reply) {
         if reply.status == StatusCode::NOT_MODIFIED && !self.ask.is_conditional() {
             // Nobody asked whether anything is modified (RFC 9110, 15.4.5): to the client this would mean nothing.
-            return self.done(Err(ProxyError::NotModifiedUnasked));
+            return self.fails(ProxyError::NotModifiedUnasked);
         }
         let head = match self.judge(&reply) {
             Ok(head) => head,

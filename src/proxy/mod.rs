@@ -6,6 +6,7 @@ mod connection;
 mod consider;
 mod current;
 mod deliver;
+mod failed;
 mod fetch;
 mod incoming;
 mod interim;
@@ -31,10 +32,7 @@ use std::{
 use actix::{Handler, Message};
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        Method,
-        header::{self, HeaderMap, HeaderValue},
-    },
+    http::{Method, header::HeaderValue},
     web,
 };
 use tokio::sync::{Semaphore, watch};
@@ -44,7 +42,8 @@ use self::{
     ask::{Ask, Keying},
     connection::Busy,
     current::{Current, Newest},
-    deliver::{Content, Delivery},
+    deliver::Delivery,
+    failed::Failed,
     fetch::Plan,
     interim::Relay,
     ready::Ready,
@@ -65,6 +64,7 @@ use crate::{
 };
 
 pub use self::{
+    access::log_unread,
     connection::{Connection, Upload},
     consider::{Considered, Described, consider},
 };
@@ -229,12 +229,12 @@ pub async fn handle(
     let (delivery, access) = match delivery {
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
-        Err(error) => {
+        Err(failed) => {
             let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode, feed));
             if shows_client {
                 access.asked_by(&request);
             }
-            (failed(&error, request.method()), Some(access))
+            (failed.delivery(), Some(access))
         }
     };
     delivery.into_response(&request, &worker, access, busy)
@@ -249,7 +249,7 @@ async fn ask_and_answer(
     busy: &Busy,
     access: &mut Option<Access>,
     now: Time,
-) -> Result<Delivery, ProxyError> {
+) -> Result<Delivery, Failed> {
     let config = &current.config;
     if let Some(delivery) = max_forwards::final_answer(request, &config.policy) {
         return Ok(delivery);
@@ -301,7 +301,7 @@ async fn answer(
     body: ClientBody,
     relay: Relay<'_>,
     mut now: Time,
-) -> Result<Delivery, ProxyError> {
+) -> Result<Delivery, Failed> {
     let nothing = || worker.near.learn(&ask.key, Found::default());
     let mut known = match worker.near.recall(&ask.key) {
         Some(known) => known,
@@ -349,7 +349,7 @@ async fn answer(
 }
 
 enum Next {
-    Done(Box<Result<Delivery, ProxyError>>),
+    Done(Box<Result<Delivery, Failed>>),
     Pass(Why, Storing),
     Claim(Plan),
 }
@@ -395,46 +395,13 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
             Share::Pass(_) if why.forward == Forward::Method => Next::Pass(why, Storing::Untouched),
             Share::Pass(reason) => Next::Pass(why, Storing::NotStored(reason)),
         }),
-        Decision::Unsatisfiable => Some(Next::Done(Box::new(Err(ProxyError::OnlyIfCached)))),
+        Decision::Unsatisfiable => Some(Next::Done(Box::new(Err(ProxyError::OnlyIfCached.into())))),
     };
     // The policy counts no further than what it was given.
     plan.unwrap_or(Next::Claim(Plan::fetch(
         Forward::Miss.into(),
         Company::Alone,
     )))
-}
-
-fn failed(error: &ProxyError, method: &Method) -> Delivery {
-    let handling = match error {
-        ProxyError::NotValidated(_) => {
-            Handling::miss(Forward::Stale.into(), None, Storing::Untouched)
-        }
-        ProxyError::Origin(_) | ProxyError::NotModifiedUnasked => {
-            let why = match *method {
-                Method::GET | Method::HEAD => Forward::Miss,
-                _ => Forward::Method,
-            };
-            Handling::miss(why.into(), None, Storing::Untouched)
-        }
-        _ => Handling::refused(),
-    };
-    let mut fields = HeaderMap::new();
-    if let Some(allow) = error.allow() {
-        fields.insert(header::ALLOW, HeaderValue::from_static(allow));
-    }
-    Delivery {
-        status: error.status(),
-        fields,
-        content: Content::Text(format!("{}\n", error.sentence())),
-        handling: Handling {
-            outcome: Outcome::Failed(error.name()),
-            ..handling
-        },
-        problem: Some(match error {
-            ProxyError::NotValidated(cause) => format!("{error}: {cause}"),
-            error => error.to_string(),
-        }),
-    }
 }
 
 /// The time, read once for every step that needs it and handed on as a value.

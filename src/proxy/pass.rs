@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{
     Ask, Worker, clock,
     deliver::{Content, Delivery},
+    failed::Failed,
     incoming::Incoming,
     interim::Relay,
     max_forwards,
@@ -31,7 +32,7 @@ pub(super) async fn pass(
     why: Why,
     storing: Storing,
     relay: Relay<'_>,
-) -> Result<Delivery, ProxyError> {
+) -> Result<Delivery, Failed> {
     let mut headers = ask.fields.clone();
     max_forwards::count_down(&ask.method, &mut headers);
     let request = OriginRequest {
@@ -55,7 +56,7 @@ pub(super) async fn pass(
             ) {
                 unsure.nothing_happened();
             }
-            return Err(error.into());
+            return Err(Failed::forwarded(error, why));
         }
     };
     let kept = kept_for_gets(worker, ask, since, &reply).await;
@@ -107,7 +108,7 @@ async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply)
 
 impl Kept {
     /// Stores the answer, and hands it on as it comes.
-    async fn store(self, reply: Reply, why: Why) -> Result<Delivery, ProxyError> {
+    async fn store(self, reply: Reply, why: Why) -> Result<Delivery, Failed> {
         let length = reply.length();
         let Reply {
             status,
@@ -126,7 +127,9 @@ impl Kept {
                 problem: None,
             });
         }));
-        answer.await.map_err(|_| ProxyError::Interrupted)
+        answer
+            .await
+            .map_err(|_| Failed::forwarded(ProxyError::Interrupted, why))
     }
 }
 

@@ -7,6 +7,7 @@ use actix_web::http::{Method, StatusCode};
 use super::{
     Ask, Worker, clock,
     deliver::Delivery,
+    failed::Failed,
     fetch::{Client, Fetch, request_of, unconditional},
     reply::{Reply, forward},
     reuse::reuse,
@@ -45,16 +46,15 @@ impl Fetch<'_> {
 
     /// The origin could not answer it.
     pub(super) async fn not_validated(self, entry: &Arc<Entry>, error: OriginError) {
-        let answer = match self.stale_instead(entry, Failure::Unreachable).await {
+        match self.stale_instead(entry, Failure::Unreachable).await {
             Ok(mut delivery) => {
                 delivery.problem = Some(format!("stale: {error}"));
-                Ok(delivery)
+                self.done(Ok(delivery));
             }
             // It vanished meanwhile: the origin's failure is all there is.
-            Err(Reason::Cleared) => Err(error.into()),
-            Err(_) => Err(ProxyError::NotValidated(error)),
-        };
-        self.done(answer);
+            Err(Reason::Cleared) => self.fails(error),
+            Err(_) => self.fails(ProxyError::NotValidated(error)),
+        }
     }
 
     /// The origin calls the stored response current (RFC 9111, 4.3.4).
@@ -176,8 +176,10 @@ async fn whole_anew(
     client: &Client,
     why: Why,
     reason: Reason,
-) -> Result<Delivery, ProxyError> {
+) -> Result<Delivery, Failed> {
     let request = client.listening(request_of(&unconditional(ask)));
-    let reply = forward(worker, request).await?;
+    let reply = forward(worker, request)
+        .await
+        .map_err(|error| Failed::forwarded(error, why))?;
     Ok(reply.pass(why, Storing::NotStored(reason)))
 }

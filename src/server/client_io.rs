@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use actix_http::StatusCode;
 use actix_rt::time::{Sleep, sleep};
 use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use super::request_bounds::Bounds;
-use crate::proxy::Connection;
+use crate::proxy::{self, Connection};
 
 /// The stream of one client.
 pub(super) struct ClientIo {
@@ -58,8 +59,11 @@ pub(super) struct Limits {
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// What is read of a client while its answer is under way, at most, in bytes.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
-const HEAD_TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const HEAD_TOO_LARGE: &str = "the head of the request is larger than 64 KiB";
+const HEAD_TOO_LARGE_ANSWER: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 47\r\nconnection: close\r\n\
+    x-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n\
+    The head of the request is larger than 64 KiB.\n";
 
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
@@ -148,10 +152,12 @@ impl ClientIo {
         }
         // Nothing else is being written, unless the client is in arrears with the last answer.
         if self.stall.is_none() {
-            let _ = self.stream.try_write(HEAD_TOO_LARGE);
+            let _ = self.stream.try_write(HEAD_TOO_LARGE_ANSWER);
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            proxy::log_unread(status, HEAD_TOO_LARGE);
         }
         let kind = io::ErrorKind::InvalidData;
-        Err(io::Error::new(kind, "the head of the request is too large"))
+        Err(io::Error::new(kind, HEAD_TOO_LARGE))
     }
 
     fn poll_bytes(
@@ -239,6 +245,31 @@ impl ClientIo {
         }
     }
 
+    /// Logs an answer that actix-http gives by itself, to what it could not read or what did not come in time. Nothing
+    /// else is written while a head is arriving but the end of the answer before it, and that is marked as ours.
+    fn log_own_answer(&self, bytes: &[u8]) {
+        let is_unread = self.head_bytes > 0
+            && matches!(self.bounds, Bounds::Head(_) | Bounds::Decoding)
+            && self.connection.requests() == self.requests
+            && !self.connection.is_answering();
+        let status = bytes
+            .strip_prefix(b"HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3));
+        let status = status.and_then(|digits| StatusCode::from_bytes(digits).ok());
+        let Some(status) = status.filter(|_| is_unread) else {
+            return;
+        };
+        if memchr::memmem::find(bytes, b"\r\nx-cache: ").is_none() {
+            proxy::log_unread(
+                status,
+                match status {
+                    StatusCode::REQUEST_TIMEOUT => "the head of the request did not come in time",
+                    _ => "what came is not a request in HTTP/1.1",
+                },
+            );
+        }
+    }
+
     fn limit_stall<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -304,7 +335,13 @@ impl AsyncWrite for ClientIo {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = match self.poll_interim(context) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write(context, bytes),
+            Poll::Ready(Ok(())) => {
+                let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+                if polled.is_ready() {
+                    self.log_own_answer(bytes);
+                }
+                polled
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };

@@ -37,6 +37,8 @@ fn each_setting_is_shown_with_the_place_it_is_from() {
         ("ttl", "10m  (CACHING_PROXY_TTL)"),
         ("max_memory", "1GiB  (config/proxy.toml:2)"),
         ("max_object", "256MiB  (default)"),
+        ("max_stale", "24h  (default)"),
+        ("origin_ca", "none  (default)"),
         ("origin", "http://127.0.0.1:9  (--origin)"),
         ("rules", "1 rule  (config/proxy.toml:4)"),
     ] {
@@ -106,6 +108,37 @@ fn a_mistake_is_told_as_a_start_would_tell_it() {
 #[test]
 fn a_flag_before_the_command_is_refused_and_not_ignored() {
     let home = Home::new();
-    home.run(&["--origin", "http://127.0.0.1:9", "check-config"])
-        .refused(2, &["--origin"]);
+    for (line, words) in [
+        (
+            &["--origin", "http://127.0.0.1:9", "check-config"][..],
+            "hint: flags follow the command: caching-proxy check-config --origin http://127.0.0.1:9",
+        ),
+        (
+            &["--port", "8000", "stats", "--watch"],
+            "hint: flags follow the command: caching-proxy stats --watch --port 8000",
+        ),
+        (
+            &["--json", "ls"],
+            "hint: flags follow the command: caching-proxy ls --json",
+        ),
+        (
+            &["-H", "Accept: a b", "why", "/x"],
+            "hint: flags follow the command: caching-proxy why /x -H 'Accept: a b'",
+        ),
+        (
+            &["--policy=always", "ls"],
+            "hint: `caching-proxy ls` has no --policy; `caching-proxy ls --help` shows what it has",
+        ),
+        (
+            &["--clear-cache", "stats"],
+            "hint: `caching-proxy stats` has no --clear-cache",
+        ),
+    ] {
+        home.run(line).refused(2, &["error: ", words]);
+    }
+    for line in [&["--prot", "1"][..], &["stats", "--prot"], &["stray"]] {
+        let refused = home.run(line);
+        refused.refused(2, &["error: "]);
+        assert!(!refused.stderr.contains("hint: "), "{refused:?}");
+    }
 }

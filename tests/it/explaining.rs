@@ -241,6 +241,114 @@ fn methods_and_refusals_are_told() {
         .refused(2, &["'Accept: text/html'"]);
     home.run(&["why", "/a", "-X", "G T"])
         .refused(2, &["no method"]);
+    home.run(&["why", "/a", "-X", ""])
+        .refused(2, &["\"\" is no method: one is a word such as GET"]);
+    for field in [
+        "Accept: a\nX: b",
+        "Accept: a\r\n",
+        "\nAccept: a",
+        "Accept: \u{1b}[2J",
+    ] {
+        home.run(&["why", "/a", "-H", field]).refused(
+            2,
+            &["line end or another control character", "a -H of its own"],
+        );
+    }
+    let long = format!("Accept {}", "x".repeat(5000));
+    let refused = home.run(&["why", "/a", "-H", &long]);
+    refused.refused(2, &["...\" is no field: one is written as"]);
+    assert!(refused.stderr.len() < 400, "{refused:?}");
+    assert_eq!(told(&home, &["/a", "-H", "X-Name: \u{e4}"]).0, "forward");
+}
+
+#[test]
+fn a_known_refusal_is_the_answer_and_no_nearest_key_is_named() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/products/12" => exchange.ok("Cache-Control: no-store\r\n", "x"),
+        _ => exchange.ok("", "x"),
+    });
+    let home = Home::new();
+    let proxy = before(&home, &origin, "");
+    proxy.get("/products/1");
+    assert_eq!(
+        why(&home, &["/products/12"])["nearest"]["path"],
+        "/products/1"
+    );
+    proxy.get("/products/12");
+    let told = why(&home, &["/products/12"]);
+    assert_eq!(told["last_refusal"]["cause"]["name"], "no-store");
+    assert_eq!(told["nearest"], Value::Null);
+}
+
+#[test]
+fn what_a_failing_origin_would_leave_the_client_with_is_told() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/must" => exchange.ok(
+            "Cache-Control: max-age=1, must-revalidate\r\nAge: 5\r\nETag: \"a\"\r\n",
+            "x",
+        ),
+        _ => exchange.ok("Cache-Control: max-age=1\r\nAge: 5\r\nETag: \"a\"\r\n", "x"),
+    });
+    let home = Home::new();
+    let mut origin = origin;
+    let proxy = before(&home, &origin, "");
+    for target in ["/old", "/must"] {
+        proxy.get(target).expect(200, "MISS", "x");
+    }
+    assert_eq!(why(&home, &["/other"])["if_origin_fails"], Value::Null);
+    let fallback = |args: &[&str]| why(&home, args)["if_origin_fails"].clone();
+    assert_eq!(
+        fallback(&["/old"]),
+        json!({ "is_served": true, "cause": null })
+    );
+    let forbidden = |args: &[&str]| {
+        let fallback = fallback(args);
+        assert_eq!(fallback["is_served"], false, "{args:?}");
+        fallback["cause"]["name"].clone()
+    };
+    assert_eq!(forbidden(&["/must"]), "must-revalidate");
+    let no_cache = ["/old", "-H", "Cache-Control: no-cache"];
+    assert_eq!(forbidden(&no_cache), "client-no-cache");
+    let text = run(&home, &["why", "/old"]);
+    assert!(
+        text.contains("on failure  what is stored is served all the same, if the origin fails"),
+        "{text}"
+    );
+    let text = run(&home, &["why", "/must"]);
+    assert!(
+        text.contains("on failure  what is stored is not served: must-revalidate"),
+        "{text}"
+    );
+    // And so it is.
+    origin.stop();
+    proxy.get("/old").expect(200, "HIT", "x");
+    assert_eq!(proxy.get("/must").status(), 504);
+    let field = "Cache-Control: no-cache\r\n";
+    assert_eq!(proxy.get_with("/old", field).status(), 504);
+}
+
+#[test]
+fn a_post_that_is_stored_by_its_body_depends_on_that() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let file = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
+    let proxy = before(&home, &origin, file);
+    proxy.get("/search");
+    let said = why(&home, &["/search", "-X", "POST"]);
+    assert_eq!(said["outcome"], "depends");
+    assert_eq!(
+        said["summary"],
+        "Depends on its body: answers to POSTs of this path are stored by what they ask with."
+    );
+    assert_eq!(
+        said["notes"],
+        json!(["the body counts for the key, and is not considered here"])
+    );
+    for name in ["forward", "nearest", "last_refusal"] {
+        assert_eq!(said[name], Value::Null, "{name}");
+    }
+    assert_eq!(said["stored"], 0);
+    assert_eq!(told(&home, &["/other", "-X", "POST"]).0, "forward");
 }
 
 #[test]
@@ -299,6 +407,41 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
     assert_eq!(answers[0]["lifetime_from"], "max-age");
     assert_eq!(answers[0]["stale_since"], Value::Null);
     assert!(answers[0]["age_seconds"].as_u64().unwrap() >= 10);
+}
+
+#[test]
+fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/me" => exchange.ok("Vary: Accept\r\n", "x"),
+        _ => exchange.ok("", "x"),
+    });
+    let home = Home::new();
+    let proxy = before(&home, &origin, "");
+    proxy.get("/me");
+    for (user, accept) in [("S3CR3T1", "a"), ("S3CR3T1", "b"), ("S3CR3T2", "a")] {
+        let fields = format!("Authorization: {user}\r\nAccept: {accept}\r\n");
+        proxy.get_with("/me", &fields).expect(200, "MISS", "x");
+    }
+    let shown: Value = serde_json::from_str(&run(&home, &["show", "/me", "--json"])).unwrap();
+    assert_eq!(shown["identities"], 2);
+    let answers = shown["answers"].as_array().unwrap();
+    let count = |audience: &str, identity: Value| {
+        let is_it =
+            |answer: &&Value| answer["audience"] == audience && answer["identity"] == identity;
+        answers.iter().filter(is_it).count()
+    };
+    assert_eq!(count("no-credentials", Value::Null), 1);
+    let mut counts = [count("own", json!(1)), count("own", json!(2))];
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2]);
+    let text = run(&home, &["show", "/me"]);
+    for number in [1, 2] {
+        assert!(
+            text.contains(&format!("(identity {number} of 2)")),
+            "{text}"
+        );
+    }
+    assert!(!text.contains("S3CR3T") && !shown.to_string().contains("S3CR3T"));
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! When the origin fails: one plain sentence in time, nothing stored, nothing repeated that must not be.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use crate::{
-    client::{Answer, Ending},
+    client::{Answer, Client, Ending},
     harness::TestProxy,
-    instance::{Home, free_port},
+    instance::{Home, Instance, free_port},
     origin::{Gate, Origin},
 };
 
@@ -93,6 +99,74 @@ fn a_failure_is_not_remembered() {
     let proxy = TestProxy::to(&origin);
     assert_plain(&proxy.get("/"), 502);
     proxy.get("/").expect(200, "MISS", "back again");
+}
+
+/// An origin that hangs up on everybody while it is down.
+fn sometimes_down(is_down: &Arc<AtomicBool>) -> Origin {
+    let is_down = Arc::clone(is_down);
+    Origin::start(move |exchange| {
+        let fields = match exchange.target().as_str() {
+            "/old" => "Cache-Control: max-age=1, must-revalidate\r\nAge: 9\r\nETag: \"a\"\r\n",
+            "/vary" => "Cache-Control: max-age=60\r\nVary: Accept\r\n",
+            _ => "Cache-Control: max-age=60\r\n",
+        };
+        match is_down.load(Ordering::SeqCst) {
+            true => exchange.reset(),
+            false => exchange.ok(fields, "body"),
+        }
+    })
+}
+
+/// The Cache-Status of a MISS.
+#[track_caller]
+fn status_of_miss(proxy: &Instance, target: &str, fields: &str) -> String {
+    let put = "PUT /put HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let answer = match target {
+        "/put" => Client::connect(proxy.port).send(put).answer(),
+        _ => proxy.get_with(target, fields),
+    };
+    assert_eq!(answer.x_cache(), "MISS", "{target}");
+    answer.field("cache-status").unwrap().to_owned()
+}
+
+#[test]
+fn what_fails_went_forward_for_the_same_reason_as_what_is_answered() {
+    let is_down = Arc::new(AtomicBool::new(false));
+    let origin = sometimes_down(&is_down);
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    for target in ["/fresh", "/old", "/vary"] {
+        proxy.get(target).expect(200, "MISS", "body");
+    }
+    is_down.store(true, Ordering::SeqCst);
+    let no_cache = "Cache-Control: no-cache\r\n";
+    let cases = [
+        ("/cold", "", "uri-miss", ""),
+        ("/fresh", no_cache, "request", "; detail=client-no-cache"),
+        ("/old", "", "stale", ""),
+        ("/vary", "Accept: b\r\n", "vary-miss", ""),
+        ("/if", "If-Match: \"x\"\r\n", "uri-miss", ""),
+        ("/put", "", "method", ""),
+    ];
+    for (target, fields, forward, detail) in cases {
+        let status = status_of_miss(&proxy, target, fields);
+        let expected = format!("caching-proxy; fwd={forward}{detail}");
+        assert_eq!(status, expected, "{target}");
+    }
+    proxy.log_line(&[
+        "MISS 504 GET /fresh",
+        "not reused: client-no-cache (--policy always reuses it)",
+        "the stored answer must be validated",
+    ]);
+    // What does not go forward has no reason to.
+    let field = "Cache-Control: only-if-cached\r\n";
+    assert_eq!(status_of_miss(&proxy, "/nothing", field), "caching-proxy");
+    is_down.store(false, Ordering::SeqCst);
+    for (target, fields, forward, _) in cases {
+        let status = status_of_miss(&proxy, target, fields);
+        let expected = format!("caching-proxy; fwd={forward}; fwd-status=200");
+        assert!(status.starts_with(&expected), "{target}: {status}");
+    }
 }
 
 #[test]

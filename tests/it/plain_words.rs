@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use crate::{
     client::{Answer, Client},
     failure::assert_plain,
-    harness::TestProxy,
+    harness::{TestProxy, until},
     instance::{Home, free_port},
     origin::{Exchange, Origin},
 };
@@ -143,6 +143,39 @@ fn a_head_of_more_than_64_kib_gets_431() {
         assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
     }
     assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn what_cannot_be_read_as_a_request_is_logged_all_the_same() {
+    let origin = Origin::start(|exchange| exchange.answer("400 Bad Request", "", "no"));
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let answer = ask_at_length(&mut Client::connect(proxy.port), 50);
+    let sentence = "The head of the request is larger than 64 KiB.\n";
+    answer.expect(431, "MISS", sentence);
+    assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
+    let line = proxy.log_line(&["MISS 431 - - ", "the head of the request is larger"]);
+    assert!(line.contains("INFO"), "{line}");
+    // The first thing on a connection, and behind an answer that has the same status.
+    for before in ["", "GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut client = Client::connect(proxy.port);
+        client.send(before);
+        if !before.is_empty() {
+            client.answer().expect(400, "MISS", "no");
+        }
+        client.send("no request at all\r\n\r\n");
+        assert_eq!(client.answer().status(), 400);
+    }
+    let is_logged = |line: &&str| line.contains("MISS 400 - - ");
+    until("both are logged", || {
+        proxy.log().lines().filter(is_logged).count() == 2
+    });
+    assert!(
+        proxy
+            .log()
+            .contains("what came is not a request in HTTP/1.1")
+    );
+    assert_eq!(origin.count(), 1);
 }
 
 #[test]

@@ -227,6 +227,21 @@ fn flags_and_environment_of_the_start_go_before_the_file() {
 }
 
 #[test]
+fn a_mistake_is_shown_with_its_place_as_check_config_shows_it() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let _proxy = home.start(&origin.url(), &[]);
+    home.write(FILE, "ttl = \"1h\"\npolicy = strict\n");
+    let refused = home.run(&["reload"]);
+    refused.refused(
+        2,
+        &["config/proxy.toml:2: ", "\n2 | policy = strict\n", "^"],
+    );
+    let checked = home.run(&["check-config", "--origin", &origin.url()]);
+    assert_eq!(refused.stderr.trim_end(), checked.stderr.trim_end());
+}
+
+#[test]
 fn with_nothing_running_reload_says_so() {
     Home::new()
         .run(&["reload"])

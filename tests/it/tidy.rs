@@ -36,7 +36,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "cache", "config", "explain", "observe", "policy", "proxy", "reload",
+            "cache", "config", "explain", "mask", "observe", "policy", "proxy", "reload",
         ],
     ),
     (

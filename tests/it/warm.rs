@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
+    harness::until,
     instance::{Finished, Home, Instance},
     origin::{Exchange, Gate, Origin},
 };
@@ -266,7 +267,7 @@ fn no_more_requests_than_said_are_under_way() {
         .command(&["warm", "paths.txt", "--concurrency", "3"])
         .stdout(Stdio::null())
         .spawn();
-    origin.wait_for(3);
+    until("three are under way", || MOST.load(Ordering::SeqCst) == 3);
     gate.open();
     assert_eq!(child.unwrap().wait().unwrap().code(), Some(0));
     assert_eq!((MOST.load(Ordering::SeqCst), origin.count()), (3, 40));

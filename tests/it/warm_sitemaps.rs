@@ -209,14 +209,22 @@ fn a_hostile_sitemap_is_refused_in_words() {
         (b"<urlset><url><loc>&nbsp;</loc></url></urlset>", "&nbsp;"),
         (deep.as_bytes(), "deeper than 32"),
         (cut.as_bytes(), "ends within"),
-        (&[0x1f, 0x8b, 8, 0], "compressed"),
+        (
+            &[0x1f, 0x8b, 8, 0],
+            "compressed with gzip, and only plain XML is read: name",
+        ),
         (b"{\"urls\":[]}", "<urlset>"),
     ];
     for (sitemap, words) in cases {
         let origin = with_sitemap(sitemap);
         let _proxy = home.start(&origin.url(), &[]);
-        home.run(&["warm", "/sitemap.xml"])
-            .refused(1, &["/sitemap.xml", words]);
+        let refused = home.run(&["warm", "/sitemap.xml"]);
+        refused.refused(1, &["/sitemap.xml", words]);
+        assert_eq!(
+            refused.stderr.contains("no file of that name"),
+            words == "<urlset>",
+            "{refused:?}"
+        );
         assert_eq!(origin.count(), 1);
     }
 }
@@ -251,4 +259,40 @@ fn a_sitemap_that_is_not_there_is_said_to_be_no_file_either() {
         .refused(1, &["/old.xml", "301 Moved Permanently, to /new.xml"]);
     home.run(&["warm", "/list.txt"])
         .refused(1, &["/list.txt", "404 Not Found; and there is no file"]);
+}
+
+#[test]
+fn a_single_path_is_told_how_it_is_warmed() {
+    let origin = Origin::start(|exchange| exchange.ok("", "<html><body/></html>"));
+    let home = Home::new();
+    let _proxy = home.start(&origin.url(), &[]);
+    let hint = "To warm single paths: printf '/a\\n/b\\n' | caching-proxy warm -\n";
+    home.run(&["warm", "/products/1"]).refused(
+        1,
+        &["/products/1", "not a sitemap", "no file of that name", hint],
+    );
+}
+
+#[test]
+fn an_argument_that_is_wrong_is_not_repeated_without_end() {
+    let origin = Origin::start(|exchange| exchange.answer("404 Not Found", "", ""));
+    let home = Home::new();
+    let _proxy = home.start(&origin.url(), &[]);
+    let long = "x".repeat(5000);
+    let field = format!("{long}: \u{1}");
+    for (line, code) in [
+        (&["warm", long.as_str()][..], 2),
+        (&["warm", &format!("/{long}")], 1),
+        (&["warm", &format!("http://{long}/")], 2),
+        (&["warm", "-", "-H", &field], 2),
+        (&["warm", "-", "--site", &long], 2),
+        (&["warm", "-", "--site", &format!("a:{}", &long[..200])], 2),
+    ] {
+        let refused = home.run(line);
+        refused.refused(code, &["error: "]);
+        assert!(refused.stderr.len() < 600, "{refused:?}");
+    }
+    std::fs::write(home.path("work/list.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
+    home.run(&["warm", "list.gz"])
+        .refused(2, &["line 1: it is compressed with gzip; unpack it first"]);
 }

@@ -14,6 +14,9 @@ use super::{
 
 /// Most sitemaps in one run.
 const MAX_SITEMAPS: usize = 1000;
+/// What is said of a path that is no sitemap.
+const NO_FILE: &str = "; and there is no file of that name. \
+    To warm single paths: printf '/a\\n/b\\n' | caching-proxy warm -";
 /// Indexes in indexes. The protocol has none; some sites do.
 const MAX_INDEX_DEPTH: u8 = 3;
 
@@ -39,16 +42,18 @@ pub(super) async fn gather(
     while let Some((target, depth)) = gathering.waiting.pop_front() {
         let document = fetcher.document(&target, MAX_SITEMAP_BYTES).await;
         let found = match document {
-            Ok(document) => sitemap::parse(&document).map_err(|error| error.to_string()),
+            Ok(document) => sitemap::parse(&document)
+                .map_err(|error| (error.to_string(), error.is_other_document())),
             Err(Outcome::Gone(why)) => return Err(Gone(why).into()),
-            Err(Outcome::Failed { error, .. }) => Err(error),
+            Err(Outcome::Failed { error, status }) => Err((error, status == Some(404))),
             Err(_) => continue,
         };
         match found {
             Ok(found) => gathering.take(&target, depth, found)?,
-            Err(why) if gathering.tally.sitemaps == 0 => {
-                let hint = match source.starts_with('/') && why.starts_with("404") {
-                    true => "; and there is no file of that name",
+            Err((why, is_other)) if gathering.tally.sitemaps == 0 => {
+                // It would have been read as a list, if there were a file of that name.
+                let hint = match source.starts_with('/') && is_other {
+                    true => NO_FILE,
                     false => "",
                 };
                 return Err(WarmError::Sitemap {
@@ -56,7 +61,7 @@ pub(super) async fn gather(
                     why: why + hint,
                 });
             }
-            Err(why) => gathering
+            Err((why, _)) => gathering
                 .tally
                 .failed(&target, None, &format!("sitemap: {why}")),
         }

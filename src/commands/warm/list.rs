@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     WarmError,
+    sitemap::GZIP,
     target::{MAX_TARGET_BYTES, Place},
 };
 
@@ -84,6 +85,9 @@ pub(super) fn read(source: &str, place: &Place) -> Result<Targets, WarmError> {
 
 /// What a line says; nothing when it is blank or a comment.
 fn meaning(line: &[u8], number: u64) -> Result<&str, &'static str> {
+    if number == 1 && line.starts_with(GZIP) {
+        return Err("it is compressed with gzip; unpack it first");
+    }
     if line.len() > MAX_TARGET_BYTES + 2 {
         return Err("it is too long for a path");
     }

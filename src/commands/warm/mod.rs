@@ -28,8 +28,13 @@ use self::{
     summary::{Tally, counted},
     target::Place,
 };
-use super::text::plain;
+use super::text::{cut, plain};
 use crate::{Failure, Signals, print, say};
+
+/// An argument that is wrong is repeated up to this many characters.
+const MAX_ECHO_CHARS: usize = 200;
+/// Longest name of a site, with scheme and port, in bytes; that of a host has 253 at the most.
+const MAX_SITE_BYTES: usize = 300;
 
 /// Why the cache is not warm.
 #[derive(Debug, thiserror::Error)]
@@ -42,18 +47,20 @@ pub(crate) enum WarmError {
     RefusedField(String),
     #[error("--site")]
     Site(#[source] UrlError),
-    #[error("{} cannot be read", plain(name))]
+    #[error("--site: {:?} is longer than the name of any host", cut(.0, MAX_ECHO_CHARS))]
+    LongSite(String),
+    #[error("{} cannot be read", named(name))]
     List { name: String, source: io::Error },
     #[error(
         "nothing is fetched, for not all of {} can be:\n  {lines}",
-        plain(name)
+        named(name)
     )]
     Lines { name: String, lines: String },
     #[error("more than {} paths; give them in parts", list::MAX_PATHS)]
     TooMany,
-    #[error("{}: {why}", plain(source_name))]
+    #[error("{}: {why}", named(source_name))]
     Source { source_name: String, why: String },
-    #[error("{} cannot be read as a sitemap: {why}", plain(source_name))]
+    #[error("{} cannot be read as a sitemap: {why}", named(source_name))]
     Sitemap { source_name: String, why: String },
     #[error("{}", path.display())]
     Notes { path: PathBuf, source: io::Error },
@@ -87,6 +94,7 @@ impl WarmError {
             | Self::BadField(_)
             | Self::RefusedField(_)
             | Self::Site(_)
+            | Self::LongSite(_)
             | Self::List { .. }
             | Self::Lines { .. }
             | Self::TooMany
@@ -95,6 +103,11 @@ impl WarmError {
             Self::Gone(_) => 4,
         }
     }
+}
+
+/// An argument as an error repeats it.
+fn named(argument: &str) -> String {
+    plain(&cut(argument, MAX_ECHO_CHARS))
 }
 
 /// Where the paths come from.
@@ -116,6 +129,10 @@ struct Run<'a> {
 /// Fetches everything, and prints what became of it.
 pub(super) fn run(asked: &Warm) -> Result<(), Failure> {
     let fields = fetch::fields(&asked.fields)?;
+    let is_long = |site: &&String| site.len() > MAX_SITE_BYTES;
+    if let Some(site) = asked.sites.iter().find(is_long) {
+        return Err(WarmError::LongSite(site.clone()).into());
+    }
     let instance = control::choose(asked.whom.port)?.instance;
     let place = Place::new(&instance, &asked.sites).map_err(WarmError::Site)?;
     let notes = asked

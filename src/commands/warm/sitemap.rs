@@ -8,7 +8,8 @@ use super::target::MAX_TARGET_BYTES;
 pub(super) const MAX_SITEMAP_BYTES: usize = 50 * 1024 * 1024;
 /// Elements in elements; a sitemap has three, its extensions some more.
 const MAX_DEPTH: usize = 32;
-const GZIP: &[u8] = &[0x1f, 0x8b];
+/// How what is compressed with gzip begins (RFC 1952, 2.3.1).
+pub(super) const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// What a document names, in its order.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +23,9 @@ pub(super) enum Sitemap {
 /// Why a document is not read as a sitemap.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SitemapError {
-    #[error("it is compressed, and only plain XML is read")]
+    #[error(
+        "it is compressed with gzip, and only plain XML is read: name the sitemap that is not, or give its paths as a list"
+    )]
     Compressed,
     #[error("it is not text in UTF-8")]
     Encoding,
@@ -38,6 +41,13 @@ pub(super) enum SitemapError {
     Deep,
     #[error("it ends within an element")]
     Cut,
+}
+
+impl SitemapError {
+    /// True for a document that is something else than a sitemap with a mistake in it.
+    pub(super) fn is_other_document(&self) -> bool {
+        matches!(self, Self::Encoding | Self::Xml(_) | Self::Root)
+    }
 }
 
 /// Reads a whole document.

@@ -8,6 +8,8 @@ use caching_proxy::{
     origin::{OriginUrl, UrlError},
 };
 
+use super::{MAX_ECHO_CHARS, cut};
+
 /// Longest path or URL, in bytes; the proxy takes 64 KiB for the whole head of a request.
 pub(super) const MAX_TARGET_BYTES: usize = 16 * 1024;
 
@@ -32,7 +34,7 @@ pub(super) enum Misfit {
     Outside { url: String, origin: String },
     #[error("a user name or password in a URL is refused; log in with -H 'Authorization: ...'")]
     Userinfo,
-    #[error(transparent)]
+    #[error("{}", cut(&.0.to_string(), MAX_ECHO_CHARS))]
     Url(UrlError),
     #[error("{0:?} cannot be sent (a space is written as %20)")]
     Characters(String),

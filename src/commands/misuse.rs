@@ -1,0 +1,128 @@
+//! A command line that is wrong, and what was probably meant.
+
+use caching_proxy::cli::Cli;
+use clap::{
+    Command, CommandFactory as _, Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::text::{cut, plain};
+use crate::say;
+
+/// A line that is proposed has up to this many characters.
+const MAX_LINE_CHARS: usize = 200;
+
+/// Says what is wrong (or gives the help that was asked for).
+pub(crate) fn tell(error: &Error) {
+    let _ = error.print();
+    let words: Option<Vec<String>> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.into_string().ok())
+        .collect();
+    if let Some(hint) = words.and_then(|words| misplaced(error, &words)) {
+        say(&format!("\nhint: {hint}"));
+    }
+}
+
+/// For flags that stand before a command.
+fn misplaced(error: &Error, words: &[String]) -> Option<String> {
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    let program = Cli::command();
+    let is_command = |word: &String| match named(ContextKind::InvalidSubcommand) {
+        Some(name) => word == name,
+        None => program.find_subcommand(word).is_some(),
+    };
+    let at = words.iter().position(is_command)?;
+    let command = program.find_subcommand(words.get(at)?)?;
+    let (before, behind) = (words.get(..at)?, words.get(at + 1..)?);
+    let is_before = |flag| before.iter().any(|word| flag_of(word) == flag);
+    let is_misplaced = match error.kind() {
+        ErrorKind::ArgumentConflict => named(ContextKind::InvalidSubcommand).is_some(),
+        ErrorKind::UnknownArgument => named(ContextKind::InvalidArg).is_some_and(is_before),
+        _ => false,
+    };
+    if !is_misplaced {
+        return None;
+    }
+    let name = command.get_name();
+    let foreign = before
+        .iter()
+        .find(|word| word.starts_with('-') && !has_flag(command, word));
+    if let Some(foreign) = foreign {
+        // A flag that nobody has is a mistake of another kind.
+        let flag = flag_of(foreign);
+        return has_flag(&program, flag).then(|| {
+            format!(
+                "`caching-proxy {name}` has no {flag}; `caching-proxy {name} --help` shows what it has"
+            )
+        });
+    }
+    let line: Vec<String> = behind
+        .iter()
+        .chain(before)
+        .map(|word| quoted(word))
+        .collect();
+    let line = cut(&line.join(" "), MAX_LINE_CHARS);
+    Some(format!(
+        "flags follow the command: caching-proxy {name} {line}"
+    ))
+}
+
+/// `--port` of `--port=8000`.
+fn flag_of(word: &str) -> &str {
+    word.split('=').next().unwrap_or(word)
+}
+
+fn has_flag(command: &Command, word: &str) -> bool {
+    let flag = flag_of(word);
+    command.get_arguments().any(|argument| {
+        let long = argument.get_long().map(|long| format!("--{long}"));
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        long.as_deref() == Some(flag) || short.as_deref() == Some(flag)
+    })
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_simple = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
+    match !word.is_empty() && word.chars().all(is_simple) {
+        true => word.to_owned(),
+        false => plain(&format!("'{}'", word.replace('\'', "'\\''"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_value_that_is_called_like_a_command_is_none() {
+        let hint = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error =
+                Cli::try_parse_from(std::iter::once("caching-proxy").chain(line.split(' ')));
+            misplaced(&error.unwrap_err(), &words)
+        };
+        for line in [
+            "--config stats --prot 1",
+            "--config stats --port 1 --port 2",
+            "--prot 1 stats",
+            "stats --prot",
+            "stray stats",
+        ] {
+            assert_eq!(hint(line), None, "{line}");
+        }
+        assert!(hint("--config stats stats").is_some());
+    }
+
+    #[test]
+    fn what_is_proposed_can_be_pasted() {
+        assert_eq!(quoted("/a?b"), "'/a?b'");
+        assert_eq!(quoted("a'b"), "'a'\\''b'");
+        assert_eq!(quoted("--port=1"), "--port=1");
+    }
+}

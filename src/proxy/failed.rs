@@ -1,0 +1,60 @@
+//! Requests that got no answer of the origin or the cache.
+
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+
+use super::deliver::{Content, Delivery};
+use crate::{
+    error::ProxyError,
+    headers::{Handling, Outcome, Storing},
+    policy::Why,
+};
+
+/// A request that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    error: ProxyError,
+    /// Why it went forward, the same as if it had been answered; none: it did not.
+    why: Option<Why>,
+}
+
+impl Failed {
+    /// It went forward for `why`.
+    pub(super) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
+        Self {
+            error: error.into(),
+            why: Some(why),
+        }
+    }
+
+    /// What its client gets.
+    pub(super) fn delivery(self) -> Delivery {
+        let Self { error, why } = self;
+        let mut fields = HeaderMap::new();
+        if let Some(allow) = error.allow() {
+            fields.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        Delivery {
+            status: error.status(),
+            fields,
+            content: Content::Text(format!("{}\n", error.sentence())),
+            handling: Handling {
+                outcome: Outcome::Failed(error.name()),
+                ..match why {
+                    Some(why) => Handling::miss(why, None, Storing::Untouched),
+                    None => Handling::refused(),
+                }
+            },
+            problem: Some(match &error {
+                ProxyError::NotValidated(cause) => format!("{error}: {cause}"),
+                error => error.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<ProxyError> for Failed {
+    /// It did not go forward.
+    fn from(error: ProxyError) -> Self {
+        Self { error, why: None }
+    }
+}

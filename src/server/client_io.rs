@@ -252,11 +252,13 @@ impl ClientIo {
             && matches!(self.bounds, Bounds::Head(_) | Bounds::Decoding)
             && self.connection.requests() == self.requests
             && !self.connection.is_answering();
+        if !is_unread {
+            return;
+        }
         let status = bytes
             .strip_prefix(b"HTTP/1.1 ")
             .and_then(|rest| rest.get(..3));
-        let status = status.and_then(|digits| StatusCode::from_bytes(digits).ok());
-        let Some(status) = status.filter(|_| is_unread) else {
+        let Some(status) = status.and_then(|digits| StatusCode::from_bytes(digits).ok()) else {
             return;
         };
         if memchr::memmem::find(bytes, b"\r\nx-cache: ").is_none() {

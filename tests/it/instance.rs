@@ -69,6 +69,8 @@ impl Home {
             .env("HOME", self.path("work"))
             .env("TMPDIR", self.path("tmp"));
         command.env("XDG_RUNTIME_DIR", self.path("run"));
+        // Nor does it see the proxies that somebody runs on this machine.
+        command.env("CACHING_PROXY_TEST_ROOT", self.path(""));
         command
     }
 

@@ -125,6 +125,8 @@ fn watching_through_a_pipe_writes_a_line_a_second_and_ends_with_its_reader() {
     let line = format!("\"{program}\" stats --watch --port {port} | head -n 2");
     shell.args(["-c", &line]).env_clear();
     shell.env("XDG_RUNTIME_DIR", home.path("run"));
+    shell.env("TMPDIR", home.path("tmp"));
+    shell.env("CACHING_PROXY_TEST_ROOT", home.path(""));
     shell.env("PATH", std::env::var_os("PATH").unwrap());
     let shown = Finished::of(shell);
     let lines: Vec<&str> = shown.stdout.lines().collect();

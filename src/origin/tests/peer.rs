@@ -16,7 +16,7 @@ use tokio::{
 use crate::origin::*;
 
 /// Long enough never to fire where nothing is silent.
-pub(super) const PATIENT: Duration = Duration::from_secs(20);
+pub(super) const PATIENT: Duration = Duration::from_secs(60);
 /// Short enough to wait for, and long enough that a busy machine does not make a silence of it.
 pub(super) const HASTY: Duration = Duration::from_secs(1);
 

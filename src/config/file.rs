@@ -182,7 +182,7 @@ fn line_of(text: &[u8], offset: usize) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::process::Command;
+    use rustix::fs::{CWD, Mode, mkfifoat};
 
     fn parse(text: &str) -> Result<Settings, String> {
         Settings::parse(Path::new("proxy.toml"), text.as_bytes(), &["port", "ttl"])
@@ -280,8 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let read = |path: &Path| Settings::read(path, Presence::Optional, &["port"]).unwrap_err();
         let pipe = dir.path().join("pipe");
-        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-        assert!(made.success());
+        mkfifoat(CWD, &pipe, Mode::RUSR).unwrap();
         for path in [dir.path(), &pipe, Path::new("/dev/zero")] {
             let error = read(path);
             let source = std::error::Error::source(&error).unwrap();

@@ -109,7 +109,13 @@ pub(super) fn choose_in(
     let mut silent = None;
     for name in names.into_iter().filter(is_living) {
         let is_meant = port.is_none_or(|port| port == name.port);
-        match ask(&name.socket, Command::DESCRIBE, DESCRIBE_LIMIT) {
+        // On a busy machine it may take a while; of the others not to be told of does no harm.
+        let limit = if is_meant {
+            ANSWER_LIMIT
+        } else {
+            DESCRIBE_LIMIT
+        };
+        match ask(&name.socket, Command::DESCRIBE, limit) {
             Ok(instance) if is_meant => meant.push(Chosen { instance, name }),
             Ok(instance) => others.push(instance),
             Err(source) if is_meant => silent = Some((name.port, source)),

@@ -18,7 +18,7 @@ use super::{
 
 /// How long an instance may take to clear.
 const CLEAR_LIMIT: Duration = Duration::from_secs(10);
-/// How long it may take to say who it is.
+/// How long it may take to say who it is, where others may say it for it or nobody needs to know.
 pub(super) const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// How often, and after what pause, a living instance that did not answer is asked again.
 const TRIES: u32 = 40;

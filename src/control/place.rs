@@ -17,6 +17,10 @@ const NAME: &str = "caching-proxy";
 /// The temporary directory of those who have no `$TMPDIR`.
 const SYSTEM_TEMP_DIR: &str = "/tmp";
 
+/// Names another root for the places that are the system's, so that a test neither finds nor clears the proxies that
+/// its user is running.
+const TEST_ROOT: &str = "CACHING_PROXY_TEST_ROOT";
+
 /// The longest name a socket gets.
 const LONGEST_SOCKET: &str = "65535-64.sock";
 
@@ -38,12 +42,17 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// Those of this process.
     pub(super) fn of_this_process() -> Self {
+        let root = std::env::var_os(TEST_ROOT).and_then(absolute);
+        let of_system = |dir: &str| match &root {
+            Some(root) => root.join(dir.trim_start_matches('/')),
+            None => PathBuf::from(dir),
+        };
         Self {
             uid: rustix::process::geteuid().as_raw(),
             runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").and_then(absolute),
-            run_user: PathBuf::from("/run/user"),
+            run_user: of_system("/run/user"),
             temp_dir: absolute(std::env::temp_dir()).unwrap_or_else(|| SYSTEM_TEMP_DIR.into()),
-            system_temp_dir: SYSTEM_TEMP_DIR.into(),
+            system_temp_dir: of_system(SYSTEM_TEMP_DIR),
         }
     }
 

@@ -185,10 +185,7 @@ mod tests {
     async fn the_next_address_is_tried_when_one_refuses() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let closed = {
-            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            gone.local_addr().unwrap()
-        };
+        let (_held, closed) = crate::origin::tests::refusing();
         let tcp = first_to_connect(vec![closed, open]).await.unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), open);
         assert!(tcp.nodelay().unwrap());

@@ -51,8 +51,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         reach_port(port).await.unwrap();
-        drop(listener);
-        let refused = reach_port(port).await.unwrap_err();
+        let (_held, closed) = crate::origin::tests::refusing();
+        let refused = reach_port(closed.port()).await.unwrap_err();
         assert!(
             refused.to_string().ends_with("connection refused"),
             "{refused}"

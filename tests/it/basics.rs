@@ -157,11 +157,10 @@ fn not_found_is_kept_for_a_minute_only() {
     proxy.get("/").expect(404, "MISS", "#0");
     let hit = proxy.get("/");
     hit.expect(404, "HIT", "#0");
-    let ttl = hit.field("cache-status").unwrap_or_default();
-    assert!(
-        ttl.ends_with("; ttl=60") || ttl.ends_with("; ttl=59"),
-        "{ttl}"
-    );
+    let status = hit.field("cache-status").unwrap_or_default();
+    // Some seconds may have passed.
+    let ttl = status.split("ttl=").nth(1).and_then(|ttl| ttl.parse().ok());
+    assert!(matches!(ttl, Some(31..=60)), "{status}");
 }
 
 #[test]

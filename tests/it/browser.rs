@@ -8,11 +8,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client,
-    dashboard::Watched,
-    harness::until,
-    instance::{Home, free_port},
-    origin::Origin,
+    client::Client, dashboard::Watched, harness::until, instance::Home, origin::Origin,
+    ports::free_port,
 };
 
 /// A program on the path of commands.

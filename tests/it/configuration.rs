@@ -1,8 +1,9 @@
 //! Flags, environment and file: what wins, and what is refused how.
 
 use crate::{
-    instance::{Finished, Home, Instance, free_port},
+    instance::{Finished, Home, Instance},
     origin::Origin,
+    ports::free_port,
 };
 
 /// An origin whose answers tell the policies apart.

@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::{
     client::{Answer, Client},
     harness::until,
-    instance::{Home, Instance, free_port},
+    instance::{Home, Instance},
     origin::Origin,
+    ports::{self, free_port},
 };
 
 /// A proxy with a dashboard.
@@ -21,7 +22,6 @@ pub(crate) struct Watched {
 impl Watched {
     /// Starts one.
     pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
-        // Another test may take the port in between.
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
         let proxy = home.start(&origin.url(), &["--dashboard", &address]);
@@ -330,7 +330,7 @@ fn an_address_that_others_can_reach_is_refused() {
 #[test]
 fn an_address_in_use_is_named() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = ports::listener();
     let address = taken.local_addr().unwrap().to_string();
     let port = free_port().to_string();
     let args = [
@@ -350,5 +350,5 @@ fn without_the_flag_there_is_no_dashboard() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/");
-    assert!(!proxy.log().contains("Dashboard"));
+    assert!(!proxy.whole_log().contains("Dashboard"));
 }

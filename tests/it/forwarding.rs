@@ -1,10 +1,9 @@
 //! What reaches the origin: methods, bodies, fields, Host, Via, and what is dropped on the way.
 
-use std::net::TcpListener;
-
 use crate::{
     harness::TestProxy,
     origin::{Origin, Seen},
+    ports,
 };
 
 fn seen_for(request: &str) -> Seen {
@@ -225,7 +224,7 @@ fn answers_say_which_proxy_they_came_through() {
 
 #[test]
 fn a_request_that_comes_round_in_a_loop_gets_508() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = ports::listener();
     let own_url = format!("http://{}", listener.local_addr().unwrap());
     let proxy = TestProxy::on(listener, &own_url).start();
     assert_eq!(proxy.get("/").status(), 508);

@@ -18,10 +18,11 @@ use caching_proxy::{
 use crate::{
     client::{Answer, Client},
     origin::Origin,
+    ports,
 };
 
 /// How long anything may take before it counts as a hang.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for something that gives no event of its own.
 #[track_caller]
@@ -136,8 +137,7 @@ pub(crate) struct TestProxy {
 impl TestProxy {
     /// A proxy for any origin URL, with all defaults but two workers.
     pub(crate) fn for_url(url: &str) -> Builder {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self::on(listener, url)
+        Self::on(ports::listener(), url)
     }
 
     /// The same on a listener of the test's.

@@ -2,28 +2,20 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
 };
 
 use crate::{
     client::{Answer, Client},
     harness::{DEADLINE, until},
+    ports::free_port,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_caching-proxy");
-
-/// A port nobody listens on at this moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 /// Directories and environment that no other test sees.
 pub(crate) struct Home(tempfile::TempDir);
@@ -77,6 +69,8 @@ impl Home {
             .env("HOME", self.path("work"))
             .env("TMPDIR", self.path("tmp"));
         command.env("XDG_RUNTIME_DIR", self.path("run"));
+        // Nor does it see the proxies that somebody runs on this machine.
+        command.env("CACHING_PROXY_TEST_ROOT", self.path(""));
         command
     }
 
@@ -97,7 +91,7 @@ impl Home {
         args: &[&str],
         environment: &[(&str, &str)],
     ) -> Instance {
-        // Another test may take the port between finding it free and binding it.
+        // Another program may take the port between finding it free and binding it.
         for _ in 0..5 {
             let port = free_port();
             let mut command = self.command(&["--port", &port.to_string(), "--origin", origin]);
@@ -142,10 +136,10 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Runs the command to its end.
+    /// Runs the command to its end. It may do a thousand things, each of which has a limit of its own.
     pub(crate) fn of(command: Command) -> Self {
-        let output: Output = assert_cmd::Command::from_std(command)
-            .timeout(DEADLINE)
+        let output = assert_cmd::Command::from_std(command)
+            .timeout(DEADLINE * 3)
             .output()
             .unwrap();
         Self {
@@ -178,8 +172,8 @@ pub(crate) struct Instance {
     /// The port it listens on.
     pub(crate) port: u16,
     child: Child,
-    stdout: Arc<Mutex<String>>,
-    stderr: Arc<Mutex<String>>,
+    stdout: Output,
+    stderr: Output,
 }
 
 impl Instance {
@@ -191,9 +185,9 @@ impl Instance {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let stderr = collect(child.stderr.take().unwrap(), mpsc::channel().0);
+        let stderr = Output::collect(child.stderr.take().unwrap(), mpsc::channel().0);
         let (sender, lines) = mpsc::channel();
-        let stdout = collect(child.stdout.take().unwrap(), sender);
+        let stdout = Output::collect(child.stdout.take().unwrap(), sender);
         for _ in 0..2 {
             if lines.recv_timeout(DEADLINE).is_err() {
                 let ended = child.try_wait().unwrap().or_else(|| {
@@ -203,7 +197,7 @@ impl Instance {
                 });
                 match ended {
                     Some(status) if status.code() == Some(3) => return Err(status),
-                    _ => panic!("it did not start ({ended:?}):\n{}", stderr.lock().unwrap()),
+                    _ => panic!("it did not start ({ended:?}):\n{}", stderr.whole()),
                 }
             }
         }
@@ -217,12 +211,12 @@ impl Instance {
 
     /// All of stdout so far.
     pub(crate) fn stdout(&self) -> String {
-        self.stdout.lock().unwrap().clone()
+        self.stdout.so_far()
     }
 
     /// All of stderr so far.
     pub(crate) fn log(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        self.stderr.so_far()
     }
 
     /// Waits for a log line with all these words and gives it back.
@@ -260,14 +254,23 @@ impl Instance {
             .unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it wrote is here.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         until("the process ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
+        self.stdout.whole();
+        self.stderr.whole();
         status.unwrap()
+    }
+
+    /// Ends it in order and gives all that it has logged.
+    pub(crate) fn whole_log(mut self) -> String {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait();
+        self.log()
     }
 
     /// Kills it outright, so that it can tidy up nothing.
@@ -292,21 +295,39 @@ impl Drop for Instance {
     }
 }
 
-fn collect(pipe: impl Read + Send + 'static, line_came: mpsc::Sender<()>) -> Arc<Mutex<String>> {
-    let text = Arc::new(Mutex::new(String::new()));
-    std::thread::spawn({
-        let text = Arc::clone(&text);
-        move || {
-            let mut pipe = BufReader::new(pipe);
-            let mut line = Vec::new();
-            while matches!(pipe.read_until(b'\n', &mut line), Ok(read) if read > 0) {
-                text.lock()
-                    .unwrap()
-                    .push_str(&String::from_utf8_lossy(&line));
-                line.clear();
-                line_came.send(()).ok();
+/// What a process writes, read as it comes.
+struct Output {
+    text: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
+}
+
+impl Output {
+    fn collect(pipe: impl Read + Send + 'static, line_came: mpsc::Sender<()>) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let reading = std::thread::spawn({
+            let text = Arc::clone(&text);
+            move || {
+                let mut pipe = BufReader::new(pipe);
+                let mut line = Vec::new();
+                while matches!(pipe.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+                    text.lock()
+                        .unwrap()
+                        .push_str(&String::from_utf8_lossy(&line));
+                    line.clear();
+                    line_came.send(()).ok();
+                }
             }
-        }
-    });
-    text
+        });
+        Self { text, reading }
+    }
+
+    fn so_far(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// All of it; it comes to its end with the process.
+    fn whole(&self) -> String {
+        until("all that it wrote is read", || self.reading.is_finished());
+        self.so_far()
+    }
 }

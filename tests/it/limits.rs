@@ -5,7 +5,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
@@ -81,7 +81,12 @@ fn twenty_stalled_readers_of_16_mib_cost_little_memory() {
     let home = Home::new();
     let proxy = home.start(
         &origin.url(),
-        &["--max-memory", "64MiB", "--max-object", "20MiB"],
+        &[
+            "--max-memory=64MiB",
+            "--max-object=20MiB",
+            // Nobody's turn to read comes so late that it has stalled for too long.
+            "--timeout=10m",
+        ],
     );
     assert_eq!(proxy.get("/").body.len(), LENGTH);
     assert_eq!(proxy.get("/").x_cache(), "HIT");
@@ -274,17 +279,12 @@ fn a_client_that_never_finishes_its_head_is_hung_up_on() {
     later
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /again HTTP/1.1\r\nHost: a\r\nX-Slo")
         .unwrap();
-    let start = Instant::now();
     for mut stream in [first, later] {
-        stream.set_read_timeout(Some(DEADLINE * 2)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut rest = Vec::new();
         let end = stream.read_to_end(&mut rest);
         let timed_out = end.is_err_and(|error| error.kind() != std::io::ErrorKind::ConnectionReset);
-        assert!(
-            !timed_out && start.elapsed() < Duration::from_secs(15),
-            "still open after {:?}",
-            start.elapsed()
-        );
+        assert!(!timed_out, "still open after {DEADLINE:?}");
     }
     assert_eq!(origin.count(), 1);
 }

@@ -1,25 +1,14 @@
 //! The formats of the log: for people, for programs, and the one that web servers share.
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{
-    instance::{Home, Instance},
-    origin::Origin,
-};
+use crate::{instance::Home, origin::Origin};
 
 fn varied() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),
         _ => exchange.ok("", "body"),
     })
-}
-
-/// Ends it and gives all it has logged.
-fn whole_log(mut proxy: Instance) -> String {
-    proxy.signal(Signal::TERM);
-    proxy.wait();
-    proxy.log()
 }
 
 fn objects(log: &str) -> Vec<Value> {
@@ -36,7 +25,7 @@ fn each_record_is_one_json_object() {
     proxy.get("/a?token=HUSH&q=%22");
     proxy.get("/no-store");
     assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     assert!(!log.contains("HUSH"), "{log}");
     let records = objects(&log);
     for record in &records {
@@ -113,7 +102,7 @@ fn requests_are_logged_as_web_servers_do_it() {
     );
     assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
     proxy.log_line(&[" INFO  cache cleared"]);
-    assert!(!whole_log(proxy).contains("HUSH"));
+    assert!(!proxy.whole_log().contains("HUSH"));
 }
 
 #[test]
@@ -140,7 +129,7 @@ fn only_the_lines_of_the_start_go_to_stdout() {
             origin.url()
         );
         assert_eq!(proxy.stdout(), start);
-        let log = whole_log(proxy);
+        let log = proxy.whole_log();
         assert!(!log.contains('\u{1b}'), "{log:?}");
     }
 }

@@ -1,11 +1,6 @@
 //! One line a request on stderr, with the reason and the flag that would change it, and no secrets.
 
-use rustix::process::Signal;
-
-use crate::{
-    instance::{Home, Instance},
-    origin::Origin,
-};
+use crate::{instance::Home, origin::Origin};
 
 fn varied() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
@@ -13,13 +8,6 @@ fn varied() -> Origin {
         "/cookie" => exchange.ok("Set-Cookie: sid=HUSH\r\n", "body"),
         _ => exchange.ok("", "body"),
     })
-}
-
-/// Ends it and gives all it has logged.
-fn whole_log(mut proxy: Instance) -> String {
-    proxy.signal(Signal::TERM);
-    proxy.wait();
-    proxy.log()
 }
 
 #[test]
@@ -71,7 +59,7 @@ fn every_request_has_exactly_one_line() {
     for number in 0..20 {
         proxy.get(&format!("/count/{number}/"));
     }
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     for number in 0..20 {
         assert_eq!(
             log.matches(&format!("GET /count/{number}/ ")).count(),
@@ -94,7 +82,7 @@ fn secrets_are_not_logged() {
     proxy.get("/cookie");
     proxy.log_line(&["GET", "page=2"]);
     proxy.log_line(&["GET", "/cookie"]);
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     let own: Vec<&str> = log.lines().filter(|line| line.contains("GET /")).collect();
     assert!(own.iter().all(|line| !line.contains("HUSH")), "{own:#?}");
     assert!(
@@ -114,7 +102,7 @@ fn not_even_the_log_of_a_failure_has_secrets() {
         502
     );
     proxy.log_line(&["502 GET /x"]);
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     assert!(!log.contains("HUSH"), "{log}");
 }
 
@@ -125,7 +113,7 @@ fn there_is_no_colour_on_a_pipe() {
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/a");
     proxy.log_line(&["GET /a"]);
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     assert!(!log.contains('\u{1b}'), "{log:?}");
 }
 
@@ -135,7 +123,7 @@ fn rust_log_decides_how_much_is_said() {
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "error")]);
     proxy.get("/a");
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     assert!(!log.contains("GET /a"), "{log}");
 }
 
@@ -146,6 +134,6 @@ fn a_target_cannot_forge_a_line() {
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/a%0aHIT%20200%20GET%20/forged");
     proxy.log_line(&["GET /a%0a"]);
-    let log = whole_log(proxy);
+    let log = proxy.whole_log();
     assert!(!log.contains("HIT 200 GET /forged"), "{log}");
 }

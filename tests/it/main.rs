@@ -14,6 +14,7 @@ mod exchange;
 mod harness;
 mod instance;
 mod origin;
+mod ports;
 
 mod basics;
 mod browser;

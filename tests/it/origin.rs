@@ -18,6 +18,7 @@ pub(crate) use crate::exchange::{Exchange, Gate, Seen, latin1};
 use crate::{
     exchange::{After, Wire},
     harness::DEADLINE,
+    ports,
 };
 
 type Handler = dyn Fn(&mut Exchange<'_>) + Send + Sync;
@@ -86,7 +87,7 @@ impl Origin {
         tls: Option<Arc<rustls::ServerConfig>>,
         handler: Box<Handler>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = ports::listener();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             seen: Mutex::default(),

@@ -123,11 +123,11 @@ fn point_03b_a_part_may_be_heuristically_fresh() {
 #[test]
 fn point_03c_the_heuristic_is_a_tenth_and_at_most_a_day() {
     let rows: Vec<(String, &str)> = [
-        (1_000, 90, "HIT"),
-        (1_000, 101, "MISS"),
+        (10_000, 900, "HIT"),
+        (10_000, 1_001, "MISS"),
         (8_640_000, 86_300, "HIT"),
         (8_640_000, 86_401, "MISS"),
-        (-1_000, 0, "MISS"),
+        (-10_000, 0, "MISS"),
         (0, 0, "MISS"),
     ]
     .into_iter()

@@ -5,8 +5,9 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use rustix::process::Signal;
 
 use crate::{
-    instance::{Finished, Home, Instance, free_port},
+    instance::{Finished, Home, Instance},
     origin::Origin,
+    ports::free_port,
 };
 
 fn shipped(name: &str) -> String {

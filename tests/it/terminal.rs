@@ -6,8 +6,9 @@ use rustix::process::Signal;
 
 use crate::{
     harness::until,
-    instance::{Finished, Home, Instance, free_port},
+    instance::{Finished, Home, Instance},
     origin::{Gate, Origin},
+    ports::{self, free_port},
 };
 
 #[test]
@@ -230,7 +231,7 @@ fn a_port_in_use_names_its_holder() {
     let port = proxy.port.to_string();
     let second = home.run(&["--port", &port, "--origin", "http://127.0.0.1:9"]);
     second.refused(3, &[&port, "another caching-proxy", &origin.url()]);
-    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stranger = ports::listener();
     let port = stranger.local_addr().unwrap().port().to_string();
     home.run(&["--port", &port, "--origin", "http://127.0.0.1:9"])
         .refused(3, &[&port]);

@@ -11,6 +11,7 @@ use crate::{
     failure::assert_plain,
     harness::TestProxy,
     origin::{Exchange, Gate, Origin},
+    ports,
 };
 
 /// What an origin presents, and the PEM a client needs to believe it.
@@ -186,7 +187,7 @@ fn dates_count() {
 
 #[test]
 fn a_plain_origin_called_https_gets_502() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = ports::listener();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {

@@ -90,7 +90,7 @@ fn where_all_is_on_other_hosts_it_says_what_may_be_meant() {
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
     let done = home.run(&["warm", "/sitemap.xml"]);
-    assert_eq!(done.code, Some(0));
+    assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stderr.contains("--site www.shop.test"), "{done:?}");
     home.run(&["warm", "https://www.shop.test/sitemap.xml"])
         .refused(2, &["--site www.shop.test"]);

@@ -129,8 +129,8 @@ fn a_slow_client_is_not_the_origin_s_silence() {
 #[test]
 fn refused_connections_and_unknown_hosts_are_unreachable() {
     run(async {
-        let TestOrigin { listener, origin } = TestOrigin::new().await;
-        drop(listener);
+        let (_held, address) = refusing();
+        let origin = Origin::new(config(&format!("http://{address}")));
         let refused = ask(&origin, get("/")).await.unwrap_err();
         assert_eq!(refused.kind(), OriginErrorKind::Unreachable);
         assert!(

@@ -8,3 +8,5 @@ mod requests;
 mod responses;
 mod tls;
 mod uploads;
+
+pub(super) use peer::refusing;

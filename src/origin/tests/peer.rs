@@ -1,6 +1,6 @@
 //! A scripted origin, and short ways to ask it.
 
-use std::{pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use actix_web::http::{
     Method,
@@ -10,15 +10,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use crate::origin::*;
 
 /// Long enough never to fire where nothing is silent.
-pub(super) const PATIENT: Duration = Duration::from_secs(20);
-/// Short enough to wait for.
-pub(super) const HASTY: Duration = Duration::from_millis(250);
+pub(super) const PATIENT: Duration = Duration::from_secs(60);
+/// Short enough to wait for, and long enough that a busy machine does not make a silence of it.
+pub(super) const HASTY: Duration = Duration::from_secs(1);
 
 /// Runs a test as a worker runs: awc needs an actix system.
 pub(super) fn run(test: impl Future<Output = ()>) {
@@ -66,6 +66,14 @@ impl TestOrigin {
         };
         tokio::join!(ask(&self.origin, request(method, "/")), script).0
     }
+}
+
+/// A port that refuses connections for as long as its socket is held: nobody listens on it, and nobody else can.
+pub(in crate::origin) fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 pub(super) fn config(url: &str) -> OriginConfig {

@@ -148,7 +148,8 @@ pub(super) async fn check(
     Ok(response)
 }
 
-fn write_fields(fields: &mut HeaderMap) {
+/// What every answer forbids browsers and caches.
+pub(super) fn write_fields(fields: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

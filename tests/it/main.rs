@@ -24,6 +24,7 @@ mod coalescing;
 mod coalescing_ends;
 mod configuration;
 mod dashboard;
+mod dashboard_patience;
 mod explaining;
 mod failure;
 mod fidelity;

@@ -64,6 +64,7 @@ mod shipped;
 mod slow_readers;
 mod stampede;
 mod statistics;
+mod stats_screen;
 mod superseded;
 mod terminal;
 mod tidy;

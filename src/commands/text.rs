@@ -1,6 +1,9 @@
 //! Text for a terminal: nothing in it moves the cursor, times and sizes are short, long paths are cut in the middle.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
 
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -25,7 +28,24 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<String, Failure> {
 
 fn ended(document: serde_json::Result<String>) -> Result<String, Failure> {
     let document = document.map_err(|error| Failure::Print(error.into()))?;
-    Ok(document + "\n")
+    Ok(harmless(&document) + "\n")
+}
+
+/// The same JSON document without letters that are orders to a terminal, or that show something else than there is: in
+/// JSON these stand in strings only, where each has another spelling (RFC 8259, 7).
+fn harmless(document: &str) -> String {
+    let mut harmless = String::with_capacity(document.len());
+    let mut units = [0; 2];
+    for letter in document.chars() {
+        if letter != '\n' && is_shown_amiss(letter) {
+            for unit in letter.encode_utf16(&mut units) {
+                let _ = write!(harmless, "\\u{unit:04x}");
+            }
+        } else {
+            harmless.push(letter);
+        }
+    }
+    harmless
 }
 
 /// The width of the terminal that stdout is; none where it is none.
@@ -150,6 +170,25 @@ mod tests {
     #[test]
     fn nothing_that_is_shown_moves_the_cursor() {
         assert_eq!(plain("/a\u{1b}[2J\r\u{202e}b"), "/a\\u{1b}[2J\\r\\u{202e}b");
+    }
+
+    #[test]
+    fn a_json_document_gives_a_terminal_no_orders_and_stays_the_same() {
+        let value = serde_json::json!({
+            "\u{9b}2J": ["\u{202e}gnp.exe", "\u{7f}\u{1b}[2J\n", "\u{61c}\u{200b}\u{feff}\u{2066}", "\\u009b"],
+            "gr\u{fc}n \u{1f600}": "\u{65e5}\u{672c}",
+        });
+        for text in [json_document(&value).ok(), json_line(&value).ok()] {
+            let text = text.unwrap();
+            let amiss = |letter: char| letter != '\n' && is_shown_amiss(letter);
+            assert!(!text.contains(amiss), "{text:?}");
+            for escape in ["\\u009b2J", "\\u202e", "\\u007f\\u001b[2J\\n", "\\u061c"] {
+                assert!(text.contains(escape), "{escape}: {text}");
+            }
+            assert!(text.contains("gr\u{fc}n \u{1f600}"), "{text}");
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, value);
+        }
     }
 
     #[test]

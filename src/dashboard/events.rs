@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::Method,
     web::{Bytes, Data},
 };
 use futures_util::stream;
@@ -39,6 +40,11 @@ struct Watcher {
 
 /// Streams until the one who watches leaves.
 pub(super) async fn events(request: HttpRequest, audience: Data<Audience>) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.content_type("text/event-stream");
+    if request.method() == Method::HEAD {
+        return answer.streaming(stream::empty::<Result<Bytes, actix_web::Error>>());
+    }
     let Ok(place) = Arc::clone(&audience.places).try_acquire_owned() else {
         return HttpResponse::ServiceUnavailable()
             .body("Too many pages are open: close one and try again.\n");
@@ -53,9 +59,7 @@ pub(super) async fn events(request: HttpRequest, audience: Data<Audience>) -> Ht
         let text = watcher.text().await?;
         Some((Ok::<_, actix_web::Error>(Bytes::from(text)), watcher))
     });
-    HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .streaming(told)
+    answer.streaming(told)
 }
 
 impl Watcher {

@@ -7,6 +7,7 @@
 //! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
 //! | `entries.rs` | what is stored: looked for, purged, cleared |
 //! | `guard.rs` | who may do that: Host, Origin, token |
+//! | `methods.rs` | which methods each address takes |
 //! | `patience.rs` | how long requests and connections may take |
 //! | `page/` | the page itself |
 //!
@@ -18,6 +19,7 @@ mod collector;
 mod entries;
 mod events;
 mod guard;
+mod methods;
 mod metrics;
 mod patience;
 
@@ -45,6 +47,7 @@ use self::{
     collector::Collector,
     events::Audience,
     guard::Guard,
+    methods::{act, read},
     patience::{Leash, Patience},
 };
 use crate::proxy::Shared;
@@ -149,19 +152,19 @@ fn routes(config: &mut web::ServiceConfig) {
     const PAGE: &str = include_str!("page/index.html");
     const SCRIPT: &str = include_str!("page/app.js");
     const STYLE: &str = include_str!("page/style.css");
-    let file = |kind: &'static str, text: &'static str| {
-        web::get().to(move || async move {
+    let file = |path: &str, kind: &'static str, text: &'static str| {
+        read(path, move || async move {
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
             HttpResponse::Ok().insert_header(kind).body(text)
         })
     };
     config
-        .route("/", file("text/html; charset=utf-8", PAGE))
-        .route("/app.js", file("text/javascript; charset=utf-8", SCRIPT))
-        .route("/style.css", file("text/css; charset=utf-8", STYLE))
-        .route("/healthz", file("text/plain; charset=utf-8", "ok\n"))
-        .route("/metrics", web::get().to(metrics::metrics))
-        .route("/session", web::post().to(guard::session))
-        .route("/events", web::get().to(events::events))
+        .service(file("/", "text/html; charset=utf-8", PAGE))
+        .service(file("/app.js", "text/javascript; charset=utf-8", SCRIPT))
+        .service(file("/style.css", "text/css; charset=utf-8", STYLE))
+        .service(file("/healthz", "text/plain; charset=utf-8", "ok\n"))
+        .service(read("/metrics", metrics::metrics))
+        .service(act("/session", guard::session))
+        .service(read("/events", events::events))
         .configure(entries::routes);
 }

@@ -224,6 +224,39 @@ fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
 }
 
 #[test]
+fn a_plot_has_no_line_where_nothing_was_measured() {
+    let home = Home::new();
+    let Some(browser) = Browser::open(&home) else {
+        return;
+    };
+    let origin = Origin::counting("");
+    let watched = Watched::start(&home, &origin);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    let runs = |values: &str| browser.eval(&format!("runs({values})"));
+    assert_eq!(runs("[]"), json!([]));
+    assert_eq!(runs("[null, null]"), json!([]));
+    // A request every few seconds is one run, also from zero to zero.
+    assert_eq!(
+        runs("[0, null, null, 5, 0]"),
+        json!([[[0, 0], [3, 5], [4, 0]]])
+    );
+    // After a pause of more than ten seconds another one begins.
+    let pause = "...Array(60).fill(null)";
+    assert_eq!(
+        runs(&format!("[1, 2, {pause}, 3, {pause}]")),
+        json!([[[0, 1], [1, 2]], [[62, 3]]])
+    );
+    let drawn = |of: &str| {
+        browser.eval(&format!(
+            "(plot('latency-plot', [['miss', [1, 2, {pause}, 3, {pause}, 4, 5]]], 10, millis, false), \
+             document.querySelectorAll('#latency-plot {of}').length)"
+        ))
+    };
+    assert_eq!((drawn("path.line"), drawn("circle")), (json!(2), json!(2)));
+}
+
+#[test]
 fn without_the_token_the_page_says_where_to_find_it() {
     let home = Home::new();
     let Some(browser) = Browser::open(&home) else {

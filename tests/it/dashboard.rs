@@ -26,6 +26,7 @@ impl Watched {
         let address = format!("127.0.0.1:{port}");
         let proxy = home.start(&origin.url(), &["--dashboard", &address]);
         let line = proxy.log_line(&["Dashboard: "]);
+        assert!(line.len() < 80, "a terminal would break it: {line}");
         let link = line.strip_prefix("Dashboard: ").unwrap().to_owned();
         assert!(link.starts_with(&format!("http://{address}/#token=")));
         Self { proxy, link, port }

@@ -67,6 +67,20 @@ function svg(tag, attributes, text) {
   return made;
 }
 
+// The places of those values that are there, in runs: between two runs nothing was measured for longer than a value
+// speaks for, and no line is to suggest otherwise.
+function runs(values) {
+  const found = [];
+  let last = -Infinity;
+  values.forEach((value, index) => {
+    if (value === null) return;
+    if (index - last > WINDOW) found.push([]);
+    found[found.length - 1].push([index, value]);
+    last = index;
+  });
+  return found;
+}
+
 // `series`: class and values (null: nothing to show), the newest last. `top` is the value of the upper edge.
 function plot(id, series, top, label, filled) {
   const target = byId(id);
@@ -84,16 +98,19 @@ function plot(id, series, top, label, filled) {
     parts.push(svg("text", { x: x(index, MAX_POINTS), y: height - 4, "text-anchor": anchor }, text));
   }
   for (const [name, values] of series) {
-    const places = [];
-    values.forEach((value, index) => {
-      if (value !== null) places.push([x(index, values.length).toFixed(1), y(value).toFixed(1)]);
-    });
-    if (places.length === 0) continue;
-    const path = `M${places.map((place) => place.join(" ")).join("L")}`;
-    const last = places[places.length - 1];
-    if (filled) parts.push(svg("path", { class: `area ${name}`, d: `${path}L${last[0]} ${y(0)}L${places[0][0]} ${y(0)}Z` }));
-    parts.push(svg("path", { class: `line ${name}`, d: path }));
-    parts.push(svg("circle", { class: name, cx: last[0], cy: last[1], r: 3 }));
+    for (const run of runs(values)) {
+      const places = run.map(([index, value]) => [x(index, values.length).toFixed(1), y(value).toFixed(1)]);
+      const [first, last] = [places[0], places[places.length - 1]];
+      if (places.length === 1) {
+        parts.push(svg("circle", { class: name, cx: last[0], cy: last[1], r: 2 }));
+        continue;
+      }
+      const path = `M${places.map((place) => place.join(" ")).join("L")}`;
+      if (filled) parts.push(svg("path", { class: `area ${name}`, d: `${path}L${last[0]} ${y(0)}L${first[0]} ${y(0)}Z` }));
+      parts.push(svg("path", { class: `line ${name}`, d: path }));
+      // What is still going on ends in a dot.
+      if (values.length - run[run.length - 1][0] <= WINDOW) parts.push(svg("circle", { class: name, cx: last[0], cy: last[1], r: 3 }));
+    }
   }
   target.setAttribute("viewBox", `0 0 ${width} ${height}`);
   target.replaceChildren(...parts);

@@ -109,10 +109,10 @@ impl Page {
         let rows = room.rows.unwrap_or(usize::MAX);
         let mut page = self.clone();
         let mut lines = page.lines(columns, Gaps::Shown);
-        while lines.len() > rows && page.shrink() {
-            lines = page.lines(columns, Gaps::Shown);
-        }
         if lines.len() > rows {
+            lines = page.lines(columns, Gaps::None);
+        }
+        while lines.len() > rows && page.shrink() {
             lines = page.lines(columns, Gaps::None);
         }
         if lines.len() > rows {
@@ -127,14 +127,18 @@ impl Page {
             .collect()
     }
 
-    /// Shows a row less where there are the most; false when there is nothing left to be summed.
+    /// Shows a row less where there are the most, of what became of requests last; false when nothing is left to be
+    /// summed.
     fn shrink(&mut self) -> bool {
-        let longest = self
-            .sections
+        let Some((outcomes, causes)) = self.sections.split_first_mut() else {
+            return false;
+        };
+        let long = |section: &&mut Section| section.shown > 2;
+        let longest = causes
             .iter_mut()
-            .filter(|section| section.shown > 2)
+            .filter(long)
             .max_by_key(|section| section.shown);
-        let Some(section) = longest else {
+        let Some(section) = longest.or(Some(outcomes).filter(long)) else {
             return false;
         };
         section.shown -= 1;

@@ -233,7 +233,7 @@ fn a_plot_has_no_line_where_nothing_was_measured() {
     let watched = Watched::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
-    let runs = |values: &str| browser.eval(&format!("runs({values})"));
+    let runs = |values: &str| browser.eval(&format!("runs({values}, 10)"));
     assert_eq!(runs("[]"), json!([]));
     assert_eq!(runs("[null, null]"), json!([]));
     // A request every few seconds is one run, also from zero to zero.
@@ -249,7 +249,7 @@ fn a_plot_has_no_line_where_nothing_was_measured() {
     );
     let drawn = |of: &str| {
         browser.eval(&format!(
-            "(plot('latency-plot', [['miss', [1, 2, {pause}, 3, {pause}, 4, 5]]], 10, millis, false), \
+            "(plot('latency-plot', [['miss', [1, 2, {pause}, 3, {pause}, 4, 5]]], 10, millis, 10, false), \
              document.querySelectorAll('#latency-plot {of}').length)"
         ))
     };

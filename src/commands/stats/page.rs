@@ -107,15 +107,13 @@ impl Page {
     pub(super) fn text(&self, room: Room) -> String {
         let columns = room.columns.unwrap_or(usize::MAX);
         let rows = room.rows.unwrap_or(usize::MAX);
-        let mut page = self.clone();
-        let mut lines = page.lines(columns, Gaps::Shown);
+        let mut lines = self.lines(columns, Gaps::Shown);
         if lines.len() > rows {
-            lines = page.lines(columns, Gaps::None);
-        }
-        while lines.len() > rows && page.shrink() {
-            lines = page.lines(columns, Gaps::None);
+            lines = self.summed(columns, rows);
         }
         if lines.len() > rows {
+            // Sums would help nobody: as it begins.
+            lines = self.lines(columns, Gaps::None);
             let kept = rows.saturating_sub(1);
             let more = lines.len() - kept;
             lines.truncate(kept);
@@ -125,6 +123,17 @@ impl Page {
             .iter()
             .map(|line| begin(line, columns) + "\n")
             .collect()
+    }
+
+    /// In so many rows, if it can be.
+    fn summed(&self, columns: usize, rows: usize) -> Vec<String> {
+        let mut page = self.clone();
+        loop {
+            let lines = page.lines(columns, Gaps::None);
+            if lines.len() <= rows || !page.shrink() {
+                return lines;
+            }
+        }
     }
 
     /// Shows a row less where there are the most, of what became of requests last; false when nothing is left to be

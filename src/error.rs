@@ -56,22 +56,29 @@ pub enum ProxyError {
     Interrupted,
 }
 
+const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
+    (kind.name(), kind.meaning())
+}
+
 impl ProxyError {
-    /// The short names of all kinds, as metrics carry them.
-    pub const NAMES: [&str; 13] = [
-        "origin-unreachable",
-        "origin-timeout",
-        "origin-cut",
-        "origin-malformed",
-        "busy",
-        "upload",
-        "connect",
-        "loop",
-        "target",
-        "only-if-cached",
-        "not-validated",
-        "not-modified-unasked",
-        "interrupted",
+    /// All kinds: the short name, as metrics carry it, and what it says, short enough for a row of a table.
+    pub const KINDS: [(&str, &str); 13] = [
+        of_origin(OriginErrorKind::Unreachable),
+        of_origin(OriginErrorKind::Timeout),
+        of_origin(OriginErrorKind::Cut),
+        of_origin(OriginErrorKind::Malformed),
+        of_origin(OriginErrorKind::Busy),
+        of_origin(OriginErrorKind::Upload),
+        ("connect", "CONNECT: this is no proxy for all hosts"),
+        ("loop", "the origin points back to this proxy"),
+        ("target", "the request's target is not a path"),
+        ("only-if-cached", "only-if-cached, and nothing was usable"),
+        ("not-validated", "to be validated, and no origin to ask"),
+        (
+            "not-modified-unasked",
+            "the origin sent a 304 nobody asked for",
+        ),
+        ("interrupted", "the proxy ended the fetch"),
     ];
 
     /// The short name of its kind.
@@ -133,6 +140,36 @@ impl ProxyError {
                 let first = letters.next().map(|first| first.to_ascii_uppercase());
                 format!("{}{}.", first.unwrap_or_default(), letters.as_str())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_is_of_a_listed_kind() {
+        let busy = || OriginError::Busy { max_connections: 1 };
+        for error in [
+            ProxyError::Origin(busy()),
+            ProxyError::NotValidated(busy()),
+            ProxyError::Connect,
+            ProxyError::Loop,
+            ProxyError::Target,
+            ProxyError::OnlyIfCached,
+            ProxyError::NotModifiedUnasked,
+            ProxyError::Interrupted,
+        ] {
+            let name = error.name();
+            assert!(
+                ProxyError::KINDS.iter().any(|kind| kind.0 == name),
+                "{name}"
+            );
+        }
+        for kind in OriginErrorKind::ALL {
+            let listed = ProxyError::KINDS.contains(&(kind.name(), kind.meaning()));
+            assert!(listed, "{kind:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags, LogFormat},
     control::{self, ClearReport, Control, ControlError, Instance, UnreachedInstance},
-    dashboard::Dashboard,
+    dashboard::{Dashboard, PATIENCE},
     error::Chain,
     observe::Saved,
     origin::{self, CaError, OriginUrl},
@@ -268,7 +268,7 @@ async fn run(
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
-            Dashboard::start(address, server.shared())
+            Dashboard::start(address, server.shared(), PATIENCE)
                 .map_err(|source| Failure::Dashboard { address, source })?,
         ),
         None => None,

@@ -6,6 +6,7 @@ use caching_proxy::{
 };
 use serde_json::{Map, Value, json};
 
+use super::text::json_line;
 use crate::{Failure, print, tls_for};
 
 /// Says that the configuration is right, and what it comes to.
@@ -14,7 +15,7 @@ pub(super) fn check_config(settings: Settings, as_json: bool) -> Result<(), Fail
     let (config, settings) = config::inspect(&settings.flags(), &environment)?;
     tls_for(&config)?;
     print(&if as_json {
-        format!("{}\n", document(settings))
+        json_line(&document(settings))?
     } else {
         table(&settings)
     });

@@ -2,15 +2,14 @@
 
 use caching_proxy::{cli::Whom, control, reload::Reloaded};
 
+use super::text::json_line;
 use crate::{Failure, print, say};
 
 /// Has it read, and says what has changed.
 pub(super) fn reload(whom: Whom) -> Result<(), Failure> {
     let reloaded: Reloaded = control::choose(whom.port)?.ask("POST", "/reload", &[])?;
     if whom.json {
-        let document =
-            serde_json::to_string(&reloaded).map_err(|error| Failure::Print(error.into()))?;
-        print(&format!("{document}\n"));
+        print(&json_line(&reloaded)?);
         return Ok(());
     }
     let Reloaded {

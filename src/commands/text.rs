@@ -1,6 +1,9 @@
 //! Text for a terminal: nothing in it moves the cursor, times and sizes are short, long paths are cut in the middle.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
 
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -9,30 +12,72 @@ use crate::{Failure, print};
 
 /// Prints one JSON document.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Print(error.into()))?;
-    print(&format!("{text}\n"));
+    print(&json_document(value)?);
     Ok(())
+}
+
+/// One JSON document for people and programs, ended.
+pub(super) fn json_document(value: &impl Serialize) -> Result<String, Failure> {
+    ended(serde_json::to_string_pretty(value))
+}
+
+/// The same on one line.
+pub(super) fn json_line(value: &impl Serialize) -> Result<String, Failure> {
+    ended(serde_json::to_string(value))
+}
+
+fn ended(document: serde_json::Result<String>) -> Result<String, Failure> {
+    let document = document.map_err(|error| Failure::Print(error.into()))?;
+    Ok(harmless(&document) + "\n")
+}
+
+/// The same JSON document without letters that are orders to a terminal, or that show something else than there is: in
+/// JSON these stand in strings only, where each has another spelling (RFC 8259, 7).
+fn harmless(document: &str) -> String {
+    let mut harmless = String::with_capacity(document.len());
+    let mut units = [0; 2];
+    for letter in document.chars() {
+        if letter != '\n' && is_shown_amiss(letter) {
+            for unit in letter.encode_utf16(&mut units) {
+                let _ = write!(harmless, "\\u{unit:04x}");
+            }
+        } else {
+            harmless.push(letter);
+        }
+    }
+    harmless
 }
 
 /// The width of the terminal that stdout is; none where it is none.
 pub(super) fn width() -> Option<usize> {
+    size_of_terminal().map(|(columns, _)| columns)
+}
+
+/// Columns and rows of the terminal that stdout is; none where it is none, or has none.
+pub(super) fn size_of_terminal() -> Option<(usize, usize)> {
     let out = io::stdout();
     if !out.is_terminal() {
         return None;
     }
     let size = rustix::termios::tcgetwinsize(&out).ok()?;
-    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+    let size = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (size.0 > 0 && size.1 > 0).then_some(size)
+}
+
+/// A letter that moves the cursor, or changes how others are shown, or is not to be seen.
+fn is_shown_amiss(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
 }
 
 /// `text` without what a terminal would take for an order, or a reader for something else.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {
-        let is_invisible = matches!(
-            letter,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        );
-        if letter.is_control() || is_invisible {
+        if is_shown_amiss(letter) {
             plain.extend(letter.escape_default());
         } else {
             plain.push(letter);
@@ -77,6 +122,17 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     format!("{begin}\u{2026}{end}")
 }
 
+/// `text` in at most `width` characters: cut at its end.
+pub(super) fn begin(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        None => text.to_owned(),
+        Some(_) => {
+            let kept = text.chars().take(width.saturating_sub(1));
+            kept.chain(['\u{2026}']).collect()
+        }
+    }
+}
+
 /// A time in its two largest units: `3m 20s`.
 pub(super) fn seconds(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
@@ -114,6 +170,32 @@ mod tests {
     #[test]
     fn nothing_that_is_shown_moves_the_cursor() {
         assert_eq!(plain("/a\u{1b}[2J\r\u{202e}b"), "/a\\u{1b}[2J\\r\\u{202e}b");
+    }
+
+    #[test]
+    fn a_json_document_gives_a_terminal_no_orders_and_stays_the_same() {
+        let value = serde_json::json!({
+            "\u{9b}2J": ["\u{202e}gnp.exe", "\u{7f}\u{1b}[2J\n", "\u{61c}\u{200b}\u{feff}\u{2066}", "\\u009b"],
+            "gr\u{fc}n \u{1f600}": "\u{65e5}\u{672c}",
+        });
+        for text in [json_document(&value).ok(), json_line(&value).ok()] {
+            let text = text.unwrap();
+            let amiss = |letter: char| letter != '\n' && is_shown_amiss(letter);
+            assert!(!text.contains(amiss), "{text:?}");
+            for escape in ["\\u009b2J", "\\u202e", "\\u007f\\u001b[2J\\n", "\\u061c"] {
+                assert!(text.contains(escape), "{escape}: {text}");
+            }
+            assert!(text.contains("gr\u{fc}n \u{1f600}"), "{text}");
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, value);
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_at_its_end() {
+        assert_eq!(begin("abc", 3), "abc");
+        assert_eq!(begin("abcd", 3), "ab\u{2026}");
+        assert_eq!(begin("abcd", 1), "\u{2026}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use actix_web::{
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::methods::{act, read};
 use crate::{
     cache::{CacheUnavailable, Clear, Cleared, How, List, MAX_OFFSET, Names, Order, Wanted},
     proxy::{self, Shared},
@@ -19,9 +20,9 @@ const MAX_QUERY_BYTES: usize = 1024;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/api/entries", web::get().to(entries))
-        .route("/api/purge", web::post().to(purge))
-        .route("/api/clear", web::post().to(clear));
+        .service(read("/api/entries", entries))
+        .service(act("/api/purge", purge))
+        .service(act("/api/clear", clear));
 }
 
 /// Which part of the list.

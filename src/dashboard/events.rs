@@ -2,11 +2,15 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use actix_web::{HttpResponse, web::Bytes, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::Method,
+    web::{Bytes, Data},
+};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::collector::Tick;
+use super::{collector::Tick, patience::Leash};
 
 /// Pages that watch at the same time.
 const MAX_WATCHING: usize = 16;
@@ -35,7 +39,12 @@ struct Watcher {
 }
 
 /// Streams until the one who watches leaves.
-pub(super) async fn events(audience: Data<Audience>) -> HttpResponse {
+pub(super) async fn events(request: HttpRequest, audience: Data<Audience>) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.content_type("text/event-stream");
+    if request.method() == Method::HEAD {
+        return answer.streaming(stream::empty::<Result<Bytes, actix_web::Error>>());
+    }
     let Ok(place) = Arc::clone(&audience.places).try_acquire_owned() else {
         return HttpResponse::ServiceUnavailable()
             .body("Too many pages are open: close one and try again.\n");
@@ -45,13 +54,12 @@ pub(super) async fn events(audience: Data<Audience>) -> HttpResponse {
         next: None,
         _place: place,
     };
+    Leash::let_go(&request);
     let told = stream::unfold(watcher, |mut watcher| async move {
         let text = watcher.text().await?;
         Some((Ok::<_, actix_web::Error>(Bytes::from(text)), watcher))
     });
-    HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .streaming(told)
+    answer.streaming(told)
 }
 
 impl Watcher {

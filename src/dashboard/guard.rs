@@ -31,7 +31,8 @@ const OPEN: [&str; 6] = [
     "/metrics",
     "/session",
 ];
-const SECRET_BYTES: usize = 32;
+/// 128 bits: nobody guesses that, and the link fits into a line of a terminal.
+const SECRET_BYTES: usize = 16;
 /// A browser takes scripts, styles and data from here only, whatever text should come to stand in the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -148,7 +149,8 @@ pub(super) async fn check(
     Ok(response)
 }
 
-fn write_fields(fields: &mut HeaderMap) {
+/// What every answer forbids browsers and caches.
+pub(super) fn write_fields(fields: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

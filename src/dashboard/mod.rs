@@ -7,6 +7,8 @@
 //! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
 //! | `entries.rs` | what is stored: looked for, purged, cleared |
 //! | `guard.rs` | who may do that: Host, Origin, token |
+//! | `methods.rs` | which methods each address takes |
+//! | `patience.rs` | how long requests and connections may take |
 //! | `page/` | the page itself |
 //!
 //! It listens on loopback only, and answers only to its own names, so that no page of somebody else reaches it by a name
@@ -17,7 +19,9 @@ mod collector;
 mod entries;
 mod events;
 mod guard;
+mod methods;
 mod metrics;
+mod patience;
 
 use std::{
     io,
@@ -39,15 +43,19 @@ use actix_web::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinHandle;
 
-use self::{collector::Collector, events::Audience, guard::Guard};
+use self::{
+    collector::Collector,
+    events::Audience,
+    guard::Guard,
+    methods::{act, read},
+    patience::{Leash, Patience},
+};
 use crate::proxy::Shared;
 
 /// Connections at a time; some of them stream.
 const MAX_CONNECTIONS: usize = 64;
-/// For the head of a request to arrive, and for a connection to close after the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request.
-const IDLE: Duration = Duration::from_secs(30);
+/// For the head of a request to arrive, for its body and the answer's head, and for a connection to close after that.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 const BACKLOG: i32 = 64;
@@ -62,11 +70,12 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens on `address`. To be called inside an actix `System`.
+    /// Listens on `address`, and waits no longer than `patience` for each part of a request; mostly [`PATIENCE`]. To be
+    /// called inside an actix `System`.
     ///
     /// # Errors
     /// When the address cannot be listened on, or the system has no randomness for a token.
-    pub fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, shared: Arc<Shared>, patience: Duration) -> io::Result<Self> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
         let guard = Guard::new(address)?;
@@ -75,21 +84,26 @@ impl Dashboard {
         let (collector, ticks) = Collector::new(Arc::clone(&shared));
         let shared = Data::from(shared);
         let audience = Data::new(Audience::new(ticks));
+        let limit = Patience(patience);
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(guard.clone())
                 .app_data(shared.clone())
                 .app_data(audience.clone())
+                .app_data(Data::new(limit))
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                 .wrap(from_fn(guard::check))
+                .wrap(from_fn(patience::limit))
                 .configure(routes)
         })
+        .on_connect(move |connection, data| Leash::put_on(connection, data, limit))
         .workers(1)
         .worker_max_blocking_threads(1)
         .max_connections(MAX_CONNECTIONS)
-        .keep_alive(KeepAlive::Timeout(IDLE))
-        .client_request_timeout(PATIENCE)
-        .client_disconnect_timeout(PATIENCE)
+        // Of a second head on the same connection nobody would know how long it takes.
+        .keep_alive(KeepAlive::Disabled)
+        .client_request_timeout(patience)
+        .client_disconnect_timeout(patience)
         .shutdown_timeout(1)
         .disable_signals()
         .listen(listener)?
@@ -138,19 +152,19 @@ fn routes(config: &mut web::ServiceConfig) {
     const PAGE: &str = include_str!("page/index.html");
     const SCRIPT: &str = include_str!("page/app.js");
     const STYLE: &str = include_str!("page/style.css");
-    let file = |kind: &'static str, text: &'static str| {
-        web::get().to(move || async move {
+    let file = |path: &str, kind: &'static str, text: &'static str| {
+        read(path, move || async move {
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
             HttpResponse::Ok().insert_header(kind).body(text)
         })
     };
     config
-        .route("/", file("text/html; charset=utf-8", PAGE))
-        .route("/app.js", file("text/javascript; charset=utf-8", SCRIPT))
-        .route("/style.css", file("text/css; charset=utf-8", STYLE))
-        .route("/healthz", file("text/plain; charset=utf-8", "ok\n"))
-        .route("/metrics", web::get().to(metrics::metrics))
-        .route("/session", web::post().to(guard::session))
-        .route("/events", web::get().to(events::events))
+        .service(file("/", "text/html; charset=utf-8", PAGE))
+        .service(file("/app.js", "text/javascript; charset=utf-8", SCRIPT))
+        .service(file("/style.css", "text/css; charset=utf-8", STYLE))
+        .service(file("/healthz", "text/plain; charset=utf-8", "ok\n"))
+        .service(read("/metrics", metrics::metrics))
+        .service(act("/session", guard::session))
+        .service(read("/events", events::events))
         .configure(entries::routes);
 }

@@ -2,44 +2,20 @@
 
 use crate::policy::{LifetimeSource, Mode, Reason};
 
-/// What a reason says, as the end of a sentence.
+/// What a reason says, as the end of a sentence: in full where a row of a table has no room for it.
 pub(super) fn words(reason: Reason) -> &'static str {
     match reason {
-        Reason::Method => "the method is not GET",
-        Reason::RequestBody => "the request carries a body",
-        Reason::Range => "the request is for a range",
-        Reason::Condition => "the request carries a condition",
-        Reason::ClientNoStore => "the client says no-store",
-        Reason::ClientNoCache => "the client says no-cache",
-        Reason::ClientMaxAge => "it is older than the client's max-age",
         Reason::ClientMinFresh => "it does not stay fresh for the client's min-fresh",
-        Reason::Status => "answers of this status are not kept",
         Reason::StatusWithoutLifetime => {
             "answers of this status are kept only when the origin says how long"
         }
-        Reason::Partial => "it is a part that is not kept",
-        Reason::NoStore => "the origin says no-store",
-        Reason::NoCache => "the origin says no-cache",
-        Reason::Private => "the origin says private",
         Reason::MustUnderstand => "the origin says must-understand about a status that we do not",
         Reason::Authorization => {
             "the request carries Authorization, and the answer does not allow sharing"
         }
-        Reason::SetCookie => "the answer sets a cookie",
-        Reason::VaryStar => "the origin says Vary: *",
-        Reason::NoLifetime => "it has neither a lifetime nor a validator",
-        Reason::UnknownCoding => "its transfer coding is not known",
-        Reason::MustRevalidate => "the origin says must-revalidate",
-        Reason::ProxyRevalidate => "the origin says proxy-revalidate",
         Reason::SMaxage => "the origin says s-maxage, which forbids stale answers",
-        Reason::TooStale => "it is older than stale answers may be",
-        Reason::OriginAnswered => "the origin did answer",
-        Reason::TooLarge => "its body is larger than what is kept",
         Reason::Cleared => "the cache was cleared or the path purged while it was fetched",
-        Reason::Outdated => "a newer one was stored meanwhile",
-        Reason::NoRoom => "there was no memory left for it",
-        Reason::EventStream => "it is an event stream, which has no end",
-        Reason::CacheUnavailable => "the cache did not answer",
+        reason => reason.meaning(),
     }
 }
 

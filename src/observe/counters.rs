@@ -22,7 +22,7 @@ use crate::{
 
 const REASONS: usize = Reason::ALL.len();
 const FORWARDS: usize = Forward::ALL.len();
-const ERRORS: usize = ProxyError::NAMES.len();
+const ERRORS: usize = ProxyError::KINDS.len();
 const FAILURES: usize = OriginErrorKind::ALL.len();
 const CLASSES: usize = 5;
 
@@ -122,7 +122,7 @@ impl Tally {
             Outcome::Collapsed => self.add(COLLAPSED, 1),
             Outcome::Own => self.add(OWN, 1),
             Outcome::Failed(name) => {
-                let place = ProxyError::NAMES.iter().position(|known| *known == name);
+                let place = ProxyError::KINDS.iter().position(|kind| kind.0 == name);
                 self.add(FAILED + place.unwrap_or(ERRORS - 1), 1);
             }
         }
@@ -314,7 +314,8 @@ impl Totals {
     /// Failed requests, by the short name of what went wrong.
     pub fn failed_by(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let counts = self.range(FAILED, ERRORS).iter().copied();
-        ProxyError::NAMES.into_iter().zip(counts)
+        let names = ProxyError::KINDS.into_iter().map(|(name, _)| name);
+        names.zip(counts)
     }
 
     /// Requests to the origin that failed, by kind.
@@ -406,7 +407,7 @@ mod tests {
             };
             tally.answered(StatusCode::NOT_MODIFIED, &outcome);
         }
-        for name in ProxyError::NAMES {
+        for (name, _) in ProxyError::KINDS {
             let failed = Handling {
                 outcome: Outcome::Failed(name),
                 ..Handling::refused()

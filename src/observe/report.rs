@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Observer, Totals};
 use crate::{
     cache::Stats,
-    policy::{Forward, Mode, Reason, Time},
+    error::ProxyError,
+    policy::{Mode, Reason, Time},
 };
 
 /// How a proxy is doing.
@@ -138,8 +139,10 @@ impl Report {
         let totals = observer.totals();
         let judged = totals.requests().saturating_sub(totals.own());
         let from_cache = totals.hits() + totals.validated() + totals.stale();
-        let reason =
-            |(reason, count): (Reason, u64)| cause(reason.as_str(), count, reason.remedy(mode));
+        let reason = |(reason, count): (Reason, u64)| {
+            let hint = reason.remedy(mode).unwrap_or(reason.meaning());
+            cause(reason.as_str(), count, hint)
+        };
         Self {
             uptime_seconds: observer.uptime().as_secs(),
             requests: totals.requests(),
@@ -154,14 +157,14 @@ impl Report {
             misses_by: causes(
                 totals
                     .misses_by()
-                    .map(|(forward, count)| cause(forward.as_str(), count, Some(meaning(forward)))),
+                    .map(|(forward, count)| cause(forward.as_str(), count, forward.meaning())),
             ),
             not_stored_by: causes(totals.not_stored_by().map(reason)),
             not_reused_by: causes(totals.not_reused_by().map(reason)),
             failed_by: causes(
                 totals
                     .failed_by()
-                    .map(|(name, count)| cause(name, count, None)),
+                    .map(|(name, count)| cause(name, count, failure_meaning(name))),
             ),
             status_classes: totals.classes().to_vec(),
             sent_bytes: totals.sent_bytes(),
@@ -210,7 +213,7 @@ impl OriginReport {
             failures_by: causes(
                 totals
                     .origin_failed_by()
-                    .map(|(kind, count)| cause(kind.name(), count, None)),
+                    .map(|(kind, count)| cause(kind.name(), count, kind.meaning())),
             ),
             p50_millis: totals.latency_percentile(0.5),
             p90_millis: totals.latency_percentile(0.9),
@@ -222,12 +225,17 @@ impl OriginReport {
     }
 }
 
-fn cause(name: &str, count: u64, hint: Option<&str>) -> Cause {
+fn cause(name: &str, count: u64, hint: &str) -> Cause {
     Cause {
         name: name.to_owned(),
         count,
-        hint: hint.map(str::to_owned),
+        hint: Some(hint.to_owned()),
     }
+}
+
+fn failure_meaning(name: &str) -> &'static str {
+    let kind = ProxyError::KINDS.iter().find(|kind| kind.0 == name);
+    kind.map_or("", |(_, meaning)| meaning)
 }
 
 /// Those that were, the most frequent first.
@@ -235,19 +243,6 @@ fn causes(all: impl Iterator<Item = Cause>) -> Vec<Cause> {
     let mut causes: Vec<Cause> = all.filter(|cause| cause.count > 0).collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
     causes
-}
-
-fn meaning(forward: Forward) -> &'static str {
-    match forward {
-        Forward::Bypass => "not for the cache to answer",
-        Forward::Method => "only GET and HEAD are answered from the cache",
-        Forward::UriMiss => "nothing was stored for it",
-        Forward::VaryMiss => "what is stored is for other request headers",
-        Forward::Miss => "nothing that is stored could be used",
-        Forward::Request => "the client wanted it from the origin",
-        Forward::Stale => "its time was over, and the origin had a new one",
-        Forward::Partial => "only a part was stored",
-    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share of two counts")]
@@ -292,7 +287,12 @@ pub fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{headers::Handling, observe::Audience};
+    use crate::{
+        headers::{Handling, Outcome, Storing},
+        observe::Audience,
+        origin::OriginErrorKind,
+        policy::{Forward, Why},
+    };
     use actix_web::http::StatusCode;
 
     #[test]
@@ -308,11 +308,7 @@ mod tests {
             tally.answered(StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
-        let miss = Handling::miss(
-            Forward::UriMiss.into(),
-            None,
-            crate::headers::Storing::Stored,
-        );
+        let miss = Handling::miss(Forward::UriMiss.into(), None, Storing::Stored);
         tally.answered(StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
@@ -328,6 +324,53 @@ mod tests {
         tally.answered(StatusCode::OK, &Handling::refused());
         let report = Report::new(&observer, None, Mode::Standard);
         assert_eq!((report.requests, report.hit_ratio), (2, Some(1.0)));
+    }
+
+    /// What beside the name of a reason fits into a row of 80 columns.
+    const HINT_COLUMNS: usize = 41;
+
+    #[test]
+    fn every_name_has_an_explanation_that_fits_into_a_row() {
+        let observer = Observer::new(Audience::None);
+        let tally = observer.tally();
+        for reason in Reason::ALL {
+            let why = Why::because(Forward::Request, reason);
+            let storing = Storing::NotStored(reason);
+            tally.answered(StatusCode::OK, &Handling::miss(why, None, storing));
+        }
+        for forward in Forward::ALL {
+            let storing = Storing::Stored;
+            let miss = Handling::miss(forward.into(), None, storing);
+            tally.answered(StatusCode::OK, &miss);
+        }
+        for (name, _) in ProxyError::KINDS {
+            let failed = Handling {
+                outcome: Outcome::Failed(name),
+                ..Handling::refused()
+            };
+            tally.answered(StatusCode::BAD_GATEWAY, &failed);
+        }
+        for kind in OriginErrorKind::ALL {
+            tally.origin_failed(kind, Time::from_unix_millis(1));
+        }
+        for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+            let report = Report::new(&observer, None, mode);
+            let all = [
+                (report.misses_by, Forward::ALL.len()),
+                (report.not_stored_by, Reason::ALL.len()),
+                (report.not_reused_by, Reason::ALL.len()),
+                (report.failed_by, ProxyError::KINDS.len()),
+                (report.origin.failures_by, OriginErrorKind::ALL.len()),
+            ];
+            for (causes, count) in all {
+                assert_eq!(causes.len(), count);
+                for Cause { name, hint, .. } in causes {
+                    let hint = hint.unwrap_or_default();
+                    assert!((5..=HINT_COLUMNS).contains(&hint.len()), "{name}: {hint}");
+                    assert!(name.len() <= 23, "{name}");
+                }
+            }
+        }
     }
 
     #[test]

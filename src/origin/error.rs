@@ -158,6 +158,18 @@ impl OriginErrorKind {
             Self::Upload => "upload",
         }
     }
+
+    /// What it says, short enough for a row of a table.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Unreachable => "no connection to the origin",
+            Self::Timeout => "the origin was silent for too long",
+            Self::Cut => "the origin broke off its answer",
+            Self::Malformed => "the origin's answer is not valid HTTP",
+            Self::Busy => "too many requests were under way",
+            Self::Upload => "the request's body did not arrive whole",
+        }
+    }
 }
 
 impl OriginError {

@@ -50,6 +50,20 @@ impl Forward {
         }
     }
 
+    /// What it says, short enough for a row of a table.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Bypass => "not for the cache to answer",
+            Self::Method => "this method always goes to the origin",
+            Self::UriMiss => "nothing was stored for it",
+            Self::VaryMiss => "stored for other request headers only",
+            Self::Miss => "nothing that is stored could be used",
+            Self::Request => "the client wanted it from the origin",
+            Self::Stale => "its time was over; the origin had another",
+            Self::Partial => "only a part was stored",
+        }
+    }
+
     /// Where HTTP says so.
     pub const fn clause(self) -> &'static str {
         match self {

@@ -146,6 +146,43 @@ impl Reason {
         }
     }
 
+    /// What it says, as the end of a sentence and short enough for a row of a table.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Method => "the method is not GET",
+            Self::RequestBody => "the request carries a body",
+            Self::Range => "the request is for a range",
+            Self::Condition => "the request carries a condition",
+            Self::ClientNoStore => "the client says no-store",
+            Self::ClientNoCache => "the client says no-cache",
+            Self::ClientMaxAge => "it is older than the client's max-age",
+            Self::ClientMinFresh => "less fresh than the client's min-fresh",
+            Self::Status => "answers of this status are not kept",
+            Self::StatusWithoutLifetime => "kept only when the origin says how long",
+            Self::Partial => "it is a part that is not kept",
+            Self::NoStore => "the origin says no-store",
+            Self::NoCache => "the origin says no-cache",
+            Self::Private => "the origin says private",
+            Self::MustUnderstand => "must-understand about an unknown status",
+            Self::Authorization => "for one user, and not said to be for all",
+            Self::SetCookie => "the answer sets a cookie",
+            Self::VaryStar => "the origin says Vary: *",
+            Self::NoLifetime => "it has neither a lifetime nor a validator",
+            Self::UnknownCoding => "its transfer coding is not known",
+            Self::MustRevalidate => "the origin says must-revalidate",
+            Self::ProxyRevalidate => "the origin says proxy-revalidate",
+            Self::SMaxage => "s-maxage forbids stale answers",
+            Self::TooStale => "it is older than stale answers may be",
+            Self::OriginAnswered => "the origin did answer",
+            Self::TooLarge => "its body is larger than what is kept",
+            Self::Cleared => "cleared or purged while it was fetched",
+            Self::Outdated => "a newer one was stored meanwhile",
+            Self::NoRoom => "there was no memory left for it",
+            Self::EventStream => "it is an event stream, which has no end",
+            Self::CacheUnavailable => "the cache did not answer",
+        }
+    }
+
     /// Where HTTP says so; none: it is our own bound.
     pub const fn clause(self) -> Option<&'static str> {
         Some(match self {

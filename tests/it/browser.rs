@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A program on the path of commands.
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))
@@ -218,6 +218,39 @@ fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
     until("nothing is wider than the screen", || {
         browser.eval("document.documentElement.scrollWidth") == 390
     });
+}
+
+#[test]
+fn a_plot_has_no_line_where_nothing_was_measured() {
+    let home = Home::new();
+    let Some(browser) = Browser::open(&home) else {
+        return;
+    };
+    let origin = Origin::counting("");
+    let watched = Watched::start(&home, &origin);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    let runs = |values: &str| browser.eval(&format!("runs({values}, 10)"));
+    assert_eq!(runs("[]"), json!([]));
+    assert_eq!(runs("[null, null]"), json!([]));
+    // A request every few seconds is one run, also from zero to zero.
+    assert_eq!(
+        runs("[0, null, null, 5, 0]"),
+        json!([[[0, 0], [3, 5], [4, 0]]])
+    );
+    // After a pause of more than ten seconds another one begins.
+    let pause = "...Array(60).fill(null)";
+    assert_eq!(
+        runs(&format!("[1, 2, {pause}, 3, {pause}]")),
+        json!([[[0, 1], [1, 2]], [[62, 3]]])
+    );
+    let drawn = |of: &str| {
+        browser.eval(&format!(
+            "(plot('latency-plot', [['miss', [1, 2, {pause}, 3, {pause}, 4, 5]]], 10, millis, 10, false), \
+             document.querySelectorAll('#latency-plot {of}').length)"
+        ))
+    };
+    assert_eq!((drawn("path.line"), drawn("circle")), (json!(2), json!(2)));
 }
 
 #[test]

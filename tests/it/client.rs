@@ -192,6 +192,11 @@ impl Client {
         self
     }
 
+    /// Waits for one more event of a stream, or the end; false at the end.
+    pub(crate) fn next_event(&mut self) -> bool {
+        self.through(b"\n\n").is_some()
+    }
+
     /// True when nothing more comes and the connection has ended.
     pub(crate) fn is_closed(&mut self) -> bool {
         while self.fill() {}

@@ -26,6 +26,7 @@ impl Watched {
         let address = format!("127.0.0.1:{port}");
         let proxy = home.start(&origin.url(), &["--dashboard", &address]);
         let line = proxy.log_line(&["Dashboard: "]);
+        assert!(line.len() < 80, "a terminal would break it: {line}");
         let link = line.strip_prefix("Dashboard: ").unwrap().to_owned();
         assert!(link.starts_with(&format!("http://{address}/#token=")));
         Self { proxy, link, port }
@@ -42,7 +43,8 @@ impl Watched {
         client.send(format!(
             "{line} HTTP/1.1\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         ));
-        client.answer()
+        let method = line.split(' ').next().unwrap();
+        client.answer_to(method)
     }
 
     fn host(&self) -> String {
@@ -82,6 +84,54 @@ fn only_the_page_healthz_and_metrics_need_no_token() {
         let answer = watched.ask(&format!("POST {closed}"), &watched.host(), "{}");
         assert_eq!(answer.status(), 403, "{closed}");
     }
+}
+
+#[test]
+fn head_is_answered_like_get_and_a_wrong_method_with_the_right_ones() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = Watched::start(&home, &origin);
+    let fields = watched.let_in();
+    let ask = |method: &str, target: &str| watched.ask(&format!("{method} {target}"), &fields, "");
+    for target in ["/", "/app.js", "/style.css", "/healthz", "/api/entries"] {
+        let (get, head) = (ask("GET", target), ask("HEAD", target));
+        assert_eq!(
+            (head.status(), head.text()),
+            (200, String::new()),
+            "{target}"
+        );
+        for name in ["content-type", "content-length", "cache-control"] {
+            assert!(head.field(name).is_some(), "{target}: {name}");
+            assert_eq!(head.field(name), get.field(name), "{target}: {name}");
+        }
+    }
+    for (target, kind) in [
+        ("/metrics", "application/openmetrics-text"),
+        ("/events", "text/event-stream"),
+    ] {
+        let head = ask("HEAD", target);
+        assert_eq!(head.status(), 200, "{target}");
+        assert!(head.field("content-type").unwrap().starts_with(kind));
+        assert!(head.text().is_empty());
+    }
+    for target in ["/", "/healthz", "/metrics", "/events", "/api/entries"] {
+        for method in ["POST", "DELETE", "OPTIONS", "X"] {
+            let answer = ask(method, target);
+            assert_eq!(answer.status(), 405, "{method} {target}");
+            assert_eq!(
+                answer.field("allow"),
+                Some("GET, HEAD"),
+                "{method} {target}"
+            );
+        }
+    }
+    for target in ["/session", "/api/purge", "/api/clear"] {
+        for method in ["GET", "HEAD", "PUT"] {
+            let answer = ask(method, target);
+            assert_eq!(answer.status(), 405, "{method} {target}");
+            assert_eq!(answer.field("allow"), Some("POST"), "{method} {target}");
+        }
+    }
+    assert_eq!(ask("GET", "/nothing").status(), 404);
 }
 
 #[test]
@@ -148,7 +198,7 @@ fn what_another_site_brings_about_is_refused() {
 fn a_wrong_token_or_cookie_opens_nothing() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
-    let half = &watched.token()[..32];
+    let half = &watched.token()[..16];
     for wrong in ["", "x", half, &format!("{}0", watched.token())] {
         let answer = watched.ask("POST /session", &watched.host(), wrong);
         assert_eq!((answer.status(), answer.field("set-cookie")), (403, None));

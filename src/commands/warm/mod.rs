@@ -28,7 +28,7 @@ use self::{
     summary::{Tally, counted},
     target::Place,
 };
-use super::text::{cut, plain};
+use super::text::{cut, json_line, plain};
 use crate::{Failure, Signals, print, say};
 
 /// An argument that is wrong is repeated up to this many characters.
@@ -240,7 +240,7 @@ impl Run<'_> {
         }
         if ended.is_ok() || self.tally.paths > 0 {
             print(&match self.asked.whom.json {
-                true => json(&self.tally),
+                true => json_line(&self.tally).unwrap_or_default(),
                 false => self.tally.text(),
             });
         }
@@ -263,8 +263,4 @@ fn note(notes: &mut Option<Notes>, path: Rc<str>, is_stored: bool) -> Result<(),
         Some(notes) if !is_stored => notes.note(path),
         _ => Ok(()),
     }
-}
-
-fn json(tally: &Tally) -> String {
-    serde_json::to_string(tally).unwrap_or_default() + "\n"
 }

@@ -67,8 +67,23 @@ function svg(tag, attributes, text) {
   return made;
 }
 
-// `series`: class and values (null: nothing to show), the newest last. `top` is the value of the upper edge.
-function plot(id, series, top, label, filled) {
+// The places of those values that are there, in runs: between two runs nothing was measured for more than `reach`
+// seconds, and no line is to suggest otherwise.
+function runs(values, reach) {
+  const found = [];
+  let last = -Infinity;
+  values.forEach((value, index) => {
+    if (value === null) return;
+    if (index - last > reach) found.push([]);
+    found[found.length - 1].push([index, value]);
+    last = index;
+  });
+  return found;
+}
+
+// `series`: class and values (null: nothing to show), the newest last. `top` is the value of the upper edge, `reach` for
+// how many seconds a value speaks.
+function plot(id, series, top, label, reach, filled) {
   const target = byId(id);
   const width = Math.max(target.clientWidth, 120);
   const height = target.clientHeight || 168;
@@ -84,16 +99,19 @@ function plot(id, series, top, label, filled) {
     parts.push(svg("text", { x: x(index, MAX_POINTS), y: height - 4, "text-anchor": anchor }, text));
   }
   for (const [name, values] of series) {
-    const places = [];
-    values.forEach((value, index) => {
-      if (value !== null) places.push([x(index, values.length).toFixed(1), y(value).toFixed(1)]);
-    });
-    if (places.length === 0) continue;
-    const path = `M${places.map((place) => place.join(" ")).join("L")}`;
-    const last = places[places.length - 1];
-    if (filled) parts.push(svg("path", { class: `area ${name}`, d: `${path}L${last[0]} ${y(0)}L${places[0][0]} ${y(0)}Z` }));
-    parts.push(svg("path", { class: `line ${name}`, d: path }));
-    parts.push(svg("circle", { class: name, cx: last[0], cy: last[1], r: 3 }));
+    for (const run of runs(values, reach)) {
+      const places = run.map(([index, value]) => [x(index, values.length).toFixed(1), y(value).toFixed(1)]);
+      const [first, last] = [places[0], places[places.length - 1]];
+      if (places.length === 1) {
+        parts.push(svg("circle", { class: name, cx: last[0], cy: last[1], r: 2 }));
+        continue;
+      }
+      const path = `M${places.map((place) => place.join(" ")).join("L")}`;
+      if (filled) parts.push(svg("path", { class: `area ${name}`, d: `${path}L${last[0]} ${y(0)}L${first[0]} ${y(0)}Z` }));
+      parts.push(svg("path", { class: `line ${name}`, d: path }));
+      // What is still going on ends in a dot.
+      if (values.length - run[run.length - 1][0] <= reach) parts.push(svg("circle", { class: name, cx: last[0], cy: last[1], r: 3 }));
+    }
   }
   target.setAttribute("viewBox", `0 0 ${width} ${height}`);
   target.replaceChildren(...parts);
@@ -114,11 +132,11 @@ function roundTop(value) {
 }
 
 function drawPlots() {
-  plot("ratio-plot", [["hit", ratios()]], 1, (share) => `${Math.round(share * 100)} %`, true);
+  plot("ratio-plot", [["hit", ratios()]], 1, (share) => `${Math.round(share * 100)} %`, 1, true);
   const p90 = state.points.map((point) => point.p90_millis);
   const p50 = state.points.map((point) => point.p50_millis);
   const top = roundTop(Math.max(10, ...p90.filter((value) => value !== null)));
-  plot("latency-plot", [["stale", p90], ["miss", p50]], top, millis, false);
+  plot("latency-plot", [["stale", p90], ["miss", p50]], top, millis, WINDOW, false);
 }
 
 // ---- What the proxy tells each second.

@@ -1,0 +1,102 @@
+//! `stats`: what a running proxy does, at a glance, once or every second.
+//!
+//! | file | what |
+//! |---|---|
+//! | `page.rs` | all of it for people, fit for the room there is |
+//! | `screen.rs` | the terminal while it is watched |
+
+mod page;
+mod screen;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    thread,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use caching_proxy::{
+    cli::Whom,
+    control::{self, Chosen},
+    observe::Report,
+};
+use tokio::time::Instant;
+
+use self::{
+    page::{Page, Room, millis, percent},
+    screen::{Event, Screen},
+};
+use super::text::{json_document, json_line};
+use crate::Failure;
+
+/// How often it is shown anew.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Shows what the chosen proxy does.
+pub(super) fn stats(whom: Whom, watch: bool) -> Result<(), Failure> {
+    let chosen = control::choose(whom.port)?;
+    if watch && !whom.json && io::stdout().is_terminal() {
+        return on_screen(&chosen);
+    }
+    let mut earlier: Option<Report> = None;
+    let mut out = io::stdout().lock();
+    loop {
+        let report: Report = chosen.ask("GET", "/stats", &[])?;
+        let text = match (whom.json, watch) {
+            (true, true) => json_line(&report)?,
+            (true, false) => json_document(&report)?,
+            (false, true) => line(&report, earlier.as_ref()),
+            (false, false) => Page::new(&chosen.instance, &report, None).text(Room::wide()),
+        };
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => {}
+            // Whoever read it has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(Failure::Print(error)),
+        }
+        if !watch {
+            return Ok(());
+        }
+        earlier = Some(report);
+        thread::sleep(EVERY);
+    }
+}
+
+/// Draws it on the terminal until somebody ends that.
+fn on_screen(chosen: &Chosen) -> Result<(), Failure> {
+    let mut earlier: Option<Report> = None;
+    // Before the screen is taken, so that an error is said as ever.
+    let mut report: Report = chosen.ask("GET", "/stats", &[])?;
+    let mut screen = Screen::take().map_err(Failure::Print)?;
+    loop {
+        let page = Page::new(&chosen.instance, &report, earlier.as_ref());
+        let next = Instant::now() + EVERY;
+        loop {
+            screen.draw(&page).map_err(Failure::Print)?;
+            match screen.next(next) {
+                Event::End => return Ok(()),
+                Event::Changed => {}
+                Event::Time => break,
+            }
+        }
+        earlier = Some(report);
+        report = chosen.ask("GET", "/stats", &[])?;
+    }
+}
+
+/// One line for programs that read lines: what happened since the last one.
+fn line(report: &Report, earlier: Option<&Report>) -> String {
+    let since = |of: fn(&Report) -> u64| of(report).saturating_sub(earlier.map_or(0, of));
+    let used = report.cache.as_ref().map_or(0, |cache| cache.used_bytes);
+    format!(
+        "{} requests={} hits={} misses={} failed={} ratio={} p50={} memory={}\n",
+        chrono::Local::now().format("%H:%M:%S"),
+        since(|report| report.requests),
+        since(|report| report.hits + report.validated + report.stale),
+        since(|report| report.misses + report.collapsed),
+        since(|report| report.failed),
+        percent(report.hit_ratio).replace(' ', ""),
+        millis(report.origin.p50_millis).replace(' ', ""),
+        ByteSize(used).to_string().replace(' ', ""),
+    )
+}

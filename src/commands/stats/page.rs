@@ -1,0 +1,440 @@
+//! All that `stats` shows people, fit for the room there is: what has none is shortened, summed or left out, and said so.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use caching_proxy::{
+    control::Instance,
+    observe::{CacheReport, Cause, OriginReport, Report, duration, grouped},
+};
+
+use super::super::text::{self, begin};
+
+/// Reasons of one kind that are shown; the others are summed.
+const MAX_CAUSES: usize = 6;
+/// The longest name.
+const NAME: usize = 23;
+/// How wide counts are, and how wide where there are few columns.
+const COUNT: usize = 11;
+const NARROW_COUNT: usize = 7;
+const WIDE_FROM: usize = 64;
+/// An explanation that is cut shorter says nothing.
+const LEAST_HINT: usize = 12;
+
+/// How much can be shown; none: without a limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Room {
+    columns: Option<usize>,
+    rows: Option<usize>,
+}
+
+impl Room {
+    /// What the terminal shows at once.
+    pub(super) fn of_terminal() -> Self {
+        let size = text::size_of_terminal();
+        Self {
+            // A letter in the last column lets some terminals begin the next line.
+            columns: size.map(|(columns, _)| columns.saturating_sub(1).max(1)),
+            rows: size.map(|(_, rows)| rows),
+        }
+    }
+
+    /// As wide as the terminal, and as long as it takes.
+    pub(super) fn wide() -> Self {
+        Self {
+            rows: None,
+            ..Self::of_terminal()
+        }
+    }
+}
+
+/// A number with its name and what that means.
+#[derive(Clone, Debug)]
+struct Row {
+    count: u64,
+    name: String,
+    hint: String,
+}
+
+/// Rows under a title; the most interesting come first.
+#[derive(Clone, Debug)]
+struct Section {
+    title: &'static str,
+    rows: Vec<Row>,
+    /// Rows that are shown; the last one stands for all others where these are fewer.
+    shown: usize,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    title: String,
+    top: Vec<String>,
+    sections: Vec<Section>,
+}
+
+impl Page {
+    /// What a report says, and how much of it came since an earlier one of a second ago.
+    pub(super) fn new(instance: &Instance, report: &Report, earlier: Option<&Report>) -> Self {
+        let uptime = match report.uptime_seconds {
+            seconds @ ..10 => format!("{seconds} s"),
+            seconds => duration(Duration::from_secs(seconds)),
+        };
+        let Instance { port, origin, .. } = instance;
+        let causes = [
+            ("Why they went to the origin", &report.misses_by),
+            ("Not stored", &report.not_stored_by),
+            ("Stored, but not used as it was", &report.not_reused_by),
+            ("Failed", &report.failed_by),
+        ];
+        let causes = causes.map(|(title, causes)| Section::of_causes(title, causes));
+        let mut sections = vec![Section::of_outcomes(report)];
+        sections.extend(causes);
+        sections.retain(|section| !section.rows.is_empty());
+        Self {
+            title: text::plain(&format!("{origin} on port {port}, up {uptime}")),
+            top: vec![
+                ratio_line(report, earlier),
+                saved_line(report),
+                origin_line(&report.origin),
+                memory_line(report.cache.as_ref()),
+            ],
+            sections,
+        }
+    }
+
+    /// Its lines, each ended.
+    pub(super) fn text(&self, room: Room) -> String {
+        let columns = room.columns.unwrap_or(usize::MAX);
+        let rows = room.rows.unwrap_or(usize::MAX);
+        let mut lines = self.lines(columns, Gaps::Shown);
+        if lines.len() > rows {
+            lines = self.summed(columns, rows);
+        }
+        if lines.len() > rows {
+            // Sums would help nobody: as it begins.
+            lines = self.lines(columns, Gaps::None);
+            let kept = rows.saturating_sub(1);
+            let more = lines.len() - kept;
+            lines.truncate(kept);
+            lines.push(format!("\u{2026} {more} more lines"));
+        }
+        lines
+            .iter()
+            .map(|line| begin(line, columns) + "\n")
+            .collect()
+    }
+
+    /// In so many rows, if it can be.
+    fn summed(&self, columns: usize, rows: usize) -> Vec<String> {
+        let mut page = self.clone();
+        loop {
+            let lines = page.lines(columns, Gaps::None);
+            if lines.len() <= rows || !page.shrink() {
+                return lines;
+            }
+        }
+    }
+
+    /// Shows a row less where there are the most, of what became of requests last; false when nothing is left to be
+    /// summed.
+    fn shrink(&mut self) -> bool {
+        let Some((outcomes, causes)) = self.sections.split_first_mut() else {
+            return false;
+        };
+        let long = |section: &&mut Section| section.shown > 2;
+        let longest = causes
+            .iter_mut()
+            .filter(long)
+            .max_by_key(|section| section.shown);
+        let Some(section) = longest.or(Some(outcomes).filter(long)) else {
+            return false;
+        };
+        section.shown -= 1;
+        true
+    }
+
+    fn lines(&self, columns: usize, gaps: Gaps) -> Vec<String> {
+        let gap = || matches!(gaps, Gaps::Shown).then(String::new);
+        let mut lines = vec![self.title.clone()];
+        lines.extend(gap());
+        lines.extend(self.top.iter().cloned());
+        for section in &self.sections {
+            lines.extend(gap());
+            lines.push(section.title.to_owned());
+            lines.extend(section.shown().iter().map(|row| row.line(columns)));
+        }
+        lines
+    }
+}
+
+/// Whether empty lines stand between the sections.
+#[derive(Clone, Copy)]
+enum Gaps {
+    Shown,
+    None,
+}
+
+impl Section {
+    fn new(title: &'static str, rows: Vec<Row>) -> Self {
+        let shown = rows.len().min(MAX_CAUSES + 1);
+        Self { title, rows, shown }
+    }
+
+    fn of_causes(title: &'static str, causes: &[Cause]) -> Self {
+        let row = |cause: &Cause| Row {
+            count: cause.count,
+            name: text::plain(&cause.name),
+            hint: text::plain(cause.hint.as_deref().unwrap_or_default()),
+        };
+        Self::new(title, causes.iter().map(row).collect())
+    }
+
+    fn of_outcomes(report: &Report) -> Self {
+        let rows = [
+            (report.hits, "hit", "from the cache"),
+            (
+                report.validated,
+                "validated",
+                "from the cache, confirmed by the origin",
+            ),
+            (report.stale, "stale", "from the cache, past its time"),
+            (report.misses, "miss", "from the origin"),
+            (
+                report.collapsed,
+                "collapsed",
+                "shared another request's fetch",
+            ),
+            (report.own, "own", "answered by the proxy itself"),
+            (
+                report.failed,
+                "failed",
+                "no answer of the origin or the cache",
+            ),
+        ];
+        let rows = rows.into_iter().filter(|(count, ..)| *count > 0);
+        let row = |(count, name, hint): (u64, &str, &str)| Row {
+            count,
+            name: name.to_owned(),
+            hint: hint.to_owned(),
+        };
+        Self::new("Answers", rows.map(row).collect())
+    }
+
+    fn shown(&self) -> Vec<Row> {
+        if self.shown >= self.rows.len() {
+            return self.rows.clone();
+        }
+        let (shown, others) = self.rows.split_at(self.shown.saturating_sub(1));
+        let mut rows = shown.to_vec();
+        rows.push(Row {
+            count: others.iter().map(|row| row.count).sum(),
+            name: "others".to_owned(),
+            hint: format!("\u{2026} {} more names", others.len()),
+        });
+        rows
+    }
+}
+
+impl Row {
+    fn line(&self, columns: usize) -> String {
+        let width = match columns {
+            ..WIDE_FROM => NARROW_COUNT,
+            _ => COUNT,
+        };
+        let line = format!("{:>width$}  {:<NAME$}  ", grouped(self.count), self.name);
+        let left = columns.saturating_sub(line.chars().count());
+        match left < self.hint.chars().count().min(LEAST_HINT) {
+            true => line.trim_end().to_owned(),
+            false => (line + &self.hint).trim_end().to_owned(),
+        }
+    }
+}
+
+fn ratio_line(report: &Report, earlier: Option<&Report>) -> String {
+    let rate = earlier.map_or_else(String::new, |earlier| {
+        let rate = report.requests.saturating_sub(earlier.requests);
+        format!(", {} in the last second", grouped(rate))
+    });
+    format!(
+        "Hit ratio  {:>8}   {} {}{rate}",
+        percent(report.hit_ratio),
+        grouped(report.requests),
+        if report.requests == 1 {
+            "request"
+        } else {
+            "requests"
+        },
+    )
+}
+
+fn saved_line(report: &Report) -> String {
+    let saved = &report.saved;
+    format!(
+        "Saved      {:>8}   requests to the origin, {}, {} of waiting",
+        grouped(saved.requests),
+        ByteSize(saved.bytes),
+        duration(Duration::from_millis(saved.millis)),
+    )
+}
+
+fn origin_line(origin: &OriginReport) -> String {
+    format!(
+        "Origin     {:>8}   median; p90 {}, p99 {}; {} answered, {} failed",
+        millis(origin.p50_millis),
+        millis(origin.p90_millis),
+        millis(origin.p99_millis),
+        grouped(origin.answers),
+        grouped(origin.failures),
+    )
+}
+
+fn memory_line(cache: Option<&CacheReport>) -> String {
+    let Some(cache) = cache else {
+        return "Memory     the cache does not answer".to_owned();
+    };
+    format!(
+        "Memory     {:>8}   of {}; {} stored, {} evicted, {} being fetched",
+        ByteSize(cache.used_bytes).to_string(),
+        ByteSize(cache.limit_bytes),
+        grouped(cache.entries),
+        grouped(cache.evictions),
+        grouped(cache.fetches),
+    )
+}
+
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}
+
+pub(super) fn millis(millis: Option<f64>) -> String {
+    millis.map_or_else(
+        || "-".to_owned(),
+        |millis| match millis {
+            10_000.0.. => format!("{:.0} s", millis / 1000.0),
+            1_000.0.. => format!("{:.1} s", millis / 1000.0),
+            10.0.. => format!("{millis:.0} ms"),
+            _ => format!("{millis:.1} ms"),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use caching_proxy::{
+        error::ProxyError,
+        observe::{Audience, Observer},
+        policy::{Forward, Mode, Reason},
+    };
+
+    use super::*;
+
+    fn cause(number: u64, name: &str, hint: &str) -> Cause {
+        Cause {
+            name: name.to_owned(),
+            count: 1000 - number,
+            hint: Some(hint.to_owned()),
+        }
+    }
+
+    /// Of everything there can be.
+    fn everything() -> Page {
+        let mut report = Report::new(&Observer::new(Audience::None), None, Mode::Strict);
+        report.requests = 12_345_678;
+        report.hits = 9_876_543;
+        (report.validated, report.stale, report.misses) = (1, 1, 1);
+        (report.collapsed, report.own, report.failed) = (1, 1, 1);
+        let reasons = Reason::ALL.iter().zip(0..).map(|(reason, number)| {
+            let hint = reason.remedy(Mode::Strict).unwrap_or(reason.meaning());
+            cause(number, reason.as_str(), hint)
+        });
+        report.not_stored_by = reasons.collect();
+        report.not_reused_by = report.not_stored_by.clone();
+        let forwards = Forward::ALL.iter().zip(0..);
+        let forwards = forwards.map(|(why, number)| cause(number, why.as_str(), why.meaning()));
+        report.misses_by = forwards.collect();
+        let kinds = ProxyError::KINDS.iter().zip(0..);
+        let kinds = kinds.map(|(kind, number)| cause(number, kind.0, kind.1));
+        report.failed_by = kinds.collect();
+        let instance = Instance {
+            pid: 1,
+            port: 8000,
+            bind: std::net::Ipv4Addr::LOCALHOST.into(),
+            origin: format!("https://{}.example.com", "long".repeat(20)),
+            version: String::new(),
+            started: String::new(),
+        };
+        Page::new(&instance, &report, Some(&report))
+    }
+
+    fn shown(columns: usize, rows: usize) -> Vec<String> {
+        let room = Room {
+            columns: Some(columns),
+            rows: Some(rows),
+        };
+        everything().text(room).lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn it_never_takes_more_room_than_there_is() {
+        for columns in [1, 2, 10, 39, 63, 64, 79, 119, 500] {
+            for rows in [1, 2, 5, 10, 24, 40, 100] {
+                let lines = shown(columns, rows);
+                assert!(lines.len() <= rows, "{columns}x{rows}: {lines:#?}");
+                let widest = lines.iter().map(|line| line.chars().count()).max();
+                assert!(widest <= Some(columns), "{columns}x{rows}: {lines:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn on_80_columns_no_explanation_is_cut_and_on_24_rows_every_section_is_there() {
+        let lines = shown(79, 1000);
+        assert!(lines.len() > 30);
+        let whole = |line: &&String| line.starts_with(' ');
+        assert!(
+            lines
+                .iter()
+                .filter(whole)
+                .all(|line| !line.ends_with('\u{2026}')),
+            "{lines:#?}"
+        );
+        let lines = shown(79, 24);
+        for title in [
+            "Answers",
+            "Why they went",
+            "Not stored",
+            "Stored, but",
+            "Failed",
+        ] {
+            assert!(
+                lines.iter().any(|line| line.starts_with(title)),
+                "{lines:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_summed_or_said_to_be_missing() {
+        let lines = shown(79, 24);
+        let others = lines.iter().filter(|line| line.contains("  others  "));
+        assert!(others.count() > 0, "{lines:#?}");
+        let lines = shown(39, 10);
+        assert_eq!(lines.len(), 10);
+        assert!(lines[9].starts_with('\u{2026}'), "{lines:#?}");
+        assert!(lines[9].ends_with(" more lines"), "{lines:#?}");
+        assert!(lines[0].ends_with('\u{2026}'), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_row_that_has_no_room_for_its_explanation_drops_it() {
+        let row = Row {
+            count: 1234,
+            name: "no-store".to_owned(),
+            hint: "the origin says no-store".to_owned(),
+        };
+        assert_eq!(row.line(39), "  1,234  no-store");
+        let line = row.line(usize::MAX);
+        assert!(line.ends_with("  the origin says no-store"), "{line}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The dashboard's limits in time, in process: nobody keeps others out of it for long.
+
+use std::{net::TcpListener, sync::mpsc, time::Duration};
+
+use caching_proxy::{config::Config, dashboard::Dashboard, origin::OriginUrl, server::Server};
+
+use crate::{
+    client::Client,
+    harness::{DEADLINE, until},
+};
+
+/// The server's own clock of limits ticks twice a second.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// As many as are served at a time.
+const ALL: usize = 64;
+
+/// A dashboard that waits for a short time only; it ends when dropped.
+struct Hasty {
+    port: u16,
+    token: String,
+    _end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Hasty {
+    fn start() -> Self {
+        let (ready, started) = mpsc::channel();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            actix::System::new().block_on(async move {
+                let origin = OriginUrl::parse("http://127.0.0.1:9").unwrap();
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let mut config = Config::for_origin(origin);
+                config.workers = 1;
+                let server = Server::start(config.into(), None, listener).unwrap();
+                let address = "127.0.0.1:0".parse().unwrap();
+                let dashboard = Dashboard::start(address, server.shared(), PATIENCE).unwrap();
+                ready.send(dashboard.link()).unwrap();
+                ended.await.ok();
+            });
+        });
+        let link = started.recv_timeout(DEADLINE).unwrap();
+        let (address, token) = link.split_once("/#token=").unwrap();
+        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        Self {
+            port,
+            token: token.to_owned(),
+            _end: end,
+        }
+    }
+
+    /// Connections on which this was sent; `HOST` stands for our name.
+    fn filled_with(&self, text: &str) -> Vec<Client> {
+        let text = text.replace("HOST", &format!("127.0.0.1:{}", self.port));
+        (0..ALL)
+            .map(|_| {
+                let mut client = Client::connect(self.port);
+                client.send(&text);
+                client
+            })
+            .collect()
+    }
+
+    fn is_healthy(&self) -> bool {
+        let mut client = Client::connect(self.port);
+        let port = self.port;
+        client.send(format!(
+            "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+        ));
+        client.answer().status() == 200
+    }
+
+    fn events(&self) -> Client {
+        let (port, token) = (self.port, &self.token);
+        let mut client = Client::connect(port);
+        let length = token.len();
+        client.send(format!(
+            "POST /session HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n{token}"
+        ));
+        let answer = client.answer();
+        let cookie = answer.field("set-cookie").unwrap().split(';').next();
+        let mut stream = Client::connect(port);
+        stream.send(format!(
+            "GET /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {}\r\n\r\n",
+            cookie.unwrap()
+        ));
+        stream.wait_for("event: now");
+        stream
+    }
+}
+
+#[test]
+fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
+    let dashboard = Hasty::start();
+    for framing in [
+        "Content-Length: 100\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let request = format!("POST /session HTTP/1.1\r\nHost: HOST\r\n{framing}");
+        let mut halves = dashboard.filled_with(&request);
+        until("others are answered", || dashboard.is_healthy());
+        for half in &mut halves {
+            let answer = half.answer();
+            assert_eq!(answer.status(), 408, "{framing}");
+            assert_eq!(answer.field("connection"), Some("close"));
+            assert_eq!(answer.field("cache-control"), Some("no-store"));
+            assert!(half.is_closed());
+        }
+    }
+}
+
+#[test]
+fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
+    let dashboard = Hasty::start();
+    for framing in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n");
+        let mut halves = dashboard.filled_with(&request);
+        until("others are answered", || dashboard.is_healthy());
+        for half in &mut halves {
+            assert_eq!(half.answer().status(), 200);
+            assert!(half.is_closed());
+        }
+    }
+}
+
+#[test]
+fn half_a_head_and_none_at_all_keep_nobody_out() {
+    let dashboard = Hasty::start();
+    for half in ["", "GET / HTTP/1.1\r\nHost: HOST\r\n"] {
+        let mut halves = dashboard.filled_with(half);
+        until("others are answered", || dashboard.is_healthy());
+        for half in &mut halves {
+            assert_eq!(half.answer().status(), 408);
+            assert!(half.is_closed());
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_for_one_request() {
+    let dashboard = Hasty::start();
+    let whole = "GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
+    for mut client in dashboard.filled_with(whole) {
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.text()), (200, "ok\n".to_owned()));
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
+fn an_event_stream_outlives_every_limit() {
+    let dashboard = Hasty::start();
+    let mut stream = dashboard.events();
+    // This one began after the stream and is held open in every way; it ends only by the limit of all connections.
+    let mut stuck = dashboard
+        .filled_with("GET /healthz HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for stuck in &mut stuck {
+        stuck.answer();
+        assert!(stuck.is_closed());
+    }
+    // More than can have come before: one a second, and two at the beginning.
+    for _ in 0..3 + 3 * PATIENCE.as_secs() {
+        assert!(stream.next_event());
+    }
+}

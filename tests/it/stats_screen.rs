@@ -1,0 +1,154 @@
+//! `stats --watch` in a real terminal, where there is one that can be scripted: tmux.
+
+use std::process::Command;
+
+use crate::{
+    browser::on_path,
+    harness::until,
+    instance::{Home, Instance},
+    origin::Origin,
+};
+
+/// A terminal in which one command runs; it ends when dropped.
+struct Terminal<'a>(&'a Home);
+
+impl<'a> Terminal<'a> {
+    /// Watches the proxy. None: there is no tmux on this machine, which is said.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped has to say so")]
+    fn watching(home: &'a Home, proxy: &Instance, columns: &str, rows: &str) -> Option<Self> {
+        if on_path("tmux").is_none() {
+            eprintln!("skipped: no tmux here");
+            return None;
+        }
+        let terminal = Self(home);
+        let program = env!("CARGO_BIN_EXE_caching-proxy");
+        let port = proxy.port;
+        let line = format!("'{program}' stats --watch --port {port}; echo code $?; exec cat");
+        terminal.run(&["new-session", "-d", "-x", columns, "-y", rows, &line]);
+        Some(terminal)
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let home = self.0;
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-f").arg("/dev/null");
+        tmux.arg("-S").arg(home.path("tmp/tmux")).args(args);
+        tmux.env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        tmux.env("HOME", home.path("work"));
+        tmux.env("XDG_RUNTIME_DIR", home.path("run"));
+        tmux.env("TERM", "xterm").env("LANG", "C.UTF-8");
+        String::from_utf8(tmux.output().unwrap().stdout).unwrap()
+    }
+
+    /// The lines that are to be seen.
+    fn lines(&self) -> Vec<String> {
+        let shown = self.run(&["capture-pane", "-p"]);
+        shown.trim_end().lines().map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn shows(&self, words: &str) {
+        until(&format!("{words:?} in {:#?}", self.lines()), || {
+            self.lines().iter().any(|line| line.contains(words))
+        });
+    }
+
+    fn ask(&self, format: &str) -> String {
+        self.run(&["display-message", "-p", format])
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.run(&["kill-server"]);
+    }
+}
+
+/// A proxy that has had something of everything to do.
+fn busy(home: &Home) -> (Origin, Instance) {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),
+        "/cookie" => exchange.ok("Set-Cookie: a=b\r\n", "body"),
+        "/vary" => exchange.ok("Vary: *\r\n", "body"),
+        "/no-cache" => exchange.ok("Cache-Control: no-cache\r\nETag: \"a\"\r\n", "body"),
+        "/broken" => exchange.send("nonsense\r\n\r\n"),
+        _ => exchange.ok("", "body"),
+    });
+    let proxy = home.start(&origin.url(), &[]);
+    for target in ["/a", "/a", "/no-store", "/cookie", "/vary", "/broken"] {
+        proxy.get(target);
+    }
+    for field in ["no-cache", "no-store", "max-age=0"] {
+        proxy.get_with("/a", &format!("Cache-Control: {field}\r\n"));
+    }
+    proxy.get_with("/b", "Cache-Control: only-if-cached\r\n");
+    proxy.get("/no-cache");
+    proxy.get("/no-cache");
+    (origin, proxy)
+}
+
+#[test]
+fn it_fits_the_terminal_and_follows_its_size() {
+    let home = Home::new();
+    let (_origin, proxy) = busy(&home);
+    let Some(terminal) = Terminal::watching(&home, &proxy, "80", "24") else {
+        return;
+    };
+    terminal.shows("in the last second");
+    let lines = terminal.lines();
+    assert!(lines.len() <= 24, "{lines:#?}");
+    assert!(lines[0].contains("on port"), "{lines:#?}");
+    for title in ["Answers", "Why they went", "Not stored", "Failed"] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(title)),
+            "{lines:#?}"
+        );
+    }
+    terminal.run(&["resize-window", "-x", "40", "-y", "10"]);
+    terminal.shows(" more lines");
+    let lines = terminal.lines();
+    assert!(lines[0].contains("on port"), "{lines:#?}");
+    assert_eq!(lines.len(), 10, "{lines:#?}");
+    terminal.run(&["resize-window", "-x", "120", "-y", "60"]);
+    until("all of it is shown again", || {
+        let lines = terminal.lines();
+        lines.len() > 24 && lines.iter().all(|line| !line.contains(" more "))
+    });
+}
+
+#[test]
+fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures() {
+    let home = Home::new();
+    let (_origin, proxy) = busy(&home);
+    let Some(terminal) = Terminal::watching(&home, &proxy, "100", "50") else {
+        return;
+    };
+    terminal.shows("Hit ratio");
+    until("it has a screen of its own, without a cursor", || {
+        terminal.ask("#{alternate_on} #{cursor_flag}") == "1 0"
+    });
+    terminal.run(&["send-keys", "C-c"]);
+    terminal.shows("code 0");
+    assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "0 1");
+    terminal.shows("Hit ratio");
+    terminal.shows("--policy always keeps it");
+}
+
+#[test]
+fn when_the_proxy_ends_so_does_it_and_the_terminal_is_as_it_was() {
+    let home = Home::new();
+    let (_origin, mut proxy) = busy(&home);
+    let Some(terminal) = Terminal::watching(&home, &proxy, "100", "50") else {
+        return;
+    };
+    terminal.shows("Hit ratio");
+    proxy.signal(rustix::process::Signal::TERM);
+    assert!(proxy.wait().success());
+    terminal.shows("error: ");
+    terminal.shows("code ");
+    assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "0 1");
+    terminal.shows("Hit ratio");
+}

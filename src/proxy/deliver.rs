@@ -22,7 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use super::{
     Worker,
     access::{Access, Fate},
-    connection::{Busy, Connection},
+    connection::Busy,
     incoming::Incoming,
     multipart::Multipart,
     outgoing::{self, HandedOver, Source},
@@ -153,6 +153,8 @@ struct Way {
 enum Framing {
     /// The server, which knows its size or sends it in chunks.
     Server,
+    /// Content-Length, which stands among the fields already.
+    Fields,
     /// Content-Length, which is up to us.
     Length(u64),
     /// The end of the connection: an HTTP/1.0 client knows no chunks.
@@ -178,10 +180,13 @@ impl Way {
         };
         match (content, writer) {
             (Content::Ready(bytes), Some(writer)) => {
-                handed_over(writer, Source::One(bytes), books(access), busy)
+                let body = HandedOver::new(writer, Source::One(bytes), books(access), busy);
+                (BoxBody::new(body), Framing::Fields)
             }
             (Content::Stored(slices), Some(writer)) => {
-                handed_over(writer, Source::Slices(slices), books(access), busy)
+                let framing = Framing::Length(slices.left_bytes());
+                let body = HandedOver::new(writer, Source::Slices(slices), books(access), busy);
+                (BoxBody::new(body), framing)
             }
             // Nobody keeps books of it, and it is written in one go.
             (Content::Ready(bytes), _) if self.extent == Extent::Whole && access.is_none() => {
@@ -200,12 +205,6 @@ impl Way {
             }
         }
     }
-}
-
-fn handed_over(writer: Connection, source: Source, books: Books, busy: Busy) -> (BoxBody, Framing) {
-    let framing = Framing::Length(source.left_bytes());
-    let body = HandedOver::new(writer, source, books, busy);
-    (BoxBody::new(body), framing)
 }
 
 /// How much of an answer leaves.

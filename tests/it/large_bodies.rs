@@ -18,9 +18,9 @@ const LARGEST: usize = 9000 * KIB;
 /// Around what decides on the way of a body, and on its pieces.
 const SIZES: [usize; 14] = [
     1,
-    8 * KIB - 1,
-    8 * KIB,
-    8 * KIB + 1,
+    16 * KIB - 1,
+    16 * KIB,
+    16 * KIB + 1,
     64 * KIB,
     128 * KIB - 1,
     128 * KIB,
@@ -118,8 +118,8 @@ fn ranges_of_every_length_leave_byte_for_byte() {
             (size / 3, size - 1),
             (size / 3, size / 2),
             (size - 1, size - 1),
-            (0, size.min(8 * KIB) - 1),
-            (size.saturating_sub(8 * KIB), size - 1),
+            (0, size.min(16 * KIB) - 1),
+            (size.saturating_sub(16 * KIB), size - 1),
         ] {
             let range = format!("Range: bytes={first}-{last}\r\n");
             expect(
@@ -133,7 +133,7 @@ fn ranges_of_every_length_leave_byte_for_byte() {
     let several = client.answer();
     assert_eq!((several.status(), several.ending), (206, Ending::Whole));
     assert!(memchr::memmem::find(&several.body, &body_of(1_300_001)[1_000_000..]).is_some());
-    expect(client.ask("/8192", ""), 200, body_of(8 * KIB));
+    expect(client.ask("/16384", ""), 200, body_of(16 * KIB));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn the_connection_ends_behind_the_body_where_it_is_to() {
 fn who_says_that_it_sends_no_more_gets_the_whole_body() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    for size in [8 * KIB, 128 * KIB + 1, 9000 * KIB] {
+    for size in [16 * KIB, 128 * KIB + 1, 9000 * KIB] {
         let stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
         let half = stream.try_clone().unwrap();
         let mut client = Client::over(stream);
@@ -191,7 +191,7 @@ fn a_request_with_a_body_of_its_own_is_answered_whole() {
         assert_eq!((answer.status(), answer.ending), (200, Ending::Whole));
         assert!(answer.body == body_of(size));
     }
-    expect(client.ask("/8192", ""), 200, body_of(8 * KIB));
+    expect(client.ask("/16384", ""), 200, body_of(16 * KIB));
 }
 
 /// A connection whose client has room for little that it has not read.
@@ -213,13 +213,13 @@ fn a_body_that_is_cleared_while_it_leaves_leaves_whole() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     let mut client = Client::over(narrow(proxy.port));
-    client.ask("/9216000", "").ask("/8192", "");
+    client.ask("/9216000", "").ask("/16384", "");
     client.wait_for("\r\n\r\n");
     proxy.clear();
     assert_eq!(proxy.get("/9216000").x_cache(), "MISS");
     expect(&mut client, 200, body_of(LARGEST));
     let next = client.answer();
-    assert_eq!((next.x_cache(), next.body.len()), ("MISS", 8 * KIB));
+    assert_eq!((next.x_cache(), next.body.len()), ("MISS", 16 * KIB));
 }
 
 #[test]

@@ -4,7 +4,10 @@
 //! next one through it, so that reading needs no lock. The links do not keep anything alive: whoever owns the pieces
 //! decides what a reader that lags behind may still find. A stored body is the list of all its pieces.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    io::IoSlice,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use bytes::Bytes;
 
@@ -209,14 +212,7 @@ impl Body {
                 .min(self.len_bytes)
                 .saturating_sub(first),
         };
-        while let Some(piece) = slices.pieces.get(slices.index) {
-            let len = piece.bytes.len() as u64;
-            if slices.skip < len {
-                break;
-            }
-            slices.skip -= len;
-            slices.index += 1;
-        }
+        slices.advance(0);
         slices
     }
 
@@ -236,13 +232,48 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// The longest slice: what a stalled client costs, for the server copies a slice into its write buffer. Shorter ones
-    /// cost more, a call of the system each.
+    /// The longest slice: what a stalled client costs where the server copies a slice into its write buffer. Shorter
+    /// ones cost more, a call of the system each.
     pub const MAX_BYTES: usize = 128 * 1024;
 
     /// How many bytes are still to come.
     pub fn left_bytes(&self) -> u64 {
         self.left
+    }
+
+    /// Lends the bytes that come next, a piece in each place, and says how many places it has filled.
+    pub fn lend<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
+        let (mut skip, mut left, mut filled) = (self.skip, self.left, 0);
+        let pieces = self.pieces.get(self.index..).unwrap_or_default();
+        for (place, piece) in places.iter_mut().zip(pieces) {
+            let end = (piece.bytes.len() as u64).min(skip.saturating_add(left));
+            let (Ok(from), Ok(to)) = (usize::try_from(skip), usize::try_from(end)) else {
+                break;
+            };
+            if to <= from {
+                break;
+            }
+            *place = IoSlice::new(&piece.bytes[from..to]);
+            left -= end - skip;
+            skip = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Leaves out the next so many bytes: they have been used.
+    pub fn advance(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        self.skip += bytes;
+        while let Some(piece) = self.pieces.get(self.index) {
+            let len = piece.bytes.len() as u64;
+            if self.skip < len {
+                break;
+            }
+            self.skip -= len;
+            self.index += 1;
+        }
     }
 }
 
@@ -306,6 +337,32 @@ mod tests {
             assert_eq!(collect(body.slices(first, last)), all[bound(first)..end]);
         }
         assert!(collect(body.slices(all.len() as u64, u64::MAX)).is_empty());
+    }
+
+    #[test]
+    fn lent_bytes_are_those_of_the_slices_however_they_are_taken() {
+        let (body, all, _) = body(&[400, 1, 700]);
+        for (first, end) in [(0, 1101), (0, 400), (399, 402), (400, 401), (401, 1100)] {
+            for step in [1, 3, 400, 401, 5000] {
+                let mut slices = body.slices(first, end - 1);
+                let mut taken = Vec::new();
+                while slices.left_bytes() > 0 {
+                    let mut places = [IoSlice::new(&[]); 2];
+                    let filled = slices.lend(&mut places);
+                    let lent: Vec<u8> = places[..filled]
+                        .iter()
+                        .flat_map(|place| place.to_vec())
+                        .collect();
+                    assert!(!lent.is_empty());
+                    let used = lent.len().min(step);
+                    taken.extend_from_slice(&lent[..used]);
+                    slices.advance(used as u64);
+                }
+                let bound = |at: u64| usize::try_from(at).unwrap();
+                assert_eq!(taken, all[bound(first)..bound(end)], "{first} {end} {step}");
+                assert_eq!(slices.lend(&mut [IoSlice::new(&[]); 2]), 0);
+            }
+        }
     }
 
     #[test]

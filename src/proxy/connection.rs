@@ -6,6 +6,8 @@ use std::{
     task::Waker,
 };
 
+use super::outgoing::Outgoing;
+
 /// A client's connection, as its handler knows it.
 #[derive(Clone, Debug, Default)]
 pub struct Connection(Rc<State>);
@@ -21,6 +23,10 @@ struct State {
     /// Heads of interim responses to the last request that are not being written yet.
     interim: RefCell<Vec<u8>>,
     upload: Cell<Upload>,
+    /// A body whose head has been handed to the server, and which nobody writes yet.
+    outgoing: RefCell<Option<Box<Outgoing>>>,
+    /// Such a body is under way.
+    sending: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
     /// Of the connection's task while its next step is the handler's to allow.
@@ -123,6 +129,29 @@ impl Connection {
         Some(self.0.interim.take())
     }
 
+    /// The body that is to be written behind what the server has written, and before what it will. Whoever takes it has
+    /// to say when it has left.
+    pub fn take_outgoing(&self) -> Option<Box<Outgoing>> {
+        match self.0.sending.get() {
+            true => self.0.outgoing.take(),
+            false => None,
+        }
+    }
+
+    /// The body that was taken has left.
+    pub fn outgoing_has_left(&self) {
+        self.0.sending.set(false);
+    }
+
+    pub(super) fn hand_over(&self, outgoing: Box<Outgoing>) {
+        self.0.sending.set(true);
+        self.0.outgoing.replace(Some(outgoing));
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.0.sending.get()
+    }
+
     /// Wakes the task of the connection when a handler begins or ends.
     pub fn wake_later(&self, waker: &Waker) {
         self.0.in_turn.set(waker);
@@ -158,6 +187,13 @@ impl Busy {
             request: connection.requests(),
             connection,
         })
+    }
+
+    /// The connection, where it could write the body of the answer by itself: while nothing more comes of the request,
+    /// nothing but that body follows its head.
+    pub(super) fn writer(&self) -> Option<&Connection> {
+        let connection = self.0.as_ref()?;
+        (connection.upload() == Upload::None).then_some(connection)
     }
 
     /// The final answer begins.

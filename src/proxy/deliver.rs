@@ -25,6 +25,7 @@ use super::{
     connection::Busy,
     incoming::Incoming,
     multipart::Multipart,
+    outgoing::{self, HandedOver, Source},
     reply::Counted,
 };
 use crate::{
@@ -65,6 +66,17 @@ pub(super) enum Content {
     Passing(Counted, BodySize),
 }
 
+impl Content {
+    /// How many bytes of it lie in memory, of what may be written from there.
+    fn ready_bytes(&self) -> u64 {
+        match self {
+            Self::Ready(bytes) => bytes.len() as u64,
+            Self::Stored(slices) => slices.left_bytes(),
+            _ => 0,
+        }
+    }
+}
+
 impl Delivery {
     /// Turns it into what actix-web sends, and counts it.
     pub(super) fn into_response(
@@ -103,40 +115,95 @@ impl Delivery {
         // After a sized body actix-web says it by itself.
         let may_be_early = matches!(self.content, Content::Own(_) | Content::Text(_))
             && request.chunked().unwrap_or(false);
-        let (body, unframed) = match (self.content, extent, &access) {
-            // Nobody keeps books of it, and it is written in one go.
-            (Content::Ready(bytes), Extent::Whole, None) => {
-                drop(busy);
-                tally.saved(bytes.len());
-                (BoxBody::new(bytes), false)
-            }
-            (content, ..) => {
-                let books = Books {
-                    tally: Rc::clone(tally),
-                    outcome: self.handling.outcome,
-                    stores: self.handling.storing == Storing::Stored,
-                    access,
-                };
-                let mut body = AnswerBody::new(content, extent, books, busy);
-                body.unframed =
-                    body.size() == BodySize::Stream && request.version() < Version::HTTP_11;
-                let unframed = body.unframed;
-                (BoxBody::new(body), unframed)
-            }
+        let way = Way {
+            extent,
+            version: request.version(),
+            outcome: self.handling.outcome,
+            stores: self.handling.storing == Storing::Stored,
         };
+        let (body, framing) = way.body(self.content, access, tally, busy);
+        if let Framing::Length(bytes) = framing {
+            self.fields.insert(header::CONTENT_LENGTH, bytes.into());
+        }
         let mut response = HttpResponse::with_body(self.status, body);
         *response.headers_mut() = self.fields;
-        if unframed {
-            // An HTTP/1.0 client knows no chunks: the body ends with the connection.
+        if framing != Framing::Server {
             response.head_mut().no_chunking(true);
         }
-        if unframed || may_be_early || request.head().upgrade() {
+        if framing == Framing::Close || may_be_early || request.head().upgrade() {
             // actix-web would say `upgrade` to a client that offered one, which nobody takes up.
             response
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
         }
         response
+    }
+}
+
+/// What decides on the way of a body.
+struct Way {
+    extent: Extent,
+    version: Version,
+    outcome: Outcome,
+    stores: bool,
+}
+
+/// Who tells the client where a body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// The server, which knows its size or sends it in chunks.
+    Server,
+    /// Content-Length, which stands among the fields already.
+    Fields,
+    /// Content-Length, which is up to us.
+    Length(u64),
+    /// The end of the connection: an HTTP/1.0 client knows no chunks.
+    Close,
+}
+
+impl Way {
+    fn body(
+        self,
+        content: Content,
+        access: Option<Access>,
+        tally: &Rc<Tally>,
+        busy: Busy,
+    ) -> (BoxBody, Framing) {
+        let writer = busy.writer().cloned().filter(|_| {
+            self.extent == Extent::Whole && content.ready_bytes() >= outgoing::MIN_BYTES
+        });
+        let books = |access| Books {
+            tally: Rc::clone(tally),
+            outcome: self.outcome,
+            stores: self.stores,
+            access,
+        };
+        match (content, writer) {
+            (Content::Ready(bytes), Some(writer)) => {
+                let body = HandedOver::new(writer, Source::One(bytes), books(access), busy);
+                (BoxBody::new(body), Framing::Fields)
+            }
+            (Content::Stored(slices), Some(writer)) => {
+                let framing = Framing::Length(slices.left_bytes());
+                let body = HandedOver::new(writer, Source::Slices(slices), books(access), busy);
+                (BoxBody::new(body), framing)
+            }
+            // Nobody keeps books of it, and it is written in one go.
+            (Content::Ready(bytes), _) if self.extent == Extent::Whole && access.is_none() => {
+                drop(busy);
+                tally.saved(bytes.len());
+                (BoxBody::new(bytes), Framing::Server)
+            }
+            (content, _) => {
+                let mut body = AnswerBody::new(content, self.extent, books(access), busy);
+                body.unframed = body.size() == BodySize::Stream && self.version < Version::HTTP_11;
+                let framing = match body.unframed {
+                    true => Framing::Close,
+                    false => Framing::Server,
+                };
+                (BoxBody::new(body), framing)
+            }
+        }
     }
 }
 
@@ -152,7 +219,7 @@ enum Extent {
 }
 
 /// What is counted and told of a body that leaves.
-struct Books {
+pub(super) struct Books {
     tally: Rc<Tally>,
     outcome: Outcome,
     /// This request's fetch is the one that stores.
@@ -161,7 +228,7 @@ struct Books {
 }
 
 impl Books {
-    fn sent(&self, bytes: usize) {
+    pub(super) fn sent(&self, bytes: usize) {
         match self.outcome {
             Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
                 self.tally.saved(bytes);
@@ -173,7 +240,7 @@ impl Books {
         }
     }
 
-    fn ended(&self, fate: Fate) {
+    pub(super) fn ended(&self, fate: Fate) {
         if let Some(access) = &self.access {
             access.ended(fate);
         }

@@ -12,6 +12,7 @@ mod incoming;
 mod interim;
 mod max_forwards;
 mod multipart;
+mod outgoing;
 mod parts;
 mod pass;
 mod quick;
@@ -67,6 +68,7 @@ pub use self::{
     access::log_unread,
     connection::{Connection, Upload},
     consider::{Considered, Described, consider},
+    outgoing::Outgoing,
 };
 
 /// Validations in the background that one worker has under way at the most.

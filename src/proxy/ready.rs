@@ -5,11 +5,12 @@
 
 use std::cell::RefCell;
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use bytes::Bytes;
 
 use super::{
     deliver::{Content, Delivery},
+    outgoing,
     reuse::stored_fields,
 };
 use crate::{
@@ -61,6 +62,9 @@ impl Ready {
             let mut fields = stored_fields(head, now);
             headers::write_via(&mut fields, via);
             handling.write(&mut fields);
+            if body.len() as u64 >= outgoing::MIN_BYTES {
+                fields.insert(header::CONTENT_LENGTH, body.len().into());
+            }
             *slot = Some(Answer {
                 fields,
                 body,

@@ -4,6 +4,8 @@
 //! the head of every later request, and a client that does not take what it asked for. Nor does it know of interim
 //! responses: they are written here, between what it writes.
 
+mod body;
+
 use std::{
     future::Future as _,
     io,
@@ -21,6 +23,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use self::body::Leaving;
 use super::request_bounds::Bounds;
 use crate::proxy::{self, Connection};
 
@@ -36,6 +39,8 @@ pub(super) struct ClientIo {
     ahead: BytesMut,
     /// What is left of interim responses that are being written.
     interim: Bytes,
+    /// The body that follows what actix-http writes, or what is left of it.
+    leaving: Option<Leaving>,
     /// An answer was complete before its request was: it said that the connection ends with it.
     answered_early: bool,
     /// For the rest of such a request: actix-http reads the rest of a chunked one as long as it may come.
@@ -77,6 +82,7 @@ impl ClientIo {
             requests: 0,
             ahead: BytesMut::new(),
             interim: Bytes::new(),
+            leaving: None,
             answered_early: false,
             rest: None,
             head_bytes: 0,
@@ -272,6 +278,12 @@ impl ClientIo {
         }
     }
 
+    /// Writes what has to be out before anything that actix-http writes.
+    fn poll_before(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(context))?;
+        self.poll_begun(context)
+    }
+
     fn limit_stall<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -336,9 +348,9 @@ impl AsyncWrite for ClientIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = match self.poll_interim(context) {
+        let polled = match self.poll_before(context) {
             Poll::Ready(Ok(())) => {
-                let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+                let polled = self.poll_head(context, bytes);
                 if polled.is_ready() {
                     self.log_own_answer(bytes);
                 }
@@ -362,7 +374,10 @@ impl AsyncWrite for ClientIo {
         if let Poll::Ready(failed) = self.poll_rest_limit(context) {
             return Poll::Ready(failed);
         }
-        let polled = self.poll_interim(context);
+        let polled = match self.poll_interim(context) {
+            Poll::Ready(Ok(())) => self.poll_body(context),
+            polled => polled,
+        };
         ready!(self.limit_stall(polled, context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -374,6 +389,8 @@ impl AsyncWrite for ClientIo {
 
 impl Drop for ClientIo {
     fn drop(&mut self) {
+        // It knows the connection, which would keep it.
+        drop(self.connection.take_outgoing());
         if self.connection.is_broken() {
             // A reset, so that the client does not take the end of the connection for the end of the body.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));

@@ -35,6 +35,7 @@ mod identity;
 mod identity_cookies;
 mod interim;
 mod invalidation;
+mod large_bodies;
 mod limits;
 mod log_formats;
 mod logging;

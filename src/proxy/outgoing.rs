@@ -22,7 +22,7 @@ use super::{
 use crate::cache::Slices;
 
 /// Bodies below this leave with their head in the server's buffer: to copy them costs less than to hand them over.
-pub(super) const MIN_BYTES: u64 = 16 * 1024;
+pub(super) const MIN_BYTES: u64 = 32 * 1024;
 
 /// A body that the stream of a connection writes by itself.
 pub struct Outgoing {

@@ -18,9 +18,10 @@ const LARGEST: usize = 9000 * KIB;
 /// Around what decides on the way of a body, and on its pieces.
 const SIZES: [usize; 14] = [
     1,
-    16 * KIB - 1,
     16 * KIB,
-    16 * KIB + 1,
+    32 * KIB - 1,
+    32 * KIB,
+    32 * KIB + 1,
     64 * KIB,
     128 * KIB - 1,
     128 * KIB,

@@ -16,7 +16,7 @@ use crate::{
 const KIB: usize = 1024;
 const LARGEST: usize = 9000 * KIB;
 /// Around what decides on the way of a body, and on its pieces.
-const SIZES: [usize; 14] = [
+const SIZES: [usize; 15] = [
     1,
     16 * KIB,
     32 * KIB - 1,
@@ -134,7 +134,7 @@ fn ranges_of_every_length_leave_byte_for_byte() {
     let several = client.answer();
     assert_eq!((several.status(), several.ending), (206, Ending::Whole));
     assert!(memchr::memmem::find(&several.body, &body_of(1_300_001)[1_000_000..]).is_some());
-    expect(client.ask("/16384", ""), 200, body_of(16 * KIB));
+    expect(client.ask("/65536", ""), 200, body_of(64 * KIB));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn the_connection_ends_behind_the_body_where_it_is_to() {
 fn who_says_that_it_sends_no_more_gets_the_whole_body() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    for size in [16 * KIB, 128 * KIB + 1, 9000 * KIB] {
+    for size in [64 * KIB, 128 * KIB + 1, 9000 * KIB] {
         let stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
         let half = stream.try_clone().unwrap();
         let mut client = Client::over(stream);
@@ -192,7 +192,7 @@ fn a_request_with_a_body_of_its_own_is_answered_whole() {
         assert_eq!((answer.status(), answer.ending), (200, Ending::Whole));
         assert!(answer.body == body_of(size));
     }
-    expect(client.ask("/16384", ""), 200, body_of(16 * KIB));
+    expect(client.ask("/65536", ""), 200, body_of(64 * KIB));
 }
 
 /// A connection whose client has room for little that it has not read.
@@ -214,13 +214,13 @@ fn a_body_that_is_cleared_while_it_leaves_leaves_whole() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     let mut client = Client::over(narrow(proxy.port));
-    client.ask("/9216000", "").ask("/16384", "");
+    client.ask("/9216000", "").ask("/65536", "");
     client.wait_for("\r\n\r\n");
     proxy.clear();
     assert_eq!(proxy.get("/9216000").x_cache(), "MISS");
     expect(&mut client, 200, body_of(LARGEST));
     let next = client.answer();
-    assert_eq!((next.x_cache(), next.body.len()), ("MISS", 16 * KIB));
+    assert_eq!((next.x_cache(), next.body.len()), ("MISS", 64 * KIB));
 }
 
 #[test]
@@ -257,8 +257,8 @@ fn the_log_tells_how_much_left_to_whom() {
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/9216000");
     proxy.get("/9216000");
-    proxy.get("/16384");
-    proxy.get("/16384");
+    proxy.get("/65536");
+    proxy.get("/65536");
     // Takes the head and a little more, and leaves.
     let mut stream = narrow(proxy.port);
     stream
@@ -273,7 +273,7 @@ fn the_log_tells_how_much_left_to_whom() {
             .count()
     };
     until("the whole ones are logged", || {
-        lines(" 9216000B") == 1 && lines(" 16384B") == 1
+        lines(" 9216000B") == 1 && lines(" 65536B") == 1
     });
     until("the one that broke off is logged", || {
         lines("B  not sent to its end") == 1

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 
 use super::{
@@ -74,7 +74,7 @@ impl Pause {
         }
     }
 
-    /// Ready when the origin paused for too long. While the client's upload is awaited the origin owes nothing.
+    /// Ready when the origin paused for too long: when it neither sent anything nor took anything of the upload.
     fn poll(&mut self, cx: &mut Context<'_>, exchange: &Exchange) -> Poll<OriginError> {
         let Self::Limited { limit, timer } = self else {
             return Poll::Pending;
@@ -83,13 +83,13 @@ impl Pause {
         let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         loop {
             ready!(timer.as_mut().poll(cx));
-            if !exchange.awaits_client() {
+            let Some(until) = exchange.patience(limit) else {
                 return Poll::Ready(OriginError::Timeout {
                     phase: Phase::Body,
                     limit,
                 });
-            }
-            timer.as_mut().reset(Instant::now() + limit);
+            };
+            timer.as_mut().reset(until);
         }
     }
 }

@@ -120,13 +120,26 @@ impl Exchange {
         self.0.borrow_mut().progress = Instant::now();
     }
 
-    /// Says if the next piece of the upload is the client's to send.
+    /// Says if the next piece of the upload is the client's to send. Once it has come the origin owes again.
     pub(super) fn set_awaits_client(&self, awaits_client: bool) {
-        self.0.borrow_mut().awaits_client = awaits_client;
+        let mut state = self.0.borrow_mut();
+        if state.awaits_client && !awaits_client {
+            state.progress = Instant::now();
+        }
+        state.awaits_client = awaits_client;
     }
 
-    pub(super) fn awaits_client(&self) -> bool {
-        self.0.borrow().awaits_client
+    /// Until when the origin may be silent; `None` when it was silent for `limit`. While the client's body is awaited it
+    /// owes nothing.
+    pub(super) fn patience(&self, limit: Duration) -> Option<Instant> {
+        let state = self.0.borrow();
+        let now = Instant::now();
+        let since = match state.awaits_client {
+            true => now,
+            false => state.progress,
+        };
+        let until = since + limit;
+        (until > now).then_some(until)
     }
 
     /// The head of the final response has come.
@@ -161,22 +174,14 @@ impl Exchange {
         self.0.borrow_mut().failure.take()
     }
 
-    /// Resolves when the origin was silent for `limit`. While the client's body is awaited the origin owes nothing.
+    /// Resolves when the origin was silent for `limit`.
     pub(super) async fn silence(&self, limit: Duration) -> OriginError {
-        let mut since = self.0.borrow().progress;
-        loop {
-            sleep_until(since + limit).await;
-            let mut state = self.0.borrow_mut();
-            if state.awaits_client {
-                state.progress = Instant::now();
-            }
-            if state.progress == since {
-                return OriginError::Timeout {
-                    phase: state.phase,
-                    limit,
-                };
-            }
-            since = state.progress;
+        while let Some(until) = self.patience(limit) {
+            sleep_until(until).await;
+        }
+        OriginError::Timeout {
+            phase: self.0.borrow().phase,
+            limit,
         }
     }
 }

@@ -14,7 +14,7 @@ use actix_http::error::PayloadError;
 use actix_web::http::Method;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::io::AsyncReadExt as _;
 
 use super::{
     error::OriginError,
@@ -104,7 +104,7 @@ impl InFlight {
             }
             let found = (self.search).take(&mut self.received, &self.method, self.interim.as_ref());
             if let Some(head) = found.map_err(|source| OriginError::Malformed { source })? {
-                self.accept(cx, &head);
+                self.accept(&head);
                 return Poll::Ready(Ok(head));
             }
         }
@@ -131,7 +131,7 @@ impl InFlight {
     }
 
     /// Takes the final head.
-    fn accept(&mut self, cx: &mut Context<'_>, head: &Head) {
+    fn accept(&mut self, head: &Head) {
         if head.persistence == Persistence::Close {
             self.afterwards = Afterwards::Close;
         }
@@ -145,7 +145,7 @@ impl InFlight {
         self.follower = Follower::new(head.framing);
         self.exchange.set_answered(head.framing);
         if self.follower.is_done() {
-            self.complete(cx);
+            self.complete();
         }
     }
 
@@ -174,7 +174,7 @@ impl InFlight {
     }
 
     /// The response is whole.
-    fn complete(&mut self, cx: &mut Context<'_>) {
+    fn complete(&mut self) {
         // An upload that nobody waits for any more would be read as the next request, and surplus bytes as the answer
         // to it.
         let reusable = self.afterwards == Afterwards::Keep
@@ -185,10 +185,7 @@ impl InFlight {
         self.exchange.set_whole();
         match self.stream.take() {
             Some(stream) if reusable => self.pool.park(stream),
-            Some(mut stream) => {
-                // Tells TLS peers that this is the end and no attack; whoever does not take it at once misses it.
-                let _ = Pin::new(&mut stream).poll_shutdown(cx);
-            }
+            Some(stream) => stream.close(),
             None => {}
         }
     }
@@ -206,7 +203,7 @@ impl InFlight {
                 let room = usize::try_from(limit).unwrap_or(usize::MAX);
                 match ready!(self.poll_read(cx, room.min(BODY_ROOM_BYTES), limit))? {
                     0 if self.follower == Follower::UntilClose => {
-                        self.complete(cx);
+                        self.complete();
                         return Poll::Ready(None);
                     }
                     0 => return Poll::Ready(Some(Err(OriginError::cut()))),
@@ -216,7 +213,7 @@ impl InFlight {
             let piece = self.follower.take(&mut self.received);
             let piece = piece.map_err(|source| OriginError::Malformed { source })?;
             if self.follower.is_done() {
-                self.complete(cx);
+                self.complete();
             }
             if !piece.is_empty() {
                 return Poll::Ready(Some(Ok(piece)));

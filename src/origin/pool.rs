@@ -58,7 +58,9 @@ impl Pool {
     fn close_in_time(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         while idle.front()?.until <= now {
-            idle.pop_front();
+            if let Some(idle) = idle.pop_front() {
+                idle.stream.close();
+            }
         }
         idle.front().map(|idle| idle.until)
     }

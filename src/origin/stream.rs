@@ -4,7 +4,7 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use socket2::SockRef;
@@ -33,20 +33,20 @@ impl OriginStream {
     /// Asks the system itself, without waiting, if an idle connection is still open and silent: tokio learns of
     /// an end only when its reactor next runs.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(self.tcp()).peek(&mut byte);
-        let is_silent = matches!(&peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        match self {
-            Self::Plain(_) => is_silent,
-            // What lies there may be a session ticket, which is nothing yet for the one who reads.
-            Self::Tls(tls) => {
-                let mut byte = [0];
-                !matches!(peeked, Ok(0))
-                    && Pin::new(tls)
-                        .poll_read(cx, &mut ReadBuf::new(&mut byte))
-                        .is_pending()
+        if let Self::Tls(tls) = self {
+            // What lies there may be a session ticket, which this takes in: nothing for the one who reads.
+            let polled = Pin::new(tls).poll_read(cx, &mut ReadBuf::new(&mut [0]));
+            if polled.is_ready() {
+                return false;
             }
         }
+        let peeked = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Tells a TLS peer that this is the end and no attack; whoever does not take it at once misses it.
+    pub(super) fn close(mut self) {
+        let _ = Pin::new(&mut self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -110,7 +110,6 @@ mod tests {
     use std::{
         io::Write,
         net::{TcpListener, TcpStream as StdStream},
-        task::Waker,
     };
 
     use super::*;

@@ -1,18 +1,28 @@
 //! https origins.
 
-use std::{io::Write, sync::Arc};
+use std::{
+    io::Write,
+    mem::MaybeUninit,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
+use socket2::SockRef;
 use tempfile::NamedTempFile;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
-use tokio_rustls::TlsAcceptor;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::peer::*;
-use crate::origin::*;
+use crate::origin::{connect::Dialer, pool::Pool, stream::OriginStream, *};
 
 const WHOLE: &str = "HTTP/1.1 200 OK\r\n\r\nto the end";
 
@@ -61,13 +71,8 @@ enum Ending {
     Cut,
 }
 
-/// Asks an https origin that presents `identity`, trusting `ca`.
-async fn ask_tls(
-    identity: &Identity,
-    ca: &str,
-    response: &str,
-    ending: Ending,
-) -> Result<Whole, OriginError> {
+/// An https origin's side of the handshake.
+fn acceptor(identity: &Identity) -> TlsAcceptor {
     let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
     let server =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -76,7 +81,38 @@ async fn ask_tls(
             .with_no_client_auth()
             .with_single_cert(vec![identity.certificate.clone()], key)
             .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(server));
+    TlsAcceptor::from(Arc::new(server))
+}
+
+/// A connection to an https origin, and the origin's end of it.
+async fn pair() -> (OriginStream, TlsStream<TcpStream>) {
+    let identity = self_signed(params("localhost"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = OriginUrl::parse(&format!("https://localhost:{port}")).unwrap();
+    let trusted = tls_config(Some(pem_file(&identity.pem).path())).unwrap();
+    let dialer = Dialer::new(url, Some(trusted));
+    let script = async {
+        let tcp = listener.accept().await.unwrap().0;
+        acceptor(&identity).accept(tcp).await.unwrap()
+    };
+    let (ours, theirs) = tokio::join!(dialer.dial(), script);
+    let mut ours = ours.unwrap();
+    // Takes in the session tickets.
+    while !ours.is_quiet(&mut Context::from_waker(Waker::noop())) {
+        tokio::task::yield_now().await;
+    }
+    (ours, theirs)
+}
+
+/// Asks an https origin that presents `identity`, trusting `ca`.
+async fn ask_tls(
+    identity: &Identity,
+    ca: &str,
+    response: &str,
+    ending: Ending,
+) -> Result<Whole, OriginError> {
+    let acceptor = acceptor(identity);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(&format!(
         "https://localhost:{}",
@@ -207,6 +243,32 @@ fn an_end_without_close_notify_is_a_cut() {
                 .body,
             "body"
         );
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed_with_close_notify() {
+    run(async {
+        let pool = Rc::new(Pool::new(Duration::from_millis(1)));
+        let (ours, mut theirs) = pair().await;
+        pool.park(ours);
+        // Without it rustls makes an error of the end.
+        assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_close_notify_is_seen_before_the_reactor_runs() {
+    run(async {
+        let (mut ours, mut theirs) = pair().await;
+        theirs.get_mut().1.send_close_notify();
+        theirs.flush().await.unwrap();
+        // Until it is there, without a turn for the reactor.
+        while SockRef::from(ours.tcp())
+            .peek(&mut [MaybeUninit::uninit()])
+            .is_err()
+        {}
+        assert!(!ours.is_quiet(&mut Context::from_waker(Waker::noop())));
     });
 }
 

@@ -106,6 +106,7 @@ impl Exchange {
         let mut state = self.0.borrow_mut();
         state.phase = Phase::Connecting;
         state.progress = Instant::now();
+        (state.framing, state.is_whole) = (None, false);
     }
 
     /// A connection is there, and the request leaves.
@@ -183,5 +184,44 @@ impl Exchange {
             phase: self.0.borrow().phase,
             limit,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const NO_TIME: Duration = Duration::from_nanos(1);
+
+    /// Until time has passed.
+    fn pass() {
+        let now = Instant::now();
+        while Instant::now() <= now + NO_TIME {}
+    }
+
+    #[test]
+    fn an_origin_that_takes_or_owes_nothing_is_not_silent() {
+        let exchange = Exchange::new(Plan {
+            body: RequestBody::Empty,
+            afterwards: Afterwards::Keep,
+            repeatable: false,
+            interim: None,
+        });
+        pass();
+        let first = exchange.patience(HOUR).unwrap();
+        assert_eq!(exchange.patience(NO_TIME), None);
+        // Bytes in either direction, also behind the head.
+        exchange.set_answered(BodyFraming::Chunked);
+        exchange.progressed();
+        let second = exchange.patience(HOUR).unwrap();
+        assert!(second > first);
+        pass();
+        assert_eq!(exchange.patience(NO_TIME), None);
+        exchange.set_awaits_client(true);
+        assert!(exchange.patience(NO_TIME).is_some());
+        // The client's piece has come: the origin has all the time for it.
+        exchange.set_awaits_client(false);
+        assert!(exchange.patience(HOUR).unwrap() > second);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_http::{BoxedPayloadStream, Payload, RequestHead, RequestHeadType};
+use actix_http::{BoxedPayloadStream, Payload, RequestHead, RequestHeadType, StatusCode};
 use actix_service::{Service, always_ready};
 use awc::{
     Client, ConnectRequest, ConnectResponse,
@@ -25,7 +25,7 @@ use super::{
     connect::Dialer,
     error::OriginError,
     exchange::{Afterwards, Exchange, Plan},
-    framing::{BodyFraming, Head},
+    framing::{BodyFraming, Head, Persistence},
     heads::request_head,
     in_flight::{InFlight, Request},
     pool::Pool,
@@ -169,22 +169,31 @@ impl Asking {
                 Stage::Sent {
                     in_flight,
                     is_reused,
-                } => match ready!(in_flight.poll_head(cx)) {
-                    Err(OriginError::Cut { source })
-                        if *is_reused && self.repeatable && !in_flight.is_answered() =>
-                    {
-                        log::debug!(
-                            "an idle connection to the origin had ended, once more on a fresh one: {source}"
-                        );
-                        self.request.afterwards = Afterwards::Close;
-                        self.exchange.connect();
-                        self.stage = Stage::Looking;
+                } => {
+                    let head = ready!(in_flight.poll_head(cx));
+                    let ended = match &head {
+                        Err(OriginError::Cut { .. }) => !in_flight.is_answered(),
+                        Ok(head) => is_farewell(head),
+                        Err(_) => false,
+                    };
+                    if !(ended && *is_reused && self.repeatable) {
+                        return Poll::Ready(head);
                     }
-                    head => return Poll::Ready(head),
-                },
+                    log::debug!(
+                        "an idle connection to the origin had ended, once more on a fresh one"
+                    );
+                    self.request.afterwards = Afterwards::Close;
+                    self.exchange.connect();
+                    self.stage = Stage::Looking;
+                }
             }
         }
     }
+}
+
+/// An answer that an origin gives to a connection it has tired of, and not to a request (RFC 9110, 15.5.9).
+fn is_farewell(head: &Head) -> bool {
+    head.status == StatusCode::REQUEST_TIMEOUT && head.persistence == Persistence::Close
 }
 
 impl Future for Asked {

@@ -179,6 +179,36 @@ fn idempotent_requests_are_repeated_once_on_a_fresh_connection() {
 }
 
 #[test]
+fn a_farewell_to_an_idle_connection_is_no_answer_to_the_request_that_met_it() {
+    const FAREWELL: &str =
+        "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    run(async {
+        let test = TestOrigin::new().await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.send(FIRST).await;
+            peer.head().await;
+            peer.send(FAREWELL).await;
+            peer.close().await;
+            let mut other = test.accept().await;
+            other.head().await;
+            other.send(SECOND).await;
+            // On a connection of its own it is the answer.
+            let mut other = test.accept().await;
+            other.head().await;
+            other.send(FAREWELL).await;
+        };
+        let client = async {
+            ask(&test.origin, get("/1")).await.unwrap();
+            assert_eq!(ask(&test.origin, get("/2")).await.unwrap().body, "second");
+            assert_eq!(ask(&test.origin, get("/3")).await.unwrap().status, 408);
+        };
+        tokio::join!(client, script);
+    });
+}
+
+#[test]
 fn a_repeated_request_is_not_repeated_again() {
     run(async {
         let test = TestOrigin::new().await;

@@ -33,6 +33,9 @@ const PIECE_BYTES: usize = 32 * 1024;
 /// What is short enough to be there when its head is.
 const SHORT_BYTES: u64 = PIECE_BYTES as u64;
 
+/// From here on there is mostly more to come, and somebody waits for what has come.
+const YIELD_BYTES: u64 = 4 * 1024;
+
 /// How long a fetch may go on for the cache alone, when nobody reads along any more and its end is known.
 const UNATTENDED: Duration = Duration::from_secs(300);
 /// The same when it may have no end.
@@ -180,8 +183,11 @@ impl Filler {
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        // Other requests of this worker get their turn, also when the origin sends faster than this takes.
-        tokio::task::consume_budget().await;
+        // Those who read along, and other requests of this worker, get their turn also when the origin sends faster than
+        // this takes.
+        if self.received_bytes >= YIELD_BYTES {
+            tokio::task::yield_now().await;
+        }
         if self.opening.length == Some(0) {
             // Its reader comes when it is stored, and there is nothing to wait for.
             return Chunk::from(body.next().await);

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::Flags;
@@ -41,7 +41,6 @@ Examples:
     about,
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
     subcommand_value_name = "COMMAND"
 )]
 pub struct Cli {
@@ -83,11 +82,12 @@ pub struct Settings {
     pub bind: Option<OsString>,
 
     /// How far the origin's word counts: `standard` obeys it and keeps what it says nothing about,
-    /// `strict` is RFC 9111 to the letter, `always` keeps everything [default: standard]
+    /// `strict` is RFC 9111 to the letter, `always` keeps what it forbids too, but no errors [default: standard]
     #[arg(long, value_name = "standard|strict|always")]
     pub policy: Option<OsString>,
 
-    /// How long to keep what the origin says nothing about; `none`: until cleared [default: none]
+    /// How long to keep what the origin says nothing about (with `always`: everything); `none`: until cleared
+    /// [default: none]
     #[arg(long, value_name = "DURATION")]
     pub ttl: Option<OsString>,
 
@@ -143,7 +143,7 @@ pub struct Settings {
     pub log_format: Option<OsString>,
 
     /// Where a page shows what the proxy does (and /metrics, for Prometheus), such as
-    /// 127.0.0.1:8001: only this machine may reach it [default: none]
+    /// 127.0.0.1:8001, or 8001 alone: only this machine may reach it [default: none]
     #[arg(long, value_name = "ADDRESS")]
     pub dashboard: Option<OsString>,
 }
@@ -194,14 +194,15 @@ pub enum Command {
 
 /// What is purged, and how.
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true))]
 pub struct Purge {
     /// Path with its query as clients ask for it, or a whole URL, whose host does not count; `*`
     /// stands for anything: '/products/*'
-    #[arg(value_name = "PATH", required_unless_present = "tag")]
+    #[arg(value_name = "PATH", group = "what")]
     pub paths: Vec<String>,
 
     /// Answers whose Surrogate-Key or Cache-Tag holds this; may be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "what")]
     pub tag: Vec<String>,
 
     /// Take a `*` in a path for itself
@@ -315,8 +316,8 @@ pub struct Warm {
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
-    /// A field for every request, as those have it whom the cache is for: the cache keeps apart what varies by
-    /// Accept-Encoding, Cookie, ... (may be repeated)
+    /// A field to send with every request: what varies by Accept-Encoding, Cookie, ... is then stored for clients
+    /// that send the same (may be repeated)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub fields: Vec<String>,
 
@@ -328,8 +329,8 @@ pub struct Warm {
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 
-    /// Notes there what cannot be stored, so that a run that was stopped, called again, does not fetch it again;
-    /// removed when all is done
+    /// A file to note in what could not be stored, so that the same call after an interruption does not fetch it
+    /// again; removed when all is done
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 

@@ -107,11 +107,11 @@ enum Failure {
         source: io::Error,
     },
     #[error(
-        "the dashboard cannot listen on {address}; try another one: --dashboard 127.0.0.1:8002"
+        "the dashboard cannot listen on {address}: {cause}; try another one, such as --dashboard 127.0.0.1:8002"
     )]
     Dashboard {
         address: SocketAddr,
-        source: io::Error,
+        cause: io::Error,
     },
     #[error(
         "no more than {limit} files may be open, and with --workers {workers} at least {least} are needed; \
@@ -269,7 +269,7 @@ async fn run(
     let dashboard = match config.dashboard {
         Some(address) => Some(
             Dashboard::start(address, server.shared(), PATIENCE)
-                .map_err(|source| Failure::Dashboard { address, source })?,
+                .map_err(|cause| Failure::Dashboard { address, cause })?,
         ),
         None => None,
     };

@@ -154,22 +154,24 @@ impl Cache {
         Ok(found)
     }
 
-    /// The stored target that has the most bytes in common with `target` from its beginning on, among as many as are
-    /// looked at.
+    /// The stored target that has the most bytes in common with `target` from its beginning on, if need be without
+    /// regard to case, among as many as are looked at.
     ///
     /// # Errors
     /// The cache did not answer.
     pub async fn nearest(&self, target: &str) -> Result<Option<String>, CacheUnavailable> {
         let everything = Wanted::everything();
         let mut look = Look::at(&everything);
-        let mut nearest: Option<(usize, Row)> = None;
+        let mut nearest: Option<((usize, usize), Row)> = None;
         for _ in 0..NEAREST_CHUNKS {
             let Some(rows) = look.next(self).await? else {
                 break;
             };
             let common = |row: &Row| {
-                let pairs = row.key.resource.target().bytes().zip(target.bytes());
-                pairs.take_while(|(one, other)| one == other).count()
+                let pairs = || row.key.resource.target().bytes().zip(target.bytes());
+                let same = pairs().take_while(|(one, other)| one == other);
+                let alike = pairs().take_while(|(one, other)| one.eq_ignore_ascii_case(other));
+                (same.count(), alike.count())
             };
             let best = rows
                 .into_iter()

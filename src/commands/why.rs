@@ -141,6 +141,9 @@ fn difference(nearest: &Nearest) -> String {
             quoted(nearest.stored.as_deref(), "ends there"),
             quoted(nearest.asked.as_deref(), "ends there")
         ),
+        None if nearest.differs_masked => {
+            "differs in a value that is not shown, for it may be a secret".to_owned()
+        }
         None => "the same path, stored for other credentials or another body".to_owned(),
     }
 }

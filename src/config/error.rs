@@ -35,6 +35,16 @@ pub enum ConfigError {
         /// The memory.
         max_memory: bytesize::ByteSize,
     },
+    /// The dashboard would listen where the proxy does.
+    #[error(
+        "{place}: {address} is where the proxy itself listens; give the dashboard another port"
+    )]
+    DashboardOnPort {
+        /// Where the dashboard's address was written.
+        place: Place,
+        /// The address.
+        address: std::net::SocketAddr,
+    },
     /// The file has a key that no setting has.
     #[error("{}:{line}: unknown key {key:?}; known keys are {}", file.display(), known.join(", "))]
     UnknownKey {

@@ -248,11 +248,13 @@ impl<'a> Sources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
+        let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
+        let bind = self
+            .get("bind", value::address)?
+            .unwrap_or(Ipv4Addr::LOCALHOST.into());
         Ok(Config {
-            port: self.get("port", value::port)?.unwrap_or(DEFAULT_PORT),
-            bind: self
-                .get("bind", value::address)?
-                .unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            port,
+            bind,
             rules: rules::rules(&self.file, &policy)?,
             policy,
             timeout: self
@@ -269,7 +271,7 @@ impl<'a> Sources<'a> {
             log_format: self
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
-            dashboard: self.get("dashboard", value::loopback)?.flatten(),
+            dashboard: self.dashboard(bind, port)?,
             // Last, so that a mistake in what was written is named before the absence of what was not.
             origin: self
                 .get("origin", value::origin)?
@@ -301,6 +303,18 @@ impl<'a> Sources<'a> {
             identity_cookies: names("identity-cookies", DEFAULT_IDENTITY_COOKIES)?,
             ignored_cookies: names("ignored-cookies", DEFAULT_IGNORED_COOKIES)?,
         })
+    }
+
+    /// Where the dashboard listens, beside a proxy that listens on `bind` and `port`.
+    fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+        let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
+            return Ok(None);
+        };
+        let is_taken = address.port() == port && (bind == address.ip() || bind.is_unspecified());
+        match is_taken {
+            true => Err(ConfigError::DashboardOnPort { place, address }),
+            false => Ok(Some(address)),
+        }
     }
 
     /// Memory and largest body, in bytes.

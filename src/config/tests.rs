@@ -400,6 +400,30 @@ fn the_largest_body_follows_the_memory() {
 }
 
 #[test]
+fn the_dashboard_does_not_listen_where_the_proxy_does() {
+    let load_with = |bind, dashboard| {
+        load(
+            &[
+                ORIGIN,
+                ("port", "8060"),
+                ("bind", bind),
+                ("dashboard", dashboard),
+            ],
+            &[],
+            "",
+        )
+    };
+    for (bind, dashboard) in [("127.0.0.1", "8060"), ("0.0.0.0", "127.0.0.1:8060")] {
+        assert_eq!(
+            load_with(bind, dashboard).unwrap_err(),
+            "--dashboard: 127.0.0.1:8060 is where the proxy itself listens; give the dashboard another port"
+        );
+    }
+    assert!(load_with("127.0.0.1", "8061").is_ok());
+    assert!(load_with("127.0.0.2", "127.0.0.1:8060").is_ok());
+}
+
+#[test]
 fn lists_have_commas_in_text_and_brackets_in_the_file() {
     let config = flag_with("identity-headers", "x-user, *-session").unwrap();
     assert!(config.policy.identity_headers.matches("X-User"));

@@ -53,6 +53,7 @@ pub(super) fn mismatches(considered: &Considered) -> Vec<Mismatch> {
 
 /// Where two targets differ. Values that are masked are not compared.
 pub(super) fn compared(stored: &str, asked: &str) -> Option<Nearest> {
+    let is_same = stored == asked;
     let (stored, asked) = (hidden(stored), hidden(asked));
     let letters = stored.char_indices().zip(asked.chars());
     let same = letters.take_while(|((_, one), other)| one == other);
@@ -65,6 +66,7 @@ pub(super) fn compared(stored: &str, asked: &str) -> Option<Nearest> {
     // That both begin with a slash says nothing.
     (common > 1 || stored.len() == common).then(|| Nearest {
         differs_at,
+        differs_masked: differs_at.is_none() && !is_same,
         stored: of_stored,
         asked: of_asked,
         path: stored.into_owned(),
@@ -95,6 +97,10 @@ mod tests {
             differ("/a?token=abc", "/a?token=abd"),
             Some((None, None, None))
         );
+        let masked = |stored, asked| compared(stored, asked).map(|nearest| nearest.differs_masked);
+        assert_eq!(masked("/a?token=abc", "/a?token=abd"), Some(true));
+        assert_eq!(masked("/a?token=abc", "/a?token=abc"), Some(false));
+        assert_eq!(masked("/a?token=abc&b", "/a?token=abd&c"), Some(false));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What would become of a request now, and why.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     Field,
     differs::{compared, mismatches, other_field},
     show::selected_by,
-    words::{remedy, seconds, words},
+    words::{seconds, words},
 };
 use crate::{
     cache::Entry,
@@ -120,8 +122,10 @@ pub struct Fallback {
 pub struct Nearest {
     /// Its path, secrets masked.
     pub path: String,
-    /// The first byte that differs, counted from 1; none: it is the same path, for somebody else or another body.
+    /// The first byte that differs, counted from 1; none: nothing differs that may be told.
     pub differs_at: Option<usize>,
+    /// Only values that are masked differ; else, where nothing differs, it is for somebody else or another body.
+    pub differs_masked: bool,
     /// What is stored there; none: it ends.
     pub stored: Option<String>,
     /// What was asked there; none: it ends.
@@ -374,7 +378,9 @@ fn cause(considered: &Considered, reason: Reason) -> Cause {
         name: reason.as_str().to_owned(),
         words: words(reason).to_owned(),
         clause: reason.clause().map(str::to_owned),
-        remedy: remedy(reason, mode, considered.rule().as_deref()),
+        remedy: reason
+            .remedy_under(mode, considered.rule().as_deref())
+            .map(Cow::into_owned),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names made into words.
 
-use crate::policy::{LifetimeSource, Mode, Reason};
+use crate::policy::{LifetimeSource, Reason};
 
 /// What a reason says, as the end of a sentence: in full where a row of a table has no room for it.
 pub(super) fn words(reason: Reason) -> &'static str {
@@ -17,20 +17,6 @@ pub(super) fn words(reason: Reason) -> &'static str {
         Reason::Cleared => "the cache was cleared or the path purged while it was fetched",
         reason => reason.meaning(),
     }
-}
-
-/// What would change it: a flag, or where a rule is in force, what that rule would have to say.
-pub(super) fn remedy(reason: Reason, mode: Mode, rule: Option<&str>) -> Option<String> {
-    let flag = reason.remedy(mode)?;
-    let policy = flag
-        .strip_prefix("--policy ")
-        .and_then(|rest| rest.split_once(' '));
-    Some(match (rule, policy) {
-        (Some(rule), Some((mode, effect))) => {
-            format!("policy = \"{mode}\" in the [[rules]] entry for {rule} {effect}")
-        }
-        _ => flag.to_owned(),
-    })
 }
 
 /// The short name of what a lifetime goes back to.
@@ -70,27 +56,5 @@ pub(super) fn seconds(seconds: u64) -> String {
         120..=7199 => format!("{} min", seconds / 60),
         7200..=172_799 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_a_rule_is_in_force_it_is_named_and_not_the_flag() {
-        assert_eq!(
-            remedy(Reason::NoStore, Mode::Standard, None).as_deref(),
-            Some("--policy always keeps it")
-        );
-        assert_eq!(
-            remedy(Reason::NoStore, Mode::Standard, Some("/api/*")).as_deref(),
-            Some("policy = \"always\" in the [[rules]] entry for /api/* keeps it")
-        );
-        assert_eq!(
-            remedy(Reason::TooLarge, Mode::Standard, Some("/api/*")).as_deref(),
-            Some("--max-object keeps larger ones")
-        );
-        assert_eq!(remedy(Reason::NoStore, Mode::Always, None), None);
     }
 }

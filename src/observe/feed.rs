@@ -30,7 +30,7 @@ pub struct Seen {
     /// Why, in a short name.
     pub reason: Option<&'static str>,
     /// What would change it.
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<String>,
     /// What went wrong.
     pub problem: Option<String>,
     /// How long it took, in milliseconds.

@@ -1,6 +1,6 @@
 //! Why something is not stored, not reused or not shared: one vocabulary for code, log, metric and Cache-Status.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::Mode;
 
@@ -253,10 +253,11 @@ impl Reason {
                 | Self::MustUnderstand
                 | Self::SetCookie
                 | Self::VaryStar
-                | Self::NoLifetime
                 | Self::StatusWithoutLifetime,
                 Mode::Standard | Mode::Strict,
-            ) => Some("--policy always keeps it"),
+            )
+            | (Self::NoLifetime, Mode::Standard) => Some("--policy always keeps it"),
+            (Self::NoLifetime, Mode::Strict) => Some("--policy standard may keep it"),
             (
                 Self::ClientNoCache | Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage,
                 Mode::Standard | Mode::Strict,
@@ -266,6 +267,21 @@ impl Reason {
             }
             _ => None,
         }
+    }
+
+    /// The same where a rule is in force, whose patterns are `rule`: what that rule would have to say, for no flag changes
+    /// what it sets.
+    pub fn remedy_under(self, mode: Mode, rule: Option<&str>) -> Option<Cow<'static, str>> {
+        let flag = self.remedy(mode)?;
+        let policy = flag
+            .strip_prefix("--policy ")
+            .and_then(|rest| rest.split_once(' '));
+        Some(match (rule, policy) {
+            (Some(rule), Some((mode, effect))) => {
+                format!("policy = \"{mode}\" in the [[rules]] entry for {rule} {effect}").into()
+            }
+            _ => flag.into(),
+        })
     }
 }
 
@@ -300,5 +316,23 @@ mod tests {
         );
         assert_eq!(Reason::NoStore.remedy(Mode::Always), None);
         assert_eq!(Reason::Status.remedy(Mode::Standard), None);
+    }
+
+    #[test]
+    fn where_a_rule_is_in_force_it_is_named_and_not_the_flag() {
+        let remedy = |reason: Reason, mode, rule| reason.remedy_under(mode, rule);
+        assert_eq!(
+            remedy(Reason::NoStore, Mode::Standard, None).as_deref(),
+            Some("--policy always keeps it")
+        );
+        assert_eq!(
+            remedy(Reason::NoStore, Mode::Standard, Some("/api/*")).as_deref(),
+            Some("policy = \"always\" in the [[rules]] entry for /api/* keeps it")
+        );
+        assert_eq!(
+            remedy(Reason::TooLarge, Mode::Standard, Some("/api/*")).as_deref(),
+            Some("--max-object keeps larger ones")
+        );
+        assert_eq!(remedy(Reason::NoStore, Mode::Always, None), None);
     }
 }

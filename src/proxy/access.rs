@@ -3,13 +3,18 @@
 mod client;
 mod fields;
 
-use std::{cell::Cell, fmt::Write as _, time::Instant};
+use std::{
+    borrow::Cow,
+    cell::{Cell, OnceCell},
+    fmt::Write as _,
+    time::Instant,
+};
 
 use actix_web::{HttpRequest, http::StatusCode};
 use log::{Level, Record};
 
 use self::client::Client;
-use super::{ask::target, clock};
+use super::{Ask, ask::target, clock};
 use crate::{
     headers::{Handling, Outcome, Source, Storing},
     mask::{cut, masked},
@@ -29,6 +34,10 @@ pub(super) struct Access {
     method: String,
     target: String,
     mode: Mode,
+    /// The patterns of the rule in force.
+    rule: Option<String>,
+    /// What would have led to another end, once somebody wants to know.
+    remedy: OnceCell<Option<Cow<'static, str>>>,
     /// None: the client went away before there was an answer.
     status: Option<StatusCode>,
     handling: Option<Handling>,
@@ -69,6 +78,8 @@ impl Access {
             method: cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned(),
             target: masked(&target).into_owned(),
             mode,
+            rule: None,
+            remedy: OnceCell::new(),
             status: None,
             handling: None,
             problem: None,
@@ -86,8 +97,9 @@ impl Access {
         self.client = Some(Box::new(client));
     }
 
-    pub(super) fn judged_by(&mut self, mode: Mode) {
-        self.mode = mode;
+    pub(super) fn judged_by(&mut self, ask: &Ask) {
+        self.mode = ask.policy().mode;
+        self.rule = ask.rule_patterns();
     }
 
     pub(super) fn answered(
@@ -158,20 +170,35 @@ impl Access {
         match (self.why_not_stored(), storing) {
             (Some(reason), _) => {
                 let _ = write!(line, "  not stored: {reason}");
-                if let Some(remedy) = reason.remedy(self.mode) {
-                    let _ = write!(line, " ({remedy})");
-                }
+                self.add_remedy(line);
             }
             (None, Some(Storing::Collapsed)) => line.push_str("  shared another request's fetch"),
             (None, _) => {
                 if let Some(reason) = self.not_reused() {
                     let _ = write!(line, "  not reused: {reason}");
-                    if let Some(remedy) = reason.remedy(self.mode) {
-                        let _ = write!(line, " ({remedy})");
-                    }
+                    self.add_remedy(line);
                 }
             }
         }
+    }
+
+    fn add_remedy(&self, line: &mut String) {
+        if let Some(remedy) = self.remedy() {
+            let _ = write!(line, " ({remedy})");
+        }
+    }
+
+    /// What would change it.
+    fn remedy(&self) -> Option<&str> {
+        let remedy = self.remedy.get_or_init(|| {
+            let reason = self.reason()?;
+            reason.remedy_under(self.mode, self.rule.as_deref())
+        });
+        remedy.as_deref()
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        self.why_not_stored().or(self.not_reused())
     }
 
     fn why_not_stored(&self) -> Option<Reason> {
@@ -186,7 +213,7 @@ impl Access {
     /// The same for those who watch.
     fn seen(&self) -> Seen {
         let outcome = self.handling.map(|handling| handling.outcome);
-        let reason = self.why_not_stored().or(self.not_reused());
+        let reason = self.reason();
         let forward = self.handling.and_then(|handling| handling.why);
         Seen {
             at: clock(),
@@ -199,7 +226,7 @@ impl Access {
                 (_, Some(reason)) => Some(reason.as_str()),
                 _ => forward.map(|why| why.forward.as_str()),
             },
-            remedy: reason.and_then(|reason| reason.remedy(self.mode)),
+            remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes: self.sent_bytes.get(),
@@ -221,6 +248,8 @@ pub fn log_unread(status: StatusCode, problem: &str) {
         method: "-".to_owned(),
         target: "-".to_owned(),
         mode: Mode::default(),
+        rule: None,
+        remedy: OnceCell::new(),
         status: Some(status),
         handling: Some(Handling::refused()),
         problem: Some(problem.to_owned()),
@@ -265,6 +294,8 @@ mod tests {
             method: "GET".into(),
             target: "/me".into(),
             mode: Mode::Standard,
+            rule: None,
+            remedy: OnceCell::new(),
             status: None,
             handling: None,
             problem: None,

@@ -161,6 +161,13 @@ impl Ask {
         self.key.identity
     }
 
+    /// The patterns of the rule in force.
+    pub(super) fn rule_patterns(&self) -> Option<String> {
+        let rule = self.config.rules.get(self.rule?)?;
+        let patterns: Vec<String> = rule.path.patterns().collect();
+        Some(patterns.join(", "))
+    }
+
     /// What decides about this request.
     pub(super) fn policy(&self) -> &policy::Policy {
         policy_under(self.rule, &self.config)

@@ -107,9 +107,7 @@ impl Considered {
 
     /// The pattern of the rule in force.
     pub fn rule(&self) -> Option<String> {
-        let rule = self.ask.config.rules.get(self.ask.rule?)?;
-        let patterns: Vec<String> = rule.path.patterns().collect();
-        Some(patterns.join(", "))
+        self.ask.rule_patterns()
     }
 
     /// True when it is answered from a partition of its own.

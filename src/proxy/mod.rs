@@ -258,7 +258,7 @@ async fn ask_and_answer(
     }
     let ask = Ask::new(request, &worker.shared, config)?;
     if let Some(access) = access {
-        access.judged_by(ask.policy().mode);
+        access.judged_by(&ask);
     }
     let relay = Relay {
         request,

@@ -52,6 +52,23 @@ fn a_miss_that_was_not_stored_tells_why_and_what_would_change_it() {
 }
 
 #[test]
+fn where_a_rule_sets_the_policy_the_line_names_it_and_not_the_flag() {
+    let origin = varied();
+    let home = Home::new();
+    home.write(
+        "config/proxy.toml",
+        "[[rules]]\npath = \"/no-*\"\npolicy = \"strict\"\n",
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/no-store");
+    let line = proxy.log_line(&["MISS 200 GET /no-store "]);
+    assert!(
+        line.contains("no-store (policy = \"always\" in the [[rules]] entry for /no-* keeps it)"),
+        "{line}"
+    );
+}
+
+#[test]
 fn every_request_has_exactly_one_line() {
     let origin = varied();
     let home = Home::new();

@@ -256,13 +256,23 @@ fn the_nearest_key_has_the_longest_beginning_in_common() {
     run(async {
         let (cache, _) = worker(MIB);
         assert_eq!(cache.nearest("/a").await.unwrap(), None);
-        for target in ["/products", "/products/1", "/z"] {
+        for target in [
+            "/products",
+            "/products/1",
+            "/products?limit=1",
+            "/products?token=1",
+            "/z",
+        ] {
             store(&cache, target, b"x").await;
         }
         let nearest = |target| cache.nearest(target);
         assert_eq!(
             nearest("/products/2").await.unwrap().as_deref(),
             Some("/products/1")
+        );
+        assert_eq!(
+            nearest("/products?Limit=1").await.unwrap().as_deref(),
+            Some("/products?limit=1")
         );
         assert_eq!(nearest("/zz").await.unwrap().as_deref(), Some("/z"));
     });

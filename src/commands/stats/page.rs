@@ -280,7 +280,7 @@ fn saved_line(report: &Report) -> String {
 
 fn origin_line(origin: &OriginReport) -> String {
     format!(
-        "Origin     {:>8}   median; p90 {}, p99 {}; {} answered, {} failed",
+        "Origin     {:>8}   median, about; p90 {}, p99 {}; {} answered, {} failed",
         millis(origin.p50_millis),
         millis(origin.p90_millis),
         millis(origin.p99_millis),

@@ -6,7 +6,7 @@ const MAX_REQUESTS = 200;
 const MAX_POINTS = 300;
 const WINDOW = 10;
 const byId = (id) => document.getElementById(id);
-const state = { points: [], requests: [], paused: false, waiting: [], offset: 0, now: null, cleared: 0, query: "" };
+const state = { points: [], requests: [], hasRequests: false, paused: false, waiting: [], offset: 0, now: null, cleared: 0, query: "" };
 
 // ---- Figures as people read them.
 
@@ -154,7 +154,7 @@ function showNow(now) {
   show("saved-bytes", `and ${size(saved.bytes)} from the origin`);
   show("saved-time", duration(saved.millis / 1000));
   show("latency", millis(origin.p50_millis));
-  show("latency-note", origin.p90_millis === null ? "No answer yet" : `p90 ${millis(origin.p90_millis)} · p99 ${millis(origin.p99_millis)}`);
+  show("latency-note", origin.p90_millis === null ? "No answer yet" : `about; p90 ${millis(origin.p90_millis)} · p99 ${millis(origin.p99_millis)}`);
   showOrigin(origin, report, cache);
   if (cache) {
     show("memory-used", size(cache.used_bytes));
@@ -243,10 +243,12 @@ function addRequests(list) {
   const rows = byId("requests");
   for (const seen of list) {
     const row = requestRow(seen);
-    row.classList.add("new");
+    // What was asked before the page was opened is no news.
+    if (state.hasRequests) row.classList.add("new");
     rows.prepend(row);
   }
   while (rows.children.length > MAX_REQUESTS) rows.lastElementChild.remove();
+  state.hasRequests = true;
   byId("requests-empty").hidden = rows.children.length > 0;
 }
 

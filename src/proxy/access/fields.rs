@@ -3,7 +3,7 @@
 use log::kv::{Error, Key, Source, Value, VisitSource};
 
 use super::{Access, Fate};
-use crate::{headers, policy::Reason};
+use crate::headers;
 
 const NAMES: [&str; 15] = [
     "method",
@@ -49,7 +49,7 @@ impl Access {
             "outcome" => self.source().as_str().into(),
             "forward" => self.handling?.why?.forward.as_str().into(),
             "reason" => self.reason()?.as_str().into(),
-            "remedy" => self.reason()?.remedy(self.mode)?.into(),
+            "remedy" => self.remedy()?.into(),
             "milliseconds" => u64::try_from(self.began.elapsed().as_millis()).ok()?.into(),
             "bytes" => self.sent_bytes.get().into(),
             "fate" => self.fate.get().as_str().into(),
@@ -65,10 +65,6 @@ impl Access {
     fn source(&self) -> headers::Source {
         let handling = self.handling;
         handling.map_or(headers::Source::Miss, |handling| handling.source)
-    }
-
-    fn reason(&self) -> Option<Reason> {
-        self.why_not_stored().or(self.not_reused())
     }
 }
 

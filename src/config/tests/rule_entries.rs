@@ -1,0 +1,190 @@
+//! `[[rules]]`.
+
+use super::*;
+
+#[test]
+fn what_a_rule_does_not_say_is_as_without_it() {
+    let flags = [ORIGIN, ("policy", "always"), ("ttl", "10m")];
+    let file = "max_stale = \"1h\"\n\
+                [[rules]]\npath = \"/a*\"\nttl = \"1m\"\n\
+                [[rules]]\npath = \"/b\"\npolicy = \"strict\"\n\
+                [[rules]]\npath = \"/c\"\nttl = \"none\"\nignore_client_cache_control = true\n\
+                [[rules]]\npath = \"*/d\"\nstore_post = \"1MiB\"\nsort_query = false";
+    let config = load(&flags, &[], file).unwrap();
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    for (target, mode, ttl, client_word, store_post) in [
+        ("/a/b", Mode::Always, Some(minute), ClientWord::Heard, None),
+        (
+            "/b?c",
+            Mode::Strict,
+            Some(10 * minute),
+            ClientWord::Heard,
+            None,
+        ),
+        ("/c", Mode::Always, None, ClientWord::Ignored, None),
+        (
+            "/x/d",
+            Mode::Always,
+            Some(10 * minute),
+            ClientWord::Heard,
+            Some(1 << 20),
+        ),
+    ] {
+        let rule = rule_for(&config, target);
+        assert_eq!(rule.policy.mode, mode, "{target}");
+        assert_eq!(rule.policy.ttl, ttl, "{target}");
+        assert_eq!(rule.policy.client_word, client_word, "{target}");
+        assert_eq!(rule.policy.max_stale, 3600 * second, "{target}");
+        assert_eq!(rule.store_post_bytes, store_post, "{target}");
+        assert_eq!(rule.rewritten("/?b&a"), "/?b&a", "{target}");
+    }
+    assert!(config.rules.index_for("/B").is_none());
+    assert!(
+        file_with("rules = []")
+            .unwrap()
+            .rules
+            .index_for("/")
+            .is_none()
+    );
+}
+
+#[test]
+fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
+    let path = "path = \"/a\"\nttl = \"1m\"";
+    for (rules, expected) in [
+        (
+            "rules = true",
+            "1: rules: true is not a list of tables, each of which begins with a line [[rules]]",
+        ),
+        ("[rules]", "1: rules: this table is not a list of tables"),
+        ("rules = [1]", "1: rules: this list is not a list of tables"),
+        (
+            "\n[[rules]]\nttl = \"1m\"",
+            "2: this rule has no path; say for which paths it is, such as path = \"/api/*\"",
+        ),
+        ("[[rules]]", "1: this rule has no path"),
+        (
+            "[[rules]]\npath = \"/a\"",
+            "1: the rule for \"/a\" changes nothing; give it one of ttl, policy, ignore_query",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nsort_query = false\nignore_query = []\nstore_post = false",
+            "1: the rule for \"/a\" changes",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\npth = 1",
+            "3: unknown key \"pth\"; known keys are path, ttl, policy,",
+        ),
+        (
+            "[[rules]]\npath = 1",
+            "2: path: 1 is not a path as it stands in a request",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nttl = \"soon\"",
+            "3: ttl: \"soon\" is not \"none\" or a duration",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nttl = 99999999999999999999",
+            "3: ttl: 99999999999999999999 is not",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\npolicy = \"never\"",
+            "3: policy: \"never\" is not a policy",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nsort_query = \"true\"",
+            "3: sort_query: \"true\" is not true or false",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_query = \"utm_*\"",
+            "3: ignore_query: \"utm_*\" is not a list of names of parameters",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_query = [\"a=b\"]",
+            "3: ignore_query: this list is not a list of names",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_query = [\"\"]",
+            "3: ignore_query: this list is not",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nstore_post = 0",
+            "3: store_post: 0 is not true (64.0 KiB), false, or a size of at most 1.0 MiB",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nstore_post = \"2MiB\"",
+            "3: store_post: \"2MiB\" is not true",
+        ),
+        (
+            "[[rules]]\npath = \"/a\"\nignore_client_cache_control = 1",
+            "3: ignore_client_cache_control: 1 is not true or false",
+        ),
+        (
+            "[[port]]\na = 1",
+            "1: port: this list of tables is not a port",
+        ),
+        (
+            "[[ignored_cookies]]\na = 1",
+            "1: ignored_cookies: this list of tables is not a list of names",
+        ),
+    ] {
+        let error = file_with(rules).unwrap_err();
+        assert!(
+            error.starts_with(&format!("proxy.toml:{expected}")),
+            "{rules}\n{error}"
+        );
+    }
+    let many = format!("[[rules]]\n{path}\n").replace("/a", "/NUMBER");
+    let many: String = (0..257)
+        .map(|number| many.replace("NUMBER", &number.to_string()))
+        .collect();
+    let error = file_with(&many).unwrap_err();
+    assert_eq!(error, "proxy.toml:769: there are more than 256 rules");
+}
+
+#[test]
+fn a_path_that_no_request_has_is_refused() {
+    for path in [
+        "",
+        "api/*",
+        "?api",
+        "https://a/b",
+        "/a b",
+        "/a#b",
+        "/a\\tb",
+        "/ä",
+        "/a<b",
+        "/a\\u007f",
+        &format!("/{}", "a".repeat(256)),
+    ] {
+        let error = file_with(&format!("[[rules]]\npath = \"{path}\"\nttl = \"1m\"")).unwrap_err();
+        assert!(error.starts_with("proxy.toml:2: path: "), "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_rule_that_an_earlier_one_takes_everything_from_is_refused() {
+    let rules = |paths: [&str; 2]| {
+        let rules = paths.map(|path| format!("[[rules]]\nttl = \"1m\"\npath = \"{path}\"\n"));
+        file_with(&rules.concat())
+    };
+    for paths in [
+        ["/a", "/a"],
+        ["/api/*", "/api/users"],
+        ["*", "/"],
+        ["/*", "*.js"],
+        ["/?", "/b"],
+    ] {
+        let error = rules(paths).unwrap_err();
+        let [earlier, path] = paths;
+        let expected = format!(
+            "proxy.toml:6: the rule for {path:?} never counts: the one on line 3 is for {earlier:?}, \
+             which takes all of its paths; put it before that one, or leave it out"
+        );
+        assert_eq!(error, expected);
+        assert!(
+            rules([path, earlier]).is_ok() || path == earlier,
+            "{paths:?}"
+        );
+    }
+}

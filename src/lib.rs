@@ -7,7 +7,8 @@
 //! | [`cli`] | the flags, as clap types |
 //! | [`config`] | flags, environment and `proxy.toml` become one validated [`config::Config`] |
 //! | [`server`] | the listening side: actor, workers, limits of a client's connection, stopping |
-//! | [`proxy`] | the handler: the only place that knows the order of things; the log line |
+//! | [`proxy`] | what one request passes through, from the handler to the log line |
+//! | [`clock`] | the one place that reads the clock |
 //! | [`policy`] | what HTTP allows a cache: RFC 9111, one file a section; pure functions |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
 //! | [`origin`] | all that is spoken to the origin: awc over connections of our own |
@@ -55,6 +56,7 @@
 
 pub mod cache;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod dashboard;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     cache::{self, CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
-    explain,
+    clock, explain,
     mask::cut,
     proxy::{self, Described, Shared},
 };
@@ -138,7 +138,7 @@ async fn purge(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let purged = async {
         let PurgeAsk { names, how } = read(&body)?;
         let wanted = wanted(&names, &shared)?;
-        let purged = shared.cache.purge(wanted, how, proxy::clock()).await?;
+        let purged = shared.cache.purge(wanted, how, clock::now()).await?;
         if how != How::Look {
             let did = if how == How::Expire {
                 "made stale"
@@ -182,7 +182,7 @@ async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
             offset: ask.offset,
             limit: ask.limit,
         };
-        Ok(shared.cache.list(&list, proxy::clock()).await?)
+        Ok(shared.cache.list(&list, clock::now()).await?)
     };
     answer(listing.await)
 }
@@ -196,7 +196,7 @@ async fn show(body: Bytes, shared: Data<Shared>) -> HttpResponse {
             ..Names::default()
         };
         let rows = shared.cache.rows(&wanted(&names, &shared)?).await?;
-        Ok(explain::show(&rows, &shared.config(), proxy::clock()))
+        Ok(explain::show(&rows, &shared.config(), clock::now()))
     };
     answer(shown.await)
 }
@@ -204,7 +204,7 @@ async fn show(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let explanation = async {
         let described = described(&read(&body)?)?;
-        let now = proxy::clock();
+        let now = clock::now();
         let considered = match proxy::consider(&shared, &described, now).await? {
             Ok(considered) => considered,
             Err(error) => {

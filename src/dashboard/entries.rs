@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::methods::{act, read};
 use crate::{
     cache::{CacheUnavailable, Clear, Cleared, How, List, MAX_OFFSET, Names, Order, Wanted},
-    proxy::{self, Shared},
+    clock,
+    proxy::Shared,
 };
 
 /// Rows of one part of the list.
@@ -105,7 +106,7 @@ async fn entries(part: Query<Part>, shared: Data<Shared>) -> HttpResponse {
         },
         Err(sentence) => return HttpResponse::BadRequest().body(sentence),
     };
-    match shared.cache.list(&list, proxy::clock()).await {
+    match shared.cache.list(&list, clock::now()).await {
         Ok(listing) => HttpResponse::Ok().json(listing),
         Err(error) => unavailable(&error),
     }
@@ -123,7 +124,7 @@ async fn purge(purge: Json<Purge>, shared: Data<Shared>) -> HttpResponse {
     };
     match shared
         .cache
-        .purge(wanted, How::default(), proxy::clock())
+        .purge(wanted, How::default(), clock::now())
         .await
     {
         Ok(purged) => {

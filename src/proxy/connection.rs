@@ -6,7 +6,7 @@ use std::{
     task::Waker,
 };
 
-use super::outgoing::Outgoing;
+use crate::proxy::response::zero_copy::Outgoing;
 
 /// A client's connection, as its handler knows it.
 #[derive(Clone, Debug, Default)]
@@ -143,12 +143,12 @@ impl Connection {
         self.0.sending.set(false);
     }
 
-    pub(super) fn hand_over(&self, outgoing: Box<Outgoing>) {
+    pub(crate) fn hand_over(&self, outgoing: Box<Outgoing>) {
         self.0.sending.set(true);
         self.0.outgoing.replace(Some(outgoing));
     }
 
-    pub(super) fn is_sending(&self) -> bool {
+    pub(crate) fn is_sending(&self) -> bool {
         self.0.sending.get()
     }
 
@@ -159,10 +159,10 @@ impl Connection {
 }
 
 /// Tells the connection that an answer is under way, until it is dropped.
-pub(super) struct Busy(Option<Connection>);
+pub(crate) struct Busy(Option<Connection>);
 
 impl Busy {
-    pub(super) fn new(connection: Option<&Connection>, upload: Upload) -> Self {
+    pub(crate) fn new(connection: Option<&Connection>, upload: Upload) -> Self {
         if let Some(connection) = connection {
             let state = &connection.0;
             state.requests.set(state.requests.get() + 1);
@@ -180,7 +180,7 @@ impl Busy {
 
 impl Busy {
     /// Who may tell the client of interim responses to the request that has just come. None outside of a connection.
-    pub(super) fn listen(&self) -> Option<Listener> {
+    pub(crate) fn listen(&self) -> Option<Listener> {
         let connection = self.0.clone()?;
         connection.0.listening.set(true);
         Some(Listener {
@@ -191,13 +191,13 @@ impl Busy {
 
     /// The connection, where it could write the body of the answer by itself: while nothing more comes of the request,
     /// nothing but that body follows its head.
-    pub(super) fn writer(&self) -> Option<&Connection> {
+    pub(crate) fn writer(&self) -> Option<&Connection> {
         let connection = self.0.as_ref()?;
         (connection.upload() == Upload::None).then_some(connection)
     }
 
     /// The final answer begins.
-    pub(super) fn leaves(&self) {
+    pub(crate) fn leaves(&self) {
         if let Some(connection) = &self.0 {
             let state = &connection.0;
             state.stage.set(Stage::Leaving);
@@ -208,14 +208,14 @@ impl Busy {
         }
     }
 
-    pub(super) fn open_ended(&self) {
+    pub(crate) fn open_ended(&self) {
         if let Some(connection) = &self.0 {
             connection.0.open_ended.set(true);
             connection.0.in_turn.ring();
         }
     }
 
-    pub(super) fn broken(&self) {
+    pub(crate) fn broken(&self) {
         if let Some(connection) = &self.0 {
             connection.0.broken.set(true);
         }
@@ -232,14 +232,14 @@ impl Drop for Busy {
 }
 
 /// Tells a client of interim responses while it waits for the answer to one request.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     connection: Connection,
     request: u64,
 }
 
 impl Listener {
     /// Hands on the head of one. It is dropped when it comes too late, or when too much waits for the client.
-    pub(super) fn tell(&self, head: &[u8]) {
+    pub(crate) fn tell(&self, head: &[u8]) {
         let state = &self.connection.0;
         if state.stage.get() != Stage::Awaited || self.connection.requests() != self.request {
             return;

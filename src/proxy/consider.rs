@@ -7,14 +7,15 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderName},
 };
 
-use super::{
-    Shared, Upload,
-    ask::{Ask, Head},
-};
 use crate::{
     cache::{CacheUnavailable, Consider, Entry, Known},
     error::ProxyError,
     policy::{self, Answer, Audience, Decision, Failure, Policy, Reason, Time},
+    proxy::{
+        connection::Upload,
+        request::forwarded::{Ask, Head},
+        worker::Shared,
+    },
 };
 
 /// A request that somebody describes.

@@ -20,6 +20,7 @@ const BORDERS: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "policy", "cache", "origin", "headers", "error", "config", "reload", "mask", "observe",
+            "clock",
         ],
     ),
     ("headers", &["policy"]),
@@ -27,6 +28,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("origin", &["headers"]),
     ("policy", &[]),
     ("mask", &[]),
+    ("clock", &["policy"]),
     ("cache", &["policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
     (
@@ -36,14 +38,17 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "cache", "config", "explain", "mask", "observe", "policy", "proxy", "reload",
+            "cache", "clock", "config", "explain", "mask", "observe", "policy", "proxy", "reload",
         ],
     ),
     (
         "observe",
         &["cache", "error", "headers", "origin", "policy"],
     ),
-    ("dashboard", &["cache", "headers", "observe", "proxy"]),
+    (
+        "dashboard",
+        &["cache", "clock", "headers", "observe", "proxy"],
+    ),
 ];
 
 const MAX_LINES: usize = 450;

@@ -7,20 +7,23 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderValue},
 };
 
-use super::{
-    Ask, clock,
-    deliver::{Content, Delivery},
-    incoming::{Incoming, span},
-    multipart::Multipart,
-};
 use crate::{
     cache::{Entry, Fill, News, Opening, Reader},
+    clock,
     headers::{self, Handling, Storing},
     policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
+    proxy::{
+        hit::multipart::Multipart,
+        request::forwarded::Ask,
+        response::{
+            client_response::{Content, Delivery},
+            partial_body::{Incoming, span},
+        },
+    },
 };
 
 /// The answer to `view` from `entry`, its conditions and range applied.
-pub(super) fn reuse(
+pub(crate) fn reuse(
     view: &policy::Request<'_>,
     entry: &Entry,
     handling: Handling,
@@ -67,7 +70,7 @@ pub(super) fn reuse(
 
 /// The answer to a client whose fetch is being stored: `fields` are what it gets, `head` is what is stored. What comes
 /// has `length` bytes.
-pub(super) fn reading(
+pub(crate) fn reading(
     view: &policy::Request<'_>,
     head: &Stored,
     mut fields: HeaderMap,
@@ -80,7 +83,7 @@ pub(super) fn reading(
     };
     let (status, content) = match policy::answer(view, head, length) {
         Answer::NotModified => {
-            fields = not_modified_fields(head, clock());
+            fields = not_modified_fields(head, clock::now());
             (StatusCode::NOT_MODIFIED, Content::Empty)
         }
         Answer::Partial(extent) => {
@@ -111,7 +114,7 @@ pub(super) fn reading(
 }
 
 /// What came of following another request's fetch.
-pub(super) enum Followed {
+pub(crate) enum Followed {
     /// Its answer suits.
     Delivery(Box<Delivery>),
     /// It does not suit this request, or is nobody else's, or was not needed, or failed: look again.
@@ -120,12 +123,12 @@ pub(super) enum Followed {
 
 /// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
 /// stored already.
-pub(super) async fn follow(ask: &Ask, mut fill: Fill, why: Why) -> Followed {
+pub(crate) async fn follow(ask: &Ask, mut fill: Fill, why: Why) -> Followed {
     let opening = match fill.news().await {
         News::Head(opening) => opening,
         News::LookAgain | News::Released => return Followed::Released,
     };
-    let now = clock();
+    let now = clock::now();
     let view = ask.view();
     let head: Arc<Stored> = Arc::clone(&opening.head);
     let decision = policy::decide(ask.policy(), &view, std::iter::once(&*head), now);
@@ -143,7 +146,7 @@ fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
     (fill.reader(opening), length)
 }
 
-pub(super) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
     for (name, value) in head.fields().iter() {
         fields.append(name, value);
@@ -152,7 +155,7 @@ pub(super) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     fields
 }
 
-pub(super) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
         fields.append(name, value);
@@ -162,7 +165,7 @@ pub(super) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
 }
 
 /// Content-Range of a part (RFC 9110, 14.4).
-pub(super) fn insert_place(fields: &mut HeaderMap, extent: Extent, complete_bytes: Option<u64>) {
+pub(crate) fn insert_place(fields: &mut HeaderMap, extent: Extent, complete_bytes: Option<u64>) {
     let part = Part {
         extent,
         complete_bytes,
@@ -171,7 +174,7 @@ pub(super) fn insert_place(fields: &mut HeaderMap, extent: Extent, complete_byte
 }
 
 /// Content-Range of a 416 (RFC 9110, 15.5.17).
-pub(super) fn insert_length(fields: &mut HeaderMap, complete_bytes: Option<u64>) {
+pub(crate) fn insert_length(fields: &mut HeaderMap, complete_bytes: Option<u64>) {
     if let Some(complete) = complete_bytes {
         insert_range(fields, &format!("bytes */{complete}"));
     }

@@ -11,47 +11,48 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use super::{
-    Shared, Upload,
-    upload::{Place, Whole},
-};
 use crate::{
     cache::{Key, Resource},
     config::Config,
     error::ProxyError,
     headers::{self, Host, Introduction},
     policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
+    proxy::{
+        connection::Upload,
+        request::client_body::{Place, Whole},
+        worker::Shared,
+    },
 };
 
 /// A request as it is forwarded; key, identity and the policy's view are all made from this, for what is not
 /// forwarded must not tell answers apart, and what is must.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
-    pub(super) method: Method,
+pub(crate) struct Ask {
+    pub(crate) method: Method,
     /// Path and query byte for byte but for what a rule takes out of the query, or `*`.
-    pub(super) target: String,
-    pub(super) fields: HeaderMap,
-    pub(super) content: RequestContent,
-    pub(super) upload: Upload,
+    pub(crate) target: String,
+    pub(crate) fields: HeaderMap,
+    pub(crate) content: RequestContent,
+    pub(crate) upload: Upload,
     /// The body, where it is part of the key.
-    pub(super) body: Option<Whole>,
-    pub(super) key: Key,
-    pub(super) config: Arc<Config>,
-    pub(super) rule: Option<RuleIndex>,
+    pub(crate) body: Option<Whole>,
+    pub(crate) key: Key,
+    pub(crate) config: Arc<Config>,
+    pub(crate) rule: Option<RuleIndex>,
 }
 
 /// The head of a request, as the client sent it.
-pub(super) struct Head<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) fields: &'a HeaderMap,
-    pub(super) upload: Upload,
-    pub(super) peer: Option<IpAddr>,
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) fields: &'a HeaderMap,
+    pub(crate) upload: Upload,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 impl Ask {
     /// Reads a client's request.
-    pub(super) fn new(
+    pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
         config: &Arc<Config>,
@@ -67,7 +68,7 @@ impl Ask {
     }
 
     /// Reads the head of a request.
-    pub(super) fn of(
+    pub(crate) fn of(
         head: &Head<'_>,
         shared: &Shared,
         config: &Arc<Config>,
@@ -127,7 +128,7 @@ impl Ask {
     }
 
     /// How long the body can be, where it may make this request a retrieval: that of a POST whose rule says so.
-    pub(super) fn keyed_up_to_bytes(&self) -> Option<u64> {
+    pub(crate) fn keyed_up_to_bytes(&self) -> Option<u64> {
         let rule = self.rule.and_then(|index| self.config.rules.get(index))?;
         let limit = rule.store_post_bytes?;
         let most = match self.upload {
@@ -139,7 +140,7 @@ impl Ask {
     }
 
     /// Makes this request a retrieval with `body`, unless that asks for a change.
-    pub(super) fn keyed_by(&mut self, body: Bytes, place: Place, shared: &Shared) -> Keying {
+    pub(crate) fn keyed_by(&mut self, body: Bytes, place: Place, shared: &Shared) -> Keying {
         let Some(content) = Content::of(&self.fields, &body) else {
             return Keying::Change(body, place);
         };
@@ -153,28 +154,28 @@ impl Ask {
     }
 
     /// Whether an answer of this status makes untrue what is stored for the target.
-    pub(super) fn invalidates(&self, status: StatusCode) -> bool {
+    pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
         self.content != RequestContent::Keyed && policy::invalidates(&self.method, status)
     }
 
-    pub(super) fn identity(&self) -> Option<Identity> {
+    pub(crate) fn identity(&self) -> Option<Identity> {
         self.key.identity
     }
 
     /// The patterns of the rule in force.
-    pub(super) fn rule_patterns(&self) -> Option<String> {
+    pub(crate) fn rule_patterns(&self) -> Option<String> {
         let rule = self.config.rules.get(self.rule?)?;
         let patterns: Vec<String> = rule.path.patterns().collect();
         Some(patterns.join(", "))
     }
 
     /// What decides about this request.
-    pub(super) fn policy(&self) -> &policy::Policy {
+    pub(crate) fn policy(&self) -> &policy::Policy {
         policy_under(self.rule, &self.config)
     }
 
     /// The request as the policy sees it.
-    pub(super) fn view(&self) -> policy::Request<'_> {
+    pub(crate) fn view(&self) -> policy::Request<'_> {
         policy::Request::new(
             self.policy(),
             &self.method,
@@ -185,27 +186,27 @@ impl Ask {
     }
 
     /// True when the client asks for an answer under conditions, or for a part of it.
-    pub(super) fn is_conditional(&self) -> bool {
+    pub(crate) fn is_conditional(&self) -> bool {
         policy::CLIENT_CONDITIONS
             .iter()
             .any(|name| self.fields.contains_key(name))
     }
 
     /// True when cookies are forwarded that are not in the key: they may shape the answer.
-    pub(super) fn carries_ignored_cookies(&self) -> bool {
+    pub(crate) fn carries_ignored_cookies(&self) -> bool {
         let mut lines = self.fields.get_all(header::COOKIE);
         lines
             .any(|line| policy::forwarded_cookie(self.policy(), line) != ForwardedCookie::Unchanged)
     }
 
     /// True for what the cache answers.
-    pub(super) fn is_retrieval(&self) -> bool {
+    pub(crate) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
 }
 
 /// What a body is to its request.
-pub(super) enum Keying {
+pub(crate) enum Keying {
     /// A part of what is asked for.
     Keyed,
     /// A change, to be forwarded.
@@ -228,7 +229,7 @@ fn policy_under(rule: Option<RuleIndex>, config: &Config) -> &policy::Policy {
 }
 
 /// Path and query as the client sent them; an authority before them changes nothing, for there is one origin only.
-pub(super) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
+pub(crate) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
     target_of(request.method(), request.uri())
 }
 
@@ -244,7 +245,7 @@ fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
 }
 
 /// How the body of a request is framed.
-pub(super) fn upload(request: &HttpRequest) -> Upload {
+pub(crate) fn upload(request: &HttpRequest) -> Upload {
     let length = request.headers().get(header::CONTENT_LENGTH);
     match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
         _ if request.chunked().unwrap_or(false) => Upload::Chunked,

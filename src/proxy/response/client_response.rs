@@ -19,35 +19,37 @@ use bytes::Bytes;
 use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::{
-    Worker,
-    access::{Access, Fate},
-    connection::Busy,
-    incoming::Incoming,
-    multipart::Multipart,
-    outgoing::{self, HandedOver, Source},
-    reply::Counted,
-};
 use crate::{
     cache::{BodyCut, End, Slices},
     headers::{self, Handling, Outcome, Storing, is_event_stream},
     observe::Tally,
     policy::Reason,
+    proxy::{
+        connection::Busy,
+        fetch::origin_response::Counted,
+        hit::multipart::Multipart,
+        response::{
+            access_log::{Access, Fate},
+            partial_body::Incoming,
+            zero_copy::{self, HandedOver, Source},
+        },
+        worker::Worker,
+    },
 };
 
 /// An answer that is ready to leave.
-pub(super) struct Delivery {
-    pub(super) status: StatusCode,
+pub(crate) struct Delivery {
+    pub(crate) status: StatusCode,
     /// Its end-to-end fields.
-    pub(super) fields: HeaderMap,
-    pub(super) content: Content,
-    pub(super) handling: Handling,
+    pub(crate) fields: HeaderMap,
+    pub(crate) content: Content,
+    pub(crate) handling: Handling,
     /// What went wrong, for the log.
-    pub(super) problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// Where the bytes of an answer come from.
-pub(super) enum Content {
+pub(crate) enum Content {
     /// None at all.
     Empty,
     /// A sentence of our own.
@@ -79,7 +81,7 @@ impl Content {
 
 impl Delivery {
     /// Turns it into what actix-web sends, and counts it.
-    pub(super) fn into_response(
+    pub(crate) fn into_response(
         mut self,
         request: &HttpRequest,
         worker: &Worker,
@@ -170,7 +172,7 @@ impl Way {
         busy: Busy,
     ) -> (BoxBody, Framing) {
         let writer = busy.writer().cloned().filter(|_| {
-            self.extent == Extent::Whole && content.ready_bytes() >= outgoing::MIN_BYTES
+            self.extent == Extent::Whole && content.ready_bytes() >= zero_copy::MIN_BYTES
         });
         let books = |access| Books {
             tally: Rc::clone(tally),
@@ -219,7 +221,7 @@ enum Extent {
 }
 
 /// What is counted and told of a body that leaves.
-pub(super) struct Books {
+pub(crate) struct Books {
     tally: Rc<Tally>,
     outcome: Outcome,
     /// This request's fetch is the one that stores.
@@ -228,7 +230,7 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         match self.outcome {
             Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
                 self.tally.saved(bytes);
@@ -240,7 +242,7 @@ impl Books {
         }
     }
 
-    pub(super) fn ended(&self, fate: Fate) {
+    pub(crate) fn ended(&self, fate: Fate) {
         if let Some(access) = &self.access {
             access.ended(fate);
         }

@@ -14,12 +14,13 @@ use actix_web::{HttpRequest, http::StatusCode};
 use log::{Level, Record};
 
 use self::client::Client;
-use super::{Ask, ask::target, clock};
 use crate::{
+    clock,
     headers::{Handling, Outcome, Source, Storing},
     mask::{cut, masked},
     observe::{Feed, Seen},
     policy::{Mode, Reason},
+    proxy::request::forwarded::{Ask, target},
 };
 
 /// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.
@@ -29,7 +30,7 @@ const MAX_METHOD_CHARS: usize = 32;
 
 /// What a request has come to; logged when the answer has left, or could not.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(crate) struct Access {
     began: Instant,
     method: String,
     target: String,
@@ -53,7 +54,7 @@ pub(super) struct Access {
 
 /// Whether the answer left whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// The client went away or took nothing for too long, or this process ended.
     Unfinished,
     /// It left whole.
@@ -66,12 +67,12 @@ pub(super) enum Fate {
 
 impl Access {
     /// None: nobody wants to read of requests that go well.
-    pub(super) fn begin(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Option<Self> {
+    pub(crate) fn begin(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Option<Self> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
         is_wanted.then(|| Self::new(request, mode, feed))
     }
 
-    pub(super) fn new(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Self {
+    pub(crate) fn new(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         Self {
             began: Instant::now(),
@@ -92,17 +93,17 @@ impl Access {
     }
 
     /// Also says who asked.
-    pub(super) fn asked_by(&mut self, request: &HttpRequest) {
+    pub(crate) fn asked_by(&mut self, request: &HttpRequest) {
         let client = Client::new(request, &self.method, &self.target);
         self.client = Some(Box::new(client));
     }
 
-    pub(super) fn judged_by(&mut self, ask: &Ask) {
+    pub(crate) fn judged_by(&mut self, ask: &Ask) {
         self.mode = ask.policy().mode;
         self.rule = ask.rule_patterns();
     }
 
-    pub(super) fn answered(
+    pub(crate) fn answered(
         &mut self,
         status: StatusCode,
         handling: Handling,
@@ -113,19 +114,19 @@ impl Access {
         self.problem = problem;
     }
 
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
     }
 
-    pub(super) fn ended(&self, fate: Fate) {
+    pub(crate) fn ended(&self, fate: Fate) {
         self.fate.set(fate);
     }
 
-    pub(super) fn fate(&self) -> Fate {
+    pub(crate) fn fate(&self) -> Fate {
         self.fate.get()
     }
 
-    pub(super) fn not_stored(&self, reason: Reason) {
+    pub(crate) fn not_stored(&self, reason: Reason) {
         self.not_stored.set(Some(reason));
     }
 
@@ -216,7 +217,7 @@ impl Access {
         let reason = self.reason();
         let forward = self.handling.and_then(|handling| handling.why);
         Seen {
-            at: clock(),
+            at: clock::now(),
             method: self.method.clone(),
             target: self.target.clone(),
             status: self.status.map(|status| status.as_u16()),

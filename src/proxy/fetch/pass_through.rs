@@ -6,26 +6,30 @@ use actix_web::http::{
 };
 use tokio::sync::oneshot;
 
-use super::{
-    Ask, Worker, clock,
-    deliver::{Content, Delivery},
-    failed::Failed,
-    incoming::Incoming,
-    interim::Relay,
-    max_forwards,
-    reply::{Reply, forward},
-    upload::ClientBody,
-};
 use crate::{
     cache::{Cache, Claim, Claimed, Company, Invalidate, Moment, Resource, Seen, Ticket},
+    clock,
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{OriginErrorKind, OriginRequest},
     policy::{self, Stored, TargetUri, Why},
+    proxy::{
+        fetch::{
+            interim::Relay,
+            origin_response::{Reply, forward},
+        },
+        request::{client_body::ClientBody, forwarded::Ask, max_forwards},
+        response::{
+            client_response::{Content, Delivery},
+            error_response::Failed,
+            partial_body::Incoming,
+        },
+        worker::Worker,
+    },
 };
 
 /// Forwards a request whose answer is not stored, body and all.
-pub(super) async fn pass(
+pub(crate) async fn pass(
     worker: &Worker,
     ask: &Ask,
     body: ClientBody,
@@ -94,7 +98,7 @@ async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply)
         seen: Seen::Since(since),
         about: None,
         company: Company::Alone,
-        now: clock(),
+        now: clock::now(),
     };
     let claimed = worker.ask(claim).await.ok()?;
     let Claimed::Lead(ticket) = worker.still_counting(ask, claimed) else {

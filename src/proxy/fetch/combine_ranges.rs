@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use actix_web::http::{StatusCode, header::HeaderMap};
 
-use super::{
-    deliver::{Content, Delivery},
-    fetch::Fetch,
-    incoming::{Incoming, span},
-    reply::Reply,
-    reuse::{insert_length, insert_place, not_modified_fields, stored_fields},
-};
 use crate::{
     cache::{Entry, Reader, Slices},
     headers::{Handling, Storing},
     policy::{self, Answer, Combination, Extent, Stored, Time},
+    proxy::{
+        fetch::{lead::Fetch, origin_response::Reply},
+        hit::from_stored::{insert_length, insert_place, not_modified_fields, stored_fields},
+        response::{
+            client_response::{Content, Delivery},
+            partial_body::{Incoming, span},
+        },
+    },
 };
 
 /// A stored part and a new one that belong together.
@@ -43,7 +44,7 @@ impl Joint {
 
 impl Fetch<'_> {
     /// The rest of a stored part was asked for: the client gets what it wants of both.
-    pub(super) async fn rest_came(self, part: Arc<Entry>, reply: Reply) {
+    pub(crate) async fn rest_came(self, part: Arc<Entry>, reply: Reply) {
         match reply.status {
             StatusCode::PARTIAL_CONTENT => {
                 match self.joint(&part, &reply).await.filter(Joint::reaches_end) {
@@ -63,7 +64,7 @@ impl Fetch<'_> {
     }
 
     /// What the client asked for has come: it gets just that, and what is stored grows by it, where the two touch.
-    pub(super) async fn part_came(self, part: Arc<Entry>, reply: Reply) {
+    pub(crate) async fn part_came(self, part: Arc<Entry>, reply: Reply) {
         let Some(joint) = self.joint(&part, &reply).await else {
             return self.take_in(reply).await;
         };

@@ -4,25 +4,28 @@ use std::sync::Arc;
 
 use actix_web::http::{Method, StatusCode};
 
-use super::{
-    Ask, Worker, clock,
-    deliver::Delivery,
-    failed::Failed,
-    fetch::{Client, Fetch, request_of, unconditional},
-    reply::{Reply, forward},
-    reuse::reuse,
-};
 use crate::{
     cache::Entry,
+    clock,
     error::ProxyError,
     headers::{Handling, Outcome, Storing},
     origin::OriginError,
     policy::{self, Failure, Headed, Reason, RequestContent, Why},
+    proxy::{
+        fetch::{
+            lead::{Client, Fetch, request_of, unconditional},
+            origin_response::{Reply, forward},
+        },
+        hit::from_stored::reuse,
+        request::forwarded::Ask,
+        response::{client_response::Delivery, error_response::Failed},
+        worker::Worker,
+    },
 };
 
 impl Fetch<'_> {
     /// The origin has answered the question about `entry`.
-    pub(super) async fn validated(self, entry: &Arc<Entry>, reply: Reply) {
+    pub(crate) async fn validated(self, entry: &Arc<Entry>, reply: Reply) {
         if reply.status == StatusCode::NOT_MODIFIED && self.ask.content != RequestContent::Keyed {
             return match policy::revalidation_matches(entry.head(), &reply.judged()) {
                 true => self.freshened(entry, reply).await,
@@ -45,7 +48,7 @@ impl Fetch<'_> {
     }
 
     /// The origin could not answer it.
-    pub(super) async fn not_validated(self, entry: &Arc<Entry>, error: OriginError) {
+    pub(crate) async fn not_validated(self, entry: &Arc<Entry>, error: OriginError) {
         match self.stale_instead(entry, Failure::Unreachable).await {
             Ok(mut delivery) => {
                 delivery.problem = Some(format!("stale: {error}"));
@@ -149,7 +152,7 @@ impl Fetch<'_> {
         entry: &Arc<Entry>,
         failure: Failure,
     ) -> Result<Delivery, Reason> {
-        let now = clock();
+        let now = clock::now();
         let policy = self.ask.policy();
         let view = self.ask.view();
         policy::stale_answer(policy, &view, entry.head(), failure, now)?;

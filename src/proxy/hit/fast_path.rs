@@ -14,19 +14,19 @@ use actix_web::{
     },
 };
 
-use super::{Worker, deliver::Delivery};
 use crate::{
     cache::Plain,
     config::Config,
     headers,
     policy::{self, Answer, Decision, Policy, RequestContent, Time, Use},
+    proxy::{response::client_response::Delivery, worker::Worker},
 };
 
 /// Names of fields that are remembered to be plain or not; clients may send any number of them.
 const MAX_NAMES: usize = 256;
 
 /// What makes requests plain under a configuration.
-pub(super) struct Quick {
+pub(crate) struct Quick {
     is_possible: bool,
     names: RefCell<HashMap<HeaderName, Kind>>,
 }
@@ -43,7 +43,7 @@ enum Kind {
 }
 
 impl Quick {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         // What we set ourselves is not what the client sent.
         let tells_apart = |name: &HeaderName| policy::is_credential(&config.policy, name);
         Self {
@@ -55,7 +55,7 @@ impl Quick {
     }
 
     /// The answer to `request`, if it is plain and a hit.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &self,
         request: &HttpRequest,
         worker: &Worker,

@@ -17,23 +17,24 @@ use actix_web::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{
-    Worker, clock,
-    deliver::{Content, Delivery},
-};
 use crate::{
+    clock,
     headers::{self, Handling, Storing},
     observe::Tally,
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
     policy::{self, Framing, Part, Time, Why},
+    proxy::{
+        response::client_response::{Content, Delivery},
+        worker::Worker,
+    },
 };
 
 /// An answer of the origin: its end-to-end fields, its body, and when it was asked for and came.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) fields: HeaderMap,
-    pub(super) body: Counted,
-    pub(super) response_time: Time,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Counted,
+    pub(crate) response_time: Time,
     request_time: Time,
     framing: Framing,
     /// What the head tells of the body's length.
@@ -43,8 +44,8 @@ pub(super) struct Reply {
 }
 
 /// Asks the origin.
-pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<Reply, OriginError> {
-    let request_time = clock();
+pub(crate) async fn forward(worker: &Worker, request: OriginRequest) -> Result<Reply, OriginError> {
+    let request_time = clock::now();
     let OriginResponse {
         status,
         headers: mut fields,
@@ -71,7 +72,7 @@ pub(super) async fn forward(worker: &Worker, request: OriginRequest) -> Result<R
             body,
             tally: Rc::clone(&worker.tally),
         },
-        response_time: clock(),
+        response_time: clock::now(),
         request_time,
         framing,
         size,
@@ -84,14 +85,14 @@ async fn asked(worker: &Worker, request: OriginRequest) -> Result<OriginResponse
     let began = Instant::now();
     let answer = worker.origin.forward(request).await;
     match &answer {
-        Ok(_) => worker.tally.origin_answered(began.elapsed(), clock()),
-        Err(error) => worker.tally.origin_failed(error.kind(), clock()),
+        Ok(_) => worker.tally.origin_answered(began.elapsed(), clock::now()),
+        Err(error) => worker.tally.origin_failed(error.kind(), clock::now()),
     }
     answer
 }
 
 /// The body of an answer, whose bytes are counted as they come.
-pub(super) struct Counted {
+pub(crate) struct Counted {
     body: OriginBody,
     tally: Rc<Tally>,
 }
@@ -104,7 +105,7 @@ impl Stream for Counted {
         let item = ready!(Pin::new(&mut this.body).poll_next(context));
         match &item {
             Some(Ok(bytes)) => this.tally.received(bytes.len()),
-            Some(Err(error)) => this.tally.origin_failed(error.kind(), clock()),
+            Some(Err(error)) => this.tally.origin_failed(error.kind(), clock::now()),
             None => {}
         }
         Poll::Ready(item)
@@ -122,7 +123,7 @@ fn announced(fields: &HeaderMap) -> BodySize {
 
 impl Reply {
     /// The answer as the policy sees it.
-    pub(super) fn judged(&self) -> policy::Reply<'_> {
+    pub(crate) fn judged(&self) -> policy::Reply<'_> {
         policy::Reply {
             status: self.status,
             headers: &self.fields,
@@ -133,13 +134,13 @@ impl Reply {
     }
 
     /// Length of the body in bytes, where it is known before its end.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         self.length
             .or(self.part().map(|part| part.extent.len_bytes()))
     }
 
     /// Which part of the representation the body is; None: it does not say, or is no part.
-    pub(super) fn part(&self) -> Option<Part> {
+    pub(crate) fn part(&self) -> Option<Part> {
         match self.status {
             StatusCode::PARTIAL_CONTENT => Part::of(&self.fields),
             _ => None,
@@ -147,7 +148,7 @@ impl Reply {
     }
 
     /// True when it says that it is a part of another length than it has.
-    pub(super) fn contradicts_itself(&self) -> bool {
+    pub(crate) fn contradicts_itself(&self) -> bool {
         matches!(
             (self.length, self.part()),
             (Some(length), Some(part)) if length != part.extent.len_bytes()
@@ -155,7 +156,7 @@ impl Reply {
     }
 
     /// What an answer to HEAD tells of the length of the body it has not, in bytes.
-    pub(super) fn announced(&self) -> Option<u64> {
+    pub(crate) fn announced(&self) -> Option<u64> {
         match self.size {
             BodySize::Sized(length) => Some(length),
             BodySize::None | BodySize::Stream => None,
@@ -163,7 +164,7 @@ impl Reply {
     }
 
     /// Hands the answer to the client as it comes.
-    pub(super) fn pass(self, why: Why, storing: Storing) -> Delivery {
+    pub(crate) fn pass(self, why: Why, storing: Storing) -> Delivery {
         Delivery {
             status: self.status,
             handling: Handling::miss(why, Some(self.status), storing),

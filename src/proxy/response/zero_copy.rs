@@ -14,15 +14,16 @@ use std::{
 use actix_web::body::{BodySize, MessageBody};
 use bytes::{Buf as _, Bytes};
 
-use super::{
-    access::Fate,
-    connection::{Busy, Connection},
-    deliver::Books,
+use crate::{
+    cache::Slices,
+    proxy::{
+        connection::{Busy, Connection},
+        response::{access_log::Fate, client_response::Books},
+    },
 };
-use crate::cache::Slices;
 
 /// Bodies below this leave with their head in the server's buffer: to copy them costs less than to hand them over.
-pub(super) const MIN_BYTES: u64 = 32 * 1024;
+pub(crate) const MIN_BYTES: u64 = 32 * 1024;
 
 /// A body that the stream of a connection writes by itself.
 pub struct Outgoing {
@@ -33,14 +34,14 @@ pub struct Outgoing {
 }
 
 /// Where its bytes are.
-pub(super) enum Source {
+pub(crate) enum Source {
     One(Bytes),
     Slices(Slices),
 }
 
 impl Source {
     /// How many bytes are still to come.
-    pub(super) fn left_bytes(&self) -> u64 {
+    pub(crate) fn left_bytes(&self) -> u64 {
         match self {
             Self::One(bytes) => bytes.len() as u64,
             Self::Slices(slices) => slices.left_bytes(),
@@ -96,7 +97,7 @@ impl fmt::Debug for Outgoing {
 }
 
 /// What the server gets in the place of such a body.
-pub(super) struct HandedOver {
+pub(crate) struct HandedOver {
     connection: Connection,
     /// Until its turn comes.
     outgoing: Option<Box<Outgoing>>,
@@ -104,7 +105,7 @@ pub(super) struct HandedOver {
 }
 
 impl HandedOver {
-    pub(super) fn new(connection: Connection, source: Source, books: Books, busy: Busy) -> Self {
+    pub(crate) fn new(connection: Connection, source: Source, books: Books, busy: Busy) -> Self {
         Self {
             connection,
             outgoing: Some(Box::new(Outgoing {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The body of a `multipart/byteranges` answer.
-pub(super) struct Multipart {
+pub(crate) struct Multipart {
     sections: VecDeque<Section>,
     length: u64,
 }
@@ -29,7 +29,7 @@ impl Multipart {
     /// Makes one part of each of `extents`, places in a representation of which `body` holds the bytes from `base` on.
     /// `fields` are those of the whole answer: their Content-Type goes into the parts, and one that names the boundary
     /// takes its place.
-    pub(super) fn new(
+    pub(crate) fn new(
         body: &Body,
         base: u64,
         complete_bytes: Option<u64>,
@@ -60,7 +60,7 @@ impl Multipart {
     }
 
     /// How many bytes it has.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 }

@@ -8,17 +8,17 @@ use actix_web::{
     },
 };
 
-use super::deliver::{Content, Delivery};
 use crate::{
     error::FORWARDED_METHODS,
     headers::{self, Handling},
     policy::Policy,
+    proxy::response::client_response::{Content, Delivery},
 };
 
 const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 
 /// The answer to a request that may go no further.
-pub(super) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Delivery> {
+pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Delivery> {
     if !counts(request.method()) || left(request.headers()) != Some(0) {
         return None;
     }
@@ -46,7 +46,7 @@ pub(super) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Del
 }
 
 /// Counts this proxy in the fields of a request that goes forward.
-pub(super) fn count_down(method: &Method, fields: &mut HeaderMap) {
+pub(crate) fn count_down(method: &Method, fields: &mut HeaderMap) {
     if counts(method)
         && let Some(left @ 1..) = left(fields)
     {

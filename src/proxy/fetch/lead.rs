@@ -8,26 +8,26 @@ use actix_web::{
 };
 use tokio::sync::oneshot;
 
-use super::{
-    Ask, Worker,
-    deliver::Delivery,
-    failed::Failed,
-    reply::{Reply, forward},
-    reuse::reading,
-};
 use crate::{
     cache::{Claimed, Company, Entry, Found, Remove, Ticket},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{InterimSink, OriginRequest, RequestBody},
     policy::{self, Forward, Missing, Reason, RequestContent, Stored, Time, Why},
+    proxy::{
+        fetch::origin_response::{Reply, forward},
+        hit::from_stored::reading,
+        request::forwarded::Ask,
+        response::{client_response::Delivery, error_response::Failed},
+        worker::Worker,
+    },
 };
 
 /// A fetch that has been decided on.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) why: Why,
-    pub(super) company: Company,
+pub(crate) struct Plan {
+    pub(crate) why: Why,
+    pub(crate) company: Company,
     basis: Basis,
 }
 
@@ -44,7 +44,7 @@ enum Basis {
 }
 
 impl Plan {
-    pub(super) fn fetch(why: Why, company: Company) -> Self {
+    pub(crate) fn fetch(why: Why, company: Company) -> Self {
         Self {
             why,
             company,
@@ -52,7 +52,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn revalidate(why: Why, entry: Arc<Entry>) -> Self {
+    pub(crate) fn revalidate(why: Why, entry: Arc<Entry>) -> Self {
         Self {
             why,
             company: Company::Shared,
@@ -60,7 +60,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn extend(part: Arc<Entry>, missing: Missing) -> Self {
+    pub(crate) fn extend(part: Arc<Entry>, missing: Missing) -> Self {
         Self {
             why: Forward::Partial.into(),
             company: Company::Alone,
@@ -72,7 +72,7 @@ impl Plan {
     }
 
     /// The stored response that the origin is asked about.
-    pub(super) fn about(&self) -> Option<Arc<Entry>> {
+    pub(crate) fn about(&self) -> Option<Arc<Entry>> {
         match &self.basis {
             Basis::Current(entry) => Some(Arc::clone(entry)),
             Basis::Nothing | Basis::Rest(..) | Basis::Beside(_) => None,
@@ -106,7 +106,7 @@ impl Plan {
     }
 }
 
-pub(super) fn request_of(ask: &Ask) -> OriginRequest {
+pub(crate) fn request_of(ask: &Ask) -> OriginRequest {
     OriginRequest {
         method: ask.method.clone(),
         target: ask.target.clone(),
@@ -120,7 +120,7 @@ pub(super) fn request_of(ask: &Ask) -> OriginRequest {
 }
 
 /// The same request without the client's own conditions and range.
-pub(super) fn unconditional(ask: &Ask) -> Ask {
+pub(crate) fn unconditional(ask: &Ask) -> Ask {
     let mut ask = ask.clone();
     for name in policy::CLIENT_CONDITIONS {
         ask.fields.remove(name);
@@ -129,7 +129,7 @@ pub(super) fn unconditional(ask: &Ask) -> Ask {
 }
 
 /// The client that waits for a fetch.
-pub(super) struct Client {
+pub(crate) struct Client {
     answering: oneshot::Sender<Result<Delivery, Failed>>,
     /// Where it is told of interim responses.
     interim: Option<InterimSink>,
@@ -144,13 +144,13 @@ impl Client {
         }
     }
 
-    pub(super) fn answer(self, answer: Result<Delivery, Failed>) {
+    pub(crate) fn answer(self, answer: Result<Delivery, Failed>) {
         // Whoever has left is not missed: the fetch is for the cache as well.
         let _ = self.answering.send(answer);
     }
 
     /// Has `request` tell of interim responses.
-    pub(super) fn listening(&self, request: OriginRequest) -> OriginRequest {
+    pub(crate) fn listening(&self, request: OriginRequest) -> OriginRequest {
         OriginRequest {
             interim: self.interim.clone(),
             ..request
@@ -159,7 +159,7 @@ impl Client {
 }
 
 /// Fetches what is to be stored. The fetch goes on when the client that began it leaves.
-pub(super) async fn lead(
+pub(crate) async fn lead(
     worker: web::Data<Worker>,
     ask: Rc<Ask>,
     plan: Plan,
@@ -182,7 +182,7 @@ pub(super) async fn lead(
 
 /// Asks the origin about a stale response that has been served meanwhile (RFC 5861, 3), unless somebody does already,
 /// or this worker has as many such questions under way as it may.
-pub(super) fn revalidate_in_background(
+pub(crate) fn revalidate_in_background(
     worker: &web::Data<Worker>,
     ask: &Rc<Ask>,
     found: &Found,
@@ -242,36 +242,36 @@ async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, client: C
 }
 
 /// A fetch that is under way, and the client that waits for its answer.
-pub(super) struct Fetch<'a> {
-    pub(super) worker: &'a Worker,
-    pub(super) ask: &'a Ask,
-    pub(super) why: Why,
-    pub(super) ticket: Ticket,
-    pub(super) client: Client,
+pub(crate) struct Fetch<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) ask: &'a Ask,
+    pub(crate) why: Why,
+    pub(crate) ticket: Ticket,
+    pub(crate) client: Client,
 }
 
 impl Fetch<'_> {
     /// Ends the fetch, with nothing to store.
-    pub(super) fn done(self, answer: Result<Delivery, Failed>) {
+    pub(crate) fn done(self, answer: Result<Delivery, Failed>) {
         drop(self.ticket);
         self.client.answer(answer);
     }
 
     /// Ends the fetch, for it has failed.
-    pub(super) fn fails(self, error: impl Into<ProxyError>) {
+    pub(crate) fn fails(self, error: impl Into<ProxyError>) {
         let failed = Failed::forwarded(error, self.why);
         self.done(Err(failed));
     }
 
     /// Lets an answer pass that is not stored.
-    pub(super) fn pass(self, reply: Reply, reason: Reason) {
+    pub(crate) fn pass(self, reply: Reply, reason: Reason) {
         self.ticket.not_stored(reason);
         let delivery = reply.pass(self.why, Storing::NotStored(reason));
         self.client.answer(Ok(delivery));
     }
 
     /// What came does not belong to what is stored: asks for the whole, without conditions.
-    pub(super) async fn again(self) {
+    pub(crate) async fn again(self) {
         let request = self.client.listening(request_of(&unconditional(self.ask)));
         match forward(self.worker, request).await {
             Ok(reply) => self.take_in(reply).await,
@@ -280,7 +280,7 @@ impl Fetch<'_> {
     }
 
     /// May the answer be stored?
-    pub(super) fn judge(&self, reply: &Reply) -> Result<Stored, Reason> {
+    pub(crate) fn judge(&self, reply: &Reply) -> Result<Stored, Reason> {
         let policy = self.ask.policy();
         let head = policy::admit(policy, &self.ask.view(), &reply.judged())?;
         if reply.contradicts_itself() {
@@ -293,7 +293,7 @@ impl Fetch<'_> {
     }
 
     /// Judges a new answer, and stores it or lets it pass.
-    pub(super) async fn take_in(self, reply: Reply) {
+    pub(crate) async fn take_in(self, reply: Reply) {
         if reply.status == StatusCode::NOT_MODIFIED && !self.ask.is_conditional() {
             // Nobody asked whether anything is modified (RFC 9110, 15.4.5): to the client this would mean nothing.
             return self.fails(ProxyError::NotModifiedUnasked);
@@ -318,7 +318,7 @@ impl Fetch<'_> {
 
     /// An answer to a question about `entry` that says that it is no longer true ends it, unless a new one takes its
     /// place.
-    pub(super) async fn supersede(&self, entry: &Arc<Entry>, reply: &Reply) {
+    pub(crate) async fn supersede(&self, entry: &Arc<Entry>, reply: &Reply) {
         if self.ask.method != Method::HEAD
             && policy::supersedes(reply.status)
             && self.judge(reply).is_err()
@@ -328,7 +328,7 @@ impl Fetch<'_> {
     }
 
     /// A Clear, an invalidation or an eviction may have come since `entry` was found.
-    pub(super) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
+    pub(crate) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
         let known = self.worker.find(self.ask).await;
         known
             .found()
@@ -336,7 +336,7 @@ impl Fetch<'_> {
             .any(|other| Arc::ptr_eq(other, entry))
     }
 
-    pub(super) async fn remove(&self, entry: &Arc<Entry>) {
+    pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.ask.key.clone(), Arc::clone(entry));
         if self.worker.ask(Remove { key, entry }).await.is_err() {
             self.worker.shared.cache.doubt(&self.ask.key.resource);

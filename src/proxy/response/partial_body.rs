@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A body that is read while it comes.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     /// Stored bytes that go before what comes.
     before: Slices,
     reader: Reader,
@@ -24,7 +24,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// All that comes, which may be of a known length in bytes.
-    pub(super) fn whole(reader: Reader, length: Option<u64>) -> Self {
+    pub(crate) fn whole(reader: Reader, length: Option<u64>) -> Self {
         Self {
             before: Slices::default(),
             reader,
@@ -35,7 +35,7 @@ impl Incoming {
     }
 
     /// What lies at `extent` of a representation, when what comes begins at `base` of it.
-    pub(super) fn part(reader: Reader, base: u64, extent: Extent) -> Self {
+    pub(crate) fn part(reader: Reader, base: u64, extent: Extent) -> Self {
         let left = (extent.last + 1).saturating_sub(extent.first.max(base));
         Self {
             before: Slices::default(),
@@ -47,7 +47,7 @@ impl Incoming {
     }
 
     /// The same behind stored bytes.
-    pub(super) fn behind(mut self, before: Slices) -> Self {
+    pub(crate) fn behind(mut self, before: Slices) -> Self {
         self.length = self
             .length
             .map(|length| length.saturating_add(before.left_bytes()));
@@ -56,17 +56,17 @@ impl Incoming {
     }
 
     /// How many bytes it has, where that is known.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
 
     /// How the fetch ended, once it has.
-    pub(super) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         self.reader.end()
     }
 
     /// The next bytes; `None` once all that is wanted has come, an error when it was cut short.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, BodyCut>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyCut>> {
         if let Some(slice) = self.before.next() {
             return Some(Ok(slice));
         }
@@ -102,6 +102,6 @@ impl Incoming {
 }
 
 /// Where `extent` of a representation lies in a body that begins at `base` of it.
-pub(super) fn span(extent: Extent, base: u64) -> RangeInclusive<u64> {
+pub(crate) fn span(extent: Extent, base: u64) -> RangeInclusive<u64> {
     extent.first.saturating_sub(base)..=extent.last.saturating_sub(base)
 }

@@ -8,21 +8,20 @@ use actix_web::{
     },
 };
 
-use super::connection::Busy;
-use crate::{headers, origin::InterimSink};
+use crate::{headers, origin::InterimSink, proxy::connection::Busy};
 
 /// Who would be told of interim responses. Costs nothing until a request goes forward.
 #[derive(Clone, Copy)]
-pub(super) struct Relay<'a> {
-    pub(super) request: &'a HttpRequest,
-    pub(super) busy: &'a Busy,
+pub(crate) struct Relay<'a> {
+    pub(crate) request: &'a HttpRequest,
+    pub(crate) busy: &'a Busy,
     /// Our own member of Via.
-    pub(super) via: &'a HeaderValue,
+    pub(crate) via: &'a HeaderValue,
 }
 
 impl Relay<'_> {
     /// What the origin's interim responses are handed to. None: the client would not understand them (RFC 9110, 15.2).
-    pub(super) fn sink(&self) -> Option<InterimSink> {
+    pub(crate) fn sink(&self) -> Option<InterimSink> {
         if self.request.version() < Version::HTTP_11 {
             return None;
         }

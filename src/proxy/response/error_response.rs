@@ -2,16 +2,16 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
-use super::deliver::{Content, Delivery};
 use crate::{
     error::ProxyError,
     headers::{Handling, Outcome, Storing},
     policy::Why,
+    proxy::response::client_response::{Content, Delivery},
 };
 
 /// A request that failed.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     error: ProxyError,
     /// Why it went forward, the same as if it had been answered; none: it did not.
     why: Option<Why>,
@@ -19,7 +19,7 @@ pub(super) struct Failed {
 
 impl Failed {
     /// It went forward for `why`.
-    pub(super) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
+    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
         Self {
             error: error.into(),
             why: Some(why),
@@ -27,7 +27,7 @@ impl Failed {
     }
 
     /// What its client gets.
-    pub(super) fn delivery(self) -> Delivery {
+    pub(crate) fn delivery(self) -> Delivery {
         let Self { error, why } = self;
         let mut fields = HeaderMap::new();
         if let Some(allow) = error.allow() {

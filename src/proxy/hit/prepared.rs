@@ -8,20 +8,22 @@ use std::cell::RefCell;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use bytes::Bytes;
 
-use super::{
-    deliver::{Content, Delivery},
-    outgoing,
-    reuse::stored_fields,
-};
 use crate::{
     cache::Entry,
     headers::{self, Handling},
     policy::Time,
+    proxy::{
+        hit::from_stored::stored_fields,
+        response::{
+            client_response::{Content, Delivery},
+            zero_copy,
+        },
+    },
 };
 
 /// What a worker has made ready of the variants of a key.
 #[derive(Default)]
-pub(super) struct Ready(RefCell<Vec<Option<Answer>>>);
+pub(crate) struct Ready(RefCell<Vec<Option<Answer>>>);
 
 /// The whole of a stored response.
 struct Answer {
@@ -33,7 +35,7 @@ struct Answer {
 
 impl Ready {
     /// The whole of `entry`, the variant with this index; None where its body is not worth it.
-    pub(super) fn deliver(
+    pub(crate) fn deliver(
         &self,
         index: usize,
         entry: &Entry,
@@ -62,7 +64,7 @@ impl Ready {
             let mut fields = stored_fields(head, now);
             headers::write_via(&mut fields, via);
             handling.write(&mut fields);
-            if body.len() as u64 >= outgoing::MIN_BYTES {
+            if body.len() as u64 >= zero_copy::MIN_BYTES {
                 fields.insert(header::CONTENT_LENGTH, body.len().into());
             }
             *slot = Some(Answer {

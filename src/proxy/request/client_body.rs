@@ -7,14 +7,16 @@ use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 
-use super::Upload;
-use crate::origin::{BodyStream, OriginError, RequestBody, UploadError};
+use crate::{
+    origin::{BodyStream, OriginError, RequestBody, UploadError},
+    proxy::connection::Upload,
+};
 
 /// Bodies that are read whole take at most so much memory in one worker; those beyond pass through.
 const MAX_HELD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The client's body, some of which may have been read already.
-pub(super) struct ClientBody {
+pub(crate) struct ClientBody {
     begun: BytesMut,
     rest: Option<web::Payload>,
     /// The longest silence of the client.
@@ -24,7 +26,7 @@ pub(super) struct ClientBody {
 }
 
 /// What came of reading a body up to a limit.
-pub(super) enum Read {
+pub(crate) enum Read {
     /// All of it.
     Whole(Bytes, Place),
     /// It is larger.
@@ -32,7 +34,7 @@ pub(super) enum Read {
 }
 
 impl ClientBody {
-    pub(super) fn new(payload: web::Payload, pause: Duration) -> Self {
+    pub(crate) fn new(payload: web::Payload, pause: Duration) -> Self {
         Self {
             begun: BytesMut::new(),
             rest: Some(payload),
@@ -42,7 +44,7 @@ impl ClientBody {
     }
 
     /// One that has been read whole already.
-    pub(super) fn of(bytes: Bytes, place: Place) -> Self {
+    pub(crate) fn of(bytes: Bytes, place: Place) -> Self {
         Self {
             begun: bytes.into(),
             rest: None,
@@ -52,7 +54,7 @@ impl ClientBody {
     }
 
     /// One of which nothing is left.
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self {
             begun: BytesMut::new(),
             rest: None,
@@ -62,7 +64,7 @@ impl ClientBody {
     }
 
     /// The body as it goes to the origin.
-    pub(super) fn into_request(self, upload: Upload) -> RequestBody {
+    pub(crate) fn into_request(self, upload: Upload) -> RequestBody {
         match upload {
             Upload::None => RequestBody::Empty,
             Upload::Sized(length) => RequestBody::Sized(length, self.into_stream()),
@@ -71,7 +73,7 @@ impl ClientBody {
     }
 
     /// Reads the body, but not far beyond the size of its `place`.
-    pub(super) async fn read(mut self, place: Place) -> Result<Read, OriginError> {
+    pub(crate) async fn read(mut self, place: Place) -> Result<Read, OriginError> {
         while let Some(piece) = self.receive().await {
             let piece = piece.map_err(|error| OriginError::Upload {
                 source: UploadError::Client(error),
@@ -111,14 +113,14 @@ impl ClientBody {
 
 /// A body that was read whole, and its place in the memory for such bodies.
 #[derive(Clone, Debug)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     bytes: Bytes,
     upload: Upload,
     _place: Rc<Place>,
 }
 
 impl Whole {
-    pub(super) fn new(bytes: Bytes, upload: Upload, place: Place) -> Self {
+    pub(crate) fn new(bytes: Bytes, upload: Upload, place: Place) -> Self {
         Self {
             bytes,
             upload,
@@ -127,7 +129,7 @@ impl Whole {
     }
 
     /// The body as it goes to the origin, byte for byte.
-    pub(super) fn to_request(&self) -> RequestBody {
+    pub(crate) fn to_request(&self) -> RequestBody {
         if self.upload == Upload::None {
             return RequestBody::Empty;
         }
@@ -138,11 +140,11 @@ impl Whole {
 
 /// How much of a worker's memory bodies take that are read whole.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held(Rc<Cell<u64>>);
+pub(crate) struct Held(Rc<Cell<u64>>);
 
 impl Held {
     /// A place for a body, if there is room for it.
-    pub(super) fn place(&self, bytes: u64) -> Option<Place> {
+    pub(crate) fn place(&self, bytes: u64) -> Option<Place> {
         let held = self.0.get().checked_add(bytes)?;
         (held <= MAX_HELD_BYTES).then(|| {
             self.0.set(held);
@@ -156,7 +158,7 @@ impl Held {
 
 /// Memory for one body, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     held: Held,
     bytes: u64,
 }

@@ -17,17 +17,17 @@ const MAX_AGENT_CHARS: usize = 512;
 
 /// Who asked, and with which words.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) address: String,
+pub(crate) struct Client {
+    pub(crate) address: String,
     /// The first line of the request.
-    pub(super) line: String,
-    pub(super) referer: Option<String>,
-    pub(super) agent: Option<String>,
+    pub(crate) line: String,
+    pub(crate) referer: Option<String>,
+    pub(crate) agent: Option<String>,
 }
 
 impl Client {
     /// `method` and `target` are as they are to be logged.
-    pub(super) fn new(request: &HttpRequest, method: &str, target: &str) -> Self {
+    pub(crate) fn new(request: &HttpRequest, method: &str, target: &str) -> Self {
         let peer = request.peer_addr();
         let version = match request.version() {
             Version::HTTP_10 => "HTTP/1.0",

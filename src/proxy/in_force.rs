@@ -5,16 +5,16 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use actix_web::HttpRequest;
 use tokio::sync::watch;
 
-use super::{Worker, deliver::Delivery, quick::Quick};
 use crate::{
     config::Config,
     policy::Time,
+    proxy::{hit::fast_path::Quick, response::client_response::Delivery, worker::Worker},
     reload::{InForce, StoredNow},
 };
 
 /// What one request goes by, from its beginning to its end.
-pub(super) struct Current {
-    pub(super) config: Arc<Config>,
+pub(crate) struct Current {
+    pub(crate) config: Arc<Config>,
     quick: Quick,
     stored: StoredNow,
 }
@@ -29,7 +29,7 @@ impl Current {
     }
 
     /// The answer to `request`, where it is plain and a hit.
-    pub(super) fn quick_answer(
+    pub(crate) fn quick_answer(
         &self,
         request: &HttpRequest,
         worker: &Worker,
@@ -41,19 +41,19 @@ impl Current {
     }
 
     /// Whether what is stored may answer.
-    pub(super) fn may_use_cache(&self) -> bool {
+    pub(crate) fn may_use_cache(&self) -> bool {
         self.stored == StoredNow::Usable
     }
 }
 
 /// The newest configuration. To look whether there is a newer one is to read one number.
-pub(super) struct Newest {
+pub(crate) struct Newest {
     current: RefCell<Rc<Current>>,
     news: RefCell<watch::Receiver<InForce>>,
 }
 
 impl Newest {
-    pub(super) fn new(mut news: watch::Receiver<InForce>) -> Self {
+    pub(crate) fn new(mut news: watch::Receiver<InForce>) -> Self {
         let current = Current::new(&news.borrow_and_update());
         Self {
             current: RefCell::new(current),
@@ -62,7 +62,7 @@ impl Newest {
     }
 
     /// What a request that begins now goes by.
-    pub(super) fn get(&self) -> Rc<Current> {
+    pub(crate) fn get(&self) -> Rc<Current> {
         // Nobody who could change it is left when the channel is closed.
         if self.news.borrow().has_changed().unwrap_or(false) {
             let current = Current::new(&self.news.borrow_mut().borrow_and_update());
@@ -72,7 +72,7 @@ impl Newest {
     }
 
     /// Whether a request that goes by `config` would do so if it began now.
-    pub(super) fn is(&self, config: &Arc<Config>) -> bool {
+    pub(crate) fn is(&self, config: &Arc<Config>) -> bool {
         Arc::ptr_eq(&self.get().config, config)
     }
 }

@@ -1,0 +1,250 @@
+//! The steps of a request, in their order.
+
+use std::{rc::Rc, sync::Arc};
+
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
+
+use crate::{
+    cache::{Claimed, Company, Found, Remembered},
+    clock,
+    config::LogFormat,
+    error::ProxyError,
+    headers::{Handling, Outcome, Storing},
+    policy::{self, Answer, Decision, Forward, Reason, Share, Time, Use, Why},
+    proxy::{
+        connection::{Busy, Connection},
+        fetch::{
+            interim::Relay,
+            lead::{self, Plan},
+            pass_through as pass,
+        },
+        hit::{
+            from_stored::{Followed, follow, reuse},
+            prepared::Ready,
+        },
+        in_force::Current,
+        request::{
+            client_body::{ClientBody, Read},
+            forwarded::{self, Ask, Keying},
+            max_forwards,
+        },
+        response::{access_log::Access, client_response::Delivery, error_response::Failed},
+        worker::Worker,
+    },
+};
+
+/// How often a request looks at the cache again before it fetches on its own.
+const MAX_LOOKS: usize = 8;
+
+/// Answers one request.
+pub async fn handle(
+    request: HttpRequest,
+    payload: web::Payload,
+    worker: web::Data<Worker>,
+) -> HttpResponse {
+    let busy = Busy::new(
+        request.conn_data::<Connection>(),
+        forwarded::upload(&request),
+    );
+    let now = clock::now();
+    let current = worker.newest.get();
+    let policy = &current.config.policy;
+    let feed = worker.shared.observer.feed();
+    let shows_client = current.config.log_format == LogFormat::Combined;
+    let mut access = Access::begin(&request, policy.mode, feed);
+    if let Some(access) = access.as_mut().filter(|_| shows_client) {
+        access.asked_by(&request);
+    }
+    let delivery = match current.quick_answer(&request, &worker, now) {
+        Some(delivery) => Ok(delivery),
+        // Large, and not needed for most hits.
+        None => {
+            Box::pin(ask_and_answer(
+                &request,
+                payload,
+                &worker,
+                &current,
+                &busy,
+                &mut access,
+                now,
+            ))
+            .await
+        }
+    };
+    let (delivery, access) = match delivery {
+        Ok(delivery) => (delivery, access),
+        // What failed is worth a line even where requests are not.
+        Err(failed) => {
+            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode, feed));
+            if shows_client {
+                access.asked_by(&request);
+            }
+            (failed.delivery(), Some(access))
+        }
+    };
+    delivery.into_response(&request, &worker, access, busy)
+}
+
+/// Reads the request as it would be forwarded, and answers that.
+async fn ask_and_answer(
+    request: &HttpRequest,
+    payload: web::Payload,
+    worker: &web::Data<Worker>,
+    current: &Current,
+    busy: &Busy,
+    access: &mut Option<Access>,
+    now: Time,
+) -> Result<Delivery, Failed> {
+    let config = &current.config;
+    if let Some(delivery) = max_forwards::final_answer(request, &config.policy) {
+        return Ok(delivery);
+    }
+    let ask = Ask::new(request, &worker.shared, config)?;
+    if let Some(access) = access {
+        access.judged_by(&ask);
+    }
+    let relay = Relay {
+        request,
+        busy,
+        via: &worker.shared.via,
+    };
+    let body = ClientBody::new(payload, config.timeout);
+    let (ask, body) = keyed(worker, ask, body).await?;
+    if !current.may_use_cache() {
+        let storing = Storing::NotStored(Reason::CacheUnavailable);
+        return pass::pass(worker, &ask, body, Forward::Bypass.into(), storing, relay).await;
+    }
+    answer(worker, Rc::new(ask), body, relay, now).await
+}
+
+/// Reads the body of a POST that may be a retrieval, which it is when the body fits and asks for no change.
+async fn keyed(
+    worker: &Worker,
+    mut ask: Ask,
+    body: ClientBody,
+) -> Result<(Ask, ClientBody), ProxyError> {
+    let place = ask
+        .keyed_up_to_bytes()
+        .and_then(|bytes| worker.held.place(bytes));
+    let Some(place) = place else {
+        return Ok((ask, body));
+    };
+    let body = match body.read(place).await? {
+        Read::Larger(body) => body,
+        Read::Whole(bytes, place) => match ask.keyed_by(bytes, place, &worker.shared) {
+            Keying::Keyed => ClientBody::nothing(),
+            Keying::Change(bytes, place) => ClientBody::of(bytes, place),
+        },
+    };
+    Ok((ask, body))
+}
+
+/// Looks, decides, claims, and looks again when the cache has changed meanwhile.
+async fn answer(
+    worker: &web::Data<Worker>,
+    ask: Rc<Ask>,
+    body: ClientBody,
+    relay: Relay<'_>,
+    mut now: Time,
+) -> Result<Delivery, Failed> {
+    let nothing = || worker.near.learn(&ask.key, Found::default());
+    let mut known = match worker.near.recall(&ask.key) {
+        Some(known) => known,
+        // What is not remembered is mostly not stored either; if it is, the claim says so.
+        None if policy::leads(&ask.view()) => nothing(),
+        None if ask.is_retrieval() => worker.find(&ask).await,
+        None => nothing(),
+    };
+    // An answer to HEAD has nothing for those who follow.
+    let mut is_alone = ask.method == Method::HEAD;
+    for _ in 0..MAX_LOOKS {
+        let mut plan = match decide(worker, &ask, &known, now) {
+            Next::Done(result) => return *result,
+            Next::Pass(why, storing) => {
+                return pass::pass(worker, &ask, body, why, storing, relay).await;
+            }
+            Next::Claim(plan) => plan,
+        };
+        if is_alone {
+            plan.company = Company::Alone;
+        }
+        match worker.claim(&ask, known.found().clone(), &plan, now).await {
+            None | Some(Claimed::Declined) => {
+                let storing = Storing::NotStored(Reason::CacheUnavailable);
+                return pass::pass(worker, &ask, body, plan.why, storing, relay).await;
+            }
+            Some(Claimed::Lead(ticket)) => {
+                let interim = relay.sink();
+                return lead::lead(worker.clone(), ask, plan, ticket, interim).await;
+            }
+            Some(Claimed::Changed(changed)) => known = worker.near.learn(&ask.key, changed),
+            Some(Claimed::Follow(fill)) => {
+                if let Followed::Delivery(delivery) = follow(&ask, fill, plan.why).await {
+                    return Ok(*delivery);
+                }
+                // Whatever is stored by now, nobody is waited for a second time.
+                known = worker.find(&ask).await;
+                is_alone = true;
+            }
+        }
+        now = clock::now();
+    }
+    let why = Forward::Miss.into();
+    pass::pass(worker, &ask, body, why, Storing::Untouched, relay).await
+}
+
+enum Next {
+    Done(Box<Result<Delivery, Failed>>),
+    Pass(Why, Storing),
+    Claim(Plan),
+}
+
+fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, now: Time) -> Next {
+    let view = ask.view();
+    let found = known.found();
+    let heads = found.variants().map(|entry| &**entry.head());
+    let decision = policy::decide(ask.policy(), &view, heads, now);
+    let entry = |index| found.variants().nth(index).map(Arc::clone);
+    let plan = match decision {
+        Decision::Serve { index, use_ } => found.variants().nth(index).map(|entry| {
+            if use_ == Use::StaleWhileRevalidate {
+                lead::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
+            }
+            worker.near.hit(known);
+            let via = &worker.shared.via;
+            let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
+                Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
+                _ => None,
+            };
+            let mut delivery = ready.unwrap_or_else(|| {
+                let handling = Handling {
+                    spared_millis: entry.fetch_millis(),
+                    ..Handling::hit(entry.head().ttl_seconds(now))
+                };
+                reuse(&view, entry, handling, now)
+            });
+            if use_ != Use::Fresh {
+                delivery.handling.outcome = Outcome::Stale;
+            }
+            Next::Done(Box::new(Ok(delivery)))
+        }),
+        Decision::Revalidate { index, why } => {
+            entry(index).map(|entry| Next::Claim(Plan::revalidate(why, entry)))
+        }
+        Decision::Extend { index, missing } => {
+            entry(index).map(|entry| Next::Claim(Plan::extend(entry, missing)))
+        }
+        Decision::Fetch { why, share } => Some(match share {
+            Share::Lead => Next::Claim(Plan::fetch(why, Company::Shared)),
+            Share::Alone => Next::Claim(Plan::fetch(why, Company::Alone)),
+            Share::Pass(_) if why.forward == Forward::Method => Next::Pass(why, Storing::Untouched),
+            Share::Pass(reason) => Next::Pass(why, Storing::NotStored(reason)),
+        }),
+        Decision::Unsatisfiable => Some(Next::Done(Box::new(Err(ProxyError::OnlyIfCached.into())))),
+    };
+    // The policy counts no further than what it was given.
+    plan.unwrap_or(Next::Claim(Plan::fetch(
+        Forward::Miss.into(),
+        Company::Alone,
+    )))
+}

@@ -1,0 +1,7 @@
+//! The response to the client: status, headers, body, log line.
+
+pub(crate) mod access_log;
+pub(crate) mod client_response;
+pub(crate) mod error_response;
+pub(crate) mod partial_body;
+pub(crate) mod zero_copy;

@@ -32,21 +32,27 @@ use std::{
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
 use quick_cache::unsync;
 
-use super::{
-    budget::Budget,
-    entry::Entry,
-    fill::{Fill, FillId},
-    generations::Generations,
-    key::{Key, Part, Resource},
-    messages::{
-        Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-        Release, Released, Remove, Seen, Statistics, Stats, Touch, Touched,
+use crate::{
+    cache::{
+        fetches::{
+            reader::{Fill, FillId},
+            ticket::Ticket,
+        },
+        manage::purging::Recalls,
+        messages::{
+            Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
+            Release, Released, Remove, Seen, Statistics, Stats, Touch, Touched,
+        },
+        store::{
+            budget::Budget,
+            entry::Entry,
+            key::{Key, Part, Resource},
+            memory::Store,
+        },
+        worker_cache::generations::Generations,
     },
-    purging::Recalls,
-    store::Store,
-    ticket::Ticket,
+    policy::{Audience, Reason, Time},
 };
-use crate::policy::{Audience, Reason, Time};
 
 /// Messages that may wait for the actor before senders have to.
 const MAILBOX: usize = 4096;

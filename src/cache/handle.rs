@@ -8,12 +8,11 @@ use std::{
 use actix::{Actor as _, Addr, Handler, Message};
 use tokio::{sync::Notify, time::timeout};
 
-use super::{
+use crate::cache::{
     actor::{self, CacheActor, CacheUnavailable},
-    budget::Budget,
-    generations::Generations,
-    key::Resource,
     messages::{Invalidate, Moment},
+    store::{budget::Budget, key::Resource},
+    worker_cache::generations::Generations,
 };
 
 /// The cache, to be asked and told. Clones are the same cache.

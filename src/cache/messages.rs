@@ -4,14 +4,20 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::{
-    entry::{Entry, Variants},
-    fill::{Fill, FillId},
-    generations::Generation,
-    key::{Key, Resource},
-    ticket::Ticket,
+use crate::{
+    cache::{
+        fetches::{
+            reader::{Fill, FillId},
+            ticket::Ticket,
+        },
+        store::{
+            entry::{Entry, Variants},
+            key::{Key, Resource},
+        },
+        worker_cache::generations::Generation,
+    },
+    policy::{Reason, Time},
 };
-use crate::policy::{Reason, Time};
 
 /// What is stored for a key?
 #[derive(Message, Debug)]

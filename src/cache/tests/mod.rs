@@ -16,11 +16,31 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Body, BodyCut, CacheActor, Claim, Claimed, Clear, Cleared, Company, End, Entry, Fill, Found,
-    Get, Invalidate, Key, News, Reader, Remove, Resource, Seen, Statistics, Stats, Ticket,
-};
-use super::{budget::Budget, generations::Generations};
+use crate::cache::Body;
+use crate::cache::BodyCut;
+use crate::cache::CacheActor;
+use crate::cache::Claim;
+use crate::cache::Claimed;
+use crate::cache::Clear;
+use crate::cache::Cleared;
+use crate::cache::Company;
+use crate::cache::End;
+use crate::cache::Entry;
+use crate::cache::Fill;
+use crate::cache::Found;
+use crate::cache::Get;
+use crate::cache::Invalidate;
+use crate::cache::Key;
+use crate::cache::News;
+use crate::cache::Reader;
+use crate::cache::Remove;
+use crate::cache::Resource;
+use crate::cache::Seen;
+use crate::cache::Statistics;
+use crate::cache::Stats;
+use crate::cache::Ticket;
+use crate::cache::store::budget::Budget;
+use crate::cache::worker_cache::generations::Generations;
 use crate::policy::{
     self, ClientWord, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
 };

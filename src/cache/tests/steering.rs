@@ -1,10 +1,10 @@
 //! Lists and purges: a chunk at a time, and true for every worker.
 
 use super::*;
-use crate::cache::{
-    Cache, How, List, Listing, Names, Near, Order, Purged, Wanted, messages::MakeRoom,
+use crate::{
+    cache::{Cache, How, List, Listing, Names, Near, Order, Purged, Wanted, messages::MakeRoom},
+    policy::Rules,
 };
-use crate::policy::Rules;
 
 /// More than fit into one chunk.
 const MANY: usize = 17_000;

@@ -16,27 +16,27 @@ use std::{
     },
 };
 
-use super::key::Resource;
+use crate::cache::store::key::Resource;
 
 /// More counters: fewer resources are asked for again because another one has changed.
 const COUNTERS: usize = 1024;
 
 /// The counts of changes.
 #[derive(Debug)]
-pub(super) struct Generations {
+pub(in crate::cache) struct Generations {
     counters: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
 /// How often a resource, or one of those it shares a counter with, had changed at some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Generation {
+pub(in crate::cache) struct Generation {
     counter: usize,
     count: u64,
 }
 
 impl Generations {
-    pub(super) fn new() -> Arc<Self> {
+    pub(in crate::cache) fn new() -> Arc<Self> {
         Arc::new(Self {
             counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
@@ -44,7 +44,7 @@ impl Generations {
     }
 
     /// What is remembered of `resource` from now on.
-    pub(super) fn current(&self, resource: &Resource) -> Generation {
+    pub(in crate::cache) fn current(&self, resource: &Resource) -> Generation {
         let counter = self.counter(resource);
         Generation {
             counter,
@@ -53,18 +53,18 @@ impl Generations {
     }
 
     /// True while nothing has changed since.
-    pub(super) fn is_current(&self, generation: Generation) -> bool {
+    pub(in crate::cache) fn is_current(&self, generation: Generation) -> bool {
         let counter = self.counters.get(generation.counter);
         counter.is_some_and(|counter| counter.load(Ordering::Acquire) == generation.count)
     }
 
     /// Makes what is remembered of `resource` void.
-    pub(super) fn change(&self, resource: &Resource) {
+    pub(in crate::cache) fn change(&self, resource: &Resource) {
         self.counters[self.counter(resource)].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes everything void that is remembered.
-    pub(super) fn change_all(&self) {
+    pub(in crate::cache) fn change_all(&self) {
         for counter in &self.counters {
             counter.fetch_add(1, Ordering::AcqRel);
         }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use actix::Addr;
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    actor::{CacheActor, CacheUnavailable, ask},
-    body::Piece,
-    budget::Budget,
-    entry::Entry,
-    fill::{Fill, FillId, News, Opening, State},
-    filler::Filler,
-    key::Key,
-    messages::{MakeRoom, Put, PutOutcome, Release, Released},
+use crate::{
+    cache::{
+        actor::{CacheActor, CacheUnavailable, ask},
+        fetches::{
+            reader::{Fill, FillId, News, Opening, State},
+            writer::Filler,
+        },
+        messages::{MakeRoom, Put, PutOutcome, Release, Released},
+        store::{body::Piece, budget::Budget, entry::Entry, key::Key},
+    },
+    policy::{Reason, Stored, Time},
 };
-use crate::policy::{Reason, Stored, Time};
 
 /// The right to store what one fetch brings. Dropped unused, it lets the followers go.
 ///
@@ -38,7 +39,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn new(
+    pub(in crate::cache) fn new(
         id: FillId,
         key: Key,
         cache: Addr<CacheActor>,
@@ -61,7 +62,7 @@ impl Ticket {
         (ticket, Fill::new(state))
     }
 
-    pub(super) fn id(&self) -> FillId {
+    pub(in crate::cache) fn id(&self) -> FillId {
         self.id
     }
 
@@ -113,29 +114,33 @@ impl Ticket {
     }
 
     /// How long the fetch has been going on, in milliseconds.
-    pub(super) fn age_millis(&self) -> u32 {
+    pub(in crate::cache) fn age_millis(&self) -> u32 {
         u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn budget(&self) -> &Arc<Budget> {
+    pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
     /// Changes what the followers see.
-    pub(super) fn tell(&self, change: impl FnOnce(&mut State)) {
+    pub(in crate::cache) fn tell(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(change);
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<State> {
+    pub(in crate::cache) fn subscribe(&self) -> watch::Receiver<State> {
         self.state.subscribe()
     }
 
-    pub(super) fn has_opened(&self) -> bool {
+    pub(in crate::cache) fn has_opened(&self) -> bool {
         matches!(self.state.borrow().news, Some(News::Head(_)))
     }
 
     /// May a body that has come to `received_bytes` take `more_bytes` of memory?
-    pub(super) async fn room(&self, received_bytes: u64, more_bytes: u64) -> Result<(), Reason> {
+    pub(in crate::cache) async fn room(
+        &self,
+        received_bytes: u64,
+        more_bytes: u64,
+    ) -> Result<(), Reason> {
         if received_bytes > self.max_object_bytes {
             return Err(Reason::TooLarge);
         }
@@ -150,7 +155,7 @@ impl Ticket {
     }
 
     /// Nothing will be stored: nobody joins any more, while those who did read on.
-    pub(super) fn give_up(&self, reason: Reason) {
+    pub(in crate::cache) fn give_up(&self, reason: Reason) {
         self.tell(|state| state.news = Some(News::Released));
         let released = match reason.is_lasting() {
             true => Released::NotShareable,
@@ -170,7 +175,7 @@ impl Ticket {
     }
 
     /// Stores `entry`, which goes back to a head that came at `since`.
-    pub(super) async fn put(
+    pub(in crate::cache) async fn put(
         &mut self,
         entry: Arc<Entry>,
         since: Time,

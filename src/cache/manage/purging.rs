@@ -13,22 +13,24 @@ use std::{
 use actix::{Handler, Message, MessageResult};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Wanted,
-    actor::{CacheActor, CacheUnavailable, Fetch},
-    entry::Entry,
-    fill::FillId,
-    handle::Cache,
-    key::{Key, Resource},
-    store::Place,
-};
 use crate::{
+    cache::{
+        Wanted,
+        actor::{CacheActor, CacheUnavailable, Fetch},
+        fetches::reader::FillId,
+        handle::Cache,
+        store::{
+            entry::Entry,
+            key::{Key, Resource},
+            memory::Place,
+        },
+    },
     mask::hidden,
     policy::{Stored, Time},
 };
 
 /// How many keys are looked at in one message.
-pub(super) const CHUNK: usize = 16 * 1024;
+pub(in crate::cache) const CHUNK: usize = 16 * 1024;
 /// Paths that are told of, and how many bytes of them.
 const MAX_PATHS: usize = 10_000;
 const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
@@ -250,7 +252,7 @@ impl CacheActor {
 
 /// Purges by tags that fetches under way have not heard of.
 #[derive(Debug, Default)]
-pub(super) struct Recalls(Vec<Recall>);
+pub(in crate::cache) struct Recalls(Vec<Recall>);
 
 #[derive(Debug)]
 struct Recall {
@@ -273,13 +275,13 @@ impl Recalls {
     }
 
     /// True when what this fetch brings was purged after it began.
-    pub(super) fn concern(&self, id: FillId, head: &Stored) -> bool {
+    pub(in crate::cache) fn concern(&self, id: FillId, head: &Stored) -> bool {
         let mut recalls = self.0.iter();
         recalls.any(|recall| id < recall.before && recall.wanted.tagged(head))
     }
 
     /// Forgets those before which no fetch is under way.
-    pub(super) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
+    pub(in crate::cache) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
         if self.0.is_empty() {
             return;
         }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{
-    body::Body,
-    budget::{Budget, Charge},
-    shared::Shared,
+use crate::{
+    cache::store::{
+        body::Body,
+        budget::{Budget, Charge},
+        shared_list::Shared,
+    },
+    policy::Stored,
 };
-use crate::policy::Stored;
 
 /// What an entry costs beyond head and body: its place in the store, the key, allocations.
 const ENTRY_OVERHEAD_BYTES: u64 = 160;
@@ -23,7 +25,7 @@ pub struct Entry {
 
 impl Entry {
     /// `fetch_millis` is what it took to fetch it, in milliseconds.
-    pub(super) fn new(
+    pub(in crate::cache) fn new(
         head: Arc<Stored>,
         body: Body,
         fetch_millis: u32,
@@ -60,4 +62,4 @@ impl Entry {
 }
 
 /// The variants of one key, the newest first.
-pub(super) type Variants = Shared<Entry>;
+pub(in crate::cache) type Variants = Shared<Entry>;

@@ -13,17 +13,23 @@ use futures_core::Stream;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::{
-    actor::CacheUnavailable,
-    body::{Body, Piece},
-    budget::Unattended,
-    entry::Entry,
-    fill::{End, News, Opening, Reader},
-    messages::PutOutcome,
-    ticket::Ticket,
-    window::Window,
+use crate::{
+    cache::{
+        actor::CacheUnavailable,
+        fetches::{
+            reader::{End, News, Opening, Reader},
+            ticket::Ticket,
+            window::Window,
+        },
+        messages::PutOutcome,
+        store::{
+            body::{Body, Piece},
+            budget::Unattended,
+            entry::Entry,
+        },
+    },
+    policy::{Reason, Stored},
 };
-use crate::policy::{Reason, Stored};
 
 /// Places in a body, both ends counted in.
 pub type Span = RangeInclusive<u64>;
@@ -59,7 +65,7 @@ pub struct Filler {
 }
 
 impl Filler {
-    pub(super) fn new(ticket: Ticket, opening: Opening) -> Self {
+    pub(in crate::cache) fn new(ticket: Ticket, opening: Opening) -> Self {
         Self {
             last: Arc::clone(&opening.first),
             opening,

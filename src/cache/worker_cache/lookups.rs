@@ -18,11 +18,10 @@ use quick_cache::{
     unsync::{self, DefaultLifecycle},
 };
 
-use super::{
-    budget::Charge,
+use crate::cache::{
     handle::Cache,
-    key::Key,
     messages::{Found, Get, Touch, Touched},
+    store::{budget::Charge, key::Key},
 };
 
 /// The share of the budget that all workers together may remember: one part in this many.

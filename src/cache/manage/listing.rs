@@ -8,17 +8,19 @@ use std::{cmp::Ordering, sync::Arc};
 use actix::{Handler, Message, MessageResult};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Wanted,
-    actor::{CacheActor, CacheUnavailable},
-    entry::Entry,
-    handle::Cache,
-    key::Key,
-    messages::Found,
-    purging::CHUNK,
-    store::{Place, Shelf},
-};
 use crate::{
+    cache::{
+        Wanted,
+        actor::{CacheActor, CacheUnavailable},
+        handle::Cache,
+        manage::purging::CHUNK,
+        messages::Found,
+        store::{
+            entry::Entry,
+            key::Key,
+            memory::{Place, Shelf},
+        },
+    },
     mask::hidden,
     policy::{Audience, Reason, Time},
 };

@@ -11,12 +11,14 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::body::{Next, Piece};
-use crate::policy::{Reason, Stored};
+use crate::{
+    cache::store::body::{Next, Piece},
+    policy::{Reason, Stored},
+};
 
 /// Tells one fetch from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct FillId(pub(super) u64);
+pub(in crate::cache) struct FillId(pub(crate) u64);
 
 /// What becomes of a fetch, as its followers see it.
 #[derive(Clone, Debug)]
@@ -36,8 +38,8 @@ pub struct Opening {
     pub head: Arc<Stored>,
     /// Length of the body in bytes, where the origin told it.
     pub length: Option<u64>,
-    pub(super) first: Arc<Piece>,
-    pub(super) pace: Arc<Pace>,
+    pub(in crate::cache) first: Arc<Piece>,
+    pub(in crate::cache) pace: Arc<Pace>,
 }
 
 /// How a fetch ended.
@@ -52,16 +54,16 @@ pub enum End {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
-    pub(super) news: Option<News>,
-    pub(super) end: Option<End>,
+pub(in crate::cache) struct State {
+    pub(in crate::cache) news: Option<News>,
+    pub(in crate::cache) end: Option<End>,
     /// Keeps the whole body for those who read more slowly than it came.
-    pub(super) pieces: Option<Arc<[Arc<Piece>]>>,
+    pub(in crate::cache) pieces: Option<Arc<[Arc<Piece>]>>,
 }
 
 /// How readers tell a fetch how far they have come.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::cache) struct Pace {
     furthest: AtomicU64,
     abandoned: AtomicBool,
     moved: Notify,
@@ -69,12 +71,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// From now on readers tell when they have moved on.
-    pub(super) fn abandon(&self) {
+    pub(in crate::cache) fn abandon(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
     }
 
     /// The position of the reader that has come furthest.
-    pub(super) fn furthest(&self) -> u64 {
+    pub(in crate::cache) fn furthest(&self) -> u64 {
         self.furthest.load(Ordering::SeqCst)
     }
 
@@ -86,7 +88,7 @@ impl Pace {
     }
 
     /// Waits until some reader has moved on, or has done so since the last call.
-    pub(super) async fn moved(&self) {
+    pub(in crate::cache) async fn moved(&self) {
         self.moved.notified().await;
     }
 }
@@ -98,7 +100,7 @@ pub struct Fill {
 }
 
 impl Fill {
-    pub(super) fn new(state: watch::Receiver<State>) -> Self {
+    pub(in crate::cache) fn new(state: watch::Receiver<State>) -> Self {
         Self { state }
     }
 
@@ -125,7 +127,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(opening: &Opening, state: watch::Receiver<State>) -> Self {
+    pub(in crate::cache) fn new(opening: &Opening, state: watch::Receiver<State>) -> Self {
         Self {
             at: Some(Arc::clone(&opening.first)),
             pace: Arc::clone(&opening.pace),

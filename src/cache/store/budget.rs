@@ -14,7 +14,7 @@ const MAX_UNATTENDED: u64 = 64;
 
 /// The bytes that may be held, and those that are.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::cache) struct Budget {
     limit_bytes: u64,
     used_bytes: AtomicU64,
     unattended: AtomicU64,
@@ -22,7 +22,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// A budget of `limit_bytes`, of which nothing is used.
-    pub(super) fn new(limit_bytes: u64) -> Arc<Self> {
+    pub(in crate::cache) fn new(limit_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
             used_bytes: AtomicU64::new(0),
@@ -31,22 +31,22 @@ impl Budget {
     }
 
     /// The bytes that may be held.
-    pub(super) fn limit_bytes(&self) -> u64 {
+    pub(in crate::cache) fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
     /// The bytes that are held now.
-    pub(super) fn used_bytes(&self) -> u64 {
+    pub(in crate::cache) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
     /// True when `bytes` more would stay within the limit.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
+    pub(in crate::cache) fn has_room(&self, bytes: u64) -> bool {
         self.used_bytes().saturating_add(bytes) <= self.limit_bytes
     }
 
     /// Counts `bytes` as held until the charge is dropped. Never refuses: ask [`Budget::has_room`] first.
-    pub(super) fn charge(self: &Arc<Self>, bytes: u64) -> Charge {
+    pub(in crate::cache) fn charge(self: &Arc<Self>, bytes: u64) -> Charge {
         self.take(bytes);
         Charge {
             budget: Arc::clone(self),
@@ -56,23 +56,23 @@ impl Budget {
 
     /// Counts `bytes` as held until they are given back, like [`Budget::charge`]; for what is so small and so many that
     /// a charge of its own would cost more than it should.
-    pub(super) fn take(&self, bytes: u64) {
+    pub(in crate::cache) fn take(&self, bytes: u64) {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts `bytes` that were taken as held no more.
-    pub(super) fn give_back(&self, bytes: u64) {
+    pub(in crate::cache) fn give_back(&self, bytes: u64) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 /// The leave of a fetch to go on without readers, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Unattended(Arc<Budget>);
+pub(in crate::cache) struct Unattended(Arc<Budget>);
 
 impl Unattended {
     /// None: too many do already.
-    pub(super) fn new(budget: &Arc<Budget>) -> Option<Self> {
+    pub(in crate::cache) fn new(budget: &Arc<Budget>) -> Option<Self> {
         // Counted first, so that no two can take the last place.
         let unattended = Self(Arc::clone(budget));
         let others = budget.unattended.fetch_add(1, Ordering::Relaxed);
@@ -88,13 +88,13 @@ impl Drop for Unattended {
 
 /// Bytes counted against a [`Budget`] for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(in crate::cache) struct Charge {
     budget: Arc<Budget>,
     bytes: u64,
 }
 
 impl Charge {
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::cache) fn bytes(&self) -> u64 {
         self.bytes
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{budget::Budget, shared::Shared};
+use crate::cache::store::{budget::Budget, shared_list::Shared};
 
 /// What a piece costs beyond its bytes: the node, its share of the list, its allocations.
 const PIECE_OVERHEAD_BYTES: u64 = 96;
@@ -24,7 +24,7 @@ const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A part of a body, and the way to the next one.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(in crate::cache) struct Piece {
     bytes: Box<[u8]>,
     next: OnceLock<Weak<Piece>>,
     /// The cost of this piece and all before it.
@@ -42,7 +42,7 @@ impl Drop for Piece {
 }
 
 /// What a piece knows of the next one.
-pub(super) enum Next {
+pub(in crate::cache) enum Next {
     /// It has not come yet.
     Coming,
     /// Here it is.
@@ -53,7 +53,7 @@ pub(super) enum Next {
 
 impl Piece {
     /// A piece without bytes that stands before the first one.
-    pub(super) fn sentinel() -> Arc<Self> {
+    pub(in crate::cache) fn sentinel() -> Arc<Self> {
         Arc::new(Self {
             bytes: Box::default(),
             next: OnceLock::new(),
@@ -63,7 +63,11 @@ impl Piece {
     }
 
     /// A piece that holds a copy of `bytes`, which therefore pins no read buffer, to stand after `position`.
-    pub(super) fn copy_of(bytes: &[u8], position: u64, budget: &Arc<Budget>) -> Arc<Self> {
+    pub(in crate::cache) fn copy_of(
+        bytes: &[u8],
+        position: u64,
+        budget: &Arc<Budget>,
+    ) -> Arc<Self> {
         let cost = Self::cost_bytes(bytes.len());
         budget.take(cost);
         Arc::new(Self {
@@ -75,16 +79,16 @@ impl Piece {
     }
 
     /// What a piece of `len` bytes counts against the budget.
-    pub(super) fn cost_bytes(len: usize) -> u64 {
+    pub(in crate::cache) fn cost_bytes(len: usize) -> u64 {
         len as u64 + PIECE_OVERHEAD_BYTES
     }
 
     /// Makes `next` the piece after this one; only the first call counts.
-    pub(super) fn link(&self, next: &Arc<Self>) {
+    pub(in crate::cache) fn link(&self, next: &Arc<Self>) {
         let _ = self.next.set(Arc::downgrade(next));
     }
 
-    pub(super) fn next(&self) -> Next {
+    pub(in crate::cache) fn next(&self) -> Next {
         match self.next.get() {
             None => Next::Coming,
             Some(next) => next.upgrade().map_or(Next::Gone, Next::Here),
@@ -93,12 +97,12 @@ impl Piece {
 
     /// Its bytes, which hold the piece. Their holders are counted apart from all others, so that two threads that serve
     /// the same body do not get into each other's way.
-    pub(super) fn bytes(self: &Arc<Self>) -> Bytes {
+    pub(in crate::cache) fn bytes(self: &Arc<Self>) -> Bytes {
         Bytes::from_owner(Held(Arc::clone(self)))
     }
 
     /// The cost of this piece and all before it, in bytes.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::cache) fn position(&self) -> u64 {
         self.position
     }
 }
@@ -120,7 +124,7 @@ pub struct Body {
 }
 
 impl Body {
-    pub(super) fn new(pieces: impl Into<Shared<Piece>>) -> Self {
+    pub(in crate::cache) fn new(pieces: impl Into<Shared<Piece>>) -> Self {
         let pieces = pieces.into();
         let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         Self {
@@ -135,12 +139,12 @@ impl Body {
     }
 
     /// What the body counts against the budget, in bytes.
-    pub(super) fn weight_bytes(&self) -> u64 {
+    pub(in crate::cache) fn weight_bytes(&self) -> u64 {
         self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES
     }
 
     /// True when its pieces are so small that they cost much more than they hold, or than fewer would.
-    pub(super) fn is_scattered(&self) -> bool {
+    pub(in crate::cache) fn is_scattered(&self) -> bool {
         let pieces = self.pieces.len() as u64;
         let fewest = self.len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
         pieces > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
@@ -157,7 +161,7 @@ impl Body {
     }
 
     /// The same body in larger pieces.
-    pub(super) fn joined(&self, budget: &Arc<Budget>) -> Self {
+    pub(in crate::cache) fn joined(&self, budget: &Arc<Budget>) -> Self {
         let mut joined = Vec::new();
         let mut buffer = Vec::new();
         for piece in self.pieces.iter() {
@@ -174,7 +178,7 @@ impl Body {
     }
 
     /// The bytes from `first` to `last`, both counted in, as a body that shares its pieces with this one.
-    pub(super) fn part(&self, first: u64, last: u64, budget: &Arc<Budget>) -> Self {
+    pub(in crate::cache) fn part(&self, first: u64, last: u64, budget: &Arc<Budget>) -> Self {
         let end = last.saturating_add(1);
         let mut start = 0;
         let mut pieces = Vec::new();
@@ -196,7 +200,7 @@ impl Body {
     }
 
     /// These bodies one after the other; they share their pieces with it.
-    pub(super) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
+    pub(in crate::cache) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
         let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
         Self::new(pieces.cloned().collect::<Vec<_>>())
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatchPattern;
 
-use super::{entry::Entry, key::Resource};
 use crate::{
+    cache::store::{entry::Entry, key::Resource},
     mask::cut,
     policy::{Rules, Stored},
 };
@@ -118,25 +118,25 @@ impl Wanted {
     }
 
     /// The resources that are meant, where these are all and can be told without looking at what is stored.
-    pub(super) fn resources(&self) -> Option<Vec<Resource>> {
+    pub(in crate::cache) fn resources(&self) -> Option<Vec<Resource>> {
         let is_sure = self.globs.is_empty() && self.tags.is_empty() && !self.is_hosted;
         is_sure.then(|| self.exact.iter().map(|path| Resource::new(path)).collect())
     }
 
     /// True when everything stored for `resource` is meant.
-    pub(super) fn names(&self, resource: &Resource) -> bool {
+    pub(in crate::cache) fn names(&self, resource: &Resource) -> bool {
         let target = resource.target();
         self.exact.iter().any(|exact| **exact == *target)
             || self.globs.iter().any(|glob| glob.matches(target))
     }
 
     /// True when this response is meant, which is stored for `resource`.
-    pub(super) fn means(&self, resource: &Resource, entry: &Entry) -> bool {
+    pub(in crate::cache) fn means(&self, resource: &Resource, entry: &Entry) -> bool {
         self.names(resource) || self.tagged(entry.head())
     }
 
     /// True for a head with one of the tags that are meant.
-    pub(super) fn tagged(&self, head: &Stored) -> bool {
+    pub(in crate::cache) fn tagged(&self, head: &Stored) -> bool {
         !self.tags.is_empty()
             && head
                 .tags()
@@ -144,7 +144,7 @@ impl Wanted {
     }
 
     /// The tags that are meant.
-    pub(super) fn tags(&self) -> &[Box<[u8]>] {
+    pub(in crate::cache) fn tags(&self) -> &[Box<[u8]>] {
         &self.tags
     }
 }

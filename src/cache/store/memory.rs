@@ -9,14 +9,18 @@ use std::{
 
 use quick_cache::{Equivalent as _, Lifecycle, Weighter, unsync};
 
-use super::{
-    budget::Budget,
-    entry::{Entry, Variants},
-    generations::Generations,
-    key::{Kept, Key, Part, Resource},
-    messages::{Cleared, Found, Moment, PutOutcome},
+use crate::{
+    cache::{
+        messages::{Cleared, Found, Moment, PutOutcome},
+        store::{
+            budget::Budget,
+            entry::{Entry, Variants},
+            key::{Kept, Key, Part, Resource},
+        },
+        worker_cache::generations::Generations,
+    },
+    policy::Time,
 };
-use crate::policy::Time;
 
 /// How many variants of one key live side by side.
 const MAX_VARIANTS: usize = 32;
@@ -28,7 +32,7 @@ const SLACK_PARTS: u64 = 16;
 type Cache = unsync::Cache<Kept, Shelf, ByBytes, RandomState, Evicted>;
 
 /// The stored responses.
-pub(super) struct Store {
+pub(in crate::cache) struct Store {
     cache: Cache,
     evicted: Evicted,
     evictions: u64,
@@ -43,14 +47,14 @@ pub(super) struct Store {
 
 /// A place in the order of what is stored, and when that was.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(in crate::cache) struct Place {
     index: usize,
     removals: u64,
 }
 
 /// The variants of one key.
-pub(super) struct Shelf {
-    pub(super) variants: Variants,
+pub(in crate::cache) struct Shelf {
+    pub(in crate::cache) variants: Variants,
     weight_bytes: u64,
     /// Answers from here, as far as workers have told.
     hits: Cell<u64>,
@@ -66,7 +70,7 @@ impl Shelf {
         }
     }
 
-    pub(super) fn hits(&self) -> u64 {
+    pub(in crate::cache) fn hits(&self) -> u64 {
         self.hits.get()
     }
 }
@@ -93,7 +97,7 @@ impl Lifecycle<Kept, Shelf> for Evicted {
 }
 
 impl Store {
-    pub(super) fn new(budget: Arc<Budget>, generations: Arc<Generations>) -> Self {
+    pub(in crate::cache) fn new(budget: Arc<Budget>, generations: Arc<Generations>) -> Self {
         let capacity = budget.limit_bytes() - budget.limit_bytes() / SLACK_PARTS;
         let items = usize::try_from(capacity / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
         let evicted = Evicted::default();
@@ -115,12 +119,12 @@ impl Store {
         }
     }
 
-    pub(super) fn find(&self, key: &Key) -> Found {
+    pub(in crate::cache) fn find(&self, key: &Key) -> Found {
         self.found(key, |key| self.cache.get(key))
     }
 
     /// What is stored for `key`, and in everybody's partition, without counting as a use.
-    pub(super) fn peek_found(&self, key: &Key) -> Found {
+    pub(in crate::cache) fn peek_found(&self, key: &Key) -> Found {
         self.found(key, |key| self.cache.peek(key))
     }
 
@@ -142,7 +146,7 @@ impl Store {
     }
 
     /// Remembers that `key` is in use, and has answered so many times more.
-    pub(super) fn touch(&self, key: &Key, hits: u32) {
+    pub(in crate::cache) fn touch(&self, key: &Key, hits: u32) {
         let own = self.cache.get(key);
         let everybodys = key.identity.and_then(|_| self.cache.get(&key.everybodys()));
         if let Some(shelf) = own.or(everybodys) {
@@ -152,7 +156,12 @@ impl Store {
 
     /// Puts `entry` before the other variants of `key`, in the place of the one it replaces, unless that was received
     /// after `since`.
-    pub(super) fn put(&mut self, key: &Key, entry: Arc<Entry>, since: Time) -> PutOutcome {
+    pub(in crate::cache) fn put(
+        &mut self,
+        key: &Key,
+        entry: Arc<Entry>,
+        since: Time,
+    ) -> PutOutcome {
         let weight = entry.weight_bytes();
         let stored = self
             .cache
@@ -187,7 +196,7 @@ impl Store {
     }
 
     /// Removes one stored response, if it is still there.
-    pub(super) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
+    pub(in crate::cache) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
         // Also of what was evicted here: a worker may remember it.
         self.generations.change(&key.resource);
         let Some(shelf) = self.cache.peek(key) else {
@@ -240,14 +249,14 @@ impl Store {
     }
 
     /// Evicts until `bytes` more fit into the budget; true when they do.
-    pub(super) fn make_room(&mut self, bytes: u64) -> bool {
+    pub(in crate::cache) fn make_room(&mut self, bytes: u64) -> bool {
         self.fit(self.outside_bytes().saturating_add(bytes));
         self.settle_evictions();
         self.budget.has_room(bytes)
     }
 
     /// Removes every variant of `resource` in every partition, whatever body was asked with.
-    pub(super) fn invalidate(&mut self, resource: &Resource) -> Cleared {
+    pub(in crate::cache) fn invalidate(&mut self, resource: &Resource) -> Cleared {
         // Also of what was evicted here: a worker may remember it.
         self.generations.change(resource);
         let parts = self.parts.remove(resource).unwrap_or_default();
@@ -262,17 +271,17 @@ impl Store {
     }
 
     /// True when nothing has changed for the resource that was looked at then.
-    pub(super) fn is_unchanged_since(&self, Moment(generation): Moment) -> bool {
+    pub(in crate::cache) fn is_unchanged_since(&self, Moment(generation): Moment) -> bool {
         self.generations.is_current(generation)
     }
 
     /// What is stored for `key`, without counting as a use.
-    pub(super) fn peek(&self, key: &Key) -> Option<&Shelf> {
+    pub(in crate::cache) fn peek(&self, key: &Key) -> Option<&Shelf> {
         self.cache.peek(key)
     }
 
     /// The keys of `resource`, whosoever they are, and whatever body was asked with.
-    pub(super) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
+    pub(in crate::cache) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
         let parts = self.parts.get(resource).into_iter().flatten().copied();
         parts
             .chain([Part::default()])
@@ -282,7 +291,7 @@ impl Store {
     }
 
     /// All that is stored from a place on, in an order in which keys come nearer to the front only when others go.
-    pub(super) fn from(&self, place: Place) -> impl Iterator<Item = (Key, &Shelf)> {
+    pub(in crate::cache) fn from(&self, place: Place) -> impl Iterator<Item = (Key, &Shelf)> {
         let gone = self.removals - place.removals;
         let gone = usize::try_from(gone).unwrap_or(usize::MAX);
         let shelves = self.cache.iter().skip(place.index.saturating_sub(gone));
@@ -290,7 +299,7 @@ impl Store {
     }
 
     /// The place behind so many keys from `place` on.
-    pub(super) fn behind(&self, place: Place, keys: usize) -> Place {
+    pub(in crate::cache) fn behind(&self, place: Place, keys: usize) -> Place {
         let gone = usize::try_from(self.removals - place.removals).unwrap_or(usize::MAX);
         Place {
             index: place.index.saturating_sub(gone) + keys,
@@ -299,7 +308,7 @@ impl Store {
     }
 
     /// The first place.
-    pub(super) fn front(&self) -> Place {
+    pub(in crate::cache) fn front(&self) -> Place {
         Place {
             index: 0,
             removals: self.removals,
@@ -307,7 +316,7 @@ impl Store {
     }
 
     /// Replaces each stored response of `key` by what `change` makes of it; None takes it away.
-    pub(super) fn change(
+    pub(in crate::cache) fn change(
         &mut self,
         key: &Key,
         mut change: impl FnMut(&Arc<Entry>) -> Option<Arc<Entry>>,
@@ -326,16 +335,16 @@ impl Store {
     }
 
     /// What workers remember of anything counts no more.
-    pub(super) fn doubt_all(&self) {
+    pub(in crate::cache) fn doubt_all(&self) {
         self.generations.change_all();
     }
 
     /// What workers remember of `resource` counts no more.
-    pub(super) fn doubt(&self, resource: &Resource) {
+    pub(in crate::cache) fn doubt(&self, resource: &Resource) {
         self.generations.change(resource);
     }
 
-    pub(super) fn clear(&mut self) -> Cleared {
+    pub(in crate::cache) fn clear(&mut self) -> Cleared {
         let cleared = Cleared {
             entries: self.entries,
             bytes: self.cache.weight(),
@@ -348,15 +357,15 @@ impl Store {
         cleared
     }
 
-    pub(super) fn entries(&self) -> u64 {
+    pub(in crate::cache) fn entries(&self) -> u64 {
         self.entries
     }
 
-    pub(super) fn stored_bytes(&self) -> u64 {
+    pub(in crate::cache) fn stored_bytes(&self) -> u64 {
         self.cache.weight()
     }
 
-    pub(super) fn evictions(&self) -> u64 {
+    pub(in crate::cache) fn evictions(&self) -> u64 {
         self.evictions
     }
 

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{body::Piece, budget::Budget, fill::Pace};
+use crate::cache::{
+    fetches::reader::Pace,
+    store::{body::Piece, budget::Budget},
+};
 
 /// How far the fetch may run ahead of its fastest reader, in bytes of cost.
 const AHEAD_BYTES: u64 = 64 * 1024;
@@ -17,35 +20,35 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The last pieces of a body, and those that slower readers have yet to come to.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(in crate::cache) struct Window {
     pieces: VecDeque<Arc<Piece>>,
     /// Where the slowest reader was when it began to hold up the others, and when that was.
     lag: Option<(u64, Instant)>,
 }
 
 impl Window {
-    pub(super) fn new(pieces: impl Iterator<Item = Arc<Piece>>) -> Self {
+    pub(in crate::cache) fn new(pieces: impl Iterator<Item = Arc<Piece>>) -> Self {
         Self {
             pieces: pieces.collect(),
             lag: None,
         }
     }
 
-    pub(super) fn extend(&mut self, pieces: Vec<Arc<Piece>>) {
+    pub(in crate::cache) fn extend(&mut self, pieces: Vec<Arc<Piece>>) {
         self.pieces.extend(pieces);
     }
 
-    pub(super) fn into_pieces(self) -> Arc<[Arc<Piece>]> {
+    pub(in crate::cache) fn into_pieces(self) -> Arc<[Arc<Piece>]> {
         Vec::from(self.pieces).into()
     }
 
     /// Waits for a reader to move, for a while.
-    pub(super) async fn wait(&self, pace: &Pace) {
+    pub(in crate::cache) async fn wait(&self, pace: &Pace) {
         let _ = timeout(LOOK, pace.moved()).await;
     }
 
     /// Lets go of what everybody has read, and tells whether more may come.
-    pub(super) fn has_room(&mut self, pace: &Pace, budget: &Arc<Budget>) -> bool {
+    pub(in crate::cache) fn has_room(&mut self, pace: &Pace, budget: &Arc<Budget>) -> bool {
         let furthest = pace.furthest();
         self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
         let sent = self

@@ -4,14 +4,14 @@ use std::{ops::Deref, sync::Arc};
 
 /// Shared items in an order that does not change. One of them takes no list of its own.
 #[derive(Debug)]
-pub(super) enum Shared<T> {
+pub(in crate::cache) enum Shared<T> {
     One(Arc<T>),
     List(Arc<[Arc<T>]>),
 }
 
 impl<T> Shared<T> {
     /// True when both are the same list: not only equal ones.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+    pub(in crate::cache) fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::One(one), Self::One(other)) => Arc::ptr_eq(one, other),
             (Self::List(one), Self::List(other)) => Arc::ptr_eq(one, other),

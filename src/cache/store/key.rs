@@ -52,18 +52,18 @@ pub struct Key {
 
 /// What tells the keys of one resource apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Part {
+pub(in crate::cache) struct Part {
     identity: Option<Identity>,
     content: Option<Content>,
 }
 
 impl Part {
     /// What a resource is filed under for everybody who asks without a body.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::cache) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 
-    pub(super) fn of(self, resource: Resource) -> Key {
+    pub(in crate::cache) fn of(self, resource: Resource) -> Key {
         Key {
             resource,
             identity: self.identity,
@@ -73,7 +73,7 @@ impl Part {
 }
 
 impl Key {
-    pub(super) fn everybodys(&self) -> Self {
+    pub(in crate::cache) fn everybodys(&self) -> Self {
         Self {
             resource: self.resource.clone(),
             identity: None,
@@ -81,7 +81,7 @@ impl Key {
         }
     }
 
-    pub(super) fn part(&self) -> Part {
+    pub(in crate::cache) fn part(&self) -> Part {
         Part {
             identity: self.identity,
             content: self.content,
@@ -89,7 +89,7 @@ impl Key {
     }
 
     /// What the key costs beyond the usual overhead of an entry.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in crate::cache) fn heap_bytes(&self) -> usize {
         // A part is held once more, in the list of a resource's parts, which is at most half full.
         let part = if self.part().is_plain() {
             0
@@ -102,7 +102,7 @@ impl Key {
 
 /// A key where many are kept. Most have nothing but a resource, and take no room for more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(in crate::cache) enum Kept {
     Plain(Resource),
     Parted(Box<Key>),
 }
@@ -117,7 +117,7 @@ impl From<&Key> for Kept {
 }
 
 impl Kept {
-    pub(super) fn key(&self) -> Key {
+    pub(in crate::cache) fn key(&self) -> Key {
         match self {
             Self::Plain(resource) => Part::default().of(resource.clone()),
             Self::Parted(key) => Key::clone(key),

@@ -1,0 +1,6 @@
+//! Fetches under way: one is shared by many requests.
+
+pub(super) mod reader;
+pub(super) mod ticket;
+pub(super) mod window;
+pub(super) mod writer;

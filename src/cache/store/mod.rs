@@ -1,0 +1,8 @@
+//! What is stored, in memory, within a budget.
+
+pub(super) mod body;
+pub(super) mod budget;
+pub(super) mod entry;
+pub(super) mod key;
+pub(super) mod memory;
+pub(super) mod shared_list;

@@ -17,7 +17,7 @@ use crate::{
     cache::{self, CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
     clock, explain,
     mask::cut,
-    proxy::{self, Described, Shared},
+    proxy::{self, DescribedRequest, Shared},
 };
 
 /// No request has more fields than these.
@@ -205,7 +205,7 @@ async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let explanation = async {
         let described = described(&read(&body)?)?;
         let now = clock::now();
-        let considered = match proxy::consider(&shared, &described, now).await? {
+        let considered = match proxy::dry_run(&shared, &described, now).await? {
             Ok(considered) => considered,
             Err(error) => {
                 let path = described.uri.path_and_query();
@@ -223,7 +223,7 @@ async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 }
 
 /// The request that a question describes.
-pub(super) fn described(ask: &WhyAsk) -> Result<Described, Refusal> {
+pub(super) fn described(ask: &WhyAsk) -> Result<DescribedRequest, Refusal> {
     if ask.fields.len() > MAX_FIELDS {
         return Err(wrong(format!("a request has at most {MAX_FIELDS} fields")));
     }
@@ -249,7 +249,7 @@ pub(super) fn described(ask: &WhyAsk) -> Result<Described, Refusal> {
     {
         fields.insert(header::HOST, host);
     }
-    Ok(Described {
+    Ok(DescribedRequest {
         method,
         uri,
         fields,

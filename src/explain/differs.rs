@@ -1,10 +1,10 @@
 //! What is stored for other requests than the one that is explained, and where they differ.
 
 use super::{Mismatch, Nearest, shown_value};
-use crate::{cache::Entry, mask::hidden, proxy::Considered};
+use crate::{cache::Entry, mask::hidden, proxy::DryRun};
 
 /// The fields by which what is stored differs, as people write them.
-pub(super) fn other_field(considered: &Considered) -> String {
+pub(super) fn other_field(considered: &DryRun) -> String {
     let mismatches = mismatches(considered);
     let mut names: Vec<String> = mismatches
         .into_iter()
@@ -30,7 +30,7 @@ fn title(name: &str) -> String {
 }
 
 /// What is stored for the same target and another request.
-pub(super) fn mismatches(considered: &Considered) -> Vec<Mismatch> {
+pub(super) fn mismatches(considered: &DryRun) -> Vec<Mismatch> {
     let policy = considered.policy();
     let heads = considered.visible().map(Entry::head);
     heads

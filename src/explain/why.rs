@@ -15,7 +15,7 @@ use crate::{
     error::ProxyError,
     mask::hidden,
     policy::{Answer, Decision, Forward, Missing, Reason, Share, Stored, Time, Use, Why},
-    proxy::Considered,
+    proxy::DryRun,
 };
 
 /// What would become of a request, and why.
@@ -144,7 +144,7 @@ pub fn refused(method: &str, path: &str, error: &ProxyError) -> Explanation {
 }
 
 /// Explains what was decided. `nearest` is the nearest stored target.
-pub fn why(considered: &Considered, nearest: Option<&str>, now: Time) -> Explanation {
+pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation {
     let rule = considered.rule();
     let told = tell(considered, now);
     let cause = |reason| cause(considered, reason);
@@ -207,7 +207,7 @@ struct Told {
     notes: Vec<String>,
 }
 
-fn tell(considered: &Considered, now: Time) -> Told {
+fn tell(considered: &DryRun, now: Time) -> Told {
     if considered.is_stored_by_body() {
         return Told {
             summary: "Depends on its body: answers to POSTs of this path are stored by what they ask with.".to_owned(),
@@ -258,7 +258,7 @@ fn tell(considered: &Considered, now: Time) -> Told {
     }
 }
 
-fn fallback(considered: &Considered, now: Time) -> Option<Fallback> {
+fn fallback(considered: &DryRun, now: Time) -> Option<Fallback> {
     let Decision::Revalidate { index, .. } = considered.decision else {
         return None;
     };
@@ -302,7 +302,7 @@ fn validating(head: &Stored, why: Why, now: Time) -> String {
     format!("{how}: {because}.")
 }
 
-fn fetching(considered: &Considered, why: Why, share: Share, now: Time) -> Told {
+fn fetching(considered: &DryRun, why: Why, share: Share, now: Time) -> Told {
     let mut told = Told {
         outcome: "forward",
         why: Some(why),
@@ -349,7 +349,7 @@ fn fetching(considered: &Considered, why: Why, share: Share, now: Time) -> Told 
 }
 
 /// What a client gets that asks under conditions or for a part.
-fn answer_note(considered: &Considered, index: usize) -> Option<String> {
+fn answer_note(considered: &DryRun, index: usize) -> Option<String> {
     match considered.answer(considered.variant(index)?) {
         Answer::Full => None,
         Answer::NotModified => Some("it would be 304: the client has it already".to_owned()),
@@ -360,7 +360,7 @@ fn answer_note(considered: &Considered, index: usize) -> Option<String> {
     }
 }
 
-fn variant(considered: &Considered, index: usize, now: Time) -> Option<Variant> {
+fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
     let entry: &Entry = considered.variant(index)?;
     let head = entry.head();
     Some(Variant {
@@ -372,7 +372,7 @@ fn variant(considered: &Considered, index: usize, now: Time) -> Option<Variant> 
     })
 }
 
-fn cause(considered: &Considered, reason: Reason) -> Cause {
+fn cause(considered: &DryRun, reason: Reason) -> Cause {
     let mode = considered.policy().mode;
     Cause {
         name: reason.as_str().to_owned(),

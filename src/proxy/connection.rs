@@ -6,7 +6,7 @@ use std::{
     task::Waker,
 };
 
-use crate::proxy::response::zero_copy::Outgoing;
+use crate::proxy::response::zero_copy::ZeroCopyBody;
 
 /// A client's connection, as its handler knows it.
 #[derive(Clone, Debug, Default)]
@@ -22,24 +22,24 @@ struct State {
     settled: Cell<bool>,
     /// Heads of interim responses to the last request that are not being written yet.
     interim: RefCell<Vec<u8>>,
-    upload: Cell<Upload>,
+    upload: Cell<RequestFraming>,
     /// A body whose head has been handed to the server, and which nobody writes yet.
-    outgoing: RefCell<Option<Box<Outgoing>>>,
+    outgoing: RefCell<Option<Box<ZeroCopyBody>>>,
     /// Such a body is under way.
     sending: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
     /// Of the connection's task while its next step is the handler's to allow.
-    in_turn: Alarm,
+    in_turn: TaskWaker,
     /// Of the same task while interim responses could leave at once.
-    told: Alarm,
+    told: TaskWaker,
 }
 
 /// Wakes a task, once for each time it asked for that.
 #[derive(Debug, Default)]
-struct Alarm(RefCell<Option<Waker>>);
+struct TaskWaker(RefCell<Option<Waker>>);
 
-impl Alarm {
+impl TaskWaker {
     fn set(&self, waker: &Waker) {
         let mut kept = self.0.borrow_mut();
         match &mut *kept {
@@ -73,7 +73,7 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Upload {
+pub enum RequestFraming {
     /// There is none.
     #[default]
     None,
@@ -95,7 +95,7 @@ impl Connection {
     }
 
     /// What follows the head of the last one.
-    pub fn upload(&self) -> Upload {
+    pub fn upload(&self) -> RequestFraming {
         self.0.upload.get()
     }
 
@@ -131,7 +131,7 @@ impl Connection {
 
     /// The body that is to be written behind what the server has written, and before what it will. Whoever takes it has
     /// to say when it has left.
-    pub fn take_outgoing(&self) -> Option<Box<Outgoing>> {
+    pub fn take_outgoing(&self) -> Option<Box<ZeroCopyBody>> {
         match self.0.sending.get() {
             true => self.0.outgoing.take(),
             false => None,
@@ -143,7 +143,7 @@ impl Connection {
         self.0.sending.set(false);
     }
 
-    pub(crate) fn hand_over(&self, outgoing: Box<Outgoing>) {
+    pub(crate) fn hand_over(&self, outgoing: Box<ZeroCopyBody>) {
         self.0.sending.set(true);
         self.0.outgoing.replace(Some(outgoing));
     }
@@ -159,10 +159,10 @@ impl Connection {
 }
 
 /// Tells the connection that an answer is under way, until it is dropped.
-pub(crate) struct Busy(Option<Connection>);
+pub(crate) struct ActiveRequest(Option<Connection>);
 
-impl Busy {
-    pub(crate) fn new(connection: Option<&Connection>, upload: Upload) -> Self {
+impl ActiveRequest {
+    pub(crate) fn new(connection: Option<&Connection>, upload: RequestFraming) -> Self {
         if let Some(connection) = connection {
             let state = &connection.0;
             state.requests.set(state.requests.get() + 1);
@@ -178,12 +178,12 @@ impl Busy {
     }
 }
 
-impl Busy {
+impl ActiveRequest {
     /// Who may tell the client of interim responses to the request that has just come. None outside of a connection.
-    pub(crate) fn listen(&self) -> Option<Listener> {
+    pub(crate) fn listen(&self) -> Option<InterimSender> {
         let connection = self.0.clone()?;
         connection.0.listening.set(true);
-        Some(Listener {
+        Some(InterimSender {
             request: connection.requests(),
             connection,
         })
@@ -193,7 +193,7 @@ impl Busy {
     /// nothing but that body follows its head.
     pub(crate) fn writer(&self) -> Option<&Connection> {
         let connection = self.0.as_ref()?;
-        (connection.upload() == Upload::None).then_some(connection)
+        (connection.upload() == RequestFraming::None).then_some(connection)
     }
 
     /// The final answer begins.
@@ -222,7 +222,7 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
             connection.0.stage.set(Stage::Over);
@@ -232,12 +232,12 @@ impl Drop for Busy {
 }
 
 /// Tells a client of interim responses while it waits for the answer to one request.
-pub(crate) struct Listener {
+pub(crate) struct InterimSender {
     connection: Connection,
     request: u64,
 }
 
-impl Listener {
+impl InterimSender {
     /// Hands on the head of one. It is dropped when it comes too late, or when too much waits for the client.
     pub(crate) fn tell(&self, head: &[u8]) {
         let state = &self.connection.0;
@@ -257,8 +257,8 @@ impl Listener {
 mod tests {
     use super::*;
 
-    fn begin(connection: &Connection) -> (Busy, Listener) {
-        let busy = Busy::new(Some(connection), Upload::None);
+    fn begin(connection: &Connection) -> (ActiveRequest, InterimSender) {
+        let busy = ActiveRequest::new(Some(connection), RequestFraming::None);
         let listener = busy.listen().unwrap();
         (busy, listener)
     }

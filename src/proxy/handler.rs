@@ -12,23 +12,26 @@ use crate::{
     headers::{Handling, Outcome, Storing},
     policy::{self, Answer, Decision, Forward, Reason, Share, Time, Use, Why},
     proxy::{
-        connection::{Busy, Connection},
+        connection::{ActiveRequest, Connection},
         fetch::{
-            interim::Relay,
-            lead::{self, Plan},
+            interim::InterimRelay,
+            lead::{self, FetchPlan},
             pass_through as pass,
         },
         hit::{
-            from_stored::{Followed, follow, reuse},
-            prepared::Ready,
+            from_stored::{FollowOutcome, follow, reuse},
+            prepared::PreparedResponses,
         },
-        in_force::Current,
         request::{
-            client_body::{ClientBody, Read},
-            forwarded::{self, Ask, Keying},
+            forwarded::{self, BodyUse, ForwardedRequest},
             max_forwards,
+            upload::{BodyRead, UploadBody},
         },
-        response::{access_log::Access, client_response::Delivery, error_response::Failed},
+        request_config::RequestConfig,
+        response::{
+            access_log::AccessLogEntry, client_response::ClientResponse,
+            error_response::FailedRequest,
+        },
         worker::Worker,
     },
 };
@@ -42,7 +45,7 @@ pub async fn handle(
     payload: web::Payload,
     worker: web::Data<Worker>,
 ) -> HttpResponse {
-    let busy = Busy::new(
+    let busy = ActiveRequest::new(
         request.conn_data::<Connection>(),
         forwarded::upload(&request),
     );
@@ -51,7 +54,7 @@ pub async fn handle(
     let policy = &current.config.policy;
     let feed = worker.shared.observer.feed();
     let shows_client = current.config.log_format == LogFormat::Combined;
-    let mut access = Access::begin(&request, policy.mode, feed);
+    let mut access = AccessLogEntry::begin(&request, policy.mode, feed);
     if let Some(access) = access.as_mut().filter(|_| shows_client) {
         access.asked_by(&request);
     }
@@ -75,7 +78,8 @@ pub async fn handle(
         Ok(delivery) => (delivery, access),
         // What failed is worth a line even where requests are not.
         Err(failed) => {
-            let mut access = access.unwrap_or_else(|| Access::new(&request, policy.mode, feed));
+            let mut access =
+                access.unwrap_or_else(|| AccessLogEntry::new(&request, policy.mode, feed));
             if shows_client {
                 access.asked_by(&request);
             }
@@ -90,25 +94,25 @@ async fn ask_and_answer(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &web::Data<Worker>,
-    current: &Current,
-    busy: &Busy,
-    access: &mut Option<Access>,
+    current: &RequestConfig,
+    busy: &ActiveRequest,
+    access: &mut Option<AccessLogEntry>,
     now: Time,
-) -> Result<Delivery, Failed> {
+) -> Result<ClientResponse, FailedRequest> {
     let config = &current.config;
     if let Some(delivery) = max_forwards::final_answer(request, &config.policy) {
         return Ok(delivery);
     }
-    let ask = Ask::new(request, &worker.shared, config)?;
+    let ask = ForwardedRequest::new(request, &worker.shared, config)?;
     if let Some(access) = access {
         access.judged_by(&ask);
     }
-    let relay = Relay {
+    let relay = InterimRelay {
         request,
         busy,
         via: &worker.shared.via,
     };
-    let body = ClientBody::new(payload, config.timeout);
+    let body = UploadBody::new(payload, config.timeout);
     let (ask, body) = keyed(worker, ask, body).await?;
     if !current.may_use_cache() {
         let storing = Storing::NotStored(Reason::CacheUnavailable);
@@ -120,9 +124,9 @@ async fn ask_and_answer(
 /// Reads the body of a POST that may be a retrieval, which it is when the body fits and asks for no change.
 async fn keyed(
     worker: &Worker,
-    mut ask: Ask,
-    body: ClientBody,
-) -> Result<(Ask, ClientBody), ProxyError> {
+    mut ask: ForwardedRequest,
+    body: UploadBody,
+) -> Result<(ForwardedRequest, UploadBody), ProxyError> {
     let place = ask
         .keyed_up_to_bytes()
         .and_then(|bytes| worker.held.place(bytes));
@@ -130,10 +134,10 @@ async fn keyed(
         return Ok((ask, body));
     };
     let body = match body.read(place).await? {
-        Read::Larger(body) => body,
-        Read::Whole(bytes, place) => match ask.keyed_by(bytes, place, &worker.shared) {
-            Keying::Keyed => ClientBody::nothing(),
-            Keying::Change(bytes, place) => ClientBody::of(bytes, place),
+        BodyRead::Larger(body) => body,
+        BodyRead::Whole(bytes, place) => match ask.keyed_by(bytes, place, &worker.shared) {
+            BodyUse::Keyed => UploadBody::nothing(),
+            BodyUse::Change(bytes, place) => UploadBody::of(bytes, place),
         },
     };
     Ok((ask, body))
@@ -142,11 +146,11 @@ async fn keyed(
 /// Looks, decides, claims, and looks again when the cache has changed meanwhile.
 async fn answer(
     worker: &web::Data<Worker>,
-    ask: Rc<Ask>,
-    body: ClientBody,
-    relay: Relay<'_>,
+    ask: Rc<ForwardedRequest>,
+    body: UploadBody,
+    relay: InterimRelay<'_>,
     mut now: Time,
-) -> Result<Delivery, Failed> {
+) -> Result<ClientResponse, FailedRequest> {
     let nothing = || worker.near.learn(&ask.key, Found::default());
     let mut known = match worker.near.recall(&ask.key) {
         Some(known) => known,
@@ -159,11 +163,11 @@ async fn answer(
     let mut is_alone = ask.method == Method::HEAD;
     for _ in 0..MAX_LOOKS {
         let mut plan = match decide(worker, &ask, &known, now) {
-            Next::Done(result) => return *result,
-            Next::Pass(why, storing) => {
+            NextStep::Done(result) => return *result,
+            NextStep::Pass(why, storing) => {
                 return pass::pass(worker, &ask, body, why, storing, relay).await;
             }
-            Next::Claim(plan) => plan,
+            NextStep::Claim(plan) => plan,
         };
         if is_alone {
             plan.company = Company::Alone;
@@ -179,7 +183,8 @@ async fn answer(
             }
             Some(Claimed::Changed(changed)) => known = worker.near.learn(&ask.key, changed),
             Some(Claimed::Follow(fill)) => {
-                if let Followed::Delivery(delivery) = follow(&ask, fill, plan.why).await {
+                if let FollowOutcome::ClientResponse(delivery) = follow(&ask, fill, plan.why).await
+                {
                     return Ok(*delivery);
                 }
                 // Whatever is stored by now, nobody is waited for a second time.
@@ -193,13 +198,18 @@ async fn answer(
     pass::pass(worker, &ask, body, why, Storing::Untouched, relay).await
 }
 
-enum Next {
-    Done(Box<Result<Delivery, Failed>>),
+enum NextStep {
+    Done(Box<Result<ClientResponse, FailedRequest>>),
     Pass(Why, Storing),
-    Claim(Plan),
+    Claim(FetchPlan),
 }
 
-fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, now: Time) -> Next {
+fn decide(
+    worker: &web::Data<Worker>,
+    ask: &Rc<ForwardedRequest>,
+    known: &Remembered<PreparedResponses>,
+    now: Time,
+) -> NextStep {
     let view = ask.view();
     let found = known.found();
     let heads = found.variants().map(|entry| &**entry.head());
@@ -226,24 +236,28 @@ fn decide(worker: &web::Data<Worker>, ask: &Rc<Ask>, known: &Remembered<Ready>, 
             if use_ != Use::Fresh {
                 delivery.handling.outcome = Outcome::Stale;
             }
-            Next::Done(Box::new(Ok(delivery)))
+            NextStep::Done(Box::new(Ok(delivery)))
         }),
         Decision::Revalidate { index, why } => {
-            entry(index).map(|entry| Next::Claim(Plan::revalidate(why, entry)))
+            entry(index).map(|entry| NextStep::Claim(FetchPlan::revalidate(why, entry)))
         }
         Decision::Extend { index, missing } => {
-            entry(index).map(|entry| Next::Claim(Plan::extend(entry, missing)))
+            entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
         Decision::Fetch { why, share } => Some(match share {
-            Share::Lead => Next::Claim(Plan::fetch(why, Company::Shared)),
-            Share::Alone => Next::Claim(Plan::fetch(why, Company::Alone)),
-            Share::Pass(_) if why.forward == Forward::Method => Next::Pass(why, Storing::Untouched),
-            Share::Pass(reason) => Next::Pass(why, Storing::NotStored(reason)),
+            Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
+            Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
+            Share::Pass(_) if why.forward == Forward::Method => {
+                NextStep::Pass(why, Storing::Untouched)
+            }
+            Share::Pass(reason) => NextStep::Pass(why, Storing::NotStored(reason)),
         }),
-        Decision::Unsatisfiable => Some(Next::Done(Box::new(Err(ProxyError::OnlyIfCached.into())))),
+        Decision::Unsatisfiable => Some(NextStep::Done(Box::new(Err(
+            ProxyError::OnlyIfCached.into()
+        )))),
     };
     // The policy counts no further than what it was given.
-    plan.unwrap_or(Next::Claim(Plan::fetch(
+    plan.unwrap_or(NextStep::Claim(FetchPlan::fetch(
         Forward::Miss.into(),
         Company::Alone,
     )))

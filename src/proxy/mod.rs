@@ -13,19 +13,19 @@
 //! | `consider` | what would become of a request, without forwarding it |
 
 mod connection;
-mod consider;
+mod dry_run;
 mod fetch;
 mod handler;
 mod hit;
-mod in_force;
 mod request;
+mod request_config;
 mod response;
 mod worker;
 
 pub use self::{
-    connection::{Connection, Upload},
-    consider::{Considered, Described, consider},
+    connection::{Connection, RequestFraming},
+    dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
-    response::{access_log::log_unread, zero_copy::Outgoing},
+    response::{access_log::log_unread, zero_copy::ZeroCopyBody},
     worker::{Shared, Worker, own_via},
 };

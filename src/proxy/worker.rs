@@ -18,10 +18,10 @@ use crate::{
     origin::{Origin, OriginConfig},
     policy::{IdentitySecret, Time},
     proxy::{
-        fetch::lead::Plan,
-        hit::prepared::Ready,
-        in_force::Newest,
-        request::{client_body::Held, forwarded::Ask},
+        fetch::lead::FetchPlan,
+        hit::prepared::PreparedResponses,
+        request::{forwarded::ForwardedRequest, upload::BodyBuffers},
+        request_config::WorkerConfig,
     },
     reload::InForce,
 };
@@ -79,19 +79,19 @@ impl Shared {
 /// What one worker answers with.
 pub struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) near: Near<Ready>,
-    pub(crate) newest: Newest,
+    pub(crate) near: Near<PreparedResponses>,
+    pub(crate) newest: WorkerConfig,
     pub(crate) origin: Origin,
     /// Leave to validate behind a client's back.
     pub(crate) background: Arc<Semaphore>,
-    pub(crate) held: Held,
+    pub(crate) held: BodyBuffers,
     pub(crate) tally: Rc<Tally>,
 }
 
 impl Worker {
     /// A worker with connections of its own to the origin. Belongs to the thread that makes it.
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
-        let newest = Newest::new(shared.in_force.clone());
+        let newest = WorkerConfig::new(shared.in_force.clone());
         let workers = newest.get().config.workers;
         let tally = Rc::new(shared.observer.tally());
         Self {
@@ -100,13 +100,13 @@ impl Worker {
             shared,
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
-            held: Held::default(),
+            held: BodyBuffers::default(),
             tally,
         }
     }
 
     /// What is stored for `ask`.
-    pub(crate) async fn find(&self, ask: &Ask) -> Rc<Remembered<Ready>> {
+    pub(crate) async fn find(&self, ask: &ForwardedRequest) -> Rc<Remembered<PreparedResponses>> {
         self.near.find(&ask.key).await
     }
 
@@ -122,9 +122,9 @@ impl Worker {
 
     pub(crate) async fn claim(
         &self,
-        ask: &Ask,
+        ask: &ForwardedRequest,
         seen: Found,
-        plan: &Plan,
+        plan: &FetchPlan,
         now: Time,
     ) -> Option<Claimed> {
         let claim = Claim {
@@ -140,7 +140,7 @@ impl Worker {
 
     /// What was divided among users by another configuration must not be stored beside what is divided by this one. To
     /// look after the claim suffices: a fetch that was claimed before the change is voided with the cache.
-    pub(crate) fn still_counting(&self, ask: &Ask, claimed: Claimed) -> Claimed {
+    pub(crate) fn still_counting(&self, ask: &ForwardedRequest, claimed: Claimed) -> Claimed {
         match claimed {
             Claimed::Lead(_) if !self.newest.is(&ask.config) => Claimed::Declined,
             claimed => claimed,

@@ -3,7 +3,7 @@
 //! actix-http decodes as many pipelined requests as it is given, and then frames the answer under way by the method of
 //! the request decoded last: the answer to a GET before a HEAD loses its body. So it is given one request at a time.
 
-use crate::{origin::Chunked, proxy::Upload};
+use crate::{origin::Chunked, proxy::RequestFraming};
 
 /// Follows the bytes of one request after the other.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ impl Bounds {
     }
 
     /// What follows a head that the handler has seen.
-    pub(super) fn after_head(upload: Upload) -> Self {
+    pub(super) fn after_head(upload: RequestFraming) -> Self {
         match upload {
-            Upload::None | Upload::Sized(0) => Self::Complete,
-            Upload::Sized(length) => Self::Sized(length),
-            Upload::Chunked => Self::Chunked(Box::new(Chunked::new())),
+            RequestFraming::None | RequestFraming::Sized(0) => Self::Complete,
+            RequestFraming::Sized(length) => Self::Sized(length),
+            RequestFraming::Chunked => Self::Chunked(Box::new(Chunked::new())),
         }
     }
 
@@ -147,11 +147,11 @@ mod tests {
         assert_eq!(bounds.take(&[HEAD, b"more"].concat()), HEAD.len());
         assert_eq!(bounds.take(b"more"), 0);
         for (upload, body, length) in [
-            (Upload::None, &b"GET"[..], 0),
-            (Upload::Sized(0), b"GET", 0),
-            (Upload::Sized(3), b"abcGET", 3),
-            (Upload::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", 13),
-            (Upload::Chunked, b"zz\r\nwhatever", 0),
+            (RequestFraming::None, &b"GET"[..], 0),
+            (RequestFraming::Sized(0), b"GET", 0),
+            (RequestFraming::Sized(3), b"abcGET", 3),
+            (RequestFraming::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", 13),
+            (RequestFraming::Chunked, b"zz\r\nwhatever", 0),
         ] {
             let mut bounds = Bounds::after_head(upload);
             assert_eq!(bounds.take(body), length, "{upload:?}");
@@ -194,7 +194,7 @@ mod tests {
             piece_bytes in 1_usize..9,
         ) {
             for length in [length, short] {
-                let bounds = Bounds::after_head(Upload::Sized(length));
+                let bounds = Bounds::after_head(RequestFraming::Sized(length));
                 let expected = usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len()));
                 prop_assert_eq!(handed_on(bounds, &bytes, piece_bytes), expected);
             }
@@ -206,7 +206,7 @@ mod tests {
             piece_bytes in 1_usize..9,
         ) {
             let body = [b"3\r\nabc\r\n0\r\n\r\n", bytes.as_slice()].concat();
-            let bounds = || Bounds::after_head(Upload::Chunked);
+            let bounds = || Bounds::after_head(RequestFraming::Chunked);
             prop_assert_eq!(handed_on(bounds(), &body, piece_bytes), 13);
             handed_on(bounds(), &bytes, piece_bytes);
         }

@@ -9,23 +9,23 @@ use crate::{
     headers::{Handling, Storing},
     policy::{self, Answer, Combination, Extent, Stored, Time},
     proxy::{
-        fetch::{lead::Fetch, origin_response::Reply},
+        fetch::{fetched_response::FetchedResponse, lead::Fetch},
         hit::from_stored::{insert_length, insert_place, not_modified_fields, stored_fields},
         response::{
-            client_response::{Content, Delivery},
-            partial_body::{Incoming, span},
+            client_response::{ClientResponse, ResponseBody},
+            streamed_body::{StreamedBody, span},
         },
     },
 };
 
 /// A stored part and a new one that belong together.
-struct Joint {
+struct RangeUnion {
     combination: Combination,
     held: Extent,
     new: Extent,
 }
 
-impl Joint {
+impl RangeUnion {
     fn union(&self) -> Extent {
         Extent {
             first: self.held.first.min(self.new.first),
@@ -44,10 +44,14 @@ impl Joint {
 
 impl Fetch<'_> {
     /// The rest of a stored part was asked for: the client gets what it wants of both.
-    pub(crate) async fn rest_came(self, part: Arc<Entry>, reply: Reply) {
+    pub(crate) async fn rest_came(self, part: Arc<Entry>, reply: FetchedResponse) {
         match reply.status {
             StatusCode::PARTIAL_CONTENT => {
-                match self.joint(&part, &reply).await.filter(Joint::reaches_end) {
+                match self
+                    .joint(&part, &reply)
+                    .await
+                    .filter(RangeUnion::reaches_end)
+                {
                     Some(joint) => self.deliver_both(&part, joint, reply).await,
                     None => self.again().await,
                 }
@@ -64,59 +68,62 @@ impl Fetch<'_> {
     }
 
     /// What the client asked for has come: it gets just that, and what is stored grows by it, where the two touch.
-    pub(crate) async fn part_came(self, part: Arc<Entry>, reply: Reply) {
+    pub(crate) async fn part_came(self, part: Arc<Entry>, reply: FetchedResponse) {
         let Some(joint) = self.joint(&part, &reply).await else {
             return self.take_in(reply).await;
         };
         let length = Some(joint.new.len_bytes());
         let status = reply.status;
         let handling = Handling::miss(self.why, Some(status), Storing::Stored);
-        self.join(&part, joint, reply, |_, fields, reader| Delivery {
+        self.join(&part, joint, reply, |_, fields, reader| ClientResponse {
             status,
             fields,
-            content: Content::Filling(Incoming::whole(reader, length)),
+            body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
             handling,
             problem: None,
         })
         .await;
     }
 
-    async fn deliver_both(self, part: &Arc<Entry>, joint: Joint, reply: Reply) {
+    async fn deliver_both(self, part: &Arc<Entry>, joint: RangeUnion, reply: FetchedResponse) {
         let view = self.ask.view();
         let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
         let now = reply.response_time;
         let (union, new) = (joint.union(), joint.new);
         self.join(part, joint, reply, |head, _, reader| {
-            let (status, fields, content) = match policy::answer(&view, head, Some(union.last + 1))
-            {
+            let (status, fields, body) = match policy::answer(&view, head, Some(union.last + 1)) {
                 Answer::NotModified => (
                     StatusCode::NOT_MODIFIED,
                     not_modified_fields(head, now),
-                    Content::Empty,
+                    ResponseBody::Empty,
                 ),
                 Answer::RangeNotSatisfiable => {
                     let mut fields = stored_fields(head, now);
                     insert_length(&mut fields, complete_bytes(head, union));
-                    (StatusCode::RANGE_NOT_SATISFIABLE, fields, Content::Empty)
+                    (
+                        StatusCode::RANGE_NOT_SATISFIABLE,
+                        fields,
+                        ResponseBody::Empty,
+                    )
                 }
                 Answer::Partial(extent) => {
                     let fields = placed_fields(head, extent, union, now);
-                    let content = Content::Filling(both(part, reader, new, extent));
-                    (StatusCode::PARTIAL_CONTENT, fields, content)
+                    let body = ResponseBody::Streamed(both(part, reader, new, extent));
+                    (StatusCode::PARTIAL_CONTENT, fields, body)
                 }
                 Answer::Full | Answer::Several(_) => {
                     let fields = match head.part() {
                         Some(_) => placed_fields(head, union, union, now),
                         None => stored_fields(head, now),
                     };
-                    let content = Content::Filling(both(part, reader, new, union));
-                    (head.status(), fields, content)
+                    let body = ResponseBody::Streamed(both(part, reader, new, union));
+                    (head.status(), fields, body)
                 }
             };
-            Delivery {
+            ClientResponse {
                 status,
                 fields,
-                content,
+                body,
                 handling,
                 problem: None,
             }
@@ -125,13 +132,13 @@ impl Fetch<'_> {
     }
 
     /// None when they do not belong together, or would be too much when joined.
-    async fn joint(&self, part: &Arc<Entry>, reply: &Reply) -> Option<Joint> {
+    async fn joint(&self, part: &Arc<Entry>, reply: &FetchedResponse) -> Option<RangeUnion> {
         if reply.contradicts_itself() {
             return None;
         }
         let policy = self.ask.policy();
         let view = self.ask.view();
-        let joint = Joint {
+        let joint = RangeUnion {
             combination: policy::combined(policy, &view, part.head(), &reply.judged())?,
             held: part.head().part()?.extent,
             new: reply.part()?.extent,
@@ -145,9 +152,9 @@ impl Fetch<'_> {
     async fn join(
         self,
         part: &Entry,
-        joint: Joint,
-        reply: Reply,
-        deliver: impl FnOnce(&Stored, HeaderMap, Reader) -> Delivery,
+        joint: RangeUnion,
+        reply: FetchedResponse,
+        deliver: impl FnOnce(&Stored, HeaderMap, Reader) -> ClientResponse,
     ) {
         let Combination {
             head,
@@ -161,7 +168,7 @@ impl Fetch<'_> {
             after.map(place),
         );
         let client = self.client;
-        let Reply { fields, body, .. } = reply;
+        let FetchedResponse { fields, body, .. } = reply;
         filler
             .run(body, |head, reader| {
                 client.answer(Ok(deliver(&head, fields, reader)));
@@ -171,7 +178,7 @@ impl Fetch<'_> {
 }
 
 /// What lies at `extent`: stored bytes, and behind them those that come at `new`.
-fn both(part: &Entry, reader: Reader, new: Extent, extent: Extent) -> Incoming {
+fn both(part: &Entry, reader: Reader, new: Extent, extent: Extent) -> StreamedBody {
     let base = part.head().part().map_or(0, |part| part.extent.first);
     let before = match extent.first < new.first {
         true => {
@@ -184,7 +191,7 @@ fn both(part: &Entry, reader: Reader, new: Extent, extent: Extent) -> Incoming {
         }
         false => Slices::default(),
     };
-    Incoming::part(reader, new.first, extent).behind(before)
+    StreamedBody::part(reader, new.first, extent).behind(before)
 }
 
 fn placed_fields(head: &Stored, extent: Extent, union: Extent, now: Time) -> HeaderMap {

@@ -8,18 +8,18 @@ use actix_web::{
     },
 };
 
-use crate::{headers, origin::InterimSink, proxy::connection::Busy};
+use crate::{headers, origin::InterimSink, proxy::connection::ActiveRequest};
 
 /// Who would be told of interim responses. Costs nothing until a request goes forward.
 #[derive(Clone, Copy)]
-pub(crate) struct Relay<'a> {
+pub(crate) struct InterimRelay<'a> {
     pub(crate) request: &'a HttpRequest,
-    pub(crate) busy: &'a Busy,
+    pub(crate) busy: &'a ActiveRequest,
     /// Our own member of Via.
     pub(crate) via: &'a HeaderValue,
 }
 
-impl Relay<'_> {
+impl InterimRelay<'_> {
     /// What the origin's interim responses are handed to. None: the client would not understand them (RFC 9110, 15.2).
     pub(crate) fn sink(&self) -> Option<InterimSink> {
         if self.request.version() < Version::HTTP_11 {

@@ -15,25 +15,25 @@ use crate::{
     origin::{InterimSink, OriginRequest, RequestBody},
     policy::{self, Forward, Missing, Reason, RequestContent, Stored, Time, Why},
     proxy::{
-        fetch::origin_response::{Reply, forward},
+        fetch::fetched_response::{FetchedResponse, forward},
         hit::from_stored::reading,
-        request::forwarded::Ask,
-        response::{client_response::Delivery, error_response::Failed},
+        request::forwarded::ForwardedRequest,
+        response::{client_response::ClientResponse, error_response::FailedRequest},
         worker::Worker,
     },
 };
 
 /// A fetch that has been decided on.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct FetchPlan {
     pub(crate) why: Why,
     pub(crate) company: Company,
-    basis: Basis,
+    basis: FetchKind,
 }
 
 /// What is stored that a fetch has to do with.
 #[derive(Clone, Debug)]
-enum Basis {
+enum FetchKind {
     Nothing,
     /// The origin is asked about it.
     Current(Arc<Entry>),
@@ -43,12 +43,12 @@ enum Basis {
     Beside(Arc<Entry>),
 }
 
-impl Plan {
+impl FetchPlan {
     pub(crate) fn fetch(why: Why, company: Company) -> Self {
         Self {
             why,
             company,
-            basis: Basis::Nothing,
+            basis: FetchKind::Nothing,
         }
     }
 
@@ -56,7 +56,7 @@ impl Plan {
         Self {
             why,
             company: Company::Shared,
-            basis: Basis::Current(entry),
+            basis: FetchKind::Current(entry),
         }
     }
 
@@ -65,8 +65,8 @@ impl Plan {
             why: Forward::Partial.into(),
             company: Company::Alone,
             basis: match missing {
-                Missing::From(first) => Basis::Rest(part, first),
-                Missing::Asked => Basis::Beside(part),
+                Missing::From(first) => FetchKind::Rest(part, first),
+                Missing::Asked => FetchKind::Beside(part),
             },
         }
     }
@@ -74,25 +74,25 @@ impl Plan {
     /// The stored response that the origin is asked about.
     pub(crate) fn about(&self) -> Option<Arc<Entry>> {
         match &self.basis {
-            Basis::Current(entry) => Some(Arc::clone(entry)),
-            Basis::Nothing | Basis::Rest(..) | Basis::Beside(_) => None,
+            FetchKind::Current(entry) => Some(Arc::clone(entry)),
+            FetchKind::Nothing | FetchKind::Rest(..) | FetchKind::Beside(_) => None,
         }
     }
 
     /// The client's request, or one of our own in its place: without the client's conditions and range, with ours.
-    fn request(&self, ask: &Ask) -> OriginRequest {
+    fn request(&self, ask: &ForwardedRequest) -> OriginRequest {
         match &self.basis {
-            Basis::Nothing | Basis::Beside(_) => request_of(ask),
+            FetchKind::Nothing | FetchKind::Beside(_) => request_of(ask),
             // What a condition means for a POST is the origin's to say: it is asked for the whole.
-            Basis::Current(_) if ask.content == RequestContent::Keyed => request_of(ask),
-            Basis::Current(entry) => {
+            FetchKind::Current(_) if ask.content == RequestContent::Keyed => request_of(ask),
+            FetchKind::Current(entry) => {
                 let mut request = request_of(&unconditional(ask));
                 for (name, value) in policy::validators(entry.head()) {
                     request.headers.insert(name, value);
                 }
                 request
             }
-            Basis::Rest(part, first) => {
+            FetchKind::Rest(part, first) => {
                 let mut request = request_of(&unconditional(ask));
                 for (name, value) in policy::rest_fields(part.head(), *first)
                     .into_iter()
@@ -106,7 +106,7 @@ impl Plan {
     }
 }
 
-pub(crate) fn request_of(ask: &Ask) -> OriginRequest {
+pub(crate) fn request_of(ask: &ForwardedRequest) -> OriginRequest {
     OriginRequest {
         method: ask.method.clone(),
         target: ask.target.clone(),
@@ -120,7 +120,7 @@ pub(crate) fn request_of(ask: &Ask) -> OriginRequest {
 }
 
 /// The same request without the client's own conditions and range.
-pub(crate) fn unconditional(ask: &Ask) -> Ask {
+pub(crate) fn unconditional(ask: &ForwardedRequest) -> ForwardedRequest {
     let mut ask = ask.clone();
     for name in policy::CLIENT_CONDITIONS {
         ask.fields.remove(name);
@@ -129,13 +129,13 @@ pub(crate) fn unconditional(ask: &Ask) -> Ask {
 }
 
 /// The client that waits for a fetch.
-pub(crate) struct Client {
-    answering: oneshot::Sender<Result<Delivery, Failed>>,
+pub(crate) struct WaitingClient {
+    answering: oneshot::Sender<Result<ClientResponse, FailedRequest>>,
     /// Where it is told of interim responses.
     interim: Option<InterimSink>,
 }
 
-impl Client {
+impl WaitingClient {
     /// Nobody: the client has been answered.
     fn none() -> Self {
         Self {
@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn answer(self, answer: Result<Delivery, Failed>) {
+    pub(crate) fn answer(self, answer: Result<ClientResponse, FailedRequest>) {
         // Whoever has left is not missed: the fetch is for the cache as well.
         let _ = self.answering.send(answer);
     }
@@ -161,14 +161,14 @@ impl Client {
 /// Fetches what is to be stored. The fetch goes on when the client that began it leaves.
 pub(crate) async fn lead(
     worker: web::Data<Worker>,
-    ask: Rc<Ask>,
-    plan: Plan,
+    ask: Rc<ForwardedRequest>,
+    plan: FetchPlan,
     ticket: Ticket,
     interim: Option<InterimSink>,
-) -> Result<Delivery, Failed> {
+) -> Result<ClientResponse, FailedRequest> {
     let why = plan.why;
     let (sender, answering) = oneshot::channel();
-    let client = Client {
+    let client = WaitingClient {
         answering: sender,
         interim,
     };
@@ -176,7 +176,7 @@ pub(crate) async fn lead(
     actix_web::rt::spawn(Box::pin(async move {
         fetch(&worker, &ask, plan, ticket, client).await;
     }));
-    let interrupted = || Err(Failed::forwarded(ProxyError::Interrupted, why));
+    let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
     answering.await.unwrap_or_else(|_| interrupted())
 }
 
@@ -184,7 +184,7 @@ pub(crate) async fn lead(
 /// or this worker has as many such questions under way as it may.
 pub(crate) fn revalidate_in_background(
     worker: &web::Data<Worker>,
-    ask: &Rc<Ask>,
+    ask: &Rc<ForwardedRequest>,
     found: &Found,
     entry: Arc<Entry>,
     now: Time,
@@ -195,22 +195,22 @@ pub(crate) fn revalidate_in_background(
     };
     // A HEAD is served by what a GET has stored; that is what has to be validated.
     let ask = match ask.method {
-        Method::HEAD => Rc::new(Ask {
+        Method::HEAD => Rc::new(ForwardedRequest {
             method: Method::GET,
-            ..Ask::clone(ask)
+            ..ForwardedRequest::clone(ask)
         }),
         _ => Rc::clone(ask),
     };
     let (worker, found) = (worker.clone(), found.clone());
     actix_web::rt::spawn(async move {
         let _leave = leave;
-        let plan = Plan {
+        let plan = FetchPlan {
             company: Company::Background,
-            ..Plan::revalidate(Forward::Stale.into(), entry)
+            ..FetchPlan::revalidate(Forward::Stale.into(), entry)
         };
         match worker.claim(&ask, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {
-                fetch(&worker, &ask, plan, ticket, Client::none()).await;
+                fetch(&worker, &ask, plan, ticket, WaitingClient::none()).await;
             }
             // What this worker remembers may have been evicted: then the next request has to fetch.
             Some(Claimed::Changed(changed)) => {
@@ -221,9 +221,15 @@ pub(crate) fn revalidate_in_background(
     });
 }
 
-async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, client: Client) {
+async fn fetch(
+    worker: &Worker,
+    ask: &ForwardedRequest,
+    plan: FetchPlan,
+    ticket: Ticket,
+    client: WaitingClient,
+) {
     let request = client.listening(plan.request(ask));
-    let Plan { why, basis, .. } = plan;
+    let FetchPlan { why, basis, .. } = plan;
     let fetch = Fetch {
         worker,
         ask,
@@ -232,11 +238,11 @@ async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, client: C
         client,
     };
     match (forward(worker, request).await, basis) {
-        (Ok(reply), Basis::Nothing) => fetch.take_in(reply).await,
-        (Ok(reply), Basis::Current(entry)) => fetch.validated(&entry, reply).await,
-        (Ok(reply), Basis::Rest(part, _)) => fetch.rest_came(part, reply).await,
-        (Ok(reply), Basis::Beside(part)) => fetch.part_came(part, reply).await,
-        (Err(error), Basis::Current(entry)) => fetch.not_validated(&entry, error).await,
+        (Ok(reply), FetchKind::Nothing) => fetch.take_in(reply).await,
+        (Ok(reply), FetchKind::Current(entry)) => fetch.validated(&entry, reply).await,
+        (Ok(reply), FetchKind::Rest(part, _)) => fetch.rest_came(part, reply).await,
+        (Ok(reply), FetchKind::Beside(part)) => fetch.part_came(part, reply).await,
+        (Err(error), FetchKind::Current(entry)) => fetch.not_validated(&entry, error).await,
         (Err(error), _) => fetch.fails(error),
     }
 }
@@ -244,27 +250,27 @@ async fn fetch(worker: &Worker, ask: &Ask, plan: Plan, ticket: Ticket, client: C
 /// A fetch that is under way, and the client that waits for its answer.
 pub(crate) struct Fetch<'a> {
     pub(crate) worker: &'a Worker,
-    pub(crate) ask: &'a Ask,
+    pub(crate) ask: &'a ForwardedRequest,
     pub(crate) why: Why,
     pub(crate) ticket: Ticket,
-    pub(crate) client: Client,
+    pub(crate) client: WaitingClient,
 }
 
 impl Fetch<'_> {
     /// Ends the fetch, with nothing to store.
-    pub(crate) fn done(self, answer: Result<Delivery, Failed>) {
+    pub(crate) fn done(self, answer: Result<ClientResponse, FailedRequest>) {
         drop(self.ticket);
         self.client.answer(answer);
     }
 
     /// Ends the fetch, for it has failed.
     pub(crate) fn fails(self, error: impl Into<ProxyError>) {
-        let failed = Failed::forwarded(error, self.why);
+        let failed = FailedRequest::forwarded(error, self.why);
         self.done(Err(failed));
     }
 
     /// Lets an answer pass that is not stored.
-    pub(crate) fn pass(self, reply: Reply, reason: Reason) {
+    pub(crate) fn pass(self, reply: FetchedResponse, reason: Reason) {
         self.ticket.not_stored(reason);
         let delivery = reply.pass(self.why, Storing::NotStored(reason));
         self.client.answer(Ok(delivery));
@@ -280,7 +286,7 @@ impl Fetch<'_> {
     }
 
     /// May the answer be stored?
-    pub(crate) fn judge(&self, reply: &Reply) -> Result<Stored, Reason> {
+    pub(crate) fn judge(&self, reply: &FetchedResponse) -> Result<Stored, Reason> {
         let policy = self.ask.policy();
         let head = policy::admit(policy, &self.ask.view(), &reply.judged())?;
         if reply.contradicts_itself() {
@@ -293,7 +299,7 @@ impl Fetch<'_> {
     }
 
     /// Judges a new answer, and stores it or lets it pass.
-    pub(crate) async fn take_in(self, reply: Reply) {
+    pub(crate) async fn take_in(self, reply: FetchedResponse) {
         if reply.status == StatusCode::NOT_MODIFIED && !self.ask.is_conditional() {
             // Nobody asked whether anything is modified (RFC 9110, 15.4.5): to the client this would mean nothing.
             return self.fails(ProxyError::NotModifiedUnasked);
@@ -305,7 +311,7 @@ impl Fetch<'_> {
         let view = self.ask.view();
         let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
         let length = reply.length();
-        let Reply { fields, body, .. } = reply;
+        let FetchedResponse { fields, body, .. } = reply;
         let client = self.client;
         let filler = self.ticket.begin(head, length);
         filler
@@ -318,7 +324,7 @@ impl Fetch<'_> {
 
     /// An answer to a question about `entry` that says that it is no longer true ends it, unless a new one takes its
     /// place.
-    pub(crate) async fn supersede(&self, entry: &Arc<Entry>, reply: &Reply) {
+    pub(crate) async fn supersede(&self, entry: &Arc<Entry>, reply: &FetchedResponse) {
         if self.ask.method != Method::HEAD
             && policy::supersedes(reply.status)
             && self.judge(reply).is_err()

@@ -15,14 +15,14 @@ use crate::{
     policy::{self, Stored, TargetUri, Why},
     proxy::{
         fetch::{
-            interim::Relay,
-            origin_response::{Reply, forward},
+            fetched_response::{FetchedResponse, forward},
+            interim::InterimRelay,
         },
-        request::{client_body::ClientBody, forwarded::Ask, max_forwards},
+        request::{forwarded::ForwardedRequest, max_forwards, upload::UploadBody},
         response::{
-            client_response::{Content, Delivery},
-            error_response::Failed,
-            partial_body::Incoming,
+            client_response::{ClientResponse, ResponseBody},
+            error_response::FailedRequest,
+            streamed_body::StreamedBody,
         },
         worker::Worker,
     },
@@ -31,12 +31,12 @@ use crate::{
 /// Forwards a request whose answer is not stored, body and all.
 pub(crate) async fn pass(
     worker: &Worker,
-    ask: &Ask,
-    body: ClientBody,
+    ask: &ForwardedRequest,
+    body: UploadBody,
     why: Why,
     storing: Storing,
-    relay: Relay<'_>,
-) -> Result<Delivery, Failed> {
+    relay: InterimRelay<'_>,
+) -> Result<ClientResponse, FailedRequest> {
     let mut headers = ask.fields.clone();
     max_forwards::count_down(&ask.method, &mut headers);
     let request = OriginRequest {
@@ -50,7 +50,7 @@ pub(crate) async fn pass(
         interim: relay.sink(),
     };
     let since = worker.shared.cache.moment(&ask.key.resource);
-    let mut unsure = Unsure::about(worker, ask);
+    let mut unsure = InvalidateOnDrop::about(worker, ask);
     let reply = match forward(worker, request).await {
         Ok(reply) => reply,
         Err(error) => {
@@ -58,13 +58,13 @@ pub(crate) async fn pass(
                 error.kind(),
                 OriginErrorKind::Unreachable | OriginErrorKind::Busy
             ) {
-                unsure.nothing_happened();
+                unsure.disarm();
             }
-            return Err(Failed::forwarded(error, why));
+            return Err(FailedRequest::forwarded(error, why));
         }
     };
     let kept = kept_for_gets(worker, ask, since, &reply).await;
-    unsure.nothing_happened();
+    unsure.disarm();
     if ask.invalidates(reply.status) {
         let resources = invalidated(ask, &reply.fields);
         let invalidate = Invalidate::new(resources, kept.as_ref().map(|kept| &kept.ticket));
@@ -80,14 +80,19 @@ pub(crate) async fn pass(
 }
 
 /// An answer to a POST that is what later GETs of the target would get (RFC 9110, 9.3.3).
-struct Kept {
+struct StorablePost {
     head: Stored,
     /// The right to store it.
     ticket: Ticket,
 }
 
 /// Is the answer to be stored, to a request sent at `since`? A Clear or an invalidation while it was under way voids it.
-async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply) -> Option<Kept> {
+async fn kept_for_gets(
+    worker: &Worker,
+    ask: &ForwardedRequest,
+    since: Moment,
+    reply: &FetchedResponse,
+) -> Option<StorablePost> {
     if ask.method != Method::POST || ask.is_retrieval() || ask.carries_ignored_cookies() {
         return None;
     }
@@ -107,14 +112,18 @@ async fn kept_for_gets(worker: &Worker, ask: &Ask, since: Moment, reply: &Reply)
     let is_too_large = reply
         .length()
         .is_some_and(|length| length > ticket.max_object_bytes());
-    (!is_too_large).then_some(Kept { head, ticket })
+    (!is_too_large).then_some(StorablePost { head, ticket })
 }
 
-impl Kept {
+impl StorablePost {
     /// Stores the answer, and hands it on as it comes.
-    async fn store(self, reply: Reply, why: Why) -> Result<Delivery, Failed> {
+    async fn store(
+        self,
+        reply: FetchedResponse,
+        why: Why,
+    ) -> Result<ClientResponse, FailedRequest> {
         let length = reply.length();
-        let Reply {
+        let FetchedResponse {
             status,
             fields,
             body,
@@ -123,22 +132,22 @@ impl Kept {
         let (sender, answer) = oneshot::channel();
         let filler = self.ticket.begin(self.head, length);
         actix_web::rt::spawn(filler.run(body, move |_, reader| {
-            let _ = sender.send(Delivery {
+            let _ = sender.send(ClientResponse {
                 status,
                 fields,
-                content: Content::Filling(Incoming::whole(reader, length)),
+                body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
                 handling: Handling::miss(why, Some(status), Storing::Stored),
                 problem: None,
             });
         }));
         answer
             .await
-            .map_err(|_| Failed::forwarded(ProxyError::Interrupted, why))
+            .map_err(|_| FailedRequest::forwarded(ProxyError::Interrupted, why))
     }
 }
 
 /// What an unsafe request has made invalid: its target, and what the answer names beside it (RFC 9111, 4.4).
-fn invalidated(ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
+fn invalidated(ask: &ForwardedRequest, fields: &HeaderMap) -> Vec<Resource> {
     let prefix = ask.config.origin.path_prefix();
     let others = target_uri(ask).also_invalidated(fields);
     let others = others
@@ -156,7 +165,7 @@ fn invalidated(ask: &Ask, fields: &HeaderMap) -> Vec<Resource> {
 }
 
 /// Where the origin was asked.
-fn target_uri(ask: &Ask) -> TargetUri<'_> {
+fn target_uri(ask: &ForwardedRequest) -> TargetUri<'_> {
     let origin = &ask.config.origin;
     TargetUri {
         scheme: origin.scheme(),
@@ -168,27 +177,27 @@ fn target_uri(ask: &Ask) -> TargetUri<'_> {
     }
 }
 
-fn preserved_host(ask: &Ask) -> Option<&HeaderValue> {
+fn preserved_host(ask: &ForwardedRequest) -> Option<&HeaderValue> {
     let host = ask.fields.get(header::HOST);
     host.filter(|_| ask.config.preserve_host)
 }
 
 /// Invalidates the target of an unsafe request when nobody learns what became of it: the client left, or the origin
 /// broke off. It may have done what was asked.
-struct Unsure(Option<(Cache, Resource)>);
+struct InvalidateOnDrop(Option<(Cache, Resource)>);
 
-impl Unsure {
-    fn about(worker: &Worker, ask: &Ask) -> Self {
+impl InvalidateOnDrop {
+    fn about(worker: &Worker, ask: &ForwardedRequest) -> Self {
         let is_unsafe = ask.invalidates(StatusCode::OK);
         Self(is_unsafe.then(|| (worker.shared.cache.clone(), ask.key.resource.clone())))
     }
 
-    fn nothing_happened(&mut self) {
+    fn disarm(&mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Unsure {
+impl Drop for InvalidateOnDrop {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
             cache.insist(Invalidate::new(vec![resource], None));

@@ -13,19 +13,19 @@ use crate::{
     policy::{self, Failure, Headed, Reason, RequestContent, Why},
     proxy::{
         fetch::{
-            lead::{Client, Fetch, request_of, unconditional},
-            origin_response::{Reply, forward},
+            fetched_response::{FetchedResponse, forward},
+            lead::{Fetch, WaitingClient, request_of, unconditional},
         },
         hit::from_stored::reuse,
-        request::forwarded::Ask,
-        response::{client_response::Delivery, error_response::Failed},
+        request::forwarded::ForwardedRequest,
+        response::{client_response::ClientResponse, error_response::FailedRequest},
         worker::Worker,
     },
 };
 
 impl Fetch<'_> {
     /// The origin has answered the question about `entry`.
-    pub(crate) async fn validated(self, entry: &Arc<Entry>, reply: Reply) {
+    pub(crate) async fn validated(self, entry: &Arc<Entry>, reply: FetchedResponse) {
         if reply.status == StatusCode::NOT_MODIFIED && self.ask.content != RequestContent::Keyed {
             return match policy::revalidation_matches(entry.head(), &reply.judged()) {
                 true => self.freshened(entry, reply).await,
@@ -61,7 +61,7 @@ impl Fetch<'_> {
     }
 
     /// The origin calls the stored response current (RFC 9111, 4.3.4).
-    async fn freshened(self, entry: &Arc<Entry>, reply: Reply) {
+    async fn freshened(self, entry: &Arc<Entry>, reply: FetchedResponse) {
         let policy = self.ask.policy();
         let view = self.ask.view();
         let now = reply.response_time;
@@ -108,7 +108,12 @@ impl Fetch<'_> {
     }
 
     /// The origin called `entry` current, with a head under which it may not be kept.
-    fn for_the_last_time(&self, entry: &Entry, reply: &Reply, handling: Handling) -> Delivery {
+    fn for_the_last_time(
+        &self,
+        entry: &Entry,
+        reply: &FetchedResponse,
+        handling: Handling,
+    ) -> ClientResponse {
         let policy = self.ask.policy();
         let view = self.ask.view();
         let mut delivery = reuse(&view, entry, handling, reply.response_time);
@@ -119,7 +124,7 @@ impl Fetch<'_> {
     }
 
     /// The origin answered HEAD anew: that says whether what a GET has stored is current (RFC 9111, 4.3.5).
-    async fn headed(self, entry: &Arc<Entry>, reply: Reply) {
+    async fn headed(self, entry: &Arc<Entry>, reply: FetchedResponse) {
         let policy = self.ask.policy();
         let said = policy::headed(
             policy,
@@ -151,7 +156,7 @@ impl Fetch<'_> {
         &self,
         entry: &Arc<Entry>,
         failure: Failure,
-    ) -> Result<Delivery, Reason> {
+    ) -> Result<ClientResponse, Reason> {
         let now = clock::now();
         let policy = self.ask.policy();
         let view = self.ask.view();
@@ -175,14 +180,14 @@ impl Fetch<'_> {
 /// the whole is asked for, for this client alone.
 async fn whole_anew(
     worker: &Worker,
-    ask: &Ask,
-    client: &Client,
+    ask: &ForwardedRequest,
+    client: &WaitingClient,
     why: Why,
     reason: Reason,
-) -> Result<Delivery, Failed> {
+) -> Result<ClientResponse, FailedRequest> {
     let request = client.listening(request_of(&unconditional(ask)));
     let reply = forward(worker, request)
         .await
-        .map_err(|error| Failed::forwarded(error, why))?;
+        .map_err(|error| FailedRequest::forwarded(error, why))?;
     Ok(reply.pass(why, Storing::NotStored(reason)))
 }

@@ -19,21 +19,21 @@ use crate::{
     config::Config,
     headers,
     policy::{self, Answer, Decision, Policy, RequestContent, Time, Use},
-    proxy::{response::client_response::Delivery, worker::Worker},
+    proxy::{response::client_response::ClientResponse, worker::Worker},
 };
 
 /// Names of fields that are remembered to be plain or not; clients may send any number of them.
 const MAX_NAMES: usize = 256;
 
 /// What makes requests plain under a configuration.
-pub(crate) struct Quick {
+pub(crate) struct FastPath {
     is_possible: bool,
-    names: RefCell<HashMap<HeaderName, Kind>>,
+    names: RefCell<HashMap<HeaderName, HeaderClass>>,
 }
 
 /// What a field does to a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum HeaderClass {
     /// It is forwarded as it came, and tells nothing about who asks.
     Plain,
     /// Its value decides.
@@ -42,7 +42,7 @@ enum Kind {
     Special,
 }
 
-impl Quick {
+impl FastPath {
     pub(crate) fn new(config: &Config) -> Self {
         // What we set ourselves is not what the client sent.
         let tells_apart = |name: &HeaderName| policy::is_credential(&config.policy, name);
@@ -61,7 +61,7 @@ impl Quick {
         worker: &Worker,
         policy: &Policy,
         now: Time,
-    ) -> Option<Delivery> {
+    ) -> Option<ClientResponse> {
         let fields = request.headers();
         if !self.is_possible || request.method() != Method::GET || !self.is_plain(policy, fields) {
             return None;
@@ -104,23 +104,23 @@ impl Quick {
                 kind
             });
             match kind {
-                Kind::Plain => true,
-                Kind::Connection => names_nothing(value),
-                Kind::Special => false,
+                HeaderClass::Plain => true,
+                HeaderClass::Connection => names_nothing(value),
+                HeaderClass::Special => false,
             }
         })
     }
 }
 
-fn kind(policy: &Policy, name: &HeaderName) -> Kind {
+fn kind(policy: &Policy, name: &HeaderName) -> HeaderClass {
     match *name {
         // There is one origin only, whose Host it gets.
-        header::HOST => Kind::Plain,
-        header::CONNECTION => Kind::Connection,
-        header::COOKIE => Kind::Special,
-        _ if policy::is_credential(policy, name) => Kind::Special,
-        _ if headers::is_forwarded(name) => Kind::Plain,
-        _ => Kind::Special,
+        header::HOST => HeaderClass::Plain,
+        header::CONNECTION => HeaderClass::Connection,
+        header::COOKIE => HeaderClass::Special,
+        _ if policy::is_credential(policy, name) => HeaderClass::Special,
+        _ if headers::is_forwarded(name) => HeaderClass::Plain,
+        _ => HeaderClass::Special,
     }
 }
 

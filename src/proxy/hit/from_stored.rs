@@ -14,10 +14,10 @@ use crate::{
     policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
     proxy::{
         hit::multipart::Multipart,
-        request::forwarded::Ask,
+        request::forwarded::ForwardedRequest,
         response::{
-            client_response::{Content, Delivery},
-            partial_body::{Incoming, span},
+            client_response::{ClientResponse, ResponseBody},
+            streamed_body::{StreamedBody, span},
         },
     },
 };
@@ -28,7 +28,7 @@ pub(crate) fn reuse(
     entry: &Entry,
     handling: Handling,
     now: Time,
-) -> Delivery {
+) -> ClientResponse {
     let body = entry.body();
     let head = entry.head();
     let (base, complete_bytes) = match head.part() {
@@ -37,32 +37,32 @@ pub(crate) fn reuse(
     };
     let mut fields = stored_fields(head, now);
     let (status, content) = match policy::answer(view, head, Some(body.len_bytes())) {
-        Answer::Full => (head.status(), Content::Stored(body.all())),
+        Answer::Full => (head.status(), ResponseBody::Stored(body.all())),
         Answer::NotModified => {
             fields = not_modified_fields(head, now);
-            (StatusCode::NOT_MODIFIED, Content::Empty)
+            (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
         Answer::Partial(extent) => {
             insert_place(&mut fields, extent, complete_bytes);
             let span = span(extent, base);
             (
                 StatusCode::PARTIAL_CONTENT,
-                Content::Stored(body.slices(*span.start(), *span.end())),
+                ResponseBody::Stored(body.slices(*span.start(), *span.end())),
             )
         }
         Answer::Several(extents) => {
             let parts = Multipart::new(body, base, complete_bytes, &extents, &mut fields);
-            (StatusCode::PARTIAL_CONTENT, Content::Multipart(parts))
+            (StatusCode::PARTIAL_CONTENT, ResponseBody::Multipart(parts))
         }
         Answer::RangeNotSatisfiable => {
             insert_length(&mut fields, complete_bytes);
-            (StatusCode::RANGE_NOT_SATISFIABLE, Content::Empty)
+            (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
     };
-    Delivery {
+    ClientResponse {
         status,
         fields,
-        content,
+        body: content,
         handling,
         problem: None,
     }
@@ -76,7 +76,7 @@ pub(crate) fn reading(
     mut fields: HeaderMap,
     (reader, length): (Reader, Option<u64>),
     handling: Handling,
-) -> Delivery {
+) -> ClientResponse {
     let (base, complete_bytes) = match head.part() {
         Some(part) => (part.extent.first, part.complete_bytes),
         None => (0, length),
@@ -84,61 +84,61 @@ pub(crate) fn reading(
     let (status, content) = match policy::answer(view, head, length) {
         Answer::NotModified => {
             fields = not_modified_fields(head, clock::now());
-            (StatusCode::NOT_MODIFIED, Content::Empty)
+            (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
         Answer::Partial(extent) => {
             insert_place(&mut fields, extent, complete_bytes);
-            let part = Incoming::part(reader, base, extent);
-            (StatusCode::PARTIAL_CONTENT, Content::Filling(part))
+            let part = StreamedBody::part(reader, base, extent);
+            (StatusCode::PARTIAL_CONTENT, ResponseBody::Streamed(part))
         }
         Answer::RangeNotSatisfiable => {
             insert_length(&mut fields, complete_bytes);
-            (StatusCode::RANGE_NOT_SATISFIABLE, Content::Empty)
+            (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
         // A server may always answer with the whole (RFC 9110, 14.2).
         Answer::Full | Answer::Several(_) => {
             if head.part().is_none() {
                 fields.remove(header::CONTENT_RANGE);
             }
-            let whole = Incoming::whole(reader, length);
-            (head.status(), Content::Filling(whole))
+            let whole = StreamedBody::whole(reader, length);
+            (head.status(), ResponseBody::Streamed(whole))
         }
     };
-    Delivery {
+    ClientResponse {
         status,
         fields,
-        content,
+        body: content,
         handling,
         problem: None,
     }
 }
 
 /// What came of following another request's fetch.
-pub(crate) enum Followed {
+pub(crate) enum FollowOutcome {
     /// Its answer suits.
-    Delivery(Box<Delivery>),
+    ClientResponse(Box<ClientResponse>),
     /// It does not suit this request, or is nobody else's, or was not needed, or failed: look again.
     Released,
 }
 
 /// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
 /// stored already.
-pub(crate) async fn follow(ask: &Ask, mut fill: Fill, why: Why) -> Followed {
+pub(crate) async fn follow(ask: &ForwardedRequest, mut fill: Fill, why: Why) -> FollowOutcome {
     let opening = match fill.news().await {
         News::Head(opening) => opening,
-        News::LookAgain | News::Released => return Followed::Released,
+        News::LookAgain | News::Released => return FollowOutcome::Released,
     };
     let now = clock::now();
     let view = ask.view();
     let head: Arc<Stored> = Arc::clone(&opening.head);
     let decision = policy::decide(ask.policy(), &view, std::iter::once(&*head), now);
     if !matches!(decision, Decision::Serve { .. }) {
-        return Followed::Released;
+        return FollowOutcome::Released;
     }
     let handling = Handling::miss(why, None, Storing::Collapsed);
     let fields = stored_fields(&head, now);
     let source = reader_of(fill, opening);
-    Followed::Delivery(Box::new(reading(&view, &head, fields, source, handling)))
+    FollowOutcome::ClientResponse(Box::new(reading(&view, &head, fields, source, handling)))
 }
 
 fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {

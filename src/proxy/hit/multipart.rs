@@ -16,11 +16,11 @@ use crate::{
 
 /// The body of a `multipart/byteranges` answer.
 pub(crate) struct Multipart {
-    sections: VecDeque<Section>,
+    sections: VecDeque<MultipartPiece>,
     length: u64,
 }
 
-enum Section {
+enum MultipartPiece {
     Text(Bytes),
     Slices(Slices),
 }
@@ -51,11 +51,11 @@ impl Multipart {
             };
             let lead = lead(&boundary, content_type.as_ref(), &part);
             let slices = body.slices(extent.first - base, extent.last - base);
-            sections.extend([Section::Text(lead), Section::Slices(slices)]);
+            sections.extend([MultipartPiece::Text(lead), MultipartPiece::Slices(slices)]);
         }
         let end = format!("\r\n--{boundary}--\r\n");
-        sections.push_back(Section::Text(end.into()));
-        let length = sections.iter().map(Section::length).sum();
+        sections.push_back(MultipartPiece::Text(end.into()));
+        let length = sections.iter().map(MultipartPiece::length).sum();
         Self { sections, length }
     }
 
@@ -65,7 +65,7 @@ impl Multipart {
     }
 }
 
-impl Section {
+impl MultipartPiece {
     fn length(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
@@ -80,12 +80,12 @@ impl Iterator for Multipart {
     fn next(&mut self) -> Option<Bytes> {
         loop {
             match self.sections.front_mut()? {
-                Section::Text(text) => {
+                MultipartPiece::Text(text) => {
                     let text = std::mem::take(text);
                     self.sections.pop_front();
                     return Some(text);
                 }
-                Section::Slices(slices) => match slices.next() {
+                MultipartPiece::Slices(slices) => match slices.next() {
                     Some(bytes) => return Some(bytes),
                     None => {
                         self.sections.pop_front();

@@ -15,7 +15,7 @@ use crate::{
     proxy::{
         hit::from_stored::stored_fields,
         response::{
-            client_response::{Content, Delivery},
+            client_response::{ClientResponse, ResponseBody},
             zero_copy,
         },
     },
@@ -23,17 +23,17 @@ use crate::{
 
 /// What a worker has made ready of the variants of a key.
 #[derive(Default)]
-pub(crate) struct Ready(RefCell<Vec<Option<Answer>>>);
+pub(crate) struct PreparedResponses(RefCell<Vec<Option<PreparedResponse>>>);
 
 /// The whole of a stored response.
-struct Answer {
+struct PreparedResponse {
     fields: HeaderMap,
     body: Bytes,
     age_seconds: u64,
     ttl_seconds: Option<i64>,
 }
 
-impl Ready {
+impl PreparedResponses {
     /// The whole of `entry`, the variant with this index; None where its body is not worth it.
     pub(crate) fn deliver(
         &self,
@@ -41,7 +41,7 @@ impl Ready {
         entry: &Entry,
         now: Time,
         via: &HeaderValue,
-    ) -> Option<Delivery> {
+    ) -> Option<ClientResponse> {
         let head = entry.head();
         let (age_seconds, ttl_seconds) = (head.age_seconds(now), head.ttl_seconds(now));
         let mut answers = self.0.borrow_mut();
@@ -49,7 +49,7 @@ impl Ready {
             answers.resize_with(index + 1, || None);
         }
         let slot = answers.get_mut(index)?;
-        let is_current = |answer: &Answer| {
+        let is_current = |answer: &PreparedResponse| {
             answer.age_seconds == age_seconds && answer.ttl_seconds == ttl_seconds
         };
         let handling = Handling {
@@ -67,7 +67,7 @@ impl Ready {
             if body.len() as u64 >= zero_copy::MIN_BYTES {
                 fields.insert(header::CONTENT_LENGTH, body.len().into());
             }
-            *slot = Some(Answer {
+            *slot = Some(PreparedResponse {
                 fields,
                 body,
                 age_seconds,
@@ -75,10 +75,10 @@ impl Ready {
             });
         }
         let answer = slot.as_ref()?;
-        Some(Delivery {
+        Some(ClientResponse {
             status: head.status(),
             fields: answer.fields.clone(),
-            content: Content::Ready(answer.body.clone()),
+            body: ResponseBody::Prepared(answer.body.clone()),
             handling,
             problem: None,
         })

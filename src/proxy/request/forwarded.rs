@@ -18,8 +18,8 @@ use crate::{
     headers::{self, Host, Introduction},
     policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
     proxy::{
-        connection::Upload,
-        request::client_body::{Place, Whole},
+        connection::RequestFraming,
+        request::upload::{BufferPermit, BufferedBody},
         worker::Shared,
     },
 };
@@ -27,37 +27,37 @@ use crate::{
 /// A request as it is forwarded; key, identity and the policy's view are all made from this, for what is not
 /// forwarded must not tell answers apart, and what is must.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct ForwardedRequest {
     pub(crate) method: Method,
     /// Path and query byte for byte but for what a rule takes out of the query, or `*`.
     pub(crate) target: String,
     pub(crate) fields: HeaderMap,
     pub(crate) content: RequestContent,
-    pub(crate) upload: Upload,
+    pub(crate) upload: RequestFraming,
     /// The body, where it is part of the key.
-    pub(crate) body: Option<Whole>,
+    pub(crate) body: Option<BufferedBody>,
     pub(crate) key: Key,
     pub(crate) config: Arc<Config>,
     pub(crate) rule: Option<RuleIndex>,
 }
 
 /// The head of a request, as the client sent it.
-pub(crate) struct Head<'a> {
+pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) fields: &'a HeaderMap,
-    pub(crate) upload: Upload,
+    pub(crate) upload: RequestFraming,
     pub(crate) peer: Option<IpAddr>,
 }
 
-impl Ask {
+impl ForwardedRequest {
     /// Reads a client's request.
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
         config: &Arc<Config>,
     ) -> Result<Self, ProxyError> {
-        let head = Head {
+        let head = RequestHead {
             method: request.method(),
             uri: request.uri(),
             fields: request.headers(),
@@ -69,11 +69,11 @@ impl Ask {
 
     /// Reads the head of a request.
     pub(crate) fn of(
-        head: &Head<'_>,
+        head: &RequestHead<'_>,
         shared: &Shared,
         config: &Arc<Config>,
     ) -> Result<Self, ProxyError> {
-        let &Head {
+        let &RequestHead {
             method,
             uri,
             fields: client,
@@ -97,8 +97,8 @@ impl Ask {
             Host::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
         let content = match upload {
-            Upload::None | Upload::Sized(0) => RequestContent::None,
-            Upload::Sized(_) | Upload::Chunked => RequestContent::Some,
+            RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
+            RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
         };
         let introduction = Introduction {
             peer,
@@ -132,25 +132,30 @@ impl Ask {
         let rule = self.rule.and_then(|index| self.config.rules.get(index))?;
         let limit = rule.store_post_bytes?;
         let most = match self.upload {
-            Upload::None => 0,
-            Upload::Sized(length) => length,
-            Upload::Chunked => limit,
+            RequestFraming::None => 0,
+            RequestFraming::Sized(length) => length,
+            RequestFraming::Chunked => limit,
         };
         (self.method == Method::POST && most <= limit).then_some(most)
     }
 
     /// Makes this request a retrieval with `body`, unless that asks for a change.
-    pub(crate) fn keyed_by(&mut self, body: Bytes, place: Place, shared: &Shared) -> Keying {
+    pub(crate) fn keyed_by(
+        &mut self,
+        body: Bytes,
+        place: BufferPermit,
+        shared: &Shared,
+    ) -> BodyUse {
         let Some(content) = Content::of(&self.fields, &body) else {
-            return Keying::Change(body, place);
+            return BodyUse::Change(body, place);
         };
         let policy = policy_under(self.rule, &self.config);
         drop_ignored_cookies(policy, &mut self.fields);
         self.key.identity = shared.secret.identity(policy, &self.fields);
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
-        self.body = Some(Whole::new(body, self.upload, place));
-        Keying::Keyed
+        self.body = Some(BufferedBody::new(body, self.upload, place));
+        BodyUse::Keyed
     }
 
     /// Whether an answer of this status makes untrue what is stored for the target.
@@ -206,11 +211,11 @@ impl Ask {
 }
 
 /// What a body is to its request.
-pub(crate) enum Keying {
+pub(crate) enum BodyUse {
     /// A part of what is asked for.
     Keyed,
     /// A change, to be forwarded.
-    Change(Bytes, Place),
+    Change(Bytes, BufferPermit),
 }
 
 /// The rule for a target, and the target as it is forwarded under it: what a rule takes out of the query is neither in
@@ -245,12 +250,12 @@ fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
 }
 
 /// How the body of a request is framed.
-pub(crate) fn upload(request: &HttpRequest) -> Upload {
+pub(crate) fn upload(request: &HttpRequest) -> RequestFraming {
     let length = request.headers().get(header::CONTENT_LENGTH);
     match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
-        _ if request.chunked().unwrap_or(false) => Upload::Chunked,
-        Some(length) => Upload::Sized(length),
-        None => Upload::None,
+        _ if request.chunked().unwrap_or(false) => RequestFraming::Chunked,
+        Some(length) => RequestFraming::Sized(length),
+        None => RequestFraming::None,
     }
 }
 

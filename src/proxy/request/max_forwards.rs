@@ -12,13 +12,13 @@ use crate::{
     error::FORWARDED_METHODS,
     headers::{self, Handling},
     policy::Policy,
-    proxy::response::client_response::{Content, Delivery},
+    proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
 const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 
 /// The answer to a request that may go no further.
-pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Delivery> {
+pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<ClientResponse> {
     if !counts(request.method()) || left(request.headers()) != Some(0) {
         return None;
     }
@@ -36,10 +36,10 @@ pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Del
     };
     let mut fields = HeaderMap::new();
     fields.insert(name, value);
-    Some(Delivery {
+    Some(ClientResponse {
         status: StatusCode::OK,
         fields,
-        content: Content::Own(body.into()),
+        body: ResponseBody::Generated(body.into()),
         handling: Handling::refused(),
         problem: None,
     })

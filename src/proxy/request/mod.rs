@@ -1,5 +1,5 @@
 //! The client's request: as it is forwarded, and its body.
 
-pub(crate) mod client_body;
 pub(crate) mod forwarded;
 pub(crate) mod max_forwards;
+pub(crate) mod upload;

@@ -13,14 +13,14 @@ use std::{
 use actix_web::{HttpRequest, http::StatusCode};
 use log::{Level, Record};
 
-use self::client::Client;
+use self::client::ClientInfo;
 use crate::{
     clock,
     headers::{Handling, Outcome, Source, Storing},
     mask::{cut, masked},
     observe::{Feed, Seen},
     policy::{Mode, Reason},
-    proxy::request::forwarded::{Ask, target},
+    proxy::request::forwarded::{ForwardedRequest, target},
 };
 
 /// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.
@@ -30,7 +30,7 @@ const MAX_METHOD_CHARS: usize = 32;
 
 /// What a request has come to; logged when the answer has left, or could not.
 #[derive(Debug)]
-pub(crate) struct Access {
+pub(crate) struct AccessLogEntry {
     began: Instant,
     method: String,
     target: String,
@@ -47,7 +47,7 @@ pub(crate) struct Access {
     sent_bytes: Cell<u64>,
     fate: Cell<Fate>,
     /// Where the format of the log shows it.
-    client: Option<Box<Client>>,
+    client: Option<Box<ClientInfo>>,
     /// Where those who watch are told.
     feed: Option<Feed>,
 }
@@ -65,7 +65,7 @@ pub(crate) enum Fate {
     Cut,
 }
 
-impl Access {
+impl AccessLogEntry {
     /// None: nobody wants to read of requests that go well.
     pub(crate) fn begin(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Option<Self> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
@@ -94,11 +94,11 @@ impl Access {
 
     /// Also says who asked.
     pub(crate) fn asked_by(&mut self, request: &HttpRequest) {
-        let client = Client::new(request, &self.method, &self.target);
+        let client = ClientInfo::new(request, &self.method, &self.target);
         self.client = Some(Box::new(client));
     }
 
-    pub(crate) fn judged_by(&mut self, ask: &Ask) {
+    pub(crate) fn judged_by(&mut self, ask: &ForwardedRequest) {
         self.mode = ask.policy().mode;
         self.rule = ask.rule_patterns();
     }
@@ -244,7 +244,7 @@ impl Access {
 
 /// Logs an answer to what could not be read as a request, so that neither method nor target is known.
 pub fn log_unread(status: StatusCode, problem: &str) {
-    drop(Access {
+    drop(AccessLogEntry {
         began: Instant::now(),
         method: "-".to_owned(),
         target: "-".to_owned(),
@@ -262,7 +262,7 @@ pub fn log_unread(status: StatusCode, problem: &str) {
     });
 }
 
-impl Drop for Access {
+impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         if let Some(feed) = &self.feed {
             feed.tell(self.seen());
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_miss_that_was_not_stored_says_why_and_what_would_change_it() {
-        let mut access = Access {
+        let mut access = AccessLogEntry {
             began: Instant::now(),
             method: "GET".into(),
             target: "/me".into(),

@@ -25,68 +25,68 @@ use crate::{
     observe::Tally,
     policy::Reason,
     proxy::{
-        connection::Busy,
-        fetch::origin_response::Counted,
+        connection::ActiveRequest,
+        fetch::fetched_response::CountedBody,
         hit::multipart::Multipart,
         response::{
-            access_log::{Access, Fate},
-            partial_body::Incoming,
-            zero_copy::{self, HandedOver, Source},
+            access_log::{AccessLogEntry, Fate},
+            streamed_body::StreamedBody,
+            zero_copy::{self, ZeroCopyPlaceholder, ZeroCopySource},
         },
         worker::Worker,
     },
 };
 
 /// An answer that is ready to leave.
-pub(crate) struct Delivery {
+pub(crate) struct ClientResponse {
     pub(crate) status: StatusCode,
     /// Its end-to-end fields.
     pub(crate) fields: HeaderMap,
-    pub(crate) content: Content,
+    pub(crate) body: ResponseBody,
     pub(crate) handling: Handling,
     /// What went wrong, for the log.
     pub(crate) problem: Option<String>,
 }
 
 /// Where the bytes of an answer come from.
-pub(crate) enum Content {
+pub(crate) enum ResponseBody {
     /// None at all.
     Empty,
     /// A sentence of our own.
-    Text(String),
+    Sentence(String),
     /// Something else of our own; the fields say what.
-    Own(Bytes),
+    Generated(Bytes),
     /// A stored body in one piece, whose fields are complete.
-    Ready(Bytes),
+    Prepared(Bytes),
     /// A stored body, or a part of one.
     Stored(Slices),
     /// Several ranges of a stored body.
     Multipart(Multipart),
     /// A body on its way into the cache.
-    Filling(Incoming),
+    Streamed(StreamedBody),
     /// A body of the origin that is not stored.
-    Passing(Counted, BodySize),
+    Forwarded(CountedBody, BodySize),
 }
 
-impl Content {
+impl ResponseBody {
     /// How many bytes of it lie in memory, of what may be written from there.
     fn ready_bytes(&self) -> u64 {
         match self {
-            Self::Ready(bytes) => bytes.len() as u64,
+            Self::Prepared(bytes) => bytes.len() as u64,
             Self::Stored(slices) => slices.left_bytes(),
             _ => 0,
         }
     }
 }
 
-impl Delivery {
+impl ClientResponse {
     /// Turns it into what actix-web sends, and counts it.
     pub(crate) fn into_response(
         mut self,
         request: &HttpRequest,
         worker: &Worker,
-        mut access: Option<Access>,
-        busy: Busy,
+        mut access: Option<AccessLogEntry>,
+        busy: ActiveRequest,
     ) -> HttpResponse {
         busy.leaves();
         let tally = &worker.tally;
@@ -94,45 +94,47 @@ impl Delivery {
         if let Some(access) = &mut access {
             access.answered(self.status, self.handling, self.problem.take());
         }
-        match self.content {
-            Content::Text(_) => {
+        match self.body {
+            ResponseBody::Sentence(_) => {
                 let text = HeaderValue::from_static("text/plain; charset=utf-8");
                 self.fields.insert(header::CONTENT_TYPE, text);
             }
-            Content::Own(_) | Content::Ready(_) => {}
+            ResponseBody::Generated(_) | ResponseBody::Prepared(_) => {}
             _ => headers::write_via(&mut self.fields, &worker.shared.via),
         }
-        if !matches!(self.content, Content::Ready(_)) {
+        if !matches!(self.body, ResponseBody::Prepared(_)) {
             self.handling.write(&mut self.fields);
         }
         let extent = match self.status {
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Extent::Bodiless,
-            _ if *request.method() == Method::HEAD => Extent::Head,
-            _ => Extent::Whole,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => SentBody::Bodiless,
+            _ if *request.method() == Method::HEAD => SentBody::Head,
+            _ => SentBody::Whole,
         };
-        if matches!(self.content, Content::Passing(..)) && is_event_stream(&self.fields) {
+        if matches!(self.body, ResponseBody::Forwarded(..)) && is_event_stream(&self.fields) {
             busy.open_ended();
         }
         // Perhaps nobody has read the request's body: then the connection ends with the answer, which is to say so.
         // After a sized body actix-web says it by itself.
-        let may_be_early = matches!(self.content, Content::Own(_) | Content::Text(_))
-            && request.chunked().unwrap_or(false);
-        let way = Way {
+        let may_be_early = matches!(
+            self.body,
+            ResponseBody::Generated(_) | ResponseBody::Sentence(_)
+        ) && request.chunked().unwrap_or(false);
+        let way = BodyPlan {
             extent,
             version: request.version(),
             outcome: self.handling.outcome,
             stores: self.handling.storing == Storing::Stored,
         };
-        let (body, framing) = way.body(self.content, access, tally, busy);
-        if let Framing::Length(bytes) = framing {
+        let (body, framing) = way.body(self.body, access, tally, busy);
+        if let ResponseFraming::Length(bytes) = framing {
             self.fields.insert(header::CONTENT_LENGTH, bytes.into());
         }
         let mut response = HttpResponse::with_body(self.status, body);
         *response.headers_mut() = self.fields;
-        if framing != Framing::Server {
+        if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
-        if framing == Framing::Close || may_be_early || request.head().upgrade() {
+        if framing == ResponseFraming::Close || may_be_early || request.head().upgrade() {
             // actix-web would say `upgrade` to a client that offered one, which nobody takes up.
             response
                 .head_mut()
@@ -143,8 +145,8 @@ impl Delivery {
 }
 
 /// What decides on the way of a body.
-struct Way {
-    extent: Extent,
+struct BodyPlan {
+    extent: SentBody,
     version: Version,
     outcome: Outcome,
     stores: bool,
@@ -152,7 +154,7 @@ struct Way {
 
 /// Who tells the client where a body ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Framing {
+enum ResponseFraming {
     /// The server, which knows its size or sends it in chunks.
     Server,
     /// Content-Length, which stands among the fields already.
@@ -163,45 +165,57 @@ enum Framing {
     Close,
 }
 
-impl Way {
+impl BodyPlan {
     fn body(
         self,
-        content: Content,
-        access: Option<Access>,
+        content: ResponseBody,
+        access: Option<AccessLogEntry>,
         tally: &Rc<Tally>,
-        busy: Busy,
-    ) -> (BoxBody, Framing) {
+        busy: ActiveRequest,
+    ) -> (BoxBody, ResponseFraming) {
         let writer = busy.writer().cloned().filter(|_| {
-            self.extent == Extent::Whole && content.ready_bytes() >= zero_copy::MIN_BYTES
+            self.extent == SentBody::Whole && content.ready_bytes() >= zero_copy::MIN_BYTES
         });
-        let books = |access| Books {
+        let books = |access| TransferLog {
             tally: Rc::clone(tally),
             outcome: self.outcome,
             stores: self.stores,
             access,
         };
         match (content, writer) {
-            (Content::Ready(bytes), Some(writer)) => {
-                let body = HandedOver::new(writer, Source::One(bytes), books(access), busy);
-                (BoxBody::new(body), Framing::Fields)
+            (ResponseBody::Prepared(bytes), Some(writer)) => {
+                let body = ZeroCopyPlaceholder::new(
+                    writer,
+                    ZeroCopySource::One(bytes),
+                    books(access),
+                    busy,
+                );
+                (BoxBody::new(body), ResponseFraming::Fields)
             }
-            (Content::Stored(slices), Some(writer)) => {
-                let framing = Framing::Length(slices.left_bytes());
-                let body = HandedOver::new(writer, Source::Slices(slices), books(access), busy);
+            (ResponseBody::Stored(slices), Some(writer)) => {
+                let framing = ResponseFraming::Length(slices.left_bytes());
+                let body = ZeroCopyPlaceholder::new(
+                    writer,
+                    ZeroCopySource::Slices(slices),
+                    books(access),
+                    busy,
+                );
                 (BoxBody::new(body), framing)
             }
             // Nobody keeps books of it, and it is written in one go.
-            (Content::Ready(bytes), _) if self.extent == Extent::Whole && access.is_none() => {
+            (ResponseBody::Prepared(bytes), _)
+                if self.extent == SentBody::Whole && access.is_none() =>
+            {
                 drop(busy);
                 tally.saved(bytes.len());
-                (BoxBody::new(bytes), Framing::Server)
+                (BoxBody::new(bytes), ResponseFraming::Server)
             }
             (content, _) => {
-                let mut body = AnswerBody::new(content, self.extent, books(access), busy);
+                let mut body = TrackedBody::new(content, self.extent, books(access), busy);
                 body.unframed = body.size() == BodySize::Stream && self.version < Version::HTTP_11;
                 let framing = match body.unframed {
-                    true => Framing::Close,
-                    false => Framing::Server,
+                    true => ResponseFraming::Close,
+                    false => ResponseFraming::Server,
                 };
                 (BoxBody::new(body), framing)
             }
@@ -211,7 +225,7 @@ impl Way {
 
 /// How much of an answer leaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
+enum SentBody {
     /// Head and body.
     Whole,
     /// The head of an answer to HEAD, which tells the length of the body it has not.
@@ -221,15 +235,15 @@ enum Extent {
 }
 
 /// What is counted and told of a body that leaves.
-pub(crate) struct Books {
+pub(crate) struct TransferLog {
     tally: Rc<Tally>,
     outcome: Outcome,
     /// This request's fetch is the one that stores.
     stores: bool,
-    access: Option<Access>,
+    access: Option<AccessLogEntry>,
 }
 
-impl Books {
+impl TransferLog {
     pub(crate) fn sent(&self, bytes: usize) {
         match self.outcome {
             Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
@@ -268,11 +282,11 @@ impl Books {
 }
 
 /// The body of an answer, which keeps the books.
-struct AnswerBody {
+struct TrackedBody {
     source: BodySource,
     size: BodySize,
-    books: Books,
-    busy: Busy,
+    books: TransferLog,
+    busy: ActiveRequest,
     /// The client knows the end of the body by the end of the connection.
     unframed: bool,
 }
@@ -282,48 +296,53 @@ enum BodySource {
     Text(Bytes),
     Stored(Slices),
     Multipart(Multipart),
-    Filling(LocalBoxFuture<'static, (Step, Incoming)>),
-    Passing(Box<Counted>),
+    Filling(LocalBoxFuture<'static, (StreamStep, StreamedBody)>),
+    Passing(Box<CountedBody>),
     /// The next poll cuts the connection.
     Broken(io::Error),
 }
 
-type Step = Option<Result<Bytes, BodyCut>>;
+type StreamStep = Option<Result<Bytes, BodyCut>>;
 
-async fn step(mut incoming: Incoming) -> (Step, Incoming) {
+async fn step(mut incoming: StreamedBody) -> (StreamStep, StreamedBody) {
     (incoming.next().await, incoming)
 }
 
-impl AnswerBody {
-    fn new(content: Content, extent: Extent, books: Books, busy: Busy) -> Self {
+impl TrackedBody {
+    fn new(
+        content: ResponseBody,
+        extent: SentBody,
+        books: TransferLog,
+        busy: ActiveRequest,
+    ) -> Self {
         let size = match &content {
-            Content::Empty => BodySize::Sized(0),
-            Content::Text(text) => BodySize::Sized(text.len() as u64),
-            Content::Own(bytes) => BodySize::Sized(bytes.len() as u64),
-            Content::Ready(bytes) => BodySize::Sized(bytes.len() as u64),
-            Content::Stored(slices) => BodySize::Sized(slices.left_bytes()),
-            Content::Multipart(parts) => BodySize::Sized(parts.length()),
-            Content::Filling(incoming) => {
+            ResponseBody::Empty => BodySize::Sized(0),
+            ResponseBody::Sentence(text) => BodySize::Sized(text.len() as u64),
+            ResponseBody::Generated(bytes) => BodySize::Sized(bytes.len() as u64),
+            ResponseBody::Prepared(bytes) => BodySize::Sized(bytes.len() as u64),
+            ResponseBody::Stored(slices) => BodySize::Sized(slices.left_bytes()),
+            ResponseBody::Multipart(parts) => BodySize::Sized(parts.length()),
+            ResponseBody::Streamed(incoming) => {
                 incoming.length().map_or(BodySize::Stream, BodySize::Sized)
             }
-            Content::Passing(_, size) => *size,
+            ResponseBody::Forwarded(_, size) => *size,
         };
         let source = match content {
-            _ if extent != Extent::Whole => BodySource::Empty,
-            Content::Empty => BodySource::Empty,
-            Content::Text(text) => BodySource::Text(text.into()),
-            Content::Own(bytes) => BodySource::Text(bytes),
-            Content::Ready(bytes) => BodySource::Text(bytes),
-            Content::Stored(slices) => BodySource::Stored(slices),
-            Content::Multipart(parts) => BodySource::Multipart(parts),
-            Content::Filling(incoming) => BodySource::Filling(Box::pin(step(incoming))),
-            Content::Passing(body, _) => BodySource::Passing(Box::new(body)),
+            _ if extent != SentBody::Whole => BodySource::Empty,
+            ResponseBody::Empty => BodySource::Empty,
+            ResponseBody::Sentence(text) => BodySource::Text(text.into()),
+            ResponseBody::Generated(bytes) => BodySource::Text(bytes),
+            ResponseBody::Prepared(bytes) => BodySource::Text(bytes),
+            ResponseBody::Stored(slices) => BodySource::Stored(slices),
+            ResponseBody::Multipart(parts) => BodySource::Multipart(parts),
+            ResponseBody::Streamed(incoming) => BodySource::Filling(Box::pin(step(incoming))),
+            ResponseBody::Forwarded(body, _) => BodySource::Passing(Box::new(body)),
         };
         let size = match (extent, size) {
-            (Extent::Bodiless, _) | (Extent::Head, BodySize::Stream) => BodySize::None,
+            (SentBody::Bodiless, _) | (SentBody::Head, BodySize::Stream) => BodySize::None,
             (_, size) => size,
         };
-        if extent != Extent::Whole || matches!(size, BodySize::Sized(0)) {
+        if extent != SentBody::Whole || matches!(size, BodySize::Sized(0)) {
             books.ended(Fate::Whole);
         }
         Self {
@@ -369,7 +388,7 @@ impl AnswerBody {
     }
 }
 
-impl MessageBody for AnswerBody {
+impl MessageBody for TrackedBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {

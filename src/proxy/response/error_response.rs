@@ -6,18 +6,18 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Outcome, Storing},
     policy::Why,
-    proxy::response::client_response::{Content, Delivery},
+    proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
 /// A request that failed.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct FailedRequest {
     error: ProxyError,
     /// Why it went forward, the same as if it had been answered; none: it did not.
     why: Option<Why>,
 }
 
-impl Failed {
+impl FailedRequest {
     /// It went forward for `why`.
     pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
         Self {
@@ -27,16 +27,16 @@ impl Failed {
     }
 
     /// What its client gets.
-    pub(crate) fn delivery(self) -> Delivery {
+    pub(crate) fn delivery(self) -> ClientResponse {
         let Self { error, why } = self;
         let mut fields = HeaderMap::new();
         if let Some(allow) = error.allow() {
             fields.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        Delivery {
+        ClientResponse {
             status: error.status(),
             fields,
-            content: Content::Text(format!("{}\n", error.sentence())),
+            body: ResponseBody::Sentence(format!("{}\n", error.sentence())),
             handling: Handling {
                 outcome: Outcome::Failed(error.name()),
                 ..match why {
@@ -52,7 +52,7 @@ impl Failed {
     }
 }
 
-impl From<ProxyError> for Failed {
+impl From<ProxyError> for FailedRequest {
     /// It did not go forward.
     fn from(error: ProxyError) -> Self {
         Self { error, why: None }

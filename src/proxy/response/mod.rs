@@ -3,5 +3,5 @@
 pub(crate) mod access_log;
 pub(crate) mod client_response;
 pub(crate) mod error_response;
-pub(crate) mod partial_body;
+pub(crate) mod streamed_body;
 pub(crate) mod zero_copy;

@@ -17,8 +17,8 @@ use bytes::{Buf as _, Bytes};
 use crate::{
     cache::Slices,
     proxy::{
-        connection::{Busy, Connection},
-        response::{access_log::Fate, client_response::Books},
+        connection::{ActiveRequest, Connection},
+        response::{access_log::Fate, client_response::TransferLog},
     },
 };
 
@@ -26,20 +26,20 @@ use crate::{
 pub(crate) const MIN_BYTES: u64 = 32 * 1024;
 
 /// A body that the stream of a connection writes by itself.
-pub struct Outgoing {
-    source: Source,
-    books: Books,
+pub struct ZeroCopyBody {
+    source: ZeroCopySource,
+    books: TransferLog,
     /// The answer is under way as long as this body is; None: as long as the server says.
-    busy: Option<Busy>,
+    busy: Option<ActiveRequest>,
 }
 
 /// Where its bytes are.
-pub(crate) enum Source {
+pub(crate) enum ZeroCopySource {
     One(Bytes),
     Slices(Slices),
 }
 
-impl Source {
+impl ZeroCopySource {
     /// How many bytes are still to come.
     pub(crate) fn left_bytes(&self) -> u64 {
         match self {
@@ -49,24 +49,24 @@ impl Source {
     }
 }
 
-impl Outgoing {
+impl ZeroCopyBody {
     /// Lends the bytes that come next, a piece in each place, and says how many places it has filled.
     pub fn lend<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
         match (&self.source, places) {
-            (Source::One(bytes), [place, ..]) if !bytes.is_empty() => {
+            (ZeroCopySource::One(bytes), [place, ..]) if !bytes.is_empty() => {
                 *place = IoSlice::new(bytes);
                 1
             }
-            (Source::One(_), _) => 0,
-            (Source::Slices(slices), places) => slices.lend(places),
+            (ZeroCopySource::One(_), _) => 0,
+            (ZeroCopySource::Slices(slices), places) => slices.lend(places),
         }
     }
 
     /// Notes that so many of them were written.
     pub fn written(&mut self, bytes: usize) {
         match &mut self.source {
-            Source::One(all) => all.advance(bytes.min(all.len())),
-            Source::Slices(slices) => slices.advance(bytes as u64),
+            ZeroCopySource::One(all) => all.advance(bytes.min(all.len())),
+            ZeroCopySource::Slices(slices) => slices.advance(bytes as u64),
         }
         self.books.sent(bytes);
         if self.is_over() {
@@ -85,30 +85,35 @@ impl Outgoing {
     }
 }
 
-impl fmt::Debug for Outgoing {
+impl fmt::Debug for ZeroCopyBody {
     /// Without the connection, which knows this in turn.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left_bytes = self.source.left_bytes();
         formatter
-            .debug_struct("Outgoing")
+            .debug_struct("ZeroCopyBody")
             .field("left_bytes", &left_bytes)
             .finish_non_exhaustive()
     }
 }
 
 /// What the server gets in the place of such a body.
-pub(crate) struct HandedOver {
+pub(crate) struct ZeroCopyPlaceholder {
     connection: Connection,
     /// Until its turn comes.
-    outgoing: Option<Box<Outgoing>>,
-    busy: Option<Busy>,
+    outgoing: Option<Box<ZeroCopyBody>>,
+    busy: Option<ActiveRequest>,
 }
 
-impl HandedOver {
-    pub(crate) fn new(connection: Connection, source: Source, books: Books, busy: Busy) -> Self {
+impl ZeroCopyPlaceholder {
+    pub(crate) fn new(
+        connection: Connection,
+        source: ZeroCopySource,
+        books: TransferLog,
+        busy: ActiveRequest,
+    ) -> Self {
         Self {
             connection,
-            outgoing: Some(Box::new(Outgoing {
+            outgoing: Some(Box::new(ZeroCopyBody {
                 source,
                 books,
                 busy: None,
@@ -118,7 +123,7 @@ impl HandedOver {
     }
 }
 
-impl MessageBody for HandedOver {
+impl MessageBody for ZeroCopyPlaceholder {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {

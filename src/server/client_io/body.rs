@@ -9,7 +9,7 @@ use std::{
 use tokio::io::AsyncWrite as _;
 
 use super::ClientIo;
-use crate::proxy::Outgoing;
+use crate::proxy::ZeroCopyBody;
 
 /// How many pieces are written at once: mostly 128 KiB each.
 const MAX_PIECES: usize = 16;
@@ -18,7 +18,7 @@ const MAX_WRITES: usize = 4;
 
 /// The body that is being written.
 pub(super) struct Leaving {
-    outgoing: Box<Outgoing>,
+    outgoing: Box<ZeroCopyBody>,
     /// Its head is out, so that nothing may come before the rest of it.
     begun: bool,
 }

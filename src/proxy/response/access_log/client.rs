@@ -17,7 +17,7 @@ const MAX_AGENT_CHARS: usize = 512;
 
 /// Who asked, and with which words.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ClientInfo {
     pub(crate) address: String,
     /// The first line of the request.
     pub(crate) line: String,
@@ -25,7 +25,7 @@ pub(crate) struct Client {
     pub(crate) agent: Option<String>,
 }
 
-impl Client {
+impl ClientInfo {
     /// `method` and `target` are as they are to be logged.
     pub(crate) fn new(request: &HttpRequest, method: &str, target: &str) -> Self {
         let peer = request.peer_addr();
@@ -80,7 +80,7 @@ mod tests {
             .insert_header((header::REFERER, "http://a.test/?token=HUSH&b=1"))
             .insert_header((header::USER_AGENT, "curl \"8\""))
             .to_http_request();
-        let client = Client::new(&request, "GET", "/a\"b");
+        let client = ClientInfo::new(&request, "GET", "/a\"b");
         assert_eq!(client.address, "192.0.2.7");
         assert_eq!(client.line, "GET /a\\x22b HTTP/1.1");
         assert_eq!(client.referer.unwrap(), "http://a.test/?token=***&b=1");

@@ -2,7 +2,7 @@
 
 use log::kv::{Error, Key, Source, Value, VisitSource};
 
-use super::{Access, Fate};
+use super::{AccessLogEntry, Fate};
 use crate::headers;
 
 const NAMES: [&str; 15] = [
@@ -24,7 +24,7 @@ const NAMES: [&str; 15] = [
 ];
 
 /// What there is nothing to say about is left out.
-impl Source for Access {
+impl Source for AccessLogEntry {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
         for name in NAMES {
             if let Some(value) = self.value(name) {
@@ -39,7 +39,7 @@ impl Source for Access {
     }
 }
 
-impl Access {
+impl AccessLogEntry {
     fn value(&self, name: &str) -> Option<Value<'_>> {
         let client = self.client.as_deref();
         Some(match name {

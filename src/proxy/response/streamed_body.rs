@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A body that is read while it comes.
-pub(crate) struct Incoming {
+pub(crate) struct StreamedBody {
     /// Stored bytes that go before what comes.
     before: Slices,
     reader: Reader,
@@ -22,7 +22,7 @@ pub(crate) struct Incoming {
     length: Option<u64>,
 }
 
-impl Incoming {
+impl StreamedBody {
     /// All that comes, which may be of a known length in bytes.
     pub(crate) fn whole(reader: Reader, length: Option<u64>) -> Self {
         Self {

@@ -24,16 +24,16 @@ use crate::{
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
     policy::{self, Framing, Part, Time, Why},
     proxy::{
-        response::client_response::{Content, Delivery},
+        response::client_response::{ClientResponse, ResponseBody},
         worker::Worker,
     },
 };
 
 /// An answer of the origin: its end-to-end fields, its body, and when it was asked for and came.
-pub(crate) struct Reply {
+pub(crate) struct FetchedResponse {
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
-    pub(crate) body: Counted,
+    pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
     framing: Framing,
@@ -44,7 +44,10 @@ pub(crate) struct Reply {
 }
 
 /// Asks the origin.
-pub(crate) async fn forward(worker: &Worker, request: OriginRequest) -> Result<Reply, OriginError> {
+pub(crate) async fn forward(
+    worker: &Worker,
+    request: OriginRequest,
+) -> Result<FetchedResponse, OriginError> {
     let request_time = clock::now();
     let OriginResponse {
         status,
@@ -65,10 +68,10 @@ pub(crate) async fn forward(worker: &Worker, request: OriginRequest) -> Result<R
         BodyFraming::UntilClose => Framing::UntilClose,
     };
     headers::remove_hop_by_hop(&mut fields);
-    Ok(Reply {
+    Ok(FetchedResponse {
         status,
         fields,
-        body: Counted {
+        body: CountedBody {
             body,
             tally: Rc::clone(&worker.tally),
         },
@@ -92,12 +95,12 @@ async fn asked(worker: &Worker, request: OriginRequest) -> Result<OriginResponse
 }
 
 /// The body of an answer, whose bytes are counted as they come.
-pub(crate) struct Counted {
+pub(crate) struct CountedBody {
     body: OriginBody,
     tally: Rc<Tally>,
 }
 
-impl Stream for Counted {
+impl Stream for CountedBody {
     type Item = Result<Bytes, OriginError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -121,7 +124,7 @@ fn announced(fields: &HeaderMap) -> BodySize {
     length.map_or(BodySize::None, BodySize::Sized)
 }
 
-impl Reply {
+impl FetchedResponse {
     /// The answer as the policy sees it.
     pub(crate) fn judged(&self) -> policy::Reply<'_> {
         policy::Reply {
@@ -164,11 +167,11 @@ impl Reply {
     }
 
     /// Hands the answer to the client as it comes.
-    pub(crate) fn pass(self, why: Why, storing: Storing) -> Delivery {
-        Delivery {
+    pub(crate) fn pass(self, why: Why, storing: Storing) -> ClientResponse {
+        ClientResponse {
             status: self.status,
             handling: Handling::miss(why, Some(self.status), storing),
-            content: Content::Passing(self.body, self.size),
+            body: ResponseBody::Forwarded(self.body, self.size),
             fields: self.fields,
             problem: None,
         }

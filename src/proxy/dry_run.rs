@@ -12,15 +12,15 @@ use crate::{
     error::ProxyError,
     policy::{self, Answer, Audience, Decision, Failure, Policy, Reason, Time},
     proxy::{
-        connection::Upload,
-        request::forwarded::{Ask, Head},
+        connection::RequestFraming,
+        request::forwarded::{ForwardedRequest, RequestHead},
         worker::Shared,
     },
 };
 
 /// A request that somebody describes.
 #[derive(Clone, Debug)]
-pub struct Described {
+pub struct DescribedRequest {
     /// Its method.
     pub method: Method,
     /// Its target.
@@ -31,8 +31,8 @@ pub struct Described {
 
 /// What is known and decided of a described request.
 #[derive(Debug)]
-pub struct Considered {
-    ask: Ask,
+pub struct DryRun {
+    ask: ForwardedRequest,
     /// What the cache knows.
     pub known: Known,
     /// What the handler would do.
@@ -43,20 +43,20 @@ pub struct Considered {
 ///
 /// # Errors
 /// The proxy would refuse it, which is the inner error; or the cache did not answer.
-pub async fn consider(
+pub async fn dry_run(
     shared: &Shared,
-    described: &Described,
+    described: &DescribedRequest,
     now: Time,
-) -> Result<Result<Considered, ProxyError>, CacheUnavailable> {
+) -> Result<Result<DryRun, ProxyError>, CacheUnavailable> {
     let fields = &described.fields;
-    let head = Head {
+    let head = RequestHead {
         method: &described.method,
         uri: &described.uri,
         fields,
         upload: upload(fields),
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
-    let ask = match Ask::of(&head, shared, &shared.config()) {
+    let ask = match ForwardedRequest::of(&head, shared, &shared.config()) {
         Ok(ask) => ask,
         Err(error) => return Ok(Err(error)),
     };
@@ -64,23 +64,23 @@ pub async fn consider(
     let known = shared.cache.ask(Consider { key }).await?;
     let heads = known.found.variants().map(|entry| &**entry.head());
     let decision = policy::decide(ask.policy(), &ask.view(), heads, now);
-    Ok(Ok(Considered {
+    Ok(Ok(DryRun {
         ask,
         known,
         decision,
     }))
 }
 
-fn upload(fields: &HeaderMap) -> Upload {
+fn upload(fields: &HeaderMap) -> RequestFraming {
     let length = fields.get(header::CONTENT_LENGTH);
     match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
-        _ if fields.contains_key(header::TRANSFER_ENCODING) => Upload::Chunked,
-        Some(length) => Upload::Sized(length),
-        None => Upload::None,
+        _ if fields.contains_key(header::TRANSFER_ENCODING) => RequestFraming::Chunked,
+        Some(length) => RequestFraming::Sized(length),
+        None => RequestFraming::None,
     }
 }
 
-impl Considered {
+impl DryRun {
     /// Its method.
     pub fn method(&self) -> &Method {
         &self.ask.method

@@ -9,31 +9,31 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::connection::Upload,
+    proxy::connection::RequestFraming,
 };
 
 /// Bodies that are read whole take at most so much memory in one worker; those beyond pass through.
 const MAX_HELD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The client's body, some of which may have been read already.
-pub(crate) struct ClientBody {
+pub(crate) struct UploadBody {
     begun: BytesMut,
     rest: Option<web::Payload>,
     /// The longest silence of the client.
     pause: Duration,
     /// For what was read.
-    place: Option<Place>,
+    place: Option<BufferPermit>,
 }
 
 /// What came of reading a body up to a limit.
-pub(crate) enum Read {
+pub(crate) enum BodyRead {
     /// All of it.
-    Whole(Bytes, Place),
+    Whole(Bytes, BufferPermit),
     /// It is larger.
-    Larger(ClientBody),
+    Larger(UploadBody),
 }
 
-impl ClientBody {
+impl UploadBody {
     pub(crate) fn new(payload: web::Payload, pause: Duration) -> Self {
         Self {
             begun: BytesMut::new(),
@@ -44,7 +44,7 @@ impl ClientBody {
     }
 
     /// One that has been read whole already.
-    pub(crate) fn of(bytes: Bytes, place: Place) -> Self {
+    pub(crate) fn of(bytes: Bytes, place: BufferPermit) -> Self {
         Self {
             begun: bytes.into(),
             rest: None,
@@ -64,16 +64,16 @@ impl ClientBody {
     }
 
     /// The body as it goes to the origin.
-    pub(crate) fn into_request(self, upload: Upload) -> RequestBody {
+    pub(crate) fn into_request(self, upload: RequestFraming) -> RequestBody {
         match upload {
-            Upload::None => RequestBody::Empty,
-            Upload::Sized(length) => RequestBody::Sized(length, self.into_stream()),
-            Upload::Chunked => RequestBody::Chunked(self.into_stream()),
+            RequestFraming::None => RequestBody::Empty,
+            RequestFraming::Sized(length) => RequestBody::Sized(length, self.into_stream()),
+            RequestFraming::Chunked => RequestBody::Chunked(self.into_stream()),
         }
     }
 
     /// Reads the body, but not far beyond the size of its `place`.
-    pub(crate) async fn read(mut self, place: Place) -> Result<Read, OriginError> {
+    pub(crate) async fn read(mut self, place: BufferPermit) -> Result<BodyRead, OriginError> {
         while let Some(piece) = self.receive().await {
             let piece = piece.map_err(|error| OriginError::Upload {
                 source: UploadError::Client(error),
@@ -81,10 +81,10 @@ impl ClientBody {
             self.begun.extend_from_slice(&piece);
             if self.begun.len() as u64 > place.bytes {
                 self.place = Some(place);
-                return Ok(Read::Larger(self));
+                return Ok(BodyRead::Larger(self));
             }
         }
-        Ok(Read::Whole(self.begun.freeze(), place))
+        Ok(BodyRead::Whole(self.begun.freeze(), place))
     }
 
     /// What comes next from the client; it fails when nothing does for too long.
@@ -113,14 +113,14 @@ impl ClientBody {
 
 /// A body that was read whole, and its place in the memory for such bodies.
 #[derive(Clone, Debug)]
-pub(crate) struct Whole {
+pub(crate) struct BufferedBody {
     bytes: Bytes,
-    upload: Upload,
-    _place: Rc<Place>,
+    upload: RequestFraming,
+    _place: Rc<BufferPermit>,
 }
 
-impl Whole {
-    pub(crate) fn new(bytes: Bytes, upload: Upload, place: Place) -> Self {
+impl BufferedBody {
+    pub(crate) fn new(bytes: Bytes, upload: RequestFraming, place: BufferPermit) -> Self {
         Self {
             bytes,
             upload,
@@ -130,7 +130,7 @@ impl Whole {
 
     /// The body as it goes to the origin, byte for byte.
     pub(crate) fn to_request(&self) -> RequestBody {
-        if self.upload == Upload::None {
+        if self.upload == RequestFraming::None {
             return RequestBody::Empty;
         }
         let piece = (!self.bytes.is_empty()).then(|| Ok(self.bytes.clone()));
@@ -140,15 +140,15 @@ impl Whole {
 
 /// How much of a worker's memory bodies take that are read whole.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Held(Rc<Cell<u64>>);
+pub(crate) struct BodyBuffers(Rc<Cell<u64>>);
 
-impl Held {
+impl BodyBuffers {
     /// A place for a body, if there is room for it.
-    pub(crate) fn place(&self, bytes: u64) -> Option<Place> {
+    pub(crate) fn place(&self, bytes: u64) -> Option<BufferPermit> {
         let held = self.0.get().checked_add(bytes)?;
         (held <= MAX_HELD_BYTES).then(|| {
             self.0.set(held);
-            Place {
+            BufferPermit {
                 held: self.clone(),
                 bytes,
             }
@@ -158,12 +158,12 @@ impl Held {
 
 /// Memory for one body, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    held: Held,
+pub(crate) struct BufferPermit {
+    held: BodyBuffers,
     bytes: u64,
 }
 
-impl Drop for Place {
+impl Drop for BufferPermit {
     fn drop(&mut self) {
         self.held.0.set(self.held.0.get() - self.bytes);
     }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn places_for_bodies_run_out_and_come_back() {
-        let held = Held::default();
+        let held = BodyBuffers::default();
         let first = held.place(MAX_HELD_BYTES - 1).unwrap();
         let second = held.place(1).unwrap();
         assert!(held.place(1).is_none());

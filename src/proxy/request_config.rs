@@ -8,22 +8,22 @@ use tokio::sync::watch;
 use crate::{
     config::Config,
     policy::Time,
-    proxy::{hit::fast_path::Quick, response::client_response::Delivery, worker::Worker},
+    proxy::{hit::fast_path::FastPath, response::client_response::ClientResponse, worker::Worker},
     reload::{InForce, StoredNow},
 };
 
 /// What one request goes by, from its beginning to its end.
-pub(crate) struct Current {
+pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
-    quick: Quick,
+    quick: FastPath,
     stored: StoredNow,
 }
 
-impl Current {
+impl RequestConfig {
     fn new(in_force: &InForce) -> Rc<Self> {
         Rc::new(Self {
             config: Arc::clone(&in_force.config),
-            quick: Quick::new(&in_force.config),
+            quick: FastPath::new(&in_force.config),
             stored: in_force.stored,
         })
     }
@@ -34,7 +34,7 @@ impl Current {
         request: &HttpRequest,
         worker: &Worker,
         now: Time,
-    ) -> Option<Delivery> {
+    ) -> Option<ClientResponse> {
         let policy = &self.config.policy;
         let hit = || self.quick.answer(request, worker, policy, now);
         self.may_use_cache().then(hit).flatten()
@@ -47,14 +47,14 @@ impl Current {
 }
 
 /// The newest configuration. To look whether there is a newer one is to read one number.
-pub(crate) struct Newest {
-    current: RefCell<Rc<Current>>,
+pub(crate) struct WorkerConfig {
+    current: RefCell<Rc<RequestConfig>>,
     news: RefCell<watch::Receiver<InForce>>,
 }
 
-impl Newest {
+impl WorkerConfig {
     pub(crate) fn new(mut news: watch::Receiver<InForce>) -> Self {
-        let current = Current::new(&news.borrow_and_update());
+        let current = RequestConfig::new(&news.borrow_and_update());
         Self {
             current: RefCell::new(current),
             news: RefCell::new(news),
@@ -62,10 +62,10 @@ impl Newest {
     }
 
     /// What a request that begins now goes by.
-    pub(crate) fn get(&self) -> Rc<Current> {
+    pub(crate) fn get(&self) -> Rc<RequestConfig> {
         // Nobody who could change it is left when the channel is closed.
         if self.news.borrow().has_changed().unwrap_or(false) {
-            let current = Current::new(&self.news.borrow_mut().borrow_and_update());
+            let current = RequestConfig::new(&self.news.borrow_mut().borrow_and_update());
             self.current.replace(current);
         }
         Rc::clone(&self.current.borrow())
@@ -90,7 +90,7 @@ mod tests {
     fn a_request_keeps_what_it_began_with_and_the_next_one_gets_what_is_new() {
         let (first, second) = (in_force(), in_force());
         let (sender, news) = watch::channel(first.clone());
-        let newest = Newest::new(news);
+        let newest = WorkerConfig::new(news);
         let began_before = newest.get();
         assert!(Rc::ptr_eq(&began_before, &newest.get()));
         sender.send_replace(second.clone());

@@ -4,12 +4,13 @@
 //! stderr. Neither may stop the program by being closed, so failures to write are ignored.
 
 mod commands;
+mod listen;
 mod logging;
 mod signals;
 
 use std::{
     error::Error,
-    io::{self, ErrorKind, Write},
+    io::{self, Write},
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     process::ExitCode,
@@ -21,7 +22,7 @@ use actix_web::rt::System;
 use bytesize::ByteSize;
 use caching_proxy::{
     cli::Cli,
-    config::{self, Config, ConfigError, Flags, LogFormat},
+    config::{self, Config, ConfigError, Flags, LoadConfig, LogFormat},
     control::{self, ClearReport, Control, ControlError, Instance, UnreachedInstance},
     dashboard::{Dashboard, PATIENCE},
     error::Chain,
@@ -33,7 +34,6 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ClientConfig;
 use signals::{Asked, Signals};
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// Many small pieces that live long lie between many that do not: most allocators lose a lot of memory by that.
 #[global_allocator]
@@ -41,12 +41,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Signals that come so close together are one: many a parent signals its child and the child's group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 4096;
-/// RFC 6335, 6: the ports before are the system's, and on many only administrators may listen on them.
-const FIRST_OPEN_PORT: u16 = 1024;
-/// Ports after one in use that are tried, to propose a free one.
-const PORTS_TRIED: u16 = 20;
 /// Descriptors that a proxy and each of its workers hold before anybody asks anything, and some for those who do.
 const FILES_BESIDE_WORKERS: u64 = 48;
 const FILES_PER_WORKER: u64 = 4;
@@ -200,21 +194,43 @@ fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
 }
 
 fn serve(flags: Flags) -> Result<(), Failure> {
-    let config = Arc::new(Config::load(&flags, &|variable| {
-        std::env::var_os(variable)
-    })?);
+    let config = Config::load_everything(&flags)?;
     logging::start(config.log_format);
-    let tls = tls_for(&config)?;
-    raise_file_limit();
-    check_file_limit(config.workers)?;
-    let listener = bind(SocketAddr::new(config.bind, config.port))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Start)?;
-    // Not dropped: that would wait for threads, and one may hang in looking up a name.
-    let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
-    system.block_on(run(flags, config, tls, listener))
+    let address = SocketAddr::new(config.bind, config.port);
+    let startup = Startup {
+        flags,
+        load: Config::load_everything,
+        config: Arc::new(config),
+        hints: None,
+    };
+    startup.serve(|| listen::bind(address))
+}
+
+/// A proxy that is about to start.
+struct Startup {
+    flags: Flags,
+    /// Reads the configuration again when the proxy reloads.
+    load: LoadConfig,
+    config: Arc<Config>,
+    /// What the user can try, for stderr once the proxy serves. `None` for a normal start.
+    hints: Option<String>,
+}
+
+impl Startup {
+    /// Serves until a signal ends the program.
+    fn serve(self, listen: impl FnOnce() -> Result<TcpListener, Failure>) -> Result<(), Failure> {
+        let tls = tls_for(&self.config)?;
+        raise_file_limit();
+        check_file_limit(self.config.workers)?;
+        let listener = listen()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::Start)?;
+        // Not dropped: that would wait for threads, and one may hang in looking up a name.
+        let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
+        system.block_on(run(self, tls, listener))
+    }
 }
 
 /// What is trusted. Also for an http origin a wrong file is an error now, and not on the day the origin moves to https.
@@ -250,11 +266,16 @@ fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, 
 }
 
 async fn run(
-    flags: Flags,
-    config: Arc<Config>,
+    startup: Startup,
     tls: Option<Arc<ClientConfig>>,
     listener: TcpListener,
 ) -> Result<(), Failure> {
+    let Startup {
+        flags,
+        load,
+        config,
+        hints,
+    } = startup;
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server =
         Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;
@@ -264,7 +285,7 @@ async fn run(
         ended = server.ended() => return Err(Failure::ended(ended)),
         () = tokio::task::yield_now() => {}
     }
-    let reload = server.reload(flags);
+    let reload = server.reload(flags, load);
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
@@ -280,6 +301,9 @@ async fn run(
     actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
     if let Some(dashboard) = &dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
+    }
+    if let Some(hints) = hints {
+        say(&hints);
     }
 
     loop {
@@ -310,47 +334,6 @@ async fn run(
         }
         () = signals.end_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Impatient),
     }
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let port = address.port();
-    listen(address).map_err(|source| match source.kind() {
-        ErrorKind::AddrInUse => Failure::PortInUse {
-            port,
-            holder: control::holder(address),
-            free: free_port(address),
-        },
-        ErrorKind::PermissionDenied if port < FIRST_OPEN_PORT => Failure::PortReserved {
-            port,
-            free: port + 8000,
-        },
-        ErrorKind::AddrNotAvailable => Failure::NoSuchAddress(address.ip()),
-        _ => Failure::Bind { address, source },
-    })
-}
-
-/// Address reuse lets a restart pass connections that are still closing. Not port reuse: two proxies on one port would
-/// share its requests without knowing of each other.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-fn free_port(address: SocketAddr) -> Option<u16> {
-    (1..=PORTS_TRIED)
-        .filter_map(|more| address.port().checked_add(more))
-        .find(|port| listen(SocketAddr::new(address.ip(), *port)).is_ok())
 }
 
 /// Each request takes up to two descriptors; many systems start programs with 1024, and let them ask for more.

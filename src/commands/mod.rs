@@ -4,6 +4,7 @@
 //! stdout, for programs.
 
 mod check_config;
+mod demo;
 mod ls;
 mod misuse;
 mod purge;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,
         Command::Stats { proxy, watch } => stats::stats(proxy, watch)?,
+        Command::Demo { port } => demo::run(port)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

@@ -46,7 +46,12 @@ fn config(port: u16) -> Config {
 
 fn listen_in(surroundings: &Surroundings, shared: Arc<Shared>) -> Result<Control, ControlError> {
     let in_force = watch::channel(shared.in_force.borrow().clone()).0;
-    let reload = Reload::new(Flags::new(), in_force, shared.cache.clone());
+    let reload = Reload::new(
+        Flags::new(),
+        Config::load_everything,
+        in_force,
+        shared.cache.clone(),
+    );
     super::server::listen_in(surroundings, shared, reload)
 }
 

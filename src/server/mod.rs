@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use self::client_io::{ClientIo, Limits};
 use crate::{
     cache::Cache,
-    config::{Config, Flags},
+    config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
     proxy::{self, Shared, Worker},
     reload::{ActiveConfig, Reload},
@@ -117,8 +117,8 @@ impl Server {
     }
 
     /// Reads the configuration again, with the same flags as at the start.
-    pub fn reload(&self, flags: Flags) -> Reload {
-        Reload::new(flags, self.in_force.clone(), self.cache())
+    pub fn reload(&self, flags: Flags, load: LoadConfig) -> Reload {
+        Reload::new(flags, load, self.in_force.clone(), self.cache())
     }
 
     /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.

@@ -8,7 +8,7 @@ use actix_web::http::{
 };
 
 pub use crate::policy::is_event_stream;
-use crate::policy::{Reason, Why};
+use crate::policy::{Forward, Reason};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -231,7 +231,7 @@ pub struct Handling {
     /// Where the body came from.
     pub source: Source,
     /// Why the request went forward; none: it did not.
-    pub why: Option<Why>,
+    pub why: Option<Forward>,
     /// What the origin answered.
     pub forward_status: Option<StatusCode>,
     /// Whether the answer is kept.
@@ -279,7 +279,7 @@ impl Handling {
     }
 
     /// Answered by the origin.
-    pub fn miss(why: Why, forward_status: Option<StatusCode>, storing: Storing) -> Self {
+    pub fn miss(why: Forward, forward_status: Option<StatusCode>, storing: Storing) -> Self {
         Self {
             outcome: match storing {
                 Storing::Collapsed => Outcome::Collapsed,
@@ -298,7 +298,7 @@ impl Handling {
     pub fn detail(&self) -> Option<Reason> {
         match self.storing {
             Storing::NotStored(reason) => Some(reason),
-            _ => self.why.and_then(|why| why.reason),
+            _ => self.why.and_then(|why| why.detail),
         }
     }
 
@@ -314,7 +314,7 @@ impl Handling {
         let mut line = String::from("caching-proxy");
         match (self.source, self.why) {
             (_, Some(why)) => {
-                let _ = write!(line, "; fwd={}", why.forward.as_str());
+                let _ = write!(line, "; fwd={}", why.reason.as_str());
             }
             (Source::Hit, None) => line.push_str("; hit"),
             (Source::Miss, None) => {}
@@ -357,7 +357,7 @@ pub fn write_age(fields: &mut HeaderMap, seconds: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Forward;
+    use crate::policy::ForwardReason;
     use proptest::prelude::*;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -480,7 +480,7 @@ mod tests {
             ("x-cache", "Hit from elsewhere"),
         ]);
         let handling = Handling::miss(
-            Forward::UriMiss.into(),
+            ForwardReason::UriMiss.into(),
             Some(StatusCode::OK),
             Storing::Stored,
         );

@@ -17,11 +17,11 @@ use crate::{
     error::ProxyError,
     headers::{Handling, Outcome, Storing},
     origin::OriginErrorKind,
-    policy::{Forward, Reason, Time},
+    policy::{ForwardReason, Reason, Time},
 };
 
 const REASONS: usize = Reason::ALL.len();
-const FORWARDS: usize = Forward::ALL.len();
+const FORWARDS: usize = ForwardReason::ALL.len();
 const ERRORS: usize = ProxyError::KINDS.len();
 const FAILURES: usize = OriginErrorKind::ALL.len();
 const CLASSES: usize = 5;
@@ -108,7 +108,7 @@ impl Tally {
     }
 
     fn not_hit(&self, outcome: Outcome, handling: &Handling) {
-        let forward = handling.why.map(|why| why.forward);
+        let forward = handling.why.map(|why| why.reason);
         match outcome {
             Outcome::Hit => {}
             Outcome::Validated => self.add(VALIDATED, 1),
@@ -118,7 +118,7 @@ impl Tally {
                     self.add(SPARED_STALE, 1);
                 }
             }
-            Outcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
+            Outcome::Miss => self.add(MISS + forward.unwrap_or(ForwardReason::Miss) as usize, 1),
             Outcome::Collapsed => self.add(COLLAPSED, 1),
             Outcome::Own => self.add(OWN, 1),
             Outcome::Failed(name) => {
@@ -129,7 +129,7 @@ impl Tally {
         if let Storing::NotStored(reason) = handling.storing {
             self.not_stored(reason);
         }
-        if let Some(reason) = handling.why.and_then(|why| why.reason) {
+        if let Some(reason) = handling.why.and_then(|why| why.detail) {
             self.add(NOT_REUSED + reason as usize, 1);
         }
     }
@@ -293,8 +293,8 @@ impl Totals {
     }
 
     /// Misses, by why they went to the origin.
-    pub fn misses_by(&self) -> impl Iterator<Item = (Forward, u64)> + '_ {
-        Forward::ALL
+    pub fn misses_by(&self) -> impl Iterator<Item = (ForwardReason, u64)> + '_ {
+        ForwardReason::ALL
             .into_iter()
             .zip(self.range(MISS, FORWARDS).iter().copied())
     }
@@ -365,7 +365,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Why;
+    use crate::policy::Forward;
 
     fn summed(tallies: &[&Tally]) -> Totals {
         let mut totals = Totals::default();
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn every_outcome_is_counted_as_one_request_and_in_its_place() {
         let tally = Tally::default();
-        let why = Why::because(Forward::Request, Reason::ClientNoCache);
+        let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
         let miss = |storing| Handling::miss(why, None, storing);
         tally.answered(StatusCode::OK, &miss(Storing::NotStored(Reason::NoStore)));
         tally.answered(StatusCode::OK, &miss(Storing::Collapsed));

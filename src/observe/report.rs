@@ -291,7 +291,7 @@ mod tests {
         headers::{Handling, Outcome, Storing},
         observe::Audience,
         origin::OriginErrorKind,
-        policy::{Forward, Why},
+        policy::{Forward, ForwardReason},
     };
     use actix_web::http::StatusCode;
 
@@ -308,7 +308,7 @@ mod tests {
             tally.answered(StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
-        let miss = Handling::miss(Forward::UriMiss.into(), None, Storing::Stored);
+        let miss = Handling::miss(ForwardReason::UriMiss.into(), None, Storing::Stored);
         tally.answered(StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
@@ -334,11 +334,11 @@ mod tests {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
         for reason in Reason::ALL {
-            let why = Why::because(Forward::Request, reason);
+            let why = Forward::with_detail(ForwardReason::Request, reason);
             let storing = Storing::NotStored(reason);
             tally.answered(StatusCode::OK, &Handling::miss(why, None, storing));
         }
-        for forward in Forward::ALL {
+        for forward in ForwardReason::ALL {
             let storing = Storing::Stored;
             let miss = Handling::miss(forward.into(), None, storing);
             tally.answered(StatusCode::OK, &miss);
@@ -356,7 +356,7 @@ mod tests {
         for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
             let report = Report::new(&observer, None, mode);
             let all = [
-                (report.misses_by, Forward::ALL.len()),
+                (report.misses_by, ForwardReason::ALL.len()),
                 (report.not_stored_by, Reason::ALL.len()),
                 (report.not_reused_by, Reason::ALL.len()),
                 (report.failed_by, ProxyError::KINDS.len()),

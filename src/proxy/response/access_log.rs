@@ -225,7 +225,7 @@ impl AccessLogEntry {
             reason: match (outcome, reason) {
                 (Some(Outcome::Failed(name)), _) => Some(name),
                 (_, Some(reason)) => Some(reason.as_str()),
-                _ => forward.map(|why| why.forward.as_str()),
+                _ => forward.map(|why| why.reason.as_str()),
             },
             remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
@@ -238,7 +238,7 @@ impl AccessLogEntry {
     fn not_reused(&self) -> Option<Reason> {
         self.handling
             .and_then(|handling| handling.why)
-            .and_then(|why| why.reason)
+            .and_then(|why| why.detail)
     }
 }
 
@@ -309,7 +309,7 @@ mod tests {
         let storing = Storing::NotStored(Reason::NoStore);
         access.answered(
             StatusCode::OK,
-            Handling::miss(crate::policy::Forward::UriMiss.into(), None, storing),
+            Handling::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

@@ -9,7 +9,7 @@ use crate::{
     clock,
     config::LogFormat,
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     policy::{self, Decision, Forward, ForwardReason, Reason, ResponseForm, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
@@ -115,7 +115,7 @@ async fn ask_and_answer(
     let body = UploadBody::new(payload, config.timeout);
     let (ask, body) = keyed(worker, ask, body).await?;
     if !current.may_use_cache() {
-        let storing = Storing::NotStored(Reason::CacheUnavailable);
+        let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
         return pass::pass(
             worker,
             &ask,
@@ -182,7 +182,7 @@ async fn answer(
         }
         match worker.claim(&ask, known.found().clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
-                let storing = Storing::NotStored(Reason::CacheUnavailable);
+                let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
                 return pass::pass(worker, &ask, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
@@ -203,12 +203,12 @@ async fn answer(
         now = clock::now();
     }
     let why = ForwardReason::Miss.into();
-    pass::pass(worker, &ask, body, why, Storing::Untouched, relay).await
+    pass::pass(worker, &ask, body, why, StoreOutcome::NotApplicable, relay).await
 }
 
 enum NextStep {
     Done(Box<Result<ClientResponse, FailedRequest>>),
-    Pass(Forward, Storing),
+    Pass(Forward, StoreOutcome),
     Claim(FetchPlan),
 }
 
@@ -241,14 +241,14 @@ fn decide(
                     _ => None,
                 };
             let mut delivery = ready.unwrap_or_else(|| {
-                let handling = Handling {
-                    spared_millis: entry.fetch_millis(),
-                    ..Handling::hit(entry.head().ttl_seconds(now))
+                let cache_status = CacheStatus {
+                    saved_millis: entry.fetch_millis(),
+                    ..CacheStatus::hit(entry.head().ttl_seconds(now))
                 };
-                reuse(&view, entry, handling, now)
+                reuse(&view, entry, cache_status, now)
             });
             if allowed_by != Reuse::Fresh {
-                delivery.handling.outcome = Outcome::Stale;
+                delivery.cache_status.outcome = RequestOutcome::Stale;
             }
             NextStep::Done(Box::new(Ok(delivery)))
         }),
@@ -262,9 +262,9 @@ fn decide(
             Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
             Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
-                NextStep::Pass(why, Storing::Untouched)
+                NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
-            Sharing::PassThrough(reason) => NextStep::Pass(why, Storing::NotStored(reason)),
+            Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
         Decision::NotCached => Some(NextStep::Done(Box::new(Err(
             ProxyError::OnlyIfCached.into()

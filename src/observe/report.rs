@@ -73,7 +73,7 @@ pub struct Saved {
     /// Requests to the origin.
     pub requests: u64,
     /// Their share of all requests but the proxy's own answers, from 0 to 1.
-    pub share: Option<f64>,
+    pub sharing: Option<f64>,
     /// Bytes of bodies.
     pub bytes: u64,
     /// Waiting: what the fetches of what was served again once took, in milliseconds.
@@ -146,7 +146,7 @@ impl Report {
         Self {
             uptime_seconds: observer.uptime().as_secs(),
             requests: totals.requests(),
-            hit_ratio: share(from_cache, judged),
+            hit_ratio: sharing(from_cache, judged),
             hits: totals.hits(),
             validated: totals.validated(),
             stale: totals.stale(),
@@ -182,15 +182,15 @@ impl Saved {
         let judged = totals.requests().saturating_sub(totals.own());
         Self {
             requests: totals.saved_requests(),
-            share: share(totals.saved_requests(), judged),
+            sharing: sharing(totals.saved_requests(), judged),
             bytes: totals.saved_bytes(),
-            millis: totals.spared_millis(),
+            millis: totals.saved_millis(),
         }
     }
 
     /// The same in one line; None: nobody has asked anything.
     pub fn sentence(&self) -> Option<String> {
-        let share = self.share?;
+        let sharing = self.sharing?;
         let (requests, bytes) = (grouped(self.requests), bytesize::ByteSize(self.bytes));
         let word = match self.requests {
             1 => "request",
@@ -199,7 +199,7 @@ impl Saved {
         let waiting = duration(Duration::from_millis(self.millis));
         Some(format!(
             "saved {requests} {word} to the origin ({:.0} %), {bytes}, {waiting} of waiting",
-            share * 100.0
+            sharing * 100.0
         ))
     }
 }
@@ -246,7 +246,7 @@ fn causes(all: impl Iterator<Item = Cause>) -> Vec<Cause> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share of two counts")]
-fn share(part: u64, whole: u64) -> Option<f64> {
+fn sharing(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -288,10 +288,10 @@ pub fn duration(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::{
-        headers::{Handling, Outcome, Storing},
+        headers::{CacheStatus, RequestOutcome, StoreOutcome},
         observe::Audience,
         origin::OriginErrorKind,
-        policy::{Forward, Why},
+        policy::{Forward, ForwardReason},
     };
     use actix_web::http::StatusCode;
 
@@ -300,15 +300,15 @@ mod tests {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);
-        let hit = Handling {
-            spared_millis: 48_000,
-            ..Handling::hit(None)
+        let hit = CacheStatus {
+            saved_millis: 48_000,
+            ..CacheStatus::hit(None)
         };
         for _ in 0..4 {
             tally.answered(StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
-        let miss = Handling::miss(Forward::UriMiss.into(), None, Storing::Stored);
+        let miss = CacheStatus::miss(ForwardReason::UriMiss.into(), None, StoreOutcome::Stored);
         tally.answered(StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
@@ -320,8 +320,8 @@ mod tests {
     fn the_own_answers_of_the_proxy_do_not_count_for_the_ratio() {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
-        tally.answered(StatusCode::OK, &Handling::hit(None));
-        tally.answered(StatusCode::OK, &Handling::refused());
+        tally.answered(StatusCode::OK, &CacheStatus::hit(None));
+        tally.answered(StatusCode::OK, &CacheStatus::own_response());
         let report = Report::new(&observer, None, Mode::Standard);
         assert_eq!((report.requests, report.hit_ratio), (2, Some(1.0)));
     }
@@ -334,19 +334,19 @@ mod tests {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
         for reason in Reason::ALL {
-            let why = Why::because(Forward::Request, reason);
-            let storing = Storing::NotStored(reason);
-            tally.answered(StatusCode::OK, &Handling::miss(why, None, storing));
+            let why = Forward::with_detail(ForwardReason::Request, reason);
+            let storing = StoreOutcome::NotStored(reason);
+            tally.answered(StatusCode::OK, &CacheStatus::miss(why, None, storing));
         }
-        for forward in Forward::ALL {
-            let storing = Storing::Stored;
-            let miss = Handling::miss(forward.into(), None, storing);
+        for forward in ForwardReason::ALL {
+            let storing = StoreOutcome::Stored;
+            let miss = CacheStatus::miss(forward.into(), None, storing);
             tally.answered(StatusCode::OK, &miss);
         }
         for (name, _) in ProxyError::KINDS {
-            let failed = Handling {
-                outcome: Outcome::Failed(name),
-                ..Handling::refused()
+            let failed = CacheStatus {
+                outcome: RequestOutcome::Failed(name),
+                ..CacheStatus::own_response()
             };
             tally.answered(StatusCode::BAD_GATEWAY, &failed);
         }
@@ -356,7 +356,7 @@ mod tests {
         for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
             let report = Report::new(&observer, None, mode);
             let all = [
-                (report.misses_by, Forward::ALL.len()),
+                (report.misses_by, ForwardReason::ALL.len()),
                 (report.not_stored_by, Reason::ALL.len()),
                 (report.not_reused_by, Reason::ALL.len()),
                 (report.failed_by, ProxyError::KINDS.len()),

@@ -14,7 +14,7 @@ use actix_web::http::{
 };
 use caching_proxy::{
     headers::Handling,
-    observe::{Audience, Observer},
+    observe::{LiveRequests, Observer},
     policy::{
         Answer, ClientWord, Decision, Framing, Mode, Patterns, Policy, Reply, Request,
         RequestContent, Stored, Time, Use, admit, answer, decide,
@@ -115,7 +115,7 @@ fn conditions_are_answered_without_allocating_too() {
 
 #[test]
 fn counting_a_hit_allocates_nothing() {
-    let observer = Observer::new(Audience::None);
+    let observer = Observer::new(LiveRequests::Off);
     let tally = observer.tally();
     let hit = Handling {
         spared_millis: 300,

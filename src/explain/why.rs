@@ -41,9 +41,9 @@ pub struct Explanation {
     /// The fields by which the request is somebody's.
     pub credentials: Vec<String>,
     /// Why it would be forwarded: the `fwd` of Cache-Status.
-    pub forward: Option<Cause>,
+    pub forward: Option<ExplainedReason>,
     /// What keeps a stored response from being used, or the answer from being stored.
-    pub reason: Option<Cause>,
+    pub reason: Option<ExplainedReason>,
     /// How many responses are stored that this request may see.
     pub stored: u64,
     /// The one that is meant.
@@ -51,7 +51,7 @@ pub struct Explanation {
     /// Stored ones for other requests, and by which field.
     pub mismatches: Vec<Mismatch>,
     /// Why the last answer was not stored.
-    pub last_refusal: Option<Refusal>,
+    pub last_refusal: Option<LastRefusal>,
     /// What would become of a validation that fails.
     pub if_origin_fails: Option<Fallback>,
     /// What is stored nearest to the path, where nothing is for it and nobody knows why.
@@ -62,7 +62,7 @@ pub struct Explanation {
 
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct ExplainedReason {
     /// The name, as in log and Cache-Status.
     pub name: String,
     /// In words.
@@ -101,9 +101,9 @@ pub struct Mismatch {
 
 /// An answer that was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct LastRefusal {
     /// Why.
-    pub cause: Cause,
+    pub cause: ExplainedReason,
     /// How long ago it was asked for, in seconds.
     pub seconds_ago: u64,
 }
@@ -114,7 +114,7 @@ pub struct Fallback {
     /// Whether that would be the stored response.
     pub is_served: bool,
     /// What forbids it.
-    pub cause: Option<Cause>,
+    pub cause: Option<ExplainedReason>,
 }
 
 /// The nearest that is stored.
@@ -182,7 +182,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         } else {
             Vec::new()
         },
-        last_refusal: refusal.map(|(reason, since)| Refusal {
+        last_refusal: refusal.map(|(reason, since)| LastRefusal {
             cause: cause(reason),
             seconds_ago: now.millis_since(since) / 1000,
         }),
@@ -372,9 +372,9 @@ fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
     })
 }
 
-fn cause(considered: &DryRun, reason: Reason) -> Cause {
+fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
     let mode = considered.policy().mode;
-    Cause {
+    ExplainedReason {
         name: reason.as_str().to_owned(),
         words: words(reason).to_owned(),
         clause: reason.clause().map(str::to_owned),
@@ -384,7 +384,7 @@ fn cause(considered: &DryRun, reason: Reason) -> Cause {
     }
 }
 
-fn forward_cause(forward: Forward) -> Cause {
+fn forward_cause(forward: Forward) -> ExplainedReason {
     let words = match forward {
         Forward::Bypass => "not to be handled by the cache",
         Forward::Method => "the method requires it",
@@ -395,7 +395,7 @@ fn forward_cause(forward: Forward) -> Cause {
         Forward::Stale => "something is; it may not be used without validation",
         Forward::Partial => "a part is",
     };
-    Cause {
+    ExplainedReason {
         name: forward.as_str().to_owned(),
         words: words.to_owned(),
         clause: Some(forward.clause().to_owned()),

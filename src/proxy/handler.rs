@@ -9,7 +9,7 @@ use crate::{
     clock,
     config::LogFormat,
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     policy::{self, Answer, Decision, Forward, Reason, Share, Time, Use, Why},
     proxy::{
         connection::{ActiveRequest, Connection},
@@ -115,7 +115,7 @@ async fn ask_and_answer(
     let body = UploadBody::new(payload, config.timeout);
     let (ask, body) = keyed(worker, ask, body).await?;
     if !current.may_use_cache() {
-        let storing = Storing::NotStored(Reason::CacheUnavailable);
+        let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
         return pass::pass(worker, &ask, body, Forward::Bypass.into(), storing, relay).await;
     }
     answer(worker, Rc::new(ask), body, relay, now).await
@@ -174,7 +174,7 @@ async fn answer(
         }
         match worker.claim(&ask, known.found().clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
-                let storing = Storing::NotStored(Reason::CacheUnavailable);
+                let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
                 return pass::pass(worker, &ask, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
@@ -195,12 +195,12 @@ async fn answer(
         now = clock::now();
     }
     let why = Forward::Miss.into();
-    pass::pass(worker, &ask, body, why, Storing::Untouched, relay).await
+    pass::pass(worker, &ask, body, why, StoreOutcome::NotApplicable, relay).await
 }
 
 enum NextStep {
     Done(Box<Result<ClientResponse, FailedRequest>>),
-    Pass(Why, Storing),
+    Pass(Why, StoreOutcome),
     Claim(FetchPlan),
 }
 
@@ -227,14 +227,14 @@ fn decide(
                 _ => None,
             };
             let mut delivery = ready.unwrap_or_else(|| {
-                let handling = Handling {
-                    spared_millis: entry.fetch_millis(),
-                    ..Handling::hit(entry.head().ttl_seconds(now))
+                let cache_status = CacheStatus {
+                    saved_millis: entry.fetch_millis(),
+                    ..CacheStatus::hit(entry.head().ttl_seconds(now))
                 };
-                reuse(&view, entry, handling, now)
+                reuse(&view, entry, cache_status, now)
             });
             if use_ != Use::Fresh {
-                delivery.handling.outcome = Outcome::Stale;
+                delivery.cache_status.outcome = RequestOutcome::Stale;
             }
             NextStep::Done(Box::new(Ok(delivery)))
         }),
@@ -248,9 +248,9 @@ fn decide(
             Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
             Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
             Share::Pass(_) if why.forward == Forward::Method => {
-                NextStep::Pass(why, Storing::Untouched)
+                NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
-            Share::Pass(reason) => NextStep::Pass(why, Storing::NotStored(reason)),
+            Share::Pass(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
         Decision::Unsatisfiable => Some(NextStep::Done(Box::new(Err(
             ProxyError::OnlyIfCached.into()

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
     cache::{Entry, Reader, Slices},
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     policy::{self, Answer, Combination, Extent, Stored, Time},
     proxy::{
         fetch::{fetched_response::FetchedResponse, lead::Fetch},
@@ -74,12 +74,12 @@ impl Fetch<'_> {
         };
         let length = Some(joint.new.len_bytes());
         let status = reply.status;
-        let handling = Handling::miss(self.why, Some(status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(status), StoreOutcome::Stored);
         self.join(&part, joint, reply, |_, fields, reader| ClientResponse {
             status,
             fields,
             body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-            handling,
+            cache_status,
             problem: None,
         })
         .await;
@@ -87,7 +87,7 @@ impl Fetch<'_> {
 
     async fn deliver_both(self, part: &Arc<Entry>, joint: RangeUnion, reply: FetchedResponse) {
         let view = self.ask.view();
-        let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(reply.status), StoreOutcome::Stored);
         let now = reply.response_time;
         let (union, new) = (joint.union(), joint.new);
         self.join(part, joint, reply, |head, _, reader| {
@@ -124,7 +124,7 @@ impl Fetch<'_> {
                 status,
                 fields,
                 body,
-                handling,
+                cache_status,
                 problem: None,
             }
         })

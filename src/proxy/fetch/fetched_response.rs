@@ -19,7 +19,7 @@ use futures_core::Stream;
 
 use crate::{
     clock,
-    headers::{self, Handling, Storing},
+    headers::{self, CacheStatus, StoreOutcome},
     observe::WorkerCounters,
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
     policy::{self, Framing, Part, Time, Why},
@@ -167,10 +167,10 @@ impl FetchedResponse {
     }
 
     /// Hands the answer to the client as it comes.
-    pub(crate) fn pass(self, why: Why, storing: Storing) -> ClientResponse {
+    pub(crate) fn pass(self, why: Why, storing: StoreOutcome) -> ClientResponse {
         ClientResponse {
             status: self.status,
-            handling: Handling::miss(why, Some(self.status), storing),
+            cache_status: CacheStatus::miss(why, Some(self.status), storing),
             body: ResponseBody::Forwarded(self.body, self.size),
             fields: self.fields,
             problem: None,

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     cache::{Claimed, Company, Entry, Found, Remove, Ticket},
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest, RequestBody},
     policy::{self, Forward, Missing, Reason, RequestContent, Stored, Time, Why},
     proxy::{
@@ -272,7 +272,7 @@ impl Fetch<'_> {
     /// Lets an answer pass that is not stored.
     pub(crate) fn pass(self, reply: FetchedResponse, reason: Reason) {
         self.ticket.not_stored(reason);
-        let delivery = reply.pass(self.why, Storing::NotStored(reason));
+        let delivery = reply.pass(self.why, StoreOutcome::NotStored(reason));
         self.client.answer(Ok(delivery));
     }
 
@@ -309,14 +309,14 @@ impl Fetch<'_> {
             Err(reason) => return self.pass(reply, reason),
         };
         let view = self.ask.view();
-        let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(reply.status), StoreOutcome::Stored);
         let length = reply.length();
         let FetchedResponse { fields, body, .. } = reply;
         let client = self.client;
         let filler = self.ticket.begin(head, length);
         filler
             .run(body, |head, reader| {
-                let delivery = reading(&view, &head, fields, (reader, length), handling);
+                let delivery = reading(&view, &head, fields, (reader, length), cache_status);
                 client.answer(Ok(delivery));
             })
             .await;

@@ -10,7 +10,7 @@ use crate::{
     cache::{Cache, Claim, Claimed, Company, Invalidate, Moment, Resource, Seen, Ticket},
     clock,
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     origin::{OriginErrorKind, OriginRequest},
     policy::{self, Stored, TargetUri, Why},
     proxy::{
@@ -34,7 +34,7 @@ pub(crate) async fn pass(
     ask: &ForwardedRequest,
     body: UploadBody,
     why: Why,
-    storing: Storing,
+    storing: StoreOutcome,
     relay: InterimRelay<'_>,
 ) -> Result<ClientResponse, FailedRequest> {
     let mut headers = ask.fields.clone();
@@ -136,7 +136,7 @@ impl StorablePost {
                 status,
                 fields,
                 body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-                handling: Handling::miss(why, Some(status), Storing::Stored),
+                cache_status: CacheStatus::miss(why, Some(status), StoreOutcome::Stored),
                 problem: None,
             });
         }));

@@ -8,7 +8,7 @@ use crate::{
     cache::Entry,
     clock,
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginError,
     policy::{self, Failure, Headed, Reason, RequestContent, Why},
     proxy::{
@@ -65,13 +65,13 @@ impl Fetch<'_> {
         let policy = self.ask.policy();
         let view = self.ask.view();
         let now = reply.response_time;
-        let mut handling = self.validated_hit(Some(reply.status));
+        let mut cache_status = self.validated_hit(Some(reply.status));
         let head = match policy::revalidated(policy, &view, entry.head(), &reply.judged()) {
             Ok(head) => Ok(head),
             Err(reason) if self.is_stored(entry).await => {
                 self.remove(entry).await;
-                handling.storing = Storing::NotStored(reason);
-                let delivery = self.for_the_last_time(entry, &reply, handling);
+                cache_status.store = StoreOutcome::NotStored(reason);
+                let delivery = self.for_the_last_time(entry, &reply, cache_status);
                 return self.done(Ok(delivery));
             }
             Err(_) => Err(Reason::Cleared),
@@ -89,21 +89,21 @@ impl Fetch<'_> {
         };
         let answer = match freshened {
             Ok(entry) => {
-                handling.storing = Storing::Stored;
-                handling.ttl_seconds = entry.head().ttl_seconds(now);
-                Ok(reuse(&view, &entry, handling, now))
+                cache_status.store = StoreOutcome::Stored;
+                cache_status.ttl_seconds = entry.head().ttl_seconds(now);
+                Ok(reuse(&view, &entry, cache_status, now))
             }
             Err(reason) => whole_anew(worker, ask, &client, why, reason).await,
         };
         client.answer(answer);
     }
 
-    fn validated_hit(&self, forward_status: Option<StatusCode>) -> Handling {
-        Handling {
-            outcome: Outcome::Validated,
+    fn validated_hit(&self, forward_status: Option<StatusCode>) -> CacheStatus {
+        CacheStatus {
+            outcome: RequestOutcome::Validated,
             why: Some(self.why),
             forward_status,
-            ..Handling::hit(None)
+            ..CacheStatus::hit(None)
         }
     }
 
@@ -112,11 +112,11 @@ impl Fetch<'_> {
         &self,
         entry: &Entry,
         reply: &FetchedResponse,
-        handling: Handling,
+        cache_status: CacheStatus,
     ) -> ClientResponse {
         let policy = self.ask.policy();
         let view = self.ask.view();
-        let mut delivery = reuse(&view, entry, handling, reply.response_time);
+        let mut delivery = reuse(&view, entry, cache_status, reply.response_time);
         if delivery.status == entry.head().status() && entry.head().part().is_none() {
             delivery.fields = policy::merged_head(policy, entry.head(), &reply.judged());
         }
@@ -137,8 +137,8 @@ impl Fetch<'_> {
         match said {
             Headed::Current(head) => {
                 let storing = match self.ticket.freshen(entry, *head).await {
-                    Ok(_) => Storing::Stored,
-                    Err(reason) => Storing::NotStored(reason),
+                    Ok(_) => StoreOutcome::Stored,
+                    Err(reason) => StoreOutcome::NotStored(reason),
                 };
                 self.client.answer(Ok(reply.pass(self.why, storing)));
             }
@@ -164,15 +164,15 @@ impl Fetch<'_> {
         if !self.is_stored(entry).await {
             return Err(Reason::Cleared);
         }
-        let handling = Handling {
-            outcome: Outcome::Stale,
+        let cache_status = CacheStatus {
+            outcome: RequestOutcome::Stale,
             ttl_seconds: entry.head().ttl_seconds(now),
             ..self.validated_hit(match failure {
                 Failure::Status(status) => Some(status),
                 Failure::Unreachable => None,
             })
         };
-        Ok(reuse(&view, entry, handling, now))
+        Ok(reuse(&view, entry, cache_status, now))
     }
 }
 
@@ -189,5 +189,5 @@ async fn whole_anew(
     let reply = forward(worker, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
-    Ok(reply.pass(why, Storing::NotStored(reason)))
+    Ok(reply.pass(why, StoreOutcome::NotStored(reason)))
 }

@@ -10,7 +10,7 @@ use actix_web::http::{
 use crate::{
     cache::{Entry, Fill, News, Opening, Reader},
     clock,
-    headers::{self, Handling, Storing},
+    headers::{self, CacheStatus, StoreOutcome},
     policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
     proxy::{
         hit::multipart::Multipart,
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) fn reuse(
     view: &policy::Request<'_>,
     entry: &Entry,
-    handling: Handling,
+    cache_status: CacheStatus,
     now: Time,
 ) -> ClientResponse {
     let body = entry.body();
@@ -63,7 +63,7 @@ pub(crate) fn reuse(
         status,
         fields,
         body: content,
-        handling,
+        cache_status,
         problem: None,
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn reading(
     head: &Stored,
     mut fields: HeaderMap,
     (reader, length): (Reader, Option<u64>),
-    handling: Handling,
+    cache_status: CacheStatus,
 ) -> ClientResponse {
     let (base, complete_bytes) = match head.part() {
         Some(part) => (part.extent.first, part.complete_bytes),
@@ -108,7 +108,7 @@ pub(crate) fn reading(
         status,
         fields,
         body: content,
-        handling,
+        cache_status,
         problem: None,
     }
 }
@@ -135,10 +135,16 @@ pub(crate) async fn follow(ask: &ForwardedRequest, mut fill: Fill, why: Why) -> 
     if !matches!(decision, Decision::Serve { .. }) {
         return FollowOutcome::Released;
     }
-    let handling = Handling::miss(why, None, Storing::Collapsed);
+    let cache_status = CacheStatus::miss(why, None, StoreOutcome::Collapsed);
     let fields = stored_fields(&head, now);
     let source = reader_of(fill, opening);
-    FollowOutcome::ClientResponse(Box::new(reading(&view, &head, fields, source, handling)))
+    FollowOutcome::ClientResponse(Box::new(reading(
+        &view,
+        &head,
+        fields,
+        source,
+        cache_status,
+    )))
 }
 
 fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
@@ -151,7 +157,7 @@ pub(crate) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     for (name, value) in head.fields().iter() {
         fields.append(name, value);
     }
-    headers::write_age(&mut fields, head.age_seconds(now));
+    headers::set_age(&mut fields, head.age_seconds(now));
     fields
 }
 
@@ -160,7 +166,7 @@ pub(crate) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
     for (name, value) in policy::not_modified_fields(head) {
         fields.append(name, value);
     }
-    headers::write_age(&mut fields, head.age_seconds(now));
+    headers::set_age(&mut fields, head.age_seconds(now));
     fields
 }
 

@@ -23,7 +23,7 @@ use crate::{
         request::{forwarded::ForwardedRequest, upload::BodyBuffers},
         request_config::WorkerConfig,
     },
-    reload::InForce,
+    reload::ActiveConfig,
 };
 
 /// Validations in the background that one worker has under way at the most.
@@ -38,7 +38,7 @@ pub struct Shared {
     /// Our own member of Via.
     pub via: HeaderValue,
     /// The configuration in force.
-    pub in_force: watch::Receiver<InForce>,
+    pub in_force: watch::Receiver<ActiveConfig>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
     /// Counts what becomes of requests.
@@ -52,7 +52,7 @@ impl Shared {
     /// The origin's name can not be a Host.
     pub fn new(
         config: &Config,
-        in_force: watch::Receiver<InForce>,
+        in_force: watch::Receiver<ActiveConfig>,
         cache: Cache,
     ) -> io::Result<Self> {
         let host = HeaderValue::try_from(config.origin.authority());

@@ -134,7 +134,7 @@ enum Failure {
     Unreached,
     /// No one running proxy is the one that a command is about.
     #[error(transparent)]
-    NotChosen(#[from] control::ChooseError),
+    ChooseError(#[from] control::ChooseError),
     /// The proxy that a command is about did not answer it.
     #[error("the running proxy")]
     Unanswered(#[source] ControlError),
@@ -180,7 +180,7 @@ impl Failure {
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
             | Self::Dashboard { .. } => 3,
-            Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
+            Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
         })
     }

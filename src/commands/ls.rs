@@ -2,13 +2,8 @@
 
 use caching_proxy::{
     cache::{Listed, Listing, Order},
-<<<<<<< HEAD
-    cli::{Ls, Sort},
-    control::{self, ListRequest},
-=======
     cli::{LsArgs, Sort},
-    control::{self, ListAsk},
->>>>>>> main
+    control::{self, ListRequest},
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
@@ -17,13 +12,8 @@ use crate::{Failure, print, say};
 /// A path is not cut to less than this.
 const LEAST_PATH: usize = 16;
 
-<<<<<<< HEAD
-pub(super) fn run(ls: Ls) -> Result<(), Failure> {
-    let ask = ListRequest {
-=======
 pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
-    let ask = ListAsk {
->>>>>>> main
+    let ask = ListRequest {
         path: ls.path.clone(),
         order: match ls.sort {
             Sort::Path => Order::Path,

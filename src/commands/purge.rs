@@ -2,13 +2,8 @@
 
 use caching_proxy::{
     cache::{How, Names, Purged},
-<<<<<<< HEAD
-    cli::Purge,
-    control::{self, PurgeRequest},
-=======
     cli::PurgeArgs,
-    control::{self, PurgeAsk},
->>>>>>> main
+    control::{self, PurgeRequest},
 };
 
 use super::text::{plain, print_json, size};

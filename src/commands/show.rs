@@ -1,26 +1,16 @@
 //! `show`: what is stored for a path, and how it was understood.
 
 use caching_proxy::{
-<<<<<<< HEAD
-    cli::Show,
-    control::{self, ShowRequest},
-=======
     cli::ShowArgs,
-    control::{self, ShowAsk},
->>>>>>> main
+    control::{self, ShowRequest},
     explain::{Field, Shown, ShownAnswer},
 };
 
 use super::text::{Sheet, fresh, plain, print_json, seconds, size};
 use crate::{Failure, print, say};
 
-<<<<<<< HEAD
-pub(super) fn run(show: Show) -> Result<(), Failure> {
-    let ask = ShowRequest {
-=======
 pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
-    let ask = ShowAsk {
->>>>>>> main
+    let ask = ShowRequest {
         path: show.path.clone(),
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;

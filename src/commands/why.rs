@@ -3,7 +3,7 @@
 use caching_proxy::{
     cli::WhyArgs,
     control::{self, WhyRequest},
-    explain::{ExplainedReason, Explanation, Fallback, Nearest, LastRefusal},
+    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
 };
 
 use super::{

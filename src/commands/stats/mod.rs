@@ -16,13 +16,8 @@ use std::{
 
 use bytesize::ByteSize;
 use caching_proxy::{
-<<<<<<< HEAD
-    cli::Whom,
-    control::{self, ChosenInstance},
-=======
     cli::ProxyArgs,
-    control::{self, Chosen},
->>>>>>> main
+    control::{self, ChosenInstance},
     observe::Report,
 };
 use tokio::time::Instant;

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cache::Stats,
     control::Instance,
-    observe::{ReasonCount, OriginReport, Report, duration, grouped},
+    observe::{OriginReport, ReasonCount, Report, duration, grouped},
 };
 
 use crate::commands::text::{self, begin};

@@ -233,7 +233,7 @@ impl AccessLogEntry {
             reason: match (outcome, reason) {
                 (Some(RequestOutcome::Failed(name)), _) => Some(name),
                 (_, Some(reason)) => Some(reason.as_str()),
-                _ => forward.map(|why| why.forward.as_str()),
+                _ => forward.map(|why| why.reason.as_str()),
             },
             remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
@@ -246,7 +246,7 @@ impl AccessLogEntry {
     fn not_reused(&self) -> Option<Reason> {
         self.cache_status
             .and_then(|cache_status| cache_status.why)
-            .and_then(|why| why.reason)
+            .and_then(|why| why.detail)
     }
 }
 
@@ -317,7 +317,7 @@ mod tests {
         let storing = StoreOutcome::NotStored(Reason::NoStore);
         access.answered(
             StatusCode::OK,
-            CacheStatus::miss(crate::policy::Forward::UriMiss.into(), None, storing),
+            CacheStatus::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

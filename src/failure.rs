@@ -64,7 +64,7 @@ pub(crate) enum Failure {
     Unreached,
     /// The command's running proxy could not be determined.
     #[error(transparent)]
-    NotChosen(#[from] control::NotChosen),
+    ChooseError(#[from] control::ChooseError),
     /// The running proxy did not answer a command.
     #[error("the running proxy did not complete the command")]
     Unanswered(#[source] ControlError),
@@ -75,6 +75,8 @@ pub(crate) enum Failure {
     Print(#[source] io::Error),
     #[error(transparent)]
     Warm(#[from] commands::WarmError),
+    #[error(transparent)]
+    UnknownTopic(#[from] commands::UnknownTopic),
 }
 
 impl From<ControlError> for Failure {
@@ -104,13 +106,13 @@ impl Failure {
             | Self::Control(_)
             | Self::Killed
             | Self::Print(_) => 1,
-            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) => 2,
+            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
             | Self::Dashboard { .. } => 3,
-            Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
+            Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
         })
     }

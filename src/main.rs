@@ -32,7 +32,7 @@ use caching_proxy::{
     cli::Cli,
     config::{Config, Flags, LogFormat},
     control::{self, Control, ControlError},
-    dashboard::{Dashboard, PATIENCE},
+    dashboard::{Dashboard, REQUEST_TIMEOUT},
     error::Chain,
     observe::Saved,
     origin::{self, OriginUrl},
@@ -160,7 +160,7 @@ async fn run(
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
-            Dashboard::start(address, server.shared(), PATIENCE)
+            Dashboard::start(address, server.shared(), REQUEST_TIMEOUT)
                 .map_err(|cause| Failure::Dashboard { address, cause })?,
         ),
         None => None,

@@ -252,7 +252,7 @@ fn described(ask: &WhyAsk) -> Result<DescribedRequest, Refusal> {
     Ok(DescribedRequest {
         method,
         uri,
-        fields,
+        headers: fields,
     })
 }
 

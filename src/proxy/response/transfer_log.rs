@@ -1,0 +1,73 @@
+//! What is counted and logged about a body while it is sent.
+
+use std::rc::Rc;
+
+use crate::{
+    headers::{Handling, Outcome, Storing},
+    observe::Tally,
+    policy::Reason,
+    proxy::response::access_log::{AccessLogEntry, Fate},
+};
+
+/// Counts the bytes of a response body, and notes in the log entry how its transfer ended.
+pub(crate) struct TransferLog {
+    tally: Rc<Tally>,
+    outcome: Outcome,
+    /// The response is stored by the fetch of this request.
+    stores: bool,
+    entry: Option<AccessLogEntry>,
+}
+
+impl TransferLog {
+    pub(crate) fn new(
+        tally: &Rc<Tally>,
+        handling: &Handling,
+        entry: Option<AccessLogEntry>,
+    ) -> Self {
+        Self {
+            tally: Rc::clone(tally),
+            outcome: handling.outcome,
+            stores: handling.storing == Storing::Stored,
+            entry,
+        }
+    }
+
+    /// Counts bytes that were sent.
+    pub(crate) fn sent(&self, bytes: usize) {
+        match self.outcome {
+            Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
+                self.tally.saved(bytes);
+            }
+            Outcome::Miss | Outcome::Own | Outcome::Failed(_) => self.tally.passed(bytes),
+        }
+        if let Some(entry) = &self.entry {
+            entry.sent(bytes);
+        }
+    }
+
+    /// Notes how the transfer ended.
+    pub(crate) fn ended(&self, fate: Fate) {
+        if let Some(entry) = &self.entry {
+            entry.ended(fate);
+        }
+    }
+
+    /// Notes that the origin cut the body, unless another end was noted.
+    pub(crate) fn cut(&self) {
+        if let Some(entry) = &self.entry
+            && entry.fate() == Fate::Unfinished
+        {
+            entry.ended(Fate::Cut);
+        }
+    }
+
+    /// Notes that the response was not stored after all.
+    pub(crate) fn not_stored(&self, reason: Reason) {
+        if self.stores {
+            self.tally.not_stored(reason);
+        }
+        if let Some(entry) = &self.entry {
+            entry.not_stored(reason);
+        }
+    }
+}

@@ -62,6 +62,9 @@ pub mod control;
 pub mod dashboard;
 pub mod error;
 pub mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod headers;
 pub mod mask;
 pub mod observe;

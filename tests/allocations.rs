@@ -13,7 +13,7 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::{
-    headers::Handling,
+    headers::CacheStatus,
     observe::{Audience, Observer},
     policy::{
         Answer, ClientWord, Decision, Framing, Mode, Patterns, Policy, Reply, Request,
@@ -117,9 +117,9 @@ fn conditions_are_answered_without_allocating_too() {
 fn counting_a_hit_allocates_nothing() {
     let observer = Observer::new(Audience::None);
     let tally = observer.tally();
-    let hit = Handling {
-        spared_millis: 300,
-        ..Handling::hit(Some(60))
+    let hit = CacheStatus {
+        saved_millis: 300,
+        ..CacheStatus::hit(Some(60))
     };
     let counted = allocation_counter::measure(|| {
         tally.answered(StatusCode::OK, &hit);

@@ -118,7 +118,7 @@ impl Settings {
         Self::parse(path, &bytes, known)
     }
 
-    fn parse(
+    pub(super) fn parse(
         path: &Path,
         bytes: &[u8],
         known: &'static [&'static str],

@@ -7,6 +7,8 @@
 mod changes;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod rules;
 mod settings;
 mod value;

@@ -16,6 +16,8 @@ mod choose;
 mod claim;
 mod client;
 mod commands;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod place;
 mod server;
 mod steer;

@@ -99,7 +99,7 @@ pub(super) fn routes(app: &mut ServiceConfig) {
 }
 
 /// Why a question is not answered.
-enum Refusal {
+pub(super) enum Refusal {
     /// What would be right.
     Wrong(String),
     Unavailable(CacheUnavailable),
@@ -125,7 +125,7 @@ fn answer<T: Serialize>(outcome: Result<T, Refusal>) -> HttpResponse {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(wrong)
 }
 
@@ -223,7 +223,7 @@ async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 }
 
 /// The request that a question describes.
-fn described(ask: &WhyAsk) -> Result<DescribedRequest, Refusal> {
+pub(super) fn described(ask: &WhyAsk) -> Result<DescribedRequest, Refusal> {
     if ask.fields.len() > MAX_FIELDS {
         return Err(wrong(format!("a request has at most {MAX_FIELDS} fields")));
     }

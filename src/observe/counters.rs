@@ -15,7 +15,7 @@ use actix_web::http::StatusCode;
 use super::latency::{self, BUCKETS};
 use crate::{
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginErrorKind,
     policy::{Forward, Reason, Time},
 };
@@ -28,7 +28,7 @@ const CLASSES: usize = 5;
 
 // What a hit counts stands first: together it is one line of the processor's cache.
 const HIT: usize = 0;
-const SPARED_MILLIS: usize = 1;
+const SAVED_MILLIS: usize = 1;
 const SAVED_BYTES: usize = 2;
 const CLASS: usize = 3;
 const VALIDATED: usize = CLASS + CLASSES;
@@ -95,41 +95,41 @@ impl Tally {
 
     /// An answer that begins to leave.
     #[inline]
-    pub fn answered(&self, status: StatusCode, handling: &Handling) {
+    pub fn answered(&self, status: StatusCode, cache_status: &CacheStatus) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
         self.add(CLASS + class, 1);
-        if handling.spared_millis > 0 {
-            self.add(SPARED_MILLIS, u64::from(handling.spared_millis));
+        if cache_status.saved_millis > 0 {
+            self.add(SAVED_MILLIS, u64::from(cache_status.saved_millis));
         }
-        match handling.outcome {
-            Outcome::Hit => self.add(HIT, 1),
-            outcome => self.not_hit(outcome, handling),
+        match cache_status.outcome {
+            RequestOutcome::Hit => self.add(HIT, 1),
+            outcome => self.not_hit(outcome, cache_status),
         }
     }
 
-    fn not_hit(&self, outcome: Outcome, handling: &Handling) {
-        let forward = handling.why.map(|why| why.forward);
+    fn not_hit(&self, outcome: RequestOutcome, cache_status: &CacheStatus) {
+        let forward = cache_status.why.map(|why| why.forward);
         match outcome {
-            Outcome::Hit => {}
-            Outcome::Validated => self.add(VALIDATED, 1),
-            Outcome::Stale => {
+            RequestOutcome::Hit => {}
+            RequestOutcome::Validated => self.add(VALIDATED, 1),
+            RequestOutcome::Stale => {
                 self.add(STALE, 1);
                 if forward.is_none() {
                     self.add(SPARED_STALE, 1);
                 }
             }
-            Outcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
-            Outcome::Collapsed => self.add(COLLAPSED, 1),
-            Outcome::Own => self.add(OWN, 1),
-            Outcome::Failed(name) => {
+            RequestOutcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
+            RequestOutcome::Collapsed => self.add(COLLAPSED, 1),
+            RequestOutcome::Own => self.add(OWN, 1),
+            RequestOutcome::Failed(name) => {
                 let place = ProxyError::KINDS.iter().position(|kind| kind.0 == name);
                 self.add(FAILED + place.unwrap_or(ERRORS - 1), 1);
             }
         }
-        if let Storing::NotStored(reason) = handling.storing {
+        if let StoreOutcome::NotStored(reason) = cache_status.store {
             self.not_stored(reason);
         }
-        if let Some(reason) = handling.why.and_then(|why| why.reason) {
+        if let Some(reason) = cache_status.why.and_then(|why| why.reason) {
             self.add(NOT_REUSED + reason as usize, 1);
         }
     }
@@ -268,8 +268,8 @@ impl Totals {
     }
 
     /// What their fetches once took, in milliseconds.
-    pub fn spared_millis(&self) -> u64 {
-        self.at(SPARED_MILLIS)
+    pub fn saved_millis(&self) -> u64 {
+        self.at(SAVED_MILLIS)
     }
 
     /// Bytes of bodies that left and did not have to come from the origin.
@@ -378,9 +378,9 @@ mod tests {
     #[test]
     fn what_workers_count_is_summed() {
         let (one, two) = (Tally::default(), Tally::default());
-        let hit = Handling {
-            spared_millis: 300,
-            ..Handling::hit(None)
+        let hit = CacheStatus {
+            saved_millis: 300,
+            ..CacheStatus::hit(None)
         };
         for tally in [&one, &two] {
             tally.answered(StatusCode::OK, &hit);
@@ -388,7 +388,7 @@ mod tests {
         }
         let totals = summed(&[&one, &two]);
         assert_eq!((totals.hits(), totals.requests()), (2, 2));
-        assert_eq!((totals.saved_bytes(), totals.spared_millis()), (144, 600));
+        assert_eq!((totals.saved_bytes(), totals.saved_millis()), (144, 600));
         assert_eq!(totals.classes(), [0, 2, 0, 0, 0]);
     }
 
@@ -396,21 +396,24 @@ mod tests {
     fn every_outcome_is_counted_as_one_request_and_in_its_place() {
         let tally = Tally::default();
         let why = Why::because(Forward::Request, Reason::ClientNoCache);
-        let miss = |storing| Handling::miss(why, None, storing);
-        tally.answered(StatusCode::OK, &miss(Storing::NotStored(Reason::NoStore)));
-        tally.answered(StatusCode::OK, &miss(Storing::Collapsed));
-        tally.answered(StatusCode::OK, &Handling::refused());
-        for outcome in [Outcome::Validated, Outcome::Stale] {
-            let outcome = Handling {
+        let miss = |storing| CacheStatus::miss(why, None, storing);
+        tally.answered(
+            StatusCode::OK,
+            &miss(StoreOutcome::NotStored(Reason::NoStore)),
+        );
+        tally.answered(StatusCode::OK, &miss(StoreOutcome::Collapsed));
+        tally.answered(StatusCode::OK, &CacheStatus::own_response());
+        for outcome in [RequestOutcome::Validated, RequestOutcome::Stale] {
+            let outcome = CacheStatus {
                 outcome,
-                ..Handling::hit(None)
+                ..CacheStatus::hit(None)
             };
             tally.answered(StatusCode::NOT_MODIFIED, &outcome);
         }
         for (name, _) in ProxyError::KINDS {
-            let failed = Handling {
-                outcome: Outcome::Failed(name),
-                ..Handling::refused()
+            let failed = CacheStatus {
+                outcome: RequestOutcome::Failed(name),
+                ..CacheStatus::own_response()
             };
             tally.answered(StatusCode::BAD_GATEWAY, &failed);
         }

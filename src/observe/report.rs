@@ -184,7 +184,7 @@ impl Saved {
             requests: totals.saved_requests(),
             share: share(totals.saved_requests(), judged),
             bytes: totals.saved_bytes(),
-            millis: totals.spared_millis(),
+            millis: totals.saved_millis(),
         }
     }
 
@@ -288,7 +288,7 @@ pub fn duration(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::{
-        headers::{Handling, Outcome, Storing},
+        headers::{CacheStatus, RequestOutcome, StoreOutcome},
         observe::Audience,
         origin::OriginErrorKind,
         policy::{Forward, Why},
@@ -300,15 +300,15 @@ mod tests {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);
-        let hit = Handling {
-            spared_millis: 48_000,
-            ..Handling::hit(None)
+        let hit = CacheStatus {
+            saved_millis: 48_000,
+            ..CacheStatus::hit(None)
         };
         for _ in 0..4 {
             tally.answered(StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
-        let miss = Handling::miss(Forward::UriMiss.into(), None, Storing::Stored);
+        let miss = CacheStatus::miss(Forward::UriMiss.into(), None, StoreOutcome::Stored);
         tally.answered(StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
@@ -320,8 +320,8 @@ mod tests {
     fn the_own_answers_of_the_proxy_do_not_count_for_the_ratio() {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
-        tally.answered(StatusCode::OK, &Handling::hit(None));
-        tally.answered(StatusCode::OK, &Handling::refused());
+        tally.answered(StatusCode::OK, &CacheStatus::hit(None));
+        tally.answered(StatusCode::OK, &CacheStatus::own_response());
         let report = Report::new(&observer, None, Mode::Standard);
         assert_eq!((report.requests, report.hit_ratio), (2, Some(1.0)));
     }
@@ -335,18 +335,18 @@ mod tests {
         let tally = observer.tally();
         for reason in Reason::ALL {
             let why = Why::because(Forward::Request, reason);
-            let storing = Storing::NotStored(reason);
-            tally.answered(StatusCode::OK, &Handling::miss(why, None, storing));
+            let storing = StoreOutcome::NotStored(reason);
+            tally.answered(StatusCode::OK, &CacheStatus::miss(why, None, storing));
         }
         for forward in Forward::ALL {
-            let storing = Storing::Stored;
-            let miss = Handling::miss(forward.into(), None, storing);
+            let storing = StoreOutcome::Stored;
+            let miss = CacheStatus::miss(forward.into(), None, storing);
             tally.answered(StatusCode::OK, &miss);
         }
         for (name, _) in ProxyError::KINDS {
-            let failed = Handling {
-                outcome: Outcome::Failed(name),
-                ..Handling::refused()
+            let failed = CacheStatus {
+                outcome: RequestOutcome::Failed(name),
+                ..CacheStatus::own_response()
             };
             tally.answered(StatusCode::BAD_GATEWAY, &failed);
         }

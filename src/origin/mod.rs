@@ -20,6 +20,8 @@ mod connect;
 mod error;
 mod exchange;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod heads;
 mod in_flight;
 mod pool;

@@ -61,6 +61,8 @@ mod validating;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 

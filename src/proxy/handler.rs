@@ -16,7 +16,7 @@ use crate::{
     cache::{Claimed, Company, Entry, Found, Remembered, Ticket},
     clock,
     error::ProxyError,
-    headers::Storing,
+    headers::StoreOutcome,
     origin::InterimSink,
     policy::{self, Decision, Forward, Reason, Share, Time, Use, Why},
     proxy::{
@@ -106,7 +106,7 @@ async fn respond(
         .read_key_body(body, &worker.shared, &worker.buffers)
         .await?;
     if !config.may_use_cache() {
-        let storing = Storing::NotStored(Reason::CacheUnavailable);
+        let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
         return pass(
             worker,
             &forwarded,
@@ -145,7 +145,7 @@ async fn serve_or_fetch(
         let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
-                let storing = Storing::NotStored(Reason::CacheUnavailable);
+                let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
                 return pass(worker, &forwarded, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
@@ -165,7 +165,15 @@ async fn serve_or_fetch(
         now = clock::now();
     }
     let why = Forward::Miss.into();
-    pass(worker, &forwarded, body, why, Storing::Untouched, relay).await
+    pass(
+        worker,
+        &forwarded,
+        body,
+        why,
+        StoreOutcome::NotApplicable,
+        relay,
+    )
+    .await
 }
 
 /// What is stored for the key: from the worker's copies, else from the actor.
@@ -189,7 +197,7 @@ enum NextStep {
     /// The response is there, or the request fails.
     Respond(Box<Result<ClientResponse, FailedRequest>>),
     /// Forward it, without storing the response.
-    Pass(Why, Storing),
+    Pass(Why, StoreOutcome),
     /// Claim the fetch.
     Claim(FetchPlan),
 }
@@ -222,9 +230,9 @@ fn decide(
             Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
             Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
             Share::Pass(_) if why.forward == Forward::Method => {
-                NextStep::Pass(why, Storing::Untouched)
+                NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
-            Share::Pass(reason) => NextStep::Pass(why, Storing::NotStored(reason)),
+            Share::Pass(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
         Decision::Unsatisfiable => Some(NextStep::Respond(Box::new(Err(
             ProxyError::OnlyIfCached.into()

@@ -1,6 +1,8 @@
 //! The listening side: the actor, the workers and their default service, and how they stop.
 
 mod client_io;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod request_bounds;
 
 use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};

@@ -1,4 +1,5 @@
-//! The dashboard's page in a real browser, where there is one: Chromium, driven over WebDriver.
+//! The dashboard's page in a real browser: Chromium, driven over WebDriver. Ignored unless asked for:
+//! `cargo test -- --include-ignored` runs these tests, and they fail where Chromium or its driver is missing.
 
 use std::{
     path::PathBuf,
@@ -12,12 +13,13 @@ use crate::{
     ports::free_port,
 };
 
-/// A program on the path of commands.
-pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+/// A program on the path of commands; the test fails without it.
+pub(crate) fn installed(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|directory| directory.join(name))
         .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("this test needs {name}, which is not on the PATH: install it, or run `cargo test` without --include-ignored"))
 }
 
 /// A browser without a window; it ends when dropped.
@@ -28,13 +30,8 @@ struct Browser {
 }
 
 impl Browser {
-    /// None: there is none on this machine, which is said.
-    #[allow(clippy::print_stderr, reason = "a test that is skipped has to say so")]
-    fn open(home: &Home) -> Option<Self> {
-        let (Some(driver), Some(chromium)) = (on_path("chromedriver"), on_path("chromium")) else {
-            eprintln!("skipped: no chromium and chromedriver here");
-            return None;
-        };
+    fn open(home: &Home) -> Self {
+        let (driver, chromium) = (installed("chromedriver"), installed("chromium"));
         let port = free_port();
         let driver = Command::new(driver)
             .arg(format!("--port={port}"))
@@ -64,7 +61,7 @@ impl Browser {
         }}});
         let opened = browser.call("POST", "/session", &wanted);
         browser.session = format!("/session/{}", opened["sessionId"].as_str().unwrap());
-        Some(browser)
+        browser
     }
 
     fn call(&self, method: &str, target: &str, body: &Value) -> Value {
@@ -156,11 +153,10 @@ impl Drop for Browser {
 }
 
 #[test]
+#[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
     let home = Home::new();
-    let Some(browser) = Browser::open(&home) else {
-        return;
-    };
+    let browser = Browser::open(&home);
     let origin = Origin::counting("");
     let watched = Watched::start(&home, &origin);
     browser.go(&watched.link);
@@ -190,11 +186,10 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
     let home = Home::new();
-    let Some(browser) = Browser::open(&home) else {
-        return;
-    };
+    let browser = Browser::open(&home);
     let origin = Origin::counting("");
     let watched = Watched::start(&home, &origin);
     browser.go(&watched.link);
@@ -221,11 +216,10 @@ fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn a_plot_has_no_line_where_nothing_was_measured() {
     let home = Home::new();
-    let Some(browser) = Browser::open(&home) else {
-        return;
-    };
+    let browser = Browser::open(&home);
     let origin = Origin::counting("");
     let watched = Watched::start(&home, &origin);
     browser.go(&watched.link);
@@ -254,11 +248,10 @@ fn a_plot_has_no_line_where_nothing_was_measured() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn without_the_token_the_page_says_where_to_find_it() {
     let home = Home::new();
-    let Some(browser) = Browser::open(&home) else {
-        return;
-    };
+    let browser = Browser::open(&home);
     let origin = Origin::counting("");
     let watched = Watched::start(&home, &origin);
     let (address, _) = watched.link.split_once('#').unwrap();

@@ -1,9 +1,10 @@
-//! `stats --watch` in a real terminal, where there is one that can be scripted: tmux.
+//! `stats --watch` in a real terminal that can be scripted: tmux. Ignored unless asked for:
+//! `cargo test -- --include-ignored` runs these tests, and they fail where tmux is missing.
 
 use std::process::Command;
 
 use crate::{
-    browser::on_path,
+    browser::installed,
     harness::until,
     instance::{Home, Instance},
     origin::Origin,
@@ -13,24 +14,19 @@ use crate::{
 struct Terminal<'a>(&'a Home);
 
 impl<'a> Terminal<'a> {
-    /// Watches the proxy. None: there is no tmux on this machine, which is said.
-    #[allow(clippy::print_stderr, reason = "a test that is skipped has to say so")]
-    fn watching(home: &'a Home, proxy: &Instance, columns: &str, rows: &str) -> Option<Self> {
-        if on_path("tmux").is_none() {
-            eprintln!("skipped: no tmux here");
-            return None;
-        }
+    /// Watches the proxy.
+    fn watching(home: &'a Home, proxy: &Instance, columns: &str, rows: &str) -> Self {
         let terminal = Self(home);
         let program = env!("CARGO_BIN_EXE_caching-proxy");
         let port = proxy.port;
         let line = format!("'{program}' stats --watch --port {port}; echo code $?; exec cat");
         terminal.run(&["new-session", "-d", "-x", columns, "-y", rows, &line]);
-        Some(terminal)
+        terminal
     }
 
     fn run(&self, args: &[&str]) -> String {
         let home = self.0;
-        let mut tmux = Command::new("tmux");
+        let mut tmux = Command::new(installed("tmux"));
         tmux.arg("-f").arg("/dev/null");
         tmux.arg("-S").arg(home.path("tmp/tmux")).args(args);
         tmux.env_clear()
@@ -91,12 +87,11 @@ fn busy(home: &Home) -> (Origin, Instance) {
 }
 
 #[test]
+#[ignore = "needs tmux: cargo test -- --include-ignored"]
 fn it_fits_the_terminal_and_follows_its_size() {
     let home = Home::new();
     let (_origin, proxy) = busy(&home);
-    let Some(terminal) = Terminal::watching(&home, &proxy, "80", "24") else {
-        return;
-    };
+    let terminal = Terminal::watching(&home, &proxy, "80", "24");
     terminal.shows("in the last second");
     let lines = terminal.lines();
     assert!(lines.len() <= 24, "{lines:#?}");
@@ -120,12 +115,11 @@ fn it_fits_the_terminal_and_follows_its_size() {
 }
 
 #[test]
+#[ignore = "needs tmux: cargo test -- --include-ignored"]
 fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures() {
     let home = Home::new();
     let (_origin, proxy) = busy(&home);
-    let Some(terminal) = Terminal::watching(&home, &proxy, "100", "50") else {
-        return;
-    };
+    let terminal = Terminal::watching(&home, &proxy, "100", "50");
     terminal.shows("Hit ratio");
     until("it has a screen of its own, without a cursor", || {
         terminal.ask("#{alternate_on} #{cursor_flag}") == "1 0"
@@ -138,12 +132,11 @@ fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures()
 }
 
 #[test]
+#[ignore = "needs tmux: cargo test -- --include-ignored"]
 fn when_the_proxy_ends_so_does_it_and_the_terminal_is_as_it_was() {
     let home = Home::new();
     let (_origin, mut proxy) = busy(&home);
-    let Some(terminal) = Terminal::watching(&home, &proxy, "100", "50") else {
-        return;
-    };
+    let terminal = Terminal::watching(&home, &proxy, "100", "50");
     terminal.shows("Hit ratio");
     proxy.signal(rustix::process::Signal::TERM);
     assert!(proxy.wait().success());

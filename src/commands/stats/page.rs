@@ -8,7 +8,7 @@ use caching_proxy::{
     observe::{CacheReport, Cause, OriginReport, Report, duration, grouped},
 };
 
-use super::super::text::{self, begin};
+use crate::commands::text::{self, begin};
 
 /// Reasons of one kind that are shown; the others are summed.
 const MAX_CAUSES: usize = 6;

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
     cache::{Entry, Reader, Slices},
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     policy::{self, Combination, Extent, Stored},
     proxy::{
         fetch::{fetched_response::FetchedResponse, leader::Fetch},
@@ -75,12 +75,12 @@ impl Fetch<'_> {
         };
         let length = Some(union.new.len_bytes());
         let status = fetched.status;
-        let handling = Handling::miss(self.why, Some(status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(status), StoreOutcome::Stored);
         self.join(&part, union, fetched, |_, headers, reader| ClientResponse {
             status,
             headers,
             body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-            handling,
+            cache_status,
             problem: None,
         })
         .await;
@@ -88,7 +88,7 @@ impl Fetch<'_> {
 
     async fn deliver_both(self, part: &Arc<Entry>, union: RangeUnion, fetched: FetchedResponse) {
         let view = self.forwarded.view();
-        let handling = Handling::miss(self.why, Some(fetched.status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
         let now = fetched.response_time;
         let (complete, new) = (union.range(), union.new);
         self.join(part, union, fetched, |head, _, reader| {
@@ -97,7 +97,7 @@ impl Fetch<'_> {
                 insert_content_range(&mut headers, complete, part.complete_bytes);
             }
             let source = (headers, Some(complete.last + 1));
-            from_arriving(&view, head, source, handling, now, |range| {
+            from_arriving(&view, head, source, cache_status, now, |range| {
                 both(part, reader, new, range.unwrap_or(complete))
             })
         })

@@ -12,7 +12,7 @@ use actix_web::{
 
 use crate::{
     clock,
-    headers::{self, Handling, Storing},
+    headers::{self, CacheStatus, StoreOutcome},
     origin::{BodyFraming, OriginError, OriginRequest, OriginResponse},
     policy::{self, Framing, Part, Time, Why},
     proxy::{
@@ -138,10 +138,10 @@ impl FetchedResponse {
     }
 
     /// The response to the client, with the origin's body as it arrives.
-    pub(crate) fn into_response(self, why: Why, storing: Storing) -> ClientResponse {
+    pub(crate) fn into_response(self, why: Why, storing: StoreOutcome) -> ClientResponse {
         ClientResponse {
             status: self.status,
-            handling: Handling::miss(why, Some(self.status), storing),
+            cache_status: CacheStatus::miss(why, Some(self.status), storing),
             body: ResponseBody::Forwarded(self.body, self.size),
             headers: self.headers,
             problem: None,

@@ -5,7 +5,7 @@ use std::{iter::once, sync::Arc};
 use crate::{
     cache::{Fill, News},
     clock,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     policy::{self, Decision, Why},
     proxy::{
         hit::from_stored::{stored_headers, while_streaming},
@@ -40,10 +40,10 @@ pub(crate) async fn follow(
     if !matches!(decision, Decision::Serve { .. }) {
         return FollowOutcome::LookAgain;
     }
-    let handling = Handling::miss(why, None, Storing::Collapsed);
+    let cache_status = CacheStatus::miss(why, None, StoreOutcome::Collapsed);
     let length = shared.length;
     let reader = fetch.reader(shared);
     let headers = stored_headers(&head, now);
-    let response = while_streaming(&view, &head, headers, (reader, length), handling);
+    let response = while_streaming(&view, &head, headers, (reader, length), cache_status);
     FollowOutcome::Response(Box::new(response))
 }

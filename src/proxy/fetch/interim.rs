@@ -29,7 +29,7 @@ impl InterimRelay<'_> {
         let via = self.via.clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
-            crate::headers::write_via(&mut headers, &via);
+            crate::headers::append_via(&mut headers, &via);
             sender.send(&head(status, &headers));
         }))
     }
@@ -43,7 +43,7 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     };
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in headers {
-        crate::headers::write_line(&mut head, name, value);
+        crate::headers::write_header_line(&mut head, name, value);
     }
     head.extend_from_slice(b"\r\n");
     head

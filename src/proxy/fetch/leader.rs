@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::{
     cache::{Entry, Remove, Ticket},
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
     policy::{self, Reason, Stored, Why},
     proxy::{
@@ -86,7 +86,7 @@ impl Fetch<'_> {
     /// Delivers a response that is not stored.
     pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
         self.ticket.not_stored(reason);
-        let response = fetched.into_response(self.why, Storing::NotStored(reason));
+        let response = fetched.into_response(self.why, StoreOutcome::NotStored(reason));
         self.client.deliver(Ok(response));
     }
 
@@ -127,14 +127,15 @@ impl Fetch<'_> {
     /// Stores a response, and delivers it while its body arrives.
     async fn store(self, head: Stored, fetched: FetchedResponse) {
         let view = self.forwarded.view();
-        let handling = Handling::miss(self.why, Some(fetched.status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
         let length = fetched.length();
         let FetchedResponse { headers, body, .. } = fetched;
         let client = self.client;
         let writer = self.ticket.begin(head, length);
         writer
             .run(body, |head, reader| {
-                let response = while_streaming(&view, &head, headers, (reader, length), handling);
+                let response =
+                    while_streaming(&view, &head, headers, (reader, length), cache_status);
                 client.deliver(Ok(response));
             })
             .await;

@@ -7,7 +7,7 @@ use crate::{
     cache::{Claim, Claimed, Company, Invalidate, Moment, Seen, Ticket},
     clock,
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     origin::{OriginErrorKind, OriginRequest},
     policy::{self, Stored, Why},
     proxy::{
@@ -34,7 +34,7 @@ pub(crate) async fn pass(
     forwarded: &ForwardedRequest,
     body: UploadBody,
     why: Why,
-    storing: Storing,
+    storing: StoreOutcome,
     relay: InterimRelay<'_>,
 ) -> Result<ClientResponse, FailedRequest> {
     let cache = &worker.shared.cache;
@@ -149,7 +149,7 @@ impl StorablePost {
                 status,
                 headers,
                 body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-                handling: Handling::miss(why, Some(status), Storing::Stored),
+                cache_status: CacheStatus::miss(why, Some(status), StoreOutcome::Stored),
                 problem: None,
             });
         }));

@@ -8,7 +8,7 @@ use crate::{
     cache::Entry,
     clock,
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginError,
     policy::{self, Failure, Headed, Reason, RequestContent, Why},
     proxy::{
@@ -68,13 +68,13 @@ impl Fetch<'_> {
         let policy = self.forwarded.policy();
         let view = self.forwarded.view();
         let now = fetched.response_time;
-        let mut handling = self.validated_hit(Some(fetched.status));
+        let mut cache_status = self.validated_hit(Some(fetched.status));
         let head = match policy::revalidated(policy, &view, entry.head(), &fetched.view()) {
             Ok(head) => Ok(head),
             Err(reason) if self.is_stored(entry).await => {
                 self.remove(entry).await;
-                handling.storing = Storing::NotStored(reason);
-                let response = self.last_use(entry, &fetched, handling);
+                cache_status.store = StoreOutcome::NotStored(reason);
+                let response = self.last_use(entry, &fetched, cache_status);
                 return self.finish(Ok(response));
             }
             Err(_) => Err(Reason::Cleared),
@@ -92,21 +92,21 @@ impl Fetch<'_> {
         };
         let response = match freshened {
             Ok(entry) => {
-                handling.storing = Storing::Stored;
-                handling.ttl_seconds = entry.head().ttl_seconds(now);
-                Ok(from_entry(&view, &entry, handling, now))
+                cache_status.store = StoreOutcome::Stored;
+                cache_status.ttl_seconds = entry.head().ttl_seconds(now);
+                Ok(from_entry(&view, &entry, cache_status, now))
             }
             Err(reason) => refetch_for_client(worker, forwarded, &client, why, reason).await,
         };
         client.deliver(response);
     }
 
-    fn validated_hit(&self, forward_status: Option<StatusCode>) -> Handling {
-        Handling {
-            outcome: Outcome::Validated,
+    fn validated_hit(&self, forward_status: Option<StatusCode>) -> CacheStatus {
+        CacheStatus {
+            outcome: RequestOutcome::Validated,
             why: Some(self.why),
             forward_status,
-            ..Handling::hit(None)
+            ..CacheStatus::hit(None)
         }
     }
 
@@ -115,11 +115,11 @@ impl Fetch<'_> {
         &self,
         entry: &Entry,
         fetched: &FetchedResponse,
-        handling: Handling,
+        cache_status: CacheStatus,
     ) -> ClientResponse {
         let policy = self.forwarded.policy();
         let view = self.forwarded.view();
-        let mut response = from_entry(&view, entry, handling, fetched.response_time);
+        let mut response = from_entry(&view, entry, cache_status, fetched.response_time);
         if response.status == entry.head().status() && entry.head().part().is_none() {
             response.headers = policy::merged_head(policy, entry.head(), &fetched.view());
         }
@@ -140,8 +140,8 @@ impl Fetch<'_> {
         match said {
             Headed::Current(head) => {
                 let storing = match self.ticket.freshen(entry, *head).await {
-                    Ok(_) => Storing::Stored,
-                    Err(reason) => Storing::NotStored(reason),
+                    Ok(_) => StoreOutcome::Stored,
+                    Err(reason) => StoreOutcome::NotStored(reason),
                 };
                 self.client
                     .deliver(Ok(fetched.into_response(self.why, storing)));
@@ -168,15 +168,15 @@ impl Fetch<'_> {
         if !self.is_stored(entry).await {
             return Err(Reason::Cleared);
         }
-        let handling = Handling {
-            outcome: Outcome::Stale,
+        let cache_status = CacheStatus {
+            outcome: RequestOutcome::Stale,
             ttl_seconds: entry.head().ttl_seconds(now),
             ..self.validated_hit(match failure {
                 Failure::Status(status) => Some(status),
                 Failure::Unreachable => None,
             })
         };
-        Ok(from_entry(&view, entry, handling, now))
+        Ok(from_entry(&view, entry, cache_status, now))
     }
 }
 
@@ -193,5 +193,5 @@ async fn refetch_for_client(
     let fetched = forward(worker, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
-    Ok(fetched.into_response(why, Storing::NotStored(reason)))
+    Ok(fetched.into_response(why, StoreOutcome::NotStored(reason)))
 }

@@ -8,7 +8,7 @@ use actix_web::http::{
 use crate::{
     cache::{Entry, Reader},
     clock,
-    headers::{self, Handling},
+    headers::{self, CacheStatus},
     policy::{self, Answer, Extent, Part, Stored, Time},
     proxy::{
         hit::multipart::Multipart,
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) fn from_entry(
     view: &policy::Request<'_>,
     entry: &Entry,
-    handling: Handling,
+    cache_status: CacheStatus,
     now: Time,
 ) -> ClientResponse {
     let stored = entry.body();
@@ -55,7 +55,7 @@ pub(crate) fn from_entry(
         status,
         headers,
         body,
-        handling,
+        cache_status,
         problem: None,
     }
 }
@@ -67,7 +67,7 @@ pub(crate) fn while_streaming(
     head: &Stored,
     headers: HeaderMap,
     (reader, length): (Reader, Option<u64>),
-    handling: Handling,
+    cache_status: CacheStatus,
 ) -> ClientResponse {
     let (base, _) = placement(head, length);
     let source = (headers, length);
@@ -75,7 +75,7 @@ pub(crate) fn while_streaming(
         view,
         head,
         source,
-        handling,
+        cache_status,
         clock::now(),
         |range| match range {
             Some(range) => StreamedBody::part(reader, base, range),
@@ -90,7 +90,7 @@ pub(crate) fn from_arriving(
     view: &policy::Request<'_>,
     head: &Stored,
     (mut headers, length): (HeaderMap, Option<u64>),
-    handling: Handling,
+    cache_status: CacheStatus,
     now: Time,
     body: impl FnOnce(Option<Extent>) -> StreamedBody,
 ) -> ClientResponse {
@@ -122,16 +122,16 @@ pub(crate) fn from_arriving(
         status,
         headers,
         body,
-        handling,
+        cache_status,
         problem: None,
     }
 }
 
 /// How a hit on `entry` at `now` is reported.
-pub(crate) fn hit_handling(entry: &Entry, now: Time) -> Handling {
-    Handling {
-        spared_millis: entry.fetch_millis(),
-        ..Handling::hit(entry.head().ttl_seconds(now))
+pub(crate) fn hit_status(entry: &Entry, now: Time) -> CacheStatus {
+    CacheStatus {
+        saved_millis: entry.fetch_millis(),
+        ..CacheStatus::hit(entry.head().ttl_seconds(now))
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn stored_headers(head: &Stored, now: Time) -> HeaderMap {
     for (name, value) in head.fields().iter() {
         headers.append(name, value);
     }
-    headers::write_age(&mut headers, head.age_seconds(now));
+    headers::set_age(&mut headers, head.age_seconds(now));
     headers
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn not_modified_headers(head: &Stored, now: Time) -> HeaderMap {
     for (name, value) in policy::not_modified_fields(head) {
         headers.append(name, value);
     }
-    headers::write_age(&mut headers, head.age_seconds(now));
+    headers::set_age(&mut headers, head.age_seconds(now));
     headers
 }
 

@@ -13,7 +13,7 @@ use crate::{
     headers,
     policy::Time,
     proxy::{
-        hit::from_stored::{hit_handling, stored_headers},
+        hit::from_stored::{hit_status, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
             zero_copy,
@@ -43,8 +43,8 @@ impl PreparedResponses {
         via: &HeaderValue,
     ) -> Option<ClientResponse> {
         let head = entry.head();
-        let handling = hit_handling(entry, now);
-        let (age_seconds, ttl_seconds) = (head.age_seconds(now), handling.ttl_seconds);
+        let cache_status = hit_status(entry, now);
+        let (age_seconds, ttl_seconds) = (head.age_seconds(now), cache_status.ttl_seconds);
         let mut responses = self.0.borrow_mut();
         if responses.len() <= index {
             responses.resize_with(index + 1, || None);
@@ -59,8 +59,8 @@ impl PreparedResponses {
                 None => entry.body().single()?,
             };
             let mut headers = stored_headers(head, now);
-            headers::write_via(&mut headers, via);
-            handling.write(&mut headers);
+            headers::append_via(&mut headers, via);
+            cache_status.write(&mut headers);
             if body.len() as u64 >= zero_copy::MIN_BYTES {
                 headers.insert(header::CONTENT_LENGTH, body.len().into());
             }
@@ -76,7 +76,7 @@ impl PreparedResponses {
             status: head.status(),
             headers: response.headers.clone(),
             body: ResponseBody::Prepared(response.body.clone()),
-            handling,
+            cache_status,
             problem: None,
         })
     }

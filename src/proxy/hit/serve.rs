@@ -4,11 +4,11 @@ use actix_web::http::header::HeaderValue;
 
 use crate::{
     cache::{Entry, Remembered},
-    headers::Outcome,
+    headers::RequestOutcome,
     policy::{self, Answer, Time, Use},
     proxy::{
         hit::{
-            from_stored::{from_entry, hit_handling},
+            from_stored::{from_entry, hit_status},
             prepared::PreparedResponses,
         },
         request::forwarded::ForwardedRequest,
@@ -30,9 +30,9 @@ pub(crate) fn serve(
     let via = &worker.shared.via;
     let view = forwarded.view();
     let mut response = prepared(&view, lookup, (index, entry), now, via)
-        .unwrap_or_else(|| from_entry(&view, entry, hit_handling(entry, now), now));
+        .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
     if reuse != Use::Fresh {
-        response.handling.outcome = Outcome::Stale;
+        response.cache_status.outcome = RequestOutcome::Stale;
     }
     response
 }

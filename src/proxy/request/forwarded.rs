@@ -15,7 +15,7 @@ use crate::{
     cache::{Key, Resource},
     config::Config,
     error::ProxyError,
-    headers::{self, Host, Introduction},
+    headers::{self, HostHeader, ProxyHeaders},
     policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex},
     proxy::{
         request::{
@@ -96,24 +96,24 @@ impl ForwardedRequest {
         }
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
         let host = match client.get(header::HOST) {
-            Some(host) if config.preserve_host => Host::Client(host),
-            _ => Host::Origin(&shared.origin_host),
+            Some(host) if config.preserve_host => HostHeader::Client(host),
+            _ => HostHeader::Origin(&shared.origin_host),
         };
         let resource = match host {
-            Host::Origin(_) => Resource::new(&target),
-            Host::Client(host) => Resource::with_host(&target, host.as_bytes()),
+            HostHeader::Origin(_) => Resource::new(&target),
+            HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
         let content = match framing {
             RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
             RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
         };
-        let introduction = Introduction {
+        let proxy_headers = ProxyHeaders {
             peer,
             host,
             via: &shared.via,
         };
         let policy = policy_under(rule, config);
-        let mut headers = headers::forwarded(client, &introduction);
+        let mut headers = headers::forwarded_headers(client, &proxy_headers);
         if matches!(*method, Method::GET | Method::HEAD) && content == RequestContent::None {
             remove_ignored_cookies(policy, &mut headers);
         }

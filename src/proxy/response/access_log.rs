@@ -17,7 +17,7 @@ use self::client::ClientInfo;
 use crate::{
     clock,
     config::{Config, LogFormat},
-    headers::{Handling, Outcome, Source, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
     observe::{Feed, Seen},
     policy::{Mode, Reason},
@@ -42,7 +42,7 @@ pub(crate) struct AccessLogEntry {
     remedy: OnceCell<Option<Cow<'static, str>>>,
     /// `None` if the client left before there was a response.
     status: Option<StatusCode>,
-    handling: Option<Handling>,
+    cache_status: Option<CacheStatus>,
     problem: Option<String>,
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
@@ -99,7 +99,7 @@ impl AccessLogEntry {
             rule: None,
             remedy: OnceCell::new(),
             status: None,
-            handling: None,
+            cache_status: None,
             problem: None,
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
@@ -118,11 +118,11 @@ impl AccessLogEntry {
     pub(crate) fn responded(
         &mut self,
         status: StatusCode,
-        handling: Handling,
+        cache_status: CacheStatus,
         problem: Option<String>,
     ) {
         self.status = Some(status);
-        self.handling = Some(handling);
+        self.cache_status = Some(cache_status);
         self.problem = problem;
     }
 
@@ -144,8 +144,8 @@ impl AccessLogEntry {
 
     fn line(&self) -> String {
         let source = self
-            .handling
-            .map_or(Source::Miss, |handling| handling.source);
+            .cache_status
+            .map_or(XCache::Miss, |cache_status| cache_status.x_cache);
         let mut line = format!(
             "{} {} {} {} {}ms {}B",
             source.as_str(),
@@ -156,11 +156,13 @@ impl AccessLogEntry {
             self.began.elapsed().as_millis(),
             self.sent_bytes.get(),
         );
-        if source == Source::Miss {
+        if source == XCache::Miss {
             self.explain(&mut line);
         }
-        let is_validated = self.handling.is_some_and(|handling| handling.why.is_some());
-        if source == Source::Hit && is_validated && self.problem.is_none() {
+        let is_validated = self
+            .cache_status
+            .is_some_and(|cache_status| cache_status.why.is_some());
+        if source == XCache::Hit && is_validated && self.problem.is_none() {
             line.push_str("  validated");
             if let Some(reason) = self.not_reused() {
                 let _ = write!(line, ": {reason}");
@@ -179,13 +181,15 @@ impl AccessLogEntry {
     }
 
     fn explain(&self, line: &mut String) {
-        let storing = self.handling.map(|handling| handling.storing);
+        let storing = self.cache_status.map(|cache_status| cache_status.store);
         match (self.why_not_stored(), storing) {
             (Some(reason), _) => {
                 let _ = write!(line, "  not stored: {reason}");
                 self.add_remedy(line);
             }
-            (None, Some(Storing::Collapsed)) => line.push_str("  shared another request's fetch"),
+            (None, Some(StoreOutcome::Collapsed)) => {
+                line.push_str("  shared another request's fetch")
+            }
             (None, _) => {
                 if let Some(reason) = self.not_reused() {
                     let _ = write!(line, "  not reused: {reason}");
@@ -215,27 +219,27 @@ impl AccessLogEntry {
     }
 
     fn why_not_stored(&self) -> Option<Reason> {
-        self.not_stored
-            .get()
-            .or(match self.handling.map(|handling| handling.storing) {
-                Some(Storing::NotStored(reason)) => Some(reason),
+        self.not_stored.get().or(
+            match self.cache_status.map(|cache_status| cache_status.store) {
+                Some(StoreOutcome::NotStored(reason)) => Some(reason),
                 _ => None,
-            })
+            },
+        )
     }
 
     /// The entry as the dashboard shows it.
     fn seen(&self) -> Seen {
-        let outcome = self.handling.map(|handling| handling.outcome);
+        let outcome = self.cache_status.map(|cache_status| cache_status.outcome);
         let reason = self.reason();
-        let forward = self.handling.and_then(|handling| handling.why);
+        let forward = self.cache_status.and_then(|cache_status| cache_status.why);
         Seen {
             at: clock::now(),
             method: self.method.clone(),
             target: self.target.clone(),
             status: self.status.map(|status| status.as_u16()),
-            outcome: outcome.map_or("left", Outcome::as_str),
+            outcome: outcome.map_or("left", RequestOutcome::as_str),
             reason: match (outcome, reason) {
-                (Some(Outcome::Failed(name)), _) => Some(name),
+                (Some(RequestOutcome::Failed(name)), _) => Some(name),
                 (_, Some(reason)) => Some(reason.as_str()),
                 _ => forward.map(|why| why.forward.as_str()),
             },
@@ -248,8 +252,8 @@ impl AccessLogEntry {
 
     /// Why a stored response was not reused; `None` if there was none, or it was.
     fn not_reused(&self) -> Option<Reason> {
-        self.handling
-            .and_then(|handling| handling.why)
+        self.cache_status
+            .and_then(|cache_status| cache_status.why)
             .and_then(|why| why.reason)
     }
 }
@@ -257,7 +261,11 @@ impl AccessLogEntry {
 /// Logs the response to what could not be read as a request: neither method nor target are known.
 pub fn log_unread(status: StatusCode, problem: &str) {
     let mut entry = AccessLogEntry::of("-".to_owned(), "-".to_owned());
-    entry.responded(status, Handling::refused(), Some(problem.to_owned()));
+    entry.responded(
+        status,
+        CacheStatus::own_response(),
+        Some(problem.to_owned()),
+    );
     entry.ended(Fate::Whole);
 }
 
@@ -293,10 +301,10 @@ mod tests {
         access.mode = Mode::Standard;
         access.sent(7);
         access.ended(Fate::Whole);
-        let storing = Storing::NotStored(Reason::NoStore);
+        let storing = StoreOutcome::NotStored(Reason::NoStore);
         access.responded(
             StatusCode::OK,
-            Handling::miss(crate::policy::Forward::UriMiss.into(), None, storing),
+            CacheStatus::miss(crate::policy::Forward::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

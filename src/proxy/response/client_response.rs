@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     cache::Slices,
-    headers::Handling,
+    headers::CacheStatus,
     proxy::{
         hit::multipart::Multipart,
         response::{counted_body::CountedBody, streamed_body::StreamedBody},
@@ -21,7 +21,7 @@ pub(crate) struct ClientResponse {
     /// Its end-to-end headers.
     pub(crate) headers: HeaderMap,
     pub(crate) body: ResponseBody,
-    pub(crate) handling: Handling,
+    pub(crate) cache_status: CacheStatus,
     /// What went wrong, for the log; `None` if nothing did.
     pub(crate) problem: Option<String>,
 }

@@ -4,7 +4,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use crate::{
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     policy::Why,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
@@ -37,11 +37,11 @@ impl FailedRequest {
             status: error.status(),
             headers,
             body: ResponseBody::Sentence(format!("{}\n", error.sentence())),
-            handling: Handling {
-                outcome: Outcome::Failed(error.name()),
+            cache_status: CacheStatus {
+                outcome: RequestOutcome::Failed(error.name()),
                 ..match why {
-                    Some(why) => Handling::miss(why, None, Storing::Untouched),
-                    None => Handling::refused(),
+                    Some(why) => CacheStatus::miss(why, None, StoreOutcome::NotApplicable),
+                    None => CacheStatus::own_response(),
                 }
             },
             problem: Some(match &error {

@@ -34,9 +34,9 @@ impl ClientResponse {
         active: ActiveRequest,
     ) -> HttpResponse {
         active.response_begins();
-        worker.tally.answered(self.status, &self.handling);
+        worker.tally.answered(self.status, &self.cache_status);
         if let Some(entry) = &mut entry {
-            entry.responded(self.status, self.handling, self.problem.take());
+            entry.responded(self.status, self.cache_status, self.problem.take());
         }
         self.complete_headers(worker);
         if matches!(self.body, ResponseBody::Forwarded(..)) && is_event_stream(&self.headers) {
@@ -53,7 +53,7 @@ impl ClientResponse {
             version: request.version(),
         };
         let has_entry = entry.is_some();
-        let log = TransferLog::new(&worker.tally, &self.handling, entry);
+        let log = TransferLog::new(&worker.tally, &self.cache_status, entry);
         let (body, framing) = plan.body(self.body, (log, has_entry), active);
         if let ResponseFraming::Length(bytes) = framing {
             self.headers.insert(header::CONTENT_LENGTH, bytes.into());
@@ -81,9 +81,9 @@ impl ClientResponse {
                 self.headers.insert(header::CONTENT_TYPE, text);
             }
             ResponseBody::Generated(_) => {}
-            _ => headers::write_via(&mut self.headers, &worker.shared.via),
+            _ => headers::append_via(&mut self.headers, &worker.shared.via),
         }
-        self.handling.write(&mut self.headers);
+        self.cache_status.write(&mut self.headers);
     }
 
     fn sent_body(&self, method: &Method) -> SentBody {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::{
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     observe::Tally,
     policy::Reason,
     proxy::response::access_log::{AccessLogEntry, Fate},
@@ -12,7 +12,7 @@ use crate::{
 /// Counts the bytes of a response body, and notes in the log entry how its transfer ended.
 pub(crate) struct TransferLog {
     tally: Rc<Tally>,
-    outcome: Outcome,
+    outcome: RequestOutcome,
     /// The response is stored by the fetch of this request.
     stores: bool,
     entry: Option<AccessLogEntry>,
@@ -21,13 +21,13 @@ pub(crate) struct TransferLog {
 impl TransferLog {
     pub(crate) fn new(
         tally: &Rc<Tally>,
-        handling: &Handling,
+        cache_status: &CacheStatus,
         entry: Option<AccessLogEntry>,
     ) -> Self {
         Self {
             tally: Rc::clone(tally),
-            outcome: handling.outcome,
-            stores: handling.storing == Storing::Stored,
+            outcome: cache_status.outcome,
+            stores: cache_status.store == StoreOutcome::Stored,
             entry,
         }
     }
@@ -35,10 +35,15 @@ impl TransferLog {
     /// Counts bytes that were sent.
     pub(crate) fn sent(&self, bytes: usize) {
         match self.outcome {
-            Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
+            RequestOutcome::Hit
+            | RequestOutcome::Validated
+            | RequestOutcome::Stale
+            | RequestOutcome::Collapsed => {
                 self.tally.saved(bytes);
             }
-            Outcome::Miss | Outcome::Own | Outcome::Failed(_) => self.tally.passed(bytes),
+            RequestOutcome::Miss | RequestOutcome::Own | RequestOutcome::Failed(_) => {
+                self.tally.passed(bytes)
+            }
         }
         if let Some(entry) = &self.entry {
             entry.sent(bytes);

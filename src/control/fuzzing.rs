@@ -1,0 +1,29 @@
+//! Entry point for fuzzing: the JSON bodies of the commands.
+
+use actix_web::web::Bytes;
+
+use super::steer::{ListAsk, PurgeAsk, ShowAsk, WhyAsk, described, read};
+use crate::{
+    cache::{Names, Wanted},
+    policy::Rules,
+};
+
+/// Any body of a command is understood or refused.
+pub fn control_message(bytes: &[u8]) {
+    let body = Bytes::copy_from_slice(bytes);
+    if let Ok(ask) = read::<WhyAsk>(&body) {
+        let _ = described(&ask);
+    }
+    if let Ok(ask) = read::<PurgeAsk>(&body) {
+        let _ = Wanted::named(&ask.names, &Rules::default(), false);
+    }
+    let listed = read::<ListAsk>(&body).ok().and_then(|ask| ask.path);
+    let shown = read::<ShowAsk>(&body).ok().map(|ask| ask.path);
+    for path in listed.into_iter().chain(shown) {
+        let names = Names {
+            paths: vec![path],
+            ..Names::default()
+        };
+        let _ = Wanted::named(&names, &Rules::default(), true);
+    }
+}

@@ -1,0 +1,69 @@
+//! Entry points for fuzzing: dates and ranges.
+
+use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
+
+use super::{
+    Part, Time,
+    date::{http_date, imf_fixdate},
+    range::Wanted,
+};
+
+/// 2024-02-29T12:00:00Z
+const NOW: Time = Time::from_unix_millis(1_709_208_000_000);
+/// The last second of the year 9999, which four digits can write.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// A date is read again as it was written.
+pub fn date(bytes: &[u8]) {
+    if let Some(date) = http_date(bytes, NOW) {
+        assert!(date.unix_seconds() <= LAST_SECOND);
+        assert_eq!(http_date(imf_fixdate(date).as_bytes(), NOW), Some(date));
+    }
+}
+
+/// What a Range selects lies within the representation and does not overlap. The first byte gives the length of the
+/// representation, where that is known.
+pub fn range(bytes: &[u8]) {
+    let Some((&first, value)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(value) = HeaderValue::from_bytes(value) else {
+        return;
+    };
+    let complete_bytes = (first < u8::MAX).then_some(u64::from(first));
+    let mut extents = match Wanted::parse(&value, complete_bytes) {
+        Wanted::One(extent) => vec![extent],
+        Wanted::Several(extents) => extents.into_vec(),
+        Wanted::Whole | Wanted::Nothing | Wanted::UnknownEnd => Vec::new(),
+    };
+    extents.sort_by_key(|extent| extent.first);
+    for extent in &extents {
+        assert!(extent.first <= extent.last);
+        assert!(complete_bytes.is_none_or(|complete| extent.last < complete));
+    }
+    for pair in extents.windows(2) {
+        assert!(pair[0].last < pair[1].first);
+    }
+}
+
+/// A Content-Range that is understood is possible, and is read again as it is written.
+pub fn content_range(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_RANGE, value);
+    let Some(part) = Part::of(&headers) else {
+        return;
+    };
+    assert!(part.extent.first <= part.extent.last);
+    assert!(
+        part.complete_bytes
+            .is_none_or(|complete| part.extent.last < complete)
+    );
+    assert!(part.extent.len_bytes() > 0);
+    if let Ok(written) = HeaderValue::try_from(part.content_range()) {
+        headers.insert(CONTENT_RANGE, written);
+    }
+    assert_eq!(Part::of(&headers), Some(part));
+}

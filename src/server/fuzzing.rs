@@ -1,0 +1,35 @@
+//! Entry point for fuzzing: where the head of a client's request ends.
+
+use super::request_bounds::Bounds;
+
+/// Fields that the parser has room for.
+const MAX_FIELDS: usize = 256;
+
+/// The head of a request ends at the byte where the parser ends it, and however it is split. The first byte gives the
+/// size of the pieces.
+pub fn request_head(bytes: &[u8]) {
+    let Some((&first, sent)) = bytes.split_first() else {
+        return;
+    };
+    let whole = head_end([sent].into_iter());
+    assert_eq!(head_end(sent.chunks(usize::from(first) + 1)), whole);
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    match (httparse::Request::new(&mut fields).parse(sent), whole) {
+        (Ok(httparse::Status::Complete(parsed)), found) => assert_eq!(found, Some(parsed)),
+        (Ok(httparse::Status::Partial), found) => assert_eq!(found, None),
+        (Err(_), _) => {}
+    }
+}
+
+/// Where the head ends; `None` if it is not complete.
+fn head_end<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
+    let mut bounds = Bounds::head();
+    let mut end = 0;
+    for piece in pieces {
+        end += bounds.take(piece);
+        if matches!(bounds, Bounds::Decoding) {
+            return Some(end);
+        }
+    }
+    None
+}

@@ -50,7 +50,7 @@ pub struct Cli {
 
     /// The settings.
     #[command(flatten)]
-    pub settings: Settings,
+    pub settings: SettingsArgs,
 
     /// Empty the cache of the running proxies of this user, and exit
     #[arg(long, display_order = 3)]
@@ -59,7 +59,7 @@ pub struct Cli {
 
 /// What a proxy can be told on the command line.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct SettingsArgs {
     /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
     #[arg(
         long,
@@ -155,29 +155,29 @@ pub enum Command {
     Stats {
         /// Which one, and how
         #[command(flatten)]
-        whom: Whom,
+        proxy: ProxyArgs,
 
         /// Show it again every second, until it is interrupted
         #[arg(long)]
         watch: bool,
     },
     /// Say what the proxy would do with a request now, and why; the origin is not asked
-    Why(Explain),
+    Why(WhyArgs),
     /// List what is stored
-    Ls(Ls),
+    Ls(LsArgs),
     /// Show what is stored for a path, and how it was understood
-    Show(Show),
+    Show(ShowArgs),
     /// Take answers out of the cache of a running proxy: by path, by pattern, by tag
-    Purge(Purge),
+    Purge(PurgeArgs),
     /// Fill the cache: fetch a list of paths, or what a sitemap names, through the running proxy
-    Warm(Warm),
+    Warm(WarmArgs),
     /// Have a running proxy read its configuration again
-    Reload(Whom),
+    Reload(ProxyArgs),
     /// Say whether the configuration is right, what it comes to and where each setting is from; start nothing
     CheckConfig {
         /// As a start would be given them.
         #[command(flatten)]
-        settings: Box<Settings>,
+        settings: Box<SettingsArgs>,
 
         /// Answer in JSON
         #[arg(long)]
@@ -195,7 +195,7 @@ pub enum Command {
 /// What is purged, and how.
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
-pub struct Purge {
+pub struct PurgeArgs {
     /// Path with its query as clients ask for it, or a whole URL, whose host does not count; `*`
     /// stands for anything: '/products/*'
     #[arg(value_name = "PATH", group = "what")]
@@ -223,12 +223,12 @@ pub struct Purge {
         missing_docs,
         reason = "a doc here would take the place of the command's own help"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
 /// What is listed, and how.
 #[derive(Clone, Debug, Args)]
-pub struct Ls {
+pub struct LsArgs {
     /// Path or pattern, as in '/products/*' [default: all]
     #[arg(value_name = "PATTERN")]
     pub path: Option<String>,
@@ -250,12 +250,12 @@ pub struct Ls {
         missing_docs,
         reason = "a doc here would take the place of the command's own help"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
 /// What is shown.
 #[derive(Clone, Debug, Args)]
-pub struct Show {
+pub struct ShowArgs {
     /// Path with its query as clients ask for it, or a whole URL
     #[arg(value_name = "PATH")]
     pub path: String,
@@ -265,12 +265,12 @@ pub struct Show {
         missing_docs,
         reason = "a doc here would take the place of the command's own help"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
 /// The request that is explained.
 #[derive(Clone, Debug, Args)]
-pub struct Explain {
+pub struct WhyArgs {
     /// Path with its query, or a whole URL
     #[arg(value_name = "PATH")]
     pub path: String,
@@ -288,7 +288,7 @@ pub struct Explain {
         missing_docs,
         reason = "a doc here would take the place of the command's own help"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
 /// What a list is ordered by.
@@ -308,7 +308,7 @@ pub enum Sort {
 
 /// What `warm` is told.
 #[derive(Debug, Args)]
-pub struct Warm {
+pub struct WarmArgs {
     /// A file with a path or URL on each line, `-` for stdin, or a sitemap: its URL, or its path on the proxy
     pub source: String,
 
@@ -336,12 +336,12 @@ pub struct Warm {
 
     /// Which proxy, and how to answer.
     #[command(flatten)]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
 /// Which running proxy a command is about, and how it is to answer.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Whom {
+pub struct ProxyArgs {
     /// Port of the proxy to ask; needed only where several run
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
@@ -351,7 +351,7 @@ pub struct Whom {
     pub json: bool,
 }
 
-impl Settings {
+impl SettingsArgs {
     /// Those that were given, by name.
     pub fn flags(self) -> Flags {
         [

@@ -1,7 +1,7 @@
 //! `why`: what the proxy would do with a request now, and why.
 
 use caching_proxy::{
-    cli::Explain,
+    cli::WhyArgs,
     control::{self, WhyAsk},
     explain::{Cause, Explanation, Fallback, Nearest, Refusal},
 };
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Failure, print};
 
-pub(super) fn run(explain: Explain) -> Result<(), Failure> {
+pub(super) fn run(explain: WhyArgs) -> Result<(), Failure> {
     let ask = WhyAsk {
         method: explain.method,
         path: explain.path,
@@ -20,8 +20,8 @@ pub(super) fn run(explain: Explain) -> Result<(), Failure> {
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
     let explanation: Explanation =
-        control::choose(explain.whom.port)?.ask("POST", "/why", &body)?;
-    if explain.whom.json {
+        control::choose(explain.proxy.port)?.ask("POST", "/why", &body)?;
+    if explain.proxy.json {
         return print_json(&explanation);
     }
     print(&text(&explanation));

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{
     MILLISECOND, RULES, TEN_YEARS,
-    error::{ConfigError, Place, ValueError},
-    file::{Settings, Table, Written},
+    error::{ConfigError, SettingSource, ValueError},
+    file::{RuleTable, SettingsFile, Written},
     value::{self, Given},
 };
 use crate::policy::{ClientWord, Globs, Order, Policy, Rule, Rules, covers};
@@ -26,7 +26,7 @@ pub(super) const KEYS: &[&str] = &[
 const EFFECTS: &[&str] = KEYS.split_at(1).1;
 
 /// The rules of the file; what they do not say is as in `base`.
-pub(super) fn rules(settings: &Settings, base: &Policy) -> Result<Rules, ConfigError> {
+pub(super) fn rules(settings: &SettingsFile, base: &Policy) -> Result<Rules, ConfigError> {
     let Some((line, written)) = settings.values.get(RULES) else {
         return Ok(Rules::default());
     };
@@ -72,8 +72,8 @@ pub(super) fn rules(settings: &Settings, base: &Policy) -> Result<Rules, ConfigE
     Ok(Rules::new(rules))
 }
 
-fn place(file: &Path, line: usize, key: &str) -> Place {
-    Place::File {
+fn place(file: &Path, line: usize, key: &str) -> SettingSource {
+    SettingSource::File {
         file: file.to_owned(),
         line,
         key: key.to_owned(),
@@ -83,7 +83,7 @@ fn place(file: &Path, line: usize, key: &str) -> Place {
 /// A rule as it was written.
 struct WrittenRule<'a> {
     file: &'a Path,
-    table: &'a Table,
+    table: &'a RuleTable,
 }
 
 impl WrittenRule<'_> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, Place, value::written_duration};
+use super::{Config, LogFormat, SettingSource, value::written_duration};
 use crate::policy::{ClientWord, Mode, Order, Rule};
 
 /// One setting.
@@ -16,7 +16,7 @@ pub struct Setting {
     /// Its value, as it could stand in the file.
     pub value: Value,
     /// Where it was written; none: it is the default.
-    pub place: Option<Place>,
+    pub place: Option<SettingSource>,
 }
 
 /// A value of a [`Setting`] for people.

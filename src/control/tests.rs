@@ -24,7 +24,7 @@ use crate::{
     cache::Cache,
     config::{Config, Flags},
     proxy::Shared,
-    reload::{InForce, Reload},
+    reload::{ActiveConfig, Reload},
 };
 
 fn surroundings(root: &Path) -> Surroundings {
@@ -58,7 +58,7 @@ fn cache() -> Cache {
 
 fn shared_with(port: u16, cache: Cache) -> Arc<Shared> {
     let config = Arc::new(config(port));
-    let (_, in_force) = watch::channel(InForce::new(Arc::clone(&config)));
+    let (_, in_force) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
     Arc::new(Shared::new(&config, in_force, cache).unwrap())
 }
 

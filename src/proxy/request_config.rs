@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     headers, policy,
     proxy::request::header_table::HeaderTable,
-    reload::{InForce, StoredNow},
+    reload::{ActiveConfig, CacheState},
 };
 
 /// The configuration that a request goes by, from its beginning to its end.
@@ -16,16 +16,16 @@ pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
     pub(crate) headers: HeaderTable,
     allows_fast_path: bool,
-    stored: StoredNow,
+    cache_state: CacheState,
 }
 
 impl RequestConfig {
-    fn new(in_force: &InForce) -> Rc<Self> {
+    fn new(in_force: &ActiveConfig) -> Rc<Self> {
         Rc::new(Self {
             config: Arc::clone(&in_force.config),
             headers: HeaderTable::new(&in_force.config),
             allows_fast_path: forwards_unchanged(&in_force.config),
-            stored: in_force.stored,
+            cache_state: in_force.cache_state,
         })
     }
 
@@ -36,7 +36,7 @@ impl RequestConfig {
 
     /// Whether what is stored may be served.
     pub(crate) fn may_use_cache(&self) -> bool {
-        self.stored == StoredNow::Usable
+        self.cache_state == CacheState::Usable
     }
 }
 
@@ -52,11 +52,11 @@ fn forwards_unchanged(config: &Config) -> bool {
 /// The newest configuration, as one worker knows it. Checking for a newer one reads one number.
 pub(crate) struct WorkerConfig {
     current: RefCell<Rc<RequestConfig>>,
-    updates: RefCell<watch::Receiver<InForce>>,
+    updates: RefCell<watch::Receiver<ActiveConfig>>,
 }
 
 impl WorkerConfig {
-    pub(crate) fn new(mut updates: watch::Receiver<InForce>) -> Self {
+    pub(crate) fn new(mut updates: watch::Receiver<ActiveConfig>) -> Self {
         let current = RequestConfig::new(&updates.borrow_and_update());
         Self {
             current: RefCell::new(current),
@@ -84,9 +84,9 @@ impl WorkerConfig {
 mod tests {
     use super::*;
 
-    fn in_force() -> InForce {
+    fn in_force() -> ActiveConfig {
         let config = Config::for_origin("http://origin.test".parse().unwrap());
-        InForce::new(Arc::new(config))
+        ActiveConfig::new(Arc::new(config))
     }
 
     #[test]

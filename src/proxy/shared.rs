@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     observe::{Audience, Observer},
     policy::IdentitySecret,
-    reload::InForce,
+    reload::ActiveConfig,
 };
 
 /// What all workers share.
@@ -26,7 +26,7 @@ pub struct Shared {
     /// Our own member of Via.
     pub via: HeaderValue,
     /// The configuration in force.
-    pub in_force: watch::Receiver<InForce>,
+    pub in_force: watch::Receiver<ActiveConfig>,
     /// The Host that the origin gets.
     pub origin_host: HeaderValue,
     /// Counts the outcomes of requests.
@@ -40,7 +40,7 @@ impl Shared {
     /// The origin's name is no valid Host.
     pub fn new(
         config: &Config,
-        in_force: watch::Receiver<InForce>,
+        in_force: watch::Receiver<ActiveConfig>,
         cache: Cache,
     ) -> io::Result<Self> {
         let host = HeaderValue::try_from(config.origin.authority());

@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     origin::OriginUrl,
-    policy::{ClientWord, Mode, Patterns, Policy, Rules},
+    policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
 };
 
 /// The file that is read when none is named.
@@ -159,7 +159,7 @@ impl Config {
             policy: Policy {
                 mode: Mode::default(),
                 ttl: None,
-                client_word: ClientWord::Heard,
+                client_directives: ClientDirectives::Obeyed,
                 max_stale: DEFAULT_MAX_STALE,
                 identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
                 identity_cookies: Patterns::new(DEFAULT_IDENTITY_COOKIES.iter().copied()),
@@ -295,7 +295,7 @@ impl<'a> SettingSources<'a> {
                     value::optional_duration(given, MILLISECOND, TEN_YEARS)
                 })?
                 .flatten(),
-            client_word: ClientWord::Heard,
+            client_directives: ClientDirectives::Obeyed,
             max_stale: self
                 .get("max-stale", |given| {
                     value::duration(given, Duration::ZERO, TEN_YEARS)

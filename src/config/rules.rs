@@ -8,7 +8,7 @@ use super::{
     file::{RuleTable, SettingsFile, Written},
     value::{self, Given},
 };
-use crate::policy::{ClientWord, Globs, Order, Policy, Rule, Rules, covers};
+use crate::policy::{ClientDirectives, Globs, Policy, QueryOrder, Rule, Rules, covers};
 
 /// A rule is looked for on every request; nobody needs more than these.
 const MAX_RULES: usize = 256;
@@ -116,16 +116,16 @@ impl WrittenRule<'_> {
             .get("ignore_query", value::parameters)?
             .unwrap_or_default();
         let order = match self.is_set("sort_query")? {
-            true => Order::ByName,
-            false => Order::AsWritten,
+            true => QueryOrder::ByName,
+            false => QueryOrder::AsWritten,
         };
-        let client_word = match self.is_set("ignore_client_cache_control")? {
-            true => ClientWord::Ignored,
-            false => base.client_word,
+        let client_directives = match self.is_set("ignore_client_cache_control")? {
+            true => ClientDirectives::Ignored,
+            false => base.client_directives,
         };
         let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
-        let rewrites = !ignored.is_empty() || order != Order::AsWritten;
-        let judges = ttl.is_some() || mode.is_some() || client_word != base.client_word;
+        let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
+        let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
         if !rewrites && !judges && store_post_bytes.is_none() {
             return Err(ConfigError::RuleWithoutEffect {
                 file: self.file.to_owned(),
@@ -139,7 +139,7 @@ impl WrittenRule<'_> {
             policy: Policy {
                 mode: mode.unwrap_or(base.mode),
                 ttl: ttl.unwrap_or(base.ttl),
-                client_word,
+                client_directives,
                 ..base.clone()
             },
             ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),

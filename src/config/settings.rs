@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientWord, Mode, Order, Rule};
+use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,8 +100,8 @@ fn rule(rule: &Rule) -> Value {
         "policy": mode(policy.mode),
         "ttl": optional(policy.ttl),
         "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
-        "sort_query": *order == Order::ByName,
-        "ignore_client_cache_control": policy.client_word == ClientWord::Ignored,
+        "sort_query": *order == QueryOrder::ByName,
+        "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store_post": store_post_bytes.map_or(json!(false), size),
     })
 }

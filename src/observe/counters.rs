@@ -17,11 +17,11 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginErrorKind,
-    policy::{Forward, Reason, Time},
+    policy::{ForwardReason, Reason, Time},
 };
 
 const REASONS: usize = Reason::ALL.len();
-const FORWARDS: usize = Forward::ALL.len();
+const FORWARDS: usize = ForwardReason::ALL.len();
 const ERRORS: usize = ProxyError::KINDS.len();
 const FAILURES: usize = OriginErrorKind::ALL.len();
 const CLASSES: usize = 5;
@@ -108,7 +108,7 @@ impl Tally {
     }
 
     fn not_hit(&self, outcome: RequestOutcome, cache_status: &CacheStatus) {
-        let forward = cache_status.why.map(|why| why.forward);
+        let forward = cache_status.why.map(|why| why.reason);
         match outcome {
             RequestOutcome::Hit => {}
             RequestOutcome::Validated => self.add(VALIDATED, 1),
@@ -118,7 +118,9 @@ impl Tally {
                     self.add(SPARED_STALE, 1);
                 }
             }
-            RequestOutcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
+            RequestOutcome::Miss => {
+                self.add(MISS + forward.unwrap_or(ForwardReason::Miss) as usize, 1)
+            }
             RequestOutcome::Collapsed => self.add(COLLAPSED, 1),
             RequestOutcome::Own => self.add(OWN, 1),
             RequestOutcome::Failed(name) => {
@@ -129,7 +131,7 @@ impl Tally {
         if let StoreOutcome::NotStored(reason) = cache_status.store {
             self.not_stored(reason);
         }
-        if let Some(reason) = cache_status.why.and_then(|why| why.reason) {
+        if let Some(reason) = cache_status.why.and_then(|why| why.detail) {
             self.add(NOT_REUSED + reason as usize, 1);
         }
     }
@@ -293,8 +295,8 @@ impl Totals {
     }
 
     /// Misses, by why they went to the origin.
-    pub fn misses_by(&self) -> impl Iterator<Item = (Forward, u64)> + '_ {
-        Forward::ALL
+    pub fn misses_by(&self) -> impl Iterator<Item = (ForwardReason, u64)> + '_ {
+        ForwardReason::ALL
             .into_iter()
             .zip(self.range(MISS, FORWARDS).iter().copied())
     }
@@ -336,8 +338,8 @@ impl Totals {
     }
 
     /// The latency in milliseconds that this share of answers does not pass.
-    pub fn latency_percentile(&self, share: f64) -> Option<f64> {
-        latency::percentile(self.latency_counts(), share)
+    pub fn latency_percentile(&self, sharing: f64) -> Option<f64> {
+        latency::percentile(self.latency_counts(), sharing)
     }
 
     /// When the origin last answered.
@@ -365,7 +367,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Why;
+    use crate::policy::Forward;
 
     fn summed(tallies: &[&Tally]) -> Totals {
         let mut totals = Totals::default();
@@ -395,7 +397,7 @@ mod tests {
     #[test]
     fn every_outcome_is_counted_as_one_request_and_in_its_place() {
         let tally = Tally::default();
-        let why = Why::because(Forward::Request, Reason::ClientNoCache);
+        let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
         let miss = |storing| CacheStatus::miss(why, None, storing);
         tally.answered(
             StatusCode::OK,

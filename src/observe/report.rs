@@ -73,7 +73,7 @@ pub struct Saved {
     /// Requests to the origin.
     pub requests: u64,
     /// Their share of all requests but the proxy's own answers, from 0 to 1.
-    pub share: Option<f64>,
+    pub sharing: Option<f64>,
     /// Bytes of bodies.
     pub bytes: u64,
     /// Waiting: what the fetches of what was served again once took, in milliseconds.
@@ -146,7 +146,7 @@ impl Report {
         Self {
             uptime_seconds: observer.uptime().as_secs(),
             requests: totals.requests(),
-            hit_ratio: share(from_cache, judged),
+            hit_ratio: sharing(from_cache, judged),
             hits: totals.hits(),
             validated: totals.validated(),
             stale: totals.stale(),
@@ -182,7 +182,7 @@ impl Saved {
         let judged = totals.requests().saturating_sub(totals.own());
         Self {
             requests: totals.saved_requests(),
-            share: share(totals.saved_requests(), judged),
+            sharing: sharing(totals.saved_requests(), judged),
             bytes: totals.saved_bytes(),
             millis: totals.saved_millis(),
         }
@@ -190,7 +190,7 @@ impl Saved {
 
     /// The same in one line; None: nobody has asked anything.
     pub fn sentence(&self) -> Option<String> {
-        let share = self.share?;
+        let sharing = self.sharing?;
         let (requests, bytes) = (grouped(self.requests), bytesize::ByteSize(self.bytes));
         let word = match self.requests {
             1 => "request",
@@ -199,7 +199,7 @@ impl Saved {
         let waiting = duration(Duration::from_millis(self.millis));
         Some(format!(
             "saved {requests} {word} to the origin ({:.0} %), {bytes}, {waiting} of waiting",
-            share * 100.0
+            sharing * 100.0
         ))
     }
 }
@@ -246,7 +246,7 @@ fn causes(all: impl Iterator<Item = Cause>) -> Vec<Cause> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share of two counts")]
-fn share(part: u64, whole: u64) -> Option<f64> {
+fn sharing(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -291,7 +291,7 @@ mod tests {
         headers::{CacheStatus, RequestOutcome, StoreOutcome},
         observe::Audience,
         origin::OriginErrorKind,
-        policy::{Forward, Why},
+        policy::{Forward, ForwardReason},
     };
     use actix_web::http::StatusCode;
 
@@ -308,7 +308,7 @@ mod tests {
             tally.answered(StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
-        let miss = CacheStatus::miss(Forward::UriMiss.into(), None, StoreOutcome::Stored);
+        let miss = CacheStatus::miss(ForwardReason::UriMiss.into(), None, StoreOutcome::Stored);
         tally.answered(StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
@@ -334,11 +334,11 @@ mod tests {
         let observer = Observer::new(Audience::None);
         let tally = observer.tally();
         for reason in Reason::ALL {
-            let why = Why::because(Forward::Request, reason);
+            let why = Forward::with_detail(ForwardReason::Request, reason);
             let storing = StoreOutcome::NotStored(reason);
             tally.answered(StatusCode::OK, &CacheStatus::miss(why, None, storing));
         }
-        for forward in Forward::ALL {
+        for forward in ForwardReason::ALL {
             let storing = StoreOutcome::Stored;
             let miss = CacheStatus::miss(forward.into(), None, storing);
             tally.answered(StatusCode::OK, &miss);
@@ -356,7 +356,7 @@ mod tests {
         for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
             let report = Report::new(&observer, None, mode);
             let all = [
-                (report.misses_by, Forward::ALL.len()),
+                (report.misses_by, ForwardReason::ALL.len()),
                 (report.not_stored_by, Reason::ALL.len()),
                 (report.not_reused_by, Reason::ALL.len()),
                 (report.failed_by, ProxyError::KINDS.len()),

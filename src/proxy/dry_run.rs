@@ -10,7 +10,7 @@ use actix_web::http::{
 use crate::{
     cache::{CacheUnavailable, Consider, Entry, Known},
     error::ProxyError,
-    policy::{self, Answer, Audience, Decision, Failure, Policy, Reason, Time},
+    policy::{self, Audience, Decision, OriginFailure, Policy, Reason, ResponseForm, Time},
     proxy::{
         request::forwarded::{ForwardedRequest, RequestHead},
         request::framing::RequestFraming,
@@ -157,9 +157,9 @@ impl DryRun {
     /// `None` if there is no such variant.
     pub fn if_origin_fails(&self, index: usize, now: Time) -> Option<Result<(), Reason>> {
         let head = self.variant(index)?.head();
-        let failure = Failure::Unreachable;
+        let failure = OriginFailure::Unreachable;
         let view = self.forwarded.view();
-        Some(policy::stale_answer(
+        Some(policy::may_serve_stale(
             self.policy(),
             &view,
             head,
@@ -169,8 +169,8 @@ impl DryRun {
     }
 
     /// In which form the client would get `entry`.
-    pub fn answer(&self, entry: &Entry) -> Answer {
-        policy::answer(
+    pub fn answer(&self, entry: &Entry) -> ResponseForm {
+        policy::response_form(
             &self.forwarded.view(),
             entry.head(),
             Some(entry.body().len_bytes()),

@@ -18,7 +18,7 @@ use crate::{
     error::ProxyError,
     headers::StoreOutcome,
     origin::InterimSink,
-    policy::{self, Decision, Forward, Reason, Share, Time, Use, Why},
+    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
@@ -111,7 +111,7 @@ async fn respond(
             worker,
             &forwarded,
             body,
-            Forward::Bypass.into(),
+            ForwardReason::Bypass.into(),
             storing,
             relay,
         )
@@ -164,7 +164,7 @@ async fn serve_or_fetch(
         }
         now = clock::now();
     }
-    let why = Forward::Miss.into();
+    let why = ForwardReason::Miss.into();
     pass(
         worker,
         &forwarded,
@@ -186,7 +186,7 @@ async fn look_up(
     }
     // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
     // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
-    if policy::leads(&forwarded.view()) || !forwarded.is_retrieval() {
+    if policy::is_collapsible(&forwarded.view()) || !forwarded.is_retrieval() {
         return worker.near.learn(&forwarded.key, Found::default());
     }
     worker.near.find(&forwarded.key).await
@@ -197,7 +197,7 @@ enum NextStep {
     /// The response is there, or the request fails.
     Respond(Box<Result<ClientResponse, FailedRequest>>),
     /// Forward it, without storing the response.
-    Pass(Why, StoreOutcome),
+    Pass(Forward, StoreOutcome),
     /// Claim the fetch.
     Claim(FetchPlan),
 }
@@ -213,11 +213,11 @@ fn decide(
     let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
     let next = match decision {
-        Decision::Serve { index, use_ } => entry(index).map(|entry| {
-            if use_ == Use::StaleWhileRevalidate {
+        Decision::Serve { index, reuse } => entry(index).map(|entry| {
+            if reuse == Reuse::StaleWhileRevalidate {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
-            let response = serve(worker, forwarded, lookup, (index, &entry), use_, now);
+            let response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
             NextStep::Respond(Box::new(Ok(response)))
         }),
         Decision::Revalidate { index, why } => {
@@ -226,20 +226,22 @@ fn decide(
         Decision::Extend { index, missing } => {
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
-        Decision::Fetch { why, share } => Some(match share {
-            Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
-            Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
-            Share::Pass(_) if why.forward == Forward::Method => {
+        Decision::Fetch { why, sharing } => Some(match sharing {
+            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
+            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
+            Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
                 NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
-            Share::Pass(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
+            Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
-        Decision::Unsatisfiable => Some(NextStep::Respond(Box::new(Err(
+        Decision::NotCached => Some(NextStep::Respond(Box::new(Err(
             ProxyError::OnlyIfCached.into()
         )))),
     };
     // The policy names no variant beyond those it was given.
-    next.unwrap_or_else(|| NextStep::Claim(FetchPlan::fetch(Forward::Miss.into(), Company::Alone)))
+    next.unwrap_or_else(|| {
+        NextStep::Claim(FetchPlan::fetch(ForwardReason::Miss.into(), Company::Alone))
+    })
 }
 
 /// Fetches for the cache and for its client, in a task of its own: the fetch goes on when the client leaves.
@@ -312,7 +314,7 @@ fn revalidate_in_background(
         let _permit = permit;
         let plan = FetchPlan {
             company: Company::Background,
-            ..FetchPlan::revalidate(Forward::Stale.into(), entry)
+            ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
         };
         match claim(&worker, &forwarded, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {

@@ -324,7 +324,7 @@ mod tests {
     use caching_proxy::{
         error::ProxyError,
         observe::{Audience, Observer},
-        policy::{Forward, Mode, Reason},
+        policy::{ForwardReason, Mode, Reason},
     };
 
     use super::*;
@@ -350,7 +350,7 @@ mod tests {
         });
         report.not_stored_by = reasons.collect();
         report.not_reused_by = report.not_stored_by.clone();
-        let forwards = Forward::ALL.iter().zip(0..);
+        let forwards = ForwardReason::ALL.iter().zip(0..);
         let forwards = forwards.map(|(why, number)| cause(number, why.as_str(), why.meaning()));
         report.misses_by = forwards.collect();
         let kinds = ProxyError::KINDS.iter().zip(0..);

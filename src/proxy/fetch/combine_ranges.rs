@@ -7,7 +7,7 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 use crate::{
     cache::{Entry, Reader, Slices},
     headers::{CacheStatus, StoreOutcome},
-    policy::{self, Combination, Extent, Stored},
+    policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
         fetch::{fetched_response::FetchedResponse, leader::Fetch},
         hit::from_stored::{from_arriving, insert_content_range, stored_headers},
@@ -21,13 +21,13 @@ use crate::{
 /// A stored part and a new one that belong together.
 struct RangeUnion {
     combination: Combination,
-    stored: Extent,
-    new: Extent,
+    stored: ByteRange,
+    new: ByteRange,
 }
 
 impl RangeUnion {
-    fn range(&self) -> Extent {
-        Extent {
+    fn range(&self) -> ByteRange {
+        ByteRange {
             first: self.stored.first.min(self.new.first),
             last: self.stored.last.max(self.new.last),
         }
@@ -37,8 +37,8 @@ impl RangeUnion {
     fn reaches_end(&self) -> bool {
         self.combination
             .head
-            .part()
-            .is_none_or(|part| part.complete_bytes == Some(part.extent.last + 1))
+            .content_range()
+            .is_none_or(|part| part.complete_bytes == Some(part.range.last + 1))
     }
 }
 
@@ -93,7 +93,7 @@ impl Fetch<'_> {
         let (complete, new) = (union.range(), union.new);
         self.join(part, union, fetched, |head, _, reader| {
             let mut headers = stored_headers(head, now);
-            if let Some(part) = head.part() {
+            if let Some(part) = head.content_range() {
                 insert_content_range(&mut headers, complete, part.complete_bytes);
             }
             let source = (headers, Some(complete.last + 1));
@@ -112,9 +112,9 @@ impl Fetch<'_> {
         let policy = self.forwarded.policy();
         let view = self.forwarded.view();
         let union = RangeUnion {
-            combination: policy::combined(policy, &view, part.head(), &fetched.view())?,
-            stored: part.head().part()?.extent,
-            new: fetched.part()?.extent,
+            combination: policy::combine(policy, &view, part.head(), &fetched.view())?,
+            stored: part.head().content_range()?.range,
+            new: fetched.part()?.range,
         };
         let fits = union.range().len_bytes() <= self.ticket.max_object_bytes();
         // A response that was fetched before a Clear is never served after it.
@@ -127,14 +127,14 @@ impl Fetch<'_> {
         part: &Entry,
         union: RangeUnion,
         fetched: FetchedResponse,
-        deliver: impl FnOnce(&Stored, HeaderMap, Reader) -> ClientResponse,
+        deliver: impl FnOnce(&StoredHead, HeaderMap, Reader) -> ClientResponse,
     ) {
         let Combination {
             head,
             before,
             after,
         } = union.combination;
-        let offsets_of = |extent: Extent| offsets(extent, union.stored.first);
+        let offsets_of = |range: ByteRange| offsets(range, union.stored.first);
         let writer = self.ticket.begin(head, Some(union.new.len_bytes())).join(
             part.body(),
             before.map(offsets_of),
@@ -150,19 +150,22 @@ impl Fetch<'_> {
     }
 }
 
-/// The bytes at `extent`: stored ones, followed by those that arrive at `new`.
-fn both(part: &Entry, reader: Reader, new: Extent, extent: Extent) -> StreamedBody {
-    let base = part.head().part().map_or(0, |part| part.extent.first);
-    let before = match extent.first < new.first {
+/// The bytes at `range`: stored ones, followed by those that arrive at `new`.
+fn both(part: &Entry, reader: Reader, new: ByteRange, range: ByteRange) -> StreamedBody {
+    let base = part
+        .head()
+        .content_range()
+        .map_or(0, |part| part.range.first);
+    let before = match range.first < new.first {
         true => {
-            let stored = Extent {
-                first: extent.first,
-                last: extent.last.min(new.first - 1),
+            let stored = ByteRange {
+                first: range.first,
+                last: range.last.min(new.first - 1),
             };
             let offsets = offsets(stored, base);
             part.body().slices(*offsets.start(), *offsets.end())
         }
         false => Slices::default(),
     };
-    StreamedBody::part(reader, new.first, extent).after(before)
+    StreamedBody::part(reader, new.first, range).after(before)
 }

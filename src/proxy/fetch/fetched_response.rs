@@ -14,7 +14,7 @@ use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
     origin::{BodyFraming, OriginError, OriginRequest, OriginResponse},
-    policy::{self, Framing, Part, Time, Why},
+    policy::{self, BodyEnd, ContentRange, Forward, Time},
     proxy::{
         response::{
             client_response::{ClientResponse, ResponseBody},
@@ -31,7 +31,7 @@ pub(crate) struct FetchedResponse {
     pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
-    framing: Framing,
+    framing: BodyEnd,
     /// The body's length as the headers give it; in a response to HEAD that of a body that is not sent.
     size: BodySize,
     /// The body's length in bytes; `None` if it is unknown before its end.
@@ -56,11 +56,11 @@ pub(crate) async fn forward(
         BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
     let framing = match framing {
-        BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => Framing::Delimited,
+        BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => BodyEnd::Delimited,
         BodyFraming::UntilClose if headers.contains_key(header::TRANSFER_ENCODING) => {
-            Framing::UnknownCoding
+            BodyEnd::UnknownCoding
         }
-        BodyFraming::UntilClose => Framing::UntilClose,
+        BodyFraming::UntilClose => BodyEnd::UntilClose,
     };
     headers::remove_hop_by_hop(&mut headers);
     Ok(FetchedResponse {
@@ -97,26 +97,26 @@ fn announced_size(headers: &HeaderMap) -> BodySize {
 
 impl FetchedResponse {
     /// The response as the policy sees it.
-    pub(crate) fn view(&self) -> policy::Reply<'_> {
-        policy::Reply {
+    pub(crate) fn view(&self) -> policy::Response<'_> {
+        policy::Response {
             status: self.status,
             headers: &self.headers,
             request_time: self.request_time,
             response_time: self.response_time,
-            framing: self.framing,
+            body_end: self.framing,
         }
     }
 
     /// The body's length in bytes; `None` if it is unknown before its end.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
-            .or(self.part().map(|part| part.extent.len_bytes()))
+            .or(self.part().map(|part| part.range.len_bytes()))
     }
 
     /// Which part of the representation the body is; `None` if it is no part, or the response does not say which.
-    pub(crate) fn part(&self) -> Option<Part> {
+    pub(crate) fn part(&self) -> Option<ContentRange> {
         match self.status {
-            StatusCode::PARTIAL_CONTENT => Part::of(&self.headers),
+            StatusCode::PARTIAL_CONTENT => ContentRange::of(&self.headers),
             _ => None,
         }
     }
@@ -125,7 +125,7 @@ impl FetchedResponse {
     pub(crate) fn contradicts_itself(&self) -> bool {
         matches!(
             (self.length, self.part()),
-            (Some(length), Some(part)) if length != part.extent.len_bytes()
+            (Some(length), Some(part)) if length != part.range.len_bytes()
         )
     }
 
@@ -138,7 +138,7 @@ impl FetchedResponse {
     }
 
     /// The response to the client, with the origin's body as it arrives.
-    pub(crate) fn into_response(self, why: Why, storing: StoreOutcome) -> ClientResponse {
+    pub(crate) fn into_response(self, why: Forward, storing: StoreOutcome) -> ClientResponse {
         ClientResponse {
             status: self.status,
             cache_status: CacheStatus::miss(why, Some(self.status), storing),

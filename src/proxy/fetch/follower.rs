@@ -6,7 +6,7 @@ use crate::{
     cache::{Fill, News},
     clock,
     headers::{CacheStatus, StoreOutcome},
-    policy::{self, Decision, Why},
+    policy::{self, Decision, Forward},
     proxy::{
         hit::from_stored::{stored_headers, while_streaming},
         request::forwarded::ForwardedRequest,
@@ -27,7 +27,7 @@ pub(crate) enum FollowOutcome {
 pub(crate) async fn follow(
     forwarded: &ForwardedRequest,
     mut fetch: Fill,
-    why: Why,
+    why: Forward,
 ) -> FollowOutcome {
     let shared = match fetch.news().await {
         News::Head(shared) => shared,

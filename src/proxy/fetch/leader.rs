@@ -10,7 +10,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
-    policy::{self, Reason, Stored, Why},
+    policy::{self, Forward, Reason, StoredHead},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
@@ -65,7 +65,7 @@ impl WaitingClient {
 pub(crate) struct Fetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) forwarded: &'a ForwardedRequest,
-    pub(crate) why: Why,
+    pub(crate) why: Forward,
     pub(crate) ticket: Ticket,
     pub(crate) client: WaitingClient,
 }
@@ -100,7 +100,7 @@ impl Fetch<'_> {
     }
 
     /// Judges a new response: what is stored of it, or why it is not stored.
-    pub(crate) fn judge(&self, fetched: &FetchedResponse) -> Result<Stored, Reason> {
+    pub(crate) fn judge(&self, fetched: &FetchedResponse) -> Result<StoredHead, Reason> {
         let policy = self.forwarded.policy();
         let head = policy::admit(policy, &self.forwarded.view(), &fetched.view())?;
         if fetched.contradicts_itself() {
@@ -125,7 +125,7 @@ impl Fetch<'_> {
     }
 
     /// Stores a response, and delivers it while its body arrives.
-    async fn store(self, head: Stored, fetched: FetchedResponse) {
+    async fn store(self, head: StoredHead, fetched: FetchedResponse) {
         let view = self.forwarded.view();
         let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
         let length = fetched.length();
@@ -145,7 +145,7 @@ impl Fetch<'_> {
     /// does not take its place.
     pub(crate) async fn remove_if_superseded(&self, entry: &Arc<Entry>, fetched: &FetchedResponse) {
         if self.forwarded.method != Method::HEAD
-            && policy::supersedes(fetched.status)
+            && policy::outdates_stored(fetched.status)
             && self.judge(fetched).is_err()
         {
             self.remove(entry).await;

@@ -9,7 +9,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{OriginErrorKind, OriginRequest},
-    policy::{self, Stored, Why},
+    policy::{self, Forward, StoredHead},
     proxy::{
         fetch::{
             claim::under_current_config,
@@ -33,7 +33,7 @@ pub(crate) async fn pass(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     body: UploadBody,
-    why: Why,
+    why: Forward,
     storing: StoreOutcome,
     relay: InterimRelay<'_>,
 ) -> Result<ClientResponse, FailedRequest> {
@@ -90,7 +90,7 @@ fn origin_request(
 
 /// The response to a POST that a later GET of the target may be served (RFC 9110, 9.3.3).
 struct StorablePost {
-    head: Stored,
+    head: StoredHead,
     /// The right to store it.
     ticket: Ticket,
 }
@@ -110,7 +110,7 @@ async fn storable_post(
         return None;
     }
     let (policy, view) = (forwarded.policy(), forwarded.view());
-    let head = policy::posted(policy, &view, &target_uri(forwarded), &fetched.view()).ok()?;
+    let head = policy::admit_post(policy, &view, &target_uri(forwarded), &fetched.view()).ok()?;
     let claim = Claim {
         key: forwarded.key.clone(),
         seen: Seen::Since(sent_at),
@@ -133,7 +133,7 @@ impl StorablePost {
     async fn store(
         self,
         fetched: FetchedResponse,
-        why: Why,
+        why: Forward,
     ) -> Result<ClientResponse, FailedRequest> {
         let length = fetched.length();
         let FetchedResponse {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::{
     cache::{Company, Entry},
     origin::{OriginRequest, RequestBody},
-    policy::{self, Forward, Missing, RequestContent, Why},
+    policy::{self, Forward, ForwardReason, MissingBytes, RequestContent},
     proxy::request::forwarded::ForwardedRequest,
 };
 
 /// A fetch that was decided on.
 #[derive(Clone, Debug)]
 pub(crate) struct FetchPlan {
-    pub(crate) why: Why,
+    pub(crate) why: Forward,
     pub(crate) company: Company,
     pub(crate) kind: FetchKind,
 }
@@ -31,7 +31,7 @@ pub(crate) enum FetchKind {
 }
 
 impl FetchPlan {
-    pub(crate) fn fetch(why: Why, company: Company) -> Self {
+    pub(crate) fn fetch(why: Forward, company: Company) -> Self {
         Self {
             why,
             company,
@@ -39,7 +39,7 @@ impl FetchPlan {
         }
     }
 
-    pub(crate) fn revalidate(why: Why, entry: Arc<Entry>) -> Self {
+    pub(crate) fn revalidate(why: Forward, entry: Arc<Entry>) -> Self {
         Self {
             why,
             company: Company::Shared,
@@ -47,13 +47,13 @@ impl FetchPlan {
         }
     }
 
-    pub(crate) fn extend(part: Arc<Entry>, missing: Missing) -> Self {
+    pub(crate) fn extend(part: Arc<Entry>, missing: MissingBytes) -> Self {
         Self {
-            why: Forward::Partial.into(),
+            why: ForwardReason::Partial.into(),
             company: Company::Alone,
             kind: match missing {
-                Missing::From(first) => FetchKind::RestOfPart(part, first),
-                Missing::Asked => FetchKind::ExtendPart(part),
+                MissingBytes::From(first) => FetchKind::RestOfPart(part, first),
+                MissingBytes::Requested => FetchKind::ExtendPart(part),
             },
         }
     }
@@ -83,7 +83,7 @@ impl FetchPlan {
             }
             FetchKind::RestOfPart(part, first) => {
                 let mut request = unconditional_request(forwarded);
-                let conditions = policy::rest_fields(part.head(), *first);
+                let conditions = policy::rest_request_fields(part.head(), *first);
                 for (name, value) in conditions.into_iter().flatten() {
                     request.headers.insert(name, value);
                 }

@@ -10,7 +10,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginError,
-    policy::{self, Failure, Headed, Reason, RequestContent, Why},
+    policy::{self, Forward, HeadUpdate, OriginFailure, Reason, RequestContent},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
@@ -37,7 +37,7 @@ impl Fetch<'_> {
             };
         }
         if fetched.status.is_server_error() {
-            let failure = Failure::Status(fetched.status);
+            let failure = OriginFailure::Status(fetched.status);
             if let Ok(mut response) = self.stale_instead(entry, failure).await {
                 response.problem = Some("stale: the origin failed".into());
                 return self.finish(Ok(response));
@@ -52,7 +52,7 @@ impl Fetch<'_> {
 
     /// Handles a validation of `entry` that failed.
     pub(crate) async fn not_revalidated(self, entry: &Arc<Entry>, error: OriginError) {
-        match self.stale_instead(entry, Failure::Unreachable).await {
+        match self.stale_instead(entry, OriginFailure::Unreachable).await {
             Ok(mut response) => {
                 response.problem = Some(format!("stale: {error}"));
                 self.finish(Ok(response));
@@ -120,7 +120,7 @@ impl Fetch<'_> {
         let policy = self.forwarded.policy();
         let view = self.forwarded.view();
         let mut response = from_entry(&view, entry, cache_status, fetched.response_time);
-        if response.status == entry.head().status() && entry.head().part().is_none() {
+        if response.status == entry.head().status() && entry.head().content_range().is_none() {
             response.headers = policy::merged_head(policy, entry.head(), &fetched.view());
         }
         response
@@ -129,7 +129,7 @@ impl Fetch<'_> {
     /// Handles a new response to HEAD: it says whether the stored response to GET is current (RFC 9111, 4.3.5).
     async fn freshened_by_head(self, entry: &Arc<Entry>, fetched: FetchedResponse) {
         let policy = self.forwarded.policy();
-        let said = policy::headed(
+        let said = policy::freshen_by_head(
             policy,
             &self.forwarded.view(),
             entry.head(),
@@ -138,7 +138,7 @@ impl Fetch<'_> {
             fetched.announced_bytes(),
         );
         match said {
-            Headed::Current(head) => {
+            HeadUpdate::Freshened(head) => {
                 let storing = match self.ticket.freshen(entry, *head).await {
                     Ok(_) => StoreOutcome::Stored,
                     Err(reason) => StoreOutcome::NotStored(reason),
@@ -146,11 +146,11 @@ impl Fetch<'_> {
                 self.client
                     .deliver(Ok(fetched.into_response(self.why, storing)));
             }
-            Headed::Outdated => {
+            HeadUpdate::Outdated => {
                 self.remove(entry).await;
                 self.store_or_pass(fetched).await;
             }
-            Headed::Unsaid => self.store_or_pass(fetched).await,
+            HeadUpdate::Inconclusive => self.store_or_pass(fetched).await,
         }
     }
 
@@ -159,12 +159,12 @@ impl Fetch<'_> {
     async fn stale_instead(
         &self,
         entry: &Arc<Entry>,
-        failure: Failure,
+        failure: OriginFailure,
     ) -> Result<ClientResponse, Reason> {
         let now = clock::now();
         let policy = self.forwarded.policy();
         let view = self.forwarded.view();
-        policy::stale_answer(policy, &view, entry.head(), failure, now)?;
+        policy::may_serve_stale(policy, &view, entry.head(), failure, now)?;
         if !self.is_stored(entry).await {
             return Err(Reason::Cleared);
         }
@@ -172,8 +172,8 @@ impl Fetch<'_> {
             outcome: RequestOutcome::Stale,
             ttl_seconds: entry.head().ttl_seconds(now),
             ..self.validated_hit(match failure {
-                Failure::Status(status) => Some(status),
-                Failure::Unreachable => None,
+                OriginFailure::Status(status) => Some(status),
+                OriginFailure::Unreachable => None,
             })
         };
         Ok(from_entry(&view, entry, cache_status, now))
@@ -186,7 +186,7 @@ async fn refetch_for_client(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     client: &WaitingClient,
-    why: Why,
+    why: Forward,
     reason: Reason,
 ) -> Result<ClientResponse, FailedRequest> {
     let request = client.listening(unconditional_request(forwarded));

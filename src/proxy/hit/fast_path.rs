@@ -15,7 +15,7 @@ use actix_web::{
 use crate::{
     cache::Plain,
     headers,
-    policy::{self, Decision, RequestContent, Time, Use},
+    policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
         request::header_table::{HeaderClass, HeaderTable},
@@ -50,7 +50,7 @@ pub(crate) fn respond(
     }
     let Decision::Serve {
         index,
-        use_: Use::Fresh,
+        reuse: Reuse::Fresh,
     } = policy::decide(policy, &view, heads(), now)
     else {
         return None;

@@ -9,7 +9,7 @@ use crate::{
     cache::{Entry, Reader},
     clock,
     headers::{self, CacheStatus},
-    policy::{self, Answer, Extent, Part, Stored, Time},
+    policy::{self, ByteRange, ContentRange, ResponseForm, StoredHead, Time},
     proxy::{
         hit::multipart::Multipart,
         response::{
@@ -30,23 +30,23 @@ pub(crate) fn from_entry(
     let head = entry.head();
     let (base, complete_bytes) = placement(head, Some(stored.len_bytes()));
     let mut headers = stored_headers(head, now);
-    let (status, body) = match policy::answer(view, head, Some(stored.len_bytes())) {
-        Answer::Full => (head.status(), ResponseBody::Stored(stored.all())),
-        Answer::NotModified => {
+    let (status, body) = match policy::response_form(view, head, Some(stored.len_bytes())) {
+        ResponseForm::Full => (head.status(), ResponseBody::Stored(stored.all())),
+        ResponseForm::NotModified => {
             headers = not_modified_headers(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        Answer::Partial(range) => {
+        ResponseForm::Partial(range) => {
             insert_content_range(&mut headers, range, complete_bytes);
             let offsets = offsets(range, base);
             let slices = stored.slices(*offsets.start(), *offsets.end());
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Stored(slices))
         }
-        Answer::Several(ranges) => {
+        ResponseForm::Multipart(ranges) => {
             let parts = Multipart::new(stored, base, complete_bytes, &ranges, &mut headers);
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Multipart(parts))
         }
-        Answer::RangeNotSatisfiable => {
+        ResponseForm::RangeNotSatisfiable => {
             insert_complete_length(&mut headers, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
@@ -64,7 +64,7 @@ pub(crate) fn from_entry(
 /// the body that arrives has `length` bytes; `None` if its length is unknown.
 pub(crate) fn while_streaming(
     view: &policy::Request<'_>,
-    head: &Stored,
+    head: &StoredHead,
     headers: HeaderMap,
     (reader, length): (Reader, Option<u64>),
     cache_status: CacheStatus,
@@ -88,31 +88,31 @@ pub(crate) fn while_streaming(
 /// applied. `body` gives the bytes of a range; `None` stands for all of them.
 pub(crate) fn from_arriving(
     view: &policy::Request<'_>,
-    head: &Stored,
+    head: &StoredHead,
     (mut headers, length): (HeaderMap, Option<u64>),
     cache_status: CacheStatus,
     now: Time,
-    body: impl FnOnce(Option<Extent>) -> StreamedBody,
+    body: impl FnOnce(Option<ByteRange>) -> StreamedBody,
 ) -> ClientResponse {
     let (_, complete_bytes) = placement(head, length);
-    let (status, body) = match policy::answer(view, head, length) {
-        Answer::NotModified => {
+    let (status, body) = match policy::response_form(view, head, length) {
+        ResponseForm::NotModified => {
             headers = not_modified_headers(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        Answer::Partial(range) => {
+        ResponseForm::Partial(range) => {
             insert_content_range(&mut headers, range, complete_bytes);
             let body = ResponseBody::Streamed(body(Some(range)));
             (StatusCode::PARTIAL_CONTENT, body)
         }
-        Answer::RangeNotSatisfiable => {
+        ResponseForm::RangeNotSatisfiable => {
             headers.remove(header::CONTENT_RANGE);
             insert_complete_length(&mut headers, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
         // RFC 9110, 14.2: a server may ignore Range and send the whole.
-        Answer::Full | Answer::Several(_) => {
-            if head.part().is_none() {
+        ResponseForm::Full | ResponseForm::Multipart(_) => {
+            if head.content_range().is_none() {
                 headers.remove(header::CONTENT_RANGE);
             }
             (head.status(), ResponseBody::Streamed(body(None)))
@@ -136,15 +136,15 @@ pub(crate) fn hit_status(entry: &Entry, now: Time) -> CacheStatus {
 }
 
 /// Where a stored body begins in its representation, and the length of the whole in bytes; `None` if it is unknown.
-fn placement(head: &Stored, length: Option<u64>) -> (u64, Option<u64>) {
-    match head.part() {
-        Some(part) => (part.extent.first, part.complete_bytes),
+fn placement(head: &StoredHead, length: Option<u64>) -> (u64, Option<u64>) {
+    match head.content_range() {
+        Some(part) => (part.range.first, part.complete_bytes),
         None => (0, length),
     }
 }
 
 /// The stored headers with the Age at `now`.
-pub(crate) fn stored_headers(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn stored_headers(head: &StoredHead, now: Time) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(head.fields().len() + 4);
     for (name, value) in head.fields().iter() {
         headers.append(name, value);
@@ -154,7 +154,7 @@ pub(crate) fn stored_headers(head: &Stored, now: Time) -> HeaderMap {
 }
 
 /// The headers of a 304 from the cache (RFC 9110, 15.4.5), with the Age at `now`.
-pub(crate) fn not_modified_headers(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn not_modified_headers(head: &StoredHead, now: Time) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
         headers.append(name, value);
@@ -166,14 +166,14 @@ pub(crate) fn not_modified_headers(head: &Stored, now: Time) -> HeaderMap {
 /// Writes the Content-Range of a part (RFC 9110, 14.4).
 pub(crate) fn insert_content_range(
     headers: &mut HeaderMap,
-    extent: Extent,
+    range: ByteRange,
     complete_bytes: Option<u64>,
 ) {
-    let part = Part {
-        extent,
+    let part = ContentRange {
+        range,
         complete_bytes,
     };
-    insert_range(headers, &part.content_range());
+    insert_range(headers, &part.to_field_value());
 }
 
 /// Writes the Content-Range of a 416 (RFC 9110, 15.5.17).

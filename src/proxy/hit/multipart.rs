@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     cache::{Body, Slices},
-    policy::{Extent, Part},
+    policy::{ByteRange, ContentRange},
 };
 
 /// The body of a `multipart/byteranges` response.
@@ -32,7 +32,7 @@ impl Multipart {
         body: &Body,
         base: u64,
         complete_bytes: Option<u64>,
-        ranges: &[Extent],
+        ranges: &[ByteRange],
         headers: &mut HeaderMap,
     ) -> Self {
         let boundary = boundary();
@@ -43,13 +43,13 @@ impl Multipart {
             headers.insert(header::CONTENT_TYPE, value);
         }
         let mut pieces = VecDeque::with_capacity(ranges.len() * 2 + 1);
-        for extent in ranges {
-            let part = Part {
-                extent: *extent,
+        for range in ranges {
+            let part = ContentRange {
+                range: *range,
                 complete_bytes,
             };
             let head = part_head(&boundary, content_type.as_ref(), &part);
-            let slices = body.slices(extent.first - base, extent.last - base);
+            let slices = body.slices(range.first - base, range.last - base);
             pieces.extend([MultipartPiece::Text(head), MultipartPiece::Slices(slices)]);
         }
         let end = format!("\r\n--{boundary}--\r\n");
@@ -96,14 +96,14 @@ impl Iterator for Multipart {
 }
 
 /// The headers of a part, after the delimiter. Content-Type is copied byte for byte.
-fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &Part) -> Bytes {
+fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &ContentRange) -> Bytes {
     let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
     if let Some(content_type) = content_type {
         head.extend_from_slice(b"content-type: ");
         head.extend_from_slice(content_type.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    let range = format!("content-range: {}\r\n\r\n", part.content_range());
+    let range = format!("content-range: {}\r\n\r\n", part.to_field_value());
     head.extend_from_slice(range.as_bytes());
     head.into()
 }

@@ -5,7 +5,7 @@ use actix_web::http::header::HeaderValue;
 use crate::{
     cache::{Entry, Remembered},
     headers::RequestOutcome,
-    policy::{self, Answer, Time, Use},
+    policy::{self, ResponseForm, Reuse, Time},
     proxy::{
         hit::{
             from_stored::{from_entry, hit_status},
@@ -23,7 +23,7 @@ pub(crate) fn serve(
     forwarded: &ForwardedRequest,
     lookup: &Remembered<PreparedResponses>,
     (index, entry): (usize, &Entry),
-    reuse: Use,
+    reuse: Reuse,
     now: Time,
 ) -> ClientResponse {
     worker.near.hit(lookup);
@@ -31,7 +31,7 @@ pub(crate) fn serve(
     let view = forwarded.view();
     let mut response = prepared(&view, lookup, (index, entry), now, via)
         .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
-    if reuse != Use::Fresh {
+    if reuse != Reuse::Fresh {
         response.cache_status.outcome = RequestOutcome::Stale;
     }
     response
@@ -46,9 +46,9 @@ pub(crate) fn prepared(
     via: &HeaderValue,
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
-    match policy::answer(view, entry.head(), length) {
+    match policy::response_form(view, entry.head(), length) {
         // The first use of a copy prepares nothing: most are used once.
-        Answer::Full if lookup.is_recalled() => lookup.made.response(index, entry, now, via),
+        ResponseForm::Full if lookup.is_recalled() => lookup.made.response(index, entry, now, via),
         _ => None,
     }
 }

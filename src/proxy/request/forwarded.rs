@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
-    policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex},
+    policy::{self, BodyKey, ForwardedCookie, Identity, RequestContent, RuleIndex},
     proxy::{
         request::{
             framing::RequestFraming,
@@ -154,7 +154,7 @@ impl ForwardedRequest {
         };
         Ok(match body.read(permit).await? {
             BodyRead::Larger(body) => body,
-            BodyRead::Whole(bytes, permit) => match Content::of(&self.headers, &bytes) {
+            BodyRead::Whole(bytes, permit) => match BodyKey::of(&self.headers, &bytes) {
                 Some(content) => {
                     self.add_to_key(content, (bytes, permit), shared);
                     UploadBody::empty()
@@ -179,7 +179,7 @@ impl ForwardedRequest {
 
     fn add_to_key(
         &mut self,
-        content: Content,
+        content: BodyKey,
         (bytes, permit): (Bytes, BufferPermit),
         shared: &Shared,
     ) {

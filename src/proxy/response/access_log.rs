@@ -241,7 +241,7 @@ impl AccessLogEntry {
             reason: match (outcome, reason) {
                 (Some(RequestOutcome::Failed(name)), _) => Some(name),
                 (_, Some(reason)) => Some(reason.as_str()),
-                _ => forward.map(|why| why.forward.as_str()),
+                _ => forward.map(|why| why.reason.as_str()),
             },
             remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
@@ -250,11 +250,11 @@ impl AccessLogEntry {
         }
     }
 
-    /// Why a stored response was not reused; `None` if there was none, or it was.
+    /// Forward a stored response was not reused; `None` if there was none, or it was.
     fn not_reused(&self) -> Option<Reason> {
         self.cache_status
             .and_then(|cache_status| cache_status.why)
-            .and_then(|why| why.reason)
+            .and_then(|why| why.detail)
     }
 }
 
@@ -304,7 +304,7 @@ mod tests {
         let storing = StoreOutcome::NotStored(Reason::NoStore);
         access.responded(
             StatusCode::OK,
-            CacheStatus::miss(crate::policy::Forward::UriMiss.into(), None, storing),
+            CacheStatus::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

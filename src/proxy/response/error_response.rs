@@ -5,7 +5,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
-    policy::Why,
+    policy::Forward,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
@@ -13,13 +13,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct FailedRequest {
     error: ProxyError,
-    /// Why it was forwarded; `None` if it was not.
-    why: Option<Why>,
+    /// Forward it was forwarded; `None` if it was not.
+    why: Option<Forward>,
 }
 
 impl FailedRequest {
     /// A request that was forwarded because of `why`.
-    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
+    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Forward) -> Self {
         Self {
             error: error.into(),
             why: Some(why),

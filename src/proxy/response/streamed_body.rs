@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     cache::{BodyCut, End, Reader, Slices},
-    policy::Extent,
+    policy::ByteRange,
 };
 
 /// A body that is read while it arrives.
@@ -34,13 +34,13 @@ impl StreamedBody {
         }
     }
 
-    /// The bytes at `extent` of a representation. The bytes that arrive begin at `base` of it.
-    pub(crate) fn part(reader: Reader, base: u64, extent: Extent) -> Self {
-        let left = (extent.last + 1).saturating_sub(extent.first.max(base));
+    /// The bytes at `range` of a representation. The bytes that arrive begin at `base` of it.
+    pub(crate) fn part(reader: Reader, base: u64, range: ByteRange) -> Self {
+        let left = (range.last + 1).saturating_sub(range.first.max(base));
         Self {
             before: Slices::default(),
             reader,
-            skip: extent.first.saturating_sub(base),
+            skip: range.first.saturating_sub(base),
             left: Some(left),
             length: Some(left),
         }
@@ -101,7 +101,7 @@ impl StreamedBody {
     }
 }
 
-/// The offsets of `extent` of a representation in a body that begins at `base` of it, both inclusive.
-pub(crate) fn offsets(extent: Extent, base: u64) -> RangeInclusive<u64> {
-    extent.first.saturating_sub(base)..=extent.last.saturating_sub(base)
+/// The offsets of `range` of a representation in a body that begins at `base` of it, both inclusive.
+pub(crate) fn offsets(range: ByteRange, base: u64) -> RangeInclusive<u64> {
+    range.first.saturating_sub(base)..=range.last.saturating_sub(base)
 }

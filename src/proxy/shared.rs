@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::{
     cache::Cache,
     config::Config,
-    observe::{Audience, Observer},
+    observe::{LiveRequests, Observer},
     policy::IdentitySecret,
     reload::ActiveConfig,
 };
@@ -44,9 +44,9 @@ impl Shared {
         cache: Cache,
     ) -> io::Result<Self> {
         let host = HeaderValue::try_from(config.origin.authority());
-        let audience = match config.dashboard {
-            Some(_) => Audience::Dashboard,
-            None => Audience::None,
+        let live_requests = match config.dashboard {
+            Some(_) => LiveRequests::On,
+            None => LiveRequests::Off,
         };
         Ok(Self {
             origin_host: host.map_err(io::Error::other)?,
@@ -54,7 +54,7 @@ impl Shared {
             secret: IdentitySecret::new(),
             via: own_via(),
             in_force,
-            observer: Arc::new(Observer::new(audience)),
+            observer: Arc::new(Observer::new(live_requests)),
         })
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cache::Near,
-    observe::Tally,
+    observe::WorkerCounters,
     origin::{Origin, OriginConfig},
     proxy::{
         hit::prepared::PreparedResponses, request::upload::BodyBuffers,
@@ -27,7 +27,7 @@ pub struct Worker {
     /// Permits for validations in the background.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) buffers: BodyBuffers,
-    pub(crate) tally: Rc<Tally>,
+    pub(crate) counters: Rc<WorkerCounters>,
 }
 
 impl Worker {
@@ -35,7 +35,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
         let config = WorkerConfig::new(shared.in_force.clone());
         let workers = config.current().config.workers;
-        let tally = Rc::new(shared.observer.tally());
+        let counters = Rc::new(shared.observer.counters());
         Self {
             near: Near::new(shared.cache.clone(), workers),
             config,
@@ -43,7 +43,7 @@ impl Worker {
             origin: Origin::new(origin),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
             buffers: BodyBuffers::default(),
-            tally,
+            counters,
         }
     }
 }

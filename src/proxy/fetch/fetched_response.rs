@@ -66,7 +66,7 @@ pub(crate) async fn forward(
     Ok(FetchedResponse {
         status,
         headers,
-        body: CountedBody::new(body, &worker.tally),
+        body: CountedBody::new(body, &worker.counters),
         response_time: clock::now(),
         request_time,
         framing,
@@ -80,8 +80,10 @@ async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse,
     let start = Instant::now();
     let result = worker.origin.forward(request).await;
     match &result {
-        Ok(_) => worker.tally.origin_answered(start.elapsed(), clock::now()),
-        Err(error) => worker.tally.origin_failed(error.kind(), clock::now()),
+        Ok(_) => worker
+            .counters
+            .origin_answered(start.elapsed(), clock::now()),
+        Err(error) => worker.counters.origin_failed(error.kind(), clock::now()),
     }
     result
 }

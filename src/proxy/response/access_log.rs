@@ -19,7 +19,7 @@ use crate::{
     config::{Config, LogFormat},
     headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
-    observe::{Feed, Seen},
+    observe::{FinishedRequest, RequestFeed},
     policy::{Mode, Reason},
     proxy::request::forwarded::{ForwardedRequest, target},
 };
@@ -50,7 +50,7 @@ pub(crate) struct AccessLogEntry {
     /// `None` if the format of the log does not show it.
     client: Option<Box<ClientInfo>>,
     /// Receives the entry for the dashboard; `None` without one.
-    feed: Option<Feed>,
+    feed: Option<RequestFeed>,
 }
 
 /// How the transfer of a response ended.
@@ -71,13 +71,13 @@ impl AccessLogEntry {
     pub(crate) fn begin(
         request: &HttpRequest,
         config: &Config,
-        feed: Option<&Feed>,
+        feed: Option<&RequestFeed>,
     ) -> Option<Self> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
         is_wanted.then(|| Self::new(request, config, feed))
     }
 
-    pub(crate) fn new(request: &HttpRequest, config: &Config, feed: Option<&Feed>) -> Self {
+    pub(crate) fn new(request: &HttpRequest, config: &Config, feed: Option<&RequestFeed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         let method = cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned();
         let mut entry = Self::of(method, masked(&target).into_owned());
@@ -228,11 +228,11 @@ impl AccessLogEntry {
     }
 
     /// The entry as the dashboard shows it.
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> FinishedRequest {
         let outcome = self.cache_status.map(|cache_status| cache_status.outcome);
         let reason = self.reason();
         let forward = self.cache_status.and_then(|cache_status| cache_status.why);
-        Seen {
+        FinishedRequest {
             at: clock::now(),
             method: self.method.clone(),
             target: self.target.clone(),

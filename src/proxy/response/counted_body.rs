@@ -11,20 +11,20 @@ use futures_core::Stream;
 
 use crate::{
     clock,
-    observe::Tally,
+    observe::WorkerCounters,
     origin::{OriginBody, OriginError},
 };
 
 /// A body of the origin. Its bytes, and its failure, are counted.
 pub(crate) struct CountedBody {
     body: OriginBody,
-    tally: Rc<Tally>,
+    counters: Rc<WorkerCounters>,
 }
 
 impl CountedBody {
-    pub(crate) fn new(body: OriginBody, tally: &Rc<Tally>) -> Self {
-        let tally = Rc::clone(tally);
-        Self { body, tally }
+    pub(crate) fn new(body: OriginBody, counters: &Rc<WorkerCounters>) -> Self {
+        let counters = Rc::clone(counters);
+        Self { body, counters }
     }
 }
 
@@ -35,8 +35,8 @@ impl Stream for CountedBody {
         let this = self.get_mut();
         let item = ready!(Pin::new(&mut this.body).poll_next(context));
         match &item {
-            Some(Ok(bytes)) => this.tally.received(bytes.len()),
-            Some(Err(error)) => this.tally.origin_failed(error.kind(), clock::now()),
+            Some(Ok(bytes)) => this.counters.received(bytes.len()),
+            Some(Err(error)) => this.counters.origin_failed(error.kind(), clock::now()),
             None => {}
         }
         Poll::Ready(item)

@@ -34,7 +34,7 @@ impl ClientResponse {
         active: ActiveRequest,
     ) -> HttpResponse {
         active.response_begins();
-        worker.tally.answered(self.status, &self.cache_status);
+        worker.counters.answered(self.status, &self.cache_status);
         if let Some(entry) = &mut entry {
             entry.responded(self.status, self.cache_status, self.problem.take());
         }
@@ -53,7 +53,7 @@ impl ClientResponse {
             version: request.version(),
         };
         let has_entry = entry.is_some();
-        let log = TransferLog::new(&worker.tally, &self.cache_status, entry);
+        let log = TransferLog::new(&worker.counters, &self.cache_status, entry);
         let (body, framing) = plan.body(self.body, (log, has_entry), active);
         if let ResponseFraming::Length(bytes) = framing {
             self.headers.insert(header::CONTENT_LENGTH, bytes.into());

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use crate::{
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
-    observe::Tally,
+    observe::WorkerCounters,
     policy::Reason,
     proxy::response::access_log::{AccessLogEntry, Fate},
 };
 
 /// Counts the bytes of a response body, and notes in the log entry how its transfer ended.
 pub(crate) struct TransferLog {
-    tally: Rc<Tally>,
+    counters: Rc<WorkerCounters>,
     outcome: RequestOutcome,
     /// The response is stored by the fetch of this request.
     stores: bool,
@@ -20,12 +20,12 @@ pub(crate) struct TransferLog {
 
 impl TransferLog {
     pub(crate) fn new(
-        tally: &Rc<Tally>,
+        counters: &Rc<WorkerCounters>,
         cache_status: &CacheStatus,
         entry: Option<AccessLogEntry>,
     ) -> Self {
         Self {
-            tally: Rc::clone(tally),
+            counters: Rc::clone(counters),
             outcome: cache_status.outcome,
             stores: cache_status.store == StoreOutcome::Stored,
             entry,
@@ -39,10 +39,10 @@ impl TransferLog {
             | RequestOutcome::Validated
             | RequestOutcome::Stale
             | RequestOutcome::Collapsed => {
-                self.tally.saved(bytes);
+                self.counters.saved(bytes);
             }
             RequestOutcome::Miss | RequestOutcome::Own | RequestOutcome::Failed(_) => {
-                self.tally.passed(bytes)
+                self.counters.passed(bytes)
             }
         }
         if let Some(entry) = &self.entry {
@@ -69,7 +69,7 @@ impl TransferLog {
     /// Notes that the response was not stored after all.
     pub(crate) fn not_stored(&self, reason: Reason) {
         if self.stores {
-            self.tally.not_stored(reason);
+            self.counters.not_stored(reason);
         }
         if let Some(entry) = &self.entry {
             entry.not_stored(reason);

@@ -35,7 +35,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
         let config = WorkerConfig::new(shared.in_force.clone());
         let workers = config.current().config.workers;
-        let counters = Rc::new(shared.observer.counters());
+        let counters = Rc::new(shared.observer.tally());
         Self {
             near: Near::new(shared.cache.clone(), workers),
             config,

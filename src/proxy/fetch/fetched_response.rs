@@ -20,7 +20,7 @@ use futures_core::Stream;
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    observe::Tally,
+    observe::WorkerCounters,
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
     policy::{self, BodyEnd, ContentRange, Forward, Time},
     proxy::{
@@ -97,7 +97,7 @@ async fn asked(worker: &Worker, request: OriginRequest) -> Result<OriginResponse
 /// The body of an answer, whose bytes are counted as they come.
 pub(crate) struct CountedBody {
     body: OriginBody,
-    tally: Rc<Tally>,
+    tally: Rc<WorkerCounters>,
 }
 
 impl Stream for CountedBody {

@@ -244,7 +244,7 @@ fn a_sitemap_without_end_is_given_up() {
     let other = home.start(&silent.url(), &[]);
     let port = other.port.to_string();
     home.run(&["warm", "/sitemap.xml", "--port", &port, "--timeout", "50ms"])
-        .refused(1, &["not within 50ms"]);
+        .refused(1, &["no complete response within 50ms"]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
     );
     assert!(text.contains("/products/1?b\n"), "{text}");
     assert!(
-        text.contains("differs at byte 13: stored \"b\", asked \"B\""),
+        text.contains("differs at byte 13: cached \"b\", request \"B\""),
         "{text}"
     );
     let told = why(&home, &["/products/1", "-H", "Authorization: S3CR3T"]);
@@ -191,7 +191,7 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
     );
     let text = run(&home, &["why", "/api/me"]);
     assert!(
-        text.contains("strict, under the [[rules]] entry for /api/*"),
+        text.contains("strict, by the [[rules]] entry for /api/*"),
         "{text}"
     );
     assert_eq!(refusal("/other"), Value::Null);

@@ -165,7 +165,7 @@ fn stdin_is_a_list_too_and_fields_are_sent() {
     assert_eq!(seen.field("accept").as_deref(), Some("text/html"));
     assert!(seen.field("user-agent").unwrap().contains("(warm)"));
     for (field, words) in [
-        ("Range: bytes=0-1", "whole answers"),
+        ("Range: bytes=0-1", "complete responses"),
         ("nothing", "'Name: value'"),
     ] {
         home.run(&["warm", "-", "-H", field]).refused(2, &[words]);

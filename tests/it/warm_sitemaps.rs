@@ -221,7 +221,7 @@ fn a_hostile_sitemap_is_refused_in_words() {
         let refused = home.run(&["warm", "/sitemap.xml"]);
         refused.refused(1, &["/sitemap.xml", words]);
         assert_eq!(
-            refused.stderr.contains("no file of that name"),
+            refused.stderr.contains("no file with that name"),
             words == "<urlset>",
             "{refused:?}"
         );
@@ -269,7 +269,12 @@ fn a_single_path_is_told_how_it_is_warmed() {
     let hint = "To warm single paths: printf '/a\\n/b\\n' | caching-proxy warm -\n";
     home.run(&["warm", "/products/1"]).refused(
         1,
-        &["/products/1", "not a sitemap", "no file of that name", hint],
+        &[
+            "/products/1",
+            "not a sitemap",
+            "no file with that name",
+            hint,
+        ],
     );
 }
 

@@ -196,7 +196,7 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
         ("origin_ca = 1", "origin_ca: 1 is not a file name"),
         (
             "[policy]",
-            "policy: this table is not a policy: \"standard\", \"strict\" or \"always\"",
+            "policy: this table is not a policy: use \"standard\", \"strict\" or \"always\"",
         ),
     ] {
         let error = file_with(&format!("# one\n\n{line}\n")).unwrap_err();

@@ -4,7 +4,7 @@
 //! text inside quotes is never a directive, and an argument that is present but malformed counts as zero:
 //! a lifetime that cannot be read must not become a long one.
 
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderMap, HeaderValue, PRAGMA};
 
 use super::list::{is_token, members};
 
@@ -225,6 +225,14 @@ impl RequestDirectives {
             });
         }
     }
+}
+
+/// RFC 9111, 5.4: true for `Pragma: no-cache`.
+pub(super) fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(PRAGMA)
+        .flat_map(|line| members(line.as_bytes()))
+        .any(|member| member.eq_ignore_ascii_case(b"no-cache"))
 }
 
 #[cfg(test)]

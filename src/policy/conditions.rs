@@ -9,9 +9,8 @@ use super::{
     ByteRange, Request, StoredHead,
     date::http_date,
     list::{entity_tags, trim},
-    partial::is_strong_date,
     range::RequestedRange,
-    validating::{strongly_equal, weakly_equal},
+    validating::{is_strong_date, strongly_equal, weakly_equal},
 };
 
 /// What of a stored response answers a request. Places are those of the whole representation, also where a part of it

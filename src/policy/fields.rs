@@ -64,12 +64,12 @@ impl Fields {
 
     /// The first value of this name, as text.
     pub(super) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.find(name).and_then(|select| self.0.get(select))
+        self.find(name).and_then(|position| self.0.get(position))
     }
 
     /// The first value of this name.
     pub(super) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
-        self.find(name).and_then(|select| self.value(select))
+        self.find(name).and_then(|position| self.value(position))
     }
 
     /// The values of this name, as text.
@@ -95,8 +95,8 @@ impl Fields {
             .map(|line| line.1)
     }
 
-    fn value(&self, select: Range<usize>) -> Option<HeaderValue> {
-        HeaderValue::from_maybe_shared(self.0.slice(select)).ok()
+    fn value(&self, position: Range<usize>) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.0.slice(position)).ok()
     }
 
     /// Names, and the places of values.

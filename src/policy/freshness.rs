@@ -2,162 +2,24 @@
 
 use actix_web::http::{
     StatusCode,
-    header::{CACHE_CONTROL, EXPIRES, HeaderMap, LAST_MODIFIED},
+    header::{HeaderMap, LAST_MODIFIED},
 };
 
 use super::{
     Policy, Reason, Time,
     age::date,
-    cache_control::{MAX_SECONDS, ResponseDirectives},
     date::http_date,
+    lifetime::{Lifetime, LifetimeSource},
     mode::{Silence, always_keeps},
-    request::says_pragma_no_cache,
-    targeted,
+    origin_directives::{CacheKind, OriginDirectives},
 };
-
-/// How long an answer is fresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lifetime {
-    /// The origin's own measure: compared with the age of the answer.
-    Age {
-        /// `freshness_lifetime` in milliseconds.
-        millis: u64,
-    },
-    /// Our measure, where the origin says nothing: compared with the time we have held it, so that an
-    /// origin whose clock is wrong does not shorten it.
-    Held {
-        /// In milliseconds.
-        millis: u64,
-    },
-    /// It never becomes stale.
-    UntilCleared,
-}
-
-impl Lifetime {
-    pub(super) fn of_seconds(seconds: u32) -> Self {
-        Self::Age {
-            millis: u64::from(seconds) * 1000,
-        }
-    }
-
-    /// Our own measure, bounded.
-    pub(super) fn at_most_seconds(self, seconds: u64) -> Self {
-        let bound = seconds * 1000;
-        match self {
-            Self::Held { millis } | Self::Age { millis } => Self::Held {
-                millis: millis.min(bound),
-            },
-            Self::UntilCleared => Self::Held { millis: bound },
-        }
-    }
-}
-
-/// What the origin says about lifetime and storage, in whichever field it says it.
-pub(super) struct Word<'h> {
-    pub(super) directives: ResponseDirectives<'h>,
-    expires: Expires<'h>,
-    /// Says nothing that limits: no Expires line, no targeted field, no directive about lifetime or
-    /// storage, no `Pragma: no-cache`.
-    is_silent: bool,
-}
-
-enum Expires<'h> {
-    Absent,
-    Line(&'h [u8]),
-    Invalid,
-}
-
-impl<'h> Word<'h> {
-    pub(super) fn of(headers: &'h HeaderMap) -> Self {
-        // RFC 9213, 2.2: a valid targeted field replaces Cache-Control and Expires.
-        if let Some(directives) = targeted::directives(headers) {
-            return Self {
-                directives,
-                expires: Expires::Absent,
-                is_silent: false,
-            };
-        }
-        let directives = ResponseDirectives::of_lines(headers.get_all(CACHE_CONTROL));
-        let mut lines = headers.get_all(EXPIRES);
-        let expires = match (lines.next(), lines.next()) {
-            (None, _) => Expires::Absent,
-            (Some(line), None) => Expires::Line(line.as_bytes()),
-            (Some(_), Some(_)) => Expires::Invalid,
-        };
-        let is_silent = !directives.limits
-            && matches!(expires, Expires::Absent)
-            && !targeted::is_present(headers)
-            && !says_pragma_no_cache(headers);
-        Self {
-            directives,
-            expires,
-            is_silent,
-        }
-    }
-
-    /// The word of an origin that says nothing.
-    pub(super) fn silent() -> Self {
-        Self {
-            directives: ResponseDirectives::default(),
-            expires: Expires::Absent,
-            is_silent: true,
-        }
-    }
-
-    /// It names a lifetime, or how long it may be exceeded.
-    pub(super) fn names_lifetime(&self) -> bool {
-        let directives = &self.directives;
-        !matches!(self.expires, Expires::Absent)
-            || directives.max_age.is_some()
-            || directives.s_maxage.is_some()
-            || directives.stale_while_revalidate.is_some()
-            || directives.stale_if_error.is_some()
-    }
-
-    /// RFC 9111, 4.2.1: s-maxage (for a shared cache), else max-age, else Expires minus Date.
-    pub(super) fn explicit_lifetime_seconds(
-        &self,
-        cache: CacheKind,
-        headers: &HeaderMap,
-        response_time: Time,
-    ) -> Option<u32> {
-        let s_maxage = match cache {
-            CacheKind::Shared => self.directives.s_maxage,
-            CacheKind::Private => None,
-        };
-        if let Some(seconds) = s_maxage.or(self.directives.max_age) {
-            return Some(seconds);
-        }
-        let expires = match self.expires {
-            Expires::Absent => return None,
-            // RFC 9111, 5.3: an invalid date, "0" above all, lies in the past.
-            Expires::Invalid => return Some(0),
-            Expires::Line(line) => match http_date(line, response_time) {
-                Some(expires) => expires,
-                None => return Some(0),
-            },
-        };
-        let from = date(headers, response_time).unwrap_or(response_time);
-        let seconds = expires.unix_seconds().saturating_sub(from.unix_seconds());
-        Some(u32::try_from(seconds).map_or(MAX_SECONDS, |seconds| seconds.min(MAX_SECONDS)))
-    }
-}
-
-/// Which rules of RFC 9111 hold for the place where an answer is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CacheKind {
-    /// `s-maxage` and `proxy-revalidate` count, `private` forbids.
-    Shared,
-    /// The partition of one identity.
-    Private,
-}
 
 /// RFC 9111, 4.2.1 and 4.2.2: how long an answer is fresh.
 ///
 /// Fails with a reason about the status when nothing allows an answer of this status to be kept.
 pub(super) fn lifetime(
     policy: &Policy,
-    word: &Word<'_>,
+    word: &OriginDirectives<'_>,
     cache: CacheKind,
     status: StatusCode,
     headers: &HeaderMap,
@@ -181,31 +43,10 @@ pub(super) fn lifetime(
     Err(refused_status(status))
 }
 
-/// What a lifetime goes back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LifetimeSource {
-    /// `s-maxage`.
-    SMaxage,
-    /// `max-age`.
-    MaxAge,
-    /// `Expires`, less `Date`.
-    Expires,
-    /// A tenth of the time since `Last-Modified` (RFC 9111, 4.2.2); nothing where that is not said.
-    Heuristic,
-    /// Nothing is said, and `--ttl` bounds it.
-    Ttl,
-    /// Nothing is said, and it is a status that is kept for a minute.
-    Minute,
-    /// Nothing is said.
-    UntilCleared,
-    /// It is not what the answer would get now: it was purged softly, or stored under another policy.
-    Set,
-}
-
 /// What the lifetime of an answer goes back to; the arguments are those of [`lifetime`].
 pub(super) fn source(
     policy: &Policy,
-    word: &Word<'_>,
+    word: &OriginDirectives<'_>,
     cache: CacheKind,
     status: StatusCode,
     headers: &HeaderMap,

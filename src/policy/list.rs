@@ -35,7 +35,7 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
             let (member, rest) = match self.comma() {
-                Some(select) => (&self.rest[..select], &self.rest[select + 1..]),
+                Some(position) => (&self.rest[..position], &self.rest[position + 1..]),
                 None => (self.rest, &[][..]),
             };
             self.rest = rest;

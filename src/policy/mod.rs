@@ -26,9 +26,13 @@
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
 
-use std::{collections::HashMap, fmt, time::Duration};
-
 mod age;
+mod audience;
+mod globs;
+mod lifetime;
+mod origin_directives;
+mod patterns;
+mod selector;
 
 mod body_key;
 mod cache_control;
@@ -68,136 +72,33 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 
+pub use audience::Audience;
 pub use body_key::BodyKey;
 pub use conditions::{ResponseForm, not_modified_fields, response_form};
-pub use decide::{Decision, MissingBytes, Reuse, Sharing, decide, is_collapsible};
+pub use decide::{Decision, Reuse, Sharing, decide, is_collapsible};
 pub use fields::Fields;
 pub use forward::{Forward, ForwardReason};
-pub use freshness::LifetimeSource;
+pub use globs::Globs;
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use invalidation::{TargetUri, invalidates};
-pub use mode::Mode;
-pub use partial::{Combination, combine, rest_request_fields};
+pub use lifetime::LifetimeSource;
+pub use mode::{ClientDirectives, Mode, Policy};
+pub use partial::{Combination, MissingBytes, combine, rest_request_fields};
+pub use patterns::Patterns;
 pub use query::QueryOrder;
 pub use range::{ByteRange, ContentRange};
 pub use reason::Reason;
-pub use request::{Request, RequestContent};
-pub use rule::{Globs, Rule, RuleIndex, Rules, covers};
+pub use request::{CLIENT_CONDITIONS, Request, RequestContent};
+pub use rule::{Rule, RuleIndex, Rules, covers};
 pub use stale::{OriginFailure, may_serve_stale};
-pub use stored::{Audience, StoredHead};
+pub use stored::StoredHead;
 pub use storing::{BodyEnd, Response, admit, admit_post, is_event_stream};
 pub use time::Time;
 pub use validating::{
-    CLIENT_CONDITIONS, HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated,
-    revalidation_matches, validators,
+    HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated, revalidation_matches,
+    validators,
 };
-
-/// What decides about storing and reuse.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// How far the origin's word counts.
-    pub mode: Mode,
-    /// Bounds the lifetime of what the origin says nothing about (all in `Always`); none: until cleared.
-    pub ttl: Option<Duration>,
-    /// Whether the client's Cache-Control and Pragma count, where the mode lets them.
-    pub client_directives: ClientDirectives,
-    /// How long past its lifetime a response may answer while the origin cannot be reached.
-    pub max_stale: Duration,
-    /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
-    pub identity_headers: Patterns,
-    /// Names (patterns) of the only cookies that may tell who somebody is.
-    pub identity_cookies: Patterns,
-    /// Names (patterns) of the cookies that say nothing about who somebody is, whatever else they match.
-    pub ignored_cookies: Patterns,
-}
-
-/// Whether a client's Cache-Control and Pragma count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientDirectives {
-    /// As far as the mode obeys them.
-    #[default]
-    Obeyed,
-    /// Not at all: a client can neither ask for a new answer nor keep one from being stored.
-    Ignored,
-}
-
-/// Patterns of names: `*` stands for any run of characters; letters compare without case.
-#[derive(Clone)]
-pub struct Patterns {
-    patterns: Vec<wildmatch::WildMatch>,
-    /// What the patterns say about the names that nearly every request has, looked up once.
-    common: HashMap<&'static str, bool>,
-}
-
-/// Fields that browsers, programs and this proxy send.
-const COMMON_NAMES: [&str; 28] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "authorization",
-    "cache-control",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "dnt",
-    "host",
-    "if-modified-since",
-    "if-none-match",
-    "origin",
-    "pragma",
-    "range",
-    "referer",
-    "sec-ch-ua",
-    "sec-ch-ua-mobile",
-    "sec-ch-ua-platform",
-    "sec-fetch-dest",
-    "sec-fetch-mode",
-    "sec-fetch-site",
-    "upgrade-insecure-requests",
-    "user-agent",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-];
-
-impl Patterns {
-    /// Compiles the patterns.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut patterns = Self {
-            patterns: patterns
-                .into_iter()
-                .map(wildmatch::WildMatch::new_case_insensitive)
-                .collect(),
-            common: HashMap::new(),
-        };
-        let common = COMMON_NAMES.map(|name| (name, patterns.matches(name)));
-        patterns.common = common.into();
-        patterns
-    }
-
-    /// The patterns, as they were written.
-    pub fn written(&self) -> Vec<String> {
-        let patterns = self.patterns.iter();
-        patterns.map(wildmatch::WildMatch::pattern).collect()
-    }
-
-    /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.
-    pub fn matches(&self, name: &str) -> bool {
-        if let Some(matches) = self.common.get(name) {
-            return *matches;
-        }
-        let matches = |name: &str| self.patterns.iter().any(|pattern| pattern.matches(name));
-        matches(name) || (name.contains('_') && matches(&name.replace('_', "-")))
-    }
-}
-
-impl fmt::Debug for Patterns {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.patterns.fmt(formatter)
-    }
-}
 
 #[cfg(test)]
 mod tests {

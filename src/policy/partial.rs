@@ -9,13 +9,13 @@ use actix_web::http::{
 };
 
 use super::{
-    ByteRange, ContentRange, MissingBytes, Policy, Request, Response, StoredHead, Time,
+    ByteRange, ContentRange, Policy, Request, Response, StoredHead,
     age::date,
     conditions::{not_modified, requested_range},
     date::http_date,
     range::RequestedRange,
     storing::keep,
-    validating::{merged_head, strongly_equal},
+    validating::{is_strong_date, merged_head, strongly_equal},
 };
 
 /// How a stored part serves a request.
@@ -27,6 +27,15 @@ pub(super) enum Coverage {
     Lacks(MissingBytes),
     /// It is of no use.
     Misses,
+}
+
+/// What is asked for beside a stored part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingBytes {
+    /// All from this byte on, on the condition that it belongs to the part ([`super::rest_request_fields`]).
+    From(u64),
+    /// The range that the client asks for.
+    Requested,
 }
 
 /// What of a request's wants a stored part has.
@@ -89,11 +98,6 @@ fn strong_validator(stored: &StoredHead) -> Option<&[u8]> {
                 .is_some_and(|modified| is_strong_date(modified, stored.date))
         }),
     }
-}
-
-/// RFC 9110, 8.8.2.2: it could not have changed again within the second it names.
-pub(super) fn is_strong_date(modified: Time, made: Time) -> bool {
-    made.unix_seconds() > modified.unix_seconds()
 }
 
 /// A stored part and a new one, joined.
@@ -403,13 +407,13 @@ mod tests {
                 &exchange.reply_of(&lines, NOW),
             )
         })?;
-        let select = combination
+        let position = combination
             .head
             .content_range()
             .map_or("whole".to_owned(), |part| part.to_field_value());
         let ends = |range: ByteRange| (range.first, range.last);
         Some((
-            select,
+            position,
             combination.before.map(ends),
             combination.after.map(ends),
         ))
@@ -435,7 +439,7 @@ mod tests {
     #[test]
     fn s3_4_parts_that_touch_become_one() {
         let held = part("bytes 4-6/10", &[TAG]);
-        for (range, select, before, after) in [
+        for (range, position, before, after) in [
             ("bytes 7-9/10", "bytes 4-9/10", Some((4, 6)), None),
             ("bytes 5-9/10", "bytes 4-9/10", Some((4, 4)), None),
             ("bytes 0-3/10", "bytes 0-6/10", None, Some((4, 6))),
@@ -443,7 +447,7 @@ mod tests {
             ("bytes 5-5/*", "bytes 4-6/10", Some((4, 4)), Some((6, 6))),
         ] {
             let found = joined(&held, &[TAG, ("content-range", range)]);
-            assert_eq!(found, Some((select.to_owned(), before, after)), "{range}");
+            assert_eq!(found, Some((position.to_owned(), before, after)), "{range}");
         }
         for (range, tag) in [
             ("bytes 8-9/10", "\"a\""),

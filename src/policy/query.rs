@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::rule::Globs;
+use super::Globs;
 
 /// Whether the parameters of a query keep their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

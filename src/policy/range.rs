@@ -156,8 +156,8 @@ impl RequestedRange {
         }
     }
 
-    fn single(select: RangeSelection) -> Self {
-        match select {
+    fn single(selection: RangeSelection) -> Self {
+        match selection {
             RangeSelection::Within(range) => Self::One(range),
             RangeSelection::Unsatisfiable => Self::Nothing,
             RangeSelection::Whole => Self::Whole,
@@ -175,7 +175,7 @@ impl RequestedRange {
         }
         let ranges: Box<[ByteRange]> = places
             .iter()
-            .filter_map(|select| match select {
+            .filter_map(|selection| match selection {
                 RangeSelection::Within(range) => Some(*range),
                 _ => None,
             })

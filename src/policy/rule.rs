@@ -3,35 +3,9 @@
 use std::borrow::Cow;
 
 use super::{
-    Policy,
+    Globs, Policy,
     query::{QueryOrder, rewritten},
 };
-
-/// Patterns in which `*` stands for any run of characters and `?` for one; letters compare with their case.
-#[derive(Clone, Debug, Default)]
-pub struct Globs(Vec<wildmatch::WildMatch>);
-
-impl Globs {
-    /// Compiles the patterns.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(
-            patterns
-                .into_iter()
-                .map(wildmatch::WildMatch::new)
-                .collect(),
-        )
-    }
-
-    /// The patterns, as they were written but for stars in a row.
-    pub fn patterns(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(wildmatch::WildMatch::pattern)
-    }
-
-    /// True when one of the patterns matches all of `text`.
-    pub fn matches(&self, text: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(text))
-    }
-}
 
 /// What else holds for requests whose path matches.
 #[derive(Clone, Debug)]
@@ -85,8 +59,8 @@ impl Rules {
             return None;
         }
         let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let select = self.0.iter().position(|rule| rule.path.matches(path));
-        select.map(RuleIndex)
+        let position = self.0.iter().position(|rule| rule.path.matches(path));
+        position.map(RuleIndex)
     }
 
     /// The rule that [`Rules::index_for`] has named.

@@ -1,6 +1,6 @@
 //! RFC 9111, 4.1: Vary. Which stored responses fit a request.
 
-use std::{collections::BTreeSet, mem::size_of};
+use std::collections::BTreeSet;
 
 use actix_web::http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -11,29 +11,8 @@ use super::{
     Mode, Reason, StoredHead,
     list::{members, trim},
     mode::{Codings, Languages},
+    selector::Selector,
 };
-
-/// A field that Vary names, with the value of the request that was answered.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Selector {
-    name: HeaderName,
-    /// The normal form of all lines; None when the request had no such field.
-    value: Option<Box<[u8]>>,
-}
-
-impl Selector {
-    pub(super) fn name(&self) -> &HeaderName {
-        &self.name
-    }
-
-    pub(super) fn value(&self) -> Option<&[u8]> {
-        self.value.as_deref()
-    }
-
-    pub(super) fn weight_bytes(&self) -> usize {
-        size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
-    }
-}
 
 /// The selecting fields of an answer and what the request had in them, ordered by name.
 ///
@@ -248,10 +227,10 @@ fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
     if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let thousandths = (0..3).fold(0, |sum, select| {
+    let thousandths = (0..3).fold(0, |sum, position| {
         sum * 10
             + fraction
-                .get(select)
+                .get(position)
                 .map_or(0, |digit| u16::from(digit - b'0'))
     });
     match whole {

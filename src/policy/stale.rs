@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 
 use super::{
     Policy, Reason, Request, StoredHead, Time, cache_control::ResponseDirectives,
-    freshness::CacheKind, time::millis,
+    origin_directives::CacheKind, time::millis,
 };
 
 /// Why a validation brought no answer to relay.

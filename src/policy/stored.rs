@@ -8,17 +8,8 @@ use actix_web::http::{
 };
 
 use super::{
-    ContentRange, Fields, Identity, Reason, Time, freshness::Lifetime, selecting::Selector,
+    Audience, ContentRange, Fields, Identity, Reason, Time, lifetime::Lifetime, selector::Selector,
 };
-
-/// Who may be answered from a stored response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Everybody, identities too: the origin said `public` or `s-maxage`, and not `private`.
-    Everyone,
-    /// Only the partition it was made for: one identity's, or the one of requests without credentials.
-    Partition,
-}
 
 /// The head of a stored response: status, fields, and facts computed once.
 ///

@@ -12,11 +12,13 @@ use super::{
     Audience, ContentRange, Fields, Policy, Reason, Request, RequestContent, StoredHead, Time,
     age::{corrected_initial_age_millis, date},
     date::imf_fixdate,
-    freshness::{CacheKind, Lifetime, Word, lifetime},
+    freshness::lifetime,
     identity::is_ignored_set_cookie,
     invalidation::TargetUri,
+    lifetime::Lifetime,
     list::members,
     mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
+    origin_directives::{CacheKind, OriginDirectives},
     selecting::selectors,
     stale::forbidden_by,
     stored::Scope,
@@ -76,7 +78,7 @@ pub fn admit_post(
     if !is_representation {
         return Err(Reason::Method);
     }
-    let word = policy.mode.heard(Word::of(reply.headers));
+    let word = policy.mode.heard(OriginDirectives::of(reply.headers));
     let lifetime =
         word.explicit_lifetime_seconds(CacheKind::Shared, reply.headers, reply.response_time);
     if lifetime.is_none() {
@@ -96,7 +98,7 @@ pub(super) fn keep(
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
     }
-    let said = Word::of(reply.headers);
+    let said = OriginDirectives::of(reply.headers);
     let audience = audience(&said);
     let cache = match (request.identity, audience) {
         (Some(_), Audience::Partition) => CacheKind::Private,
@@ -205,7 +207,7 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// `private` beats `public` and `s-maxage`.
-fn audience(word: &Word<'_>) -> Audience {
+fn audience(word: &OriginDirectives<'_>) -> Audience {
     let directives = &word.directives;
     if !directives.private && (directives.public || directives.s_maxage.is_some()) {
         Audience::Everyone
@@ -219,7 +221,7 @@ fn check_word(
     policy: &Policy,
     request: &Request<'_>,
     reply: &Response<'_>,
-    word: &Word<'_>,
+    word: &OriginDirectives<'_>,
     cache: CacheKind,
 ) -> Result<(), Reason> {
     let directives = &word.directives;
@@ -262,7 +264,7 @@ fn sets_cookie(policy: &Policy, headers: &HeaderMap) -> bool {
 
 /// What could neither be reused, nor validated, nor stand in for an origin that fails would only take space.
 fn check_use(
-    word: &Word<'_>,
+    word: &OriginDirectives<'_>,
     lifetime: Lifetime,
     never_stale: Option<Reason>,
     reply: &Response<'_>,
@@ -283,7 +285,7 @@ fn check_use(
 /// The fields to keep, byte for byte, in a buffer that nothing else shares.
 fn kept_fields(
     reply: &Response<'_>,
-    word: &Word<'_>,
+    word: &OriginDirectives<'_>,
     cache: CacheKind,
     cookies: SetCookie,
 ) -> Fields {

@@ -26,7 +26,7 @@ impl StoredHead {
     pub fn expired(&self, now: super::Time) -> Self {
         let mut expired = self.clone();
         if self.is_fresh(now) {
-            expired.lifetime = super::freshness::Lifetime::Held {
+            expired.lifetime = super::lifetime::Lifetime::Held {
                 millis: now.millis_since(self.received),
             };
         }

@@ -5,9 +5,9 @@ use actix_web::http::Method;
 use super::{
     Audience, Forward, ForwardReason, MissingBytes, Policy, Reason, Request, RequestContent,
     StoredHead, Time,
-    partial::{Coverage, coverage},
-    selecting::matches,
-    stale::{client_accepts, while_revalidating},
+    freshness::stale::{client_accepts, while_revalidating},
+    ranges::partial::{Coverage, coverage},
+    storing::vary::matches,
 };
 
 /// What becomes of a request. `index` counts the variants as they were given to [`decide`].

@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
-use super::{Policy, list::trim, mode::Credentials};
+use super::{Policy, mode::Credentials, syntax::list::trim};
 
 /// Names a partition of the cache: a keyed hash of credentials, from which they cannot be found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

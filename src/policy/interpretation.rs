@@ -4,11 +4,15 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::{
     Mode, Policy, Reason, StoredHead,
-    freshness::{lifetime, source},
-    lifetime::{Lifetime, LifetimeSource},
-    origin_directives::{CacheKind, OriginDirectives},
-    selecting::mismatch,
-    targeted,
+    directives::{
+        origin_directives::{CacheKind, OriginDirectives},
+        targeted,
+    },
+    freshness::{
+        calculation::{lifetime, source},
+        lifetime::{Lifetime, LifetimeSource},
+    },
+    storing::vary::mismatch,
 };
 
 /// How the head of a stored response was understood.

@@ -1,68 +1,42 @@
 //! What HTTP allows a cache to do: RFC 9111, one file a section.
 //!
-//! Pure functions over values: no IO, no clock, no logging, no async; nothing here fails or panics.
-//! What came from the network is parsed totally: what cannot be understood has a meaning too.
+//! Pure functions over values: no IO, no clock, no logging, no async. The current time is an argument. Nothing here
+//! fails or panics on input from the network: input that cannot be parsed has a defined meaning too.
 //!
-//! | file | RFC | what it answers |
+//! A request goes through [`decide`]. A response from the origin goes through [`admit`], or, after a validation,
+//! through [`revalidated`]. A response that is served from the cache takes the form that [`response_form`] says.
+//!
+//! | file or folder | RFC | contents |
 //! |---|---|---|
-//! | `mode` | | every difference between the three policies |
-//! | `decide`, `forward` | 9111, 4 | what becomes of a request: [`decide`], and why it goes forward |
-//! | `storing` | 9111, 3 | may an answer be kept: [`admit`], [`admit_post`] |
-//! | `partial` | 9111, 3.3 and 3.4 | parts: what they answer, and how they become one: [`combine`] |
-//! | `freshness`, `age` | 9111, 4.2 | how long, and how old |
-//! | `selecting` | 9111, 4.1 | which variant: Vary |
+//! | `mode` | | [`Policy`], and every difference between the three modes |
+//! | `request` | | [`Request`]: what the policy needs to know of a request |
+//! | `decide` | 9111, 4 | [`decide`]: serve, revalidate or fetch |
+//! | `forward`, `reason` | 9211 | why a request goes to the origin; why a response is not stored or not reused |
 //! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`freshen_by_head`] |
-//! | `stale` | 9111, 4.2.4; 5861 | [`may_serve_stale`] |
-//! | `invalidation` | 9111, 4.4 | [`invalidates`], [`TargetUri`] |
-//! | `cache_control` | 9111, 5.2 | directives of both sides |
-//! | `targeted` | 9213 | `CDN-Cache-Control` |
-//! | `conditions`, `range` | 9110, 13 and 14 | the client's conditions and ranges: [`response_form`] |
-//! | `identity` | | partitions by credentials, cookies that do not count |
-//! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
-//! | `list` | 9110, 5.6.1 | comma-separated lists |
-//! | `body_key`, `json`, `graphql` | | the body of a POST that is a retrieval: [`BodyKey`] |
-//! | `interpretation` | | how a stored head was understood: [`interpret()`] |
-//! | `tags` | | by which answers are purged together |
-//! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
-//! | `request`, `stored`, `reason` | | the values all of them speak about |
+//! | `identity` | | partitions by credentials; cookies that are ignored |
+//! | `interpretation` | | how a stored head was understood, for the commands that explain it |
+//! | `storing/` | 9111, 3, 4.1, 4.4 | [`admit`], [`admit_post`], [`StoredHead`]; Vary; invalidation; tags |
+//! | `freshness/` | 9111, 4.2; 5861 | age, lifetime, [`may_serve_stale`] |
+//! | `ranges/` | 9110, 13 and 14; 9111, 3.3 and 3.4 | [`response_form`], byte ranges, [`combine`] |
+//! | `directives/` | 9111, 5.2; 9213 | Cache-Control, `CDN-Cache-Control` |
+//! | `rules/` | | [`Rules`] for some paths, [`Patterns`] of names |
+//! | `post/` | | [`BodyKey`] of a POST that only reads |
+//! | `syntax/` | 9110, 5 | [`Time`], HTTP dates, lists, [`Fields`] |
 
-mod age;
-mod audience;
-mod globs;
-mod lifetime;
-mod origin_directives;
-mod patterns;
-mod selector;
-
-mod body_key;
-mod cache_control;
-mod conditions;
-mod date;
 mod decide;
-mod fields;
+mod directives;
 mod forward;
 mod freshness;
-mod graphql;
 mod identity;
 mod interpretation;
-mod invalidation;
-mod json;
-mod list;
 mod mode;
-mod partial;
-mod query;
-mod range;
+mod post;
+mod ranges;
 mod reason;
 mod request;
-mod rule;
-mod selecting;
-mod stale;
-mod stored;
+mod rules;
 mod storing;
-mod tags;
-mod targeted;
-mod time;
-
+mod syntax;
 mod validating;
 
 #[cfg(test)]
@@ -72,29 +46,36 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 
-pub use audience::Audience;
-pub use body_key::BodyKey;
-pub use conditions::{ResponseForm, not_modified_fields, response_form};
 pub use decide::{Decision, Reuse, Sharing, decide, is_collapsible};
-pub use fields::Fields;
 pub use forward::{Forward, ForwardReason};
-pub use globs::Globs;
+pub use freshness::{
+    lifetime::LifetimeSource,
+    stale::{OriginFailure, may_serve_stale},
+};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use interpretation::{Interpretation, SelectingField, interpret};
-pub use invalidation::{TargetUri, invalidates};
-pub use lifetime::LifetimeSource;
 pub use mode::{ClientDirectives, Mode, Policy};
-pub use partial::{Combination, MissingBytes, combine, rest_request_fields};
-pub use patterns::Patterns;
-pub use query::QueryOrder;
-pub use range::{ByteRange, ContentRange};
+pub use post::body_key::BodyKey;
+pub use ranges::{
+    byte_range::{ByteRange, ContentRange},
+    conditions::{ResponseForm, not_modified_fields, response_form},
+    partial::{Combination, MissingBytes, combine, rest_request_fields},
+};
 pub use reason::Reason;
 pub use request::{CLIENT_CONDITIONS, Request, RequestContent};
-pub use rule::{Rule, RuleIndex, Rules, covers};
-pub use stale::{OriginFailure, may_serve_stale};
-pub use stored::StoredHead;
-pub use storing::{BodyEnd, Response, admit, admit_post, is_event_stream};
-pub use time::Time;
+pub use rules::{
+    globs::Globs,
+    patterns::Patterns,
+    query::QueryOrder,
+    rule::{Rule, RuleIndex, Rules, covers},
+};
+pub use storing::{
+    admit::{BodyEnd, Response, admit, admit_post, is_event_stream},
+    audience::Audience,
+    invalidation::{TargetUri, invalidates},
+    stored_head::StoredHead,
+};
+pub use syntax::{fields::Fields, time::Time};
 pub use validating::{
     HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated, revalidation_matches,
     validators,

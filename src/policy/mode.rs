@@ -6,8 +6,10 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 
 use super::{
-    Audience, Patterns, cache_control::RequestDirectives, lifetime::Lifetime,
-    origin_directives::OriginDirectives, time::millis,
+    Audience, Patterns,
+    directives::{cache_control::RequestDirectives, origin_directives::OriginDirectives},
+    freshness::lifetime::Lifetime,
+    syntax::time::millis,
 };
 
 /// What decides about storing and reuse.

@@ -10,7 +10,7 @@ use actix_web::http::{
 
 use super::{
     Identity, Policy,
-    cache_control::{RequestDirectives, says_pragma_no_cache},
+    directives::cache_control::{RequestDirectives, says_pragma_no_cache},
 };
 
 /// The client's conditions and its Range: dropped when we validate, or fetch the whole for everybody.

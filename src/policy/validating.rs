@@ -9,8 +9,10 @@ use actix_web::http::{
 };
 
 use super::{
-    Audience, Policy, Reason, Request, Response, StoredHead, Time, date::imf_fixdate,
-    mode::SetCookie, selecting::same_names, storing::keep,
+    Audience, Policy, Reason, Request, Response, StoredHead, Time,
+    mode::SetCookie,
+    storing::{admit::keep, vary::same_names},
+    syntax::date::imf_fixdate,
 };
 
 /// RFC 9111, 4.3.1: the conditions of our own that validate a stored response; none when it has no validator.

@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 64;
 /// string. Numbers stay as they are written, for an origin may tell 1 from 1.0.
 ///
 /// None for what is no JSON, names a member twice (parsers differ in which one counts), or is nested too deep.
-pub(super) fn canonical(body: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::policy) fn canonical(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut canonical = Vec::with_capacity(body.len());
     write(serde_json::from_str(text).ok()?, MAX_DEPTH, &mut canonical)?;
@@ -68,18 +68,18 @@ fn write_array(items: Vec<&RawValue>, depth_left: usize, canonical: &mut Vec<u8>
 }
 
 /// The members of an object in their order, those of one name each; None for what is no object.
-pub(super) fn members(text: &str) -> Option<Vec<(String, &RawValue)>> {
+pub(in crate::policy) fn members(text: &str) -> Option<Vec<(String, &RawValue)>> {
     let Members(members) = serde_json::from_str(text).ok()?;
     Some(members)
 }
 
 /// The items of an array; None for what is none.
-pub(super) fn items(text: &str) -> Option<Vec<&RawValue>> {
+pub(in crate::policy) fn items(text: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(text).ok()
 }
 
 /// What a string says; None for what is none, or is no Unicode.
-pub(super) fn string(text: &str) -> Option<String> {
+pub(in crate::policy) fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 

@@ -6,20 +6,20 @@
 
 use actix_web::http::header::{HeaderMap, HeaderValue, PRAGMA};
 
-use super::list::{is_token, members};
+use crate::policy::syntax::list::{is_token, members};
 
 /// Delta-seconds saturate here (RFC 9111, 1.2.2).
-pub(super) const MAX_SECONDS: u32 = 1 << 31;
+pub(in crate::policy) const MAX_SECONDS: u32 = 1 << 31;
 
 /// One member of a Cache-Control list.
-pub(super) struct Directive<'h> {
-    pub(super) name: &'h [u8],
-    pub(super) argument: Argument<'h>,
+pub(in crate::policy) struct Directive<'h> {
+    pub(in crate::policy) name: &'h [u8],
+    pub(in crate::policy) argument: Argument<'h>,
 }
 
 /// What stands behind the `=` of a directive.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Argument<'h> {
+pub(in crate::policy) enum Argument<'h> {
     None,
     /// A token, or what stands between the quotes.
     Text(&'h [u8]),
@@ -86,7 +86,7 @@ impl<'h> Argument<'h> {
 }
 
 /// Digits only, saturating at 2^31; None when there is anything else.
-pub(super) fn delta_seconds(text: &[u8]) -> Option<u32> {
+pub(in crate::policy) fn delta_seconds(text: &[u8]) -> Option<u32> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -100,28 +100,28 @@ pub(super) fn delta_seconds(text: &[u8]) -> Option<u32> {
 
 /// RFC 9111, 5.2.2: what a response says. Seconds are None when the directive is absent.
 #[derive(Default)]
-pub(super) struct ResponseDirectives<'h> {
-    pub(super) max_age: Option<u32>,
-    pub(super) s_maxage: Option<u32>,
-    pub(super) stale_while_revalidate: Option<u32>,
-    pub(super) stale_if_error: Option<u32>,
-    pub(super) no_store: bool,
-    pub(super) no_cache: bool,
-    pub(super) private: bool,
-    pub(super) public: bool,
-    pub(super) must_revalidate: bool,
-    pub(super) proxy_revalidate: bool,
-    pub(super) must_understand: bool,
+pub(in crate::policy) struct ResponseDirectives<'h> {
+    pub(in crate::policy) max_age: Option<u32>,
+    pub(in crate::policy) s_maxage: Option<u32>,
+    pub(in crate::policy) stale_while_revalidate: Option<u32>,
+    pub(in crate::policy) stale_if_error: Option<u32>,
+    pub(in crate::policy) no_store: bool,
+    pub(in crate::policy) no_cache: bool,
+    pub(in crate::policy) private: bool,
+    pub(in crate::policy) public: bool,
+    pub(in crate::policy) must_revalidate: bool,
+    pub(in crate::policy) proxy_revalidate: bool,
+    pub(in crate::policy) must_understand: bool,
     /// Fields that must not be reused without validation: `no-cache="a, b"`.
-    pub(super) no_cache_fields: Option<&'h [u8]>,
+    pub(in crate::policy) no_cache_fields: Option<&'h [u8]>,
     /// Fields that are for one user only: `private="a, b"`.
-    pub(super) private_fields: Option<&'h [u8]>,
+    pub(in crate::policy) private_fields: Option<&'h [u8]>,
     /// A directive about lifetime or storage is present, be it malformed. `public` alone limits nothing.
-    pub(super) limits: bool,
+    pub(in crate::policy) limits: bool,
 }
 
 impl<'h> ResponseDirectives<'h> {
-    pub(super) fn of_lines(lines: impl Iterator<Item = &'h HeaderValue>) -> Self {
+    pub(in crate::policy) fn of_lines(lines: impl Iterator<Item = &'h HeaderValue>) -> Self {
         lines
             .flat_map(|line| members(line.as_bytes()))
             .map(Directive::parse)
@@ -186,17 +186,17 @@ fn qualified<'h>(
 
 /// RFC 9111, 5.2.1: what a request says.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RequestDirectives {
-    pub(super) no_cache: bool,
-    pub(super) no_store: bool,
-    pub(super) only_if_cached: bool,
-    pub(super) max_age: Option<u32>,
-    pub(super) min_fresh: Option<u32>,
-    pub(super) max_stale: Option<u32>,
+pub(in crate::policy) struct RequestDirectives {
+    pub(in crate::policy) no_cache: bool,
+    pub(in crate::policy) no_store: bool,
+    pub(in crate::policy) only_if_cached: bool,
+    pub(in crate::policy) max_age: Option<u32>,
+    pub(in crate::policy) min_fresh: Option<u32>,
+    pub(in crate::policy) max_stale: Option<u32>,
 }
 
 impl RequestDirectives {
-    pub(super) fn of_lines<'h>(lines: impl Iterator<Item = &'h HeaderValue>) -> Self {
+    pub(in crate::policy) fn of_lines<'h>(lines: impl Iterator<Item = &'h HeaderValue>) -> Self {
         let mut directives = Self::default();
         for member in lines.flat_map(|line| members(line.as_bytes())) {
             directives.take(&Directive::parse(member));
@@ -228,7 +228,7 @@ impl RequestDirectives {
 }
 
 /// RFC 9111, 5.4: true for `Pragma: no-cache`.
-pub(super) fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
+pub(in crate::policy) fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
     headers
         .get_all(PRAGMA)
         .flat_map(|line| members(line.as_bytes()))

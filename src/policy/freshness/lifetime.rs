@@ -2,7 +2,7 @@
 
 /// How long an answer is fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lifetime {
+pub(in crate::policy) enum Lifetime {
     /// The origin's own measure: compared with the age of the answer.
     Age {
         /// `freshness_lifetime` in milliseconds.
@@ -19,14 +19,14 @@ pub(super) enum Lifetime {
 }
 
 impl Lifetime {
-    pub(super) fn of_seconds(seconds: u32) -> Self {
+    pub(in crate::policy) fn of_seconds(seconds: u32) -> Self {
         Self::Age {
             millis: u64::from(seconds) * 1000,
         }
     }
 
     /// Our own measure, bounded.
-    pub(super) fn at_most_seconds(self, seconds: u64) -> Self {
+    pub(in crate::policy) fn at_most_seconds(self, seconds: u64) -> Self {
         let bound = seconds * 1000;
         match self {
             Self::Held { millis } | Self::Age { millis } => Self::Held {

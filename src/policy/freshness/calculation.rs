@@ -5,19 +5,21 @@ use actix_web::http::{
     header::{HeaderMap, LAST_MODIFIED},
 };
 
-use super::{
+use crate::policy::{
     Policy, Reason, Time,
-    age::date,
-    date::http_date,
-    lifetime::{Lifetime, LifetimeSource},
+    directives::origin_directives::{CacheKind, OriginDirectives},
+    freshness::{
+        age::date,
+        lifetime::{Lifetime, LifetimeSource},
+    },
     mode::{Silence, always_keeps},
-    origin_directives::{CacheKind, OriginDirectives},
+    syntax::date::http_date,
 };
 
 /// RFC 9111, 4.2.1 and 4.2.2: how long an answer is fresh.
 ///
 /// Fails with a reason about the status when nothing allows an answer of this status to be kept.
-pub(super) fn lifetime(
+pub(in crate::policy) fn lifetime(
     policy: &Policy,
     word: &OriginDirectives<'_>,
     cache: CacheKind,
@@ -44,7 +46,7 @@ pub(super) fn lifetime(
 }
 
 /// What the lifetime of an answer goes back to; the arguments are those of [`lifetime`].
-pub(super) fn source(
+pub(in crate::policy) fn source(
     policy: &Policy,
     word: &OriginDirectives<'_>,
     cache: CacheKind,

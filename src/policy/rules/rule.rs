@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{
+use crate::policy::{
     Globs, Policy,
-    query::{QueryOrder, rewritten},
+    rules::query::{QueryOrder, rewritten},
 };
 
 /// What else holds for requests whose path matches.

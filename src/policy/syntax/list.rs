@@ -1,7 +1,7 @@
 //! RFC 9110, 5.6.1: lists. Members stand between commas that are not inside quotes.
 
 /// Members of one line of a list field; quotes know `\` as an escape. Empty members are left out.
-pub(super) fn members(line: &[u8]) -> Members<'_> {
+pub(in crate::policy) fn members(line: &[u8]) -> Members<'_> {
     Members {
         rest: line,
         escapes: Escapes::Backslash,
@@ -9,7 +9,7 @@ pub(super) fn members(line: &[u8]) -> Members<'_> {
 }
 
 /// Members of one line of entity tags, where a `\` is a character like any other (RFC 9110, 8.8.3).
-pub(super) fn entity_tags(line: &[u8]) -> Members<'_> {
+pub(in crate::policy) fn entity_tags(line: &[u8]) -> Members<'_> {
     Members {
         rest: line,
         escapes: Escapes::None,
@@ -18,7 +18,7 @@ pub(super) fn entity_tags(line: &[u8]) -> Members<'_> {
 
 /// Iterator over the members of a line, without white space around them.
 #[derive(Clone)]
-pub(super) struct Members<'a> {
+pub(in crate::policy) struct Members<'a> {
     rest: &'a [u8],
     escapes: Escapes,
 }
@@ -79,7 +79,7 @@ impl Members<'_> {
 }
 
 /// RFC 9110, 5.6.3: without optional white space (space, tab) at both ends.
-pub(super) fn trim(mut text: &[u8]) -> &[u8] {
+pub(in crate::policy) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }
@@ -95,7 +95,7 @@ fn is_token_byte(byte: u8) -> bool {
 }
 
 /// A token: at least one character, all of them token characters.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub(in crate::policy) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token_byte)
 }
 

@@ -7,17 +7,17 @@ use actix_web::http::header::{
     HeaderMap, HeaderName, HeaderValue, VARY,
 };
 
-use super::{
+use crate::policy::{
     Mode, Reason, StoredHead,
-    list::{members, trim},
     mode::{Codings, Languages},
-    selector::Selector,
+    storing::selector::Selector,
+    syntax::list::{members, trim},
 };
 
 /// The selecting fields of an answer and what the request had in them, ordered by name.
 ///
 /// Fails with [`Reason::VaryStar`] when no request could ever be known to match.
-pub(super) fn selectors(
+pub(in crate::policy) fn selectors(
     mode: Mode,
     request: &HeaderMap,
     reply: &HeaderMap,
@@ -60,20 +60,20 @@ fn is_coded(reply: &HeaderMap) -> bool {
 }
 
 /// True when both name the same fields.
-pub(super) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
+pub(in crate::policy) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
     one.iter()
         .map(|selector| &selector.name)
         .eq(other.iter().map(|selector| &selector.name))
 }
 
 /// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
-pub(super) fn matches(mode: Mode, stored: &StoredHead, request: &HeaderMap) -> bool {
+pub(in crate::policy) fn matches(mode: Mode, stored: &StoredHead, request: &HeaderMap) -> bool {
     let mut selectors = stored.selectors.iter();
     selectors.all(|selector| selects(mode, stored, selector, request))
 }
 
 /// The first field by which a stored response is for another request, and its value there.
-pub(super) fn mismatch<'s>(
+pub(in crate::policy) fn mismatch<'s>(
     mode: Mode,
     stored: &'s StoredHead,
     request: &HeaderMap,

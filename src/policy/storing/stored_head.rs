@@ -7,8 +7,9 @@ use actix_web::http::{
     header::{ETAG, HeaderName, LAST_MODIFIED},
 };
 
-use super::{
-    Audience, ContentRange, Fields, Identity, Reason, Time, lifetime::Lifetime, selector::Selector,
+use crate::policy::{
+    Audience, ContentRange, Fields, Identity, Reason, Time, freshness::lifetime::Lifetime,
+    storing::selector::Selector,
 };
 
 /// The head of a stored response: status, fields, and facts computed once.
@@ -16,36 +17,39 @@ use super::{
 /// The fields lie in one buffer of their own, so that no read buffer is kept alive.
 #[derive(Clone, Debug)]
 pub struct StoredHead {
-    pub(super) fields: Fields,
+    pub(in crate::policy) fields: Fields,
     /// The fields Vary names, as the request had them.
-    pub(super) selectors: Box<[Selector]>,
-    pub(super) lifetime: Lifetime,
-    pub(super) received: Time,
+    pub(in crate::policy) selectors: Box<[Selector]>,
+    pub(in crate::policy) lifetime: Lifetime,
+    pub(in crate::policy) received: Time,
     /// The Date of the answer, else when it was received.
-    pub(super) date: Time,
+    pub(in crate::policy) date: Time,
     /// `corrected_initial_age` in milliseconds.
-    pub(super) initial_age_millis: u64,
-    pub(super) stale_while_revalidate_seconds: u32,
+    pub(in crate::policy) initial_age_millis: u64,
+    pub(in crate::policy) stale_while_revalidate_seconds: u32,
     /// None: no such directive.
-    pub(super) stale_if_error_seconds: Option<u32>,
+    pub(in crate::policy) stale_if_error_seconds: Option<u32>,
     /// The directive that forbids a stale answer.
-    pub(super) never_stale: Option<Reason>,
-    pub(super) audience: Audience,
-    pub(super) status: StatusCode,
+    pub(in crate::policy) never_stale: Option<Reason>,
+    pub(in crate::policy) audience: Audience,
+    pub(in crate::policy) status: StatusCode,
     /// None: it is whole, and everybody's.
-    pub(super) scope: Option<Box<Scope>>,
+    pub(in crate::policy) scope: Option<Box<Scope>>,
 }
 
 /// What most answers are without: of whom, and of what, it is only a part.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Scope {
-    pub(super) partition: Option<Identity>,
+pub(in crate::policy) struct Scope {
+    pub(in crate::policy) partition: Option<Identity>,
     /// None: it is whole.
-    pub(super) part: Option<ContentRange>,
+    pub(in crate::policy) part: Option<ContentRange>,
 }
 
 impl Scope {
-    pub(super) fn of(partition: Option<Identity>, part: Option<ContentRange>) -> Option<Box<Self>> {
+    pub(in crate::policy) fn of(
+        partition: Option<Identity>,
+        part: Option<ContentRange>,
+    ) -> Option<Box<Self>> {
         let is_some = partition.is_some() || part.is_some();
         is_some.then(|| Box::new(Self { partition, part }))
     }
@@ -132,19 +136,19 @@ impl StoredHead {
     }
 
     /// RFC 9111, 4.2.3: `current_age` in milliseconds.
-    pub(super) fn age_millis(&self, now: Time) -> u64 {
+    pub(in crate::policy) fn age_millis(&self, now: Time) -> u64 {
         self.initial_age_millis
             .saturating_add(now.millis_since(self.received))
     }
 
     /// Milliseconds of freshness left: 0 when stale.
-    pub(super) fn fresh_millis(&self, now: Time) -> u64 {
+    pub(in crate::policy) fn fresh_millis(&self, now: Time) -> u64 {
         self.lifetime_and_use_millis(now)
             .map_or(u64::MAX, |(lifetime, used)| lifetime.saturating_sub(used))
     }
 
     /// Milliseconds since it became stale: 0 when fresh.
-    pub(super) fn staleness_millis(&self, now: Time) -> u64 {
+    pub(in crate::policy) fn staleness_millis(&self, now: Time) -> u64 {
         self.lifetime_and_use_millis(now)
             .map_or(0, |(lifetime, used)| used.saturating_sub(lifetime))
     }

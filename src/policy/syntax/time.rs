@@ -45,7 +45,7 @@ impl From<SystemTime> for Time {
 }
 
 /// A duration in milliseconds.
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(in crate::policy) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -2,21 +2,23 @@
 
 use actix_web::http::header::{CACHE_CONTROL, EXPIRES, HeaderMap};
 
-use super::{
+use crate::policy::{
     Time,
-    age::date,
-    cache_control::{MAX_SECONDS, ResponseDirectives, says_pragma_no_cache},
-    date::http_date,
-    targeted,
+    directives::{
+        cache_control::{MAX_SECONDS, ResponseDirectives, says_pragma_no_cache},
+        targeted,
+    },
+    freshness::age::date,
+    syntax::date::http_date,
 };
 
 /// What the origin says about lifetime and storage, in whichever field it says it.
-pub(super) struct OriginDirectives<'h> {
-    pub(super) directives: ResponseDirectives<'h>,
+pub(in crate::policy) struct OriginDirectives<'h> {
+    pub(in crate::policy) directives: ResponseDirectives<'h>,
     expires: Expires<'h>,
     /// Says nothing that limits: no Expires line, no targeted field, no directive about lifetime or
     /// storage, no `Pragma: no-cache`.
-    pub(super) is_silent: bool,
+    pub(in crate::policy) is_silent: bool,
 }
 
 enum Expires<'h> {
@@ -26,7 +28,7 @@ enum Expires<'h> {
 }
 
 impl<'h> OriginDirectives<'h> {
-    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+    pub(in crate::policy) fn of(headers: &'h HeaderMap) -> Self {
         // RFC 9213, 2.2: a valid targeted field replaces Cache-Control and Expires.
         if let Some(directives) = targeted::directives(headers) {
             return Self {
@@ -54,7 +56,7 @@ impl<'h> OriginDirectives<'h> {
     }
 
     /// The word of an origin that says nothing.
-    pub(super) fn silent() -> Self {
+    pub(in crate::policy) fn silent() -> Self {
         Self {
             directives: ResponseDirectives::default(),
             expires: Expires::Absent,
@@ -63,7 +65,7 @@ impl<'h> OriginDirectives<'h> {
     }
 
     /// It names a lifetime, or how long it may be exceeded.
-    pub(super) fn names_lifetime(&self) -> bool {
+    pub(in crate::policy) fn names_lifetime(&self) -> bool {
         let directives = &self.directives;
         !matches!(self.expires, Expires::Absent)
             || directives.max_age.is_some()
@@ -73,7 +75,7 @@ impl<'h> OriginDirectives<'h> {
     }
 
     /// RFC 9111, 4.2.1: s-maxage (for a shared cache), else max-age, else Expires minus Date.
-    pub(super) fn explicit_lifetime_seconds(
+    pub(in crate::policy) fn explicit_lifetime_seconds(
         &self,
         cache: CacheKind,
         headers: &HeaderMap,
@@ -103,7 +105,7 @@ impl<'h> OriginDirectives<'h> {
 
 /// Which rules of RFC 9111 hold for the place where an answer is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CacheKind {
+pub(in crate::policy) enum CacheKind {
     /// `s-maxage` and `proxy-revalidate` count, `private` forbids.
     Shared,
     /// The partition of one identity.

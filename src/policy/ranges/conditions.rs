@@ -5,11 +5,13 @@ use actix_web::http::{
     header::{HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
 };
 
-use super::{
+use crate::policy::{
     ByteRange, Request, StoredHead,
-    date::http_date,
-    list::{entity_tags, trim},
-    range::RequestedRange,
+    ranges::byte_range::RequestedRange,
+    syntax::{
+        date::http_date,
+        list::{entity_tags, trim},
+    },
     validating::{is_strong_date, strongly_equal, weakly_equal},
 };
 
@@ -57,7 +59,7 @@ pub fn response_form(
 }
 
 /// RFC 9110, 14.2: what of a stored representation of so many bytes the request wants.
-pub(super) fn requested_range(
+pub(in crate::policy) fn requested_range(
     request: &Request<'_>,
     stored: &StoredHead,
     complete_bytes: Option<u64>,
@@ -92,7 +94,7 @@ pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderN
 }
 
 /// RFC 9111, 4.3.2: the client's own condition says that it holds what is stored.
-pub(super) fn not_modified(request: &Request<'_>, stored: &StoredHead) -> bool {
+pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead) -> bool {
     // RFC 9110, 13.2.1: without the condition the answer would have to be a success.
     if !stored.status().is_success() {
         return false;

@@ -8,19 +8,21 @@ use actix_web::http::{
     },
 };
 
-use super::{
+use crate::policy::{
     ByteRange, ContentRange, Policy, Request, Response, StoredHead,
-    age::date,
-    conditions::{not_modified, requested_range},
-    date::http_date,
-    range::RequestedRange,
-    storing::keep,
+    freshness::age::date,
+    ranges::{
+        byte_range::RequestedRange,
+        conditions::{not_modified, requested_range},
+    },
+    storing::admit::keep,
+    syntax::date::http_date,
     validating::{is_strong_date, merged_head, strongly_equal},
 };
 
 /// How a stored part serves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coverage {
+pub(in crate::policy) enum Coverage {
     /// It has all that is wanted.
     Covered,
     /// It can be made to have it.
@@ -32,14 +34,18 @@ pub(super) enum Coverage {
 /// What is asked for beside a stored part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingBytes {
-    /// All from this byte on, on the condition that it belongs to the part ([`super::rest_request_fields`]).
+    /// All from this byte on, on the condition that it belongs to the part ([`crate::policy::rest_request_fields`]).
     From(u64),
     /// The range that the client asks for.
     Requested,
 }
 
 /// What of a request's wants a stored part has.
-pub(super) fn coverage(request: &Request<'_>, stored: &StoredHead, part: ContentRange) -> Coverage {
+pub(in crate::policy) fn coverage(
+    request: &Request<'_>,
+    stored: &StoredHead,
+    part: ContentRange,
+) -> Coverage {
     // The head of a part is not the head that HEAD asks for.
     if *request.method != Method::GET {
         return Coverage::Misses;
@@ -265,14 +271,14 @@ mod tests {
         let asked: Lines<'_> = &[("range", "bytes=0-1")];
         let placed: Lines<'_> = &[("content-range", "bytes 0-1/10")];
         assert_eq!(admitted(asked, placed), Ok(()));
-        assert_eq!(admitted(&[], placed), Err(super::super::Reason::Partial));
+        assert_eq!(admitted(&[], placed), Err(crate::policy::Reason::Partial));
         for reply in [
             &[][..] as Lines<'_>,
             &[("content-type", "multipart/byteranges; boundary=b")],
             &[("content-range", "bytes 0-1")],
             &[placed[0], placed[0]],
         ] {
-            assert_eq!(admitted(asked, reply), Err(super::super::Reason::Partial));
+            assert_eq!(admitted(asked, reply), Err(crate::policy::Reason::Partial));
         }
     }
 
@@ -302,7 +308,7 @@ mod tests {
     fn s3_3_what_a_part_covers_and_what_it_lacks() {
         let served = Decision::Serve {
             index: 0,
-            reuse: super::super::Reuse::Fresh,
+            reuse: crate::policy::Reuse::Fresh,
         };
         let rest = |first| asks(MissingBytes::From(first));
         let known = part("bytes 0-4/10", &[TAG]);
@@ -385,11 +391,11 @@ mod tests {
         let found = exchange.decide(std::slice::from_ref(&held), NOW);
         assert_eq!(
             found,
-            fetches(Sharing::PassThrough(super::super::Reason::Method))
+            fetches(Sharing::PassThrough(crate::policy::Reason::Method))
         );
         assert_eq!(
             decided(&held, &[("cache-control", "no-store")]),
-            fetches(Sharing::PassThrough(super::super::Reason::ClientNoStore))
+            fetches(Sharing::PassThrough(crate::policy::Reason::ClientNoStore))
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Globs;
+use crate::policy::Globs;
 
 /// Whether the parameters of a query keep their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,11 @@ pub enum QueryOrder {
 ///
 /// `&` separates parameters, and a name ends before the first `=`. Names are compared byte for byte, without decoding:
 /// another spelling is another name, which stays. A query of which nothing is left goes with its `?`.
-pub(super) fn rewritten<'t>(target: &'t str, ignored: &Globs, order: QueryOrder) -> Cow<'t, str> {
+pub(in crate::policy) fn rewritten<'t>(
+    target: &'t str,
+    ignored: &Globs,
+    order: QueryOrder,
+) -> Cow<'t, str> {
     let Some((path, query)) = target.split_once('?') else {
         return Cow::Borrowed(target);
     };

@@ -3,7 +3,7 @@
 //! A lenient reader turns a broken Expires into a long lifetime. So what is not exactly one of the three
 //! forms is no date, and the callers know what that means (an invalid Expires is in the past).
 
-use super::Time;
+use crate::policy::Time;
 
 const DAYS: [&str; 7] = [
     "Sunday",
@@ -22,14 +22,14 @@ const SECONDS_OF_DAY: u64 = 86_400;
 /// Reads an HTTP date: IMF-fixdate, RFC 850 or asctime; names in any case. `now` resolves two-digit years.
 ///
 /// None when it is anything else. Dates before 1970 become the epoch.
-pub(super) fn http_date(value: &[u8], now: Time) -> Option<Time> {
+pub(in crate::policy) fn http_date(value: &[u8], now: Time) -> Option<Time> {
     imf_date(value)
         .or_else(|| rfc850_date(value, now))
         .or_else(|| asctime_date(value))
 }
 
 /// Writes a time as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(super) fn imf_fixdate(time: Time) -> String {
+pub(in crate::policy) fn imf_fixdate(time: Time) -> String {
     let seconds = time.unix_seconds();
     let days = seconds / SECONDS_OF_DAY;
     let (year, month, day) = civil(days);

@@ -2,10 +2,14 @@
 
 use actix_web::http::header::{AGE, DATE, HeaderMap};
 
-use super::{Time, cache_control::delta_seconds, date::http_date, list::trim};
+use crate::policy::{
+    Time,
+    directives::cache_control::delta_seconds,
+    syntax::{date::http_date, list::trim},
+};
 
 /// `corrected_initial_age`: how old an answer was, in milliseconds, when it was received.
-pub(super) fn corrected_initial_age_millis(
+pub(in crate::policy) fn corrected_initial_age_millis(
     headers: &HeaderMap,
     request_time: Time,
     response_time: Time,
@@ -22,7 +26,7 @@ pub(super) fn corrected_initial_age_millis(
 }
 
 /// The Date of an answer; None when it is absent, repeated or invalid.
-pub(super) fn date(headers: &HeaderMap, now: Time) -> Option<Time> {
+pub(in crate::policy) fn date(headers: &HeaderMap, now: Time) -> Option<Time> {
     let mut lines = headers.get_all(DATE);
     match (lines.next(), lines.next()) {
         (Some(line), None) => http_date(line.as_bytes(), now),

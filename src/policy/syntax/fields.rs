@@ -17,7 +17,7 @@ pub struct Fields(Bytes);
 
 impl Fields {
     /// A copy of these fields, byte for byte, in their order.
-    pub(super) fn copy_of<'h, I>(fields: impl Fn() -> I) -> Self
+    pub(in crate::policy) fn copy_of<'h, I>(fields: impl Fn() -> I) -> Self
     where
         I: Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
     {
@@ -49,7 +49,7 @@ impl Fields {
     }
 
     /// Those whose name, in small letters, is wanted.
-    pub(super) fn select(
+    pub(in crate::policy) fn select(
         &self,
         is_wanted: impl Fn(&[u8]) -> bool,
     ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
@@ -63,17 +63,17 @@ impl Fields {
     }
 
     /// The first value of this name, as text.
-    pub(super) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
+    pub(in crate::policy) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
         self.find(name).and_then(|position| self.0.get(position))
     }
 
     /// The first value of this name.
-    pub(super) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
+    pub(in crate::policy) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
         self.find(name).and_then(|position| self.value(position))
     }
 
     /// The values of this name, as text.
-    pub(super) fn texts(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::policy) fn texts(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
         let requested_range = name.as_str().as_bytes();
         self.lines()
             .filter(move |(name, _)| *name == requested_range)
@@ -81,7 +81,7 @@ impl Fields {
     }
 
     /// What they take in memory beside this value, in bytes.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in crate::policy) fn heap_bytes(&self) -> usize {
         // Once a value is handed out, its holders are counted in a place of their own.
         const COUNT_BYTES: usize = 32;
         self.0.len() + COUNT_BYTES

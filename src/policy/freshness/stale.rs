@@ -2,9 +2,10 @@
 
 use actix_web::http::StatusCode;
 
-use super::{
-    Policy, Reason, Request, StoredHead, Time, cache_control::ResponseDirectives,
-    origin_directives::CacheKind, time::millis,
+use crate::policy::{
+    Policy, Reason, Request, StoredHead, Time,
+    directives::{cache_control::ResponseDirectives, origin_directives::CacheKind},
+    syntax::time::millis,
 };
 
 /// Why a validation brought no answer to relay.
@@ -50,7 +51,7 @@ pub fn may_serve_stale(
 }
 
 /// RFC 9111, 4.2.4: the directive that forbids a stale answer.
-pub(super) fn forbidden_by(
+pub(in crate::policy) fn forbidden_by(
     directives: &ResponseDirectives<'_>,
     cache: CacheKind,
 ) -> Option<Reason> {
@@ -69,7 +70,7 @@ pub(super) fn forbidden_by(
 }
 
 /// RFC 5861, 3: serve at once and validate behind the client's back.
-pub(super) fn while_revalidating(stored: &StoredHead, now: Time) -> bool {
+pub(in crate::policy) fn while_revalidating(stored: &StoredHead, now: Time) -> bool {
     let window_millis = u64::from(stored.stale_while_revalidate_seconds) * 1000;
     stored.never_stale.is_none()
         && window_millis > 0
@@ -77,7 +78,11 @@ pub(super) fn while_revalidating(stored: &StoredHead, now: Time) -> bool {
 }
 
 /// RFC 9111, 5.2.1.2: the client takes it stale by so much.
-pub(super) fn client_accepts(request: &Request<'_>, stored: &StoredHead, now: Time) -> bool {
+pub(in crate::policy) fn client_accepts(
+    request: &Request<'_>,
+    stored: &StoredHead,
+    now: Time,
+) -> bool {
     request.directives.max_stale.is_some_and(|seconds| {
         stored.never_stale.is_none() && stored.staleness_millis(now) <= u64::from(seconds) * 1000
     })

@@ -5,7 +5,7 @@ use std::fmt;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use ring::digest::{Context, SHA256};
 
-use super::{graphql, json};
+use crate::policy::post::{graphql, json};
 
 /// Names the body of a request, with all that says how it is to be read: a SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

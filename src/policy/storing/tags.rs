@@ -4,7 +4,7 @@
 
 use actix_web::http::header::HeaderName;
 
-use super::{StoredHead, list::trim};
+use crate::policy::{StoredHead, Time, freshness::lifetime::Lifetime, syntax::list::trim};
 
 static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -23,10 +23,10 @@ impl StoredHead {
     /// The same, but stale from now on, if it is not so already: it is validated before it is used, or used where a
     /// stale response may be.
     #[must_use]
-    pub fn expired(&self, now: super::Time) -> Self {
+    pub fn expired(&self, now: Time) -> Self {
         let mut expired = self.clone();
         if self.is_fresh(now) {
-            expired.lifetime = super::lifetime::Lifetime::Held {
+            expired.lifetime = Lifetime::Held {
                 millis: now.millis_since(self.received),
             };
         }

@@ -6,22 +6,22 @@ use actix_web::http::header::HeaderName;
 
 /// A field that Vary names, with the value of the request that was answered.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Selector {
-    pub(super) name: HeaderName,
+pub(in crate::policy) struct Selector {
+    pub(in crate::policy) name: HeaderName,
     /// The normal form of all lines; None when the request had no such field.
-    pub(super) value: Option<Box<[u8]>>,
+    pub(in crate::policy) value: Option<Box<[u8]>>,
 }
 
 impl Selector {
-    pub(super) fn name(&self) -> &HeaderName {
+    pub(in crate::policy) fn name(&self) -> &HeaderName {
         &self.name
     }
 
-    pub(super) fn value(&self) -> Option<&[u8]> {
+    pub(in crate::policy) fn value(&self) -> Option<&[u8]> {
         self.value.as_deref()
     }
 
-    pub(super) fn weight_bytes(&self) -> usize {
+    pub(in crate::policy) fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
     }
 }

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 
-use super::list::{members, trim};
+use crate::policy::syntax::list::{members, trim};
 
 /// Ranges in one request that are answered one by one; for more the whole is less work for everybody.
 const MAX_RANGES: usize = 16;
@@ -18,7 +18,7 @@ pub struct ByteRange {
 
 impl ByteRange {
     /// All of so many bytes.
-    pub(super) fn all(bytes: u64) -> Self {
+    pub(in crate::policy) fn all(bytes: u64) -> Self {
         Self {
             first: 0,
             last: bytes.saturating_sub(1),
@@ -30,12 +30,12 @@ impl ByteRange {
         (self.last - self.first).saturating_add(1)
     }
 
-    pub(super) fn holds(self, other: Self) -> bool {
+    pub(in crate::policy) fn holds(self, other: Self) -> bool {
         self.first <= other.first && other.last <= self.last
     }
 
     /// True when the two overlap, or one begins where the other ends.
-    pub(super) fn touches(self, other: Self) -> bool {
+    pub(in crate::policy) fn touches(self, other: Self) -> bool {
         self.first <= other.last.saturating_add(1) && other.first <= self.last.saturating_add(1)
     }
 }
@@ -95,14 +95,14 @@ impl ContentRange {
     }
 
     /// True when it is all there is.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(in crate::policy) fn is_whole(&self) -> bool {
         self.range.first == 0 && self.complete_bytes == Some(self.range.last + 1)
     }
 }
 
 /// One byte range of a Range field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RangeSpec {
+pub(in crate::policy) enum RangeSpec {
     /// `first-last`; `last` is the greatest number when it is open.
     From { first: u64, last: u64 },
     /// `-length`: so many bytes at the end.
@@ -111,7 +111,7 @@ pub(super) enum RangeSpec {
 
 /// What a Range field asks for of a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RequestedRange {
+pub(in crate::policy) enum RequestedRange {
     /// All of it: the field has another unit, is not understood (RFC 9110, 14.2), or asks for what is better given as
     /// a whole.
     Whole,
@@ -127,7 +127,7 @@ pub(super) enum RequestedRange {
 
 /// Where a range lies in a representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RangeSelection {
+pub(in crate::policy) enum RangeSelection {
     Within(ByteRange),
     /// It begins behind the end.
     Unsatisfiable,
@@ -139,7 +139,7 @@ pub(super) enum RangeSelection {
 
 impl RequestedRange {
     /// Reads `bytes=a-b`, `bytes=a-`, `bytes=-n` and lists of them, for a representation of so many bytes.
-    pub(super) fn parse(value: &HeaderValue, complete_bytes: Option<u64>) -> Self {
+    pub(in crate::policy) fn parse(value: &HeaderValue, complete_bytes: Option<u64>) -> Self {
         let Some(set) = bytes_set(value.as_bytes()) else {
             return Self::Whole;
         };
@@ -219,7 +219,7 @@ impl RangeSpec {
     }
 
     /// RFC 9110, 14.1.2: what it selects of a representation of so many bytes.
-    pub(super) fn select(self, complete_bytes: Option<u64>) -> RangeSelection {
+    pub(in crate::policy) fn select(self, complete_bytes: Option<u64>) -> RangeSelection {
         match (self, complete_bytes) {
             (Self::Suffix { length: 0 }, _) => RangeSelection::Unsatisfiable,
             (Self::Suffix { .. }, None) => RangeSelection::UnknownEnd,

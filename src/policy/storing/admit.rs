@@ -8,20 +8,19 @@ use actix_web::http::{
     },
 };
 
-use super::{
+use crate::policy::{
     Audience, ContentRange, Fields, Policy, Reason, Request, RequestContent, StoredHead, Time,
-    age::{corrected_initial_age_millis, date},
-    date::imf_fixdate,
-    freshness::lifetime,
+    directives::origin_directives::{CacheKind, OriginDirectives},
+    freshness::{
+        age::{corrected_initial_age_millis, date},
+        calculation::lifetime,
+        lifetime::Lifetime,
+        stale::forbidden_by,
+    },
     identity::is_ignored_set_cookie,
-    invalidation::TargetUri,
-    lifetime::Lifetime,
-    list::members,
     mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
-    origin_directives::{CacheKind, OriginDirectives},
-    selecting::selectors,
-    stale::forbidden_by,
-    stored::Scope,
+    storing::{invalidation::TargetUri, stored_head::Scope, vary::selectors},
+    syntax::{date::imf_fixdate, list::members},
 };
 
 /// An answer of the origin: its head without hop-by-hop fields, and when it was asked for and came.
@@ -89,7 +88,7 @@ pub fn admit_post(
 }
 
 /// What the origin allows to be kept of an answer that request and message allow to keep.
-pub(super) fn keep(
+pub(in crate::policy) fn keep(
     policy: &Policy,
     request: &Request<'_>,
     reply: &Response<'_>,

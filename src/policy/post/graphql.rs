@@ -1,11 +1,11 @@
 //! GraphQL in the body of a POST: does it only ask, or does it change something?
 
-use super::json;
+use crate::policy::post::json;
 
 /// True when the body holds a GraphQL operation that is not a query: one object or several whose `query` names one.
 ///
 /// What is no JSON that we can read, a form for instance, is taken for one when the word stands in it anywhere.
-pub(super) fn is_change(body: &[u8]) -> bool {
+pub(in crate::policy) fn is_change(body: &[u8]) -> bool {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let body = body.trim_ascii();
     let is_json = body.starts_with(b"{") || body.starts_with(b"[");
@@ -65,7 +65,7 @@ fn documents(text: &str) -> Option<Vec<String>> {
 
 /// True when an operation of the document is a mutation or a subscription: the word stands outside all braces, strings
 /// and comments.
-pub(super) fn names_change(document: &str) -> bool {
+pub(in crate::policy) fn names_change(document: &str) -> bool {
     let mut rest = document.as_bytes();
     let mut depth = 0_usize;
     while let Some(&byte) = rest.first() {

@@ -51,7 +51,7 @@ impl TargetUri<'_> {
     }
 
     /// RFC 9110, 8.7: the one Content-Location of an answer says that its content is a representation of this target.
-    pub(super) fn is_content_location(&self, headers: &HeaderMap) -> bool {
+    pub(in crate::policy) fn is_content_location(&self, headers: &HeaderMap) -> bool {
         let mut lines = headers.get_all(CONTENT_LOCATION);
         match (lines.next(), lines.next()) {
             (Some(line), None) => {

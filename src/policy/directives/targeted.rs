@@ -10,20 +10,20 @@ use sfv::{
     visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor},
 };
 
-use super::{
-    cache_control::{Argument, Directive, MAX_SECONDS, ResponseDirectives},
-    list::trim,
+use crate::policy::{
+    directives::cache_control::{Argument, Directive, MAX_SECONDS, ResponseDirectives},
+    syntax::list::trim,
 };
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// True when the field is there, be it empty or in error.
-pub(super) fn is_present(headers: &HeaderMap) -> bool {
+pub(in crate::policy) fn is_present(headers: &HeaderMap) -> bool {
     headers.contains_key(CDN_CACHE_CONTROL)
 }
 
 /// The directives of the field; None when it is absent, empty or in error (RFC 9213, 2.1).
-pub(super) fn directives(headers: &HeaderMap) -> Option<ResponseDirectives<'_>> {
+pub(in crate::policy) fn directives(headers: &HeaderMap) -> Option<ResponseDirectives<'_>> {
     let lines = headers.get_all(CDN_CACHE_CONTROL);
     let members = dictionary(lines.map(|line| trim(line.as_bytes())))?;
     let directives = members.into_iter().filter_map(|(name, item)| {

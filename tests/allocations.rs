@@ -14,7 +14,7 @@ use actix_web::http::{
 };
 use caching_proxy::{
     headers::CacheStatus,
-    observe::{Audience, Observer},
+    observe::{LiveRequests, Observer},
     policy::{
         BodyEnd, ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent,
         Response, ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
@@ -119,7 +119,7 @@ fn conditions_are_answered_without_allocating_too() {
 
 #[test]
 fn counting_a_hit_allocates_nothing() {
-    let observer = Observer::new(Audience::None);
+    let observer = Observer::new(LiveRequests::Off);
     let tally = observer.tally();
     let hit = CacheStatus {
         saved_millis: 300,

@@ -3,7 +3,7 @@
 use caching_proxy::{
     cache::{Listed, Listing, Order},
     cli::{LsArgs, Sort},
-    control::{self, ListAsk},
+    control::{self, ListRequest},
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
@@ -13,7 +13,7 @@ use crate::{Failure, print, say};
 const LEAST_PATH: usize = 16;
 
 pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
-    let ask = ListAsk {
+    let ask = ListRequest {
         path: ls.path.clone(),
         order: match ls.sort {
             Sort::Path => Order::Path,

@@ -3,7 +3,7 @@
 use caching_proxy::{
     cache::{How, Names, Purged},
     cli::PurgeArgs,
-    control::{self, PurgeAsk},
+    control::{self, PurgeRequest},
 };
 
 use super::text::{plain, print_json, size};
@@ -19,7 +19,7 @@ pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
         (false, false) => How::Remove,
     };
     let asked = subject(&purge);
-    let ask = PurgeAsk {
+    let ask = PurgeRequest {
         names: Names {
             paths: purge.paths,
             exact: purge.exact,

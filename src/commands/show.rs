@@ -2,7 +2,7 @@
 
 use caching_proxy::{
     cli::ShowArgs,
-    control::{self, ShowAsk},
+    control::{self, ShowRequest},
     explain::{Field, Shown, ShownAnswer},
 };
 
@@ -10,7 +10,7 @@ use super::text::{Sheet, fresh, plain, print_json, seconds, size};
 use crate::{Failure, print, say};
 
 pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
-    let ask = ShowAsk {
+    let ask = ShowRequest {
         path: show.path.clone(),
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;

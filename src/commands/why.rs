@@ -2,8 +2,8 @@
 
 use caching_proxy::{
     cli::WhyArgs,
-    control::{self, WhyAsk},
-    explain::{Cause, Explanation, Fallback, Nearest, Refusal},
+    control::{self, WhyRequest},
+    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 use crate::{Failure, print};
 
 pub(super) fn run(explain: WhyArgs) -> Result<(), Failure> {
-    let ask = WhyAsk {
+    let ask = WhyRequest {
         method: explain.method,
         path: explain.path,
         fields: explain.header,
@@ -88,7 +88,7 @@ fn reasons(told: &Explanation, sheet: &mut Sheet) {
         sheet.line("because", &cause(reason));
         remedy(reason, sheet);
     }
-    if let Some(Refusal {
+    if let Some(LastRefusal {
         cause: refused,
         seconds_ago,
     }) = &told.last_refusal
@@ -110,7 +110,7 @@ fn reasons(told: &Explanation, sheet: &mut Sheet) {
     }
 }
 
-fn cause(cause: &Cause) -> String {
+fn cause(cause: &ExplainedReason) -> String {
     let clause = cause.clause.as_ref();
     let clause = clause.map_or_else(String::new, |clause| format!(" ({clause})"));
     format!("{}: {}{clause}", cause.name, cause.words)
@@ -124,7 +124,7 @@ fn on_failure(Fallback { cause: forbids, .. }: &Fallback) -> String {
     }
 }
 
-fn remedy(cause: &Cause, sheet: &mut Sheet) {
+fn remedy(cause: &ExplainedReason, sheet: &mut Sheet) {
     if let Some(remedy) = &cause.remedy {
         sheet.line("remedy", remedy);
     }

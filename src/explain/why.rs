@@ -44,9 +44,9 @@ pub struct Explanation {
     /// The fields by which the request is somebody's.
     pub credentials: Vec<String>,
     /// Why it would be forwarded: the `fwd` of Cache-Status.
-    pub forward: Option<Cause>,
+    pub forward: Option<ExplainedReason>,
     /// What keeps a stored response from being used, or the answer from being stored.
-    pub reason: Option<Cause>,
+    pub reason: Option<ExplainedReason>,
     /// How many responses are stored that this request may see.
     pub stored: u64,
     /// The one that is meant.
@@ -54,7 +54,7 @@ pub struct Explanation {
     /// Stored ones for other requests, and by which field.
     pub mismatches: Vec<Mismatch>,
     /// Why the last answer was not stored.
-    pub last_refusal: Option<Refusal>,
+    pub last_refusal: Option<LastRefusal>,
     /// What would become of a validation that fails.
     pub if_origin_fails: Option<Fallback>,
     /// What is stored nearest to the path, where nothing is for it and nobody knows why.
@@ -65,7 +65,7 @@ pub struct Explanation {
 
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct ExplainedReason {
     /// The name, as in log and Cache-Status.
     pub name: String,
     /// In words.
@@ -104,9 +104,9 @@ pub struct Mismatch {
 
 /// An answer that was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct LastRefusal {
     /// Why.
-    pub cause: Cause,
+    pub cause: ExplainedReason,
     /// How long ago it was asked for, in seconds.
     pub seconds_ago: u64,
 }
@@ -117,7 +117,7 @@ pub struct Fallback {
     /// Whether that would be the stored response.
     pub is_served: bool,
     /// What forbids it.
-    pub cause: Option<Cause>,
+    pub cause: Option<ExplainedReason>,
 }
 
 /// The nearest that is stored.
@@ -185,7 +185,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         } else {
             Vec::new()
         },
-        last_refusal: refusal.map(|(reason, since)| Refusal {
+        last_refusal: refusal.map(|(reason, since)| LastRefusal {
             cause: cause(reason),
             seconds_ago: now.millis_since(since) / 1000,
         }),
@@ -379,9 +379,9 @@ fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
     })
 }
 
-fn cause(considered: &DryRun, reason: Reason) -> Cause {
+fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
     let mode = considered.policy().mode;
-    Cause {
+    ExplainedReason {
         name: reason.as_str().to_owned(),
         words: words(reason).to_owned(),
         clause: reason.clause().map(str::to_owned),
@@ -391,7 +391,7 @@ fn cause(considered: &DryRun, reason: Reason) -> Cause {
     }
 }
 
-fn forward_cause(forward: ForwardReason) -> Cause {
+fn forward_cause(forward: ForwardReason) -> ExplainedReason {
     let words = match forward {
         ForwardReason::Bypass => "not to be handled by the cache",
         ForwardReason::Method => "the method requires it",
@@ -402,7 +402,7 @@ fn forward_cause(forward: ForwardReason) -> Cause {
         ForwardReason::Stale => "something is; it may not be used without validation",
         ForwardReason::Partial => "a part is",
     };
-    Cause {
+    ExplainedReason {
         name: forward.as_str().to_owned(),
         words: words.to_owned(),
         clause: Some(forward.clause().to_owned()),

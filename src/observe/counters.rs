@@ -50,7 +50,7 @@ const ALL: usize = FAILURE + FAILURES;
 /// What one worker has counted. Aligned so that it shares no line of the processor's cache with another one.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Block {
+pub(super) struct CounterBlock {
     counts: [AtomicU64; ALL],
     /// Milliseconds since the epoch; 0 for never.
     last_answer: AtomicU64,
@@ -61,15 +61,15 @@ pub(super) struct Block {
 
 /// The counters of one worker. Only its thread may write them, so that an addition need not be one step for others.
 #[derive(Debug)]
-pub struct Tally {
-    block: Arc<Block>,
+pub struct WorkerCounters {
+    block: Arc<CounterBlock>,
     one_thread: PhantomData<Cell<()>>,
 }
 
-impl Default for Tally {
+impl Default for WorkerCounters {
     fn default() -> Self {
         Self {
-            block: Arc::new(Block {
+            block: Arc::new(CounterBlock {
                 counts: [const { AtomicU64::new(0) }; ALL],
                 last_answer: AtomicU64::new(0),
                 last_failure: AtomicU64::new(0),
@@ -80,8 +80,8 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
-    pub(super) fn block(&self) -> Arc<Block> {
+impl WorkerCounters {
+    pub(super) fn block(&self) -> Arc<CounterBlock> {
         Arc::clone(&self.block)
     }
 
@@ -203,7 +203,7 @@ impl Default for Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, block: &Block) {
+    pub(super) fn add(&mut self, block: &CounterBlock) {
         for (sum, count) in self.counts.iter_mut().zip(&block.counts) {
             *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
         }
@@ -369,7 +369,7 @@ mod tests {
     use super::*;
     use crate::policy::Forward;
 
-    fn summed(tallies: &[&Tally]) -> Totals {
+    fn summed(tallies: &[&WorkerCounters]) -> Totals {
         let mut totals = Totals::default();
         for tally in tallies {
             totals.add(&tally.block());
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_workers_count_is_summed() {
-        let (one, two) = (Tally::default(), Tally::default());
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         let hit = CacheStatus {
             saved_millis: 300,
             ..CacheStatus::hit(None)
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn every_outcome_is_counted_as_one_request_and_in_its_place() {
-        let tally = Tally::default();
+        let tally = WorkerCounters::default();
         let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
         let miss = |storing| CacheStatus::miss(why, None, storing);
         tally.answered(
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_latest_answer_and_failure_of_all_workers_are_known() {
-        let (one, two) = (Tally::default(), Tally::default());
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         assert_eq!(summed(&[&one, &two]).last_failure(), None);
         let at = Time::from_unix_millis;
         one.origin_failed(OriginErrorKind::Timeout, at(5));

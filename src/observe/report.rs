@@ -35,13 +35,13 @@ pub struct Report {
     /// Requests that got neither the origin's answer nor the cache's.
     pub failed: u64,
     /// Why misses went to the origin.
-    pub misses_by: Vec<Cause>,
+    pub misses_by: Vec<ReasonCount>,
     /// Why answers of the origin were not kept.
-    pub not_stored_by: Vec<Cause>,
+    pub not_stored_by: Vec<ReasonCount>,
     /// Why stored responses were not used as they were.
-    pub not_reused_by: Vec<Cause>,
+    pub not_reused_by: Vec<ReasonCount>,
     /// What failed requests failed of.
-    pub failed_by: Vec<Cause>,
+    pub failed_by: Vec<ReasonCount>,
     /// Answers by the first digit of their status, from 1 to 5.
     pub status_classes: Vec<u64>,
     /// Bytes of bodies that left for clients.
@@ -53,12 +53,12 @@ pub struct Report {
     /// How the origin does.
     pub origin: OriginReport,
     /// How the cache does; None: it did not answer.
-    pub cache: Option<CacheReport>,
+    pub cache: Option<Stats>,
 }
 
 /// One reason, and how often it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct ReasonCount {
     /// Its short name.
     pub name: String,
     /// How often.
@@ -88,7 +88,7 @@ pub struct OriginReport {
     /// Requests that failed.
     pub failures: u64,
     /// And how.
-    pub failures_by: Vec<Cause>,
+    pub failures_by: Vec<ReasonCount>,
     /// Half of all answers began within so many milliseconds; None: there were none.
     pub p50_millis: Option<f64>,
     /// Nine of ten.
@@ -101,36 +101,6 @@ pub struct OriginReport {
     pub last_failure: Option<u64>,
     /// The short name of that failure.
     pub last_failure_kind: Option<String>,
-}
-
-/// How the cache does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheReport {
-    /// Stored responses.
-    pub entries: u64,
-    /// What they hold, in bytes, overhead included.
-    pub stored_bytes: u64,
-    /// All that counts against the limit, in bytes.
-    pub used_bytes: u64,
-    /// How much may be held, in bytes.
-    pub limit_bytes: u64,
-    /// Entries that had to make room.
-    pub evictions: u64,
-    /// Fetches under way.
-    pub fetches: u64,
-}
-
-impl From<Stats> for CacheReport {
-    fn from(stats: Stats) -> Self {
-        Self {
-            entries: stats.entries,
-            stored_bytes: stats.stored_bytes,
-            used_bytes: stats.used_bytes,
-            limit_bytes: stats.limit_bytes,
-            evictions: stats.evictions,
-            fetches: stats.fetches,
-        }
-    }
 }
 
 impl Report {
@@ -171,7 +141,7 @@ impl Report {
             received_bytes: totals.received_bytes(),
             saved: Saved::of(&totals),
             origin: OriginReport::of(&totals),
-            cache: cache.map(CacheReport::from),
+            cache,
         }
     }
 }
@@ -225,8 +195,8 @@ impl OriginReport {
     }
 }
 
-fn cause(name: &str, count: u64, hint: &str) -> Cause {
-    Cause {
+fn cause(name: &str, count: u64, hint: &str) -> ReasonCount {
+    ReasonCount {
         name: name.to_owned(),
         count,
         hint: Some(hint.to_owned()),
@@ -239,8 +209,8 @@ fn failure_meaning(name: &str) -> &'static str {
 }
 
 /// Those that were, the most frequent first.
-fn causes(all: impl Iterator<Item = Cause>) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = all.filter(|cause| cause.count > 0).collect();
+fn causes(all: impl Iterator<Item = ReasonCount>) -> Vec<ReasonCount> {
+    let mut causes: Vec<ReasonCount> = all.filter(|cause| cause.count > 0).collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
     causes
 }
@@ -289,7 +259,7 @@ mod tests {
     use super::*;
     use crate::{
         headers::{CacheStatus, RequestOutcome, StoreOutcome},
-        observe::Audience,
+        observe::LiveRequests,
         origin::OriginErrorKind,
         policy::{Forward, ForwardReason},
     };
@@ -297,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_was_saved_is_said_in_one_line_when_somebody_has_asked() {
-        let observer = Observer::new(Audience::None);
+        let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);
         let hit = CacheStatus {
@@ -318,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_own_answers_of_the_proxy_do_not_count_for_the_ratio() {
-        let observer = Observer::new(Audience::None);
+        let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         tally.answered(StatusCode::OK, &CacheStatus::hit(None));
         tally.answered(StatusCode::OK, &CacheStatus::own_response());
@@ -331,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_name_has_an_explanation_that_fits_into_a_row() {
-        let observer = Observer::new(Audience::None);
+        let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         for reason in Reason::ALL {
             let why = Forward::with_detail(ForwardReason::Request, reason);
@@ -364,7 +334,7 @@ mod tests {
             ];
             for (causes, count) in all {
                 assert_eq!(causes.len(), count);
-                for Cause { name, hint, .. } in causes {
+                for ReasonCount { name, hint, .. } in causes {
                     let hint = hint.unwrap_or_default();
                     assert!((5..=HINT_COLUMNS).contains(&hint.len()), "{name}: {hint}");
                     assert!(name.len() <= 23, "{name}");

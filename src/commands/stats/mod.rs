@@ -17,7 +17,7 @@ use std::{
 use bytesize::ByteSize;
 use caching_proxy::{
     cli::ProxyArgs,
-    control::{self, Chosen},
+    control::{self, ChosenInstance},
     observe::Report,
 };
 use tokio::time::Instant;
@@ -63,7 +63,7 @@ pub(super) fn stats(proxy: ProxyArgs, watch: bool) -> Result<(), Failure> {
 }
 
 /// Draws it on the terminal until somebody ends that.
-fn on_screen(chosen: &Chosen) -> Result<(), Failure> {
+fn on_screen(chosen: &ChosenInstance) -> Result<(), Failure> {
     let mut earlier: Option<Report> = None;
     // Before the screen is taken, so that an error is said as ever.
     let mut report: Report = chosen.ask("GET", "/stats", &[])?;

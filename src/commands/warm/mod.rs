@@ -128,7 +128,7 @@ struct WarmRun<'a> {
 
 /// Fetches everything, and prints what became of it.
 pub(super) fn run(asked: &WarmArgs) -> Result<(), Failure> {
-    let fields = fetch::fields(&asked.fields)?;
+    let fields = fetch::fields(&asked.headers)?;
     let is_long = |site: &&String| site.len() > MAX_SITE_BYTES;
     if let Some(site) = asked.sites.iter().find(is_long) {
         return Err(WarmError::LongSite(site.clone()).into());

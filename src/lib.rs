@@ -15,7 +15,8 @@
 //! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
 //! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
-//! | [`explain`] | what is stored, and what would become of a request, in words |
+//! | [`admin`] | list, purge, clear, show, why, stats: what commands and dashboard do with a running proxy |
+//! | [`explain`] | the words of show and why; pure functions |
 //! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
@@ -54,6 +55,7 @@
 //!   answer, and nobody sees an answer made for somebody else's credentials.
 //! - Every wait has a limit, and time is a value passed in.
 
+pub mod admin;
 pub mod cache;
 pub mod cli;
 pub mod clock;

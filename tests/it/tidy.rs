@@ -44,10 +44,12 @@ const BORDERS: &[(&str, &[&str])] = &[
         &["cache", "config", "error", "mask", "policy", "proxy"],
     ),
     (
+        "admin",
+        &["cache", "explain", "mask", "observe", "policy", "proxy"],
+    ),
+    (
         "control",
-        &[
-            "cache", "clock", "config", "explain", "mask", "observe", "policy", "proxy", "reload",
-        ],
+        &["admin", "cache", "clock", "explain", "proxy", "reload"],
     ),
     (
         "observe",
@@ -55,7 +57,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "dashboard",
-        &["cache", "clock", "headers", "observe", "proxy"],
+        &["admin", "cache", "clock", "headers", "observe", "proxy"],
     ),
 ];
 

@@ -17,6 +17,8 @@
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
 //! | [`admin`] | list, purge, clear, show, why, stats: what commands and dashboard do with a running proxy |
 //! | [`explain`] | the words of show and why; pure functions |
+//! | [`explain`] | what is stored, and what would become of a request, in words |
+//! | [`guide`] | the guides: Markdown for the terminal and for this documentation |
 //! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
@@ -67,6 +69,7 @@ pub mod explain;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 pub mod headers;
 pub mod mask;
 pub mod observe;

@@ -145,6 +145,8 @@ enum Failure {
     Print(#[source] io::Error),
     #[error(transparent)]
     Warm(#[from] commands::WarmError),
+    #[error(transparent)]
+    UnknownTopic(#[from] commands::UnknownTopic),
 }
 
 impl From<ControlError> for Failure {
@@ -174,7 +176,7 @@ impl Failure {
             | Self::Control(_)
             | Self::Impatient
             | Self::Print(_) => 1,
-            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) => 2,
+            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)

@@ -17,7 +17,6 @@
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
 //! | [`admin`] | list, purge, clear, show, why, stats: what commands and dashboard do with a running proxy |
 //! | [`explain`] | the words of show and why; pure functions |
-//! | [`explain`] | what is stored, and what would become of a request, in words |
 //! | [`guide`] | the guides: Markdown for the terminal and for this documentation |
 //! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |

@@ -74,10 +74,10 @@ pub(crate) fn parse(request: &WhyRequest) -> Result<DescribedRequest, AdminError
     }
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| AdminError::Method(echo(&request.method)))?;
-    let mut fields = HeaderMap::new();
+    let mut headers = HeaderMap::new();
     for line in &request.fields {
         let (name, value) = parse_header(line)?;
-        fields.append(name, value);
+        headers.append(name, value);
     }
     let target = cache::target(&request.path, false)?;
     let uri = Uri::try_from(&target).map_err(|_| AdminError::Path(echo(&target)))?;
@@ -85,14 +85,14 @@ pub(crate) fn parse(request: &WhyRequest) -> Result<DescribedRequest, AdminError
     let host = url.as_ref().and_then(Uri::authority);
     let host = host.and_then(|host| HeaderValue::try_from(host.as_str()).ok());
     if let Some(host) = host
-        && !fields.contains_key(header::HOST)
+        && !headers.contains_key(header::HOST)
     {
-        fields.insert(header::HOST, host);
+        headers.insert(header::HOST, host);
     }
     Ok(DescribedRequest {
         method,
         uri,
-        fields,
+        headers,
     })
 }
 
@@ -133,7 +133,7 @@ mod tests {
             ("http://one/a", &["Host: two"], Some("two")),
         ] {
             let request = described(path, fields).unwrap();
-            let host = request.fields.get(header::HOST);
+            let host = request.headers.get(header::HOST);
             assert_eq!(host.map(|host| host.to_str().unwrap()), expected, "{path}");
             assert_eq!(request.uri.path(), "/a");
         }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::framing::Malformed;
+use super::malformed::Malformed;
 
 /// Longest line of a chunk's size with its extensions, in bytes.
 const MAX_SIZE_LINE_BYTES: u16 = 4096;
@@ -15,7 +15,7 @@ const MAX_SIZE_DIGITS: u16 = 16;
 /// passes here is decoded there to the same end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunked {
-    state: State,
+    state: ChunkedPosition,
     /// Size of the current chunk, then what is left of it.
     chunk_bytes: u64,
     /// Bytes of the current size line or of the trailers.
@@ -23,7 +23,7 @@ pub(crate) struct Chunked {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkedPosition {
     SizeStart,
     Size,
     SizeSpace,
@@ -40,7 +40,7 @@ enum State {
 }
 
 /// So many bytes of the coding, then so many of content.
-struct Run {
+struct ChunkedSpan {
     coding: usize,
     content: usize,
 }
@@ -48,14 +48,14 @@ struct Run {
 impl Chunked {
     pub(crate) fn new() -> Self {
         Self {
-            state: State::SizeStart,
+            state: ChunkedPosition::SizeStart,
             chunk_bytes: 0,
             line_bytes: 0,
         }
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkedPosition::Done
     }
 
     /// Takes the next bytes; answers how many of them belong to the body.
@@ -92,64 +92,70 @@ impl Chunked {
     }
 
     /// Goes on up to the end of the next piece of content, or of `bytes`, or of the body.
-    fn run(&mut self, bytes: &[u8]) -> Result<Run, Malformed> {
+    fn run(&mut self, bytes: &[u8]) -> Result<ChunkedSpan, Malformed> {
         let mut coding = 0;
-        while coding < bytes.len() && !self.is_done() && self.state != State::Data {
+        while coding < bytes.len() && !self.is_done() && self.state != ChunkedPosition::Data {
             self.state = self.step(bytes[coding])?;
             coding += 1;
         }
         let left = bytes.len() - coding;
         let content = match self.state {
-            State::Data => usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left)),
+            ChunkedPosition::Data => {
+                usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left))
+            }
             _ => 0,
         };
         self.chunk_bytes -= content as u64;
-        if self.state == State::Data && self.chunk_bytes == 0 {
-            self.state = State::DataCr;
+        if self.state == ChunkedPosition::Data && self.chunk_bytes == 0 {
+            self.state = ChunkedPosition::DataCr;
         }
-        Ok(Run { coding, content })
+        Ok(ChunkedSpan { coding, content })
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn step(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         match self.state {
-            State::SizeStart => {
+            ChunkedPosition::SizeStart => {
                 self.chunk_bytes = 0;
                 self.line_bytes = 0;
                 self.size_digit(byte)
             }
-            State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
-            State::SizeLf => {
+            ChunkedPosition::Size | ChunkedPosition::SizeSpace | ChunkedPosition::Extension => {
+                self.size_line(byte)
+            }
+            ChunkedPosition::SizeLf => {
                 self.line_bytes = 0;
                 let next = if self.chunk_bytes == 0 {
-                    State::TrailerStart
+                    ChunkedPosition::TrailerStart
                 } else {
-                    State::Data
+                    ChunkedPosition::Data
                 };
                 expect(byte, b'\n', next)
             }
-            State::DataCr => expect(byte, b'\r', State::DataLf),
-            State::DataLf => expect(byte, b'\n', State::SizeStart),
-            State::TrailerStart | State::Trailer => self.trailer(byte),
-            State::TrailerLf => expect(byte, b'\n', State::TrailerStart),
-            State::EndLf => expect(byte, b'\n', State::Done),
-            State::Data | State::Done => Ok(self.state),
+            ChunkedPosition::DataCr => expect(byte, b'\r', ChunkedPosition::DataLf),
+            ChunkedPosition::DataLf => expect(byte, b'\n', ChunkedPosition::SizeStart),
+            ChunkedPosition::TrailerStart | ChunkedPosition::Trailer => self.trailer(byte),
+            ChunkedPosition::TrailerLf => expect(byte, b'\n', ChunkedPosition::TrailerStart),
+            ChunkedPosition::EndLf => expect(byte, b'\n', ChunkedPosition::Done),
+            ChunkedPosition::Data | ChunkedPosition::Done => Ok(self.state),
         }
     }
 
-    fn size_digit(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn size_digit(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         let digit = char::from(byte).to_digit(16).ok_or(Malformed::Chunk)?;
         self.line_bytes += 1;
         if self.line_bytes > MAX_SIZE_DIGITS {
             return Err(Malformed::Chunk);
         }
         self.chunk_bytes = self.chunk_bytes << 4 | u64::from(digit);
-        Ok(State::Size)
+        Ok(ChunkedPosition::Size)
     }
 
-    fn size_line(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn size_line(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         match (self.state, byte) {
-            (_, b'\r') => return Ok(State::SizeLf),
-            (State::Size, byte) if byte.is_ascii_hexdigit() => return self.size_digit(byte),
+            (_, b'\r') => return Ok(ChunkedPosition::SizeLf),
+            (ChunkedPosition::Size, byte) if byte.is_ascii_hexdigit() => {
+                return self.size_digit(byte);
+            }
             _ => {}
         }
         self.line_bytes += 1;
@@ -157,28 +163,32 @@ impl Chunked {
             return Err(Malformed::TooLarge);
         }
         match (self.state, byte) {
-            (State::Size | State::SizeSpace, b' ' | b'\t') => Ok(State::SizeSpace),
-            (State::Size | State::SizeSpace, b';') => Ok(State::Extension),
-            (State::Extension, byte) if byte == b'\t' || !byte.is_ascii_control() => {
-                Ok(State::Extension)
+            (ChunkedPosition::Size | ChunkedPosition::SizeSpace, b' ' | b'\t') => {
+                Ok(ChunkedPosition::SizeSpace)
+            }
+            (ChunkedPosition::Size | ChunkedPosition::SizeSpace, b';') => {
+                Ok(ChunkedPosition::Extension)
+            }
+            (ChunkedPosition::Extension, byte) if byte == b'\t' || !byte.is_ascii_control() => {
+                Ok(ChunkedPosition::Extension)
             }
             _ => Err(Malformed::Chunk),
         }
     }
 
-    fn trailer(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn trailer(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         self.line_bytes += 1;
         match (self.state, byte) {
             _ if self.line_bytes > MAX_TRAILER_BYTES => Err(Malformed::TooLarge),
-            (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (_, b'\r') => Ok(State::TrailerLf),
+            (ChunkedPosition::TrailerStart, b'\r') => Ok(ChunkedPosition::EndLf),
+            (_, b'\r') => Ok(ChunkedPosition::TrailerLf),
             (_, b'\n') => Err(Malformed::Chunk),
-            _ => Ok(State::Trailer),
+            _ => Ok(ChunkedPosition::Trailer),
         }
     }
 }
 
-fn expect(byte: u8, wanted: u8, next: State) -> Result<State, Malformed> {
+fn expect(byte: u8, wanted: u8, next: ChunkedPosition) -> Result<ChunkedPosition, Malformed> {
     if byte == wanted {
         Ok(next)
     } else {

@@ -5,7 +5,7 @@ use std::{fmt, io, time::Duration};
 use actix_http::error::PayloadError;
 use rustix::io::Errno;
 
-use super::{framing::Malformed, tls};
+use super::{malformed::Malformed, tls};
 
 /// A request that could not be forwarded, or a response that could not be received whole.
 #[derive(Debug, thiserror::Error)]

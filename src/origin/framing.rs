@@ -9,7 +9,7 @@ use actix_web::http::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::chunked::Chunked;
+use super::{chunked::Chunked, malformed::Malformed};
 
 /// Longest head of a response, interim responses before it included, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -31,29 +31,6 @@ pub enum BodyFraming {
     UntilClose,
 }
 
-/// Why bytes are not an HTTP/1 response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// Status line or field lines.
-    #[error("its head is not HTTP/1")]
-    Head,
-    /// Head, chunk-size line, trailers, or too many interim responses.
-    #[error("its head is too large")]
-    TooLarge,
-    /// Content-Length is no number, or says two different ones.
-    #[error("its Content-Length is invalid")]
-    ContentLength,
-    /// A transfer coding beneath chunked, which the request did not allow.
-    #[error("its Transfer-Encoding was not asked for")]
-    TransferEncoding,
-    /// The chunked coding is broken.
-    #[error("its chunked coding is invalid")]
-    Chunk,
-    /// 101 to a request that asked for no upgrade.
-    #[error("it switches protocols unasked")]
-    Upgrade,
-}
-
 /// If the connection may carry another exchange after this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
@@ -63,7 +40,7 @@ pub(super) enum Persistence {
 
 /// A final response's head.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) framing: BodyFraming,
@@ -82,7 +59,10 @@ pub(super) enum Parsed {
         head_bytes: usize,
     },
     /// The final response, whose body begins after so many bytes.
-    Final { head: Box<Head>, head_bytes: usize },
+    Final {
+        head: Box<ResponseHead>,
+        head_bytes: usize,
+    },
 }
 
 /// Where the first head in `bytes` ends. `searched_bytes` were searched before without finding it.
@@ -182,7 +162,7 @@ fn final_head(
     minor: u8,
     mut headers: HeaderMap,
     method: &Method,
-) -> Result<Head, Malformed> {
+) -> Result<ResponseHead, Malformed> {
     // RFC 9112, 9.3: HTTP/1.0 persists only when asked to, which we do not.
     let mut persistence = if minor == 0 || has_token(&headers, &header::CONNECTION, "close") {
         Persistence::Close
@@ -219,7 +199,7 @@ fn final_head(
     if framing == BodyFraming::UntilClose {
         persistence = Persistence::Close;
     }
-    Ok(Head {
+    Ok(ResponseHead {
         status,
         headers,
         framing,
@@ -277,7 +257,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 
 /// Follows a body to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Follower {
+pub(super) enum BodyDecoder {
     /// So many bytes are left.
     Length(u64),
     /// The chunked coding, with its own end.
@@ -286,7 +266,7 @@ pub(super) enum Follower {
     UntilClose,
 }
 
-impl Follower {
+impl BodyDecoder {
     pub(super) fn new(framing: BodyFraming) -> Self {
         match framing {
             BodyFraming::None => Self::Length(0),

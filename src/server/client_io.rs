@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use self::body::Leaving;
-use super::request_bounds::Bounds;
+use super::request_bounds::RequestBounds;
 use crate::proxy::{self, Connection};
 
 /// The stream of one client.
@@ -32,7 +32,7 @@ pub(super) struct ClientIo {
     stream: TcpStream,
     connection: Connection,
     limits: Limits,
-    bounds: Bounds,
+    bounds: RequestBounds,
     /// How many requests had been handled when `bounds` last began a new one.
     requests: u64,
     /// What has come of the next request while this one is answered; no more than one read brings.
@@ -78,7 +78,7 @@ impl ClientIo {
             stream,
             connection: Connection::default(),
             limits,
-            bounds: Bounds::head(),
+            bounds: RequestBounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
             interim: Bytes::new(),
@@ -98,13 +98,17 @@ impl ClientIo {
 
     /// Moves on as far as the handler has.
     fn move_on(&mut self) {
-        if matches!(self.bounds, Bounds::Decoding) && self.connection.requests() > self.requests {
+        if matches!(self.bounds, RequestBounds::Decoding)
+            && self.connection.requests() > self.requests
+        {
             self.requests = self.connection.requests();
             self.head = None;
-            self.bounds = Bounds::after_head(self.connection.upload());
+            self.bounds = RequestBounds::after_head(self.connection.upload());
         }
-        if matches!(self.bounds, Bounds::Sized(_) | Bounds::Chunked(_))
-            && !self.connection.is_answering()
+        if matches!(
+            self.bounds,
+            RequestBounds::Sized(_) | RequestBounds::Chunked(_)
+        ) && !self.connection.is_answering()
         {
             self.answered_early = true;
         }
@@ -113,15 +117,15 @@ impl ClientIo {
     /// Pending while nothing more may be handed to actix-http.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         self.move_on();
-        if matches!(self.bounds, Bounds::Complete) && !self.connection.is_answering() {
+        if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_answering() {
             if self.answered_early {
                 return Poll::Ready(Turn::End);
             }
-            self.bounds = Bounds::head();
+            self.bounds = RequestBounds::head();
             self.head_bytes = 0;
         }
         match self.bounds {
-            Bounds::Decoding | Bounds::Complete => {
+            RequestBounds::Decoding | RequestBounds::Complete => {
                 // What the client sends next wakes this task; what it has sent already has to wait for the handler.
                 if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
                     self.connection.wake_later(context.waker());
@@ -183,9 +187,9 @@ impl ClientIo {
     /// Hands on what belongs to this request, and keeps the rest of `buffer` for later.
     fn hand_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
         let read = &buffer.filled()[filled..];
-        let is_head = matches!(self.bounds, Bounds::Head(_));
+        let is_head = matches!(self.bounds, RequestBounds::Head(_));
         let own = self.bounds.take(read);
-        if matches!(self.bounds, Bounds::Lost) {
+        if matches!(self.bounds, RequestBounds::Lost) {
             let kind = io::ErrorKind::InvalidData;
             return Err(io::Error::new(
                 kind,
@@ -200,10 +204,10 @@ impl ClientIo {
         }
         // actix-http has a limit of its own for the first head, and most others come in one piece.
         match self.bounds {
-            Bounds::Head(_) if self.requests > 0 && self.head.is_none() => {
+            RequestBounds::Head(_) if self.requests > 0 && self.head.is_none() => {
                 self.head = Some(Box::pin(sleep(self.limits.head)));
             }
-            Bounds::Head(_) => {}
+            RequestBounds::Head(_) => {}
             _ => self.head = None,
         }
         match is_head {
@@ -255,7 +259,10 @@ impl ClientIo {
     /// else is written while a head is arriving but the end of the answer before it, and that is marked as ours.
     fn log_own_answer(&self, bytes: &[u8]) {
         let is_unread = self.head_bytes > 0
-            && matches!(self.bounds, Bounds::Head(_) | Bounds::Decoding)
+            && matches!(
+                self.bounds,
+                RequestBounds::Head(_) | RequestBounds::Decoding
+            )
             && self.connection.requests() == self.requests
             && !self.connection.is_answering();
         if !is_unread {

@@ -1,6 +1,6 @@
 //! Entry point for fuzzing: where the head of a client's request ends.
 
-use super::request_bounds::Bounds;
+use super::request_bounds::RequestBounds;
 
 /// Fields that the parser has room for.
 const MAX_FIELDS: usize = 256;
@@ -23,11 +23,11 @@ pub fn request_head(bytes: &[u8]) {
 
 /// Where the head ends; `None` if it is not complete.
 fn head_end<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
-    let mut bounds = Bounds::head();
+    let mut bounds = RequestBounds::head();
     let mut end = 0;
     for piece in pieces {
         end += bounds.take(piece);
-        if matches!(bounds, Bounds::Decoding) {
+        if matches!(bounds, RequestBounds::Decoding) {
             return Some(end);
         }
     }

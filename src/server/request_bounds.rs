@@ -7,7 +7,7 @@ use crate::{origin::Chunked, proxy::RequestFraming};
 
 /// Follows the bytes of one request after the other.
 #[derive(Debug)]
-pub(super) enum Bounds {
+pub(super) enum RequestBounds {
     /// Within a head, or before it.
     Head(HeadScan),
     /// The head is complete; the handler will say what follows it.
@@ -22,7 +22,7 @@ pub(super) enum Bounds {
     Lost,
 }
 
-impl Bounds {
+impl RequestBounds {
     pub(super) fn head() -> Self {
         Self::Head(HeadScan::default())
     }
@@ -76,11 +76,11 @@ impl Bounds {
 /// over empty lines before the head (RFC 9112, 2.2).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeadScan {
-    line: Line,
+    line: LinePosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
+enum LinePosition {
     /// Before the first byte of the head.
     #[default]
     Before,
@@ -96,14 +96,14 @@ impl HeadScan {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             self.line = match (self.line, byte) {
-                (Line::Before, b'\r' | b'\n') => Line::Before,
-                (Line::Begun | Line::Cr, b'\n') => return Some(at + 1),
-                (Line::Begun, b'\r') => Line::Cr,
-                (_, b'\n') => Line::Begun,
+                (LinePosition::Before, b'\r' | b'\n') => LinePosition::Before,
+                (LinePosition::Begun | LinePosition::Cr, b'\n') => return Some(at + 1),
+                (LinePosition::Begun, b'\r') => LinePosition::Cr,
+                (_, b'\n') => LinePosition::Begun,
                 _ => {
                     // Nothing counts before the end of this line.
                     at += memchr::memchr(b'\n', &bytes[at..]).unwrap_or(bytes.len() - at);
-                    self.line = Line::Within;
+                    self.line = LinePosition::Within;
                     continue;
                 }
             };
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_request_is_handed_on_up_to_its_end_and_no_further() {
-        let mut bounds = Bounds::head();
+        let mut bounds = RequestBounds::head();
         assert_eq!(bounds.take(&[HEAD, b"more"].concat()), HEAD.len());
         assert_eq!(bounds.take(b"more"), 0);
         for (upload, body, length) in [
@@ -153,13 +153,13 @@ mod tests {
             (RequestFraming::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", 13),
             (RequestFraming::Chunked, b"zz\r\nwhatever", 0),
         ] {
-            let mut bounds = Bounds::after_head(upload);
+            let mut bounds = RequestBounds::after_head(upload);
             assert_eq!(bounds.take(body), length, "{upload:?}");
         }
     }
 
     /// How many bytes are handed on, given piece by piece as long as all of each is.
-    fn handed_on(mut bounds: Bounds, bytes: &[u8], piece_bytes: usize) -> usize {
+    fn handed_on(mut bounds: RequestBounds, bytes: &[u8], piece_bytes: usize) -> usize {
         let mut handed_on = 0;
         for piece in bytes.chunks(piece_bytes) {
             let taken = bounds.take(piece);
@@ -181,8 +181,8 @@ mod tests {
         ) {
             for bytes in [bytes.as_slice(), nearly.as_bytes()] {
                 head_end(bytes);
-                let whole = handed_on(Bounds::head(), bytes, bytes.len().max(1));
-                prop_assert_eq!(handed_on(Bounds::head(), bytes, piece_bytes), whole);
+                let whole = handed_on(RequestBounds::head(), bytes, bytes.len().max(1));
+                prop_assert_eq!(handed_on(RequestBounds::head(), bytes, piece_bytes), whole);
             }
         }
 
@@ -194,7 +194,7 @@ mod tests {
             piece_bytes in 1_usize..9,
         ) {
             for length in [length, short] {
-                let bounds = Bounds::after_head(RequestFraming::Sized(length));
+                let bounds = RequestBounds::after_head(RequestFraming::Sized(length));
                 let expected = usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len()));
                 prop_assert_eq!(handed_on(bounds, &bytes, piece_bytes), expected);
             }
@@ -206,7 +206,7 @@ mod tests {
             piece_bytes in 1_usize..9,
         ) {
             let body = [b"3\r\nabc\r\n0\r\n\r\n", bytes.as_slice()].concat();
-            let bounds = || Bounds::after_head(RequestFraming::Chunked);
+            let bounds = || RequestBounds::after_head(RequestFraming::Chunked);
             prop_assert_eq!(handed_on(bounds(), &body, piece_bytes), 13);
             handed_on(bounds(), &bytes, piece_bytes);
         }

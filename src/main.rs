@@ -23,7 +23,7 @@ use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags, LogFormat},
     control::{self, ClearReport, Control, ControlError, Instance, UnreachedInstance},
-    dashboard::{Dashboard, PATIENCE},
+    dashboard::{Dashboard, REQUEST_TIMEOUT},
     error::Chain,
     observe::Saved,
     origin::{self, CaError, OriginUrl},
@@ -134,7 +134,7 @@ enum Failure {
     Unreached,
     /// No one running proxy is the one that a command is about.
     #[error(transparent)]
-    NotChosen(#[from] control::NotChosen),
+    ChooseError(#[from] control::ChooseError),
     /// The proxy that a command is about did not answer it.
     #[error("the running proxy")]
     Unanswered(#[source] ControlError),
@@ -180,7 +180,7 @@ impl Failure {
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
             | Self::Dashboard { .. } => 3,
-            Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
+            Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
         })
     }
@@ -268,7 +268,7 @@ async fn run(
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
-            Dashboard::start(address, server.shared(), PATIENCE)
+            Dashboard::start(address, server.shared(), REQUEST_TIMEOUT)
                 .map_err(|cause| Failure::Dashboard { address, cause })?,
         ),
         None => None,

@@ -28,10 +28,10 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Show(show) => show::run(show)?,
         Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
-        Command::Reload(whom) => reload::reload(whom)?,
+        Command::Reload(proxy) => reload::reload(proxy)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,
-        Command::Stats { whom, watch } => stats::stats(whom, watch)?,
+        Command::Stats { proxy, watch } => stats::stats(proxy, watch)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::{
     config::LogFormat,
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
-    policy::{self, Answer, Decision, Forward, Reason, Share, Time, Use, Why},
+    policy::{self, Decision, Forward, ForwardReason, Reason, ResponseForm, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
@@ -116,7 +116,15 @@ async fn ask_and_answer(
     let (ask, body) = keyed(worker, ask, body).await?;
     if !current.may_use_cache() {
         let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-        return pass::pass(worker, &ask, body, Forward::Bypass.into(), storing, relay).await;
+        return pass::pass(
+            worker,
+            &ask,
+            body,
+            ForwardReason::Bypass.into(),
+            storing,
+            relay,
+        )
+        .await;
     }
     answer(worker, Rc::new(ask), body, relay, now).await
 }
@@ -155,7 +163,7 @@ async fn answer(
     let mut known = match worker.near.recall(&ask.key) {
         Some(known) => known,
         // What is not remembered is mostly not stored either; if it is, the claim says so.
-        None if policy::leads(&ask.view()) => nothing(),
+        None if policy::is_collapsible(&ask.view()) => nothing(),
         None if ask.is_retrieval() => worker.find(&ask).await,
         None => nothing(),
     };
@@ -194,13 +202,13 @@ async fn answer(
         }
         now = clock::now();
     }
-    let why = Forward::Miss.into();
+    let why = ForwardReason::Miss.into();
     pass::pass(worker, &ask, body, why, StoreOutcome::NotApplicable, relay).await
 }
 
 enum NextStep {
     Done(Box<Result<ClientResponse, FailedRequest>>),
-    Pass(Why, StoreOutcome),
+    Pass(Forward, StoreOutcome),
     Claim(FetchPlan),
 }
 
@@ -216,16 +224,22 @@ fn decide(
     let decision = policy::decide(ask.policy(), &view, heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
     let plan = match decision {
-        Decision::Serve { index, use_ } => found.variants().nth(index).map(|entry| {
-            if use_ == Use::StaleWhileRevalidate {
+        Decision::Serve {
+            index,
+            reuse: allowed_by,
+        } => found.variants().nth(index).map(|entry| {
+            if allowed_by == Reuse::StaleWhileRevalidate {
                 lead::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
             }
             worker.near.hit(known);
             let via = &worker.shared.via;
-            let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
-                Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
-                _ => None,
-            };
+            let ready =
+                match policy::response_form(&view, entry.head(), Some(entry.body().len_bytes())) {
+                    ResponseForm::Full if known.is_recalled() => {
+                        known.made.deliver(index, entry, now, via)
+                    }
+                    _ => None,
+                };
             let mut delivery = ready.unwrap_or_else(|| {
                 let cache_status = CacheStatus {
                     saved_millis: entry.fetch_millis(),
@@ -233,7 +247,7 @@ fn decide(
                 };
                 reuse(&view, entry, cache_status, now)
             });
-            if use_ != Use::Fresh {
+            if allowed_by != Reuse::Fresh {
                 delivery.cache_status.outcome = RequestOutcome::Stale;
             }
             NextStep::Done(Box::new(Ok(delivery)))
@@ -244,21 +258,21 @@ fn decide(
         Decision::Extend { index, missing } => {
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
-        Decision::Fetch { why, share } => Some(match share {
-            Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
-            Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
-            Share::Pass(_) if why.forward == Forward::Method => {
+        Decision::Fetch { why, sharing } => Some(match sharing {
+            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
+            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
+            Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
                 NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
-            Share::Pass(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
+            Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
-        Decision::Unsatisfiable => Some(NextStep::Done(Box::new(Err(
+        Decision::NotCached => Some(NextStep::Done(Box::new(Err(
             ProxyError::OnlyIfCached.into()
         )))),
     };
     // The policy counts no further than what it was given.
     plan.unwrap_or(NextStep::Claim(FetchPlan::fetch(
-        Forward::Miss.into(),
+        ForwardReason::Miss.into(),
         Company::Alone,
     )))
 }

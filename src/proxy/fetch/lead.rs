@@ -13,7 +13,9 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest, RequestBody},
-    policy::{self, Forward, Missing, Reason, RequestContent, Stored, Time, Why},
+    policy::{
+        self, Forward, ForwardReason, MissingBytes, Reason, RequestContent, StoredHead, Time,
+    },
     proxy::{
         fetch::fetched_response::{FetchedResponse, forward},
         hit::from_stored::reading,
@@ -26,7 +28,7 @@ use crate::{
 /// A fetch that has been decided on.
 #[derive(Clone, Debug)]
 pub(crate) struct FetchPlan {
-    pub(crate) why: Why,
+    pub(crate) why: Forward,
     pub(crate) company: Company,
     basis: FetchKind,
 }
@@ -44,7 +46,7 @@ enum FetchKind {
 }
 
 impl FetchPlan {
-    pub(crate) fn fetch(why: Why, company: Company) -> Self {
+    pub(crate) fn fetch(why: Forward, company: Company) -> Self {
         Self {
             why,
             company,
@@ -52,7 +54,7 @@ impl FetchPlan {
         }
     }
 
-    pub(crate) fn revalidate(why: Why, entry: Arc<Entry>) -> Self {
+    pub(crate) fn revalidate(why: Forward, entry: Arc<Entry>) -> Self {
         Self {
             why,
             company: Company::Shared,
@@ -60,13 +62,13 @@ impl FetchPlan {
         }
     }
 
-    pub(crate) fn extend(part: Arc<Entry>, missing: Missing) -> Self {
+    pub(crate) fn extend(part: Arc<Entry>, missing: MissingBytes) -> Self {
         Self {
-            why: Forward::Partial.into(),
+            why: ForwardReason::Partial.into(),
             company: Company::Alone,
             basis: match missing {
-                Missing::From(first) => FetchKind::Rest(part, first),
-                Missing::Asked => FetchKind::Beside(part),
+                MissingBytes::From(first) => FetchKind::Rest(part, first),
+                MissingBytes::Requested => FetchKind::Beside(part),
             },
         }
     }
@@ -94,7 +96,7 @@ impl FetchPlan {
             }
             FetchKind::Rest(part, first) => {
                 let mut request = request_of(&unconditional(ask));
-                for (name, value) in policy::rest_fields(part.head(), *first)
+                for (name, value) in policy::rest_request_fields(part.head(), *first)
                     .into_iter()
                     .flatten()
                 {
@@ -206,7 +208,7 @@ pub(crate) fn revalidate_in_background(
         let _leave = leave;
         let plan = FetchPlan {
             company: Company::Background,
-            ..FetchPlan::revalidate(Forward::Stale.into(), entry)
+            ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
         };
         match worker.claim(&ask, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {
@@ -251,7 +253,7 @@ async fn fetch(
 pub(crate) struct Fetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) ask: &'a ForwardedRequest,
-    pub(crate) why: Why,
+    pub(crate) why: Forward,
     pub(crate) ticket: Ticket,
     pub(crate) client: WaitingClient,
 }
@@ -286,7 +288,7 @@ impl Fetch<'_> {
     }
 
     /// May the answer be stored?
-    pub(crate) fn judge(&self, reply: &FetchedResponse) -> Result<Stored, Reason> {
+    pub(crate) fn judge(&self, reply: &FetchedResponse) -> Result<StoredHead, Reason> {
         let policy = self.ask.policy();
         let head = policy::admit(policy, &self.ask.view(), &reply.judged())?;
         if reply.contradicts_itself() {
@@ -326,7 +328,7 @@ impl Fetch<'_> {
     /// place.
     pub(crate) async fn supersede(&self, entry: &Arc<Entry>, reply: &FetchedResponse) {
         if self.ask.method != Method::HEAD
-            && policy::supersedes(reply.status)
+            && policy::outdates_stored(reply.status)
             && self.judge(reply).is_err()
         {
             self.remove(entry).await;

@@ -12,7 +12,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{OriginErrorKind, OriginRequest},
-    policy::{self, Stored, TargetUri, Why},
+    policy::{self, Forward, StoredHead, TargetUri},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
@@ -33,7 +33,7 @@ pub(crate) async fn pass(
     worker: &Worker,
     ask: &ForwardedRequest,
     body: UploadBody,
-    why: Why,
+    why: Forward,
     storing: StoreOutcome,
     relay: InterimRelay<'_>,
 ) -> Result<ClientResponse, FailedRequest> {
@@ -81,7 +81,7 @@ pub(crate) async fn pass(
 
 /// An answer to a POST that is what later GETs of the target would get (RFC 9110, 9.3.3).
 struct StorablePost {
-    head: Stored,
+    head: StoredHead,
     /// The right to store it.
     ticket: Ticket,
 }
@@ -97,7 +97,7 @@ async fn kept_for_gets(
         return None;
     }
     let target = target_uri(ask);
-    let head = policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
+    let head = policy::admit_post(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
     let claim = Claim {
         key: ask.key.clone(),
         seen: Seen::Since(since),
@@ -120,7 +120,7 @@ impl StorablePost {
     async fn store(
         self,
         reply: FetchedResponse,
-        why: Why,
+        why: Forward,
     ) -> Result<ClientResponse, FailedRequest> {
         let length = reply.length();
         let FetchedResponse {

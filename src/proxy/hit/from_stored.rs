@@ -11,7 +11,7 @@ use crate::{
     cache::{Entry, Fill, News, Opening, Reader},
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
+    policy::{self, ByteRange, ContentRange, Decision, Forward, ResponseForm, StoredHead, Time},
     proxy::{
         hit::multipart::Multipart,
         request::forwarded::ForwardedRequest,
@@ -31,18 +31,18 @@ pub(crate) fn reuse(
 ) -> ClientResponse {
     let body = entry.body();
     let head = entry.head();
-    let (base, complete_bytes) = match head.part() {
-        Some(part) => (part.extent.first, part.complete_bytes),
+    let (base, complete_bytes) = match head.content_range() {
+        Some(part) => (part.range.first, part.complete_bytes),
         None => (0, Some(body.len_bytes())),
     };
     let mut fields = stored_fields(head, now);
-    let (status, content) = match policy::answer(view, head, Some(body.len_bytes())) {
-        Answer::Full => (head.status(), ResponseBody::Stored(body.all())),
-        Answer::NotModified => {
+    let (status, content) = match policy::response_form(view, head, Some(body.len_bytes())) {
+        ResponseForm::Full => (head.status(), ResponseBody::Stored(body.all())),
+        ResponseForm::NotModified => {
             fields = not_modified_fields(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        Answer::Partial(extent) => {
+        ResponseForm::Partial(extent) => {
             insert_place(&mut fields, extent, complete_bytes);
             let span = span(extent, base);
             (
@@ -50,11 +50,11 @@ pub(crate) fn reuse(
                 ResponseBody::Stored(body.slices(*span.start(), *span.end())),
             )
         }
-        Answer::Several(extents) => {
+        ResponseForm::Multipart(extents) => {
             let parts = Multipart::new(body, base, complete_bytes, &extents, &mut fields);
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Multipart(parts))
         }
-        Answer::RangeNotSatisfiable => {
+        ResponseForm::RangeNotSatisfiable => {
             insert_length(&mut fields, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
@@ -72,32 +72,32 @@ pub(crate) fn reuse(
 /// has `length` bytes.
 pub(crate) fn reading(
     view: &policy::Request<'_>,
-    head: &Stored,
+    head: &StoredHead,
     mut fields: HeaderMap,
     (reader, length): (Reader, Option<u64>),
     cache_status: CacheStatus,
 ) -> ClientResponse {
-    let (base, complete_bytes) = match head.part() {
-        Some(part) => (part.extent.first, part.complete_bytes),
+    let (base, complete_bytes) = match head.content_range() {
+        Some(part) => (part.range.first, part.complete_bytes),
         None => (0, length),
     };
-    let (status, content) = match policy::answer(view, head, length) {
-        Answer::NotModified => {
+    let (status, content) = match policy::response_form(view, head, length) {
+        ResponseForm::NotModified => {
             fields = not_modified_fields(head, clock::now());
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        Answer::Partial(extent) => {
+        ResponseForm::Partial(extent) => {
             insert_place(&mut fields, extent, complete_bytes);
             let part = StreamedBody::part(reader, base, extent);
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Streamed(part))
         }
-        Answer::RangeNotSatisfiable => {
+        ResponseForm::RangeNotSatisfiable => {
             insert_length(&mut fields, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
         // A server may always answer with the whole (RFC 9110, 14.2).
-        Answer::Full | Answer::Several(_) => {
-            if head.part().is_none() {
+        ResponseForm::Full | ResponseForm::Multipart(_) => {
+            if head.content_range().is_none() {
                 fields.remove(header::CONTENT_RANGE);
             }
             let whole = StreamedBody::whole(reader, length);
@@ -123,14 +123,14 @@ pub(crate) enum FollowOutcome {
 
 /// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
 /// stored already.
-pub(crate) async fn follow(ask: &ForwardedRequest, mut fill: Fill, why: Why) -> FollowOutcome {
+pub(crate) async fn follow(ask: &ForwardedRequest, mut fill: Fill, why: Forward) -> FollowOutcome {
     let opening = match fill.news().await {
         News::Head(opening) => opening,
         News::LookAgain | News::Released => return FollowOutcome::Released,
     };
     let now = clock::now();
     let view = ask.view();
-    let head: Arc<Stored> = Arc::clone(&opening.head);
+    let head: Arc<StoredHead> = Arc::clone(&opening.head);
     let decision = policy::decide(ask.policy(), &view, std::iter::once(&*head), now);
     if !matches!(decision, Decision::Serve { .. }) {
         return FollowOutcome::Released;
@@ -152,7 +152,7 @@ fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
     (fill.reader(opening), length)
 }
 
-pub(crate) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn stored_fields(head: &StoredHead, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
     for (name, value) in head.fields().iter() {
         fields.append(name, value);
@@ -161,7 +161,7 @@ pub(crate) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
     fields
 }
 
-pub(crate) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn not_modified_fields(head: &StoredHead, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
         fields.append(name, value);
@@ -171,12 +171,12 @@ pub(crate) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
 }
 
 /// Content-Range of a part (RFC 9110, 14.4).
-pub(crate) fn insert_place(fields: &mut HeaderMap, extent: Extent, complete_bytes: Option<u64>) {
-    let part = Part {
-        extent,
+pub(crate) fn insert_place(fields: &mut HeaderMap, extent: ByteRange, complete_bytes: Option<u64>) {
+    let part = ContentRange {
+        range: extent,
         complete_bytes,
     };
-    insert_range(fields, &part.content_range());
+    insert_range(fields, &part.to_field_value());
 }
 
 /// Content-Range of a 416 (RFC 9110, 15.5.17).

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
-    policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
+    policy::{self, BodyKey, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
     proxy::{
         connection::RequestFraming,
         request::upload::{BufferPermit, BufferedBody},
@@ -146,7 +146,7 @@ impl ForwardedRequest {
         place: BufferPermit,
         shared: &Shared,
     ) -> BodyUse {
-        let Some(content) = Content::of(&self.fields, &body) else {
+        let Some(content) = BodyKey::of(&self.fields, &body) else {
             return BodyUse::Change(body, place);
         };
         let policy = policy_under(self.rule, &self.config);

@@ -18,7 +18,7 @@ use crate::{
     clock,
     headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
-    observe::{Feed, Seen},
+    observe::{FinishedRequest, RequestFeed},
     policy::{Mode, Reason},
     proxy::request::forwarded::{ForwardedRequest, target},
 };
@@ -49,7 +49,7 @@ pub(crate) struct AccessLogEntry {
     /// Where the format of the log shows it.
     client: Option<Box<ClientInfo>>,
     /// Where those who watch are told.
-    feed: Option<Feed>,
+    feed: Option<RequestFeed>,
 }
 
 /// Whether the answer left whole.
@@ -67,12 +67,16 @@ pub(crate) enum Fate {
 
 impl AccessLogEntry {
     /// None: nobody wants to read of requests that go well.
-    pub(crate) fn begin(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Option<Self> {
+    pub(crate) fn begin(
+        request: &HttpRequest,
+        mode: Mode,
+        feed: Option<&RequestFeed>,
+    ) -> Option<Self> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
         is_wanted.then(|| Self::new(request, mode, feed))
     }
 
-    pub(crate) fn new(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Self {
+    pub(crate) fn new(request: &HttpRequest, mode: Mode, feed: Option<&RequestFeed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         Self {
             began: Instant::now(),
@@ -216,11 +220,11 @@ impl AccessLogEntry {
     }
 
     /// The same for those who watch.
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> FinishedRequest {
         let outcome = self.cache_status.map(|cache_status| cache_status.outcome);
         let reason = self.reason();
         let forward = self.cache_status.and_then(|cache_status| cache_status.why);
-        Seen {
+        FinishedRequest {
             at: clock::now(),
             method: self.method.clone(),
             target: self.target.clone(),
@@ -229,7 +233,7 @@ impl AccessLogEntry {
             reason: match (outcome, reason) {
                 (Some(RequestOutcome::Failed(name)), _) => Some(name),
                 (_, Some(reason)) => Some(reason.as_str()),
-                _ => forward.map(|why| why.forward.as_str()),
+                _ => forward.map(|why| why.reason.as_str()),
             },
             remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
@@ -242,7 +246,7 @@ impl AccessLogEntry {
     fn not_reused(&self) -> Option<Reason> {
         self.cache_status
             .and_then(|cache_status| cache_status.why)
-            .and_then(|why| why.reason)
+            .and_then(|why| why.detail)
     }
 }
 
@@ -313,7 +317,7 @@ mod tests {
         let storing = StoreOutcome::NotStored(Reason::NoStore);
         access.answered(
             StatusCode::OK,
-            CacheStatus::miss(crate::policy::Forward::UriMiss.into(), None, storing),
+            CacheStatus::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

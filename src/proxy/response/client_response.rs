@@ -22,7 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::{
     cache::{BodyCut, End, Slices},
     headers::{self, CacheStatus, RequestOutcome, StoreOutcome, is_event_stream},
-    observe::Tally,
+    observe::WorkerCounters,
     policy::Reason,
     proxy::{
         connection::ActiveRequest,
@@ -170,7 +170,7 @@ impl BodyPlan {
         self,
         content: ResponseBody,
         access: Option<AccessLogEntry>,
-        tally: &Rc<Tally>,
+        tally: &Rc<WorkerCounters>,
         busy: ActiveRequest,
     ) -> (BoxBody, ResponseFraming) {
         let writer = busy.writer().cloned().filter(|_| {
@@ -236,7 +236,7 @@ enum SentBody {
 
 /// What is counted and told of a body that leaves.
 pub(crate) struct TransferLog {
-    tally: Rc<Tally>,
+    tally: Rc<WorkerCounters>,
     outcome: RequestOutcome,
     /// This request's fetch is the one that stores.
     stores: bool,

@@ -5,7 +5,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
-    policy::Why,
+    policy::Forward,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
@@ -14,12 +14,12 @@ use crate::{
 pub(crate) struct FailedRequest {
     error: ProxyError,
     /// Why it went forward, the same as if it had been answered; none: it did not.
-    why: Option<Why>,
+    why: Option<Forward>,
 }
 
 impl FailedRequest {
     /// It went forward for `why`.
-    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
+    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Forward) -> Self {
         Self {
             error: error.into(),
             why: Some(why),

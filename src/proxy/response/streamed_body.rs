@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     cache::{BodyCut, End, Reader, Slices},
-    policy::Extent,
+    policy::ByteRange,
 };
 
 /// A body that is read while it comes.
@@ -35,7 +35,7 @@ impl StreamedBody {
     }
 
     /// What lies at `extent` of a representation, when what comes begins at `base` of it.
-    pub(crate) fn part(reader: Reader, base: u64, extent: Extent) -> Self {
+    pub(crate) fn part(reader: Reader, base: u64, extent: ByteRange) -> Self {
         let left = (extent.last + 1).saturating_sub(extent.first.max(base));
         Self {
             before: Slices::default(),
@@ -102,6 +102,6 @@ impl StreamedBody {
 }
 
 /// Where `extent` of a representation lies in a body that begins at `base` of it.
-pub(crate) fn span(extent: Extent, base: u64) -> RangeInclusive<u64> {
+pub(crate) fn span(extent: ByteRange, base: u64) -> RangeInclusive<u64> {
     extent.first.saturating_sub(base)..=extent.last.saturating_sub(base)
 }

@@ -182,7 +182,7 @@ impl InFlight {
         self.received = BytesMut::new();
         self.state.set_whole();
         match self.stream.take() {
-            Some(stream) if reusable => self.pool.park(stream),
+            Some(stream) if reusable => self.pool.put(stream),
             Some(stream) => stream.close(),
             None => {}
         }

@@ -3,22 +3,22 @@
 /// Why bytes are not an HTTP/1 response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Status line or field lines.
+    /// Status line or headers.
     #[error("its head is not HTTP/1")]
     Head,
     /// Head, chunk-size line, trailers, or too many interim responses.
     #[error("its head is too large")]
     TooLarge,
-    /// Content-Length is no number, or says two different ones.
+    /// Content-Length is not a number, or has two different values.
     #[error("its Content-Length is invalid")]
     ContentLength,
-    /// A transfer coding beneath chunked, which the request did not allow.
-    #[error("its Transfer-Encoding was not asked for")]
+    /// A second transfer coding beneath chunked, which the request did not allow.
+    #[error("its Transfer-Encoding is not supported")]
     TransferEncoding,
     /// The chunked coding is broken.
     #[error("its chunked coding is invalid")]
     Chunk,
-    /// 101 to a request that asked for no upgrade.
-    #[error("it switches protocols unasked")]
+    /// 101 to a request without Upgrade.
+    #[error("it switches protocols without a request to do so")]
     Upgrade,
 }

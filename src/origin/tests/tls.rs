@@ -251,7 +251,7 @@ fn an_idle_connection_is_closed_with_close_notify() {
     run(async {
         let pool = Rc::new(Pool::new(Duration::from_millis(1)));
         let (ours, mut theirs) = pair().await;
-        pool.park(ours);
+        pool.put(ours);
         // Without it rustls makes an error of the end.
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
     });

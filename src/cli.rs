@@ -230,6 +230,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print a guide: policies, configuration, commands, http, service, troubleshooting, internals
+    Guide {
+        /// What it is about; without a topic, the guides are listed
+        topic: Option<String>,
+    },
     /// Print the completion script of a shell
     Completions {
         /// The shell

@@ -105,12 +105,12 @@ impl ClientIo {
         {
             self.requests = self.connection.requests();
             self.head_timer = None;
-            self.bounds = RequestBounds::after_head(self.connection.upload());
+            self.bounds = RequestBounds::after_head(self.connection.framing());
         }
         if matches!(
             self.bounds,
             RequestBounds::Sized(_) | RequestBounds::Chunked(_)
-        ) && !self.connection.is_answering()
+        ) && !self.connection.is_responding()
         {
             self.responded_early = true;
         }
@@ -119,7 +119,7 @@ impl ClientIo {
     /// What actix-http may read next; pending while it may read nothing.
     fn poll_next_read(&mut self, context: &mut Context<'_>) -> Poll<NextRead> {
         self.follow_handler();
-        if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_answering() {
+        if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_responding() {
             if self.responded_early {
                 return Poll::Ready(NextRead::End);
             }
@@ -130,7 +130,7 @@ impl ClientIo {
             RequestBounds::Decoding | RequestBounds::Complete => {
                 // New bytes from the client wake this task. Bytes that are already here wait for the handler to wake it.
                 if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
-                    self.connection.wake_later(context.waker());
+                    self.connection.wake_on_progress(context.waker());
                 }
                 Poll::Pending
             }
@@ -267,7 +267,7 @@ impl ClientIo {
                 RequestBounds::Head(_) | RequestBounds::Decoding
             )
             && self.connection.requests() == self.requests
-            && !self.connection.is_answering();
+            && !self.connection.is_responding();
         if !is_unread {
             return;
         }
@@ -401,7 +401,7 @@ impl AsyncWrite for ClientIo {
 impl Drop for ClientIo {
     fn drop(&mut self) {
         // The body holds the connection: without this they would keep each other alive.
-        drop(self.connection.take_outgoing());
+        drop(self.connection.take_zero_copy());
         if self.connection.is_broken() {
             // A reset, so that the client does not mistake the end of the connection for the end of the body.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));

@@ -6,7 +6,7 @@
 
 use actix_codec::Decoder as _;
 use actix_http::{
-    HttpMessage as _,
+    HttpMessage as _, ServiceConfig,
     h1::{Codec, Message},
     header,
 };
@@ -24,6 +24,16 @@ use crate::{
 };
 
 const CHUNKED_HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+thread_local! {
+    // Made within an actix system because it starts a clock, which the decoder does not need.
+    static SERVICE_CONFIG: ServiceConfig =
+        actix_rt::System::new().block_on(async { ServiceConfig::default() });
+}
+
+fn codec() -> Codec {
+    Codec::new(SERVICE_CONFIG.with(ServiceConfig::clone))
+}
 
 /// A chunked body as far as it was decoded.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,7 +76,7 @@ fn ours(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
 
 /// `None` if actix-http refuses the body.
 fn theirs(pieces: &[&[u8]]) -> Option<Decoded> {
-    let mut codec = Codec::default();
+    let mut codec = codec();
     let mut received = BytesMut::from(CHUNKED_HEAD);
     assert!(matches!(
         codec.decode(&mut received),
@@ -195,7 +205,7 @@ fn framing(request: &actix_http::Request) -> RequestFraming {
 
 /// The complete requests in what actix-http gets at once, and whether it refused the bytes after them.
 fn decoded_at_once(bytes: &[u8]) -> (Vec<Request>, bool) {
-    let mut codec = Codec::default();
+    let mut codec = codec();
     let mut received = BytesMut::from(bytes);
     let mut requests = Vec::new();
     let mut current: Option<Request> = None;
@@ -231,7 +241,7 @@ fn decoded_at_once(bytes: &[u8]) -> (Vec<Request>, bool) {
 /// The complete requests that actix-http decodes when it gets each piece only as far as [`RequestBounds`] says, and
 /// whether it or we refused the bytes after them.
 fn decoded_within_bounds(pieces: &[&[u8]]) -> (Vec<Request>, bool) {
-    let mut codec = Codec::default();
+    let mut codec = codec();
     let mut bounds = RequestBounds::head();
     let mut received = BytesMut::new();
     let mut requests = Vec::new();

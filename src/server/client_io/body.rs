@@ -27,7 +27,7 @@ impl ClientIo {
     /// Takes the body that the handler has prepared, if there is one.
     fn take_outgoing(&mut self) {
         if self.outgoing.is_none()
-            && let Some(body) = self.connection.take_outgoing()
+            && let Some(body) = self.connection.take_zero_copy()
         {
             self.outgoing = Some(OutgoingBody {
                 body,
@@ -105,11 +105,11 @@ impl ClientIo {
             return;
         };
         outgoing.body.written(written);
-        if outgoing.body.is_over() {
+        if outgoing.body.is_complete() {
             if outgoing.body.is_awaited() {
                 context.waker().wake_by_ref();
             }
-            self.connection.outgoing_has_left();
+            self.connection.zero_copy_sent();
             self.outgoing = None;
         }
     }

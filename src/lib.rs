@@ -24,6 +24,7 @@
 //! | [`reload`] | the configuration in force, and reading it again at run time |
 //! | [`control`] | the Unix socket by which commands reach running proxies |
 //! | [`dashboard`] | the page that shows the proxy at work, and metrics for Prometheus |
+//! | [`admin`] | list, purge, clear, show, why, stats: the actions that `control` and `dashboard` carry |
 //! | [`explain`] | the texts of `why` and `show` |
 //! | [`mask`] | which parts of a target may be shown |
 //! | [`clock`] | the one place that reads the clock |
@@ -74,6 +75,7 @@
 //! `cache/store`, so that the handler still sees one lookup. Tunnels (WebSocket): a step of their own in
 //! `proxy/handler.rs`, beside `fetch`. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
+pub mod admin;
 pub mod cache;
 pub mod cli;
 pub mod clock;

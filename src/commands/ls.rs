@@ -1,9 +1,10 @@
 //! `ls`: the cached responses as a table.
 
 use caching_proxy::{
+    admin::ListRequest,
     cache::{Listed, Listing, Order},
     cli::{LsArgs, Sort},
-    control::{self, ListRequest},
+    control,
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};

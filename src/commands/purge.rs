@@ -1,9 +1,10 @@
 //! `purge`: removes responses from the cache of a running proxy, or marks them as stale.
 
 use caching_proxy::{
+    admin::PurgeRequest,
     cache::{How, Names, Purged},
     cli::PurgeArgs,
-    control::{self, PurgeRequest},
+    control,
 };
 
 use super::text::{plain, print_json, size};

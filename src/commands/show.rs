@@ -1,8 +1,9 @@
 //! `show`: the cached responses of one path, in detail.
 
 use caching_proxy::{
+    admin::ShowRequest,
     cli::ShowArgs,
-    control::{self, ShowRequest},
+    control,
     explain::{Field, Shown, ShownAnswer},
 };
 

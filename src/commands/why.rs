@@ -1,8 +1,9 @@
 //! `why`: whether a request would be a hit or a miss now, and why.
 
 use caching_proxy::{
+    admin::WhyRequest,
     cli::WhyArgs,
-    control::{self, WhyRequest},
+    control,
     explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
 };
 

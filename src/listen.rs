@@ -1,4 +1,4 @@
-//! The socket that the proxy listens on, and what to tell the user when there is none.
+//! The socket that the proxy listens on, and the error when it cannot be opened.
 
 use std::{
     io::{self, ErrorKind},
@@ -8,13 +8,13 @@ use std::{
 use caching_proxy::control;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// RFC 6335, 6: the ports before are the system's, and on many only administrators may listen on them.
+/// RFC 6335, 6: lower ports are system ports; many systems reserve them for administrators.
 const FIRST_OPEN_PORT: u16 = 1024;
-/// Ports after one in use that are tried, to propose a free one.
+/// How many ports after one in use are tried, to suggest a free one.
 const PORTS_TRIED: u16 = 20;
 
 /// Listens on `address`; port 0 means any free port.
@@ -35,8 +35,8 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Address reuse lets a restart pass connections that are still closing. Not port reuse: two proxies on one port would
-/// share its requests without knowing of each other.
+/// With address reuse, so that a restart does not wait for connections that are still closing. Without port reuse: two
+/// proxies on one port would each get a part of the requests.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -53,7 +53,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A free port shortly after the one of `address`.
+/// The first free port after the one of `address`. `None` if the next [`PORTS_TRIED`] are in use.
 fn free_port(address: SocketAddr) -> Option<u16> {
     (1..=PORTS_TRIED)
         .filter_map(|more| address.port().checked_add(more))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
@@ -231,7 +232,7 @@ pub struct Cleared {
 pub struct Statistics;
 
 /// How the cache is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Stored responses.
     pub entries: u64,

@@ -1,10 +1,10 @@
-//! The commands beside serving, one file each: what they ask of a running proxy, and how they show the answer.
+//! The commands, one file each: what they request from a running proxy, and how they print the result.
 //!
-//! What was asked for goes to stdout, everything else to stderr. With `--json` the answer is one JSON document on
-//! stdout, for programs.
+//! The result goes to stdout, everything else to stderr. With `--json` the result is one JSON document.
 
 mod check_config;
 mod demo;
+mod guide;
 mod ls;
 mod misuse;
 mod purge;
@@ -18,8 +18,8 @@ mod why;
 
 use caching_proxy::cli::Command;
 
-pub(crate) use self::{misuse::tell as tell_misuse, warm::WarmError};
-use crate::Failure;
+pub(crate) use self::{guide::UnknownTopic, misuse::tell as tell_misuse, warm::WarmError};
+use crate::failure::Failure;
 
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -34,6 +34,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Warm(asked) => warm::run(&asked)?,
         Command::Stats { proxy, watch } => stats::stats(proxy, watch)?,
         Command::Demo { port } => demo::run(port)?,
+        Command::Guide { topic } => guide::guide(topic)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What the settings come to, for people and programs that ask.
+//! All settings as values, for `check-config` and for comparing configurations.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientWord, Mode, Order, Rule};
+use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// Its key in the file.
     pub name: &'static str,
-    /// Its value, as it could stand in the file.
+    /// Its value, as it would be written in the file.
     pub value: Value,
-    /// Where it was written; none: it is the default.
+    /// Its source. `None`: the default.
     pub place: Option<SettingSource>,
 }
 
@@ -100,8 +100,8 @@ fn rule(rule: &Rule) -> Value {
         "policy": mode(policy.mode),
         "ttl": optional(policy.ttl),
         "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
-        "sort_query": *order == Order::ByName,
-        "ignore_client_cache_control": policy.client_word == ClientWord::Ignored,
+        "sort_query": *order == QueryOrder::ByName,
+        "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store_post": store_post_bytes.map_or(json!(false), size),
     })
 }
@@ -130,7 +130,7 @@ fn duration(time: Duration) -> Value {
     json!(written_duration(time))
 }
 
-/// In the largest unit that says it without a rest.
+/// A size in the largest unit that divides it.
 fn size(bytes: u64) -> Value {
     let units = [
         (ByteSize::gib(1).0, "GiB"),

@@ -7,7 +7,7 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use crate::policy::{Reason, Why};
+use crate::policy::{Forward, Reason};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -86,7 +86,7 @@ pub struct CacheStatus {
     /// Where the body came from.
     pub x_cache: XCache,
     /// `fwd`: why the request was forwarded; `None` if it was not.
-    pub why: Option<Why>,
+    pub why: Option<Forward>,
     /// `fwd-status`: the status of the origin's response; `None` if there is none.
     pub forward_status: Option<StatusCode>,
     /// `stored` or `collapsed`.
@@ -121,7 +121,7 @@ impl CacheStatus {
     }
 
     /// A response of the origin.
-    pub fn miss(why: Why, forward_status: Option<StatusCode>, store: StoreOutcome) -> Self {
+    pub fn miss(why: Forward, forward_status: Option<StatusCode>, store: StoreOutcome) -> Self {
         Self {
             outcome: match store {
                 StoreOutcome::Collapsed => RequestOutcome::Collapsed,
@@ -140,7 +140,7 @@ impl CacheStatus {
     pub fn detail(&self) -> Option<Reason> {
         match self.store {
             StoreOutcome::NotStored(reason) => Some(reason),
-            _ => self.why.and_then(|why| why.reason),
+            _ => self.why.and_then(|why| why.detail),
         }
     }
 
@@ -157,7 +157,7 @@ impl CacheStatus {
         let mut member = String::from("caching-proxy");
         match (self.x_cache, self.why) {
             (_, Some(why)) => {
-                let _ = write!(member, "; fwd={}", why.forward.as_str());
+                let _ = write!(member, "; fwd={}", why.reason.as_str());
             }
             (XCache::Hit, None) => member.push_str("; hit"),
             (XCache::Miss, None) => {}
@@ -186,7 +186,7 @@ mod tests {
         super::test_maps::{all, map},
         *,
     };
-    use crate::policy::Forward;
+    use crate::policy::ForwardReason;
 
     #[test]
     fn our_member_is_appended_to_cache_status() {
@@ -195,7 +195,7 @@ mod tests {
             ("x-cache", "Hit from elsewhere"),
         ]);
         let miss = CacheStatus::miss(
-            Forward::UriMiss.into(),
+            ForwardReason::UriMiss.into(),
             Some(StatusCode::OK),
             StoreOutcome::Stored,
         );

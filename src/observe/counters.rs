@@ -17,11 +17,11 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginErrorKind,
-    policy::{Forward, Reason, Time},
+    policy::{ForwardReason, Reason, Time},
 };
 
 const REASONS: usize = Reason::ALL.len();
-const FORWARDS: usize = Forward::ALL.len();
+const FORWARDS: usize = ForwardReason::ALL.len();
 const ERRORS: usize = ProxyError::KINDS.len();
 const FAILURES: usize = OriginErrorKind::ALL.len();
 const CLASSES: usize = 5;
@@ -50,7 +50,7 @@ const ALL: usize = FAILURE + FAILURES;
 /// What one worker has counted. Aligned so that it shares no line of the processor's cache with another one.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Block {
+pub(super) struct CounterBlock {
     counts: [AtomicU64; ALL],
     /// Milliseconds since the epoch; 0 for never.
     last_answer: AtomicU64,
@@ -61,15 +61,15 @@ pub(super) struct Block {
 
 /// The counters of one worker. Only its thread may write them, so that an addition need not be one step for others.
 #[derive(Debug)]
-pub struct Tally {
-    block: Arc<Block>,
+pub struct WorkerCounters {
+    block: Arc<CounterBlock>,
     one_thread: PhantomData<Cell<()>>,
 }
 
-impl Default for Tally {
+impl Default for WorkerCounters {
     fn default() -> Self {
         Self {
-            block: Arc::new(Block {
+            block: Arc::new(CounterBlock {
                 counts: [const { AtomicU64::new(0) }; ALL],
                 last_answer: AtomicU64::new(0),
                 last_failure: AtomicU64::new(0),
@@ -80,8 +80,8 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
-    pub(super) fn block(&self) -> Arc<Block> {
+impl WorkerCounters {
+    pub(super) fn block(&self) -> Arc<CounterBlock> {
         Arc::clone(&self.block)
     }
 
@@ -108,7 +108,7 @@ impl Tally {
     }
 
     fn not_hit(&self, outcome: RequestOutcome, cache_status: &CacheStatus) {
-        let forward = cache_status.why.map(|why| why.forward);
+        let forward = cache_status.why.map(|why| why.reason);
         match outcome {
             RequestOutcome::Hit => {}
             RequestOutcome::Validated => self.add(VALIDATED, 1),
@@ -118,7 +118,9 @@ impl Tally {
                     self.add(SPARED_STALE, 1);
                 }
             }
-            RequestOutcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
+            RequestOutcome::Miss => {
+                self.add(MISS + forward.unwrap_or(ForwardReason::Miss) as usize, 1)
+            }
             RequestOutcome::Collapsed => self.add(COLLAPSED, 1),
             RequestOutcome::Own => self.add(OWN, 1),
             RequestOutcome::Failed(name) => {
@@ -129,7 +131,7 @@ impl Tally {
         if let StoreOutcome::NotStored(reason) = cache_status.store {
             self.not_stored(reason);
         }
-        if let Some(reason) = cache_status.why.and_then(|why| why.reason) {
+        if let Some(reason) = cache_status.why.and_then(|why| why.detail) {
             self.add(NOT_REUSED + reason as usize, 1);
         }
     }
@@ -201,7 +203,7 @@ impl Default for Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, block: &Block) {
+    pub(super) fn add(&mut self, block: &CounterBlock) {
         for (sum, count) in self.counts.iter_mut().zip(&block.counts) {
             *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
         }
@@ -293,8 +295,8 @@ impl Totals {
     }
 
     /// Misses, by why they went to the origin.
-    pub fn misses_by(&self) -> impl Iterator<Item = (Forward, u64)> + '_ {
-        Forward::ALL
+    pub fn misses_by(&self) -> impl Iterator<Item = (ForwardReason, u64)> + '_ {
+        ForwardReason::ALL
             .into_iter()
             .zip(self.range(MISS, FORWARDS).iter().copied())
     }
@@ -336,8 +338,8 @@ impl Totals {
     }
 
     /// The latency in milliseconds that this share of answers does not pass.
-    pub fn latency_percentile(&self, share: f64) -> Option<f64> {
-        latency::percentile(self.latency_counts(), share)
+    pub fn latency_percentile(&self, sharing: f64) -> Option<f64> {
+        latency::percentile(self.latency_counts(), sharing)
     }
 
     /// When the origin last answered.
@@ -365,9 +367,9 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Why;
+    use crate::policy::Forward;
 
-    fn summed(tallies: &[&Tally]) -> Totals {
+    fn summed(tallies: &[&WorkerCounters]) -> Totals {
         let mut totals = Totals::default();
         for tally in tallies {
             totals.add(&tally.block());
@@ -377,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_workers_count_is_summed() {
-        let (one, two) = (Tally::default(), Tally::default());
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         let hit = CacheStatus {
             saved_millis: 300,
             ..CacheStatus::hit(None)
@@ -394,8 +396,8 @@ mod tests {
 
     #[test]
     fn every_outcome_is_counted_as_one_request_and_in_its_place() {
-        let tally = Tally::default();
-        let why = Why::because(Forward::Request, Reason::ClientNoCache);
+        let tally = WorkerCounters::default();
+        let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
         let miss = |storing| CacheStatus::miss(why, None, storing);
         tally.answered(
             StatusCode::OK,
@@ -433,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_latest_answer_and_failure_of_all_workers_are_known() {
-        let (one, two) = (Tally::default(), Tally::default());
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         assert_eq!(summed(&[&one, &two]).last_failure(), None);
         let at = Time::from_unix_millis;
         one.origin_failed(OriginErrorKind::Timeout, at(5));

@@ -160,7 +160,7 @@ fn what_fails_went_forward_for_the_same_reason_as_what_is_answered() {
     proxy.log_line(&[
         "MISS 504 GET /fresh",
         "not reused: client-no-cache (--policy always reuses it)",
-        "the stored answer must be validated",
+        "the cached response must be validated",
     ]);
     // What does not go forward has no reason to.
     let field = "Cache-Control: only-if-cached\r\n";
@@ -353,7 +353,7 @@ fn an_origin_that_is_not_there_at_the_start_is_a_warning_and_no_more() {
     let mut proxy = home.start(&format!("http://{address}"), &[]);
     proxy.log_line(&[
         "WARN",
-        "the origin is not there yet",
+        "cannot reach the origin",
         &format!("{address} cannot be reached: connection refused"),
         "502 or 504",
     ]);

@@ -32,6 +32,7 @@ mod failure;
 mod fidelity;
 mod forwarding;
 mod framing;
+mod guides;
 mod identity;
 mod identity_cookies;
 mod interim;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cache::store::body::{Next, Piece},
-    policy::{Reason, Stored},
+    policy::{Reason, StoredHead},
 };
 
 /// Tells one fetch from another.
@@ -35,7 +35,7 @@ pub enum News {
 #[derive(Clone, Debug)]
 pub struct Opening {
     /// The head, as the policy judged it.
-    pub head: Arc<Stored>,
+    pub head: Arc<StoredHead>,
     /// Length of the body in bytes, where the origin told it.
     pub length: Option<u64>,
     pub(in crate::cache) first: Arc<Piece>,

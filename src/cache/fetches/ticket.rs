@@ -15,7 +15,7 @@ use crate::{
         messages::{MakeRoom, Put, PutOutcome, Release, Released},
         store::{body::Piece, budget::Budget, entry::Entry, key::Key},
     },
-    policy::{Reason, Stored, Time},
+    policy::{Reason, StoredHead, Time},
 };
 
 /// The right to store what one fetch brings. Dropped unused, it lets the followers go.
@@ -84,7 +84,7 @@ impl Ticket {
     ///
     /// # Errors
     /// The entry may not be used any more: a Clear or an invalidation came since the claim, or a newer one is stored.
-    pub async fn freshen(mut self, entry: &Entry, head: Stored) -> Result<Arc<Entry>, Reason> {
+    pub async fn freshen(mut self, entry: &Entry, head: StoredHead) -> Result<Arc<Entry>, Reason> {
         let since = entry.head().received();
         let entry = Arc::new(Entry::new(
             Arc::new(head),
@@ -103,7 +103,7 @@ impl Ticket {
     }
 
     /// The head has come and may be stored.
-    pub fn begin(self, head: Stored, length: Option<u64>) -> Filler {
+    pub fn begin(self, head: StoredHead, length: Option<u64>) -> Filler {
         let opening = Opening {
             head: Arc::new(head),
             length,

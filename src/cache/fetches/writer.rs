@@ -28,7 +28,7 @@ use crate::{
             entry::Entry,
         },
     },
-    policy::{Reason, Stored},
+    policy::{Reason, StoredHead},
 };
 
 /// Places in a body, both ends counted in.
@@ -91,7 +91,7 @@ impl Filler {
 
     /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when the
     /// whole body has come with it, after the entry was stored.
-    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<Stored>, Reader))
+    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<StoredHead>, Reader))
     where
         S: Stream<Item = Result<Bytes, E>>,
     {

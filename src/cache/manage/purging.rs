@@ -26,7 +26,7 @@ use crate::{
         },
     },
     mask::hidden,
-    policy::{Stored, Time},
+    policy::{StoredHead, Time},
 };
 
 /// How many keys are looked at in one message.
@@ -275,7 +275,7 @@ impl Recalls {
     }
 
     /// True when what this fetch brings was purged after it began.
-    pub(in crate::cache) fn concern(&self, id: FillId, head: &Stored) -> bool {
+    pub(in crate::cache) fn concern(&self, id: FillId, head: &StoredHead) -> bool {
         let mut recalls = self.0.iter();
         recalls.any(|recall| id < recall.before && recall.wanted.tagged(head))
     }

@@ -296,7 +296,7 @@ fn an_invalidation_concerns_all_that_was_asked_with_a_body() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
-            content: policy::Content::of(&HeaderMap::new(), body),
+            content: policy::BodyKey::of(&HeaderMap::new(), body),
             ..key("/a")
         };
         let (one, other) = (keyed(b"1"), keyed(b"2"));
@@ -325,7 +325,7 @@ fn only_those_who_ask_with_the_same_body_share_a_fetch() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
-            content: policy::Content::of(&HeaderMap::new(), body),
+            content: policy::BodyKey::of(&HeaderMap::new(), body),
             ..key("/a")
         };
         let _leads = lead_with(&cache, &keyed(b"1")).await;

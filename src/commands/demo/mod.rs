@@ -5,16 +5,16 @@ mod api;
 use std::{
     env,
     ffi::OsString,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     sync::Arc,
 };
 
 use caching_proxy::config::{Config, ConfigError, Flags};
 
-use crate::{Failure, Startup, listen};
+use crate::{failure::Failure, listen, serve::Startup};
 
 /// Any free port of this machine alone.
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Serves until a signal ends it. `port` is the proxy's; `None` means any free port.
 pub(super) fn run(port: Option<u16>) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use std::{
 use bytesize::ByteSize;
 use caching_proxy::{
     cli::ProxyArgs,
-    control::{self, Chosen},
+    control::{self, ChosenInstance},
     observe::Report,
 };
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use self::{
     screen::{Screen, ScreenEvent},
 };
 use super::text::{json_document, json_line};
-use crate::Failure;
+use crate::failure::Failure;
 
 /// How often it is shown anew.
 const EVERY: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub(super) fn stats(proxy: ProxyArgs, watch: bool) -> Result<(), Failure> {
 }
 
 /// Draws it on the terminal until somebody ends that.
-fn on_screen(chosen: &Chosen) -> Result<(), Failure> {
+fn on_screen(chosen: &ChosenInstance) -> Result<(), Failure> {
     let mut earlier: Option<Report> = None;
     // Before the screen is taken, so that an error is said as ever.
     let mut report: Report = chosen.ask("GET", "/stats", &[])?;

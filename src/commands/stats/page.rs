@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use caching_proxy::{
+    cache::Stats,
     control::Instance,
-    observe::{CacheReport, Cause, OriginReport, Report, duration, grouped},
+    observe::{OriginReport, ReasonCount, Report, duration, grouped},
 };
 
 use crate::commands::text::{self, begin};
@@ -181,8 +182,8 @@ impl CountSection {
         Self { title, rows, shown }
     }
 
-    fn of_causes(title: &'static str, causes: &[Cause]) -> Self {
-        let row = |cause: &Cause| CountRow {
+    fn of_causes(title: &'static str, causes: &[ReasonCount]) -> Self {
+        let row = |cause: &ReasonCount| CountRow {
             count: cause.count,
             name: text::plain(&cause.name),
             hint: text::plain(cause.hint.as_deref().unwrap_or_default()),
@@ -289,7 +290,7 @@ fn origin_line(origin: &OriginReport) -> String {
     )
 }
 
-fn memory_line(cache: Option<&CacheReport>) -> String {
+fn memory_line(cache: Option<&Stats>) -> String {
     let Some(cache) = cache else {
         return "Memory     the cache does not answer".to_owned();
     };
@@ -323,14 +324,14 @@ pub(super) fn millis(millis: Option<f64>) -> String {
 mod tests {
     use caching_proxy::{
         error::ProxyError,
-        observe::{Audience, Observer},
-        policy::{Forward, Mode, Reason},
+        observe::{LiveRequests, Observer},
+        policy::{ForwardReason, Mode, Reason},
     };
 
     use super::*;
 
-    fn cause(number: u64, name: &str, hint: &str) -> Cause {
-        Cause {
+    fn cause(number: u64, name: &str, hint: &str) -> ReasonCount {
+        ReasonCount {
             name: name.to_owned(),
             count: 1000 - number,
             hint: Some(hint.to_owned()),
@@ -339,7 +340,7 @@ mod tests {
 
     /// Of everything there can be.
     fn everything() -> Page {
-        let mut report = Report::new(&Observer::new(Audience::None), None, Mode::Strict);
+        let mut report = Report::new(&Observer::new(LiveRequests::Off), None, Mode::Strict);
         report.requests = 12_345_678;
         report.hits = 9_876_543;
         (report.validated, report.stale, report.misses) = (1, 1, 1);
@@ -350,7 +351,7 @@ mod tests {
         });
         report.not_stored_by = reasons.collect();
         report.not_reused_by = report.not_stored_by.clone();
-        let forwards = Forward::ALL.iter().zip(0..);
+        let forwards = ForwardReason::ALL.iter().zip(0..);
         let forwards = forwards.map(|(why, number)| cause(number, why.as_str(), why.meaning()));
         report.misses_by = forwards.collect();
         let kinds = ProxyError::KINDS.iter().zip(0..);

@@ -1,0 +1,493 @@
+//! Who owns which name in a directory.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        net::UnixListener,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+
+use super::{ControlError, Instance, client};
+
+/// Instances that can share a port's number.
+const MAX_NAMES_PER_PORT: u32 = 64;
+/// What an instance says of itself; its origin is the only part that has no length of its own.
+const MAX_INSTANCE_BYTES: u64 = 64 * 1024;
+/// How often a lock file may vanish between being opened and being locked. Each time some instance came to its end.
+const LOCK_TRIES: u32 = 64;
+/// Whatever has the name of a lock file: no link is followed, and no pipe waited for.
+const WARILY: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
+
+/// A name an instance has or had: `8000`, or `8000-2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InstanceName {
+    pub(super) port: u16,
+    pub(super) lock: PathBuf,
+    pub(super) socket: PathBuf,
+}
+
+/// A lock that was asked for.
+#[derive(Debug)]
+pub(super) enum LockAttempt {
+    /// Nobody had it; this process has it now.
+    Acquired(InstanceLock),
+    /// A living process has it.
+    HeldElsewhere,
+    /// There is no lock file.
+    NoFile,
+}
+
+/// Whether a lock file is made where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfNoFile {
+    Create,
+    Skip,
+}
+
+/// A name that is this process's own for as long as this lives. When it is dropped its files are removed, as far as
+/// they are still the ones it made: others may have been put in their place after somebody tidied ours away.
+#[derive(Debug)]
+pub(super) struct InstanceLock {
+    name: InstanceName,
+    file: File,
+    socket: Option<FileId>,
+}
+
+/// What tells two files apart that had the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+
+    /// Of what has this name now, a link itself and not what it leads to.
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(Self::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl InstanceName {
+    fn new(dir: &Path, port: u16, number: u32) -> Self {
+        let stem = if number == 1 {
+            port.to_string()
+        } else {
+            format!("{port}-{number}")
+        };
+        Self {
+            port,
+            lock: dir.join(format!("{stem}.lock")),
+            socket: dir.join(format!("{stem}.sock")),
+        }
+    }
+
+    /// All names in a directory, in order.
+    pub(super) fn all_in(dir: &Path) -> io::Result<Vec<Self>> {
+        let mut found: Vec<(u16, u32)> = fs::read_dir(dir)?
+            .filter_map(|entry| parse(entry.ok()?.file_name().to_str()?))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found
+            .into_iter()
+            .map(|(port, number)| Self::new(dir, port, number))
+            .collect())
+    }
+
+    /// Asks for the lock.
+    ///
+    /// # Errors
+    /// When something else has the name of the lock file, or the system refuses.
+    pub(super) fn lock(&self, missing: IfNoFile) -> Result<LockAttempt, ControlError> {
+        for _ in 0..LOCK_TRIES {
+            let Some(file) = self.open(missing)? else {
+                return Ok(LockAttempt::NoFile);
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(LockAttempt::HeldElsewhere),
+                Err(TryLockError::Error(error)) => return Err(self.unusable(error)),
+            }
+            // Between opening and locking its owner may have removed the file: then this lock is on a file nobody
+            // else will ever open, and says nothing.
+            if self.is_at(&file).map_err(|error| self.unusable(error))? {
+                return Ok(LockAttempt::Acquired(InstanceLock {
+                    name: self.clone(),
+                    file,
+                    socket: None,
+                }));
+            }
+        }
+        Err(self.unusable(io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// The lock file; none if there is none and none is to be made.
+    fn open(&self, missing: IfNoFile) -> Result<Option<File>, ControlError> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(missing == IfNoFile::Create)
+            .mode(0o600)
+            .custom_flags(WARILY)
+            .open(&self.lock);
+        let is_file = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.is_file());
+        match opened {
+            Ok(file) => match is_file(file.metadata()) {
+                Ok(true) => Ok(Some(file)),
+                Ok(false) => Err(self.no_file()),
+                Err(error) => Err(self.unusable(error)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == IfNoFile::Skip => {
+                Ok(None)
+            }
+            Err(error) => match is_file(fs::symlink_metadata(&self.lock)) {
+                Ok(false) => Err(self.no_file()),
+                _ => Err(self.unusable(error)),
+            },
+        }
+    }
+
+    fn no_file(&self) -> ControlError {
+        ControlError::NoLockFile {
+            path: self.lock.clone(),
+        }
+    }
+
+    fn unusable(&self, source: io::Error) -> ControlError {
+        ControlError::Lock {
+            path: self.lock.clone(),
+            source,
+        }
+    }
+
+    fn is_at(&self, file: &File) -> io::Result<bool> {
+        Ok(FileId::at(&self.lock)? == Some(FileId::of(&file.metadata()?)))
+    }
+
+    /// What the holder wrote about itself; none if it has not yet.
+    pub(super) fn instance(&self) -> Option<Instance> {
+        let mut text = Vec::new();
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(WARILY)
+            .open(&self.lock)
+            .ok()?
+            .take(MAX_INSTANCE_BYTES)
+            .read_to_end(&mut text)
+            .ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Port and number in the name of a lock or socket.
+fn parse(file_name: &str) -> Option<(u16, u32)> {
+    let stem = file_name
+        .strip_suffix(".lock")
+        .or_else(|| file_name.strip_suffix(".sock"))?;
+    let (port, number) = match stem.split_once('-') {
+        Some((port, number)) => (port, number.parse().ok().filter(|number| *number > 1)?),
+        None => (stem, 1),
+    };
+    Some((port.parse().ok()?, number))
+}
+
+impl InstanceLock {
+    /// The first free name of a port. Free is what nobody has the lock of and nobody answers at: cleaners of temporary
+    /// directories may take the lock file of a living instance away, and leave its socket.
+    pub(super) fn take(dir: &Path, port: u16) -> Result<Self, ControlError> {
+        for number in 1..=MAX_NAMES_PER_PORT {
+            let name = InstanceName::new(dir, port, number);
+            match name.lock(IfNoFile::Create)? {
+                LockAttempt::Acquired(claim) if client::is_deserted(&name.socket) => {
+                    return Ok(claim);
+                }
+                LockAttempt::Acquired(_) | LockAttempt::HeldElsewhere | LockAttempt::NoFile => {}
+            }
+        }
+        Err(ControlError::TooMany { port })
+    }
+
+    /// Writes into the lock file who holds it, for those who find that we do not answer.
+    pub(super) fn describe(&mut self, instance: &Instance) -> Result<(), ControlError> {
+        let written = serde_json::to_vec(instance)
+            .map_err(io::Error::from)
+            .and_then(|text| {
+                self.file.set_len(0)?;
+                self.file.write_all(&text)
+            });
+        written.map_err(|source| self.name.unusable(source))
+    }
+
+    /// Where the socket of this name is.
+    pub(super) fn socket(&self) -> &Path {
+        &self.name.socket
+    }
+
+    /// Listens on the socket of this name, in place of the one a dead instance left.
+    pub(super) fn listen(&mut self) -> Result<UnixListener, ControlError> {
+        let path = &self.name.socket;
+        let listening = remove(path).and_then(|()| {
+            let listener = UnixListener::bind(path)?;
+            self.socket = FileId::at(path)?;
+            fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        });
+        listening.map_err(|source| ControlError::Listen {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// Removes what a dead instance left under this name. A socket that somebody answers at stays.
+    pub(super) fn bury(self) {
+        if client::is_deserted(&self.name.socket) {
+            report(&self.name.socket, remove(&self.name.socket));
+        }
+    }
+}
+
+impl Drop for InstanceLock {
+    fn drop(&mut self) {
+        // The lock goes last: while it is held nobody else touches these names.
+        if let Some(socket) = self.socket {
+            report(&self.name.socket, remove_if(&self.name.socket, socket));
+        }
+        let lock = self.file.metadata();
+        let removed = lock.and_then(|lock| remove_if(&self.name.lock, FileId::of(&lock)));
+        report(&self.name.lock, removed);
+    }
+}
+
+fn report(path: &Path, removed: io::Result<()>) {
+    if let Err(error) = removed {
+        log::warn!("{} cannot be removed: {error}", path.display());
+    }
+}
+
+/// Removes the file of this name unless it is another one by now.
+fn remove_if(path: &Path, id: FileId) -> io::Result<()> {
+    if FileId::at(path)? == Some(id) {
+        remove(path)
+    } else {
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    use std::os::unix::fs::symlink;
+
+    fn files(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn instances_on_one_port_get_names_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = InstanceLock::take(dir.path(), 8000).unwrap();
+        let second = InstanceLock::take(dir.path(), 8000).unwrap();
+        assert_eq!(files(dir.path()), ["8000-2.lock", "8000.lock"]);
+        let ports: Vec<u16> = InstanceName::all_in(dir.path())
+            .unwrap()
+            .iter()
+            .map(|name| name.port)
+            .collect();
+        assert_eq!(ports, [8000, 8000]);
+        drop(first);
+        drop(second);
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn the_socket_of_a_dead_instance_is_replaced_and_ours_is_removed_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(UnixListener::bind(dir.path().join("8000.sock")).unwrap());
+        File::create(dir.path().join("8000.lock")).unwrap();
+        let mut claim = InstanceLock::take(dir.path(), 8000).unwrap();
+        let _listener = claim.listen().unwrap();
+        let mode = fs::metadata(dir.path().join("8000.sock"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(files(dir.path()), ["8000.lock", "8000.sock"]);
+        drop(claim);
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_was_removed_meanwhile_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let claim = InstanceLock::take(dir.path(), 8000).unwrap();
+        let removed = File::open(&claim.name.lock).unwrap();
+        fs::remove_file(&claim.name.lock).unwrap();
+        assert!(!claim.name.is_at(&removed).unwrap());
+        File::create(&claim.name.lock).unwrap();
+        assert!(!claim.name.is_at(&removed).unwrap());
+    }
+
+    #[test]
+    fn a_lock_tells_the_living_from_the_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let claim = InstanceLock::take(dir.path(), 8000).unwrap();
+        let name = claim.name.clone();
+        assert!(matches!(
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::HeldElsewhere
+        ));
+        drop(claim);
+        assert!(matches!(
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::NoFile
+        ));
+        File::create(&name.lock).unwrap();
+        assert!(matches!(
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::Acquired(_)
+        ));
+    }
+
+    #[test]
+    fn only_a_regular_file_is_a_lock_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = InstanceName::new(dir.path(), 8000, 1);
+        let target = dir.path().join("target");
+        let refused = |what: &str| {
+            for missing in [IfNoFile::Skip, IfNoFile::Create] {
+                let locking = name.lock(missing);
+                assert!(
+                    matches!(locking, Err(ControlError::NoLockFile { .. })),
+                    "{what}: {locking:?}"
+                );
+            }
+            assert_eq!(name.instance(), None, "{what}");
+        };
+        symlink(&target, &name.lock).unwrap();
+        refused("a link to nothing");
+        assert!(!target.exists(), "what the link names was made");
+        fs::write(&target, "{}").unwrap();
+        refused("a link to a file");
+        fs::remove_file(&name.lock).unwrap();
+        // Not by a command: until it has begun, it would hold copies of the locks and sockets of all other tests.
+        mkfifoat(CWD, &name.lock, Mode::RUSR).unwrap();
+        refused("a pipe");
+        fs::remove_file(&name.lock).unwrap();
+        let _listener = UnixListener::bind(&name.lock).unwrap();
+        refused("a socket");
+        fs::remove_file(&name.lock).unwrap();
+        fs::create_dir(&name.lock).unwrap();
+        refused("a directory");
+    }
+
+    #[test]
+    fn a_name_somebody_answers_under_is_not_free_though_its_lock_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = InstanceLock::take(dir.path(), 8000).unwrap();
+        let listener = first.listen().unwrap();
+        fs::remove_file(&first.name.lock).unwrap();
+        let second = InstanceLock::take(dir.path(), 8000).unwrap();
+        assert_eq!(second.socket(), dir.path().join("8000-2.sock"));
+        assert_eq!(files(dir.path()), ["8000-2.lock", "8000.sock"]);
+        drop(listener);
+        let third = InstanceLock::take(dir.path(), 8000).unwrap();
+        assert_eq!(third.socket(), dir.path().join("8000.sock"));
+    }
+
+    #[test]
+    fn what_has_taken_the_place_of_our_files_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = InstanceLock::take(dir.path(), 8000).unwrap();
+        let _first_listener = first.listen().unwrap();
+        for file in [&first.name.lock, &first.name.socket] {
+            fs::remove_file(file).unwrap();
+        }
+        let mut second = InstanceLock::take(dir.path(), 8000).unwrap();
+        let _second_listener = second.listen().unwrap();
+        drop(first);
+        assert_eq!(files(dir.path()), ["8000.lock", "8000.sock"]);
+        drop(second);
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_socket_somebody_answers_at_is_not_buried() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = InstanceName::new(dir.path(), 8000, 1);
+        let listener = UnixListener::bind(&name.socket).unwrap();
+        let bury = || match name.lock(IfNoFile::Create).unwrap() {
+            LockAttempt::Acquired(claim) => claim.bury(),
+            other => panic!("{other:?}"),
+        };
+        bury();
+        assert_eq!(files(dir.path()), ["8000.sock"]);
+        drop(listener);
+        bury();
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn other_files_are_not_taken_for_names() {
+        for name in [
+            "8000",
+            "x.lock",
+            "70000.sock",
+            "8000-1.lock",
+            "8000-x.lock",
+            "8000.lock.swp",
+        ] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+        assert_eq!(parse("8000.lock"), Some((8000, 1)));
+        assert_eq!(parse("8000-2.sock"), Some((8000, 2)));
+    }
+
+    #[test]
+    fn a_lock_file_says_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut claim = InstanceLock::take(dir.path(), 8000).unwrap();
+        assert_eq!(claim.name.instance(), None);
+        let instance = Instance {
+            pid: 7,
+            port: 8000,
+            bind: "::1".parse().unwrap(),
+            origin: "https://dummyjson.com".to_owned(),
+            version: "0.1.0".to_owned(),
+            started: "2026-11-23T03:30:00+00:00".to_owned(),
+        };
+        claim.describe(&instance).unwrap();
+        assert_eq!(claim.name.instance(), Some(instance));
+    }
+}

@@ -1,0 +1,149 @@
+//! Once a second: what was counted, and the requests since.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc::Receiver, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    admin,
+    observe::{FinishedRequest, Report, Totals},
+    proxy::Shared,
+};
+
+const EVERY: Duration = Duration::from_secs(1);
+/// Requests that are kept for those who open the page.
+const MAX_SEEN: usize = 200;
+/// Seconds of the past that are kept for the same.
+const MAX_POINTS: usize = 300;
+
+/// What everybody who watches is told each second: texts in JSON, made once for all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PageUpdate {
+    /// How the proxy is doing now.
+    pub(super) now: Arc<str>,
+    /// The past, for those who come anew.
+    pub(super) past: Arc<str>,
+    /// The latest requests, each with its number.
+    pub(super) seen: Arc<[(u64, Arc<str>)]>,
+}
+
+/// One second of the past.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Point {
+    requests: u64,
+    from_cache: u64,
+    p50_millis: Option<f64>,
+    p90_millis: Option<f64>,
+}
+
+/// What the page gets each second.
+#[derive(Serialize)]
+struct Now<'a> {
+    origin_url: &'a str,
+    port: u16,
+    policy: &'a str,
+    version: &'a str,
+    /// Requests that were too many to be shown.
+    not_shown: u64,
+    point: Point,
+    report: Report,
+}
+
+/// Collects, and tells those who watch.
+pub(super) struct Sampler {
+    shared: Arc<Shared>,
+    origin_url: String,
+    requests: Option<Receiver<FinishedRequest>>,
+    ticks: watch::Sender<PageUpdate>,
+    seen: VecDeque<(u64, Arc<str>)>,
+    next: u64,
+    points: VecDeque<Point>,
+    counted: Totals,
+}
+
+impl Sampler {
+    /// Tells its ticks to the receiver and its clones.
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, watch::Receiver<PageUpdate>) {
+        let (ticks, receiver) = watch::channel(PageUpdate::default());
+        let sampler = Self {
+            requests: shared.observer.watch(),
+            origin_url: shared.config().origin.to_string(),
+            shared,
+            ticks,
+            seen: VecDeque::new(),
+            next: 0,
+            points: VecDeque::new(),
+            counted: Totals::default(),
+        };
+        (sampler, receiver)
+    }
+
+    /// Goes on until it is aborted.
+    pub(super) async fn run(mut self) {
+        let mut seconds = interval(EVERY);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            seconds.tick().await;
+            self.take_requests();
+            let point = self.point();
+            if self.points.len() == MAX_POINTS {
+                self.points.pop_front();
+            }
+            self.points.push_back(point);
+            let feed = self.shared.observer.feed();
+            let now = Now {
+                origin_url: &self.origin_url,
+                port: self.shared.config().port,
+                policy: self.shared.config().policy.mode.as_str(),
+                version: env!("CARGO_PKG_VERSION"),
+                not_shown: feed.map_or(0, |feed| feed.dropped()),
+                point,
+                report: admin::stats(&self.shared).await,
+            };
+            let tick = PageUpdate {
+                now: json(&now),
+                past: json(&self.points),
+                seen: self.seen.iter().cloned().collect(),
+            };
+            self.ticks.send_replace(tick);
+        }
+    }
+
+    fn take_requests(&mut self) {
+        let Some(requests) = &mut self.requests else {
+            return;
+        };
+        // No longer than what waits now: more may come as fast as it is taken.
+        for _ in 0..requests.len() {
+            let Ok(seen) = requests.try_recv() else {
+                return;
+            };
+            if self.seen.len() == MAX_SEEN {
+                self.seen.pop_front();
+            }
+            self.seen.push_back((self.next, json(&seen)));
+            self.next += 1;
+        }
+    }
+
+    /// What was counted since the last one.
+    fn point(&mut self) -> Point {
+        let counted = self.shared.observer.totals();
+        let since = counted.since(&self.counted);
+        self.counted = counted;
+        Point {
+            requests: since.requests() - since.own().min(since.requests()),
+            from_cache: since.hits() + since.validated() + since.stale(),
+            p50_millis: since.latency_percentile(0.5),
+            p90_millis: since.latency_percentile(0.9),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Arc<str> {
+    serde_json::to_string(value).unwrap_or_default().into()
+}

@@ -1,0 +1,174 @@
+//! How the head of a stored response was understood, for those who want to know.
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+
+use super::{
+    Mode, Policy, Reason, StoredHead,
+    directives::{
+        origin_directives::{CacheKind, OriginDirectives},
+        targeted,
+    },
+    freshness::{
+        calculation::{lifetime, source},
+        lifetime::{Lifetime, LifetimeSource},
+    },
+    storing::vary::mismatch,
+};
+
+/// How the head of a stored response was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interpretation {
+    /// How long it is fresh, in seconds; none: until cleared.
+    pub lifetime_seconds: Option<u64>,
+    /// What that goes back to.
+    pub lifetime_from: LifetimeSource,
+    /// The directives that count, with their values.
+    pub directives: Vec<String>,
+    /// True when they stand in a targeted field (RFC 9213), which replaces Cache-Control and Expires.
+    pub is_targeted: bool,
+    /// The directive that forbids a stale answer.
+    pub never_stale: Option<Reason>,
+}
+
+/// How `stored` was understood under `policy`.
+pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
+    let mut headers = HeaderMap::new();
+    for (name, value) in stored.fields().iter() {
+        headers.append(name, value);
+    }
+    let word = policy.mode.heard(OriginDirectives::of(&headers));
+    let cache = match stored.partition() {
+        Some(_) => CacheKind::Private,
+        None => CacheKind::Shared,
+    };
+    let (status, received) = (stored.status(), stored.received());
+    let would_be = lifetime(policy, &word, cache, status, &headers, received);
+    Interpretation {
+        lifetime_seconds: match stored.lifetime {
+            Lifetime::Age { millis } | Lifetime::Held { millis } => Some(millis / 1000),
+            Lifetime::UntilCleared => None,
+        },
+        lifetime_from: match would_be == Ok(stored.lifetime) {
+            true => source(policy, &word, cache, status, &headers, received),
+            false => LifetimeSource::Set,
+        },
+        directives: directives(&word),
+        is_targeted: policy.mode != Mode::Always && targeted::directives(&headers).is_some(),
+        never_stale: stored.never_stale,
+    }
+}
+
+fn directives(word: &OriginDirectives<'_>) -> Vec<String> {
+    let said = &word.directives;
+    let flags = [
+        ("no-cache", said.no_cache),
+        ("must-revalidate", said.must_revalidate),
+        ("proxy-revalidate", said.proxy_revalidate),
+        ("must-understand", said.must_understand),
+        ("private", said.private),
+        ("public", said.public),
+    ];
+    let values = [
+        ("s-maxage", said.s_maxage),
+        ("max-age", said.max_age),
+        ("stale-while-revalidate", said.stale_while_revalidate),
+        ("stale-if-error", said.stale_if_error),
+    ];
+    let flags = flags.into_iter().filter(|(_, is_said)| *is_said);
+    let values = values
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    flags
+        .map(|(name, _)| name.to_owned())
+        .chain(values.map(|(name, value)| format!("{name}={value}")))
+        .collect()
+}
+
+/// A field that Vary names: its name, and its value in normal form; none: there was none.
+pub type SelectingField<'s> = (&'s HeaderName, Option<&'s [u8]>);
+
+impl StoredHead {
+    /// The fields that select it (RFC 9111, 4.1), as the request had them.
+    pub fn selection(&self) -> impl Iterator<Item = SelectingField<'_>> {
+        let selectors = self.selectors.iter();
+        selectors.map(|selector| (selector.name(), selector.value()))
+    }
+
+    /// The first field by which it is for another request than one with `fields`; none: it matches.
+    pub fn mismatch(&self, mode: Mode, fields: &HeaderMap) -> Option<SelectingField<'_>> {
+        mismatch(mode, self, fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{Lines, NOW, headers, policy, stored};
+
+    #[test]
+    fn each_lifetime_says_what_it_goes_back_to() {
+        for (mode, reply, expected, seconds) in [
+            (
+                Mode::Standard,
+                &[("cache-control", "max-age=5, s-maxage=7")][..] as Lines<'_>,
+                LifetimeSource::SMaxage,
+                Some(7),
+            ),
+            (
+                Mode::Standard,
+                &[("cache-control", "max-age=5")],
+                LifetimeSource::MaxAge,
+                Some(5),
+            ),
+            (
+                Mode::Standard,
+                &[("expires", "Mon, 23 Nov 2026 03:30:10 GMT")],
+                LifetimeSource::Expires,
+                Some(10),
+            ),
+            (
+                Mode::Strict,
+                &[("last-modified", "Mon, 23 Nov 2026 02:30:00 GMT")],
+                LifetimeSource::Heuristic,
+                Some(360),
+            ),
+            (Mode::Standard, &[], LifetimeSource::UntilCleared, None),
+            (
+                Mode::Always,
+                &[("cache-control", "max-age=5")],
+                LifetimeSource::UntilCleared,
+                None,
+            ),
+        ] {
+            let interpret = interpret(&policy(mode), &stored(mode, reply));
+            assert_eq!(interpret.lifetime_from, expected, "{reply:?}");
+            assert_eq!(interpret.lifetime_seconds, seconds, "{reply:?}");
+        }
+        let expired = stored(Mode::Standard, &[]).expired(NOW);
+        let interpret = interpret(&policy(Mode::Standard), &expired);
+        assert_eq!(interpret.lifetime_from, LifetimeSource::Set);
+    }
+
+    #[test]
+    fn directives_are_those_that_count() {
+        let reply = [(
+            "cache-control",
+            "max-age=5, must-revalidate, x=y, stale-if-error=9",
+        )];
+        let said = |mode| interpret(&policy(mode), &stored(mode, &reply)).directives;
+        assert_eq!(
+            said(Mode::Standard),
+            ["must-revalidate", "max-age=5", "stale-if-error=9"]
+        );
+        assert!(said(Mode::Always).is_empty());
+    }
+
+    #[test]
+    fn a_variant_names_the_field_by_which_it_is_for_another_request() {
+        let held = stored(Mode::Standard, &[("vary", "accept-language, x-a")]);
+        let asked = headers(&[("x-a", "1")]);
+        let (name, value) = held.mismatch(Mode::Standard, &asked).unwrap();
+        assert_eq!((name.as_str(), value), ("x-a", None));
+        assert_eq!(held.mismatch(Mode::Standard, &HeaderMap::new()), None);
+    }
+}

@@ -28,13 +28,13 @@
 //! # The way of a request
 //!
 //! 1. [`server`]: actix-web's default service calls [`proxy::handle`].
-//! 2. The handler reads the clock and looks at what its worker remembers of the cache ([`cache::Near`]). A plain hit is
+//! 2. The handler reads the clock and looks at what its worker remembers of the cache ([`cache::WorkerCache`]). A plain hit is
 //!    answered from there; else the [`cache::Key`] is made from the request as it is forwarded.
 //! 3. What is not remembered is asked of the actor ([`cache::Get`]), which answers with the stored variants: shared, not
 //!    copied. For what would lead a fetch the claim (5) asks as well.
 //! 4. [`policy::decide`] says what becomes of the request: serve, revalidate, fetch.
 //! 5. Unless it serves, the handler sends [`cache::Claim`]. Who gets a [`cache::Ticket`] leads and asks the
-//!    [`origin`], and is told of interim responses; the others follow a [`cache::Fill`] and read along. When the head
+//!    [`origin`], and is told of interim responses; the others follow a [`cache::SharedFetch`] and read along. When the head
 //!    has come, each follower decides for its own request; whom the answer would not serve looks or fetches again.
 //! 6. [`policy::admit`] or [`policy::revalidated`] judges the answer, [`cache::Put`] stores it, [`headers`] writes Age,
 //!    X-Cache, Cache-Status and Via, and the answer leaves.

@@ -164,7 +164,7 @@ impl Reload {
     }
 
     async fn empty(&self) -> Result<(), CacheUnavailable> {
-        let Cleared { entries, bytes } = self.0.cache.ask(Clear).await?;
+        let Cleared { entries, bytes } = self.0.cache.send(Clear).await?;
         log::info!(
             "cache cleared, for what was stored was divided among users by other settings: entries {entries}, {}",
             ByteSize(bytes)
@@ -217,7 +217,7 @@ mod tests {
             // Nobody has the cache yet, so it cannot be emptied.
             let is_void = |in_force: &InForce| in_force.stored == StoredNow::Void;
             in_force.wait_for(is_void).await.unwrap();
-            cache.host();
+            cache.start();
             let is_usable = |in_force: &InForce| in_force.stored == StoredNow::Usable;
             let now = in_force.wait_for(is_usable).await.unwrap();
             assert_eq!(now.config.policy.mode, crate::policy::Mode::Always);

@@ -1,7 +1,7 @@
 //! `ls`: what is stored, as a table.
 
 use caching_proxy::{
-    cache::{Listed, Listing, Order},
+    cache::{ListOrder, ListedKey, Listing},
     cli::{Ls, Sort},
     control::{self, ListAsk},
 };
@@ -16,11 +16,11 @@ pub(super) fn run(ls: Ls) -> Result<(), Failure> {
     let ask = ListAsk {
         path: ls.path.clone(),
         order: match ls.sort {
-            Sort::Path => Order::Path,
-            Sort::Size => Order::Size,
-            Sort::Age => Order::Age,
-            Sort::Hits => Order::Hits,
-            Sort::Fresh => Order::Fresh,
+            Sort::Path => ListOrder::Path,
+            Sort::Size => ListOrder::Size,
+            Sort::Age => ListOrder::Age,
+            Sort::Hits => ListOrder::Hits,
+            Sort::Fresh => ListOrder::Fresh,
         },
         limit: ls.limit,
         offset: ls.offset,
@@ -52,7 +52,7 @@ pub(super) fn run(ls: Ls) -> Result<(), Failure> {
 }
 
 /// Columns that are as wide as what stands in them; the last one takes what is left.
-fn table(entries: &[Listed], width: Option<usize>) -> String {
+fn table(entries: &[ListedKey], width: Option<usize>) -> String {
     let head = [
         "STATUS",
         "SIZE",
@@ -92,7 +92,7 @@ fn line(cells: &[String; 7], widths: &[usize], path: &str) -> String {
     format!("{line}{path}\n")
 }
 
-fn cells(entry: &Listed) -> [String; 7] {
+fn cells(entry: &ListedKey) -> [String; 7] {
     [
         entry.status.to_string(),
         size(entry.body_bytes),
@@ -104,7 +104,7 @@ fn cells(entry: &Listed) -> [String; 7] {
     ]
 }
 
-fn path(entry: &Listed) -> String {
+fn path(entry: &ListedKey) -> String {
     let mut path = plain(&entry.path);
     if entry.method != "GET" {
         path = format!("{} {path}", entry.method);
@@ -119,8 +119,8 @@ fn path(entry: &Listed) -> String {
 mod tests {
     use super::*;
 
-    fn listed(path: &str) -> Listed {
-        Listed {
+    fn listed(path: &str) -> ListedKey {
+        ListedKey {
             path: path.to_owned(),
             host: None,
             method: "GET".to_owned(),

@@ -1,7 +1,7 @@
 //! `purge`: takes answers out of the cache of a running proxy, or makes them stale.
 
 use caching_proxy::{
-    cache::{How, Names, Purged},
+    cache::{FilterSpec, PurgeAction, Purged},
     cli::Purge,
     control::{self, PurgeAsk},
 };
@@ -14,13 +14,13 @@ const SHOWN: usize = 20;
 
 pub(super) fn run(purge: Purge) -> Result<(), Failure> {
     let how = match (purge.dry_run, purge.soft) {
-        (true, _) => How::Look,
-        (false, true) => How::Expire,
-        (false, false) => How::Remove,
+        (true, _) => PurgeAction::DryRun,
+        (false, true) => PurgeAction::Expire,
+        (false, false) => PurgeAction::Remove,
     };
     let asked = subject(&purge);
     let ask = PurgeAsk {
-        names: Names {
+        names: FilterSpec {
             paths: purge.paths,
             exact: purge.exact,
             tags: purge.tag,
@@ -43,15 +43,15 @@ fn subject(purge: &Purge) -> String {
     plain(&all.join(", "))
 }
 
-fn told(purged: &Purged, how: How, is_soft: bool, asked: &str) -> String {
-    let answers = counted(purged.answers, "answer", "answers");
+fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String {
+    let answers = counted(purged.responses, "answer", "answers");
     let done = match (how, is_soft) {
-        (How::Remove, _) => "purged",
-        (How::Expire, _) => "made stale",
-        (How::Look, false) => "would be purged",
-        (How::Look, true) => "would be made stale",
+        (PurgeAction::Remove, _) => "purged",
+        (PurgeAction::Expire, _) => "made stale",
+        (PurgeAction::DryRun, false) => "would be purged",
+        (PurgeAction::DryRun, true) => "would be made stale",
     };
-    let mut text = match purged.answers {
+    let mut text = match purged.responses {
         0 => format!("{answers} {done}: nothing that is stored matches {asked}\n"),
         _ => format!("{answers} {done}, {}\n", size(purged.bytes)),
     };
@@ -77,13 +77,13 @@ mod tests {
     #[test]
     fn many_paths_are_counted_and_not_all_named() {
         let purged = Purged {
-            answers: 30,
+            responses: 30,
             bytes: 12_288,
             fetches: 1,
             paths: (0..30).map(|number| format!("/{number}")).collect(),
             more_paths: false,
         };
-        let text = told(&purged, How::Remove, false, "/*");
+        let text = told(&purged, PurgeAction::Remove, false, "/*");
         assert!(
             text.starts_with("30 answers purged, 12.0 KiB\n  /0\n"),
             "{text}"

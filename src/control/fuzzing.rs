@@ -4,7 +4,7 @@ use actix_web::web::Bytes;
 
 use super::steer::{ListAsk, PurgeAsk, ShowAsk, WhyAsk, described, read};
 use crate::{
-    cache::{Names, Wanted},
+    cache::{EntryFilter, FilterSpec},
     policy::Rules,
 };
 
@@ -15,15 +15,15 @@ pub fn control_message(bytes: &[u8]) {
         let _ = described(&ask);
     }
     if let Ok(ask) = read::<PurgeAsk>(&body) {
-        let _ = Wanted::named(&ask.names, &Rules::default(), false);
+        let _ = EntryFilter::new(&ask.names, &Rules::default(), false);
     }
     let listed = read::<ListAsk>(&body).ok().and_then(|ask| ask.path);
     let shown = read::<ShowAsk>(&body).ok().map(|ask| ask.path);
     for path in listed.into_iter().chain(shown) {
-        let names = Names {
+        let names = FilterSpec {
             paths: vec![path],
-            ..Names::default()
+            ..FilterSpec::default()
         };
-        let _ = Wanted::named(&names, &Rules::default(), true);
+        let _ = EntryFilter::new(&names, &Rules::default(), true);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ControlError, Instance, claim::Claim, place::Surroundings, steer};
 use crate::{
-    cache::{Cache, Clear, Statistics},
+    cache::{Cache, Clear, GetStats},
     observe::Report,
     proxy::Shared,
     reload::{Reload, ReloadError},
@@ -128,7 +128,7 @@ fn serve(
 }
 
 async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
-    match cache.ask(Clear).await {
+    match cache.send(Clear).await {
         Ok(cleared) => {
             log::info!(
                 "cache cleared: entries {}, {}",
@@ -159,7 +159,7 @@ async fn read_again(reload: Data<Reload>) -> HttpResponse {
 }
 
 async fn stats(shared: Data<Shared>) -> HttpResponse {
-    let stored = shared.cache.ask(Statistics).await.ok();
+    let stored = shared.cache.send(GetStats).await.ok();
     let mode = shared.config().policy.mode;
     HttpResponse::Ok().json(Report::new(&shared.observer, stored, mode))
 }

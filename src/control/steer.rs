@@ -14,7 +14,10 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    cache::{self, CacheUnavailable, How, List, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
+    cache::{
+        self, CacheUnavailable, EntryFilter, FilterSpec, ListOrder, ListQuery, MAX_LISTED,
+        MAX_OFFSET, PurgeAction,
+    },
     clock, explain,
     mask::cut,
     proxy::{self, DescribedRequest, Shared},
@@ -30,10 +33,10 @@ const MAX_ECHO_CHARS: usize = 200;
 #[serde(deny_unknown_fields)]
 pub struct PurgeAsk {
     /// What is meant.
-    pub names: Names,
+    pub names: FilterSpec,
     /// What becomes of it.
     #[serde(default)]
-    pub how: How,
+    pub how: PurgeAction,
 }
 
 /// What `POST /list` is asked.
@@ -43,7 +46,7 @@ pub struct ListAsk {
     /// A path or a pattern; none: all.
     pub path: Option<String>,
     /// In which order.
-    pub order: Order,
+    pub order: ListOrder,
     /// How many are listed.
     pub limit: usize,
     /// How many are left out before.
@@ -54,7 +57,7 @@ impl Default for ListAsk {
     fn default() -> Self {
         Self {
             path: None,
-            order: Order::Path,
+            order: ListOrder::Path,
             limit: 50,
             offset: 0,
         }
@@ -129,9 +132,9 @@ pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(wrong)
 }
 
-fn wanted(names: &Names, shared: &Shared) -> Result<Wanted, Refusal> {
+fn wanted(names: &FilterSpec, shared: &Shared) -> Result<EntryFilter, Refusal> {
     let config = shared.config();
-    Wanted::named(names, &config.rules, config.preserve_host).map_err(wrong)
+    EntryFilter::new(names, &config.rules, config.preserve_host).map_err(wrong)
 }
 
 async fn purge(body: Bytes, shared: Data<Shared>) -> HttpResponse {
@@ -139,15 +142,15 @@ async fn purge(body: Bytes, shared: Data<Shared>) -> HttpResponse {
         let PurgeAsk { names, how } = read(&body)?;
         let wanted = wanted(&names, &shared)?;
         let purged = shared.cache.purge(wanted, how, clock::now()).await?;
-        if how != How::Look {
-            let did = if how == How::Expire {
+        if how != PurgeAction::DryRun {
+            let did = if how == PurgeAction::Expire {
                 "made stale"
             } else {
                 "purged"
             };
             log::info!(
                 "{did}: answers {}, {}",
-                purged.answers,
+                purged.responses,
                 ByteSize(purged.bytes)
             );
         }
@@ -167,13 +170,13 @@ async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
                 "--offset is at most {MAX_OFFSET}; a pattern such as \"/products/*\" narrows the list"
             )));
         }
-        let list = List {
-            wanted: match ask.path {
-                None => Wanted::everything(),
+        let list = ListQuery {
+            filter: match ask.path {
+                None => EntryFilter::all(),
                 Some(path) => wanted(
-                    &Names {
+                    &FilterSpec {
                         paths: vec![path],
-                        ..Names::default()
+                        ..FilterSpec::default()
                     },
                     &shared,
                 )?,
@@ -190,12 +193,12 @@ async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 async fn show(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let shown = async {
         let ShowAsk { path } = read(&body)?;
-        let names = Names {
+        let names = FilterSpec {
             paths: vec![path],
             exact: true,
-            ..Names::default()
+            ..FilterSpec::default()
         };
-        let rows = shared.cache.rows(&wanted(&names, &shared)?).await?;
+        let rows = shared.cache.matching(&wanted(&names, &shared)?).await?;
         Ok(explain::show(&rows, &shared.config(), clock::now()))
     };
     answer(shown.await)
@@ -236,7 +239,7 @@ pub(super) fn described(ask: &WhyAsk) -> Result<DescribedRequest, Refusal> {
         let (name, value) = field(line)?;
         fields.append(name, value);
     }
-    let target = cache::target(&ask.path, false).map_err(wrong)?;
+    let target = cache::parse_target(&ask.path, false).map_err(wrong)?;
     let uri = Uri::try_from(&target).map_err(|_| {
         let given = cut(&target, MAX_ECHO_CHARS);
         wrong(format!("{given:?} is no path that a request can have"))

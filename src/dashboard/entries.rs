@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::{act, read};
 use crate::{
-    cache::{CacheUnavailable, Clear, Cleared, How, List, MAX_OFFSET, Names, Order, Wanted},
+    cache::{
+        CacheUnavailable, Clear, Cleared, EntryFilter, FilterSpec, ListOrder, ListQuery,
+        MAX_OFFSET, PurgeAction,
+    },
     clock,
     proxy::Shared,
 };
@@ -32,7 +35,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 struct Part {
     /// A path, a pattern, or any text within a path; empty for all.
     q: String,
-    sort: Order,
+    sort: ListOrder,
     offset: usize,
 }
 
@@ -40,7 +43,7 @@ impl Default for Part {
     fn default() -> Self {
         Self {
             q: String::new(),
-            sort: Order::Hits,
+            sort: ListOrder::Hits,
             offset: 0,
         }
     }
@@ -69,18 +72,18 @@ fn pattern(text: &str) -> String {
     }
 }
 
-fn wanted(text: &str, shared: &Shared) -> Result<Wanted, String> {
+fn wanted(text: &str, shared: &Shared) -> Result<EntryFilter, String> {
     if text.len() > MAX_QUERY_BYTES {
         return Err(format!(
             "At most {MAX_QUERY_BYTES} letters can be looked for."
         ));
     }
-    let names = Names {
+    let names = FilterSpec {
         paths: vec![pattern(text)],
-        ..Names::default()
+        ..FilterSpec::default()
     };
     let config = shared.config();
-    Wanted::named(&names, &config.rules, config.preserve_host).map_err(|error| error.to_string())
+    EntryFilter::new(&names, &config.rules, config.preserve_host).map_err(|error| error.to_string())
 }
 
 fn unavailable(error: &CacheUnavailable) -> HttpResponse {
@@ -94,12 +97,12 @@ async fn entries(part: Query<Part>, shared: Data<Shared>) -> HttpResponse {
         return HttpResponse::BadRequest().body("Look for something: the list goes no further.\n");
     }
     let wanted = match q.trim() {
-        "" => Ok(Wanted::everything()),
+        "" => Ok(EntryFilter::all()),
         text => wanted(text, &shared),
     };
     let list = match wanted {
-        Ok(wanted) => List {
-            wanted,
+        Ok(wanted) => ListQuery {
+            filter: wanted,
             order: sort,
             offset,
             limit: ROWS,
@@ -124,11 +127,11 @@ async fn purge(purge: Json<Purge>, shared: Data<Shared>) -> HttpResponse {
     };
     match shared
         .cache
-        .purge(wanted, How::default(), clock::now())
+        .purge(wanted, PurgeAction::default(), clock::now())
         .await
     {
         Ok(purged) => {
-            let (entries, bytes) = (purged.answers, purged.bytes);
+            let (entries, bytes) = (purged.responses, purged.bytes);
             let size = ByteSize(bytes);
             log::info!("purged from the dashboard: answers {entries}, {size}");
             HttpResponse::Ok().json(Removed { entries, bytes })
@@ -138,7 +141,7 @@ async fn purge(purge: Json<Purge>, shared: Data<Shared>) -> HttpResponse {
 }
 
 async fn clear(shared: Data<Shared>) -> HttpResponse {
-    match shared.cache.ask(Clear).await {
+    match shared.cache.send(Clear).await {
         Ok(Cleared { entries, bytes }) => {
             let size = ByteSize(bytes);
             log::info!("cache cleared from the dashboard: entries {entries}, {size}");

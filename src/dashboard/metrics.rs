@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    cache::{Statistics, Stats},
+    cache::{CacheStats, GetStats},
     headers::Outcome,
     observe::{BOUNDS_MILLIS, Report, Totals},
     proxy::Shared,
@@ -22,7 +22,7 @@ const PREFIX: &str = "caching_proxy";
 
 /// How the proxy is doing.
 pub(super) async fn report(shared: &Shared) -> Report {
-    let stored = shared.cache.ask(Statistics).await.ok();
+    let stored = shared.cache.send(GetStats).await.ok();
     Report::new(&shared.observer, stored, shared.config().policy.mode)
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn report(shared: &Shared) -> Report {
 pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let figures = Figures {
         totals: shared.observer.totals(),
-        stored: shared.cache.ask(Statistics).await.ok(),
+        stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
     };
@@ -47,7 +47,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
 #[derive(Debug)]
 struct Figures {
     totals: Totals,
-    stored: Option<Stats>,
+    stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
 }
@@ -159,7 +159,7 @@ impl Figures {
     }
 }
 
-fn cache(to: &mut DescriptorEncoder<'_>, stored: &Stats) -> fmt::Result {
+fn cache(to: &mut DescriptorEncoder<'_>, stored: &CacheStats) -> fmt::Result {
     let bytes = || Some(Unit::Bytes);
     gauge(to, "entries", "Stored responses", None, stored.entries)?;
     let help = "What stored responses hold, overhead included";

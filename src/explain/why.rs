@@ -331,7 +331,7 @@ fn fetching(considered: &DryRun, why: Why, share: Share, now: Time) -> Told {
         Share::Lead
             if considered
                 .known
-                .alone_until
+                .hit_for_miss_until
                 .is_some_and(|until| now < until) =>
         {
             told.notes.push(

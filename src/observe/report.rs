@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Observer, Totals};
 use crate::{
-    cache::Stats,
+    cache::CacheStats,
     error::ProxyError,
     policy::{Mode, Reason, Time},
 };
@@ -120,8 +120,8 @@ pub struct CacheReport {
     pub fetches: u64,
 }
 
-impl From<Stats> for CacheReport {
-    fn from(stats: Stats) -> Self {
+impl From<CacheStats> for CacheReport {
+    fn from(stats: CacheStats) -> Self {
         Self {
             entries: stats.entries,
             stored_bytes: stats.stored_bytes,
@@ -135,7 +135,7 @@ impl From<Stats> for CacheReport {
 
 impl Report {
     /// Of what was counted so far, with what the cache says of itself; hints are for the policy in force.
-    pub fn new(observer: &Observer, cache: Option<Stats>, mode: Mode) -> Self {
+    pub fn new(observer: &Observer, cache: Option<CacheStats>, mode: Mode) -> Self {
         let totals = observer.totals();
         let judged = totals.requests().saturating_sub(totals.own());
         let from_cache = totals.hits() + totals.validated() + totals.stale();

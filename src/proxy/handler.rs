@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 
 use crate::{
-    cache::{Claimed, Company, Found, Remembered},
+    cache::{CachedLookup, Claimed, Coalescing, Found},
     clock,
     config::LogFormat,
     error::ProxyError,
@@ -151,8 +151,8 @@ async fn answer(
     relay: InterimRelay<'_>,
     mut now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
-    let nothing = || worker.near.learn(&ask.key, Found::default());
-    let mut known = match worker.near.recall(&ask.key) {
+    let nothing = || worker.worker_cache.insert(&ask.key, Found::default());
+    let mut known = match worker.worker_cache.get(&ask.key) {
         Some(known) => known,
         // What is not remembered is mostly not stored either; if it is, the claim says so.
         None if policy::leads(&ask.view()) => nothing(),
@@ -170,7 +170,7 @@ async fn answer(
             NextStep::Claim(plan) => plan,
         };
         if is_alone {
-            plan.company = Company::Alone;
+            plan.coalescing = Coalescing::Never;
         }
         match worker.claim(&ask, known.found().clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
@@ -181,7 +181,9 @@ async fn answer(
                 let interim = relay.sink();
                 return lead::lead(worker.clone(), ask, plan, ticket, interim).await;
             }
-            Some(Claimed::Changed(changed)) => known = worker.near.learn(&ask.key, changed),
+            Some(Claimed::Changed(changed)) => {
+                known = worker.worker_cache.insert(&ask.key, changed)
+            }
             Some(Claimed::Follow(fill)) => {
                 if let FollowOutcome::ClientResponse(delivery) = follow(&ask, fill, plan.why).await
                 {
@@ -207,7 +209,7 @@ enum NextStep {
 fn decide(
     worker: &web::Data<Worker>,
     ask: &Rc<ForwardedRequest>,
-    known: &Remembered<PreparedResponses>,
+    known: &CachedLookup<PreparedResponses>,
     now: Time,
 ) -> NextStep {
     let view = ask.view();
@@ -220,10 +222,10 @@ fn decide(
             if use_ == Use::StaleWhileRevalidate {
                 lead::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
             }
-            worker.near.hit(known);
+            worker.worker_cache.count_hit(known);
             let via = &worker.shared.via;
             let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
-                Answer::Full if known.is_recalled() => known.made.deliver(index, entry, now, via),
+                Answer::Full if known.is_reused() => known.prepared.deliver(index, entry, now, via),
                 _ => None,
             };
             let mut delivery = ready.unwrap_or_else(|| {
@@ -245,8 +247,8 @@ fn decide(
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
         Decision::Fetch { why, share } => Some(match share {
-            Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
-            Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
+            Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Join)),
+            Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Share::Pass(_) if why.forward == Forward::Method => {
                 NextStep::Pass(why, Storing::Untouched)
             }
@@ -259,6 +261,6 @@ fn decide(
     // The policy counts no further than what it was given.
     plan.unwrap_or(NextStep::Claim(FetchPlan::fetch(
         Forward::Miss.into(),
-        Company::Alone,
+        Coalescing::Never,
     )))
 }

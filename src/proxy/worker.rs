@@ -12,7 +12,10 @@ use actix_web::http::header::HeaderValue;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    cache::{Cache, CacheActor, CacheUnavailable, Claim, Claimed, Found, Near, Remembered, Seen},
+    cache::{
+        Cache, CacheActor, CacheUnavailable, CachedLookup, Claim, ClaimBasis, Claimed, Found,
+        WorkerCache,
+    },
     config::Config,
     observe::{Audience, Observer, Tally},
     origin::{Origin, OriginConfig},
@@ -79,7 +82,7 @@ impl Shared {
 /// What one worker answers with.
 pub struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) near: Near<PreparedResponses>,
+    pub(crate) worker_cache: WorkerCache<PreparedResponses>,
     pub(crate) newest: WorkerConfig,
     pub(crate) origin: Origin,
     /// Leave to validate behind a client's back.
@@ -95,7 +98,7 @@ impl Worker {
         let workers = newest.get().config.workers;
         let tally = Rc::new(shared.observer.tally());
         Self {
-            near: Near::new(shared.cache.clone(), workers),
+            worker_cache: WorkerCache::new(shared.cache.clone(), workers),
             newest,
             shared,
             origin: Origin::new(origin),
@@ -106,8 +109,8 @@ impl Worker {
     }
 
     /// What is stored for `ask`.
-    pub(crate) async fn find(&self, ask: &ForwardedRequest) -> Rc<Remembered<PreparedResponses>> {
-        self.near.find(&ask.key).await
+    pub(crate) async fn find(&self, ask: &ForwardedRequest) -> Rc<CachedLookup<PreparedResponses>> {
+        self.worker_cache.lookup(&ask.key).await
     }
 
     /// Asks the actor.
@@ -117,7 +120,7 @@ impl Worker {
         M::Result: Send,
         CacheActor: Handler<M>,
     {
-        self.shared.cache.ask(message).await
+        self.shared.cache.send(message).await
     }
 
     pub(crate) async fn claim(
@@ -129,9 +132,9 @@ impl Worker {
     ) -> Option<Claimed> {
         let claim = Claim {
             key: ask.key.clone(),
-            seen: Seen::Stored(seen),
-            about: plan.about(),
-            company: plan.company,
+            basis: ClaimBasis::Found(seen),
+            revalidates: plan.about(),
+            coalescing: plan.coalescing,
             now,
         };
         let claimed = self.ask(claim).await.ok()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
-    cache::{Entry, Reader, Slices},
+    cache::{BodyReader, BodyWriter, Entry, Slices},
     headers::{Handling, Storing},
     policy::{self, Answer, Combination, Extent, Stored, Time},
     proxy::{
@@ -154,7 +154,7 @@ impl Fetch<'_> {
         part: &Entry,
         joint: RangeUnion,
         reply: FetchedResponse,
-        deliver: impl FnOnce(&Stored, HeaderMap, Reader) -> ClientResponse,
+        deliver: impl FnOnce(&Stored, HeaderMap, BodyReader) -> ClientResponse,
     ) {
         let Combination {
             head,
@@ -162,7 +162,7 @@ impl Fetch<'_> {
             after,
         } = joint.combination;
         let place = |extent: Extent| span(extent, joint.held.first);
-        let filler = self.ticket.begin(head, Some(joint.new.len_bytes())).join(
+        let filler = BodyWriter::new(self.ticket, head, Some(joint.new.len_bytes())).join(
             part.body(),
             before.map(place),
             after.map(place),
@@ -178,7 +178,7 @@ impl Fetch<'_> {
 }
 
 /// What lies at `extent`: stored bytes, and behind them those that come at `new`.
-fn both(part: &Entry, reader: Reader, new: Extent, extent: Extent) -> StreamedBody {
+fn both(part: &Entry, reader: BodyReader, new: Extent, extent: Extent) -> StreamedBody {
     let base = part.head().part().map_or(0, |part| part.extent.first);
     let before = match extent.first < new.first {
         true => {

@@ -9,7 +9,7 @@ use actix_web::{
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Claimed, Company, Entry, Found, Remove, Ticket},
+    cache::{BodyWriter, Claimed, Coalescing, Entry, FetchTicket, Found, Remove},
     error::ProxyError,
     headers::{Handling, Storing},
     origin::{InterimSink, OriginRequest, RequestBody},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct FetchPlan {
     pub(crate) why: Why,
-    pub(crate) company: Company,
+    pub(crate) coalescing: Coalescing,
     basis: FetchKind,
 }
 
@@ -44,10 +44,10 @@ enum FetchKind {
 }
 
 impl FetchPlan {
-    pub(crate) fn fetch(why: Why, company: Company) -> Self {
+    pub(crate) fn fetch(why: Why, coalescing: Coalescing) -> Self {
         Self {
             why,
-            company,
+            coalescing,
             basis: FetchKind::Nothing,
         }
     }
@@ -55,7 +55,7 @@ impl FetchPlan {
     pub(crate) fn revalidate(why: Why, entry: Arc<Entry>) -> Self {
         Self {
             why,
-            company: Company::Shared,
+            coalescing: Coalescing::Join,
             basis: FetchKind::Current(entry),
         }
     }
@@ -63,7 +63,7 @@ impl FetchPlan {
     pub(crate) fn extend(part: Arc<Entry>, missing: Missing) -> Self {
         Self {
             why: Forward::Partial.into(),
-            company: Company::Alone,
+            coalescing: Coalescing::Never,
             basis: match missing {
                 Missing::From(first) => FetchKind::Rest(part, first),
                 Missing::Asked => FetchKind::Beside(part),
@@ -163,7 +163,7 @@ pub(crate) async fn lead(
     worker: web::Data<Worker>,
     ask: Rc<ForwardedRequest>,
     plan: FetchPlan,
-    ticket: Ticket,
+    ticket: FetchTicket,
     interim: Option<InterimSink>,
 ) -> Result<ClientResponse, FailedRequest> {
     let why = plan.why;
@@ -205,7 +205,7 @@ pub(crate) fn revalidate_in_background(
     actix_web::rt::spawn(async move {
         let _leave = leave;
         let plan = FetchPlan {
-            company: Company::Background,
+            coalescing: Coalescing::Background,
             ..FetchPlan::revalidate(Forward::Stale.into(), entry)
         };
         match worker.claim(&ask, found, &plan, now).await {
@@ -214,7 +214,7 @@ pub(crate) fn revalidate_in_background(
             }
             // What this worker remembers may have been evicted: then the next request has to fetch.
             Some(Claimed::Changed(changed)) => {
-                worker.near.learn(&ask.key, changed);
+                worker.worker_cache.insert(&ask.key, changed);
             }
             Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
         }
@@ -225,7 +225,7 @@ async fn fetch(
     worker: &Worker,
     ask: &ForwardedRequest,
     plan: FetchPlan,
-    ticket: Ticket,
+    ticket: FetchTicket,
     client: WaitingClient,
 ) {
     let request = client.listening(plan.request(ask));
@@ -252,7 +252,7 @@ pub(crate) struct Fetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) ask: &'a ForwardedRequest,
     pub(crate) why: Why,
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: FetchTicket,
     pub(crate) client: WaitingClient,
 }
 
@@ -313,7 +313,7 @@ impl Fetch<'_> {
         let length = reply.length();
         let FetchedResponse { fields, body, .. } = reply;
         let client = self.client;
-        let filler = self.ticket.begin(head, length);
+        let filler = BodyWriter::new(self.ticket, head, length);
         filler
             .run(body, |head, reader| {
                 let delivery = reading(&view, &head, fields, (reader, length), handling);
@@ -345,7 +345,10 @@ impl Fetch<'_> {
     pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.ask.key.clone(), Arc::clone(entry));
         if self.worker.ask(Remove { key, entry }).await.is_err() {
-            self.worker.shared.cache.doubt(&self.ask.key.resource);
+            self.worker
+                .shared
+                .cache
+                .bump_generation(&self.ask.key.resource);
         }
     }
 }

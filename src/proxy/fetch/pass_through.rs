@@ -7,7 +7,10 @@ use actix_web::http::{
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Cache, Claim, Claimed, Company, Invalidate, Moment, Resource, Seen, Ticket},
+    cache::{
+        BodyWriter, Cache, Claim, ClaimBasis, Claimed, Coalescing, FetchTicket, Invalidate,
+        Resource, Snapshot,
+    },
     clock,
     error::ProxyError,
     headers::{Handling, Storing},
@@ -49,7 +52,7 @@ pub(crate) async fn pass(
         },
         interim: relay.sink(),
     };
-    let since = worker.shared.cache.moment(&ask.key.resource);
+    let since = worker.shared.cache.snapshot(&ask.key.resource);
     let mut unsure = InvalidateOnDrop::about(worker, ask);
     let reply = match forward(worker, request).await {
         Ok(reply) => reply,
@@ -70,7 +73,7 @@ pub(crate) async fn pass(
         let invalidate = Invalidate::new(resources, kept.as_ref().map(|kept| &kept.ticket));
         // Before the answer leaves.
         if worker.ask(invalidate.clone()).await.is_err() {
-            worker.shared.cache.insist(invalidate);
+            worker.shared.cache.force_invalidate(invalidate);
         }
     }
     match kept {
@@ -83,14 +86,14 @@ pub(crate) async fn pass(
 struct StorablePost {
     head: Stored,
     /// The right to store it.
-    ticket: Ticket,
+    ticket: FetchTicket,
 }
 
 /// Is the answer to be stored, to a request sent at `since`? A Clear or an invalidation while it was under way voids it.
 async fn kept_for_gets(
     worker: &Worker,
     ask: &ForwardedRequest,
-    since: Moment,
+    since: Snapshot,
     reply: &FetchedResponse,
 ) -> Option<StorablePost> {
     if ask.method != Method::POST || ask.is_retrieval() || ask.carries_ignored_cookies() {
@@ -100,9 +103,9 @@ async fn kept_for_gets(
     let head = policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
     let claim = Claim {
         key: ask.key.clone(),
-        seen: Seen::Since(since),
-        about: None,
-        company: Company::Alone,
+        basis: ClaimBasis::Since(since),
+        revalidates: None,
+        coalescing: Coalescing::Never,
         now: clock::now(),
     };
     let claimed = worker.ask(claim).await.ok()?;
@@ -130,7 +133,7 @@ impl StorablePost {
             ..
         } = reply;
         let (sender, answer) = oneshot::channel();
-        let filler = self.ticket.begin(self.head, length);
+        let filler = BodyWriter::new(self.ticket, self.head, length);
         actix_web::rt::spawn(filler.run(body, move |_, reader| {
             let _ = sender.send(ClientResponse {
                 status,
@@ -200,7 +203,7 @@ impl InvalidateOnDrop {
 impl Drop for InvalidateOnDrop {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
-            cache.insist(Invalidate::new(vec![resource], None));
+            cache.force_invalidate(Invalidate::new(vec![resource], None));
         }
     }
 }

@@ -15,7 +15,7 @@ use actix_web::{
 };
 
 use crate::{
-    cache::Plain,
+    cache::PlainKey,
     config::Config,
     headers,
     policy::{self, Answer, Decision, Policy, RequestContent, Time, Use},
@@ -67,7 +67,7 @@ impl FastPath {
             return None;
         }
         let target = request.uri().path_and_query()?.as_str();
-        let known = worker.near.recall(&Plain(target))?;
+        let known = worker.worker_cache.get(&PlainKey(target))?;
         let view =
             policy::Request::new(policy, request.method(), fields, RequestContent::None, None);
         let heads = || known.found().variants().map(|entry| &**entry.head());
@@ -85,8 +85,10 @@ impl FastPath {
         let entry = known.found().variants().nth(index)?;
         match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
             Answer::Full => {
-                let delivery = known.made.deliver(index, entry, now, &worker.shared.via)?;
-                worker.near.hit(&known);
+                let delivery = known
+                    .prepared
+                    .deliver(index, entry, now, &worker.shared.via)?;
+                worker.worker_cache.count_hit(&known);
                 Some(delivery)
             }
             _ => None,

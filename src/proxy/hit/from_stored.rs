@@ -8,7 +8,7 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{Entry, Fill, News, Opening, Reader},
+    cache::{BodyReader, Entry, FetchEvent, SharedFetch, SharedHead},
     clock,
     headers::{self, Handling, Storing},
     policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
@@ -74,7 +74,7 @@ pub(crate) fn reading(
     view: &policy::Request<'_>,
     head: &Stored,
     mut fields: HeaderMap,
-    (reader, length): (Reader, Option<u64>),
+    (reader, length): (BodyReader, Option<u64>),
     handling: Handling,
 ) -> ClientResponse {
     let (base, complete_bytes) = match head.part() {
@@ -123,10 +123,14 @@ pub(crate) enum FollowOutcome {
 
 /// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
 /// stored already.
-pub(crate) async fn follow(ask: &ForwardedRequest, mut fill: Fill, why: Why) -> FollowOutcome {
-    let opening = match fill.news().await {
-        News::Head(opening) => opening,
-        News::LookAgain | News::Released => return FollowOutcome::Released,
+pub(crate) async fn follow(
+    ask: &ForwardedRequest,
+    mut fill: SharedFetch,
+    why: Why,
+) -> FollowOutcome {
+    let opening = match fill.event().await {
+        FetchEvent::Head(opening) => opening,
+        FetchEvent::LookAgain | FetchEvent::Released => return FollowOutcome::Released,
     };
     let now = clock::now();
     let view = ask.view();
@@ -141,7 +145,7 @@ pub(crate) async fn follow(ask: &ForwardedRequest, mut fill: Fill, why: Why) -> 
     FollowOutcome::ClientResponse(Box::new(reading(&view, &head, fields, source, handling)))
 }
 
-fn reader_of(fill: Fill, opening: Opening) -> (Reader, Option<u64>) {
+fn reader_of(fill: SharedFetch, opening: SharedHead) -> (BodyReader, Option<u64>) {
     let length = opening.length;
     (fill.reader(opening), length)
 }

@@ -20,7 +20,7 @@ use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyCut, End, Slices},
+    cache::{BodyEnd, BodyError, Slices},
     headers::{self, Handling, Outcome, Storing, is_event_stream},
     observe::Tally,
     policy::Reason,
@@ -302,7 +302,7 @@ enum BodySource {
     Broken(io::Error),
 }
 
-type StreamStep = Option<Result<Bytes, BodyCut>>;
+type StreamStep = Option<Result<Bytes, BodyError>>;
 
 async fn step(mut incoming: StreamedBody) -> (StreamStep, StreamedBody) {
     (incoming.next().await, incoming)
@@ -370,8 +370,8 @@ impl TrackedBody {
             BodySource::Filling(next) => {
                 let (step_result, incoming) = std::task::ready!(next.as_mut().poll(context));
                 match (&step_result, incoming.end()) {
-                    (None, Some(End::NotStored(reason))) => self.books.not_stored(reason),
-                    (Some(Err(BodyCut::TooSlow)), _) => self.books.ended(Fate::TooSlow),
+                    (None, Some(BodyEnd::NotStored(reason))) => self.books.not_stored(reason),
+                    (Some(Err(BodyError::TooSlow)), _) => self.books.ended(Fate::TooSlow),
                     _ => {}
                 }
                 self.source = match step_result {

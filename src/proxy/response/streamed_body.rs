@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::{
-    cache::{BodyCut, End, Reader, Slices},
+    cache::{BodyEnd, BodyError, BodyReader, Slices},
     policy::Extent,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) struct StreamedBody {
     /// Stored bytes that go before what comes.
     before: Slices,
-    reader: Reader,
+    reader: BodyReader,
     /// Bytes of what comes that are not wanted.
     skip: u64,
     /// Bytes that are; None: all there are.
@@ -24,7 +24,7 @@ pub(crate) struct StreamedBody {
 
 impl StreamedBody {
     /// All that comes, which may be of a known length in bytes.
-    pub(crate) fn whole(reader: Reader, length: Option<u64>) -> Self {
+    pub(crate) fn whole(reader: BodyReader, length: Option<u64>) -> Self {
         Self {
             before: Slices::default(),
             reader,
@@ -35,7 +35,7 @@ impl StreamedBody {
     }
 
     /// What lies at `extent` of a representation, when what comes begins at `base` of it.
-    pub(crate) fn part(reader: Reader, base: u64, extent: Extent) -> Self {
+    pub(crate) fn part(reader: BodyReader, base: u64, extent: Extent) -> Self {
         let left = (extent.last + 1).saturating_sub(extent.first.max(base));
         Self {
             before: Slices::default(),
@@ -61,12 +61,12 @@ impl StreamedBody {
     }
 
     /// How the fetch ended, once it has.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<BodyEnd> {
         self.reader.end()
     }
 
     /// The next bytes; `None` once all that is wanted has come, an error when it was cut short.
-    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyCut>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         if let Some(slice) = self.before.next() {
             return Some(Ok(slice));
         }
@@ -77,7 +77,7 @@ impl StreamedBody {
             let bytes = match self.reader.next().await {
                 Some(Ok(bytes)) => bytes,
                 // What is wanted has not come, though the fetch is over.
-                None if self.left.is_some() => return Some(Err(BodyCut::Short)),
+                None if self.left.is_some() => return Some(Err(BodyError::Truncated)),
                 end => return end,
             };
             let wanted = self.wanted(bytes);

@@ -51,14 +51,14 @@ impl ZeroCopySource {
 
 impl ZeroCopyBody {
     /// Lends the bytes that come next, a piece in each place, and says how many places it has filled.
-    pub fn lend<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
+    pub fn fill_io_slices<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
         match (&self.source, places) {
             (ZeroCopySource::One(bytes), [place, ..]) if !bytes.is_empty() => {
                 *place = IoSlice::new(bytes);
                 1
             }
             (ZeroCopySource::One(_), _) => 0,
-            (ZeroCopySource::Slices(slices), places) => slices.lend(places),
+            (ZeroCopySource::Slices(slices), places) => slices.fill_io_slices(places),
         }
     }
 

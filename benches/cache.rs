@@ -19,7 +19,7 @@ use caching_proxy::{
     },
     config::Config,
     origin::OriginUrl,
-    policy::{self, Framing, Policy, Reply, RequestContent, Stored, Time},
+    policy::{self, BodyEnd, Policy, RequestContent, Response, StoredHead, Time},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -42,7 +42,7 @@ fn default_policy() -> Option<Policy> {
 }
 
 /// The head of a usual answer.
-fn head(policy: &Policy) -> Option<Stored> {
+fn head(policy: &Policy) -> Option<StoredHead> {
     let asked = HeaderMap::new();
     let mut replied = HeaderMap::new();
     for (name, value) in [
@@ -55,18 +55,18 @@ fn head(policy: &Policy) -> Option<Stored> {
         replied.insert(name, HeaderValue::from_static(value));
     }
     let request = policy::Request::new(policy, &Method::GET, &asked, RequestContent::None, None);
-    let reply = Reply {
+    let reply = Response {
         status: StatusCode::OK,
         headers: &replied,
         request_time: NOW,
         response_time: NOW,
-        framing: Framing::Delimited,
+        body_end: BodyEnd::Delimited,
     };
     policy::admit(policy, &request, &reply).ok()
 }
 
 /// Claims, takes a body of 1 KiB in, and stores it.
-async fn store(cache: &Cache, head: &Stored, target: &str) {
+async fn store(cache: &Cache, head: &StoredHead, target: &str) {
     let claim = Claim {
         key: key(target),
         basis: ClaimBasis::Since(cache.snapshot(&Resource::new(target))),
@@ -82,7 +82,7 @@ async fn store(cache: &Cache, head: &Stored, target: &str) {
     }
 }
 
-fn with_cache(bench: impl FnOnce(&SystemRunner, &Cache, &Stored)) {
+fn with_cache(bench: impl FnOnce(&SystemRunner, &Cache, &StoredHead)) {
     let system = System::new();
     let Some(head) = default_policy().and_then(|policy| head(&policy)) else {
         return;

@@ -11,7 +11,8 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::policy::{
-    self, ClientWord, Framing, Mode, Patterns, Policy, Reply, Request, RequestContent, Stored, Time,
+    self, BodyEnd, ClientDirectives, Mode, Patterns, Policy, Request, RequestContent, Response,
+    StoredHead, Time,
 };
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 
@@ -71,7 +72,7 @@ fn policy_of(mode: Mode) -> Policy {
         mode,
         ttl: None,
         max_stale: Duration::from_secs(86_400),
-        client_word: ClientWord::Heard,
+        client_directives: ClientDirectives::Obeyed,
         identity_headers: Patterns::new(["*api-key*", "*-token", "*-auth*"]),
         identity_cookies: Patterns::new(["*"]),
         ignored_cookies: Patterns::new(["_ga*", "__cf_bm"]),
@@ -82,17 +83,17 @@ fn request<'a>(policy: &Policy, headers: &'a HeaderMap) -> Request<'a> {
     Request::new(policy, &Method::GET, headers, RequestContent::None, None)
 }
 
-fn reply(headers: &HeaderMap) -> Reply<'_> {
-    Reply {
+fn reply(headers: &HeaderMap) -> Response<'_> {
+    Response {
         status: StatusCode::OK,
         headers,
         request_time: NOW,
         response_time: NOW,
-        framing: Framing::Delimited,
+        body_end: BodyEnd::Delimited,
     }
 }
 
-fn stored(policy: &Policy, asked: Lines<'_>, replied: Lines<'_>) -> Vec<Stored> {
+fn stored(policy: &Policy, asked: Lines<'_>, replied: Lines<'_>) -> Vec<StoredHead> {
     let (asked, replied) = (headers(asked), headers(replied));
     let admitted = policy::admit(policy, &request(policy, &asked), &reply(&replied));
     admitted.into_iter().collect()
@@ -104,7 +105,7 @@ fn decide(criterion: &mut Criterion) {
         let browser = headers(BROWSER);
         let request = request(&policy, &browser);
         let mut group = criterion.benchmark_group(format!("decide/{mode:?}"));
-        let mut measure = |name: &str, variants: &[Stored]| {
+        let mut measure = |name: &str, variants: &[StoredHead]| {
             group.bench_function(name, |bencher: &mut Bencher<'_>| {
                 bencher.iter(|| {
                     policy::decide(
@@ -205,8 +206,9 @@ fn answer(criterion: &mut Criterion) {
         let request = request(&policy, &asked);
         for stored in stored(&policy, BROWSER, REPLY) {
             group.bench_function(name, |bencher| {
-                bencher
-                    .iter(|| policy::answer(black_box(&request), black_box(&stored), Some(1000)));
+                bencher.iter(|| {
+                    policy::response_form(black_box(&request), black_box(&stored), Some(1000))
+                });
             });
         }
     }

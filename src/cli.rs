@@ -1,4 +1,4 @@
-//! The command line as it was written: raw, every value still text. [`crate::config`] makes sense of it.
+//! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -7,183 +7,235 @@ use clap_complete::Shell;
 
 use crate::config::Flags;
 
-const EXAMPLES: &str = "\
-Each option but --clear-cache, which is a command, is also an environment variable
-(CACHING_PROXY_MAX_MEMORY for --max-memory) and, but for --config, a key in config/proxy.toml
-(max_memory). A flag goes before the environment, the environment before the file.
-Rules for some paths ([[rules]]) stand in the file only.
-
-Exit codes:
-  0 done   1 failed while running   2 bad usage or configuration   3 cannot listen on the port
-  4 a running caching-proxy could not be reached
-
+const SHORT_EXAMPLES: &str = "\
 Examples:
   caching-proxy --port 8000 --origin https://dummyjson.com
-      Forward to dummyjson.com, and never forward the same GET request twice
-  caching-proxy --clear-cache
-      Empty the cache of every running caching-proxy of yours
-  caching-proxy --clear-cache --port 8000
-      Empty the cache of the one on port 8000
-  caching-proxy stats --watch
-      See what it does: hits, misses and why, what was saved
+      Cache responses of dummyjson.com and serve them on http://localhost:8000
   caching-proxy why /products/1
-      Say what the running one would do with a request, and why
-  caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
-      Keep every answer for ten minutes, whatever the origin says about it
-  caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
-      Trust the certificate of a development server";
+      Say whether a request would be a hit or a miss, and why
+  caching-proxy --clear-cache
+      Empty the cache of every running caching-proxy
 
-/// An HTTP caching proxy: don't forward the same GET request twice
+See `caching-proxy --help` for all options and exit codes.";
+
+const LONG_EXAMPLES: &str = "\
+Examples:
+  caching-proxy --port 8000 --origin https://dummyjson.com
+      Cache responses of dummyjson.com and serve them on http://localhost:8000
+  caching-proxy --clear-cache
+      Empty the cache of every running caching-proxy of this user
+  caching-proxy --clear-cache --port 8000
+      Empty only the cache of the one on port 8000
+  caching-proxy stats --watch
+      Watch hits, misses with their reasons, and what was saved
+  caching-proxy why /products/1
+      Say whether a request would be a hit or a miss, and why
+  caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
+      Cache every response for ten minutes, whatever the origin's headers say
+  caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
+      Trust the certificate of a development server
+
+Every response carries X-Cache: HIT (the body came from the cache) or MISS (it did not),
+and the details in Cache-Status.
+
+Configuration:
+  Each option except --clear-cache can also be set by an environment variable
+  (CACHING_PROXY_MAX_MEMORY for --max-memory) and, except --config, by a key in
+  config/proxy.toml (max_memory). An option overrides the environment, the environment
+  overrides the file. Rules for single paths ([[rules]]) exist only in the file.
+
+Exit codes:
+  0  success
+  1  failed while running
+  2  invalid option or configuration
+  3  cannot listen on the port
+  4  a running caching-proxy could not be reached";
+
+const USAGE: &str = "\
+caching-proxy --origin URL [OPTIONS]
+       caching-proxy --clear-cache [--port PORT]
+       caching-proxy COMMAND [OPTIONS]";
+
+/// A caching HTTP reverse proxy: forwards requests to one origin and caches its responses
+///
+/// It keeps the responses in memory and answers repeated requests from there, so that the same GET request is not
+/// forwarded twice.
 #[derive(Debug, Parser)]
 #[command(
     name = "caching-proxy",
     version,
-    about,
-    after_help = EXAMPLES,
+    override_usage = USAGE,
+    after_help = SHORT_EXAMPLES,
+    after_long_help = LONG_EXAMPLES,
     args_conflicts_with_subcommands = true,
     subcommand_value_name = "COMMAND"
 )]
 pub struct Cli {
-    /// What to do in place of serving.
+    /// The command to run instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The settings.
+    /// The settings of the proxy.
     #[command(flatten)]
-    pub settings: Settings,
+    pub settings: SettingsArgs,
 
-    /// Empty the cache of the running proxies of this user, and exit
-    #[arg(long, display_order = 3)]
+    /// Empty the cache of all running proxies of this user (with --port: of one), and exit
+    #[arg(long, help_heading = BASICS, display_order = 3)]
     pub clear_cache: bool,
 }
 
-/// What a proxy can be told on the command line.
+const BASICS: &str = "Basics";
+const CACHING: &str = "Caching";
+const USERS: &str = "Users and cookies";
+const ORIGIN: &str = "Origin";
+const LIMITS: &str = "Limits";
+const LOGGING: &str = "Logging and dashboard";
+
+/// The settings, as options.
+///
+/// `-h` shows only the options that most people need; the others have `hide_short_help`.
 #[derive(Debug, Args)]
-pub struct Settings {
-    /// Port to listen on, or with --clear-cache the only one to clear [default: 8000]
+pub struct SettingsArgs {
+    /// Port to listen on [default: 8000]
     #[arg(
         long,
+        help_heading = BASICS,
         display_order = 1,
         value_name = "PORT",
         allow_negative_numbers = true
     )]
     pub port: Option<OsString>,
 
-    /// Where requests are forwarded to: http or https, a host, and if need be a port and a path
-    #[arg(long, display_order = 2, value_name = "URL")]
+    /// Server to forward requests to, as an http or https URL; required to serve
+    #[arg(long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
-    /// Configuration file [default: config/proxy.toml, where there is one]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<OsString>,
-
-    /// Address to listen on [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
+    /// IP address to listen on; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
+    #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "ADDRESS")]
     pub bind: Option<OsString>,
 
-    /// How far the origin's word counts: `standard` obeys it and keeps what it says nothing about,
-    /// `strict` is RFC 9111 to the letter, `always` keeps what it forbids too, but no errors [default: standard]
-    #[arg(long, value_name = "standard|strict|always")]
+    /// Configuration file [default: config/proxy.toml, if it exists]
+    #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
+    pub config: Option<OsString>,
+
+    /// How closely to follow the origin's caching headers [default: standard]
+    ///
+    /// `standard` follows them, and caches responses without any until cleared (see --ttl).
+    /// `strict` follows RFC 9111 to the letter.
+    /// `always` ignores them: it caches successful responses, redirects, 404 and 410.
+    #[arg(
+        long,
+        help_heading = CACHING,
+        verbatim_doc_comment,
+        value_name = "standard|strict|always"
+    )]
     pub policy: Option<OsString>,
 
-    /// How long to keep what the origin says nothing about (with `always`: everything); `none`: until cleared
-    /// [default: none]
-    #[arg(long, value_name = "DURATION")]
+    /// How long to cache responses without caching headers, such as 10m [default: none, until cleared]
+    ///
+    /// With `--policy always`: how long to cache every response.
+    /// A number with its unit (ms, s, m, h, d), or `none`.
+    #[arg(long, help_heading = CACHING, value_name = "DURATION")]
     pub ttl: Option<OsString>,
 
-    /// Longest silence of the origin: while connecting, before the first byte, between two pieces
-    /// of a body [default: 30s]
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<OsString>,
-
-    /// Memory for the cache [default: 256MiB]
-    #[arg(long, value_name = "SIZE")]
-    pub max_memory: Option<OsString>,
-
-    /// Largest body that is kept [default: a quarter of --max-memory]
-    #[arg(long, value_name = "SIZE")]
-    pub max_object: Option<OsString>,
-
-    /// How long past its time an answer may be served while the origin cannot be reached
-    /// [default: 24h]
-    #[arg(long, value_name = "DURATION")]
+    /// How long after expiry a response may still be served if the origin fails, such as 1h [default: 24h]
+    #[arg(long, help_heading = CACHING, hide_short_help = true, value_name = "DURATION")]
     pub max_stale: Option<OsString>,
 
-    /// PEM file of certificates to trust beside the system's; also the origin's own, self-signed
-    #[arg(long, value_name = "FILE")]
-    pub origin_ca: Option<OsString>,
-
-    /// Threads that serve [default: one for each core]
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub workers: Option<OsString>,
-
-    /// Forward the client's Host instead of the origin's
-    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub preserve_host: Option<OsString>,
-
-    /// Request headers that tell one user from another, beside Authorization and Cookie; `*` stands
-    /// for anything. What you name takes the place of the default
-    /// [default: *api-key*,*apikey*,*-key,*token*,auth*,*-auth*,*session*,*secret*,*jwt*]
-    #[arg(long, value_name = "LIST")]
+    /// Request headers that identify a user, besides Authorization and Cookie [default: *api-key*,*apikey*,*-key,*token*,auth*,*-auth*,*session*,*secret*,*jwt*]
+    ///
+    /// A comma-separated list; `*` matches any characters. The list replaces the default.
+    #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub identity_headers: Option<OsString>,
 
-    /// The only cookies that tell one user from another: all others are handled like --ignored-cookies;
-    /// empty for none [default: *]
-    #[arg(long, value_name = "LIST")]
+    /// The only cookies that identify a user; all others are treated like --ignored-cookies [default: *]
+    ///
+    /// A comma-separated list; `*` matches any characters. An empty list means that no cookie does.
+    #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub identity_cookies: Option<OsString>,
 
-    /// Cookies that say nothing about who the user is
-    /// [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
-    #[arg(long, value_name = "LIST")]
+    /// Cookies that do not identify a user, such as those of analytics [default: __cf_bm,_cfuvid,__cflb,AWSALB*,ARRAffinity*,GCLB,_ga,_ga_*,_gat,_gat_*,_gid,_fbp,__utm*]
+    ///
+    /// A comma-separated list; `*` matches any characters. The list replaces the default.
+    #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub ignored_cookies: Option<OsString>,
 
-    /// How the log is written: `text` for people, `json` with an object a line, `combined` with requests
-    /// as Apache and nginx log them [default: text]
-    #[arg(long, value_name = "text|json|combined")]
-    pub log_format: Option<OsString>,
+    /// Timeout waiting for the origin: to connect, for the first byte, and between two parts of a body [default: 30s]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
+    pub timeout: Option<OsString>,
 
-    /// Where a page shows what the proxy does (and /metrics, for Prometheus), such as
-    /// 127.0.0.1:8001, or 8001 alone: only this machine may reach it [default: none]
-    #[arg(long, value_name = "ADDRESS")]
+    /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
+    pub origin_ca: Option<OsString>,
+
+    /// Forward the client's Host header instead of the origin's host name [default: false]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub preserve_host: Option<OsString>,
+
+    /// Memory for the cache, as a size such as 1GiB [default: 256MiB]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "SIZE")]
+    pub max_memory: Option<OsString>,
+
+    /// Largest body to cache, as a size such as 16MiB [default: a quarter of --max-memory]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "SIZE")]
+    pub max_object: Option<OsString>,
+
+    /// Number of worker threads [default: one per CPU core]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub workers: Option<OsString>,
+
+    /// Serve a dashboard on this loopback address or port, such as 8001 [default: none]
+    ///
+    /// The proxy prints the link to open when it starts. /metrics has metrics for Prometheus.
+    #[arg(long, help_heading = LOGGING, value_name = "ADDRESS")]
     pub dashboard: Option<OsString>,
+
+    /// Log format: `text`, `json` (an object per line), or `combined` (requests as Apache and nginx log them) [default: text]
+    #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "text|json|combined")]
+    pub log_format: Option<OsString>,
 }
 
-/// Commands beside serving; those about a running proxy ask it over its control socket.
+/// Commands. Those about a running proxy talk to it over its control socket.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show what a running proxy does: hits and misses, what was saved, how the origin is doing
+    /// Show statistics of a running proxy: hits, misses, time saved, latency of the origin
     Stats {
-        /// Which one, and how
+        /// The proxy and the output format.
         #[command(flatten)]
-        whom: Whom,
+        proxy: ProxyArgs,
 
-        /// Show it again every second, until it is interrupted
+        /// Update every second until interrupted
         #[arg(long)]
         watch: bool,
     },
-    /// Say what the proxy would do with a request now, and why; the origin is not asked
-    Why(Explain),
-    /// List what is stored
-    Ls(Ls),
-    /// Show what is stored for a path, and how it was understood
-    Show(Show),
-    /// Take answers out of the cache of a running proxy: by path, by pattern, by tag
-    Purge(Purge),
-    /// Fill the cache: fetch a list of paths, or what a sitemap names, through the running proxy
-    Warm(Warm),
-    /// Have a running proxy read its configuration again
-    Reload(Whom),
-    /// Say whether the configuration is right, what it comes to and where each setting is from; start nothing
+    /// Explain whether a request would be a hit or a miss, and why; sends nothing to the origin
+    Why(WhyArgs),
+    /// List cached responses
+    Ls(LsArgs),
+    /// Show the cached responses of one path: headers, lifetime, who may receive them
+    Show(ShowArgs),
+    /// Remove responses from the cache by path, pattern or tag
+    Purge(PurgeArgs),
+    /// Fill the cache by fetching a list of paths or the pages of a sitemap
+    Warm(WarmArgs),
+    /// Reload the configuration of a running proxy
+    Reload(ProxyArgs),
+    /// Check the configuration and print every setting with its source; starts nothing
     CheckConfig {
-        /// As a start would be given them.
+        /// The settings of the proxy.
         #[command(flatten)]
-        settings: Box<Settings>,
+        settings: Box<SettingsArgs>,
 
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print the completions for a shell
+    /// Print a guide: policies, configuration, commands, http, service, troubleshooting, internals
+    Guide {
+        /// What it is about; without a topic, the guides are listed
+        topic: Option<String>,
+    },
+    /// Print the completion script of a shell
     Completions {
         /// The shell
         shell: Shell,
@@ -192,167 +244,164 @@ pub enum Command {
     Man,
 }
 
-/// What is purged, and how.
+/// The responses to purge.
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
-pub struct Purge {
-    /// Path with its query as clients ask for it, or a whole URL, whose host does not count; `*`
-    /// stands for anything: '/products/*'
+pub struct PurgeArgs {
+    /// Path with its query, or a URL (its host is ignored); `*` matches any characters: '/products/*'
     #[arg(value_name = "PATH", group = "what")]
     pub paths: Vec<String>,
 
-    /// Answers whose Surrogate-Key or Cache-Tag holds this; may be given several times
+    /// Purge responses with this tag in Surrogate-Key or Cache-Tag; may be repeated
     #[arg(long, value_name = "NAME", group = "what")]
     pub tag: Vec<String>,
 
-    /// Take a `*` in a path for itself
+    /// Treat `*` in a path as an ordinary character
     #[arg(long)]
     pub exact: bool,
 
-    /// Make stale instead of removing: validated before the next use (or behind it, where the origin
-    /// allows stale-while-revalidate), served if the origin fails
+    /// Mark responses as stale instead of removing them: they are validated at the next use, and still
+    /// served if the origin fails
     #[arg(long)]
     pub soft: bool,
 
-    /// Only say what would be purged
+    /// Show what would be purged, and purge nothing
     #[arg(long)]
     pub dry_run: bool,
 
     #[command(flatten)]
     #[allow(
         missing_docs,
-        reason = "a doc here would take the place of the command's own help"
+        reason = "a doc comment here would replace the help of the command"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
-/// What is listed, and how.
+/// The responses to list.
 #[derive(Clone, Debug, Args)]
-pub struct Ls {
-    /// Path or pattern, as in '/products/*' [default: all]
+pub struct LsArgs {
+    /// Path or pattern, such as '/products/*' [default: all]
     #[arg(value_name = "PATTERN")]
     pub path: Option<String>,
 
-    /// The largest, the youngest, the most used, or what becomes stale soonest first
+    /// Sort order
     #[arg(long, value_name = "BY", default_value = "path")]
     pub sort: Sort,
 
-    /// How many are listed
+    /// Number of responses to list
     #[arg(long, value_name = "NUMBER", default_value = "50")]
     pub limit: usize,
 
-    /// How many are left out before
+    /// Number of responses to skip first
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     pub offset: usize,
 
     #[command(flatten)]
     #[allow(
         missing_docs,
-        reason = "a doc here would take the place of the command's own help"
+        reason = "a doc comment here would replace the help of the command"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
-/// What is shown.
+/// The path to show.
 #[derive(Clone, Debug, Args)]
-pub struct Show {
-    /// Path with its query as clients ask for it, or a whole URL
+pub struct ShowArgs {
+    /// Path with its query, or a URL
     #[arg(value_name = "PATH")]
     pub path: String,
 
     #[command(flatten)]
     #[allow(
         missing_docs,
-        reason = "a doc here would take the place of the command's own help"
+        reason = "a doc comment here would replace the help of the command"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
-/// The request that is explained.
+/// The request to explain.
 #[derive(Clone, Debug, Args)]
-pub struct Explain {
-    /// Path with its query, or a whole URL
+pub struct WhyArgs {
+    /// Path with its query, or a URL
     #[arg(value_name = "PATH")]
     pub path: String,
 
-    /// A header of the request; may be given several times
+    /// A request header; may be repeated
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub header: Vec<String>,
 
-    /// Its method
+    /// Request method
     #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
     pub method: String,
 
     #[command(flatten)]
     #[allow(
         missing_docs,
-        reason = "a doc here would take the place of the command's own help"
+        reason = "a doc comment here would replace the help of the command"
     )]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
-/// What a list is ordered by.
+/// The order of a list.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Sort {
     /// By path
     Path,
-    /// The largest first
+    /// Largest first
     Size,
-    /// The youngest first
+    /// Newest first
     Age,
-    /// The most used first
+    /// Most hits first
     Hits,
-    /// What becomes stale soonest first
+    /// Soonest to become stale first
     Fresh,
 }
 
-/// What `warm` is told.
+/// The paths to fetch, and how.
 #[derive(Debug, Args)]
-pub struct Warm {
-    /// A file with a path or URL on each line, `-` for stdin, or a sitemap: its URL, or its path on the proxy
+pub struct WarmArgs {
+    /// A file with one path or URL per line, `-` for stdin, or the URL or path of a sitemap
     pub source: String,
 
-    /// Requests under way at a time
+    /// Number of concurrent requests
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
-    /// A field to send with every request: what varies by Accept-Encoding, Cookie, ... is then stored for clients
-    /// that send the same (may be repeated)
+    /// A header to send with every request, such as 'Accept-Encoding: gzip'; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    pub fields: Vec<String>,
+    pub headers: Vec<String>,
 
-    /// Another name of the origin, for URLs of a public site whose origin has a name of its own (may be repeated)
+    /// Another host name of the origin, such as its public one, whose URLs to accept; may be repeated
     #[arg(long = "site", value_name = "HOST[:PORT]")]
     pub sites: Vec<String>,
 
-    /// Longest time for one request, from connecting to the last byte
+    /// Timeout of one request, from connecting to the last byte
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 
-    /// A file to note in what could not be stored, so that the same call after an interruption does not fetch it
-    /// again; removed when all is done
+    /// File that records paths that could not be cached, so that a second run skips them; removed at the end
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
 
-    /// Which proxy, and how to answer.
+    /// The proxy and the output format.
     #[command(flatten)]
-    pub whom: Whom,
+    pub proxy: ProxyArgs,
 }
 
-/// Which running proxy a command is about, and how it is to answer.
+/// The running proxy that a command talks to, and the output format.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Whom {
-    /// Port of the proxy to ask; needed only where several run
+pub struct ProxyArgs {
+    /// Port of the running proxy; required only if several run
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-impl Settings {
-    /// Those that were given, by name.
+impl SettingsArgs {
+    /// The options that were given, by name.
     pub fn flags(self) -> Flags {
         [
             ("port", self.port),
@@ -401,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_but_clear_cache_reaches_the_configuration() {
+    fn every_flag_except_clear_cache_reaches_the_configuration() {
         let names: Vec<String> = Cli::command()
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
@@ -416,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn help_shows_the_first_call_as_the_first_example() {
+    fn help_begins_its_examples_with_the_first_call() {
         let help = Cli::command().render_long_help().to_string();
         let examples = help.split("Examples:\n").nth(1).unwrap();
         assert_eq!(
@@ -426,13 +475,33 @@ mod tests {
     }
 
     #[test]
-    fn help_does_not_promise_a_variable_for_the_command() {
-        let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("Each option but --clear-cache, which is a command, is also"));
+    fn short_help_shows_only_the_options_that_most_people_need() {
+        let help = Cli::command().render_help().to_string();
+        let options = help
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("--"));
+        let names: Vec<&str> = options.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(
+            names,
+            [
+                "port",
+                "origin",
+                "clear-cache",
+                "policy",
+                "ttl",
+                "dashboard"
+            ]
+        );
     }
 
     #[test]
-    fn a_command_line_that_is_wrong_exits_with_2() {
+    fn help_promises_no_variable_for_clear_cache() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("Each option except --clear-cache can also be set"));
+    }
+
+    #[test]
+    fn an_invalid_command_line_exits_with_2() {
         for line in [
             &["--prot", "1"][..],
             &["stray"],

@@ -16,6 +16,7 @@
 //! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
 //! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
 //! | [`explain`] | what is stored, and what would become of a request, in words |
+//! | [`guide`] | the guides: Markdown for the terminal and for this documentation |
 //! | [`mask`] | what of a target may be shown |
 //! | [`error`] | what can go wrong with a request, and the status it becomes |
 //! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
@@ -65,6 +66,7 @@ pub mod explain;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 pub mod headers;
 pub mod mask;
 pub mod observe;

@@ -23,7 +23,7 @@ use caching_proxy::{
     cli::Cli,
     config::{self, Config, ConfigError, Flags, LogFormat},
     control::{self, ClearReport, Control, ControlError, Instance, UnreachedInstance},
-    dashboard::{Dashboard, PATIENCE},
+    dashboard::{Dashboard, REQUEST_TIMEOUT},
     error::Chain,
     observe::Saved,
     origin::{self, CaError, OriginUrl},
@@ -134,7 +134,7 @@ enum Failure {
     Unreached,
     /// No one running proxy is the one that a command is about.
     #[error(transparent)]
-    NotChosen(#[from] control::NotChosen),
+    ChooseError(#[from] control::ChooseError),
     /// The proxy that a command is about did not answer it.
     #[error("the running proxy")]
     Unanswered(#[source] ControlError),
@@ -145,6 +145,8 @@ enum Failure {
     Print(#[source] io::Error),
     #[error(transparent)]
     Warm(#[from] commands::WarmError),
+    #[error(transparent)]
+    UnknownTopic(#[from] commands::UnknownTopic),
 }
 
 impl From<ControlError> for Failure {
@@ -174,13 +176,13 @@ impl Failure {
             | Self::Control(_)
             | Self::Impatient
             | Self::Print(_) => 1,
-            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) => 2,
+            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
             | Self::Dashboard { .. } => 3,
-            Self::Unreached | Self::NotChosen(_) | Self::Unanswered(_) => 4,
+            Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
         })
     }
@@ -268,7 +270,7 @@ async fn run(
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
-            Dashboard::start(address, server.shared(), PATIENCE)
+            Dashboard::start(address, server.shared(), REQUEST_TIMEOUT)
                 .map_err(|cause| Failure::Dashboard { address, cause })?,
         ),
         None => None,

@@ -1,12 +1,12 @@
-//! The configuration in force, and how it is read again while the proxy runs.
+//! The active configuration, and how it is reloaded while the proxy runs.
 //!
-//! What can change is handed to the workers, which take it up with their next requests; a request under way goes on
-//! under the configuration it began with. What a new `ttl` says holds for what is stored or validated from then on,
-//! `max_stale` for every use.
+//! The parts that can change at run time are sent to the workers, which use them from their next request on. A request
+//! in progress keeps the configuration it began with. A new `ttl` applies to responses stored or validated after the
+//! reload; `max_stale` applies to every use.
 //!
-//! When it changes who may be given what ([`StoredBefore::DividedOtherwise`]), the workers are told first, and use the
-//! cache no more; then it is emptied; then they use it again. Nothing is stored for a request that began before and
-//! claims its fetch after.
+//! Some changes decide who may share a stored response ([`Changes::repartitions`](crate::config::Changes)). Then the
+//! workers first stop using the cache, the cache is cleared, and the workers use it again. A request that began before
+//! the reload and claims its fetch afterwards stores nothing.
 
 use std::sync::Arc;
 
@@ -16,89 +16,90 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     cache::{Cache, CacheUnavailable, Clear, Cleared},
-    config::{Config, ConfigError, Flags, StoredBefore},
+    config::{Changes, Config, ConfigError, Flags},
     error::Chain,
 };
 
-/// What requests go by that begin now.
+/// The configuration that new requests use.
 #[derive(Clone, Debug)]
-pub struct InForce {
+pub struct ActiveConfig {
     /// The configuration.
     pub config: Arc<Config>,
-    /// What is true of the cache under it.
-    pub stored: StoredNow,
+    /// Whether requests may use the cache.
+    pub cache_state: CacheState,
 }
 
-impl InForce {
-    /// That of a start, when nothing is stored.
+impl ActiveConfig {
+    /// The configuration of a start, with an empty cache.
     pub fn new(config: Arc<Config>) -> Self {
         Self {
             config,
-            stored: StoredNow::Usable,
+            cache_state: CacheState::Usable,
         }
     }
 }
 
-/// Whether what is stored may answer.
+/// Whether requests may use the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoredNow {
-    /// It may.
+pub enum CacheState {
+    /// They may.
     Usable,
-    /// It was divided among users by other settings, and is about to be removed.
-    Void,
+    /// They may not: stored responses were shared under other identity or policy settings, and the cache is about to be
+    /// cleared.
+    Repartitioning,
 }
 
-/// Reads the configuration again. Clones are the same.
+/// Reloads the configuration. Clones share one state.
 #[derive(Clone, Debug)]
-pub struct Reload(Arc<Inner>);
+pub struct Reload(Arc<ReloadState>);
 
 #[derive(Debug)]
-struct Inner {
+struct ReloadState {
     flags: Flags,
-    in_force: watch::Sender<InForce>,
+    in_force: watch::Sender<ActiveConfig>,
     cache: Cache,
-    /// One at a time, from whichever side they are asked for.
+    /// Reloads run one at a time, whether a signal or a command starts them.
     turn: Mutex<()>,
 }
 
-/// What a reload has changed, by the keys of the settings.
+/// What a reload changed, as keys of settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// What counts from now on.
+    /// Settings with a new value that is active now.
     pub changed: Vec<String>,
-    /// What is written differently, but counts after a restart only.
+    /// Settings with a new value that needs a restart.
     pub needs_restart: Vec<String>,
-    /// Whether the cache had to be emptied.
+    /// Whether the cache was cleared.
     pub cache_cleared: bool,
 }
 
-/// Why everything is as before.
+/// Why a reload failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// What is written is not right.
+    /// The new configuration is invalid; the old one stays active.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The new settings count, but what was stored under the old ones may still be there.
+    /// The new settings are active, but the cache could not be cleared.
     #[error(
-        "the settings count, but the cache could not be emptied; until a reload does that, it is not used"
+        "the new settings are active, but the cache could not be cleared; requests bypass it until a reload succeeds"
     )]
     Cache(#[from] CacheUnavailable),
-    /// The task that did it ended before it was done.
-    #[error("the reload could not be completed")]
+    /// The reload task ended early.
+    #[error("the reload did not finish")]
     Interrupted,
 }
 
 impl ReloadError {
-    /// The error and what led to it, in one line.
+    /// The error and its causes, in one line.
     pub fn sentence(&self) -> String {
         Chain(self).to_string()
     }
 }
 
 impl Reload {
-    /// Reads with the same flags as the start, and tells those who watch `in_force`.
-    pub fn new(flags: Flags, in_force: watch::Sender<InForce>, cache: Cache) -> Self {
-        Self(Arc::new(Inner {
+    /// Reloads with the flags of the start, and publishes the result through `in_force`.
+    pub fn new(flags: Flags, in_force: watch::Sender<ActiveConfig>, cache: Cache) -> Self {
+        Self(Arc::new(ReloadState {
             flags,
             in_force,
             cache,
@@ -106,24 +107,24 @@ impl Reload {
         }))
     }
 
-    /// Reads the configuration again and puts what can change in force. Says in the log what became of it.
+    /// Reloads the configuration, activates the settings that can change at run time, and logs the result.
     ///
     /// # Errors
-    /// What is written is not right: then nothing changes.
+    /// The configuration is invalid (nothing changes), or the cache could not be cleared.
     pub async fn run(&self) -> Result<Reloaded, ReloadError> {
         let reload = self.clone();
-        // It comes to its end also when whoever asked does not wait for that.
+        // A task of its own: it finishes even if the caller stops waiting.
         let task = actix_web::rt::spawn(async move { reload.take_turn().await });
         task.await.unwrap_or(Err(ReloadError::Interrupted))
     }
 
     async fn take_turn(&self) -> Result<Reloaded, ReloadError> {
         let _turn = self.0.turn.lock().await;
-        let done = self.put_in_force().await;
+        let done = self.activate().await;
         match &done {
-            Ok(reloaded) => tell(reloaded),
+            Ok(reloaded) => log_result(reloaded),
             Err(error @ ReloadError::Config(_)) => log::error!(
-                "the configuration is not reloaded, the one before stays in force: {}",
+                "configuration not reloaded, the old one stays active: {}",
                 error.sentence()
             ),
             Err(error) => log::error!("{}", error.sentence()),
@@ -131,56 +132,56 @@ impl Reload {
         done
     }
 
-    async fn put_in_force(&self) -> Result<Reloaded, ReloadError> {
+    async fn activate(&self) -> Result<Reloaded, ReloadError> {
         let read = Config::load(&self.0.flags, &|variable| std::env::var_os(variable))?;
-        let InForce {
+        let ActiveConfig {
             config: before,
-            stored,
+            cache_state,
         } = self.0.in_force.borrow().clone();
-        let changes = before.changes(&read);
-        let mut now = InForce {
+        let changes: Changes = before.changes(&read);
+        let mut now = ActiveConfig {
             config: before,
-            stored,
+            cache_state,
         };
         if !changes.in_force.is_empty() {
             now.config = Arc::new(now.config.changed_to(&read));
         }
-        if changes.stored == StoredBefore::DividedOtherwise {
-            now.stored = StoredNow::Void;
+        if changes.repartitions {
+            now.cache_state = CacheState::Repartitioning;
         }
-        let is_void = now.stored == StoredNow::Void;
+        let is_repartitioning = now.cache_state == CacheState::Repartitioning;
         self.0.in_force.send_replace(now.clone());
-        if is_void {
-            self.empty().await?;
-            now.stored = StoredNow::Usable;
+        if is_repartitioning {
+            self.clear_cache().await?;
+            now.cache_state = CacheState::Usable;
             self.0.in_force.send_replace(now);
         }
         let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Ok(Reloaded {
             changed: names(changes.in_force),
             needs_restart: names(changes.needs_restart),
-            cache_cleared: is_void,
+            cache_cleared: is_repartitioning,
         })
     }
 
-    async fn empty(&self) -> Result<(), CacheUnavailable> {
+    async fn clear_cache(&self) -> Result<(), CacheUnavailable> {
         let Cleared { entries, bytes } = self.0.cache.send(Clear).await?;
         log::info!(
-            "cache cleared, for what was stored was divided among users by other settings: entries {entries}, {}",
+            "cache cleared, because the settings that decide who shares stored responses changed: entries {entries}, {}",
             ByteSize(bytes)
         );
         Ok(())
     }
 }
 
-fn tell(reloaded: &Reloaded) {
+fn log_result(reloaded: &Reloaded) {
     match reloaded.changed.as_slice() {
-        [] => log::info!("configuration reloaded: nothing that is in force has changed"),
-        changed => log::info!("configuration reloaded: {}", changed.join(", ")),
+        [] => log::info!("configuration reloaded: no changes"),
+        changed => log::info!("configuration reloaded: changed {}", changed.join(", ")),
     }
     if !reloaded.needs_restart.is_empty() {
         let names = reloaded.needs_restart.join(", ");
-        log::warn!("changed, but needs a restart: {names}");
+        log::warn!("restart the proxy to apply: {names}");
     }
 }
 
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_wait_for_a_reload_does_not_keep_the_cache_from_use() {
+    fn a_reload_finishes_when_its_caller_stops_waiting() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("proxy.toml");
         fs::write(&file, "policy = \"always\"\n").unwrap();
@@ -206,7 +207,7 @@ mod tests {
         let flags = Flags::from([("config", file.into()), ("origin", origin.into())]);
         System::new().block_on(async {
             let config = Config::for_origin(origin.parse().unwrap());
-            let (sender, mut in_force) = watch::channel(InForce::new(Arc::new(config)));
+            let (sender, mut in_force) = watch::channel(ActiveConfig::new(Arc::new(config)));
             let cache = Cache::new(1 << 20, 1 << 18);
             let reload = Reload::new(flags, sender, cache.clone());
             {
@@ -214,11 +215,12 @@ mod tests {
                 let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 assert!(polled.is_pending());
             }
-            // Nobody has the cache yet, so it cannot be emptied.
-            let is_void = |in_force: &InForce| in_force.stored == StoredNow::Void;
-            in_force.wait_for(is_void).await.unwrap();
+            // The cache has no actor yet, so it cannot be cleared.
+            let is_repartitioning =
+                |in_force: &ActiveConfig| in_force.cache_state == CacheState::Repartitioning;
+            in_force.wait_for(is_repartitioning).await.unwrap();
             cache.start();
-            let is_usable = |in_force: &InForce| in_force.stored == StoredNow::Usable;
+            let is_usable = |in_force: &ActiveConfig| in_force.cache_state == CacheState::Usable;
             let now = in_force.wait_for(is_usable).await.unwrap();
             assert_eq!(now.config.policy.mode, crate::policy::Mode::Always);
         });

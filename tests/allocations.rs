@@ -13,11 +13,11 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::{
-    headers::Handling,
-    observe::{Audience, Observer},
+    headers::CacheStatus,
+    observe::{LiveRequests, Observer},
     policy::{
-        Answer, ClientWord, Decision, Framing, Mode, Patterns, Policy, Reply, Request,
-        RequestContent, Stored, Time, Use, admit, answer, decide,
+        BodyEnd, ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent,
+        Response, ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
     },
 };
 
@@ -42,7 +42,7 @@ fn policy(mode: Mode) -> Policy {
         mode,
         ttl: None,
         max_stale: Duration::from_secs(86_400),
-        client_word: ClientWord::Heard,
+        client_directives: ClientDirectives::Obeyed,
         identity_headers: Patterns::new(["*api-key*"]),
         identity_cookies: Patterns::new(["*"]),
         ignored_cookies: Patterns::new(["_ga*"]),
@@ -53,29 +53,33 @@ fn request<'a>(policy: &Policy, headers: &'a HeaderMap) -> Request<'a> {
     Request::new(policy, &Method::GET, headers, RequestContent::None, None)
 }
 
-fn stored(policy: &Policy, asked: Lines<'_>) -> Stored {
+fn stored(policy: &Policy, asked: Lines<'_>) -> StoredHead {
     let replied = headers(&[
         ("cache-control", "max-age=600"),
         ("etag", "\"a\""),
         ("vary", "accept-language, x-a"),
     ]);
-    let reply = Reply {
+    let reply = Response {
         status: StatusCode::OK,
         headers: &replied,
         request_time: NOW,
         response_time: NOW,
-        framing: Framing::Delimited,
+        body_end: BodyEnd::Delimited,
     };
     admit(policy, &request(policy, &headers(asked)), &reply).unwrap()
 }
 
 /// The answers to a request, and how often memory was allocated meanwhile.
-fn served(policy: &Policy, asked: &HeaderMap, variants: &[Stored]) -> (Decision, Answer, u64) {
-    let mut found = (Decision::Unsatisfiable, Answer::Full);
+fn served(
+    policy: &Policy,
+    asked: &HeaderMap,
+    variants: &[StoredHead],
+) -> (Decision, ResponseForm, u64) {
+    let mut found = (Decision::NotCached, ResponseForm::Full);
     let counted = allocation_counter::measure(|| {
         let request = request(policy, asked);
         let decision = decide(policy, &request, variants.iter(), NOW);
-        found = (decision, answer(&request, &variants[0], Some(100)));
+        found = (decision, response_form(&request, &variants[0], Some(100)));
     });
     (found.0, found.1, counted.count_total)
 }
@@ -89,13 +93,13 @@ fn a_fresh_hit_allocates_nothing_in_the_policy() {
         let variants = [FRENCH, &[], GERMAN].map(|asked| stored(&policy, asked));
         for (asked, index) in [(FRENCH, 0), (&[], 1), (GERMAN, 2)] {
             let (decision, answer, count) = served(&policy, &headers(asked), &variants);
-            let use_ = Use::Fresh;
+            let reuse = Reuse::Fresh;
             assert_eq!(
                 decision,
-                Decision::Serve { index, use_ },
+                Decision::Serve { index, reuse },
                 "{mode:?} {asked:?}"
             );
-            assert_eq!(answer, Answer::Full);
+            assert_eq!(answer, ResponseForm::Full);
             assert_eq!(count, 0, "{mode:?} {asked:?}");
         }
     }
@@ -110,16 +114,16 @@ fn conditions_are_answered_without_allocating_too() {
         ("cache-control", "max-age=60, min-fresh=5"),
     ]);
     let (_, answer, count) = served(&policy, &asked, &variants);
-    assert_eq!((answer, count), (Answer::NotModified, 0));
+    assert_eq!((answer, count), (ResponseForm::NotModified, 0));
 }
 
 #[test]
 fn counting_a_hit_allocates_nothing() {
-    let observer = Observer::new(Audience::None);
+    let observer = Observer::new(LiveRequests::Off);
     let tally = observer.tally();
-    let hit = Handling {
-        spared_millis: 300,
-        ..Handling::hit(Some(60))
+    let hit = CacheStatus {
+        saved_millis: 300,
+        ..CacheStatus::hit(Some(60))
     };
     let counted = allocation_counter::measure(|| {
         tally.answered(StatusCode::OK, &hit);

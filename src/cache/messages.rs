@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
@@ -232,7 +233,7 @@ pub struct Cleared {
 pub struct GetStats;
 
 /// How the cache is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStats {
     /// Stored responses.
     pub entries: u64,

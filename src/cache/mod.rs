@@ -24,7 +24,7 @@ mod tests;
 mod worker_cache;
 
 pub use actor::{CacheActor, CacheUnavailable};
-pub use fetches::reader::{BodyEnd, BodyError, BodyReader, FetchEvent, SharedFetch, SharedHead};
+pub use fetches::reader::{BodyError, BodyReader, FetchEnd, FetchEvent, SharedFetch, SharedHead};
 pub use fetches::ticket::FetchTicket;
 pub use fetches::writer::{BodyWriter, Span};
 pub use handle::Cache;

@@ -1,8 +1,8 @@
 //! `check-config`: the configuration as a start would read it, without starting.
 
 use caching_proxy::{
-    cli::Settings,
-    config::{self, Place, Setting, in_words},
+    cli::SettingsArgs,
+    config::{self, Setting, SettingSource, in_words},
 };
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use super::text::json_line;
 use crate::{Failure, print, tls_for};
 
 /// Says that the configuration is right, and what it comes to.
-pub(super) fn check_config(settings: Settings, as_json: bool) -> Result<(), Failure> {
+pub(super) fn check_config(settings: SettingsArgs, as_json: bool) -> Result<(), Failure> {
     let environment = |variable: &str| std::env::var_os(variable);
     let (config, settings) = config::inspect(&settings.flags(), &environment)?;
     tls_for(&config)?;
@@ -37,9 +37,9 @@ fn document(settings: Vec<Setting>) -> Value {
         .map(|Setting { name, value, place }| {
             let source = match place {
                 None => "default",
-                Some(Place::Flag(_)) => "flag",
-                Some(Place::Environment(_)) => "environment",
-                Some(Place::File { .. }) => "file",
+                Some(SettingSource::Flag(_)) => "flag",
+                Some(SettingSource::Environment(_)) => "environment",
+                Some(SettingSource::File { .. }) => "file",
             };
             let place = place.as_ref().map(where_it_is);
             let setting = json!({ "value": value, "source": source, "place": place });
@@ -49,9 +49,9 @@ fn document(settings: Vec<Setting>) -> Value {
     json!({ "valid": true, "settings": settings })
 }
 
-fn where_it_is(place: &Place) -> String {
+fn where_it_is(place: &SettingSource) -> String {
     match place {
-        Place::File { file, line, .. } => format!("{}:{line}", file.display()),
+        SettingSource::File { file, line, .. } => format!("{}:{line}", file.display()),
         other => other.to_string(),
     }
 }

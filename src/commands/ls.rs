@@ -2,8 +2,8 @@
 
 use caching_proxy::{
     cache::{ListOrder, ListedKey, Listing},
-    cli::{Ls, Sort},
-    control::{self, ListAsk},
+    cli::{LsArgs, Sort},
+    control::{self, ListRequest},
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
@@ -12,8 +12,8 @@ use crate::{Failure, print, say};
 /// A path is not cut to less than this.
 const LEAST_PATH: usize = 16;
 
-pub(super) fn run(ls: Ls) -> Result<(), Failure> {
-    let ask = ListAsk {
+pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
+    let ask = ListRequest {
         path: ls.path.clone(),
         order: match ls.sort {
             Sort::Path => ListOrder::Path,
@@ -26,8 +26,8 @@ pub(super) fn run(ls: Ls) -> Result<(), Failure> {
         offset: ls.offset,
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
-    let listing: Listing = control::choose(ls.whom.port)?.ask("POST", "/list", &body)?;
-    if ls.whom.json {
+    let listing: Listing = control::choose(ls.proxy.port)?.ask("POST", "/list", &body)?;
+    if ls.proxy.json {
         return print_json(&listing);
     }
     if listing.total == 0 {
@@ -83,7 +83,7 @@ fn table(entries: &[ListedKey], width: Option<usize>) -> String {
 fn line(cells: &[String; 7], widths: &[usize], path: &str) -> String {
     let mut line = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        // Whom it is for is a word; the others are figures.
+        // ProxyArgs it is for is a word; the others are figures.
         match column {
             6 => line.push_str(&format!("{cell:<width$}  ")),
             _ => line.push_str(&format!("{cell:>width$}  ")),

@@ -4,6 +4,7 @@
 //! stdout, for programs.
 
 mod check_config;
+mod guide;
 mod ls;
 mod misuse;
 mod purge;
@@ -17,7 +18,7 @@ mod why;
 
 use caching_proxy::cli::Command;
 
-pub(crate) use self::{misuse::tell as tell_misuse, warm::WarmError};
+pub(crate) use self::{guide::UnknownTopic, misuse::tell as tell_misuse, warm::WarmError};
 use crate::Failure;
 
 /// Runs one command to its end.
@@ -28,10 +29,11 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Show(show) => show::run(show)?,
         Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
-        Command::Reload(whom) => reload::reload(whom)?,
+        Command::Reload(proxy) => reload::reload(proxy)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,
-        Command::Stats { whom, watch } => stats::stats(whom, watch)?,
+        Command::Stats { proxy, watch } => stats::stats(proxy, watch)?,
+        Command::Guide { topic } => guide::guide(topic)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }
     Ok(())

@@ -2,8 +2,8 @@
 
 use caching_proxy::{
     cache::{FilterSpec, PurgeAction, Purged},
-    cli::Purge,
-    control::{self, PurgeAsk},
+    cli::PurgeArgs,
+    control::{self, PurgeRequest},
 };
 
 use super::text::{plain, print_json, size};
@@ -12,14 +12,14 @@ use crate::{Failure, counted, print};
 /// Paths that are named on the terminal.
 const SHOWN: usize = 20;
 
-pub(super) fn run(purge: Purge) -> Result<(), Failure> {
+pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
     let how = match (purge.dry_run, purge.soft) {
         (true, _) => PurgeAction::DryRun,
         (false, true) => PurgeAction::Expire,
         (false, false) => PurgeAction::Remove,
     };
     let asked = subject(&purge);
-    let ask = PurgeAsk {
+    let ask = PurgeRequest {
         names: FilterSpec {
             paths: purge.paths,
             exact: purge.exact,
@@ -28,8 +28,8 @@ pub(super) fn run(purge: Purge) -> Result<(), Failure> {
         how,
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
-    let purged: Purged = control::choose(purge.whom.port)?.ask("POST", "/purge", &body)?;
-    if purge.whom.json {
+    let purged: Purged = control::choose(purge.proxy.port)?.ask("POST", "/purge", &body)?;
+    if purge.proxy.json {
         return print_json(&purged);
     }
     print(&told(&purged, how, purge.soft, &asked));
@@ -37,7 +37,7 @@ pub(super) fn run(purge: Purge) -> Result<(), Failure> {
 }
 
 /// What was asked for, for the case that nothing matches.
-fn subject(purge: &Purge) -> String {
+fn subject(purge: &PurgeArgs) -> String {
     let tags = purge.tag.iter().map(|tag| format!("tag {tag}"));
     let all: Vec<_> = purge.paths.iter().cloned().chain(tags).collect();
     plain(&all.join(", "))

@@ -1,14 +1,14 @@
-//! `reload`: a running proxy reads its configuration again.
+//! `reload`: tells a running proxy to reload its configuration.
 
-use caching_proxy::{cli::Whom, control, reload::Reloaded};
+use caching_proxy::{cli::ProxyArgs, control, reload::Reloaded};
 
 use super::text::json_line;
 use crate::{Failure, print, say};
 
-/// Has it read, and says what has changed.
-pub(super) fn reload(whom: Whom) -> Result<(), Failure> {
-    let reloaded: Reloaded = control::choose(whom.port)?.ask("POST", "/reload", &[])?;
-    if whom.json {
+/// Reloads, and prints the settings that changed.
+pub(super) fn reload(proxy: ProxyArgs) -> Result<(), Failure> {
+    let reloaded: Reloaded = control::choose(proxy.port)?.ask("POST", "/reload", &[])?;
+    if proxy.json {
         print(&json_line(&reloaded)?);
         return Ok(());
     }
@@ -18,15 +18,15 @@ pub(super) fn reload(whom: Whom) -> Result<(), Failure> {
         cache_cleared,
     } = reloaded;
     match changed.as_slice() {
-        [] => say("nothing that is in force has changed"),
+        [] => say("no changes"),
         changed => say(&format!("changed: {}", changed.join(", "))),
     }
     if cache_cleared {
-        say("the cache is empty, for what was in it was divided among users by other settings");
+        say("cache cleared, because the settings that decide who shares stored responses changed");
     }
     if !needs_restart.is_empty() {
         say(&format!(
-            "warning: changed, but needs a restart: {}",
+            "warning: restart the proxy to apply: {}",
             needs_restart.join(", ")
         ));
     }

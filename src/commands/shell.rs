@@ -1,4 +1,4 @@
-//! `completions` and `man`: made from the flags themselves, so that they cannot say anything else.
+//! `completions` and `man`: generated from the definition of the command line.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::print;
 
-/// Prints the completions for a shell.
+/// Prints the completion script of a shell.
 pub(super) fn completions(shell: Shell) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "caching-proxy", &mut script);
@@ -18,7 +18,11 @@ pub(super) fn completions(shell: Shell) {
 /// Prints the manual page, in roff.
 pub(super) fn man() -> io::Result<()> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    print(&String::from_utf8_lossy(&page));
+    // clap_mangen leaves out the help of options that `-h` hides.
+    let command = Cli::command().mut_args(|option| option.hide_short_help(false));
+    clap_mangen::Man::new(command).render(&mut page)?;
+    let page =
+        String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH \"EXAMPLES AND EXIT CODES\"");
+    print(&page);
     Ok(())
 }

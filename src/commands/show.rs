@@ -1,21 +1,21 @@
 //! `show`: what is stored for a path, and how it was understood.
 
 use caching_proxy::{
-    cli::Show,
-    control::{self, ShowAsk},
+    cli::ShowArgs,
+    control::{self, ShowRequest},
     explain::{Field, Shown, ShownAnswer},
 };
 
 use super::text::{Sheet, fresh, plain, print_json, seconds, size};
 use crate::{Failure, print, say};
 
-pub(super) fn run(show: Show) -> Result<(), Failure> {
-    let ask = ShowAsk {
+pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
+    let ask = ShowRequest {
         path: show.path.clone(),
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
-    let shown: Shown = control::choose(show.whom.port)?.ask("POST", "/show", &body)?;
-    if show.whom.json {
+    let shown: Shown = control::choose(show.proxy.port)?.ask("POST", "/show", &body)?;
+    if show.proxy.json {
         return print_json(&shown);
     }
     if shown.answers.is_empty() {
@@ -43,7 +43,7 @@ fn text(answer: &ShownAnswer, identities: u64) -> String {
         sheet.line("host", host);
     }
     sheet.line("status", &answer.status.to_string());
-    let whom = match (answer.audience.as_str(), answer.identity) {
+    let proxy = match (answer.audience.as_str(), answer.identity) {
         ("everybody", _) => "everybody".to_owned(),
         ("own", Some(number)) => format!(
             "own: those whose credentials it was made for (identity {number} of {identities})"
@@ -51,7 +51,7 @@ fn text(answer: &ShownAnswer, identities: u64) -> String {
         ("own", None) => "own: those whose credentials it was made for".to_owned(),
         _ => "everybody without credentials".to_owned(),
     };
-    sheet.line("for", &whom);
+    sheet.line("for", &proxy);
     sheet.line("selected by", &selected(&answer.selected_by));
     times(answer, &mut sheet);
     if let Some(part) = &answer.part {

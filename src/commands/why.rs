@@ -1,9 +1,9 @@
 //! `why`: what the proxy would do with a request now, and why.
 
 use caching_proxy::{
-    cli::Explain,
-    control::{self, WhyAsk},
-    explain::{Cause, Explanation, Fallback, Nearest, Refusal},
+    cli::WhyArgs,
+    control::{self, WhyRequest},
+    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
 };
 
 use super::{
@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{Failure, print};
 
-pub(super) fn run(explain: Explain) -> Result<(), Failure> {
-    let ask = WhyAsk {
+pub(super) fn run(explain: WhyArgs) -> Result<(), Failure> {
+    let ask = WhyRequest {
         method: explain.method,
         path: explain.path,
         fields: explain.header,
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
     let explanation: Explanation =
-        control::choose(explain.whom.port)?.ask("POST", "/why", &body)?;
-    if explain.whom.json {
+        control::choose(explain.proxy.port)?.ask("POST", "/why", &body)?;
+    if explain.proxy.json {
         return print_json(&explanation);
     }
     print(&text(&explanation));
@@ -88,7 +88,7 @@ fn reasons(told: &Explanation, sheet: &mut Sheet) {
         sheet.line("because", &cause(reason));
         remedy(reason, sheet);
     }
-    if let Some(Refusal {
+    if let Some(LastRefusal {
         cause: refused,
         seconds_ago,
     }) = &told.last_refusal
@@ -110,7 +110,7 @@ fn reasons(told: &Explanation, sheet: &mut Sheet) {
     }
 }
 
-fn cause(cause: &Cause) -> String {
+fn cause(cause: &ExplainedReason) -> String {
     let clause = cause.clause.as_ref();
     let clause = clause.map_or_else(String::new, |clause| format!(" ({clause})"));
     format!("{}: {}{clause}", cause.name, cause.words)
@@ -124,7 +124,7 @@ fn on_failure(Fallback { cause: forbids, .. }: &Fallback) -> String {
     }
 }
 
-fn remedy(cause: &Cause, sheet: &mut Sheet) {
+fn remedy(cause: &ExplainedReason, sheet: &mut Sheet) {
     if let Some(remedy) = &cause.remedy {
         sheet.line("remedy", remedy);
     }

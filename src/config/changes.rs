@@ -1,11 +1,11 @@
-//! What a configuration that was read again would change.
+//! The difference between the active configuration and a reloaded one.
 
 use serde_json::Value;
 
 use super::Config;
 
-/// Settings that count from the next request on.
-const IN_FORCE_AT_ONCE: &[&str] = &[
+/// Settings that a reload applies from the next request on; all others need a restart.
+const RELOADABLE: &[&str] = &[
     "policy",
     "ttl",
     "max_stale",
@@ -14,8 +14,8 @@ const IN_FORCE_AT_ONCE: &[&str] = &[
     "ignored_cookies",
     "rules",
 ];
-/// Those among them that decide who may be given a stored answer, or what it holds.
-const DIVIDING: &[&str] = &[
+/// Reloadable settings that decide who may receive a stored response, or what is in it.
+const REPARTITIONING: &[&str] = &[
     "policy",
     "identity_headers",
     "identity_cookies",
@@ -25,26 +25,17 @@ const DIVIDING: &[&str] = &[
 /// The difference between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Keys of settings that count from the next request on.
+    /// Keys of settings that apply from the next request on.
     pub in_force: Vec<&'static str>,
-    /// Keys of settings that count after a restart only.
+    /// Keys of settings that need a restart.
     pub needs_restart: Vec<&'static str>,
-    /// Whether what was stored before may be somebody else's now, or hold what it may not.
-    pub stored: StoredBefore,
-}
-
-/// What is true of what was stored under an earlier configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoredBefore {
-    /// It may be used as before.
-    #[default]
-    Usable,
-    /// It was divided among users by other rules: an answer stored for all may have been made for one.
-    DividedOtherwise,
+    /// Whether the cache must be cleared: a response stored for everybody under the old settings may belong to one user
+    /// under the new ones.
+    pub repartitions: bool,
 }
 
 impl Config {
-    /// What `read` would change.
+    /// The settings whose values differ in `read`.
     pub fn changes(&self, read: &Self) -> Changes {
         let mut changes = Changes::default();
         let (before, now) = (self.values(), read.values());
@@ -54,20 +45,19 @@ impl Config {
             .filter(|(before, now)| before != now)
             .map(|((name, _), _)| *name);
         for name in changed {
-            if IN_FORCE_AT_ONCE.contains(&name) {
+            if RELOADABLE.contains(&name) {
                 changes.in_force.push(name);
             } else {
                 changes.needs_restart.push(name);
             }
         }
-        let divides = |name| DIVIDING.contains(name);
-        if changes.in_force.iter().any(divides) || self.policies() != read.policies() {
-            changes.stored = StoredBefore::DividedOtherwise;
-        }
+        let repartitions = |name| REPARTITIONING.contains(name);
+        changes.repartitions =
+            changes.in_force.iter().any(repartitions) || self.policies() != read.policies();
         changes
     }
 
-    /// This configuration, with what can change while it is in force as in `read`.
+    /// This configuration, with the reloadable settings of `read`.
     #[must_use]
     pub fn changed_to(&self, read: &Self) -> Self {
         Self {
@@ -77,7 +67,7 @@ impl Config {
         }
     }
 
-    /// Which paths have which policy, where it is not everywhere the same.
+    /// The policy of each rule's paths; empty if all paths have the same policy.
     fn policies(&self) -> Vec<(Vec<String>, Value)> {
         let base = self.policy.mode;
         if self.rules.iter().all(|rule| rule.policy.mode == base) {
@@ -110,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_change_is_told_from_what_needs_a_restart() {
+    fn reloadable_settings_are_separated_from_those_that_need_a_restart() {
         let (before, read) = (
             config(""),
             config("ttl = \"1m\"\nport = 9\nworkers = 3\nmax_stale = \"1s\"\n"),
@@ -120,20 +110,20 @@ mod tests {
         let workers = (before.workers != 3).then_some("workers");
         let needs_restart: Vec<&str> = ["port"].into_iter().chain(workers).collect();
         assert_eq!(changes.needs_restart, needs_restart);
-        assert_eq!(changes.stored, StoredBefore::Usable);
+        assert!(!changes.repartitions);
         let changed = before.changed_to(&read);
         assert_eq!((changed.port, changed.policy.ttl), (8000, read.policy.ttl));
         assert_eq!(changed.changes(&read).in_force, [""; 0]);
     }
 
     #[test]
-    fn nothing_changes_where_the_same_is_read() {
+    fn the_same_file_changes_nothing() {
         let text = "policy = \"always\"\n[[rules]]\npath = \"/a\"\nttl = \"1m\"\n";
         assert_eq!(config(text).changes(&config(text)), Changes::default());
     }
 
     #[test]
-    fn what_divides_users_voids_what_is_stored() {
+    fn settings_about_identities_and_policies_repartition() {
         for text in [
             "policy = \"strict\"\n",
             "identity_headers = [\"x-user\"]\n",
@@ -144,31 +134,31 @@ mod tests {
             let (plain, other) = (config(""), config(text));
             for (before, read) in [(&plain, &other), (&other, &plain)] {
                 let changes = before.changes(read);
-                assert_eq!(changes.stored, StoredBefore::DividedOtherwise, "{text}");
+                assert!(changes.repartitions, "{text}");
                 assert_eq!(changes.in_force.len(), 1, "{text}");
             }
         }
     }
 
     #[test]
-    fn a_rule_that_hides_another_ones_policy_voids_what_is_stored_too() {
+    fn a_rule_that_hides_another_rules_policy_repartitions() {
         let rule = "[[rules]]\npath = \"/a/*\"\npolicy = \"always\"\n";
         let hiding = format!("[[rules]]\npath = \"/a/b\"\nttl = \"1m\"\n{rule}");
         let changes = config(rule).changes(&config(&hiding));
-        assert_eq!(changes.stored, StoredBefore::DividedOtherwise);
+        assert!(changes.repartitions);
     }
 
     #[test]
-    fn rules_about_time_and_queries_leave_what_is_stored() {
+    fn rules_about_lifetimes_and_queries_do_not_repartition() {
         let rule = "[[rules]]\npath = \"/a\"\nttl = \"1m\"\nignore_query = [\"b\"]\n";
         let changes = config("").changes(&config(rule));
         assert_eq!(changes.in_force, ["rules"]);
-        assert_eq!(changes.stored, StoredBefore::Usable);
+        assert!(!changes.repartitions);
     }
 
     #[test]
     fn every_name_is_a_key() {
-        for name in IN_FORCE_AT_ONCE.iter().chain(DIVIDING) {
+        for name in RELOADABLE.iter().chain(REPARTITIONING) {
             assert!(KEYS.contains(name), "{name}");
         }
     }

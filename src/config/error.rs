@@ -17,7 +17,7 @@ pub enum ConfigError {
     #[error("{place}")]
     Value {
         /// Where it was written.
-        place: Place,
+        place: SettingSource,
         /// What would be right.
         #[source]
         source: ValueError,
@@ -29,7 +29,7 @@ pub enum ConfigError {
     )]
     ObjectOverMemory {
         /// Where the size of the largest body was written.
-        place: Place,
+        place: SettingSource,
         /// The largest body.
         max_object: bytesize::ByteSize,
         /// The memory.
@@ -41,7 +41,7 @@ pub enum ConfigError {
     )]
     DashboardOnPort {
         /// Where the dashboard's address was written.
-        place: Place,
+        place: SettingSource,
         /// The address.
         address: std::net::SocketAddr,
     },
@@ -167,7 +167,7 @@ pub enum ValueError {
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SettingSource {
     /// On the command line.
     Flag(&'static str),
     /// In an environment variable.
@@ -183,7 +183,7 @@ pub enum Place {
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),

@@ -29,7 +29,7 @@ pub(super) enum Presence {
 
 /// The values of a file by key, with the line of each. Empty where there is no file.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct SettingsFile {
     pub(super) file: PathBuf,
     pub(super) values: BTreeMap<String, (usize, Written)>,
 }
@@ -42,18 +42,18 @@ pub(super) enum Written {
     /// TOML in form, but with a number beyond all bounds: as it was written.
     Beyond(String),
     /// One table or more in a list.
-    Tables(Vec<Table>),
+    Tables(Vec<RuleTable>),
 }
 
 /// A table in a list: its values by key, with the line of each.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Table {
+pub(super) struct RuleTable {
     /// Where it begins.
     pub(super) line: usize,
     pub(super) values: BTreeMap<String, (usize, Written)>,
 }
 
-impl Table {
+impl RuleTable {
     fn new(text: &str, table: &Spanned<DeValue<'_>>) -> Option<Self> {
         let values = table.get_ref().as_table()?.iter().map(|(key, value)| {
             let line = line_of(text.as_bytes(), key.span().start);
@@ -72,7 +72,7 @@ impl Written {
         if let DeValue::Array(items) = value.get_ref()
             && let Some(tables) = items
                 .iter()
-                .map(|item| Table::new(text, item))
+                .map(|item| RuleTable::new(text, item))
                 .collect::<Option<Vec<_>>>()
             && !tables.is_empty()
         {
@@ -86,7 +86,7 @@ impl Written {
     }
 }
 
-impl Settings {
+impl SettingsFile {
     /// Reads the file.
     pub(super) fn read(
         path: &Path,
@@ -184,8 +184,8 @@ mod tests {
     use proptest::prelude::*;
     use rustix::fs::{CWD, Mode, mkfifoat};
 
-    fn parse(text: &str) -> Result<Settings, String> {
-        Settings::parse(Path::new("proxy.toml"), text.as_bytes(), &["port", "ttl"])
+    fn parse(text: &str) -> Result<SettingsFile, String> {
+        SettingsFile::parse(Path::new("proxy.toml"), text.as_bytes(), &["port", "ttl"])
             .map_err(|error| error.to_string())
     }
 
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn tables_in_a_list_keep_their_lines() {
-        let table = |line, port| Table {
+        let table = |line, port| RuleTable {
             line,
             values: BTreeMap::from([("port".to_owned(), (port, integer(1)))]),
         };
@@ -278,7 +278,8 @@ mod tests {
     #[test]
     fn a_file_that_is_no_configuration_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let read = |path: &Path| Settings::read(path, Presence::Optional, &["port"]).unwrap_err();
+        let read =
+            |path: &Path| SettingsFile::read(path, Presence::Optional, &["port"]).unwrap_err();
         let pipe = dir.path().join("pipe");
         mkfifoat(CWD, &pipe, Mode::RUSR).unwrap();
         for path in [dir.path(), &pipe, Path::new("/dev/zero")] {
@@ -301,7 +302,7 @@ mod tests {
         ) {
             for bytes in [bytes.as_slice(), nearly.as_bytes()] {
                 let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-                let line = match Settings::parse(Path::new("a"), bytes, &["port", "ttl"]) {
+                let line = match SettingsFile::parse(Path::new("a"), bytes, &["port", "ttl"]) {
                     Ok(settings) => {
                         settings.values.values().map(|(line, _)| *line).max().unwrap_or(1)
                     }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::{Flags, KEYS, Sources, file::Settings};
+use super::{Flags, KEYS, SettingSources, file::SettingsFile};
 
 /// Any file is understood, or refused with a message.
 pub fn config_file(bytes: &[u8]) {
     let flags = Flags::from([("origin", "http://127.0.0.1:1".into())]);
-    let loaded = Settings::parse(Path::new("proxy.toml"), bytes, KEYS).and_then(|file| {
-        Sources {
+    let loaded = SettingsFile::parse(Path::new("proxy.toml"), bytes, KEYS).and_then(|file| {
+        SettingSources {
             flags: &flags,
             environment: &|_| None,
             file,

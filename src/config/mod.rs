@@ -24,17 +24,17 @@ use std::{
 use bytesize::ByteSize;
 
 pub use self::{
-    changes::{Changes, StoredBefore},
-    error::{ConfigError, Place, ValueError},
+    changes::Changes,
+    error::{ConfigError, SettingSource, ValueError},
     settings::{Setting, in_words},
 };
 use self::{
-    file::{Presence, Settings},
+    file::{Presence, SettingsFile},
     value::{Given, MAX_WORKERS},
 };
 use crate::{
     origin::OriginUrl,
-    policy::{ClientWord, Mode, Patterns, Policy, Rules},
+    policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
 };
 
 /// The file that is read when none is named.
@@ -159,7 +159,7 @@ impl Config {
             policy: Policy {
                 mode: Mode::default(),
                 ttl: None,
-                client_word: ClientWord::Heard,
+                client_directives: ClientDirectives::Obeyed,
                 max_stale: DEFAULT_MAX_STALE,
                 identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
                 identity_cookies: Patterns::new(DEFAULT_IDENTITY_COOKIES.iter().copied()),
@@ -182,7 +182,7 @@ impl Config {
     /// # Errors
     /// When there is no origin, a value is refused, or the file cannot be read or is wrong.
     pub fn load(flags: &Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        Sources::read(Path::new(DEFAULT_FILE), flags, environment)?.config()
+        SettingSources::read(Path::new(DEFAULT_FILE), flags, environment)?.config()
     }
 }
 
@@ -194,7 +194,7 @@ pub fn inspect(
     flags: &Flags,
     environment: Environment<'_>,
 ) -> Result<(Config, Vec<Setting>), ConfigError> {
-    let sources = Sources::read(Path::new(DEFAULT_FILE), flags, environment)?;
+    let sources = SettingSources::read(Path::new(DEFAULT_FILE), flags, environment)?;
     let config = sources.config()?;
     let settings = config.values().into_iter().map(|(name, value)| Setting {
         name,
@@ -210,10 +210,10 @@ pub fn inspect(
 /// # Errors
 /// When the flag's value is no port.
 pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
-    let sources = Sources {
+    let sources = SettingSources {
         flags,
         environment: &|_| None,
-        file: Settings::default(),
+        file: SettingsFile::default(),
     };
     sources.get("port", value::port)
 }
@@ -223,13 +223,13 @@ fn cores() -> usize {
 }
 
 /// All places a setting may have been written in.
-struct Sources<'a> {
+struct SettingSources<'a> {
     flags: &'a Flags,
     environment: Environment<'a>,
-    file: Settings,
+    file: SettingsFile,
 }
 
-impl<'a> Sources<'a> {
+impl<'a> SettingSources<'a> {
     fn read(
         default_file: &Path,
         flags: &'a Flags,
@@ -238,11 +238,11 @@ impl<'a> Sources<'a> {
         let mut sources = Self {
             flags,
             environment,
-            file: Settings::default(),
+            file: SettingsFile::default(),
         };
         sources.file = match sources.get("config", value::path)?.flatten() {
-            Some(named) => Settings::read(&named, Presence::Required, KEYS)?,
-            None => Settings::read(default_file, Presence::Optional, KEYS)?,
+            Some(named) => SettingsFile::read(&named, Presence::Required, KEYS)?,
+            None => SettingsFile::read(default_file, Presence::Optional, KEYS)?,
         };
         Ok(sources)
     }
@@ -295,7 +295,7 @@ impl<'a> Sources<'a> {
                     value::optional_duration(given, MILLISECOND, TEN_YEARS)
                 })?
                 .flatten(),
-            client_word: ClientWord::Heard,
+            client_directives: ClientDirectives::Obeyed,
             max_stale: self
                 .get("max-stale", |given| {
                     value::duration(given, Duration::ZERO, TEN_YEARS)
@@ -348,8 +348,8 @@ impl<'a> Sources<'a> {
         &self,
         name: &'static str,
         parse: impl Fn(&Given) -> Result<T, ValueError>,
-    ) -> Result<Option<(T, Place)>, ConfigError> {
-        let parse = |(given, place): (Given, Place)| match parse(&given) {
+    ) -> Result<Option<(T, SettingSource)>, ConfigError> {
+        let parse = |(given, place): (Given, SettingSource)| match parse(&given) {
             Ok(value) => Ok((value, place)),
             Err(source) => Err(ConfigError::Value { place, source }),
         };
@@ -365,32 +365,32 @@ impl<'a> Sources<'a> {
     }
 
     /// Where the value of a key that counts was written; none: it is the default.
-    fn place(&self, key: &str) -> Option<Place> {
+    fn place(&self, key: &str) -> Option<SettingSource> {
         let name = key.replace('_', "-");
         let found = self.in_flags(&name).or_else(|| self.in_environment(&name));
         let (_, place) = found.or_else(|| self.in_file(&name))?;
         Some(place)
     }
 
-    fn in_flags(&self, name: &str) -> Option<(Given, Place)> {
+    fn in_flags(&self, name: &str) -> Option<(Given, SettingSource)> {
         let (name, value) = self.flags.get_key_value(name)?;
-        Some((Given::Argument(value.clone()), Place::Flag(name)))
+        Some((Given::Argument(value.clone()), SettingSource::Flag(name)))
     }
 
     /// An empty variable counts as none: that is how scripts and CI say "not set".
-    fn in_environment(&self, name: &str) -> Option<(Given, Place)> {
+    fn in_environment(&self, name: &str) -> Option<(Given, SettingSource)> {
         let variable = format!(
             "CACHING_PROXY_{}",
             name.replace('-', "_").to_ascii_uppercase()
         );
         let value = (self.environment)(&variable).filter(|value| !value.is_empty())?;
-        Some((Given::Argument(value), Place::Environment(variable)))
+        Some((Given::Argument(value), SettingSource::Environment(variable)))
     }
 
-    fn in_file(&self, name: &str) -> Option<(Given, Place)> {
+    fn in_file(&self, name: &str) -> Option<(Given, SettingSource)> {
         let key = name.replace('-', "_");
         let (line, value) = self.file.values.get(&key)?;
-        let place = Place::File {
+        let place = SettingSource::File {
             file: self.file.file.clone(),
             line: *line,
             key,

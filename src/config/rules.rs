@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::{
     MILLISECOND, RULES, TEN_YEARS,
-    error::{ConfigError, Place, ValueError},
-    file::{Settings, Table, Written},
+    error::{ConfigError, SettingSource, ValueError},
+    file::{RuleTable, SettingsFile, Written},
     value::{self, Given},
 };
-use crate::policy::{ClientWord, Globs, Order, Policy, Rule, Rules, covers};
+use crate::policy::{ClientDirectives, Globs, Policy, QueryOrder, Rule, Rules, covers};
 
 /// A rule is looked for on every request; nobody needs more than these.
 const MAX_RULES: usize = 256;
@@ -26,7 +26,7 @@ pub(super) const KEYS: &[&str] = &[
 const EFFECTS: &[&str] = KEYS.split_at(1).1;
 
 /// The rules of the file; what they do not say is as in `base`.
-pub(super) fn rules(settings: &Settings, base: &Policy) -> Result<Rules, ConfigError> {
+pub(super) fn rules(settings: &SettingsFile, base: &Policy) -> Result<Rules, ConfigError> {
     let Some((line, written)) = settings.values.get(RULES) else {
         return Ok(Rules::default());
     };
@@ -72,8 +72,8 @@ pub(super) fn rules(settings: &Settings, base: &Policy) -> Result<Rules, ConfigE
     Ok(Rules::new(rules))
 }
 
-fn place(file: &Path, line: usize, key: &str) -> Place {
-    Place::File {
+fn place(file: &Path, line: usize, key: &str) -> SettingSource {
+    SettingSource::File {
         file: file.to_owned(),
         line,
         key: key.to_owned(),
@@ -83,7 +83,7 @@ fn place(file: &Path, line: usize, key: &str) -> Place {
 /// A rule as it was written.
 struct WrittenRule<'a> {
     file: &'a Path,
-    table: &'a Table,
+    table: &'a RuleTable,
 }
 
 impl WrittenRule<'_> {
@@ -116,16 +116,16 @@ impl WrittenRule<'_> {
             .get("ignore_query", value::parameters)?
             .unwrap_or_default();
         let order = match self.is_set("sort_query")? {
-            true => Order::ByName,
-            false => Order::AsWritten,
+            true => QueryOrder::ByName,
+            false => QueryOrder::AsWritten,
         };
-        let client_word = match self.is_set("ignore_client_cache_control")? {
-            true => ClientWord::Ignored,
-            false => base.client_word,
+        let client_directives = match self.is_set("ignore_client_cache_control")? {
+            true => ClientDirectives::Ignored,
+            false => base.client_directives,
         };
         let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
-        let rewrites = !ignored.is_empty() || order != Order::AsWritten;
-        let judges = ttl.is_some() || mode.is_some() || client_word != base.client_word;
+        let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
+        let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
         if !rewrites && !judges && store_post_bytes.is_none() {
             return Err(ConfigError::RuleWithoutEffect {
                 file: self.file.to_owned(),
@@ -139,7 +139,7 @@ impl WrittenRule<'_> {
             policy: Policy {
                 mode: mode.unwrap_or(base.mode),
                 ttl: ttl.unwrap_or(base.ttl),
-                client_word,
+                client_directives,
                 ..base.clone()
             },
             ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, Place, value::written_duration};
-use crate::policy::{ClientWord, Mode, Order, Rule};
+use super::{Config, LogFormat, SettingSource, value::written_duration};
+use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Setting {
     /// Its value, as it could stand in the file.
     pub value: Value,
     /// Where it was written; none: it is the default.
-    pub place: Option<Place>,
+    pub place: Option<SettingSource>,
 }
 
 /// A value of a [`Setting`] for people.
@@ -100,8 +100,8 @@ fn rule(rule: &Rule) -> Value {
         "policy": mode(policy.mode),
         "ttl": optional(policy.ttl),
         "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
-        "sort_query": *order == Order::ByName,
-        "ignore_client_cache_control": policy.client_word == ClientWord::Ignored,
+        "sort_query": *order == QueryOrder::ByName,
+        "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store_post": store_post_bytes.map_or(json!(false), size),
     })
 }

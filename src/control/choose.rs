@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 
 use super::{
     ControlError, Instance,
-    claim::Name,
-    client::{Command, ask},
+    client::{ControlRequest, ask},
     commands::{DESCRIBE_LIMIT, is_living, names_in},
-    place::Surroundings,
+    directories::SocketDirectories,
+    lock::InstanceName,
 };
 
 /// How long an instance may take to answer a question.
@@ -17,13 +17,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The running proxy that a command is about.
 #[derive(Debug)]
-pub struct Chosen {
+pub struct ChosenInstance {
     /// Who it is.
     pub instance: Instance,
-    name: Name,
+    name: InstanceName,
 }
 
-impl Chosen {
+impl ChosenInstance {
     /// Asks it: `method`, `target` (path and query) and body (empty for none) of an HTTP request; its answer is JSON.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl Chosen {
         target: &str,
         body: &[u8],
     ) -> Result<T, ControlError> {
-        let command = Command {
+        let command = ControlRequest {
             method,
             target,
             body,
@@ -45,10 +45,10 @@ impl Chosen {
 
 /// Why there is no one running proxy that a command is about.
 #[derive(Debug, thiserror::Error)]
-pub enum NotChosen {
+pub enum ChooseError {
     /// None runs; with a port, none on that one. Those that do run are listed.
     #[error("no running caching-proxy found{}{}", on(*.port), list(.others))]
-    Nobody {
+    NoneRunning {
         /// The port that was named.
         port: Option<u16>,
         /// Those on other ports.
@@ -56,10 +56,10 @@ pub enum NotChosen {
     },
     /// Several run, and it was not said which one is meant.
     #[error("several run; say which one with --port{}", list(.0))]
-    Several(Vec<Instance>),
+    SeveralRunning(Vec<Instance>),
     /// One lives there and does not answer.
     #[error("the caching-proxy on port {port} does not answer")]
-    Silent {
+    NoResponse {
         /// Its port.
         port: u16,
         /// Why.
@@ -95,14 +95,14 @@ fn list(instances: &[Instance]) -> String {
 ///
 /// # Errors
 /// There is none, or more than one, or it does not answer.
-pub fn choose(port: Option<u16>) -> Result<Chosen, NotChosen> {
-    choose_in(&Surroundings::of_this_process(), port)
+pub fn choose(port: Option<u16>) -> Result<ChosenInstance, ChooseError> {
+    choose_in(&SocketDirectories::of_this_process(), port)
 }
 
 pub(super) fn choose_in(
-    surroundings: &Surroundings,
+    surroundings: &SocketDirectories,
     port: Option<u16>,
-) -> Result<Chosen, NotChosen> {
+) -> Result<ChosenInstance, ChooseError> {
     let (names, mut refused) = names_in(surroundings);
     let mut meant = Vec::new();
     let mut others = Vec::new();
@@ -115,8 +115,8 @@ pub(super) fn choose_in(
         } else {
             DESCRIBE_LIMIT
         };
-        match ask(&name.socket, Command::DESCRIBE, limit) {
-            Ok(instance) if is_meant => meant.push(Chosen { instance, name }),
+        match ask(&name.socket, ControlRequest::DESCRIBE, limit) {
+            Ok(instance) if is_meant => meant.push(ChosenInstance { instance, name }),
             Ok(instance) => others.push(instance),
             Err(source) if is_meant => silent = Some((name.port, source)),
             Err(_) => {}
@@ -124,12 +124,12 @@ pub(super) fn choose_in(
     }
     if meant.len() > 1 {
         let instances = meant.into_iter().map(|chosen| chosen.instance);
-        return Err(NotChosen::Several(instances.collect()));
+        return Err(ChooseError::SeveralRunning(instances.collect()));
     }
     match (meant.pop(), silent, refused.pop()) {
         (Some(chosen), ..) => Ok(chosen),
-        (None, Some((port, source)), _) => Err(NotChosen::Silent { port, source }),
+        (None, Some((port, source)), _) => Err(ChooseError::NoResponse { port, source }),
         (None, None, Some(refused)) => Err(refused.into()),
-        (None, None, None) => Err(NotChosen::Nobody { port, others }),
+        (None, None, None) => Err(ChooseError::NoneRunning { port, others }),
     }
 }

@@ -21,13 +21,13 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What an instance is asked: a method, a path with its query, and a body (empty for none).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Command<'a> {
+pub(super) struct ControlRequest<'a> {
     pub(super) method: &'a str,
     pub(super) target: &'a str,
     pub(super) body: &'a [u8],
 }
 
-impl Command<'static> {
+impl ControlRequest<'static> {
     pub(super) const CLEAR: Self = Self {
         method: "POST",
         target: "/clear",
@@ -43,7 +43,7 @@ impl Command<'static> {
 /// Asks, and waits for the answer until `limit` has passed.
 pub(super) fn ask<T: DeserializeOwned>(
     socket: &Path,
-    command: Command<'_>,
+    command: ControlRequest<'_>,
     limit: Duration,
 ) -> Result<T, ControlError> {
     let deadline = Instant::now() + limit;
@@ -90,10 +90,10 @@ fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
 /// Sends the command and reads to the end.
 fn exchange(
     stream: &mut UnixStream,
-    command: Command<'_>,
+    command: ControlRequest<'_>,
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
-    let Command {
+    let ControlRequest {
         method,
         target,
         body,
@@ -175,7 +175,7 @@ mod tests {
                 // The asker may have had enough.
                 let _ = stream.write_all(answer);
             });
-            ask(&path, Command::DESCRIBE, Duration::from_secs(10))
+            ask(&path, ControlRequest::DESCRIBE, Duration::from_secs(10))
         })
     }
 
@@ -233,7 +233,8 @@ mod tests {
                 Err(error) => break assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         }
-        let asked = ask::<serde_json::Value>(&path, Command::CLEAR, Duration::from_millis(10));
+        let asked =
+            ask::<serde_json::Value>(&path, ControlRequest::CLEAR, Duration::from_millis(10));
         let Err(ControlError::Connect { source, .. }) = asked else {
             panic!("{asked:?}")
         };
@@ -246,7 +247,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("8000.sock");
         let _listener = UnixListener::bind(&path).unwrap();
-        let asked = ask::<serde_json::Value>(&path, Command::CLEAR, Duration::from_millis(10));
+        let asked =
+            ask::<serde_json::Value>(&path, ControlRequest::CLEAR, Duration::from_millis(10));
         let Err(ControlError::Exchange { source, .. }) = asked else {
             panic!("{asked:?}")
         };

@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     ControlError, Instance,
-    claim::{Locking, Missing, Name},
-    client::{Command, ask, says_deserted},
-    place::Surroundings,
+    client::{ControlRequest, ask, says_deserted},
+    directories::SocketDirectories,
+    lock::{IfNoFile, InstanceName, LockAttempt},
     server::ClearAnswer,
 };
 
@@ -61,16 +61,16 @@ pub struct ClearReport {
 
 /// Empties the cache of every running instance of this user; with a port, of those on that port only.
 pub fn clear(port: Option<u16>) -> ClearReport {
-    clear_in(&Surroundings::of_this_process(), port)
+    clear_in(&SocketDirectories::of_this_process(), port)
 }
 
-pub(super) fn clear_in(surroundings: &Surroundings, port: Option<u16>) -> ClearReport {
+pub(super) fn clear_in(surroundings: &SocketDirectories, port: Option<u16>) -> ClearReport {
     let (names, refused) = names_in(surroundings);
     let mut report = ClearReport {
         refused,
         ..ClearReport::default()
     };
-    let names: Vec<Name> = names
+    let names: Vec<InstanceName> = names
         .into_iter()
         .filter(|name| port.is_none_or(|port| port == name.port))
         .collect();
@@ -93,11 +93,11 @@ pub(super) fn clear_in(surroundings: &Surroundings, port: Option<u16>) -> ClearR
 }
 
 /// What became of one name. None: nobody has it any more; with its process its cache is gone.
-type Outcome = Result<Option<ClearedInstance>, ControlError>;
+type ClearOutcome = Result<Option<ClearedInstance>, ControlError>;
 
 /// Clears the instances of these names at the same time, so that one that hangs does not keep the others full; the
 /// outcomes are in the order of the names.
-fn clear_together(names: &[Name]) -> Vec<Outcome> {
+fn clear_together(names: &[InstanceName]) -> Vec<ClearOutcome> {
     thread::scope(|scope| {
         let threads: Vec<_> = names
             .iter()
@@ -116,17 +116,17 @@ fn clear_together(names: &[Name]) -> Vec<Outcome> {
 
 /// The instance of this user that listens where `address` would.
 pub fn holder(address: SocketAddr) -> Option<Instance> {
-    holder_in(&Surroundings::of_this_process(), address)
+    holder_in(&SocketDirectories::of_this_process(), address)
 }
 
-pub(super) fn holder_in(surroundings: &Surroundings, address: SocketAddr) -> Option<Instance> {
+pub(super) fn holder_in(surroundings: &SocketDirectories, address: SocketAddr) -> Option<Instance> {
     let (names, _) = names_in(surroundings);
     names
         .into_iter()
         .filter(|name| name.port == address.port())
         .filter(is_living)
         .filter_map(|name| {
-            ask(&name.socket, Command::DESCRIBE, DESCRIBE_LIMIT)
+            ask(&name.socket, ControlRequest::DESCRIBE, DESCRIBE_LIMIT)
                 .ok()
                 .or_else(|| name.instance())
         })
@@ -138,11 +138,11 @@ fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || one.is_unspecified() || other.is_unspecified()
 }
 
-pub(super) fn names_in(surroundings: &Surroundings) -> (Vec<Name>, Vec<ControlError>) {
+pub(super) fn names_in(surroundings: &SocketDirectories) -> (Vec<InstanceName>, Vec<ControlError>) {
     let (dirs, mut refused) = surroundings.existing();
     let mut names = Vec::new();
     for dir in dirs {
-        match Name::all_in(&dir) {
+        match InstanceName::all_in(&dir) {
             Ok(found) => names.extend(found),
             Err(source) => refused.push(ControlError::Directory { dir, source }),
         }
@@ -151,15 +151,15 @@ pub(super) fn names_in(surroundings: &Surroundings) -> (Vec<Name>, Vec<ControlEr
 }
 
 /// Clears the instance of a name.
-fn clear_one(name: &Name) -> Outcome {
+fn clear_one(name: &InstanceName) -> ClearOutcome {
     let mut tries_left = TRIES;
     loop {
         let life = life_of(name)?;
-        if life == Life::Over {
+        if life == Liveness::Gone {
             return Ok(None);
         }
         match (
-            ask::<ClearAnswer>(&name.socket, Command::CLEAR, CLEAR_LIMIT),
+            ask::<ClearAnswer>(&name.socket, ControlRequest::CLEAR, CLEAR_LIMIT),
             life,
         ) {
             (
@@ -176,7 +176,7 @@ fn clear_one(name: &Name) -> Outcome {
                     bytes,
                 }));
             }
-            (Err(ControlError::Connect { source, .. }), Life::Unknown)
+            (Err(ControlError::Connect { source, .. }), Liveness::Unknown)
                 if says_deserted(&source) =>
             {
                 bury(name)?;
@@ -204,35 +204,35 @@ fn is_final(error: &ControlError) -> bool {
 
 /// Whether somebody lives under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Here,
-    Over,
+enum Liveness {
+    Running,
+    Gone,
     /// Somebody tidied the lock away, as cleaners of temporary directories do, but not the socket.
     Unknown,
 }
 
 /// Whether somebody lives under a name, as far as its lock tells.
-pub(super) fn is_living(name: &Name) -> bool {
-    matches!(name.lock(Missing::Leave), Ok(Locking::Held))
+pub(super) fn is_living(name: &InstanceName) -> bool {
+    matches!(name.lock(IfNoFile::Skip), Ok(LockAttempt::HeldElsewhere))
 }
 
 /// What a dead instance left is removed.
-fn life_of(name: &Name) -> Result<Life, ControlError> {
-    match name.lock(Missing::Leave)? {
-        Locking::Held => return Ok(Life::Here),
-        Locking::Taken(claim) => claim.bury(),
-        Locking::Absent => {}
+fn life_of(name: &InstanceName) -> Result<Liveness, ControlError> {
+    match name.lock(IfNoFile::Skip)? {
+        LockAttempt::HeldElsewhere => return Ok(Liveness::Running),
+        LockAttempt::Acquired(claim) => claim.bury(),
+        LockAttempt::NoFile => {}
     }
     Ok(if name.socket.exists() {
-        Life::Unknown
+        Liveness::Unknown
     } else {
-        Life::Over
+        Liveness::Gone
     })
 }
 
 /// Removes a socket nobody answers at. The lock is made again for it: only its owner may remove the socket.
-fn bury(name: &Name) -> Result<(), ControlError> {
-    if let Locking::Taken(claim) = name.lock(Missing::Make)? {
+fn bury(name: &InstanceName) -> Result<(), ControlError> {
+    if let LockAttempt::Acquired(claim) = name.lock(IfNoFile::Create)? {
         claim.bury();
     }
     Ok(())

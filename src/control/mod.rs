@@ -13,12 +13,12 @@
 //!   be reached through the proxy's own port.
 
 mod choose;
-mod claim;
 mod client;
 mod commands;
+mod directories;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod place;
+mod lock;
 mod server;
 mod steer;
 
@@ -27,10 +27,10 @@ use std::{io, net::IpAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choose::{Chosen, NotChosen, choose},
+    choose::{ChooseError, ChosenInstance, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     server::{Control, listen},
-    steer::{ListAsk, PurgeAsk, ShowAsk, WhyAsk},
+    steer::{ListRequest, PurgeRequest, ShowRequest, WhyRequest},
 };
 
 /// A running proxy, as it describes itself.

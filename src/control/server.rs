@@ -11,7 +11,7 @@ use actix_web::{
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::{ControlError, Instance, claim::Claim, place::Surroundings, steer};
+use super::{ControlError, Instance, directories::SocketDirectories, lock::InstanceLock, steer};
 use crate::{
     cache::{Cache, Clear, GetStats},
     observe::Report,
@@ -36,7 +36,7 @@ pub(super) struct ClearAnswer {
 #[derive(Debug)]
 pub struct Control {
     handle: ServerHandle,
-    _claim: Claim,
+    _claim: InstanceLock,
 }
 
 impl Control {
@@ -58,11 +58,11 @@ impl Drop for Control {
 /// # Errors
 /// When there is no directory that only this user can reach, or the socket cannot be made in it.
 pub fn listen(shared: Arc<Shared>, reload: Reload) -> Result<Control, ControlError> {
-    listen_in(&Surroundings::of_this_process(), shared, reload)
+    listen_in(&SocketDirectories::of_this_process(), shared, reload)
 }
 
 pub(super) fn listen_in(
-    surroundings: &Surroundings,
+    surroundings: &SocketDirectories,
     shared: Arc<Shared>,
     reload: Reload,
 ) -> Result<Control, ControlError> {
@@ -75,7 +75,7 @@ pub(super) fn listen_in(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: chrono::Local::now().to_rfc3339(),
     };
-    let mut claim = Claim::take(&surroundings.make()?, config.port)?;
+    let mut claim = InstanceLock::take(&surroundings.make()?, config.port)?;
     claim.describe(&instance)?;
     let server = serve(claim.listen()?, instance, shared, reload).map_err(|source| {
         ControlError::Listen {

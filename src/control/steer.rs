@@ -31,7 +31,7 @@ const MAX_ECHO_CHARS: usize = 200;
 /// What `POST /purge` is asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PurgeAsk {
+pub struct PurgeRequest {
     /// What is meant.
     pub names: FilterSpec,
     /// What becomes of it.
@@ -42,7 +42,7 @@ pub struct PurgeAsk {
 /// What `POST /list` is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ListAsk {
+pub struct ListRequest {
     /// A path or a pattern; none: all.
     pub path: Option<String>,
     /// In which order.
@@ -53,7 +53,7 @@ pub struct ListAsk {
     pub offset: usize,
 }
 
-impl Default for ListAsk {
+impl Default for ListRequest {
     fn default() -> Self {
         Self {
             path: None,
@@ -67,7 +67,7 @@ impl Default for ListAsk {
 /// What `POST /show` is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ShowAsk {
+pub struct ShowRequest {
     /// A path with its query, or a URL.
     pub path: String,
 }
@@ -75,16 +75,16 @@ pub struct ShowAsk {
 /// What `POST /why` is asked: a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct WhyAsk {
+pub struct WhyRequest {
     /// Its method.
     pub method: String,
     /// A path with its query, or a URL.
     pub path: String,
-    /// Its fields, each as `Name: value`.
+    /// Its fields, each as `InstanceName: value`.
     pub fields: Vec<String>,
 }
 
-impl Default for WhyAsk {
+impl Default for WhyRequest {
     fn default() -> Self {
         Self {
             method: Method::GET.to_string(),
@@ -139,7 +139,7 @@ fn wanted(names: &FilterSpec, shared: &Shared) -> Result<EntryFilter, Refusal> {
 
 async fn purge(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let purged = async {
-        let PurgeAsk { names, how } = read(&body)?;
+        let PurgeRequest { names, how } = read(&body)?;
         let wanted = wanted(&names, &shared)?;
         let purged = shared.cache.purge(wanted, how, clock::now()).await?;
         if how != PurgeAction::DryRun {
@@ -161,7 +161,7 @@ async fn purge(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 
 async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let listing = async {
-        let ask: ListAsk = read(&body)?;
+        let ask: ListRequest = read(&body)?;
         if ask.limit > MAX_LISTED {
             return Err(wrong(format!("--limit is at most {MAX_LISTED}")));
         }
@@ -192,7 +192,7 @@ async fn list(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 
 async fn show(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let shown = async {
-        let ShowAsk { path } = read(&body)?;
+        let ShowRequest { path } = read(&body)?;
         let names = FilterSpec {
             paths: vec![path],
             exact: true,
@@ -226,7 +226,7 @@ async fn why(body: Bytes, shared: Data<Shared>) -> HttpResponse {
 }
 
 /// The request that a question describes.
-pub(super) fn described(ask: &WhyAsk) -> Result<DescribedRequest, Refusal> {
+pub(super) fn described(ask: &WhyRequest) -> Result<DescribedRequest, Refusal> {
     if ask.fields.len() > MAX_FIELDS {
         return Err(wrong(format!("a request has at most {MAX_FIELDS} fields")));
     }

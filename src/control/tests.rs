@@ -15,20 +15,20 @@ use actix_web::rt::{System, task::spawn_blocking};
 use tokio::sync::watch;
 
 use super::{
-    claim::{Claim, Locking, Missing, Name},
     commands::{clear_in, holder_in},
-    place::Surroundings,
+    directories::SocketDirectories,
+    lock::{IfNoFile, InstanceLock, InstanceName, LockAttempt},
     *,
 };
 use crate::{
     cache::Cache,
     config::{Config, Flags},
     proxy::Shared,
-    reload::{InForce, Reload},
+    reload::{ActiveConfig, Reload},
 };
 
-fn surroundings(root: &Path) -> Surroundings {
-    Surroundings {
+fn surroundings(root: &Path) -> SocketDirectories {
+    SocketDirectories {
         uid: rustix::process::geteuid().as_raw(),
         runtime_dir: None,
         run_user: root.join("run"),
@@ -44,7 +44,10 @@ fn config(port: u16) -> Config {
     }
 }
 
-fn listen_in(surroundings: &Surroundings, shared: Arc<Shared>) -> Result<Control, ControlError> {
+fn listen_in(
+    surroundings: &SocketDirectories,
+    shared: Arc<Shared>,
+) -> Result<Control, ControlError> {
     let in_force = watch::channel(shared.in_force.borrow().clone()).0;
     let reload = Reload::new(Flags::new(), in_force, shared.cache.clone());
     super::server::listen_in(surroundings, shared, reload)
@@ -58,7 +61,7 @@ fn cache() -> Cache {
 
 fn shared_with(port: u16, cache: Cache) -> Arc<Shared> {
     let config = Arc::new(config(port));
-    let (_, in_force) = watch::channel(InForce::new(Arc::clone(&config)));
+    let (_, in_force) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
     Arc::new(Shared::new(&config, in_force, cache).unwrap())
 }
 
@@ -216,7 +219,7 @@ fn instances_are_cleared_at_the_same_time_and_named_in_order() {
     let all_were_asked = Barrier::new(3);
     std::thread::scope(|scope| {
         for port in [8000, 8001, 8002] {
-            let mut claim = Claim::take(&dir, port).unwrap();
+            let mut claim = InstanceLock::take(&dir, port).unwrap();
             let listener = claim.listen().unwrap();
             let all_were_asked = &all_were_asked;
             scope.spawn(move || {
@@ -242,7 +245,7 @@ fn instances_are_cleared_at_the_same_time_and_named_in_order() {
 fn a_living_instance_that_refuses_has_failed_and_is_named() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
-    let mut claim = Claim::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let mut claim = InstanceLock::take(&surroundings.make().unwrap(), 8000).unwrap();
     let instance = Instance {
         pid: 7,
         port: 8000,
@@ -272,7 +275,7 @@ fn a_living_instance_that_refuses_has_failed_and_is_named() {
 fn an_instance_that_ends_while_it_is_asked_has_not_failed() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
-    let mut claim = Claim::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let mut claim = InstanceLock::take(&surroundings.make().unwrap(), 8000).unwrap();
     let listener = claim.listen().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -336,14 +339,17 @@ fn a_name_is_free_again_after_its_instance() {
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
         let control = listen_in(&surroundings, shared(8000)).unwrap();
-        let name = Name::all_in(&surroundings.make().unwrap())
+        let name = InstanceName::all_in(&surroundings.make().unwrap())
             .unwrap()
             .remove(0);
-        assert!(matches!(name.lock(Missing::Leave).unwrap(), Locking::Held));
+        assert!(matches!(
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::HeldElsewhere
+        ));
         control.stop().await;
         assert!(matches!(
-            name.lock(Missing::Leave).unwrap(),
-            Locking::Absent
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::NoFile
         ));
     });
 }

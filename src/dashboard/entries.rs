@@ -32,14 +32,14 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// Which part of the list.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Part {
+struct EntriesQuery {
     /// A path, a pattern, or any text within a path; empty for all.
     q: String,
     sort: ListOrder,
     offset: usize,
 }
 
-impl Default for Part {
+impl Default for EntriesQuery {
     fn default() -> Self {
         Self {
             q: String::new(),
@@ -52,7 +52,7 @@ impl Default for Part {
 /// What is purged: a path or a pattern, as the list was asked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Purge {
+struct PurgeBody {
     path: String,
 }
 
@@ -91,8 +91,8 @@ fn unavailable(error: &CacheUnavailable) -> HttpResponse {
     HttpResponse::ServiceUnavailable().body("The cache does not answer.\n")
 }
 
-async fn entries(part: Query<Part>, shared: Data<Shared>) -> HttpResponse {
-    let Part { q, sort, offset } = part.into_inner();
+async fn entries(part: Query<EntriesQuery>, shared: Data<Shared>) -> HttpResponse {
+    let EntriesQuery { q, sort, offset } = part.into_inner();
     if offset > MAX_OFFSET {
         return HttpResponse::BadRequest().body("Look for something: the list goes no further.\n");
     }
@@ -115,7 +115,7 @@ async fn entries(part: Query<Part>, shared: Data<Shared>) -> HttpResponse {
     }
 }
 
-async fn purge(purge: Json<Purge>, shared: Data<Shared>) -> HttpResponse {
+async fn purge(purge: Json<PurgeBody>, shared: Data<Shared>) -> HttpResponse {
     let path = purge.path.trim();
     let wanted = match path {
         "" => return HttpResponse::BadRequest().body("Say what is to be purged.\n"),

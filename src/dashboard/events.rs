@@ -1,4 +1,4 @@
-//! Server-sent events: what the collector tells each second, streamed to the page.
+//! Server-sent events: what the sampler tells each second, streamed to the page.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -10,19 +10,19 @@ use actix_web::{
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{collector::Tick, patience::Leash};
+use super::{sampler::PageUpdate, time_limits::ConnectionDeadline};
 
 /// Pages that watch at the same time.
 const MAX_WATCHING: usize = 16;
 
 /// Those who watch.
-pub(super) struct Audience {
-    ticks: watch::Receiver<Tick>,
+pub(super) struct EventStreams {
+    ticks: watch::Receiver<PageUpdate>,
     places: Arc<Semaphore>,
 }
 
-impl Audience {
-    pub(super) fn new(ticks: watch::Receiver<Tick>) -> Self {
+impl EventStreams {
+    pub(super) fn new(ticks: watch::Receiver<PageUpdate>) -> Self {
         Self {
             ticks,
             places: Arc::new(Semaphore::new(MAX_WATCHING)),
@@ -31,15 +31,15 @@ impl Audience {
 }
 
 /// One who watches.
-struct Watcher {
-    ticks: watch::Receiver<Tick>,
+struct EventStream {
+    ticks: watch::Receiver<PageUpdate>,
     /// The number of the first request that was not told yet; None: nothing was told.
     next: Option<u64>,
     _place: OwnedSemaphorePermit,
 }
 
 /// Streams until the one who watches leaves.
-pub(super) async fn events(request: HttpRequest, audience: Data<Audience>) -> HttpResponse {
+pub(super) async fn events(request: HttpRequest, audience: Data<EventStreams>) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream");
     if request.method() == Method::HEAD {
@@ -49,12 +49,12 @@ pub(super) async fn events(request: HttpRequest, audience: Data<Audience>) -> Ht
         return HttpResponse::ServiceUnavailable()
             .body("Too many pages are open: close one and try again.\n");
     };
-    let watcher = Watcher {
+    let watcher = EventStream {
         ticks: audience.ticks.clone(),
         next: None,
         _place: place,
     };
-    Leash::let_go(&request);
+    ConnectionDeadline::let_go(&request);
     let told = stream::unfold(watcher, |mut watcher| async move {
         let text = watcher.text().await?;
         Some((Ok::<_, actix_web::Error>(Bytes::from(text)), watcher))
@@ -62,7 +62,7 @@ pub(super) async fn events(request: HttpRequest, audience: Data<Audience>) -> Ht
     answer.streaming(told)
 }
 
-impl Watcher {
+impl EventStream {
     /// The next events; None when nobody collects any more.
     async fn text(&mut self) -> Option<String> {
         let is_new = self.next.is_none();

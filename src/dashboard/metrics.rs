@@ -12,7 +12,7 @@ use prometheus_client::{
 
 use crate::{
     cache::{CacheStats, GetStats},
-    headers::Outcome,
+    headers::RequestOutcome,
     observe::{BOUNDS_MILLIS, Report, Totals},
     proxy::Shared,
 };
@@ -76,11 +76,11 @@ impl Figures {
         let help = "Requests answered, by outcome and reason";
         let mut family = to.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for (outcome, count) in [
-            (Outcome::Hit, totals.hits()),
-            (Outcome::Validated, totals.validated()),
-            (Outcome::Stale, totals.stale()),
-            (Outcome::Collapsed, totals.collapsed()),
-            (Outcome::Own, totals.own()),
+            (RequestOutcome::Hit, totals.hits()),
+            (RequestOutcome::Validated, totals.validated()),
+            (RequestOutcome::Stale, totals.stale()),
+            (RequestOutcome::Collapsed, totals.collapsed()),
+            (RequestOutcome::Own, totals.own()),
         ] {
             sample(
                 &mut family,
@@ -135,7 +135,7 @@ impl Figures {
         let help = "Requests that needed no request to the origin";
         counter(to, "saved_requests", help, None, totals.saved_requests())?;
         let help = "What the fetches of responses that were served again once took";
-        let seconds = seconds_of_millis(totals.spared_millis());
+        let seconds = seconds_of_millis(totals.saved_millis());
         counter(to, "saved_origin", help, Some(&Unit::Seconds), seconds)
     }
 

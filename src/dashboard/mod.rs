@@ -2,26 +2,26 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `collector.rs` | once a second: what was counted, and the requests since |
+//! | `sampler.rs` | once a second: what was counted, and the requests since |
 //! | `events.rs` | the same, streamed to the page (server-sent events) |
 //! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
 //! | `entries.rs` | what is stored: looked for, purged, cleared |
 //! | `guard.rs` | who may do that: Host, Origin, token |
 //! | `methods.rs` | which methods each address takes |
-//! | `patience.rs` | how long requests and connections may take |
+//! | `time_limits.rs` | how long requests and connections may take |
 //! | `page/` | the page itself |
 //!
 //! It listens on loopback only, and answers only to its own names, so that no page of somebody else reaches it by a name
 //! of theirs. All but `/healthz`, `/metrics` and the page's own files needs the token that the start prints; the page
 //! changes it for a cookie. Nothing of this can be reached through the proxy's own port.
 
-mod collector;
 mod entries;
 mod events;
 mod guard;
 mod methods;
 mod metrics;
-mod patience;
+mod sampler;
+mod time_limits;
 
 use std::{
     io,
@@ -44,18 +44,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinHandle;
 
 use self::{
-    collector::Collector,
-    events::Audience,
+    events::EventStreams,
     guard::Guard,
     methods::{act, read},
-    patience::{Leash, Patience},
+    sampler::Sampler,
+    time_limits::{ConnectionDeadline, RequestTimeout},
 };
 use crate::proxy::Shared;
 
 /// Connections at a time; some of them stream.
 const MAX_CONNECTIONS: usize = 64;
 /// For the head of a request to arrive, for its body and the answer's head, and for a connection to close after that.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 const BACKLOG: i32 = 64;
@@ -70,7 +70,7 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens on `address`, and waits no longer than `patience` for each part of a request; mostly [`PATIENCE`]. To be
+    /// Listens on `address`, and waits no longer than `patience` for each part of a request; mostly [`REQUEST_TIMEOUT`]. To be
     /// called inside an actix `System`.
     ///
     /// # Errors
@@ -81,10 +81,10 @@ impl Dashboard {
         let guard = Guard::new(address)?;
         let token = guard.token().to_owned();
         let guard = Data::new(guard);
-        let (collector, ticks) = Collector::new(Arc::clone(&shared));
+        let (sampler, ticks) = Sampler::new(Arc::clone(&shared));
         let shared = Data::from(shared);
-        let audience = Data::new(Audience::new(ticks));
-        let limit = Patience(patience);
+        let audience = Data::new(EventStreams::new(ticks));
+        let limit = RequestTimeout(patience);
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(guard.clone())
@@ -93,10 +93,10 @@ impl Dashboard {
                 .app_data(Data::new(limit))
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                 .wrap(from_fn(guard::check))
-                .wrap(from_fn(patience::limit))
+                .wrap(from_fn(time_limits::limit))
                 .configure(routes)
         })
-        .on_connect(move |connection, data| Leash::put_on(connection, data, limit))
+        .on_connect(move |connection, data| ConnectionDeadline::put_on(connection, data, limit))
         .workers(1)
         .worker_max_blocking_threads(1)
         .max_connections(MAX_CONNECTIONS)
@@ -114,7 +114,7 @@ impl Dashboard {
                 log::error!("the dashboard has ended: {error}");
             }
         });
-        let collecting = actix_web::rt::spawn(collector.run());
+        let collecting = actix_web::rt::spawn(sampler.run());
         Ok(Self {
             address,
             token,

@@ -9,7 +9,9 @@ mod why;
 mod words;
 
 pub use show::{Field, Shown, ShownAnswer, show};
-pub use why::{Cause, Explanation, Fallback, Mismatch, Nearest, Refusal, Variant, refused, why};
+pub use why::{
+    ExplainedReason, Explanation, Fallback, LastRefusal, Mismatch, Nearest, Variant, refused, why,
+};
 
 use actix_web::http::header::{self, HeaderName};
 

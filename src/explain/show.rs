@@ -13,7 +13,7 @@ use crate::{
     cache::{Entry, KeyVariants},
     config::Config,
     mask::hidden,
-    policy::{Audience, Identity, Policy, Reason, Time, Understood, understood},
+    policy::{Audience, Identity, Interpretation, Policy, Reason, Time, interpret},
 };
 
 /// Responses that are shown at the most.
@@ -143,7 +143,7 @@ fn answer(
     let rule = rule.and_then(|index| config.rules.get(index));
     let policy = rule.map_or(&config.policy, |rule| &rule.policy);
     let head = entry.head();
-    let understood = understood(policy, head);
+    let interpret = interpret(policy, head);
     let stale_for = head.ttl_seconds(now).filter(|_| !head.is_fresh(now));
     let stale_since = stale_for.map(|ttl| {
         let millis = ttl.unsigned_abs().saturating_mul(1000);
@@ -165,15 +165,15 @@ fn answer(
         selected_by: selected_by(policy, entry),
         stored_at: rfc3339(head.received()),
         age_seconds: head.age_seconds(now),
-        lifetime_seconds: understood.lifetime_seconds,
-        lifetime_from: lifetime_name(understood.lifetime_from).to_owned(),
-        lifetime_why: lifetime_words(understood.lifetime_from).to_owned(),
+        lifetime_seconds: interpret.lifetime_seconds,
+        lifetime_from: lifetime_name(interpret.lifetime_from).to_owned(),
+        lifetime_why: lifetime_words(interpret.lifetime_from).to_owned(),
         fresh_seconds: head.ttl_seconds(now),
         stale_since: stale_since.map(rfc3339),
-        when_stale: when_stale(&understood),
-        directives: understood.directives,
-        is_targeted: understood.is_targeted,
-        part: head.part().map(|_| part(entry)),
+        when_stale: when_stale(&interpret),
+        directives: interpret.directives,
+        is_targeted: interpret.is_targeted,
+        part: head.content_range().map(|_| part(entry)),
         tags: head
             .tags()
             .map(|tag| String::from_utf8_lossy(tag).into_owned())
@@ -212,8 +212,8 @@ pub(super) fn selected_by(policy: &Policy, entry: &Entry) -> Vec<Field> {
         .collect()
 }
 
-fn when_stale(understood: &Understood) -> String {
-    match understood.never_stale {
+fn when_stale(interpret: &Interpretation) -> String {
+    match interpret.never_stale {
         Some(Reason::NoCache) => format!("validated before every use: {}", words(Reason::NoCache)),
         Some(reason) => format!("never used without validation: {}", words(reason)),
         None => "validated before it is used; used if the origin fails".to_owned(),

@@ -14,7 +14,10 @@ use crate::{
     cache::Entry,
     error::ProxyError,
     mask::hidden,
-    policy::{Answer, Decision, Forward, Missing, Reason, Share, Stored, Time, Use, Why},
+    policy::{
+        Decision, Forward, ForwardReason, MissingBytes, Reason, ResponseForm, Reuse, Sharing,
+        StoredHead, Time,
+    },
     proxy::DryRun,
 };
 
@@ -41,9 +44,9 @@ pub struct Explanation {
     /// The fields by which the request is somebody's.
     pub credentials: Vec<String>,
     /// Why it would be forwarded: the `fwd` of Cache-Status.
-    pub forward: Option<Cause>,
+    pub forward: Option<ExplainedReason>,
     /// What keeps a stored response from being used, or the answer from being stored.
-    pub reason: Option<Cause>,
+    pub reason: Option<ExplainedReason>,
     /// How many responses are stored that this request may see.
     pub stored: u64,
     /// The one that is meant.
@@ -51,7 +54,7 @@ pub struct Explanation {
     /// Stored ones for other requests, and by which field.
     pub mismatches: Vec<Mismatch>,
     /// Why the last answer was not stored.
-    pub last_refusal: Option<Refusal>,
+    pub last_refusal: Option<LastRefusal>,
     /// What would become of a validation that fails.
     pub if_origin_fails: Option<Fallback>,
     /// What is stored nearest to the path, where nothing is for it and nobody knows why.
@@ -62,7 +65,7 @@ pub struct Explanation {
 
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct ExplainedReason {
     /// The name, as in log and Cache-Status.
     pub name: String,
     /// In words.
@@ -101,9 +104,9 @@ pub struct Mismatch {
 
 /// An answer that was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct LastRefusal {
     /// Why.
-    pub cause: Cause,
+    pub cause: ExplainedReason,
     /// How long ago it was asked for, in seconds.
     pub seconds_ago: u64,
 }
@@ -114,7 +117,7 @@ pub struct Fallback {
     /// Whether that would be the stored response.
     pub is_served: bool,
     /// What forbids it.
-    pub cause: Option<Cause>,
+    pub cause: Option<ExplainedReason>,
 }
 
 /// The nearest that is stored.
@@ -169,7 +172,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
             .iter()
             .map(ToString::to_string)
             .collect(),
-        forward: told.why.map(|why| forward_cause(why.forward)),
+        forward: told.why.map(|why| forward_cause(why.reason)),
         reason: told.reason.map(cause),
         stored: if is_known {
             considered.visible().count() as u64
@@ -182,7 +185,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         } else {
             Vec::new()
         },
-        last_refusal: refusal.map(|(reason, since)| Refusal {
+        last_refusal: refusal.map(|(reason, since)| LastRefusal {
             cause: cause(reason),
             seconds_ago: now.millis_since(since) / 1000,
         }),
@@ -201,7 +204,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
 struct Told {
     summary: String,
     outcome: &'static str,
-    why: Option<Why>,
+    why: Option<Forward>,
     reason: Option<Reason>,
     index: Option<usize>,
     notes: Vec<String>,
@@ -218,9 +221,9 @@ fn tell(considered: &DryRun, now: Time) -> Told {
     }
     let head = |index| considered.variant(index).map(|entry| &**entry.head());
     match considered.decision {
-        Decision::Serve { index, use_ } => Told {
-            summary: head(index).map_or_else(String::new, |head| serving(head, use_, now)),
-            outcome: if use_ == Use::Fresh { "hit" } else { "stale-hit" },
+        Decision::Serve { index, reuse } => Told {
+            summary: head(index).map_or_else(String::new, |head| serving(head, reuse, now)),
+            outcome: if reuse == Reuse::Fresh { "hit" } else { "stale-hit" },
             index: Some(index),
             notes: answer_note(considered, index).into_iter().collect(),
             ..Told::default()
@@ -229,26 +232,26 @@ fn tell(considered: &DryRun, now: Time) -> Told {
             summary: head(index).map_or_else(String::new, |head| validating(head, why, now)),
             outcome: "validate",
             why: Some(why),
-            reason: why.reason,
+            reason: why.detail,
             index: Some(index),
             ..Told::default()
         },
         Decision::Extend { index, missing } => Told {
             summary: match missing {
-                Missing::From(first) => format!(
+                MissingBytes::From(first) => format!(
                     "Would be completed: a part is stored, and the origin is asked for the rest from byte {first} on."
                 ),
-                Missing::Asked => {
+                MissingBytes::Requested => {
                     "Would be forwarded: a part is stored, and not the one that is asked for.".to_owned()
                 }
             },
             outcome: "extend",
-            why: Some(Forward::Partial.into()),
+            why: Some(ForwardReason::Partial.into()),
             index: Some(index),
             ..Told::default()
         },
-        Decision::Fetch { why, share } => fetching(considered, why, share, now),
-        Decision::Unsatisfiable => Told {
+        Decision::Fetch { why, sharing } => fetching(considered, why, sharing, now),
+        Decision::NotCached => Told {
             summary: "Would be refused (504): the client says only-if-cached, and nothing stored can be used."
                 .to_owned(),
             outcome: "refuse",
@@ -269,15 +272,15 @@ fn fallback(considered: &DryRun, now: Time) -> Option<Fallback> {
     })
 }
 
-fn serving(head: &Stored, use_: Use, now: Time) -> String {
-    let how = match (use_, head.ttl_seconds(now)) {
-        (Use::Fresh, None) => "fresh until it is cleared".to_owned(),
-        (Use::Fresh, Some(left)) => format!("fresh for another {}", seconds(left.unsigned_abs())),
-        (Use::StaleWhileRevalidate, _) => format!(
+fn serving(head: &StoredHead, reuse: Reuse, now: Time) -> String {
+    let how = match (reuse, head.ttl_seconds(now)) {
+        (Reuse::Fresh, None) => "fresh until it is cleared".to_owned(),
+        (Reuse::Fresh, Some(left)) => format!("fresh for another {}", seconds(left.unsigned_abs())),
+        (Reuse::StaleWhileRevalidate, _) => format!(
             "stale {}, and validated in the background (stale-while-revalidate: RFC 5861, 3)",
             since(head, now)
         ),
-        (Use::MaxStale, _) => format!(
+        (Reuse::MaxStale, _) => format!(
             "stale {}, which the client's max-stale takes (RFC 9111, 5.2.1.2)",
             since(head, now)
         ),
@@ -285,13 +288,13 @@ fn serving(head: &Stored, use_: Use, now: Time) -> String {
     format!("Would be answered from the cache (HIT): {how}.")
 }
 
-fn since(head: &Stored, now: Time) -> String {
+fn since(head: &StoredHead, now: Time) -> String {
     let ttl = head.ttl_seconds(now).unwrap_or_default();
     format!("since {}", seconds(ttl.unsigned_abs()))
 }
 
-fn validating(head: &Stored, why: Why, now: Time) -> String {
-    let because = match why.reason {
+fn validating(head: &StoredHead, why: Forward, now: Time) -> String {
+    let because = match why.detail {
         Some(reason) => words(reason).to_owned(),
         None => format!("it is stale {}", since(head, now)),
     };
@@ -302,33 +305,35 @@ fn validating(head: &Stored, why: Why, now: Time) -> String {
     format!("{how}: {because}.")
 }
 
-fn fetching(considered: &DryRun, why: Why, share: Share, now: Time) -> Told {
+fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> Told {
     let mut told = Told {
         outcome: "forward",
         why: Some(why),
-        reason: why.reason,
+        reason: why.detail,
         ..Told::default()
     };
-    let because = match why.forward {
-        Forward::UriMiss => "nothing is stored for it".to_owned(),
-        Forward::VaryMiss => format!("it is stored, but for another {}", other_field(considered)),
-        Forward::Method => format!("{} is not answered from the cache", considered.method()),
-        Forward::Bypass => "it is not one that the cache answers".to_owned(),
-        Forward::Partial => "only another part of it is stored".to_owned(),
-        Forward::Stale => "what is stored is stale".to_owned(),
-        Forward::Request | Forward::Miss => why
-            .reason
+    let because = match why.reason {
+        ForwardReason::UriMiss => "nothing is stored for it".to_owned(),
+        ForwardReason::VaryMiss => {
+            format!("it is stored, but for another {}", other_field(considered))
+        }
+        ForwardReason::Method => format!("{} is not answered from the cache", considered.method()),
+        ForwardReason::Bypass => "it is not one that the cache answers".to_owned(),
+        ForwardReason::Partial => "only another part of it is stored".to_owned(),
+        ForwardReason::Stale => "what is stored is stale".to_owned(),
+        ForwardReason::Request | ForwardReason::Miss => why
+            .detail
             .map_or("nothing stored can be used", words)
             .to_owned(),
     };
-    match share {
-        Share::Pass(reason) if why.forward != Forward::Method => {
+    match sharing {
+        Sharing::PassThrough(reason) if why.reason != ForwardReason::Method => {
             told.notes
                 .push(format!("its answer would not be stored: {}", words(reason)));
             told.reason = told.reason.or(Some(reason));
         }
-        Share::Lead if considered.known.is_fetching => told.outcome = "join",
-        Share::Lead
+        Sharing::Collapsible if considered.known.is_fetching => told.outcome = "join",
+        Sharing::Collapsible
             if considered
                 .known
                 .hit_for_miss_until
@@ -339,7 +344,7 @@ fn fetching(considered: &DryRun, why: Why, share: Share, now: Time) -> Told {
                     .to_owned(),
             );
         }
-        Share::Pass(_) | Share::Lead | Share::Alone => {}
+        Sharing::PassThrough(_) | Sharing::Collapsible | Sharing::StoreOnly => {}
     }
     told.summary = match told.outcome {
         "join" => format!("Would wait for a fetch that is under way: {because}."),
@@ -351,12 +356,14 @@ fn fetching(considered: &DryRun, why: Why, share: Share, now: Time) -> Told {
 /// What a client gets that asks under conditions or for a part.
 fn answer_note(considered: &DryRun, index: usize) -> Option<String> {
     match considered.answer(considered.variant(index)?) {
-        Answer::Full => None,
-        Answer::NotModified => Some("it would be 304: the client has it already".to_owned()),
-        Answer::Partial(_) | Answer::Several(_) => {
+        ResponseForm::Full => None,
+        ResponseForm::NotModified => Some("it would be 304: the client has it already".to_owned()),
+        ResponseForm::Partial(_) | ResponseForm::Multipart(_) => {
             Some("it would be 206: the part that is asked for".to_owned())
         }
-        Answer::RangeNotSatisfiable => Some("it would be 416: it has no such range".to_owned()),
+        ResponseForm::RangeNotSatisfiable => {
+            Some("it would be 416: it has no such range".to_owned())
+        }
     }
 }
 
@@ -372,9 +379,9 @@ fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
     })
 }
 
-fn cause(considered: &DryRun, reason: Reason) -> Cause {
+fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
     let mode = considered.policy().mode;
-    Cause {
+    ExplainedReason {
         name: reason.as_str().to_owned(),
         words: words(reason).to_owned(),
         clause: reason.clause().map(str::to_owned),
@@ -384,18 +391,18 @@ fn cause(considered: &DryRun, reason: Reason) -> Cause {
     }
 }
 
-fn forward_cause(forward: Forward) -> Cause {
+fn forward_cause(forward: ForwardReason) -> ExplainedReason {
     let words = match forward {
-        Forward::Bypass => "not to be handled by the cache",
-        Forward::Method => "the method requires it",
-        Forward::UriMiss => "nothing is stored for the target",
-        Forward::VaryMiss => "something is, for other selecting fields",
-        Forward::Miss => "nothing is that could be used",
-        Forward::Request => "something fresh is; the request does not allow its use",
-        Forward::Stale => "something is; it may not be used without validation",
-        Forward::Partial => "a part is",
+        ForwardReason::Bypass => "not to be handled by the cache",
+        ForwardReason::Method => "the method requires it",
+        ForwardReason::UriMiss => "nothing is stored for the target",
+        ForwardReason::VaryMiss => "something is, for other selecting fields",
+        ForwardReason::Miss => "nothing is that could be used",
+        ForwardReason::Request => "something fresh is; the request does not allow its use",
+        ForwardReason::Stale => "something is; it may not be used without validation",
+        ForwardReason::Partial => "a part is",
     };
-    Cause {
+    ExplainedReason {
         name: forward.as_str().to_owned(),
         words: words.to_owned(),
         clause: Some(forward.clause().to_owned()),

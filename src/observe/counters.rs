@@ -15,20 +15,20 @@ use actix_web::http::StatusCode;
 use super::latency::{self, BUCKETS};
 use crate::{
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginErrorKind,
-    policy::{Forward, Reason, Time},
+    policy::{ForwardReason, Reason, Time},
 };
 
 const REASONS: usize = Reason::ALL.len();
-const FORWARDS: usize = Forward::ALL.len();
+const FORWARDS: usize = ForwardReason::ALL.len();
 const ERRORS: usize = ProxyError::KINDS.len();
 const FAILURES: usize = OriginErrorKind::ALL.len();
 const CLASSES: usize = 5;
 
 // What a hit counts stands first: together it is one line of the processor's cache.
 const HIT: usize = 0;
-const SPARED_MILLIS: usize = 1;
+const SAVED_MILLIS: usize = 1;
 const SAVED_BYTES: usize = 2;
 const CLASS: usize = 3;
 const VALIDATED: usize = CLASS + CLASSES;
@@ -50,7 +50,7 @@ const ALL: usize = FAILURE + FAILURES;
 /// What one worker has counted. Aligned so that it shares no line of the processor's cache with another one.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Block {
+pub(super) struct CounterBlock {
     counts: [AtomicU64; ALL],
     /// Milliseconds since the epoch; 0 for never.
     last_answer: AtomicU64,
@@ -61,15 +61,15 @@ pub(super) struct Block {
 
 /// The counters of one worker. Only its thread may write them, so that an addition need not be one step for others.
 #[derive(Debug)]
-pub struct Tally {
-    block: Arc<Block>,
+pub struct WorkerCounters {
+    block: Arc<CounterBlock>,
     one_thread: PhantomData<Cell<()>>,
 }
 
-impl Default for Tally {
+impl Default for WorkerCounters {
     fn default() -> Self {
         Self {
-            block: Arc::new(Block {
+            block: Arc::new(CounterBlock {
                 counts: [const { AtomicU64::new(0) }; ALL],
                 last_answer: AtomicU64::new(0),
                 last_failure: AtomicU64::new(0),
@@ -80,8 +80,8 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
-    pub(super) fn block(&self) -> Arc<Block> {
+impl WorkerCounters {
+    pub(super) fn block(&self) -> Arc<CounterBlock> {
         Arc::clone(&self.block)
     }
 
@@ -95,41 +95,43 @@ impl Tally {
 
     /// An answer that begins to leave.
     #[inline]
-    pub fn answered(&self, status: StatusCode, handling: &Handling) {
+    pub fn answered(&self, status: StatusCode, cache_status: &CacheStatus) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
         self.add(CLASS + class, 1);
-        if handling.spared_millis > 0 {
-            self.add(SPARED_MILLIS, u64::from(handling.spared_millis));
+        if cache_status.saved_millis > 0 {
+            self.add(SAVED_MILLIS, u64::from(cache_status.saved_millis));
         }
-        match handling.outcome {
-            Outcome::Hit => self.add(HIT, 1),
-            outcome => self.not_hit(outcome, handling),
+        match cache_status.outcome {
+            RequestOutcome::Hit => self.add(HIT, 1),
+            outcome => self.not_hit(outcome, cache_status),
         }
     }
 
-    fn not_hit(&self, outcome: Outcome, handling: &Handling) {
-        let forward = handling.why.map(|why| why.forward);
+    fn not_hit(&self, outcome: RequestOutcome, cache_status: &CacheStatus) {
+        let forward = cache_status.why.map(|why| why.reason);
         match outcome {
-            Outcome::Hit => {}
-            Outcome::Validated => self.add(VALIDATED, 1),
-            Outcome::Stale => {
+            RequestOutcome::Hit => {}
+            RequestOutcome::Validated => self.add(VALIDATED, 1),
+            RequestOutcome::Stale => {
                 self.add(STALE, 1);
                 if forward.is_none() {
                     self.add(SPARED_STALE, 1);
                 }
             }
-            Outcome::Miss => self.add(MISS + forward.unwrap_or(Forward::Miss) as usize, 1),
-            Outcome::Collapsed => self.add(COLLAPSED, 1),
-            Outcome::Own => self.add(OWN, 1),
-            Outcome::Failed(name) => {
+            RequestOutcome::Miss => {
+                self.add(MISS + forward.unwrap_or(ForwardReason::Miss) as usize, 1)
+            }
+            RequestOutcome::Collapsed => self.add(COLLAPSED, 1),
+            RequestOutcome::Own => self.add(OWN, 1),
+            RequestOutcome::Failed(name) => {
                 let place = ProxyError::KINDS.iter().position(|kind| kind.0 == name);
                 self.add(FAILED + place.unwrap_or(ERRORS - 1), 1);
             }
         }
-        if let Storing::NotStored(reason) = handling.storing {
+        if let StoreOutcome::NotStored(reason) = cache_status.store {
             self.not_stored(reason);
         }
-        if let Some(reason) = handling.why.and_then(|why| why.reason) {
+        if let Some(reason) = cache_status.why.and_then(|why| why.detail) {
             self.add(NOT_REUSED + reason as usize, 1);
         }
     }
@@ -201,7 +203,7 @@ impl Default for Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, block: &Block) {
+    pub(super) fn add(&mut self, block: &CounterBlock) {
         for (sum, count) in self.counts.iter_mut().zip(&block.counts) {
             *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
         }
@@ -268,8 +270,8 @@ impl Totals {
     }
 
     /// What their fetches once took, in milliseconds.
-    pub fn spared_millis(&self) -> u64 {
-        self.at(SPARED_MILLIS)
+    pub fn saved_millis(&self) -> u64 {
+        self.at(SAVED_MILLIS)
     }
 
     /// Bytes of bodies that left and did not have to come from the origin.
@@ -293,8 +295,8 @@ impl Totals {
     }
 
     /// Misses, by why they went to the origin.
-    pub fn misses_by(&self) -> impl Iterator<Item = (Forward, u64)> + '_ {
-        Forward::ALL
+    pub fn misses_by(&self) -> impl Iterator<Item = (ForwardReason, u64)> + '_ {
+        ForwardReason::ALL
             .into_iter()
             .zip(self.range(MISS, FORWARDS).iter().copied())
     }
@@ -336,8 +338,8 @@ impl Totals {
     }
 
     /// The latency in milliseconds that this share of answers does not pass.
-    pub fn latency_percentile(&self, share: f64) -> Option<f64> {
-        latency::percentile(self.latency_counts(), share)
+    pub fn latency_percentile(&self, sharing: f64) -> Option<f64> {
+        latency::percentile(self.latency_counts(), sharing)
     }
 
     /// When the origin last answered.
@@ -365,9 +367,9 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Why;
+    use crate::policy::Forward;
 
-    fn summed(tallies: &[&Tally]) -> Totals {
+    fn summed(tallies: &[&WorkerCounters]) -> Totals {
         let mut totals = Totals::default();
         for tally in tallies {
             totals.add(&tally.block());
@@ -377,10 +379,10 @@ mod tests {
 
     #[test]
     fn what_workers_count_is_summed() {
-        let (one, two) = (Tally::default(), Tally::default());
-        let hit = Handling {
-            spared_millis: 300,
-            ..Handling::hit(None)
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
+        let hit = CacheStatus {
+            saved_millis: 300,
+            ..CacheStatus::hit(None)
         };
         for tally in [&one, &two] {
             tally.answered(StatusCode::OK, &hit);
@@ -388,29 +390,32 @@ mod tests {
         }
         let totals = summed(&[&one, &two]);
         assert_eq!((totals.hits(), totals.requests()), (2, 2));
-        assert_eq!((totals.saved_bytes(), totals.spared_millis()), (144, 600));
+        assert_eq!((totals.saved_bytes(), totals.saved_millis()), (144, 600));
         assert_eq!(totals.classes(), [0, 2, 0, 0, 0]);
     }
 
     #[test]
     fn every_outcome_is_counted_as_one_request_and_in_its_place() {
-        let tally = Tally::default();
-        let why = Why::because(Forward::Request, Reason::ClientNoCache);
-        let miss = |storing| Handling::miss(why, None, storing);
-        tally.answered(StatusCode::OK, &miss(Storing::NotStored(Reason::NoStore)));
-        tally.answered(StatusCode::OK, &miss(Storing::Collapsed));
-        tally.answered(StatusCode::OK, &Handling::refused());
-        for outcome in [Outcome::Validated, Outcome::Stale] {
-            let outcome = Handling {
+        let tally = WorkerCounters::default();
+        let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
+        let miss = |storing| CacheStatus::miss(why, None, storing);
+        tally.answered(
+            StatusCode::OK,
+            &miss(StoreOutcome::NotStored(Reason::NoStore)),
+        );
+        tally.answered(StatusCode::OK, &miss(StoreOutcome::Collapsed));
+        tally.answered(StatusCode::OK, &CacheStatus::own_response());
+        for outcome in [RequestOutcome::Validated, RequestOutcome::Stale] {
+            let outcome = CacheStatus {
                 outcome,
-                ..Handling::hit(None)
+                ..CacheStatus::hit(None)
             };
             tally.answered(StatusCode::NOT_MODIFIED, &outcome);
         }
         for (name, _) in ProxyError::KINDS {
-            let failed = Handling {
-                outcome: Outcome::Failed(name),
-                ..Handling::refused()
+            let failed = CacheStatus {
+                outcome: RequestOutcome::Failed(name),
+                ..CacheStatus::own_response()
             };
             tally.answered(StatusCode::BAD_GATEWAY, &failed);
         }
@@ -430,7 +435,7 @@ mod tests {
 
     #[test]
     fn the_latest_answer_and_failure_of_all_workers_are_known() {
-        let (one, two) = (Tally::default(), Tally::default());
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         assert_eq!(summed(&[&one, &two]).last_failure(), None);
         let at = Time::from_unix_millis;
         one.origin_failed(OriginErrorKind::Timeout, at(5));

@@ -15,7 +15,7 @@ const WAITING: usize = 512;
 
 /// A request that has come to its end.
 #[derive(Clone, Debug, Serialize)]
-pub struct Seen {
+pub struct FinishedRequest {
     /// When it ended, in milliseconds since the epoch.
     #[serde(serialize_with = "millis")]
     pub at: Time,
@@ -45,20 +45,20 @@ fn millis<S: serde::Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::
 
 /// Where workers tell of requests. Clones are the same feed.
 #[derive(Clone, Debug)]
-pub struct Feed {
-    sender: Sender<Seen>,
+pub struct RequestFeed {
+    sender: Sender<FinishedRequest>,
     dropped: Arc<AtomicU64>,
 }
 
-impl Feed {
-    pub(super) fn new() -> (Self, Receiver<Seen>) {
+impl RequestFeed {
+    pub(super) fn new() -> (Self, Receiver<FinishedRequest>) {
         let (sender, receiver) = channel(WAITING);
         let dropped = Arc::default();
         (Self { sender, dropped }, receiver)
     }
 
     /// Tells of a request, unless too many wait to be read.
-    pub fn tell(&self, seen: Seen) {
+    pub fn tell(&self, seen: FinishedRequest) {
         if self.sender.try_send(seen).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_in_time_is_left_out_and_counted() {
-        let (feed, mut seen) = Feed::new();
+        let (feed, mut seen) = RequestFeed::new();
         for number in 0..WAITING + 3 {
-            feed.tell(Seen {
+            feed.tell(FinishedRequest {
                 at: Time::from_unix_millis(7),
                 method: "GET".into(),
                 target: format!("/{number}"),

@@ -2,10 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `counters.rs` | [`Tally`]: what one worker counts, in memory that no other worker writes |
+//! | `counters.rs` | [`WorkerCounters`]: what one worker counts, in memory that no other worker writes |
 //! | `latency.rs` | how long the origin takes, in fixed buckets |
 //! | `report.rs` | [`Report`]: all of it, for people and programs |
-//! | `feed.rs` | [`Feed`]: the latest requests, for those who watch |
+//! | `feed.rs` | [`RequestFeed`]: the latest requests, for those who watch |
 //!
 //! Counting costs a request a few additions: no lock, no memory, nothing that another worker reads while it serves. The
 //! sums are made when somebody asks.
@@ -22,32 +22,32 @@ use std::{
 
 use tokio::sync::mpsc::Receiver;
 
-use self::counters::Block;
+use self::counters::CounterBlock;
 pub use self::{
-    counters::{Tally, Totals},
-    feed::{Feed, Seen},
+    counters::{Totals, WorkerCounters},
+    feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
-    report::{CacheReport, Cause, OriginReport, Report, Saved, duration, grouped},
+    report::{OriginReport, ReasonCount, Report, Saved, duration, grouped},
 };
 
 /// The counters of all workers of one proxy.
 #[derive(Debug)]
 pub struct Observer {
     /// Locked when a worker starts and when somebody asks, never by a request.
-    blocks: Mutex<Vec<Arc<Block>>>,
+    blocks: Mutex<Vec<Arc<CounterBlock>>>,
     began: Instant,
-    feed: Option<Feed>,
+    feed: Option<RequestFeed>,
     /// Until somebody takes it.
-    seen: Mutex<Option<Receiver<Seen>>>,
+    seen: Mutex<Option<Receiver<FinishedRequest>>>,
 }
 
 impl Observer {
-    /// Nothing counted yet. With an audience it also keeps the latest requests for it.
-    pub fn new(audience: Audience) -> Self {
-        let (feed, seen) = match audience {
-            Audience::None => (None, None),
-            Audience::Dashboard => {
-                let (feed, seen) = Feed::new();
+    /// Nothing counted yet.
+    pub fn new(live_requests: LiveRequests) -> Self {
+        let (feed, seen) = match live_requests {
+            LiveRequests::Off => (None, None),
+            LiveRequests::On => {
+                let (feed, seen) = RequestFeed::new();
                 (Some(feed), Some(seen))
             }
         };
@@ -60,8 +60,8 @@ impl Observer {
     }
 
     /// The counters of a worker that starts.
-    pub fn tally(&self) -> Tally {
-        let tally = Tally::default();
+    pub fn tally(&self) -> WorkerCounters {
+        let tally = WorkerCounters::default();
         locked(&self.blocks).push(tally.block());
         tally
     }
@@ -81,23 +81,23 @@ impl Observer {
     }
 
     /// Where to tell of requests, when somebody listens.
-    pub fn feed(&self) -> Option<&Feed> {
+    pub fn feed(&self) -> Option<&RequestFeed> {
         self.feed.as_ref()
     }
 
     /// The latest requests, for the one who watches them; None when there is nobody for whom to keep them.
-    pub fn watch(&self) -> Option<Receiver<Seen>> {
+    pub fn watch(&self) -> Option<Receiver<FinishedRequest>> {
         locked(&self.seen).take()
     }
 }
 
-/// Who wants to know of single requests.
+/// Whether finished requests are also reported one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Nobody.
-    None,
-    /// Those who look at the dashboard.
-    Dashboard,
+pub enum LiveRequests {
+    /// No: they are only counted.
+    Off,
+    /// Yes, through a [`RequestFeed`], for the dashboard.
+    On,
 }
 
 /// Whoever panicked while it held the lock has changed nothing by half.

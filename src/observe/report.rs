@@ -35,13 +35,13 @@ pub struct Report {
     /// Requests that got neither the origin's answer nor the cache's.
     pub failed: u64,
     /// Why misses went to the origin.
-    pub misses_by: Vec<Cause>,
+    pub misses_by: Vec<ReasonCount>,
     /// Why answers of the origin were not kept.
-    pub not_stored_by: Vec<Cause>,
+    pub not_stored_by: Vec<ReasonCount>,
     /// Why stored responses were not used as they were.
-    pub not_reused_by: Vec<Cause>,
+    pub not_reused_by: Vec<ReasonCount>,
     /// What failed requests failed of.
-    pub failed_by: Vec<Cause>,
+    pub failed_by: Vec<ReasonCount>,
     /// Answers by the first digit of their status, from 1 to 5.
     pub status_classes: Vec<u64>,
     /// Bytes of bodies that left for clients.
@@ -53,12 +53,12 @@ pub struct Report {
     /// How the origin does.
     pub origin: OriginReport,
     /// How the cache does; None: it did not answer.
-    pub cache: Option<CacheReport>,
+    pub cache: Option<CacheStats>,
 }
 
 /// One reason, and how often it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct ReasonCount {
     /// Its short name.
     pub name: String,
     /// How often.
@@ -73,7 +73,7 @@ pub struct Saved {
     /// Requests to the origin.
     pub requests: u64,
     /// Their share of all requests but the proxy's own answers, from 0 to 1.
-    pub share: Option<f64>,
+    pub sharing: Option<f64>,
     /// Bytes of bodies.
     pub bytes: u64,
     /// Waiting: what the fetches of what was served again once took, in milliseconds.
@@ -88,7 +88,7 @@ pub struct OriginReport {
     /// Requests that failed.
     pub failures: u64,
     /// And how.
-    pub failures_by: Vec<Cause>,
+    pub failures_by: Vec<ReasonCount>,
     /// Half of all answers began within so many milliseconds; None: there were none.
     pub p50_millis: Option<f64>,
     /// Nine of ten.
@@ -101,36 +101,6 @@ pub struct OriginReport {
     pub last_failure: Option<u64>,
     /// The short name of that failure.
     pub last_failure_kind: Option<String>,
-}
-
-/// How the cache does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheReport {
-    /// Stored responses.
-    pub entries: u64,
-    /// What they hold, in bytes, overhead included.
-    pub stored_bytes: u64,
-    /// All that counts against the limit, in bytes.
-    pub used_bytes: u64,
-    /// How much may be held, in bytes.
-    pub limit_bytes: u64,
-    /// Entries that had to make room.
-    pub evictions: u64,
-    /// Fetches under way.
-    pub fetches: u64,
-}
-
-impl From<CacheStats> for CacheReport {
-    fn from(stats: CacheStats) -> Self {
-        Self {
-            entries: stats.entries,
-            stored_bytes: stats.stored_bytes,
-            used_bytes: stats.used_bytes,
-            limit_bytes: stats.limit_bytes,
-            evictions: stats.evictions,
-            fetches: stats.fetches,
-        }
-    }
 }
 
 impl Report {
@@ -146,7 +116,7 @@ impl Report {
         Self {
             uptime_seconds: observer.uptime().as_secs(),
             requests: totals.requests(),
-            hit_ratio: share(from_cache, judged),
+            hit_ratio: sharing(from_cache, judged),
             hits: totals.hits(),
             validated: totals.validated(),
             stale: totals.stale(),
@@ -171,7 +141,7 @@ impl Report {
             received_bytes: totals.received_bytes(),
             saved: Saved::of(&totals),
             origin: OriginReport::of(&totals),
-            cache: cache.map(CacheReport::from),
+            cache,
         }
     }
 }
@@ -182,15 +152,15 @@ impl Saved {
         let judged = totals.requests().saturating_sub(totals.own());
         Self {
             requests: totals.saved_requests(),
-            share: share(totals.saved_requests(), judged),
+            sharing: sharing(totals.saved_requests(), judged),
             bytes: totals.saved_bytes(),
-            millis: totals.spared_millis(),
+            millis: totals.saved_millis(),
         }
     }
 
     /// The same in one line; None: nobody has asked anything.
     pub fn sentence(&self) -> Option<String> {
-        let share = self.share?;
+        let sharing = self.sharing?;
         let (requests, bytes) = (grouped(self.requests), bytesize::ByteSize(self.bytes));
         let word = match self.requests {
             1 => "request",
@@ -199,7 +169,7 @@ impl Saved {
         let waiting = duration(Duration::from_millis(self.millis));
         Some(format!(
             "saved {requests} {word} to the origin ({:.0} %), {bytes}, {waiting} of waiting",
-            share * 100.0
+            sharing * 100.0
         ))
     }
 }
@@ -225,8 +195,8 @@ impl OriginReport {
     }
 }
 
-fn cause(name: &str, count: u64, hint: &str) -> Cause {
-    Cause {
+fn cause(name: &str, count: u64, hint: &str) -> ReasonCount {
+    ReasonCount {
         name: name.to_owned(),
         count,
         hint: Some(hint.to_owned()),
@@ -239,14 +209,14 @@ fn failure_meaning(name: &str) -> &'static str {
 }
 
 /// Those that were, the most frequent first.
-fn causes(all: impl Iterator<Item = Cause>) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = all.filter(|cause| cause.count > 0).collect();
+fn causes(all: impl Iterator<Item = ReasonCount>) -> Vec<ReasonCount> {
+    let mut causes: Vec<ReasonCount> = all.filter(|cause| cause.count > 0).collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
     causes
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share of two counts")]
-fn share(part: u64, whole: u64) -> Option<f64> {
+fn sharing(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -288,27 +258,27 @@ pub fn duration(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::{
-        headers::{Handling, Outcome, Storing},
-        observe::Audience,
+        headers::{CacheStatus, RequestOutcome, StoreOutcome},
+        observe::LiveRequests,
         origin::OriginErrorKind,
-        policy::{Forward, Why},
+        policy::{Forward, ForwardReason},
     };
     use actix_web::http::StatusCode;
 
     #[test]
     fn what_was_saved_is_said_in_one_line_when_somebody_has_asked() {
-        let observer = Observer::new(Audience::None);
+        let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);
-        let hit = Handling {
-            spared_millis: 48_000,
-            ..Handling::hit(None)
+        let hit = CacheStatus {
+            saved_millis: 48_000,
+            ..CacheStatus::hit(None)
         };
         for _ in 0..4 {
             tally.answered(StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
-        let miss = Handling::miss(Forward::UriMiss.into(), None, Storing::Stored);
+        let miss = CacheStatus::miss(ForwardReason::UriMiss.into(), None, StoreOutcome::Stored);
         tally.answered(StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
@@ -318,10 +288,10 @@ mod tests {
 
     #[test]
     fn the_own_answers_of_the_proxy_do_not_count_for_the_ratio() {
-        let observer = Observer::new(Audience::None);
+        let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
-        tally.answered(StatusCode::OK, &Handling::hit(None));
-        tally.answered(StatusCode::OK, &Handling::refused());
+        tally.answered(StatusCode::OK, &CacheStatus::hit(None));
+        tally.answered(StatusCode::OK, &CacheStatus::own_response());
         let report = Report::new(&observer, None, Mode::Standard);
         assert_eq!((report.requests, report.hit_ratio), (2, Some(1.0)));
     }
@@ -331,22 +301,22 @@ mod tests {
 
     #[test]
     fn every_name_has_an_explanation_that_fits_into_a_row() {
-        let observer = Observer::new(Audience::None);
+        let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         for reason in Reason::ALL {
-            let why = Why::because(Forward::Request, reason);
-            let storing = Storing::NotStored(reason);
-            tally.answered(StatusCode::OK, &Handling::miss(why, None, storing));
+            let why = Forward::with_detail(ForwardReason::Request, reason);
+            let storing = StoreOutcome::NotStored(reason);
+            tally.answered(StatusCode::OK, &CacheStatus::miss(why, None, storing));
         }
-        for forward in Forward::ALL {
-            let storing = Storing::Stored;
-            let miss = Handling::miss(forward.into(), None, storing);
+        for forward in ForwardReason::ALL {
+            let storing = StoreOutcome::Stored;
+            let miss = CacheStatus::miss(forward.into(), None, storing);
             tally.answered(StatusCode::OK, &miss);
         }
         for (name, _) in ProxyError::KINDS {
-            let failed = Handling {
-                outcome: Outcome::Failed(name),
-                ..Handling::refused()
+            let failed = CacheStatus {
+                outcome: RequestOutcome::Failed(name),
+                ..CacheStatus::own_response()
             };
             tally.answered(StatusCode::BAD_GATEWAY, &failed);
         }
@@ -356,7 +326,7 @@ mod tests {
         for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
             let report = Report::new(&observer, None, mode);
             let all = [
-                (report.misses_by, Forward::ALL.len()),
+                (report.misses_by, ForwardReason::ALL.len()),
                 (report.not_stored_by, Reason::ALL.len()),
                 (report.not_reused_by, Reason::ALL.len()),
                 (report.failed_by, ProxyError::KINDS.len()),
@@ -364,7 +334,7 @@ mod tests {
             ];
             for (causes, count) in all {
                 assert_eq!(causes.len(), count);
-                for Cause { name, hint, .. } in causes {
+                for ReasonCount { name, hint, .. } in causes {
                     let hint = hint.unwrap_or_default();
                     assert!((5..=HINT_COLUMNS).contains(&hint.len()), "{name}: {hint}");
                     assert!(name.len() <= 23, "{name}");

@@ -4,7 +4,7 @@ use actix_http::RequestHead;
 use actix_web::http::{Method, StatusCode, header};
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::headers::write_line;
+use crate::headers::write_header_line;
 
 use super::{
     exchange::InterimSink,
@@ -92,7 +92,7 @@ pub(super) fn request_head(request: &RequestHead, body: &RequestBody) -> Bytes {
         ) {
             continue;
         }
-        write_line(&mut head, name, value);
+        write_header_line(&mut head, name, value);
     }
     body.write_framing_line(&mut head);
     head.extend_from_slice(b"\r\n");

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use super::{
-    Audience, Forward, Policy, Reason, Request, RequestContent, Stored, Time, Why,
+    Audience, Forward, ForwardReason, Policy, Reason, Request, RequestContent, StoredHead, Time,
     partial::{Coverage, coverage},
     selecting::matches,
     stale::{client_accepts, while_revalidating},
@@ -12,42 +12,42 @@ use super::{
 /// What becomes of a request. `index` counts the variants as they were given to [`decide`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Answer from the store, as [`super::answer`] says.
+    /// Answer from the store, as [`super::response_form`] says.
     Serve {
         /// The stored response.
         index: usize,
         /// What allows it.
-        use_: Use,
+        reuse: Reuse,
     },
     /// Fetch without the client's own conditions and Range, with [`super::validators`] of the stored response (it may
-    /// have none); that one is the fallback ([`super::stale_answer`]). The fetch may be shared.
+    /// have none); that one is the fallback ([`super::may_serve_stale`]). The fetch may be shared.
     Revalidate {
         /// The stored response.
         index: usize,
         /// Why.
-        why: Why,
+        why: Forward,
     },
-    /// Fetch what a stored part lacks; what comes may be joined to it ([`super::combined`]).
+    /// Fetch what a stored part lacks; what comes may be joined to it ([`super::combine`]).
     Extend {
         /// The stored part.
         index: usize,
         /// What is asked for.
-        missing: Missing,
+        missing: MissingBytes,
     },
     /// Forward the request.
     Fetch {
         /// Why.
-        why: Why,
+        why: Forward,
         /// Whether it may be shared with others.
-        share: Share,
+        sharing: Sharing,
     },
     /// `only-if-cached`, and there is nothing: 504 (RFC 9111, 5.2.1.7).
-    Unsatisfiable,
+    NotCached,
 }
 
 /// What allows a stored response to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum Reuse {
     /// It is fresh.
     Fresh,
     /// It is stale within the window of `stale-while-revalidate`: validate it in the background.
@@ -58,22 +58,22 @@ pub enum Use {
 
 /// What is asked for beside a stored part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// All from this byte on, on the condition that it belongs to the part ([`super::rest_fields`]).
+pub enum MissingBytes {
+    /// All from this byte on, on the condition that it belongs to the part ([`super::rest_request_fields`]).
     From(u64),
     /// The range that the client asks for.
-    Asked,
+    Requested,
 }
 
 /// May the fetch be shared, its answer be stored?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum Sharing {
     /// It may lead: others follow it.
-    Lead,
+    Collapsible,
     /// Nobody joins it; what it brings may be stored.
-    Alone,
+    StoreOnly,
     /// What it brings is its client's alone.
-    Pass(Reason),
+    PassThrough(Reason),
 }
 
 /// Decides about a request, given what is stored for its target in its own partition and in the shared one.
@@ -82,21 +82,21 @@ pub enum Share {
 pub fn decide<'s>(
     policy: &Policy,
     request: &Request<'_>,
-    variants: impl Iterator<Item = &'s Stored> + Clone,
+    variants: impl Iterator<Item = &'s StoredHead> + Clone,
     now: Time,
 ) -> Decision {
     if !matches!(*request.method, Method::GET | Method::HEAD)
         && request.content != RequestContent::Keyed
     {
-        return pass(Forward::Method, Reason::Method);
+        return pass(ForwardReason::Method, Reason::Method);
     }
     if request.content == RequestContent::Some {
-        return pass(Forward::Bypass, Reason::RequestBody);
+        return pass(ForwardReason::Bypass, Reason::RequestBody);
     }
     match decide_retrieval(policy, request, variants, now) {
-        Decision::Serve { index, use_ } => Decision::Serve { index, use_ },
+        Decision::Serve { index, reuse } => Decision::Serve { index, reuse },
         // RFC 9111, 5.2.1.7.
-        _ if request.directives.only_if_cached => Decision::Unsatisfiable,
+        _ if request.directives.only_if_cached => Decision::NotCached,
         decision => decision,
     }
 }
@@ -105,18 +105,18 @@ pub fn decide<'s>(
 fn decide_retrieval<'s>(
     policy: &Policy,
     request: &Request<'_>,
-    variants: impl Iterator<Item = &'s Stored> + Clone,
+    variants: impl Iterator<Item = &'s StoredHead> + Clone,
     now: Time,
 ) -> Decision {
     // RFC 9110, 13.1 and 14.2: what conditions and ranges mean for a POST is for the origin to say.
     if request.content == RequestContent::Keyed && (request.has_range() || request.has_condition())
     {
-        return fetch(Forward::Bypass.into(), request);
+        return fetch(ForwardReason::Bypass.into(), request);
     }
     let Some((index, stored)) = select(policy, request, variants.clone()) else {
         let forward = match variants.clone().any(|stored| may_answer(stored, request)) {
-            true => Forward::VaryMiss,
-            false => Forward::UriMiss,
+            true => ForwardReason::VaryMiss,
+            false => ForwardReason::UriMiss,
         };
         return fetch(forward.into(), request);
     };
@@ -124,17 +124,20 @@ fn decide_retrieval<'s>(
     if request.has_origin_condition() {
         return fetch(unusable(stored, now, Reason::Condition), request);
     }
-    match stored.part().map(|part| coverage(request, stored, part)) {
+    match stored
+        .content_range()
+        .map(|part| coverage(request, stored, part))
+    {
         None | Some(Coverage::Covered) => {}
         Some(Coverage::Lacks(missing)) if !request.directives.no_store => {
             return Decision::Extend { index, missing };
         }
         Some(Coverage::Lacks(_) | Coverage::Misses) => {
-            return fetch(Forward::Partial.into(), request);
+            return fetch(ForwardReason::Partial.into(), request);
         }
     }
     match reuse(request, stored, now) {
-        Ok(use_) => Decision::Serve { index, use_ },
+        Ok(reuse) => Decision::Serve { index, reuse },
         Err(why) if request.directives.no_store => fetch(why, request),
         Err(why) => Decision::Revalidate { index, why },
     }
@@ -144,8 +147,8 @@ fn decide_retrieval<'s>(
 fn select<'s>(
     policy: &Policy,
     request: &Request<'_>,
-    variants: impl Iterator<Item = &'s Stored>,
-) -> Option<(usize, &'s Stored)> {
+    variants: impl Iterator<Item = &'s StoredHead>,
+) -> Option<(usize, &'s StoredHead)> {
     variants
         .enumerate()
         .filter(|(_, stored)| may_answer(stored, request))
@@ -154,7 +157,7 @@ fn select<'s>(
 }
 
 /// Nobody sees an answer made for somebody else's credentials.
-fn may_answer(stored: &Stored, request: &Request<'_>) -> bool {
+fn may_answer(stored: &StoredHead, request: &Request<'_>) -> bool {
     match stored.audience() {
         Audience::Everyone => true,
         Audience::Partition => stored.partition() == request.identity,
@@ -162,11 +165,11 @@ fn may_answer(stored: &Stored, request: &Request<'_>) -> bool {
 }
 
 /// RFC 9111, 4, 4.2 and 5.2.1: may it be used without validation?
-fn reuse(request: &Request<'_>, stored: &Stored, now: Time) -> Result<Use, Why> {
+fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse, Forward> {
     let client = &request.directives;
     // RFC 9111, 5.2.2.4.
     if stored.never_stale == Some(Reason::NoCache) {
-        return Err(Why::because(Forward::Stale, Reason::NoCache));
+        return Err(Forward::with_detail(ForwardReason::Stale, Reason::NoCache));
     }
     // RFC 9111, 5.2.1.4.
     if client.no_cache {
@@ -187,61 +190,61 @@ fn reuse(request: &Request<'_>, stored: &Stored, now: Time) -> Result<Use, Why> 
         return Err(unusable(stored, now, Reason::ClientMinFresh));
     }
     if stored.is_fresh(now) {
-        Ok(Use::Fresh)
+        Ok(Reuse::Fresh)
     } else if client_accepts(request, stored, now) {
-        Ok(Use::MaxStale)
+        Ok(Reuse::MaxStale)
     } else if while_revalidating(stored, now) {
-        Ok(Use::StaleWhileRevalidate)
+        Ok(Reuse::StaleWhileRevalidate)
     } else {
-        Err(Forward::Stale.into())
+        Err(ForwardReason::Stale.into())
     }
 }
 
 /// What is stale goes forward for that; what is fresh for what the request says.
-fn unusable(stored: &Stored, now: Time, reason: Reason) -> Why {
+fn unusable(stored: &StoredHead, now: Time, reason: Reason) -> Forward {
     match stored.is_fresh(now) {
-        true => Why::because(Forward::Request, reason),
-        false => Forward::Stale.into(),
+        true => Forward::with_detail(ForwardReason::Request, reason),
+        false => ForwardReason::Stale.into(),
     }
 }
 
-fn fetch(why: Why, request: &Request<'_>) -> Decision {
+fn fetch(why: Forward, request: &Request<'_>) -> Decision {
     Decision::Fetch {
         why,
-        share: share(request),
+        sharing: sharing(request),
     }
 }
 
-fn pass(forward: Forward, reason: Reason) -> Decision {
+fn pass(forward: ForwardReason, reason: Reason) -> Decision {
     Decision::Fetch {
         why: forward.into(),
-        share: Share::Pass(reason),
+        sharing: Sharing::PassThrough(reason),
     }
 }
 
 /// True when the request would lead a fetch for everybody if nothing were stored.
-pub fn leads(request: &Request<'_>) -> bool {
+pub fn is_collapsible(request: &Request<'_>) -> bool {
     let is_retrieval = *request.method == Method::GET && request.content == RequestContent::None;
-    is_retrieval && !request.directives.only_if_cached && share(request) == Share::Lead
+    is_retrieval && !request.directives.only_if_cached && sharing(request) == Sharing::Collapsible
 }
 
 /// Only a GET (or a POST like it) without body, Range or conditions, whose answer may be stored, leads.
-fn share(request: &Request<'_>) -> Share {
+fn sharing(request: &Request<'_>) -> Sharing {
     let is_post = request.content == RequestContent::Keyed;
     if *request.method == Method::HEAD {
-        Share::Pass(Reason::Method)
+        Sharing::PassThrough(Reason::Method)
     } else if is_post && request.has_range() {
-        Share::Pass(Reason::Range)
+        Sharing::PassThrough(Reason::Range)
     } else if is_post && request.has_condition() {
-        Share::Pass(Reason::Condition)
+        Sharing::PassThrough(Reason::Condition)
     } else if request.directives.no_store {
-        Share::Pass(Reason::ClientNoStore)
+        Sharing::PassThrough(Reason::ClientNoStore)
     } else if request.has_origin_condition() {
-        Share::Pass(Reason::Condition)
+        Sharing::PassThrough(Reason::Condition)
     } else if request.has_range() || request.has_condition() {
-        Share::Alone
+        Sharing::StoreOnly
     } else {
-        Share::Lead
+        Sharing::Collapsible
     }
 }
 
@@ -256,55 +259,66 @@ mod tests {
     const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
     const LASTING: Lines<'_> = &[("cache-control", "max-age=100"), ("etag", "\"a\"")];
 
-    fn shared(forward: Forward, share: Share) -> Decision {
+    fn shared(forward: ForwardReason, sharing: Sharing) -> Decision {
         Decision::Fetch {
             why: forward.into(),
-            share,
+            sharing,
         }
     }
 
     fn serve(index: usize) -> Decision {
         Decision::Serve {
             index,
-            use_: Use::Fresh,
+            reuse: Reuse::Fresh,
         }
     }
 
-    fn revalidate(why: impl Into<Why>) -> Decision {
+    fn revalidate(why: impl Into<Forward>) -> Decision {
         let why = why.into();
         Decision::Revalidate { index: 0, why }
     }
 
     fn asked_for(reason: Reason) -> Decision {
-        revalidate(Why::because(Forward::Request, reason))
+        revalidate(Forward::with_detail(ForwardReason::Request, reason))
     }
 
     #[test]
     fn s4_which_requests_lead_a_fetch() {
         for (request, expected) in [
-            (&[][..] as Lines<'_>, Share::Lead),
-            (&[("cache-control", "no-cache")], Share::Lead),
-            (&[("range", "bytes=0-1")], Share::Alone),
-            (&[("if-none-match", "*")], Share::Alone),
-            (&[("if-modified-since", "x")], Share::Alone),
-            (&[("if-range", "x")], Share::Alone),
-            (&[("if-match", "*")], Share::Pass(Reason::Condition)),
+            (&[][..] as Lines<'_>, Sharing::Collapsible),
+            (&[("cache-control", "no-cache")], Sharing::Collapsible),
+            (&[("range", "bytes=0-1")], Sharing::StoreOnly),
+            (&[("if-none-match", "*")], Sharing::StoreOnly),
+            (&[("if-modified-since", "x")], Sharing::StoreOnly),
+            (&[("if-range", "x")], Sharing::StoreOnly),
+            (
+                &[("if-match", "*")],
+                Sharing::PassThrough(Reason::Condition),
+            ),
             (
                 &[("if-unmodified-since", "x")],
-                Share::Pass(Reason::Condition),
+                Sharing::PassThrough(Reason::Condition),
             ),
         ] {
             for mode in MODES {
                 let found = Exchange::new(mode, &[]).request(request).decide(&[], NOW);
-                assert_eq!(found, shared(Forward::UriMiss, expected), "{request:?}");
+                assert_eq!(
+                    found,
+                    shared(ForwardReason::UriMiss, expected),
+                    "{request:?}"
+                );
             }
         }
         let no_store = [("cache-control", "no-store")];
         let found = |mode| Exchange::new(mode, &[]).request(&no_store).decide(&[], NOW);
-        let kept_out = pass(Forward::UriMiss, Reason::ClientNoStore);
+        let kept_out = pass(ForwardReason::UriMiss, Reason::ClientNoStore);
         assert_eq!(
             MODES.map(found),
-            [kept_out, kept_out, shared(Forward::UriMiss, Share::Lead)]
+            [
+                kept_out,
+                kept_out,
+                shared(ForwardReason::UriMiss, Sharing::Collapsible)
+            ]
         );
     }
 
@@ -314,12 +328,12 @@ mod tests {
         let mut exchange = Exchange::new(Mode::Standard, &[]);
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"] {
             exchange.method = Method::from_bytes(method.as_bytes()).unwrap();
-            let expected = pass(Forward::Method, Reason::Method);
+            let expected = pass(ForwardReason::Method, Reason::Method);
             assert_eq!(exchange.decide(&held, NOW), expected, "{method}");
         }
         exchange.method = Method::GET;
         exchange.content = RequestContent::Some;
-        let expected = pass(Forward::Bypass, Reason::RequestBody);
+        let expected = pass(ForwardReason::Bypass, Reason::RequestBody);
         assert_eq!(exchange.decide(&held, NOW), expected);
     }
 
@@ -333,12 +347,12 @@ mod tests {
             assert_eq!(exchange.decide(&held, NOW), serve(0));
             let old = match mode {
                 Mode::Always => serve(0),
-                Mode::Standard | Mode::Strict => revalidate(Forward::Stale),
+                Mode::Standard | Mode::Strict => revalidate(ForwardReason::Stale),
             };
             assert_eq!(exchange.decide(&held, later(200)), old);
             assert_eq!(
                 exchange.decide(&[], NOW),
-                shared(Forward::UriMiss, Share::Lead)
+                shared(ForwardReason::UriMiss, Sharing::Collapsible)
             );
             for (line, reason) in [
                 (("range", "bytes=0-1"), Reason::Range),
@@ -348,7 +362,7 @@ mod tests {
             ] {
                 let lines = [line];
                 let found = exchange.clone().request(&lines).decide(&held, NOW);
-                assert_eq!(found, pass(Forward::Bypass, reason), "{line:?}");
+                assert_eq!(found, pass(ForwardReason::Bypass, reason), "{line:?}");
             }
         }
     }
@@ -360,7 +374,7 @@ mod tests {
             let mut exchange = Exchange::new(mode, &[]);
             exchange.method = Method::HEAD;
             assert_eq!(exchange.decide(&held, NOW), serve(0));
-            let expected = pass(Forward::UriMiss, Reason::Method);
+            let expected = pass(ForwardReason::UriMiss, Reason::Method);
             assert_eq!(exchange.decide(&[], NOW), expected);
         }
         let mut exchange = Exchange::new(Mode::Standard, &[]);
@@ -368,15 +382,15 @@ mod tests {
         let held = [stored(Mode::Standard, LASTING)];
         assert_eq!(
             exchange.decide(&held, later(100)),
-            revalidate(Forward::Stale)
+            revalidate(ForwardReason::Stale)
         );
     }
 
     #[test]
     fn s4_2_fresh_is_served_and_stale_is_validated() {
         for (mode, after_lifetime) in [
-            (Mode::Standard, revalidate(Forward::Stale)),
-            (Mode::Strict, revalidate(Forward::Stale)),
+            (Mode::Standard, revalidate(ForwardReason::Stale)),
+            (Mode::Strict, revalidate(ForwardReason::Stale)),
             (Mode::Always, serve(0)),
         ] {
             let held = [stored(mode, LASTING)];
@@ -399,7 +413,7 @@ mod tests {
         for mode in [Mode::Standard, Mode::Strict] {
             let held = [stored(mode, &reply)];
             let found = Exchange::new(mode, &[]).decide(&held, NOW);
-            let why = Why::because(Forward::Stale, Reason::NoCache);
+            let why = Forward::with_detail(ForwardReason::Stale, Reason::NoCache);
             assert_eq!(found, revalidate(why));
         }
     }
@@ -409,10 +423,10 @@ mod tests {
         let no_cache = asked_for(Reason::ClientNoCache);
         let max_age = asked_for(Reason::ClientMaxAge);
         let min_fresh = asked_for(Reason::ClientMinFresh);
-        let stale = revalidate(Forward::Stale);
+        let stale = revalidate(ForwardReason::Stale);
         let taken_stale = Decision::Serve {
             index: 0,
-            use_: Use::MaxStale,
+            reuse: Reuse::MaxStale,
         };
         for (value, seconds, standard, strict) in [
             ("no-cache", 9, no_cache, no_cache),
@@ -432,8 +446,8 @@ mod tests {
             (
                 "only-if-cached",
                 100,
-                Decision::Unsatisfiable,
-                Decision::Unsatisfiable,
+                Decision::NotCached,
+                Decision::NotCached,
             ),
             ("foo, bar=\"no-cache\"", 9, serve(0), serve(0)),
         ] {
@@ -462,7 +476,7 @@ mod tests {
         let found = Exchange::new(Mode::Strict, &[])
             .request(&[("cache-control", "max-stale")])
             .decide(&held, later(5));
-        assert_eq!(found, revalidate(Forward::Stale));
+        assert_eq!(found, revalidate(ForwardReason::Stale));
     }
 
     #[test]
@@ -487,8 +501,15 @@ mod tests {
     fn s5_2_1_7_only_if_cached_and_nothing_stored() {
         let request = [("cache-control", "only-if-cached")];
         let found = MODES.map(|mode| Exchange::new(mode, &[]).request(&request).decide(&[], NOW));
-        let none = Decision::Unsatisfiable;
-        assert_eq!(found, [none, none, shared(Forward::UriMiss, Share::Lead)]);
+        let none = Decision::NotCached;
+        assert_eq!(
+            found,
+            [
+                none,
+                none,
+                shared(ForwardReason::UriMiss, Sharing::Collapsible)
+            ]
+        );
     }
 
     #[test]
@@ -520,7 +541,7 @@ mod tests {
         assert_eq!(found(&[("x-a", "2")]), serve(1));
         assert_eq!(
             found(&[("x-a", "3")]),
-            shared(Forward::VaryMiss, Share::Lead)
+            shared(ForwardReason::VaryMiss, Sharing::Collapsible)
         );
     }
 
@@ -539,14 +560,14 @@ mod tests {
         let private = held("private, max-age=9", Some(2));
         let anonymous = held("max-age=9", None);
         let public = held("public, max-age=9", Some(2));
-        let asked_by = |number: Option<u8>, variants: &[Stored]| {
+        let asked_by = |number: Option<u8>, variants: &[StoredHead]| {
             let exchange = Exchange::new(Mode::Standard, &[]);
             match number {
                 Some(number) => exchange.identity(number).decide(variants, NOW),
                 None => exchange.decide(variants, NOW),
             }
         };
-        let missed = shared(Forward::UriMiss, Share::Lead);
+        let missed = shared(ForwardReason::UriMiss, Sharing::Collapsible);
         for foreign in [&others, &private, &anonymous] {
             let variants = [foreign.clone()];
             assert_eq!(asked_by(Some(1), &variants), missed);
@@ -570,8 +591,8 @@ mod tests {
         for mode in MODES {
             let held = [stored(mode, LASTING)];
             let for_the_origin = Decision::Fetch {
-                why: Why::because(Forward::Request, Reason::Condition),
-                share: Share::Pass(Reason::Condition),
+                why: Forward::with_detail(ForwardReason::Request, Reason::Condition),
+                sharing: Sharing::PassThrough(Reason::Condition),
             };
             for (request, expected) in [
                 (&[("if-none-match", "\"a\"")][..] as Lines<'_>, serve(0)),
@@ -587,7 +608,7 @@ mod tests {
         let found = Exchange::new(Mode::Strict, &[])
             .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
             .decide(&held, later(100));
-        assert_eq!(found, revalidate(Forward::Stale));
+        assert_eq!(found, revalidate(ForwardReason::Stale));
     }
 
     #[test]
@@ -596,6 +617,6 @@ mod tests {
         let found = Exchange::new(Mode::Standard, &[])
             .request(&[("cache-control", "no-store")])
             .decide(&held, later(100));
-        assert_eq!(found, pass(Forward::Stale, Reason::ClientNoStore));
+        assert_eq!(found, pass(ForwardReason::Stale, Reason::ClientNoStore));
     }
 }

@@ -64,19 +64,19 @@ impl Fields {
 
     /// The first value of this name, as text.
     pub(super) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.find(name).and_then(|place| self.0.get(place))
+        self.find(name).and_then(|select| self.0.get(select))
     }
 
     /// The first value of this name.
     pub(super) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
-        self.find(name).and_then(|place| self.value(place))
+        self.find(name).and_then(|select| self.value(select))
     }
 
     /// The values of this name, as text.
     pub(super) fn texts(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        let wanted = name.as_str().as_bytes();
+        let requested_range = name.as_str().as_bytes();
         self.lines()
-            .filter(move |(name, _)| *name == wanted)
+            .filter(move |(name, _)| *name == requested_range)
             .filter_map(|(_, value)| self.0.get(value))
     }
 
@@ -88,13 +88,15 @@ impl Fields {
     }
 
     fn find(&self, name: &HeaderName) -> Option<Range<usize>> {
-        let wanted = name.as_str().as_bytes();
+        let requested_range = name.as_str().as_bytes();
         let mut lines = self.lines();
-        lines.find(|(name, _)| *name == wanted).map(|line| line.1)
+        lines
+            .find(|(name, _)| *name == requested_range)
+            .map(|line| line.1)
     }
 
-    fn value(&self, place: Range<usize>) -> Option<HeaderValue> {
-        HeaderValue::from_maybe_shared(self.0.slice(place)).ok()
+    fn value(&self, select: Range<usize>) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.0.slice(select)).ok()
     }
 
     /// Names, and the places of values.

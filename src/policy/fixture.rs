@@ -8,8 +8,8 @@ use actix_web::http::{
 };
 
 use super::{
-    ClientWord, Decision, Framing, Identity, Mode, Patterns, Policy, Reason, Reply, Request,
-    RequestContent, Stored, Time, admit, decide,
+    BodyEnd, ClientDirectives, Decision, Identity, Mode, Patterns, Policy, Reason, Request,
+    RequestContent, Response, StoredHead, Time, admit, decide,
 };
 
 /// 2026-11-23T03:30:00Z, a Monday.
@@ -23,7 +23,7 @@ pub(super) fn policy(mode: Mode) -> Policy {
     Policy {
         mode,
         ttl: None,
-        client_word: ClientWord::Heard,
+        client_directives: ClientDirectives::Obeyed,
         max_stale: Duration::from_secs(86_400),
         identity_headers: Patterns::new(["*api-key*", "*-token", "*-auth*"]),
         identity_cookies: Patterns::new(["*"]),
@@ -60,7 +60,7 @@ pub(super) struct Exchange<'a> {
     pub(super) identity: Option<Identity>,
     pub(super) status: u16,
     pub(super) reply: Lines<'a>,
-    pub(super) framing: Framing,
+    pub(super) body_end: BodyEnd,
 }
 
 impl<'a> Exchange<'a> {
@@ -73,7 +73,7 @@ impl<'a> Exchange<'a> {
             identity: None,
             status: 200,
             reply,
-            framing: Framing::Delimited,
+            body_end: BodyEnd::Delimited,
         }
     }
 
@@ -103,28 +103,28 @@ impl<'a> Exchange<'a> {
         ))
     }
 
-    pub(super) fn admit(&self) -> Result<Stored, Reason> {
+    pub(super) fn admit(&self) -> Result<StoredHead, Reason> {
         let headers = headers(self.reply);
         self.with_request(|request| admit(&self.policy, request, &self.reply_of(&headers, NOW)))
     }
 
-    pub(super) fn reply_of<'h>(&self, headers: &'h HeaderMap, at: Time) -> Reply<'h> {
-        Reply {
+    pub(super) fn reply_of<'h>(&self, headers: &'h HeaderMap, at: Time) -> Response<'h> {
+        Response {
             status: StatusCode::from_u16(self.status).unwrap(),
             headers,
             request_time: at,
             response_time: at,
-            framing: self.framing,
+            body_end: self.body_end,
         }
     }
 
     /// Decides about this exchange's request.
-    pub(super) fn decide(&self, variants: &[Stored], now: Time) -> Decision {
+    pub(super) fn decide(&self, variants: &[StoredHead], now: Time) -> Decision {
         self.with_request(|request| decide(&self.policy, request, variants.iter(), now))
     }
 }
 
 /// Stores an answer to a plain GET.
-pub(super) fn stored(mode: Mode, reply: Lines<'_>) -> Stored {
+pub(super) fn stored(mode: Mode, reply: Lines<'_>) -> StoredHead {
     Exchange::new(mode, reply).admit().unwrap()
 }

@@ -4,7 +4,7 @@ use super::Reason;
 
 /// Why a request is forwarded: the `fwd` of Cache-Status (RFC 9211, 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Forward {
+pub enum ForwardReason {
     /// Not to be handled by the cache.
     Bypass,
     /// The method requires it.
@@ -23,7 +23,7 @@ pub enum Forward {
     Partial,
 }
 
-impl Forward {
+impl ForwardReason {
     /// All of them, in their order.
     pub const ALL: [Self; 8] = [
         Self::Bypass,
@@ -78,28 +78,28 @@ impl Forward {
 
 /// Why a request is forwarded, and what kept the stored response from being used, where that says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// The kind of it.
-    pub forward: Forward,
+pub struct Forward {
+    /// The kind of reason: the value of `fwd`.
+    pub reason: ForwardReason,
     /// The directive or condition behind it.
-    pub reason: Option<Reason>,
+    pub detail: Option<Reason>,
 }
 
-impl Why {
-    /// For a directive or condition.
-    pub const fn because(forward: Forward, reason: Reason) -> Self {
+impl Forward {
+    /// A forward with the directive or condition behind it.
+    pub const fn with_detail(reason: ForwardReason, detail: Reason) -> Self {
         Self {
-            forward,
-            reason: Some(reason),
+            reason,
+            detail: Some(detail),
         }
     }
 }
 
-impl From<Forward> for Why {
-    fn from(forward: Forward) -> Self {
+impl From<ForwardReason> for Forward {
+    fn from(reason: ForwardReason) -> Self {
         Self {
-            forward,
-            reason: None,
+            reason,
+            detail: None,
         }
     }
 }

@@ -3,9 +3,9 @@
 use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 
 use super::{
-    Part, Time,
+    ContentRange, Time,
     date::{http_date, imf_fixdate},
-    range::Wanted,
+    range::RequestedRange,
 };
 
 /// 2024-02-29T12:00:00Z
@@ -31,17 +31,17 @@ pub fn range(bytes: &[u8]) {
         return;
     };
     let complete_bytes = (first < u8::MAX).then_some(u64::from(first));
-    let mut extents = match Wanted::parse(&value, complete_bytes) {
-        Wanted::One(extent) => vec![extent],
-        Wanted::Several(extents) => extents.into_vec(),
-        Wanted::Whole | Wanted::Nothing | Wanted::UnknownEnd => Vec::new(),
+    let mut ranges = match RequestedRange::parse(&value, complete_bytes) {
+        RequestedRange::One(range) => vec![range],
+        RequestedRange::Several(ranges) => ranges.into_vec(),
+        RequestedRange::Whole | RequestedRange::Nothing | RequestedRange::UnknownEnd => Vec::new(),
     };
-    extents.sort_by_key(|extent| extent.first);
-    for extent in &extents {
-        assert!(extent.first <= extent.last);
-        assert!(complete_bytes.is_none_or(|complete| extent.last < complete));
+    ranges.sort_by_key(|range| range.first);
+    for range in &ranges {
+        assert!(range.first <= range.last);
+        assert!(complete_bytes.is_none_or(|complete| range.last < complete));
     }
-    for pair in extents.windows(2) {
+    for pair in ranges.windows(2) {
         assert!(pair[0].last < pair[1].first);
     }
 }
@@ -53,17 +53,17 @@ pub fn content_range(bytes: &[u8]) {
     };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_RANGE, value);
-    let Some(part) = Part::of(&headers) else {
+    let Some(part) = ContentRange::of(&headers) else {
         return;
     };
-    assert!(part.extent.first <= part.extent.last);
+    assert!(part.range.first <= part.range.last);
     assert!(
         part.complete_bytes
-            .is_none_or(|complete| part.extent.last < complete)
+            .is_none_or(|complete| part.range.last < complete)
     );
-    assert!(part.extent.len_bytes() > 0);
-    if let Ok(written) = HeaderValue::try_from(part.content_range()) {
+    assert!(part.range.len_bytes() > 0);
+    if let Ok(written) = HeaderValue::try_from(part.to_field_value()) {
         headers.insert(CONTENT_RANGE, written);
     }
-    assert_eq!(Part::of(&headers), Some(part));
+    assert_eq!(ContentRange::of(&headers), Some(part));
 }

@@ -50,8 +50,8 @@ impl IdentitySecret {
         // The map has no order of names; lines of one name keep theirs, for the sort is stable.
         credentials.sort_by_key(|(name, _)| *name);
         let mut identity = [0; 16];
-        for (place, key) in identity.chunks_exact_mut(8).zip(&self.keys) {
-            place.copy_from_slice(&hash(key, &credentials).to_ne_bytes());
+        for (select, key) in identity.chunks_exact_mut(8).zip(&self.keys) {
+            select.copy_from_slice(&hash(key, &credentials).to_ne_bytes());
         }
         Some(Identity(identity))
     }

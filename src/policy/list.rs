@@ -35,7 +35,7 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
             let (member, rest) = match self.comma() {
-                Some(place) => (&self.rest[..place], &self.rest[place + 1..]),
+                Some(select) => (&self.rest[..select], &self.rest[select + 1..]),
                 None => (self.rest, &[][..]),
             };
             self.rest = rest;

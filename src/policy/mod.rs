@@ -7,21 +7,21 @@
 //! |---|---|---|
 //! | `mode` | | every difference between the three policies |
 //! | `decide`, `forward` | 9111, 4 | what becomes of a request: [`decide`], and why it goes forward |
-//! | `storing` | 9111, 3 | may an answer be kept: [`admit`], [`posted`] |
-//! | `partial` | 9111, 3.3 and 3.4 | parts: what they answer, and how they become one: [`combined`] |
+//! | `storing` | 9111, 3 | may an answer be kept: [`admit`], [`admit_post`] |
+//! | `partial` | 9111, 3.3 and 3.4 | parts: what they answer, and how they become one: [`combine`] |
 //! | `freshness`, `age` | 9111, 4.2 | how long, and how old |
 //! | `selecting` | 9111, 4.1 | which variant: Vary |
-//! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`headed`] |
-//! | `stale` | 9111, 4.2.4; 5861 | [`stale_answer`] |
+//! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`freshen_by_head`] |
+//! | `stale` | 9111, 4.2.4; 5861 | [`may_serve_stale`] |
 //! | `invalidation` | 9111, 4.4 | [`invalidates`], [`TargetUri`] |
 //! | `cache_control` | 9111, 5.2 | directives of both sides |
 //! | `targeted` | 9213 | `CDN-Cache-Control` |
-//! | `answer`, `range` | 9110, 13 and 14 | the client's conditions and ranges: [`answer`] |
+//! | `conditions`, `range` | 9110, 13 and 14 | the client's conditions and ranges: [`response_form`] |
 //! | `identity` | | partitions by credentials, cookies that do not count |
 //! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
 //! | `list` | 9110, 5.6.1 | comma-separated lists |
-//! | `content`, `json`, `graphql` | | the body of a POST that is a retrieval: [`Content`] |
-//! | `understood` | | how a stored head was understood: [`understood()`] |
+//! | `body_key`, `json`, `graphql` | | the body of a POST that is a retrieval: [`BodyKey`] |
+//! | `interpretation` | | how a stored head was understood: [`interpret()`] |
 //! | `tags` | | by which answers are purged together |
 //! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
 //! | `request`, `stored`, `reason` | | the values all of them speak about |
@@ -29,9 +29,10 @@
 use std::{collections::HashMap, fmt, time::Duration};
 
 mod age;
-mod answer;
+
+mod body_key;
 mod cache_control;
-mod content;
+mod conditions;
 mod date;
 mod decide;
 mod fields;
@@ -39,6 +40,7 @@ mod forward;
 mod freshness;
 mod graphql;
 mod identity;
+mod interpretation;
 mod invalidation;
 mod json;
 mod list;
@@ -56,7 +58,7 @@ mod storing;
 mod tags;
 mod targeted;
 mod time;
-mod understood;
+
 mod validating;
 
 #[cfg(test)]
@@ -66,29 +68,29 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 
-pub use answer::{Answer, answer, not_modified_fields};
-pub use content::Content;
-pub use decide::{Decision, Missing, Share, Use, decide, leads};
+pub use body_key::BodyKey;
+pub use conditions::{ResponseForm, not_modified_fields, response_form};
+pub use decide::{Decision, MissingBytes, Reuse, Sharing, decide, is_collapsible};
 pub use fields::Fields;
-pub use forward::{Forward, Why};
+pub use forward::{Forward, ForwardReason};
 pub use freshness::LifetimeSource;
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
+pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use invalidation::{TargetUri, invalidates};
 pub use mode::Mode;
-pub use partial::{Combination, combined, rest_fields};
-pub use query::Order;
-pub use range::{Extent, Part};
+pub use partial::{Combination, combine, rest_request_fields};
+pub use query::QueryOrder;
+pub use range::{ByteRange, ContentRange};
 pub use reason::Reason;
 pub use request::{Request, RequestContent};
 pub use rule::{Globs, Rule, RuleIndex, Rules, covers};
-pub use stale::{Failure, stale_answer};
-pub use stored::{Audience, Stored};
-pub use storing::{Framing, Reply, admit, is_event_stream, posted};
+pub use stale::{OriginFailure, may_serve_stale};
+pub use stored::{Audience, StoredHead};
+pub use storing::{BodyEnd, Response, admit, admit_post, is_event_stream};
 pub use time::Time;
-pub use understood::{Selection, Understood, understood};
 pub use validating::{
-    CLIENT_CONDITIONS, Headed, headed, merged_head, revalidated, revalidation_matches, supersedes,
-    validators,
+    CLIENT_CONDITIONS, HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated,
+    revalidation_matches, validators,
 };
 
 /// What decides about storing and reuse.
@@ -99,7 +101,7 @@ pub struct Policy {
     /// Bounds the lifetime of what the origin says nothing about (all in `Always`); none: until cleared.
     pub ttl: Option<Duration>,
     /// Whether the client's Cache-Control and Pragma count, where the mode lets them.
-    pub client_word: ClientWord,
+    pub client_directives: ClientDirectives,
     /// How long past its lifetime a response may answer while the origin cannot be reached.
     pub max_stale: Duration,
     /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
@@ -112,10 +114,10 @@ pub struct Policy {
 
 /// Whether a client's Cache-Control and Pragma count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientWord {
+pub enum ClientDirectives {
     /// As far as the mode obeys them.
     #[default]
-    Heard,
+    Obeyed,
     /// Not at all: a client can neither ask for a new answer nor keep one from being stored.
     Ignored,
 }
@@ -297,19 +299,19 @@ mod tests {
             let secret = IdentitySecret::new();
             let own = secret.identity(&policy, &asked);
             let request = Request::new(&policy, &Method::GET, &asked, RequestContent::None, own);
-            let reply = Reply {
+            let reply = Response {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: &replied,
                 request_time: NOW,
                 response_time: later(1),
-                framing: Framing::Delimited,
+                body_end: BodyEnd::Delimited,
             };
             let Ok(stored) = admit(&policy, &request, &reply) else { return Ok(()) };
             let now = later(seconds);
             let _ = decide(&policy, &request, [&stored].into_iter(), now);
-            let _ = answer(&request, &stored, Some(seconds));
-            let _ = stale_answer(&policy, &request, &stored, Failure::Unreachable, now);
-            let reply = Reply { headers: &update, ..reply };
+            let _ = response_form(&request, &stored, Some(seconds));
+            let _ = may_serve_stale(&policy, &request, &stored, OriginFailure::Unreachable, now);
+            let reply = Response { headers: &update, ..reply };
             let _ = revalidation_matches(&stored, &reply);
             let _ = revalidated(&policy, &request, &stored, &reply);
             prop_assert_eq!(stored.is_fresh(now), stored.ttl_seconds(now).is_none_or(|ttl| ttl > 0));

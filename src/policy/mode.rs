@@ -4,7 +4,7 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    ClientWord, Policy,
+    ClientDirectives, Policy,
     cache_control::RequestDirectives,
     freshness::{Lifetime, Word},
     stored::Audience,
@@ -158,9 +158,9 @@ impl Mode {
 impl Policy {
     /// What counts of the client's cache directives.
     pub(super) fn obeyed(&self, directives: RequestDirectives) -> RequestDirectives {
-        match self.client_word {
-            ClientWord::Heard => self.mode.obeyed(directives),
-            ClientWord::Ignored => RequestDirectives::default(),
+        match self.client_directives {
+            ClientDirectives::Obeyed => self.mode.obeyed(directives),
+            ClientDirectives::Ignored => RequestDirectives::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use proptest::{
 };
 
 use super::{
-    Decision, Framing, Mode, Reason, Reply, Request, RequestContent, Stored, Time, Use, admit,
+    BodyEnd, Decision, Mode, Reason, Request, RequestContent, Response, StoredHead, Time, admit,
     date::http_date,
     decide,
     fixture::{DATE, NOW, headers, policy},
@@ -112,7 +112,7 @@ impl Exchange {
         }
     }
 
-    fn admit(&self) -> Result<Stored, Reason> {
+    fn admit(&self) -> Result<StoredHead, Reason> {
         let (request, reply) = (self.request.ours(), self.reply.ours());
         with_request(&request, |request| {
             admit(
@@ -123,7 +123,7 @@ impl Exchange {
         })
     }
 
-    fn decide(&self, stored: &Stored) -> Decision {
+    fn decide(&self, stored: &StoredHead) -> Decision {
         let second = self.second.ours();
         with_request(&second, |request| {
             let variants = [stored].into_iter();
@@ -154,13 +154,13 @@ fn with_request<T>(headers: &HeaderMap, use_it: impl FnOnce(&Request<'_>) -> T) 
     ))
 }
 
-fn reply_of(status: u16, headers: &HeaderMap, at: Time) -> Reply<'_> {
-    Reply {
+fn reply_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
+    Response {
         status: StatusCode::from_u16(status).unwrap(),
         headers,
         request_time: at,
         response_time: at,
-        framing: Framing::Delimited,
+        body_end: BodyEnd::Delimited,
     }
 }
 
@@ -243,7 +243,7 @@ fn asked(exchange: &Exchange) -> Vec<Asked> {
     asked
 }
 
-fn about_reuse(exchange: &Exchange, stored: &Stored, oracle: &CachePolicy) -> Vec<Asked> {
+fn about_reuse(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -> Vec<Asked> {
     let now = exchange.second_at();
     let their_now = system_time(now);
     let ttl = stored.ttl_seconds(now).unwrap().max(0);
@@ -279,16 +279,16 @@ fn about_reuse(exchange: &Exchange, stored: &Stored, oracle: &CachePolicy) -> Ve
     asked
 }
 
-fn about_validation(exchange: &Exchange, stored: &Stored, oracle: &CachePolicy) -> Vec<Asked> {
+fn about_validation(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -> Vec<Asked> {
     let now = exchange.second_at();
     let their_now = system_time(now);
-    let (second, answer) = (
+    let (second, response_form) = (
         their_request(&exchange.second),
         their_reply(304, &exchange.update),
     );
     let update = exchange.update.ours();
     let is_current = revalidation_matches(stored, &reply_of(304, &update, now));
-    let fresh = match oracle.after_response(&second, &answer, their_now) {
+    let fresh = match oracle.after_response(&second, &response_form, their_now) {
         AfterResponse::Modified(..) => None,
         AfterResponse::NotModified(fresh, _) => Some(fresh),
     };
@@ -307,7 +307,7 @@ fn about_validation(exchange: &Exchange, stored: &Stored, oracle: &CachePolicy) 
     asked
 }
 
-fn our_conditions(stored: &Stored, decision: Decision) -> String {
+fn our_conditions(stored: &StoredHead, decision: Decision) -> String {
     if !matches!(decision, Decision::Revalidate { .. }) {
         return "not validated".to_owned();
     }
@@ -329,7 +329,7 @@ fn their_conditions(fields: &http::HeaderMap, is_validated: bool) -> String {
     conditions.join("; ")
 }
 
-fn our_freshened(exchange: &Exchange, stored: &Stored, update: &HeaderMap) -> String {
+fn our_freshened(exchange: &Exchange, stored: &StoredHead, update: &HeaderMap) -> String {
     let (now, second) = (exchange.second_at(), exchange.second.ours());
     let fresh = with_request(&second, |request| {
         revalidated(

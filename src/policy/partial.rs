@@ -9,11 +9,11 @@ use actix_web::http::{
 };
 
 use super::{
-    Extent, Missing, Part, Policy, Reply, Request, Stored, Time,
+    ByteRange, ContentRange, MissingBytes, Policy, Request, Response, StoredHead, Time,
     age::date,
-    answer::{not_modified, wanted},
+    conditions::{not_modified, requested_range},
     date::http_date,
-    range::Wanted,
+    range::RequestedRange,
     storing::keep,
     validating::{merged_head, strongly_equal},
 };
@@ -24,13 +24,13 @@ pub(super) enum Coverage {
     /// It has all that is wanted.
     Covered,
     /// It can be made to have it.
-    Lacks(Missing),
+    Lacks(MissingBytes),
     /// It is of no use.
     Misses,
 }
 
 /// What of a request's wants a stored part has.
-pub(super) fn coverage(request: &Request<'_>, stored: &Stored, part: Part) -> Coverage {
+pub(super) fn coverage(request: &Request<'_>, stored: &StoredHead, part: ContentRange) -> Coverage {
     // The head of a part is not the head that HEAD asks for.
     if *request.method != Method::GET {
         return Coverage::Misses;
@@ -38,47 +38,50 @@ pub(super) fn coverage(request: &Request<'_>, stored: &Stored, part: Part) -> Co
     if not_modified(request, stored) {
         return Coverage::Covered;
     }
-    let held = part.extent;
+    let held = part.range;
     let has_rest = strong_validator(stored).is_some();
-    match wanted(request, stored, part.complete_bytes) {
-        Wanted::Nothing => Coverage::Covered,
-        Wanted::One(extent) if held.holds(extent) => Coverage::Covered,
-        Wanted::Several(extents) if extents.iter().all(|extent| held.holds(*extent)) => {
+    match requested_range(request, stored, part.complete_bytes) {
+        RequestedRange::Nothing => Coverage::Covered,
+        RequestedRange::One(range) if held.holds(range) => Coverage::Covered,
+        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.holds(*range)) => {
             Coverage::Covered
         }
-        Wanted::Whole if held.first == 0 && has_rest => rest(held),
-        Wanted::One(extent) if held.touches(extent) && has_rest => {
-            match held.first <= extent.first && reaches_end(extent, part) {
+        RequestedRange::Whole if held.first == 0 && has_rest => rest(held),
+        RequestedRange::One(range) if held.touches(range) && has_rest => {
+            match held.first <= range.first && reaches_end(range, part) {
                 true => rest(held),
-                false => Coverage::Lacks(Missing::Asked),
+                false => Coverage::Lacks(MissingBytes::Requested),
             }
         }
         _ => Coverage::Misses,
     }
 }
 
-fn rest(held: Extent) -> Coverage {
-    Coverage::Lacks(Missing::From(held.last + 1))
+fn rest(held: ByteRange) -> Coverage {
+    Coverage::Lacks(MissingBytes::From(held.last + 1))
 }
 
 /// An open range of a representation of unknown length ends with the greatest number.
-fn reaches_end(extent: Extent, part: Part) -> bool {
+fn reaches_end(range: ByteRange, part: ContentRange) -> bool {
     match part.complete_bytes {
-        Some(complete) => extent.last + 1 >= complete,
-        None => extent.last == u64::MAX,
+        Some(complete) => range.last + 1 >= complete,
+        None => range.last == u64::MAX,
     }
 }
 
 /// RFC 9110, 14.2 and 13.1.5: the fields that ask for the rest of a stored part, from `first` on, or for the whole when
 /// it belongs to another version; none without a strong validator.
-pub fn rest_fields(stored: &Stored, first: u64) -> Option<[(HeaderName, HeaderValue); 2]> {
+pub fn rest_request_fields(
+    stored: &StoredHead,
+    first: u64,
+) -> Option<[(HeaderName, HeaderValue); 2]> {
     let range = HeaderValue::try_from(format!("bytes={first}-")).ok()?;
     let validator = HeaderValue::from_bytes(strong_validator(stored)?).ok()?;
     Some([(RANGE, range), (IF_RANGE, validator)])
 }
 
 /// RFC 9110, 8.8.1: the validator that changes with every byte; a strong tag, else a date that is strong enough.
-fn strong_validator(stored: &Stored) -> Option<&[u8]> {
+fn strong_validator(stored: &StoredHead) -> Option<&[u8]> {
     match stored.etag() {
         Some(tag) => tag.starts_with(b"\"").then_some(tag),
         None => stored.last_modified().filter(|modified| {
@@ -97,74 +100,75 @@ pub(super) fn is_strong_date(modified: Time, made: Time) -> bool {
 #[derive(Debug)]
 pub struct Combination {
     /// The head of both: whole, when nothing is missing any more.
-    pub head: Stored,
+    pub head: StoredHead,
     /// What of the stored part stands before the new one.
-    pub before: Option<Extent>,
+    pub before: Option<ByteRange>,
     /// What of it stands behind.
-    pub after: Option<Extent>,
+    pub after: Option<ByteRange>,
 }
 
 /// RFC 9111, 3.4: joins a new part to a stored one that it touches, under the same strong validator, with the newer
 /// fields. The places are those of the whole representation.
 ///
 /// None when they do not belong together, or the new head forbids to keep them.
-pub fn combined(
+pub fn combine(
     policy: &Policy,
     request: &Request<'_>,
-    stored: &Stored,
-    reply: &Reply<'_>,
+    stored: &StoredHead,
+    reply: &Response<'_>,
 ) -> Option<Combination> {
-    let held = stored.part()?;
-    let new = Part::of(reply.headers).filter(|_| reply.status == StatusCode::PARTIAL_CONTENT)?;
+    let held = stored.content_range()?;
+    let new =
+        ContentRange::of(reply.headers).filter(|_| reply.status == StatusCode::PARTIAL_CONTENT)?;
     let lengths_agree = match (held.complete_bytes, new.complete_bytes) {
         (Some(held), Some(new)) => held == new,
         _ => true,
     };
     if !lengths_agree
-        || !held.extent.touches(new.extent)
+        || !held.range.touches(new.range)
         || !shares_strong_validator(stored, reply)
         || !shares_coding(stored, reply)
     {
         return None;
     }
-    let union = Part {
-        extent: Extent {
-            first: held.extent.first.min(new.extent.first),
-            last: held.extent.last.max(new.extent.last),
+    let union = ContentRange {
+        range: ByteRange {
+            first: held.range.first.min(new.range.first),
+            last: held.range.last.max(new.range.last),
         },
         complete_bytes: new.complete_bytes.or(held.complete_bytes),
     };
     let mut headers = merged_head(policy, stored, reply);
     headers.insert(
         CONTENT_RANGE,
-        HeaderValue::try_from(union.content_range()).ok()?,
+        HeaderValue::try_from(union.to_field_value()).ok()?,
     );
-    let merged = Reply {
+    let merged = Response {
         headers: &headers,
         ..*reply
     };
     let head = keep(policy, request, &merged).ok()?;
     Some(Combination {
         head,
-        before: (held.extent.first < new.extent.first).then(|| Extent {
-            first: held.extent.first,
-            last: new.extent.first - 1,
+        before: (held.range.first < new.range.first).then(|| ByteRange {
+            first: held.range.first,
+            last: new.range.first - 1,
         }),
-        after: (new.extent.last < held.extent.last).then(|| Extent {
-            first: new.extent.last + 1,
-            last: held.extent.last,
+        after: (new.range.last < held.range.last).then(|| ByteRange {
+            first: new.range.last + 1,
+            last: held.range.last,
         }),
     })
 }
 
 /// There are origins that give the compressed and the plain form of a representation the same strong tag.
-fn shares_coding(stored: &Stored, reply: &Reply<'_>) -> bool {
+fn shares_coding(stored: &StoredHead, reply: &Response<'_>) -> bool {
     let new = reply.headers.get_all(CONTENT_ENCODING);
     let held = stored.fields.texts(&CONTENT_ENCODING);
     held.eq(new.map(HeaderValue::as_bytes))
 }
 
-fn shares_strong_validator(stored: &Stored, reply: &Reply<'_>) -> bool {
+fn shares_strong_validator(stored: &StoredHead, reply: &Response<'_>) -> bool {
     let only = |headers: &HeaderMap, name: HeaderName| {
         let mut lines = headers.get_all(name);
         match (lines.next().cloned(), lines.next()) {
@@ -191,7 +195,7 @@ fn shares_strong_validator(stored: &Stored, reply: &Reply<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::policy::{
-        Decision, Forward, Mode, Share,
+        Decision, ForwardReason, Mode, Sharing,
         fixture::{DATE, Exchange, Lines, NOW, headers, later, stored},
     };
 
@@ -200,7 +204,7 @@ mod tests {
     const EARLIER: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
 
     /// A stored part of a strict cache.
-    fn part(range: &str, more: Lines<'_>) -> Stored {
+    fn part(range: &str, more: Lines<'_>) -> StoredHead {
         let lines = [&[FRESH, ("content-range", range)], more].concat();
         Exchange::new(Mode::Strict, &lines)
             .status(206)
@@ -209,20 +213,20 @@ mod tests {
             .unwrap()
     }
 
-    fn decided(held: &Stored, request: Lines<'_>) -> Decision {
+    fn decided(held: &StoredHead, request: Lines<'_>) -> Decision {
         Exchange::new(Mode::Strict, &[])
             .request(request)
             .decide(std::slice::from_ref(held), NOW)
     }
 
-    fn asks(missing: Missing) -> Decision {
+    fn asks(missing: MissingBytes) -> Decision {
         Decision::Extend { index: 0, missing }
     }
 
-    fn fetches(share: Share) -> Decision {
+    fn fetches(sharing: Sharing) -> Decision {
         Decision::Fetch {
-            why: Forward::Partial.into(),
-            share,
+            why: ForwardReason::Partial.into(),
+            sharing,
         }
     }
 
@@ -230,7 +234,10 @@ mod tests {
     fn s3_3_a_206_is_stored_with_its_place() {
         let held = part("bytes 2-4/10", &[TAG]);
         assert_eq!(
-            (held.status().as_u16(), held.part().unwrap().content_range()),
+            (
+                held.status().as_u16(),
+                held.content_range().unwrap().to_field_value()
+            ),
             (206, "bytes 2-4/10".to_owned())
         );
         assert!(held.fields().iter().all(|(name, _)| name != CONTENT_RANGE));
@@ -239,7 +246,7 @@ mod tests {
     #[test]
     fn s3_4_a_206_of_everything_is_the_whole() {
         let held = part("bytes 0-9/10", &[]);
-        assert_eq!((held.status().as_u16(), held.part()), (200, None));
+        assert_eq!((held.status().as_u16(), held.content_range()), (200, None));
     }
 
     #[test]
@@ -291,9 +298,9 @@ mod tests {
     fn s3_3_what_a_part_covers_and_what_it_lacks() {
         let served = Decision::Serve {
             index: 0,
-            use_: super::super::Use::Fresh,
+            reuse: super::super::Reuse::Fresh,
         };
-        let rest = |first| asks(Missing::From(first));
+        let rest = |first| asks(MissingBytes::From(first));
         let known = part("bytes 0-4/10", &[TAG]);
         let unknown = part("bytes 0-4/*", &[TAG]);
         let middle = part("bytes 4-6/10", &[TAG]);
@@ -307,22 +314,22 @@ mod tests {
             (&known, Some("bytes=5-"), rest(5)),
             (&known, Some("bytes=3-9"), rest(5)),
             (&known, Some("bytes=-7"), rest(5)),
-            (&known, Some("bytes=3-7"), asks(Missing::Asked)),
-            (&known, Some("bytes=6-"), fetches(Share::Alone)),
-            (&known, Some("bytes=-2"), fetches(Share::Alone)),
-            (&known, Some("bytes=0-1,8-9"), fetches(Share::Alone)),
+            (&known, Some("bytes=3-7"), asks(MissingBytes::Requested)),
+            (&known, Some("bytes=6-"), fetches(Sharing::StoreOnly)),
+            (&known, Some("bytes=-2"), fetches(Sharing::StoreOnly)),
+            (&known, Some("bytes=0-1,8-9"), fetches(Sharing::StoreOnly)),
             (&unknown, Some("bytes=0-4"), served),
             (&unknown, Some("bytes=2-"), rest(5)),
             (&unknown, None, rest(5)),
-            (&unknown, Some("bytes=3-7"), asks(Missing::Asked)),
-            (&unknown, Some("bytes=-2"), fetches(Share::Alone)),
+            (&unknown, Some("bytes=3-7"), asks(MissingBytes::Requested)),
+            (&unknown, Some("bytes=-2"), fetches(Sharing::StoreOnly)),
             (&middle, Some("bytes=4-6"), served),
             (&middle, Some("bytes=5-"), rest(7)),
             (&middle, Some("bytes=-6"), rest(7)),
-            (&middle, Some("bytes=2-5"), asks(Missing::Asked)),
-            (&middle, Some("bytes=0-3"), asks(Missing::Asked)),
-            (&middle, Some("bytes=0-1"), fetches(Share::Alone)),
-            (&middle, None, fetches(Share::Lead)),
+            (&middle, Some("bytes=2-5"), asks(MissingBytes::Requested)),
+            (&middle, Some("bytes=0-3"), asks(MissingBytes::Requested)),
+            (&middle, Some("bytes=0-1"), fetches(Sharing::StoreOnly)),
+            (&middle, None, fetches(Sharing::Collapsible)),
         ] {
             let lines: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
             assert_eq!(decided(held, &lines), expected, "{range:?} of {held:?}");
@@ -346,18 +353,22 @@ mod tests {
             &[("last-modified", DATE), ("date", DATE)],
         ] {
             let held = part("bytes 0-4/10", more);
-            assert_eq!(decided(&held, &[]), fetches(Share::Lead), "{more:?}");
+            assert_eq!(
+                decided(&held, &[]),
+                fetches(Sharing::Collapsible),
+                "{more:?}"
+            );
             assert_eq!(
                 decided(&held, &[("range", "bytes=3-9")]),
-                fetches(Share::Alone)
+                fetches(Sharing::StoreOnly)
             );
         }
         let dated = part(
             "bytes 0-4/10",
             &[("last-modified", EARLIER), ("date", DATE)],
         );
-        assert_eq!(decided(&dated, &[]), asks(Missing::From(5)));
-        let fields = rest_fields(&dated, 5).unwrap();
+        assert_eq!(decided(&dated, &[]), asks(MissingBytes::From(5)));
+        let fields = rest_request_fields(&dated, 5).unwrap();
         assert_eq!(fields[0], (RANGE, HeaderValue::from_static("bytes=5-")));
         assert_eq!(fields[1], (IF_RANGE, HeaderValue::from_static(EARLIER)));
     }
@@ -368,34 +379,37 @@ mod tests {
         let mut exchange = Exchange::new(Mode::Strict, &[]);
         exchange.method = Method::HEAD;
         let found = exchange.decide(std::slice::from_ref(&held), NOW);
-        assert_eq!(found, fetches(Share::Pass(super::super::Reason::Method)));
+        assert_eq!(
+            found,
+            fetches(Sharing::PassThrough(super::super::Reason::Method))
+        );
         assert_eq!(
             decided(&held, &[("cache-control", "no-store")]),
-            fetches(Share::Pass(super::super::Reason::ClientNoStore))
+            fetches(Sharing::PassThrough(super::super::Reason::ClientNoStore))
         );
     }
 
     /// Both ends of an extent.
     type Ends = (u64, u64);
 
-    fn joined(held: &Stored, reply: Lines<'_>) -> Option<(String, Option<Ends>, Option<Ends>)> {
+    fn joined(held: &StoredHead, reply: Lines<'_>) -> Option<(String, Option<Ends>, Option<Ends>)> {
         let exchange = Exchange::new(Mode::Strict, &[]).status(206);
         let lines = headers(&[&[FRESH], reply].concat());
         let combination = exchange.with_request(|request| {
-            combined(
+            combine(
                 &exchange.policy,
                 request,
                 held,
                 &exchange.reply_of(&lines, NOW),
             )
         })?;
-        let place = combination
+        let select = combination
             .head
-            .part()
-            .map_or("whole".to_owned(), |part| part.content_range());
-        let ends = |extent: Extent| (extent.first, extent.last);
+            .content_range()
+            .map_or("whole".to_owned(), |part| part.to_field_value());
+        let ends = |range: ByteRange| (range.first, range.last);
         Some((
-            place,
+            select,
             combination.before.map(ends),
             combination.after.map(ends),
         ))
@@ -421,7 +435,7 @@ mod tests {
     #[test]
     fn s3_4_parts_that_touch_become_one() {
         let held = part("bytes 4-6/10", &[TAG]);
-        for (range, place, before, after) in [
+        for (range, select, before, after) in [
             ("bytes 7-9/10", "bytes 4-9/10", Some((4, 6)), None),
             ("bytes 5-9/10", "bytes 4-9/10", Some((4, 4)), None),
             ("bytes 0-3/10", "bytes 0-6/10", None, Some((4, 6))),
@@ -429,7 +443,7 @@ mod tests {
             ("bytes 5-5/*", "bytes 4-6/10", Some((4, 4)), Some((6, 6))),
         ] {
             let found = joined(&held, &[TAG, ("content-range", range)]);
-            assert_eq!(found, Some((place.to_owned(), before, after)), "{range}");
+            assert_eq!(found, Some((select.to_owned(), before, after)), "{range}");
         }
         for (range, tag) in [
             ("bytes 8-9/10", "\"a\""),
@@ -464,7 +478,7 @@ mod tests {
         ]);
         let head = exchange
             .with_request(|request| {
-                combined(
+                combine(
                     &exchange.policy,
                     request,
                     &held,
@@ -484,7 +498,7 @@ mod tests {
             (
                 value("x-a").as_deref(),
                 value("x-b").as_deref(),
-                head.part()
+                head.content_range()
             ),
             (Some("new"), Some("old"), None)
         );

@@ -6,7 +6,7 @@ use super::rule::Globs;
 
 /// Whether the parameters of a query keep their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum QueryOrder {
     /// As they came.
     #[default]
     AsWritten,
@@ -18,7 +18,7 @@ pub enum Order {
 ///
 /// `&` separates parameters, and a name ends before the first `=`. Names are compared byte for byte, without decoding:
 /// another spelling is another name, which stays. A query of which nothing is left goes with its `?`.
-pub(super) fn rewritten<'t>(target: &'t str, ignored: &Globs, order: Order) -> Cow<'t, str> {
+pub(super) fn rewritten<'t>(target: &'t str, ignored: &Globs, order: QueryOrder) -> Cow<'t, str> {
     let Some((path, query)) = target.split_once('?') else {
         return Cow::Borrowed(target);
     };
@@ -26,7 +26,7 @@ pub(super) fn rewritten<'t>(target: &'t str, ignored: &Globs, order: Order) -> C
         .split('&')
         .filter(|parameter| !ignored.matches(name(parameter)))
         .collect();
-    if order == Order::ByName {
+    if order == QueryOrder::ByName {
         kept.sort_by_key(|parameter| name(parameter));
     }
     match kept.join("&") {
@@ -71,7 +71,7 @@ mod tests {
             ("/a?b=1;utm_source=x", "/a?b=1;utm_source=x"),
         ] {
             assert_eq!(
-                rewritten(target, &utm(), Order::AsWritten),
+                rewritten(target, &utm(), QueryOrder::AsWritten),
                 expected,
                 "{target}"
             );
@@ -89,7 +89,7 @@ mod tests {
             ("/a?&", "/a?&"),
         ] {
             assert_eq!(
-                rewritten(target, &utm(), Order::ByName),
+                rewritten(target, &utm(), QueryOrder::ByName),
                 expected,
                 "{target}"
             );
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn an_untouched_target_is_not_copied() {
-        for order in [Order::AsWritten, Order::ByName] {
+        for order in [QueryOrder::AsWritten, QueryOrder::ByName] {
             let target = rewritten("/a?a=1&b=2", &utm(), order);
             assert!(matches!(target, Cow::Borrowed(_)));
         }
@@ -109,7 +109,7 @@ mod tests {
         fn a_rewritten_target_is_rewritten_to_itself_and_holds_nothing_ignored(
             target in "/[a-c]{0,2}(\\?[ab&=?;_%utm]{0,24})?",
         ) {
-            for order in [Order::AsWritten, Order::ByName] {
+            for order in [QueryOrder::AsWritten, QueryOrder::ByName] {
                 let once = rewritten(&target, &utm(), order);
                 prop_assert_eq!(&rewritten(&once, &utm(), order), &once);
                 let query = once.split_once('?').map_or("", |(_, query)| query);
@@ -134,8 +134,8 @@ mod tests {
             };
             let (one, other) = (target(names.iter().collect()), target(shuffled));
             prop_assert_eq!(
-                rewritten(&one, &utm(), Order::ByName),
-                rewritten(&other, &utm(), Order::ByName)
+                rewritten(&one, &utm(), QueryOrder::ByName),
+                rewritten(&other, &utm(), QueryOrder::ByName)
             );
         }
     }

@@ -9,14 +9,14 @@ const MAX_RANGES: usize = 16;
 
 /// Bytes of a representation; both ends count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct ByteRange {
     /// Place of the first byte.
     pub first: u64,
     /// Place of the last byte.
     pub last: u64,
 }
 
-impl Extent {
+impl ByteRange {
     /// All of so many bytes.
     pub(super) fn all(bytes: u64) -> Self {
         Self {
@@ -42,14 +42,14 @@ impl Extent {
 
 /// A part of a representation, as Content-Range names it (RFC 9110, 14.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ContentRange {
     /// Which bytes.
-    pub extent: Extent,
+    pub range: ByteRange,
     /// Length of the whole representation in bytes; None: nobody said.
     pub complete_bytes: Option<u64>,
 }
 
-impl Part {
+impl ContentRange {
     /// Reads the one Content-Range of an answer; None when it is absent, repeated, or says nothing that could be.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(CONTENT_RANGE);
@@ -66,28 +66,28 @@ impl Part {
             return None;
         }
         let slash = range.iter().position(|&byte| byte == b'/')?;
-        let (extent, complete) = (&range[..slash], &range[slash + 1..]);
-        let dash = extent.iter().position(|&byte| byte == b'-')?;
-        let extent = Extent {
-            first: exact_number(&extent[..dash])?,
-            last: exact_number(&extent[dash + 1..])?,
+        let (range, complete) = (&range[..slash], &range[slash + 1..]);
+        let dash = range.iter().position(|&byte| byte == b'-')?;
+        let range = ByteRange {
+            first: exact_number(&range[..dash])?,
+            last: exact_number(&range[dash + 1..])?,
         };
         let complete_bytes = match complete {
             b"*" => None,
             number => Some(exact_number(number)?),
         };
-        let is_possible = extent.first <= extent.last
-            && extent.last < u64::MAX
-            && complete_bytes.is_none_or(|complete| extent.last < complete);
+        let is_possible = range.first <= range.last
+            && range.last < u64::MAX
+            && complete_bytes.is_none_or(|complete| range.last < complete);
         is_possible.then_some(Self {
-            extent,
+            range,
             complete_bytes,
         })
     }
 
     /// The field's value: `bytes 0-9/10`.
-    pub fn content_range(&self) -> String {
-        let Extent { first, last } = self.extent;
+    pub fn to_field_value(&self) -> String {
+        let ByteRange { first, last } = self.range;
         match self.complete_bytes {
             Some(complete) => format!("bytes {first}-{last}/{complete}"),
             None => format!("bytes {first}-{last}/*"),
@@ -96,13 +96,13 @@ impl Part {
 
     /// True when it is all there is.
     pub(super) fn is_whole(&self) -> bool {
-        self.extent.first == 0 && self.complete_bytes == Some(self.extent.last + 1)
+        self.range.first == 0 && self.complete_bytes == Some(self.range.last + 1)
     }
 }
 
 /// One byte range of a Range field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ByteRange {
+pub(super) enum RangeSpec {
     /// `first-last`; `last` is the greatest number when it is open.
     From { first: u64, last: u64 },
     /// `-length`: so many bytes at the end.
@@ -111,14 +111,14 @@ pub(super) enum ByteRange {
 
 /// What a Range field asks for of a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RequestedRange {
     /// All of it: the field has another unit, is not understood (RFC 9110, 14.2), or asks for what is better given as
     /// a whole.
     Whole,
     /// One range. Of a representation of unknown length it may reach behind the end.
-    One(Extent),
+    One(ByteRange),
     /// Several that do not overlap, in the order in which they were asked for.
-    Several(Box<[Extent]>),
+    Several(Box<[ByteRange]>),
     /// Nothing that exists.
     Nothing,
     /// Bytes counted from an end that nobody knows.
@@ -127,8 +127,8 @@ pub(super) enum Wanted {
 
 /// Where a range lies in a representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Within(Extent),
+pub(super) enum RangeSelection {
+    Within(ByteRange),
     /// It begins behind the end.
     Unsatisfiable,
     /// The representation is empty and any suffix of it is the whole.
@@ -137,14 +137,14 @@ pub(super) enum Place {
     UnknownEnd,
 }
 
-impl Wanted {
+impl RequestedRange {
     /// Reads `bytes=a-b`, `bytes=a-`, `bytes=-n` and lists of them, for a representation of so many bytes.
     pub(super) fn parse(value: &HeaderValue, complete_bytes: Option<u64>) -> Self {
         let Some(set) = bytes_set(value.as_bytes()) else {
             return Self::Whole;
         };
         let mut places = members(set)
-            .map(|member| ByteRange::parse(member).map(|range| range.place(complete_bytes)));
+            .map(|member| RangeSpec::parse(member).map(|range| range.select(complete_bytes)));
         match (places.next(), places.next()) {
             (Some(Some(only)), None) => Self::single(only),
             (Some(first), Some(second)) => [first, second]
@@ -156,39 +156,39 @@ impl Wanted {
         }
     }
 
-    fn single(place: Place) -> Self {
-        match place {
-            Place::Within(extent) => Self::One(extent),
-            Place::Unsatisfiable => Self::Nothing,
-            Place::Whole => Self::Whole,
-            Place::UnknownEnd => Self::UnknownEnd,
+    fn single(select: RangeSelection) -> Self {
+        match select {
+            RangeSelection::Within(range) => Self::One(range),
+            RangeSelection::Unsatisfiable => Self::Nothing,
+            RangeSelection::Whole => Self::Whole,
+            RangeSelection::UnknownEnd => Self::UnknownEnd,
         }
     }
 
     /// RFC 9110, 14.2: many small or overlapping ranges are a broken client or an attack.
-    fn several(places: &[Place]) -> Self {
-        if places.len() > MAX_RANGES || places.contains(&Place::Whole) {
+    fn several(places: &[RangeSelection]) -> Self {
+        if places.len() > MAX_RANGES || places.contains(&RangeSelection::Whole) {
             return Self::Whole;
         }
-        if places.contains(&Place::UnknownEnd) {
+        if places.contains(&RangeSelection::UnknownEnd) {
             return Self::UnknownEnd;
         }
-        let extents: Box<[Extent]> = places
+        let ranges: Box<[ByteRange]> = places
             .iter()
-            .filter_map(|place| match place {
-                Place::Within(extent) => Some(*extent),
+            .filter_map(|select| match select {
+                RangeSelection::Within(range) => Some(*range),
                 _ => None,
             })
             .collect();
-        let mut ordered = extents.to_vec();
-        ordered.sort_by_key(|extent| extent.first);
+        let mut ordered = ranges.to_vec();
+        ordered.sort_by_key(|range| range.first);
         if ordered.windows(2).any(|pair| pair[1].first <= pair[0].last) {
             return Self::Whole;
         }
-        match *extents {
+        match *ranges {
             [] => Self::Nothing,
             [only] => Self::One(only),
-            _ => Self::Several(extents),
+            _ => Self::Several(ranges),
         }
     }
 }
@@ -200,7 +200,7 @@ fn bytes_set(value: &[u8]) -> Option<&[u8]> {
     unit.eq_ignore_ascii_case(UNIT).then_some(set)
 }
 
-impl ByteRange {
+impl RangeSpec {
     fn parse(member: &[u8]) -> Option<Self> {
         let dash = member.iter().position(|&byte| byte == b'-')?;
         match (&member[..dash], &member[dash + 1..]) {
@@ -219,21 +219,23 @@ impl ByteRange {
     }
 
     /// RFC 9110, 14.1.2: what it selects of a representation of so many bytes.
-    pub(super) fn place(self, complete_bytes: Option<u64>) -> Place {
+    pub(super) fn select(self, complete_bytes: Option<u64>) -> RangeSelection {
         match (self, complete_bytes) {
-            (Self::Suffix { length: 0 }, _) => Place::Unsatisfiable,
-            (Self::Suffix { .. }, None) => Place::UnknownEnd,
-            (Self::Suffix { .. }, Some(0)) => Place::Whole,
-            (Self::Suffix { length }, Some(complete)) => Place::Within(Extent {
+            (Self::Suffix { length: 0 }, _) => RangeSelection::Unsatisfiable,
+            (Self::Suffix { .. }, None) => RangeSelection::UnknownEnd,
+            (Self::Suffix { .. }, Some(0)) => RangeSelection::Whole,
+            (Self::Suffix { length }, Some(complete)) => RangeSelection::Within(ByteRange {
                 first: complete.saturating_sub(length),
                 last: complete - 1,
             }),
-            (Self::From { first, .. }, Some(complete)) if first >= complete => Place::Unsatisfiable,
-            (Self::From { first, last }, Some(complete)) => Place::Within(Extent {
+            (Self::From { first, .. }, Some(complete)) if first >= complete => {
+                RangeSelection::Unsatisfiable
+            }
+            (Self::From { first, last }, Some(complete)) => RangeSelection::Within(ByteRange {
                 first,
                 last: last.min(complete - 1),
             }),
-            (Self::From { first, last }, None) => Place::Within(Extent { first, last }),
+            (Self::From { first, last }, None) => RangeSelection::Within(ByteRange { first, last }),
         }
     }
 }
@@ -260,20 +262,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn wanted(value: &str, complete_bytes: Option<u64>) -> Wanted {
+    fn requested_range(value: &str, complete_bytes: Option<u64>) -> RequestedRange {
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-        Wanted::parse(&value, complete_bytes)
+        RequestedRange::parse(&value, complete_bytes)
     }
 
-    fn one(first: u64, last: u64) -> Wanted {
-        Wanted::One(Extent { first, last })
+    fn one(first: u64, last: u64) -> RequestedRange {
+        RequestedRange::One(ByteRange { first, last })
     }
 
-    fn several(extents: &[(u64, u64)]) -> Wanted {
-        Wanted::Several(
-            extents
+    fn several(ranges: &[(u64, u64)]) -> RequestedRange {
+        RequestedRange::Several(
+            ranges
                 .iter()
-                .map(|&(first, last)| Extent { first, last })
+                .map(|&(first, last)| ByteRange { first, last })
                 .collect(),
         )
     }
@@ -290,7 +292,11 @@ mod tests {
             ("bytes= 10-19 ,", 10, 19),
             ("bytes=0-99999999999999999999999", 0, 99),
         ] {
-            assert_eq!(wanted(value, Some(100)), one(first, last), "{value}");
+            assert_eq!(
+                requested_range(value, Some(100)),
+                one(first, last),
+                "{value}"
+            );
         }
     }
 
@@ -303,9 +309,13 @@ mod tests {
             ("bytes=0-", 0),
             ("bytes=100-,200-", 100),
         ] {
-            assert_eq!(wanted(value, Some(complete)), Wanted::Nothing, "{value}");
+            assert_eq!(
+                requested_range(value, Some(complete)),
+                RequestedRange::Nothing,
+                "{value}"
+            );
         }
-        assert_eq!(wanted("bytes=-5", Some(0)), Wanted::Whole);
+        assert_eq!(requested_range("bytes=-5", Some(0)), RequestedRange::Whole);
     }
 
     #[test]
@@ -325,7 +335,11 @@ mod tests {
             "bytes=+1-2",
             "bytes=1-2-3",
         ] {
-            assert_eq!(wanted(value, Some(100)), Wanted::Whole, "{value}");
+            assert_eq!(
+                requested_range(value, Some(100)),
+                RequestedRange::Whole,
+                "{value}"
+            );
         }
     }
 
@@ -337,21 +351,21 @@ mod tests {
             ("bytes=0-1,2-3", several(&[(0, 1), (2, 3)])),
             // What does not exist is left out.
             ("bytes=0-1,500-", one(0, 1)),
-            ("bytes=0-5,5-9", Wanted::Whole),
-            ("bytes=5-9,0-5", Wanted::Whole),
-            ("bytes=0-,-1", Wanted::Whole),
+            ("bytes=0-5,5-9", RequestedRange::Whole),
+            ("bytes=5-9,0-5", RequestedRange::Whole),
+            ("bytes=0-,-1", RequestedRange::Whole),
         ] {
-            assert_eq!(wanted(value, Some(100)), expected, "{value}");
+            assert_eq!(requested_range(value, Some(100)), expected, "{value}");
         }
         let list = |count: u64| {
             let ranges: Vec<_> = (0..count).map(|n| format!("{0}-{0}", n * 2)).collect();
             format!("bytes={}", ranges.join(","))
         };
         assert!(matches!(
-            wanted(&list(16), Some(100)),
-            Wanted::Several(extents) if extents.len() == 16
+            requested_range(&list(16), Some(100)),
+            RequestedRange::Several(ranges) if ranges.len() == 16
         ));
-        assert_eq!(wanted(&list(17), Some(100)), Wanted::Whole);
+        assert_eq!(requested_range(&list(17), Some(100)), RequestedRange::Whole);
     }
 
     #[test]
@@ -359,30 +373,30 @@ mod tests {
         for (value, expected) in [
             ("bytes=0-9", one(0, 9)),
             ("bytes=5-", one(5, u64::MAX)),
-            ("bytes=-5", Wanted::UnknownEnd),
-            ("bytes=0-1,-5", Wanted::UnknownEnd),
-            ("bytes=-0", Wanted::Nothing),
+            ("bytes=-5", RequestedRange::UnknownEnd),
+            ("bytes=0-1,-5", RequestedRange::UnknownEnd),
+            ("bytes=-0", RequestedRange::Nothing),
             ("bytes=0-1,3-4", several(&[(0, 1), (3, 4)])),
         ] {
-            assert_eq!(wanted(value, None), expected, "{value}");
+            assert_eq!(requested_range(value, None), expected, "{value}");
         }
     }
 
     #[test]
     fn s14_4_content_range() {
-        let part = |value: &str| Part::parse(value.as_bytes());
+        let part = |value: &str| ContentRange::parse(value.as_bytes());
         for (value, first, last, complete_bytes) in [
             ("bytes 0-9/10", 0, 9, Some(10)),
             ("Bytes 5-5/99", 5, 5, Some(99)),
             ("bytes 5-9/*", 5, 9, None),
         ] {
-            let extent = Extent { first, last };
-            let expected = Part {
-                extent,
+            let range = ByteRange { first, last };
+            let expected = ContentRange {
+                range,
                 complete_bytes,
             };
             assert_eq!(part(value), Some(expected), "{value}");
-            assert_eq!(expected.content_range(), value.replace("Bytes", "bytes"));
+            assert_eq!(expected.to_field_value(), value.replace("Bytes", "bytes"));
         }
         for value in [
             "",
@@ -407,18 +421,18 @@ mod tests {
         #[test]
         fn any_value_is_read_and_placed_within_the_representation(bytes: Vec<u8>, complete: Option<u64>) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-                let _ = Wanted::parse(&value, complete);
+                let _ = RequestedRange::parse(&value, complete);
             }
-            let _ = ByteRange::parse(&bytes).map(|range| range.place(complete));
-            let _ = Part::parse(&bytes);
+            let _ = RangeSpec::parse(&bytes).map(|range| range.select(complete));
+            let _ = ContentRange::parse(&bytes);
         }
 
         #[test]
         fn what_is_placed_lies_within_the_representation(first: Option<u64>, last: Option<u64>, complete: u64) {
             let number = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
             let text = format!("{}-{}", number(first), number(last));
-            let placed = ByteRange::parse(text.as_bytes()).map(|range| range.place(Some(complete)));
-            if let Some(Place::Within(Extent { first, last })) = placed {
+            let placed = RangeSpec::parse(text.as_bytes()).map(|range| range.select(Some(complete)));
+            if let Some(RangeSelection::Within(ByteRange { first, last })) = placed {
                 prop_assert!(first <= last && last < complete);
             }
         }
@@ -426,8 +440,8 @@ mod tests {
         #[test]
         fn what_is_written_of_a_part_reads_back(first in 0_u64..1000, more in 0_u64..1000, behind in 1_u64..1000) {
             let last = first + more;
-            let part = Part { extent: Extent { first, last }, complete_bytes: Some(last + behind) };
-            prop_assert_eq!(Part::parse(part.content_range().as_bytes()), Some(part));
+            let part = ContentRange { range: ByteRange { first, last }, complete_bytes: Some(last + behind) };
+            prop_assert_eq!(ContentRange::parse(part.to_field_value().as_bytes()), Some(part));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     Policy,
-    query::{Order, rewritten},
+    query::{QueryOrder, rewritten},
 };
 
 /// Patterns in which `*` stands for any run of characters and `?` for one; letters compare with their case.
@@ -43,7 +43,7 @@ pub struct Rule {
     /// Parameters of the query that do not count: they are neither in the key nor forwarded.
     pub ignored_parameters: Globs,
     /// How the other parameters are ordered.
-    pub order: Order,
+    pub order: QueryOrder,
     /// Up to how many bytes of body a POST is a retrieval like a GET; none: it is not.
     pub store_post_bytes: Option<u64>,
 }
@@ -85,8 +85,8 @@ impl Rules {
             return None;
         }
         let path = target.split_once('?').map_or(target, |(path, _)| path);
-        let place = self.0.iter().position(|rule| rule.path.matches(path));
-        place.map(RuleIndex)
+        let select = self.0.iter().position(|rule| rule.path.matches(path));
+        select.map(RuleIndex)
     }
 
     /// The rule that [`Rules::index_for`] has named.
@@ -177,7 +177,7 @@ mod tests {
             path: Globs::new([path]),
             policy: policy(Mode::Standard),
             ignored_parameters: Globs::new(["utm_*"]),
-            order: Order::ByName,
+            order: QueryOrder::ByName,
             store_post_bytes: None,
         }
     }

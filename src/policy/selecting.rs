@@ -8,7 +8,7 @@ use actix_web::http::header::{
 };
 
 use super::{
-    Mode, Reason, Stored,
+    Mode, Reason, StoredHead,
     list::{members, trim},
     mode::{Codings, Languages},
 };
@@ -88,7 +88,7 @@ pub(super) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
 }
 
 /// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
-pub(super) fn matches(mode: Mode, stored: &Stored, request: &HeaderMap) -> bool {
+pub(super) fn matches(mode: Mode, stored: &StoredHead, request: &HeaderMap) -> bool {
     let mut selectors = stored.selectors.iter();
     selectors.all(|selector| selects(mode, stored, selector, request))
 }
@@ -96,7 +96,7 @@ pub(super) fn matches(mode: Mode, stored: &Stored, request: &HeaderMap) -> bool 
 /// The first field by which a stored response is for another request, and its value there.
 pub(super) fn mismatch<'s>(
     mode: Mode,
-    stored: &'s Stored,
+    stored: &'s StoredHead,
     request: &HeaderMap,
 ) -> Option<(&'s HeaderName, Option<&'s [u8]>)> {
     let mut selectors = stored.selectors.iter();
@@ -104,7 +104,7 @@ pub(super) fn mismatch<'s>(
     Some((&selector.name, selector.value.as_deref()))
 }
 
-fn selects(mode: Mode, stored: &Stored, selector: &Selector, request: &HeaderMap) -> bool {
+fn selects(mode: Mode, stored: &StoredHead, selector: &Selector, request: &HeaderMap) -> bool {
     let lines = request.get_all(&selector.name);
     let is_sent = lines.clone().next().is_some();
     match &selector.value {
@@ -248,10 +248,10 @@ fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
     if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let thousandths = (0..3).fold(0, |sum, place| {
+    let thousandths = (0..3).fold(0, |sum, select| {
         sum * 10
             + fraction
-                .get(place)
+                .get(select)
                 .map_or(0, |digit| u16::from(digit - b'0'))
     });
     match whole {

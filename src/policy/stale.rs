@@ -3,13 +3,13 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Policy, Reason, Request, Stored, Time, cache_control::ResponseDirectives, freshness::CacheKind,
-    time::millis,
+    Policy, Reason, Request, StoredHead, Time, cache_control::ResponseDirectives,
+    freshness::CacheKind, time::millis,
 };
 
 /// Why a validation brought no answer to relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum OriginFailure {
     /// Name, connection, TLS, a cut or silence: no whole head came.
     Unreachable,
     /// The origin answered so.
@@ -19,14 +19,14 @@ pub enum Failure {
 /// May the stored response be served although the origin could not validate it?
 ///
 /// Fails with the reason when it may not; then the origin's own answer is relayed, or a 504 when there is none.
-pub fn stale_answer(
+pub fn may_serve_stale(
     policy: &Policy,
     request: &Request<'_>,
-    stored: &Stored,
-    failure: Failure,
+    stored: &StoredHead,
+    failure: OriginFailure,
     now: Time,
 ) -> Result<(), Reason> {
-    if let Failure::Status(status) = failure
+    if let OriginFailure::Status(status) = failure
         && !matches!(status.as_u16(), 500 | 502 | 503 | 504)
     {
         return Err(Reason::OriginAnswered);
@@ -69,7 +69,7 @@ pub(super) fn forbidden_by(
 }
 
 /// RFC 5861, 3: serve at once and validate behind the client's back.
-pub(super) fn while_revalidating(stored: &Stored, now: Time) -> bool {
+pub(super) fn while_revalidating(stored: &StoredHead, now: Time) -> bool {
     let window_millis = u64::from(stored.stale_while_revalidate_seconds) * 1000;
     stored.never_stale.is_none()
         && window_millis > 0
@@ -77,7 +77,7 @@ pub(super) fn while_revalidating(stored: &Stored, now: Time) -> bool {
 }
 
 /// RFC 9111, 5.2.1.2: the client takes it stale by so much.
-pub(super) fn client_accepts(request: &Request<'_>, stored: &Stored, now: Time) -> bool {
+pub(super) fn client_accepts(request: &Request<'_>, stored: &StoredHead, now: Time) -> bool {
     request.directives.max_stale.is_some_and(|seconds| {
         stored.never_stale.is_none() && stored.staleness_millis(now) <= u64::from(seconds) * 1000
     })
@@ -87,7 +87,7 @@ pub(super) fn client_accepts(request: &Request<'_>, stored: &Stored, now: Time) 
 mod tests {
     use super::*;
     use crate::policy::{
-        Decision, Mode, Use,
+        Decision, Mode, Reuse,
         fixture::{Exchange, Lines, later, stored},
     };
 
@@ -95,25 +95,25 @@ mod tests {
         mode: Mode,
         reply: Lines<'_>,
         request: Lines<'_>,
-        failure: Failure,
+        failure: OriginFailure,
         seconds: u64,
     ) -> Result<(), Reason> {
         let exchange = Exchange::new(mode, reply).request(request);
         let held = stored(mode, reply);
         exchange.with_request(|request| {
-            stale_answer(&exchange.policy, request, &held, failure, later(seconds))
+            may_serve_stale(&exchange.policy, request, &held, failure, later(seconds))
         })
     }
 
-    fn status(code: u16) -> Failure {
-        Failure::Status(StatusCode::from_u16(code).unwrap())
+    fn status(code: u16) -> OriginFailure {
+        OriginFailure::Status(StatusCode::from_u16(code).unwrap())
     }
 
     #[test]
     fn s4_2_4_which_failures_a_stale_answer_replaces() {
         const REPLY: Lines<'_> = &[("cache-control", "max-age=1")];
         for (failure, expected) in [
-            (Failure::Unreachable, Ok(())),
+            (OriginFailure::Unreachable, Ok(())),
             (status(500), Ok(())),
             (status(502), Ok(())),
             (status(503), Ok(())),
@@ -157,10 +157,16 @@ mod tests {
         ] {
             let reply = [("cache-control", value), ("etag", "\"a\"")];
             for mode in [Mode::Standard, Mode::Strict] {
-                let found = after_failure(mode, &reply, &[], Failure::Unreachable, seconds);
+                let found = after_failure(mode, &reply, &[], OriginFailure::Unreachable, seconds);
                 assert_eq!(found, expected, "{value} after {seconds}");
             }
-            let always = after_failure(Mode::Always, &reply, &[], Failure::Unreachable, seconds);
+            let always = after_failure(
+                Mode::Always,
+                &reply,
+                &[],
+                OriginFailure::Unreachable,
+                seconds,
+            );
             assert_eq!(always, Ok(()), "{value}");
         }
     }
@@ -177,7 +183,7 @@ mod tests {
             (&[("pragma", "no-cache"), ("cache-control", "foo")], Ok(())),
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
-                let found = after_failure(mode, REPLY, request, Failure::Unreachable, 1);
+                let found = after_failure(mode, REPLY, request, OriginFailure::Unreachable, 1);
                 assert_eq!(found, expected, "{request:?}");
             }
         }
@@ -186,16 +192,16 @@ mod tests {
     #[test]
     fn r5861_3_stale_while_revalidate_ends_with_its_window() {
         for (value, seconds, expected) in [
-            ("max-age=1, stale-while-revalidate=5", 0, Some(Use::Fresh)),
+            ("max-age=1, stale-while-revalidate=5", 0, Some(Reuse::Fresh)),
             (
                 "max-age=1, stale-while-revalidate=5",
                 1,
-                Some(Use::StaleWhileRevalidate),
+                Some(Reuse::StaleWhileRevalidate),
             ),
             (
                 "max-age=1, stale-while-revalidate=5",
                 6,
-                Some(Use::StaleWhileRevalidate),
+                Some(Reuse::StaleWhileRevalidate),
             ),
             ("max-age=1, stale-while-revalidate=5", 7, None),
             ("max-age=1, stale-while-revalidate=x", 1, None),
@@ -210,7 +216,7 @@ mod tests {
             for mode in [Mode::Standard, Mode::Strict] {
                 let held = [stored(mode, &reply)];
                 let found = match Exchange::new(mode, &reply).decide(&held, later(seconds)) {
-                    Decision::Serve { use_, .. } => Some(use_),
+                    Decision::Serve { reuse, .. } => Some(reuse),
                     _ => None,
                 };
                 assert_eq!(found, expected, "{value} after {seconds}");

@@ -7,7 +7,9 @@ use actix_web::http::{
     header::{ETAG, HeaderName, LAST_MODIFIED},
 };
 
-use super::{Fields, Identity, Part, Reason, Time, freshness::Lifetime, selecting::Selector};
+use super::{
+    ContentRange, Fields, Identity, Reason, Time, freshness::Lifetime, selecting::Selector,
+};
 
 /// Who may be answered from a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum Audience {
 ///
 /// The fields lie in one buffer of their own, so that no read buffer is kept alive.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredHead {
     pub(super) fields: Fields,
     /// The fields Vary names, as the request had them.
     pub(super) selectors: Box<[Selector]>,
@@ -48,29 +50,29 @@ pub struct Stored {
 pub(super) struct Scope {
     pub(super) partition: Option<Identity>,
     /// None: it is whole.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<ContentRange>,
 }
 
 impl Scope {
-    pub(super) fn of(partition: Option<Identity>, part: Option<Part>) -> Option<Box<Self>> {
+    pub(super) fn of(partition: Option<Identity>, part: Option<ContentRange>) -> Option<Box<Self>> {
         let is_some = partition.is_some() || part.is_some();
         is_some.then(|| Box::new(Self { partition, part }))
     }
 }
 
-impl Stored {
+impl StoredHead {
     /// The status it answers with: that with which it was received, or 200 when its parts have come to be the whole.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
     /// Which part of its representation the body is (RFC 9111, 3.3); None: all of it.
-    pub fn part(&self) -> Option<Part> {
+    pub fn content_range(&self) -> Option<ContentRange> {
         self.scope.as_ref()?.part
     }
 
     /// The stored fields; those of one name in the order in which they were received. Without Age, which is
-    /// computed anew on every use ([`Stored::age_seconds`]).
+    /// computed anew on every use ([`StoredHead::age_seconds`]).
     pub fn fields(&self) -> &Fields {
         &self.fields
     }

@@ -9,7 +9,7 @@ use actix_web::http::{
 };
 
 use super::{
-    Audience, Fields, Part, Policy, Reason, Request, RequestContent, Stored, Time,
+    Audience, ContentRange, Fields, Policy, Reason, Request, RequestContent, StoredHead, Time,
     age::{corrected_initial_age_millis, date},
     date::imf_fixdate,
     freshness::{CacheKind, Lifetime, Word, lifetime},
@@ -24,7 +24,7 @@ use super::{
 
 /// An answer of the origin: its head without hop-by-hop fields, and when it was asked for and came.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
+pub struct Response<'a> {
     /// The final status.
     pub status: StatusCode,
     /// The fields, without hop-by-hop ones.
@@ -34,12 +34,12 @@ pub struct Reply<'a> {
     /// When the head was received.
     pub response_time: Time,
     /// How the end of the body is told.
-    pub framing: Framing,
+    pub body_end: BodyEnd,
 }
 
 /// How the end of an answer's body is told (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum BodyEnd {
     /// By Content-Length, the chunked coding, or no body at all.
     Delimited,
     /// By the close of the connection.
@@ -51,7 +51,11 @@ pub enum Framing {
 /// RFC 9111, 3: may the answer to this request be kept, and what is kept of its head?
 ///
 /// Fails with the reason when it may not. Whether the body arrived whole, and fits, is not judged here.
-pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<Stored, Reason> {
+pub fn admit(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
     check_message(policy, request, reply)?;
     keep(policy, request, reply)
 }
@@ -60,12 +64,12 @@ pub fn admit(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Resul
 /// representation of the target, by its Content-Location, and the origin says how long it is fresh.
 ///
 /// Fails with the reason when it may not.
-pub fn posted(
+pub fn admit_post(
     policy: &Policy,
     request: &Request<'_>,
     target: &TargetUri<'_>,
-    reply: &Reply<'_>,
-) -> Result<Stored, Reason> {
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
     let is_representation = *request.method == Method::POST
         && reply.status == StatusCode::OK
         && target.is_content_location(reply.headers);
@@ -86,8 +90,8 @@ pub fn posted(
 pub(super) fn keep(
     policy: &Policy,
     request: &Request<'_>,
-    reply: &Reply<'_>,
-) -> Result<Stored, Reason> {
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
     // RFC 9111, 5.2.1.5: no part of request or response is stored.
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
@@ -111,9 +115,9 @@ pub(super) fn keep(
         .map_err(|reason| refusal(reason, status))?;
     let never_stale = forbidden_by(&word.directives, cache);
     check_use(&word, lifetime, never_stale, reply)?;
-    let (status, part) = extent(reply)?;
+    let (status, part) = status_and_range(reply)?;
     let partition = request.identity.filter(|_| audience == Audience::Partition);
-    Ok(Stored {
+    Ok(StoredHead {
         fields: kept_fields(reply, &word, cache, cookies),
         selectors,
         lifetime,
@@ -131,11 +135,11 @@ pub(super) fn keep(
 
 /// RFC 9111, 3.3 and 3.4: which part of the representation it is, and with which status it answers. A part that is all
 /// there is, is the whole.
-fn extent(reply: &Reply<'_>) -> Result<(StatusCode, Option<Part>), Reason> {
+fn status_and_range(reply: &Response<'_>) -> Result<(StatusCode, Option<ContentRange>), Reason> {
     if reply.status != StatusCode::PARTIAL_CONTENT {
         return Ok((reply.status, None));
     }
-    match Part::of(reply.headers) {
+    match ContentRange::of(reply.headers) {
         Some(part) if part.is_whole() => Ok((StatusCode::OK, None)),
         Some(part) => Ok((reply.status, Some(part))),
         // Several parts in one body, or one that cannot be placed.
@@ -152,7 +156,11 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
 }
 
 /// What request and message allow, whatever the origin says.
-fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<(), Reason> {
+fn check_message(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Response<'_>,
+) -> Result<(), Reason> {
     if *request.method != Method::GET && request.content != RequestContent::Keyed {
         return Err(Reason::Method);
     }
@@ -163,8 +171,8 @@ fn check_message(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> R
 }
 
 /// What the answer's own kind allows.
-fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Reply<'_>) -> Result<(), Reason> {
-    if reply.framing == Framing::UnknownCoding
+fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Response<'_>) -> Result<(), Reason> {
+    if reply.body_end == BodyEnd::UnknownCoding
         && policy.mode.unknown_coding() == UnknownCoding::Refuse
     {
         return Err(Reason::UnknownCoding);
@@ -210,7 +218,7 @@ fn audience(word: &Word<'_>) -> Audience {
 fn check_word(
     policy: &Policy,
     request: &Request<'_>,
-    reply: &Reply<'_>,
+    reply: &Response<'_>,
     word: &Word<'_>,
     cache: CacheKind,
 ) -> Result<(), Reason> {
@@ -257,7 +265,7 @@ fn check_use(
     word: &Word<'_>,
     lifetime: Lifetime,
     never_stale: Option<Reason>,
-    reply: &Reply<'_>,
+    reply: &Response<'_>,
 ) -> Result<(), Reason> {
     if reply.headers.contains_key(ETAG) || reply.headers.contains_key(LAST_MODIFIED) {
         return Ok(());
@@ -273,7 +281,12 @@ fn check_use(
 }
 
 /// The fields to keep, byte for byte, in a buffer that nothing else shares.
-fn kept_fields(reply: &Reply<'_>, word: &Word<'_>, cache: CacheKind, cookies: SetCookie) -> Fields {
+fn kept_fields(
+    reply: &Response<'_>,
+    word: &Word<'_>,
+    cache: CacheKind,
+    cookies: SetCookie,
+) -> Fields {
     let names = |list: Option<&[u8]>, name: &HeaderName| {
         list.is_some_and(|list| {
             members(list).any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
@@ -319,7 +332,7 @@ mod tests {
         MODES.map(|mode| exchange(mode).admit().err())
     }
 
-    fn names(stored: &Stored) -> Vec<String> {
+    fn names(stored: &StoredHead) -> Vec<String> {
         let mut names: Vec<_> = stored
             .fields()
             .iter()
@@ -512,18 +525,18 @@ mod tests {
 
     #[test]
     fn s3_unknown_transfer_coding_is_stored_by_strict_only() {
-        let exchange = |framing| {
+        let exchange = |body_end| {
             move |mode| Exchange {
-                framing,
+                body_end,
                 ..Exchange::new(mode, &[("cache-control", "max-age=9")])
             }
         };
         let reason = Some(Reason::UnknownCoding);
         assert_eq!(
-            refusals(exchange(Framing::UnknownCoding)),
+            refusals(exchange(BodyEnd::UnknownCoding)),
             [reason, None, reason]
         );
-        assert_eq!(refusals(exchange(Framing::UntilClose)), [None; 3]);
+        assert_eq!(refusals(exchange(BodyEnd::UntilClose)), [None; 3]);
     }
 
     #[test]
@@ -704,7 +717,7 @@ mod tests {
             let headers = fixture_headers(reply);
             exchange.with_request(|request| {
                 let reply = exchange.reply_of(&headers, NOW);
-                posted(&exchange.policy, request, &target, &reply).err()
+                admit_post(&exchange.policy, request, &target, &reply).err()
             })
         };
         let here = ("content-location", "/a");
@@ -763,9 +776,9 @@ mod tests {
                 ("x-b", "2"),
             ],
         );
-        let values = |wanted: &'static str| -> Vec<&[u8]> {
+        let values = |requested_range: &'static str| -> Vec<&[u8]> {
             kept.fields
-                .texts(&HeaderName::from_static(wanted))
+                .texts(&HeaderName::from_static(requested_range))
                 .collect()
         };
         assert_eq!(values("x-a"), ["caf\u{e9}".as_bytes()]);
@@ -833,6 +846,10 @@ mod tests {
             .admit()
             .unwrap();
         assert!(kept.weight_bytes() < 1000, "{}", kept.weight_bytes());
-        assert!(size_of::<Stored>() <= 112, "{}", size_of::<Stored>());
+        assert!(
+            size_of::<StoredHead>() <= 112,
+            "{}",
+            size_of::<StoredHead>()
+        );
     }
 }

@@ -4,12 +4,12 @@
 
 use actix_web::http::header::HeaderName;
 
-use super::{Stored, list::trim};
+use super::{StoredHead, list::trim};
 
 static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
-impl Stored {
+impl StoredHead {
     /// The tags it carries, byte for byte.
     pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
         let spaced = self.fields.texts(&SURROGATE_KEY);

@@ -10,7 +10,7 @@ use actix_web::http::{
 };
 
 use super::{
-    Audience, Policy, Reason, Reply, Request, Stored, date::imf_fixdate, mode::SetCookie,
+    Audience, Policy, Reason, Request, Response, StoredHead, date::imf_fixdate, mode::SetCookie,
     selecting::same_names, storing::keep,
 };
 
@@ -25,7 +25,7 @@ pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
 ];
 
 /// RFC 9111, 4.3.1: the conditions of our own that validate a stored response; none when it has no validator.
-pub fn validators(stored: &Stored) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let condition = |name, validator| Some((name, stored.fields.get(&validator)?));
     let etag = condition(IF_NONE_MATCH, ETAG);
     let date = condition(IF_MODIFIED_SINCE, LAST_MODIFIED);
@@ -35,7 +35,7 @@ pub fn validators(stored: &Stored) -> impl Iterator<Item = (HeaderName, HeaderVa
 /// RFC 9111, 4.3.4: does a 304 to our validators speak about this stored response?
 ///
 /// When it does not, it is given to nobody: the request goes out again without conditions.
-pub fn revalidation_matches(stored: &Stored, reply: &Reply<'_>) -> bool {
+pub fn revalidation_matches(stored: &StoredHead, reply: &Response<'_>) -> bool {
     let tag = reply.headers.get(ETAG);
     let date = reply.headers.get(LAST_MODIFIED).map(HeaderValue::as_bytes);
     match (tag, stored.etag()) {
@@ -56,16 +56,16 @@ pub fn revalidation_matches(stored: &Stored, reply: &Reply<'_>) -> bool {
 pub fn revalidated(
     policy: &Policy,
     request: &Request<'_>,
-    stored: &Stored,
-    reply: &Reply<'_>,
-) -> Result<Stored, Reason> {
+    stored: &StoredHead,
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
     let mut headers = merged_head(policy, stored, reply);
-    if let Some(part) = stored.part()
-        && let Ok(place) = HeaderValue::try_from(part.content_range())
+    if let Some(part) = stored.content_range()
+        && let Ok(select) = HeaderValue::try_from(part.to_field_value())
     {
-        headers.insert(CONTENT_RANGE, place);
+        headers.insert(CONTENT_RANGE, select);
     }
-    let merged = Reply {
+    let merged = Response {
         status: stored.status(),
         headers: &headers,
         ..*reply
@@ -80,27 +80,27 @@ pub fn revalidated(
 
 /// What a 200 to HEAD says about a stored response to GET.
 #[derive(Debug)]
-pub enum Headed {
+pub enum HeadUpdate {
     /// It is current, under this head.
-    Current(Box<Stored>),
+    Freshened(Box<StoredHead>),
     /// It is not what the target is any more.
     Outdated,
     /// Nothing.
-    Unsaid,
+    Inconclusive,
 }
 
 /// RFC 9111, 4.3.5: freshens a stored response, whose body has `body_bytes`, by a 200 to HEAD that announces
 /// `announced_bytes`, when all that both say of validators and length agrees.
-pub fn headed(
+pub fn freshen_by_head(
     policy: &Policy,
     request: &Request<'_>,
-    stored: &Stored,
+    stored: &StoredHead,
     body_bytes: u64,
-    reply: &Reply<'_>,
+    reply: &Response<'_>,
     announced_bytes: Option<u64>,
-) -> Headed {
+) -> HeadUpdate {
     if reply.status != StatusCode::OK || stored.status() != StatusCode::OK {
-        return Headed::Unsaid;
+        return HeadUpdate::Inconclusive;
     }
     let agrees = |name: HeaderName, held: Option<&[u8]>| {
         reply
@@ -114,19 +114,19 @@ pub fn headed(
         announced_bytes.map(|bytes| bytes == body_bytes),
     ];
     if said.contains(&Some(false)) {
-        return Headed::Outdated;
+        return HeadUpdate::Outdated;
     }
     if said == [None; 3] {
-        return Headed::Unsaid;
+        return HeadUpdate::Inconclusive;
     }
     match revalidated(policy, request, stored, reply) {
-        Ok(head) => Headed::Current(Box::new(head)),
-        Err(_) => Headed::Outdated,
+        Ok(head) => HeadUpdate::Freshened(Box::new(head)),
+        Err(_) => HeadUpdate::Outdated,
     }
 }
 
 /// RFC 9111, 3.2: the stored fields, those of the 304 in the place of their namesakes.
-pub fn merged_head(policy: &Policy, stored: &Stored, reply: &Reply<'_>) -> HeaderMap {
+pub fn merged_head(policy: &Policy, stored: &StoredHead, reply: &Response<'_>) -> HeaderMap {
     // A cookie is never merged in, where cookies are not stored; public or not.
     let keeps_cookies = policy.mode.set_cookie(Audience::Everyone) == SetCookie::Keep;
     let is_replaced = |name: &HeaderName| {
@@ -177,7 +177,7 @@ fn opaque_tag(tag: &[u8]) -> &[u8] {
 /// True when an answer of this status to a validation says that the stored response is no longer the target's, whether
 /// or not the answer is stored itself (RFC 9111, 4.3.3). What asks to come back, or speaks of the request that was sent,
 /// says nothing about the target.
-pub fn supersedes(status: StatusCode) -> bool {
+pub fn outdates_stored(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200..=303 | 305..=399 | 401 | 403 | 404 | 410)
 }
 
@@ -201,7 +201,7 @@ mod tests {
         ("x-b", "3"),
     ];
 
-    fn freshened(mode: Mode, held: Lines<'_>, reply: Lines<'_>) -> Result<Stored, Reason> {
+    fn freshened(mode: Mode, held: Lines<'_>, reply: Lines<'_>) -> Result<StoredHead, Reason> {
         let exchange = Exchange::new(mode, held);
         let held = exchange.admit().unwrap();
         let headers = headers(reply);
@@ -209,8 +209,10 @@ mod tests {
         exchange.with_request(|request| revalidated(&exchange.policy, request, &held, &reply))
     }
 
-    fn values(stored: &Stored, wanted: &str) -> Vec<String> {
-        let fields = stored.fields().select(|name| name == wanted.as_bytes());
+    fn values(stored: &StoredHead, requested_range: &str) -> Vec<String> {
+        let fields = stored
+            .fields()
+            .select(|name| name == requested_range.as_bytes());
         fields
             .map(|(_, value)| value.to_str().unwrap().to_owned())
             .collect()
@@ -387,7 +389,7 @@ mod tests {
             (503, false),
         ] {
             assert_eq!(
-                supersedes(StatusCode::from_u16(status).unwrap()),
+                outdates_stored(StatusCode::from_u16(status).unwrap()),
                 expected,
                 "{status}"
             );

@@ -10,7 +10,7 @@ use actix_web::http::{
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
-    policy::{self, Answer, Audience, Decision, Failure, Policy, Reason, Time},
+    policy::{self, Audience, Decision, OriginFailure, Policy, Reason, ResponseForm, Time},
     proxy::{
         connection::RequestFraming,
         request::forwarded::{ForwardedRequest, RequestHead},
@@ -156,9 +156,9 @@ impl DryRun {
     /// Whether this variant would be served if the origin could not be asked about it; the error says what forbids it.
     pub fn if_origin_fails(&self, index: usize, now: Time) -> Option<Result<(), Reason>> {
         let head = self.variant(index)?.head();
-        let failure = Failure::Unreachable;
+        let failure = OriginFailure::Unreachable;
         let view = self.ask.view();
-        Some(policy::stale_answer(
+        Some(policy::may_serve_stale(
             self.policy(),
             &view,
             head,
@@ -168,8 +168,8 @@ impl DryRun {
     }
 
     /// What a client gets of this variant.
-    pub fn answer(&self, entry: &Entry) -> Answer {
-        policy::answer(
+    pub fn answer(&self, entry: &Entry) -> ResponseForm {
+        policy::response_form(
             &self.ask.view(),
             entry.head(),
             Some(entry.body().len_bytes()),

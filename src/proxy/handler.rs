@@ -9,8 +9,8 @@ use crate::{
     clock,
     config::LogFormat,
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
-    policy::{self, Answer, Decision, Forward, Reason, Share, Time, Use, Why},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
+    policy::{self, Decision, Forward, ForwardReason, Reason, ResponseForm, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
@@ -115,8 +115,16 @@ async fn ask_and_answer(
     let body = UploadBody::new(payload, config.timeout);
     let (ask, body) = keyed(worker, ask, body).await?;
     if !current.may_use_cache() {
-        let storing = Storing::NotStored(Reason::CacheUnavailable);
-        return pass::pass(worker, &ask, body, Forward::Bypass.into(), storing, relay).await;
+        let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
+        return pass::pass(
+            worker,
+            &ask,
+            body,
+            ForwardReason::Bypass.into(),
+            storing,
+            relay,
+        )
+        .await;
     }
     answer(worker, Rc::new(ask), body, relay, now).await
 }
@@ -155,7 +163,7 @@ async fn answer(
     let mut known = match worker.worker_cache.get(&ask.key) {
         Some(known) => known,
         // What is not remembered is mostly not stored either; if it is, the claim says so.
-        None if policy::leads(&ask.view()) => nothing(),
+        None if policy::is_collapsible(&ask.view()) => nothing(),
         None if ask.is_retrieval() => worker.find(&ask).await,
         None => nothing(),
     };
@@ -174,7 +182,7 @@ async fn answer(
         }
         match worker.claim(&ask, known.found().clone(), &plan, now).await {
             None | Some(Claimed::Declined) => {
-                let storing = Storing::NotStored(Reason::CacheUnavailable);
+                let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
                 return pass::pass(worker, &ask, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
@@ -196,13 +204,13 @@ async fn answer(
         }
         now = clock::now();
     }
-    let why = Forward::Miss.into();
-    pass::pass(worker, &ask, body, why, Storing::Untouched, relay).await
+    let why = ForwardReason::Miss.into();
+    pass::pass(worker, &ask, body, why, StoreOutcome::NotApplicable, relay).await
 }
 
 enum NextStep {
     Done(Box<Result<ClientResponse, FailedRequest>>),
-    Pass(Why, Storing),
+    Pass(Forward, StoreOutcome),
     Claim(FetchPlan),
 }
 
@@ -218,25 +226,31 @@ fn decide(
     let decision = policy::decide(ask.policy(), &view, heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
     let plan = match decision {
-        Decision::Serve { index, use_ } => found.variants().nth(index).map(|entry| {
-            if use_ == Use::StaleWhileRevalidate {
+        Decision::Serve {
+            index,
+            reuse: allowed_by,
+        } => found.variants().nth(index).map(|entry| {
+            if allowed_by == Reuse::StaleWhileRevalidate {
                 lead::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
             }
             worker.worker_cache.count_hit(known);
             let via = &worker.shared.via;
-            let ready = match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
-                Answer::Full if known.is_reused() => known.prepared.deliver(index, entry, now, via),
-                _ => None,
-            };
-            let mut delivery = ready.unwrap_or_else(|| {
-                let handling = Handling {
-                    spared_millis: entry.fetch_millis(),
-                    ..Handling::hit(entry.head().ttl_seconds(now))
+            let ready =
+                match policy::response_form(&view, entry.head(), Some(entry.body().len_bytes())) {
+                    ResponseForm::Full if known.is_reused() => {
+                        known.prepared.deliver(index, entry, now, via)
+                    }
+                    _ => None,
                 };
-                reuse(&view, entry, handling, now)
+            let mut delivery = ready.unwrap_or_else(|| {
+                let cache_status = CacheStatus {
+                    saved_millis: entry.fetch_millis(),
+                    ..CacheStatus::hit(entry.head().ttl_seconds(now))
+                };
+                reuse(&view, entry, cache_status, now)
             });
-            if use_ != Use::Fresh {
-                delivery.handling.outcome = Outcome::Stale;
+            if allowed_by != Reuse::Fresh {
+                delivery.cache_status.outcome = RequestOutcome::Stale;
             }
             NextStep::Done(Box::new(Ok(delivery)))
         }),
@@ -246,21 +260,21 @@ fn decide(
         Decision::Extend { index, missing } => {
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
-        Decision::Fetch { why, share } => Some(match share {
-            Share::Lead => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Join)),
-            Share::Alone => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
-            Share::Pass(_) if why.forward == Forward::Method => {
-                NextStep::Pass(why, Storing::Untouched)
+        Decision::Fetch { why, sharing } => Some(match sharing {
+            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Join)),
+            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
+            Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
+                NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
-            Share::Pass(reason) => NextStep::Pass(why, Storing::NotStored(reason)),
+            Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
-        Decision::Unsatisfiable => Some(NextStep::Done(Box::new(Err(
+        Decision::NotCached => Some(NextStep::Done(Box::new(Err(
             ProxyError::OnlyIfCached.into()
         )))),
     };
     // The policy counts no further than what it was given.
     plan.unwrap_or(NextStep::Claim(FetchPlan::fetch(
-        Forward::Miss.into(),
+        ForwardReason::Miss.into(),
         Coalescing::Never,
     )))
 }

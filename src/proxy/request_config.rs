@@ -9,22 +9,22 @@ use crate::{
     config::Config,
     policy::Time,
     proxy::{hit::fast_path::FastPath, response::client_response::ClientResponse, worker::Worker},
-    reload::{InForce, StoredNow},
+    reload::{ActiveConfig, CacheState},
 };
 
 /// What one request goes by, from its beginning to its end.
 pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
     quick: FastPath,
-    stored: StoredNow,
+    stored: CacheState,
 }
 
 impl RequestConfig {
-    fn new(in_force: &InForce) -> Rc<Self> {
+    fn new(in_force: &ActiveConfig) -> Rc<Self> {
         Rc::new(Self {
             config: Arc::clone(&in_force.config),
             quick: FastPath::new(&in_force.config),
-            stored: in_force.stored,
+            stored: in_force.cache_state,
         })
     }
 
@@ -42,18 +42,18 @@ impl RequestConfig {
 
     /// Whether what is stored may answer.
     pub(crate) fn may_use_cache(&self) -> bool {
-        self.stored == StoredNow::Usable
+        self.stored == CacheState::Usable
     }
 }
 
 /// The newest configuration. To look whether there is a newer one is to read one number.
 pub(crate) struct WorkerConfig {
     current: RefCell<Rc<RequestConfig>>,
-    news: RefCell<watch::Receiver<InForce>>,
+    news: RefCell<watch::Receiver<ActiveConfig>>,
 }
 
 impl WorkerConfig {
-    pub(crate) fn new(mut news: watch::Receiver<InForce>) -> Self {
+    pub(crate) fn new(mut news: watch::Receiver<ActiveConfig>) -> Self {
         let current = RequestConfig::new(&news.borrow_and_update());
         Self {
             current: RefCell::new(current),
@@ -81,9 +81,9 @@ impl WorkerConfig {
 mod tests {
     use super::*;
 
-    fn in_force() -> InForce {
+    fn in_force() -> ActiveConfig {
         let config = Config::for_origin("http://origin.test".parse().unwrap());
-        InForce::new(Arc::new(config))
+        ActiveConfig::new(Arc::new(config))
     }
 
     #[test]

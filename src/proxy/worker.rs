@@ -17,7 +17,7 @@ use crate::{
         WorkerCache,
     },
     config::Config,
-    observe::{Audience, Observer, Tally},
+    observe::{LiveRequests, Observer, WorkerCounters},
     origin::{Origin, OriginConfig},
     policy::{IdentitySecret, Time},
     proxy::{
@@ -26,7 +26,7 @@ use crate::{
         request::{forwarded::ForwardedRequest, upload::BodyBuffers},
         request_config::WorkerConfig,
     },
-    reload::InForce,
+    reload::ActiveConfig,
 };
 
 /// Validations in the background that one worker has under way at the most.
@@ -41,7 +41,7 @@ pub struct Shared {
     /// Our own member of Via.
     pub via: HeaderValue,
     /// The configuration in force.
-    pub in_force: watch::Receiver<InForce>,
+    pub in_force: watch::Receiver<ActiveConfig>,
     /// The origin's Host.
     pub origin_host: HeaderValue,
     /// Counts what becomes of requests.
@@ -55,13 +55,13 @@ impl Shared {
     /// The origin's name can not be a Host.
     pub fn new(
         config: &Config,
-        in_force: watch::Receiver<InForce>,
+        in_force: watch::Receiver<ActiveConfig>,
         cache: Cache,
     ) -> io::Result<Self> {
         let host = HeaderValue::try_from(config.origin.authority());
-        let audience = match config.dashboard {
-            Some(_) => Audience::Dashboard,
-            None => Audience::None,
+        let live_requests = match config.dashboard {
+            Some(_) => LiveRequests::On,
+            None => LiveRequests::Off,
         };
         Ok(Self {
             origin_host: host.map_err(io::Error::other)?,
@@ -69,7 +69,7 @@ impl Shared {
             secret: IdentitySecret::new(),
             via: own_via(),
             in_force,
-            observer: Arc::new(Observer::new(audience)),
+            observer: Arc::new(Observer::new(live_requests)),
         })
     }
 
@@ -88,7 +88,7 @@ pub struct Worker {
     /// Leave to validate behind a client's back.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) held: BodyBuffers,
-    pub(crate) tally: Rc<Tally>,
+    pub(crate) tally: Rc<WorkerCounters>,
 }
 
 impl Worker {

@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Flags},
     origin::OriginConfig,
     proxy::{self, Shared, Worker},
-    reload::{InForce, Reload},
+    reload::{ActiveConfig, Reload},
 };
 
 /// How long a client may take for the head of a request.
@@ -39,7 +39,7 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
-    in_force: watch::Sender<InForce>,
+    in_force: watch::Sender<ActiveConfig>,
     handle: ServerHandle,
     running: JoinHandle<io::Result<()>>,
 }
@@ -56,7 +56,7 @@ impl Server {
     ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
-        let (in_force, news) = watch::channel(InForce::new(Arc::clone(&config)));
+        let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
         let origin = origin(&config, tls);
         let shared = Arc::new(Shared::new(&config, news, cache)?);
         let all = Arc::clone(&shared);

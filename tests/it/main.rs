@@ -31,6 +31,7 @@ mod failure;
 mod fidelity;
 mod forwarding;
 mod framing;
+mod guides;
 mod identity;
 mod identity_cookies;
 mod interim;

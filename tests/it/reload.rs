@@ -46,7 +46,7 @@ fn a_hangup_signal_puts_the_file_in_force() {
     proxy.get("/a").expect(200, "MISS", "GET /a #1");
     home.write(FILE, "policy = \"always\"\n");
     proxy.signal(Signal::HUP);
-    proxy.log_line(&["INFO", "configuration reloaded: policy"]);
+    proxy.log_line(&["INFO", "configuration reloaded: changed policy"]);
     proxy.get("/a").expect(200, "MISS", "GET /a #2");
     proxy.get("/a").expect(200, "HIT", "GET /a #2");
 }
@@ -195,16 +195,18 @@ fn what_needs_a_restart_is_named_and_not_applied() {
         &home,
         "ttl = \"1h\"\ntimeout = \"9s\"\nmax_memory = \"32MiB\"\npreserve_host = true\n",
     );
-    let warning = format!("warning: changed, but needs a restart: {needs_restart}\n");
+    let warning = format!("warning: restart the proxy to apply: {needs_restart}\n");
     assert_eq!(reloaded.stderr, format!("changed: ttl\n{warning}"));
     proxy.log_line(&[
         "WARN",
-        &format!("changed, but needs a restart: {needs_restart}"),
+        &format!("restart the proxy to apply: {needs_restart}"),
     ]);
     // Still different from what is in force, so it is said again.
     let reloaded = reload(&home, "ttl = \"1h\"\npreserve_host = true\n");
     assert!(
-        reloaded.stderr.contains("needs a restart: preserve_host\n"),
+        reloaded
+            .stderr
+            .contains("restart the proxy to apply: preserve_host\n"),
         "{reloaded:?}"
     );
 }

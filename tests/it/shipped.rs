@@ -69,7 +69,7 @@ fn the_commands_of_the_unit_start_check_and_reload_it() {
     file("always");
     assert_eq!(check(), Some(0));
     proxy.signal(Signal::HUP);
-    proxy.log_line(&["configuration reloaded: policy"]);
+    proxy.log_line(&["configuration reloaded: changed policy"]);
     file("sometimes");
     assert_eq!(check(), Some(2));
     assert_eq!(set(&unit, "RestartPreventExitStatus"), ["2"]);

@@ -1,7 +1,7 @@
 //! `stats --watch` in a real terminal that can be scripted: tmux. Ignored unless asked for:
 //! `cargo test -- --include-ignored` runs these tests, and they fail where tmux is missing.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use crate::{
     browser::installed,
@@ -11,12 +11,18 @@ use crate::{
 };
 
 /// A terminal in which one command runs; it ends when dropped.
-struct Terminal<'a>(&'a Home);
+struct Terminal<'a> {
+    home: &'a Home,
+    tmux: PathBuf,
+}
 
 impl<'a> Terminal<'a> {
     /// Watches the proxy.
     fn watching(home: &'a Home, proxy: &Instance, columns: &str, rows: &str) -> Self {
-        let terminal = Self(home);
+        let terminal = Self {
+            home,
+            tmux: installed("tmux"),
+        };
         let program = env!("CARGO_BIN_EXE_caching-proxy");
         let port = proxy.port;
         let line = format!("'{program}' stats --watch --port {port}; echo code $?; exec cat");
@@ -25,8 +31,8 @@ impl<'a> Terminal<'a> {
     }
 
     fn run(&self, args: &[&str]) -> String {
-        let home = self.0;
-        let mut tmux = Command::new(installed("tmux"));
+        let home = self.home;
+        let mut tmux = Command::new(&self.tmux);
         tmux.arg("-f").arg("/dev/null");
         tmux.arg("-S").arg(home.path("tmp/tmux")).args(args);
         tmux.env_clear()

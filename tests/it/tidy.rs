@@ -36,6 +36,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("origin", &["headers"]),
     ("policy", &[]),
     ("mask", &[]),
+    ("guide", &[]),
     ("clock", &["policy"]),
     ("cache", &["policy", "mask"]),
     ("reload", &["cache", "config", "error"]),

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cache::store::body::{Next, Piece},
-    policy::{Reason, Stored},
+    policy::{Reason, StoredHead},
 };
 
 /// Tells one fetch from another.
@@ -35,7 +35,7 @@ pub enum FetchEvent {
 #[derive(Clone, Debug)]
 pub struct SharedHead {
     /// The head, as the policy judged it.
-    pub head: Arc<Stored>,
+    pub head: Arc<StoredHead>,
     /// Length of the body in bytes, where the origin told it.
     pub length: Option<u64>,
     pub(in crate::cache) first: Arc<Piece>,
@@ -43,7 +43,7 @@ pub struct SharedHead {
 }
 
 impl SharedHead {
-    pub(in crate::cache) fn new(head: Stored, length: Option<u64>) -> Self {
+    pub(in crate::cache) fn new(head: StoredHead, length: Option<u64>) -> Self {
         Self {
             head: Arc::new(head),
             length,
@@ -55,7 +55,7 @@ impl SharedHead {
 
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyEnd {
+pub enum FetchEnd {
     /// The body is whole and stored.
     Stored,
     /// The body is whole and was not stored.
@@ -67,7 +67,7 @@ pub enum BodyEnd {
 #[derive(Clone, Debug, Default)]
 pub(in crate::cache) struct FetchState {
     pub(in crate::cache) event: Option<FetchEvent>,
-    pub(in crate::cache) end: Option<BodyEnd>,
+    pub(in crate::cache) end: Option<FetchEnd>,
     /// Keeps the whole body for those who read more slowly than it came.
     pub(in crate::cache) pieces: Option<Arc<[Arc<Piece>]>>,
 }
@@ -160,8 +160,8 @@ impl BodyReader {
                 ReadStep::Wait => {}
             }
             match end {
-                Some(BodyEnd::Stored | BodyEnd::NotStored(_)) => return None,
-                Some(BodyEnd::Cut) => return Some(Err(BodyError::Truncated)),
+                Some(FetchEnd::Stored | FetchEnd::NotStored(_)) => return None,
+                Some(FetchEnd::Cut) => return Some(Err(BodyError::Truncated)),
                 None => {}
             }
             if self.state.changed().await.is_err() && self.state.borrow().end.is_none() {
@@ -171,7 +171,7 @@ impl BodyReader {
     }
 
     /// How the fetch ended, once it has.
-    pub fn end(&self) -> Option<BodyEnd> {
+    pub fn end(&self) -> Option<FetchEnd> {
         self.state.borrow().end
     }
 

@@ -12,7 +12,7 @@ use crate::{
         messages::{EndFetch, FetchResult, MakeRoom, Put, PutOutcome},
         store::{budget::Budget, entry::Entry, key::Key},
     },
-    policy::{Reason, Stored, Time},
+    policy::{Reason, StoredHead, Time},
 };
 
 /// The right to store what one fetch brings. Dropped unused, it lets the followers go.
@@ -81,7 +81,7 @@ impl FetchTicket {
     ///
     /// # Errors
     /// The entry may not be used any more: a Clear or an invalidation came since the claim, or a newer one is stored.
-    pub async fn freshen(mut self, entry: &Entry, head: Stored) -> Result<Arc<Entry>, Reason> {
+    pub async fn freshen(mut self, entry: &Entry, head: StoredHead) -> Result<Arc<Entry>, Reason> {
         let since = entry.head().received();
         let entry = Arc::new(Entry::new(
             Arc::new(head),

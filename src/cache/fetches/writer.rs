@@ -17,7 +17,7 @@ use crate::{
     cache::{
         actor::CacheUnavailable,
         fetches::{
-            reader::{BodyEnd, BodyReader, FetchEvent, SharedHead},
+            reader::{BodyReader, FetchEnd, FetchEvent, SharedHead},
             ticket::FetchTicket,
             window::Window,
         },
@@ -28,7 +28,7 @@ use crate::{
             entry::Entry,
         },
     },
-    policy::{Reason, Stored},
+    policy::{Reason, StoredHead},
 };
 
 /// Places in a body, both ends counted in.
@@ -67,7 +67,7 @@ pub struct BodyWriter {
 impl BodyWriter {
     /// A writer for the body that belongs to `head`. `length` is the length of the body in bytes; `None` if the origin did
     /// not send it.
-    pub fn new(ticket: FetchTicket, head: Stored, length: Option<u64>) -> Self {
+    pub fn new(ticket: FetchTicket, head: StoredHead, length: Option<u64>) -> Self {
         let shared_head = SharedHead::new(head, length);
         Self {
             last: Arc::clone(&shared_head.first),
@@ -94,7 +94,7 @@ impl BodyWriter {
 
     /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when the
     /// whole body has come with it, after the entry was stored.
-    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<Stored>, BodyReader))
+    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<StoredHead>, BodyReader))
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
@@ -111,8 +111,8 @@ impl BodyWriter {
         }
         let end = match self.take_in(first, body).await {
             BodyOutcome::Whole => self.store().await,
-            BodyOutcome::Abandoned(reason) => BodyEnd::NotStored(reason),
-            BodyOutcome::Cut => BodyEnd::Cut,
+            BodyOutcome::Abandoned(reason) => FetchEnd::NotStored(reason),
+            BodyOutcome::Cut => FetchEnd::Cut,
         };
         if let Some(withheld) = self.withheld.take() {
             self.last.link(&withheld);
@@ -315,7 +315,7 @@ impl BodyWriter {
         Some(())
     }
 
-    async fn store(&mut self) -> BodyEnd {
+    async fn store(&mut self) -> FetchEnd {
         let pieces: Arc<[_]> = std::mem::take(&mut self.pieces).into();
         let mut body = Body::new(Arc::clone(&pieces));
         self.ticket.tell(|state| state.pieces = Some(pieces));
@@ -331,11 +331,11 @@ impl BodyWriter {
         let took = self.ticket.age_millis();
         let entry = Entry::new(Arc::clone(head), body, took, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {
-            Ok(PutOutcome::Stored) => BodyEnd::Stored,
-            Ok(PutOutcome::Void) => BodyEnd::NotStored(Reason::Cleared),
-            Ok(PutOutcome::Outdated) => BodyEnd::NotStored(Reason::Outdated),
-            Ok(PutOutcome::NoRoom) => BodyEnd::NotStored(Reason::NoRoom),
-            Err(CacheUnavailable) => BodyEnd::NotStored(Reason::CacheUnavailable),
+            Ok(PutOutcome::Stored) => FetchEnd::Stored,
+            Ok(PutOutcome::Void) => FetchEnd::NotStored(Reason::Cleared),
+            Ok(PutOutcome::Outdated) => FetchEnd::NotStored(Reason::Outdated),
+            Ok(PutOutcome::NoRoom) => FetchEnd::NotStored(Reason::NoRoom),
+            Err(CacheUnavailable) => FetchEnd::NotStored(Reason::CacheUnavailable),
         }
     }
 

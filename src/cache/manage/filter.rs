@@ -6,7 +6,7 @@ use wildmatch::WildMatchPattern;
 use crate::{
     cache::store::{entry::Entry, key::Resource},
     mask::cut,
-    policy::{Rules, Stored},
+    policy::{Rules, StoredHead},
 };
 
 /// Longer ones than any client sends are not looked for.
@@ -136,7 +136,7 @@ impl EntryFilter {
     }
 
     /// True for a head with one of the tags that are meant.
-    pub(in crate::cache) fn matches_tags(&self, head: &Stored) -> bool {
+    pub(in crate::cache) fn matches_tags(&self, head: &StoredHead) -> bool {
         !self.tags.is_empty()
             && head
                 .tags()

@@ -26,7 +26,7 @@ use crate::{
         },
     },
     mask::hidden,
-    policy::{Stored, Time},
+    policy::{StoredHead, Time},
 };
 
 /// How many keys are looked at in one message.
@@ -279,7 +279,7 @@ impl TagPurges {
     }
 
     /// True when what this fetch brings was purged after it began.
-    pub(in crate::cache) fn concern(&self, id: FetchId, head: &Stored) -> bool {
+    pub(in crate::cache) fn concern(&self, id: FetchId, head: &StoredHead) -> bool {
         let mut tag_purges = self.0.iter();
         tag_purges.any(|recall| id < recall.before && recall.filter.matches_tags(head))
     }

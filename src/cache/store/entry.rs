@@ -7,7 +7,7 @@ use crate::{
         body::Body,
         budget::{Budget, Charge},
     },
-    policy::Stored,
+    policy::StoredHead,
 };
 
 /// What an entry costs beyond head and body: its place in the store, the key, allocations.
@@ -16,7 +16,7 @@ const ENTRY_OVERHEAD_BYTES: u64 = 160;
 /// A stored response: a head that the policy judged, and its body.
 #[derive(Debug)]
 pub struct Entry {
-    head: Arc<Stored>,
+    head: Arc<StoredHead>,
     body: Body,
     charge: Charge,
     fetch_millis: u32,
@@ -25,7 +25,7 @@ pub struct Entry {
 impl Entry {
     /// `fetch_millis` is what it took to fetch it, in milliseconds.
     pub(in crate::cache) fn new(
-        head: Arc<Stored>,
+        head: Arc<StoredHead>,
         body: Body,
         fetch_millis: u32,
         budget: &Arc<Budget>,
@@ -45,7 +45,7 @@ impl Entry {
     }
 
     /// The head.
-    pub fn head(&self) -> &Arc<Stored> {
+    pub fn head(&self) -> &Arc<StoredHead> {
         &self.head
     }
 

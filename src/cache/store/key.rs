@@ -7,7 +7,7 @@ use std::{
 
 use quick_cache::Equivalent;
 
-use crate::policy::{Content, Identity};
+use crate::policy::{BodyKey, Identity};
 
 /// What a request asks for, whoever asks: path and query byte for byte, and the Host where it is forwarded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,14 +47,14 @@ pub struct Key {
     /// Whose partition; none: everybody's.
     pub identity: Option<Identity>,
     /// The body of the POST that asks; none: there is none.
-    pub content: Option<Content>,
+    pub content: Option<BodyKey>,
 }
 
 /// What tells the keys of one resource apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::cache) struct Partition {
     identity: Option<Identity>,
-    content: Option<Content>,
+    content: Option<BodyKey>,
 }
 
 impl Partition {
@@ -153,7 +153,7 @@ impl Hash for PlainKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         None::<Identity>.hash(state);
-        None::<Content>.hash(state);
+        None::<BodyKey>.hash(state);
     }
 }
 

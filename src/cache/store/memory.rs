@@ -172,9 +172,9 @@ impl Store {
             .iter()
             .partition(|other| other.head().same_variant(entry.head()));
         // A part does not take the place of a whole.
-        let is_part = entry.head().part().is_some();
+        let is_part = entry.head().content_range().is_some();
         let yields = |other: &Arc<Entry>| {
-            other.head().received() <= since && !(is_part && other.head().part().is_none())
+            other.head().received() <= since && !(is_part && other.head().content_range().is_none())
         };
         if !same.iter().all(|other| yields(other)) {
             return PutOutcome::Outdated;

@@ -46,7 +46,7 @@ fn without_a_body_the_head_waits_for_the_store() {
                 let _ = opened.send(reader);
             },
         ));
-        assert_eq!(reader.await.unwrap().end(), Some(BodyEnd::Stored));
+        assert_eq!(reader.await.unwrap().end(), Some(FetchEnd::Stored));
         assert_eq!(found(&addr, "/a").await.len(), 1);
     });
 }
@@ -187,7 +187,7 @@ fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
             }
         }
         assert_eq!(read, 640 * 64 * 1024);
-        assert_eq!(leader.end(), Some(BodyEnd::NotStored(Reason::TooLarge)));
+        assert_eq!(leader.end(), Some(FetchEnd::NotStored(Reason::TooLarge)));
         assert!(found(&cache, "/a").await.is_empty());
         drop((leader, follower));
         assert_eq!(stats(&cache).await.used_bytes, 0);
@@ -224,7 +224,7 @@ fn a_body_of_tiny_chunks_is_charged_for_what_it_really_costs() {
         assert!(
             matches!(
                 end,
-                Some(BodyEnd::NotStored(Reason::NoRoom) | BodyEnd::Stored)
+                Some(FetchEnd::NotStored(Reason::NoRoom) | FetchEnd::Stored)
             ),
             "{end:?}"
         );

@@ -9,7 +9,7 @@ fn what_was_put_is_found_byte_for_byte() {
         assert!(found(&cache, "/a").await.is_empty());
         assert_eq!(
             store(&cache, "/a", plain_head(), b"hello").await,
-            Some(BodyEnd::Stored)
+            Some(FetchEnd::Stored)
         );
         let entries = found(&cache, "/a").await;
         assert_eq!(entries.len(), 1);
@@ -69,7 +69,7 @@ fn a_fetch_begun_before_a_clear_is_never_stored_and_nobody_joins_it() {
             })
             .await;
         let reader = reader.unwrap();
-        assert_eq!(reader.end(), Some(BodyEnd::NotStored(Reason::Cleared)));
+        assert_eq!(reader.end(), Some(FetchEnd::NotStored(Reason::Cleared)));
         assert_eq!(read_all(reader).await.unwrap(), b"old");
         assert!(found(&cache, "/a").await.is_empty());
         drop(newer);
@@ -201,7 +201,7 @@ fn an_older_answer_does_not_replace_a_newer_one() {
             .run(older, |_, opened| reader = Some(opened))
             .await;
         let end = reader.as_ref().and_then(BodyReader::end);
-        assert_eq!(end, Some(BodyEnd::NotStored(Reason::Outdated)));
+        assert_eq!(end, Some(FetchEnd::NotStored(Reason::Outdated)));
         assert_eq!(bytes_of(found(&cache, "/a").await[0].body()), b"new");
     });
 }
@@ -296,7 +296,7 @@ fn an_invalidation_concerns_all_that_was_asked_with_a_body() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
-            content: policy::Content::of(&HeaderMap::new(), body),
+            content: policy::BodyKey::of(&HeaderMap::new(), body),
             ..key("/a")
         };
         let (one, other) = (keyed(b"1"), keyed(b"2"));
@@ -325,7 +325,7 @@ fn only_those_who_ask_with_the_same_body_share_a_fetch() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
-            content: policy::Content::of(&HeaderMap::new(), body),
+            content: policy::BodyKey::of(&HeaderMap::new(), body),
             ..key("/a")
         };
         let _leads = lead_with(&cache, &keyed(b"1")).await;

@@ -17,7 +17,6 @@ use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cache::Body;
-use crate::cache::BodyEnd;
 use crate::cache::BodyError;
 use crate::cache::BodyReader;
 use crate::cache::BodyWriter;
@@ -30,6 +29,7 @@ use crate::cache::Clear;
 use crate::cache::Cleared;
 use crate::cache::Coalescing;
 use crate::cache::Entry;
+use crate::cache::FetchEnd;
 use crate::cache::FetchEvent;
 use crate::cache::FetchTicket;
 use crate::cache::Found;
@@ -43,7 +43,8 @@ use crate::cache::SharedFetch;
 use crate::cache::store::budget::Budget;
 use crate::cache::worker_cache::generations::Generations;
 use crate::policy::{
-    self, ClientWord, Framing, Mode, Patterns, Policy, Reason, Reply, RequestContent, Stored, Time,
+    self, BodyEnd, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response,
+    StoredHead, Time,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -74,15 +75,15 @@ fn key(target: &str) -> Key {
     }
 }
 
-fn head(accept: &'static str, vary: Option<&'static str>) -> Stored {
+fn head(accept: &'static str, vary: Option<&'static str>) -> StoredHead {
     head_at(accept, vary, NOW)
 }
 
-fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Stored {
+fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> StoredHead {
     let policy = Policy {
         mode: Mode::Standard,
         ttl: None,
-        client_word: ClientWord::Heard,
+        client_directives: ClientDirectives::Obeyed,
         max_stale: Duration::from_secs(60),
         identity_headers: Patterns::new([]),
         identity_cookies: Patterns::new([]),
@@ -101,17 +102,17 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
         );
     }
     let view = policy::Request::new(&policy, &Method::GET, &request, RequestContent::None, None);
-    let reply = Reply {
+    let reply = Response {
         status: StatusCode::OK,
         headers: &answer,
         request_time: now,
         response_time: now,
-        framing: Framing::Delimited,
+        body_end: BodyEnd::Delimited,
     };
     policy::admit(&policy, &view, &reply).unwrap()
 }
 
-fn plain_head() -> Stored {
+fn plain_head() -> StoredHead {
     head("*/*", None)
 }
 
@@ -178,9 +179,9 @@ fn fed() -> (
 async fn store(
     cache: &Addr<CacheActor>,
     target: &str,
-    head: Stored,
+    head: StoredHead,
     body: &[u8],
-) -> Option<BodyEnd> {
+) -> Option<FetchEnd> {
     let ticket = lead(cache, target).await;
     let length = Some(body.len() as u64);
     let mut end = None;

@@ -16,15 +16,15 @@ use std::{
 
 use bytesize::ByteSize;
 use caching_proxy::{
-    cli::Whom,
-    control::{self, Chosen},
+    cli::ProxyArgs,
+    control::{self, ChosenInstance},
     observe::Report,
 };
 use tokio::time::Instant;
 
 use self::{
     page::{Page, Room, millis, percent},
-    screen::{Event, Screen},
+    screen::{Screen, ScreenEvent},
 };
 use super::text::{json_document, json_line};
 use crate::Failure;
@@ -33,16 +33,16 @@ use crate::Failure;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Shows what the chosen proxy does.
-pub(super) fn stats(whom: Whom, watch: bool) -> Result<(), Failure> {
-    let chosen = control::choose(whom.port)?;
-    if watch && !whom.json && io::stdout().is_terminal() {
+pub(super) fn stats(proxy: ProxyArgs, watch: bool) -> Result<(), Failure> {
+    let chosen = control::choose(proxy.port)?;
+    if watch && !proxy.json && io::stdout().is_terminal() {
         return on_screen(&chosen);
     }
     let mut earlier: Option<Report> = None;
     let mut out = io::stdout().lock();
     loop {
         let report: Report = chosen.ask("GET", "/stats", &[])?;
-        let text = match (whom.json, watch) {
+        let text = match (proxy.json, watch) {
             (true, true) => json_line(&report)?,
             (true, false) => json_document(&report)?,
             (false, true) => line(&report, earlier.as_ref()),
@@ -63,7 +63,7 @@ pub(super) fn stats(whom: Whom, watch: bool) -> Result<(), Failure> {
 }
 
 /// Draws it on the terminal until somebody ends that.
-fn on_screen(chosen: &Chosen) -> Result<(), Failure> {
+fn on_screen(chosen: &ChosenInstance) -> Result<(), Failure> {
     let mut earlier: Option<Report> = None;
     // Before the screen is taken, so that an error is said as ever.
     let mut report: Report = chosen.ask("GET", "/stats", &[])?;
@@ -74,9 +74,9 @@ fn on_screen(chosen: &Chosen) -> Result<(), Failure> {
         loop {
             screen.draw(&page).map_err(Failure::Print)?;
             match screen.next(next) {
-                Event::End => return Ok(()),
-                Event::Changed => {}
-                Event::Time => break,
+                ScreenEvent::End => return Ok(()),
+                ScreenEvent::Changed => {}
+                ScreenEvent::Time => break,
             }
         }
         earlier = Some(report);

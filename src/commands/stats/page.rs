@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use caching_proxy::{
+    cache::CacheStats,
     control::Instance,
-    observe::{CacheReport, Cause, OriginReport, Report, duration, grouped},
+    observe::{OriginReport, ReasonCount, Report, duration, grouped},
 };
 
 use crate::commands::text::{self, begin};
@@ -50,7 +51,7 @@ impl Room {
 
 /// A number with its name and what that means.
 #[derive(Clone, Debug)]
-struct Row {
+struct CountRow {
     count: u64,
     name: String,
     hint: String,
@@ -58,9 +59,9 @@ struct Row {
 
 /// Rows under a title; the most interesting come first.
 #[derive(Clone, Debug)]
-struct Section {
+struct CountSection {
     title: &'static str,
-    rows: Vec<Row>,
+    rows: Vec<CountRow>,
     /// Rows that are shown; the last one stands for all others where these are fewer.
     shown: usize,
 }
@@ -70,7 +71,7 @@ struct Section {
 pub(super) struct Page {
     title: String,
     top: Vec<String>,
-    sections: Vec<Section>,
+    sections: Vec<CountSection>,
 }
 
 impl Page {
@@ -87,8 +88,8 @@ impl Page {
             ("Stored, but not used as it was", &report.not_reused_by),
             ("Failed", &report.failed_by),
         ];
-        let causes = causes.map(|(title, causes)| Section::of_causes(title, causes));
-        let mut sections = vec![Section::of_outcomes(report)];
+        let causes = causes.map(|(title, causes)| CountSection::of_causes(title, causes));
+        let mut sections = vec![CountSection::of_outcomes(report)];
         sections.extend(causes);
         sections.retain(|section| !section.rows.is_empty());
         Self {
@@ -142,7 +143,7 @@ impl Page {
         let Some((outcomes, causes)) = self.sections.split_first_mut() else {
             return false;
         };
-        let long = |section: &&mut Section| section.shown > 2;
+        let long = |section: &&mut CountSection| section.shown > 2;
         let longest = causes
             .iter_mut()
             .filter(long)
@@ -175,14 +176,14 @@ enum Gaps {
     None,
 }
 
-impl Section {
-    fn new(title: &'static str, rows: Vec<Row>) -> Self {
+impl CountSection {
+    fn new(title: &'static str, rows: Vec<CountRow>) -> Self {
         let shown = rows.len().min(MAX_CAUSES + 1);
         Self { title, rows, shown }
     }
 
-    fn of_causes(title: &'static str, causes: &[Cause]) -> Self {
-        let row = |cause: &Cause| Row {
+    fn of_causes(title: &'static str, causes: &[ReasonCount]) -> Self {
+        let row = |cause: &ReasonCount| CountRow {
             count: cause.count,
             name: text::plain(&cause.name),
             hint: text::plain(cause.hint.as_deref().unwrap_or_default()),
@@ -213,7 +214,7 @@ impl Section {
             ),
         ];
         let rows = rows.into_iter().filter(|(count, ..)| *count > 0);
-        let row = |(count, name, hint): (u64, &str, &str)| Row {
+        let row = |(count, name, hint): (u64, &str, &str)| CountRow {
             count,
             name: name.to_owned(),
             hint: hint.to_owned(),
@@ -221,13 +222,13 @@ impl Section {
         Self::new("Answers", rows.map(row).collect())
     }
 
-    fn shown(&self) -> Vec<Row> {
+    fn shown(&self) -> Vec<CountRow> {
         if self.shown >= self.rows.len() {
             return self.rows.clone();
         }
         let (shown, others) = self.rows.split_at(self.shown.saturating_sub(1));
         let mut rows = shown.to_vec();
-        rows.push(Row {
+        rows.push(CountRow {
             count: others.iter().map(|row| row.count).sum(),
             name: "others".to_owned(),
             hint: format!("\u{2026} {} more names", others.len()),
@@ -236,7 +237,7 @@ impl Section {
     }
 }
 
-impl Row {
+impl CountRow {
     fn line(&self, columns: usize) -> String {
         let width = match columns {
             ..WIDE_FROM => NARROW_COUNT,
@@ -289,7 +290,7 @@ fn origin_line(origin: &OriginReport) -> String {
     )
 }
 
-fn memory_line(cache: Option<&CacheReport>) -> String {
+fn memory_line(cache: Option<&CacheStats>) -> String {
     let Some(cache) = cache else {
         return "Memory     the cache does not answer".to_owned();
     };
@@ -323,14 +324,14 @@ pub(super) fn millis(millis: Option<f64>) -> String {
 mod tests {
     use caching_proxy::{
         error::ProxyError,
-        observe::{Audience, Observer},
-        policy::{Forward, Mode, Reason},
+        observe::{LiveRequests, Observer},
+        policy::{ForwardReason, Mode, Reason},
     };
 
     use super::*;
 
-    fn cause(number: u64, name: &str, hint: &str) -> Cause {
-        Cause {
+    fn cause(number: u64, name: &str, hint: &str) -> ReasonCount {
+        ReasonCount {
             name: name.to_owned(),
             count: 1000 - number,
             hint: Some(hint.to_owned()),
@@ -339,7 +340,7 @@ mod tests {
 
     /// Of everything there can be.
     fn everything() -> Page {
-        let mut report = Report::new(&Observer::new(Audience::None), None, Mode::Strict);
+        let mut report = Report::new(&Observer::new(LiveRequests::Off), None, Mode::Strict);
         report.requests = 12_345_678;
         report.hits = 9_876_543;
         (report.validated, report.stale, report.misses) = (1, 1, 1);
@@ -350,7 +351,7 @@ mod tests {
         });
         report.not_stored_by = reasons.collect();
         report.not_reused_by = report.not_stored_by.clone();
-        let forwards = Forward::ALL.iter().zip(0..);
+        let forwards = ForwardReason::ALL.iter().zip(0..);
         let forwards = forwards.map(|(why, number)| cause(number, why.as_str(), why.meaning()));
         report.misses_by = forwards.collect();
         let kinds = ProxyError::KINDS.iter().zip(0..);
@@ -428,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_row_that_has_no_room_for_its_explanation_drops_it() {
-        let row = Row {
+        let row = CountRow {
             count: 1234,
             name: "no-store".to_owned(),
             hint: "the origin says no-store".to_owned(),

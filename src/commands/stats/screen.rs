@@ -26,7 +26,7 @@ const REST: &str = "\u{1b}[K\n";
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum ScreenEvent {
     /// The time is over.
     Time,
     /// The terminal has another size, or was used for something else meanwhile: draw again.
@@ -38,11 +38,11 @@ pub(super) enum Event {
 /// The terminal, taken. It is given back when this is dropped, and then shows what was drawn last in full.
 pub(super) struct Screen {
     runtime: Runtime,
-    signals: Signals,
+    signals: ScreenSignals,
     last: String,
 }
 
-struct Signals {
+struct ScreenSignals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -50,7 +50,7 @@ struct Signals {
     suspend: Signal,
 }
 
-impl Signals {
+impl ScreenSignals {
     fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -69,7 +69,7 @@ impl Screen {
     /// When signals cannot be listened to, or nothing can be written.
     pub(super) fn take() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let signals = runtime.block_on(async { Signals::new() })?;
+        let signals = runtime.block_on(async { ScreenSignals::new() })?;
         write(TAKE)?;
         Ok(Self {
             runtime,
@@ -87,17 +87,17 @@ impl Screen {
     }
 
     /// Waits for the next event, until `time` at the latest.
-    pub(super) fn next(&mut self, time: Instant) -> Event {
+    pub(super) fn next(&mut self, time: Instant) -> ScreenEvent {
         let signals = &mut self.signals;
         let (event, is_suspended) = self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                _ = signals.interrupt.recv() => (Event::End, false),
-                _ = signals.terminate.recv() => (Event::End, false),
-                _ = signals.hangup.recv() => (Event::End, false),
-                _ = signals.suspend.recv() => (Event::Changed, true),
-                _ = signals.size.recv() => (Event::Changed, false),
-                () = sleep_until(time) => (Event::Time, false),
+                _ = signals.interrupt.recv() => (ScreenEvent::End, false),
+                _ = signals.terminate.recv() => (ScreenEvent::End, false),
+                _ = signals.hangup.recv() => (ScreenEvent::End, false),
+                _ = signals.suspend.recv() => (ScreenEvent::Changed, true),
+                _ = signals.size.recv() => (ScreenEvent::Changed, false),
+                () = sleep_until(time) => (ScreenEvent::Time, false),
             }
         });
         if is_suspended {

@@ -37,7 +37,7 @@ const REFUSED_FIELDS: &[HeaderName] = &[
 
 /// What became of one path.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum FetchOutcome {
     /// The cache answered.
     AlreadyStored { bytes: u64 },
     /// The origin answered, and the cache has it now.
@@ -85,7 +85,7 @@ impl Fetcher {
     }
 
     /// Fetches a target to its end, and drops what comes.
-    pub(super) async fn warm(&self, target: &str) -> Outcome {
+    pub(super) async fn warm(&self, target: &str) -> FetchOutcome {
         let whole = async {
             let response = self.ask(target, HeaderMap::clone(&self.fields)).await?;
             let OriginResponse {
@@ -102,9 +102,9 @@ impl Fetcher {
         };
         match tokio::time::timeout(self.limit, whole).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) if is_gone(&error) => Outcome::Gone(error.plain_reason()),
+            Ok(Err(error)) if is_gone(&error) => FetchOutcome::Gone(error.plain_reason()),
             Ok(Err(error)) => self.failed(&error),
-            Err(_) => Outcome::Failed {
+            Err(_) => FetchOutcome::Failed {
                 status: None,
                 error: self.too_slow(),
             },
@@ -116,8 +116,8 @@ impl Fetcher {
         &self,
         target: &str,
         max_bytes: usize,
-    ) -> Result<Vec<u8>, Outcome> {
-        let failed = |status: Option<StatusCode>, error: String| Outcome::Failed {
+    ) -> Result<Vec<u8>, FetchOutcome> {
+        let failed = |status: Option<StatusCode>, error: String| FetchOutcome::Failed {
             status: status.map(|status| status.as_u16()),
             error,
         };
@@ -126,7 +126,9 @@ impl Fetcher {
         let whole = async {
             let mut response = match self.ask(target, fields).await {
                 Ok(response) => response,
-                Err(error) if is_gone(&error) => return Err(Outcome::Gone(error.plain_reason())),
+                Err(error) if is_gone(&error) => {
+                    return Err(FetchOutcome::Gone(error.plain_reason()));
+                }
                 Err(error) => return Err(self.failed(&error)),
             };
             if response.status != StatusCode::OK {
@@ -165,7 +167,7 @@ impl Fetcher {
     }
 
     /// To this client the proxy is what the errors call the origin.
-    fn failed(&self, error: &OriginError) -> Outcome {
+    fn failed(&self, error: &OriginError) -> FetchOutcome {
         let error = match error.kind() {
             OriginErrorKind::Timeout => self.too_slow(),
             OriginErrorKind::Cut => "the answer broke off".to_owned(),
@@ -173,7 +175,7 @@ impl Fetcher {
             OriginErrorKind::Busy => "no more connections can be opened".to_owned(),
             OriginErrorKind::Unreachable | OriginErrorKind::Upload => error.plain_reason(),
         };
-        Outcome::Failed {
+        FetchOutcome::Failed {
             status: None,
             error,
         }
@@ -189,15 +191,15 @@ fn is_gone(error: &OriginError) -> bool {
 }
 
 /// Every answer from 400 on is a failure, also one that is kept for a while: nobody lists a page to have it missing.
-fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> Outcome {
+fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
     if status.as_u16() >= 400 {
-        return Outcome::Failed {
+        return FetchOutcome::Failed {
             status: Some(status.as_u16()),
             error: in_words(status),
         };
     }
     if headers.get("x-cache").is_some_and(|value| value == "HIT") {
-        return Outcome::AlreadyStored { bytes };
+        return FetchOutcome::AlreadyStored { bytes };
     }
     // The proxy's own member is the last.
     let line = headers.get_all("cache-status").last();
@@ -208,10 +210,10 @@ fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> Outcome {
         .clone()
         .any(|word| matches!(word, "stored" | "collapsed"))
     {
-        return Outcome::StoredNow { bytes };
+        return FetchOutcome::StoredNow { bytes };
     }
     let reason = words.find_map(|word| word.strip_prefix("detail="));
-    Outcome::NotStored {
+    FetchOutcome::NotStored {
         bytes,
         reason: reason.unwrap_or("unknown").to_owned(),
     }
@@ -252,7 +254,7 @@ pub(super) fn fields(given: &[String]) -> Result<HeaderMap, WarmError> {
 mod tests {
     use super::*;
 
-    fn judged(status: u16, fields: &[(&'static str, &'static str)]) -> Outcome {
+    fn judged(status: u16, fields: &[(&'static str, &'static str)]) -> FetchOutcome {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(
@@ -277,21 +279,21 @@ mod tests {
         );
         assert!(matches!(
             judged(200, &[behind, ("x-cache", "HIT")]),
-            Outcome::AlreadyStored { bytes: 7 }
+            FetchOutcome::AlreadyStored { bytes: 7 }
         ));
         assert!(matches!(
             judged(301, &[behind, miss, stored]),
-            Outcome::StoredNow { bytes: 7 }
+            FetchOutcome::StoredNow { bytes: 7 }
         ));
         assert!(
-            matches!(judged(200, &[behind, miss, not]), Outcome::NotStored { reason, .. } if reason == "no-store")
+            matches!(judged(200, &[behind, miss, not]), FetchOutcome::NotStored { reason, .. } if reason == "no-store")
         );
         assert!(
-            matches!(judged(200, &[miss]), Outcome::NotStored { reason, .. } if reason == "unknown")
+            matches!(judged(200, &[miss]), FetchOutcome::NotStored { reason, .. } if reason == "unknown")
         );
         assert!(matches!(
             judged(404, &[("x-cache", "HIT")]),
-            Outcome::Failed {
+            FetchOutcome::Failed {
                 status: Some(404),
                 ..
             }

@@ -4,12 +4,12 @@ use std::collections::{HashSet, VecDeque};
 
 use super::{
     Gone, WarmError,
-    fetch::{Fetcher, Outcome},
+    fetch::{FetchOutcome, Fetcher},
     list::Targets,
-    progress::Progress,
+    progress::ProgressLine,
     sitemap::{self, MAX_SITEMAP_BYTES, Sitemap},
-    summary::Tally,
-    target::{Misfit, Place},
+    summary::WarmSummary,
+    target::{KnownHosts, Misfit},
 };
 
 /// Most sitemaps in one run.
@@ -23,10 +23,10 @@ const MAX_INDEX_DEPTH: u8 = 3;
 /// Reads a sitemap through the proxy, and those it names.
 pub(super) async fn gather(
     source: &str,
-    place: &Place,
+    place: &KnownHosts,
     fetcher: &Fetcher,
-    progress: &Progress,
-    tally: &mut Tally,
+    progress: &ProgressLine,
+    tally: &mut WarmSummary,
 ) -> Result<Targets, WarmError> {
     let first = place.target(source).map_err(|misfit| WarmError::Source {
         source_name: source.to_owned(),
@@ -44,8 +44,8 @@ pub(super) async fn gather(
         let found = match document {
             Ok(document) => sitemap::parse(&document)
                 .map_err(|error| (error.to_string(), error.is_other_document())),
-            Err(Outcome::Gone(why)) => return Err(Gone(why).into()),
-            Err(Outcome::Failed { error, status }) => Err((error, status == Some(404))),
+            Err(FetchOutcome::Gone(why)) => return Err(Gone(why).into()),
+            Err(FetchOutcome::Failed { error, status }) => Err((error, status == Some(404))),
             Err(_) => continue,
         };
         match found {
@@ -74,8 +74,8 @@ struct Gathering<'a> {
     known: HashSet<String>,
     waiting: VecDeque<(String, u8)>,
     targets: Targets,
-    place: &'a Place,
-    tally: &'a mut Tally,
+    place: &'a KnownHosts,
+    tally: &'a mut WarmSummary,
 }
 
 impl Gathering<'_> {

@@ -10,7 +10,7 @@ use std::{
 use super::{
     WarmError,
     sitemap::GZIP,
-    target::{MAX_TARGET_BYTES, Place},
+    target::{KnownHosts, MAX_TARGET_BYTES},
 };
 
 /// Most paths in one run.
@@ -46,7 +46,7 @@ impl Targets {
 }
 
 /// Reads a file, or stdin for `-`.
-pub(super) fn read(source: &str, place: &Place) -> Result<Targets, WarmError> {
+pub(super) fn read(source: &str, place: &KnownHosts) -> Result<Targets, WarmError> {
     let unreadable = |error| WarmError::List {
         name: source.to_owned(),
         source: error,

@@ -17,16 +17,16 @@ use std::{
 };
 
 use actix_web::rt::System;
-use caching_proxy::{cli::Warm, control, origin::UrlError};
+use caching_proxy::{cli::WarmArgs, control, origin::UrlError};
 use futures_util::{StreamExt as _, stream};
 
 use self::{
-    fetch::{Fetcher, Outcome},
+    fetch::{FetchOutcome, Fetcher},
     list::Targets,
-    progress::Progress,
+    progress::ProgressLine,
     resume::Notes,
-    summary::{Tally, counted},
-    target::Place,
+    summary::{WarmSummary, counted},
+    target::KnownHosts,
 };
 use super::text::{cut, json_line, plain};
 use crate::{Failure, Signals, print, say};
@@ -111,30 +111,30 @@ fn named(argument: &str) -> String {
 }
 
 /// Where the paths come from.
-enum Source {
+enum PathSource {
     List(Targets),
     Sitemap,
 }
 
 /// What every step needs.
-struct Run<'a> {
-    asked: &'a Warm,
-    place: Place,
+struct WarmRun<'a> {
+    asked: &'a WarmArgs,
+    place: KnownHosts,
     fetcher: Fetcher,
     notes: Option<Notes>,
-    progress: Progress,
-    tally: Tally,
+    progress: ProgressLine,
+    tally: WarmSummary,
 }
 
 /// Fetches everything, and prints what became of it.
-pub(super) fn run(asked: &Warm) -> Result<(), Failure> {
-    let fields = fetch::fields(&asked.fields)?;
+pub(super) fn run(asked: &WarmArgs) -> Result<(), Failure> {
+    let fields = fetch::fields(&asked.headers)?;
     let is_long = |site: &&String| site.len() > MAX_SITE_BYTES;
     if let Some(site) = asked.sites.iter().find(is_long) {
         return Err(WarmError::LongSite(site.clone()).into());
     }
-    let instance = control::choose(asked.whom.port)?.instance;
-    let place = Place::new(&instance, &asked.sites).map_err(WarmError::Site)?;
+    let instance = control::choose(asked.proxy.port)?.instance;
+    let place = KnownHosts::new(&instance, &asked.sites).map_err(WarmError::Site)?;
     let notes = asked
         .resume
         .as_deref()
@@ -148,29 +148,29 @@ pub(super) fn run(asked: &Warm) -> Result<(), Failure> {
     let system = System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let fetcher = Fetcher::new(&instance, fields, asked.timeout, asked.concurrency);
-        let run = Run {
+        let run = WarmRun {
             asked,
             place,
             fetcher: fetcher.map_err(WarmError::Site)?,
             notes,
-            progress: Progress::new(),
-            tally: Tally::default(),
+            progress: ProgressLine::new(),
+            tally: WarmSummary::default(),
         };
         Ok(run.all(source).await?)
     })
 }
 
 /// A path is that of a file, if there is one; else the proxy's.
-fn source(given: &str, place: &Place) -> Result<Source, WarmError> {
+fn source(given: &str, place: &KnownHosts) -> Result<PathSource, WarmError> {
     let is_url = given.contains("://");
     if given != "-" && (is_url || given.starts_with('/') && !Path::new(given).exists()) {
-        return Ok(Source::Sitemap);
+        return Ok(PathSource::Sitemap);
     }
-    Ok(Source::List(list::read(given, place)?))
+    Ok(PathSource::List(list::read(given, place)?))
 }
 
-impl Run<'_> {
-    async fn all(mut self, source: Source) -> Result<(), WarmError> {
+impl WarmRun<'_> {
+    async fn all(mut self, source: PathSource) -> Result<(), WarmError> {
         let begun = Instant::now();
         let mut signals = Signals::new().map_err(WarmError::Start)?;
         let ended = tokio::select! {
@@ -182,14 +182,14 @@ impl Run<'_> {
         self.conclude(ended)
     }
 
-    async fn fetch(&mut self, source: Source) -> Result<(), WarmError> {
+    async fn fetch(&mut self, source: PathSource) -> Result<(), WarmError> {
         let Targets {
             mut paths,
             duplicates,
             ..
         } = match source {
-            Source::List(targets) => targets,
-            Source::Sitemap => {
+            PathSource::List(targets) => targets,
+            PathSource::Sitemap => {
                 let Self {
                     asked,
                     place,
@@ -218,10 +218,10 @@ impl Run<'_> {
             .buffer_unordered(usize::from(self.asked.concurrency));
         while let Some((path, outcome)) = outcomes.next().await {
             match outcome {
-                Outcome::Gone(why) => return Err(Gone(why).into()),
+                FetchOutcome::Gone(why) => return Err(Gone(why).into()),
                 outcome => {
                     self.tally.not_tried -= 1;
-                    let is_stored = !matches!(outcome, Outcome::NotStored { .. });
+                    let is_stored = !matches!(outcome, FetchOutcome::NotStored { .. });
                     self.tally.count(&path, outcome);
                     note(&mut self.notes, path, is_stored)?;
                 }
@@ -239,7 +239,7 @@ impl Run<'_> {
             notes.save()?;
         }
         if ended.is_ok() || self.tally.paths > 0 {
-            print(&match self.asked.whom.json {
+            print(&match self.asked.proxy.json {
                 true => json_line(&self.tally).unwrap_or_default(),
                 false => self.tally.text(),
             });

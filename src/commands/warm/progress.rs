@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::summary::Tally;
+use super::summary::WarmSummary;
 
 const TICK: Duration = Duration::from_millis(200);
 
 /// A line that is drawn anew; it is gone when this is dropped.
-pub(super) struct Progress(ProgressBar);
+pub(super) struct ProgressLine(ProgressBar);
 
-impl Progress {
+impl ProgressLine {
     /// Before it is known how much there is.
     pub(super) fn new() -> Self {
         let bar = ProgressBar::new_spinner();
@@ -40,7 +40,7 @@ impl Progress {
         self.0.set_length(paths as u64);
     }
 
-    pub(super) fn step(&self, tally: &Tally) {
+    pub(super) fn step(&self, tally: &WarmSummary) {
         let failed = match tally.failed {
             0 => String::new(),
             failed => format!("  {failed} failed"),
@@ -51,7 +51,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -57,7 +57,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Sitemap, SitemapError> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| SitemapError::Encoding)?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}').trim_start());
-    let mut reading = Reading::default();
+    let mut reading = SitemapParser::default();
     loop {
         let event = reader.read_event();
         match event.map_err(|error| SitemapError::Xml(error.to_string()))? {
@@ -93,7 +93,7 @@ enum Root {
 /// Where in the document we are. A location is `<loc>` in `<url>` in `<urlset>`, or in `<sitemap>` in `<sitemapindex>`;
 /// those of images and the like lie deeper.
 #[derive(Default)]
-struct Reading {
+struct SitemapParser {
     root: Option<Root>,
     depth: usize,
     in_entry: bool,
@@ -101,7 +101,7 @@ struct Reading {
     found: Vec<String>,
 }
 
-impl Reading {
+impl SitemapParser {
     fn open(&mut self, name: &str) -> Result<(), SitemapError> {
         match (self.depth, self.root) {
             (0, None) => {

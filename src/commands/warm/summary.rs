@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::fetch::Outcome;
+use super::fetch::FetchOutcome;
 
 /// Failures that are named.
 const MAX_NAMED: usize = 10;
@@ -14,7 +14,7 @@ const MAX_HOSTS: usize = 10;
 
 /// Everything counted.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Tally {
+pub(super) struct WarmSummary {
     /// Different paths that were asked for.
     pub(super) paths: u64,
     /// Answered whole, and well: the sum of the next three.
@@ -55,18 +55,18 @@ pub(super) struct Failed {
     error: String,
 }
 
-impl Tally {
+impl WarmSummary {
     /// Counts what became of a path.
-    pub(super) fn count(&mut self, path: &str, outcome: Outcome) {
+    pub(super) fn count(&mut self, path: &str, outcome: FetchOutcome) {
         let (bytes, place) = match outcome {
-            Outcome::AlreadyStored { bytes } => (bytes, &mut self.already_stored),
-            Outcome::StoredNow { bytes } => (bytes, &mut self.stored_now),
-            Outcome::NotStored { bytes, reason } => {
+            FetchOutcome::AlreadyStored { bytes } => (bytes, &mut self.already_stored),
+            FetchOutcome::StoredNow { bytes } => (bytes, &mut self.stored_now),
+            FetchOutcome::NotStored { bytes, reason } => {
                 *self.not_stored_reasons.entry(reason).or_default() += 1;
                 (bytes, &mut self.not_stored)
             }
-            Outcome::Failed { status, error } => return self.failed(path, status, &error),
-            Outcome::Gone(error) => return self.failed(path, None, &error),
+            FetchOutcome::Failed { status, error } => return self.failed(path, status, &error),
+            FetchOutcome::Gone(error) => return self.failed(path, None, &error),
         };
         *place += 1;
         self.fetched += 1;

@@ -15,7 +15,7 @@ pub(super) const MAX_TARGET_BYTES: usize = 16 * 1024;
 
 /// Which hosts lead to the proxy's origin.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct KnownHosts {
     origin: OriginUrl,
     sites: Vec<OriginUrl>,
     proxy: (IpAddr, u16),
@@ -42,7 +42,7 @@ pub(super) enum Misfit {
     Long,
 }
 
-impl Place {
+impl KnownHosts {
     pub(super) fn new(instance: &Instance, sites: &[String]) -> Result<Self, UrlError> {
         let site = |site: &String| {
             let has_scheme = site.contains("://");
@@ -157,7 +157,7 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn place(origin: &str, sites: &[&str]) -> Place {
+    fn place(origin: &str, sites: &[&str]) -> KnownHosts {
         let instance = Instance {
             pid: 1,
             port: 8000,
@@ -167,7 +167,7 @@ mod tests {
             started: String::new(),
         };
         let sites: Vec<String> = sites.iter().map(|&site| site.to_owned()).collect();
-        Place::new(&instance, &sites).unwrap()
+        KnownHosts::new(&instance, &sites).unwrap()
     }
 
     #[test]

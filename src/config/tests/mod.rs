@@ -10,7 +10,7 @@ fn load_beside(
     flags: &Flags,
     environment: Environment<'_>,
 ) -> Result<Config, ConfigError> {
-    Sources::read(default_file, flags, environment)?.config()
+    SettingSources::read(default_file, flags, environment)?.config()
 }
 
 /// Loads as if these were the flags, the environment and the file.

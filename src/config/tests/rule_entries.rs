@@ -12,28 +12,34 @@ fn what_a_rule_does_not_say_is_as_without_it() {
                 [[rules]]\npath = \"*/d\"\nstore_post = \"1MiB\"\nsort_query = false";
     let config = load(&flags, &[], file).unwrap();
     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-    for (target, mode, ttl, client_word, store_post) in [
-        ("/a/b", Mode::Always, Some(minute), ClientWord::Heard, None),
+    for (target, mode, ttl, client_directives, store_post) in [
+        (
+            "/a/b",
+            Mode::Always,
+            Some(minute),
+            ClientDirectives::Obeyed,
+            None,
+        ),
         (
             "/b?c",
             Mode::Strict,
             Some(10 * minute),
-            ClientWord::Heard,
+            ClientDirectives::Obeyed,
             None,
         ),
-        ("/c", Mode::Always, None, ClientWord::Ignored, None),
+        ("/c", Mode::Always, None, ClientDirectives::Ignored, None),
         (
             "/x/d",
             Mode::Always,
             Some(10 * minute),
-            ClientWord::Heard,
+            ClientDirectives::Obeyed,
             Some(1 << 20),
         ),
     ] {
         let rule = rule_for(&config, target);
         assert_eq!(rule.policy.mode, mode, "{target}");
         assert_eq!(rule.policy.ttl, ttl, "{target}");
-        assert_eq!(rule.policy.client_word, client_word, "{target}");
+        assert_eq!(rule.policy.client_directives, client_directives, "{target}");
         assert_eq!(rule.policy.max_stale, 3600 * second, "{target}");
         assert_eq!(rule.store_post_bytes, store_post, "{target}");
         assert_eq!(rule.rewritten("/?b&a"), "/?b&a", "{target}");

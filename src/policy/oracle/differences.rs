@@ -118,11 +118,14 @@ fn qualified_private(exchange: &Exchange) -> bool {
 fn conflicting_duplicates(exchange: &Exchange) -> bool {
     let directives: Vec<_> = exchange.reply.directives().collect();
     let is_quoted = |value: &Option<&str>| value.is_some_and(|value| value.starts_with('"'));
-    let conflicts = directives.iter().enumerate().any(|(place, (name, value))| {
-        directives[..place]
-            .iter()
-            .any(|(other, earlier)| name == other && (value != earlier || is_quoted(value)))
-    });
+    let conflicts = directives
+        .iter()
+        .enumerate()
+        .any(|(select, (name, value))| {
+            directives[..select]
+                .iter()
+                .any(|(other, earlier)| name == other && (value != earlier || is_quoted(value)))
+        });
     conflicts && (exchange.request.has("authorization") || exchange.second.says("max-stale"))
 }
 
@@ -253,8 +256,8 @@ fn age_list(exchange: &Exchange) -> bool {
 /// RFC 5861, 3: it may be used at once. They do not know it.
 fn while_revalidating(exchange: &Exchange) -> bool {
     let decision = exchange.admit().map(|stored| exchange.decide(&stored));
-    let use_ = Use::StaleWhileRevalidate;
-    matches!(decision, Ok(Decision::Serve { use_: found, .. }) if found == use_)
+    let reuse = crate::policy::Reuse::StaleWhileRevalidate;
+    matches!(decision, Ok(Decision::Serve { reuse: found, .. }) if found == reuse)
 }
 
 /// RFC 9111, 5.4: Pragma counts where there is no Cache-Control. To them it always does.

@@ -6,8 +6,8 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
     cache::{BodyReader, BodyWriter, Entry, Slices},
-    headers::{Handling, Storing},
-    policy::{self, Answer, Combination, Extent, Stored, Time},
+    headers::{CacheStatus, StoreOutcome},
+    policy::{self, ByteRange, Combination, ResponseForm, StoredHead, Time},
     proxy::{
         fetch::{fetched_response::FetchedResponse, lead::Fetch},
         hit::from_stored::{insert_length, insert_place, not_modified_fields, stored_fields},
@@ -21,13 +21,13 @@ use crate::{
 /// A stored part and a new one that belong together.
 struct RangeUnion {
     combination: Combination,
-    held: Extent,
-    new: Extent,
+    held: ByteRange,
+    new: ByteRange,
 }
 
 impl RangeUnion {
-    fn union(&self) -> Extent {
-        Extent {
+    fn union(&self) -> ByteRange {
+        ByteRange {
             first: self.held.first.min(self.new.first),
             last: self.held.last.max(self.new.last),
         }
@@ -37,8 +37,8 @@ impl RangeUnion {
     fn reaches_end(&self) -> bool {
         self.combination
             .head
-            .part()
-            .is_none_or(|part| part.complete_bytes == Some(part.extent.last + 1))
+            .content_range()
+            .is_none_or(|part| part.complete_bytes == Some(part.range.last + 1))
     }
 }
 
@@ -74,12 +74,12 @@ impl Fetch<'_> {
         };
         let length = Some(joint.new.len_bytes());
         let status = reply.status;
-        let handling = Handling::miss(self.why, Some(status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(status), StoreOutcome::Stored);
         self.join(&part, joint, reply, |_, fields, reader| ClientResponse {
             status,
             fields,
             body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-            handling,
+            cache_status,
             problem: None,
         })
         .await;
@@ -87,44 +87,45 @@ impl Fetch<'_> {
 
     async fn deliver_both(self, part: &Arc<Entry>, joint: RangeUnion, reply: FetchedResponse) {
         let view = self.ask.view();
-        let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(reply.status), StoreOutcome::Stored);
         let now = reply.response_time;
         let (union, new) = (joint.union(), joint.new);
         self.join(part, joint, reply, |head, _, reader| {
-            let (status, fields, body) = match policy::answer(&view, head, Some(union.last + 1)) {
-                Answer::NotModified => (
-                    StatusCode::NOT_MODIFIED,
-                    not_modified_fields(head, now),
-                    ResponseBody::Empty,
-                ),
-                Answer::RangeNotSatisfiable => {
-                    let mut fields = stored_fields(head, now);
-                    insert_length(&mut fields, complete_bytes(head, union));
-                    (
-                        StatusCode::RANGE_NOT_SATISFIABLE,
-                        fields,
+            let (status, fields, body) =
+                match policy::response_form(&view, head, Some(union.last + 1)) {
+                    ResponseForm::NotModified => (
+                        StatusCode::NOT_MODIFIED,
+                        not_modified_fields(head, now),
                         ResponseBody::Empty,
-                    )
-                }
-                Answer::Partial(extent) => {
-                    let fields = placed_fields(head, extent, union, now);
-                    let body = ResponseBody::Streamed(both(part, reader, new, extent));
-                    (StatusCode::PARTIAL_CONTENT, fields, body)
-                }
-                Answer::Full | Answer::Several(_) => {
-                    let fields = match head.part() {
-                        Some(_) => placed_fields(head, union, union, now),
-                        None => stored_fields(head, now),
-                    };
-                    let body = ResponseBody::Streamed(both(part, reader, new, union));
-                    (head.status(), fields, body)
-                }
-            };
+                    ),
+                    ResponseForm::RangeNotSatisfiable => {
+                        let mut fields = stored_fields(head, now);
+                        insert_length(&mut fields, complete_bytes(head, union));
+                        (
+                            StatusCode::RANGE_NOT_SATISFIABLE,
+                            fields,
+                            ResponseBody::Empty,
+                        )
+                    }
+                    ResponseForm::Partial(extent) => {
+                        let fields = placed_fields(head, extent, union, now);
+                        let body = ResponseBody::Streamed(both(part, reader, new, extent));
+                        (StatusCode::PARTIAL_CONTENT, fields, body)
+                    }
+                    ResponseForm::Full | ResponseForm::Multipart(_) => {
+                        let fields = match head.content_range() {
+                            Some(_) => placed_fields(head, union, union, now),
+                            None => stored_fields(head, now),
+                        };
+                        let body = ResponseBody::Streamed(both(part, reader, new, union));
+                        (head.status(), fields, body)
+                    }
+                };
             ClientResponse {
                 status,
                 fields,
                 body,
-                handling,
+                cache_status,
                 problem: None,
             }
         })
@@ -139,9 +140,9 @@ impl Fetch<'_> {
         let policy = self.ask.policy();
         let view = self.ask.view();
         let joint = RangeUnion {
-            combination: policy::combined(policy, &view, part.head(), &reply.judged())?,
-            held: part.head().part()?.extent,
-            new: reply.part()?.extent,
+            combination: policy::combine(policy, &view, part.head(), &reply.judged())?,
+            held: part.head().content_range()?.range,
+            new: reply.part()?.range,
         };
         let fits = joint.union().len_bytes() <= self.ticket.max_object_bytes();
         // What was fetched before a Clear is served no more.
@@ -154,14 +155,14 @@ impl Fetch<'_> {
         part: &Entry,
         joint: RangeUnion,
         reply: FetchedResponse,
-        deliver: impl FnOnce(&Stored, HeaderMap, BodyReader) -> ClientResponse,
+        deliver: impl FnOnce(&StoredHead, HeaderMap, BodyReader) -> ClientResponse,
     ) {
         let Combination {
             head,
             before,
             after,
         } = joint.combination;
-        let place = |extent: Extent| span(extent, joint.held.first);
+        let place = |extent: ByteRange| span(extent, joint.held.first);
         let filler = BodyWriter::new(self.ticket, head, Some(joint.new.len_bytes())).join(
             part.body(),
             before.map(place),
@@ -178,11 +179,14 @@ impl Fetch<'_> {
 }
 
 /// What lies at `extent`: stored bytes, and behind them those that come at `new`.
-fn both(part: &Entry, reader: BodyReader, new: Extent, extent: Extent) -> StreamedBody {
-    let base = part.head().part().map_or(0, |part| part.extent.first);
+fn both(part: &Entry, reader: BodyReader, new: ByteRange, extent: ByteRange) -> StreamedBody {
+    let base = part
+        .head()
+        .content_range()
+        .map_or(0, |part| part.range.first);
     let before = match extent.first < new.first {
         true => {
-            let stored = Extent {
+            let stored = ByteRange {
                 first: extent.first,
                 last: extent.last.min(new.first - 1),
             };
@@ -194,13 +198,13 @@ fn both(part: &Entry, reader: BodyReader, new: Extent, extent: Extent) -> Stream
     StreamedBody::part(reader, new.first, extent).behind(before)
 }
 
-fn placed_fields(head: &Stored, extent: Extent, union: Extent, now: Time) -> HeaderMap {
+fn placed_fields(head: &StoredHead, extent: ByteRange, union: ByteRange, now: Time) -> HeaderMap {
     let mut fields = stored_fields(head, now);
     insert_place(&mut fields, extent, complete_bytes(head, union));
     fields
 }
 
-fn complete_bytes(head: &Stored, union: Extent) -> Option<u64> {
-    head.part()
+fn complete_bytes(head: &StoredHead, union: ByteRange) -> Option<u64> {
+    head.content_range()
         .map_or(Some(union.last + 1), |part| part.complete_bytes)
 }

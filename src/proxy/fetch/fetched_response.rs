@@ -19,10 +19,10 @@ use futures_core::Stream;
 
 use crate::{
     clock,
-    headers::{self, Handling, Storing},
-    observe::Tally,
+    headers::{self, CacheStatus, StoreOutcome},
+    observe::WorkerCounters,
     origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
-    policy::{self, Framing, Part, Time, Why},
+    policy::{self, BodyEnd, ContentRange, Forward, Time},
     proxy::{
         response::client_response::{ClientResponse, ResponseBody},
         worker::Worker,
@@ -36,7 +36,7 @@ pub(crate) struct FetchedResponse {
     pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
-    framing: Framing,
+    framing: BodyEnd,
     /// What the head tells of the body's length.
     size: BodySize,
     /// Length of the body in bytes, where it is known before its end.
@@ -61,11 +61,11 @@ pub(crate) async fn forward(
         BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
     let framing = match framing {
-        BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => Framing::Delimited,
+        BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => BodyEnd::Delimited,
         BodyFraming::UntilClose if fields.contains_key(header::TRANSFER_ENCODING) => {
-            Framing::UnknownCoding
+            BodyEnd::UnknownCoding
         }
-        BodyFraming::UntilClose => Framing::UntilClose,
+        BodyFraming::UntilClose => BodyEnd::UntilClose,
     };
     headers::remove_hop_by_hop(&mut fields);
     Ok(FetchedResponse {
@@ -97,7 +97,7 @@ async fn asked(worker: &Worker, request: OriginRequest) -> Result<OriginResponse
 /// The body of an answer, whose bytes are counted as they come.
 pub(crate) struct CountedBody {
     body: OriginBody,
-    tally: Rc<Tally>,
+    tally: Rc<WorkerCounters>,
 }
 
 impl Stream for CountedBody {
@@ -126,26 +126,26 @@ fn announced(fields: &HeaderMap) -> BodySize {
 
 impl FetchedResponse {
     /// The answer as the policy sees it.
-    pub(crate) fn judged(&self) -> policy::Reply<'_> {
-        policy::Reply {
+    pub(crate) fn judged(&self) -> policy::Response<'_> {
+        policy::Response {
             status: self.status,
             headers: &self.fields,
             request_time: self.request_time,
             response_time: self.response_time,
-            framing: self.framing,
+            body_end: self.framing,
         }
     }
 
     /// Length of the body in bytes, where it is known before its end.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
-            .or(self.part().map(|part| part.extent.len_bytes()))
+            .or(self.part().map(|part| part.range.len_bytes()))
     }
 
     /// Which part of the representation the body is; None: it does not say, or is no part.
-    pub(crate) fn part(&self) -> Option<Part> {
+    pub(crate) fn part(&self) -> Option<ContentRange> {
         match self.status {
-            StatusCode::PARTIAL_CONTENT => Part::of(&self.fields),
+            StatusCode::PARTIAL_CONTENT => ContentRange::of(&self.fields),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ impl FetchedResponse {
     pub(crate) fn contradicts_itself(&self) -> bool {
         matches!(
             (self.length, self.part()),
-            (Some(length), Some(part)) if length != part.extent.len_bytes()
+            (Some(length), Some(part)) if length != part.range.len_bytes()
         )
     }
 
@@ -167,10 +167,10 @@ impl FetchedResponse {
     }
 
     /// Hands the answer to the client as it comes.
-    pub(crate) fn pass(self, why: Why, storing: Storing) -> ClientResponse {
+    pub(crate) fn pass(self, why: Forward, storing: StoreOutcome) -> ClientResponse {
         ClientResponse {
             status: self.status,
-            handling: Handling::miss(why, Some(self.status), storing),
+            cache_status: CacheStatus::miss(why, Some(self.status), storing),
             body: ResponseBody::Forwarded(self.body, self.size),
             fields: self.fields,
             problem: None,

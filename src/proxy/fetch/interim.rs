@@ -29,7 +29,7 @@ impl InterimRelay<'_> {
         let via = self.via.clone();
         Some(InterimSink::new(move |status, mut fields| {
             headers::remove_hop_by_hop(&mut fields);
-            headers::write_via(&mut fields, &via);
+            headers::append_via(&mut fields, &via);
             listener.tell(&head(status, &fields));
         }))
     }
@@ -43,7 +43,7 @@ fn head(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     };
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in fields {
-        headers::write_line(&mut head, name, value);
+        headers::write_header_line(&mut head, name, value);
     }
     head.extend_from_slice(b"\r\n");
     head

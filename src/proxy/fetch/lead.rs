@@ -11,9 +11,11 @@ use tokio::sync::oneshot;
 use crate::{
     cache::{BodyWriter, Claimed, Coalescing, Entry, FetchTicket, Found, Remove},
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest, RequestBody},
-    policy::{self, Forward, Missing, Reason, RequestContent, Stored, Time, Why},
+    policy::{
+        self, Forward, ForwardReason, MissingBytes, Reason, RequestContent, StoredHead, Time,
+    },
     proxy::{
         fetch::fetched_response::{FetchedResponse, forward},
         hit::from_stored::reading,
@@ -26,7 +28,7 @@ use crate::{
 /// A fetch that has been decided on.
 #[derive(Clone, Debug)]
 pub(crate) struct FetchPlan {
-    pub(crate) why: Why,
+    pub(crate) why: Forward,
     pub(crate) coalescing: Coalescing,
     basis: FetchKind,
 }
@@ -44,7 +46,7 @@ enum FetchKind {
 }
 
 impl FetchPlan {
-    pub(crate) fn fetch(why: Why, coalescing: Coalescing) -> Self {
+    pub(crate) fn fetch(why: Forward, coalescing: Coalescing) -> Self {
         Self {
             why,
             coalescing,
@@ -52,7 +54,7 @@ impl FetchPlan {
         }
     }
 
-    pub(crate) fn revalidate(why: Why, entry: Arc<Entry>) -> Self {
+    pub(crate) fn revalidate(why: Forward, entry: Arc<Entry>) -> Self {
         Self {
             why,
             coalescing: Coalescing::Join,
@@ -60,13 +62,13 @@ impl FetchPlan {
         }
     }
 
-    pub(crate) fn extend(part: Arc<Entry>, missing: Missing) -> Self {
+    pub(crate) fn extend(part: Arc<Entry>, missing: MissingBytes) -> Self {
         Self {
-            why: Forward::Partial.into(),
+            why: ForwardReason::Partial.into(),
             coalescing: Coalescing::Never,
             basis: match missing {
-                Missing::From(first) => FetchKind::Rest(part, first),
-                Missing::Asked => FetchKind::Beside(part),
+                MissingBytes::From(first) => FetchKind::Rest(part, first),
+                MissingBytes::Requested => FetchKind::Beside(part),
             },
         }
     }
@@ -94,7 +96,7 @@ impl FetchPlan {
             }
             FetchKind::Rest(part, first) => {
                 let mut request = request_of(&unconditional(ask));
-                for (name, value) in policy::rest_fields(part.head(), *first)
+                for (name, value) in policy::rest_request_fields(part.head(), *first)
                     .into_iter()
                     .flatten()
                 {
@@ -206,7 +208,7 @@ pub(crate) fn revalidate_in_background(
         let _leave = leave;
         let plan = FetchPlan {
             coalescing: Coalescing::Background,
-            ..FetchPlan::revalidate(Forward::Stale.into(), entry)
+            ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
         };
         match worker.claim(&ask, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {
@@ -251,7 +253,7 @@ async fn fetch(
 pub(crate) struct Fetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) ask: &'a ForwardedRequest,
-    pub(crate) why: Why,
+    pub(crate) why: Forward,
     pub(crate) ticket: FetchTicket,
     pub(crate) client: WaitingClient,
 }
@@ -272,7 +274,7 @@ impl Fetch<'_> {
     /// Lets an answer pass that is not stored.
     pub(crate) fn pass(self, reply: FetchedResponse, reason: Reason) {
         self.ticket.not_stored(reason);
-        let delivery = reply.pass(self.why, Storing::NotStored(reason));
+        let delivery = reply.pass(self.why, StoreOutcome::NotStored(reason));
         self.client.answer(Ok(delivery));
     }
 
@@ -286,7 +288,7 @@ impl Fetch<'_> {
     }
 
     /// May the answer be stored?
-    pub(crate) fn judge(&self, reply: &FetchedResponse) -> Result<Stored, Reason> {
+    pub(crate) fn judge(&self, reply: &FetchedResponse) -> Result<StoredHead, Reason> {
         let policy = self.ask.policy();
         let head = policy::admit(policy, &self.ask.view(), &reply.judged())?;
         if reply.contradicts_itself() {
@@ -309,14 +311,14 @@ impl Fetch<'_> {
             Err(reason) => return self.pass(reply, reason),
         };
         let view = self.ask.view();
-        let handling = Handling::miss(self.why, Some(reply.status), Storing::Stored);
+        let cache_status = CacheStatus::miss(self.why, Some(reply.status), StoreOutcome::Stored);
         let length = reply.length();
         let FetchedResponse { fields, body, .. } = reply;
         let client = self.client;
         let filler = BodyWriter::new(self.ticket, head, length);
         filler
             .run(body, |head, reader| {
-                let delivery = reading(&view, &head, fields, (reader, length), handling);
+                let delivery = reading(&view, &head, fields, (reader, length), cache_status);
                 client.answer(Ok(delivery));
             })
             .await;
@@ -326,7 +328,7 @@ impl Fetch<'_> {
     /// place.
     pub(crate) async fn supersede(&self, entry: &Arc<Entry>, reply: &FetchedResponse) {
         if self.ask.method != Method::HEAD
-            && policy::supersedes(reply.status)
+            && policy::outdates_stored(reply.status)
             && self.judge(reply).is_err()
         {
             self.remove(entry).await;

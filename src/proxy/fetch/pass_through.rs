@@ -13,9 +13,9 @@ use crate::{
     },
     clock,
     error::ProxyError,
-    headers::{Handling, Storing},
+    headers::{CacheStatus, StoreOutcome},
     origin::{OriginErrorKind, OriginRequest},
-    policy::{self, Stored, TargetUri, Why},
+    policy::{self, Forward, StoredHead, TargetUri},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
@@ -36,8 +36,8 @@ pub(crate) async fn pass(
     worker: &Worker,
     ask: &ForwardedRequest,
     body: UploadBody,
-    why: Why,
-    storing: Storing,
+    why: Forward,
+    storing: StoreOutcome,
     relay: InterimRelay<'_>,
 ) -> Result<ClientResponse, FailedRequest> {
     let mut headers = ask.fields.clone();
@@ -84,7 +84,7 @@ pub(crate) async fn pass(
 
 /// An answer to a POST that is what later GETs of the target would get (RFC 9110, 9.3.3).
 struct StorablePost {
-    head: Stored,
+    head: StoredHead,
     /// The right to store it.
     ticket: FetchTicket,
 }
@@ -100,7 +100,7 @@ async fn kept_for_gets(
         return None;
     }
     let target = target_uri(ask);
-    let head = policy::posted(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
+    let head = policy::admit_post(ask.policy(), &ask.view(), &target, &reply.judged()).ok()?;
     let claim = Claim {
         key: ask.key.clone(),
         basis: ClaimBasis::Since(since),
@@ -123,7 +123,7 @@ impl StorablePost {
     async fn store(
         self,
         reply: FetchedResponse,
-        why: Why,
+        why: Forward,
     ) -> Result<ClientResponse, FailedRequest> {
         let length = reply.length();
         let FetchedResponse {
@@ -139,7 +139,7 @@ impl StorablePost {
                 status,
                 fields,
                 body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-                handling: Handling::miss(why, Some(status), Storing::Stored),
+                cache_status: CacheStatus::miss(why, Some(status), StoreOutcome::Stored),
                 problem: None,
             });
         }));

@@ -8,9 +8,9 @@ use crate::{
     cache::Entry,
     clock,
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginError,
-    policy::{self, Failure, Headed, Reason, RequestContent, Why},
+    policy::{self, Forward, HeadUpdate, OriginFailure, Reason, RequestContent},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
@@ -34,7 +34,7 @@ impl Fetch<'_> {
             };
         }
         if reply.status.is_server_error() {
-            let failure = Failure::Status(reply.status);
+            let failure = OriginFailure::Status(reply.status);
             if let Ok(mut delivery) = self.stale_instead(entry, failure).await {
                 delivery.problem = Some("stale: the origin failed".into());
                 return self.done(Ok(delivery));
@@ -49,7 +49,7 @@ impl Fetch<'_> {
 
     /// The origin could not answer it.
     pub(crate) async fn not_validated(self, entry: &Arc<Entry>, error: OriginError) {
-        match self.stale_instead(entry, Failure::Unreachable).await {
+        match self.stale_instead(entry, OriginFailure::Unreachable).await {
             Ok(mut delivery) => {
                 delivery.problem = Some(format!("stale: {error}"));
                 self.done(Ok(delivery));
@@ -65,13 +65,13 @@ impl Fetch<'_> {
         let policy = self.ask.policy();
         let view = self.ask.view();
         let now = reply.response_time;
-        let mut handling = self.validated_hit(Some(reply.status));
+        let mut cache_status = self.validated_hit(Some(reply.status));
         let head = match policy::revalidated(policy, &view, entry.head(), &reply.judged()) {
             Ok(head) => Ok(head),
             Err(reason) if self.is_stored(entry).await => {
                 self.remove(entry).await;
-                handling.storing = Storing::NotStored(reason);
-                let delivery = self.for_the_last_time(entry, &reply, handling);
+                cache_status.store = StoreOutcome::NotStored(reason);
+                let delivery = self.for_the_last_time(entry, &reply, cache_status);
                 return self.done(Ok(delivery));
             }
             Err(_) => Err(Reason::Cleared),
@@ -89,21 +89,21 @@ impl Fetch<'_> {
         };
         let answer = match freshened {
             Ok(entry) => {
-                handling.storing = Storing::Stored;
-                handling.ttl_seconds = entry.head().ttl_seconds(now);
-                Ok(reuse(&view, &entry, handling, now))
+                cache_status.store = StoreOutcome::Stored;
+                cache_status.ttl_seconds = entry.head().ttl_seconds(now);
+                Ok(reuse(&view, &entry, cache_status, now))
             }
             Err(reason) => whole_anew(worker, ask, &client, why, reason).await,
         };
         client.answer(answer);
     }
 
-    fn validated_hit(&self, forward_status: Option<StatusCode>) -> Handling {
-        Handling {
-            outcome: Outcome::Validated,
+    fn validated_hit(&self, forward_status: Option<StatusCode>) -> CacheStatus {
+        CacheStatus {
+            outcome: RequestOutcome::Validated,
             why: Some(self.why),
             forward_status,
-            ..Handling::hit(None)
+            ..CacheStatus::hit(None)
         }
     }
 
@@ -112,12 +112,12 @@ impl Fetch<'_> {
         &self,
         entry: &Entry,
         reply: &FetchedResponse,
-        handling: Handling,
+        cache_status: CacheStatus,
     ) -> ClientResponse {
         let policy = self.ask.policy();
         let view = self.ask.view();
-        let mut delivery = reuse(&view, entry, handling, reply.response_time);
-        if delivery.status == entry.head().status() && entry.head().part().is_none() {
+        let mut delivery = reuse(&view, entry, cache_status, reply.response_time);
+        if delivery.status == entry.head().status() && entry.head().content_range().is_none() {
             delivery.fields = policy::merged_head(policy, entry.head(), &reply.judged());
         }
         delivery
@@ -126,7 +126,7 @@ impl Fetch<'_> {
     /// The origin answered HEAD anew: that says whether what a GET has stored is current (RFC 9111, 4.3.5).
     async fn headed(self, entry: &Arc<Entry>, reply: FetchedResponse) {
         let policy = self.ask.policy();
-        let said = policy::headed(
+        let said = policy::freshen_by_head(
             policy,
             &self.ask.view(),
             entry.head(),
@@ -135,18 +135,18 @@ impl Fetch<'_> {
             reply.announced(),
         );
         match said {
-            Headed::Current(head) => {
+            HeadUpdate::Freshened(head) => {
                 let storing = match self.ticket.freshen(entry, *head).await {
-                    Ok(_) => Storing::Stored,
-                    Err(reason) => Storing::NotStored(reason),
+                    Ok(_) => StoreOutcome::Stored,
+                    Err(reason) => StoreOutcome::NotStored(reason),
                 };
                 self.client.answer(Ok(reply.pass(self.why, storing)));
             }
-            Headed::Outdated => {
+            HeadUpdate::Outdated => {
                 self.remove(entry).await;
                 self.take_in(reply).await;
             }
-            Headed::Unsaid => self.take_in(reply).await,
+            HeadUpdate::Inconclusive => self.take_in(reply).await,
         }
     }
 
@@ -155,24 +155,24 @@ impl Fetch<'_> {
     async fn stale_instead(
         &self,
         entry: &Arc<Entry>,
-        failure: Failure,
+        failure: OriginFailure,
     ) -> Result<ClientResponse, Reason> {
         let now = clock::now();
         let policy = self.ask.policy();
         let view = self.ask.view();
-        policy::stale_answer(policy, &view, entry.head(), failure, now)?;
+        policy::may_serve_stale(policy, &view, entry.head(), failure, now)?;
         if !self.is_stored(entry).await {
             return Err(Reason::Cleared);
         }
-        let handling = Handling {
-            outcome: Outcome::Stale,
+        let cache_status = CacheStatus {
+            outcome: RequestOutcome::Stale,
             ttl_seconds: entry.head().ttl_seconds(now),
             ..self.validated_hit(match failure {
-                Failure::Status(status) => Some(status),
-                Failure::Unreachable => None,
+                OriginFailure::Status(status) => Some(status),
+                OriginFailure::Unreachable => None,
             })
         };
-        Ok(reuse(&view, entry, handling, now))
+        Ok(reuse(&view, entry, cache_status, now))
     }
 }
 
@@ -182,12 +182,12 @@ async fn whole_anew(
     worker: &Worker,
     ask: &ForwardedRequest,
     client: &WaitingClient,
-    why: Why,
+    why: Forward,
     reason: Reason,
 ) -> Result<ClientResponse, FailedRequest> {
     let request = client.listening(request_of(&unconditional(ask)));
     let reply = forward(worker, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
-    Ok(reply.pass(why, Storing::NotStored(reason)))
+    Ok(reply.pass(why, StoreOutcome::NotStored(reason)))
 }

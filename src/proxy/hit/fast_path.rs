@@ -18,7 +18,7 @@ use crate::{
     cache::PlainKey,
     config::Config,
     headers,
-    policy::{self, Answer, Decision, Policy, RequestContent, Time, Use},
+    policy::{self, Decision, Policy, RequestContent, ResponseForm, Reuse, Time},
     proxy::{response::client_response::ClientResponse, worker::Worker},
 };
 
@@ -77,14 +77,14 @@ impl FastPath {
         }
         let Decision::Serve {
             index,
-            use_: Use::Fresh,
+            reuse: Reuse::Fresh,
         } = policy::decide(policy, &view, heads(), now)
         else {
             return None;
         };
         let entry = known.found().variants().nth(index)?;
-        match policy::answer(&view, entry.head(), Some(entry.body().len_bytes())) {
-            Answer::Full => {
+        match policy::response_form(&view, entry.head(), Some(entry.body().len_bytes())) {
+            ResponseForm::Full => {
                 let delivery = known
                     .prepared
                     .deliver(index, entry, now, &worker.shared.via)?;

@@ -10,8 +10,8 @@ use actix_web::http::{
 use crate::{
     cache::{BodyReader, Entry, FetchEvent, SharedFetch, SharedHead},
     clock,
-    headers::{self, Handling, Storing},
-    policy::{self, Answer, Decision, Extent, Part, Stored, Time, Why},
+    headers::{self, CacheStatus, StoreOutcome},
+    policy::{self, ByteRange, ContentRange, Decision, Forward, ResponseForm, StoredHead, Time},
     proxy::{
         hit::multipart::Multipart,
         request::forwarded::ForwardedRequest,
@@ -26,23 +26,23 @@ use crate::{
 pub(crate) fn reuse(
     view: &policy::Request<'_>,
     entry: &Entry,
-    handling: Handling,
+    cache_status: CacheStatus,
     now: Time,
 ) -> ClientResponse {
     let body = entry.body();
     let head = entry.head();
-    let (base, complete_bytes) = match head.part() {
-        Some(part) => (part.extent.first, part.complete_bytes),
+    let (base, complete_bytes) = match head.content_range() {
+        Some(part) => (part.range.first, part.complete_bytes),
         None => (0, Some(body.len_bytes())),
     };
     let mut fields = stored_fields(head, now);
-    let (status, content) = match policy::answer(view, head, Some(body.len_bytes())) {
-        Answer::Full => (head.status(), ResponseBody::Stored(body.all())),
-        Answer::NotModified => {
+    let (status, content) = match policy::response_form(view, head, Some(body.len_bytes())) {
+        ResponseForm::Full => (head.status(), ResponseBody::Stored(body.all())),
+        ResponseForm::NotModified => {
             fields = not_modified_fields(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        Answer::Partial(extent) => {
+        ResponseForm::Partial(extent) => {
             insert_place(&mut fields, extent, complete_bytes);
             let span = span(extent, base);
             (
@@ -50,11 +50,11 @@ pub(crate) fn reuse(
                 ResponseBody::Stored(body.slices(*span.start(), *span.end())),
             )
         }
-        Answer::Several(extents) => {
+        ResponseForm::Multipart(extents) => {
             let parts = Multipart::new(body, base, complete_bytes, &extents, &mut fields);
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Multipart(parts))
         }
-        Answer::RangeNotSatisfiable => {
+        ResponseForm::RangeNotSatisfiable => {
             insert_length(&mut fields, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
@@ -63,7 +63,7 @@ pub(crate) fn reuse(
         status,
         fields,
         body: content,
-        handling,
+        cache_status,
         problem: None,
     }
 }
@@ -72,32 +72,32 @@ pub(crate) fn reuse(
 /// has `length` bytes.
 pub(crate) fn reading(
     view: &policy::Request<'_>,
-    head: &Stored,
+    head: &StoredHead,
     mut fields: HeaderMap,
     (reader, length): (BodyReader, Option<u64>),
-    handling: Handling,
+    cache_status: CacheStatus,
 ) -> ClientResponse {
-    let (base, complete_bytes) = match head.part() {
-        Some(part) => (part.extent.first, part.complete_bytes),
+    let (base, complete_bytes) = match head.content_range() {
+        Some(part) => (part.range.first, part.complete_bytes),
         None => (0, length),
     };
-    let (status, content) = match policy::answer(view, head, length) {
-        Answer::NotModified => {
+    let (status, content) = match policy::response_form(view, head, length) {
+        ResponseForm::NotModified => {
             fields = not_modified_fields(head, clock::now());
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        Answer::Partial(extent) => {
+        ResponseForm::Partial(extent) => {
             insert_place(&mut fields, extent, complete_bytes);
             let part = StreamedBody::part(reader, base, extent);
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Streamed(part))
         }
-        Answer::RangeNotSatisfiable => {
+        ResponseForm::RangeNotSatisfiable => {
             insert_length(&mut fields, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
         // A server may always answer with the whole (RFC 9110, 14.2).
-        Answer::Full | Answer::Several(_) => {
-            if head.part().is_none() {
+        ResponseForm::Full | ResponseForm::Multipart(_) => {
+            if head.content_range().is_none() {
                 fields.remove(header::CONTENT_RANGE);
             }
             let whole = StreamedBody::whole(reader, length);
@@ -108,7 +108,7 @@ pub(crate) fn reading(
         status,
         fields,
         body: content,
-        handling,
+        cache_status,
         problem: None,
     }
 }
@@ -126,7 +126,7 @@ pub(crate) enum FollowOutcome {
 pub(crate) async fn follow(
     ask: &ForwardedRequest,
     mut fill: SharedFetch,
-    why: Why,
+    why: Forward,
 ) -> FollowOutcome {
     let opening = match fill.event().await {
         FetchEvent::Head(opening) => opening,
@@ -134,15 +134,21 @@ pub(crate) async fn follow(
     };
     let now = clock::now();
     let view = ask.view();
-    let head: Arc<Stored> = Arc::clone(&opening.head);
+    let head: Arc<StoredHead> = Arc::clone(&opening.head);
     let decision = policy::decide(ask.policy(), &view, std::iter::once(&*head), now);
     if !matches!(decision, Decision::Serve { .. }) {
         return FollowOutcome::Released;
     }
-    let handling = Handling::miss(why, None, Storing::Collapsed);
+    let cache_status = CacheStatus::miss(why, None, StoreOutcome::Collapsed);
     let fields = stored_fields(&head, now);
     let source = reader_of(fill, opening);
-    FollowOutcome::ClientResponse(Box::new(reading(&view, &head, fields, source, handling)))
+    FollowOutcome::ClientResponse(Box::new(reading(
+        &view,
+        &head,
+        fields,
+        source,
+        cache_status,
+    )))
 }
 
 fn reader_of(fill: SharedFetch, opening: SharedHead) -> (BodyReader, Option<u64>) {
@@ -150,31 +156,31 @@ fn reader_of(fill: SharedFetch, opening: SharedHead) -> (BodyReader, Option<u64>
     (fill.reader(opening), length)
 }
 
-pub(crate) fn stored_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn stored_fields(head: &StoredHead, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
     for (name, value) in head.fields().iter() {
         fields.append(name, value);
     }
-    headers::write_age(&mut fields, head.age_seconds(now));
+    headers::set_age(&mut fields, head.age_seconds(now));
     fields
 }
 
-pub(crate) fn not_modified_fields(head: &Stored, now: Time) -> HeaderMap {
+pub(crate) fn not_modified_fields(head: &StoredHead, now: Time) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
         fields.append(name, value);
     }
-    headers::write_age(&mut fields, head.age_seconds(now));
+    headers::set_age(&mut fields, head.age_seconds(now));
     fields
 }
 
 /// Content-Range of a part (RFC 9110, 14.4).
-pub(crate) fn insert_place(fields: &mut HeaderMap, extent: Extent, complete_bytes: Option<u64>) {
-    let part = Part {
-        extent,
+pub(crate) fn insert_place(fields: &mut HeaderMap, extent: ByteRange, complete_bytes: Option<u64>) {
+    let part = ContentRange {
+        range: extent,
         complete_bytes,
     };
-    insert_range(fields, &part.content_range());
+    insert_range(fields, &part.to_field_value());
 }
 
 /// Content-Range of a 416 (RFC 9110, 15.5.17).

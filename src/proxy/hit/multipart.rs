@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     cache::{Body, Slices},
-    policy::{Extent, Part},
+    policy::{ByteRange, ContentRange},
 };
 
 /// The body of a `multipart/byteranges` answer.
@@ -33,7 +33,7 @@ impl Multipart {
         body: &Body,
         base: u64,
         complete_bytes: Option<u64>,
-        extents: &[Extent],
+        extents: &[ByteRange],
         fields: &mut HeaderMap,
     ) -> Self {
         let boundary = boundary();
@@ -45,8 +45,8 @@ impl Multipart {
         }
         let mut sections = VecDeque::with_capacity(extents.len() * 2 + 1);
         for extent in extents {
-            let part = Part {
-                extent: *extent,
+            let part = ContentRange {
+                range: *extent,
                 complete_bytes,
             };
             let lead = lead(&boundary, content_type.as_ref(), &part);
@@ -97,14 +97,14 @@ impl Iterator for Multipart {
 }
 
 /// What stands before the bytes of a part. The type goes in as it came, whatever bytes it is made of.
-fn lead(boundary: &str, content_type: Option<&HeaderValue>, part: &Part) -> Bytes {
+fn lead(boundary: &str, content_type: Option<&HeaderValue>, part: &ContentRange) -> Bytes {
     let mut lead = format!("\r\n--{boundary}\r\n").into_bytes();
     if let Some(content_type) = content_type {
         lead.extend_from_slice(b"content-type: ");
         lead.extend_from_slice(content_type.as_bytes());
         lead.extend_from_slice(b"\r\n");
     }
-    let place = format!("content-range: {}\r\n\r\n", part.content_range());
+    let place = format!("content-range: {}\r\n\r\n", part.to_field_value());
     lead.extend_from_slice(place.as_bytes());
     lead.into()
 }

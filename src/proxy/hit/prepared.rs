@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     cache::Entry,
-    headers::{self, Handling},
+    headers::{self, CacheStatus},
     policy::Time,
     proxy::{
         hit::from_stored::stored_fields,
@@ -52,9 +52,9 @@ impl PreparedResponses {
         let is_current = |answer: &PreparedResponse| {
             answer.age_seconds == age_seconds && answer.ttl_seconds == ttl_seconds
         };
-        let handling = Handling {
-            spared_millis: entry.fetch_millis(),
-            ..Handling::hit(ttl_seconds)
+        let cache_status = CacheStatus {
+            saved_millis: entry.fetch_millis(),
+            ..CacheStatus::hit(ttl_seconds)
         };
         if !slot.as_ref().is_some_and(is_current) {
             let body = match slot.take() {
@@ -62,8 +62,8 @@ impl PreparedResponses {
                 None => entry.body().single()?,
             };
             let mut fields = stored_fields(head, now);
-            headers::write_via(&mut fields, via);
-            handling.write(&mut fields);
+            headers::append_via(&mut fields, via);
+            cache_status.write(&mut fields);
             if body.len() as u64 >= zero_copy::MIN_BYTES {
                 fields.insert(header::CONTENT_LENGTH, body.len().into());
             }
@@ -79,7 +79,7 @@ impl PreparedResponses {
             status: head.status(),
             fields: answer.fields.clone(),
             body: ResponseBody::Prepared(answer.body.clone()),
-            handling,
+            cache_status,
             problem: None,
         })
     }

@@ -15,8 +15,8 @@ use crate::{
     cache::{Key, Resource},
     config::Config,
     error::ProxyError,
-    headers::{self, Host, Introduction},
-    policy::{self, Content, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
+    headers::{self, HostHeader, ProxyHeaders},
+    policy::{self, BodyKey, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
     proxy::{
         connection::RequestFraming,
         request::upload::{BufferPermit, BufferedBody},
@@ -89,23 +89,23 @@ impl ForwardedRequest {
         let (target, rule) = ruled(target_of(method, uri)?, &config.rules);
         let policy = policy_under(rule, config);
         let host = match client.get(header::HOST) {
-            Some(host) if config.preserve_host => Host::Client(host),
-            _ => Host::Origin(&shared.origin_host),
+            Some(host) if config.preserve_host => HostHeader::Client(host),
+            _ => HostHeader::Origin(&shared.origin_host),
         };
         let resource = match host {
-            Host::Origin(_) => Resource::new(&target),
-            Host::Client(host) => Resource::with_host(&target, host.as_bytes()),
+            HostHeader::Origin(_) => Resource::new(&target),
+            HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
         let content = match upload {
             RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
             RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
         };
-        let introduction = Introduction {
+        let proxy_headers = ProxyHeaders {
             peer,
             host,
             via: &shared.via,
         };
-        let mut fields = headers::forwarded(client, &introduction);
+        let mut fields = headers::forwarded_headers(client, &proxy_headers);
         if matches!(*method, Method::GET | Method::HEAD) && content == RequestContent::None {
             drop_ignored_cookies(policy, &mut fields);
         }
@@ -146,7 +146,7 @@ impl ForwardedRequest {
         place: BufferPermit,
         shared: &Shared,
     ) -> BodyUse {
-        let Some(content) = Content::of(&self.fields, &body) else {
+        let Some(content) = BodyKey::of(&self.fields, &body) else {
             return BodyUse::Change(body, place);
         };
         let policy = policy_under(self.rule, &self.config);

@@ -10,7 +10,7 @@ use actix_web::{
 
 use crate::{
     error::FORWARDED_METHODS,
-    headers::{self, Handling},
+    headers::{self, CacheStatus},
     policy::Policy,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
@@ -40,7 +40,7 @@ pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Cli
         status: StatusCode::OK,
         fields,
         body: ResponseBody::Generated(body.into()),
-        handling: Handling::refused(),
+        cache_status: CacheStatus::own_response(),
         problem: None,
     })
 }
@@ -87,7 +87,7 @@ fn reflection(request: &HttpRequest, policy: &Policy) -> Vec<u8> {
     let mut message = line.into_bytes();
     for (name, value) in fields {
         if !is_secret(name, policy) {
-            headers::write_line(&mut message, name, value);
+            headers::write_header_line(&mut message, name, value);
         }
     }
     message.extend_from_slice(b"\r\n");

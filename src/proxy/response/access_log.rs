@@ -16,9 +16,9 @@ use log::{Level, Record};
 use self::client::ClientInfo;
 use crate::{
     clock,
-    headers::{Handling, Outcome, Source, Storing},
+    headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
-    observe::{Feed, Seen},
+    observe::{FinishedRequest, RequestFeed},
     policy::{Mode, Reason},
     proxy::request::forwarded::{ForwardedRequest, target},
 };
@@ -41,7 +41,7 @@ pub(crate) struct AccessLogEntry {
     remedy: OnceCell<Option<Cow<'static, str>>>,
     /// None: the client went away before there was an answer.
     status: Option<StatusCode>,
-    handling: Option<Handling>,
+    cache_status: Option<CacheStatus>,
     problem: Option<String>,
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
@@ -49,7 +49,7 @@ pub(crate) struct AccessLogEntry {
     /// Where the format of the log shows it.
     client: Option<Box<ClientInfo>>,
     /// Where those who watch are told.
-    feed: Option<Feed>,
+    feed: Option<RequestFeed>,
 }
 
 /// Whether the answer left whole.
@@ -67,12 +67,16 @@ pub(crate) enum Fate {
 
 impl AccessLogEntry {
     /// None: nobody wants to read of requests that go well.
-    pub(crate) fn begin(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Option<Self> {
+    pub(crate) fn begin(
+        request: &HttpRequest,
+        mode: Mode,
+        feed: Option<&RequestFeed>,
+    ) -> Option<Self> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
         is_wanted.then(|| Self::new(request, mode, feed))
     }
 
-    pub(crate) fn new(request: &HttpRequest, mode: Mode, feed: Option<&Feed>) -> Self {
+    pub(crate) fn new(request: &HttpRequest, mode: Mode, feed: Option<&RequestFeed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         Self {
             began: Instant::now(),
@@ -82,7 +86,7 @@ impl AccessLogEntry {
             rule: None,
             remedy: OnceCell::new(),
             status: None,
-            handling: None,
+            cache_status: None,
             problem: None,
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
@@ -106,11 +110,11 @@ impl AccessLogEntry {
     pub(crate) fn answered(
         &mut self,
         status: StatusCode,
-        handling: Handling,
+        cache_status: CacheStatus,
         problem: Option<String>,
     ) {
         self.status = Some(status);
-        self.handling = Some(handling);
+        self.cache_status = Some(cache_status);
         self.problem = problem;
     }
 
@@ -132,8 +136,8 @@ impl AccessLogEntry {
 
     fn line(&self) -> String {
         let source = self
-            .handling
-            .map_or(Source::Miss, |handling| handling.source);
+            .cache_status
+            .map_or(XCache::Miss, |cache_status| cache_status.x_cache);
         let mut line = format!(
             "{} {} {} {} {}ms {}B",
             source.as_str(),
@@ -144,11 +148,13 @@ impl AccessLogEntry {
             self.began.elapsed().as_millis(),
             self.sent_bytes.get(),
         );
-        if source == Source::Miss {
+        if source == XCache::Miss {
             self.explain(&mut line);
         }
-        let is_validated = self.handling.is_some_and(|handling| handling.why.is_some());
-        if source == Source::Hit && is_validated && self.problem.is_none() {
+        let is_validated = self
+            .cache_status
+            .is_some_and(|cache_status| cache_status.why.is_some());
+        if source == XCache::Hit && is_validated && self.problem.is_none() {
             line.push_str("  validated");
             if let Some(reason) = self.not_reused() {
                 let _ = write!(line, ": {reason}");
@@ -167,13 +173,15 @@ impl AccessLogEntry {
     }
 
     fn explain(&self, line: &mut String) {
-        let storing = self.handling.map(|handling| handling.storing);
+        let storing = self.cache_status.map(|cache_status| cache_status.store);
         match (self.why_not_stored(), storing) {
             (Some(reason), _) => {
                 let _ = write!(line, "  not stored: {reason}");
                 self.add_remedy(line);
             }
-            (None, Some(Storing::Collapsed)) => line.push_str("  shared another request's fetch"),
+            (None, Some(StoreOutcome::Collapsed)) => {
+                line.push_str("  shared another request's fetch")
+            }
             (None, _) => {
                 if let Some(reason) = self.not_reused() {
                     let _ = write!(line, "  not reused: {reason}");
@@ -203,29 +211,29 @@ impl AccessLogEntry {
     }
 
     fn why_not_stored(&self) -> Option<Reason> {
-        self.not_stored
-            .get()
-            .or(match self.handling.map(|handling| handling.storing) {
-                Some(Storing::NotStored(reason)) => Some(reason),
+        self.not_stored.get().or(
+            match self.cache_status.map(|cache_status| cache_status.store) {
+                Some(StoreOutcome::NotStored(reason)) => Some(reason),
                 _ => None,
-            })
+            },
+        )
     }
 
     /// The same for those who watch.
-    fn seen(&self) -> Seen {
-        let outcome = self.handling.map(|handling| handling.outcome);
+    fn seen(&self) -> FinishedRequest {
+        let outcome = self.cache_status.map(|cache_status| cache_status.outcome);
         let reason = self.reason();
-        let forward = self.handling.and_then(|handling| handling.why);
-        Seen {
+        let forward = self.cache_status.and_then(|cache_status| cache_status.why);
+        FinishedRequest {
             at: clock::now(),
             method: self.method.clone(),
             target: self.target.clone(),
             status: self.status.map(|status| status.as_u16()),
-            outcome: outcome.map_or("left", Outcome::as_str),
+            outcome: outcome.map_or("left", RequestOutcome::as_str),
             reason: match (outcome, reason) {
-                (Some(Outcome::Failed(name)), _) => Some(name),
+                (Some(RequestOutcome::Failed(name)), _) => Some(name),
                 (_, Some(reason)) => Some(reason.as_str()),
-                _ => forward.map(|why| why.forward.as_str()),
+                _ => forward.map(|why| why.reason.as_str()),
             },
             remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
@@ -236,9 +244,9 @@ impl AccessLogEntry {
 
     /// What kept a stored response from being used as it was.
     fn not_reused(&self) -> Option<Reason> {
-        self.handling
-            .and_then(|handling| handling.why)
-            .and_then(|why| why.reason)
+        self.cache_status
+            .and_then(|cache_status| cache_status.why)
+            .and_then(|why| why.detail)
     }
 }
 
@@ -252,7 +260,7 @@ pub fn log_unread(status: StatusCode, problem: &str) {
         rule: None,
         remedy: OnceCell::new(),
         status: Some(status),
-        handling: Some(Handling::refused()),
+        cache_status: Some(CacheStatus::own_response()),
         problem: Some(problem.to_owned()),
         not_stored: Cell::new(None),
         sent_bytes: Cell::new(0),
@@ -298,7 +306,7 @@ mod tests {
             rule: None,
             remedy: OnceCell::new(),
             status: None,
-            handling: None,
+            cache_status: None,
             problem: None,
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(7),
@@ -306,10 +314,10 @@ mod tests {
             client: None,
             feed: None,
         };
-        let storing = Storing::NotStored(Reason::NoStore);
+        let storing = StoreOutcome::NotStored(Reason::NoStore);
         access.answered(
             StatusCode::OK,
-            Handling::miss(crate::policy::Forward::UriMiss.into(), None, storing),
+            CacheStatus::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,
         );
         let line = access.line();

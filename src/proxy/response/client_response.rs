@@ -20,9 +20,9 @@ use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyEnd, BodyError, Slices},
-    headers::{self, Handling, Outcome, Storing, is_event_stream},
-    observe::Tally,
+    cache::{BodyError, FetchEnd, Slices},
+    headers::{self, CacheStatus, RequestOutcome, StoreOutcome, is_event_stream},
+    observe::WorkerCounters,
     policy::Reason,
     proxy::{
         connection::ActiveRequest,
@@ -43,7 +43,7 @@ pub(crate) struct ClientResponse {
     /// Its end-to-end fields.
     pub(crate) fields: HeaderMap,
     pub(crate) body: ResponseBody,
-    pub(crate) handling: Handling,
+    pub(crate) cache_status: CacheStatus,
     /// What went wrong, for the log.
     pub(crate) problem: Option<String>,
 }
@@ -90,9 +90,9 @@ impl ClientResponse {
     ) -> HttpResponse {
         busy.leaves();
         let tally = &worker.tally;
-        tally.answered(self.status, &self.handling);
+        tally.answered(self.status, &self.cache_status);
         if let Some(access) = &mut access {
-            access.answered(self.status, self.handling, self.problem.take());
+            access.answered(self.status, self.cache_status, self.problem.take());
         }
         match self.body {
             ResponseBody::Sentence(_) => {
@@ -100,10 +100,10 @@ impl ClientResponse {
                 self.fields.insert(header::CONTENT_TYPE, text);
             }
             ResponseBody::Generated(_) | ResponseBody::Prepared(_) => {}
-            _ => headers::write_via(&mut self.fields, &worker.shared.via),
+            _ => headers::append_via(&mut self.fields, &worker.shared.via),
         }
         if !matches!(self.body, ResponseBody::Prepared(_)) {
-            self.handling.write(&mut self.fields);
+            self.cache_status.write(&mut self.fields);
         }
         let extent = match self.status {
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => SentBody::Bodiless,
@@ -122,8 +122,8 @@ impl ClientResponse {
         let way = BodyPlan {
             extent,
             version: request.version(),
-            outcome: self.handling.outcome,
-            stores: self.handling.storing == Storing::Stored,
+            outcome: self.cache_status.outcome,
+            stores: self.cache_status.store == StoreOutcome::Stored,
         };
         let (body, framing) = way.body(self.body, access, tally, busy);
         if let ResponseFraming::Length(bytes) = framing {
@@ -148,7 +148,7 @@ impl ClientResponse {
 struct BodyPlan {
     extent: SentBody,
     version: Version,
-    outcome: Outcome,
+    outcome: RequestOutcome,
     stores: bool,
 }
 
@@ -170,7 +170,7 @@ impl BodyPlan {
         self,
         content: ResponseBody,
         access: Option<AccessLogEntry>,
-        tally: &Rc<Tally>,
+        tally: &Rc<WorkerCounters>,
         busy: ActiveRequest,
     ) -> (BoxBody, ResponseFraming) {
         let writer = busy.writer().cloned().filter(|_| {
@@ -236,8 +236,8 @@ enum SentBody {
 
 /// What is counted and told of a body that leaves.
 pub(crate) struct TransferLog {
-    tally: Rc<Tally>,
-    outcome: Outcome,
+    tally: Rc<WorkerCounters>,
+    outcome: RequestOutcome,
     /// This request's fetch is the one that stores.
     stores: bool,
     access: Option<AccessLogEntry>,
@@ -246,10 +246,15 @@ pub(crate) struct TransferLog {
 impl TransferLog {
     pub(crate) fn sent(&self, bytes: usize) {
         match self.outcome {
-            Outcome::Hit | Outcome::Validated | Outcome::Stale | Outcome::Collapsed => {
+            RequestOutcome::Hit
+            | RequestOutcome::Validated
+            | RequestOutcome::Stale
+            | RequestOutcome::Collapsed => {
                 self.tally.saved(bytes);
             }
-            Outcome::Miss | Outcome::Own | Outcome::Failed(_) => self.tally.passed(bytes),
+            RequestOutcome::Miss | RequestOutcome::Own | RequestOutcome::Failed(_) => {
+                self.tally.passed(bytes)
+            }
         }
         if let Some(access) = &self.access {
             access.sent(bytes);
@@ -370,7 +375,7 @@ impl TrackedBody {
             BodySource::Filling(next) => {
                 let (step_result, incoming) = std::task::ready!(next.as_mut().poll(context));
                 match (&step_result, incoming.end()) {
-                    (None, Some(BodyEnd::NotStored(reason))) => self.books.not_stored(reason),
+                    (None, Some(FetchEnd::NotStored(reason))) => self.books.not_stored(reason),
                     (Some(Err(BodyError::TooSlow)), _) => self.books.ended(Fate::TooSlow),
                     _ => {}
                 }

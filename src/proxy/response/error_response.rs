@@ -4,8 +4,8 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use crate::{
     error::ProxyError,
-    headers::{Handling, Outcome, Storing},
-    policy::Why,
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
+    policy::Forward,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
@@ -14,12 +14,12 @@ use crate::{
 pub(crate) struct FailedRequest {
     error: ProxyError,
     /// Why it went forward, the same as if it had been answered; none: it did not.
-    why: Option<Why>,
+    why: Option<Forward>,
 }
 
 impl FailedRequest {
     /// It went forward for `why`.
-    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Why) -> Self {
+    pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Forward) -> Self {
         Self {
             error: error.into(),
             why: Some(why),
@@ -37,11 +37,11 @@ impl FailedRequest {
             status: error.status(),
             fields,
             body: ResponseBody::Sentence(format!("{}\n", error.sentence())),
-            handling: Handling {
-                outcome: Outcome::Failed(error.name()),
+            cache_status: CacheStatus {
+                outcome: RequestOutcome::Failed(error.name()),
                 ..match why {
-                    Some(why) => Handling::miss(why, None, Storing::Untouched),
-                    None => Handling::refused(),
+                    Some(why) => CacheStatus::miss(why, None, StoreOutcome::NotApplicable),
+                    None => CacheStatus::own_response(),
                 }
             },
             problem: Some(match &error {

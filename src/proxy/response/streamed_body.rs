@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::{
-    cache::{BodyEnd, BodyError, BodyReader, Slices},
-    policy::Extent,
+    cache::{BodyError, BodyReader, FetchEnd, Slices},
+    policy::ByteRange,
 };
 
 /// A body that is read while it comes.
@@ -35,7 +35,7 @@ impl StreamedBody {
     }
 
     /// What lies at `extent` of a representation, when what comes begins at `base` of it.
-    pub(crate) fn part(reader: BodyReader, base: u64, extent: Extent) -> Self {
+    pub(crate) fn part(reader: BodyReader, base: u64, extent: ByteRange) -> Self {
         let left = (extent.last + 1).saturating_sub(extent.first.max(base));
         Self {
             before: Slices::default(),
@@ -61,7 +61,7 @@ impl StreamedBody {
     }
 
     /// How the fetch ended, once it has.
-    pub(crate) fn end(&self) -> Option<BodyEnd> {
+    pub(crate) fn end(&self) -> Option<FetchEnd> {
         self.reader.end()
     }
 
@@ -102,6 +102,6 @@ impl StreamedBody {
 }
 
 /// Where `extent` of a representation lies in a body that begins at `base` of it.
-pub(crate) fn span(extent: Extent, base: u64) -> RangeInclusive<u64> {
+pub(crate) fn span(extent: ByteRange, base: u64) -> RangeInclusive<u64> {
     extent.first.saturating_sub(base)..=extent.last.saturating_sub(base)
 }

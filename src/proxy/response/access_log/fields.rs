@@ -47,7 +47,7 @@ impl AccessLogEntry {
             "target" => self.target.as_str().into(),
             "status" => self.status?.as_u16().into(),
             "outcome" => self.source().as_str().into(),
-            "forward" => self.handling?.why?.forward.as_str().into(),
+            "forward" => self.cache_status?.why?.reason.as_str().into(),
             "reason" => self.reason()?.as_str().into(),
             "remedy" => self.remedy()?.into(),
             "milliseconds" => u64::try_from(self.began.elapsed().as_millis()).ok()?.into(),
@@ -62,9 +62,9 @@ impl AccessLogEntry {
         })
     }
 
-    fn source(&self) -> headers::Source {
-        let handling = self.handling;
-        handling.map_or(headers::Source::Miss, |handling| handling.source)
+    fn source(&self) -> headers::XCache {
+        let cache_status = self.cache_status;
+        cache_status.map_or(headers::XCache::Miss, |cache_status| cache_status.x_cache)
     }
 }
 

@@ -28,7 +28,7 @@ const WARILY: i32 = OFlags::NOFOLLOW
 
 /// A name an instance has or had: `8000`, or `8000-2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct InstanceName {
     pub(super) port: u16,
     pub(super) lock: PathBuf,
     pub(super) socket: PathBuf,
@@ -36,27 +36,27 @@ pub(super) struct Name {
 
 /// A lock that was asked for.
 #[derive(Debug)]
-pub(super) enum Locking {
+pub(super) enum LockAttempt {
     /// Nobody had it; this process has it now.
-    Taken(Claim),
+    Acquired(InstanceLock),
     /// A living process has it.
-    Held,
+    HeldElsewhere,
     /// There is no lock file.
-    Absent,
+    NoFile,
 }
 
 /// Whether a lock file is made where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    Make,
-    Leave,
+pub(super) enum IfNoFile {
+    Create,
+    Skip,
 }
 
 /// A name that is this process's own for as long as this lives. When it is dropped its files are removed, as far as
 /// they are still the ones it made: others may have been put in their place after somebody tidied ours away.
 #[derive(Debug)]
-pub(super) struct Claim {
-    name: Name,
+pub(super) struct InstanceLock {
+    name: InstanceName,
     file: File,
     socket: Option<FileId>,
 }
@@ -86,7 +86,7 @@ impl FileId {
     }
 }
 
-impl Name {
+impl InstanceName {
     fn new(dir: &Path, port: u16, number: u32) -> Self {
         let stem = if number == 1 {
             port.to_string()
@@ -117,20 +117,20 @@ impl Name {
     ///
     /// # Errors
     /// When something else has the name of the lock file, or the system refuses.
-    pub(super) fn lock(&self, missing: Missing) -> Result<Locking, ControlError> {
+    pub(super) fn lock(&self, missing: IfNoFile) -> Result<LockAttempt, ControlError> {
         for _ in 0..LOCK_TRIES {
             let Some(file) = self.open(missing)? else {
-                return Ok(Locking::Absent);
+                return Ok(LockAttempt::NoFile);
             };
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(Locking::Held),
+                Err(TryLockError::WouldBlock) => return Ok(LockAttempt::HeldElsewhere),
                 Err(TryLockError::Error(error)) => return Err(self.unusable(error)),
             }
             // Between opening and locking its owner may have removed the file: then this lock is on a file nobody
             // else will ever open, and says nothing.
             if self.is_at(&file).map_err(|error| self.unusable(error))? {
-                return Ok(Locking::Taken(Claim {
+                return Ok(LockAttempt::Acquired(InstanceLock {
                     name: self.clone(),
                     file,
                     socket: None,
@@ -141,11 +141,11 @@ impl Name {
     }
 
     /// The lock file; none if there is none and none is to be made.
-    fn open(&self, missing: Missing) -> Result<Option<File>, ControlError> {
+    fn open(&self, missing: IfNoFile) -> Result<Option<File>, ControlError> {
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(missing == Missing::Make)
+            .create(missing == IfNoFile::Create)
             .mode(0o600)
             .custom_flags(WARILY)
             .open(&self.lock);
@@ -156,7 +156,7 @@ impl Name {
                 Ok(false) => Err(self.no_file()),
                 Err(error) => Err(self.unusable(error)),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Leave => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == IfNoFile::Skip => {
                 Ok(None)
             }
             Err(error) => match is_file(fs::symlink_metadata(&self.lock)) {
@@ -210,15 +210,17 @@ fn parse(file_name: &str) -> Option<(u16, u32)> {
     Some((port.parse().ok()?, number))
 }
 
-impl Claim {
+impl InstanceLock {
     /// The first free name of a port. Free is what nobody has the lock of and nobody answers at: cleaners of temporary
     /// directories may take the lock file of a living instance away, and leave its socket.
     pub(super) fn take(dir: &Path, port: u16) -> Result<Self, ControlError> {
         for number in 1..=MAX_NAMES_PER_PORT {
-            let name = Name::new(dir, port, number);
-            match name.lock(Missing::Make)? {
-                Locking::Taken(claim) if client::is_deserted(&name.socket) => return Ok(claim),
-                Locking::Taken(_) | Locking::Held | Locking::Absent => {}
+            let name = InstanceName::new(dir, port, number);
+            match name.lock(IfNoFile::Create)? {
+                LockAttempt::Acquired(claim) if client::is_deserted(&name.socket) => {
+                    return Ok(claim);
+                }
+                LockAttempt::Acquired(_) | LockAttempt::HeldElsewhere | LockAttempt::NoFile => {}
             }
         }
         Err(ControlError::TooMany { port })
@@ -263,7 +265,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for InstanceLock {
     fn drop(&mut self) {
         // The lock goes last: while it is held nobody else touches these names.
         if let Some(socket) = self.socket {
@@ -315,10 +317,10 @@ mod tests {
     #[test]
     fn instances_on_one_port_get_names_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Claim::take(dir.path(), 8000).unwrap();
-        let second = Claim::take(dir.path(), 8000).unwrap();
+        let first = InstanceLock::take(dir.path(), 8000).unwrap();
+        let second = InstanceLock::take(dir.path(), 8000).unwrap();
         assert_eq!(files(dir.path()), ["8000-2.lock", "8000.lock"]);
-        let ports: Vec<u16> = Name::all_in(dir.path())
+        let ports: Vec<u16> = InstanceName::all_in(dir.path())
             .unwrap()
             .iter()
             .map(|name| name.port)
@@ -334,7 +336,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(UnixListener::bind(dir.path().join("8000.sock")).unwrap());
         File::create(dir.path().join("8000.lock")).unwrap();
-        let mut claim = Claim::take(dir.path(), 8000).unwrap();
+        let mut claim = InstanceLock::take(dir.path(), 8000).unwrap();
         let _listener = claim.listen().unwrap();
         let mode = fs::metadata(dir.path().join("8000.sock"))
             .unwrap()
@@ -349,7 +351,7 @@ mod tests {
     #[test]
     fn a_lock_on_a_file_that_was_removed_meanwhile_is_no_lock() {
         let dir = tempfile::tempdir().unwrap();
-        let claim = Claim::take(dir.path(), 8000).unwrap();
+        let claim = InstanceLock::take(dir.path(), 8000).unwrap();
         let removed = File::open(&claim.name.lock).unwrap();
         fs::remove_file(&claim.name.lock).unwrap();
         assert!(!claim.name.is_at(&removed).unwrap());
@@ -360,28 +362,31 @@ mod tests {
     #[test]
     fn a_lock_tells_the_living_from_the_dead() {
         let dir = tempfile::tempdir().unwrap();
-        let claim = Claim::take(dir.path(), 8000).unwrap();
+        let claim = InstanceLock::take(dir.path(), 8000).unwrap();
         let name = claim.name.clone();
-        assert!(matches!(name.lock(Missing::Leave).unwrap(), Locking::Held));
+        assert!(matches!(
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::HeldElsewhere
+        ));
         drop(claim);
         assert!(matches!(
-            name.lock(Missing::Leave).unwrap(),
-            Locking::Absent
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::NoFile
         ));
         File::create(&name.lock).unwrap();
         assert!(matches!(
-            name.lock(Missing::Leave).unwrap(),
-            Locking::Taken(_)
+            name.lock(IfNoFile::Skip).unwrap(),
+            LockAttempt::Acquired(_)
         ));
     }
 
     #[test]
     fn only_a_regular_file_is_a_lock_file() {
         let dir = tempfile::tempdir().unwrap();
-        let name = Name::new(dir.path(), 8000, 1);
+        let name = InstanceName::new(dir.path(), 8000, 1);
         let target = dir.path().join("target");
         let refused = |what: &str| {
-            for missing in [Missing::Leave, Missing::Make] {
+            for missing in [IfNoFile::Skip, IfNoFile::Create] {
                 let locking = name.lock(missing);
                 assert!(
                     matches!(locking, Err(ControlError::NoLockFile { .. })),
@@ -410,26 +415,26 @@ mod tests {
     #[test]
     fn a_name_somebody_answers_under_is_not_free_though_its_lock_is() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Claim::take(dir.path(), 8000).unwrap();
+        let mut first = InstanceLock::take(dir.path(), 8000).unwrap();
         let listener = first.listen().unwrap();
         fs::remove_file(&first.name.lock).unwrap();
-        let second = Claim::take(dir.path(), 8000).unwrap();
+        let second = InstanceLock::take(dir.path(), 8000).unwrap();
         assert_eq!(second.socket(), dir.path().join("8000-2.sock"));
         assert_eq!(files(dir.path()), ["8000-2.lock", "8000.sock"]);
         drop(listener);
-        let third = Claim::take(dir.path(), 8000).unwrap();
+        let third = InstanceLock::take(dir.path(), 8000).unwrap();
         assert_eq!(third.socket(), dir.path().join("8000.sock"));
     }
 
     #[test]
     fn what_has_taken_the_place_of_our_files_is_not_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Claim::take(dir.path(), 8000).unwrap();
+        let mut first = InstanceLock::take(dir.path(), 8000).unwrap();
         let _first_listener = first.listen().unwrap();
         for file in [&first.name.lock, &first.name.socket] {
             fs::remove_file(file).unwrap();
         }
-        let mut second = Claim::take(dir.path(), 8000).unwrap();
+        let mut second = InstanceLock::take(dir.path(), 8000).unwrap();
         let _second_listener = second.listen().unwrap();
         drop(first);
         assert_eq!(files(dir.path()), ["8000.lock", "8000.sock"]);
@@ -440,10 +445,10 @@ mod tests {
     #[test]
     fn a_socket_somebody_answers_at_is_not_buried() {
         let dir = tempfile::tempdir().unwrap();
-        let name = Name::new(dir.path(), 8000, 1);
+        let name = InstanceName::new(dir.path(), 8000, 1);
         let listener = UnixListener::bind(&name.socket).unwrap();
-        let bury = || match name.lock(Missing::Make).unwrap() {
-            Locking::Taken(claim) => claim.bury(),
+        let bury = || match name.lock(IfNoFile::Create).unwrap() {
+            LockAttempt::Acquired(claim) => claim.bury(),
             other => panic!("{other:?}"),
         };
         bury();
@@ -472,7 +477,7 @@ mod tests {
     #[test]
     fn a_lock_file_says_who_holds_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut claim = Claim::take(dir.path(), 8000).unwrap();
+        let mut claim = InstanceLock::take(dir.path(), 8000).unwrap();
         assert_eq!(claim.name.instance(), None);
         let instance = Instance {
             pid: 7,

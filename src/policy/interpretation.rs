@@ -3,7 +3,7 @@
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::{
-    Mode, Policy, Reason, Stored,
+    Mode, Policy, Reason, StoredHead,
     freshness::{CacheKind, Lifetime, LifetimeSource, Word, lifetime, source},
     selecting::mismatch,
     targeted,
@@ -11,7 +11,7 @@ use super::{
 
 /// How the head of a stored response was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Understood {
+pub struct Interpretation {
     /// How long it is fresh, in seconds; none: until cleared.
     pub lifetime_seconds: Option<u64>,
     /// What that goes back to.
@@ -25,7 +25,7 @@ pub struct Understood {
 }
 
 /// How `stored` was understood under `policy`.
-pub fn understood(policy: &Policy, stored: &Stored) -> Understood {
+pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     let mut headers = HeaderMap::new();
     for (name, value) in stored.fields().iter() {
         headers.append(name, value);
@@ -37,7 +37,7 @@ pub fn understood(policy: &Policy, stored: &Stored) -> Understood {
     };
     let (status, received) = (stored.status(), stored.received());
     let would_be = lifetime(policy, &word, cache, status, &headers, received);
-    Understood {
+    Interpretation {
         lifetime_seconds: match stored.lifetime {
             Lifetime::Age { millis } | Lifetime::Held { millis } => Some(millis / 1000),
             Lifetime::UntilCleared => None,
@@ -79,17 +79,17 @@ fn directives(word: &Word<'_>) -> Vec<String> {
 }
 
 /// A field that Vary names: its name, and its value in normal form; none: there was none.
-pub type Selection<'s> = (&'s HeaderName, Option<&'s [u8]>);
+pub type SelectingField<'s> = (&'s HeaderName, Option<&'s [u8]>);
 
-impl Stored {
+impl StoredHead {
     /// The fields that select it (RFC 9111, 4.1), as the request had them.
-    pub fn selection(&self) -> impl Iterator<Item = Selection<'_>> {
+    pub fn selection(&self) -> impl Iterator<Item = SelectingField<'_>> {
         let selectors = self.selectors.iter();
         selectors.map(|selector| (selector.name(), selector.value()))
     }
 
     /// The first field by which it is for another request than one with `fields`; none: it matches.
-    pub fn mismatch(&self, mode: Mode, fields: &HeaderMap) -> Option<Selection<'_>> {
+    pub fn mismatch(&self, mode: Mode, fields: &HeaderMap) -> Option<SelectingField<'_>> {
         mismatch(mode, self, fields)
     }
 }
@@ -134,13 +134,13 @@ mod tests {
                 None,
             ),
         ] {
-            let understood = understood(&policy(mode), &stored(mode, reply));
-            assert_eq!(understood.lifetime_from, expected, "{reply:?}");
-            assert_eq!(understood.lifetime_seconds, seconds, "{reply:?}");
+            let interpret = interpret(&policy(mode), &stored(mode, reply));
+            assert_eq!(interpret.lifetime_from, expected, "{reply:?}");
+            assert_eq!(interpret.lifetime_seconds, seconds, "{reply:?}");
         }
         let expired = stored(Mode::Standard, &[]).expired(NOW);
-        let understood = understood(&policy(Mode::Standard), &expired);
-        assert_eq!(understood.lifetime_from, LifetimeSource::Set);
+        let interpret = interpret(&policy(Mode::Standard), &expired);
+        assert_eq!(interpret.lifetime_from, LifetimeSource::Set);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
             "cache-control",
             "max-age=5, must-revalidate, x=y, stale-if-error=9",
         )];
-        let said = |mode| understood(&policy(mode), &stored(mode, &reply)).directives;
+        let said = |mode| interpret(&policy(mode), &stored(mode, &reply)).directives;
         assert_eq!(
             said(Mode::Standard),
             ["must-revalidate", "max-age=5", "stale-if-error=9"]

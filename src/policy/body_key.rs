@@ -9,9 +9,9 @@ use super::{graphql, json};
 
 /// Names the body of a request, with all that says how it is to be read: a SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Content([u8; 32]);
+pub struct BodyKey([u8; 32]);
 
-impl Content {
+impl BodyKey {
     /// The name of a body; None when its request is no retrieval, for it asks for a change or cannot be looked into.
     ///
     /// `headers` are those of the request as it is forwarded. Bodies that an origin could tell apart never share a name,
@@ -58,7 +58,7 @@ impl Content {
     }
 }
 
-impl fmt::Debug for Content {
+impl fmt::Debug for BodyKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;
         write!(formatter, "Content({a:02x}{b:02x}{c:02x}{d:02x}..)")
@@ -110,8 +110,8 @@ mod tests {
 
     const JSON: Lines<'_> = &[("content-type", "application/json")];
 
-    fn name(lines: Lines<'_>, body: &str) -> Option<Content> {
-        Content::of(&headers(lines), body.as_bytes())
+    fn name(lines: Lines<'_>, body: &str) -> Option<BodyKey> {
+        BodyKey::of(&headers(lines), body.as_bytes())
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn whatever_an_origin_could_tell_apart_has_names_of_its_own() {
-        let names: Vec<Option<Content>> = [
+        let names: Vec<Option<BodyKey>> = [
             (&[][..] as Lines<'_>, ""),
             (&[], "{}"),
             (JSON, ""),
@@ -222,7 +222,7 @@ mod tests {
         }
         for encode in [u16::to_le_bytes, u16::to_be_bytes] {
             let wide: Vec<u8> = mutation.encode_utf16().flat_map(encode).collect();
-            assert!(Content::of(&headers(JSON), &wide).is_none());
+            assert!(BodyKey::of(&headers(JSON), &wide).is_none());
         }
         assert!(name(&[("content-type", "application/graphql")], "{ a }").is_some());
         assert!(name(&[("content-type", "text/plain")], "mutation { a }").is_none());

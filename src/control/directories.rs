@@ -26,7 +26,7 @@ const LONGEST_SOCKET: &str = "65535-64.sock";
 
 /// What the places are made from.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(super) struct SocketDirectories {
     /// The user.
     pub(super) uid: u32,
     /// `$XDG_RUNTIME_DIR`.
@@ -39,7 +39,7 @@ pub(super) struct Surroundings {
     pub(super) system_temp_dir: PathBuf,
 }
 
-impl Surroundings {
+impl SocketDirectories {
     /// Those of this process.
     pub(super) fn of_this_process() -> Self {
         let root = std::env::var_os(TEST_ROOT).and_then(absolute);
@@ -175,11 +175,11 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn surroundings(root: &Path) -> Surroundings {
+    fn surroundings(root: &Path) -> SocketDirectories {
         for name in ["runtime", "run", "tmp", "systmp"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
-        Surroundings {
+        SocketDirectories {
             uid: rustix::process::geteuid().as_raw(),
             runtime_dir: Some(root.join("runtime")),
             run_user: root.join("run"),
@@ -205,7 +205,7 @@ mod tests {
         let long = root.path().join("x".repeat(100));
         fs::create_dir(&long).unwrap();
         for runtime_dir in [None, Some(root.path().join("missing")), Some(long)] {
-            let surroundings = Surroundings {
+            let surroundings = SocketDirectories {
                 runtime_dir,
                 ..surroundings(root.path())
             };
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_directory_that_is_open_to_others_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let surroundings = Surroundings {
+        let surroundings = SocketDirectories {
             runtime_dir: None,
             ..surroundings(root.path())
         };
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_link_to_a_directory_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let surroundings = Surroundings {
+        let surroundings = SocketDirectories {
             runtime_dir: None,
             ..surroundings(root.path())
         };
@@ -282,7 +282,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let temp_dir = root.path().join("x".repeat(100));
         fs::create_dir(&temp_dir).unwrap();
-        let surroundings = Surroundings {
+        let surroundings = SocketDirectories {
             runtime_dir: None,
             temp_dir,
             ..surroundings(root.path())

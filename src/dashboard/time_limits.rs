@@ -24,9 +24,9 @@ const PARTS: u32 = 3;
 
 /// The limit of each part.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience(pub(super) Duration);
+pub(super) struct RequestTimeout(pub(super) Duration);
 
-impl Patience {
+impl RequestTimeout {
     /// The limit of a connection.
     fn in_all(self) -> Duration {
         self.0 * PARTS
@@ -34,11 +34,11 @@ impl Patience {
 }
 
 /// Ends a connection that lasts too long, unless it is let go or over by then.
-pub(super) struct Leash(RefCell<Option<oneshot::Sender<()>>>);
+pub(super) struct ConnectionDeadline(RefCell<Option<oneshot::Sender<()>>>);
 
-impl Leash {
+impl ConnectionDeadline {
     /// Puts a new connection on one.
-    pub(super) fn put_on(connection: &dyn Any, data: &mut Extensions, patience: Patience) {
+    pub(super) fn put_on(connection: &dyn Any, data: &mut Extensions, patience: RequestTimeout) {
         let stream = connection.downcast_ref::<TcpStream>();
         let Some(Ok(socket)) = stream.map(|stream| SockRef::from(stream).try_clone()) else {
             return;
@@ -63,7 +63,7 @@ impl Leash {
 
 /// Answers 408 to a request that does not get as far as its answer's head in time, mostly because of its body.
 pub(super) async fn limit(
-    patience: Data<Patience>,
+    patience: Data<RequestTimeout>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {

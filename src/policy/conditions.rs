@@ -6,59 +6,63 @@ use actix_web::http::{
 };
 
 use super::{
-    Extent, Request, Stored,
+    ByteRange, Request, StoredHead,
     date::http_date,
     list::{entity_tags, trim},
     partial::is_strong_date,
-    range::Wanted,
+    range::RequestedRange,
     validating::{strongly_equal, weakly_equal},
 };
 
 /// What of a stored response answers a request. Places are those of the whole representation, also where a part of it
 /// is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ResponseForm {
     /// The stored response as it is.
     Full,
     /// 304 with [`not_modified_fields`].
     NotModified,
     /// 206 with one Content-Range.
-    Partial(Extent),
+    Partial(ByteRange),
     /// 206 of type `multipart/byteranges` (RFC 9110, 14.6), the parts in this order.
-    Several(Box<[Extent]>),
-    /// 416 with `Content-Range: bytes */length`.
+    Multipart(Box<[ByteRange]>),
+    /// 416 with `BodyKey-Range: bytes */length`.
     RangeNotSatisfiable,
 }
 
 /// RFC 9110, 13.2.2: evaluates If-None-Match, If-Modified-Since, If-Range and Range, in this order, for a
 /// stored response that is served, whose body has `body_bytes`; None: it is still coming, and its length is unknown.
-pub fn answer(request: &Request<'_>, stored: &Stored, body_bytes: Option<u64>) -> Answer {
+pub fn response_form(
+    request: &Request<'_>,
+    stored: &StoredHead,
+    body_bytes: Option<u64>,
+) -> ResponseForm {
     if not_modified(request, stored) {
-        return Answer::NotModified;
+        return ResponseForm::NotModified;
     }
-    let (held, complete_bytes) = match (stored.part(), body_bytes) {
-        (Some(part), _) => (part.extent, part.complete_bytes),
-        (None, Some(bytes)) => (Extent::all(bytes), Some(bytes)),
-        (None, None) => return Answer::Full,
+    let (held, complete_bytes) = match (stored.content_range(), body_bytes) {
+        (Some(part), _) => (part.range, part.complete_bytes),
+        (None, Some(bytes)) => (ByteRange::all(bytes), Some(bytes)),
+        (None, None) => return ResponseForm::Full,
     };
-    match wanted(request, stored, complete_bytes) {
-        Wanted::One(extent) if held.holds(extent) => Answer::Partial(extent),
-        Wanted::Several(extents) if extents.iter().all(|extent| held.holds(*extent)) => {
-            Answer::Several(extents)
+    match requested_range(request, stored, complete_bytes) {
+        RequestedRange::One(range) if held.holds(range) => ResponseForm::Partial(range),
+        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.holds(*range)) => {
+            ResponseForm::Multipart(ranges)
         }
-        Wanted::Nothing => Answer::RangeNotSatisfiable,
+        RequestedRange::Nothing => ResponseForm::RangeNotSatisfiable,
         // Never more than there is: a part answers as the part it is.
-        _ if stored.part().is_some() => Answer::Partial(held),
-        _ => Answer::Full,
+        _ if stored.content_range().is_some() => ResponseForm::Partial(held),
+        _ => ResponseForm::Full,
     }
 }
 
 /// RFC 9110, 14.2: what of a stored representation of so many bytes the request wants.
-pub(super) fn wanted(
+pub(super) fn requested_range(
     request: &Request<'_>,
-    stored: &Stored,
+    stored: &StoredHead,
     complete_bytes: Option<u64>,
-) -> Wanted {
+) -> RequestedRange {
     let is_divisible = matches!(
         stored.status(),
         StatusCode::OK | StatusCode::PARTIAL_CONTENT
@@ -70,15 +74,15 @@ pub(super) fn wanted(
                 && is_divisible
                 && if_range_holds(request, stored) =>
         {
-            Wanted::parse(range, complete_bytes)
+            RequestedRange::parse(range, complete_bytes)
         }
-        _ => Wanted::Whole,
+        _ => RequestedRange::Whole,
     }
 }
 
 /// RFC 9110, 15.4.5: the stored fields a 304 carries, beside Age. Last-Modified only guides caches where no
 /// entity tag does.
-pub fn not_modified_fields(stored: &Stored) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let has_tag = stored.etag().is_some();
     stored.fields().select(move |name| match name {
         b"cache-control" | b"content-location" | b"date" | b"etag" | b"expires" | b"vary"
@@ -89,7 +93,7 @@ pub fn not_modified_fields(stored: &Stored) -> impl Iterator<Item = (HeaderName,
 }
 
 /// RFC 9111, 4.3.2: the client's own condition says that it holds what is stored.
-pub(super) fn not_modified(request: &Request<'_>, stored: &Stored) -> bool {
+pub(super) fn not_modified(request: &Request<'_>, stored: &StoredHead) -> bool {
     // RFC 9110, 13.2.1: without the condition the answer would have to be a success.
     if !stored.status().is_success() {
         return false;
@@ -114,7 +118,7 @@ pub(super) fn not_modified(request: &Request<'_>, stored: &Stored) -> bool {
 }
 
 /// RFC 9110, 13.1.2: a listed tag is weakly equal, or `*`.
-fn none_match_fails(request: &Request<'_>, stored: &Stored) -> bool {
+fn none_match_fails(request: &Request<'_>, stored: &StoredHead) -> bool {
     let mut tags = request
         .headers
         .get_all(IF_NONE_MATCH)
@@ -123,7 +127,7 @@ fn none_match_fails(request: &Request<'_>, stored: &Stored) -> bool {
 }
 
 /// RFC 9110, 13.1.5: the same strong validator, or no If-Range.
-fn if_range_holds(request: &Request<'_>, stored: &Stored) -> bool {
+fn if_range_holds(request: &Request<'_>, stored: &StoredHead) -> bool {
     let Some(condition) = request.headers.get(IF_RANGE) else {
         return true;
     };
@@ -162,10 +166,10 @@ mod tests {
         ("content-type", "text/plain"),
     ];
 
-    fn answered(held: Lines<'_>, request: Lines<'_>) -> Answer {
+    fn answered(held: Lines<'_>, request: Lines<'_>) -> ResponseForm {
         let exchange = Exchange::new(Mode::Strict, held).request(request);
         let held = stored(Mode::Strict, held);
-        exchange.with_request(|request| answer(request, &held, Some(100)))
+        exchange.with_request(|request| response_form(request, &held, Some(100)))
     }
 
     #[test]
@@ -196,9 +200,9 @@ mod tests {
             ),
         ] {
             let expected = if expected {
-                Answer::NotModified
+                ResponseForm::NotModified
             } else {
-                Answer::Full
+                ResponseForm::Full
             };
             assert_eq!(answered(HELD, request), expected, "{request:?}");
         }
@@ -218,9 +222,9 @@ mod tests {
             (BAD_DATE, DATE, false),
         ] {
             let expected = if expected {
-                Answer::NotModified
+                ResponseForm::NotModified
             } else {
-                Answer::Full
+                ResponseForm::Full
             };
             assert_eq!(
                 answered(held, &[("if-modified-since", since)]),
@@ -229,7 +233,7 @@ mod tests {
             );
         }
         let twice = [("if-modified-since", DATE), ("if-modified-since", DATE)];
-        assert_eq!(answered(HELD, &twice), Answer::Full);
+        assert_eq!(answered(HELD, &twice), ResponseForm::Full);
     }
 
     #[test]
@@ -239,21 +243,21 @@ mod tests {
             .request(&[("if-none-match", "*"), ("range", "bytes=0-1")]);
         let held = exchange.admit().unwrap();
         assert_eq!(
-            exchange.with_request(|request| answer(request, &held, Some(100))),
-            Answer::Full
+            exchange.with_request(|request| response_form(request, &held, Some(100))),
+            ResponseForm::Full
         );
     }
 
     #[test]
     fn s14_2_ranges_of_a_stored_200() {
-        let partial = |first, last| Answer::Partial(Extent { first, last });
+        let partial = |first, last| ResponseForm::Partial(ByteRange { first, last });
         for (range, expected) in [
             ("bytes=0-9", partial(0, 9)),
             ("bytes=90-", partial(90, 99)),
             ("bytes=-1", partial(99, 99)),
-            ("bytes=100-", Answer::RangeNotSatisfiable),
-            ("bytes=0-5,3-4", Answer::Full),
-            ("lines=0-1", Answer::Full),
+            ("bytes=100-", ResponseForm::RangeNotSatisfiable),
+            ("bytes=0-5,3-4", ResponseForm::Full),
+            ("lines=0-1", ResponseForm::Full),
         ] {
             assert_eq!(answered(HELD, &[("range", range)]), expected, "{range}");
         }
@@ -261,16 +265,16 @@ mod tests {
 
     #[test]
     fn s14_6_several_ranges_of_a_stored_200() {
-        let extents = [
-            Extent {
+        let ranges = [
+            ByteRange {
                 first: 90,
                 last: 99,
             },
-            Extent { first: 0, last: 1 },
+            ByteRange { first: 0, last: 1 },
         ];
         assert_eq!(
             answered(HELD, &[("range", "bytes=-10,0-1")]),
-            Answer::Several(Box::new(extents))
+            ResponseForm::Multipart(Box::new(ranges))
         );
     }
 
@@ -278,12 +282,12 @@ mod tests {
     fn s14_2_range_is_defined_for_get_and_a_200() {
         let mut exchange = Exchange::new(Mode::Strict, HELD).request(&[("range", "bytes=0-1")]);
         let held = exchange.clone().status(203).admit().unwrap();
-        let found = exchange.with_request(|request| answer(request, &held, Some(100)));
-        assert_eq!(found, Answer::Full);
+        let found = exchange.with_request(|request| response_form(request, &held, Some(100)));
+        assert_eq!(found, ResponseForm::Full);
         let held = exchange.admit().unwrap();
         exchange.method = Method::HEAD;
-        let found = exchange.with_request(|request| answer(request, &held, Some(100)));
-        assert_eq!(found, Answer::Full);
+        let found = exchange.with_request(|request| response_form(request, &held, Some(100)));
+        assert_eq!(found, ResponseForm::Full);
     }
 
     #[test]
@@ -307,8 +311,12 @@ mod tests {
             (JUST_MODIFIED, DATE, false),
         ] {
             let found = answered(held, &[("range", "bytes=0-1"), ("if-range", condition)]);
-            let partial = Answer::Partial(Extent { first: 0, last: 1 });
-            let expected = if expected { partial } else { Answer::Full };
+            let partial = ResponseForm::Partial(ByteRange { first: 0, last: 1 });
+            let expected = if expected {
+                partial
+            } else {
+                ResponseForm::Full
+            };
             assert_eq!(found, expected, "{condition}");
         }
     }

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::metrics::report;
 use crate::{
-    observe::{Report, Seen, Totals},
+    observe::{FinishedRequest, Report, Totals},
     proxy::Shared,
 };
 
@@ -22,7 +22,7 @@ const MAX_POINTS: usize = 300;
 
 /// What everybody who watches is told each second: texts in JSON, made once for all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tick {
+pub(super) struct PageUpdate {
     /// How the proxy is doing now.
     pub(super) now: Arc<str>,
     /// The past, for those who come anew.
@@ -54,22 +54,22 @@ struct Now<'a> {
 }
 
 /// Collects, and tells those who watch.
-pub(super) struct Collector {
+pub(super) struct Sampler {
     shared: Arc<Shared>,
     origin_url: String,
-    requests: Option<Receiver<Seen>>,
-    ticks: watch::Sender<Tick>,
+    requests: Option<Receiver<FinishedRequest>>,
+    ticks: watch::Sender<PageUpdate>,
     seen: VecDeque<(u64, Arc<str>)>,
     next: u64,
     points: VecDeque<Point>,
     counted: Totals,
 }
 
-impl Collector {
+impl Sampler {
     /// Tells its ticks to the receiver and its clones.
-    pub(super) fn new(shared: Arc<Shared>) -> (Self, watch::Receiver<Tick>) {
-        let (ticks, receiver) = watch::channel(Tick::default());
-        let collector = Self {
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, watch::Receiver<PageUpdate>) {
+        let (ticks, receiver) = watch::channel(PageUpdate::default());
+        let sampler = Self {
             requests: shared.observer.watch(),
             origin_url: shared.config().origin.to_string(),
             shared,
@@ -79,7 +79,7 @@ impl Collector {
             points: VecDeque::new(),
             counted: Totals::default(),
         };
-        (collector, receiver)
+        (sampler, receiver)
     }
 
     /// Goes on until it is aborted.
@@ -104,7 +104,7 @@ impl Collector {
                 point,
                 report: report(&self.shared).await,
             };
-            let tick = Tick {
+            let tick = PageUpdate {
                 now: json(&now),
                 past: json(&self.points),
                 seen: self.seen.iter().cloned().collect(),

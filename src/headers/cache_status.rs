@@ -1,0 +1,229 @@
+//! How a request was handled, as X-Cache and Cache-Status (RFC 9211) say it.
+
+use std::fmt::Write as _;
+
+use actix_web::http::{
+    StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+
+use crate::policy::{Forward, Reason};
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// X-Cache: where a body came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XCache {
+    /// The cache, also after a 304 from the origin.
+    Hit,
+    /// The origin, or the proxy itself.
+    Miss,
+}
+
+impl XCache {
+    /// The header's value; the log has it too.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+        }
+    }
+}
+
+/// How a request ended, for log and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// A fresh stored response.
+    Hit,
+    /// A stored response that the origin confirmed with a 304.
+    Validated,
+    /// A stale stored response.
+    Stale,
+    /// A response of the origin.
+    Miss,
+    /// A response of the origin that another request had fetched.
+    Collapsed,
+    /// A response that the proxy made itself.
+    Own,
+    /// An error: its short name.
+    Failed(&'static str),
+}
+
+impl RequestOutcome {
+    /// The short name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Validated => "validated",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Own => "own",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// Whether a response is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// There was nothing to store.
+    NotApplicable,
+    /// It is stored.
+    Stored,
+    /// Another request stores it; this one shares its fetch.
+    Collapsed,
+    /// It is not stored.
+    NotStored(Reason),
+}
+
+/// How a request was handled: one member of Cache-Status (RFC 9211, 2).
+#[derive(Clone, Copy, Debug)]
+pub struct CacheStatus {
+    /// How it ended.
+    pub outcome: RequestOutcome,
+    /// Where the body came from.
+    pub x_cache: XCache,
+    /// `fwd`: why the request was forwarded; `None` if it was not.
+    pub why: Option<Forward>,
+    /// `fwd-status`: the status of the origin's response; `None` if there is none.
+    pub forward_status: Option<StatusCode>,
+    /// `stored` or `collapsed`.
+    pub store: StoreOutcome,
+    /// `ttl`: seconds for which the response stays fresh, negative if it is stale; `None` if it is not from the cache.
+    pub ttl_seconds: Option<i64>,
+    /// How long the stored response once took to fetch, in milliseconds; 0 if this request was forwarded.
+    pub saved_millis: u32,
+}
+
+impl CacheStatus {
+    /// A stored response, without a request to the origin.
+    pub fn hit(ttl_seconds: Option<i64>) -> Self {
+        Self {
+            outcome: RequestOutcome::Hit,
+            x_cache: XCache::Hit,
+            why: None,
+            forward_status: None,
+            store: StoreOutcome::NotApplicable,
+            ttl_seconds,
+            saved_millis: 0,
+        }
+    }
+
+    /// A response that the proxy made itself.
+    pub fn own_response() -> Self {
+        Self {
+            outcome: RequestOutcome::Own,
+            x_cache: XCache::Miss,
+            ..Self::hit(None)
+        }
+    }
+
+    /// A response of the origin.
+    pub fn miss(why: Forward, forward_status: Option<StatusCode>, store: StoreOutcome) -> Self {
+        Self {
+            outcome: match store {
+                StoreOutcome::Collapsed => RequestOutcome::Collapsed,
+                _ => RequestOutcome::Miss,
+            },
+            x_cache: XCache::Miss,
+            why: Some(why),
+            forward_status,
+            store,
+            ttl_seconds: None,
+            saved_millis: 0,
+        }
+    }
+
+    /// `detail`: why the response is not stored, else why a stored one was not used; `None` if there is nothing to say.
+    pub fn detail(&self) -> Option<Reason> {
+        match self.store {
+            StoreOutcome::NotStored(reason) => Some(reason),
+            _ => self.why.and_then(|why| why.detail),
+        }
+    }
+
+    /// Sets X-Cache, and appends our member to Cache-Status: the cache nearest to the client comes last.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(X_CACHE, HeaderValue::from_static(self.x_cache.as_str()));
+        if let Ok(value) = HeaderValue::try_from(self.member()) {
+            headers.append(CACHE_STATUS, value);
+        }
+    }
+
+    /// Our member of Cache-Status.
+    fn member(&self) -> String {
+        let mut member = String::from("caching-proxy");
+        match (self.x_cache, self.why) {
+            (_, Some(why)) => {
+                let _ = write!(member, "; fwd={}", why.reason.as_str());
+            }
+            (XCache::Hit, None) => member.push_str("; hit"),
+            (XCache::Miss, None) => {}
+        }
+        if let Some(status) = self.forward_status {
+            let _ = write!(member, "; fwd-status={}", status.as_u16());
+        }
+        if let Some(ttl) = self.ttl_seconds {
+            let _ = write!(member, "; ttl={ttl}");
+        }
+        match self.store {
+            StoreOutcome::NotApplicable | StoreOutcome::NotStored(_) => {}
+            StoreOutcome::Stored => member.push_str("; stored"),
+            StoreOutcome::Collapsed => member.push_str("; collapsed"),
+        }
+        if let Some(reason) = self.detail() {
+            let _ = write!(member, "; detail={reason}");
+        }
+        member
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::test_maps::{all, map},
+        *,
+    };
+    use crate::policy::ForwardReason;
+
+    #[test]
+    fn our_member_is_appended_to_cache_status() {
+        let mut headers = map(&[
+            ("cache-status", "cdn; hit"),
+            ("x-cache", "Hit from elsewhere"),
+        ]);
+        let miss = CacheStatus::miss(
+            ForwardReason::UriMiss.into(),
+            Some(StatusCode::OK),
+            StoreOutcome::Stored,
+        );
+        miss.write(&mut headers);
+        assert_eq!(all(&headers, "x-cache"), ["MISS"]);
+        assert_eq!(
+            all(&headers, "cache-status"),
+            [
+                "cdn; hit",
+                "caching-proxy; fwd=uri-miss; fwd-status=200; stored"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hit_and_a_response_of_our_own_say_so() {
+        for (cache_status, x_cache, member) in [
+            (
+                CacheStatus::hit(Some(-3)),
+                "HIT",
+                "caching-proxy; hit; ttl=-3",
+            ),
+            (CacheStatus::own_response(), "MISS", "caching-proxy"),
+        ] {
+            let mut headers = HeaderMap::new();
+            cache_status.write(&mut headers);
+            assert_eq!(all(&headers, "x-cache"), [x_cache]);
+            assert_eq!(all(&headers, "cache-status"), [member]);
+        }
+    }
+}

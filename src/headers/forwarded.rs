@@ -1,0 +1,241 @@
+//! The headers of a request as the origin gets them.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::{
+    hop_by_hop::{is_hop_by_hop, named_in_connection},
+    via::append_via,
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Headers that origins believe because proxies set them, beside all of X-Forwarded-*. A client could shape a response
+/// with them that other clients get, so they are dropped.
+const UNTRUSTED: [&str; 16] = [
+    "forwarded",
+    "front-end-https",
+    // CGI makes HTTP_PROXY of it, and the HTTP clients of the origin take their proxy from that.
+    "proxy",
+    "true-client-ip",
+    "x-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-url-scheme",
+];
+
+/// The headers that the proxy sets in a request, whatever the client sent.
+pub const SET_BY_US: [HeaderName; 5] = [
+    header::HOST,
+    header::VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+];
+
+/// The values of the headers that the proxy sets in a request.
+pub struct ProxyHeaders<'a> {
+    /// The client's address, for X-Forwarded-For; `None` if the system does not tell it.
+    pub peer: Option<IpAddr>,
+    /// Host.
+    pub host: HostHeader<'a>,
+    /// Our own member of Via.
+    pub via: &'a HeaderValue,
+}
+
+/// The Host that the origin gets.
+pub enum HostHeader<'a> {
+    /// The origin's own.
+    Origin(&'a HeaderValue),
+    /// The client's; it goes into X-Forwarded-Host as well.
+    Client(&'a HeaderValue),
+}
+
+/// The headers of a client's request as they are forwarded: without those that concern its connection and those that a
+/// client must not set, with Host, Via, X-Forwarded-For and X-Forwarded-Proto.
+pub fn forwarded_headers(client: &HeaderMap, proxy_headers: &ProxyHeaders<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.len() + 4);
+    let named = named_in_connection(client);
+    for (name, value) in client {
+        if !is_hop_by_hop(name, &named)
+            && !is_untrusted(name)
+            && *name != header::HOST
+            && *name != header::EXPECT
+        {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    let host = match proxy_headers.host {
+        HostHeader::Origin(host) => host,
+        HostHeader::Client(host) => {
+            headers.insert(X_FORWARDED_HOST, host.clone());
+            host
+        }
+    };
+    headers.insert(header::HOST, host.clone());
+    append_via(&mut headers, proxy_headers.via);
+    let peer = proxy_headers.peer.map(|peer| peer.to_string());
+    if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer).ok()) {
+        headers.insert(X_FORWARDED_FOR, peer);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers
+}
+
+/// True for a header of a client that is forwarded as it came, unless Connection names it.
+pub fn is_forwarded(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name, &[])
+        && !is_untrusted(name)
+        && !SET_BY_US.contains(name)
+        && *name != header::EXPECT
+}
+
+fn is_untrusted(name: &HeaderName) -> bool {
+    // Many origins do not distinguish the two spellings.
+    let name = hyphenated(name.as_str());
+    name.starts_with("x-forwarded-") || UNTRUSTED.contains(&&*name)
+}
+
+fn hyphenated(name: &str) -> Cow<'_, str> {
+    match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::{
+            hop_by_hop::{HOP_BY_HOP, remove_hop_by_hop},
+            test_maps::{all, map},
+            via::is_loop,
+        },
+        *,
+    };
+
+    fn forward(client: &HeaderMap) -> HeaderMap {
+        let host = HeaderValue::from_static("origin.example");
+        let via = HeaderValue::from_static("1.1 us");
+        forwarded_headers(
+            client,
+            &ProxyHeaders {
+                peer: Some(IpAddr::from([192, 0, 2, 7])),
+                host: HostHeader::Origin(&host),
+                via: &via,
+            },
+        )
+    }
+
+    #[test]
+    fn headers_of_the_clients_connection_are_not_forwarded() {
+        let headers = forward(&map(&[
+            ("connection", "x-hop, close"),
+            ("connection", "X-Other"),
+            ("x-hop", "1"),
+            ("x-other", "2"),
+            ("keep-alive", "3"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic x"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("accept", "a"),
+            ("accept", "b"),
+        ]));
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "accept",
+                "host",
+                "via",
+                "x-forwarded-for",
+                "x-forwarded-proto"
+            ]
+        );
+        assert_eq!(all(&headers, "accept"), ["a", "b"]);
+    }
+
+    #[test]
+    fn headers_that_a_client_must_not_set_are_replaced_or_dropped() {
+        let headers = forward(&map(&[
+            ("host", "evil.example"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-prefix", "/evil"),
+            ("forwarded", "for=evil"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("x-http-host-override", "evil.example"),
+            ("x-url-scheme", "https"),
+            ("proxy", "http://evil.example"),
+            ("x-http-method-override", "DELETE"),
+            ("x-host", "evil.example"),
+            ("x_forwarded_host", "evil.example"),
+            ("x_original-url", "/admin"),
+            ("x-real-ip", "10.0.0.1"),
+        ]));
+        assert_eq!(headers.keys().count(), 4);
+        assert_eq!(all(&headers, "host"), ["origin.example"]);
+        assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
+    }
+
+    #[test]
+    fn a_preserved_host_is_sent_as_x_forwarded_host_too() {
+        let host = HeaderValue::from_static("client.example");
+        let via = HeaderValue::from_static("1.1 us");
+        let headers = forwarded_headers(
+            &map(&[("via", "1.0 fred")]),
+            &ProxyHeaders {
+                peer: None,
+                host: HostHeader::Client(&host),
+                via: &via,
+            },
+        );
+        assert_eq!(all(&headers, "host"), ["client.example"]);
+        assert_eq!(all(&headers, "x-forwarded-host"), ["client.example"]);
+        assert_eq!(all(&headers, "via"), ["1.0 fred", "1.1 us"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_hop_by_hop_header_is_left_whatever_connection_names(
+            values in proptest::collection::vec("[a-dA-D ,]{0,9}|[ -~]{0,9}", 0..3),
+        ) {
+            let mut headers = map(&[("a", "1"), ("b", "2"), ("te", "x"), ("keep-alive", "y")]);
+            for value in &values {
+                headers.append(header::CONNECTION, HeaderValue::from_str(value).unwrap());
+            }
+            let via = HeaderValue::from_static("1.1 us");
+            let _ = is_loop(&headers, &via);
+            let named = named_in_connection(&headers);
+            for headers in [forward(&headers), {
+                remove_hop_by_hop(&mut headers);
+                headers
+            }] {
+                for name in HOP_BY_HOP.iter().chain(&named) {
+                    prop_assert!(!headers.contains_key(name), "{name}");
+                }
+                for name in ["a", "b"] {
+                    let is_named = named.iter().any(|named| named == name);
+                    prop_assert_eq!(headers.contains_key(name), !is_named);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Headers that concern one connection only (RFC 9110, 7.6.1).
+
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+
+/// Removed from every message that is forwarded. Content-Length is among them because the message is framed anew on the
+/// next connection.
+pub(super) const HOP_BY_HOP: [HeaderName; 11] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    PROXY_AUTHENTICATION_INFO,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+];
+
+/// Removes the headers that concern one connection only, those named in Connection included.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named = named_in_connection(headers);
+    // Most messages have none. One pass over the headers costs less than a lookup of each name.
+    let found = headers.keys().filter(|name| is_hop_by_hop(name, &named));
+    for name in found.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
+/// The names that Connection lists.
+pub(super) fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != header::CONNECTION)
+        .collect()
+}
+
+/// True for a hop-by-hop header. `named` are the names that Connection lists.
+pub(super) fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
+    HOP_BY_HOP.contains(name) || named.contains(name)
+}

@@ -1,0 +1,37 @@
+//! Headers that a proxy removes, adds or replaces (RFC 9110, 9111, 9211). Pure functions.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `hop_by_hop` | headers that concern one connection only |
+//! | `forwarded` | the headers of a request as the origin gets them |
+//! | `via` | Via, and requests that came round in a loop |
+//! | `cache_status` | X-Cache and Cache-Status |
+
+mod cache_status;
+mod forwarded;
+mod hop_by_hop;
+#[cfg(test)]
+mod test_maps;
+mod via;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+pub use self::{
+    cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
+    forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
+    hop_by_hop::remove_hop_by_hop,
+    via::{append_via, is_loop},
+};
+pub use crate::policy::is_event_stream;
+
+/// Sets the Age of a reused response, in place of all that it came with (RFC 9111, 5.1).
+pub fn set_age(headers: &mut HeaderMap, seconds: u64) {
+    headers.insert(header::AGE, HeaderValue::from(seconds));
+}
+
+/// Appends one header to an HTTP/1 message, the value byte for byte.
+pub fn write_header_line(message: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        message.extend_from_slice(part);
+    }
+}

@@ -255,7 +255,7 @@ pub(super) fn described(ask: &WhyRequest) -> Result<DescribedRequest, Refusal> {
     Ok(DescribedRequest {
         method,
         uri,
-        fields,
+        headers: fields,
     })
 }
 

@@ -34,10 +34,10 @@ pub(super) fn mismatches(considered: &DryRun) -> Vec<Mismatch> {
     let policy = considered.policy();
     let heads = considered.visible().map(Entry::head);
     heads
-        .filter_map(|head| head.mismatch(policy.mode, considered.fields()))
+        .filter_map(|head| head.mismatch(policy.mode, considered.headers()))
         .map(|(name, stored)| {
             let asked: Vec<&[u8]> = considered
-                .fields()
+                .headers()
                 .get_all(name)
                 .map(|line| line.as_bytes())
                 .collect();

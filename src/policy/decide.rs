@@ -3,10 +3,11 @@
 use actix_web::http::Method;
 
 use super::{
-    Audience, Forward, ForwardReason, Policy, Reason, Request, RequestContent, StoredHead, Time,
-    partial::{Coverage, coverage},
-    selecting::matches,
-    stale::{client_accepts, while_revalidating},
+    Audience, Forward, ForwardReason, MissingBytes, Policy, Reason, Request, RequestContent,
+    StoredHead, Time,
+    freshness::stale::{client_accepts, while_revalidating},
+    ranges::partial::{Coverage, coverage},
+    storing::vary::matches,
 };
 
 /// What becomes of a request. `index` counts the variants as they were given to [`decide`].
@@ -54,15 +55,6 @@ pub enum Reuse {
     StaleWhileRevalidate,
     /// It is stale, and the client's `max-stale` takes it.
     MaxStale,
-}
-
-/// What is asked for beside a stored part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingBytes {
-    /// All from this byte on, on the condition that it belongs to the part ([`super::rest_request_fields`]).
-    From(u64),
-    /// The range that the client asks for.
-    Requested,
 }
 
 /// May the fetch be shared, its answer be stored?

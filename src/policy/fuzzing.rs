@@ -4,8 +4,8 @@ use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 
 use super::{
     ContentRange, Time,
-    date::{http_date, imf_fixdate},
-    range::RequestedRange,
+    ranges::byte_range::RequestedRange,
+    syntax::date::{http_date, imf_fixdate},
 };
 
 /// 2024-02-29T12:00:00Z

@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
-use super::{Policy, list::trim, mode::Credentials};
+use super::{Policy, mode::Credentials, syntax::list::trim};
 
 /// Names a partition of the cache: a keyed hash of credentials, from which they cannot be found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +50,8 @@ impl IdentitySecret {
         // The map has no order of names; lines of one name keep theirs, for the sort is stable.
         credentials.sort_by_key(|(name, _)| *name);
         let mut identity = [0; 16];
-        for (select, key) in identity.chunks_exact_mut(8).zip(&self.keys) {
-            select.copy_from_slice(&hash(key, &credentials).to_ne_bytes());
+        for (position, key) in identity.chunks_exact_mut(8).zip(&self.keys) {
+            position.copy_from_slice(&hash(key, &credentials).to_ne_bytes());
         }
         Some(Identity(identity))
     }

@@ -4,9 +4,15 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::{
     Mode, Policy, Reason, StoredHead,
-    freshness::{CacheKind, Lifetime, LifetimeSource, Word, lifetime, source},
-    selecting::mismatch,
-    targeted,
+    directives::{
+        origin_directives::{CacheKind, OriginDirectives},
+        targeted,
+    },
+    freshness::{
+        calculation::{lifetime, source},
+        lifetime::{Lifetime, LifetimeSource},
+    },
+    storing::vary::mismatch,
 };
 
 /// How the head of a stored response was understood.
@@ -30,7 +36,7 @@ pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     for (name, value) in stored.fields().iter() {
         headers.append(name, value);
     }
-    let word = policy.mode.heard(Word::of(&headers));
+    let word = policy.mode.heard(OriginDirectives::of(&headers));
     let cache = match stored.partition() {
         Some(_) => CacheKind::Private,
         None => CacheKind::Shared,
@@ -52,7 +58,7 @@ pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     }
 }
 
-fn directives(word: &Word<'_>) -> Vec<String> {
+fn directives(word: &OriginDirectives<'_>) -> Vec<String> {
     let said = &word.directives;
     let flags = [
         ("no-cache", said.no_cache),

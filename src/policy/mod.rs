@@ -1,64 +1,42 @@
 //! What HTTP allows a cache to do: RFC 9111, one file a section.
 //!
-//! Pure functions over values: no IO, no clock, no logging, no async; nothing here fails or panics.
-//! What came from the network is parsed totally: what cannot be understood has a meaning too.
+//! Pure functions over values: no IO, no clock, no logging, no async. The current time is an argument. Nothing here
+//! fails or panics on input from the network: input that cannot be parsed has a defined meaning too.
 //!
-//! | file | RFC | what it answers |
+//! A request goes through [`decide`]. A response from the origin goes through [`admit`], or, after a validation,
+//! through [`revalidated`]. A response that is served from the cache takes the form that [`response_form`] says.
+//!
+//! | file or folder | RFC | contents |
 //! |---|---|---|
-//! | `mode` | | every difference between the three policies |
-//! | `decide`, `forward` | 9111, 4 | what becomes of a request: [`decide`], and why it goes forward |
-//! | `storing` | 9111, 3 | may an answer be kept: [`admit`], [`admit_post`] |
-//! | `partial` | 9111, 3.3 and 3.4 | parts: what they answer, and how they become one: [`combine`] |
-//! | `freshness`, `age` | 9111, 4.2 | how long, and how old |
-//! | `selecting` | 9111, 4.1 | which variant: Vary |
+//! | `mode` | | [`Policy`], and every difference between the three modes |
+//! | `request` | | [`Request`]: what the policy needs to know of a request |
+//! | `decide` | 9111, 4 | [`decide`]: serve, revalidate or fetch |
+//! | `forward`, `reason` | 9211 | why a request goes to the origin; why a response is not stored or not reused |
 //! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`freshen_by_head`] |
-//! | `stale` | 9111, 4.2.4; 5861 | [`may_serve_stale`] |
-//! | `invalidation` | 9111, 4.4 | [`invalidates`], [`TargetUri`] |
-//! | `cache_control` | 9111, 5.2 | directives of both sides |
-//! | `targeted` | 9213 | `CDN-Cache-Control` |
-//! | `conditions`, `range` | 9110, 13 and 14 | the client's conditions and ranges: [`response_form`] |
-//! | `identity` | | partitions by credentials, cookies that do not count |
-//! | `time`, `date` | 9110, 5.6.7 | [`Time`], HTTP dates |
-//! | `list` | 9110, 5.6.1 | comma-separated lists |
-//! | `body_key`, `json`, `graphql` | | the body of a POST that is a retrieval: [`BodyKey`] |
-//! | `interpretation` | | how a stored head was understood: [`interpret()`] |
-//! | `tags` | | by which answers are purged together |
-//! | `rule`, `query` | | what else holds for some paths: [`Rules`] |
-//! | `request`, `stored`, `reason` | | the values all of them speak about |
+//! | `identity` | | partitions by credentials; cookies that are ignored |
+//! | `interpretation` | | how a stored head was understood, for the commands that explain it |
+//! | `storing/` | 9111, 3, 4.1, 4.4 | [`admit`], [`admit_post`], [`StoredHead`]; Vary; invalidation; tags |
+//! | `freshness/` | 9111, 4.2; 5861 | age, lifetime, [`may_serve_stale`] |
+//! | `ranges/` | 9110, 13 and 14; 9111, 3.3 and 3.4 | [`response_form`], byte ranges, [`combine`] |
+//! | `directives/` | 9111, 5.2; 9213 | Cache-Control, `CDN-Cache-Control` |
+//! | `rules/` | | [`Rules`] for some paths, [`Patterns`] of names |
+//! | `post/` | | [`BodyKey`] of a POST that only reads |
+//! | `syntax/` | 9110, 5 | [`Time`], HTTP dates, lists, [`Fields`] |
 
-use std::{collections::HashMap, fmt, time::Duration};
-
-mod age;
-
-mod body_key;
-mod cache_control;
-mod conditions;
-mod date;
 mod decide;
-mod fields;
+mod directives;
 mod forward;
 mod freshness;
-mod graphql;
 mod identity;
 mod interpretation;
-mod invalidation;
-mod json;
-mod list;
 mod mode;
-mod partial;
-mod query;
-mod range;
+mod post;
+mod ranges;
 mod reason;
 mod request;
-mod rule;
-mod selecting;
-mod stale;
-mod stored;
+mod rules;
 mod storing;
-mod tags;
-mod targeted;
-mod time;
-
+mod syntax;
 mod validating;
 
 #[cfg(test)]
@@ -68,136 +46,40 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 
-pub use body_key::BodyKey;
-pub use conditions::{ResponseForm, not_modified_fields, response_form};
-pub use decide::{Decision, MissingBytes, Reuse, Sharing, decide, is_collapsible};
-pub use fields::Fields;
+pub use decide::{Decision, Reuse, Sharing, decide, is_collapsible};
 pub use forward::{Forward, ForwardReason};
-pub use freshness::LifetimeSource;
+pub use freshness::{
+    lifetime::LifetimeSource,
+    stale::{OriginFailure, may_serve_stale},
+};
 pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
 pub use interpretation::{Interpretation, SelectingField, interpret};
-pub use invalidation::{TargetUri, invalidates};
-pub use mode::Mode;
-pub use partial::{Combination, combine, rest_request_fields};
-pub use query::QueryOrder;
-pub use range::{ByteRange, ContentRange};
-pub use reason::Reason;
-pub use request::{Request, RequestContent};
-pub use rule::{Globs, Rule, RuleIndex, Rules, covers};
-pub use stale::{OriginFailure, may_serve_stale};
-pub use stored::{Audience, StoredHead};
-pub use storing::{BodyEnd, Response, admit, admit_post, is_event_stream};
-pub use time::Time;
-pub use validating::{
-    CLIENT_CONDITIONS, HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated,
-    revalidation_matches, validators,
+pub use mode::{ClientDirectives, Mode, Policy};
+pub use post::body_key::BodyKey;
+pub use ranges::{
+    byte_range::{ByteRange, ContentRange},
+    conditions::{ResponseForm, not_modified_fields, response_form},
+    partial::{Combination, MissingBytes, combine, rest_request_fields},
 };
-
-/// What decides about storing and reuse.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// How far the origin's word counts.
-    pub mode: Mode,
-    /// Bounds the lifetime of what the origin says nothing about (all in `Always`); none: until cleared.
-    pub ttl: Option<Duration>,
-    /// Whether the client's Cache-Control and Pragma count, where the mode lets them.
-    pub client_directives: ClientDirectives,
-    /// How long past its lifetime a response may answer while the origin cannot be reached.
-    pub max_stale: Duration,
-    /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
-    pub identity_headers: Patterns,
-    /// Names (patterns) of the only cookies that may tell who somebody is.
-    pub identity_cookies: Patterns,
-    /// Names (patterns) of the cookies that say nothing about who somebody is, whatever else they match.
-    pub ignored_cookies: Patterns,
-}
-
-/// Whether a client's Cache-Control and Pragma count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientDirectives {
-    /// As far as the mode obeys them.
-    #[default]
-    Obeyed,
-    /// Not at all: a client can neither ask for a new answer nor keep one from being stored.
-    Ignored,
-}
-
-/// Patterns of names: `*` stands for any run of characters; letters compare without case.
-#[derive(Clone)]
-pub struct Patterns {
-    patterns: Vec<wildmatch::WildMatch>,
-    /// What the patterns say about the names that nearly every request has, looked up once.
-    common: HashMap<&'static str, bool>,
-}
-
-/// Fields that browsers, programs and this proxy send.
-const COMMON_NAMES: [&str; 28] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "authorization",
-    "cache-control",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "dnt",
-    "host",
-    "if-modified-since",
-    "if-none-match",
-    "origin",
-    "pragma",
-    "range",
-    "referer",
-    "sec-ch-ua",
-    "sec-ch-ua-mobile",
-    "sec-ch-ua-platform",
-    "sec-fetch-dest",
-    "sec-fetch-mode",
-    "sec-fetch-site",
-    "upgrade-insecure-requests",
-    "user-agent",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-];
-
-impl Patterns {
-    /// Compiles the patterns.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut patterns = Self {
-            patterns: patterns
-                .into_iter()
-                .map(wildmatch::WildMatch::new_case_insensitive)
-                .collect(),
-            common: HashMap::new(),
-        };
-        let common = COMMON_NAMES.map(|name| (name, patterns.matches(name)));
-        patterns.common = common.into();
-        patterns
-    }
-
-    /// The patterns, as they were written.
-    pub fn written(&self) -> Vec<String> {
-        let patterns = self.patterns.iter();
-        patterns.map(wildmatch::WildMatch::pattern).collect()
-    }
-
-    /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.
-    pub fn matches(&self, name: &str) -> bool {
-        if let Some(matches) = self.common.get(name) {
-            return *matches;
-        }
-        let matches = |name: &str| self.patterns.iter().any(|pattern| pattern.matches(name));
-        matches(name) || (name.contains('_') && matches(&name.replace('_', "-")))
-    }
-}
-
-impl fmt::Debug for Patterns {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.patterns.fmt(formatter)
-    }
-}
+pub use reason::Reason;
+pub use request::{CLIENT_CONDITIONS, Request, RequestContent};
+pub use rules::{
+    globs::Globs,
+    patterns::Patterns,
+    query::QueryOrder,
+    rule::{Rule, RuleIndex, Rules, covers},
+};
+pub use storing::{
+    admit::{BodyEnd, Response, admit, admit_post, is_event_stream},
+    audience::Audience,
+    invalidation::{TargetUri, invalidates},
+    stored_head::StoredHead,
+};
+pub use syntax::{fields::Fields, time::Time};
+pub use validating::{
+    HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated, revalidation_matches,
+    validators,
+};
 
 #[cfg(test)]
 mod tests {

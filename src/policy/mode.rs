@@ -1,15 +1,45 @@
 //! The three policies. Every place where they differ is a method here; the rest of the room never
 //! compares modes.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 
 use super::{
-    ClientDirectives, Policy,
-    cache_control::RequestDirectives,
-    freshness::{Lifetime, Word},
-    stored::Audience,
-    time::millis,
+    Audience, Patterns,
+    directives::{cache_control::RequestDirectives, origin_directives::OriginDirectives},
+    freshness::lifetime::Lifetime,
+    syntax::time::millis,
 };
+
+/// What decides about storing and reuse.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How far the origin's word counts.
+    pub mode: Mode,
+    /// Bounds the lifetime of what the origin says nothing about (all in `Always`); none: until cleared.
+    pub ttl: Option<Duration>,
+    /// Whether the client's Cache-Control and Pragma count, where the mode lets them.
+    pub client_directives: ClientDirectives,
+    /// How long past its lifetime a response may answer while the origin cannot be reached.
+    pub max_stale: Duration,
+    /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
+    pub identity_headers: Patterns,
+    /// Names (patterns) of the only cookies that may tell who somebody is.
+    pub identity_cookies: Patterns,
+    /// Names (patterns) of the cookies that say nothing about who somebody is, whatever else they match.
+    pub ignored_cookies: Patterns,
+}
+
+/// Whether a client's Cache-Control and Pragma count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientDirectives {
+    /// As far as the mode obeys them.
+    #[default]
+    Obeyed,
+    /// Not at all: a client can neither ask for a new answer nor keep one from being stored.
+    Ignored,
+}
 
 /// How far the origin's word counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -90,10 +120,10 @@ impl Mode {
     }
 
     /// What counts of the origin's word about lifetime and storage.
-    pub(super) fn heard<'h>(self, word: Word<'h>) -> Word<'h> {
+    pub(super) fn heard<'h>(self, word: OriginDirectives<'h>) -> OriginDirectives<'h> {
         match self {
             Self::Standard | Self::Strict => word,
-            Self::Always => Word::silent(),
+            Self::Always => OriginDirectives::silent(),
         }
     }
 

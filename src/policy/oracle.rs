@@ -17,10 +17,11 @@ use proptest::{
 
 use super::{
     BodyEnd, Decision, Mode, Reason, Request, RequestContent, Response, StoredHead, Time, admit,
-    date::http_date,
     decide,
     fixture::{DATE, NOW, headers, policy},
-    revalidated, revalidation_matches, validators,
+    revalidated, revalidation_matches,
+    syntax::date::http_date,
+    validators,
 };
 
 mod differences;

@@ -3,11 +3,25 @@
 use actix_web::http::{
     Method,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+        AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
     },
 };
 
-use super::{CLIENT_CONDITIONS, Identity, Policy, cache_control::RequestDirectives, list::members};
+use super::{
+    Identity, Policy,
+    directives::cache_control::{RequestDirectives, says_pragma_no_cache},
+};
+
+/// The client's conditions and its Range: dropped when we validate, or fetch the whole for everybody.
+pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+    IF_RANGE,
+    RANGE,
+];
 
 /// Does the request carry a body?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +92,4 @@ fn directives(headers: &HeaderMap) -> RequestDirectives {
         no_cache: says_pragma_no_cache(headers),
         ..RequestDirectives::default()
     }
-}
-
-pub(super) fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(PRAGMA)
-        .flat_map(|line| members(line.as_bytes()))
-        .any(|member| member.eq_ignore_ascii_case(b"no-cache"))
 }

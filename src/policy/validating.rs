@@ -4,25 +4,16 @@ use actix_web::http::{
     StatusCode,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
-        HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-        LAST_MODIFIED, RANGE, SET_COOKIE,
+        HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
     },
 };
 
 use super::{
-    Audience, Policy, Reason, Request, Response, StoredHead, date::imf_fixdate, mode::SetCookie,
-    selecting::same_names, storing::keep,
+    Audience, Policy, Reason, Request, Response, StoredHead, Time,
+    mode::SetCookie,
+    storing::{admit::keep, vary::same_names},
+    syntax::date::imf_fixdate,
 };
-
-/// The client's conditions and its Range: dropped when we validate, or fetch the whole for everybody.
-pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
-    IF_MATCH,
-    IF_NONE_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_UNMODIFIED_SINCE,
-    IF_RANGE,
-    RANGE,
-];
 
 /// RFC 9111, 4.3.1: the conditions of our own that validate a stored response; none when it has no validator.
 pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
@@ -61,9 +52,9 @@ pub fn revalidated(
 ) -> Result<StoredHead, Reason> {
     let mut headers = merged_head(policy, stored, reply);
     if let Some(part) = stored.content_range()
-        && let Ok(select) = HeaderValue::try_from(part.to_field_value())
+        && let Ok(content_range) = HeaderValue::try_from(part.to_field_value())
     {
-        headers.insert(CONTENT_RANGE, select);
+        headers.insert(CONTENT_RANGE, content_range);
     }
     let merged = Response {
         status: stored.status(),
@@ -168,6 +159,11 @@ pub(super) fn weakly_equal(one: &[u8], other: &[u8]) -> bool {
 pub(super) fn strongly_equal(one: &[u8], other: &[u8]) -> bool {
     let is_strong = |tag: &[u8]| tag.starts_with(b"\"");
     is_strong(one) && is_strong(other) && one == other
+}
+
+/// RFC 9110, 8.8.2.2: it could not have changed again within the second it names.
+pub(super) fn is_strong_date(modified: Time, made: Time) -> bool {
+    made.unix_seconds() > modified.unix_seconds()
 }
 
 fn opaque_tag(tag: &[u8]) -> &[u8] {

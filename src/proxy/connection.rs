@@ -1,54 +1,67 @@
-//! What the handler and the stream of a client's connection tell each other.
+//! A client's connection, as the handler and the stream of the connection sharing it.
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
+    io::IoSlice,
     rc::Rc,
     task::Waker,
 };
 
-use crate::proxy::response::zero_copy::ZeroCopyBody;
+use bytes::{Buf as _, Bytes};
 
-/// A client's connection, as its handler knows it.
+use crate::{
+    cache::Slices,
+    proxy::{
+        request::framing::RequestFraming,
+        response::{access_log::Fate, transfer_log::TransferLog},
+    },
+};
+
+/// How many bytes of interim responses may wait for a client. Those beyond are dropped.
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
+
+/// A client's connection. Clones are the same connection.
 #[derive(Clone, Debug, Default)]
-pub struct Connection(Rc<State>);
+pub struct Connection(Rc<ConnectionState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ConnectionState {
     requests: Cell<u64>,
-    stage: Cell<Stage>,
-    /// Somebody would tell this request's client of interim responses.
-    listening: Cell<bool>,
-    /// All that was written before the answer to the last request has left.
-    settled: Cell<bool>,
-    /// Heads of interim responses to the last request that are not being written yet.
+    stage: Cell<ResponseStage>,
+    /// An [`InterimSender`] exists for the last request.
+    relays_interim: Cell<bool>,
+    /// Everything that was written before the response to the last request is sent.
+    flushed: Cell<bool>,
+    /// Interim responses to the last request that are not being written yet.
     interim: RefCell<Vec<u8>>,
-    upload: Cell<RequestFraming>,
-    /// A body whose head has been handed to the server, and which nobody writes yet.
-    outgoing: RefCell<Option<Box<ZeroCopyBody>>>,
-    /// Such a body is under way.
-    sending: Cell<bool>,
+    framing: Cell<RequestFraming>,
+    /// A body that the stream is to write, until the stream takes it.
+    zero_copy: RefCell<Option<Box<ZeroCopyBody>>>,
+    /// Such a body is being sent, or waits for that.
+    sends_zero_copy: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
-    /// Of the connection's task while its next step is the handler's to allow.
-    in_turn: TaskWaker,
-    /// Of the same task while interim responses could leave at once.
-    told: TaskWaker,
+    /// The connection's task, while it waits for the handler.
+    handler_waker: TaskWaker,
+    /// The connection's task, while interim responses could be written at once.
+    interim_waker: TaskWaker,
 }
 
-/// Wakes a task, once for each time it asked for that.
+/// Wakes a task, once for each time that the task has asked for it.
 #[derive(Debug, Default)]
 struct TaskWaker(RefCell<Option<Waker>>);
 
 impl TaskWaker {
-    fn set(&self, waker: &Waker) {
-        let mut kept = self.0.borrow_mut();
-        match &mut *kept {
-            Some(kept) => kept.clone_from(waker),
-            None => *kept = Some(waker.clone()),
+    fn register(&self, waker: &Waker) {
+        let mut registered = self.0.borrow_mut();
+        match &mut *registered {
+            Some(registered) => registered.clone_from(waker),
+            None => *registered = Some(waker.clone()),
         }
     }
 
-    fn ring(&self) {
+    fn wake(&self) {
         let waker = self.0.borrow_mut().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -56,166 +69,152 @@ impl TaskWaker {
     }
 }
 
-/// How far the answer to the last request is.
+/// How far the response to the last request is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Nothing of it is left to come.
+enum ResponseStage {
+    /// It is complete, or there was no request.
     #[default]
-    Over,
+    Complete,
     /// The handler has none yet.
     Awaited,
-    /// It is on its way to the client.
-    Leaving,
-}
-
-/// How much of interim responses may wait for a client, in bytes; what goes beyond is not told.
-const MAX_INTERIM_BYTES: usize = 64 * 1024;
-
-/// How the body of a request is framed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RequestFraming {
-    /// There is none.
-    #[default]
-    None,
-    /// So many bytes.
-    Sized(u64),
-    /// In chunks.
-    Chunked,
+    /// It is being sent.
+    Sending,
 }
 
 impl Connection {
-    /// How many requests it has brought to the handler.
+    /// How many requests have reached the handler.
     pub fn requests(&self) -> u64 {
         self.0.requests.get()
     }
 
-    /// True while the answer to the last of them is under way.
-    pub fn is_answering(&self) -> bool {
-        self.0.stage.get() != Stage::Over
+    /// True until the response to the last request is complete.
+    pub fn is_responding(&self) -> bool {
+        self.0.stage.get() != ResponseStage::Complete
     }
 
-    /// What follows the head of the last one.
-    pub fn upload(&self) -> RequestFraming {
-        self.0.upload.get()
+    /// The framing of the last request.
+    pub fn framing(&self) -> RequestFraming {
+        self.0.framing.get()
     }
 
-    /// True while an answer is under way that may pause for ever, so that only the client can tell when it is over.
+    /// True while a response is sent that may pause for ever, so that only the client's departure ends it.
     pub fn is_open_ended(&self) -> bool {
-        self.is_answering() && self.0.open_ended.get()
+        self.is_responding() && self.0.open_ended.get()
     }
 
-    /// True when an answer broke off whose end the client could take for the end of a whole one.
+    /// True if a response was cut whose end the client could take for the end of a complete one.
     pub fn is_broken(&self) -> bool {
         self.0.broken.get()
     }
 
-    /// To be called whenever everything has left that was to be written.
+    /// Must be called whenever everything that was to be written is sent.
     pub fn flushed(&self, waker: &Waker) {
-        // Of an answer that is leaving more may follow. Of one that is awaited nothing was written: what came before
-        // it is out, and so is a 100 (Continue).
-        if self.0.stage.get() == Stage::Awaited {
-            self.0.settled.set(true);
-            if self.0.listening.get() {
-                self.0.told.set(waker);
+        // More may follow of a response that is being sent. Of an awaited one nothing is written yet: everything before
+        // it is sent, a 100 (Continue) included.
+        if self.0.stage.get() == ResponseStage::Awaited {
+            self.0.flushed.set(true);
+            if self.0.relays_interim.get() {
+                self.0.interim_waker.register(waker);
             }
         }
     }
 
-    /// Heads of interim responses, whole, that may be written now, before anything else is.
+    /// Complete interim responses that may be written now, before anything else; `None` if there are none.
     pub fn take_interim(&self) -> Option<Vec<u8>> {
-        if !self.0.settled.get() || self.0.interim.borrow().is_empty() {
+        if !self.0.flushed.get() || self.0.interim.borrow().is_empty() {
             return None;
         }
         Some(self.0.interim.take())
     }
 
-    /// The body that is to be written behind what the server has written, and before what it will. Whoever takes it has
-    /// to say when it has left.
-    pub fn take_outgoing(&self) -> Option<Box<ZeroCopyBody>> {
-        match self.0.sending.get() {
-            true => self.0.outgoing.take(),
+    /// The body that is to be written after what actix-http has written, and before what it will write; `None` if there
+    /// is none. The caller reports its end with [`Connection::zero_copy_sent`].
+    pub fn take_zero_copy(&self) -> Option<Box<ZeroCopyBody>> {
+        match self.0.sends_zero_copy.get() {
+            true => self.0.zero_copy.take(),
             false => None,
         }
     }
 
-    /// The body that was taken has left.
-    pub fn outgoing_has_left(&self) {
-        self.0.sending.set(false);
+    /// The body that was taken is sent.
+    pub fn zero_copy_sent(&self) {
+        self.0.sends_zero_copy.set(false);
     }
 
-    pub(crate) fn hand_over(&self, outgoing: Box<ZeroCopyBody>) {
-        self.0.sending.set(true);
-        self.0.outgoing.replace(Some(outgoing));
+    pub(crate) fn start_zero_copy(&self, body: Box<ZeroCopyBody>) {
+        self.0.sends_zero_copy.set(true);
+        self.0.zero_copy.replace(Some(body));
     }
 
-    pub(crate) fn is_sending(&self) -> bool {
-        self.0.sending.get()
+    pub(crate) fn is_sending_zero_copy(&self) -> bool {
+        self.0.sends_zero_copy.get()
     }
 
-    /// Wakes the task of the connection when a handler begins or ends.
-    pub fn wake_later(&self, waker: &Waker) {
-        self.0.in_turn.set(waker);
+    /// Wakes the connection's task when a handler begins or ends.
+    pub fn wake_on_progress(&self, waker: &Waker) {
+        self.0.handler_waker.register(waker);
     }
 }
 
-/// Tells the connection that an answer is under way, until it is dropped.
+/// A request whose response is under way, until this is dropped.
 pub(crate) struct ActiveRequest(Option<Connection>);
 
 impl ActiveRequest {
-    pub(crate) fn new(connection: Option<&Connection>, upload: RequestFraming) -> Self {
+    /// The request that has reached the handler; `connection` is `None` outside of a server, in tests.
+    pub(crate) fn new(connection: Option<&Connection>, framing: RequestFraming) -> Self {
         if let Some(connection) = connection {
             let state = &connection.0;
             state.requests.set(state.requests.get() + 1);
-            state.stage.set(Stage::Awaited);
-            state.listening.set(false);
-            state.settled.set(false);
+            state.stage.set(ResponseStage::Awaited);
+            state.relays_interim.set(false);
+            state.flushed.set(false);
             state.interim.take();
             state.open_ended.set(false);
-            state.upload.set(upload);
-            state.in_turn.ring();
+            state.framing.set(framing);
+            state.handler_waker.wake();
         }
         Self(connection.cloned())
     }
-}
 
-impl ActiveRequest {
-    /// Who may tell the client of interim responses to the request that has just come. None outside of a connection.
-    pub(crate) fn listen(&self) -> Option<InterimSender> {
+    /// The sender of interim responses to this request; `None` without a connection.
+    pub(crate) fn interim_sender(&self) -> Option<InterimSender> {
         let connection = self.0.clone()?;
-        connection.0.listening.set(true);
+        connection.0.relays_interim.set(true);
         Some(InterimSender {
             request: connection.requests(),
             connection,
         })
     }
 
-    /// The connection, where it could write the body of the answer by itself: while nothing more comes of the request,
-    /// nothing but that body follows its head.
-    pub(crate) fn writer(&self) -> Option<&Connection> {
+    /// The connection, if its stream may write the body of the response; `None` if more of the request may arrive. Then
+    /// actix-http could write something between the headers and that body.
+    pub(crate) fn zero_copy_connection(&self) -> Option<&Connection> {
         let connection = self.0.as_ref()?;
-        (connection.upload() == RequestFraming::None).then_some(connection)
+        (connection.framing() == RequestFraming::None).then_some(connection)
     }
 
-    /// The final answer begins.
-    pub(crate) fn leaves(&self) {
+    /// The final response begins.
+    pub(crate) fn response_begins(&self) {
         if let Some(connection) = &self.0 {
             let state = &connection.0;
-            state.stage.set(Stage::Leaving);
-            if !state.settled.get() {
-                // From here on nobody could say where among the bytes of answers they belong.
+            state.stage.set(ResponseStage::Sending);
+            if !state.flushed.get() {
+                // Their place before the bytes of the final response is lost.
                 state.interim.take();
             }
         }
     }
 
-    pub(crate) fn open_ended(&self) {
+    /// The response may pause for ever.
+    pub(crate) fn set_open_ended(&self) {
         if let Some(connection) = &self.0 {
             connection.0.open_ended.set(true);
-            connection.0.in_turn.ring();
+            connection.0.handler_waker.wake();
         }
     }
 
-    pub(crate) fn broken(&self) {
+    /// The response was cut, and the client could take that for its end.
+    pub(crate) fn set_broken(&self) {
         if let Some(connection) = &self.0 {
             connection.0.broken.set(true);
         }
@@ -225,31 +224,114 @@ impl ActiveRequest {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         if let Some(connection) = &self.0 {
-            connection.0.stage.set(Stage::Over);
-            connection.0.in_turn.ring();
+            connection.0.stage.set(ResponseStage::Complete);
+            connection.0.handler_waker.wake();
         }
     }
 }
 
-/// Tells a client of interim responses while it waits for the answer to one request.
+/// Sends interim responses to a client that waits for the response to one request.
 pub(crate) struct InterimSender {
     connection: Connection,
     request: u64,
 }
 
 impl InterimSender {
-    /// Hands on the head of one. It is dropped when it comes too late, or when too much waits for the client.
-    pub(crate) fn tell(&self, head: &[u8]) {
+    /// Sends one interim response. It is dropped if the final response has begun, or if too many bytes wait.
+    pub(crate) fn send(&self, head: &[u8]) {
         let state = &self.connection.0;
-        if state.stage.get() != Stage::Awaited || self.connection.requests() != self.request {
+        let is_awaited = state.stage.get() == ResponseStage::Awaited;
+        if !is_awaited || self.connection.requests() != self.request {
             return;
         }
         let mut interim = state.interim.borrow_mut();
         if interim.len() + head.len() <= MAX_INTERIM_BYTES {
             interim.extend_from_slice(head);
             drop(interim);
-            state.told.ring();
+            state.interim_waker.wake();
         }
+    }
+}
+
+/// A stored body that the stream of the connection writes itself.
+pub struct ZeroCopyBody {
+    source: ZeroCopySource,
+    log: TransferLog,
+    /// Keeps the request active as long as this body is sent; `None` if actix-http waits for its end.
+    active: Option<ActiveRequest>,
+}
+
+/// The bytes of a [`ZeroCopyBody`].
+pub(crate) enum ZeroCopySource {
+    Bytes(Bytes),
+    Slices(Slices),
+}
+
+impl ZeroCopyBody {
+    pub(crate) fn new(source: ZeroCopySource, log: TransferLog) -> Self {
+        Self {
+            source,
+            log,
+            active: None,
+        }
+    }
+
+    /// The request stays active until this body is sent.
+    pub(crate) fn keep_active(&mut self, active: ActiveRequest) {
+        self.active = Some(active);
+    }
+
+    /// How many bytes are still to be written.
+    pub(crate) fn left_bytes(&self) -> u64 {
+        match &self.source {
+            ZeroCopySource::Bytes(bytes) => bytes.len() as u64,
+            ZeroCopySource::Slices(slices) => slices.left_bytes(),
+        }
+    }
+
+    /// Fills `slices` with the bytes that come next, a piece in each, and returns how many it has filled.
+    pub fn fill_io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        match (&self.source, slices) {
+            (ZeroCopySource::Bytes(bytes), [slice, ..]) if !bytes.is_empty() => {
+                *slice = IoSlice::new(bytes);
+                1
+            }
+            (ZeroCopySource::Bytes(_), _) => 0,
+            (ZeroCopySource::Slices(stored), slices) => stored.fill_io_slices(slices),
+        }
+    }
+
+    /// Notes that this many bytes were written.
+    pub fn written(&mut self, bytes: usize) {
+        match &mut self.source {
+            ZeroCopySource::Bytes(all) => all.advance(bytes.min(all.len())),
+            ZeroCopySource::Slices(slices) => slices.advance(bytes as u64),
+        }
+        self.log.sent(bytes);
+        if self.is_complete() {
+            self.log.ended(Fate::Whole);
+        }
+    }
+
+    /// True if actix-http waits for the end of this body.
+    pub fn is_awaited(&self) -> bool {
+        self.active.is_none()
+    }
+
+    /// True if all bytes are written.
+    pub fn is_complete(&self) -> bool {
+        self.left_bytes() == 0
+    }
+}
+
+impl fmt::Debug for ZeroCopyBody {
+    /// Leaves out the connection, which holds this body.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left_bytes = self.left_bytes();
+        formatter
+            .debug_struct("ZeroCopyBody")
+            .field("left_bytes", &left_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -258,59 +340,59 @@ mod tests {
     use super::*;
 
     fn begin(connection: &Connection) -> (ActiveRequest, InterimSender) {
-        let busy = ActiveRequest::new(Some(connection), RequestFraming::None);
-        let listener = busy.listen().unwrap();
-        (busy, listener)
+        let active = ActiveRequest::new(Some(connection), RequestFraming::None);
+        let sender = active.interim_sender().unwrap();
+        (active, sender)
     }
 
     #[test]
-    fn interim_responses_wait_until_what_came_before_them_has_left() {
+    fn interim_responses_wait_until_everything_before_them_is_sent() {
         let connection = Connection::default();
-        let (_busy, listener) = begin(&connection);
-        listener.tell(b"a");
+        let (_busy, sender) = begin(&connection);
+        sender.send(b"a");
         assert_eq!(connection.take_interim(), None);
         connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
-        listener.tell(b"b");
-        listener.tell(b"c");
+        sender.send(b"b");
+        sender.send(b"c");
         assert_eq!(connection.take_interim(), Some(b"bc".to_vec()));
         assert_eq!(connection.take_interim(), None);
     }
 
     #[test]
-    fn interim_responses_that_could_leave_do_so_before_the_answer() {
+    fn interim_responses_that_can_be_sent_go_before_the_response() {
         let connection = Connection::default();
-        let (busy, listener) = begin(&connection);
+        let (active, sender) = begin(&connection);
         connection.flushed(Waker::noop());
-        listener.tell(b"a");
-        busy.leaves();
-        listener.tell(b"too late");
-        drop(busy);
+        sender.send(b"a");
+        active.response_begins();
+        sender.send(b"too late");
+        drop(active);
         assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
     }
 
     #[test]
-    fn interim_responses_overtaken_by_their_answer_are_dropped() {
+    fn interim_responses_overtaken_by_the_final_response_are_dropped() {
         let connection = Connection::default();
-        let (busy, listener) = begin(&connection);
-        listener.tell(b"a");
-        busy.leaves();
+        let (active, sender) = begin(&connection);
+        sender.send(b"a");
+        active.response_begins();
         connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim(), None);
-        drop(busy);
+        drop(active);
         connection.flushed(Waker::noop());
-        let (_busy, _listener) = begin(&connection);
+        let (_busy, _sender) = begin(&connection);
         connection.flushed(Waker::noop());
-        listener.tell(b"of the request before");
+        sender.send(b"of the request before");
         assert_eq!(connection.take_interim(), None);
     }
 
     #[test]
-    fn interim_responses_that_nobody_takes_are_bounded() {
+    fn interim_responses_that_are_not_taken_are_bounded() {
         let connection = Connection::default();
-        let (_busy, listener) = begin(&connection);
+        let (_busy, sender) = begin(&connection);
         for _ in 0..10 {
-            listener.tell(&[b'x'; MAX_INTERIM_BYTES / 4]);
+            sender.send(&[b'x'; MAX_INTERIM_BYTES / 4]);
         }
         connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim().unwrap().len(), MAX_INTERIM_BYTES);

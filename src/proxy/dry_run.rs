@@ -1,4 +1,4 @@
-//! What would become of a request, without anything becoming of it: the origin is not asked, nothing counts as used.
+//! What would happen to a request. It is not forwarded, and no stored response counts as used.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,69 +12,69 @@ use crate::{
     error::ProxyError,
     policy::{self, Audience, Decision, OriginFailure, Policy, Reason, ResponseForm, Time},
     proxy::{
-        connection::RequestFraming,
         request::forwarded::{ForwardedRequest, RequestHead},
-        worker::Shared,
+        request::framing::RequestFraming,
+        shared::Shared,
     },
 };
 
-/// A request that somebody describes.
+/// A description of a request.
 #[derive(Clone, Debug)]
 pub struct DescribedRequest {
     /// Its method.
     pub method: Method,
     /// Its target.
     pub uri: Uri,
-    /// Its fields.
-    pub fields: HeaderMap,
+    /// Its headers.
+    pub headers: HeaderMap,
 }
 
-/// What is known and decided of a described request.
+/// What would happen to a described request, and what is known about it.
 #[derive(Debug)]
 pub struct DryRun {
-    ask: ForwardedRequest,
-    /// What the cache knows.
+    forwarded: ForwardedRequest,
+    /// What is stored for it.
     pub known: KeyState,
-    /// What the handler would do.
+    /// The decision of the policy.
     pub decision: Decision,
 }
 
 /// Decides about a described request as the handler does.
 ///
 /// # Errors
-/// The proxy would refuse it, which is the inner error; or the cache did not answer.
+/// Outer: the cache does not answer. Inner: the proxy would refuse the request.
 pub async fn dry_run(
     shared: &Shared,
     described: &DescribedRequest,
     now: Time,
 ) -> Result<Result<DryRun, ProxyError>, CacheUnavailable> {
-    let fields = &described.fields;
+    let headers = &described.headers;
     let head = RequestHead {
         method: &described.method,
         uri: &described.uri,
-        fields,
-        upload: upload(fields),
+        headers,
+        framing: framing(headers),
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
-    let ask = match ForwardedRequest::of(&head, shared, &shared.config()) {
-        Ok(ask) => ask,
+    let forwarded = match ForwardedRequest::of(&head, shared, &shared.config()) {
+        Ok(forwarded) => forwarded,
         Err(error) => return Ok(Err(error)),
     };
-    let key = ask.key.clone();
+    let key = forwarded.key.clone();
     let known = shared.cache.send(Inspect { key }).await?;
     let heads = known.found.variants().map(|entry| &**entry.head());
-    let decision = policy::decide(ask.policy(), &ask.view(), heads, now);
+    let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
     Ok(Ok(DryRun {
-        ask,
+        forwarded,
         known,
         decision,
     }))
 }
 
-fn upload(fields: &HeaderMap) -> RequestFraming {
-    let length = fields.get(header::CONTENT_LENGTH);
+fn framing(headers: &HeaderMap) -> RequestFraming {
+    let length = headers.get(header::CONTENT_LENGTH);
     match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
-        _ if fields.contains_key(header::TRANSFER_ENCODING) => RequestFraming::Chunked,
+        _ if headers.contains_key(header::TRANSFER_ENCODING) => RequestFraming::Chunked,
         Some(length) => RequestFraming::Sized(length),
         None => RequestFraming::None,
     }
@@ -83,42 +83,42 @@ fn upload(fields: &HeaderMap) -> RequestFraming {
 impl DryRun {
     /// Its method.
     pub fn method(&self) -> &Method {
-        &self.ask.method
+        &self.forwarded.method
     }
 
     /// The target as it is forwarded.
     pub fn target(&self) -> &str {
-        &self.ask.target
+        &self.forwarded.target
     }
 
-    /// The Host that is in the key.
+    /// The Host that is in the key; `None` if the key has none.
     pub fn host(&self) -> Option<&str> {
-        self.ask.key.resource.host()
+        self.forwarded.key.resource.host()
     }
 
-    /// The fields as they are forwarded.
-    pub fn fields(&self) -> &HeaderMap {
-        &self.ask.fields
+    /// The headers as they are forwarded.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.forwarded.headers
     }
 
-    /// What decides about it.
+    /// The policy that decides about it.
     pub fn policy(&self) -> &Policy {
-        self.ask.policy()
+        self.forwarded.policy()
     }
 
-    /// The pattern of the rule in force.
+    /// The pattern of the rule in force; `None` if no rule matches.
     pub fn rule(&self) -> Option<String> {
-        self.ask.rule_patterns()
+        self.forwarded.rule_patterns()
     }
 
-    /// True when it is answered from a partition of its own.
+    /// True if it is answered from the partition of an identity.
     pub fn has_identity(&self) -> bool {
-        self.ask.key.identity.is_some()
+        self.forwarded.key.identity.is_some()
     }
 
-    /// The fields by which it is somebody's.
+    /// The headers that make its identity.
     pub fn credentials(&self) -> Vec<&HeaderName> {
-        let names = self.ask.fields.keys();
+        let names = self.forwarded.headers.keys();
         let tells = |name: &&HeaderName| {
             **name == header::COOKIE || policy::is_credential(self.policy(), name)
         };
@@ -128,14 +128,14 @@ impl DryRun {
         }
     }
 
-    /// True for a POST whose answers are stored by what it asks with.
+    /// True for a POST whose body is part of the key.
     pub fn is_stored_by_body(&self) -> bool {
-        self.ask.keyed_up_to_bytes().is_some()
+        self.forwarded.max_key_body_bytes().is_some()
     }
 
-    /// The stored responses that this request may see: those of others are not among them.
+    /// The stored responses that this request may get. Those of other identities are not among them.
     pub fn visible(&self) -> impl Iterator<Item = &Entry> {
-        let identity = self.ask.key.identity;
+        let identity = self.forwarded.key.identity;
         let variants = self.known.found.variants().map(|entry| &**entry);
         variants.filter(move |entry| match entry.head().audience() {
             Audience::Everyone => true,
@@ -143,21 +143,22 @@ impl DryRun {
         })
     }
 
-    /// The variant with this index.
+    /// The variant at `index`; `None` if there is none.
     pub fn variant(&self, index: usize) -> Option<&Entry> {
         self.known.found.variants().nth(index).map(|entry| &**entry)
     }
 
-    /// True when neither anything is stored for it nor is known why the last answer was not.
+    /// True if nothing is stored for it, and the reason why is not known either.
     pub fn is_unknown(&self) -> bool {
         !self.is_stored_by_body() && self.known.refused.is_none() && self.visible().next().is_none()
     }
 
-    /// Whether this variant would be served if the origin could not be asked about it; the error says what forbids it.
+    /// Whether the variant at `index` would be served if the origin could not be reached; the error says what forbids it.
+    /// `None` if there is no such variant.
     pub fn if_origin_fails(&self, index: usize, now: Time) -> Option<Result<(), Reason>> {
         let head = self.variant(index)?.head();
         let failure = OriginFailure::Unreachable;
-        let view = self.ask.view();
+        let view = self.forwarded.view();
         Some(policy::may_serve_stale(
             self.policy(),
             &view,
@@ -167,10 +168,10 @@ impl DryRun {
         ))
     }
 
-    /// What a client gets of this variant.
+    /// In which form the client would get `entry`.
     pub fn answer(&self, entry: &Entry) -> ResponseForm {
         policy::response_form(
-            &self.ask.view(),
+            &self.forwarded.view(),
             entry.head(),
             Some(entry.body().len_bytes()),
         )

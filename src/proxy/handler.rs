@@ -1,31 +1,38 @@
 //! The steps of a request, in their order.
+//!
+//! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit on a worker's own copy is served at
+//!    once ([`fast_path`]).
+//! 2. [`respond`] makes the [`ForwardedRequest`]: the request as the origin would get it. The key is made from it.
+//! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
+//!    request leads; the others follow it.
+//! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
+//! 5. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
 
 use std::{rc::Rc, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, web};
+use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 
 use crate::{
-    cache::{CachedLookup, Claimed, Coalescing, Found},
+    cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
     clock,
-    config::LogFormat,
     error::ProxyError,
-    headers::{CacheStatus, RequestOutcome, StoreOutcome},
-    policy::{self, Decision, Forward, ForwardReason, Reason, ResponseForm, Reuse, Sharing, Time},
+    headers::StoreOutcome,
+    origin::InterimSink,
+    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
+            claim::claim,
+            fetched_response::forward,
+            follower::{FollowOutcome, follow},
             interim::InterimRelay,
-            lead::{self, FetchPlan},
-            pass_through as pass,
+            leader::{Fetch, WaitingClient},
+            pass_through::pass,
+            plan::{FetchKind, FetchPlan},
         },
-        hit::{
-            from_stored::{FollowOutcome, follow, reuse},
-            prepared::PreparedResponses,
-        },
+        hit::{fast_path, prepared::PreparedResponses, serve::serve},
         request::{
-            forwarded::{self, BodyUse, ForwardedRequest},
-            max_forwards,
-            upload::{BodyRead, UploadBody},
+            forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, upload::UploadBody,
         },
         request_config::RequestConfig,
         response::{
@@ -36,89 +43,73 @@ use crate::{
     },
 };
 
-/// How often a request looks at the cache again before it fetches on its own.
-const MAX_LOOKS: usize = 8;
+/// How often a request looks up its key before it is forwarded without the cache.
+const MAX_LOOKUPS: usize = 8;
 
-/// Answers one request.
+/// Handles one request.
 pub async fn handle(
     request: HttpRequest,
     payload: web::Payload,
     worker: web::Data<Worker>,
 ) -> HttpResponse {
-    let busy = ActiveRequest::new(
+    let active = ActiveRequest::new(
         request.conn_data::<Connection>(),
-        forwarded::upload(&request),
+        RequestFraming::of(&request),
     );
     let now = clock::now();
-    let current = worker.newest.get();
-    let policy = &current.config.policy;
+    let config = worker.config.current();
     let feed = worker.shared.observer.feed();
-    let shows_client = current.config.log_format == LogFormat::Combined;
-    let mut access = AccessLogEntry::begin(&request, policy.mode, feed);
-    if let Some(access) = access.as_mut().filter(|_| shows_client) {
-        access.asked_by(&request);
-    }
-    let delivery = match current.quick_answer(&request, &worker, now) {
-        Some(delivery) => Ok(delivery),
-        // Large, and not needed for most hits.
+    let mut entry = AccessLogEntry::begin(&request, &config.config, feed);
+    let response = match fast_path::respond(&request, &worker, &config, now) {
+        Some(response) => Ok(response),
+        // In a box: the future is large, and most hits do not need it.
         None => {
-            Box::pin(ask_and_answer(
-                &request,
-                payload,
-                &worker,
-                &current,
-                &busy,
-                &mut access,
-                now,
+            let entry = entry.as_mut();
+            Box::pin(respond(
+                &request, payload, &worker, &config, &active, entry, now,
             ))
             .await
         }
     };
-    let (delivery, access) = match delivery {
-        Ok(delivery) => (delivery, access),
-        // What failed is worth a line even where requests are not.
-        Err(failed) => {
-            let mut access =
-                access.unwrap_or_else(|| AccessLogEntry::new(&request, policy.mode, feed));
-            if shows_client {
-                access.asked_by(&request);
-            }
-            (failed.delivery(), Some(access))
-        }
-    };
-    delivery.into_response(&request, &worker, access, busy)
+    let response = response.unwrap_or_else(|failed| {
+        // A failure is logged even where other requests are not.
+        entry.get_or_insert_with(|| AccessLogEntry::new(&request, &config.config, feed));
+        failed.into_response()
+    });
+    response.into_http(&request, &worker, entry, active)
 }
 
-/// Reads the request as it would be forwarded, and answers that.
-async fn ask_and_answer(
+/// Makes the forwarded request, and finds a response for it.
+async fn respond(
     request: &HttpRequest,
     payload: web::Payload,
     worker: &web::Data<Worker>,
-    current: &RequestConfig,
-    busy: &ActiveRequest,
-    access: &mut Option<AccessLogEntry>,
+    config: &RequestConfig,
+    active: &ActiveRequest,
+    entry: Option<&mut AccessLogEntry>,
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
-    let config = &current.config;
-    if let Some(delivery) = max_forwards::final_answer(request, &config.policy) {
-        return Ok(delivery);
+    if let Some(response) = max_forwards::final_response(request, &config.config.policy) {
+        return Ok(response);
     }
-    let ask = ForwardedRequest::new(request, &worker.shared, config)?;
-    if let Some(access) = access {
-        access.judged_by(&ask);
+    let mut forwarded = ForwardedRequest::new(request, &worker.shared, &config.config)?;
+    if let Some(entry) = entry {
+        entry.set_rule(&forwarded);
     }
     let relay = InterimRelay {
         request,
-        busy,
+        active,
         via: &worker.shared.via,
     };
-    let body = UploadBody::new(payload, config.timeout);
-    let (ask, body) = keyed(worker, ask, body).await?;
-    if !current.may_use_cache() {
+    let body = UploadBody::new(payload, config.config.timeout);
+    let body = forwarded
+        .read_key_body(body, &worker.shared, &worker.buffers)
+        .await?;
+    if !config.may_use_cache() {
         let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-        return pass::pass(
+        return pass(
             worker,
-            &ask,
+            &forwarded,
             body,
             ForwardReason::Bypass.into(),
             storing,
@@ -126,133 +117,110 @@ async fn ask_and_answer(
         )
         .await;
     }
-    answer(worker, Rc::new(ask), body, relay, now).await
+    serve_or_fetch(worker, Rc::new(forwarded), body, relay, now).await
 }
 
-/// Reads the body of a POST that may be a retrieval, which it is when the body fits and asks for no change.
-async fn keyed(
-    worker: &Worker,
-    mut ask: ForwardedRequest,
-    body: UploadBody,
-) -> Result<(ForwardedRequest, UploadBody), ProxyError> {
-    let place = ask
-        .keyed_up_to_bytes()
-        .and_then(|bytes| worker.held.place(bytes));
-    let Some(place) = place else {
-        return Ok((ask, body));
-    };
-    let body = match body.read(place).await? {
-        BodyRead::Larger(body) => body,
-        BodyRead::Whole(bytes, place) => match ask.keyed_by(bytes, place, &worker.shared) {
-            BodyUse::Keyed => UploadBody::nothing(),
-            BodyUse::Change(bytes, place) => UploadBody::of(bytes, place),
-        },
-    };
-    Ok((ask, body))
-}
-
-/// Looks, decides, claims, and looks again when the cache has changed meanwhile.
-async fn answer(
+/// Looks up, decides, serves or claims; looks up again when the cache has changed in between.
+async fn serve_or_fetch(
     worker: &web::Data<Worker>,
-    ask: Rc<ForwardedRequest>,
+    forwarded: Rc<ForwardedRequest>,
     body: UploadBody,
     relay: InterimRelay<'_>,
     mut now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
-    let nothing = || worker.worker_cache.insert(&ask.key, Found::default());
-    let mut known = match worker.worker_cache.get(&ask.key) {
-        Some(known) => known,
-        // What is not remembered is mostly not stored either; if it is, the claim says so.
-        None if policy::is_collapsible(&ask.view()) => nothing(),
-        None if ask.is_retrieval() => worker.find(&ask).await,
-        None => nothing(),
-    };
-    // An answer to HEAD has nothing for those who follow.
-    let mut is_alone = ask.method == Method::HEAD;
-    for _ in 0..MAX_LOOKS {
-        let mut plan = match decide(worker, &ask, &known, now) {
-            NextStep::Done(result) => return *result,
+    let mut lookup = look_up(worker, &forwarded).await;
+    // The response to a HEAD has no body that followers could read.
+    let mut never_joins = forwarded.method == Method::HEAD;
+    for _ in 0..MAX_LOOKUPS {
+        let mut plan = match decide(worker, &forwarded, &lookup, now) {
+            NextStep::Respond(result) => return *result,
             NextStep::Pass(why, storing) => {
-                return pass::pass(worker, &ask, body, why, storing, relay).await;
+                return pass(worker, &forwarded, body, why, storing, relay).await;
             }
             NextStep::Claim(plan) => plan,
         };
-        if is_alone {
+        if never_joins {
             plan.coalescing = Coalescing::Never;
         }
-        match worker.claim(&ask, known.found().clone(), &plan, now).await {
+        let found = lookup.found().clone();
+        match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-                return pass::pass(worker, &ask, body, plan.why, storing, relay).await;
+                return pass(worker, &forwarded, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
-                let interim = relay.sink();
-                return lead::lead(worker.clone(), ask, plan, ticket, interim).await;
+                return lead(worker.clone(), forwarded, plan, ticket, relay.sink()).await;
             }
-            Some(Claimed::Changed(changed)) => {
-                known = worker.worker_cache.insert(&ask.key, changed)
+            Some(Claimed::Changed(found)) => {
+                lookup = worker.worker_cache.insert(&forwarded.key, found)
             }
-            Some(Claimed::Follow(fill)) => {
-                if let FollowOutcome::ClientResponse(delivery) = follow(&ask, fill, plan.why).await
+            Some(Claimed::Follow(fetch)) => {
+                if let FollowOutcome::Response(response) = follow(&forwarded, fetch, plan.why).await
                 {
-                    return Ok(*delivery);
+                    return Ok(*response);
                 }
-                // Whatever is stored by now, nobody is waited for a second time.
-                known = worker.find(&ask).await;
-                is_alone = true;
+                // The request has waited once. It does not wait for another fetch.
+                lookup = worker.worker_cache.lookup(&forwarded.key).await;
+                never_joins = true;
             }
         }
         now = clock::now();
     }
     let why = ForwardReason::Miss.into();
-    pass::pass(worker, &ask, body, why, StoreOutcome::NotApplicable, relay).await
+    pass(
+        worker,
+        &forwarded,
+        body,
+        why,
+        StoreOutcome::NotApplicable,
+        relay,
+    )
+    .await
 }
 
+/// What is stored for the key: from the worker's copies, else from the actor.
+async fn look_up(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+) -> Rc<CachedLookup<PreparedResponses>> {
+    if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
+        return lookup;
+    }
+    // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
+    // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
+    if policy::is_collapsible(&forwarded.view()) || !forwarded.is_retrieval() {
+        return worker.worker_cache.insert(&forwarded.key, Found::default());
+    }
+    worker.worker_cache.lookup(&forwarded.key).await
+}
+
+/// What is done next for a request.
 enum NextStep {
-    Done(Box<Result<ClientResponse, FailedRequest>>),
+    /// The response is there, or the request fails.
+    Respond(Box<Result<ClientResponse, FailedRequest>>),
+    /// Forward it, without storing the response.
     Pass(Forward, StoreOutcome),
+    /// Claim the fetch.
     Claim(FetchPlan),
 }
 
 fn decide(
     worker: &web::Data<Worker>,
-    ask: &Rc<ForwardedRequest>,
-    known: &CachedLookup<PreparedResponses>,
+    forwarded: &Rc<ForwardedRequest>,
+    lookup: &CachedLookup<PreparedResponses>,
     now: Time,
 ) -> NextStep {
-    let view = ask.view();
-    let found = known.found();
+    let found = lookup.found();
     let heads = found.variants().map(|entry| &**entry.head());
-    let decision = policy::decide(ask.policy(), &view, heads, now);
+    let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
-    let plan = match decision {
-        Decision::Serve {
-            index,
-            reuse: allowed_by,
-        } => found.variants().nth(index).map(|entry| {
-            if allowed_by == Reuse::StaleWhileRevalidate {
-                lead::revalidate_in_background(worker, ask, found, Arc::clone(entry), now);
+    let next = match decision {
+        Decision::Serve { index, reuse } => entry(index).map(|entry| {
+            if reuse == Reuse::StaleWhileRevalidate {
+                revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
-            worker.worker_cache.count_hit(known);
-            let via = &worker.shared.via;
-            let ready =
-                match policy::response_form(&view, entry.head(), Some(entry.body().len_bytes())) {
-                    ResponseForm::Full if known.is_reused() => {
-                        known.prepared.deliver(index, entry, now, via)
-                    }
-                    _ => None,
-                };
-            let mut delivery = ready.unwrap_or_else(|| {
-                let cache_status = CacheStatus {
-                    saved_millis: entry.fetch_millis(),
-                    ..CacheStatus::hit(entry.head().ttl_seconds(now))
-                };
-                reuse(&view, entry, cache_status, now)
-            });
-            if allowed_by != Reuse::Fresh {
-                delivery.cache_status.outcome = RequestOutcome::Stale;
-            }
-            NextStep::Done(Box::new(Ok(delivery)))
+            let response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
+            NextStep::Respond(Box::new(Ok(response)))
         }),
         Decision::Revalidate { index, why } => {
             entry(index).map(|entry| NextStep::Claim(FetchPlan::revalidate(why, entry)))
@@ -268,13 +236,100 @@ fn decide(
             }
             Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),
-        Decision::NotCached => Some(NextStep::Done(Box::new(Err(
+        Decision::NotCached => Some(NextStep::Respond(Box::new(Err(
             ProxyError::OnlyIfCached.into()
         )))),
     };
-    // The policy counts no further than what it was given.
-    plan.unwrap_or(NextStep::Claim(FetchPlan::fetch(
-        ForwardReason::Miss.into(),
-        Coalescing::Never,
-    )))
+    // The policy names no variant beyond those it was given.
+    next.unwrap_or_else(|| {
+        NextStep::Claim(FetchPlan::fetch(
+            ForwardReason::Miss.into(),
+            Coalescing::Never,
+        ))
+    })
+}
+
+/// Fetches for the cache and for its client, in a task of its own: the fetch goes on when the client leaves.
+async fn lead(
+    worker: web::Data<Worker>,
+    forwarded: Rc<ForwardedRequest>,
+    plan: FetchPlan,
+    ticket: FetchTicket,
+    interim: Option<InterimSink>,
+) -> Result<ClientResponse, FailedRequest> {
+    let why = plan.why;
+    let (client, response) = WaitingClient::new(interim);
+    // In a box: the runtime moves the future several times.
+    rt::spawn(Box::pin(async move {
+        fetch_and_store(&worker, &forwarded, plan, ticket, client).await;
+    }));
+    let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
+    response.await.unwrap_or_else(|_| interrupted())
+}
+
+/// Fetches, judges, stores, delivers.
+async fn fetch_and_store(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    plan: FetchPlan,
+    ticket: FetchTicket,
+    client: WaitingClient,
+) {
+    let request = client.listening(plan.origin_request(forwarded));
+    let fetch = Fetch {
+        worker,
+        forwarded,
+        why: plan.why,
+        ticket,
+        client,
+    };
+    match (forward(worker, request).await, plan.kind) {
+        (Ok(fetched), FetchKind::Plain) => fetch.store_or_pass(fetched).await,
+        (Ok(fetched), FetchKind::Revalidate(entry)) => fetch.revalidated(&entry, fetched).await,
+        (Ok(fetched), FetchKind::RestOfPart(part, _)) => fetch.rest_received(part, fetched).await,
+        (Ok(fetched), FetchKind::ExtendPart(part)) => fetch.part_received(part, fetched).await,
+        (Err(error), FetchKind::Revalidate(entry)) => fetch.not_revalidated(&entry, error).await,
+        (Err(error), _) => fetch.fail(error),
+    }
+}
+
+/// Validates a stale response that is served meanwhile (RFC 5861, 3). Does nothing if its validation is under way, or if
+/// this worker runs as many as it may.
+fn revalidate_in_background(
+    worker: &web::Data<Worker>,
+    forwarded: &Rc<ForwardedRequest>,
+    found: &Found,
+    entry: Arc<Entry>,
+    now: Time,
+) {
+    let Ok(permit) = Arc::clone(&worker.background).try_acquire_owned() else {
+        log::debug!("too many validations in the background: a later request will validate");
+        return;
+    };
+    // A HEAD is served from the stored response to a GET, which is what is to be validated.
+    let forwarded = match forwarded.method {
+        Method::HEAD => Rc::new(ForwardedRequest {
+            method: Method::GET,
+            ..ForwardedRequest::clone(forwarded)
+        }),
+        _ => Rc::clone(forwarded),
+    };
+    let (worker, found) = (worker.clone(), found.clone());
+    rt::spawn(async move {
+        let _permit = permit;
+        let plan = FetchPlan {
+            coalescing: Coalescing::Background,
+            ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
+        };
+        match claim(&worker, &forwarded, found, &plan, now).await {
+            Some(Claimed::Lead(ticket)) => {
+                fetch_and_store(&worker, &forwarded, plan, ticket, WaitingClient::none()).await;
+            }
+            // The worker's copy may have been evicted from the store. Then the next request has to fetch.
+            Some(Claimed::Changed(found)) => {
+                worker.worker_cache.insert(&forwarded.key, found);
+            }
+            Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
+        }
+    });
 }

@@ -3,14 +3,14 @@
 //! | place | what it holds |
 //! |---|---|
 //! | `handler` | the steps of a request, in their order |
-//! | `worker` | what one worker holds, and what all of them share |
-//! | `in_force` | the configuration that a request goes by |
-//! | `connection` | a client's connection, as handler and server see it |
 //! | `request` | the client's request: as it is forwarded, its body |
-//! | `hit` | responses made of what is stored |
-//! | `fetch` | requests to the origin, and what becomes of its responses |
-//! | `response` | the response to the client: status, headers, body, log line |
-//! | `consider` | what would become of a request, without forwarding it |
+//! | `hit` | responses made from stored ones |
+//! | `fetch` | requests to the origin, and what becomes of the responses |
+//! | `response` | the response to the client: headers, body, log line |
+//! | `connection` | a client's connection, as handler and server sharing it |
+//! | `worker`, `shared` | what one worker holds, and what all of them sharing |
+//! | `request_config` | the configuration that a request goes by |
+//! | `dry_run` | what would happen to a request, without forwarding it |
 
 mod connection;
 mod dry_run;
@@ -20,12 +20,15 @@ mod hit;
 mod request;
 mod request_config;
 mod response;
+mod shared;
 mod worker;
 
 pub use self::{
-    connection::{Connection, RequestFraming},
+    connection::{Connection, ZeroCopyBody},
     dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
-    response::{access_log::log_unread, zero_copy::ZeroCopyBody},
-    worker::{Shared, Worker, own_via},
+    request::framing::RequestFraming,
+    response::access_log::log_unread,
+    shared::{Shared, own_via},
+    worker::Worker,
 };

@@ -1,79 +1,82 @@
-//! The configuration in force, as one worker knows it.
+//! The configuration that a request goes by.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use actix_web::HttpRequest;
 use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    policy::Time,
-    proxy::{hit::fast_path::FastPath, response::client_response::ClientResponse, worker::Worker},
+    headers, policy,
+    proxy::request::header_table::HeaderTable,
     reload::{ActiveConfig, CacheState},
 };
 
-/// What one request goes by, from its beginning to its end.
+/// The configuration that a request goes by, from its beginning to its end.
 pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
-    quick: FastPath,
-    stored: CacheState,
+    pub(crate) headers: HeaderTable,
+    allows_fast_path: bool,
+    cache_state: CacheState,
 }
 
 impl RequestConfig {
     fn new(in_force: &ActiveConfig) -> Rc<Self> {
         Rc::new(Self {
             config: Arc::clone(&in_force.config),
-            quick: FastPath::new(&in_force.config),
-            stored: in_force.cache_state,
+            headers: HeaderTable::new(&in_force.config),
+            allows_fast_path: forwards_unchanged(&in_force.config),
+            cache_state: in_force.cache_state,
         })
     }
 
-    /// The answer to `request`, where it is plain and a hit.
-    pub(crate) fn quick_answer(
-        &self,
-        request: &HttpRequest,
-        worker: &Worker,
-        now: Time,
-    ) -> Option<ClientResponse> {
-        let policy = &self.config.policy;
-        let hit = || self.quick.answer(request, worker, policy, now);
-        self.may_use_cache().then(hit).flatten()
+    /// Whether a plain hit may take the fast path.
+    pub(crate) fn allows_fast_path(&self) -> bool {
+        self.allows_fast_path && self.may_use_cache()
     }
 
-    /// Whether what is stored may answer.
+    /// Whether what is stored may be served.
     pub(crate) fn may_use_cache(&self) -> bool {
-        self.stored == CacheState::Usable
+        self.cache_state == CacheState::Usable
     }
 }
 
-/// The newest configuration. To look whether there is a newer one is to read one number.
+/// Whether a plain request has the same key, identity and policy before and after it is made ready to be forwarded.
+fn forwards_unchanged(config: &Config) -> bool {
+    // A header that the proxy sets itself differs from what the client sent, so it must not make the identity.
+    let is_credential = |name| policy::is_credential(&config.policy, name);
+    config.rules.is_empty()
+        && !config.preserve_host
+        && !headers::SET_BY_US.iter().any(is_credential)
+}
+
+/// The newest configuration, as one worker knows it. Checking for a newer one reads one number.
 pub(crate) struct WorkerConfig {
     current: RefCell<Rc<RequestConfig>>,
-    news: RefCell<watch::Receiver<ActiveConfig>>,
+    updates: RefCell<watch::Receiver<ActiveConfig>>,
 }
 
 impl WorkerConfig {
-    pub(crate) fn new(mut news: watch::Receiver<ActiveConfig>) -> Self {
-        let current = RequestConfig::new(&news.borrow_and_update());
+    pub(crate) fn new(mut updates: watch::Receiver<ActiveConfig>) -> Self {
+        let current = RequestConfig::new(&updates.borrow_and_update());
         Self {
             current: RefCell::new(current),
-            news: RefCell::new(news),
+            updates: RefCell::new(updates),
         }
     }
 
     /// What a request that begins now goes by.
-    pub(crate) fn get(&self) -> Rc<RequestConfig> {
-        // Nobody who could change it is left when the channel is closed.
-        if self.news.borrow().has_changed().unwrap_or(false) {
-            let current = RequestConfig::new(&self.news.borrow_mut().borrow_and_update());
+    pub(crate) fn current(&self) -> Rc<RequestConfig> {
+        // A closed channel means that nothing is left that could change the configuration.
+        if self.updates.borrow().has_changed().unwrap_or(false) {
+            let current = RequestConfig::new(&self.updates.borrow_mut().borrow_and_update());
             self.current.replace(current);
         }
         Rc::clone(&self.current.borrow())
     }
 
-    /// Whether a request that goes by `config` would do so if it began now.
-    pub(crate) fn is(&self, config: &Arc<Config>) -> bool {
-        Arc::ptr_eq(&self.get().config, config)
+    /// Whether a request that begins now would go by `config`.
+    pub(crate) fn is_current(&self, config: &Arc<Config>) -> bool {
+        Arc::ptr_eq(&self.current().config, config)
     }
 }
 
@@ -87,17 +90,19 @@ mod tests {
     }
 
     #[test]
-    fn a_request_keeps_what_it_began_with_and_the_next_one_gets_what_is_new() {
+    fn a_request_keeps_its_configuration_and_the_next_request_gets_the_new_one() {
         let (first, second) = (in_force(), in_force());
-        let (sender, news) = watch::channel(first.clone());
-        let newest = WorkerConfig::new(news);
-        let began_before = newest.get();
-        assert!(Rc::ptr_eq(&began_before, &newest.get()));
+        let (sender, updates) = watch::channel(first.clone());
+        let worker_config = WorkerConfig::new(updates);
+        let began_before = worker_config.current();
+        assert!(Rc::ptr_eq(&began_before, &worker_config.current()));
         sender.send_replace(second.clone());
         assert!(Arc::ptr_eq(&began_before.config, &first.config));
-        assert!(Arc::ptr_eq(&newest.get().config, &second.config));
-        assert!(!newest.is(&first.config) && newest.is(&second.config));
+        assert!(Arc::ptr_eq(&worker_config.current().config, &second.config));
+        assert!(
+            !worker_config.is_current(&first.config) && worker_config.is_current(&second.config)
+        );
         drop(sender);
-        assert!(newest.is(&second.config));
+        assert!(worker_config.is_current(&second.config));
     }
 }

@@ -101,10 +101,10 @@ impl ClientIo {
         if matches!(self.bounds, Bounds::Decoding) && self.connection.requests() > self.requests {
             self.requests = self.connection.requests();
             self.head = None;
-            self.bounds = Bounds::after_head(self.connection.upload());
+            self.bounds = Bounds::after_head(self.connection.framing());
         }
         if matches!(self.bounds, Bounds::Sized(_) | Bounds::Chunked(_))
-            && !self.connection.is_answering()
+            && !self.connection.is_responding()
         {
             self.answered_early = true;
         }
@@ -113,7 +113,7 @@ impl ClientIo {
     /// Pending while nothing more may be handed to actix-http.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         self.move_on();
-        if matches!(self.bounds, Bounds::Complete) && !self.connection.is_answering() {
+        if matches!(self.bounds, Bounds::Complete) && !self.connection.is_responding() {
             if self.answered_early {
                 return Poll::Ready(Turn::End);
             }
@@ -124,7 +124,7 @@ impl ClientIo {
             Bounds::Decoding | Bounds::Complete => {
                 // What the client sends next wakes this task; what it has sent already has to wait for the handler.
                 if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
-                    self.connection.wake_later(context.waker());
+                    self.connection.wake_on_progress(context.waker());
                 }
                 Poll::Pending
             }
@@ -257,7 +257,7 @@ impl ClientIo {
         let is_unread = self.head_bytes > 0
             && matches!(self.bounds, Bounds::Head(_) | Bounds::Decoding)
             && self.connection.requests() == self.requests
-            && !self.connection.is_answering();
+            && !self.connection.is_responding();
         if !is_unread {
             return;
         }
@@ -390,7 +390,7 @@ impl AsyncWrite for ClientIo {
 impl Drop for ClientIo {
     fn drop(&mut self) {
         // It knows the connection, which would keep it.
-        drop(self.connection.take_outgoing());
+        drop(self.connection.take_zero_copy());
         if self.connection.is_broken() {
             // A reset, so that the client does not take the end of the connection for the end of the body.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));

@@ -353,7 +353,7 @@ fn an_origin_that_is_not_there_at_the_start_is_a_warning_and_no_more() {
     let mut proxy = home.start(&format!("http://{address}"), &[]);
     proxy.log_line(&[
         "WARN",
-        "the origin is not there yet",
+        "cannot reach the origin",
         &format!("{address} cannot be reached: connection refused"),
         "502 or 504",
     ]);

@@ -356,6 +356,6 @@ fn a_server_that_ends_by_itself_ends_the_program() {
     // The limit is enough, but most of it is taken: some of the workers get nothing.
     let taken = "ulimit -n 128; for file in {20..84}; do eval \"exec $file</dev/null\"; done";
     let command = home.command_after(taken, &args);
-    Finished::of(command).refused(1, &["error: the server has ended by itself"]);
+    Finished::of(command).refused(1, &["error: the server stopped unexpectedly"]);
     assert_eq!(home.control_sockets().len(), 0);
 }

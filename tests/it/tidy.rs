@@ -98,6 +98,27 @@ fn rooms_use_only_what_their_borders_allow() {
 }
 
 #[test]
+#[ignore = "enabled when the moves are done"]
+fn borders_allow_only_what_is_used() {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        let names = rooms_used(&source);
+        used.entry(source.room).or_default().extend(names);
+    }
+    let mut unused = Vec::new();
+    for (room, allowed) in BORDERS {
+        let used = used.get(*room);
+        assert!(used.is_some(), "the room `{room}` has no files");
+        for name in *allowed {
+            if !used.is_some_and(|used| used.contains(*name)) {
+                unused.push(format!("`{room}` does not use `{name}`"));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
+}
+
+#[test]
 fn the_policy_knows_no_clock_no_runtime_and_no_log() {
     let foreign = [
         "log::", "tokio", "actix::", "actix_rt", "awc::", "::now()", "async fn", "std::fs",

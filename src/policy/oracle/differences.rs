@@ -121,8 +121,8 @@ fn conflicting_duplicates(exchange: &Exchange) -> bool {
     let conflicts = directives
         .iter()
         .enumerate()
-        .any(|(select, (name, value))| {
-            directives[..select]
+        .any(|(position, (name, value))| {
+            directives[..position]
                 .iter()
                 .any(|(other, earlier)| name == other && (value != earlier || is_quoted(value)))
         });

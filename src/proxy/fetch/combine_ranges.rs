@@ -1,4 +1,4 @@
-//! What becomes of a stored part when more of the same representation comes (RFC 9111, 3.4).
+//! Combining a stored part of a representation with another part of it (RFC 9111, 3.4).
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 use crate::{
     cache::{BodyReader, BodyWriter, Entry, Slices},
     headers::{CacheStatus, StoreOutcome},
-    policy::{self, ByteRange, Combination, ResponseForm, StoredHead, Time},
+    policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
-        fetch::{fetched_response::FetchedResponse, lead::Fetch},
-        hit::from_stored::{insert_length, insert_place, not_modified_fields, stored_fields},
+        fetch::{fetched_response::FetchedResponse, leader::Fetch},
+        hit::from_stored::{from_arriving, insert_content_range, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
-            streamed_body::{StreamedBody, span},
+            streamed_body::{StreamedBody, offsets},
         },
     },
 };
@@ -21,19 +21,19 @@ use crate::{
 /// A stored part and a new one that belong together.
 struct RangeUnion {
     combination: Combination,
-    held: ByteRange,
+    stored: ByteRange,
     new: ByteRange,
 }
 
 impl RangeUnion {
-    fn union(&self) -> ByteRange {
+    fn range(&self) -> ByteRange {
         ByteRange {
-            first: self.held.first.min(self.new.first),
-            last: self.held.last.max(self.new.last),
+            first: self.stored.first.min(self.new.first),
+            last: self.stored.last.max(self.new.last),
         }
     }
 
-    /// True when nothing is missing behind them.
+    /// True if nothing is missing after both.
     fn reaches_end(&self) -> bool {
         self.combination
             .head
@@ -43,41 +43,42 @@ impl RangeUnion {
 }
 
 impl Fetch<'_> {
-    /// The rest of a stored part was asked for: the client gets what it wants of both.
-    pub(crate) async fn rest_came(self, part: Arc<Entry>, reply: FetchedResponse) {
-        match reply.status {
+    /// Handles the response to a request for the rest of a stored part. The client gets what it wants of both.
+    pub(crate) async fn rest_received(self, part: Arc<Entry>, fetched: FetchedResponse) {
+        match fetched.status {
             StatusCode::PARTIAL_CONTENT => {
                 match self
-                    .joint(&part, &reply)
+                    .union_with(&part, &fetched)
                     .await
                     .filter(RangeUnion::reaches_end)
                 {
-                    Some(joint) => self.deliver_both(&part, joint, reply).await,
-                    None => self.again().await,
+                    Some(union) => self.deliver_both(&part, union, fetched).await,
+                    None => self.refetch().await,
                 }
             }
-            // They say what became of our own condition and range.
+            // These refer to the condition and the range that the proxy sent.
             StatusCode::NOT_MODIFIED
             | StatusCode::PRECONDITION_FAILED
-            | StatusCode::RANGE_NOT_SATISFIABLE => self.again().await,
+            | StatusCode::RANGE_NOT_SATISFIABLE => self.refetch().await,
             _ => {
-                self.supersede(&part, &reply).await;
-                self.take_in(reply).await;
+                self.remove_if_superseded(&part, &fetched).await;
+                self.store_or_pass(fetched).await;
             }
         }
     }
 
-    /// What the client asked for has come: it gets just that, and what is stored grows by it, where the two touch.
-    pub(crate) async fn part_came(self, part: Arc<Entry>, reply: FetchedResponse) {
-        let Some(joint) = self.joint(&part, &reply).await else {
-            return self.take_in(reply).await;
+    /// Handles the response to the client's own range request. The client gets that response; the stored part grows by it
+    /// if the two touch.
+    pub(crate) async fn part_received(self, part: Arc<Entry>, fetched: FetchedResponse) {
+        let Some(union) = self.union_with(&part, &fetched).await else {
+            return self.store_or_pass(fetched).await;
         };
-        let length = Some(joint.new.len_bytes());
-        let status = reply.status;
+        let length = Some(union.new.len_bytes());
+        let status = fetched.status;
         let cache_status = CacheStatus::miss(self.why, Some(status), StoreOutcome::Stored);
-        self.join(&part, joint, reply, |_, fields, reader| ClientResponse {
+        self.join(&part, union, fetched, |_, headers, reader| ClientResponse {
             status,
-            fields,
+            headers,
             body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
             cache_status,
             problem: None,
@@ -85,126 +86,86 @@ impl Fetch<'_> {
         .await;
     }
 
-    async fn deliver_both(self, part: &Arc<Entry>, joint: RangeUnion, reply: FetchedResponse) {
-        let view = self.ask.view();
-        let cache_status = CacheStatus::miss(self.why, Some(reply.status), StoreOutcome::Stored);
-        let now = reply.response_time;
-        let (union, new) = (joint.union(), joint.new);
-        self.join(part, joint, reply, |head, _, reader| {
-            let (status, fields, body) =
-                match policy::response_form(&view, head, Some(union.last + 1)) {
-                    ResponseForm::NotModified => (
-                        StatusCode::NOT_MODIFIED,
-                        not_modified_fields(head, now),
-                        ResponseBody::Empty,
-                    ),
-                    ResponseForm::RangeNotSatisfiable => {
-                        let mut fields = stored_fields(head, now);
-                        insert_length(&mut fields, complete_bytes(head, union));
-                        (
-                            StatusCode::RANGE_NOT_SATISFIABLE,
-                            fields,
-                            ResponseBody::Empty,
-                        )
-                    }
-                    ResponseForm::Partial(extent) => {
-                        let fields = placed_fields(head, extent, union, now);
-                        let body = ResponseBody::Streamed(both(part, reader, new, extent));
-                        (StatusCode::PARTIAL_CONTENT, fields, body)
-                    }
-                    ResponseForm::Full | ResponseForm::Multipart(_) => {
-                        let fields = match head.content_range() {
-                            Some(_) => placed_fields(head, union, union, now),
-                            None => stored_fields(head, now),
-                        };
-                        let body = ResponseBody::Streamed(both(part, reader, new, union));
-                        (head.status(), fields, body)
-                    }
-                };
-            ClientResponse {
-                status,
-                fields,
-                body,
-                cache_status,
-                problem: None,
+    async fn deliver_both(self, part: &Arc<Entry>, union: RangeUnion, fetched: FetchedResponse) {
+        let view = self.forwarded.view();
+        let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
+        let now = fetched.response_time;
+        let (complete, new) = (union.range(), union.new);
+        self.join(part, union, fetched, |head, _, reader| {
+            let mut headers = stored_headers(head, now);
+            if let Some(part) = head.content_range() {
+                insert_content_range(&mut headers, complete, part.complete_bytes);
             }
+            let source = (headers, Some(complete.last + 1));
+            from_arriving(&view, head, source, cache_status, now, |range| {
+                both(part, reader, new, range.unwrap_or(complete))
+            })
         })
         .await;
     }
 
-    /// None when they do not belong together, or would be too much when joined.
-    async fn joint(&self, part: &Arc<Entry>, reply: &FetchedResponse) -> Option<RangeUnion> {
-        if reply.contradicts_itself() {
+    /// The union of the two; `None` if they do not belong together, or are too large together.
+    async fn union_with(&self, part: &Arc<Entry>, fetched: &FetchedResponse) -> Option<RangeUnion> {
+        if fetched.contradicts_itself() {
             return None;
         }
-        let policy = self.ask.policy();
-        let view = self.ask.view();
-        let joint = RangeUnion {
-            combination: policy::combine(policy, &view, part.head(), &reply.judged())?,
-            held: part.head().content_range()?.range,
-            new: reply.part()?.range,
+        let policy = self.forwarded.policy();
+        let view = self.forwarded.view();
+        let union = RangeUnion {
+            combination: policy::combine(policy, &view, part.head(), &fetched.view())?,
+            stored: part.head().content_range()?.range,
+            new: fetched.part()?.range,
         };
-        let fits = joint.union().len_bytes() <= self.ticket.max_object_bytes();
-        // What was fetched before a Clear is served no more.
-        (fits && self.is_stored(part).await).then_some(joint)
+        let fits = union.range().len_bytes() <= self.ticket.max_object_bytes();
+        // A response that was fetched before a Clear is never served after it.
+        (fits && self.is_stored(part).await).then_some(union)
     }
 
-    /// Stores the two as one. `deliver` makes the client's answer of the head of both and what comes.
+    /// Stores the two as one. `deliver` makes the client's response from the common head and the body that arrives.
     async fn join(
         self,
         part: &Entry,
-        joint: RangeUnion,
-        reply: FetchedResponse,
+        union: RangeUnion,
+        fetched: FetchedResponse,
         deliver: impl FnOnce(&StoredHead, HeaderMap, BodyReader) -> ClientResponse,
     ) {
         let Combination {
             head,
             before,
             after,
-        } = joint.combination;
-        let place = |extent: ByteRange| span(extent, joint.held.first);
-        let filler = BodyWriter::new(self.ticket, head, Some(joint.new.len_bytes())).join(
+        } = union.combination;
+        let offsets_of = |range: ByteRange| offsets(range, union.stored.first);
+        let writer = BodyWriter::new(self.ticket, head, Some(union.new.len_bytes())).join(
             part.body(),
-            before.map(place),
-            after.map(place),
+            before.map(offsets_of),
+            after.map(offsets_of),
         );
         let client = self.client;
-        let FetchedResponse { fields, body, .. } = reply;
-        filler
+        let FetchedResponse { headers, body, .. } = fetched;
+        writer
             .run(body, |head, reader| {
-                client.answer(Ok(deliver(&head, fields, reader)));
+                client.deliver(Ok(deliver(&head, headers, reader)));
             })
             .await;
     }
 }
 
-/// What lies at `extent`: stored bytes, and behind them those that come at `new`.
-fn both(part: &Entry, reader: BodyReader, new: ByteRange, extent: ByteRange) -> StreamedBody {
+/// The bytes at `range`: stored ones, followed by those that arrive at `new`.
+fn both(part: &Entry, reader: BodyReader, new: ByteRange, range: ByteRange) -> StreamedBody {
     let base = part
         .head()
         .content_range()
         .map_or(0, |part| part.range.first);
-    let before = match extent.first < new.first {
+    let before = match range.first < new.first {
         true => {
             let stored = ByteRange {
-                first: extent.first,
-                last: extent.last.min(new.first - 1),
+                first: range.first,
+                last: range.last.min(new.first - 1),
             };
-            let span = span(stored, base);
-            part.body().slices(*span.start(), *span.end())
+            let offsets = offsets(stored, base);
+            part.body().slices(*offsets.start(), *offsets.end())
         }
         false => Slices::default(),
     };
-    StreamedBody::part(reader, new.first, extent).behind(before)
-}
-
-fn placed_fields(head: &StoredHead, extent: ByteRange, union: ByteRange, now: Time) -> HeaderMap {
-    let mut fields = stored_fields(head, now);
-    insert_place(&mut fields, extent, complete_bytes(head, union));
-    fields
-}
-
-fn complete_bytes(head: &StoredHead, union: ByteRange) -> Option<u64> {
-    head.content_range()
-        .map_or(Some(union.last + 1), |part| part.complete_bytes)
+    StreamedBody::part(reader, new.first, range).after(before)
 }

@@ -1,11 +1,6 @@
-//! An answer of the origin, ready to be judged.
+//! A response of the origin, ready to be judged.
 
-use std::{
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-    time::Instant,
-};
+use std::time::Instant;
 
 use actix_web::{
     body::BodySize,
@@ -14,36 +9,36 @@ use actix_web::{
         header::{self, HeaderMap},
     },
 };
-use bytes::Bytes;
-use futures_core::Stream;
 
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    observe::WorkerCounters,
-    origin::{BodyFraming, OriginBody, OriginError, OriginRequest, OriginResponse},
+    origin::{BodyFraming, OriginError, OriginRequest, OriginResponse},
     policy::{self, BodyEnd, ContentRange, Forward, Time},
     proxy::{
-        response::client_response::{ClientResponse, ResponseBody},
+        response::{
+            client_response::{ClientResponse, ResponseBody},
+            counted_body::CountedBody,
+        },
         worker::Worker,
     },
 };
 
-/// An answer of the origin: its end-to-end fields, its body, and when it was asked for and came.
+/// A response of the origin: its end-to-end headers, its body, and the times of request and response.
 pub(crate) struct FetchedResponse {
     pub(crate) status: StatusCode,
-    pub(crate) fields: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
     framing: BodyEnd,
-    /// What the head tells of the body's length.
+    /// The body's length as the headers give it; in a response to HEAD that of a body that is not sent.
     size: BodySize,
-    /// Length of the body in bytes, where it is known before its end.
+    /// The body's length in bytes; `None` if it is unknown before its end.
     length: Option<u64>,
 }
 
-/// Asks the origin.
+/// Sends a request to the origin.
 pub(crate) async fn forward(
     worker: &Worker,
     request: OriginRequest,
@@ -51,30 +46,27 @@ pub(crate) async fn forward(
     let request_time = clock::now();
     let OriginResponse {
         status,
-        headers: mut fields,
+        mut headers,
         framing,
         body,
-    } = asked(worker, request).await?;
+    } = send(worker, request).await?;
     let (size, length) = match framing {
-        BodyFraming::None => (announced(&fields), Some(0)),
+        BodyFraming::None => (announced_size(&headers), Some(0)),
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
         BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
     let framing = match framing {
         BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => BodyEnd::Delimited,
-        BodyFraming::UntilClose if fields.contains_key(header::TRANSFER_ENCODING) => {
+        BodyFraming::UntilClose if headers.contains_key(header::TRANSFER_ENCODING) => {
             BodyEnd::UnknownCoding
         }
         BodyFraming::UntilClose => BodyEnd::UntilClose,
     };
-    headers::remove_hop_by_hop(&mut fields);
+    headers::remove_hop_by_hop(&mut headers);
     Ok(FetchedResponse {
         status,
-        fields,
-        body: CountedBody {
-            body,
-            tally: Rc::clone(&worker.tally),
-        },
+        headers,
+        body: CountedBody::new(body, &worker.counters),
         response_time: clock::now(),
         request_time,
         framing,
@@ -83,41 +75,22 @@ pub(crate) async fn forward(
     })
 }
 
-/// Asks, and counts what came of it.
-async fn asked(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
-    let began = Instant::now();
-    let answer = worker.origin.forward(request).await;
-    match &answer {
-        Ok(_) => worker.tally.origin_answered(began.elapsed(), clock::now()),
-        Err(error) => worker.tally.origin_failed(error.kind(), clock::now()),
+/// Sends the request, and counts how it went.
+async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
+    let start = Instant::now();
+    let result = worker.origin.forward(request).await;
+    match &result {
+        Ok(_) => worker
+            .counters
+            .origin_answered(start.elapsed(), clock::now()),
+        Err(error) => worker.counters.origin_failed(error.kind(), clock::now()),
     }
-    answer
+    result
 }
 
-/// The body of an answer, whose bytes are counted as they come.
-pub(crate) struct CountedBody {
-    body: OriginBody,
-    tally: Rc<WorkerCounters>,
-}
-
-impl Stream for CountedBody {
-    type Item = Result<Bytes, OriginError>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let item = ready!(Pin::new(&mut this.body).poll_next(context));
-        match &item {
-            Some(Ok(bytes)) => this.tally.received(bytes.len()),
-            Some(Err(error)) => this.tally.origin_failed(error.kind(), clock::now()),
-            None => {}
-        }
-        Poll::Ready(item)
-    }
-}
-
-/// The length that an answer without a body tells of the one with (RFC 9110, 8.6).
-fn announced(fields: &HeaderMap) -> BodySize {
-    let length = fields
+/// The size that a response without a body announces for the one with a body (RFC 9110, 8.6).
+fn announced_size(headers: &HeaderMap) -> BodySize {
+    let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok());
     let length = length.and_then(|length| length.parse().ok());
@@ -125,32 +98,32 @@ fn announced(fields: &HeaderMap) -> BodySize {
 }
 
 impl FetchedResponse {
-    /// The answer as the policy sees it.
-    pub(crate) fn judged(&self) -> policy::Response<'_> {
+    /// The response as the policy sees it.
+    pub(crate) fn view(&self) -> policy::Response<'_> {
         policy::Response {
             status: self.status,
-            headers: &self.fields,
+            headers: &self.headers,
             request_time: self.request_time,
             response_time: self.response_time,
             body_end: self.framing,
         }
     }
 
-    /// Length of the body in bytes, where it is known before its end.
+    /// The body's length in bytes; `None` if it is unknown before its end.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
             .or(self.part().map(|part| part.range.len_bytes()))
     }
 
-    /// Which part of the representation the body is; None: it does not say, or is no part.
+    /// Which part of the representation the body is; `None` if it is no part, or the response does not say which.
     pub(crate) fn part(&self) -> Option<ContentRange> {
         match self.status {
-            StatusCode::PARTIAL_CONTENT => ContentRange::of(&self.fields),
+            StatusCode::PARTIAL_CONTENT => ContentRange::of(&self.headers),
             _ => None,
         }
     }
 
-    /// True when it says that it is a part of another length than it has.
+    /// True if the length of the body is not that of the part which it claims to be.
     pub(crate) fn contradicts_itself(&self) -> bool {
         matches!(
             (self.length, self.part()),
@@ -158,21 +131,21 @@ impl FetchedResponse {
         )
     }
 
-    /// What an answer to HEAD tells of the length of the body it has not, in bytes.
-    pub(crate) fn announced(&self) -> Option<u64> {
+    /// The length in bytes that a response to HEAD announces; `None` if it announces none.
+    pub(crate) fn announced_bytes(&self) -> Option<u64> {
         match self.size {
             BodySize::Sized(length) => Some(length),
             BodySize::None | BodySize::Stream => None,
         }
     }
 
-    /// Hands the answer to the client as it comes.
-    pub(crate) fn pass(self, why: Forward, storing: StoreOutcome) -> ClientResponse {
+    /// The response to the client, with the origin's body as it arrives.
+    pub(crate) fn into_response(self, why: Forward, storing: StoreOutcome) -> ClientResponse {
         ClientResponse {
             status: self.status,
             cache_status: CacheStatus::miss(why, Some(self.status), storing),
             body: ResponseBody::Forwarded(self.body, self.size),
-            fields: self.fields,
+            headers: self.headers,
             problem: None,
         }
     }
@@ -185,12 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bodiless_answer_may_tell_the_length_of_the_one_with_a_body() {
-        let mut fields = HeaderMap::new();
-        assert_eq!(announced(&fields), BodySize::None);
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
-        assert_eq!(announced(&fields), BodySize::Sized(9));
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("-9"));
-        assert_eq!(announced(&fields), BodySize::None);
+    fn a_response_without_a_body_may_announce_a_length() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(announced_size(&headers), BodySize::None);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+        assert_eq!(announced_size(&headers), BodySize::Sized(9));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("-9"));
+        assert_eq!(announced_size(&headers), BodySize::None);
     }
 }

@@ -1,4 +1,4 @@
-//! Interim (1xx) responses on their way from the origin to the client whose request brought them about.
+//! Interim (1xx) responses: from the origin to the client whose request caused them.
 
 use actix_web::{
     HttpRequest,
@@ -8,42 +8,42 @@ use actix_web::{
     },
 };
 
-use crate::{headers, origin::InterimSink, proxy::connection::ActiveRequest};
+use crate::{origin::InterimSink, proxy::connection::ActiveRequest};
 
-/// Who would be told of interim responses. Costs nothing until a request goes forward.
+/// The client that would receive interim responses. It costs nothing until a request is forwarded.
 #[derive(Clone, Copy)]
 pub(crate) struct InterimRelay<'a> {
     pub(crate) request: &'a HttpRequest,
-    pub(crate) busy: &'a ActiveRequest,
+    pub(crate) active: &'a ActiveRequest,
     /// Our own member of Via.
     pub(crate) via: &'a HeaderValue,
 }
 
 impl InterimRelay<'_> {
-    /// What the origin's interim responses are handed to. None: the client would not understand them (RFC 9110, 15.2).
+    /// Where the origin's interim responses go; `None` if the client does not understand them (RFC 9110, 15.2).
     pub(crate) fn sink(&self) -> Option<InterimSink> {
         if self.request.version() < Version::HTTP_11 {
             return None;
         }
-        let listener = self.busy.listen()?;
+        let sender = self.active.interim_sender()?;
         let via = self.via.clone();
-        Some(InterimSink::new(move |status, mut fields| {
-            headers::remove_hop_by_hop(&mut fields);
-            headers::append_via(&mut fields, &via);
-            listener.tell(&head(status, &fields));
+        Some(InterimSink::new(move |status, mut headers| {
+            crate::headers::remove_hop_by_hop(&mut headers);
+            crate::headers::append_via(&mut headers, &via);
+            sender.send(&head(status, &headers));
         }))
     }
 }
 
-/// The head as it is written; values byte for byte.
-fn head(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
+/// Status line and headers as they are sent; values byte for byte.
+fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let reason = match status.as_u16() {
         103 => "Early Hints",
         _ => status.canonical_reason().unwrap_or_default(),
     };
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
-    for (name, value) in fields {
-        headers::write_header_line(&mut head, name, value);
+    for (name, value) in headers {
+        crate::headers::write_header_line(&mut head, name, value);
     }
     head.extend_from_slice(b"\r\n");
     head
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn a_head_is_written_byte_for_byte() {
-        let mut fields = HeaderMap::new();
+        let mut headers = HeaderMap::new();
         for value in [&b"</a>"[..], b"</\xfc>"] {
             let value = HeaderValue::from_bytes(value).unwrap();
-            fields.append(HeaderName::from_static("link"), value);
+            headers.append(HeaderName::from_static("link"), value);
         }
         for (code, line) in [
             (102, "102 Processing"),
@@ -70,7 +70,7 @@ mod tests {
             let status = StatusCode::from_u16(code).unwrap();
             let line = format!("HTTP/1.1 {line}\r\n");
             let rest = b"link: </a>\r\nlink: </\xfc>\r\n\r\n";
-            assert_eq!(head(status, &fields), [line.as_bytes(), rest].concat());
+            assert_eq!(head(status, &headers), [line.as_bytes(), rest].concat());
         }
     }
 }

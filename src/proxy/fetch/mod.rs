@@ -1,8 +1,12 @@
-//! Requests to the origin, and what becomes of its responses.
+//! Fetches: requests to the origin, and what becomes of the responses.
 
-pub(crate) mod combine_ranges;
-pub(crate) mod fetched_response;
-pub(crate) mod interim;
-pub(crate) mod lead;
-pub(crate) mod pass_through;
-pub(crate) mod revalidate;
+pub(super) mod claim;
+pub(super) mod combine_ranges;
+pub(super) mod fetched_response;
+pub(super) mod follower;
+pub(super) mod interim;
+pub(super) mod invalidate;
+pub(super) mod leader;
+pub(super) mod pass_through;
+pub(super) mod plan;
+pub(super) mod revalidate;

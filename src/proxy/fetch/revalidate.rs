@@ -1,4 +1,4 @@
-//! What becomes of a stored response that the origin was asked about (RFC 9111, 4.3).
+//! Validation of a stored response by the origin (RFC 9111, 4.3).
 
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use crate::{
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
-            lead::{Fetch, WaitingClient, request_of, unconditional},
+            leader::{Fetch, WaitingClient},
+            plan::unconditional_request,
         },
-        hit::from_stored::reuse,
+        hit::from_stored::from_entry,
         request::forwarded::ForwardedRequest,
         response::{client_response::ClientResponse, error_response::FailedRequest},
         worker::Worker,
@@ -24,61 +25,63 @@ use crate::{
 };
 
 impl Fetch<'_> {
-    /// The origin has answered the question about `entry`.
-    pub(crate) async fn validated(self, entry: &Arc<Entry>, reply: FetchedResponse) {
-        if reply.status == StatusCode::NOT_MODIFIED && self.ask.content != RequestContent::Keyed {
-            return match policy::revalidation_matches(entry.head(), &reply.judged()) {
-                true => self.freshened(entry, reply).await,
-                // It speaks of something else than what we have (RFC 9111, 4.3.4).
-                false => self.again().await,
+    /// Handles the response to the validation of `entry`.
+    pub(crate) async fn revalidated(self, entry: &Arc<Entry>, fetched: FetchedResponse) {
+        if fetched.status == StatusCode::NOT_MODIFIED
+            && self.forwarded.content != RequestContent::Keyed
+        {
+            return match policy::revalidation_matches(entry.head(), &fetched.view()) {
+                true => self.freshened(entry, fetched).await,
+                // RFC 9111, 4.3.4: it selects another response than the stored one.
+                false => self.refetch().await,
             };
         }
-        if reply.status.is_server_error() {
-            let failure = OriginFailure::Status(reply.status);
-            if let Ok(mut delivery) = self.stale_instead(entry, failure).await {
-                delivery.problem = Some("stale: the origin failed".into());
-                return self.done(Ok(delivery));
+        if fetched.status.is_server_error() {
+            let failure = OriginFailure::Status(fetched.status);
+            if let Ok(mut response) = self.stale_instead(entry, failure).await {
+                response.problem = Some("stale: the origin failed".into());
+                return self.finish(Ok(response));
             }
         }
-        if self.ask.method == Method::HEAD {
-            return self.headed(entry, reply).await;
+        if self.forwarded.method == Method::HEAD {
+            return self.freshened_by_head(entry, fetched).await;
         }
-        self.supersede(entry, &reply).await;
-        self.take_in(reply).await;
+        self.remove_if_superseded(entry, &fetched).await;
+        self.store_or_pass(fetched).await;
     }
 
-    /// The origin could not answer it.
-    pub(crate) async fn not_validated(self, entry: &Arc<Entry>, error: OriginError) {
+    /// Handles a validation of `entry` that failed.
+    pub(crate) async fn not_revalidated(self, entry: &Arc<Entry>, error: OriginError) {
         match self.stale_instead(entry, OriginFailure::Unreachable).await {
-            Ok(mut delivery) => {
-                delivery.problem = Some(format!("stale: {error}"));
-                self.done(Ok(delivery));
+            Ok(mut response) => {
+                response.problem = Some(format!("stale: {error}"));
+                self.finish(Ok(response));
             }
-            // It vanished meanwhile: the origin's failure is all there is.
-            Err(Reason::Cleared) => self.fails(error),
-            Err(_) => self.fails(ProxyError::NotValidated(error)),
+            // The entry is gone, so the client gets the origin's failure.
+            Err(Reason::Cleared) => self.fail(error),
+            Err(_) => self.fail(ProxyError::NotValidated(error)),
         }
     }
 
-    /// The origin calls the stored response current (RFC 9111, 4.3.4).
-    async fn freshened(self, entry: &Arc<Entry>, reply: FetchedResponse) {
-        let policy = self.ask.policy();
-        let view = self.ask.view();
-        let now = reply.response_time;
-        let mut cache_status = self.validated_hit(Some(reply.status));
-        let head = match policy::revalidated(policy, &view, entry.head(), &reply.judged()) {
+    /// Freshens `entry`, which the origin has confirmed (RFC 9111, 4.3.4).
+    async fn freshened(self, entry: &Arc<Entry>, fetched: FetchedResponse) {
+        let policy = self.forwarded.policy();
+        let view = self.forwarded.view();
+        let now = fetched.response_time;
+        let mut cache_status = self.validated_hit(Some(fetched.status));
+        let head = match policy::revalidated(policy, &view, entry.head(), &fetched.view()) {
             Ok(head) => Ok(head),
             Err(reason) if self.is_stored(entry).await => {
                 self.remove(entry).await;
                 cache_status.store = StoreOutcome::NotStored(reason);
-                let delivery = self.for_the_last_time(entry, &reply, cache_status);
-                return self.done(Ok(delivery));
+                let response = self.last_use(entry, &fetched, cache_status);
+                return self.finish(Ok(response));
             }
             Err(_) => Err(Reason::Cleared),
         };
         let Self {
             worker,
-            ask,
+            forwarded,
             why,
             ticket,
             client,
@@ -87,15 +90,15 @@ impl Fetch<'_> {
             Ok(head) => ticket.freshen(entry, head).await,
             Err(reason) => Err(reason),
         };
-        let answer = match freshened {
+        let response = match freshened {
             Ok(entry) => {
                 cache_status.store = StoreOutcome::Stored;
                 cache_status.ttl_seconds = entry.head().ttl_seconds(now);
-                Ok(reuse(&view, &entry, cache_status, now))
+                Ok(from_entry(&view, &entry, cache_status, now))
             }
-            Err(reason) => whole_anew(worker, ask, &client, why, reason).await,
+            Err(reason) => refetch_for_client(worker, forwarded, &client, why, reason).await,
         };
-        client.answer(answer);
+        client.deliver(response);
     }
 
     fn validated_hit(&self, forward_status: Option<StatusCode>) -> CacheStatus {
@@ -107,32 +110,32 @@ impl Fetch<'_> {
         }
     }
 
-    /// The origin called `entry` current, with a head under which it may not be kept.
-    fn for_the_last_time(
+    /// The response from `entry`, which the origin has confirmed with headers that forbid storing it.
+    fn last_use(
         &self,
         entry: &Entry,
-        reply: &FetchedResponse,
+        fetched: &FetchedResponse,
         cache_status: CacheStatus,
     ) -> ClientResponse {
-        let policy = self.ask.policy();
-        let view = self.ask.view();
-        let mut delivery = reuse(&view, entry, cache_status, reply.response_time);
-        if delivery.status == entry.head().status() && entry.head().content_range().is_none() {
-            delivery.fields = policy::merged_head(policy, entry.head(), &reply.judged());
+        let policy = self.forwarded.policy();
+        let view = self.forwarded.view();
+        let mut response = from_entry(&view, entry, cache_status, fetched.response_time);
+        if response.status == entry.head().status() && entry.head().content_range().is_none() {
+            response.headers = policy::merged_head(policy, entry.head(), &fetched.view());
         }
-        delivery
+        response
     }
 
-    /// The origin answered HEAD anew: that says whether what a GET has stored is current (RFC 9111, 4.3.5).
-    async fn headed(self, entry: &Arc<Entry>, reply: FetchedResponse) {
-        let policy = self.ask.policy();
+    /// Handles a new response to HEAD: it says whether the stored response to GET is current (RFC 9111, 4.3.5).
+    async fn freshened_by_head(self, entry: &Arc<Entry>, fetched: FetchedResponse) {
+        let policy = self.forwarded.policy();
         let said = policy::freshen_by_head(
             policy,
-            &self.ask.view(),
+            &self.forwarded.view(),
             entry.head(),
             entry.body().len_bytes(),
-            &reply.judged(),
-            reply.announced(),
+            &fetched.view(),
+            fetched.announced_bytes(),
         );
         match said {
             HeadUpdate::Freshened(head) => {
@@ -140,26 +143,27 @@ impl Fetch<'_> {
                     Ok(_) => StoreOutcome::Stored,
                     Err(reason) => StoreOutcome::NotStored(reason),
                 };
-                self.client.answer(Ok(reply.pass(self.why, storing)));
+                self.client
+                    .deliver(Ok(fetched.into_response(self.why, storing)));
             }
             HeadUpdate::Outdated => {
                 self.remove(entry).await;
-                self.take_in(reply).await;
+                self.store_or_pass(fetched).await;
             }
-            HeadUpdate::Inconclusive => self.take_in(reply).await,
+            HeadUpdate::Inconclusive => self.store_or_pass(fetched).await,
         }
     }
 
-    /// A stale answer in the place of the origin's failure, where that is allowed (RFC 9111, 4.2.4) and the entry still
-    /// counts: a Clear may have come since it was found.
+    /// The stale response in place of the origin's failure, if that is allowed (RFC 9111, 4.2.4) and the entry is still
+    /// stored: a Clear may have come since it was looked up.
     async fn stale_instead(
         &self,
         entry: &Arc<Entry>,
         failure: OriginFailure,
     ) -> Result<ClientResponse, Reason> {
         let now = clock::now();
-        let policy = self.ask.policy();
-        let view = self.ask.view();
+        let policy = self.forwarded.policy();
+        let view = self.forwarded.view();
         policy::may_serve_stale(policy, &view, entry.head(), failure, now)?;
         if !self.is_stored(entry).await {
             return Err(Reason::Cleared);
@@ -172,22 +176,22 @@ impl Fetch<'_> {
                 OriginFailure::Unreachable => None,
             })
         };
-        Ok(reuse(&view, entry, cache_status, now))
+        Ok(from_entry(&view, entry, cache_status, now))
     }
 }
 
-/// The stored response vanished while the origin called it current. What was fetched before a Clear is served no more:
-/// the whole is asked for, for this client alone.
-async fn whole_anew(
+/// Fetches the whole response for this client alone. The stored response was removed while the origin confirmed it, and a
+/// response that was fetched before a Clear is never served after it.
+async fn refetch_for_client(
     worker: &Worker,
-    ask: &ForwardedRequest,
+    forwarded: &ForwardedRequest,
     client: &WaitingClient,
     why: Forward,
     reason: Reason,
 ) -> Result<ClientResponse, FailedRequest> {
-    let request = client.listening(request_of(&unconditional(ask)));
-    let reply = forward(worker, request)
+    let request = client.listening(unconditional_request(forwarded));
+    let fetched = forward(worker, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
-    Ok(reply.pass(why, StoreOutcome::NotStored(reason)))
+    Ok(fetched.into_response(why, StoreOutcome::NotStored(reason)))
 }

@@ -1,6 +1,4 @@
-//! Answers made of what is stored, or of what another request is fetching.
-
-use std::sync::Arc;
+//! Responses made from stored ones, and from those that another request is fetching.
 
 use actix_web::http::{
     StatusCode,
@@ -8,190 +6,185 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{BodyReader, Entry, FetchEvent, SharedFetch, SharedHead},
+    cache::{BodyReader, Entry},
     clock,
-    headers::{self, CacheStatus, StoreOutcome},
-    policy::{self, ByteRange, ContentRange, Decision, Forward, ResponseForm, StoredHead, Time},
+    headers::{self, CacheStatus},
+    policy::{self, ByteRange, ContentRange, ResponseForm, StoredHead, Time},
     proxy::{
         hit::multipart::Multipart,
-        request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
-            streamed_body::{StreamedBody, span},
+            streamed_body::{StreamedBody, offsets},
         },
     },
 };
 
-/// The answer to `view` from `entry`, its conditions and range applied.
-pub(crate) fn reuse(
+/// The response to `view` from `entry`, with the client's conditions and range applied (RFC 9110, 13 and 14).
+pub(crate) fn from_entry(
     view: &policy::Request<'_>,
     entry: &Entry,
     cache_status: CacheStatus,
     now: Time,
 ) -> ClientResponse {
-    let body = entry.body();
+    let stored = entry.body();
     let head = entry.head();
-    let (base, complete_bytes) = match head.content_range() {
-        Some(part) => (part.range.first, part.complete_bytes),
-        None => (0, Some(body.len_bytes())),
-    };
-    let mut fields = stored_fields(head, now);
-    let (status, content) = match policy::response_form(view, head, Some(body.len_bytes())) {
-        ResponseForm::Full => (head.status(), ResponseBody::Stored(body.all())),
+    let (base, complete_bytes) = placement(head, Some(stored.len_bytes()));
+    let mut headers = stored_headers(head, now);
+    let (status, body) = match policy::response_form(view, head, Some(stored.len_bytes())) {
+        ResponseForm::Full => (head.status(), ResponseBody::Stored(stored.all())),
         ResponseForm::NotModified => {
-            fields = not_modified_fields(head, now);
+            headers = not_modified_headers(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        ResponseForm::Partial(extent) => {
-            insert_place(&mut fields, extent, complete_bytes);
-            let span = span(extent, base);
-            (
-                StatusCode::PARTIAL_CONTENT,
-                ResponseBody::Stored(body.slices(*span.start(), *span.end())),
-            )
+        ResponseForm::Partial(range) => {
+            insert_content_range(&mut headers, range, complete_bytes);
+            let offsets = offsets(range, base);
+            let slices = stored.slices(*offsets.start(), *offsets.end());
+            (StatusCode::PARTIAL_CONTENT, ResponseBody::Stored(slices))
         }
-        ResponseForm::Multipart(extents) => {
-            let parts = Multipart::new(body, base, complete_bytes, &extents, &mut fields);
+        ResponseForm::Multipart(ranges) => {
+            let parts = Multipart::new(stored, base, complete_bytes, &ranges, &mut headers);
             (StatusCode::PARTIAL_CONTENT, ResponseBody::Multipart(parts))
         }
         ResponseForm::RangeNotSatisfiable => {
-            insert_length(&mut fields, complete_bytes);
+            insert_complete_length(&mut headers, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
     };
     ClientResponse {
         status,
-        fields,
-        body: content,
+        headers,
+        body,
         cache_status,
         problem: None,
     }
 }
 
-/// The answer to a client whose fetch is being stored: `fields` are what it gets, `head` is what is stored. What comes
-/// has `length` bytes.
-pub(crate) fn reading(
+/// The response to a client while the body is being stored. `headers` are what it gets, `head` is what is stored, and
+/// the body that arrives has `length` bytes; `None` if its length is unknown.
+pub(crate) fn while_streaming(
     view: &policy::Request<'_>,
     head: &StoredHead,
-    mut fields: HeaderMap,
+    headers: HeaderMap,
     (reader, length): (BodyReader, Option<u64>),
     cache_status: CacheStatus,
 ) -> ClientResponse {
-    let (base, complete_bytes) = match head.content_range() {
-        Some(part) => (part.range.first, part.complete_bytes),
-        None => (0, length),
-    };
-    let (status, content) = match policy::response_form(view, head, length) {
+    let (base, _) = placement(head, length);
+    let source = (headers, length);
+    from_arriving(
+        view,
+        head,
+        source,
+        cache_status,
+        clock::now(),
+        |range| match range {
+            Some(range) => StreamedBody::part(reader, base, range),
+            None => StreamedBody::whole(reader, length),
+        },
+    )
+}
+
+/// The response to a client from a representation that arrives, under `head`, with the client's conditions and range
+/// applied. `body` gives the bytes of a range; `None` stands for all of them.
+pub(crate) fn from_arriving(
+    view: &policy::Request<'_>,
+    head: &StoredHead,
+    (mut headers, length): (HeaderMap, Option<u64>),
+    cache_status: CacheStatus,
+    now: Time,
+    body: impl FnOnce(Option<ByteRange>) -> StreamedBody,
+) -> ClientResponse {
+    let (_, complete_bytes) = placement(head, length);
+    let (status, body) = match policy::response_form(view, head, length) {
         ResponseForm::NotModified => {
-            fields = not_modified_fields(head, clock::now());
+            headers = not_modified_headers(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
         }
-        ResponseForm::Partial(extent) => {
-            insert_place(&mut fields, extent, complete_bytes);
-            let part = StreamedBody::part(reader, base, extent);
-            (StatusCode::PARTIAL_CONTENT, ResponseBody::Streamed(part))
+        ResponseForm::Partial(range) => {
+            insert_content_range(&mut headers, range, complete_bytes);
+            let body = ResponseBody::Streamed(body(Some(range)));
+            (StatusCode::PARTIAL_CONTENT, body)
         }
         ResponseForm::RangeNotSatisfiable => {
-            insert_length(&mut fields, complete_bytes);
+            headers.remove(header::CONTENT_RANGE);
+            insert_complete_length(&mut headers, complete_bytes);
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
-        // A server may always answer with the whole (RFC 9110, 14.2).
+        // RFC 9110, 14.2: a server may ignore Range and send the whole.
         ResponseForm::Full | ResponseForm::Multipart(_) => {
             if head.content_range().is_none() {
-                fields.remove(header::CONTENT_RANGE);
+                headers.remove(header::CONTENT_RANGE);
             }
-            let whole = StreamedBody::whole(reader, length);
-            (head.status(), ResponseBody::Streamed(whole))
+            (head.status(), ResponseBody::Streamed(body(None)))
         }
     };
     ClientResponse {
         status,
-        fields,
-        body: content,
+        headers,
+        body,
         cache_status,
         problem: None,
     }
 }
 
-/// What came of following another request's fetch.
-pub(crate) enum FollowOutcome {
-    /// Its answer suits.
-    ClientResponse(Box<ClientResponse>),
-    /// It does not suit this request, or is nobody else's, or was not needed, or failed: look again.
-    Released,
-}
-
-/// Waits for the head of another request's fetch, and reads along when the answer would be served to `ask` if it were
-/// stored already.
-pub(crate) async fn follow(
-    ask: &ForwardedRequest,
-    mut fill: SharedFetch,
-    why: Forward,
-) -> FollowOutcome {
-    let opening = match fill.event().await {
-        FetchEvent::Head(opening) => opening,
-        FetchEvent::LookAgain | FetchEvent::Released => return FollowOutcome::Released,
-    };
-    let now = clock::now();
-    let view = ask.view();
-    let head: Arc<StoredHead> = Arc::clone(&opening.head);
-    let decision = policy::decide(ask.policy(), &view, std::iter::once(&*head), now);
-    if !matches!(decision, Decision::Serve { .. }) {
-        return FollowOutcome::Released;
+/// How a hit on `entry` at `now` is reported.
+pub(crate) fn hit_status(entry: &Entry, now: Time) -> CacheStatus {
+    CacheStatus {
+        saved_millis: entry.fetch_millis(),
+        ..CacheStatus::hit(entry.head().ttl_seconds(now))
     }
-    let cache_status = CacheStatus::miss(why, None, StoreOutcome::Collapsed);
-    let fields = stored_fields(&head, now);
-    let source = reader_of(fill, opening);
-    FollowOutcome::ClientResponse(Box::new(reading(
-        &view,
-        &head,
-        fields,
-        source,
-        cache_status,
-    )))
 }
 
-fn reader_of(fill: SharedFetch, opening: SharedHead) -> (BodyReader, Option<u64>) {
-    let length = opening.length;
-    (fill.reader(opening), length)
+/// Where a stored body begins in its representation, and the length of the whole in bytes; `None` if it is unknown.
+fn placement(head: &StoredHead, length: Option<u64>) -> (u64, Option<u64>) {
+    match head.content_range() {
+        Some(part) => (part.range.first, part.complete_bytes),
+        None => (0, length),
+    }
 }
 
-pub(crate) fn stored_fields(head: &StoredHead, now: Time) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(head.fields().len() + 4);
+/// The stored headers with the Age at `now`.
+pub(crate) fn stored_headers(head: &StoredHead, now: Time) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(head.fields().len() + 4);
     for (name, value) in head.fields().iter() {
-        fields.append(name, value);
+        headers.append(name, value);
     }
-    headers::set_age(&mut fields, head.age_seconds(now));
-    fields
+    headers::set_age(&mut headers, head.age_seconds(now));
+    headers
 }
 
-pub(crate) fn not_modified_fields(head: &StoredHead, now: Time) -> HeaderMap {
-    let mut fields = HeaderMap::new();
+/// The headers of a 304 from the cache (RFC 9110, 15.4.5), with the Age at `now`.
+pub(crate) fn not_modified_headers(head: &StoredHead, now: Time) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     for (name, value) in policy::not_modified_fields(head) {
-        fields.append(name, value);
+        headers.append(name, value);
     }
-    headers::set_age(&mut fields, head.age_seconds(now));
-    fields
+    headers::set_age(&mut headers, head.age_seconds(now));
+    headers
 }
 
-/// Content-Range of a part (RFC 9110, 14.4).
-pub(crate) fn insert_place(fields: &mut HeaderMap, extent: ByteRange, complete_bytes: Option<u64>) {
+/// Writes the Content-Range of a part (RFC 9110, 14.4).
+pub(crate) fn insert_content_range(
+    headers: &mut HeaderMap,
+    range: ByteRange,
+    complete_bytes: Option<u64>,
+) {
     let part = ContentRange {
-        range: extent,
+        range,
         complete_bytes,
     };
-    insert_range(fields, &part.to_field_value());
+    insert_range(headers, &part.to_field_value());
 }
 
-/// Content-Range of a 416 (RFC 9110, 15.5.17).
-pub(crate) fn insert_length(fields: &mut HeaderMap, complete_bytes: Option<u64>) {
+/// Writes the Content-Range of a 416 (RFC 9110, 15.5.17).
+pub(crate) fn insert_complete_length(headers: &mut HeaderMap, complete_bytes: Option<u64>) {
     if let Some(complete) = complete_bytes {
-        insert_range(fields, &format!("bytes */{complete}"));
+        insert_range(headers, &format!("bytes */{complete}"));
     }
 }
 
-fn insert_range(fields: &mut HeaderMap, range: &str) {
+fn insert_range(headers: &mut HeaderMap, range: &str) {
     if let Ok(range) = HeaderValue::from_str(range) {
-        fields.insert(header::CONTENT_RANGE, range);
+        headers.insert(header::CONTENT_RANGE, range);
     }
 }

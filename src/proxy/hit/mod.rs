@@ -1,6 +1,7 @@
-//! Responses made of what is stored.
+//! Hits: responses made from stored ones.
 
-pub(crate) mod fast_path;
-pub(crate) mod from_stored;
-pub(crate) mod multipart;
-pub(crate) mod prepared;
+pub(super) mod fast_path;
+pub(super) mod from_stored;
+pub(super) mod multipart;
+pub(super) mod prepared;
+pub(super) mod serve;

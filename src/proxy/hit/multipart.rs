@@ -1,4 +1,4 @@
-//! Several ranges of a stored body in one answer (RFC 9110, 14.6).
+//! Several ranges of a stored body in one response (RFC 9110, 14.6).
 
 use std::{
     collections::VecDeque,
@@ -14,9 +14,9 @@ use crate::{
     policy::{ByteRange, ContentRange},
 };
 
-/// The body of a `multipart/byteranges` answer.
+/// The body of a `multipart/byteranges` response.
 pub(crate) struct Multipart {
-    sections: VecDeque<MultipartPiece>,
+    pieces: VecDeque<MultipartPiece>,
     length: u64,
 }
 
@@ -26,40 +26,39 @@ enum MultipartPiece {
 }
 
 impl Multipart {
-    /// Makes one part of each of `extents`, places in a representation of which `body` holds the bytes from `base` on.
-    /// `fields` are those of the whole answer: their Content-Type goes into the parts, and one that names the boundary
-    /// takes its place.
+    /// Makes a part from each of `ranges` of a representation. `body` holds its bytes from `base` on. `headers` are those
+    /// of the response: the parts get its Content-Type, and the response gets one that names the boundary.
     pub(crate) fn new(
         body: &Body,
         base: u64,
         complete_bytes: Option<u64>,
-        extents: &[ByteRange],
-        fields: &mut HeaderMap,
+        ranges: &[ByteRange],
+        headers: &mut HeaderMap,
     ) -> Self {
         let boundary = boundary();
-        let content_type = fields.get(header::CONTENT_TYPE).cloned();
+        let content_type = headers.get(header::CONTENT_TYPE).cloned();
         if let Ok(value) =
             HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}"))
         {
-            fields.insert(header::CONTENT_TYPE, value);
+            headers.insert(header::CONTENT_TYPE, value);
         }
-        let mut sections = VecDeque::with_capacity(extents.len() * 2 + 1);
-        for extent in extents {
+        let mut pieces = VecDeque::with_capacity(ranges.len() * 2 + 1);
+        for range in ranges {
             let part = ContentRange {
-                range: *extent,
+                range: *range,
                 complete_bytes,
             };
-            let lead = lead(&boundary, content_type.as_ref(), &part);
-            let slices = body.slices(extent.first - base, extent.last - base);
-            sections.extend([MultipartPiece::Text(lead), MultipartPiece::Slices(slices)]);
+            let head = part_head(&boundary, content_type.as_ref(), &part);
+            let slices = body.slices(range.first - base, range.last - base);
+            pieces.extend([MultipartPiece::Text(head), MultipartPiece::Slices(slices)]);
         }
         let end = format!("\r\n--{boundary}--\r\n");
-        sections.push_back(MultipartPiece::Text(end.into()));
-        let length = sections.iter().map(MultipartPiece::length).sum();
-        Self { sections, length }
+        pieces.push_back(MultipartPiece::Text(end.into()));
+        let length = pieces.iter().map(MultipartPiece::length).sum();
+        Self { pieces, length }
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
@@ -79,16 +78,16 @@ impl Iterator for Multipart {
 
     fn next(&mut self) -> Option<Bytes> {
         loop {
-            match self.sections.front_mut()? {
+            match self.pieces.front_mut()? {
                 MultipartPiece::Text(text) => {
                     let text = std::mem::take(text);
-                    self.sections.pop_front();
+                    self.pieces.pop_front();
                     return Some(text);
                 }
                 MultipartPiece::Slices(slices) => match slices.next() {
                     Some(bytes) => return Some(bytes),
                     None => {
-                        self.sections.pop_front();
+                        self.pieces.pop_front();
                     }
                 },
             }
@@ -96,20 +95,20 @@ impl Iterator for Multipart {
     }
 }
 
-/// What stands before the bytes of a part. The type goes in as it came, whatever bytes it is made of.
-fn lead(boundary: &str, content_type: Option<&HeaderValue>, part: &ContentRange) -> Bytes {
-    let mut lead = format!("\r\n--{boundary}\r\n").into_bytes();
+/// The headers of a part, after the delimiter. Content-Type is copied byte for byte.
+fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &ContentRange) -> Bytes {
+    let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
     if let Some(content_type) = content_type {
-        lead.extend_from_slice(b"content-type: ");
-        lead.extend_from_slice(content_type.as_bytes());
-        lead.extend_from_slice(b"\r\n");
+        head.extend_from_slice(b"content-type: ");
+        head.extend_from_slice(content_type.as_bytes());
+        head.extend_from_slice(b"\r\n");
     }
-    let place = format!("content-range: {}\r\n\r\n", part.to_field_value());
-    lead.extend_from_slice(place.as_bytes());
-    lead.into()
+    let range = format!("content-range: {}\r\n\r\n", part.to_field_value());
+    head.extend_from_slice(range.as_bytes());
+    head.into()
 }
 
-/// A delimiter that no stored body can have been made to contain: it is random.
+/// A random delimiter, so that no stored body can be made to contain it.
 fn boundary() -> String {
     let random = || RandomState::new().hash_one(0);
     let mut boundary = String::with_capacity(32);

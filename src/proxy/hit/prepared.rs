@@ -1,7 +1,7 @@
-//! Answers from the store that one worker keeps ready to leave.
+//! Responses that a worker keeps ready to send.
 //!
-//! All that is the same for every hit is made once: the fields in the form in which they leave, and a body whose holders
-//! are counted in this thread alone. Age and Cache-Status change with the seconds.
+//! Everything that is the same for each hit is made once: the headers as they are sent, and a body whose reference count
+//! belongs to this thread. Age and Cache-Status change with the seconds.
 
 use std::cell::RefCell;
 
@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use crate::{
     cache::Entry,
-    headers::{self, CacheStatus},
+    headers,
     policy::Time,
     proxy::{
-        hit::from_stored::stored_fields,
+        hit::from_stored::{hit_status, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
             zero_copy,
@@ -21,21 +21,21 @@ use crate::{
     },
 };
 
-/// What a worker has made ready of the variants of a key.
+/// The prepared responses of a lookup, one for each variant.
 #[derive(Default)]
 pub(crate) struct PreparedResponses(RefCell<Vec<Option<PreparedResponse>>>);
 
 /// The whole of a stored response.
 struct PreparedResponse {
-    fields: HeaderMap,
+    headers: HeaderMap,
     body: Bytes,
     age_seconds: u64,
     ttl_seconds: Option<i64>,
 }
 
 impl PreparedResponses {
-    /// The whole of `entry`, the variant with this index; None where its body is not worth it.
-    pub(crate) fn deliver(
+    /// The response with the whole of `entry`, which is the variant at `index`; `None` if its body is not in one piece.
+    pub(crate) fn response(
         &self,
         index: usize,
         entry: &Entry,
@@ -43,42 +43,39 @@ impl PreparedResponses {
         via: &HeaderValue,
     ) -> Option<ClientResponse> {
         let head = entry.head();
-        let (age_seconds, ttl_seconds) = (head.age_seconds(now), head.ttl_seconds(now));
-        let mut answers = self.0.borrow_mut();
-        if answers.len() <= index {
-            answers.resize_with(index + 1, || None);
+        let cache_status = hit_status(entry, now);
+        let (age_seconds, ttl_seconds) = (head.age_seconds(now), cache_status.ttl_seconds);
+        let mut responses = self.0.borrow_mut();
+        if responses.len() <= index {
+            responses.resize_with(index + 1, || None);
         }
-        let slot = answers.get_mut(index)?;
-        let is_current = |answer: &PreparedResponse| {
-            answer.age_seconds == age_seconds && answer.ttl_seconds == ttl_seconds
-        };
-        let cache_status = CacheStatus {
-            saved_millis: entry.fetch_millis(),
-            ..CacheStatus::hit(ttl_seconds)
+        let slot = responses.get_mut(index)?;
+        let is_current = |response: &PreparedResponse| {
+            response.age_seconds == age_seconds && response.ttl_seconds == ttl_seconds
         };
         if !slot.as_ref().is_some_and(is_current) {
             let body = match slot.take() {
-                Some(answer) => answer.body,
+                Some(response) => response.body,
                 None => entry.body().single()?,
             };
-            let mut fields = stored_fields(head, now);
-            headers::append_via(&mut fields, via);
-            cache_status.write(&mut fields);
+            let mut headers = stored_headers(head, now);
+            headers::append_via(&mut headers, via);
+            cache_status.write(&mut headers);
             if body.len() as u64 >= zero_copy::MIN_BYTES {
-                fields.insert(header::CONTENT_LENGTH, body.len().into());
+                headers.insert(header::CONTENT_LENGTH, body.len().into());
             }
             *slot = Some(PreparedResponse {
-                fields,
+                headers,
                 body,
                 age_seconds,
                 ttl_seconds,
             });
         }
-        let answer = slot.as_ref()?;
+        let response = slot.as_ref()?;
         Some(ClientResponse {
             status: head.status(),
-            fields: answer.fields.clone(),
-            body: ResponseBody::Prepared(answer.body.clone()),
+            headers: response.headers.clone(),
+            body: ResponseBody::Prepared(response.body.clone()),
             cache_status,
             problem: None,
         })

@@ -1,9 +1,9 @@
-//! What a client asks, as it is forwarded.
+//! A client's request as it is forwarded.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use actix_web::{
-    HttpMessage as _, HttpRequest,
+    HttpRequest,
     http::{
         Method, StatusCode, Uri,
         header::{self, HeaderMap, HeaderValue},
@@ -16,42 +16,47 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
-    policy::{self, BodyKey, ForwardedCookie, Identity, RequestContent, RuleIndex, Rules},
+    policy::{self, BodyKey, ForwardedCookie, Identity, RequestContent, RuleIndex},
     proxy::{
-        connection::RequestFraming,
-        request::upload::{BufferPermit, BufferedBody},
-        worker::Shared,
+        request::{
+            framing::RequestFraming,
+            upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
+        },
+        shared::Shared,
     },
 };
 
-/// A request as it is forwarded; key, identity and the policy's view are all made from this, for what is not
-/// forwarded must not tell answers apart, and what is must.
+/// A request as it is forwarded. Its key, its identity and the policy's view are made from this: what is not forwarded
+/// does not tell responses apart, and what is forwarded does.
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardedRequest {
     pub(crate) method: Method,
-    /// Path and query byte for byte but for what a rule takes out of the query, or `*`.
+    /// Path and query, byte for byte except what a rule removes from the query; or `*`.
     pub(crate) target: String,
-    pub(crate) fields: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) content: RequestContent,
-    pub(crate) upload: RequestFraming,
-    /// The body, where it is part of the key.
+    pub(crate) framing: RequestFraming,
+    /// The body, if it is part of the key.
     pub(crate) body: Option<BufferedBody>,
     pub(crate) key: Key,
     pub(crate) config: Arc<Config>,
     pub(crate) rule: Option<RuleIndex>,
 }
 
-/// The head of a request, as the client sent it.
+/// Request line and headers, as the client sent them.
 pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
-    pub(crate) fields: &'a HeaderMap,
-    pub(crate) upload: RequestFraming,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) framing: RequestFraming,
     pub(crate) peer: Option<IpAddr>,
 }
 
 impl ForwardedRequest {
-    /// Reads a client's request.
+    /// The forwarded form of a client's request.
+    ///
+    /// # Errors
+    /// The request is not forwarded: CONNECT, a loop, or a target without a path.
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
@@ -60,14 +65,17 @@ impl ForwardedRequest {
         let head = RequestHead {
             method: request.method(),
             uri: request.uri(),
-            fields: request.headers(),
-            upload: upload(request),
+            headers: request.headers(),
+            framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
         Self::of(&head, shared, config)
     }
 
-    /// Reads the head of a request.
+    /// The forwarded form of a request line and headers.
+    ///
+    /// # Errors
+    /// As [`ForwardedRequest::new`].
     pub(crate) fn of(
         head: &RequestHead<'_>,
         shared: &Shared,
@@ -76,8 +84,8 @@ impl ForwardedRequest {
         let &RequestHead {
             method,
             uri,
-            fields: client,
-            upload,
+            headers: client,
+            framing,
             peer,
         } = head;
         if *method == Method::CONNECT {
@@ -86,8 +94,7 @@ impl ForwardedRequest {
         if headers::is_loop(client, &shared.via) {
             return Err(ProxyError::Loop);
         }
-        let (target, rule) = ruled(target_of(method, uri)?, &config.rules);
-        let policy = policy_under(rule, config);
+        let (target, rule) = ruled_target(target_of(method, uri)?, config);
         let host = match client.get(header::HOST) {
             Some(host) if config.preserve_host => HostHeader::Client(host),
             _ => HostHeader::Origin(&shared.origin_host),
@@ -96,7 +103,7 @@ impl ForwardedRequest {
             HostHeader::Origin(_) => Resource::new(&target),
             HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let content = match upload {
+        let content = match framing {
             RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
             RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
         };
@@ -105,60 +112,86 @@ impl ForwardedRequest {
             host,
             via: &shared.via,
         };
-        let mut fields = headers::forwarded_headers(client, &proxy_headers);
+        let policy = policy_under(rule, config);
+        let mut headers = headers::forwarded_headers(client, &proxy_headers);
         if matches!(*method, Method::GET | Method::HEAD) && content == RequestContent::None {
-            drop_ignored_cookies(policy, &mut fields);
+            remove_ignored_cookies(policy, &mut headers);
         }
-        let identity = shared.secret.identity(policy, &fields);
+        let key = Key {
+            resource,
+            identity: shared.secret.identity(policy, &headers),
+            content: None,
+        };
         Ok(Self {
             method: method.clone(),
             target,
-            fields,
+            headers,
             content,
-            upload,
+            framing,
             body: None,
-            key: Key {
-                resource,
-                identity,
-                content: None,
-            },
+            key,
             config: Arc::clone(config),
             rule,
         })
     }
 
-    /// How long the body can be, where it may make this request a retrieval: that of a POST whose rule says so.
-    pub(crate) fn keyed_up_to_bytes(&self) -> Option<u64> {
+    /// Reads the body of a POST that a rule lets be answered like a GET, and makes it part of the key. Returns the body
+    /// that is left to forward: all of it if it is too large, or asks for a change.
+    ///
+    /// # Errors
+    /// The client cut the body, or paused for too long.
+    pub(crate) async fn read_key_body(
+        &mut self,
+        body: UploadBody,
+        shared: &Shared,
+        buffers: &BodyBuffers,
+    ) -> Result<UploadBody, ProxyError> {
+        let permit = self
+            .max_key_body_bytes()
+            .and_then(|bytes| buffers.permit(bytes));
+        let Some(permit) = permit else {
+            return Ok(body);
+        };
+        Ok(match body.read(permit).await? {
+            BodyRead::Larger(body) => body,
+            BodyRead::Whole(bytes, permit) => match BodyKey::of(&self.headers, &bytes) {
+                Some(content) => {
+                    self.add_to_key(content, (bytes, permit), shared);
+                    UploadBody::empty()
+                }
+                None => UploadBody::of(bytes, permit),
+            },
+        })
+    }
+
+    /// The largest body that may become part of the key, in bytes; `None` if no rule says `store_post` for this request,
+    /// or the body is larger.
+    pub(crate) fn max_key_body_bytes(&self) -> Option<u64> {
         let rule = self.rule.and_then(|index| self.config.rules.get(index))?;
         let limit = rule.store_post_bytes?;
-        let most = match self.upload {
+        let bytes = match self.framing {
             RequestFraming::None => 0,
             RequestFraming::Sized(length) => length,
             RequestFraming::Chunked => limit,
         };
-        (self.method == Method::POST && most <= limit).then_some(most)
+        (self.method == Method::POST && bytes <= limit).then_some(bytes)
     }
 
-    /// Makes this request a retrieval with `body`, unless that asks for a change.
-    pub(crate) fn keyed_by(
+    fn add_to_key(
         &mut self,
-        body: Bytes,
-        place: BufferPermit,
+        content: BodyKey,
+        (bytes, permit): (Bytes, BufferPermit),
         shared: &Shared,
-    ) -> BodyUse {
-        let Some(content) = BodyKey::of(&self.fields, &body) else {
-            return BodyUse::Change(body, place);
-        };
+    ) {
         let policy = policy_under(self.rule, &self.config);
-        drop_ignored_cookies(policy, &mut self.fields);
-        self.key.identity = shared.secret.identity(policy, &self.fields);
+        remove_ignored_cookies(policy, &mut self.headers);
+        self.key.identity = shared.secret.identity(policy, &self.headers);
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
-        self.body = Some(BufferedBody::new(body, self.upload, place));
-        BodyUse::Keyed
+        self.body = Some(BufferedBody::new(bytes, self.framing, permit));
     }
 
-    /// Whether an answer of this status makes untrue what is stored for the target.
+    /// Whether a response with this status invalidates what is stored for the target.
     pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
         self.content != RequestContent::Keyed && policy::invalidates(&self.method, status)
     }
@@ -167,14 +200,14 @@ impl ForwardedRequest {
         self.key.identity
     }
 
-    /// The patterns of the rule in force.
+    /// The patterns of the rule in force; `None` if no rule matches.
     pub(crate) fn rule_patterns(&self) -> Option<String> {
         let rule = self.config.rules.get(self.rule?)?;
         let patterns: Vec<String> = rule.path.patterns().collect();
         Some(patterns.join(", "))
     }
 
-    /// What decides about this request.
+    /// The policy that decides about this request.
     pub(crate) fn policy(&self) -> &policy::Policy {
         policy_under(self.rule, &self.config)
     }
@@ -184,46 +217,42 @@ impl ForwardedRequest {
         policy::Request::new(
             self.policy(),
             &self.method,
-            &self.fields,
+            &self.headers,
             self.content,
             self.identity(),
         )
     }
 
-    /// True when the client asks for an answer under conditions, or for a part of it.
+    /// True if the client sets conditions, or wants a range.
     pub(crate) fn is_conditional(&self) -> bool {
         policy::CLIENT_CONDITIONS
             .iter()
-            .any(|name| self.fields.contains_key(name))
+            .any(|name| self.headers.contains_key(name))
     }
 
-    /// True when cookies are forwarded that are not in the key: they may shape the answer.
+    /// True if cookies are forwarded that are not in the key. They may shape the response.
     pub(crate) fn carries_ignored_cookies(&self) -> bool {
-        let mut lines = self.fields.get_all(header::COOKIE);
-        lines
-            .any(|line| policy::forwarded_cookie(self.policy(), line) != ForwardedCookie::Unchanged)
+        let mut cookies = self.headers.get_all(header::COOKIE);
+        cookies.any(|cookie| {
+            policy::forwarded_cookie(self.policy(), cookie) != ForwardedCookie::Unchanged
+        })
     }
 
-    /// True for what the cache answers.
+    /// True if the request may be answered from the cache.
     pub(crate) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
 }
 
-/// What a body is to its request.
-pub(crate) enum BodyUse {
-    /// A part of what is asked for.
-    Keyed,
-    /// A change, to be forwarded.
-    Change(Bytes, BufferPermit),
-}
-
-/// The rule for a target, and the target as it is forwarded under it: what a rule takes out of the query is neither in
-/// the key nor does the origin see it.
-fn ruled(target: String, rules: &Rules) -> (String, Option<RuleIndex>) {
-    let index = rules.index_for(&target);
-    match index.and_then(|index| rules.get(index)) {
-        Some(rule) => (rule.rewritten(&target).into_owned(), index),
+/// The target as it is forwarded, and the rule that matches it. What a rule removes from the query is neither in the key
+/// nor sent to the origin.
+fn ruled_target(target: String, config: &Config) -> (String, Option<RuleIndex>) {
+    let index = config.rules.index_for(&target);
+    match index.and_then(|index| config.rules.get(index)) {
+        Some(rule) => match rule.rewritten(&target) {
+            Cow::Owned(rewritten) => (rewritten, index),
+            Cow::Borrowed(_) => (target, index),
+        },
         None => (target, None),
     }
 }
@@ -233,7 +262,10 @@ fn policy_under(rule: Option<RuleIndex>, config: &Config) -> &policy::Policy {
     rule.map_or(&config.policy, |rule| &rule.policy)
 }
 
-/// Path and query as the client sent them; an authority before them changes nothing, for there is one origin only.
+/// Path and query as the client sent them. An authority in the target changes nothing: there is one origin.
+///
+/// # Errors
+/// The target has no path.
 pub(crate) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
     target_of(request.method(), request.uri())
 }
@@ -241,7 +273,7 @@ pub(crate) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
 fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
     match uri.path_and_query().map(|target| target.as_str()) {
         Some(target) if target.starts_with('/') => Ok(target.to_owned()),
-        // Of OPTIONS, and of methods like M-SEARCH that are not about a path either.
+        // RFC 9110, 7.1: OPTIONS uses it. So do methods like M-SEARCH, which are not about a path either.
         Some("*") if !matches!(*method, Method::GET | Method::HEAD) => Ok("*".to_owned()),
         Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
         Some("") | None if uri.scheme().is_some() => Ok("/".to_owned()),
@@ -249,25 +281,15 @@ fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
     }
 }
 
-/// How the body of a request is framed.
-pub(crate) fn upload(request: &HttpRequest) -> RequestFraming {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
-        _ if request.chunked().unwrap_or(false) => RequestFraming::Chunked,
-        Some(length) => RequestFraming::Sized(length),
-        None => RequestFraming::None,
-    }
-}
-
-/// Cookies that say nothing about who somebody is are not in the key, so they must not shape the answer.
-fn drop_ignored_cookies(policy: &policy::Policy, fields: &mut HeaderMap) {
-    let lines: Vec<HeaderValue> = fields.get_all(header::COOKIE).cloned().collect();
-    if lines.is_empty() {
+/// Removes the cookies that are not in the key: they must not shape a stored response.
+fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) {
+    let cookies: Vec<HeaderValue> = headers.get_all(header::COOKIE).cloned().collect();
+    if cookies.is_empty() {
         return;
     }
-    let forwarded: Vec<ForwardedCookie> = lines
+    let forwarded: Vec<ForwardedCookie> = cookies
         .iter()
-        .map(|line| policy::forwarded_cookie(policy, line))
+        .map(|cookie| policy::forwarded_cookie(policy, cookie))
         .collect();
     if forwarded
         .iter()
@@ -275,11 +297,11 @@ fn drop_ignored_cookies(policy: &policy::Policy, fields: &mut HeaderMap) {
     {
         return;
     }
-    fields.remove(header::COOKIE);
-    for (line, cookie) in lines.into_iter().zip(forwarded) {
-        match cookie {
-            ForwardedCookie::Unchanged => fields.append(header::COOKIE, line),
-            ForwardedCookie::Shortened(line) => fields.append(header::COOKIE, line),
+    headers.remove(header::COOKIE);
+    for (cookie, forwarded) in cookies.into_iter().zip(forwarded) {
+        match forwarded {
+            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie),
+            ForwardedCookie::Shortened(cookie) => headers.append(header::COOKIE, cookie),
             ForwardedCookie::Nothing => {}
         }
     }

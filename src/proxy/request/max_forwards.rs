@@ -1,4 +1,4 @@
-//! Max-Forwards: how many more proxies a TRACE or OPTIONS may pass (RFC 9110, 7.6.2).
+//! Max-Forwards: how many more proxies may forward a TRACE or OPTIONS (RFC 9110, 7.6.2).
 
 use actix_web::{
     HttpRequest,
@@ -10,16 +10,16 @@ use actix_web::{
 
 use crate::{
     error::FORWARDED_METHODS,
-    headers::{self, CacheStatus},
+    headers::{self as message_headers, CacheStatus},
     policy::Policy,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
 const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 
-/// The answer to a request that may go no further.
-pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<ClientResponse> {
-    if !counts(request.method()) || left(request.headers()) != Some(0) {
+/// The response to a request that must not be forwarded any more; `None` if it may be.
+pub(crate) fn final_response(request: &HttpRequest, policy: &Policy) -> Option<ClientResponse> {
+    if !has_max_forwards(request.method()) || left(request.headers()) != Some(0) {
         return None;
     }
     let (name, value, body) = match *request.method() {
@@ -34,34 +34,34 @@ pub(crate) fn final_answer(request: &HttpRequest, policy: &Policy) -> Option<Cli
             Vec::new(),
         ),
     };
-    let mut fields = HeaderMap::new();
-    fields.insert(name, value);
+    let mut headers = HeaderMap::new();
+    headers.insert(name, value);
     Some(ClientResponse {
         status: StatusCode::OK,
-        fields,
+        headers,
         body: ResponseBody::Generated(body.into()),
         cache_status: CacheStatus::own_response(),
         problem: None,
     })
 }
 
-/// Counts this proxy in the fields of a request that goes forward.
-pub(crate) fn count_down(method: &Method, fields: &mut HeaderMap) {
-    if counts(method)
-        && let Some(left @ 1..) = left(fields)
+/// Decrements Max-Forwards in a request that is forwarded.
+pub(crate) fn count_down(method: &Method, headers: &mut HeaderMap) {
+    if has_max_forwards(method)
+        && let Some(left @ 1..) = left(headers)
     {
-        fields.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
     }
 }
 
-/// The field means something to these methods only.
-fn counts(method: &Method) -> bool {
+/// Max-Forwards is defined for these methods only.
+fn has_max_forwards(method: &Method) -> bool {
     matches!(*method, Method::TRACE | Method::OPTIONS)
 }
 
-/// What the field says. None: it is not there, or says nothing that could be counted.
-fn left(fields: &HeaderMap) -> Option<u64> {
-    let mut lines = fields.get_all(MAX_FORWARDS);
+/// The value of Max-Forwards; `None` if it is missing or no number.
+fn left(headers: &HeaderMap) -> Option<u64> {
+    let mut lines = headers.get_all(MAX_FORWARDS);
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;
     };
@@ -69,25 +69,25 @@ fn left(fields: &HeaderMap) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Only what is too large does not parse. 7.6.2: a proxy may send on less than it could count.
+    // Only a number that is too large does not parse. 7.6.2: a recipient may forward a smaller value.
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
-/// The request as it was received (RFC 9110, 9.3.8), but for its body and what is nobody's business but the client's.
-/// The limit of a request's head is also that of this.
+/// The request as it was received (RFC 9110, 9.3.8), without its body and without credentials. It is no longer than a
+/// request's headers may be.
 fn reflection(request: &HttpRequest, policy: &Policy) -> Vec<u8> {
     let version = match request.version() {
         Version::HTTP_10 => "1.0",
         _ => "1.1",
     };
     let line = format!("{} {} HTTP/{version}\r\n", request.method(), request.uri());
-    let mut fields: Vec<_> = request.headers().iter().collect();
-    // The map has no order of names; lines of one name keep theirs, for the sort is stable.
-    fields.sort_by_key(|(name, _)| name.as_str());
+    let mut headers: Vec<_> = request.headers().iter().collect();
+    // The map has no order of names. The sort is stable, so headers with one name keep their order.
+    headers.sort_by_key(|(name, _)| name.as_str());
     let mut message = line.into_bytes();
-    for (name, value) in fields {
+    for (name, value) in headers {
         if !is_secret(name, policy) {
-            headers::write_header_line(&mut message, name, value);
+            message_headers::write_header_line(&mut message, name, value);
         }
     }
     message.extend_from_slice(b"\r\n");
@@ -108,15 +108,15 @@ mod tests {
     use super::*;
 
     fn lines(values: &[&str]) -> HeaderMap {
-        let mut fields = HeaderMap::new();
+        let mut headers = HeaderMap::new();
         for value in values {
-            fields.append(MAX_FORWARDS, HeaderValue::try_from(*value).unwrap());
+            headers.append(MAX_FORWARDS, HeaderValue::try_from(*value).unwrap());
         }
-        fields
+        headers
     }
 
     #[test]
-    fn one_is_counted_where_there_is_something_to_count() {
+    fn a_number_is_decremented_and_anything_else_stays() {
         for (before, after) in [
             ("5", "4"),
             ("1", "0"),
@@ -132,21 +132,21 @@ mod tests {
             ("five", "five"),
         ] {
             for method in [Method::TRACE, Method::OPTIONS] {
-                let mut fields = lines(&[before]);
-                count_down(&method, &mut fields);
-                assert_eq!(fields.get(MAX_FORWARDS).unwrap(), after, "{before}");
+                let mut headers = lines(&[before]);
+                count_down(&method, &mut headers);
+                assert_eq!(headers.get(MAX_FORWARDS).unwrap(), after, "{before}");
             }
-            let mut fields = lines(&[before]);
-            count_down(&Method::POST, &mut fields);
-            assert_eq!(fields.get(MAX_FORWARDS).unwrap(), before);
+            let mut headers = lines(&[before]);
+            count_down(&Method::POST, &mut headers);
+            assert_eq!(headers.get(MAX_FORWARDS).unwrap(), before);
         }
     }
 
     #[test]
-    fn two_lines_say_nothing() {
-        let mut fields = lines(&["5", "5"]);
-        count_down(&Method::TRACE, &mut fields);
-        let values: Vec<_> = fields.get_all(MAX_FORWARDS).collect();
+    fn two_headers_count_as_none() {
+        let mut headers = lines(&["5", "5"]);
+        count_down(&Method::TRACE, &mut headers);
+        let values: Vec<_> = headers.get_all(MAX_FORWARDS).collect();
         assert_eq!(values, ["5", "5"]);
         assert_eq!(left(&lines(&["0", "0"])), None);
         assert_eq!(left(&lines(&[])), None);

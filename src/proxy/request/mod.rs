@@ -1,5 +1,7 @@
 //! The client's request: as it is forwarded, and its body.
 
-pub(crate) mod forwarded;
-pub(crate) mod max_forwards;
-pub(crate) mod upload;
+pub(super) mod forwarded;
+pub(super) mod framing;
+pub(super) mod header_table;
+pub(super) mod max_forwards;
+pub(super) mod upload;

@@ -1,4 +1,4 @@
-//! The client's body: on its way to the origin, or read whole because it is part of the key.
+//! The client's body: streamed to the origin, or read whole because it is part of the key.
 
 use std::{cell::Cell, io, rc::Rc, time::Duration};
 
@@ -9,88 +9,92 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::connection::RequestFraming,
+    proxy::request::framing::RequestFraming,
 };
 
-/// Bodies that are read whole take at most so much memory in one worker; those beyond pass through.
-const MAX_HELD_BYTES: u64 = 16 * 1024 * 1024;
+/// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
+const MAX_BUFFERED_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The client's body, some of which may have been read already.
+/// The client's body. Some of it may have been read already.
 pub(crate) struct UploadBody {
-    begun: BytesMut,
+    read: BytesMut,
+    /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
-    /// The longest silence of the client.
-    pause: Duration,
-    /// For what was read.
-    place: Option<BufferPermit>,
+    /// How long the client may pause.
+    timeout: Duration,
+    /// The memory for `read`; `None` if nothing was read.
+    permit: Option<BufferPermit>,
 }
 
-/// What came of reading a body up to a limit.
+/// A body that was read up to a limit.
 pub(crate) enum BodyRead {
     /// All of it.
     Whole(Bytes, BufferPermit),
-    /// It is larger.
+    /// It is larger than the limit.
     Larger(UploadBody),
 }
 
 impl UploadBody {
-    pub(crate) fn new(payload: web::Payload, pause: Duration) -> Self {
+    pub(crate) fn new(payload: web::Payload, timeout: Duration) -> Self {
         Self {
-            begun: BytesMut::new(),
+            read: BytesMut::new(),
             rest: Some(payload),
-            pause,
-            place: None,
+            timeout,
+            permit: None,
         }
     }
 
-    /// One that has been read whole already.
-    pub(crate) fn of(bytes: Bytes, place: BufferPermit) -> Self {
+    /// A body that was read whole.
+    pub(crate) fn of(bytes: Bytes, permit: BufferPermit) -> Self {
         Self {
-            begun: bytes.into(),
+            read: bytes.into(),
             rest: None,
-            pause: Duration::ZERO,
-            place: Some(place),
+            timeout: Duration::ZERO,
+            permit: Some(permit),
         }
     }
 
-    /// One of which nothing is left.
-    pub(crate) fn nothing() -> Self {
+    /// A body of which nothing is left.
+    pub(crate) fn empty() -> Self {
         Self {
-            begun: BytesMut::new(),
+            read: BytesMut::new(),
             rest: None,
-            pause: Duration::ZERO,
-            place: None,
+            timeout: Duration::ZERO,
+            permit: None,
         }
     }
 
-    /// The body as it goes to the origin.
-    pub(crate) fn into_request(self, upload: RequestFraming) -> RequestBody {
-        match upload {
+    /// The body as it is sent to the origin.
+    pub(crate) fn into_request(self, framing: RequestFraming) -> RequestBody {
+        match framing {
             RequestFraming::None => RequestBody::Empty,
             RequestFraming::Sized(length) => RequestBody::Sized(length, self.into_stream()),
             RequestFraming::Chunked => RequestBody::Chunked(self.into_stream()),
         }
     }
 
-    /// Reads the body, but not far beyond the size of its `place`.
-    pub(crate) async fn read(mut self, place: BufferPermit) -> Result<BodyRead, OriginError> {
+    /// Reads the body, but not far beyond the size of its permit.
+    ///
+    /// # Errors
+    /// The client cut the body, or paused for too long.
+    pub(crate) async fn read(mut self, permit: BufferPermit) -> Result<BodyRead, OriginError> {
         while let Some(piece) = self.receive().await {
             let piece = piece.map_err(|error| OriginError::Upload {
                 source: UploadError::Client(error),
             })?;
-            self.begun.extend_from_slice(&piece);
-            if self.begun.len() as u64 > place.bytes {
-                self.place = Some(place);
+            self.read.extend_from_slice(&piece);
+            if self.read.len() as u64 > permit.bytes {
+                self.permit = Some(permit);
                 return Ok(BodyRead::Larger(self));
             }
         }
-        Ok(BodyRead::Whole(self.begun.freeze(), place))
+        Ok(BodyRead::Whole(self.read.freeze(), permit))
     }
 
-    /// What comes next from the client; it fails when nothing does for too long.
+    /// The next piece from the client; an error if the client pauses for too long.
     async fn receive(&mut self) -> Option<Result<Bytes, PayloadError>> {
         let rest = self.rest.as_mut()?;
-        let received = match tokio::time::timeout(self.pause, rest.next()).await {
+        let received = match tokio::time::timeout(self.timeout, rest.next()).await {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
         };
@@ -102,35 +106,35 @@ impl UploadBody {
 
     fn into_stream(self) -> BodyStream {
         Box::pin(stream::unfold(self, |mut body| async move {
-            let next = match body.begun.is_empty() {
+            let next = match body.read.is_empty() {
                 true => body.receive().await?,
-                false => Ok(body.begun.split().freeze()),
+                false => Ok(body.read.split().freeze()),
             };
             Some((next, body))
         }))
     }
 }
 
-/// A body that was read whole, and its place in the memory for such bodies.
+/// A body that was read whole, and the permit for its memory.
 #[derive(Clone, Debug)]
 pub(crate) struct BufferedBody {
     bytes: Bytes,
-    upload: RequestFraming,
-    _place: Rc<BufferPermit>,
+    framing: RequestFraming,
+    _permit: Rc<BufferPermit>,
 }
 
 impl BufferedBody {
-    pub(crate) fn new(bytes: Bytes, upload: RequestFraming, place: BufferPermit) -> Self {
+    pub(crate) fn new(bytes: Bytes, framing: RequestFraming, permit: BufferPermit) -> Self {
         Self {
             bytes,
-            upload,
-            _place: Rc::new(place),
+            framing,
+            _permit: Rc::new(permit),
         }
     }
 
-    /// The body as it goes to the origin, byte for byte.
+    /// The body as it is sent to the origin, byte for byte.
     pub(crate) fn to_request(&self) -> RequestBody {
-        if self.upload == RequestFraming::None {
+        if self.framing == RequestFraming::None {
             return RequestBody::Empty;
         }
         let piece = (!self.bytes.is_empty()).then(|| Ok(self.bytes.clone()));
@@ -138,18 +142,18 @@ impl BufferedBody {
     }
 }
 
-/// How much of a worker's memory bodies take that are read whole.
+/// The memory of one worker for bodies that are read whole. Clones sharing it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BodyBuffers(Rc<Cell<u64>>);
 
 impl BodyBuffers {
-    /// A place for a body, if there is room for it.
-    pub(crate) fn place(&self, bytes: u64) -> Option<BufferPermit> {
-        let held = self.0.get().checked_add(bytes)?;
-        (held <= MAX_HELD_BYTES).then(|| {
-            self.0.set(held);
+    /// A permit for a body of at most `bytes`; `None` if there is no room for it.
+    pub(crate) fn permit(&self, bytes: u64) -> Option<BufferPermit> {
+        let used = self.0.get().checked_add(bytes)?;
+        (used <= MAX_BUFFERED_BYTES).then(|| {
+            self.0.set(used);
             BufferPermit {
-                held: self.clone(),
+                buffers: self.clone(),
                 bytes,
             }
         })
@@ -159,13 +163,14 @@ impl BodyBuffers {
 /// Memory for one body, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct BufferPermit {
-    held: BodyBuffers,
+    buffers: BodyBuffers,
     bytes: u64,
 }
 
 impl Drop for BufferPermit {
     fn drop(&mut self) {
-        self.held.0.set(self.held.0.get() - self.bytes);
+        let used = &self.buffers.0;
+        used.set(used.get() - self.bytes);
     }
 }
 
@@ -174,16 +179,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_for_bodies_run_out_and_come_back() {
-        let held = BodyBuffers::default();
-        let first = held.place(MAX_HELD_BYTES - 1).unwrap();
-        let second = held.place(1).unwrap();
-        assert!(held.place(1).is_none());
-        assert!(held.place(0).is_some());
+    fn permits_run_out_and_are_returned() {
+        let buffers = BodyBuffers::default();
+        let first = buffers.permit(MAX_BUFFERED_BYTES - 1).unwrap();
+        let second = buffers.permit(1).unwrap();
+        assert!(buffers.permit(1).is_none());
+        assert!(buffers.permit(0).is_some());
         drop(first);
-        assert!(held.place(MAX_HELD_BYTES).is_none());
+        assert!(buffers.permit(MAX_BUFFERED_BYTES).is_none());
         drop(second);
-        assert!(held.place(MAX_HELD_BYTES).is_some());
-        assert!(held.place(u64::MAX).is_none());
+        assert!(buffers.permit(MAX_BUFFERED_BYTES).is_some());
+        assert!(buffers.permit(u64::MAX).is_none());
     }
 }

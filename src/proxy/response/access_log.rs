@@ -1,4 +1,4 @@
-//! One log line a request.
+//! The access log: one line for each request.
 
 mod client;
 mod fields;
@@ -16,6 +16,7 @@ use log::{Level, Record};
 use self::client::ClientInfo;
 use crate::{
     clock,
+    config::{Config, LogFormat},
     headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
@@ -28,7 +29,7 @@ const TARGET: &str = "caching_proxy::access";
 /// A method is logged up to this many characters.
 const MAX_METHOD_CHARS: usize = 32;
 
-/// What a request has come to; logged when the answer has left, or could not.
+/// The log entry of a request. It is written when it is dropped: when the response is sent, or cannot be.
 #[derive(Debug)]
 pub(crate) struct AccessLogEntry {
     began: Instant,
@@ -37,52 +38,64 @@ pub(crate) struct AccessLogEntry {
     mode: Mode,
     /// The patterns of the rule in force.
     rule: Option<String>,
-    /// What would have led to another end, once somebody wants to know.
+    /// What would have changed the outcome; unset until it is needed.
     remedy: OnceCell<Option<Cow<'static, str>>>,
-    /// None: the client went away before there was an answer.
+    /// `None` if the client left before there was a response.
     status: Option<StatusCode>,
     cache_status: Option<CacheStatus>,
     problem: Option<String>,
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
     fate: Cell<Fate>,
-    /// Where the format of the log shows it.
+    /// `None` if the format of the log does not show it.
     client: Option<Box<ClientInfo>>,
-    /// Where those who watch are told.
+    /// Receives the entry for the dashboard; `None` without one.
     feed: Option<RequestFeed>,
 }
 
-/// Whether the answer left whole.
+/// How the transfer of a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// The client went away or took nothing for too long, or this process ended.
+    /// The client disconnected or read nothing for too long, or this process ended.
     Unfinished,
-    /// It left whole.
+    /// It was sent whole.
     Whole,
-    /// It shared a fetch that did not wait for so slow a client.
+    /// The client was too slow for the fetch that it shared.
     TooSlow,
-    /// The origin cut it short, so the client's connection was cut as well.
+    /// The origin cut the body, so the client's connection was cut too.
     Cut,
 }
 
 impl AccessLogEntry {
-    /// None: nobody wants to read of requests that go well.
+    /// The entry of a request that begins; `None` if requests are neither logged nor shown.
     pub(crate) fn begin(
         request: &HttpRequest,
-        mode: Mode,
+        config: &Config,
         feed: Option<&RequestFeed>,
     ) -> Option<Self> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
-        is_wanted.then(|| Self::new(request, mode, feed))
+        is_wanted.then(|| Self::new(request, config, feed))
     }
 
-    pub(crate) fn new(request: &HttpRequest, mode: Mode, feed: Option<&RequestFeed>) -> Self {
+    pub(crate) fn new(request: &HttpRequest, config: &Config, feed: Option<&RequestFeed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
+        let method = cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned();
+        let mut entry = Self::of(method, masked(&target).into_owned());
+        entry.mode = config.policy.mode;
+        entry.feed = feed.cloned();
+        if config.log_format == LogFormat::Combined {
+            let client = ClientInfo::new(request, &entry.method, &entry.target);
+            entry.client = Some(Box::new(client));
+        }
+        entry
+    }
+
+    fn of(method: String, target: String) -> Self {
         Self {
             began: Instant::now(),
-            method: cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned(),
-            target: masked(&target).into_owned(),
-            mode,
+            method,
+            target,
+            mode: Mode::default(),
             rule: None,
             remedy: OnceCell::new(),
             status: None,
@@ -92,22 +105,17 @@ impl AccessLogEntry {
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
             client: None,
-            feed: feed.cloned(),
+            feed: None,
         }
     }
 
-    /// Also says who asked.
-    pub(crate) fn asked_by(&mut self, request: &HttpRequest) {
-        let client = ClientInfo::new(request, &self.method, &self.target);
-        self.client = Some(Box::new(client));
+    /// Notes the rule and the policy that decide about the request.
+    pub(crate) fn set_rule(&mut self, forwarded: &ForwardedRequest) {
+        self.mode = forwarded.policy().mode;
+        self.rule = forwarded.rule_patterns();
     }
 
-    pub(crate) fn judged_by(&mut self, ask: &ForwardedRequest) {
-        self.mode = ask.policy().mode;
-        self.rule = ask.rule_patterns();
-    }
-
-    pub(crate) fn answered(
+    pub(crate) fn responded(
         &mut self,
         status: StatusCode,
         cache_status: CacheStatus,
@@ -167,7 +175,7 @@ impl AccessLogEntry {
             Fate::Whole => {}
             Fate::TooSlow => line.push_str("  cut: too slow for the fetch it shared"),
             Fate::Cut => line.push_str("  cut short by the origin"),
-            Fate::Unfinished => line.push_str("  not sent to its end"),
+            Fate::Unfinished => line.push_str("  client disconnected"),
         }
         line
     }
@@ -197,7 +205,7 @@ impl AccessLogEntry {
         }
     }
 
-    /// What would change it.
+    /// What would change the outcome; `None` if nothing would.
     fn remedy(&self) -> Option<&str> {
         let remedy = self.remedy.get_or_init(|| {
             let reason = self.reason()?;
@@ -219,7 +227,7 @@ impl AccessLogEntry {
         )
     }
 
-    /// The same for those who watch.
+    /// The entry as the dashboard shows it.
     fn seen(&self) -> FinishedRequest {
         let outcome = self.cache_status.map(|cache_status| cache_status.outcome);
         let reason = self.reason();
@@ -242,7 +250,7 @@ impl AccessLogEntry {
         }
     }
 
-    /// What kept a stored response from being used as it was.
+    /// Forward a stored response was not reused; `None` if there was none, or it was.
     fn not_reused(&self) -> Option<Reason> {
         self.cache_status
             .and_then(|cache_status| cache_status.why)
@@ -250,24 +258,15 @@ impl AccessLogEntry {
     }
 }
 
-/// Logs an answer to what could not be read as a request, so that neither method nor target is known.
+/// Logs the response to what could not be read as a request: neither method nor target are known.
 pub fn log_unread(status: StatusCode, problem: &str) {
-    drop(AccessLogEntry {
-        began: Instant::now(),
-        method: "-".to_owned(),
-        target: "-".to_owned(),
-        mode: Mode::default(),
-        rule: None,
-        remedy: OnceCell::new(),
-        status: Some(status),
-        cache_status: Some(CacheStatus::own_response()),
-        problem: Some(problem.to_owned()),
-        not_stored: Cell::new(None),
-        sent_bytes: Cell::new(0),
-        fate: Cell::new(Fate::Whole),
-        client: None,
-        feed: None,
-    });
+    let mut entry = AccessLogEntry::of("-".to_owned(), "-".to_owned());
+    entry.responded(
+        status,
+        CacheStatus::own_response(),
+        Some(problem.to_owned()),
+    );
+    entry.ended(Fate::Whole);
 }
 
 impl Drop for AccessLogEntry {
@@ -297,25 +296,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_miss_that_was_not_stored_says_why_and_what_would_change_it() {
-        let mut access = AccessLogEntry {
-            began: Instant::now(),
-            method: "GET".into(),
-            target: "/me".into(),
-            mode: Mode::Standard,
-            rule: None,
-            remedy: OnceCell::new(),
-            status: None,
-            cache_status: None,
-            problem: None,
-            not_stored: Cell::new(None),
-            sent_bytes: Cell::new(7),
-            fate: Cell::new(Fate::Whole),
-            client: None,
-            feed: None,
-        };
+    fn a_miss_that_is_not_stored_says_why_and_what_would_change_that() {
+        let mut access = AccessLogEntry::of("GET".into(), "/me".into());
+        access.mode = Mode::Standard;
+        access.sent(7);
+        access.ended(Fate::Whole);
         let storing = StoreOutcome::NotStored(Reason::NoStore);
-        access.answered(
+        access.responded(
             StatusCode::OK,
             CacheStatus::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,

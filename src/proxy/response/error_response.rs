@@ -1,4 +1,4 @@
-//! Requests that got no answer of the origin or the cache.
+//! Requests that fail: neither the origin nor the cache has a response.
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
@@ -13,12 +13,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct FailedRequest {
     error: ProxyError,
-    /// Why it went forward, the same as if it had been answered; none: it did not.
+    /// Forward it was forwarded; `None` if it was not.
     why: Option<Forward>,
 }
 
 impl FailedRequest {
-    /// It went forward for `why`.
+    /// A request that was forwarded because of `why`.
     pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Forward) -> Self {
         Self {
             error: error.into(),
@@ -26,16 +26,16 @@ impl FailedRequest {
         }
     }
 
-    /// What its client gets.
-    pub(crate) fn delivery(self) -> ClientResponse {
+    /// The response to its client.
+    pub(crate) fn into_response(self) -> ClientResponse {
         let Self { error, why } = self;
-        let mut fields = HeaderMap::new();
+        let mut headers = HeaderMap::new();
         if let Some(allow) = error.allow() {
-            fields.insert(header::ALLOW, HeaderValue::from_static(allow));
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         ClientResponse {
             status: error.status(),
-            fields,
+            headers,
             body: ResponseBody::Sentence(format!("{}\n", error.sentence())),
             cache_status: CacheStatus {
                 outcome: RequestOutcome::Failed(error.name()),
@@ -53,7 +53,7 @@ impl FailedRequest {
 }
 
 impl From<ProxyError> for FailedRequest {
-    /// It did not go forward.
+    /// A request that was not forwarded.
     fn from(error: ProxyError) -> Self {
         Self { error, why: None }
     }

@@ -1,7 +1,11 @@
-//! The response to the client: status, headers, body, log line.
+//! The response to the client: headers, body, log line.
 
-pub(crate) mod access_log;
-pub(crate) mod client_response;
-pub(crate) mod error_response;
-pub(crate) mod streamed_body;
-pub(crate) mod zero_copy;
+pub(super) mod access_log;
+pub(super) mod client_response;
+pub(super) mod counted_body;
+pub(super) mod error_response;
+pub(super) mod send;
+pub(super) mod streamed_body;
+pub(super) mod tracked_body;
+pub(super) mod transfer_log;
+pub(super) mod zero_copy;

@@ -1,4 +1,4 @@
-//! A body that is on its way into the cache, as one client gets it: all of it or a part, perhaps with stored bytes before.
+//! A body that is being stored, as one client gets it: all of it or a part, after stored bytes or without.
 
 use std::ops::RangeInclusive;
 
@@ -9,21 +9,21 @@ use crate::{
     policy::ByteRange,
 };
 
-/// A body that is read while it comes.
+/// A body that is read while it arrives.
 pub(crate) struct StreamedBody {
-    /// Stored bytes that go before what comes.
+    /// Stored bytes that come first.
     before: Slices,
     reader: BodyReader,
-    /// Bytes of what comes that are not wanted.
+    /// How many arriving bytes are skipped.
     skip: u64,
-    /// Bytes that are; None: all there are.
+    /// How many bytes are wanted after those; `None` if all are.
     left: Option<u64>,
-    /// How many bytes it has, where that is known.
+    /// Its length in bytes; `None` if it is unknown.
     length: Option<u64>,
 }
 
 impl StreamedBody {
-    /// All that comes, which may be of a known length in bytes.
+    /// All that arrives: `length` bytes, or `None` if the length is unknown.
     pub(crate) fn whole(reader: BodyReader, length: Option<u64>) -> Self {
         Self {
             before: Slices::default(),
@@ -34,20 +34,20 @@ impl StreamedBody {
         }
     }
 
-    /// What lies at `extent` of a representation, when what comes begins at `base` of it.
-    pub(crate) fn part(reader: BodyReader, base: u64, extent: ByteRange) -> Self {
-        let left = (extent.last + 1).saturating_sub(extent.first.max(base));
+    /// The bytes at `range` of a representation. The bytes that arrive begin at `base` of it.
+    pub(crate) fn part(reader: BodyReader, base: u64, range: ByteRange) -> Self {
+        let left = (range.last + 1).saturating_sub(range.first.max(base));
         Self {
             before: Slices::default(),
             reader,
-            skip: extent.first.saturating_sub(base),
+            skip: range.first.saturating_sub(base),
             left: Some(left),
             length: Some(left),
         }
     }
 
-    /// The same behind stored bytes.
-    pub(crate) fn behind(mut self, before: Slices) -> Self {
+    /// The same body after stored bytes.
+    pub(crate) fn after(mut self, before: Slices) -> Self {
         self.length = self
             .length
             .map(|length| length.saturating_add(before.left_bytes()));
@@ -55,17 +55,17 @@ impl StreamedBody {
         self
     }
 
-    /// How many bytes it has, where that is known.
+    /// Its length in bytes; `None` if it is unknown.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// How the fetch ended, once it has.
+    /// How the fetch ended; `None` if it has not.
     pub(crate) fn end(&self) -> Option<FetchEnd> {
         self.reader.end()
     }
 
-    /// The next bytes; `None` once all that is wanted has come, an error when it was cut short.
+    /// The next bytes; `None` at the end of what is wanted, an error if the body was cut.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         if let Some(slice) = self.before.next() {
             return Some(Ok(slice));
@@ -76,7 +76,7 @@ impl StreamedBody {
             }
             let bytes = match self.reader.next().await {
                 Some(Ok(bytes)) => bytes,
-                // What is wanted has not come, though the fetch is over.
+                // The fetch has ended before all wanted bytes arrived.
                 None if self.left.is_some() => return Some(Err(BodyError::Truncated)),
                 end => return end,
             };
@@ -91,17 +91,17 @@ impl StreamedBody {
         let len = bytes.len() as u64;
         let skipped = self.skip.min(len);
         self.skip -= skipped;
-        let kept = (len - skipped).min(self.left.unwrap_or(u64::MAX));
-        self.left = self.left.map(|left| left - kept);
-        // Both lie within the piece, whose length is a usize.
+        let taken = (len - skipped).min(self.left.unwrap_or(u64::MAX));
+        self.left = self.left.map(|left| left - taken);
+        // Both are within the piece, whose length is a usize.
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        let (start, end) = (place(skipped), place(skipped + kept));
+        let (start, end) = (place(skipped), place(skipped + taken));
         bytes.truncate(end);
         bytes.split_off(start)
     }
 }
 
-/// Where `extent` of a representation lies in a body that begins at `base` of it.
-pub(crate) fn span(extent: ByteRange, base: u64) -> RangeInclusive<u64> {
-    extent.first.saturating_sub(base)..=extent.last.saturating_sub(base)
+/// The offsets of `range` of a representation in a body that begins at `base` of it, both inclusive.
+pub(crate) fn offsets(range: ByteRange, base: u64) -> RangeInclusive<u64> {
+    range.first.saturating_sub(base)..=range.last.saturating_sub(base)
 }

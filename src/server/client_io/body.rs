@@ -27,7 +27,7 @@ impl ClientIo {
     /// Takes up the body that was handed over.
     fn take_up(&mut self) {
         if self.leaving.is_none()
-            && let Some(outgoing) = self.connection.take_outgoing()
+            && let Some(outgoing) = self.connection.take_zero_copy()
         {
             self.leaving = Some(Leaving {
                 outgoing,
@@ -105,11 +105,11 @@ impl ClientIo {
             return;
         };
         leaving.outgoing.written(written);
-        if leaving.outgoing.is_over() {
+        if leaving.outgoing.is_complete() {
             if leaving.outgoing.is_awaited() {
                 context.waker().wake_by_ref();
             }
-            self.connection.outgoing_has_left();
+            self.connection.zero_copy_sent();
             self.leaving = None;
         }
     }

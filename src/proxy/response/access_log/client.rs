@@ -1,4 +1,4 @@
-//! What the combined format says of a client, in the spelling of that format.
+//! What the combined log format shows of a client, escaped for that format.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use super::{cut, masked};
 /// A user agent is logged up to this many characters.
 const MAX_AGENT_CHARS: usize = 512;
 
-/// Who asked, and with which words.
+/// The client of a request, and its request line.
 #[derive(Debug)]
 pub(crate) struct ClientInfo {
     pub(crate) address: String,
@@ -26,7 +26,7 @@ pub(crate) struct ClientInfo {
 }
 
 impl ClientInfo {
-    /// `method` and `target` are as they are to be logged.
+    /// The client of `request`. `method` and `target` are as they are logged.
     pub(crate) fn new(request: &HttpRequest, method: &str, target: &str) -> Self {
         let peer = request.peer_addr();
         let version = match request.version() {
@@ -41,14 +41,14 @@ impl ClientInfo {
         Self {
             address: peer.map_or("-".to_owned(), |peer| peer.ip().to_string()),
             line: escaped(&format!("{method} {target} {version}")),
-            // It is a target, mostly one of ours.
+            // It is a URL, so its secret parameters are masked too.
             referer: text(header::REFERER).map(|referer| escaped(&masked(&referer))),
             agent: agent.map(|agent| escaped(&cut(&agent, MAX_AGENT_CHARS))),
         }
     }
 }
 
-/// As nginx does it, so that nobody ends a quotation or a line who only sends a field.
+/// Escapes as nginx does, so that no header can end a quotation or a line.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -69,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_would_end_a_quotation_or_a_line_is_escaped() {
+    fn quotes_and_control_characters_are_escaped() {
         assert_eq!(escaped("a\"b\\c\td\u{e4}"), "a\\x22b\\x5Cc\\x09d\\xC3\\xA4");
     }
 
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_escapes_the_quotes(text in "\\PC{0,40}", raw in ".{0,20}") {
+        fn escaped_text_never_ends_a_quotation(text in "\\PC{0,40}", raw in ".{0,20}") {
             for text in [text, raw] {
                 let escaped = escaped(&text);
                 prop_assert!(escaped.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"'));

@@ -1,4 +1,4 @@
-//! A request as named values: what formats for programs show of it.
+//! A log entry as named values, for the formats that programs read.
 
 use log::kv::{Error, Key, Source, Value, VisitSource};
 
@@ -23,7 +23,7 @@ const NAMES: [&str; 15] = [
     "user_agent",
 ];
 
-/// What there is nothing to say about is left out.
+/// Values that are not known are left out.
 impl Source for AccessLogEntry {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
         for name in NAMES {

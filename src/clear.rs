@@ -1,0 +1,59 @@
+//! `--clear-cache`: clears the caches of running proxies.
+
+use bytesize::ByteSize;
+use caching_proxy::{
+    config::{self, Flags},
+    control::{self, ClearReport, Instance, UnreachedInstance},
+    error::Chain,
+};
+
+use crate::{
+    failure::Failure,
+    terminal::{counted, print, say, say_error},
+};
+
+/// Clears the cache of the running proxies: of all, or of the one on --port.
+///
+/// Reads neither the configuration file nor the environment: a mistake there must not prevent clearing.
+pub(crate) fn clear_caches(flags: &Flags) -> Result<(), Failure> {
+    let port = config::port_flag(flags)?;
+    let report = control::clear(port);
+    if !report.cleared.is_empty() {
+        say(&totals(&report));
+    }
+    for UnreachedInstance {
+        port,
+        instance,
+        error,
+    } in &report.failed
+    {
+        let whom = match instance {
+            Some(Instance { origin, pid, .. }) => format!(" for {origin} (process {pid})"),
+            None => String::new(),
+        };
+        let why = Chain(error);
+        say(&format!(
+            "error: the cache of the caching-proxy on port {port}{whom} could not be cleared: {why}"
+        ));
+    }
+    for error in &report.refused {
+        say_error(error);
+    }
+    if !report.failed.is_empty() || !report.refused.is_empty() {
+        return Err(Failure::Unreached);
+    }
+    if report.cleared.is_empty() {
+        let there = port.map_or_else(String::new, |port| format!(" on port {port}"));
+        say(&format!("no running caching-proxy found{there}"));
+    }
+    print("Cache cleared\n");
+    Ok(())
+}
+
+fn totals(ClearReport { cleared, .. }: &ClearReport) -> String {
+    let entries = cleared.iter().map(|instance| instance.entries).sum();
+    let bytes = ByteSize(cleared.iter().map(|instance| instance.bytes).sum());
+    let entries = counted(entries, "entry", "entries");
+    let instances = counted(cleared.len() as u64, "instance", "instances");
+    format!("{entries}, {bytes}, {instances}")
+}

@@ -1,0 +1,132 @@
+//! Everything that ends the program with an error, and its exit code.
+
+use std::{io, net::SocketAddr, process::ExitCode};
+
+use caching_proxy::{
+    config::ConfigError,
+    control::{self, ControlError, Instance},
+    origin::CaError,
+};
+
+use crate::commands;
+
+/// Everything that ends the program with an exit code other than 0.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("origin-ca")]
+    OriginCa(#[from] CaError),
+    #[error("{}", in_use(*.port, .holder.as_ref(), *.free))]
+    PortInUse {
+        port: u16,
+        holder: Option<Instance>,
+        free: Option<u16>,
+    },
+    #[error(
+        "ports below 1024 need administrator rights, and port {port} is one of them; use another port: --port {free}"
+    )]
+    PortReserved { port: u16, free: u16 },
+    #[error(
+        "{0} is not an address of this machine; use --bind 127.0.0.1, or --bind 0.0.0.0 for all its addresses"
+    )]
+    NoSuchAddress(std::net::IpAddr),
+    #[error("cannot listen on {address}")]
+    Bind {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(
+        "the dashboard cannot listen on {address}: {cause}; use another port, such as --dashboard 127.0.0.1:8002"
+    )]
+    Dashboard {
+        address: SocketAddr,
+        cause: io::Error,
+    },
+    #[error(
+        "the limit of open files is {limit}, but --workers {workers} needs at least {least}; \
+         raise it, for example with: ulimit -n 1024"
+    )]
+    FewFiles {
+        limit: u64,
+        workers: usize,
+        least: u64,
+    },
+    #[error("cannot start the server")]
+    Start(#[source] io::Error),
+    #[error("the server stopped unexpectedly")]
+    Ended(#[source] io::Error),
+    #[error("--clear-cache could not reach this proxy")]
+    Control(#[source] ControlError),
+    #[error("stopped by a second signal before all requests were finished")]
+    Killed,
+    #[error("not all caches were cleared")]
+    Unreached,
+    /// The command's running proxy could not be determined.
+    #[error(transparent)]
+    ChooseError(#[from] control::ChooseError),
+    /// The running proxy did not answer a command.
+    #[error("the running proxy did not complete the command")]
+    Unanswered(#[source] ControlError),
+    /// The running proxy rejected a command as invalid.
+    #[error(transparent)]
+    Refused(ControlError),
+    #[error("cannot write the output")]
+    Print(#[source] io::Error),
+    #[error(transparent)]
+    Warm(#[from] commands::WarmError),
+    #[error(transparent)]
+    UnknownTopic(#[from] commands::UnknownTopic),
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Refused { .. } => Self::Refused(error),
+            error => Self::Unanswered(error),
+        }
+    }
+}
+
+impl Failure {
+    /// The server stopped although no signal asked it to.
+    pub(crate) fn ended(how: io::Result<()>) -> Self {
+        Self::Ended(match how {
+            Ok(()) => io::Error::other("it was not asked to stop"),
+            Err(error) => error,
+        })
+    }
+
+    /// Scripts rely on these codes.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::FewFiles { .. }
+            | Self::Start(_)
+            | Self::Ended(_)
+            | Self::Control(_)
+            | Self::Killed
+            | Self::Print(_) => 1,
+            Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
+            Self::PortInUse { .. }
+            | Self::PortReserved { .. }
+            | Self::NoSuchAddress(_)
+            | Self::Bind { .. }
+            | Self::Dashboard { .. } => 3,
+            Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
+            Self::Warm(error) => error.exit_code(),
+        })
+    }
+}
+
+fn in_use(port: u16, holder: Option<&Instance>, free: Option<u16>) -> String {
+    let by = match holder {
+        Some(Instance { origin, pid, .. }) => {
+            format!("another caching-proxy for {origin} (process {pid})")
+        }
+        None => "another program".to_owned(),
+    };
+    match free {
+        Some(free) => format!("port {port} is in use by {by}; port {free} is free: --port {free}"),
+        None => format!("port {port} is in use by {by}; use another one with --port"),
+    }
+}

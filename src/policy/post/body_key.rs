@@ -1,0 +1,230 @@
+//! The body of a POST as a part of what is asked for.
+
+use std::fmt;
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use ring::digest::{Context, SHA256};
+
+use crate::policy::post::{graphql, json};
+
+/// Names the body of a request, with all that says how it is to be read: a SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BodyKey([u8; 32]);
+
+impl BodyKey {
+    /// The name of a body; None when its request is no retrieval, for it asks for a change or cannot be looked into.
+    ///
+    /// `headers` are those of the request as it is forwarded. Bodies that an origin could tell apart never share a name,
+    /// but for spellings of the same JSON.
+    pub fn of(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let reading = Reading::of(headers)?;
+        let changes = match reading {
+            Reading::Graphql => std::str::from_utf8(body).map_or(true, graphql::names_change),
+            // No JSON in UTF-8 holds one: it is in UTF-16 or UTF-32, which some origins read all the same.
+            Reading::Json if body.contains(&0) => true,
+            Reading::Json | Reading::Bytes => graphql::is_change(body),
+        };
+        if changes {
+            return None;
+        }
+        let mut digest = Context::new(&SHA256);
+        // Whatever says something about the body may change what it means.
+        let mut lines: Vec<(&str, &[u8])> = headers
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("content-"))
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        // The map has no order of names; lines of one name keep theirs, for the sort is stable.
+        lines.sort_by_key(|(name, _)| *name);
+        digest.update(&lines.len().to_be_bytes());
+        for text in lines
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), value])
+        {
+            // Lengths go first, so that no two lists of lines are the same bytes.
+            digest.update(&text.len().to_be_bytes());
+            digest.update(text);
+        }
+        let canonical = match reading {
+            Reading::Json => json::canonical(body),
+            Reading::Graphql | Reading::Bytes => None,
+        };
+        // No body taken as it is passes for the canonical form of another.
+        digest.update(&[u8::from(canonical.is_some())]);
+        digest.update(canonical.as_deref().unwrap_or(body));
+        let mut name = [0; 32];
+        name.copy_from_slice(digest.finish().as_ref());
+        Some(Self(name))
+    }
+}
+
+impl fmt::Debug for BodyKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(formatter, "Content({a:02x}{b:02x}{c:02x}{d:02x}..)")
+    }
+}
+
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Json,
+    Graphql,
+    Bytes,
+}
+
+impl Reading {
+    /// None for a body that cannot be looked into: what it asks for stands behind a coding of its own.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        if headers.contains_key(CONTENT_ENCODING) {
+            return None;
+        }
+        let mut lines = headers.get_all(CONTENT_TYPE);
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return Some(Self::Bytes);
+        };
+        let line = line.as_bytes().to_ascii_lowercase();
+        let mut parts = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let media_type = parts.next().unwrap_or_default();
+        let mut is_plain = true;
+        for parameter in parts.filter(|parameter| !parameter.is_empty()) {
+            match parameter.strip_prefix(b"charset") {
+                None => is_plain = false,
+                Some(b"=utf-8" | b"=\"utf-8\"" | b"=utf8") => {}
+                Some(_) => return None,
+            }
+        }
+        Some(match media_type {
+            b"application/graphql" => Self::Graphql,
+            b"application/json" if is_plain => Self::Json,
+            other if is_plain && other.ends_with(b"+json") => Self::Json,
+            _ => Self::Bytes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{Lines, headers};
+
+    const JSON: Lines<'_> = &[("content-type", "application/json")];
+
+    fn name(lines: Lines<'_>, body: &str) -> Option<BodyKey> {
+        BodyKey::of(&headers(lines), body.as_bytes())
+    }
+
+    #[test]
+    fn spellings_of_the_same_json_have_one_name() {
+        let (one, other) = (r#"{"a":1,"b":"x"}"#, " {\"b\":\"\\u0078\", \"a\":1}\n");
+        for media_type in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/ld+json;charset=\"utf-8\"",
+        ] {
+            let lines: Lines<'_> = &[("content-type", media_type), ("accept", "*/*")];
+            assert!(name(lines, one).is_some());
+            assert_eq!(name(lines, one), name(lines, other), "{media_type}");
+        }
+        for lines in [
+            &[][..] as Lines<'_>,
+            &[("content-type", "text/plain")],
+            &[("content-type", "application/jsonp")],
+            &[("content-type", "application/json; profile=x")],
+            &[
+                ("content-type", "application/json"),
+                ("content-type", "application/json"),
+            ],
+        ] {
+            assert!(name(lines, one).is_some());
+            assert_ne!(name(lines, one), name(lines, other), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_an_origin_could_tell_apart_has_names_of_its_own() {
+        let names: Vec<Option<BodyKey>> = [
+            (&[][..] as Lines<'_>, ""),
+            (&[], "{}"),
+            (JSON, ""),
+            (JSON, "{}"),
+            (JSON, "[]"),
+            (JSON, "{\"a\":1}"),
+            (JSON, "{\"a\":1.0}"),
+            (JSON, "{\"a\":\"1\"}"),
+            (JSON, "{\"A\":1}"),
+            (JSON, "{\"a\":1,\"a\":2}"),
+            (JSON, "{\"a\":2,\"a\":1}"),
+            (JSON, "{\"a\":1,}"),
+            (&[("content-type", "application/JSON")], "{}"),
+            (&[("content-type", "application/json;charset=utf-8")], "{}"),
+            (&[("content-type", "text/plain")], "{}"),
+            (
+                &[
+                    ("content-type", "application/json"),
+                    ("content-language", "de"),
+                ],
+                "{}",
+            ),
+            (
+                &[
+                    ("content-type", "application/json"),
+                    ("content-type", "text/plain"),
+                ],
+                "{}",
+            ),
+            (
+                &[
+                    ("content-type", "text/plain"),
+                    ("content-type", "application/json"),
+                ],
+                "{}",
+            ),
+        ]
+        .iter()
+        .map(|(lines, body)| name(lines, body))
+        .collect();
+        for (index, one) in names.iter().enumerate() {
+            assert!(one.is_some(), "{index}");
+            assert!(!names[..index].contains(one), "{index}");
+        }
+    }
+
+    #[test]
+    fn changes_and_what_cannot_be_looked_into_have_no_name() {
+        let mutation = r#"{"query":"mutation { a }"}"#;
+        for (lines, body) in [
+            (JSON, mutation),
+            (&[][..] as Lines<'_>, mutation),
+            (&[("content-type", "text/plain")], mutation),
+            (&[("content-type", "application/graphql")], "mutation { a }"),
+            (
+                &[("content-type", "application/graphql; charset=utf-8")],
+                "mutation { a }",
+            ),
+            (
+                &[
+                    ("content-type", "application/json"),
+                    ("content-encoding", "gzip"),
+                ],
+                "x",
+            ),
+            (
+                &[("content-type", "application/json; charset=utf-16")],
+                "{}",
+            ),
+            (
+                &[("content-type", "application/json; charset = utf-8")],
+                "{}",
+            ),
+        ] {
+            assert_eq!(name(lines, body), None, "{lines:?} {body}");
+        }
+        for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+            let wide: Vec<u8> = mutation.encode_utf16().flat_map(encode).collect();
+            assert!(BodyKey::of(&headers(JSON), &wide).is_none());
+        }
+        assert!(name(&[("content-type", "application/graphql")], "{ a }").is_some());
+        assert!(name(&[("content-type", "text/plain")], "mutation { a }").is_none());
+    }
+}

@@ -1,0 +1,5 @@
+//! A POST that only reads, like a GET: the cache key of its body.
+
+pub(super) mod body_key;
+pub(super) mod graphql;
+pub(super) mod json;

@@ -1,0 +1,354 @@
+//! RFC 9111, 4.3.2, and RFC 9110, 13 and 14: the client's conditions and range, answered from the store.
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
+};
+
+use crate::policy::{
+    ByteRange, Request, StoredHead,
+    ranges::byte_range::RequestedRange,
+    syntax::{
+        date::http_date,
+        list::{entity_tags, trim},
+    },
+    validating::{is_strong_date, strongly_equal, weakly_equal},
+};
+
+/// What of a stored response answers a request. Places are those of the whole representation, also where a part of it
+/// is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponseForm {
+    /// The stored response as it is.
+    Full,
+    /// 304 with [`not_modified_fields`].
+    NotModified,
+    /// 206 with one Content-Range.
+    Partial(ByteRange),
+    /// 206 of type `multipart/byteranges` (RFC 9110, 14.6), the parts in this order.
+    Multipart(Box<[ByteRange]>),
+    /// 416 with `BodyKey-Range: bytes */length`.
+    RangeNotSatisfiable,
+}
+
+/// RFC 9110, 13.2.2: evaluates If-None-Match, If-Modified-Since, If-Range and Range, in this order, for a
+/// stored response that is served, whose body has `body_bytes`; None: it is still coming, and its length is unknown.
+pub fn response_form(
+    request: &Request<'_>,
+    stored: &StoredHead,
+    body_bytes: Option<u64>,
+) -> ResponseForm {
+    if not_modified(request, stored) {
+        return ResponseForm::NotModified;
+    }
+    let (held, complete_bytes) = match (stored.content_range(), body_bytes) {
+        (Some(part), _) => (part.range, part.complete_bytes),
+        (None, Some(bytes)) => (ByteRange::all(bytes), Some(bytes)),
+        (None, None) => return ResponseForm::Full,
+    };
+    match requested_range(request, stored, complete_bytes) {
+        RequestedRange::One(range) if held.holds(range) => ResponseForm::Partial(range),
+        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.holds(*range)) => {
+            ResponseForm::Multipart(ranges)
+        }
+        RequestedRange::Nothing => ResponseForm::RangeNotSatisfiable,
+        // Never more than there is: a part answers as the part it is.
+        _ if stored.content_range().is_some() => ResponseForm::Partial(held),
+        _ => ResponseForm::Full,
+    }
+}
+
+/// RFC 9110, 14.2: what of a stored representation of so many bytes the request wants.
+pub(in crate::policy) fn requested_range(
+    request: &Request<'_>,
+    stored: &StoredHead,
+    complete_bytes: Option<u64>,
+) -> RequestedRange {
+    let is_divisible = matches!(
+        stored.status(),
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT
+    );
+    match request.headers.get(RANGE) {
+        // RFC 9110, 14.2: Range is defined for GET.
+        Some(range)
+            if *request.method == Method::GET
+                && is_divisible
+                && if_range_holds(request, stored) =>
+        {
+            RequestedRange::parse(range, complete_bytes)
+        }
+        _ => RequestedRange::Whole,
+    }
+}
+
+/// RFC 9110, 15.4.5: the stored fields a 304 carries, beside Age. Last-Modified only guides caches where no
+/// entity tag does.
+pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let has_tag = stored.etag().is_some();
+    stored.fields().select(move |name| match name {
+        b"cache-control" | b"content-location" | b"date" | b"etag" | b"expires" | b"vary"
+        | b"cdn-cache-control" => true,
+        b"last-modified" => !has_tag,
+        _ => false,
+    })
+}
+
+/// RFC 9111, 4.3.2: the client's own condition says that it holds what is stored.
+pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead) -> bool {
+    // RFC 9110, 13.2.1: without the condition the answer would have to be a success.
+    if !stored.status().is_success() {
+        return false;
+    }
+    // RFC 9110, 13.1.3: with If-None-Match, If-Modified-Since does not count.
+    if request.headers.contains_key(IF_NONE_MATCH) {
+        return none_match_fails(request, stored);
+    }
+    let mut lines = request.headers.get_all(IF_MODIFIED_SINCE);
+    let (Some(since), None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    let Some(since) = http_date(since.as_bytes(), stored.received) else {
+        return false;
+    };
+    // RFC 9111, 4.3.2: without Last-Modified the Date counts.
+    let modified = match stored.last_modified() {
+        Some(modified) => http_date(modified, stored.received),
+        None => Some(stored.date),
+    };
+    modified.is_some_and(|modified| modified.unix_seconds() <= since.unix_seconds())
+}
+
+/// RFC 9110, 13.1.2: a listed tag is weakly equal, or `*`.
+fn none_match_fails(request: &Request<'_>, stored: &StoredHead) -> bool {
+    let mut tags = request
+        .headers
+        .get_all(IF_NONE_MATCH)
+        .flat_map(|line| entity_tags(line.as_bytes()));
+    tags.any(|tag| tag == b"*" || stored.etag().is_some_and(|held| weakly_equal(tag, held)))
+}
+
+/// RFC 9110, 13.1.5: the same strong validator, or no If-Range.
+fn if_range_holds(request: &Request<'_>, stored: &StoredHead) -> bool {
+    let Some(condition) = request.headers.get(IF_RANGE) else {
+        return true;
+    };
+    let condition = trim(condition.as_bytes());
+    if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
+        return stored
+            .etag()
+            .is_some_and(|held| strongly_equal(condition, held));
+    }
+    let date = |text: &[u8]| http_date(text, stored.received);
+    let modified = stored.last_modified().and_then(date);
+    match (date(condition), modified) {
+        (Some(condition), Some(modified)) => {
+            condition == modified && is_strong_date(modified, stored.date)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{DATE, Exchange, Lines, stored},
+    };
+
+    const MODIFIED: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
+    const EARLIER: &str = "Mon, 23 Nov 2026 03:28:59 GMT";
+    const HELD: Lines<'_> = &[
+        ("cache-control", "max-age=5"),
+        ("date", DATE),
+        ("etag", "\"a,\\\""),
+        ("last-modified", MODIFIED),
+        ("vary", "x-v"),
+        ("content-type", "text/plain"),
+    ];
+
+    fn answered(held: Lines<'_>, request: Lines<'_>) -> ResponseForm {
+        let exchange = Exchange::new(Mode::Strict, held).request(request);
+        let held = stored(Mode::Strict, held);
+        exchange.with_request(|request| response_form(request, &held, Some(100)))
+    }
+
+    #[test]
+    fn s4_3_2_if_none_match_compares_weakly_over_all_lines() {
+        for (request, expected) in [
+            (&[("if-none-match", "\"a,\\\"")][..] as Lines<'_>, true),
+            (&[("if-none-match", "W/\"a,\\\"")], true),
+            (&[("if-none-match", "\"x\", W/\"a,\\\"")], true),
+            (
+                &[("if-none-match", "\"x\""), ("if-none-match", "\"a,\\\"")],
+                true,
+            ),
+            (&[("if-none-match", "*")], true),
+            (&[("if-none-match", "\"a\"")], false),
+            (&[("if-none-match", "a")], false),
+            (&[("if-none-match", "")], false),
+            // It goes before If-Modified-Since, which then does not count.
+            (
+                &[("if-none-match", "\"x\""), ("if-modified-since", DATE)],
+                false,
+            ),
+            (
+                &[
+                    ("if-none-match", "\"a,\\\""),
+                    ("if-modified-since", EARLIER),
+                ],
+                true,
+            ),
+        ] {
+            let expected = if expected {
+                ResponseForm::NotModified
+            } else {
+                ResponseForm::Full
+            };
+            assert_eq!(answered(HELD, request), expected, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn s4_3_2_if_modified_since_compares_last_modified_else_date() {
+        const NO_DATE: Lines<'_> = &[("cache-control", "max-age=5"), ("date", MODIFIED)];
+        const BAD_DATE: Lines<'_> = &[("cache-control", "max-age=5"), ("last-modified", "x")];
+        for (held, since, expected) in [
+            (HELD, MODIFIED, true),
+            (HELD, DATE, true),
+            (HELD, EARLIER, false),
+            (HELD, "yesterday", false),
+            (NO_DATE, MODIFIED, true),
+            (NO_DATE, EARLIER, false),
+            (BAD_DATE, DATE, false),
+        ] {
+            let expected = if expected {
+                ResponseForm::NotModified
+            } else {
+                ResponseForm::Full
+            };
+            assert_eq!(
+                answered(held, &[("if-modified-since", since)]),
+                expected,
+                "{since}"
+            );
+        }
+        let twice = [("if-modified-since", DATE), ("if-modified-since", DATE)];
+        assert_eq!(answered(HELD, &twice), ResponseForm::Full);
+    }
+
+    #[test]
+    fn s13_2_1_conditions_apply_to_successes_only() {
+        let exchange = Exchange::new(Mode::Strict, HELD)
+            .status(404)
+            .request(&[("if-none-match", "*"), ("range", "bytes=0-1")]);
+        let held = exchange.admit().unwrap();
+        assert_eq!(
+            exchange.with_request(|request| response_form(request, &held, Some(100))),
+            ResponseForm::Full
+        );
+    }
+
+    #[test]
+    fn s14_2_ranges_of_a_stored_200() {
+        let partial = |first, last| ResponseForm::Partial(ByteRange { first, last });
+        for (range, expected) in [
+            ("bytes=0-9", partial(0, 9)),
+            ("bytes=90-", partial(90, 99)),
+            ("bytes=-1", partial(99, 99)),
+            ("bytes=100-", ResponseForm::RangeNotSatisfiable),
+            ("bytes=0-5,3-4", ResponseForm::Full),
+            ("lines=0-1", ResponseForm::Full),
+        ] {
+            assert_eq!(answered(HELD, &[("range", range)]), expected, "{range}");
+        }
+    }
+
+    #[test]
+    fn s14_6_several_ranges_of_a_stored_200() {
+        let ranges = [
+            ByteRange {
+                first: 90,
+                last: 99,
+            },
+            ByteRange { first: 0, last: 1 },
+        ];
+        assert_eq!(
+            answered(HELD, &[("range", "bytes=-10,0-1")]),
+            ResponseForm::Multipart(Box::new(ranges))
+        );
+    }
+
+    #[test]
+    fn s14_2_range_is_defined_for_get_and_a_200() {
+        let mut exchange = Exchange::new(Mode::Strict, HELD).request(&[("range", "bytes=0-1")]);
+        let held = exchange.clone().status(203).admit().unwrap();
+        let found = exchange.with_request(|request| response_form(request, &held, Some(100)));
+        assert_eq!(found, ResponseForm::Full);
+        let held = exchange.admit().unwrap();
+        exchange.method = Method::HEAD;
+        let found = exchange.with_request(|request| response_form(request, &held, Some(100)));
+        assert_eq!(found, ResponseForm::Full);
+    }
+
+    #[test]
+    fn s13_1_5_if_range_wants_the_same_strong_validator() {
+        const WEAK: Lines<'_> = &[("cache-control", "max-age=5"), ("etag", "W/\"a\"")];
+        const JUST_MODIFIED: Lines<'_> = &[
+            ("cache-control", "max-age=5"),
+            ("date", DATE),
+            ("last-modified", DATE),
+        ];
+        for (held, condition, expected) in [
+            (HELD, "\"a,\\\"", true),
+            (HELD, "W/\"a,\\\"", false),
+            (HELD, "\"b\"", false),
+            (HELD, MODIFIED, true),
+            (HELD, DATE, false),
+            (HELD, EARLIER, false),
+            (HELD, "a", false),
+            (WEAK, "W/\"a\"", false),
+            (WEAK, "\"a\"", false),
+            (JUST_MODIFIED, DATE, false),
+        ] {
+            let found = answered(held, &[("range", "bytes=0-1"), ("if-range", condition)]);
+            let partial = ResponseForm::Partial(ByteRange { first: 0, last: 1 });
+            let expected = if expected {
+                partial
+            } else {
+                ResponseForm::Full
+            };
+            assert_eq!(found, expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn s15_4_5_a_304_carries_what_guides_caches() {
+        let names = |held| {
+            let held = stored(Mode::Strict, held);
+            let mut names: Vec<String> = not_modified_fields(&held)
+                .map(|(name, _)| name.to_string())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(HELD), ["cache-control", "date", "etag", "vary"]);
+        let untagged = [
+            ("expires", DATE),
+            ("content-location", "/a"),
+            ("last-modified", MODIFIED),
+            ("content-type", "text/plain"),
+            ("cdn-cache-control", "max-age=3"),
+        ];
+        assert_eq!(
+            names(&untagged),
+            [
+                "cdn-cache-control",
+                "content-location",
+                "date",
+                "expires",
+                "last-modified"
+            ]
+        );
+    }
+}

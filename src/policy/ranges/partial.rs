@@ -1,0 +1,526 @@
+//! RFC 9111, 3.3 and 3.4: parts of a representation, what they answer, and how they become one.
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{
+        CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+        LAST_MODIFIED, RANGE,
+    },
+};
+
+use crate::policy::{
+    ByteRange, ContentRange, Policy, Request, Response, StoredHead,
+    freshness::age::date,
+    ranges::{
+        byte_range::RequestedRange,
+        conditions::{not_modified, requested_range},
+    },
+    storing::admit::keep,
+    syntax::date::http_date,
+    validating::{is_strong_date, merged_head, strongly_equal},
+};
+
+/// How a stored part serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum Coverage {
+    /// It has all that is wanted.
+    Covered,
+    /// It can be made to have it.
+    Lacks(MissingBytes),
+    /// It is of no use.
+    Misses,
+}
+
+/// What is asked for beside a stored part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingBytes {
+    /// All from this byte on, on the condition that it belongs to the part ([`crate::policy::rest_request_fields`]).
+    From(u64),
+    /// The range that the client asks for.
+    Requested,
+}
+
+/// What of a request's wants a stored part has.
+pub(in crate::policy) fn coverage(
+    request: &Request<'_>,
+    stored: &StoredHead,
+    part: ContentRange,
+) -> Coverage {
+    // The head of a part is not the head that HEAD asks for.
+    if *request.method != Method::GET {
+        return Coverage::Misses;
+    }
+    if not_modified(request, stored) {
+        return Coverage::Covered;
+    }
+    let held = part.range;
+    let has_rest = strong_validator(stored).is_some();
+    match requested_range(request, stored, part.complete_bytes) {
+        RequestedRange::Nothing => Coverage::Covered,
+        RequestedRange::One(range) if held.holds(range) => Coverage::Covered,
+        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.holds(*range)) => {
+            Coverage::Covered
+        }
+        RequestedRange::Whole if held.first == 0 && has_rest => rest(held),
+        RequestedRange::One(range) if held.touches(range) && has_rest => {
+            match held.first <= range.first && reaches_end(range, part) {
+                true => rest(held),
+                false => Coverage::Lacks(MissingBytes::Requested),
+            }
+        }
+        _ => Coverage::Misses,
+    }
+}
+
+fn rest(held: ByteRange) -> Coverage {
+    Coverage::Lacks(MissingBytes::From(held.last + 1))
+}
+
+/// An open range of a representation of unknown length ends with the greatest number.
+fn reaches_end(range: ByteRange, part: ContentRange) -> bool {
+    match part.complete_bytes {
+        Some(complete) => range.last + 1 >= complete,
+        None => range.last == u64::MAX,
+    }
+}
+
+/// RFC 9110, 14.2 and 13.1.5: the fields that ask for the rest of a stored part, from `first` on, or for the whole when
+/// it belongs to another version; none without a strong validator.
+pub fn rest_request_fields(
+    stored: &StoredHead,
+    first: u64,
+) -> Option<[(HeaderName, HeaderValue); 2]> {
+    let range = HeaderValue::try_from(format!("bytes={first}-")).ok()?;
+    let validator = HeaderValue::from_bytes(strong_validator(stored)?).ok()?;
+    Some([(RANGE, range), (IF_RANGE, validator)])
+}
+
+/// RFC 9110, 8.8.1: the validator that changes with every byte; a strong tag, else a date that is strong enough.
+fn strong_validator(stored: &StoredHead) -> Option<&[u8]> {
+    match stored.etag() {
+        Some(tag) => tag.starts_with(b"\"").then_some(tag),
+        None => stored.last_modified().filter(|modified| {
+            http_date(modified, stored.received)
+                .is_some_and(|modified| is_strong_date(modified, stored.date))
+        }),
+    }
+}
+
+/// A stored part and a new one, joined.
+#[derive(Debug)]
+pub struct Combination {
+    /// The head of both: whole, when nothing is missing any more.
+    pub head: StoredHead,
+    /// What of the stored part stands before the new one.
+    pub before: Option<ByteRange>,
+    /// What of it stands behind.
+    pub after: Option<ByteRange>,
+}
+
+/// RFC 9111, 3.4: joins a new part to a stored one that it touches, under the same strong validator, with the newer
+/// fields. The places are those of the whole representation.
+///
+/// None when they do not belong together, or the new head forbids to keep them.
+pub fn combine(
+    policy: &Policy,
+    request: &Request<'_>,
+    stored: &StoredHead,
+    reply: &Response<'_>,
+) -> Option<Combination> {
+    let held = stored.content_range()?;
+    let new =
+        ContentRange::of(reply.headers).filter(|_| reply.status == StatusCode::PARTIAL_CONTENT)?;
+    let lengths_agree = match (held.complete_bytes, new.complete_bytes) {
+        (Some(held), Some(new)) => held == new,
+        _ => true,
+    };
+    if !lengths_agree
+        || !held.range.touches(new.range)
+        || !shares_strong_validator(stored, reply)
+        || !shares_coding(stored, reply)
+    {
+        return None;
+    }
+    let union = ContentRange {
+        range: ByteRange {
+            first: held.range.first.min(new.range.first),
+            last: held.range.last.max(new.range.last),
+        },
+        complete_bytes: new.complete_bytes.or(held.complete_bytes),
+    };
+    let mut headers = merged_head(policy, stored, reply);
+    headers.insert(
+        CONTENT_RANGE,
+        HeaderValue::try_from(union.to_field_value()).ok()?,
+    );
+    let merged = Response {
+        headers: &headers,
+        ..*reply
+    };
+    let head = keep(policy, request, &merged).ok()?;
+    Some(Combination {
+        head,
+        before: (held.range.first < new.range.first).then(|| ByteRange {
+            first: held.range.first,
+            last: new.range.first - 1,
+        }),
+        after: (new.range.last < held.range.last).then(|| ByteRange {
+            first: new.range.last + 1,
+            last: held.range.last,
+        }),
+    })
+}
+
+/// There are origins that give the compressed and the plain form of a representation the same strong tag.
+fn shares_coding(stored: &StoredHead, reply: &Response<'_>) -> bool {
+    let new = reply.headers.get_all(CONTENT_ENCODING);
+    let held = stored.fields.texts(&CONTENT_ENCODING);
+    held.eq(new.map(HeaderValue::as_bytes))
+}
+
+fn shares_strong_validator(stored: &StoredHead, reply: &Response<'_>) -> bool {
+    let only = |headers: &HeaderMap, name: HeaderName| {
+        let mut lines = headers.get_all(name);
+        match (lines.next().cloned(), lines.next()) {
+            (line, None) => line,
+            _ => None,
+        }
+    };
+    match (stored.etag(), only(reply.headers, ETAG)) {
+        (Some(held), Some(new)) => strongly_equal(held, new.as_bytes()),
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => {
+            let modified = only(reply.headers, LAST_MODIFIED);
+            let made = date(reply.headers, reply.response_time).unwrap_or(reply.response_time);
+            strong_validator(stored)
+                .is_some_and(|held| modified.as_ref().map(HeaderValue::as_bytes) == Some(held))
+                && modified
+                    .and_then(|line| http_date(line.as_bytes(), reply.response_time))
+                    .is_some_and(|modified| is_strong_date(modified, made))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Decision, ForwardReason, Mode, Sharing,
+        fixture::{DATE, Exchange, Lines, NOW, headers, later, stored},
+    };
+
+    const FRESH: (&str, &str) = ("cache-control", "max-age=9");
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+    const EARLIER: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
+
+    /// A stored part of a strict cache.
+    fn part(range: &str, more: Lines<'_>) -> StoredHead {
+        let lines = [&[FRESH, ("content-range", range)], more].concat();
+        Exchange::new(Mode::Strict, &lines)
+            .status(206)
+            .request(&[("range", "bytes=0-")])
+            .admit()
+            .unwrap()
+    }
+
+    fn decided(held: &StoredHead, request: Lines<'_>) -> Decision {
+        Exchange::new(Mode::Strict, &[])
+            .request(request)
+            .decide(std::slice::from_ref(held), NOW)
+    }
+
+    fn asks(missing: MissingBytes) -> Decision {
+        Decision::Extend { index: 0, missing }
+    }
+
+    fn fetches(sharing: Sharing) -> Decision {
+        Decision::Fetch {
+            why: ForwardReason::Partial.into(),
+            sharing,
+        }
+    }
+
+    #[test]
+    fn s3_3_a_206_is_stored_with_its_place() {
+        let held = part("bytes 2-4/10", &[TAG]);
+        assert_eq!(
+            (
+                held.status().as_u16(),
+                held.content_range().unwrap().to_field_value()
+            ),
+            (206, "bytes 2-4/10".to_owned())
+        );
+        assert!(held.fields().iter().all(|(name, _)| name != CONTENT_RANGE));
+    }
+
+    #[test]
+    fn s3_4_a_206_of_everything_is_the_whole() {
+        let held = part("bytes 0-9/10", &[]);
+        assert_eq!((held.status().as_u16(), held.content_range()), (200, None));
+    }
+
+    #[test]
+    fn s3_3_a_206_without_one_place_or_unasked_is_not_stored() {
+        let admitted = |request: Lines<'_>, reply: Lines<'_>| {
+            Exchange::new(Mode::Strict, &[&[FRESH], reply].concat())
+                .status(206)
+                .request(request)
+                .admit()
+                .map(|_| ())
+        };
+        let asked: Lines<'_> = &[("range", "bytes=0-1")];
+        let placed: Lines<'_> = &[("content-range", "bytes 0-1/10")];
+        assert_eq!(admitted(asked, placed), Ok(()));
+        assert_eq!(admitted(&[], placed), Err(crate::policy::Reason::Partial));
+        for reply in [
+            &[][..] as Lines<'_>,
+            &[("content-type", "multipart/byteranges; boundary=b")],
+            &[("content-range", "bytes 0-1")],
+            &[placed[0], placed[0]],
+        ] {
+            assert_eq!(admitted(asked, reply), Err(crate::policy::Reason::Partial));
+        }
+    }
+
+    #[test]
+    fn only_strict_keeps_a_part_about_which_the_origin_says_nothing() {
+        let reply = [
+            ("content-range", "bytes 0-1/10"),
+            ("last-modified", EARLIER),
+        ];
+        let admitted = |mode, more: Lines<'_>| {
+            Exchange::new(mode, &[&reply[..], more].concat())
+                .status(206)
+                .request(&[("range", "bytes=0-1")])
+                .admit()
+                .is_ok()
+        };
+        let modes = [Mode::Standard, Mode::Strict, Mode::Always];
+        assert_eq!(modes.map(|mode| admitted(mode, &[])), [false, true, false]);
+        // `always` keeps no part at all.
+        assert_eq!(
+            modes.map(|mode| admitted(mode, &[FRESH])),
+            [true, true, false]
+        );
+    }
+
+    #[test]
+    fn s3_3_what_a_part_covers_and_what_it_lacks() {
+        let served = Decision::Serve {
+            index: 0,
+            reuse: crate::policy::Reuse::Fresh,
+        };
+        let rest = |first| asks(MissingBytes::From(first));
+        let known = part("bytes 0-4/10", &[TAG]);
+        let unknown = part("bytes 0-4/*", &[TAG]);
+        let middle = part("bytes 4-6/10", &[TAG]);
+        for (held, range, expected) in [
+            (&known, Some("bytes=0-4"), served),
+            (&known, Some("bytes=2-3"), served),
+            (&known, Some("bytes=10-"), served),
+            (&known, Some("bytes=0-1,3-4"), served),
+            (&known, None, rest(5)),
+            (&known, Some("bytes=0-"), rest(5)),
+            (&known, Some("bytes=5-"), rest(5)),
+            (&known, Some("bytes=3-9"), rest(5)),
+            (&known, Some("bytes=-7"), rest(5)),
+            (&known, Some("bytes=3-7"), asks(MissingBytes::Requested)),
+            (&known, Some("bytes=6-"), fetches(Sharing::StoreOnly)),
+            (&known, Some("bytes=-2"), fetches(Sharing::StoreOnly)),
+            (&known, Some("bytes=0-1,8-9"), fetches(Sharing::StoreOnly)),
+            (&unknown, Some("bytes=0-4"), served),
+            (&unknown, Some("bytes=2-"), rest(5)),
+            (&unknown, None, rest(5)),
+            (&unknown, Some("bytes=3-7"), asks(MissingBytes::Requested)),
+            (&unknown, Some("bytes=-2"), fetches(Sharing::StoreOnly)),
+            (&middle, Some("bytes=4-6"), served),
+            (&middle, Some("bytes=5-"), rest(7)),
+            (&middle, Some("bytes=-6"), rest(7)),
+            (&middle, Some("bytes=2-5"), asks(MissingBytes::Requested)),
+            (&middle, Some("bytes=0-3"), asks(MissingBytes::Requested)),
+            (&middle, Some("bytes=0-1"), fetches(Sharing::StoreOnly)),
+            (&middle, None, fetches(Sharing::Collapsible)),
+        ] {
+            let lines: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
+            assert_eq!(decided(held, &lines), expected, "{range:?} of {held:?}");
+        }
+        // A stale part is good for its rest all the same: If-Range validates it.
+        let found =
+            Exchange::new(Mode::Strict, &[]).decide(std::slice::from_ref(&known), later(99));
+        assert_eq!(found, rest(5));
+        assert_eq!(
+            decided(&known, &[("if-none-match", "\"a\"")]),
+            served,
+            "the client has it"
+        );
+    }
+
+    #[test]
+    fn s3_4_without_a_strong_validator_no_rest_is_asked_for() {
+        for more in [
+            &[][..] as Lines<'_>,
+            &[("etag", "W/\"a\"")],
+            &[("last-modified", DATE), ("date", DATE)],
+        ] {
+            let held = part("bytes 0-4/10", more);
+            assert_eq!(
+                decided(&held, &[]),
+                fetches(Sharing::Collapsible),
+                "{more:?}"
+            );
+            assert_eq!(
+                decided(&held, &[("range", "bytes=3-9")]),
+                fetches(Sharing::StoreOnly)
+            );
+        }
+        let dated = part(
+            "bytes 0-4/10",
+            &[("last-modified", EARLIER), ("date", DATE)],
+        );
+        assert_eq!(decided(&dated, &[]), asks(MissingBytes::From(5)));
+        let fields = rest_request_fields(&dated, 5).unwrap();
+        assert_eq!(fields[0], (RANGE, HeaderValue::from_static("bytes=5-")));
+        assert_eq!(fields[1], (IF_RANGE, HeaderValue::from_static(EARLIER)));
+    }
+
+    #[test]
+    fn s3_3_head_is_not_answered_from_a_part_and_no_store_brings_nothing_to_it() {
+        let held = part("bytes 0-4/10", &[TAG]);
+        let mut exchange = Exchange::new(Mode::Strict, &[]);
+        exchange.method = Method::HEAD;
+        let found = exchange.decide(std::slice::from_ref(&held), NOW);
+        assert_eq!(
+            found,
+            fetches(Sharing::PassThrough(crate::policy::Reason::Method))
+        );
+        assert_eq!(
+            decided(&held, &[("cache-control", "no-store")]),
+            fetches(Sharing::PassThrough(crate::policy::Reason::ClientNoStore))
+        );
+    }
+
+    /// Both ends of an extent.
+    type Ends = (u64, u64);
+
+    fn joined(held: &StoredHead, reply: Lines<'_>) -> Option<(String, Option<Ends>, Option<Ends>)> {
+        let exchange = Exchange::new(Mode::Strict, &[]).status(206);
+        let lines = headers(&[&[FRESH], reply].concat());
+        let combination = exchange.with_request(|request| {
+            combine(
+                &exchange.policy,
+                request,
+                held,
+                &exchange.reply_of(&lines, NOW),
+            )
+        })?;
+        let position = combination
+            .head
+            .content_range()
+            .map_or("whole".to_owned(), |part| part.to_field_value());
+        let ends = |range: ByteRange| (range.first, range.last);
+        Some((
+            position,
+            combination.before.map(ends),
+            combination.after.map(ends),
+        ))
+    }
+
+    #[test]
+    fn s3_4_bytes_of_different_codings_are_not_joined() {
+        let gzip = ("content-encoding", "gzip");
+        let br = ("content-encoding", "br");
+        for (held, new, expected) in [
+            (&[TAG, gzip][..], &[TAG, gzip][..], true),
+            (&[TAG, gzip], &[TAG], false),
+            (&[TAG], &[TAG, gzip], false),
+            (&[TAG, gzip], &[TAG, br], false),
+            (&[TAG, gzip], &[TAG, gzip, br], false),
+        ] {
+            let held = part("bytes 0-4/10", held);
+            let new = [&[("content-range", "bytes 5-9/10")], new].concat();
+            assert_eq!(joined(&held, &new).is_some(), expected, "{new:?}");
+        }
+    }
+
+    #[test]
+    fn s3_4_parts_that_touch_become_one() {
+        let held = part("bytes 4-6/10", &[TAG]);
+        for (range, position, before, after) in [
+            ("bytes 7-9/10", "bytes 4-9/10", Some((4, 6)), None),
+            ("bytes 5-9/10", "bytes 4-9/10", Some((4, 4)), None),
+            ("bytes 0-3/10", "bytes 0-6/10", None, Some((4, 6))),
+            ("bytes 0-9/10", "whole", None, None),
+            ("bytes 5-5/*", "bytes 4-6/10", Some((4, 4)), Some((6, 6))),
+        ] {
+            let found = joined(&held, &[TAG, ("content-range", range)]);
+            assert_eq!(found, Some((position.to_owned(), before, after)), "{range}");
+        }
+        for (range, tag) in [
+            ("bytes 8-9/10", "\"a\""),
+            ("bytes 0-2/10", "\"a\""),
+            ("bytes 7-9/11", "\"a\""),
+            ("bytes 7-9/10", "\"b\""),
+            ("bytes 7-9/10", "W/\"a\""),
+        ] {
+            let found = joined(&held, &[("etag", tag), ("content-range", range)]);
+            assert_eq!(found, None, "{range} {tag}");
+        }
+        assert_eq!(joined(&held, &[("content-range", "bytes 7-9/10")]), None);
+        let weak = part("bytes 4-6/10", &[("etag", "W/\"a\"")]);
+        assert_eq!(
+            joined(
+                &weak,
+                &[("etag", "W/\"a\""), ("content-range", "bytes 7-9/10")]
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn s3_4_the_newer_fields_count() {
+        let held = part("bytes 0-4/10", &[TAG, ("x-a", "old"), ("x-b", "old")]);
+        let exchange = Exchange::new(Mode::Strict, &[]).status(206);
+        let lines = headers(&[
+            TAG,
+            FRESH,
+            ("content-range", "bytes 5-9/10"),
+            ("x-a", "new"),
+        ]);
+        let head = exchange
+            .with_request(|request| {
+                combine(
+                    &exchange.policy,
+                    request,
+                    &held,
+                    &exchange.reply_of(&lines, NOW),
+                )
+            })
+            .unwrap()
+            .head;
+        let value = |name: &str| {
+            let field = head
+                .fields()
+                .iter()
+                .find(|(other, _)| other.as_str() == name);
+            field.map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            (
+                value("x-a").as_deref(),
+                value("x-b").as_deref(),
+                head.content_range()
+            ),
+            (Some("new"), Some("old"), None)
+        );
+        assert_eq!(value("content-range"), None);
+    }
+
+    #[test]
+    fn s3_4_nothing_is_joined_to_a_whole() {
+        let held = stored(Mode::Strict, &[FRESH, TAG]);
+        assert_eq!(
+            joined(&held, &[TAG, ("content-range", "bytes 7-9/10")]),
+            None
+        );
+    }
+}

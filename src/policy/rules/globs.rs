@@ -1,0 +1,27 @@
+//! Patterns of paths and of query parameters.
+
+/// Patterns in which `*` stands for any run of characters and `?` for one; letters compare with their case.
+#[derive(Clone, Debug, Default)]
+pub struct Globs(Vec<wildmatch::WildMatch>);
+
+impl Globs {
+    /// Compiles the patterns.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(
+            patterns
+                .into_iter()
+                .map(wildmatch::WildMatch::new)
+                .collect(),
+        )
+    }
+
+    /// The patterns, as they were written but for stars in a row.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(wildmatch::WildMatch::pattern)
+    }
+
+    /// True when one of the patterns matches all of `text`.
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(text))
+    }
+}

@@ -1,0 +1,245 @@
+//! Rules: what else holds for requests whose path is like this.
+
+use std::borrow::Cow;
+
+use crate::policy::{
+    Globs, Policy,
+    rules::query::{QueryOrder, rewritten},
+};
+
+/// What else holds for requests whose path matches.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The paths it is for, without their queries.
+    pub path: Globs,
+    /// What decides about them.
+    pub policy: Policy,
+    /// Parameters of the query that do not count: they are neither in the key nor forwarded.
+    pub ignored_parameters: Globs,
+    /// How the other parameters are ordered.
+    pub order: QueryOrder,
+    /// Up to how many bytes of body a POST is a retrieval like a GET; none: it is not.
+    pub store_post_bytes: Option<u64>,
+}
+
+impl Rule {
+    /// `target` as it is forwarded under this rule, and as it stands in the key.
+    pub fn rewritten<'t>(&self, target: &'t str) -> Cow<'t, str> {
+        rewritten(target, &self.ignored_parameters, self.order)
+    }
+}
+
+/// All rules, in the order in which they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+/// Tells which rule of [`Rules`] it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleIndex(usize);
+
+impl Rules {
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Rules, of which the first that matches counts.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self(rules)
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
+    }
+
+    /// The rule for a target: the first whose pattern matches its path.
+    pub fn index_for(&self, target: &str) -> Option<RuleIndex> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let position = self.0.iter().position(|rule| rule.path.matches(path));
+        position.map(RuleIndex)
+    }
+
+    /// The rule that [`Rules::index_for`] has named.
+    pub fn get(&self, index: RuleIndex) -> Option<&Rule> {
+        self.0.get(index.0)
+    }
+
+    /// `target` as it is forwarded, and as it stands in the key.
+    pub fn rewritten<'t>(&self, target: &'t str) -> Cow<'t, str> {
+        match self.index_for(target).and_then(|index| self.get(index)) {
+            Some(rule) => rule.rewritten(target),
+            None => Cow::Borrowed(target),
+        }
+    }
+}
+
+/// True when every path that `pattern` matches is matched by `earlier` already.
+///
+/// Paths begin with `/`; that and the patterns alone are reckoned with, and some patterns beyond them are not seen
+/// through.
+pub fn covers(earlier: &str, pattern: &str) -> bool {
+    let (earlier, pattern) = (normal(earlier), normal(pattern));
+    // What follows the first `/` of every path, be it anything: then the `/` says nothing.
+    let earlier = match earlier.as_slice() {
+        ['/', rest @ ..] if rest.first() == Some(&'*') && rest.get(1) != Some(&'/') => rest,
+        all => all,
+    };
+    includes(earlier, &pattern)
+}
+
+/// Each run of wildcards as all its `?` before at most one `*`, which matches the same.
+fn normal(pattern: &str) -> Vec<char> {
+    let mut symbols = Vec::with_capacity(pattern.len());
+    let mut held_star = false;
+    for symbol in pattern.chars() {
+        match symbol {
+            '*' => held_star = true,
+            '?' => symbols.push('?'),
+            literal => {
+                if std::mem::take(&mut held_star) {
+                    symbols.push('*');
+                }
+                symbols.push(literal);
+            }
+        }
+    }
+    if held_star {
+        symbols.push('*');
+    }
+    symbols
+}
+
+/// Matches one pattern against another, symbol by symbol: a `*` takes any symbols, a `?` any but a `*`, a literal
+/// itself. Like a text is matched, going back to the last `*` where it fails.
+fn includes(earlier: &[char], pattern: &[char]) -> bool {
+    let (mut at, mut read) = (0, 0);
+    let mut last_star = None;
+    while let Some(&symbol) = pattern.get(read) {
+        match earlier.get(at) {
+            Some('*') => {
+                last_star = Some((at, read));
+                at += 1;
+            }
+            Some('?') if symbol != '*' => (at, read) = (at + 1, read + 1),
+            Some(&literal) if literal != '?' && literal == symbol => {
+                (at, read) = (at + 1, read + 1);
+            }
+            _ => {
+                let Some((star, from)) = last_star else {
+                    return false;
+                };
+                last_star = Some((star, from + 1));
+                (at, read) = (star + 1, from + 1);
+            }
+        }
+    }
+    earlier[at..].iter().all(|&symbol| symbol == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Mode, fixture::policy};
+    use proptest::prelude::*;
+
+    fn rule(path: &str) -> Rule {
+        Rule {
+            path: Globs::new([path]),
+            policy: policy(Mode::Standard),
+            ignored_parameters: Globs::new(["utm_*"]),
+            order: QueryOrder::ByName,
+            store_post_bytes: None,
+        }
+    }
+
+    #[test]
+    fn a_path_is_matched_as_it_is_written_and_without_its_query() {
+        for (pattern, target, expected) in [
+            ("/api/*", "/api/", true),
+            ("/api/*", "/api/a/b?c", true),
+            ("/api/*", "/api", false),
+            ("/api/*", "/API/a", false),
+            ("/api/*", "/%61pi/a", false),
+            ("*.js", "/a/b.js?v=1", true),
+            ("*.js", "/a?b.js", false),
+            ("/v?/a", "/v1/a", true),
+            ("/v?/a", "/v12/a", false),
+            ("/v?/a", "/v//a", true),
+            ("/a", "/a?", true),
+            ("/a/../b", "/b", false),
+            ("*", "/", true),
+        ] {
+            let rules = Rules::new(vec![rule(pattern)]);
+            assert_eq!(
+                rules.index_for(target).is_some(),
+                expected,
+                "{pattern} {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_counts() {
+        let rules = Rules::new(vec![rule("/a/b*"), rule("/a/*"), rule("/c")]);
+        assert_eq!(rules.index_for("/a/bc"), Some(RuleIndex(0)));
+        assert_eq!(rules.index_for("/a/c"), Some(RuleIndex(1)));
+        assert_eq!(rules.index_for("/c?d"), Some(RuleIndex(2)));
+        assert_eq!(rules.index_for("/d"), None);
+        assert_eq!(rules.rewritten("/c?b&a&utm_x"), "/c?a&b");
+        assert_eq!(rules.rewritten("/d?b&a&utm_x"), "/d?b&a&utm_x");
+    }
+
+    #[test]
+    fn which_pattern_covers_which() {
+        for (earlier, pattern, expected) in [
+            ("/a", "/a", true),
+            ("/a", "/b", false),
+            ("/a*", "/a", true),
+            ("/a", "/a*", false),
+            ("/api/*", "/api/users/*", true),
+            ("/api/users/*", "/api/*", false),
+            ("*", "/anything?*", true),
+            ("/*", "*", true),
+            ("/*", "*.js", true),
+            ("/*.js", "*.min.js", true),
+            ("/*/b", "*/b", false),
+            ("/?", "/a", true),
+            ("/?", "/?", true),
+            ("/?", "/*", false),
+            ("/a?", "/a", false),
+            ("/?*", "/*?", true),
+            ("/*?*", "/??", true),
+            ("/*?", "/*", false),
+            ("/a*b*c", "/a*bxb*c", true),
+            ("/a*b*c", "/a*c", false),
+            ("/*ab", "/*aab", true),
+            ("/a**", "/a*", true),
+        ] {
+            assert_eq!(covers(earlier, pattern), expected, "{earlier} {pattern}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn what_is_covered_never_matches_alone(
+            earlier in "(/|\\*)[ab/?*]{0,5}",
+            pattern in "(/|\\*)[ab/?*]{0,5}",
+            path in "/[ab/]{0,5}",
+        ) {
+            let matches = |pattern: &str| Globs::new([pattern]).matches(&path);
+            prop_assert!(!covers(&earlier, &pattern) || !matches(&pattern) || matches(&earlier));
+        }
+
+        #[test]
+        fn every_pattern_covers_itself_and_is_covered_by_all(pattern in "(/|\\*)[ab/?*]{0,9}") {
+            prop_assert!(covers(&pattern, &pattern));
+            prop_assert!(covers("*", &pattern));
+        }
+    }
+}

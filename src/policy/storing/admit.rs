@@ -1,0 +1,856 @@
+//! RFC 9111, 3: storing responses.
+
+use actix_web::http::{
+    Method, StatusCode,
+    header::{
+        AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
+        LAST_MODIFIED, SET_COOKIE,
+    },
+};
+
+use crate::policy::{
+    Audience, ContentRange, Fields, Policy, Reason, Request, RequestContent, StoredHead, Time,
+    directives::origin_directives::{CacheKind, OriginDirectives},
+    freshness::{
+        age::{corrected_initial_age_millis, date},
+        calculation::lifetime,
+        lifetime::Lifetime,
+        stale::forbidden_by,
+    },
+    identity::is_ignored_set_cookie,
+    mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
+    storing::{invalidation::TargetUri, stored_head::Scope, vary::selectors},
+    syntax::{date::imf_fixdate, list::members},
+};
+
+/// An answer of the origin: its head without hop-by-hop fields, and when it was asked for and came.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The final status.
+    pub status: StatusCode,
+    /// The fields, without hop-by-hop ones.
+    pub headers: &'a HeaderMap,
+    /// When the request was sent.
+    pub request_time: Time,
+    /// When the head was received.
+    pub response_time: Time,
+    /// How the end of the body is told.
+    pub body_end: BodyEnd,
+}
+
+/// How the end of an answer's body is told (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// By Content-Length, the chunked coding, or no body at all.
+    Delimited,
+    /// By the close of the connection.
+    UntilClose,
+    /// By the close of the connection, under a transfer coding we do not know.
+    UnknownCoding,
+}
+
+/// RFC 9111, 3: may the answer to this request be kept, and what is kept of its head?
+///
+/// Fails with the reason when it may not. Whether the body arrived whole, and fits, is not judged here.
+pub fn admit(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
+    check_message(policy, request, reply)?;
+    keep(policy, request, reply)
+}
+
+/// RFC 9110, 9.3.3: may the answer to this POST be kept for later GETs of its target? It may when it is a
+/// representation of the target, by its Content-Location, and the origin says how long it is fresh.
+///
+/// Fails with the reason when it may not.
+pub fn admit_post(
+    policy: &Policy,
+    request: &Request<'_>,
+    target: &TargetUri<'_>,
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
+    let is_representation = *request.method == Method::POST
+        && reply.status == StatusCode::OK
+        && target.is_content_location(reply.headers);
+    if !is_representation {
+        return Err(Reason::Method);
+    }
+    let word = policy.mode.heard(OriginDirectives::of(reply.headers));
+    let lifetime =
+        word.explicit_lifetime_seconds(CacheKind::Shared, reply.headers, reply.response_time);
+    if lifetime.is_none() {
+        return Err(Reason::Method);
+    }
+    check_reply(policy, request, reply)?;
+    keep(policy, request, reply)
+}
+
+/// What the origin allows to be kept of an answer that request and message allow to keep.
+pub(in crate::policy) fn keep(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Response<'_>,
+) -> Result<StoredHead, Reason> {
+    // RFC 9111, 5.2.1.5: no part of request or response is stored.
+    if request.directives.no_store {
+        return Err(Reason::ClientNoStore);
+    }
+    let said = OriginDirectives::of(reply.headers);
+    let audience = audience(&said);
+    let cache = match (request.identity, audience) {
+        (Some(_), Audience::Partition) => CacheKind::Private,
+        _ => CacheKind::Shared,
+    };
+    let word = policy.mode.heard(said);
+    check_word(policy, request, reply, &word, cache)?;
+    let (status, headers) = (reply.status, reply.headers);
+    let (request_time, response_time) = (reply.request_time, reply.response_time);
+    let lifetime = lifetime(policy, &word, cache, status, headers, response_time)?;
+    let cookies = policy.mode.set_cookie(audience);
+    if cookies == SetCookie::Refuse && sets_cookie(policy, headers) {
+        return Err(refusal(Reason::SetCookie, status));
+    }
+    let selectors = selectors(policy.mode, request.headers, headers)
+        .map_err(|reason| refusal(reason, status))?;
+    let never_stale = forbidden_by(&word.directives, cache);
+    check_use(&word, lifetime, never_stale, reply)?;
+    let (status, part) = status_and_range(reply)?;
+    let partition = request.identity.filter(|_| audience == Audience::Partition);
+    Ok(StoredHead {
+        fields: kept_fields(reply, &word, cache, cookies),
+        selectors,
+        lifetime,
+        received: response_time,
+        date: date(headers, response_time).unwrap_or(response_time),
+        initial_age_millis: corrected_initial_age_millis(headers, request_time, response_time),
+        stale_while_revalidate_seconds: word.directives.stale_while_revalidate.unwrap_or(0),
+        stale_if_error_seconds: word.directives.stale_if_error,
+        never_stale,
+        audience,
+        status,
+        scope: Scope::of(partition, part),
+    })
+}
+
+/// RFC 9111, 3.3 and 3.4: which part of the representation it is, and with which status it answers. A part that is all
+/// there is, is the whole.
+fn status_and_range(reply: &Response<'_>) -> Result<(StatusCode, Option<ContentRange>), Reason> {
+    if reply.status != StatusCode::PARTIAL_CONTENT {
+        return Ok((reply.status, None));
+    }
+    match ContentRange::of(reply.headers) {
+        Some(part) if part.is_whole() => Ok((StatusCode::OK, None)),
+        Some(part) => Ok((reply.status, Some(part))),
+        // Several parts in one body, or one that cannot be placed.
+        None => Err(Reason::Partial),
+    }
+}
+
+/// An error no policy would keep is not blamed on a directive or field: no flag would change that.
+fn refusal(reason: Reason, status: StatusCode) -> Reason {
+    match always_keeps(status) {
+        true => reason,
+        false => Reason::Status,
+    }
+}
+
+/// What request and message allow, whatever the origin says.
+fn check_message(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Response<'_>,
+) -> Result<(), Reason> {
+    if *request.method != Method::GET && request.content != RequestContent::Keyed {
+        return Err(Reason::Method);
+    }
+    if request.content == RequestContent::Some {
+        return Err(Reason::RequestBody);
+    }
+    check_reply(policy, request, reply)
+}
+
+/// What the answer's own kind allows.
+fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Response<'_>) -> Result<(), Reason> {
+    if reply.body_end == BodyEnd::UnknownCoding
+        && policy.mode.unknown_coding() == UnknownCoding::Refuse
+    {
+        return Err(Reason::UnknownCoding);
+    }
+    if is_event_stream(reply.headers) {
+        return Err(Reason::EventStream);
+    }
+    match reply.status.as_u16() {
+        // RFC 9111, 3.3: it answers a request for a range.
+        206 if !request.has_range() => Err(Reason::Partial),
+        // They say what became of this request's conditions and range, nothing about the target.
+        304 | 412 if request.has_condition() => Err(Reason::Condition),
+        416 if request.has_range() => Err(Reason::Range),
+        // RFC 9111, 3: the status is final; a 304 updates, it is not stored (4.3.4).
+        100..=199 | 304 => Err(Reason::Status),
+        _ => Ok(()),
+    }
+}
+
+/// True for an event stream: it is made for one listener and never ends, so nobody may have to wait for it to be
+/// stored, and it may pause as long as it likes.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|media_type| {
+        media_type
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// `private` beats `public` and `s-maxage`.
+fn audience(word: &OriginDirectives<'_>) -> Audience {
+    let directives = &word.directives;
+    if !directives.private && (directives.public || directives.s_maxage.is_some()) {
+        Audience::Everyone
+    } else {
+        Audience::Partition
+    }
+}
+
+/// What the origin forbids.
+fn check_word(
+    policy: &Policy,
+    request: &Request<'_>,
+    reply: &Response<'_>,
+    word: &OriginDirectives<'_>,
+    cache: CacheKind,
+) -> Result<(), Reason> {
+    let directives = &word.directives;
+    // RFC 9111, 5.2.2.3: a status we understand lifts `no-store`, any other is never stored.
+    let forbidden = if directives.must_understand {
+        (!is_understood(reply.status)).then_some(Reason::MustUnderstand)
+    } else {
+        directives.no_store.then_some(Reason::NoStore)
+    };
+    // RFC 9111, 5.2.2.7.
+    let private = directives.private && cache == CacheKind::Shared;
+    if let Some(reason) = forbidden.or(private.then_some(Reason::Private)) {
+        return Err(refusal(reason, reply.status));
+    }
+    // RFC 9111, 3.5.
+    let allows_sharing =
+        directives.public || directives.must_revalidate || directives.s_maxage.is_some();
+    if policy.mode.credentials() == Credentials::SharedCache
+        && request.has_authorization()
+        && !allows_sharing
+    {
+        return Err(Reason::Authorization);
+    }
+    Ok(())
+}
+
+/// The final statuses whose caching RFC 9110 defines.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
+    )
+}
+
+fn sets_cookie(policy: &Policy, headers: &HeaderMap) -> bool {
+    headers
+        .get_all(SET_COOKIE)
+        .any(|line| !is_ignored_set_cookie(policy, line))
+}
+
+/// What could neither be reused, nor validated, nor stand in for an origin that fails would only take space.
+fn check_use(
+    word: &OriginDirectives<'_>,
+    lifetime: Lifetime,
+    never_stale: Option<Reason>,
+    reply: &Response<'_>,
+) -> Result<(), Reason> {
+    if reply.headers.contains_key(ETAG) || reply.headers.contains_key(LAST_MODIFIED) {
+        return Ok(());
+    }
+    if word.directives.no_cache {
+        return Err(refusal(Reason::NoCache, reply.status));
+    }
+    let is_stale_at_once = lifetime == Lifetime::of_seconds(0);
+    if is_stale_at_once && (!word.names_lifetime() || never_stale.is_some()) {
+        return Err(refusal(Reason::NoLifetime, reply.status));
+    }
+    Ok(())
+}
+
+/// The fields to keep, byte for byte, in a buffer that nothing else shares.
+fn kept_fields(
+    reply: &Response<'_>,
+    word: &OriginDirectives<'_>,
+    cache: CacheKind,
+    cookies: SetCookie,
+) -> Fields {
+    let names = |list: Option<&[u8]>, name: &HeaderName| {
+        list.is_some_and(|list| {
+            members(list).any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
+        })
+    };
+    let is_part = reply.status == StatusCode::PARTIAL_CONTENT;
+    let is_kept = |name: &HeaderName| {
+        let of_one_user = cache == CacheKind::Shared && names(word.directives.private_fields, name);
+        // RFC 9111, 5.2.2.4: not to be reused without validation; so it is not stored.
+        let of_one_use = names(word.directives.no_cache_fields, name);
+        let is_cookie = *name == SET_COOKIE && cookies != SetCookie::Keep;
+        // Written anew with every answer.
+        let is_place = is_part && *name == CONTENT_RANGE;
+        *name != AGE && !is_place && !of_one_user && !of_one_use && !is_cookie
+    };
+    // RFC 9110, 6.6.1: a recipient with a clock dates what came without a date.
+    let own_date = (!reply.headers.contains_key(DATE))
+        .then(|| HeaderValue::try_from(imf_fixdate(reply.response_time)).ok())
+        .flatten();
+    let date_name = DATE;
+    let dated = own_date.iter().map(|date| (&date_name, date));
+    Fields::copy_of(|| {
+        let kept = reply.headers.iter().filter(|(name, _)| is_kept(name));
+        kept.chain(dated.clone())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        Mode,
+        fixture::{
+            DATE, Exchange, Lines, NOW, headers as fixture_headers, identity, later, stored,
+        },
+    };
+
+    const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+
+    /// The reason of refusal in standard, strict and always.
+    fn refusals(exchange: impl Fn(Mode) -> Exchange<'static>) -> [Option<Reason>; 3] {
+        MODES.map(|mode| exchange(mode).admit().err())
+    }
+
+    fn names(stored: &StoredHead) -> Vec<String> {
+        let mut names: Vec<_> = stored
+            .fields()
+            .iter()
+            .map(|(name, _)| name.as_str().to_owned())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn s3_silence_about_each_status() {
+        // Standard: kept until cleared, for a minute, or not. Always: kept or not. Strict: only heuristically.
+        for (status, standard, always) in [
+            (200, Some(None), true),
+            (203, Some(None), true),
+            (204, Some(None), true),
+            (300, Some(None), true),
+            (301, Some(None), true),
+            (308, Some(None), true),
+            (404, Some(Some(60)), true),
+            (410, Some(Some(60)), true),
+            (201, None, true),
+            (299, None, true),
+            (302, None, true),
+            (307, None, true),
+            (206, None, false),
+            (304, None, false),
+            (400, None, false),
+            (401, None, false),
+            (403, None, false),
+            (405, None, false),
+            (407, None, false),
+            (408, None, false),
+            (414, None, false),
+            (425, None, false),
+            (429, None, false),
+            (500, None, false),
+            (501, None, false),
+            (503, None, false),
+            (599, None, false),
+        ] {
+            let ttl = |mode| {
+                let admitted = Exchange::new(mode, &[]).status(status).admit();
+                admitted.ok().map(|stored| stored.ttl_seconds(NOW))
+            };
+            assert_eq!(ttl(Mode::Standard), standard, "standard {status}");
+            assert_eq!(ttl(Mode::Always), always.then_some(None), "always {status}");
+            assert_eq!(ttl(Mode::Strict), None, "strict {status}");
+        }
+    }
+
+    #[test]
+    fn s3_a_post_is_kept_when_its_body_is_in_the_key() {
+        let refused = |content| {
+            refusals(|mode| {
+                let mut exchange = Exchange::new(mode, &[("cache-control", "max-age=9")]);
+                exchange.method = Method::POST;
+                exchange.content = content;
+                exchange
+            })
+        };
+        assert_eq!(refused(RequestContent::Keyed), [None; 3]);
+        for content in [RequestContent::None, RequestContent::Some] {
+            assert_eq!(refused(content), [Some(Reason::Method); 3]);
+        }
+    }
+
+    #[test]
+    fn s3_any_final_status_but_304_with_explicit_freshness_is_kept() {
+        for status in [200, 204, 299, 302, 400, 404, 410, 499, 500, 599] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let exchange = Exchange::new(mode, &[("cache-control", "max-age=9")]);
+                let kept = exchange.status(status).admit().unwrap();
+                assert_eq!(kept.ttl_seconds(NOW), Some(9), "{status}");
+                assert_eq!(kept.status().as_u16(), status);
+            }
+        }
+        for (status, reason) in [
+            (304, Reason::Status),
+            (103, Reason::Status),
+            (206, Reason::Partial),
+        ] {
+            let exchange =
+                |mode| Exchange::new(mode, &[("cache-control", "max-age=9")]).status(status);
+            assert_eq!(refusals(exchange), [Some(reason); 3], "{status}");
+        }
+    }
+
+    #[test]
+    fn s3_what_the_origin_forbids_is_not_stored_but_in_always() {
+        for (value, reason) in [
+            ("no-store", Reason::NoStore),
+            ("NO-STORE, max-age=9", Reason::NoStore),
+            ("private, max-age=9", Reason::Private),
+            ("private, public, s-maxage=9", Reason::Private),
+            ("no-cache", Reason::NoCache),
+            ("must-revalidate", Reason::NoLifetime),
+            ("max-age=0, must-revalidate", Reason::NoLifetime),
+            ("foo=bar, immutable", Reason::NoLifetime),
+        ] {
+            let exchange =
+                |mode| Exchange::new(mode, Box::leak(Box::new([("cache-control", value)])));
+            assert_eq!(
+                refusals(exchange),
+                [Some(reason), Some(reason), None],
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn s3_an_error_no_policy_keeps_is_not_blamed_on_a_directive() {
+        let exchange = |mode| Exchange::new(mode, &[("cache-control", "no-store")]).status(500);
+        assert_eq!(refusals(exchange), [Some(Reason::Status); 3]);
+    }
+
+    #[test]
+    fn s3_says_nothing_is_taken_by_its_word() {
+        for (reply, silent) in [
+            (&[("cache-control", "public")][..] as Lines<'_>, true),
+            (&[("cache-control", "no-transform, foo")], true),
+            (&[("pragma", "foo")], true),
+            (&[("last-modified", DATE)], true),
+            (
+                &[("age", "900"), ("date", "Mon, 23 Nov 2026 01:30:00 GMT")],
+                true,
+            ),
+            (&[("cache-control", "max-age=a1")], false),
+            (&[("cache-control", "max-age")], false),
+            (&[("cache-control", "must-revalidate"), TAG], false),
+            (&[("pragma", "no-cache"), TAG], false),
+            (&[("expires", "0")], false),
+            (&[("cdn-cache-control", ""), TAG], false),
+            (&[("cdn-cache-control", "!"), TAG], false),
+        ] {
+            let kept = stored(Mode::Standard, reply);
+            assert_eq!(
+                kept.ttl_seconds(later(999_999)).is_none(),
+                silent,
+                "{reply:?}"
+            );
+            assert_eq!(kept.is_fresh(later(999_999)), silent, "{reply:?}");
+            assert!(stored(Mode::Always, reply).is_fresh(later(999_999)));
+        }
+    }
+
+    #[test]
+    fn s3_ttl_bounds_what_nothing_is_said_about_and_everything_in_always() {
+        let ttl = |mode, status, reply| {
+            let mut exchange = Exchange::new(mode, reply).status(status);
+            exchange.policy.ttl = Some(std::time::Duration::from_secs(600));
+            exchange.admit().unwrap().ttl_seconds(later(1))
+        };
+        const LONG: Lines<'_> = &[("cache-control", "max-age=9999")];
+        assert_eq!(ttl(Mode::Standard, 200, &[]), Some(599));
+        assert_eq!(ttl(Mode::Standard, 404, &[]), Some(59));
+        assert_eq!(ttl(Mode::Standard, 200, LONG), Some(9998));
+        assert_eq!(ttl(Mode::Always, 200, LONG), Some(599));
+        assert_eq!(ttl(Mode::Always, 404, &[]), Some(599));
+        // The age an answer already had does not use up a lifetime that is ours.
+        assert_eq!(ttl(Mode::Standard, 200, &[("age", "9000")]), Some(599));
+    }
+
+    #[test]
+    fn s3_request_methods_bodies_and_no_store() {
+        let mut exchange = Exchange::new(Mode::Always, &[("cache-control", "max-age=9")]);
+        exchange.method = Method::HEAD;
+        assert_eq!(exchange.admit().err(), Some(Reason::Method));
+        exchange.method = Method::POST;
+        assert_eq!(exchange.admit().err(), Some(Reason::Method));
+        exchange.method = Method::GET;
+        exchange.content = RequestContent::Some;
+        assert_eq!(exchange.admit().err(), Some(Reason::RequestBody));
+        let exchange = |mode| {
+            Exchange::new(mode, &[("cache-control", "max-age=9")])
+                .request(&[("cache-control", "no-store")])
+        };
+        let reason = Some(Reason::ClientNoStore);
+        assert_eq!(refusals(exchange), [reason, reason, None]);
+    }
+
+    #[test]
+    fn s3_the_whole_is_kept_though_a_condition_or_range_was_asked_for() {
+        let exchange = |mode| {
+            Exchange::new(mode, &[("cache-control", "max-age=9")])
+                .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
+        };
+        assert_eq!(refusals(exchange), [None; 3]);
+    }
+
+    #[test]
+    fn s3_unknown_transfer_coding_is_stored_by_strict_only() {
+        let exchange = |body_end| {
+            move |mode| Exchange {
+                body_end,
+                ..Exchange::new(mode, &[("cache-control", "max-age=9")])
+            }
+        };
+        let reason = Some(Reason::UnknownCoding);
+        assert_eq!(
+            refusals(exchange(BodyEnd::UnknownCoding)),
+            [reason, None, reason]
+        );
+        assert_eq!(refusals(exchange(BodyEnd::UntilClose)), [None; 3]);
+    }
+
+    #[test]
+    fn s3_5_authorization() {
+        const AUTHORIZED: Lines<'_> = &[("authorization", "Bearer a")];
+        for (value, strict) in [
+            ("max-age=9", Some(Reason::Authorization)),
+            ("max-age=9, public", None),
+            ("max-age=9, must-revalidate", None),
+            ("s-maxage=9", None),
+            ("max-age=9, proxy-revalidate", Some(Reason::Authorization)),
+        ] {
+            let reply = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Strict, &reply).request(AUTHORIZED);
+            assert_eq!(exchange.admit().err(), strict, "{value}");
+            let exchange = Exchange::new(Mode::Standard, &reply).request(AUTHORIZED);
+            assert_eq!(exchange.identity(1).admit().err(), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn identity_partitions_keep_private_answers_and_share_public_ones() {
+        for (value, reason, audience) in [
+            ("max-age=9", None, Audience::Partition),
+            ("private, max-age=9", None, Audience::Partition),
+            (
+                "private, public, max-age=9, s-maxage=7",
+                None,
+                Audience::Partition,
+            ),
+            ("public, max-age=9", None, Audience::Everyone),
+            ("s-maxage=9", None, Audience::Everyone),
+            ("no-store", Some(Reason::NoStore), Audience::Partition),
+        ] {
+            let reply = [("cache-control", value)];
+            let admitted = Exchange::new(Mode::Standard, &reply).identity(1).admit();
+            assert_eq!(admitted.as_ref().err().copied(), reason, "{value}");
+            if let Ok(kept) = admitted {
+                assert_eq!(kept.audience(), audience, "{value}");
+                let partition = (audience == Audience::Partition).then(|| identity(1));
+                assert_eq!(kept.partition(), partition, "{value}");
+                assert_eq!(kept.ttl_seconds(NOW), Some(9), "{value}");
+            }
+        }
+        // The origin's word about the audience counts in always too, its word about lifetime does not.
+        let kept =
+            Exchange::new(Mode::Always, &[("cache-control", "s-maxage=0, no-store")]).identity(1);
+        assert_eq!(kept.admit().unwrap().audience(), Audience::Everyone);
+        let kept = Exchange::new(Mode::Always, &[("cache-control", "public, private")]).identity(1);
+        assert_eq!(kept.admit().unwrap().partition(), Some(identity(1)));
+    }
+
+    #[test]
+    fn set_cookie_keeps_out_is_left_out_or_is_replayed() {
+        const COOKIE: (&str, &str) = ("set-cookie", "session=1");
+        for (reply, standard, kept_in) in [
+            (
+                &[COOKIE][..] as Lines<'_>,
+                Some(Reason::SetCookie),
+                [false, false],
+            ),
+            (
+                &[COOKIE, ("cache-control", "max-age=9")],
+                Some(Reason::SetCookie),
+                [true, false],
+            ),
+            (
+                &[COOKIE, ("cache-control", "max-age=9, public")],
+                None,
+                [true, false],
+            ),
+            (
+                &[COOKIE, ("cache-control", "s-maxage=9")],
+                None,
+                [true, false],
+            ),
+            (
+                &[("set-cookie", "_ga=1"), ("cache-control", "max-age=9")],
+                None,
+                [true, false],
+            ),
+            (
+                &[
+                    ("set-cookie", "_ga=1"),
+                    COOKIE,
+                    ("cache-control", "max-age=9"),
+                ],
+                Some(Reason::SetCookie),
+                [true, false],
+            ),
+        ] {
+            let admitted = Exchange::new(Mode::Standard, reply).admit();
+            assert_eq!(admitted.as_ref().err().copied(), standard, "{reply:?}");
+            assert!(
+                admitted.is_err()
+                    || !names(&admitted.unwrap())
+                        .iter()
+                        .any(|name| name == "set-cookie")
+            );
+            for (mode, replayed) in [Mode::Strict, Mode::Always].into_iter().zip(kept_in) {
+                if let Ok(kept) = Exchange::new(mode, reply).admit() {
+                    assert_eq!(
+                        names(&kept).iter().any(|name| name == "set-cookie"),
+                        replayed,
+                        "{reply:?}"
+                    );
+                }
+            }
+        }
+        // `private` beats `public`: then it is not public, and the cookie keeps it out.
+        let reply = [COOKIE, ("cache-control", "max-age=9, public, private")];
+        let exchange = Exchange::new(Mode::Standard, &reply).identity(1);
+        assert_eq!(exchange.admit().err(), Some(Reason::SetCookie));
+    }
+
+    #[test]
+    fn s5_2_2_3_must_understand() {
+        for (status, value, reason) in [
+            (200, "must-understand, no-store, max-age=9", None),
+            (
+                499,
+                "must-understand, no-store, max-age=9",
+                Some(Reason::Status),
+            ),
+            (
+                299,
+                "must-understand, max-age=9",
+                Some(Reason::MustUnderstand),
+            ),
+            (
+                200,
+                "must-understand, private, max-age=9",
+                Some(Reason::Private),
+            ),
+        ] {
+            let reply = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Strict, &reply).status(status);
+            assert_eq!(exchange.admit().err(), reason, "{status} {value}");
+        }
+    }
+
+    #[test]
+    fn s5_2_2_qualified_no_cache_and_private_keep_only_their_fields_out() {
+        const REPLY: Lines<'_> = &[
+            (
+                "cache-control",
+                "max-age=9, no-cache=\"X-A, x-b\", private=\"x-c\"",
+            ),
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-c", "3"),
+            ("x-d", "4"),
+        ];
+        assert_eq!(
+            names(&stored(Mode::Strict, REPLY)),
+            ["cache-control", "date", "x-d"]
+        );
+        let own = Exchange::new(Mode::Standard, REPLY)
+            .identity(1)
+            .admit()
+            .unwrap();
+        assert_eq!(names(&own), ["cache-control", "date", "x-c", "x-d"]);
+        assert_eq!(stored(Mode::Always, REPLY).fields().len(), 6);
+        assert!(own.is_fresh(NOW));
+    }
+
+    #[test]
+    fn s9_3_3_a_post_that_brings_its_targets_content_is_kept_for_gets() {
+        let target = TargetUri {
+            scheme: "http",
+            authority: "example.com".into(),
+            target: "/a".into(),
+        };
+        let kept = |mode, status, reply: Lines<'_>| {
+            let mut exchange = Exchange::new(mode, reply).status(status);
+            exchange.method = Method::POST;
+            exchange.content = RequestContent::Some;
+            let headers = fixture_headers(reply);
+            exchange.with_request(|request| {
+                let reply = exchange.reply_of(&headers, NOW);
+                admit_post(&exchange.policy, request, &target, &reply).err()
+            })
+        };
+        let here = ("content-location", "/a");
+        let lasting = ("cache-control", "max-age=9");
+        let method = Some(Reason::Method);
+        for (status, reply, expected) in [
+            (200, &[here, lasting][..] as Lines<'_>, None),
+            (
+                200,
+                &[here, ("expires", "Mon, 23 Nov 2026 03:40:00 GMT")],
+                None,
+            ),
+            (201, &[here, lasting], method),
+            (200, &[lasting], method),
+            (200, &[("content-location", "/b"), lasting], method),
+            (200, &[here], method),
+            (
+                200,
+                &[here, ("cache-control", "max-age=9, no-store")],
+                Some(Reason::NoStore),
+            ),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                assert_eq!(kept(mode, status, reply), expected, "{mode:?} {reply:?}");
+            }
+            assert_eq!(kept(Mode::Always, status, reply), method);
+        }
+    }
+
+    #[test]
+    fn s6_6_1_what_came_without_a_date_is_dated_when_it_came() {
+        let dates = |reply: Lines<'_>| -> Vec<String> {
+            let kept = stored(
+                Mode::Strict,
+                &[&[("cache-control", "max-age=9")], reply].concat(),
+            );
+            let dates = kept.fields().iter().filter(|(name, _)| name == "date");
+            dates
+                .map(|(_, value)| value.to_str().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(dates(&[]), [DATE]);
+        assert_eq!(dates(&[("date", "yesterday")]), ["yesterday"]);
+    }
+
+    #[test]
+    fn s3_1_fields_are_kept_byte_for_byte_but_age() {
+        let kept = stored(
+            Mode::Strict,
+            &[
+                ("cache-control", "max-age=9"),
+                ("age", "3"),
+                ("x-a", "caf\u{e9}"),
+                ("x-b", "1"),
+                ("x-b", ""),
+                ("x-b", "2"),
+            ],
+        );
+        let values = |requested_range: &'static str| -> Vec<&[u8]> {
+            kept.fields
+                .texts(&HeaderName::from_static(requested_range))
+                .collect()
+        };
+        assert_eq!(values("x-a"), ["caf\u{e9}".as_bytes()]);
+        assert_eq!(values("x-b"), [&b"1"[..], b"", b"2"]);
+        assert!(values("age").is_empty());
+        assert_eq!(kept.age_seconds(later(2)), 5);
+    }
+
+    #[test]
+    fn s5_2_2_targeted_directives_replace_cache_control_and_expires() {
+        for (reply, ttl) in [
+            (
+                &[
+                    ("cache-control", "no-store"),
+                    ("cdn-cache-control", "max-age=7"),
+                ][..] as Lines<'_>,
+                Ok(7),
+            ),
+            (
+                &[
+                    ("cdn-cache-control", "none"),
+                    ("cache-control", "max-age=9"),
+                    TAG,
+                ],
+                Ok(0),
+            ),
+            (
+                &[
+                    ("cdn-cache-control", "max-age=7;"),
+                    ("cache-control", "max-age=9"),
+                ],
+                Ok(9),
+            ),
+            (
+                &[("cdn-cache-control", ""), ("cache-control", "max-age=9")],
+                Ok(9),
+            ),
+            (
+                &[
+                    ("cdn-cache-control", "no-store"),
+                    ("cache-control", "max-age=9"),
+                ],
+                Err(Reason::NoStore),
+            ),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let found = Exchange::new(mode, reply).admit();
+                let found = found.map(|kept| kept.ttl_seconds(NOW).unwrap());
+                assert_eq!(found, ttl, "{reply:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_typical_head_is_light_and_holds_no_other_buffer() {
+        let reply: Lines<'_> = &[
+            ("content-type", "application/json; charset=utf-8"),
+            ("content-length", "1234"),
+            ("date", DATE),
+            ("etag", "\"33a64df551425fcc55e4d42a148795d9\""),
+            ("vary", "accept-encoding"),
+        ];
+        let kept = Exchange::new(Mode::Standard, reply)
+            .request(&[("accept-encoding", "gzip, br")])
+            .admit()
+            .unwrap();
+        assert!(kept.weight_bytes() < 1000, "{}", kept.weight_bytes());
+        assert!(
+            size_of::<StoredHead>() <= 112,
+            "{}",
+            size_of::<StoredHead>()
+        );
+    }
+}

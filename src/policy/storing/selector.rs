@@ -1,0 +1,27 @@
+//! A selecting field (RFC 9111, 4.1) of a stored response.
+
+use std::mem::size_of;
+
+use actix_web::http::header::HeaderName;
+
+/// A field that Vary names, with the value of the request that was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::policy) struct Selector {
+    pub(in crate::policy) name: HeaderName,
+    /// The normal form of all lines; None when the request had no such field.
+    pub(in crate::policy) value: Option<Box<[u8]>>,
+}
+
+impl Selector {
+    pub(in crate::policy) fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    pub(in crate::policy) fn value(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
+    pub(in crate::policy) fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+}

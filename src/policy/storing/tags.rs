@@ -1,0 +1,70 @@
+//! Tags that an origin gives its answers, so that they can be purged together.
+//!
+//! `Surrogate-Key` parts them with spaces, `Cache-Tag` with commas; no RFC names either.
+
+use actix_web::http::header::HeaderName;
+
+use crate::policy::{StoredHead, Time, freshness::lifetime::Lifetime, syntax::list::trim};
+
+static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+
+impl StoredHead {
+    /// The tags it carries, byte for byte.
+    pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        let spaced = self.fields.texts(&SURROGATE_KEY);
+        let spaced = spaced.flat_map(|line| line.split(|byte| matches!(byte, b' ' | b'\t')));
+        let listed = self.fields.texts(&CACHE_TAG);
+        let listed = listed.flat_map(|line| line.split(|byte| *byte == b','));
+        let tags = spaced.chain(listed).map(trim);
+        tags.filter(|tag| !tag.is_empty())
+    }
+
+    /// The same, but stale from now on, if it is not so already: it is validated before it is used, or used where a
+    /// stale response may be.
+    #[must_use]
+    pub fn expired(&self, now: Time) -> Self {
+        let mut expired = self.clone();
+        if self.is_fresh(now) {
+            expired.lifetime = Lifetime::Held {
+                millis: now.millis_since(self.received),
+            };
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::{
+        Mode,
+        fixture::{NOW, later, stored},
+    };
+
+    #[test]
+    fn tags_stand_between_spaces_or_between_commas() {
+        let held = stored(
+            Mode::Standard,
+            &[
+                ("surrogate-key", " a  b,c "),
+                ("cache-tag", "d e ,, f"),
+                ("x-tag", "g"),
+            ],
+        );
+        let tags: Vec<_> = held.tags().map(String::from_utf8_lossy).collect();
+        assert_eq!(tags, ["a", "b,c", "d e", "f"]);
+    }
+
+    #[test]
+    fn what_is_expired_is_stale_from_then_on_and_not_before() {
+        for field in ["max-age=60", "public"] {
+            let held = stored(Mode::Standard, &[("cache-control", field)]);
+            let expired = held.expired(later(10));
+            assert!(held.is_fresh(later(11)));
+            assert!(!expired.is_fresh(later(10)) && !expired.is_fresh(later(11)));
+            assert_eq!(expired.ttl_seconds(later(12)), Some(-2));
+            assert!(expired.expired(later(20)).ttl_seconds(later(12)) == Some(-2));
+            assert!(!held.expired(NOW).is_fresh(NOW));
+        }
+    }
+}

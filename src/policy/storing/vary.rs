@@ -1,0 +1,402 @@
+//! RFC 9111, 4.1: Vary. Which stored responses fit a request.
+
+use std::collections::BTreeSet;
+
+use actix_web::http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    HeaderMap, HeaderName, HeaderValue, VARY,
+};
+
+use crate::policy::{
+    Mode, Reason, StoredHead,
+    mode::{Codings, Languages},
+    storing::selector::Selector,
+    syntax::list::{members, trim},
+};
+
+/// The selecting fields of an answer and what the request had in them, ordered by name.
+///
+/// Fails with [`Reason::VaryStar`] when no request could ever be known to match.
+pub(in crate::policy) fn selectors(
+    mode: Mode,
+    request: &HeaderMap,
+    reply: &HeaderMap,
+) -> Result<Box<[Selector]>, Reason> {
+    let mut names = BTreeSet::new();
+    for member in reply
+        .get_all(VARY)
+        .flat_map(|line| members(line.as_bytes()))
+    {
+        match HeaderName::from_bytes(member) {
+            Ok(name) if name.as_str() != "*" => {
+                names.insert(name.as_str().to_owned());
+            }
+            // RFC 9111, 4.1: `*` always fails to match; so does what is no name.
+            _ if mode.obeys_vary_star() => return Err(Reason::VaryStar),
+            _ => {}
+        }
+    }
+    if mode.codings() == Codings::Select && is_coded(reply) {
+        names.insert(ACCEPT_ENCODING.as_str().to_owned());
+    }
+    Ok(names
+        .into_iter()
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .map(|name| Selector {
+            value: request
+                .contains_key(&name)
+                .then(|| normal_value(&name, request)),
+            name,
+        })
+        .collect())
+}
+
+/// True when the content is coded, which not every client understands (RFC 9110, 8.4).
+fn is_coded(reply: &HeaderMap) -> bool {
+    reply
+        .get_all(CONTENT_ENCODING)
+        .flat_map(|line| members(line.as_bytes()))
+        .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// True when both name the same fields.
+pub(in crate::policy) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
+    one.iter()
+        .map(|selector| &selector.name)
+        .eq(other.iter().map(|selector| &selector.name))
+}
+
+/// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
+pub(in crate::policy) fn matches(mode: Mode, stored: &StoredHead, request: &HeaderMap) -> bool {
+    let mut selectors = stored.selectors.iter();
+    selectors.all(|selector| selects(mode, stored, selector, request))
+}
+
+/// The first field by which a stored response is for another request, and its value there.
+pub(in crate::policy) fn mismatch<'s>(
+    mode: Mode,
+    stored: &'s StoredHead,
+    request: &HeaderMap,
+) -> Option<(&'s HeaderName, Option<&'s [u8]>)> {
+    let mut selectors = stored.selectors.iter();
+    let selector = selectors.find(|selector| !selects(mode, stored, selector, request))?;
+    Some((&selector.name, selector.value.as_deref()))
+}
+
+fn selects(mode: Mode, stored: &StoredHead, selector: &Selector, request: &HeaderMap) -> bool {
+    let lines = request.get_all(&selector.name);
+    let is_sent = lines.clone().next().is_some();
+    match &selector.value {
+        None => !is_sent,
+        Some(_) if !is_sent => false,
+        Some(value) => {
+            is_normal_form(&selector.name, value, lines.clone())
+                || selector.name == ACCEPT_LANGUAGE
+                    && mode.languages() == Languages::Negotiated
+                    && (is_permutation(value, lines.clone())
+                        || is_best_language(stored.fields.text(&CONTENT_LANGUAGE), lines))
+        }
+    }
+}
+
+/// How a value is brought into normal form.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// Only white space round commas and empty members mean nothing.
+    List,
+    /// Case means nothing either, and no white space does.
+    Negotiation,
+}
+
+fn form(name: &HeaderName) -> Form {
+    match *name {
+        ACCEPT | ACCEPT_CHARSET | ACCEPT_ENCODING | ACCEPT_LANGUAGE => Form::Negotiation,
+        _ => Form::List,
+    }
+}
+
+fn normal_value(name: &HeaderName, headers: &HeaderMap) -> Box<[u8]> {
+    normal_bytes(form(name), headers.get_all(name)).collect()
+}
+
+/// Compares without building the normal form: a fresh hit does not allocate.
+fn is_normal_form<'h>(
+    name: &HeaderName,
+    normal: &[u8],
+    lines: impl Iterator<Item = &'h HeaderValue>,
+) -> bool {
+    let form = form(name);
+    let mut rest = normal;
+    let mut is_first = true;
+    for member in lines.flat_map(|line| members(line.as_bytes())) {
+        let begun = match is_first {
+            true => Some(rest),
+            false => rest.strip_prefix(b","),
+        };
+        match begun.and_then(|begun| behind_member(form, begun, member)) {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+        is_first = false;
+    }
+    rest.is_empty()
+}
+
+/// What stands behind a member in a normal form that begins with it.
+fn behind_member<'n>(form: Form, normal: &'n [u8], member: &[u8]) -> Option<&'n [u8]> {
+    if form == Form::List {
+        return normal.strip_prefix(member);
+    }
+    normal_member(form, member).try_fold(normal, |rest, byte| rest.strip_prefix(&[byte]))
+}
+
+/// All members of all lines with one comma between them.
+fn normal_bytes<'h>(
+    form: Form,
+    lines: impl Iterator<Item = &'h HeaderValue>,
+) -> impl Iterator<Item = u8> {
+    lines
+        .flat_map(|line| members(line.as_bytes()))
+        .enumerate()
+        .flat_map(move |(index, member)| {
+            let comma = (index > 0).then_some(b',');
+            comma.into_iter().chain(normal_member(form, member))
+        })
+}
+
+fn normal_member(form: Form, member: &[u8]) -> impl Iterator<Item = u8> {
+    member
+        .iter()
+        .filter(move |byte| form == Form::List || !matches!(byte, b' ' | b'\t'))
+        .map(move |byte| match form {
+            Form::List => *byte,
+            Form::Negotiation => byte.to_ascii_lowercase(),
+        })
+}
+
+/// The same members in another order: their q decides, not their place.
+fn is_permutation<'h>(normal: &[u8], lines: impl Iterator<Item = &'h HeaderValue> + Clone) -> bool {
+    let asked = || lines.clone().flat_map(|line| members(line.as_bytes()));
+    let same = |stored: &[u8], asked: &[u8]| {
+        normal_member(Form::Negotiation, asked).eq(stored.iter().copied())
+    };
+    members(normal).count() == asked().count()
+        && members(normal).all(|stored| asked().any(|member| same(stored, member)))
+        && asked().all(|member| members(normal).any(|stored| same(stored, member)))
+}
+
+/// RFC 9110, 12.5.4: the stored language is the one the new request likes best.
+fn is_best_language<'h>(
+    content_language: Option<&[u8]>,
+    lines: impl Iterator<Item = &'h HeaderValue>,
+) -> bool {
+    let Some(stored) = content_language else {
+        return false;
+    };
+    let mut best: Option<(&[u8], u16)> = None;
+    for member in lines.flat_map(|line| members(line.as_bytes())) {
+        let (range, weight) = language_range(member);
+        if weight > best.map_or(0, |(_, weight)| weight) {
+            best = Some((range, weight));
+        }
+    }
+    best.is_some_and(|(range, _)| trim(stored).eq_ignore_ascii_case(range))
+}
+
+/// A language range and its weight in thousandths; 0 when the weight cannot be read.
+fn language_range(member: &[u8]) -> (&[u8], u16) {
+    let mut parts = member.split(|&byte| byte == b';').map(trim);
+    let range = parts.next().unwrap_or_default();
+    let weight = match parts.next() {
+        None => 1000,
+        Some(parameter) => weight_thousandths(parameter).unwrap_or(0),
+    };
+    (range, weight)
+}
+
+/// RFC 9110, 12.4.2: `q=0.5`.
+fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
+    let value = parameter
+        .strip_prefix(b"q=")
+        .or_else(|| parameter.strip_prefix(b"Q="))?;
+    let (whole, fraction) = match value {
+        [whole, b'.', fraction @ ..] => (whole, fraction),
+        [whole] => (whole, &[][..]),
+        _ => return None,
+    };
+    if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let thousandths = (0..3).fold(0, |sum, position| {
+        sum * 10
+            + fraction
+                .get(position)
+                .map_or(0, |digit| u16::from(digit - b'0'))
+    });
+    match whole {
+        b'0' => Some(thousandths),
+        b'1' if thousandths == 0 => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::{Exchange, Lines, headers};
+    use proptest::prelude::*;
+
+    fn fits(mode: Mode, reply: Lines<'_>, first: Lines<'_>, second: Lines<'_>) -> bool {
+        let held = Exchange::new(mode, reply).request(first).admit().unwrap();
+        matches(mode, &held, &headers(second))
+    }
+
+    #[test]
+    fn s4_1_selecting_fields_of_all_lines_and_members_match() {
+        const VARY: Lines<'_> = &[
+            ("vary", "x-a, X-B"),
+            ("vary", "x-c"),
+            ("cache-control", "max-age=9"),
+        ];
+        const ALL: Lines<'_> = &[("x-a", "1"), ("x-b", "2"), ("x-c", "3")];
+        for (first, second, expected) in [
+            (ALL, ALL, true),
+            (ALL, &[("x-a", "1"), ("x-b", "2"), ("x-c", "4")][..], false),
+            (ALL, &[("x-a", "1"), ("x-b", "2")], false),
+            (&[], &[], true),
+            (&[], &[("x-c", "")], false),
+            (&[("x-a", "")], &[], false),
+            (&[("x-d", "1")], &[("x-d", "2")], true),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+                assert_eq!(
+                    fits(mode, VARY, first, second),
+                    expected,
+                    "{first:?} {second:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn s4_1_star_anywhere_is_never_reused_but_in_always() {
+        for vary in [
+            &[("vary", "*")][..] as Lines<'_>,
+            &[("vary", "x-a, *")],
+            &[("vary", "x-a"), ("vary", "*")],
+            &[("vary", "no name")],
+        ] {
+            for mode in [Mode::Standard, Mode::Strict] {
+                let exchange = Exchange::new(mode, vary);
+                let selected = selectors(mode, &headers(&[]), &headers(exchange.reply));
+                assert_eq!(selected.err(), Some(Reason::VaryStar), "{vary:?}");
+            }
+            assert!(
+                Exchange::new(Mode::Always, vary).admit().is_ok(),
+                "{vary:?}"
+            );
+        }
+        assert!(!fits(
+            Mode::Always,
+            &[("vary", "*, x-a")],
+            &[],
+            &[("x-a", "1")]
+        ));
+    }
+
+    #[test]
+    fn s4_1_normalisation() {
+        for (name, one, other, expected) in [
+            ("x-a", "a,b", " a ,\tb,", true),
+            ("x-a", "a,b", "b,a", false),
+            ("x-a", "a", "A", false),
+            ("x-a", "\"a, b\"", "\"a,b\"", false),
+            ("accept-encoding", "gzip, BR", "GZip,br", true),
+            ("accept-encoding", "gzip;q=0.5", "gzip; q=0.5", true),
+            ("accept-encoding", "gzip", "gzip, br", false),
+            ("accept-language", "en, de", "de, en", false),
+        ] {
+            let vary = [("vary", name)];
+            let (one, other) = ([(name, one)], [(name, other)]);
+            assert_eq!(
+                fits(Mode::Standard, &vary, &one, &other),
+                expected,
+                "{one:?} {other:?}"
+            );
+        }
+        let lines: Lines<'_> = &[("x-a", "a"), ("x-a", "b")];
+        assert!(fits(
+            Mode::Standard,
+            &[("vary", "x-a")],
+            lines,
+            &[("x-a", "a, b")]
+        ));
+    }
+
+    #[test]
+    fn s4_1_strict_reads_accept_language_by_meaning() {
+        const REPLY: Lines<'_> = &[
+            ("vary", "accept-language"),
+            ("cache-control", "max-age=9"),
+            ("content-language", "de"),
+        ];
+        for (other, expected) in [
+            ("de, en;q=0.5", true),
+            ("en;q=0.5, DE", true),
+            ("en;q=0.5,de,fr;q=0.1", true),
+            ("fr;q=0.9, de;q=0.95", true),
+            ("fr, de;q=0.95", false),
+            ("de;q=x, fr;q=0.1", false),
+            ("de;q=0", false),
+            ("de;q=1.001, en;q=0.2", false),
+            ("*", false),
+            ("", false),
+        ] {
+            let second = [("accept-language", other)];
+            let fits = |mode| fits(mode, REPLY, &[("accept-language", "de, en;q=0.5")], &second);
+            assert_eq!(fits(Mode::Strict), expected, "{other}");
+            assert_eq!(fits(Mode::Standard), other == "de, en;q=0.5", "{other}");
+        }
+    }
+
+    #[test]
+    fn s4_1_variants_are_the_same_when_names_values_and_partition_are() {
+        let held = |vary, value, identity| {
+            let reply = [("vary", vary)];
+            let request = [("x-a", value)];
+            let mut exchange = Exchange::new(Mode::Standard, &reply).request(&request);
+            exchange.identity = identity;
+            exchange.admit().unwrap()
+        };
+        let one = held("x-a", "1", None);
+        assert!(one.same_variant(&held("X-A, x-a", "1", None)));
+        assert!(!one.same_variant(&held("x-a", "2", None)));
+        assert!(!one.same_variant(&held("x-a, x-b", "1", None)));
+        let own = Some(crate::policy::fixture::identity(1));
+        assert!(!one.same_variant(&held("x-a", "1", own)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_matches_itself(name in "(x-a|accept|accept-language)", bytes: Vec<u8>) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                let mut lines = HeaderMap::new();
+                lines.append(name.clone(), value);
+                let normal = normal_value(&name, &lines);
+                prop_assert!(is_normal_form(&name, &normal, lines.get_all(&name)));
+                for other in [&normal[..normal.len() / 2], &[&normal[..], b","].concat()] {
+                    let is_same = other == &normal[..];
+                    prop_assert_eq!(is_normal_form(&name, other, lines.get_all(&name)), is_same);
+                }
+                let _ = is_permutation(&normal, lines.get_all(&name));
+                let _ = is_best_language(lines.get(&name).map(HeaderValue::as_bytes), lines.get_all(&name));
+            }
+        }
+
+        #[test]
+        fn any_weight_is_at_most_one(text in "[qQ]=[0-9.]{0,6}") {
+            prop_assert!(weight_thousandths(text.as_bytes()).is_none_or(|weight| weight <= 1000));
+        }
+    }
+}

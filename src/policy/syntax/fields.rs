@@ -1,0 +1,162 @@
+//! The fields of a stored head, in as little memory as their text takes.
+
+use std::ops::Range;
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use memchr::memchr;
+
+/// What ends a name, which holds no colon (RFC 9110, 5.1).
+const BEHIND_NAME: u8 = b':';
+/// What ends a value, which holds no line feed (RFC 9110, 5.5).
+const BEHIND_VALUE: u8 = b'\n';
+
+/// Fields as one block of text that nothing else shares, `name:value` and a line feed each.
+#[derive(Clone, Debug)]
+pub struct Fields(Bytes);
+
+impl Fields {
+    /// A copy of these fields, byte for byte, in their order.
+    pub(in crate::policy) fn copy_of<'h, I>(fields: impl Fn() -> I) -> Self
+    where
+        I: Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+    {
+        // Counted first, so that the block is as large as it has to be and no larger.
+        let lens = fields().map(|(name, value)| name.as_str().len() + value.len() + 2);
+        let mut block = Vec::with_capacity(lens.sum());
+        for (name, value) in fields() {
+            block.extend_from_slice(name.as_str().as_bytes());
+            block.push(BEHIND_NAME);
+            block.extend_from_slice(value.as_bytes());
+            block.push(BEHIND_VALUE);
+        }
+        Self(block.into())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lines().count()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, those of one name in the order in which they were received. The values share the block.
+    pub fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.select(|_| true)
+    }
+
+    /// Those whose name, in small letters, is wanted.
+    pub(in crate::policy) fn select(
+        &self,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.lines()
+            .filter(move |(name, _)| is_wanted(name))
+            .filter_map(|(name, value)| {
+                // What was a field is one again.
+                let name = HeaderName::from_bytes(name).ok()?;
+                Some((name, self.value(value)?))
+            })
+    }
+
+    /// The first value of this name, as text.
+    pub(in crate::policy) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.find(name).and_then(|position| self.0.get(position))
+    }
+
+    /// The first value of this name.
+    pub(in crate::policy) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
+        self.find(name).and_then(|position| self.value(position))
+    }
+
+    /// The values of this name, as text.
+    pub(in crate::policy) fn texts(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        let requested_range = name.as_str().as_bytes();
+        self.lines()
+            .filter(move |(name, _)| *name == requested_range)
+            .filter_map(|(_, value)| self.0.get(value))
+    }
+
+    /// What they take in memory beside this value, in bytes.
+    pub(in crate::policy) fn heap_bytes(&self) -> usize {
+        // Once a value is handed out, its holders are counted in a place of their own.
+        const COUNT_BYTES: usize = 32;
+        self.0.len() + COUNT_BYTES
+    }
+
+    fn find(&self, name: &HeaderName) -> Option<Range<usize>> {
+        let requested_range = name.as_str().as_bytes();
+        let mut lines = self.lines();
+        lines
+            .find(|(name, _)| *name == requested_range)
+            .map(|line| line.1)
+    }
+
+    fn value(&self, position: Range<usize>) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.0.slice(position)).ok()
+    }
+
+    /// Names, and the places of values.
+    fn lines(&self) -> impl Iterator<Item = (&[u8], Range<usize>)> {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let rest = self.0.get(start..)?;
+            let colon = memchr(BEHIND_NAME, rest)?;
+            let value = start + colon + 1;
+            let end = value + memchr(BEHIND_VALUE, self.0.get(value..)?)?;
+            start = end + 1;
+            Some((&rest[..colon], value..end))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fields_come_back_byte_for_byte(
+            lines in proptest::collection::vec(("(etag|vary|x-[a-z!#0-9]{1,3})", ".{0,9}"), 0..6),
+        ) {
+            let lines: Vec<_> = lines
+                .iter()
+                .filter_map(|(name, value)| {
+                    let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+                    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+                })
+                .collect();
+            let fields = Fields::copy_of(|| lines.iter().map(|(name, value)| (name, value)));
+            prop_assert_eq!(fields.len(), lines.len());
+            prop_assert_eq!(fields.is_empty(), lines.is_empty());
+            prop_assert_eq!(&fields.iter().collect::<Vec<_>>(), &lines);
+            for (name, _) in &lines {
+                let of_name: Vec<_> = lines
+                    .iter()
+                    .filter(|(other, _)| other == name)
+                    .map(|(_, value)| value.as_bytes())
+                    .collect();
+                prop_assert_eq!(fields.text(name), of_name.first().copied());
+                prop_assert_eq!(fields.texts(name).collect::<Vec<_>>(), of_name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_no_copy() {
+        let value = HeaderValue::from_static("\"a:b\"");
+        let name = actix_web::http::header::ETAG;
+        let fields = Fields::copy_of(|| [(&name, &value)].into_iter());
+        let given = fields.get(&name).unwrap();
+        assert_eq!(given, value);
+        assert_eq!(
+            fields.text(&name).unwrap().as_ptr(),
+            given.as_bytes().as_ptr()
+        );
+    }
+}

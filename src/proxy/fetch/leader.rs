@@ -1,0 +1,169 @@
+//! The leader's side of a fetch: the right to store what it brings, and the client that waits for it.
+
+use std::sync::Arc;
+
+use actix_web::http::{Method, StatusCode};
+use tokio::sync::oneshot;
+
+use crate::{
+    cache::{BodyWriter, Entry, FetchTicket, Remove},
+    error::ProxyError,
+    headers::{CacheStatus, StoreOutcome},
+    origin::{InterimSink, OriginRequest},
+    policy::{self, Forward, Reason, StoredHead},
+    proxy::{
+        fetch::{
+            fetched_response::{FetchedResponse, forward},
+            plan::unconditional_request,
+        },
+        hit::from_stored::while_streaming,
+        request::forwarded::ForwardedRequest,
+        response::{client_response::ClientResponse, error_response::FailedRequest},
+        worker::Worker,
+    },
+};
+
+/// The client that waits for the response of a fetch.
+pub(crate) struct WaitingClient {
+    response: oneshot::Sender<Result<ClientResponse, FailedRequest>>,
+    /// Receives the interim responses; `None` if nobody wants them.
+    interim: Option<InterimSink>,
+}
+
+impl WaitingClient {
+    /// A client, and the receiver of its response.
+    pub(crate) fn new(
+        interim: Option<InterimSink>,
+    ) -> (
+        Self,
+        oneshot::Receiver<Result<ClientResponse, FailedRequest>>,
+    ) {
+        let (response, receiver) = oneshot::channel();
+        (Self { response, interim }, receiver)
+    }
+
+    /// No client: it was served a stale response before.
+    pub(crate) fn none() -> Self {
+        Self::new(None).0
+    }
+
+    pub(crate) fn deliver(self, response: Result<ClientResponse, FailedRequest>) {
+        // The client may have left. The fetch goes on for the cache.
+        let _ = self.response.send(response);
+    }
+
+    /// `request` with this client as the receiver of interim responses.
+    pub(crate) fn listening(&self, request: OriginRequest) -> OriginRequest {
+        OriginRequest {
+            interim: self.interim.clone(),
+            ..request
+        }
+    }
+}
+
+/// A fetch that its leader carries out.
+pub(crate) struct Fetch<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) forwarded: &'a ForwardedRequest,
+    pub(crate) why: Forward,
+    pub(crate) ticket: FetchTicket,
+    pub(crate) client: WaitingClient,
+}
+
+impl Fetch<'_> {
+    /// Ends the fetch without storing anything.
+    pub(crate) fn finish(self, response: Result<ClientResponse, FailedRequest>) {
+        drop(self.ticket);
+        self.client.deliver(response);
+    }
+
+    /// Ends the fetch with an error.
+    pub(crate) fn fail(self, error: impl Into<ProxyError>) {
+        let failed = FailedRequest::forwarded(error, self.why);
+        self.finish(Err(failed));
+    }
+
+    /// Delivers a response that is not stored.
+    pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
+        self.ticket.not_stored(reason);
+        let response = fetched.into_response(self.why, StoreOutcome::NotStored(reason));
+        self.client.deliver(Ok(response));
+    }
+
+    /// Fetches the whole response, without conditions: what came does not belong to what is stored.
+    pub(crate) async fn refetch(self) {
+        let request = self.client.listening(unconditional_request(self.forwarded));
+        match forward(self.worker, request).await {
+            Ok(fetched) => self.store_or_pass(fetched).await,
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Judges a new response: what is stored of it, or why it is not stored.
+    pub(crate) fn judge(&self, fetched: &FetchedResponse) -> Result<StoredHead, Reason> {
+        let policy = self.forwarded.policy();
+        let head = policy::admit(policy, &self.forwarded.view(), &fetched.view())?;
+        if fetched.contradicts_itself() {
+            return Err(Reason::Partial);
+        }
+        match fetched.length() {
+            Some(length) if length > self.ticket.max_object_bytes() => Err(Reason::TooLarge),
+            _ => Ok(head),
+        }
+    }
+
+    /// Judges a new response, stores it if the policy allows, and delivers it.
+    pub(crate) async fn store_or_pass(self, fetched: FetchedResponse) {
+        if fetched.status == StatusCode::NOT_MODIFIED && !self.forwarded.is_conditional() {
+            // RFC 9110, 15.4.5: a 304 answers a conditional request. The client sent none.
+            return self.fail(ProxyError::NotModifiedUnasked);
+        }
+        match self.judge(&fetched) {
+            Ok(head) => self.store(head, fetched).await,
+            Err(reason) => self.pass(fetched, reason),
+        }
+    }
+
+    /// Stores a response, and delivers it while its body arrives.
+    async fn store(self, head: StoredHead, fetched: FetchedResponse) {
+        let view = self.forwarded.view();
+        let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
+        let length = fetched.length();
+        let FetchedResponse { headers, body, .. } = fetched;
+        let client = self.client;
+        let writer = BodyWriter::new(self.ticket, head, length);
+        writer
+            .run(body, |head, reader| {
+                let response =
+                    while_streaming(&view, &head, headers, (reader, length), cache_status);
+                client.deliver(Ok(response));
+            })
+            .await;
+    }
+
+    /// Removes `entry` if the origin's response to its validation says that it is no longer valid, and the response
+    /// does not take its place.
+    pub(crate) async fn remove_if_superseded(&self, entry: &Arc<Entry>, fetched: &FetchedResponse) {
+        if self.forwarded.method != Method::HEAD
+            && policy::outdates_stored(fetched.status)
+            && self.judge(fetched).is_err()
+        {
+            self.remove(entry).await;
+        }
+    }
+
+    /// Whether `entry` is still stored: a Clear, an invalidation or an eviction may have come since it was looked up.
+    pub(crate) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
+        let lookup = self.worker.worker_cache.lookup(&self.forwarded.key).await;
+        let mut variants = lookup.found().variants();
+        variants.any(|other| Arc::ptr_eq(other, entry))
+    }
+
+    pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
+        let (key, entry) = (self.forwarded.key.clone(), Arc::clone(entry));
+        let cache = &self.worker.shared.cache;
+        if cache.send(Remove { key, entry }).await.is_err() {
+            cache.bump_generation(&self.forwarded.key.resource);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a fetch is for, and the request that it sends to the origin.
+
+use std::sync::Arc;
+
+use crate::{
+    cache::{Coalescing, Entry},
+    origin::{OriginRequest, RequestBody},
+    policy::{self, Forward, ForwardReason, MissingBytes, RequestContent},
+    proxy::request::forwarded::ForwardedRequest,
+};
+
+/// A fetch that was decided on.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchPlan {
+    pub(crate) why: Forward,
+    pub(crate) coalescing: Coalescing,
+    pub(crate) kind: FetchKind,
+}
+
+/// Which stored response a fetch is about.
+#[derive(Clone, Debug)]
+pub(crate) enum FetchKind {
+    /// None.
+    Plain,
+    /// It validates this one.
+    Revalidate(Arc<Entry>),
+    /// It asks for the rest of this incomplete one, from this byte on.
+    RestOfPart(Arc<Entry>, u64),
+    /// It asks for what the client wants; that may extend this incomplete one.
+    ExtendPart(Arc<Entry>),
+}
+
+impl FetchPlan {
+    pub(crate) fn fetch(why: Forward, coalescing: Coalescing) -> Self {
+        Self {
+            why,
+            coalescing,
+            kind: FetchKind::Plain,
+        }
+    }
+
+    pub(crate) fn revalidate(why: Forward, entry: Arc<Entry>) -> Self {
+        Self {
+            why,
+            coalescing: Coalescing::Join,
+            kind: FetchKind::Revalidate(entry),
+        }
+    }
+
+    pub(crate) fn extend(part: Arc<Entry>, missing: MissingBytes) -> Self {
+        Self {
+            why: ForwardReason::Partial.into(),
+            coalescing: Coalescing::Never,
+            kind: match missing {
+                MissingBytes::From(first) => FetchKind::RestOfPart(part, first),
+                MissingBytes::Requested => FetchKind::ExtendPart(part),
+            },
+        }
+    }
+
+    /// The stored response that the fetch validates; `None` if it validates none.
+    pub(crate) fn validated_entry(&self) -> Option<Arc<Entry>> {
+        match &self.kind {
+            FetchKind::Revalidate(entry) => Some(Arc::clone(entry)),
+            FetchKind::Plain | FetchKind::RestOfPart(..) | FetchKind::ExtendPart(_) => None,
+        }
+    }
+
+    /// The request to the origin: the client's, or the same with our conditions in place of the client's.
+    pub(crate) fn origin_request(&self, forwarded: &ForwardedRequest) -> OriginRequest {
+        match &self.kind {
+            FetchKind::Plain | FetchKind::ExtendPart(_) => plain_request(forwarded),
+            // The origin defines what a condition means for a POST, so the whole response is requested.
+            FetchKind::Revalidate(_) if forwarded.content == RequestContent::Keyed => {
+                plain_request(forwarded)
+            }
+            FetchKind::Revalidate(entry) => {
+                let mut request = unconditional_request(forwarded);
+                for (name, value) in policy::validators(entry.head()) {
+                    request.headers.insert(name, value);
+                }
+                request
+            }
+            FetchKind::RestOfPart(part, first) => {
+                let mut request = unconditional_request(forwarded);
+                let conditions = policy::rest_request_fields(part.head(), *first);
+                for (name, value) in conditions.into_iter().flatten() {
+                    request.headers.insert(name, value);
+                }
+                request
+            }
+        }
+    }
+}
+
+/// The client's request.
+fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
+    OriginRequest {
+        method: forwarded.method.clone(),
+        target: forwarded.target.clone(),
+        headers: forwarded.headers.clone(),
+        body: match &forwarded.body {
+            Some(body) => body.to_request(),
+            None => RequestBody::Empty,
+        },
+        interim: None,
+    }
+}
+
+/// The client's request without its conditions and range.
+pub(crate) fn unconditional_request(forwarded: &ForwardedRequest) -> OriginRequest {
+    let mut request = plain_request(forwarded);
+    for name in policy::CLIENT_CONDITIONS {
+        request.headers.remove(name);
+    }
+    request
+}

@@ -1,0 +1,56 @@
+//! A hit: the response to a request from a stored one.
+
+use actix_web::http::header::HeaderValue;
+
+use crate::{
+    cache::{CachedLookup, Entry},
+    headers::RequestOutcome,
+    policy::{self, ResponseForm, Reuse, Time},
+    proxy::{
+        hit::{
+            from_stored::{from_entry, hit_status},
+            prepared::PreparedResponses,
+        },
+        request::forwarded::ForwardedRequest,
+        response::client_response::ClientResponse,
+        worker::Worker,
+    },
+};
+
+/// Serves the variant `entry`, which is the one at `index` of `lookup`.
+pub(crate) fn serve(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    lookup: &CachedLookup<PreparedResponses>,
+    (index, entry): (usize, &Entry),
+    reuse: Reuse,
+    now: Time,
+) -> ClientResponse {
+    worker.worker_cache.count_hit(lookup);
+    let via = &worker.shared.via;
+    let view = forwarded.view();
+    let mut response = prepared(&view, lookup, (index, entry), now, via)
+        .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
+    if reuse != Reuse::Fresh {
+        response.cache_status.outcome = RequestOutcome::Stale;
+    }
+    response
+}
+
+/// The prepared response for the whole of `entry`; `None` if the client wants something else, or none is worth preparing.
+pub(crate) fn prepared(
+    view: &policy::Request<'_>,
+    lookup: &CachedLookup<PreparedResponses>,
+    (index, entry): (usize, &Entry),
+    now: Time,
+    via: &HeaderValue,
+) -> Option<ClientResponse> {
+    let length = Some(entry.body().len_bytes());
+    match policy::response_form(view, entry.head(), length) {
+        // The first use of a copy prepares nothing: most are used once.
+        ResponseForm::Full if lookup.is_reused() => {
+            lookup.prepared.response(index, entry, now, via)
+        }
+        _ => None,
+    }
+}

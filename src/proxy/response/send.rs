@@ -1,0 +1,157 @@
+//! The last step: a response becomes what actix-web sends.
+
+use actix_web::{
+    HttpMessage as _, HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody as _},
+    http::{
+        ConnectionType, Method, StatusCode, Version,
+        header::{self, HeaderValue},
+    },
+};
+
+use crate::{
+    headers::{self, is_event_stream},
+    proxy::{
+        connection::{ActiveRequest, ZeroCopySource},
+        response::{
+            access_log::AccessLogEntry,
+            client_response::{ClientResponse, ResponseBody},
+            tracked_body::{SentBody, TrackedBody},
+            transfer_log::TransferLog,
+            zero_copy::{self, ZeroCopyPlaceholder},
+        },
+        worker::Worker,
+    },
+};
+
+impl ClientResponse {
+    /// Turns the response into what actix-web sends, and counts it.
+    pub(crate) fn into_http(
+        mut self,
+        request: &HttpRequest,
+        worker: &Worker,
+        mut entry: Option<AccessLogEntry>,
+        active: ActiveRequest,
+    ) -> HttpResponse {
+        active.response_begins();
+        worker.counters.answered(self.status, &self.cache_status);
+        if let Some(entry) = &mut entry {
+            entry.responded(self.status, self.cache_status, self.problem.take());
+        }
+        self.complete_headers(worker);
+        if matches!(self.body, ResponseBody::Forwarded(..)) && is_event_stream(&self.headers) {
+            active.set_open_ended();
+        }
+        // The body of the request may not have been read. Then the connection ends with the response, which has to say
+        // so. After a sized body actix-web does that by itself.
+        let is_early = matches!(
+            self.body,
+            ResponseBody::Generated(_) | ResponseBody::Sentence(_)
+        ) && request.chunked().unwrap_or(false);
+        let plan = BodyPlan {
+            sent: self.sent_body(request.method()),
+            version: request.version(),
+        };
+        let has_entry = entry.is_some();
+        let log = TransferLog::new(&worker.counters, &self.cache_status, entry);
+        let (body, framing) = plan.body(self.body, (log, has_entry), active);
+        if let ResponseFraming::Length(bytes) = framing {
+            self.headers.insert(header::CONTENT_LENGTH, bytes.into());
+        }
+        let mut response = HttpResponse::with_body(self.status, body);
+        *response.headers_mut() = self.headers;
+        if framing != ResponseFraming::Server {
+            response.head_mut().no_chunking(true);
+        }
+        if framing == ResponseFraming::Close || is_early || request.head().upgrade() {
+            // actix-web would write `Connection: upgrade` to a client that offers an upgrade. None is carried out.
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+        }
+        response
+    }
+
+    /// Writes Via, X-Cache and Cache-Status, unless the response was prepared with them.
+    fn complete_headers(&mut self, worker: &Worker) {
+        match self.body {
+            ResponseBody::Prepared(_) => return,
+            ResponseBody::Sentence(_) => {
+                let text = HeaderValue::from_static("text/plain; charset=utf-8");
+                self.headers.insert(header::CONTENT_TYPE, text);
+            }
+            ResponseBody::Generated(_) => {}
+            _ => headers::append_via(&mut self.headers, &worker.shared.via),
+        }
+        self.cache_status.write(&mut self.headers);
+    }
+
+    fn sent_body(&self, method: &Method) -> SentBody {
+        match self.status {
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => SentBody::Bodiless,
+            _ if *method == Method::HEAD => SentBody::HeadersOnly,
+            _ => SentBody::Whole,
+        }
+    }
+}
+
+/// How the body of a response is sent and framed.
+struct BodyPlan {
+    sent: SentBody,
+    version: Version,
+}
+
+/// What tells the client where a body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ResponseFraming {
+    /// What actix-http writes: Content-Length, or chunks.
+    Server,
+    /// Content-Length, which is among the headers already.
+    Headers,
+    /// Content-Length, which is to be added.
+    Length(u64),
+    /// The end of the connection, for an HTTP/1.0 client: it does not know chunks.
+    Close,
+}
+
+impl BodyPlan {
+    fn body(
+        self,
+        body: ResponseBody,
+        (log, has_entry): (TransferLog, bool),
+        active: ActiveRequest,
+    ) -> (BoxBody, ResponseFraming) {
+        let is_large = body.zero_copy_bytes() >= zero_copy::MIN_BYTES;
+        let connection = match self.sent {
+            SentBody::Whole if is_large => active.zero_copy_connection().cloned(),
+            _ => None,
+        };
+        match (body, connection) {
+            (ResponseBody::Prepared(bytes), Some(connection)) => {
+                let source = ZeroCopySource::Bytes(bytes);
+                let body = ZeroCopyPlaceholder::new(connection, source, log, active);
+                (BoxBody::new(body), ResponseFraming::Headers)
+            }
+            (ResponseBody::Stored(slices), Some(connection)) => {
+                let framing = ResponseFraming::Length(slices.left_bytes());
+                let source = ZeroCopySource::Slices(slices);
+                let body = ZeroCopyPlaceholder::new(connection, source, log, active);
+                (BoxBody::new(body), framing)
+            }
+            // Nothing is logged about it, and it is written at once: it needs no tracking.
+            (ResponseBody::Prepared(bytes), _) if self.sent == SentBody::Whole && !has_entry => {
+                drop(active);
+                log.sent(bytes.len());
+                (BoxBody::new(bytes), ResponseFraming::Server)
+            }
+            (body, _) => {
+                let mut body = TrackedBody::new(body, self.sent, log, active);
+                if body.size() == BodySize::Stream && self.version < Version::HTTP_11 {
+                    body.end_with_connection();
+                    return (BoxBody::new(body), ResponseFraming::Close);
+                }
+                (BoxBody::new(body), ResponseFraming::Server)
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What is counted and logged about a body while it is sent.
+
+use std::rc::Rc;
+
+use crate::{
+    headers::{CacheStatus, RequestOutcome, StoreOutcome},
+    observe::WorkerCounters,
+    policy::Reason,
+    proxy::response::access_log::{AccessLogEntry, Fate},
+};
+
+/// Counts the bytes of a response body, and notes in the log entry how its transfer ended.
+pub(crate) struct TransferLog {
+    counters: Rc<WorkerCounters>,
+    outcome: RequestOutcome,
+    /// The response is stored by the fetch of this request.
+    stores: bool,
+    entry: Option<AccessLogEntry>,
+}
+
+impl TransferLog {
+    pub(crate) fn new(
+        counters: &Rc<WorkerCounters>,
+        cache_status: &CacheStatus,
+        entry: Option<AccessLogEntry>,
+    ) -> Self {
+        Self {
+            counters: Rc::clone(counters),
+            outcome: cache_status.outcome,
+            stores: cache_status.store == StoreOutcome::Stored,
+            entry,
+        }
+    }
+
+    /// Counts bytes that were sent.
+    pub(crate) fn sent(&self, bytes: usize) {
+        match self.outcome {
+            RequestOutcome::Hit
+            | RequestOutcome::Validated
+            | RequestOutcome::Stale
+            | RequestOutcome::Collapsed => {
+                self.counters.saved(bytes);
+            }
+            RequestOutcome::Miss | RequestOutcome::Own | RequestOutcome::Failed(_) => {
+                self.counters.passed(bytes)
+            }
+        }
+        if let Some(entry) = &self.entry {
+            entry.sent(bytes);
+        }
+    }
+
+    /// Notes how the transfer ended.
+    pub(crate) fn ended(&self, fate: Fate) {
+        if let Some(entry) = &self.entry {
+            entry.ended(fate);
+        }
+    }
+
+    /// Notes that the origin cut the body, unless another end was noted.
+    pub(crate) fn cut(&self) {
+        if let Some(entry) = &self.entry
+            && entry.fate() == Fate::Unfinished
+        {
+            entry.ended(Fate::Cut);
+        }
+    }
+
+    /// Notes that the response was not stored after all.
+    pub(crate) fn not_stored(&self, reason: Reason) {
+        if self.stores {
+            self.counters.not_stored(reason);
+        }
+        if let Some(entry) = &self.entry {
+            entry.not_stored(reason);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What all workers sharing.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+    sync::Arc,
+};
+
+use actix_web::http::header::HeaderValue;
+use tokio::sync::watch;
+
+use crate::{
+    cache::Cache,
+    config::Config,
+    observe::{LiveRequests, Observer},
+    policy::IdentitySecret,
+    reload::ActiveConfig,
+};
+
+/// What all workers sharing.
+pub struct Shared {
+    /// The cache.
+    pub cache: Cache,
+    /// The secret under which identities are hashed.
+    pub secret: IdentitySecret,
+    /// Our own member of Via.
+    pub via: HeaderValue,
+    /// The configuration in force.
+    pub in_force: watch::Receiver<ActiveConfig>,
+    /// The Host that the origin gets.
+    pub origin_host: HeaderValue,
+    /// Counts the outcomes of requests.
+    pub observer: Arc<Observer>,
+}
+
+impl Shared {
+    /// The state of a proxy with this configuration and this cache.
+    ///
+    /// # Errors
+    /// The origin's name is no valid Host.
+    pub fn new(
+        config: &Config,
+        in_force: watch::Receiver<ActiveConfig>,
+        cache: Cache,
+    ) -> io::Result<Self> {
+        let host = HeaderValue::try_from(config.origin.authority());
+        let live_requests = match config.dashboard {
+            Some(_) => LiveRequests::On,
+            None => LiveRequests::Off,
+        };
+        Ok(Self {
+            origin_host: host.map_err(io::Error::other)?,
+            cache,
+            secret: IdentitySecret::new(),
+            via: own_via(),
+            in_force,
+            observer: Arc::new(Observer::new(live_requests)),
+        })
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.in_force.borrow().config)
+    }
+}
+
+/// Our own member of Via. No other instance has the same name, so that a loop can be told (RFC 9110, 7.6.3).
+pub fn own_via() -> HeaderValue {
+    let name = RandomState::new().hash_one(std::process::id());
+    HeaderValue::try_from(format!("1.1 caching-proxy-{name:016x}"))
+        .unwrap_or(HeaderValue::from_static("1.1 caching-proxy"))
+}

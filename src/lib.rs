@@ -24,6 +24,7 @@
 //! | [`reload`] | the configuration in force, and reading it again at run time |
 //! | [`control`] | the Unix socket by which commands reach running proxies |
 //! | [`dashboard`] | the page that shows the proxy at work, and metrics for Prometheus |
+//! | [`admin`] | list, purge, clear, show, why, stats: the actions that `control` and `dashboard` carry |
 //! | [`explain`] | the texts of `why` and `show` |
 //! | [`mask`] | which parts of a target may be shown |
 //! | [`clock`] | the one place that reads the clock |
@@ -39,7 +40,7 @@
 //!    request as it is forwarded, and from that the [`cache::Key`].
 //! 3. It looks the key up: in the worker's copies, else with the message [`cache::Get`].
 //! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
-//! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::Ticket`] and leads. The others follow, and read
+//! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::FetchTicket`] and leads. The others follow, and read
 //!    the body while it arrives.
 //! 6. The leader fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
 //!    [`cache::Put`] stores it.
@@ -74,6 +75,7 @@
 //! `cache/store`, so that the handler still sees one lookup. Tunnels (WebSocket): a step of their own in
 //! `proxy/handler.rs`, beside `fetch`. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
+pub mod admin;
 pub mod cache;
 pub mod cli;
 pub mod clock;

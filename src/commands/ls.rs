@@ -1,9 +1,10 @@
 //! `ls`: what is stored, as a table.
 
 use caching_proxy::{
+    admin::ListRequest,
     cache::{ListOrder, ListedKey, Listing},
     cli::{LsArgs, Sort},
-    control::{self, ListRequest},
+    control,
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};

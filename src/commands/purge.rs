@@ -1,9 +1,10 @@
 //! `purge`: takes answers out of the cache of a running proxy, or makes them stale.
 
 use caching_proxy::{
+    admin::PurgeRequest,
     cache::{FilterSpec, PurgeAction, Purged},
     cli::PurgeArgs,
-    control::{self, PurgeRequest},
+    control,
 };
 
 use super::text::{plain, print_json, size};
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn many_paths_are_counted_and_not_all_named() {
         let purged = Purged {
-            responses: 30,
+            answers: 30,
             bytes: 12_288,
             fetches: 1,
             paths: (0..30).map(|number| format!("/{number}")).collect(),

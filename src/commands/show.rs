@@ -1,8 +1,9 @@
 //! `show`: what is stored for a path, and how it was understood.
 
 use caching_proxy::{
+    admin::ShowRequest,
     cli::ShowArgs,
-    control::{self, ShowRequest},
+    control,
     explain::{Field, Shown, ShownAnswer},
 };
 

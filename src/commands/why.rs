@@ -1,8 +1,9 @@
 //! `why`: what the proxy would do with a request now, and why.
 
 use caching_proxy::{
+    admin::WhyRequest,
     cli::WhyArgs,
-    control::{self, WhyRequest},
+    control,
     explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
 };
 

@@ -40,10 +40,12 @@ const BORDERS: &[(&str, &[&str])] = &[
         &["cache", "config", "error", "mask", "policy", "proxy"],
     ),
     (
+        "admin",
+        &["cache", "explain", "mask", "observe", "policy", "proxy"],
+    ),
+    (
         "control",
-        &[
-            "cache", "clock", "explain", "mask", "observe", "proxy", "reload",
-        ],
+        &["admin", "cache", "clock", "explain", "proxy", "reload"],
     ),
     (
         "observe",
@@ -51,7 +53,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "dashboard",
-        &["cache", "clock", "headers", "observe", "proxy"],
+        &["admin", "cache", "clock", "headers", "observe", "proxy"],
     ),
 ];
 

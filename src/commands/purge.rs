@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn many_paths_are_counted_and_not_all_named() {
         let purged = Purged {
-            answers: 30,
+            responses: 30,
             bytes: 12_288,
             fetches: 1,
             paths: (0..30).map(|number| format!("/{number}")).collect(),

@@ -1,60 +1,81 @@
-//! caching-proxy, an HTTP caching reverse proxy: "Don't forward the same GET request twice."
+//! caching-proxy: an HTTP caching reverse proxy. "Don't forward the same GET request twice."
 //!
-//! # The map
+//! # Rooms
 //!
-//! | room | what lives there |
+//! A request passes through these, in this order:
+//!
+//! | room | what it holds |
 //! |---|---|
-//! | [`cli`] | the flags, as clap types |
-//! | [`config`] | flags, environment and `proxy.toml` become one validated [`config::Config`] |
-//! | [`server`] | the listening side: actor, workers, limits of a client's connection, stopping |
-//! | [`proxy`] | what one request passes through, from the handler to the log line |
+//! | [`server`] | the listening side: workers, limits of a client's connection, shutdown |
+//! | [`proxy`] | the steps of a request; `proxy/handler.rs` reads like the list below |
+//! | [`headers`] | headers that a proxy removes, adds or replaces |
+//! | [`policy`] | what HTTP allows a cache (RFC 9110, 9111, 9213, 5861): pure functions, no clock, no IO |
+//! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many requests |
+//! | [`origin`] | requests to the origin: awc over connections of our own |
+//! | [`error`] | why a request fails, and the status of its response |
+//! | [`observe`] | counters: outcomes, reasons, latency of the origin |
+//!
+//! These set it up and steer it:
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`cli`] | the command line, as clap types |
+//! | [`config`] | flags, environment and `proxy.toml`, validated into one [`config::Config`] |
+//! | [`reload`] | the configuration in force, and reading it again at run time |
+//! | [`control`] | the Unix socket by which commands reach running proxies |
+//! | [`dashboard`] | the page that shows the proxy at work, and metrics for Prometheus |
+//! | [`admin`] | list, purge, clear, show, why, stats: the actions that `control` and `dashboard` carry |
+//! | [`explain`] | the texts of `why` and `show` |
+//! | [`mask`] | which parts of a target may be shown |
 //! | [`clock`] | the one place that reads the clock |
-//! | [`policy`] | what HTTP allows a cache: RFC 9111, one file a section; pure functions |
-//! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many askers |
-//! | [`origin`] | all that is spoken to the origin: awc over connections of our own |
-//! | [`observe`] | what all of this does, counted: outcomes and reasons, what was saved, how the origin does |
-//! | [`dashboard`] | a page that shows it, and figures for Prometheus, on an address of its own |
-//! | [`headers`] | the fields a proxy takes away and those it writes; pure functions |
-//! | [`explain`] | what is stored, and what would become of a request, in words |
-//! | [`guide`] | the guides: Markdown for the terminal and for this documentation |
-//! | [`mask`] | what of a target may be shown |
-//! | [`error`] | what can go wrong with a request, and the status it becomes |
-//! | [`reload`] | the configuration in force, and reading it again while the proxy runs |
-//! | [`control`] | how commands reach running proxies: a Unix socket |
+//! | [`guide`] | the guides for users |
 //!
-//! The program around this library is `main.rs`: it parses, runs the server or one command (`commands/`, one file each),
-//! and writes the log (`logging/`). Nothing else prints.
-//! Which room may use which is checked by `tests/it/tidy.rs`.
+//! The program around this library is `main.rs` with `commands/`, one file for each command, and `logging/`. Nothing
+//! else prints. `tests/it/tidy` checks which room may use which.
 //!
-//! # The way of a request
+//! # The steps of a request
 //!
-//! 1. [`server`]: actix-web's default service calls [`proxy::handle`].
-//! 2. The handler reads the clock and looks at what its worker remembers of the cache ([`cache::Near`]). A plain hit is
-//!    answered from there; else the [`cache::Key`] is made from the request as it is forwarded.
-//! 3. What is not remembered is asked of the actor ([`cache::Get`]), which answers with the stored variants: shared, not
-//!    copied. For what would lead a fetch the claim (5) asks as well.
-//! 4. [`policy::decide`] says what becomes of the request: serve, revalidate, fetch.
-//! 5. Unless it serves, the handler sends [`cache::Claim`]. Who gets a [`cache::Ticket`] leads and asks the
-//!    [`origin`], and is told of interim responses; the others follow a [`cache::Fill`] and read along. When the head
-//!    has come, each follower decides for its own request; whom the answer would not serve looks or fetches again.
-//! 6. [`policy::admit`] or [`policy::revalidated`] judges the answer, [`cache::Put`] stores it, [`headers`] writes Age,
-//!    X-Cache, Cache-Status and Via, and the answer leaves.
+//! 1. actix-web's default service calls [`proxy::handle`], which reads the clock and takes the configuration in force.
+//! 2. A plain hit is served from the worker's own copy ([`cache::Near`]). For any other request the handler makes the
+//!    request as it is forwarded, and from that the [`cache::Key`].
+//! 3. It looks the key up: in the worker's copies, else with the message [`cache::Get`].
+//! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
+//! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::Ticket`] and leads. The others follow, and read
+//!    the body while it arrives.
+//! 6. The leader fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
+//!    [`cache::Put`] stores it.
+//! 7. The response gets Age, X-Cache, Cache-Status and Via, and is sent.
+//!
+//! # Two decisions
+//!
+//! - **awc** carries every request to the origin: its client, its request builder, its middleware. Its HTTP/1 transport
+//!   is replaced by ours through the hook that awc has for that. See [`origin`] for the reasons.
+//! - **The actor** owns every change of the cache. After a worker's first lookup of a key, hits come from that worker's
+//!   own copy, which is valid for one generation. [`cache`] says why a Clear holds all the same. The copies can be
+//!   switched off; the tests run both ways.
 //!
 //! # What always holds
 //!
-//! - Handlers share no locks: they ask the actor, and hold what they got as an immutable `Arc`. A request goes
-//!   by one configuration from its beginning to its end.
+//! - Handlers share no locks. They ask the actor, and hold what they got as an immutable `Arc`. A request goes by one
+//!   configuration from its beginning to its end.
 //! - A body that did not arrive whole is never stored, and its client's connection is cut.
-//! - The last byte of an answer leaves only after its `Put` was answered.
-//! - After a [`cache::Clear`] was answered, nothing fetched before it is served to a later request: the actor forgets
-//!   entries and tickets in one message, and counts a change, by which every worker knows that what it remembers is void.
-//! - A purge holds the same way for what it names: fetches that began before it store nothing and are not joined.
-//! - Memory is counted with overhead while anything holds it, so the budget also sees fetches and slow readers.
-//! - A cache that does not answer is a MISS, never a failure.
-//! - Key, identity and Vary are made from the request as it is forwarded: what is not in the key does not shape a stored
-//!   answer, and nobody sees an answer made for somebody else's credentials.
+//! - The last byte of a response leaves only after its `Put` was answered.
+//! - After a [`cache::Clear`] was answered, no response that was fetched before it is served to a later request. A purge
+//!   holds in the same way for what it names.
+//! - Memory is counted with its overhead as long as anything holds it, so the budget includes fetches under way and slow
+//!   readers.
+//! - A cache that does not answer is a miss, never a failure.
+//! - Key, identity and Vary are made from the request as it is forwarded. What is not in the key does not shape a stored
+//!   response, and nobody gets a response made for somebody else's credentials.
 //! - Every wait has a limit, and time is a value passed in.
+//!
+//! # Where later work goes
+//!
+//! Several origins: a router beside [`origin`], chosen in `proxy/request`. A disk or Redis tier: behind the lookups in
+//! `cache/store`, so that the handler still sees one lookup. Tunnels (WebSocket): a step of their own in
+//! `proxy/handler.rs`, beside `fetch`. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
+pub mod admin;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -6,7 +6,7 @@ use crate::{Failure, print};
 
 /// The topic is not one of ours.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no guide `{topic}`{}; the topics are: {}", nearest(.topic), topics())]
+#[error("there is no guide `{topic}`{}; topics: {}", nearest(.topic), topics())]
 pub(crate) struct UnknownTopic {
     topic: String,
 }
@@ -52,7 +52,7 @@ fn nearest(topic: &str) -> String {
         .map(|guide| guide.topic)
         .max_by_key(|other| common(other));
     match nearest {
-        Some(other) if common(other) >= 3 => format!(", did you mean `{other}`?"),
+        Some(other) if common(other) >= 3 => format!(" (did you mean `{other}`?)"),
         _ => String::new(),
     }
 }

@@ -13,7 +13,7 @@ use super::{
     client::{ControlRequest, ask, says_deserted},
     directories::SocketDirectories,
     lock::{IfNoFile, InstanceName, LockAttempt},
-    server::ClearAnswer,
+    routes::ClearResponse,
 };
 
 /// How long an instance may take to clear.
@@ -159,11 +159,11 @@ fn clear_one(name: &InstanceName) -> ClearOutcome {
             return Ok(None);
         }
         match (
-            ask::<ClearAnswer>(&name.socket, ControlRequest::CLEAR, CLEAR_LIMIT),
+            ask::<ClearResponse>(&name.socket, ControlRequest::CLEAR, CLEAR_LIMIT),
             life,
         ) {
             (
-                Ok(ClearAnswer {
+                Ok(ClearResponse {
                     instance,
                     entries,
                     bytes,

@@ -1,24 +1,22 @@
 //! Entry point for fuzzing: the JSON bodies of the commands.
 
-use actix_web::web::Bytes;
-
-use super::steer::{ListRequest, PurgeRequest, ShowRequest, WhyRequest, described, read};
+use super::routes::parse;
 use crate::{
+    admin::{ListRequest, PurgeRequest, ShowRequest, WhyRequest, parse_why},
     cache::{Names, Wanted},
     policy::Rules,
 };
 
 /// Any body of a command is understood or refused.
 pub fn control_message(bytes: &[u8]) {
-    let body = Bytes::copy_from_slice(bytes);
-    if let Ok(ask) = read::<WhyRequest>(&body) {
-        let _ = described(&ask);
+    if let Ok(ask) = parse::<WhyRequest>(bytes) {
+        let _ = parse_why(&ask);
     }
-    if let Ok(ask) = read::<PurgeRequest>(&body) {
+    if let Ok(ask) = parse::<PurgeRequest>(bytes) {
         let _ = Wanted::named(&ask.names, &Rules::default(), false);
     }
-    let listed = read::<ListRequest>(&body).ok().and_then(|ask| ask.path);
-    let shown = read::<ShowRequest>(&body).ok().map(|ask| ask.path);
+    let listed = parse::<ListRequest>(bytes).ok().and_then(|ask| ask.path);
+    let shown = parse::<ShowRequest>(bytes).ok().map(|ask| ask.path);
     for path in listed.into_iter().chain(shown) {
         let names = Names {
             paths: vec![path],

@@ -8,8 +8,7 @@
 //! under a living instance.
 //!
 //! - [`listen`] makes this process reachable; [`clear`] and [`holder`] reach others.
-//! - `POST /clear` empties the cache, `POST /reload` reads the configuration again, `GET /instance` says who answers,
-//!   `GET /stats` how it is doing; `steer.rs` has what looks into the cache. There is no other way in: nothing of this can
+//! - `routes.rs` has what it takes: the actions of [`crate::admin`], `POST /reload` and `GET /instance`. There is no other way in: nothing of this can
 //!   be reached through the proxy's own port.
 
 mod choose;
@@ -19,8 +18,8 @@ mod directories;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod lock;
+mod routes;
 mod server;
-mod steer;
 
 use std::{io, net::IpAddr, path::PathBuf};
 
@@ -30,7 +29,6 @@ pub use self::{
     choose::{ChooseError, ChosenInstance, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     server::{Control, listen},
-    steer::{ListRequest, PurgeRequest, ShowRequest, WhyRequest},
 };
 
 /// A running proxy, as it describes itself.

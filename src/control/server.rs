@@ -3,34 +3,19 @@
 use std::{io, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, HttpServer,
     dev::{Server, ServerHandle},
     http::KeepAlive,
-    web::{self, Data},
+    web::Data,
 };
-use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
 
-use super::{ControlError, Instance, directories::SocketDirectories, lock::InstanceLock, steer};
-use crate::{
-    cache::{Cache, Clear, Statistics},
-    observe::Report,
-    proxy::Shared,
-    reload::{Reload, ReloadError},
-};
+use super::{ControlError, Instance, directories::SocketDirectories, lock::InstanceLock, routes};
+use crate::{proxy::Shared, reload::Reload};
 
 /// Of commands at a time; a user has one, perhaps some from cron.
 const MAX_CONNECTIONS: usize = 64;
 /// For the head of a command to arrive, and for the connection to close after the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What `POST /clear` answers.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ClearAnswer {
-    pub(super) instance: Instance,
-    pub(super) entries: u64,
-    pub(super) bytes: u64,
-}
 
 /// This process being reachable. Socket and lock are removed when it is stopped or dropped.
 #[derive(Debug)]
@@ -104,14 +89,9 @@ fn serve(
     let app = move || {
         App::new()
             .app_data(Data::new(instance.clone()))
-            .app_data(Data::new(shared.cache.clone()))
             .app_data(Data::from(Arc::clone(&shared)))
             .app_data(Data::new(reload.clone()))
-            .configure(steer::routes)
-            .route("/clear", web::post().to(clear))
-            .route("/reload", web::post().to(read_again))
-            .route("/stats", web::get().to(stats))
-            .route("/instance", web::get().to(describe))
+            .configure(routes::configure)
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -125,45 +105,4 @@ fn serve(
         .listen_uds(listener)?
         .run();
     Ok(server)
-}
-
-async fn clear(cache: Data<Cache>, instance: Data<Instance>) -> HttpResponse {
-    match cache.ask(Clear).await {
-        Ok(cleared) => {
-            log::info!(
-                "cache cleared: entries {}, {}",
-                cleared.entries,
-                ByteSize(cleared.bytes)
-            );
-            HttpResponse::Ok().json(ClearAnswer {
-                instance: instance.as_ref().clone(),
-                entries: cleared.entries,
-                bytes: cleared.bytes,
-            })
-        }
-        Err(error) => {
-            log::error!("the cache could not be cleared: {error}");
-            HttpResponse::ServiceUnavailable().finish()
-        }
-    }
-}
-
-async fn read_again(reload: Data<Reload>) -> HttpResponse {
-    match reload.run().await {
-        Ok(reloaded) => HttpResponse::Ok().json(reloaded),
-        Err(error @ ReloadError::Config(_)) => HttpResponse::BadRequest().body(error.sentence()),
-        Err(ReloadError::Cache(_) | ReloadError::Interrupted) => {
-            HttpResponse::ServiceUnavailable().finish()
-        }
-    }
-}
-
-async fn stats(shared: Data<Shared>) -> HttpResponse {
-    let stored = shared.cache.ask(Statistics).await.ok();
-    let mode = shared.config().policy.mode;
-    HttpResponse::Ok().json(Report::new(&shared.observer, stored, mode))
-}
-
-async fn describe(instance: Data<Instance>) -> HttpResponse {
-    HttpResponse::Ok().json(instance.as_ref())
 }

@@ -1,36 +1,31 @@
-//! What is stored: looked for, purged and cleared from the page.
+//! The page's list of what is stored, and its buttons to purge and clear. Each carries a function of [`crate::admin`].
 
-use actix_web::{
-    HttpResponse,
-    web::{self, Data, Json, Query},
-};
-use bytesize::ByteSize;
+use actix_web::web::{self, Data, Json, Query};
 use serde::{Deserialize, Serialize};
 
-use super::methods::{act, read};
+use super::methods::{get, post};
 use crate::{
-    cache::{CacheUnavailable, Clear, Cleared, How, List, MAX_OFFSET, Names, Order, Wanted},
+    admin::{self, AdminError, Caller, ListRequest, PurgeRequest},
+    cache::{Listing, Names, Order},
     clock,
     proxy::Shared,
 };
 
-/// Rows of one part of the list.
-const ROWS: usize = 50;
-/// The longest text that is looked for, in bytes.
-const MAX_QUERY_BYTES: usize = 1024;
+/// How many keys the page loads at a time.
+const PAGE_SIZE: usize = 50;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(read("/api/entries", entries))
-        .service(act("/api/purge", purge))
-        .service(act("/api/clear", clear));
+        .service(get("/api/entries", entries))
+        .service(post("/api/purge", purge))
+        .service(post("/api/clear", clear));
 }
 
-/// Which part of the list.
+/// The query of `/api/entries`.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct EntriesQuery {
-    /// A path, a pattern, or any text within a path; empty for all.
+    /// The text in the search box; empty for everything.
     q: String,
     sort: Order,
     offset: usize,
@@ -46,104 +41,84 @@ impl Default for EntriesQuery {
     }
 }
 
-/// What is purged: a path or a pattern, as the list was asked.
+/// The body of `/api/purge`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PurgeBody {
+    /// A path, or the text in the search box.
     path: String,
 }
 
-/// What was removed.
+/// How much was purged or cleared.
 #[derive(Debug, Serialize)]
 struct Removed {
     entries: u64,
     bytes: u64,
 }
 
-/// Text that does not begin like a path stands somewhere in it.
-fn pattern(text: &str) -> String {
-    match text {
-        path if path.starts_with('/') || path.contains("://") => path.to_owned(),
-        pattern if pattern.contains('*') => format!("/{pattern}"),
-        text => format!("/*{text}*"),
+/// The path or pattern that the text in the search box means: text that does not begin like a path may stand anywhere
+/// in it. `None` if there is no text.
+fn pattern(text: &str) -> Option<String> {
+    match text.trim() {
+        "" => None,
+        path if path.starts_with('/') || path.contains("://") => Some(path.to_owned()),
+        pattern if pattern.contains('*') => Some(format!("/{pattern}")),
+        text => Some(format!("/*{text}*")),
     }
 }
 
-fn wanted(text: &str, shared: &Shared) -> Result<Wanted, String> {
-    if text.len() > MAX_QUERY_BYTES {
-        return Err(format!(
-            "At most {MAX_QUERY_BYTES} letters can be looked for."
-        ));
-    }
-    let names = Names {
-        paths: vec![pattern(text)],
-        ..Names::default()
+async fn entries(
+    query: Query<EntriesQuery>,
+    shared: Data<Shared>,
+) -> Result<Json<Listing>, AdminError> {
+    let request = ListRequest {
+        path: pattern(&query.q),
+        order: query.sort,
+        limit: PAGE_SIZE,
+        offset: query.offset,
     };
-    let config = shared.config();
-    Wanted::named(&names, &config.rules, config.preserve_host).map_err(|error| error.to_string())
+    let listing = admin::list(&shared, request, clock::now()).await?;
+    Ok(Json(listing))
 }
 
-fn unavailable(error: &CacheUnavailable) -> HttpResponse {
-    log::error!("the dashboard got no answer: {error}");
-    HttpResponse::ServiceUnavailable().body("The cache does not answer.\n")
-}
-
-async fn entries(part: Query<EntriesQuery>, shared: Data<Shared>) -> HttpResponse {
-    let EntriesQuery { q, sort, offset } = part.into_inner();
-    if offset > MAX_OFFSET {
-        return HttpResponse::BadRequest().body("Look for something: the list goes no further.\n");
-    }
-    let wanted = match q.trim() {
-        "" => Ok(Wanted::everything()),
-        text => wanted(text, &shared),
-    };
-    let list = match wanted {
-        Ok(wanted) => List {
-            wanted,
-            order: sort,
-            offset,
-            limit: ROWS,
+async fn purge(body: Json<PurgeBody>, shared: Data<Shared>) -> Result<Json<Removed>, AdminError> {
+    // Without a path nothing is named, which is refused.
+    let request = PurgeRequest {
+        names: Names {
+            paths: pattern(&body.path).into_iter().collect(),
+            ..Names::default()
         },
-        Err(sentence) => return HttpResponse::BadRequest().body(sentence),
+        ..PurgeRequest::default()
     };
-    match shared.cache.list(&list, clock::now()).await {
-        Ok(listing) => HttpResponse::Ok().json(listing),
-        Err(error) => unavailable(&error),
-    }
+    let purged = admin::purge(&shared, &request, Caller::Dashboard, clock::now()).await?;
+    Ok(Json(Removed {
+        entries: purged.answers,
+        bytes: purged.bytes,
+    }))
 }
 
-async fn purge(purge: Json<PurgeBody>, shared: Data<Shared>) -> HttpResponse {
-    let path = purge.path.trim();
-    let wanted = match path {
-        "" => return HttpResponse::BadRequest().body("Say what is to be purged.\n"),
-        path => wanted(path, &shared),
-    };
-    let wanted = match wanted {
-        Ok(wanted) => wanted,
-        Err(sentence) => return HttpResponse::BadRequest().body(sentence),
-    };
-    match shared
-        .cache
-        .purge(wanted, How::default(), clock::now())
-        .await
-    {
-        Ok(purged) => {
-            let (entries, bytes) = (purged.answers, purged.bytes);
-            let size = ByteSize(bytes);
-            log::info!("purged from the dashboard: answers {entries}, {size}");
-            HttpResponse::Ok().json(Removed { entries, bytes })
-        }
-        Err(error) => unavailable(&error),
-    }
+async fn clear(shared: Data<Shared>) -> Result<Json<Removed>, AdminError> {
+    let cleared = admin::clear(&shared, Caller::Dashboard).await?;
+    Ok(Json(Removed {
+        entries: cleared.entries,
+        bytes: cleared.bytes,
+    }))
 }
 
-async fn clear(shared: Data<Shared>) -> HttpResponse {
-    match shared.cache.ask(Clear).await {
-        Ok(Cleared { entries, bytes }) => {
-            let size = ByteSize(bytes);
-            log::info!("cache cleared from the dashboard: entries {entries}, {size}");
-            HttpResponse::Ok().json(Removed { entries, bytes })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_text_means_a_path_a_pattern_or_a_part_of_a_path() {
+        for (text, expected) in [
+            (" ", None),
+            ("/a", Some("/a")),
+            ("http://a/b", Some("http://a/b")),
+            ("*.js", Some("/*.js")),
+            ("limit", Some("/*limit*")),
+        ] {
+            assert_eq!(pattern(text).as_deref(), expected, "{text}");
         }
-        Err(error) => unavailable(&error),
     }
 }

@@ -1,4 +1,4 @@
-//! What may be done with each address: others are answered with 405, and what would be right (RFC 9110, 15.5.6).
+//! The methods that each path takes. Others get 405 and an Allow header (RFC 9110, 15.5.6).
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder, guard as only,
@@ -6,8 +6,8 @@ use actix_web::{
     web,
 };
 
-/// To be read: HEAD is answered like GET, without the body (RFC 9110, 9.1 and 9.3.2).
-pub(super) fn read<F, A>(path: &str, handler: F) -> Resource
+/// A path that takes GET and HEAD (RFC 9110, 9.1 and 9.3.2).
+pub(super) fn get<F, A>(path: &str, handler: F) -> Resource
 where
     F: Handler<A>,
     A: FromRequest + 'static,
@@ -19,8 +19,8 @@ where
         .default_service(web::to(|| not_allowed("GET, HEAD")))
 }
 
-/// To be acted on with POST.
-pub(super) fn act<F, A>(path: &str, handler: F) -> Resource
+/// A path that takes POST.
+pub(super) fn post<F, A>(path: &str, handler: F) -> Resource
 where
     F: Handler<A>,
     A: FromRequest + 'static,

@@ -13,18 +13,12 @@ use prometheus_client::{
 use crate::{
     cache::{Statistics, Stats},
     headers::RequestOutcome,
-    observe::{BOUNDS_MILLIS, Report, Totals},
+    observe::{BOUNDS_MILLIS, Totals},
     proxy::Shared,
 };
 
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PREFIX: &str = "caching_proxy";
-
-/// How the proxy is doing.
-pub(super) async fn report(shared: &Shared) -> Report {
-    let stored = shared.cache.ask(Statistics).await.ok();
-    Report::new(&shared.observer, stored, shared.config().policy.mode)
-}
 
 /// Answers a scrape.
 pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {

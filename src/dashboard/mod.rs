@@ -46,7 +46,7 @@ use tokio::task::JoinHandle;
 use self::{
     events::EventStreams,
     guard::Guard,
-    methods::{act, read},
+    methods::{get, post},
     sampler::Sampler,
     time_limits::{ConnectionDeadline, RequestTimeout},
 };
@@ -153,7 +153,7 @@ fn routes(config: &mut web::ServiceConfig) {
     const SCRIPT: &str = include_str!("page/app.js");
     const STYLE: &str = include_str!("page/style.css");
     let file = |path: &str, kind: &'static str, text: &'static str| {
-        read(path, move || async move {
+        get(path, move || async move {
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
             HttpResponse::Ok().insert_header(kind).body(text)
         })
@@ -163,8 +163,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(file("/app.js", "text/javascript; charset=utf-8", SCRIPT))
         .service(file("/style.css", "text/css; charset=utf-8", STYLE))
         .service(file("/healthz", "text/plain; charset=utf-8", "ok\n"))
-        .service(read("/metrics", metrics::metrics))
-        .service(act("/session", guard::session))
-        .service(read("/events", events::events))
+        .service(get("/metrics", metrics::metrics))
+        .service(post("/session", guard::session))
+        .service(get("/events", events::events))
         .configure(entries::routes);
 }

@@ -8,8 +8,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::metrics::report;
 use crate::{
+    admin,
     observe::{FinishedRequest, Report, Totals},
     proxy::Shared,
 };
@@ -102,7 +102,7 @@ impl Sampler {
                 version: env!("CARGO_PKG_VERSION"),
                 not_shown: feed.map_or(0, |feed| feed.dropped()),
                 point,
-                report: report(&self.shared).await,
+                report: admin::stats(&self.shared).await,
             };
             let tick = PageUpdate {
                 now: json(&now),

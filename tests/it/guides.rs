@@ -13,6 +13,8 @@ use crate::instance::Home;
 
 /// Text wider than this wraps on many terminals. Rows of tables may be a little wider.
 const MAX_COLUMNS: usize = 104;
+/// People read a README of this length to the end.
+const MAX_README_WORDS: usize = 1500;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -127,6 +129,12 @@ fn guides_fit_a_terminal() {
             );
         }
     }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let words = read(&root().join("README.md")).split_whitespace().count();
+    assert!(words <= MAX_README_WORDS, "{words} words");
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! The routes of the control socket: each carries one function of [`crate::admin`], or the reload.
+//!
+//! Requests and responses are JSON. A refusal is status 400 with the reason as text, a cache that does not respond 503.
+
+use actix_web::{
+    HttpResponse,
+    web::{self, Bytes, Data, Json, ServiceConfig},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::Instance;
+use crate::{
+    admin::{self, AdminError, Caller},
+    cache::{Listing, Purged},
+    clock,
+    explain::{Explanation, Shown},
+    proxy::Shared,
+    reload::{Reload, ReloadError},
+};
+
+/// The response to `POST /clear`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ClearResponse {
+    pub(super) instance: Instance,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+}
+
+pub(super) fn configure(app: &mut ServiceConfig) {
+    app.route("/instance", web::get().to(instance))
+        .route("/stats", web::get().to(stats))
+        .route("/clear", web::post().to(clear))
+        .route("/purge", web::post().to(purge))
+        .route("/list", web::post().to(list))
+        .route("/show", web::post().to(show))
+        .route("/why", web::post().to(why))
+        .route("/reload", web::post().to(reload));
+}
+
+/// Reads the body of a request.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, AdminError> {
+    Ok(serde_json::from_slice(body)?)
+}
+
+async fn instance(instance: Data<Instance>) -> HttpResponse {
+    HttpResponse::Ok().json(instance.as_ref())
+}
+
+async fn stats(shared: Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().json(admin::stats(&shared).await)
+}
+
+async fn clear(
+    shared: Data<Shared>,
+    instance: Data<Instance>,
+) -> Result<Json<ClearResponse>, AdminError> {
+    let cleared = admin::clear(&shared, Caller::Command).await?;
+    Ok(Json(ClearResponse {
+        instance: instance.as_ref().clone(),
+        entries: cleared.entries,
+        bytes: cleared.bytes,
+    }))
+}
+
+async fn purge(body: Bytes, shared: Data<Shared>) -> Result<Json<Purged>, AdminError> {
+    let request = parse(&body)?;
+    let purged = admin::purge(&shared, &request, Caller::Command, clock::now()).await?;
+    Ok(Json(purged))
+}
+
+async fn list(body: Bytes, shared: Data<Shared>) -> Result<Json<Listing>, AdminError> {
+    let listing = admin::list(&shared, parse(&body)?, clock::now()).await?;
+    Ok(Json(listing))
+}
+
+async fn show(body: Bytes, shared: Data<Shared>) -> Result<Json<Shown>, AdminError> {
+    let shown = admin::show(&shared, parse(&body)?, clock::now()).await?;
+    Ok(Json(shown))
+}
+
+async fn why(body: Bytes, shared: Data<Shared>) -> Result<Json<Explanation>, AdminError> {
+    let explanation = admin::why(&shared, &parse(&body)?, clock::now()).await?;
+    Ok(Json(explanation))
+}
+
+async fn reload(reload: Data<Reload>) -> HttpResponse {
+    match reload.run().await {
+        Ok(reloaded) => HttpResponse::Ok().json(reloaded),
+        Err(error @ ReloadError::Config(_)) => HttpResponse::BadRequest().body(error.sentence()),
+        Err(ReloadError::Cache(_) | ReloadError::Interrupted) => {
+            HttpResponse::ServiceUnavailable().finish()
+        }
+    }
+}

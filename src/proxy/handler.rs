@@ -26,7 +26,7 @@ use crate::{
             fetched_response::forward,
             follower::{FollowOutcome, follow},
             interim::InterimRelay,
-            leader::{Fetch, WaitingClient},
+            leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
             plan::{FetchKind, FetchPlan},
         },
@@ -271,7 +271,7 @@ async fn fetch_and_store(
     client: WaitingClient,
 ) {
     let request = client.listening(plan.origin_request(forwarded));
-    let fetch = Fetch {
+    let fetch = LeaderFetch {
         worker,
         forwarded,
         why: plan.why,

@@ -9,7 +9,7 @@ use crate::{
     headers::{CacheStatus, StoreOutcome},
     policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
-        fetch::{fetched_response::FetchedResponse, leader::Fetch},
+        fetch::{fetched_response::FetchedResponse, leader::LeaderFetch},
         hit::from_stored::{from_arriving, insert_content_range, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
@@ -42,7 +42,7 @@ impl RangeUnion {
     }
 }
 
-impl Fetch<'_> {
+impl LeaderFetch<'_> {
     /// Handles the response to a request for the rest of a stored part. The client gets what it wants of both.
     pub(crate) async fn rest_received(self, part: Arc<Entry>, fetched: FetchedResponse) {
         match fetched.status {

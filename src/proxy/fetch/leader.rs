@@ -62,7 +62,7 @@ impl WaitingClient {
 }
 
 /// A fetch that its leader carries out.
-pub(crate) struct Fetch<'a> {
+pub(crate) struct LeaderFetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) forwarded: &'a ForwardedRequest,
     pub(crate) why: Forward,
@@ -70,7 +70,7 @@ pub(crate) struct Fetch<'a> {
     pub(crate) client: WaitingClient,
 }
 
-impl Fetch<'_> {
+impl LeaderFetch<'_> {
     /// Ends the fetch without storing anything.
     pub(crate) fn finish(self, response: Result<ClientResponse, FailedRequest>) {
         drop(self.ticket);

@@ -172,7 +172,7 @@ impl Reload {
     }
 
     async fn clear_cache(&self) -> Result<(), CacheUnavailable> {
-        let Cleared { entries, bytes } = self.0.cache.ask(Clear).await?;
+        let Cleared { entries, bytes } = self.0.cache.send(Clear).await?;
         log::info!(
             "cache cleared, because the settings that decide who shares stored responses changed: entries {entries}, {}",
             ByteSize(bytes)
@@ -226,7 +226,7 @@ mod tests {
             let is_repartitioning =
                 |in_force: &ActiveConfig| in_force.cache_state == CacheState::Repartitioning;
             in_force.wait_for(is_repartitioning).await.unwrap();
-            cache.host();
+            cache.start();
             let is_usable = |in_force: &ActiveConfig| in_force.cache_state == CacheState::Usable;
             let now = in_force.wait_for(is_usable).await.unwrap();
             assert_eq!(now.config.policy.mode, crate::policy::Mode::Always);

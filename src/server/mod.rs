@@ -73,7 +73,7 @@ impl Server {
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
         let builder = builder.listen("caching-proxy", listener, move || {
-            shared.cache.host();
+            shared.cache.start();
             let worker = web::Data::new(Worker::new(Arc::clone(&shared), origin.clone()));
             let app = App::new()
                 .app_data(worker)

@@ -34,10 +34,15 @@ impl IdentitySecret {
     }
 
     /// The identity of a request: a hash of Authorization, of the cookies that are not ignored, and of the fields of
-    /// `identity_headers`.
+    /// `identity_headers`. `is_credential` is [`is_credential`], or a table of what it says.
     ///
     /// `None` if the request carries no credentials, or the policy has no partitions.
-    pub fn identity(&self, policy: &Policy, headers: &HeaderMap) -> Option<Identity> {
+    pub fn identity(
+        &self,
+        policy: &Policy,
+        headers: &HeaderMap,
+        is_credential: impl Fn(&HeaderName) -> bool,
+    ) -> Option<Identity> {
         if policy.mode.credentials() == Credentials::SharedCache {
             return None;
         }
@@ -47,7 +52,7 @@ impl IdentitySecret {
                 let cookies = cookies(value.as_bytes());
                 let counting = cookies.filter(|cookie| !is_ignored(policy, cookie));
                 credentials.extend(counting.map(|cookie| (name.as_str(), cookie)));
-            } else if is_credential(policy, name) {
+            } else if is_credential(name) {
                 credentials.push((name.as_str(), value.as_bytes()));
             }
         }
@@ -179,10 +184,18 @@ mod tests {
         ] {
             let held = headers(lines);
             for mode in [Mode::Standard, Mode::Always] {
-                let found = secret.identity(&policy(mode), &held);
+                let found = secret.identity(&policy(mode), &held, |name| {
+                    is_credential(&policy(mode), name)
+                });
                 assert_eq!(found.is_some(), expected, "{lines:?}");
             }
-            assert_eq!(secret.identity(&policy(Mode::Strict), &held), None);
+            assert_eq!(
+                secret.identity(&policy(Mode::Strict), &held, |name| is_credential(
+                    &policy(Mode::Strict),
+                    name
+                )),
+                None
+            );
         }
     }
 
@@ -190,7 +203,13 @@ mod tests {
     fn identities_differ_by_every_credential_and_by_nothing_else() {
         let secret = IdentitySecret::new();
         let policy = policy(Mode::Standard);
-        let identity = |lines| secret.identity(&policy, &headers(lines)).unwrap();
+        let identity = |lines| {
+            secret
+                .identity(&policy, &headers(lines), |name| {
+                    is_credential(&policy, name)
+                })
+                .unwrap()
+        };
         let one = identity(&[("authorization", "a"), ("x-api-key", "b")]);
         assert_eq!(
             one,
@@ -223,7 +242,8 @@ mod tests {
             Some(one),
             another.identity(
                 &policy,
-                &headers(&[("authorization", "a"), ("x-api-key", "b")])
+                &headers(&[("authorization", "a"), ("x-api-key", "b")]),
+                |name| is_credential(&policy, name)
             )
         );
     }
@@ -263,7 +283,12 @@ mod tests {
             let mut fields = HeaderMap::new();
             fields.insert(COOKIE, line.clone());
             let forwarded = forwarded_cookie(&policy, &line);
-            (secret.identity(&policy, &fields).is_some(), forwarded)
+            (
+                secret
+                    .identity(&policy, &fields, |name| is_credential(&policy, name))
+                    .is_some(),
+                forwarded,
+            )
         };
         let shortened = |text| ForwardedCookie::Shortened(HeaderValue::from_static(text));
         for (named, line, counts, forwarded) in [

@@ -179,7 +179,7 @@ mod tests {
         ) {
             let policy = policy(mode);
             let secret = IdentitySecret::new();
-            let own = secret.identity(&policy, &asked);
+            let own = secret.identity(&policy, &asked, |name| is_credential(&policy, name));
             let request = Request::new(&policy, &Method::GET, &asked, RequestContent::None, own);
             let reply = Response {
                 status: StatusCode::from_u16(status).unwrap(),

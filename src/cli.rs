@@ -31,7 +31,7 @@ Examples:
   caching-proxy why /products/1
       Say whether a request would be a hit or a miss, and why
   caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
-      Cache every response for ten minutes, whatever the origin's headers say
+      Cache responses for ten minutes, whatever the origin's headers say
   caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
       Trust the certificate of a development server
 

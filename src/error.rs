@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and the only place where it becomes a status.
+//! Errors of a request, and the only place that maps them to a status.
 
 use std::{error::Error, fmt};
 
@@ -6,10 +6,10 @@ use actix_web::http::StatusCode;
 
 use crate::origin::{OriginError, OriginErrorKind};
 
-/// The methods of RFC 9110 and 5789 that are forwarded; so are all that these do not know, but not CONNECT.
+/// The methods of RFC 9110 and 5789 that are forwarded. Unknown methods are forwarded too; CONNECT is not.
 pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
 
-/// An error and all that led to it, in one line. Some say themselves what led to them; it is said once.
+/// An error and its causes in one line. A cause that the error already contains is not repeated.
 pub struct Chain<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
@@ -27,31 +27,31 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Why a request got no answer of the origin or the cache.
+/// Why a request got no response from the origin or the cache.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The origin could not be asked, or did not answer as it should.
+    /// The origin could not be reached, or its response is invalid.
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// The client wants to be connected through to somewhere.
-    #[error("CONNECT is not supported: this proxy answers for one origin only")]
+    /// The client sent CONNECT.
+    #[error("CONNECT is not supported: this proxy forwards to one origin only")]
     Connect,
     /// The request carries our own Via (RFC 9110, 7.6.3).
-    #[error("the request came round in a loop: the origin points back to this proxy")]
+    #[error("the request loops: the origin forwards it back to this proxy")]
     Loop,
     /// The request's target has no path.
-    #[error("the request's target is not a path")]
+    #[error("the request target is not a path")]
     Target,
-    /// The client wants an answer from the cache only, and there is none (RFC 9111, 5.2.1.7).
-    #[error("the cache has no usable answer, and the request says only-if-cached")]
+    /// The client accepts a cached response only, and there is none (RFC 9111, 5.2.1.7).
+    #[error("the request says only-if-cached, and the cache has no usable response")]
     OnlyIfCached,
-    /// A stored response must not be used without asking the origin, which can not be asked (RFC 9111, 5.2.2.2).
-    #[error("the stored answer must be validated, and the origin could not be reached")]
+    /// A stored response must be validated, and the origin failed (RFC 9111, 5.2.2.2).
+    #[error("the cached response must be validated, and the origin could not be reached")]
     NotValidated(#[source] OriginError),
-    /// The origin answers 304 to a request without conditions.
-    #[error("the origin says that nothing was modified, which nobody asked")]
+    /// The origin sent a 304 to an unconditional request.
+    #[error("the origin sent 304 (Not Modified) to an unconditional request")]
     NotModifiedUnasked,
-    /// The task that fetched the answer ended without one.
+    /// The task that fetched the response ended without one.
     #[error("the proxy could not complete the request")]
     Interrupted,
 }
@@ -61,7 +61,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 }
 
 impl ProxyError {
-    /// All kinds: the short name, as metrics carry it, and what it says, short enough for a row of a table.
+    /// All kinds: the short name for metrics, and a description short enough for a table.
     pub const KINDS: [(&str, &str); 13] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
@@ -69,15 +69,12 @@ impl ProxyError {
         of_origin(OriginErrorKind::Malformed),
         of_origin(OriginErrorKind::Busy),
         of_origin(OriginErrorKind::Upload),
-        ("connect", "CONNECT: this is no proxy for all hosts"),
-        ("loop", "the origin points back to this proxy"),
-        ("target", "the request's target is not a path"),
-        ("only-if-cached", "only-if-cached, and nothing was usable"),
-        ("not-validated", "to be validated, and no origin to ask"),
-        (
-            "not-modified-unasked",
-            "the origin sent a 304 nobody asked for",
-        ),
+        ("connect", "CONNECT: not supported"),
+        ("loop", "the origin forwards back to this proxy"),
+        ("target", "the request target is not a path"),
+        ("only-if-cached", "only-if-cached, and not in the cache"),
+        ("not-validated", "validation needed, origin unreachable"),
+        ("not-modified-unasked", "304 to an unconditional request"),
         ("interrupted", "the proxy ended the fetch"),
     ];
 
@@ -95,7 +92,7 @@ impl ProxyError {
         }
     }
 
-    /// The status that tells the client.
+    /// The status of the response to the client.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Origin(error) => match error.kind() {
@@ -116,7 +113,7 @@ impl ProxyError {
         }
     }
 
-    /// The methods that a 405 names (RFC 9110, 15.5.6).
+    /// The Allow header of a 405 (RFC 9110, 15.5.6). `None` for other statuses.
     pub fn allow(&self) -> Option<&'static str> {
         matches!(self, Self::Connect).then_some(FORWARDED_METHODS)
     }
@@ -128,11 +125,15 @@ impl ProxyError {
                 OriginErrorKind::Unreachable => {
                     format!("The origin could not be reached: {}.", error.plain_reason())
                 }
-                OriginErrorKind::Timeout => format!("The origin did not answer in time: {error}."),
-                OriginErrorKind::Cut => "The origin broke off before it had answered.".into(),
-                OriginErrorKind::Malformed => "The origin's answer is not valid HTTP.".into(),
-                OriginErrorKind::Busy => "Too many requests are under way: try again later.".into(),
-                OriginErrorKind::Upload => "The request's body did not arrive whole.".into(),
+                OriginErrorKind::Timeout => format!("The origin did not respond in time: {error}."),
+                OriginErrorKind::Cut => {
+                    "The origin closed the connection before its response was complete.".into()
+                }
+                OriginErrorKind::Malformed => "The origin's response is not valid HTTP.".into(),
+                OriginErrorKind::Busy => {
+                    "Too many requests are in progress; try again later.".into()
+                }
+                OriginErrorKind::Upload => "The request body did not arrive completely.".into(),
             },
             other => {
                 let text = other.to_string();

@@ -1,4 +1,4 @@
-//! `check-config`: the configuration as a start would read it, without starting.
+//! `check-config`: reads the configuration as a start does, and prints it.
 
 use caching_proxy::{
     cli::SettingsArgs,
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::text::json_line;
 use crate::{Failure, print, tls_for};
 
-/// Says that the configuration is right, and what it comes to.
+/// Prints that the configuration is valid, and every setting with its source.
 pub(super) fn check_config(settings: SettingsArgs, as_json: bool) -> Result<(), Failure> {
     let environment = |variable: &str| std::env::var_os(variable);
     let (config, settings) = config::inspect(&settings.flags(), &environment)?;

@@ -1,4 +1,4 @@
-//! `ls`: what is stored, as a table.
+//! `ls`: the cached responses as a table.
 
 use caching_proxy::{
     admin::ListRequest,
@@ -10,7 +10,7 @@ use caching_proxy::{
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
 use crate::{Failure, print, say};
 
-/// A path is not cut to less than this.
+/// The least width of a path, in characters.
 const LEAST_PATH: usize = 16;
 
 pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
@@ -33,11 +33,8 @@ pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
     }
     if listing.total == 0 {
         match ls.path {
-            None => print("nothing is stored\n"),
-            Some(path) => print(&format!(
-                "nothing that is stored matches {}\n",
-                plain(&path)
-            )),
+            None => print("the cache is empty\n"),
+            Some(path) => print(&format!("no cached response matches {}\n", plain(&path))),
         }
         return Ok(());
     }
@@ -45,14 +42,14 @@ pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
     if listing.more > 0 {
         let next = ls.offset + listing.entries.len();
         say(&format!(
-            "{} more (--offset {next}, or --limit for a longer list)",
+            "{} more; list them with --offset {next} or a larger --limit",
             listing.more
         ));
     }
     Ok(())
 }
 
-/// Columns that are as wide as what stands in them; the last one takes what is left.
+/// Columns as wide as their content; the last one takes the rest of the width.
 fn table(entries: &[Listed], width: Option<usize>) -> String {
     let head = [
         "STATUS",

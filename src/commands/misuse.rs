@@ -1,4 +1,4 @@
-//! A command line that is wrong, and what was probably meant.
+//! Invalid command lines, and a hint about what was probably meant.
 
 use caching_proxy::cli::Cli;
 use clap::{
@@ -9,10 +9,10 @@ use clap::{
 use super::text::{cut, plain};
 use crate::say;
 
-/// A line that is proposed has up to this many characters.
+/// The longest command line in a hint, in characters.
 const MAX_LINE_CHARS: usize = 200;
 
-/// Says what is wrong (or gives the help that was asked for).
+/// Prints the error, or the requested help.
 pub(crate) fn tell(error: &Error) {
     let _ = error.print();
     let words: Option<Vec<String>> = std::env::args_os()
@@ -24,7 +24,7 @@ pub(crate) fn tell(error: &Error) {
     }
 }
 
-/// For flags that stand before a command.
+/// The hint for flags before a command. `None` for other mistakes.
 fn misplaced(error: &Error, words: &[String]) -> Option<String> {
     let named = |kind| match error.get(kind) {
         Some(ContextValue::String(name)) => Some(name.as_str()),
@@ -52,11 +52,11 @@ fn misplaced(error: &Error, words: &[String]) -> Option<String> {
         .iter()
         .find(|word| word.starts_with('-') && !has_flag(command, word));
     if let Some(foreign) = foreign {
-        // A flag that nobody has is a mistake of another kind.
+        // An unknown flag is another kind of mistake.
         let flag = flag_of(foreign);
         return has_flag(&program, flag).then(|| {
             format!(
-                "`caching-proxy {name}` has no {flag}; `caching-proxy {name} --help` shows what it has"
+                "`caching-proxy {name}` has no {flag}; for its options: caching-proxy {name} --help"
             )
         });
     }
@@ -67,7 +67,7 @@ fn misplaced(error: &Error, words: &[String]) -> Option<String> {
         .collect();
     let line = cut(&line.join(" "), MAX_LINE_CHARS);
     Some(format!(
-        "flags follow the command: caching-proxy {name} {line}"
+        "put flags after the command: caching-proxy {name} {line}"
     ))
 }
 
@@ -85,7 +85,7 @@ fn has_flag(command: &Command, word: &str) -> bool {
     })
 }
 
-/// As a shell takes it for one word.
+/// Quoted for a shell, if needed.
 fn quoted(word: &str) -> String {
     let is_simple = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
     match !word.is_empty() && word.chars().all(is_simple) {

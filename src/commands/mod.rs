@@ -1,7 +1,6 @@
-//! The commands beside serving, one file each: what they ask of a running proxy, and how they show the answer.
+//! The commands, one file each: what they request from a running proxy, and how they print the result.
 //!
-//! What was asked for goes to stdout, everything else to stderr. With `--json` the answer is one JSON document on
-//! stdout, for programs.
+//! The result goes to stdout, everything else to stderr. With `--json` the result is one JSON document.
 
 mod check_config;
 mod guide;

@@ -1,4 +1,4 @@
-//! `purge`: takes answers out of the cache of a running proxy, or makes them stale.
+//! `purge`: removes responses from the cache of a running proxy, or marks them as stale.
 
 use caching_proxy::{
     admin::PurgeRequest,
@@ -10,7 +10,7 @@ use caching_proxy::{
 use super::text::{plain, print_json, size};
 use crate::{Failure, counted, print};
 
-/// Paths that are named on the terminal.
+/// The most paths that are printed.
 const SHOWN: usize = 20;
 
 pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was asked for, for the case that nothing matches.
+/// The paths and tags of the command, for the case that nothing matches.
 fn subject(purge: &PurgeArgs) -> String {
     let tags = purge.tag.iter().map(|tag| format!("tag {tag}"));
     let all: Vec<_> = purge.paths.iter().cloned().chain(tags).collect();
@@ -45,15 +45,17 @@ fn subject(purge: &PurgeArgs) -> String {
 }
 
 fn told(purged: &Purged, how: How, is_soft: bool, asked: &str) -> String {
-    let answers = counted(purged.answers, "answer", "answers");
+    let answers = counted(purged.answers, "response", "responses");
     let done = match (how, is_soft) {
         (How::Remove, _) => "purged",
-        (How::Expire, _) => "made stale",
+        (How::Expire, _) => "marked as stale",
         (How::Look, false) => "would be purged",
-        (How::Look, true) => "would be made stale",
+        (How::Look, true) => "would be marked as stale",
     };
     let mut text = match purged.answers {
-        0 => format!("{answers} {done}: nothing that is stored matches {asked}\n"),
+        0 => format!(
+            "{answers} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
+        ),
         _ => format!("{answers} {done}, {}\n", size(purged.bytes)),
     };
     for path in purged.paths.iter().take(SHOWN) {
@@ -62,11 +64,11 @@ fn told(purged: &Purged, how: How, is_soft: bool, asked: &str) -> String {
     let hidden = purged.paths.len().saturating_sub(SHOWN);
     if hidden > 0 {
         let more = if purged.more_paths { " and more" } else { "" };
-        text.push_str(&format!("  ... and {hidden}{more} (--json names them)\n"));
+        text.push_str(&format!("  ... and {hidden}{more} (--json lists them)\n"));
     }
     if purged.fetches > 0 {
         let fetches = counted(purged.fetches, "fetch", "fetches");
-        text.push_str(&format!("{fetches} under way: not to be stored\n"));
+        text.push_str(&format!("{fetches} in progress will not be cached\n"));
     }
     text
 }
@@ -86,11 +88,11 @@ mod tests {
         };
         let text = told(&purged, How::Remove, false, "/*");
         assert!(
-            text.starts_with("30 answers purged, 12.0 KiB\n  /0\n"),
+            text.starts_with("30 responses purged, 12.0 KiB\n  /0\n"),
             "{text}"
         );
         assert!(
-            text.contains("... and 10 (--json names them)\n1 fetch under way"),
+            text.contains("... and 10 (--json lists them)\n1 fetch in progress"),
             "{text}"
         );
     }

@@ -1,4 +1,4 @@
-//! `show`: what is stored for a path, and how it was understood.
+//! `show`: the cached responses of one path, in detail.
 
 use caching_proxy::{
     admin::ShowRequest,
@@ -22,7 +22,7 @@ pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
     if shown.answers.is_empty() {
         let path = plain(&show.path);
         print(&format!(
-            "nothing is stored for {path}; `caching-proxy why {path}` says why\n"
+            "nothing is cached for {path}; to find out why: caching-proxy why {path}\n"
         ));
         return Ok(());
     }
@@ -33,7 +33,10 @@ pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
         .collect();
     print(&texts.join("\n"));
     if shown.more > 0 {
-        say(&format!("{} more are stored for it", shown.more));
+        say(&format!(
+            "{} more responses are cached for this path",
+            shown.more
+        ));
     }
     Ok(())
 }
@@ -47,10 +50,10 @@ fn text(answer: &ShownAnswer, identities: u64) -> String {
     let proxy = match (answer.audience.as_str(), answer.identity) {
         ("everybody", _) => "everybody".to_owned(),
         ("own", Some(number)) => format!(
-            "own: those whose credentials it was made for (identity {number} of {identities})"
+            "one user: requests with the same credentials (identity {number} of {identities})"
         ),
-        ("own", None) => "own: those whose credentials it was made for".to_owned(),
-        _ => "everybody without credentials".to_owned(),
+        ("own", None) => "one user: requests with the same credentials".to_owned(),
+        _ => "requests without credentials".to_owned(),
     };
     sheet.line("for", &proxy);
     sheet.line("selected by", &selected(&answer.selected_by));
@@ -103,7 +106,7 @@ pub(super) fn selected(fields: &[Field]) -> String {
         })
         .collect();
     match all.is_empty() {
-        true => "path and query alone".to_owned(),
+        true => "path and query only".to_owned(),
         false => all.join(", "),
     }
 }

@@ -1,4 +1,4 @@
-//! `why`: what the proxy would do with a request now, and why.
+//! `why`: whether a request would be a hit or a miss now, and why.
 
 use caching_proxy::{
     admin::WhyRequest,
@@ -45,14 +45,14 @@ fn text(told: &Explanation) -> String {
 
 fn circumstances(told: &Explanation, sheet: &mut Sheet) {
     let rule = match &told.rule {
-        Some(rule) => format!("{}, under the [[rules]] entry for {rule}", told.policy),
+        Some(rule) => format!("{}, by the [[rules]] entry for {rule}", told.policy),
         None => told.policy.clone(),
     };
     sheet.line("policy", &rule);
     let whose = match told.credentials.is_empty() {
-        true => "what is for everybody".to_owned(),
+        true => "responses for everybody".to_owned(),
         false => format!(
-            "what is for everybody, and its own part of the cache (by {})",
+            "responses for everybody and for this user (identified by {})",
             told.credentials.join(", ")
         ),
     };
@@ -72,7 +72,7 @@ fn findings(told: &Explanation, sheet: &mut Sheet) {
     }
     for mismatch in &told.mismatches {
         let differs = format!(
-            "{}: stored for {}, asked with {}",
+            "{}: cached for {}, request has {}",
             mismatch.field,
             quoted(mismatch.stored.as_deref(), "none"),
             quoted(mismatch.asked.as_deref(), "none")
@@ -95,8 +95,8 @@ fn reasons(told: &Explanation, sheet: &mut Sheet) {
     }) = &told.last_refusal
     {
         let ago = seconds(*seconds_ago);
-        let refusal = format!("not stored ({ago} ago): {}", cause(refused));
-        sheet.line("last answer", &refusal);
+        let refusal = format!("not cached ({ago} ago): {}", cause(refused));
+        sheet.line("last time", &refusal);
         remedy(refused, sheet);
     }
     if let Some(fallback) = &told.if_origin_fails {
@@ -119,9 +119,11 @@ fn cause(cause: &ExplainedReason) -> String {
 
 fn on_failure(Fallback { cause: forbids, .. }: &Fallback) -> String {
     match forbids {
-        None => "what is stored is served all the same, if the origin fails (RFC 9111, 4.2.4)"
-            .to_owned(),
-        Some(forbids) => format!("what is stored is not served: {}", cause(forbids)),
+        None => "if the origin fails, the cached response is served (RFC 9111, 4.2.4)".to_owned(),
+        Some(forbids) => format!(
+            "if the origin fails, the cached response is not served: {}",
+            cause(forbids)
+        ),
     }
 }
 
@@ -138,13 +140,13 @@ fn quoted(value: Option<&str>, nothing: &str) -> String {
 fn difference(nearest: &Nearest) -> String {
     match nearest.differs_at {
         Some(at) => format!(
-            "differs at byte {at}: stored {}, asked {}",
+            "differs at byte {at}: cached {}, request {}",
             quoted(nearest.stored.as_deref(), "ends there"),
             quoted(nearest.asked.as_deref(), "ends there")
         ),
         None if nearest.differs_masked => {
-            "differs in a value that is not shown, for it may be a secret".to_owned()
+            "differs in a value that is hidden because it may be a secret".to_owned()
         }
-        None => "the same path, stored for other credentials or another body".to_owned(),
+        None => "the same path, cached for other credentials or another request body".to_owned(),
     }
 }

@@ -1,31 +1,31 @@
-//! What can be wrong with a configuration, and where it was written.
+//! Errors in a configuration, with the place of each.
 
 use std::{borrow::Cow, fmt, io, path::PathBuf};
 
 use crate::origin::UrlError;
 
-/// Why there is no [`super::Config`]. The sources say the rest of the sentence.
+/// Why a configuration is refused. `Display` and its sources form one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Nobody said where to forward to.
+    /// No origin is given.
     #[error(
-        "no origin: where shall requests be forwarded to? For example:\n\n    \
+        "missing --origin: which server should requests go to? For example:\n\n    \
          caching-proxy --port 8000 --origin https://dummyjson.com\n"
     )]
     NoOrigin,
-    /// A value is not one of those allowed.
+    /// A value is invalid.
     #[error("{place}")]
     Value {
         /// Where it was written.
         place: SettingSource,
-        /// What would be right.
+        /// Why it is invalid, and what is valid.
         #[source]
         source: ValueError,
     },
-    /// The largest body would not fit into the memory.
+    /// The largest body is larger than the memory.
     #[error(
-        "{place}: {max_object} is more than max_memory, which is {max_memory}; \
-         lower the one or raise the other (--max-object, --max-memory)"
+        "{place}: {max_object} is more than max_memory ({max_memory}); \
+         lower --max-object or raise --max-memory"
     )]
     ObjectOverMemory {
         /// Where the size of the largest body was written.
@@ -35,64 +35,62 @@ pub enum ConfigError {
         /// The memory.
         max_memory: bytesize::ByteSize,
     },
-    /// The dashboard would listen where the proxy does.
-    #[error(
-        "{place}: {address} is where the proxy itself listens; give the dashboard another port"
-    )]
+    /// The dashboard has the address of the proxy.
+    #[error("{place}: the proxy itself listens on {address}; give the dashboard another port")]
     DashboardOnPort {
         /// Where the dashboard's address was written.
         place: SettingSource,
         /// The address.
         address: std::net::SocketAddr,
     },
-    /// The file has a key that no setting has.
-    #[error("{}:{line}: unknown key {key:?}; known keys are {}", file.display(), known.join(", "))]
+    /// The file has an unknown key.
+    #[error("{}:{line}: unknown key {key:?}{}", file.display(), suggestion(key, known))]
     UnknownKey {
         /// The file.
         file: PathBuf,
-        /// Line of the key, the first is 1.
+        /// Line of the key, starting at 1.
         line: usize,
         /// The key.
         key: String,
-        /// All that would be right.
+        /// The known keys.
         known: &'static [&'static str],
     },
-    /// A rule does not say for which paths it is.
+    /// A rule has no path.
     #[error(
-        "{}:{line}: this rule has no path; say for which paths it is, such as path = \"/api/*\"",
+        "{}:{line}: this rule has no path; add the paths it applies to, such as path = \"/api/*\"",
         file.display()
     )]
     RuleWithoutPath {
         /// The file.
         file: PathBuf,
-        /// Line of the rule, the first is 1.
+        /// Line of the rule, starting at 1.
         line: usize,
     },
     /// A rule changes nothing.
     #[error(
-        "{}:{line}: the rule for {path:?} changes nothing; give it one of {}",
+        "{}:{line}: the rule for {path:?} changes nothing; add at least one of: {}",
         file.display(), known.join(", ")
     )]
     RuleWithoutEffect {
         /// The file.
         file: PathBuf,
-        /// Line of the rule, the first is 1.
+        /// Line of the rule, starting at 1.
         line: usize,
         /// Its paths.
         path: String,
-        /// What would change something.
+        /// The keys that change something.
         known: &'static [&'static str],
     },
-    /// All that a rule is for is taken by an earlier one.
+    /// An earlier rule matches all paths of a rule.
     #[error(
-        "{}:{line}: the rule for {path:?} never counts: the one on line {earlier_line} is for {earlier:?}, \
-         which takes all of its paths; put it before that one, or leave it out",
+        "{}:{line}: the rule for {path:?} never applies: the rule for {earlier:?} on line {earlier_line} \
+         matches all of its paths first; move it before that rule, or remove it",
         file.display()
     )]
     RuleNeverCounts {
         /// The file.
         file: PathBuf,
-        /// Line of the rule, the first is 1.
+        /// Line of the rule, starting at 1.
         line: usize,
         /// Its paths.
         path: String,
@@ -101,46 +99,46 @@ pub enum ConfigError {
         /// The paths of that one.
         earlier: String,
     },
-    /// There are more rules than anybody needs.
-    #[error("{}:{line}: there are more than {limit} rules", file.display())]
+    /// There are too many rules.
+    #[error("{}:{line}: more than {limit} rules; combine some with a pattern such as path = \"/api/*\"", file.display())]
     TooManyRules {
         /// The file.
         file: PathBuf,
-        /// Line of the first that is too many, the first is 1.
+        /// Line of the first that is too many, starting at 1.
         line: usize,
         /// How many there may be.
         limit: usize,
     },
-    /// The file is no TOML.
-    #[error("{}:{line}: this is not valid TOML", file.display())]
+    /// The file is not valid TOML.
+    #[error("{}:{line}: not valid TOML", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,
-        /// Line of the mistake, the first is 1.
+        /// Line of the mistake, starting at 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's error.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// The file is no text.
-    #[error("{}:{line}: this is not UTF-8 text", file.display())]
+    /// The file is not text.
+    #[error("{}:{line}: not UTF-8 text", file.display())]
     NotText {
         /// The file.
         file: PathBuf,
-        /// Line of the first byte that is no text, the first is 1.
+        /// Line of the first byte that is not text, starting at 1.
         line: usize,
     },
     /// The file cannot be read.
-    #[error("the configuration file {} cannot be read", file.display())]
+    #[error("cannot read the configuration file {}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The file is far larger than any configuration.
-    #[error("the configuration file {} is larger than {limit}", file.display())]
+    /// The file is too large for a configuration.
+    #[error("the configuration file {} is larger than {limit}; is it the right file?", file.display())]
     TooLarge {
         /// The file.
         file: PathBuf,
@@ -149,23 +147,23 @@ pub enum ConfigError {
     },
 }
 
-/// Why a value is refused.
+/// Why a value is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
-    /// The value is something else than the setting takes.
+    /// The value is not one that the setting takes.
     #[error("{given} is not {right}")]
     Not {
         /// The value as it was written.
         given: String,
-        /// What would be right.
+        /// The valid values.
         right: Cow<'static, str>,
     },
-    /// The value is no URL an origin can have.
+    /// The value is not the URL of an origin.
     #[error(transparent)]
     Origin(UrlError),
 }
 
-/// Where a value was written.
+/// The place where a value is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingSource {
     /// On the command line.
@@ -176,7 +174,7 @@ pub enum SettingSource {
     File {
         /// The file.
         file: PathBuf,
-        /// Line of the value, the first is 1.
+        /// Line of the value, starting at 1.
         line: usize,
         /// The key.
         key: String,
@@ -189,6 +187,60 @@ impl fmt::Display for SettingSource {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Environment(variable) => f.write_str(variable),
             Self::File { file, line, key } => write!(f, "{}:{line}: {key}", file.display()),
+        }
+    }
+}
+
+/// The nearest known key, if there is a near one, and all of them.
+fn suggestion(key: &str, known: &[&str]) -> String {
+    const MAX_DISTANCE: usize = 3;
+    let nearest = known
+        .iter()
+        .map(|name| (distance(key, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= MAX_DISTANCE && *distance < name.len());
+    let known = known.join(", ");
+    match nearest {
+        Some((_, name)) => format!("; did you mean {name:?}? Known keys are {known}"),
+        None => format!("; known keys are {known}"),
+    }
+}
+
+/// The Levenshtein distance: how many letters are added, removed or replaced.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (column, second) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *second);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_comes_with_the_nearest_known_one() {
+        let known = &["port", "ttl", "max_memory", "ignore_query"];
+        for (key, nearest) in [
+            ("prot", "port"),
+            ("tll", "ttl"),
+            ("max-memory", "max_memory"),
+            ("ignore_queries", "ignore_query"),
+        ] {
+            let said = suggestion(key, known);
+            let expected = format!("; did you mean {nearest:?}? Known keys are port, ttl, ");
+            assert!(said.starts_with(&expected), "{said}");
+        }
+        for key in ["colour", "", "a", &"x".repeat(1000)] {
+            let said = suggestion(key, known);
+            assert_eq!(said, "; known keys are port, ttl, max_memory, ignore_query");
         }
     }
 }

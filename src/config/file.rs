@@ -1,4 +1,4 @@
-//! `proxy.toml`: read within bounds, its keys known, each value with the line it stands on.
+//! Reads `proxy.toml`: bounded in size, with known keys only, each value with its line.
 
 use std::{
     collections::BTreeMap,
@@ -15,40 +15,40 @@ use toml::{
 
 use super::error::ConfigError;
 
-/// A configuration is some kilobytes; what is larger is some other file, named by mistake.
+/// A larger file is not a configuration, but another file named by mistake.
 const LIMIT_BYTES: u64 = 1024 * 1024;
 
-/// Whether the file has to be there.
+/// Whether the file must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// Somebody named it.
+    /// It was named with --config.
     Required,
-    /// It is the default one.
+    /// It is the default file.
     Optional,
 }
 
-/// The values of a file by key, with the line of each. Empty where there is no file.
+/// The values of a file by key, each with its line. Empty if there is no file.
 #[derive(Debug, Default)]
 pub(super) struct SettingsFile {
     pub(super) file: PathBuf,
     pub(super) values: BTreeMap<String, (usize, Written)>,
 }
 
-/// A value of the file.
+/// A value in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Written {
-    /// One that can be held.
+    /// A TOML value.
     Value(Value),
-    /// TOML in form, but with a number beyond all bounds: as it was written.
+    /// Text that is TOML in form, but has a number out of range.
     Beyond(String),
-    /// One table or more in a list.
+    /// A list of tables, at least one.
     Tables(Vec<RuleTable>),
 }
 
-/// A table in a list: its values by key, with the line of each.
+/// A table in a list: its values by key, each with its line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RuleTable {
-    /// Where it begins.
+    /// Its first line.
     pub(super) line: usize,
     pub(super) values: BTreeMap<String, (usize, Written)>,
 }
@@ -227,7 +227,7 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert_eq!(
                 error,
-                "proxy.toml:2: unknown key \"prot\"; known keys are port, ttl"
+                "proxy.toml:2: unknown key \"prot\"; did you mean \"port\"? Known keys are port, ttl"
             );
         }
     }
@@ -239,16 +239,10 @@ mod tests {
             "port = 1\nttl = \n",
             "port = 1\nttl = \"x\n",
         ] {
-            assert_eq!(
-                parse(text).unwrap_err(),
-                "proxy.toml:2: this is not valid TOML"
-            );
+            assert_eq!(parse(text).unwrap_err(), "proxy.toml:2: not valid TOML");
         }
         let nested = format!("port = {}", "[".repeat(100_000));
-        assert_eq!(
-            parse(&nested).unwrap_err(),
-            "proxy.toml:1: this is not valid TOML"
-        );
+        assert_eq!(parse(&nested).unwrap_err(), "proxy.toml:1: not valid TOML");
     }
 
     #[test]

@@ -1,8 +1,17 @@
-//! `proxy.toml`, environment and flags, made into one validated [`Config`].
+//! Reads flags, environment and `proxy.toml` into one validated [`Config`].
 //!
-//! A flag goes before the environment, the environment before the file, the file before the default. A setting has one
-//! name in all of them: `--max-memory`, `CACHING_PROXY_MAX_MEMORY`, `max_memory`. Everything in the file has to be
-//! right, also what a flag overrides.
+//! A flag overrides the environment, the environment overrides the file, the file overrides the default. A setting has
+//! one name in all of them: `--max-memory`, `CACHING_PROXY_MAX_MEMORY`, `max_memory`. Every value in the file must be
+//! valid, even one that a flag overrides.
+//!
+//! | file | what |
+//! |---|---|
+//! | `changes.rs` | the difference between two configurations, for a reload |
+//! | `error.rs` | the errors, and where a value is set |
+//! | `file.rs` | the file: keys and values with their lines |
+//! | `rules.rs` | `[[rules]]` |
+//! | `settings.rs` | all settings as values, for `check-config` |
+//! | `value.rs` | one parser per kind of value |
 
 mod changes;
 mod error;
@@ -37,16 +46,16 @@ use crate::{
     policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
 };
 
-/// The file that is read when none is named.
+/// The file that is read without --config.
 const DEFAULT_FILE: &str = "config/proxy.toml";
 
-/// Flags that were given: values as written, by name without the dashes before it.
+/// The flags that were given: values as written, by name without the leading dashes.
 pub type Flags = BTreeMap<&'static str, OsString>;
 
 /// The environment: the value of a variable, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Keys of the file; all but the rules are flags and variables too.
+/// Keys of the file. All except the rules are also flags and variables.
 const KEYS: &[&str] = &[
     "port",
     "origin",
@@ -106,19 +115,19 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
 const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
 
-/// How the log is written.
+/// The log format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     #[default]
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
     /// Requests as Apache and nginx log them.
     Combined,
 }
 
-/// Everything a proxy needs to know, validated.
+/// The validated configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The port to listen on.
@@ -129,23 +138,23 @@ pub struct Config {
     pub origin: OriginUrl,
     /// Decides what is stored and reused.
     pub policy: Policy,
-    /// What else holds for some paths.
+    /// Settings for single paths.
     pub rules: Rules,
-    /// The longest silence of the origin.
+    /// Timeout waiting for the origin.
     pub timeout: Duration,
-    /// Budget of the cache, in bytes, overhead included.
+    /// Memory of the cache, in bytes, overhead included.
     pub max_memory_bytes: u64,
-    /// Largest body kept, in bytes.
+    /// Largest cached body, in bytes.
     pub max_object_bytes: u64,
-    /// PEM file of certificates trusted beside the system's.
+    /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
-    /// Threads that serve.
+    /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
-    /// How the log is written.
+    /// The log format.
     pub log_format: LogFormat,
-    /// Where the dashboard listens, on loopback; None: there is none.
+    /// The loopback address of the dashboard. `None`: no dashboard.
     pub dashboard: Option<SocketAddr>,
 }
 
@@ -177,7 +186,7 @@ impl Config {
         }
     }
 
-    /// Puts flags, environment, file and defaults together.
+    /// Combines flags, environment, file and defaults.
     ///
     /// # Errors
     /// When there is no origin, a value is refused, or the file cannot be read or is wrong.
@@ -186,7 +195,7 @@ impl Config {
     }
 }
 
-/// What [`Config::load`] would come to, setting by setting and with the place of each.
+/// What [`Config::load`] would return, and every setting with its source.
 ///
 /// # Errors
 /// As there.
@@ -205,10 +214,10 @@ pub fn inspect(
     Ok((config, settings))
 }
 
-/// The port, where a flag names it.
+/// The port given by a flag. `None` without the flag.
 ///
 /// # Errors
-/// When the flag's value is no port.
+/// The flag's value is not a port.
 pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
     let sources = SettingSources {
         flags,
@@ -222,7 +231,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
 }
 
-/// All places a setting may have been written in.
+/// All places where a setting may be set.
 struct SettingSources<'a> {
     flags: &'a Flags,
     environment: Environment<'a>,
@@ -274,7 +283,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard: self.dashboard(bind, port)?,
-            // Last, so that a mistake in what was written is named before the absence of what was not.
+            // Last, so that an invalid value is reported before a missing origin.
             origin: self
                 .get("origin", value::origin)?
                 .ok_or(ConfigError::NoOrigin)?,
@@ -307,7 +316,7 @@ impl<'a> SettingSources<'a> {
         })
     }
 
-    /// Where the dashboard listens, beside a proxy that listens on `bind` and `port`.
+    /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
     fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
@@ -319,7 +328,7 @@ impl<'a> SettingSources<'a> {
         }
     }
 
-    /// Memory and largest body, in bytes.
+    /// Memory of the cache and largest body, in bytes.
     fn sizes(&self) -> Result<(u64, u64), ConfigError> {
         let max_memory = self
             .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
@@ -343,7 +352,7 @@ impl<'a> SettingSources<'a> {
         Ok(self.find(name, parse)?.map(|(value, _)| value))
     }
 
-    /// The value that counts, and where it was written.
+    /// The effective value, and its source. `None`: the setting has its default.
     fn find<T>(
         &self,
         name: &'static str,
@@ -364,7 +373,7 @@ impl<'a> SettingSources<'a> {
         }
     }
 
-    /// Where the value of a key that counts was written; none: it is the default.
+    /// The source of a key's effective value. `None`: the default.
     fn place(&self, key: &str) -> Option<SettingSource> {
         let name = key.replace('_', "-");
         let found = self.in_flags(&name).or_else(|| self.in_environment(&name));
@@ -377,7 +386,7 @@ impl<'a> SettingSources<'a> {
         Some((Given::Argument(value.clone()), SettingSource::Flag(name)))
     }
 
-    /// An empty variable counts as none: that is how scripts and CI say "not set".
+    /// An empty variable counts as unset: scripts and CI systems set variables to nothing.
     fn in_environment(&self, name: &str) -> Option<(Given, SettingSource)> {
         let variable = format!(
             "CACHING_PROXY_{}",

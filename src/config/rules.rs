@@ -1,4 +1,4 @@
-//! `[[rules]]`: what else holds for some paths.
+//! `[[rules]]`: settings for single paths.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::policy::{ClientDirectives, Globs, Policy, QueryOrder, Rule, Rules, covers};
 
-/// A rule is looked for on every request; nobody needs more than these.
+/// Rules are matched on every request, so their number is bounded.
 const MAX_RULES: usize = 256;
 
-/// What a rule can say: its path and what holds for it.
+/// The keys of a rule: its path, and the settings for it.
 pub(super) const KEYS: &[&str] = &[
     "path",
     "ttl",
@@ -25,7 +25,7 @@ pub(super) const KEYS: &[&str] = &[
 ];
 const EFFECTS: &[&str] = KEYS.split_at(1).1;
 
-/// The rules of the file; what they do not say is as in `base`.
+/// The rules of the file. Settings that a rule leaves out are those of `base`.
 pub(super) fn rules(settings: &SettingsFile, base: &Policy) -> Result<Rules, ConfigError> {
     let Some((line, written)) = settings.values.get(RULES) else {
         return Ok(Rules::default());
@@ -35,7 +35,7 @@ pub(super) fn rules(settings: &SettingsFile, base: &Policy) -> Result<Rules, Con
         Written::Tables(tables) => tables,
         Written::Value(toml::Value::Array(none)) if none.is_empty() => return Ok(Rules::default()),
         other => {
-            let right = "a list of tables, each of which begins with a line [[rules]]";
+            let right = "a list of tables that each begin with a line [[rules]]";
             return Err(ConfigError::Value {
                 place: place(file, *line, RULES),
                 source: Given::from(other).is_not(right),
@@ -80,14 +80,14 @@ fn place(file: &Path, line: usize, key: &str) -> SettingSource {
     }
 }
 
-/// A rule as it was written.
+/// A rule in the file, before it is parsed.
 struct WrittenRule<'a> {
     file: &'a Path,
     table: &'a RuleTable,
 }
 
 impl WrittenRule<'_> {
-    /// The pattern of the paths, and the line it stands on.
+    /// The pattern of the paths, and its line.
     fn path(&self) -> Result<(usize, String), ConfigError> {
         for (key, (line, _)) in &self.table.values {
             if !KEYS.contains(&key.as_str()) {

@@ -1,4 +1,4 @@
-//! What the settings come to, for people and programs that ask.
+//! All settings as values, for `check-config` and for comparing configurations.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
 pub struct Setting {
     /// Its key in the file.
     pub name: &'static str,
-    /// Its value, as it could stand in the file.
+    /// Its value, as it would be written in the file.
     pub value: Value,
-    /// Where it was written; none: it is the default.
+    /// Its source. `None`: the default.
     pub place: Option<SettingSource>,
 }
 
@@ -130,7 +130,7 @@ fn duration(time: Duration) -> Value {
     json!(written_duration(time))
 }
 
-/// In the largest unit that says it without a rest.
+/// A size in the largest unit that divides it.
 fn size(bytes: u64) -> Value {
     let units = [
         (ByteSize::gib(1).0, "GiB"),

@@ -1,4 +1,4 @@
-//! From what somebody wrote to what it means: one function a kind of value, bounds included.
+//! Parses values: one function per kind of value, which also checks the bounds.
 
 use std::{
     borrow::Cow,
@@ -14,21 +14,21 @@ use toml::Value;
 use super::{LogFormat, error::ValueError, file::Written};
 use crate::{origin::OriginUrl, policy::Mode};
 
-/// A policy is evaluated on every request; nobody needs more names than this.
+/// Names are matched on every request, so their number is bounded.
 const MAX_NAMES: usize = 256;
-/// The longest pattern of a path or a parameter: patterns are matched on every request.
+/// The longest pattern of a path or a parameter. Patterns are matched on every request.
 const MAX_PATTERN_BYTES: usize = 256;
-/// As many as actix-server can hand connections to.
+/// The most workers that actix-server can distribute connections to.
 pub(super) const MAX_WORKERS: usize = 512;
 
-/// A value as it was written.
+/// A value as written, before it is parsed.
 #[derive(Debug)]
 pub(super) enum Given {
-    /// On the command line or in the environment, where all is text.
+    /// From the command line or the environment, where every value is text.
     Argument(OsString),
-    /// In the file, where values have types.
+    /// From the file, where values have types.
     Typed(Value),
-    /// In the file, with a number that is beyond all bounds. No setting takes it.
+    /// From the file, with a number out of range, or a value that no setting takes.
     Beyond(String),
 }
 
@@ -37,14 +37,14 @@ impl From<&Written> for Given {
         match written {
             Written::Value(value) => Self::Typed(value.clone()),
             Written::Beyond(text) => Self::Beyond(text.clone()),
-            // No setting but the rules takes tables, and those are read table by table.
+            // Only the rules are tables, and `rules.rs` reads those.
             Written::Tables(_) => Self::Beyond("this list of tables".to_owned()),
         }
     }
 }
 
 impl Given {
-    /// The text, where a setting takes text in either place.
+    /// The value as text; `None` if it is not text.
     fn text(&self) -> Option<&str> {
         match self {
             Self::Argument(text) => text.to_str(),
@@ -53,7 +53,7 @@ impl Given {
         }
     }
 
-    /// The number, which in the file stands without quotes.
+    /// The value as a number, which has no quotes in the file; `None` if it is not a number.
     fn integer(&self) -> Option<i64> {
         match self {
             Self::Argument(text) => text.to_str()?.parse().ok(),
@@ -81,13 +81,13 @@ impl Given {
     }
 }
 
-/// A TCP port. Zero, "any port", is refused: nobody would know where to send requests.
+/// A TCP port. Zero, "any port", is refused: users would not know where to send requests.
 pub(super) fn port(given: &Given) -> Result<u16, ValueError> {
     given
         .integer()
         .and_then(|number| u16::try_from(number).ok())
         .filter(|port| *port != 0)
-        .ok_or_else(|| given.is_not("a port, a number from 1 to 65535 such as 8000"))
+        .ok_or_else(|| given.is_not("a port: a number from 1 to 65535, such as 8000"))
 }
 
 pub(super) fn address(given: &Given) -> Result<IpAddr, ValueError> {
@@ -97,10 +97,10 @@ pub(super) fn address(given: &Given) -> Result<IpAddr, ValueError> {
         .ok_or_else(|| given.is_not("an IP address, such as \"127.0.0.1\", \"0.0.0.0\" or \"::1\""))
 }
 
-/// An address and port that only this machine can reach; `none` for none. A port alone is one of 127.0.0.1.
+/// A loopback address and port. `None` for `none`. A port alone belongs to 127.0.0.1.
 pub(super) fn loopback(given: &Given) -> Result<Option<SocketAddr>, ValueError> {
-    const RIGHT: &str = "\"none\", or an address with a port that only this machine can reach (whoever sees the \
-                         dashboard can empty the cache), such as \"127.0.0.1:8001\" or \"[::1]:8001\"";
+    const RIGHT: &str = "\"none\", or a loopback address with a port, such as \"127.0.0.1:8001\" or \"[::1]:8001\" \
+                         (everybody who reaches the dashboard can clear the cache)";
     if given.text() == Some("none") {
         return Ok(None);
     }
@@ -130,7 +130,7 @@ pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
         Some("standard") => Ok(Mode::Standard),
         Some("strict") => Ok(Mode::Strict),
         Some("always") => Ok(Mode::Always),
-        _ => Err(given.is_not("a policy: \"standard\", \"strict\" or \"always\"")),
+        _ => Err(given.is_not("a policy: use \"standard\", \"strict\" or \"always\"")),
     }
 }
 
@@ -139,7 +139,7 @@ pub(super) fn log_format(given: &Given) -> Result<LogFormat, ValueError> {
         Some("text") => Ok(LogFormat::Text),
         Some("json") => Ok(LogFormat::Json),
         Some("combined") => Ok(LogFormat::Combined),
-        _ => Err(given.is_not("a format: \"text\", \"json\" or \"combined\"")),
+        _ => Err(given.is_not("a log format: use \"text\", \"json\" or \"combined\"")),
     }
 }
 
@@ -162,7 +162,7 @@ fn bytes(given: &Given) -> Option<u64> {
     }
 }
 
-/// The largest body of a POST that is a retrieval, if any is.
+/// The largest body of a POST whose response may be cached. `None` for `false`.
 pub(super) fn post_size(given: &Given) -> Result<Option<u64>, ValueError> {
     const USUAL: ByteSize = ByteSize::kib(64);
     const MOST: ByteSize = ByteSize::mib(1);
@@ -193,12 +193,12 @@ pub(super) fn duration(
         .ok_or_else(|| {
             let (least, most) = (written_duration(least), written_duration(most));
             given.is_not(format!(
-                "a duration from {least} to {most} with its unit, such as \"30s\", \"10m\" or \"24h\""
+                "a duration from {least} to {most} with a unit, such as \"30s\", \"10m\" or \"24h\""
             ))
         })
 }
 
-/// A duration as people write it: `24h`, `2d`, `1m 30s`.
+/// A duration as text: `24h`, `2d`, `1m 30s`.
 pub(super) fn written_duration(time: Duration) -> String {
     const DAY_SECONDS: u64 = 24 * 60 * 60;
     const YEAR_SECONDS: u64 = 31_557_600;
@@ -206,7 +206,7 @@ pub(super) fn written_duration(time: Duration) -> String {
     if seconds > 0 && seconds.is_multiple_of(YEAR_SECONDS) {
         return humantime::format_duration(time).to_string();
     }
-    // One day and a half are 36 hours.
+    // Less than two days are shown in hours.
     let days = match seconds / DAY_SECONDS {
         1 => 0,
         days => days,
@@ -230,7 +230,7 @@ pub(super) fn written_duration(time: Duration) -> String {
     parts.join(" ")
 }
 
-/// A duration, or `none` for no limit.
+/// A duration. `None` for `none`.
 pub(super) fn optional_duration(
     given: &Given,
     least: Duration,
@@ -250,7 +250,7 @@ pub(super) fn optional_duration(
     }
 }
 
-/// A number of threads; `auto` for one for each core.
+/// A number of threads. `None` for `auto`, one per core.
 pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
     if given.text() == Some("auto") {
         return Ok(None);
@@ -282,19 +282,19 @@ pub(super) fn boolean(given: &Given) -> Result<bool, ValueError> {
     }
 }
 
-/// A file's name; empty for none.
+/// A file name. `None` if empty.
 pub(super) fn path(given: &Given) -> Result<Option<PathBuf>, ValueError> {
     let path = match given {
         Given::Argument(text) => PathBuf::from(text),
         Given::Typed(Value::String(text)) => PathBuf::from(text),
         Given::Typed(_) | Given::Beyond(_) => {
-            return Err(given.is_not("the name of a file, in quotes"));
+            return Err(given.is_not("a file name in quotes"));
         }
     };
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
 
-/// Names of headers or cookies, `*` standing for any run of characters.
+/// Names of headers or cookies; `*` matches any characters.
 pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
     let names: Option<Vec<String>> = match given {
         Given::Typed(Value::Array(array)) => array
@@ -314,13 +314,13 @@ pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
         .filter(|names| names.len() <= MAX_NAMES && names.iter().all(|name| is_token(name)))
         .ok_or_else(|| {
             given.is_not(match given {
-                Given::Argument(_) => "a list of names with commas between, such as x-user,*-token",
+                Given::Argument(_) => "a comma-separated list of names, such as x-user,*-token",
                 _ => "a list of names, such as [\"x-user\", \"*-token\"]",
             })
         })
 }
 
-/// RFC 9110, 5.6.2: `token`, of which the names of fields and cookies are made. `*` is one of its characters.
+/// RFC 9110, 5.6.2: `token`, the syntax of the names of headers and cookies. `*` is one of its characters.
 fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -328,7 +328,7 @@ fn is_token(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// A pattern of paths: one that some path can match.
+/// A pattern that some path can match.
 pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
     given
         .text()
@@ -336,14 +336,14 @@ pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
         .map(str::to_owned)
         .ok_or_else(|| {
             given.is_not(format!(
-                "a path as it stands in a request, without query, with \"*\" for any characters and \"?\" for \
-                 one, such as \"/api/*\": it begins with \"/\" or \"*\", is at most {MAX_PATTERN_BYTES} bytes \
-                 long, and other characters than ASCII are percent-encoded"
+                "a pattern of paths, such as \"/api/*\": it begins with \"/\" or \"*\", has no query, at most \
+                 {MAX_PATTERN_BYTES} bytes, and non-ASCII characters percent-encoded; \"*\" matches any characters, \
+                 \"?\" one"
             ))
         })
 }
 
-/// Patterns of names of parameters.
+/// Patterns of names of query parameters.
 pub(super) fn parameters(given: &Given) -> Result<Vec<String>, ValueError> {
     let Given::Typed(Value::Array(array)) = given else {
         return Err(given.is_not(PARAMETERS));
@@ -356,19 +356,19 @@ pub(super) fn parameters(given: &Given) -> Result<Vec<String>, ValueError> {
         .ok_or_else(|| given.is_not(PARAMETERS))
 }
 
-const PARAMETERS: &str = "a list of names of parameters as they stand in a query, such as \
+const PARAMETERS: &str = "a list of names of query parameters, such as \
                           [\"utm_*\", \"fbclid\"]";
 
 fn is_pattern(text: &str, allowed: fn(u8) -> bool) -> bool {
     (1..=MAX_PATTERN_BYTES).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// What the HTTP types let stand in a path, and the `?` of patterns.
+/// The bytes that the HTTP types allow in a path, and the `?` of patterns.
 fn is_in_path(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"#<>`".contains(&byte)
 }
 
-/// What the HTTP types let stand in a query, but what ends a parameter or its name.
+/// The bytes that the HTTP types allow in a query, without those that end a parameter or its name.
 fn is_in_parameter(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"#&<=>".contains(&byte)
 }

@@ -1,7 +1,35 @@
 //! What is stored for other requests than the one that is explained, and where they differ.
 
-use super::{Mismatch, Nearest, shown_value};
+use serde::{Deserialize, Serialize};
+
+use super::shown_value;
 use crate::{cache::Entry, mask::hidden, proxy::DryRun};
+
+/// A stored response that is for another request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// The field that differs.
+    pub field: String,
+    /// What it was when the response was stored; none: it was not sent.
+    pub stored: Option<String>,
+    /// What it is now.
+    pub asked: Option<String>,
+}
+
+/// The nearest that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nearest {
+    /// Its path, secrets masked.
+    pub path: String,
+    /// The first byte that differs, counted from 1; none: nothing differs that may be told.
+    pub differs_at: Option<usize>,
+    /// Only values that are masked differ; else, where nothing differs, it is for somebody else or another body.
+    pub differs_masked: bool,
+    /// What is stored there; none: it ends.
+    pub stored: Option<String>,
+    /// What was asked there; none: it ends.
+    pub asked: Option<String>,
+}
 
 /// The fields by which what is stored differs, as people write them.
 pub(super) fn other_field(considered: &DryRun) -> String {

@@ -8,10 +8,9 @@ mod show;
 mod why;
 mod words;
 
+pub use differs::{Mismatch, Nearest};
 pub use show::{Field, Shown, ShownAnswer, show};
-pub use why::{
-    ExplainedReason, Explanation, Fallback, LastRefusal, Mismatch, Nearest, Variant, refused, why,
-};
+pub use why::{ExplainedReason, Explanation, Fallback, LastRefusal, Variant, refused, why};
 
 use actix_web::http::header::{self, HeaderName};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Field,
-    differs::{compared, mismatches, other_field},
+    differs::{Mismatch, Nearest, compared, mismatches, other_field},
     show::selected_by,
     words::{seconds, words},
 };
@@ -91,17 +91,6 @@ pub struct Variant {
     pub selected_by: Vec<Field>,
 }
 
-/// A stored response that is for another request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mismatch {
-    /// The field that differs.
-    pub field: String,
-    /// What it was when the response was stored; none: it was not sent.
-    pub stored: Option<String>,
-    /// What it is now.
-    pub asked: Option<String>,
-}
-
 /// An answer that was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRefusal {
@@ -118,21 +107,6 @@ pub struct Fallback {
     pub is_served: bool,
     /// What forbids it.
     pub cause: Option<ExplainedReason>,
-}
-
-/// The nearest that is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nearest {
-    /// Its path, secrets masked.
-    pub path: String,
-    /// The first byte that differs, counted from 1; none: nothing differs that may be told.
-    pub differs_at: Option<usize>,
-    /// Only values that are masked differ; else, where nothing differs, it is for somebody else or another body.
-    pub differs_masked: bool,
-    /// What is stored there; none: it ends.
-    pub stored: Option<String>,
-    /// What was asked there; none: it ends.
-    pub asked: Option<String>,
 }
 
 /// Explains a request that the proxy would refuse.

@@ -68,7 +68,7 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
         true => serde_json::to_writer(&mut *out, REQUEST)?,
         false => serde_json::to_writer(&mut *out, &record.args().to_string())?,
     }
-    let mut members = Members(out);
+    let mut members = JsonMembers(out);
     record
         .key_values()
         .visit(&mut members)
@@ -106,9 +106,9 @@ fn combined(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 }
 
 /// Writes named values as members of an object that has some already.
-struct Members<'a>(&'a mut Formatter);
+struct JsonMembers<'a>(&'a mut Formatter);
 
-impl<'kvs> VisitSource<'kvs> for Members<'_> {
+impl<'kvs> VisitSource<'kvs> for JsonMembers<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         self.0.write_all(b",")?;
         self.write(key.as_str())?;
@@ -117,7 +117,7 @@ impl<'kvs> VisitSource<'kvs> for Members<'_> {
     }
 }
 
-impl<'v> VisitValue<'v> for Members<'_> {
+impl<'v> VisitValue<'v> for JsonMembers<'_> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         self.write(&value.to_string())
     }
@@ -143,7 +143,7 @@ impl<'v> VisitValue<'v> for Members<'_> {
     }
 }
 
-impl Members<'_> {
+impl JsonMembers<'_> {
     fn write(&mut self, text: &str) -> Result<(), kv::Error> {
         let written = serde_json::to_writer(&mut *self.0, text);
         written.map_err(|error| kv::Error::from(io::Error::from(error)))

@@ -1,4 +1,4 @@
-//! The response's body on its way from the origin.
+//! The response's body, from the origin to the caller.
 
 use std::{
     fmt,
@@ -17,28 +17,29 @@ use tokio::{
 
 use super::{
     error::{OriginError, Phase},
-    exchange::Exchange,
+    transfer::TransferState,
 };
 
-/// The body of a response as it arrives. It ends only when the body is whole: everything else is an error, the last
-/// item. Dropped early, it closes the connection.
+/// The body of a response as it arrives. It ends when the body is complete; if it does not complete, its last item is an
+/// error. Dropped early, it closes the connection.
 pub struct OriginBody {
-    open: Option<Open>,
+    /// `None` at the end of the body.
+    open: Option<OpenBody>,
 }
 
-struct Open {
+struct OpenBody {
     payload: Payload,
-    exchange: Exchange,
-    pause: Pause,
+    state: TransferState,
+    silence_limit: SilenceLimit,
     /// The connection counts as in use until the body ends.
     _permit: OwnedSemaphorePermit,
 }
 
-/// How long the origin may pause within the body.
-pub(super) enum Pause {
-    /// As long as it likes: an event stream.
+/// How long the origin may be silent within the body.
+pub(super) enum SilenceLimit {
+    /// No limit: an event stream.
     Unlimited,
-    /// So long; the timer runs while a piece is awaited.
+    /// A limit; the timer runs while the next piece is awaited, else it is `None`.
     Limited {
         limit: Duration,
         timer: Option<Pin<Box<Sleep>>>,
@@ -52,30 +53,30 @@ impl OriginBody {
 
     pub(super) fn new(
         payload: Payload,
-        exchange: Exchange,
-        pause: Pause,
+        state: TransferState,
+        silence_limit: SilenceLimit,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            open: Some(Open {
+            open: Some(OpenBody {
                 payload,
-                exchange,
-                pause,
+                state,
+                silence_limit,
                 _permit: permit,
             }),
         }
     }
 }
 
-impl Pause {
+impl SilenceLimit {
     fn stop(&mut self) {
         if let Self::Limited { timer, .. } = self {
             *timer = None;
         }
     }
 
-    /// Ready when the origin paused for too long: when it neither sent anything nor took anything of the upload.
-    fn poll(&mut self, cx: &mut Context<'_>, exchange: &Exchange) -> Poll<OriginError> {
+    /// Ready when the origin has neither sent a byte nor read a byte of the upload for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, state: &TransferState) -> Poll<OriginError> {
         let Self::Limited { limit, timer } = self else {
             return Poll::Pending;
         };
@@ -83,7 +84,7 @@ impl Pause {
         let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         loop {
             ready!(timer.as_mut().poll(cx));
-            let Some(until) = exchange.patience(limit) else {
+            let Some(until) = state.deadline(limit) else {
                 return Poll::Ready(OriginError::Timeout {
                     phase: Phase::Body,
                     limit,
@@ -94,23 +95,23 @@ impl Pause {
     }
 }
 
-impl Open {
-    /// The next piece; `None` when the body is whole.
+impl OpenBody {
+    /// The next piece; `None` when the body is complete.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, OriginError>>> {
         let polled = Pin::new(&mut self.payload).poll_next(cx);
         if polled.is_pending() {
             return self
-                .pause
-                .poll(cx, &self.exchange)
-                .map(|silent| Some(Err(silent)));
+                .silence_limit
+                .poll(cx, &self.state)
+                .map(|timeout| Some(Err(timeout)));
         }
-        self.pause.stop();
+        self.silence_limit.stop();
         polled.map(|item| match item {
             Some(Ok(bytes)) => Some(Ok(bytes)),
-            None if self.exchange.is_whole() => None,
-            // The connection knows better what happened.
+            None if self.state.is_whole() => None,
+            // The transport has recorded the cause.
             Some(Err(_)) | None => Some(Err(self
-                .exchange
+                .state
                 .take_failure()
                 .unwrap_or_else(OriginError::cut))),
         })
@@ -126,8 +127,8 @@ impl Stream for OriginBody {
             return Poll::Ready(None);
         };
         let item = ready!(open.poll(cx));
-        // Who counts bytes asks no further than the last piece.
-        if open.exchange.is_whole() || !matches!(item, Some(Ok(_))) {
+        // A caller that counts bytes does not poll again after the last piece.
+        if open.state.is_whole() || !matches!(item, Some(Ok(_))) {
             this.open = None;
         }
         Poll::Ready(item)

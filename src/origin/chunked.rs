@@ -1,29 +1,30 @@
-//! The chunked transfer coding (RFC 9112, 7.1): followed, or taken apart.
+//! The chunked transfer coding (RFC 9112, 7.1): finding its end, and decoding it.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::framing::Malformed;
+use super::malformed::Malformed;
 
-/// Longest line of a chunk's size with its extensions, in bytes.
+/// Longest chunk-size line with its extensions, in bytes.
 const MAX_SIZE_LINE_BYTES: u16 = 4096;
 /// Longest trailer section, in bytes.
 const MAX_TRAILER_BYTES: u16 = 16 * 1024;
-/// Hexadecimal digits a u64 can hold.
+/// Most hexadecimal digits of a u64.
 const MAX_SIZE_DIGITS: u16 = 16;
 
-/// Where in the coding the last byte was. The grammar is that of actix-http's decoder or stricter: a request that
-/// passes here is decoded there to the same end.
+/// A decoder of one chunked body. It is as strict as actix-http's or stricter: a request that is accepted here is decoded
+/// there to the same end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunked {
-    state: State,
-    /// Size of the current chunk, then what is left of it.
+    position: ChunkedPosition,
+    /// Size of the current chunk, then its bytes that are still to come.
     chunk_bytes: u64,
-    /// Bytes of the current size line or of the trailers.
+    /// Bytes so far of the current size line or of the trailers.
     line_bytes: u16,
 }
 
+/// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkedPosition {
     SizeStart,
     Size,
     SizeSpace,
@@ -39,51 +40,52 @@ enum State {
     Done,
 }
 
-/// So many bytes of the coding, then so many of content.
-struct Run {
-    coding: usize,
+/// Bytes of framing, and the bytes of content after them.
+struct ChunkedSpan {
+    framing: usize,
     content: usize,
 }
 
 impl Chunked {
     pub(crate) fn new() -> Self {
         Self {
-            state: State::SizeStart,
+            position: ChunkedPosition::SizeStart,
             chunk_bytes: 0,
             line_bytes: 0,
         }
     }
 
+    /// True when the body has ended.
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.position == ChunkedPosition::Done
     }
 
-    /// Takes the next bytes; answers how many of them belong to the body.
+    /// Reads the next bytes. Returns how many of them belong to the body.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && !self.is_done() {
-            let run = self.run(&bytes[at..])?;
-            at += run.coding + run.content;
+            let span = self.span(&bytes[at..])?;
+            at += span.framing + span.content;
         }
         Ok(at)
     }
 
-    /// Takes the coding off the beginning of `bytes` and answers the content in it. Bytes behind the end stay.
+    /// Removes the body from the beginning of `bytes` and returns its content. Bytes after its end stay.
     pub(crate) fn decode(&mut self, bytes: &mut BytesMut) -> Result<Bytes, Malformed> {
         let mut at = 0;
-        // The content lies together, from the first of it on.
+        // The pieces of content are moved together, behind the first of them.
         let mut content = 0..0;
         while at < bytes.len() && !self.is_done() {
-            let run = self.run(&bytes[at..])?;
-            at += run.coding;
+            let span = self.span(&bytes[at..])?;
+            at += span.framing;
             if content.is_empty() {
                 content = at..at;
             }
             if content.end < at {
-                bytes.copy_within(at..at + run.content, content.end);
+                bytes.copy_within(at..at + span.content, content.end);
             }
-            content.end += run.content;
-            at += run.content;
+            content.end += span.content;
+            at += span.content;
         }
         bytes.advance(content.start);
         let taken = bytes.split_to(content.len()).freeze();
@@ -91,94 +93,104 @@ impl Chunked {
         Ok(taken)
     }
 
-    /// Goes on up to the end of the next piece of content, or of `bytes`, or of the body.
-    fn run(&mut self, bytes: &[u8]) -> Result<Run, Malformed> {
-        let mut coding = 0;
-        while coding < bytes.len() && !self.is_done() && self.state != State::Data {
-            self.state = self.step(bytes[coding])?;
-            coding += 1;
+    /// Reads up to the end of the next piece of content, of `bytes`, or of the body.
+    fn span(&mut self, bytes: &[u8]) -> Result<ChunkedSpan, Malformed> {
+        let mut framing = 0;
+        while framing < bytes.len() && !self.is_done() && self.position != ChunkedPosition::Data {
+            self.position = self.step(bytes[framing])?;
+            framing += 1;
         }
-        let left = bytes.len() - coding;
-        let content = match self.state {
-            State::Data => usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left)),
+        let left = bytes.len() - framing;
+        let content = match self.position {
+            ChunkedPosition::Data => {
+                usize::try_from(self.chunk_bytes).map_or(left, |chunk| chunk.min(left))
+            }
             _ => 0,
         };
         self.chunk_bytes -= content as u64;
-        if self.state == State::Data && self.chunk_bytes == 0 {
-            self.state = State::DataCr;
+        if self.position == ChunkedPosition::Data && self.chunk_bytes == 0 {
+            self.position = ChunkedPosition::DataCr;
         }
-        Ok(Run { coding, content })
+        Ok(ChunkedSpan { framing, content })
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, Malformed> {
-        match self.state {
-            State::SizeStart => {
+    fn step(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
+        match self.position {
+            ChunkedPosition::SizeStart => {
                 self.chunk_bytes = 0;
                 self.line_bytes = 0;
                 self.size_digit(byte)
             }
-            State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
-            State::SizeLf => {
+            ChunkedPosition::Size | ChunkedPosition::SizeSpace | ChunkedPosition::Extension => {
+                self.size_line(byte)
+            }
+            ChunkedPosition::SizeLf => {
                 self.line_bytes = 0;
                 let next = if self.chunk_bytes == 0 {
-                    State::TrailerStart
+                    ChunkedPosition::TrailerStart
                 } else {
-                    State::Data
+                    ChunkedPosition::Data
                 };
                 expect(byte, b'\n', next)
             }
-            State::DataCr => expect(byte, b'\r', State::DataLf),
-            State::DataLf => expect(byte, b'\n', State::SizeStart),
-            State::TrailerStart | State::Trailer => self.trailer(byte),
-            State::TrailerLf => expect(byte, b'\n', State::TrailerStart),
-            State::EndLf => expect(byte, b'\n', State::Done),
-            State::Data | State::Done => Ok(self.state),
+            ChunkedPosition::DataCr => expect(byte, b'\r', ChunkedPosition::DataLf),
+            ChunkedPosition::DataLf => expect(byte, b'\n', ChunkedPosition::SizeStart),
+            ChunkedPosition::TrailerStart | ChunkedPosition::Trailer => self.trailer(byte),
+            ChunkedPosition::TrailerLf => expect(byte, b'\n', ChunkedPosition::TrailerStart),
+            ChunkedPosition::EndLf => expect(byte, b'\n', ChunkedPosition::Done),
+            ChunkedPosition::Data | ChunkedPosition::Done => Ok(self.position),
         }
     }
 
-    fn size_digit(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn size_digit(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         let digit = char::from(byte).to_digit(16).ok_or(Malformed::Chunk)?;
         self.line_bytes += 1;
         if self.line_bytes > MAX_SIZE_DIGITS {
             return Err(Malformed::Chunk);
         }
         self.chunk_bytes = self.chunk_bytes << 4 | u64::from(digit);
-        Ok(State::Size)
+        Ok(ChunkedPosition::Size)
     }
 
-    fn size_line(&mut self, byte: u8) -> Result<State, Malformed> {
-        match (self.state, byte) {
-            (_, b'\r') => return Ok(State::SizeLf),
-            (State::Size, byte) if byte.is_ascii_hexdigit() => return self.size_digit(byte),
+    fn size_line(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
+        match (self.position, byte) {
+            (_, b'\r') => return Ok(ChunkedPosition::SizeLf),
+            (ChunkedPosition::Size, byte) if byte.is_ascii_hexdigit() => {
+                return self.size_digit(byte);
+            }
             _ => {}
         }
         self.line_bytes += 1;
         if self.line_bytes > MAX_SIZE_LINE_BYTES {
             return Err(Malformed::TooLarge);
         }
-        match (self.state, byte) {
-            (State::Size | State::SizeSpace, b' ' | b'\t') => Ok(State::SizeSpace),
-            (State::Size | State::SizeSpace, b';') => Ok(State::Extension),
-            (State::Extension, byte) if byte == b'\t' || !byte.is_ascii_control() => {
-                Ok(State::Extension)
+        match (self.position, byte) {
+            (ChunkedPosition::Size | ChunkedPosition::SizeSpace, b' ' | b'\t') => {
+                Ok(ChunkedPosition::SizeSpace)
+            }
+            (ChunkedPosition::Size | ChunkedPosition::SizeSpace, b';') => {
+                Ok(ChunkedPosition::Extension)
+            }
+            (ChunkedPosition::Extension, byte) if byte == b'\t' || !byte.is_ascii_control() => {
+                Ok(ChunkedPosition::Extension)
             }
             _ => Err(Malformed::Chunk),
         }
     }
 
-    fn trailer(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn trailer(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         self.line_bytes += 1;
-        match (self.state, byte) {
+        match (self.position, byte) {
             _ if self.line_bytes > MAX_TRAILER_BYTES => Err(Malformed::TooLarge),
-            (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (_, b'\r') => Ok(State::TrailerLf),
+            (ChunkedPosition::TrailerStart, b'\r') => Ok(ChunkedPosition::EndLf),
+            (_, b'\r') => Ok(ChunkedPosition::TrailerLf),
             (_, b'\n') => Err(Malformed::Chunk),
-            _ => Ok(State::Trailer),
+            _ => Ok(ChunkedPosition::Trailer),
         }
     }
 }
 
-fn expect(byte: u8, wanted: u8, next: State) -> Result<State, Malformed> {
+fn expect(byte: u8, wanted: u8, next: ChunkedPosition) -> Result<ChunkedPosition, Malformed> {
     if byte == wanted {
         Ok(next)
     } else {
@@ -191,7 +203,7 @@ mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
 
-    /// Feeds in pieces of the given size; answers how many bytes belong to the body and if it ended.
+    /// Feeds pieces of the given size. Returns how many bytes belong to the body, and whether it ended.
     fn follow(bytes: &[u8], piece_bytes: usize) -> Result<(usize, bool), Malformed> {
         let mut chunked = Chunked::new();
         let mut used = 0;
@@ -202,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_where_the_coding_ends_however_it_is_split() {
+    fn the_end_is_found_however_the_body_is_split() {
         for body in [
             "0\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n",
@@ -225,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_chunk() {
+    fn invalid_chunks_are_refused() {
         for body in [
             "\r\n",
             "g\r\n",
@@ -248,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn bounds_size_lines_and_trailers() {
+    fn size_lines_and_trailers_are_bounded() {
         let extension = format!("5;{}\r\n", "x".repeat(5000));
         assert_eq!(follow(extension.as_bytes(), 7), Err(Malformed::TooLarge));
         let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(4000));
         assert_eq!(follow(trailers.as_bytes(), 7), Err(Malformed::TooLarge));
     }
 
-    /// What lies between the given places.
+    /// The pieces between the given places.
     fn cut<'b>(bytes: &'b [u8], cuts: &[prop::sample::Index]) -> Vec<&'b [u8]> {
         let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         places.extend([0, bytes.len()]);
@@ -266,7 +278,7 @@ mod tests {
             .collect()
     }
 
-    /// Feeds piece by piece; answers as [`follow`] does.
+    /// Feeds piece by piece; returns the same as [`follow`].
     fn follow_pieces(pieces: &[&[u8]]) -> Result<(usize, bool), Malformed> {
         let mut chunked = Chunked::new();
         let mut used = 0;
@@ -276,7 +288,7 @@ mod tests {
         Ok((used, chunked.is_done()))
     }
 
-    /// The content in the pieces, as it is found when they come one after the other, and how many bytes are left behind.
+    /// The content of the pieces as they arrive one after the other, and how many bytes are left after the body.
     fn decoded(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize), Malformed> {
         let mut chunked = Chunked::new();
         let mut received = BytesMut::new();
@@ -290,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_followed_the_same_however_they_are_split(
+        fn any_bytes_are_read_the_same_however_they_are_split(
             bytes: Vec<u8>,
             nearly in "([0-9a-fA-F]{1,3}[ \t;a]{0,2}\r\n[a-c]{0,5}\r?\n?){0,4}(0\r\n(A: b\r\n){0,2}\r\n)?G?",
             cuts: Vec<prop::sample::Index>,
@@ -310,7 +322,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_coded_ends_where_it_ends(
+        fn encoded_content_is_decoded(
             chunks in vec(vec(any::<u8>(), 1..40), 0..5),
             surplus: Vec<u8>,
             cuts: Vec<prop::sample::Index>,

@@ -1,4 +1,4 @@
-//! Connects to the origin: name, address, TLS.
+//! Connects to the origin: name resolution, TCP, TLS.
 
 use std::{
     cell::RefCell,
@@ -23,10 +23,11 @@ const ADDRESSES_TTL: Duration = Duration::from_secs(10);
 /// Head start of an address before the next one is tried beside it (RFC 8305, 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Makes connections to one origin.
+/// Opens connections to one origin.
 pub(super) struct Dialer {
     url: OriginUrl,
     tls: Option<Arc<ClientConfig>>,
+    /// `None` before the first lookup, and after a failed connection.
     addresses: RefCell<Option<Resolved>>,
 }
 
@@ -44,13 +45,13 @@ impl Dialer {
         }
     }
 
-    /// A fresh connection, TLS included for an https origin.
+    /// Opens a connection, with TLS for an https origin.
     pub(super) async fn dial(&self) -> Result<OriginStream, OriginError> {
         let addresses = self.resolve().await?;
-        let tcp = match first_to_connect(in_turns(addresses)).await {
+        let tcp = match first_to_connect(interleaved(addresses)).await {
             Ok(tcp) => tcp,
             Err(source) => {
-                // The name may have moved.
+                // The name may have new addresses.
                 self.addresses.replace(None);
                 return Err(OriginError::Unreachable {
                     authority: self.url.authority(),
@@ -101,8 +102,11 @@ impl Dialer {
             .tls
             .as_ref()
             .ok_or_else(|| failed(io::Error::other("TLS is not set up")))?;
-        let name = ServerName::try_from(self.url.host().to_owned())
-            .map_err(|_| failed(io::Error::other("no certificate can be for such a name")))?;
+        let name = ServerName::try_from(self.url.host().to_owned()).map_err(|_| {
+            failed(io::Error::other(
+                "it is not a name that a certificate can have",
+            ))
+        })?;
         let tls = TlsConnector::from(Arc::clone(config))
             .connect(name, tcp)
             .await
@@ -111,8 +115,8 @@ impl Dialer {
     }
 }
 
-/// Alternates the two address families, the resolver's first choice first (RFC 8305, 4).
-fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+/// Alternates the two address families, beginning with that of the first address (RFC 8305, 4).
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = addresses
         .into_iter()
@@ -127,7 +131,7 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Tries the addresses, each with a head start over the next; the first to connect wins.
+/// Tries the addresses, each with a head start over the next. Returns the first connection.
 async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
@@ -159,14 +163,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_take_turns_and_the_first_choice_stays_first() {
+    fn address_families_alternate_and_the_first_address_stays_first() {
         let parse = |list: &[&str]| {
             list.iter()
                 .map(|text| text.parse().unwrap())
                 .collect::<Vec<SocketAddr>>()
         };
         assert_eq!(
-            in_turns(parse(&[
+            interleaved(parse(&[
                 "[::1]:1",
                 "[::2]:1",
                 "[::3]:1",
@@ -176,7 +180,7 @@ mod tests {
             parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"])
         );
         assert_eq!(
-            in_turns(parse(&["1.1.1.1:1", "[::1]:1"])),
+            interleaved(parse(&["1.1.1.1:1", "[::1]:1"])),
             parse(&["1.1.1.1:1", "[::1]:1"])
         );
     }

@@ -1,72 +1,72 @@
-//! What can go wrong between the proxy and the origin.
+//! Errors between the proxy and the origin.
 
 use std::{fmt, io, time::Duration};
 
 use actix_http::error::PayloadError;
 use rustix::io::Errno;
 
-use super::{framing::Malformed, tls};
+use super::{malformed::Malformed, tls};
 
-/// A request that could not be forwarded, or a response that could not be received whole.
+/// Why a request could not be forwarded, or its response not be received completely.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
     /// The host's name could not be resolved.
-    #[error("the host {host} is not known")]
+    #[error("unknown host {host}")]
     UnknownHost {
         /// The origin's host.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         #[source]
         source: io::Error,
     },
-    /// No address of the origin took the connection.
+    /// No address of the origin accepted a connection.
     #[error("{authority} cannot be reached: {}", plain_io(source))]
     Unreachable {
         /// Host and port of the origin.
         authority: String,
-        /// What the last attempt said.
+        /// The error of the last attempt.
         #[source]
         source: io::Error,
     },
-    /// The TLS handshake failed, mostly over the certificate.
+    /// The TLS handshake failed, most often because of the certificate.
     #[error("no secure connection to {host}: {}", tls::plain_reason(source))]
     Tls {
         /// The origin's host.
         host: String,
-        /// What the handshake said.
+        /// The error of the handshake.
         #[source]
         source: io::Error,
     },
     /// The origin was silent for longer than the limit.
     #[error("the origin was silent for {}s while {phase}", limit.as_secs_f64())]
     Timeout {
-        /// What was being waited for.
+        /// What the proxy was waiting for.
         phase: Phase,
-        /// The limit that was passed.
+        /// The limit.
         limit: Duration,
     },
-    /// The connection ended before the response was whole.
+    /// The connection ended before the response was complete.
     #[error("the origin closed the connection before its response was complete")]
     Cut {
-        /// What the connection said.
+        /// The connection's error.
         #[source]
         source: io::Error,
     },
-    /// What the origin sent is not an HTTP/1 response.
-    #[error("the origin's response cannot be understood: {source}")]
+    /// The origin did not send a valid HTTP/1 response.
+    #[error("the origin's response is not valid HTTP: {source}")]
     Malformed {
-        /// Which rule it breaks.
+        /// What is wrong with it.
         #[source]
         source: Malformed,
     },
-    /// All connections to the origin were taken for too long.
+    /// All connections to the origin were in use for too long.
     #[error("all {max_connections} connections to the origin are in use")]
     Busy {
         /// The limit, per worker.
         max_connections: usize,
     },
-    /// The client's body did not arrive as announced.
-    #[error("the request's body broke off: {source}")]
+    /// The client's body failed, or did not have the length it announced.
+    #[error("the request's body failed: {source}")]
     Upload {
         /// What was wrong with it.
         #[source]
@@ -75,18 +75,18 @@ pub enum OriginError {
     /// A target that cannot be written into a request line.
     #[error("the request's target cannot be forwarded")]
     Target {
-        /// What the HTTP types said, if they were asked.
+        /// The error of the URI parser; `None` if the target has neither a path nor `*`.
         #[source]
         source: Option<actix_http::error::HttpError>,
     },
 }
 
-/// What the proxy was waiting for when the origin was silent.
+/// What the proxy waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Resolving, connecting, TLS handshake.
     Connecting,
-    /// Waiting for the head of the response, after the last progress of the upload.
+    /// The head of the response, after the last progress of the upload.
     FirstByte,
     /// Between two pieces of the response's body.
     Body,
@@ -96,13 +96,13 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connecting => "connecting to it",
-            Self::FirstByte => "waiting for its answer",
-            Self::Body => "sending its answer",
+            Self::FirstByte => "waiting for its response",
+            Self::Body => "sending its response",
         })
     }
 }
 
-/// Why the client's body could not be forwarded whole.
+/// Why the client's body could not be forwarded completely.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// Reading it failed.
@@ -111,28 +111,28 @@ pub enum UploadError {
     /// It ended before its Content-Length.
     #[error("{missing_bytes} bytes of its Content-Length are missing")]
     Short {
-        /// Bytes that were announced and did not come.
+        /// How many bytes are missing.
         missing_bytes: u64,
     },
-    /// It went on past its Content-Length.
+    /// It is longer than its Content-Length.
     #[error("it is longer than its Content-Length")]
     Long,
 }
 
-/// The kinds of [`OriginError`] that a caller answers differently.
+/// The kinds of [`OriginError`] that get different responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginErrorKind {
     /// No connection: name, address or TLS.
     Unreachable,
-    /// Silence past the limit.
+    /// The origin was silent for too long.
     Timeout,
-    /// The response broke off.
+    /// The response was cut short.
     Cut,
     /// The response is not HTTP/1.
     Malformed,
-    /// The proxy's own limit of connections.
+    /// The proxy's own limit of connections or system resources.
     Busy,
-    /// The client's side: its body broke off, or its target cannot be sent.
+    /// A fault of the client's: its body failed, or its target cannot be sent.
     Upload,
 }
 
@@ -147,7 +147,7 @@ impl OriginErrorKind {
         Self::Upload,
     ];
 
-    /// The short name, as metrics carry it.
+    /// The short name, as in log and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unreachable => "origin-unreachable",
@@ -159,21 +159,21 @@ impl OriginErrorKind {
         }
     }
 
-    /// What it says, short enough for a row of a table.
+    /// A description short enough for a row of a table.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Unreachable => "no connection to the origin",
             Self::Timeout => "the origin was silent for too long",
-            Self::Cut => "the origin broke off its answer",
-            Self::Malformed => "the origin's answer is not valid HTTP",
-            Self::Busy => "too many requests were under way",
-            Self::Upload => "the request's body did not arrive whole",
+            Self::Cut => "the origin closed the connection before its response was complete",
+            Self::Malformed => "the origin's response is not valid HTTP",
+            Self::Busy => "too many requests in progress",
+            Self::Upload => "the client's body was not complete",
         }
     }
 }
 
 impl OriginError {
-    /// Which kind of failure this is.
+    /// The kind of this error.
     pub fn kind(&self) -> OriginErrorKind {
         match self {
             Self::Unreachable { source, .. } if is_our_limit(source) => OriginErrorKind::Busy,
@@ -188,7 +188,7 @@ impl OriginError {
         }
     }
 
-    /// True when the client was silent in the middle of its body.
+    /// True if the client stopped sending in the middle of its body.
     pub fn is_client_silent(&self) -> bool {
         let Self::Upload {
             source: UploadError::Client(PayloadError::Io(error)),
@@ -199,10 +199,10 @@ impl OriginError {
         error.kind() == io::ErrorKind::TimedOut
     }
 
-    /// What went wrong, for those who are not to know where the origin is.
+    /// The cause, without the name of the origin.
     pub fn plain_reason(&self) -> String {
         match self {
-            Self::UnknownHost { .. } => "the name of its host is not known".to_owned(),
+            Self::UnknownHost { .. } => "unknown host name".to_owned(),
             Self::Unreachable { source, .. } => plain_io(source),
             Self::Tls { source, .. } => tls::plain_reason(source),
             other => other.to_string(),
@@ -216,7 +216,7 @@ impl OriginError {
     }
 }
 
-/// Out of file descriptors, buffers or ports of our own.
+/// True if this system is out of file descriptors, buffers or ports.
 fn is_our_limit(error: &io::Error) -> bool {
     let limits = [
         Errno::MFILE,
@@ -230,7 +230,7 @@ fn is_our_limit(error: &io::Error) -> bool {
         .any(|limit| number == Some(limit.raw_os_error()))
 }
 
-/// The common reasons in words, without the number the system adds to them.
+/// The common causes in words, without the number that the system adds to them.
 fn plain_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),

@@ -1,4 +1,4 @@
-//! Reads heads of responses and follows their bodies (RFC 9112, 4 to 7). Pure: bytes in, meaning out.
+//! Parses the heads of responses and finds the ends of their bodies (RFC 9112, 4 to 7). No I/O.
 
 use std::mem::MaybeUninit;
 
@@ -9,83 +9,63 @@ use actix_web::http::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::chunked::Chunked;
+use super::{chunked::Chunked, malformed::Malformed};
 
 /// Longest head of a response, interim responses before it included, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Most field lines in one head.
-const MAX_FIELDS: usize = 256;
+/// Most header lines in one head.
+const MAX_HEADERS: usize = 256;
 /// Most interim (1xx) responses before the final one.
 pub(super) const MAX_INTERIM_RESPONSES: u16 = 32;
 
-/// How the end of a response's body is known (RFC 9112, 6.3).
+/// How a response's body is framed (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
-    /// There is no body: HEAD, 204, 304.
+    /// No body: HEAD, 204, 304.
     None,
-    /// After so many bytes.
+    /// By its length in bytes.
     Length(u64),
-    /// After the last chunk.
+    /// By the chunked transfer coding.
     Chunked,
-    /// When the origin closes the connection; also under a transfer coding nobody asked for.
+    /// By the end of the connection; also under a transfer coding other than chunked.
     UntilClose,
 }
 
-/// Why bytes are not an HTTP/1 response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// Status line or field lines.
-    #[error("its head is not HTTP/1")]
-    Head,
-    /// Head, chunk-size line, trailers, or too many interim responses.
-    #[error("its head is too large")]
-    TooLarge,
-    /// Content-Length is no number, or says two different ones.
-    #[error("its Content-Length is invalid")]
-    ContentLength,
-    /// A transfer coding beneath chunked, which the request did not allow.
-    #[error("its Transfer-Encoding was not asked for")]
-    TransferEncoding,
-    /// The chunked coding is broken.
-    #[error("its chunked coding is invalid")]
-    Chunk,
-    /// 101 to a request that asked for no upgrade.
-    #[error("it switches protocols unasked")]
-    Upgrade,
-}
-
-/// If the connection may carry another exchange after this one.
+/// Whether the connection may carry another request after this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
     Reusable,
     Close,
 }
 
-/// A final response's head.
+/// The head of a final response.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) framing: BodyFraming,
     pub(super) persistence: Persistence,
 }
 
-/// What the first bytes of a buffer are.
+/// The head at the beginning of a buffer.
 #[derive(Debug)]
 pub(super) enum Parsed {
-    /// Not a whole head yet.
+    /// It is not complete.
     Partial,
-    /// An interim response (RFC 9110, 15.2) that ends after so many bytes.
+    /// An interim response (RFC 9110, 15.2), `head_bytes` long.
     Interim {
         status: StatusCode,
         headers: HeaderMap,
         head_bytes: usize,
     },
-    /// The final response, whose body begins after so many bytes.
-    Final { head: Box<Head>, head_bytes: usize },
+    /// The final response; its body begins after `head_bytes`.
+    Final {
+        head: Box<ResponseHead>,
+        head_bytes: usize,
+    },
 }
 
-/// Where the first head in `bytes` ends. `searched_bytes` were searched before without finding it.
+/// Where the first head in `bytes` ends. An earlier search of the first `searched_bytes` did not find the end.
 pub(super) fn head_end(bytes: &[u8], searched_bytes: usize) -> Option<usize> {
     let start = searched_bytes.saturating_sub(3);
     memchr::memchr_iter(b'\n', bytes.get(start..)?).find_map(|at| {
@@ -98,7 +78,7 @@ pub(super) fn head_end(bytes: &[u8], searched_bytes: usize) -> Option<usize> {
     })
 }
 
-/// Reads the head at the beginning of `bytes`, the answer to a request with `method`.
+/// Parses the head at the beginning of `bytes`, of a response to a request with `method`.
 pub(super) fn parse_head(
     bytes: &[u8],
     searched_bytes: usize,
@@ -114,7 +94,7 @@ pub(super) fn parse_head(
     if end > MAX_HEAD_BYTES {
         return Err(Malformed::TooLarge);
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
     let parsed =
         parser().parse_response_with_uninit_headers(&mut response, &bytes[..end], &mut fields);
@@ -182,20 +162,20 @@ fn final_head(
     minor: u8,
     mut headers: HeaderMap,
     method: &Method,
-) -> Result<Head, Malformed> {
-    // RFC 9112, 9.3: HTTP/1.0 persists only when asked to, which we do not.
+) -> Result<ResponseHead, Malformed> {
+    // RFC 9112, 9.3: HTTP/1.0 persists only on request, and we do not request it.
     let mut persistence = if minor == 0 || has_token(&headers, &header::CONNECTION, "close") {
         Persistence::Close
     } else {
         Persistence::Reusable
     };
-    // 1. HEAD, 1xx, 204 and 304 end with their head, whatever its fields say; these describe another message.
+    // 1. HEAD, 1xx, 204 and 304 end with their head. Their headers describe another message.
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let framing = if bodiless || method == Method::HEAD {
         BodyFraming::None
     } else if headers.contains_key(header::TRANSFER_ENCODING) {
-        // 3. Transfer-Encoding overrides Content-Length; such a message ought to be handled as an error
-        // (request smuggling): the length is dropped and the connection not used again.
+        // 3. Transfer-Encoding overrides Content-Length. A message with both can be an attempt at request smuggling:
+        // the length is removed, and the connection is not used again.
         let coding = transfer_coding(&headers)?;
         let length = content_length(&headers);
         if headers.contains_key(header::CONTENT_LENGTH) || minor == 0 {
@@ -210,7 +190,7 @@ fn final_head(
             }
         }
     } else {
-        // 5. and 6.; 8. without either the body ends when the connection does.
+        // 5. and 6.; 8. without either the body ends with the connection.
         content_length(&headers)?.map_or(BodyFraming::UntilClose, BodyFraming::Length)
     };
     if let BodyFraming::Length(bytes) = framing {
@@ -219,7 +199,7 @@ fn final_head(
     if framing == BodyFraming::UntilClose {
         persistence = Persistence::Close;
     }
-    Ok(Head {
+    Ok(ResponseHead {
         status,
         headers,
         framing,
@@ -227,14 +207,14 @@ fn final_head(
     })
 }
 
-/// The framing Transfer-Encoding asks for; `None` when it asks for nothing (`identity`, an obsolete word for it).
+/// The framing that Transfer-Encoding names; [`BodyFraming::None`] if it names none (or `identity`, which is obsolete).
 fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
     let codings: Vec<&[u8]> = members(headers, &header::TRANSFER_ENCODING).collect();
     match codings.as_slice() {
         [] => Ok(BodyFraming::None),
         [only] if only.eq_ignore_ascii_case(b"identity") => Ok(BodyFraming::None),
         [only] if only.eq_ignore_ascii_case(b"chunked") => Ok(BodyFraming::Chunked),
-        // What lies beneath would reach the client as if it were the content.
+        // The client would get the inner coding as if it were content.
         [.., last] if last.eq_ignore_ascii_case(b"chunked") => Err(Malformed::TransferEncoding),
         _ => Ok(BodyFraming::UntilClose),
     }
@@ -275,18 +255,18 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     members(headers, name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Follows a body to its end.
+/// Finds the end of a body, and removes its framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Follower {
-    /// So many bytes are left.
+pub(super) enum BodyDecoder {
+    /// Bytes that are still to come.
     Length(u64),
-    /// The chunked coding, with its own end.
+    /// The chunked coding.
     Chunked(Chunked),
-    /// Only the connection's end ends it.
+    /// The body ends with the connection.
     UntilClose,
 }
 
-impl Follower {
+impl BodyDecoder {
     pub(super) fn new(framing: BodyFraming) -> Self {
         match framing {
             BodyFraming::None => Self::Length(0),
@@ -296,7 +276,8 @@ impl Follower {
         }
     }
 
-    /// Takes content of the body off the beginning of `received`, which is not empty; perhaps none of it is.
+    /// Removes bytes of the body from the beginning of `received`, which is not empty. Returns their content, which may be
+    /// empty.
     pub(super) fn take(&mut self, received: &mut BytesMut) -> Result<Bytes, Malformed> {
         match self {
             Self::Length(left) => {
@@ -310,7 +291,7 @@ impl Follower {
         }
     }
 
-    /// True when the body is whole and more bytes would be surplus.
+    /// True when the body is complete: further bytes do not belong to it.
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,

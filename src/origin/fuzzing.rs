@@ -5,8 +5,9 @@ use bytes::BytesMut;
 
 use super::{
     chunked::Chunked,
-    framing::{BodyFraming, Follower, Malformed},
+    framing::{BodyDecoder, BodyFraming},
     heads::HeadSearch,
+    malformed::Malformed,
 };
 
 /// What is read from one connection.
@@ -42,7 +43,7 @@ fn read<'p>(
     let mut search = HeadSearch::default();
     let mut received = BytesMut::new();
     let mut head = None;
-    let mut follower = Follower::new(BodyFraming::None);
+    let mut decoder = BodyDecoder::new(BodyFraming::None);
     let mut content = Vec::new();
     for piece in pieces {
         received.extend_from_slice(piece);
@@ -50,14 +51,14 @@ fn read<'p>(
             && let Some(found) = search.take(&mut received, method, None)?
         {
             head = Some((found.status.as_u16(), found.framing));
-            follower = Follower::new(found.framing);
+            decoder = BodyDecoder::new(found.framing);
         }
-        if head.is_some() && !follower.is_done() && !received.is_empty() {
-            content.extend_from_slice(&follower.take(&mut received)?);
+        if head.is_some() && !decoder.is_done() && !received.is_empty() {
+            content.extend_from_slice(&decoder.take(&mut received)?);
         }
     }
     Ok(Received {
-        is_done: head.is_some() && follower.is_done(),
+        is_done: head.is_some() && decoder.is_done(),
         surplus: if head.is_some() { received.len() } else { 0 },
         head,
         content,

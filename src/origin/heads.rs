@@ -1,45 +1,46 @@
-//! The heads that pass to the origin and from it.
+//! Heads: the one written to the origin, and the final one among those it sends.
 
-use actix_http::RequestHead;
+use actix_http::{RequestHead, body::BodySize};
 use actix_web::http::{Method, StatusCode, header};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::headers::write_header_line;
 
 use super::{
-    exchange::InterimSink,
-    framing::{self, Head, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Malformed, Parsed},
-    upload::RequestBody,
+    framing::{self, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Parsed, ResponseHead},
+    malformed::Malformed,
+    transfer::InterimSink,
+    upload::write_body_header,
 };
 
-/// Room for the head of a request, in bytes.
+/// Initial capacity for the head of a request, in bytes.
 const USUAL_REQUEST_HEAD_BYTES: usize = 1024;
 
-/// Looks for the final response's head in what is received.
+/// Finds the head of the final response in the bytes received.
 #[derive(Default)]
 pub(super) struct HeadSearch {
-    /// Bytes of the current head in which no end was found.
+    /// Bytes of the current head that were searched without finding its end.
     searched_bytes: usize,
     interim_responses: u16,
     interim_bytes: usize,
 }
 
 impl HeadSearch {
-    /// Takes the final head, and the interim responses before it, off the beginning of `received`; `None` while it is
-    /// not whole. The interim ones go to `interim`.
+    /// Removes the final head, and the interim responses before it, from the beginning of `received`; `None` while the head
+    /// is not complete. The interim responses go to `interim`.
     pub(super) fn take(
         &mut self,
         received: &mut BytesMut,
         method: &Method,
         interim: Option<&InterimSink>,
-    ) -> Result<Option<Box<Head>>, Malformed> {
+    ) -> Result<Option<Box<ResponseHead>>, Malformed> {
         loop {
             match framing::parse_head(received, self.searched_bytes, method)? {
                 Parsed::Partial => {
                     self.searched_bytes = received.len();
-                    return self.bounded(received.len()).map(|()| None);
+                    return self.check_bounds(received.len()).map(|()| None);
                 }
-                // The one place where interim responses are seen. They are not for the cache.
+                // Interim responses are seen only here. They are never stored.
                 Parsed::Interim {
                     status,
                     headers,
@@ -49,12 +50,12 @@ impl HeadSearch {
                     self.searched_bytes = 0;
                     self.interim_bytes += head_bytes;
                     self.interim_responses += 1;
-                    self.bounded(0)?;
-                    // RFC 9110, 15.2: a proxy MUST forward 1xx, unless it asked for them itself, as for 100.
+                    self.check_bounds(0)?;
+                    // RFC 9110, 15.2: a proxy MUST forward 1xx, unless it requested them itself, as it does 100.
                     if status != StatusCode::CONTINUE
                         && let Some(interim) = interim
                     {
-                        interim.hand(status, headers);
+                        interim.send(status, headers);
                     }
                 }
                 Parsed::Final { head, head_bytes } => {
@@ -65,7 +66,7 @@ impl HeadSearch {
         }
     }
 
-    fn bounded(&self, waiting_bytes: usize) -> Result<(), Malformed> {
+    fn check_bounds(&self, waiting_bytes: usize) -> Result<(), Malformed> {
         if self.interim_responses > MAX_INTERIM_RESPONSES
             || self.interim_bytes + waiting_bytes > MAX_HEAD_BYTES
         {
@@ -75,8 +76,8 @@ impl HeadSearch {
     }
 }
 
-/// The head of a request as it is written: the fields as they are, but those about its body, which `body` tells.
-pub(super) fn request_head(request: &RequestHead, body: &RequestBody) -> Bytes {
+/// The head of a request as it is written. The headers stay as they are, but those that frame the body come from `size`.
+pub(super) fn request_head(request: &RequestHead, size: BodySize) -> Bytes {
     let target = request
         .uri
         .path_and_query()
@@ -94,7 +95,7 @@ pub(super) fn request_head(request: &RequestHead, body: &RequestBody) -> Bytes {
         }
         write_header_line(&mut head, name, value);
     }
-    body.write_framing_line(&mut head);
+    write_body_header(size, &mut head);
     head.extend_from_slice(b"\r\n");
     head.into()
 }
@@ -105,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_final_head_is_found_behind_interim_ones_however_it_is_split() {
+    fn the_final_head_is_found_after_interim_ones_however_it_is_split() {
         let text =
             b"HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 100 \r\n\r\nHTTP/1.1 299 \r\n\r\nbody";
         let whole = |pieces: &mut dyn Iterator<Item = &[u8]>| {
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(outcome.unwrap_err(), Malformed::TooLarge);
     }
 
-    /// What is found in `pieces`, and what is left behind it.
+    /// The status of the final head in `pieces`, and the bytes after it.
     fn found<'p>(
         pieces: impl Iterator<Item = &'p [u8]>,
     ) -> Result<Option<(u16, BytesMut)>, Malformed> {

@@ -1,8 +1,8 @@
-//! One request and its response on a connection: HTTP/1 as it is spoken with the origin.
+//! One HTTP/1 request and its response on a connection to the origin.
 //!
-//! The request leaves with its head and body in one write where it can. Its body is driven whenever the answer is
-//! looked for, so that an origin that answers early is heard. An end of the connection is an end of the body only where
-//! the origin said so; everywhere else it is a cut.
+//! Head and body of the request go out in one write where possible. The upload continues whenever the response is polled,
+//! so that an early response is read. The end of the connection ends the body only if the body is framed that way;
+//! otherwise it is an error.
 
 use std::{
     pin::{Pin, pin},
@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_http::error::PayloadError;
+use actix_http::{body::BoxBody, error::PayloadError};
 use actix_web::http::Method;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -18,91 +18,90 @@ use tokio::io::AsyncReadExt as _;
 
 use super::{
     error::OriginError,
-    exchange::{Afterwards, Exchange, InterimSink},
-    framing::{Follower, Head, Persistence},
+    framing::{BodyDecoder, Persistence, ResponseHead},
     heads::HeadSearch,
     pool::Pool,
     stream::OriginStream,
-    upload::{Progress, RequestBody, Stopped, Upload},
+    transfer::TransferState,
+    upload::{Upload, UploadProgress, UploadStopped},
 };
 
-/// Room for the head and what comes with it, in bytes.
+/// Buffer for the head and what arrives with it, in bytes.
 const HEAD_ROOM_BYTES: usize = 8 * 1024;
-/// Most that is read of a body at once, in bytes.
+/// Most bytes read of a body at once.
 const BODY_ROOM_BYTES: usize = 64 * 1024;
-/// Less room than this is not worth a read, in bytes.
+/// The buffer grows if it has less room than this, in bytes.
 const LEAST_ROOM_BYTES: usize = 2 * 1024;
 
-/// A request as it is spoken, but for its body.
-pub(super) struct Request {
+/// A request as it is written, without its body.
+pub(super) struct WireRequest {
     pub(super) method: Method,
     pub(super) head: Bytes,
-    pub(super) interim: Option<InterimSink>,
-    pub(super) afterwards: Afterwards,
+    /// What the request allows; the response decides as well.
+    pub(super) persistence: Persistence,
 }
 
-/// A request on its way, and its response.
+/// A request that is being sent, and the response to it.
 pub(super) struct InFlight {
-    /// None once the response is whole or has failed.
+    /// `None` once the response is complete or has failed.
     stream: Option<OriginStream>,
-    /// Where the connection goes when the response is whole.
+    /// Takes the connection when the response is complete.
     pool: Rc<Pool>,
-    exchange: Exchange,
+    state: TransferState,
     method: Method,
     upload: Upload,
-    interim: Option<InterimSink>,
-    afterwards: Afterwards,
+    persistence: Persistence,
     search: HeadSearch,
-    /// Read from the origin and not yet understood.
+    /// Read from the origin and not yet parsed.
     received: BytesMut,
-    /// Something of a response has come.
-    is_answered: bool,
-    /// Of the response's body.
-    follower: Follower,
+    /// Bytes of a response have arrived.
+    has_response: bool,
+    /// Finds the end of the response's body.
+    decoder: BodyDecoder,
 }
 
 impl InFlight {
-    /// Sends nothing yet: the first poll does.
+    /// Sends nothing: the first poll does.
     pub(super) fn new(
         stream: OriginStream,
         pool: Rc<Pool>,
-        exchange: Exchange,
-        request: &Request,
-        body: RequestBody,
+        state: TransferState,
+        request: &WireRequest,
+        body: BoxBody,
     ) -> Self {
-        exchange.begin();
+        state.connected();
         Self {
             stream: Some(stream),
             pool,
-            exchange,
+            state,
             method: request.method.clone(),
             upload: Upload::new(request.head.clone(), body),
-            interim: request.interim.clone(),
-            afterwards: request.afterwards,
+            persistence: request.persistence,
             search: HeadSearch::default(),
             received: BytesMut::with_capacity(HEAD_ROOM_BYTES),
-            is_answered: false,
-            follower: Follower::Length(0),
+            has_response: false,
+            decoder: BodyDecoder::Length(0),
         }
     }
 
-    /// Something of a response has come, whatever became of it.
-    pub(super) fn is_answered(&self) -> bool {
-        self.is_answered
+    /// True if any bytes of a response have arrived.
+    pub(super) fn has_response(&self) -> bool {
+        self.has_response
     }
 
     /// Waits for the head of the final response.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Box<Head>, OriginError>> {
+    ) -> Poll<Result<Box<ResponseHead>, OriginError>> {
         self.drive_upload(cx)?;
         loop {
             match ready!(self.poll_read(cx, HEAD_ROOM_BYTES, u64::MAX))? {
                 0 => return Poll::Ready(Err(OriginError::cut())),
-                _ => self.is_answered = true,
+                _ => self.has_response = true,
             }
-            let found = (self.search).take(&mut self.received, &self.method, self.interim.as_ref());
+            let interim = self.state.interim();
+            let found = (self.search).take(&mut self.received, &self.method, interim.as_ref());
             if let Some(head) = found.map_err(|source| OriginError::Malformed { source })? {
                 self.accept(&head);
                 return Poll::Ready(Ok(head));
@@ -110,7 +109,7 @@ impl InFlight {
         }
     }
 
-    /// Reads at most `limit` bytes behind what is received; answers how many came, 0 at the end of the connection.
+    /// Appends at most `limit` bytes to `received`. Returns how many were read; 0 at the end of the connection.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -126,41 +125,41 @@ impl InFlight {
         let mut limited = stream.take(limit);
         let read = pin!(limited.read_buf(&mut self.received)).poll(cx);
         let count = ready!(read).map_err(|source| OriginError::Cut { source })?;
-        self.exchange.progressed();
+        self.state.progressed();
         Poll::Ready(Ok(count))
     }
 
-    /// Takes the final head.
-    fn accept(&mut self, head: &Head) {
+    /// Prepares for the body of the final response.
+    fn accept(&mut self, head: &ResponseHead) {
         if head.persistence == Persistence::Close {
-            self.afterwards = Afterwards::Close;
+            self.persistence = Persistence::Close;
         }
-        // RFC 9110, 10.1.1 and RFC 9112, 9.5: an error answer ends the upload; an origin that answers while it
-        // reads, as an echo does, gets all of it.
+        // RFC 9110, 10.1.1 and RFC 9112, 9.5: an error response ends the upload. An origin that responds while it
+        // reads, such as an echo server, gets the whole upload.
         if (head.status.is_client_error() || head.status.is_server_error())
             && !self.upload.is_done()
         {
             self.abandon_upload();
         }
-        self.follower = Follower::new(head.framing);
-        self.exchange.set_answered(head.framing);
-        if self.follower.is_done() {
+        self.decoder = BodyDecoder::new(head.framing);
+        self.state.head_arrived(head.framing);
+        if self.decoder.is_done() {
             self.complete();
         }
     }
 
-    /// Drives the upload, as far as it goes without waiting.
+    /// Continues the upload as far as possible without waiting.
     fn drive_upload(&mut self, cx: &mut Context<'_>) -> Result<(), OriginError> {
         let Some(stream) = self.stream.as_mut() else {
             return Ok(());
         };
-        let exchange = &self.exchange;
-        match self.upload.drive(cx, stream, || exchange.progressed()) {
-            Ok(progress) => exchange.set_awaits_client(progress == Progress::AwaitsClient),
-            Err(Stopped::Client(source)) => return Err(OriginError::Upload { source }),
-            // The origin stopped reading; it may have said why.
-            Err(Stopped::Origin(error)) => {
-                log::debug!("the origin takes no more of the request: {error}");
+        let state = &self.state;
+        match self.upload.drive(cx, stream, || state.progressed()) {
+            Ok(progress) => state.set_awaits_client(progress == UploadProgress::AwaitsClient),
+            Err(UploadStopped::Client(source)) => return Err(OriginError::Upload { source }),
+            // The origin stopped reading. Its response may say why.
+            Err(UploadStopped::Origin(error)) => {
+                log::debug!("the origin stopped reading the request: {error}");
                 self.abandon_upload();
             }
         }
@@ -169,40 +168,39 @@ impl InFlight {
 
     fn abandon_upload(&mut self) {
         self.upload.abandon();
-        self.exchange.set_awaits_client(false);
-        self.afterwards = Afterwards::Close;
+        self.state.set_awaits_client(false);
+        self.persistence = Persistence::Close;
     }
 
-    /// The response is whole.
+    /// The response is complete.
     fn complete(&mut self) {
-        // An upload that nobody waits for any more would be read as the next request, and surplus bytes as the answer
-        // to it.
-        let reusable = self.afterwards == Afterwards::Keep
+        // The rest of an unfinished upload would be read as the next request, and surplus bytes as the response to it.
+        let reusable = self.persistence == Persistence::Reusable
             && self.received.is_empty()
             && self.upload.is_done();
         self.upload.abandon();
         self.received = BytesMut::new();
-        self.exchange.set_whole();
+        self.state.set_whole();
         match self.stream.take() {
-            Some(stream) if reusable => self.pool.park(stream),
+            Some(stream) if reusable => self.pool.put(stream),
             Some(stream) => stream.close(),
             None => {}
         }
     }
 
-    /// The next piece of the body; `None` when it is whole.
+    /// The next piece of the body; `None` when it is complete.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, OriginError>>> {
         self.drive_upload(cx)?;
         while self.stream.is_some() {
             if self.received.is_empty() {
-                // What lies behind a body of known length stays unread, for the check before the next exchange to find.
-                let limit = match self.follower {
-                    Follower::Length(left) => left,
-                    Follower::Chunked(_) | Follower::UntilClose => u64::MAX,
+                // Bytes after a body of known length stay unread: the check before the next request finds them.
+                let limit = match self.decoder {
+                    BodyDecoder::Length(left) => left,
+                    BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => u64::MAX,
                 };
                 let room = usize::try_from(limit).unwrap_or(usize::MAX);
                 match ready!(self.poll_read(cx, room.min(BODY_ROOM_BYTES), limit))? {
-                    0 if self.follower == Follower::UntilClose => {
+                    0 if self.decoder == BodyDecoder::UntilClose => {
                         self.complete();
                         return Poll::Ready(None);
                     }
@@ -210,9 +208,9 @@ impl InFlight {
                     _ => {}
                 }
             }
-            let piece = self.follower.take(&mut self.received);
+            let piece = self.decoder.take(&mut self.received);
             let piece = piece.map_err(|source| OriginError::Malformed { source })?;
-            if self.follower.is_done() {
+            if self.decoder.is_done() {
                 self.complete();
             }
             if !piece.is_empty() {
@@ -223,7 +221,7 @@ impl InFlight {
     }
 }
 
-/// The body. What went wrong is told to the exchange.
+/// The response's body. An error is recorded in the [`TransferState`].
 impl Stream for InFlight {
     type Item = Result<Bytes, PayloadError>;
 
@@ -234,7 +232,7 @@ impl Stream for InFlight {
             piece.map_err(|failure| {
                 this.stream = None;
                 this.upload.abandon();
-                this.exchange.fail(failure);
+                this.state.fail(failure);
                 PayloadError::Incomplete(None)
             })
         }))

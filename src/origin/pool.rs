@@ -1,4 +1,4 @@
-//! Idle connections to the origin: one pool a worker.
+//! Idle connections to the origin: one pool per worker.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::stream::OriginStream;
 
-/// Connections that wait for their next exchange, each for so long and no longer.
+/// Connections that wait for their next request, each for a limited time.
 pub(super) struct Pool {
-    /// The one that was used last is at the back.
+    /// Ordered by last use, the latest at the back.
     idle: RefCell<VecDeque<Idle>>,
     limit: Duration,
-    /// A task closes those whose time is up.
+    /// True while a task runs that closes expired connections.
     is_swept: Cell<bool>,
 }
 
@@ -35,8 +35,8 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection between whose exchanges nothing is under way.
-    pub(super) fn park(self: &Rc<Self>, stream: OriginStream) {
+    /// Stores a connection on which no request is in progress.
+    pub(super) fn put(self: &Rc<Self>, stream: OriginStream) {
         let until = Instant::now() + self.limit;
         self.idle.borrow_mut().push_back(Idle { stream, until });
         if !self.is_swept.replace(true) {
@@ -44,7 +44,7 @@ impl Pool {
         }
     }
 
-    /// The connection that was used last, of those that are still open and silent.
+    /// Removes the connection that was used last among those that are still open and silent; `None` if there is none.
     pub(super) fn take(&self) -> Option<OriginStream> {
         loop {
             let Idle { mut stream, .. } = self.idle.borrow_mut().pop_back()?;
@@ -54,8 +54,8 @@ impl Pool {
         }
     }
 
-    /// Closes the connections whose time is up; answers when the next one's is.
-    fn close_in_time(&self, now: Instant) -> Option<Instant> {
+    /// Closes the expired connections. Returns when the next one expires; `None` if no connection is left.
+    fn close_expired(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         while idle.front()?.until <= now {
             if let Some(idle) = idle.pop_front() {
@@ -66,12 +66,12 @@ impl Pool {
     }
 }
 
-/// Ends when nothing is idle.
+/// Closes connections as they expire, until none is left.
 async fn sweep(pool: Weak<Pool>, mut next: Instant) {
     loop {
         sleep_until(next).await;
         let Some(pool) = pool.upgrade() else { return };
-        match pool.close_in_time(Instant::now()) {
+        match pool.close_expired(Instant::now()) {
             Some(until) => next = until,
             None => return pool.is_swept.set(false),
         }
@@ -99,15 +99,15 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_are_closed_in_time_though_nobody_asks() {
+    fn idle_connections_are_closed_in_time_without_another_request() {
         actix_rt::System::new().block_on(async {
             let pool = Rc::new(Pool::new(Duration::from_millis(20)));
-            // Once more after all had been closed.
+            // A second time after all have been closed.
             for _ in 0..2 {
                 let (ours, mut theirs) = pair().await;
                 let (others, mut of_others) = pair().await;
-                pool.park(ours);
-                pool.park(others);
+                pool.put(ours);
+                pool.put(others);
                 assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
                 assert_eq!(of_others.read(&mut [0]).await.unwrap(), 0);
                 assert!(pool.take().is_none());
@@ -116,31 +116,31 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_in_use_is_left_alone() {
+    fn a_connection_in_use_is_not_closed() {
         actix_rt::System::new().block_on(async {
             let pool = Rc::new(Pool::new(Duration::from_millis(20)));
             let (ours, mut theirs) = pair().await;
-            pool.park(ours);
+            pool.put(ours);
             let ours = pool.take().unwrap();
             let limit = Duration::from_millis(60);
             let waited = tokio::time::timeout(limit, theirs.read(&mut [0])).await;
             assert!(waited.is_err());
-            pool.park(ours);
+            pool.put(ours);
             assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
         });
     }
 
     #[test]
-    fn the_connection_used_last_is_used_next_and_one_that_ended_never() {
+    fn the_connection_used_last_is_used_next_and_a_closed_one_is_not() {
         actix_rt::System::new().block_on(async {
             let pool = Rc::new(Pool::new(Duration::from_secs(20)));
             let (first, _first_peer) = pair().await;
             let (second, _second_peer) = pair().await;
             let (ended, peer) = pair().await;
             let in_order = [address(&second), address(&first)];
-            pool.park(first);
-            pool.park(second);
-            pool.park(ended);
+            pool.put(first);
+            pool.put(second);
+            pool.put(ended);
             drop(peer);
             for expected in in_order {
                 assert_eq!(address(&pool.take().unwrap()), expected);

@@ -1,4 +1,4 @@
-//! Whether the origin can be reached at all.
+//! Whether the origin can be reached.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use super::{
 /// How long one attempt may take.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Connects once, secured for an https origin, asks nothing, and closes the connection again.
+/// Connects once, with TLS for an https origin, and closes the connection without a request.
 ///
 /// # Errors
-/// What a request would have met.
+/// The error that a request would have had while connecting; a timeout after 3 s.
 pub async fn reach(url: OriginUrl, tls: Option<Arc<ClientConfig>>) -> Result<(), OriginError> {
     reach_within(LIMIT, url, tls).await
 }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_listens_is_reached_and_who_does_not_is_not() {
+    async fn an_origin_is_reached_if_it_listens() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         reach_port(port).await.unwrap();
@@ -60,10 +60,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_silent_is_not_waited_for() {
+    async fn a_silent_handshake_is_not_waited_for() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        // It takes the connection and never answers the handshake.
+        // It accepts the connection and does not respond to the handshake.
         let url = format!("https://127.0.0.1:{port}").parse().unwrap();
         let tls = crate::origin::tls_config(None).unwrap();
         let limit = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! The connection beneath HTTP: TCP, or TLS over TCP.
+//! A connection to the origin beneath HTTP: TCP, or TLS over TCP.
 
 use std::{
     io,
@@ -14,8 +14,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// A connection to the origin. Under TLS an end without close_notify is an error, as rustls has it: a cut and not
-/// an end.
+/// A connection to the origin. With TLS, an end without close_notify is an error: the connection may have been cut.
 #[derive(Debug)]
 pub(super) enum OriginStream {
     Plain(TcpStream),
@@ -30,11 +29,11 @@ impl OriginStream {
         }
     }
 
-    /// Asks the system itself, without waiting, if an idle connection is still open and silent: tokio learns of
-    /// an end only when its reactor next runs.
+    /// True if an idle connection is still open and has no bytes to read. Asks the system itself, without waiting: tokio
+    /// learns of a closed connection only when its reactor runs next.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         if let Self::Tls(tls) = self {
-            // What lies there may be a session ticket, which this takes in: nothing for the one who reads.
+            // Pending TLS bytes may be a session ticket. This read processes it, and yields no content.
             let polled = Pin::new(tls).poll_read(cx, &mut ReadBuf::new(&mut [0]));
             if polled.is_ready() {
                 return false;
@@ -44,7 +43,7 @@ impl OriginStream {
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Tells a TLS peer that this is the end and no attack; whoever does not take it at once misses it.
+    /// Closes the connection, with close_notify for TLS if it can be written at once.
     pub(super) fn close(mut self) {
         let _ = Pin::new(&mut self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_and_unasked_bytes_are_seen_before_the_reactor_runs() {
+    async fn a_closed_connection_and_unsolicited_bytes_are_seen_before_the_reactor_runs() {
         let mut cx = Context::from_waker(Waker::noop());
         let (mut ours, theirs) = pair();
         assert!(ours.is_quiet(&mut cx));

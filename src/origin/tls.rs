@@ -1,4 +1,4 @@
-//! TLS towards the origin: whom it trusts, and what its failures mean.
+//! TLS towards the origin: trusted certificates, and errors in plain words.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage};
 
-/// Why the certificates to trust could not be set up.
+/// Why the trusted certificates could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// The file of `--origin-ca` could not be read, or is not PEM.
@@ -26,7 +26,7 @@ pub enum CaError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What reading it said.
+        /// The error of reading it.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
@@ -41,13 +41,13 @@ pub enum CaError {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Which one, counted from 1.
+        /// Its position in the file, counted from 1.
         position: usize,
         /// What is wrong with it.
         #[source]
         source: webpki::Error,
     },
-    /// Neither the system nor the configuration names a certificate to trust.
+    /// Neither the system nor the configuration has a trusted certificate.
     #[error("this system has no trusted certificates: name the origin's with --origin-ca FILE")]
     NoRoots,
     /// The cryptography cannot be set up.
@@ -55,18 +55,18 @@ pub enum CaError {
     Setup(#[source] TlsError),
 }
 
-/// TLS for an https origin: the system's roots and the certificates in `origin_ca` (PEM). An origin that presents
-/// exactly one of the latter is accepted too, whoever signed it; names and dates count for all.
+/// TLS settings for an https origin. The system's roots and the certificates in `origin_ca` (PEM) are trusted. An origin
+/// whose own certificate is in `origin_ca` is accepted too, whoever signed it. Names and dates are always checked.
 ///
 /// # Errors
-/// `origin_ca` cannot be read or holds no valid certificate; or there is nothing to trust at all.
+/// `origin_ca` cannot be read or has no valid certificate, or no certificate is trusted at all.
 pub fn tls_config(origin_ca: Option<&Path>) -> Result<Arc<ClientConfig>, CaError> {
     let pinned = origin_ca
         .map(read_certificates)
         .transpose()?
         .unwrap_or_default();
     let mut roots = RootCertStore::empty();
-    // A broken certificate among the system's is none of the user's business.
+    // Broken certificates among the system's are skipped: the user cannot mend them.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(pinned.iter().cloned());
     if roots.is_empty() && pinned.is_empty() {
@@ -108,10 +108,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaErro
     Ok(certificates)
 }
 
-/// Chains to a trusted root; or is itself one of the pinned certificates.
+/// Accepts certificates that chain to a trusted root, and the pinned certificates themselves.
 #[derive(Debug)]
 struct OriginVerifier {
-    /// None when there is no root to chain to.
+    /// `None` if there is no trusted root.
     chains: Option<Arc<WebPkiServerVerifier>>,
     pinned: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
@@ -143,9 +143,9 @@ impl OriginVerifier {
         let invalid = |error| TlsError::InvalidCertificate(error);
         let parsed = EndEntityCert::try_from(certificate)
             .map_err(|_| invalid(CertificateError::BadEncoding))?;
-        // webpki offers no reading of the dates alone. It checks them first of all, so a verification that has no
-        // roots to find fails over the dates, or gets as far as one of the two objections that pinning answers:
-        // that the certificate names itself an authority, or that nobody known signed it.
+        // webpki cannot check the dates alone, but it checks them first. So a verification without roots either fails
+        // because of the dates, or for one of the two reasons that do not matter for a pinned certificate: it is a
+        // certificate of an authority, or its signer is not known.
         let algorithms = self.provider.signature_verification_algorithms.all;
         match parsed.verify_for_usage(
             algorithms,
@@ -233,13 +233,13 @@ impl ServerCertVerifier for OriginVerifier {
     }
 }
 
-/// The certificate of a development server mostly calls itself an authority as well.
+/// True for a certificate of an authority, as most self-signed certificates of development servers are.
 fn is_self_signed(error: &rustls::OtherError) -> bool {
     let error = error.0.downcast_ref::<webpki::Error>();
     error == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-/// Why a handshake failed, in words for somebody who does not know TLS.
+/// Why a handshake failed, in words that need no knowledge of TLS.
 pub(super) fn plain_reason(error: &io::Error) -> String {
     let Some(tls) = error
         .get_ref()
@@ -261,14 +261,16 @@ pub(super) fn plain_reason(error: &io::Error) -> String {
                 "its certificate is not valid yet".to_owned()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another name".to_owned()
+                "its certificate is for another host name".to_owned()
             }
-            // The second: whoever signed it goes by the name of somebody trusted.
+            // BadSignature: the signer has the name of a trusted authority, and another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate is signed by nobody this system trusts (--origin-ca FILE names more)".to_owned()
+                "its certificate is not signed by a trusted CA (add one with --origin-ca FILE)"
+                    .to_owned()
             }
             CertificateError::Other(other) if is_self_signed(other) => {
-                "its certificate is signed by nobody this system trusts (--origin-ca FILE names more)".to_owned()
+                "its certificate is not signed by a trusted CA (add one with --origin-ca FILE)"
+                    .to_owned()
             }
             _ => "its certificate is invalid".to_owned(),
         },

@@ -1,8 +1,8 @@
-//! What awc sends its requests through: connections and HTTP/1 of our own.
+//! The HTTP/1 transport beneath awc: a middleware that sends the request itself instead of passing it on.
 //!
-//! awc's own transport takes interim responses for final ones and ends of connections for ends of bodies, waits for
-//! bodies that 204 and 304 do not have, holds uploads back, does not hear an early answer, and starts a clock for each
-//! request. So it is replaced, at the place awc has for it: a middleware beneath which nothing else is asked.
+//! awc 3.11's own transport takes interim responses for final ones and the end of a connection for the end of a body. It
+//! waits for a body after 204 and 304, delays uploads, misses responses that arrive during an upload, and starts a timer
+//! for each request. A middleware is the place where awc lets a transport be replaced.
 
 use std::{
     pin::Pin,
@@ -10,8 +10,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_http::{BoxedPayloadStream, Payload, RequestHead, RequestHeadType, StatusCode};
+use actix_http::{
+    BoxedPayloadStream, Payload, RequestHead, RequestHeadType, StatusCode,
+    body::{BoxBody, MessageBody as _},
+};
 use actix_service::{Service, always_ready};
+use actix_web::http::{
+    Method,
+    header::{self, HeaderMap},
+};
 use awc::{
     Client, ConnectRequest, ConnectResponse,
     error::{ConnectError, SendRequestError},
@@ -24,16 +31,16 @@ use super::{
     IDLE_LIMIT,
     connect::Dialer,
     error::OriginError,
-    exchange::{Afterwards, Exchange, Plan},
-    framing::{BodyFraming, Head, Persistence},
+    framing::{BodyFraming, Persistence, ResponseHead},
     heads::request_head,
-    in_flight::{InFlight, Request},
+    in_flight::{InFlight, WireRequest},
     pool::Pool,
     stream::OriginStream,
-    upload::RequestBody,
+    transfer::TransferState,
 };
 
-/// awc over our own connections. Limits and timers are ours too: awc's cover phases together and bodies not at all.
+/// An awc client with our own connections. Limits and timers are ours too: awc's cover several phases together, and
+/// bodies not at all.
 pub(super) fn client(dialer: Dialer) -> Client {
     Client::builder()
         .disable_timeout()
@@ -57,7 +64,7 @@ struct Connections {
 impl<S> Transform<S, ConnectRequest> for Transport {
     type Transform = Self;
 
-    /// awc's own transport, the `service`, is never asked.
+    /// `service` is awc's own transport. It is not used.
     fn new_transform(self, _service: S) -> Self {
         self
     }
@@ -66,164 +73,165 @@ impl<S> Transform<S, ConnectRequest> for Transport {
 impl Service<ConnectRequest> for Transport {
     type Response = ConnectResponse;
     type Error = SendRequestError;
-    type Future = Asked;
+    type Future = SendFuture;
 
     always_ready!();
 
-    fn call(&self, request: ConnectRequest) -> Asked {
-        let exchange = Exchange::current();
-        let plan = exchange.as_ref().and_then(Exchange::take_plan);
-        match (exchange, plan, request) {
-            (
-                Some(exchange),
-                Some(plan),
-                ConnectRequest::Client(RequestHeadType::Owned(head), ..),
-            ) => Asked(Some(Asking::new(Rc::clone(&self.0), exchange, plan, &head))),
-            _ => Asked(None),
+    fn call(&self, request: ConnectRequest) -> SendFuture {
+        match (TransferState::current(), request) {
+            (Some(state), ConnectRequest::Client(RequestHeadType::Owned(head), body, _)) => {
+                let connections = Rc::clone(&self.0);
+                let request = PendingRequest::new(connections, state, &head, body.boxed());
+                SendFuture(Some(request))
+            }
+            _ => SendFuture(None),
         }
     }
 }
 
-/// A request that waits for the head of its response. None: there is none to wait for (any more).
-struct Asked(Option<Asking>);
+/// Sends a request and resolves to the head of the response. `None` if the request is not one of [`super::Origin`], or
+/// after the future has resolved.
+struct SendFuture(Option<PendingRequest>);
 
-struct Asking {
+/// A request without a response yet.
+struct PendingRequest {
     connections: Rc<Connections>,
-    exchange: Exchange,
-    request: Request,
-    /// Until a connection takes it.
-    body: RequestBody,
-    /// It may be sent once more.
+    state: TransferState,
+    request: WireRequest,
+    /// Empty once a connection has taken it.
+    body: BoxBody,
+    /// It may be sent once more if a reused connection ended without a response (RFC 9110, 9.2.2).
     repeatable: bool,
-    stage: Stage,
+    stage: SendStage,
 }
 
-enum Stage {
-    /// For a connection.
-    Looking,
+enum SendStage {
+    /// No connection is chosen.
+    Unconnected,
     Dialing(LocalBoxFuture<'static, Result<OriginStream, OriginError>>),
     Sent {
         in_flight: Box<InFlight>,
-        /// Other exchanges ran on the connection before.
+        /// The connection has carried other requests before.
         is_reused: bool,
     },
 }
 
-impl Asking {
+impl PendingRequest {
     fn new(
         connections: Rc<Connections>,
-        exchange: Exchange,
-        plan: Plan,
+        state: TransferState,
         head: &RequestHead,
+        body: BoxBody,
     ) -> Self {
-        let request = Request {
+        let size = body.size();
+        let request = WireRequest {
             method: head.method.clone(),
-            head: request_head(head, &plan.body),
-            interim: plan.interim,
-            afterwards: plan.afterwards,
+            head: request_head(head, size),
+            persistence: match binds_connection(&head.headers) {
+                true => Persistence::Close,
+                false => Persistence::Reusable,
+            },
         };
         Self {
             connections,
-            exchange,
+            state,
+            // A body of no bytes is not lost with its connection.
+            repeatable: size.is_eof() && is_idempotent(&head.method),
             request,
-            body: plan.body,
-            repeatable: plan.repeatable,
-            stage: Stage::Looking,
+            body,
+            stage: SendStage::Unconnected,
         }
     }
 
-    fn look(&mut self) {
-        let idle = match self.request.afterwards {
-            Afterwards::Keep => self.connections.pool.take(),
-            // What is said on it is not said for those who used it before.
-            Afterwards::Close => None,
+    fn connect(&mut self) {
+        let idle = match self.request.persistence {
+            Persistence::Reusable => self.connections.pool.take(),
+            // Credentials that bind a connection must not speak for requests before it.
+            Persistence::Close => None,
         };
         match idle {
             Some(stream) => self.send(stream, true),
             None => {
                 let connections = Rc::clone(&self.connections);
                 let dialing = async move { connections.dialer.dial().await };
-                self.stage = Stage::Dialing(Box::pin(dialing));
+                self.stage = SendStage::Dialing(Box::pin(dialing));
             }
         }
     }
 
     fn send(&mut self, stream: OriginStream, is_reused: bool) {
         let pool = Rc::clone(&self.connections.pool);
-        let body = std::mem::replace(&mut self.body, RequestBody::Empty);
-        let in_flight = InFlight::new(stream, pool, self.exchange.clone(), &self.request, body);
-        self.stage = Stage::Sent {
+        let body = std::mem::replace(&mut self.body, BoxBody::new(actix_http::body::None::new()));
+        let in_flight = InFlight::new(stream, pool, self.state.clone(), &self.request, body);
+        self.stage = SendStage::Sent {
             in_flight: Box::new(in_flight),
             is_reused,
         };
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Head>, OriginError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ResponseHead>, OriginError>> {
         loop {
             match &mut self.stage {
-                Stage::Looking => self.look(),
-                Stage::Dialing(dialing) => {
+                SendStage::Unconnected => self.connect(),
+                SendStage::Dialing(dialing) => {
                     let stream = ready!(dialing.as_mut().poll(cx))?;
                     self.send(stream, false);
                 }
-                Stage::Sent {
+                SendStage::Sent {
                     in_flight,
                     is_reused,
                 } => {
                     let head = ready!(in_flight.poll_head(cx));
                     let ended = match &head {
-                        Err(OriginError::Cut { .. }) => !in_flight.is_answered(),
-                        Ok(head) => is_farewell(head),
+                        Err(OriginError::Cut { .. }) => !in_flight.has_response(),
+                        Ok(head) => is_idle_timeout(head),
                         Err(_) => false,
                     };
                     if !(ended && *is_reused && self.repeatable) {
                         return Poll::Ready(head);
                     }
                     log::debug!(
-                        "an idle connection to the origin had ended, once more on a fresh one"
+                        "the origin had closed an idle connection; sending the request again on a new one"
                     );
-                    self.request.afterwards = Afterwards::Close;
-                    self.exchange.connect();
-                    self.stage = Stage::Looking;
+                    self.request.persistence = Persistence::Close;
+                    self.state.restart();
+                    self.stage = SendStage::Unconnected;
                 }
             }
         }
     }
 }
 
-/// An answer that an origin gives to a connection it has tired of, and not to a request (RFC 9110, 15.5.9).
-fn is_farewell(head: &Head) -> bool {
+/// True for a 408 that closes an idle connection: it is not a response to the request (RFC 9110, 15.5.9).
+fn is_idle_timeout(head: &ResponseHead) -> bool {
     head.status == StatusCode::REQUEST_TIMEOUT && head.persistence == Persistence::Close
 }
 
-impl Future for Asked {
+impl Future for SendFuture {
     type Output = Result<ConnectResponse, SendRequestError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let disconnected = || SendRequestError::Connect(ConnectError::Disconnected);
-        let Some(asking) = &mut self.0 else {
+        let Some(request) = &mut self.0 else {
             return Poll::Ready(Err(disconnected()));
         };
-        let answered = ready!(asking.poll(cx));
-        let Some(Asking {
-            exchange, stage, ..
-        }) = self.0.take()
-        else {
+        let head = ready!(request.poll(cx));
+        let Some(PendingRequest { state, stage, .. }) = self.0.take() else {
             return Poll::Ready(Err(disconnected()));
         };
-        Poll::Ready(match (answered, stage) {
-            (Ok(head), Stage::Sent { in_flight, .. }) => Ok(response(*head, in_flight)),
+        Poll::Ready(match (head, stage) {
+            (Ok(head), SendStage::Sent { in_flight, .. }) => Ok(response(*head, in_flight)),
             (Ok(_), _) => Err(disconnected()),
             (Err(failure), _) => {
-                exchange.fail(failure);
+                state.fail(failure);
                 Err(disconnected())
             }
         })
     }
 }
 
-/// awc's response, which only it and its tests can make.
-fn response(head: Head, body: Box<InFlight>) -> ConnectResponse {
+/// awc's response. Only awc itself and its `test` module can make one.
+fn response(head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
     let payload = match head.framing {
         BodyFraming::None | BodyFraming::Length(0) => Payload::None,
         BodyFraming::Length(_) | BodyFraming::Chunked | BodyFraming::UntilClose => {
@@ -237,4 +245,23 @@ fn response(head: Head, body: Box<InFlight>) -> ConnectResponse {
         own.headers = head.headers;
         payload
     }))
+}
+
+/// True for the schemes that authenticate a connection and not a request (RFC 4559): the connection must not be used for
+/// other requests.
+fn binds_connection(headers: &HeaderMap) -> bool {
+    headers.get_all(header::AUTHORIZATION).any(|line| {
+        let scheme = line.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        })
+    })
+}
+
+/// RFC 9110, 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }

@@ -1,13 +1,17 @@
-//! The client's body on its way to the origin.
+//! The request's body, from the client to the origin.
 
 use std::{
     collections::VecDeque,
+    error::Error,
     io::{self, IoSlice, Write as _},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use actix_http::error::PayloadError;
+use actix_http::{
+    body::{self, BodySize, BoxBody, MessageBody},
+    error::PayloadError,
+};
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use tokio::io::AsyncWrite;
@@ -17,129 +21,151 @@ use super::error::UploadError;
 /// The client's body, piece by piece.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-/// A request's body and how its length is told to the origin.
+/// A request's body, and how it is framed towards the origin. awc carries it to the transport as a [`MessageBody`].
 pub enum RequestBody {
-    /// No body and no field about one.
+    /// No body, and no header about one.
     Empty,
-    /// Content-Length: so many bytes; a stream of any other length is an error.
+    /// Content-Length. A stream of any other length is an error.
     Sized(u64, BodyStream),
     /// Transfer-Encoding: chunked.
     Chunked(BodyStream),
 }
 
-impl RequestBody {
-    /// Writes the field line that announces the body.
-    pub(super) fn write_framing_line(&self, head: &mut Vec<u8>) {
+impl MessageBody for RequestBody {
+    type Error = PayloadError;
+
+    fn size(&self) -> BodySize {
         match self {
-            Self::Empty => {}
-            Self::Sized(bytes, _) => {
-                // Writing to memory does not fail.
-                let _ = write!(head, "content-length: {bytes}\r\n");
-            }
-            Self::Chunked(_) => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Self::Empty => BodySize::None,
+            Self::Sized(bytes, _) => BodySize::Sized(*bytes),
+            Self::Chunked(_) => BodySize::Stream,
+        }
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Sized(_, body) | Self::Chunked(body) => body.as_mut().poll_next(cx),
         }
     }
 }
 
-/// How far the upload is after it was driven.
+/// Writes the header that announces a body of this size; none for [`BodySize::None`].
+pub(super) fn write_body_header(size: BodySize, head: &mut Vec<u8>) {
+    match size {
+        BodySize::None => {}
+        BodySize::Sized(bytes) => {
+            // Writing to memory does not fail.
+            let _ = write!(head, "content-length: {bytes}\r\n");
+        }
+        BodySize::Stream => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+}
+
+/// What the upload waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum UploadProgress {
     /// The client has not sent the next piece.
     AwaitsClient,
-    /// The origin does not take more for now.
+    /// The connection takes no more bytes at present.
     AwaitsOrigin,
-    /// All is written.
+    /// Everything is written.
     Done,
 }
 
 /// Why the upload stopped.
 #[derive(Debug)]
-pub(super) enum Stopped {
-    /// The client's side broke off.
+pub(super) enum UploadStopped {
+    /// The client's body failed.
     Client(UploadError),
-    /// The connection takes no more; an answer may still come on it.
+    /// The connection failed for writing; a response may still arrive on it.
     Origin(io::Error),
 }
 
-/// What is to be written to the origin: the head, then the body as the client sends it.
+/// Writes a request to the origin: the head, then the body as the client sends it.
 pub(super) struct Upload {
-    /// Encoded and not written yet: at most the head, and one piece with its chunk's frame.
+    /// Encoded and not yet written: at most the head, and one piece of the body with its chunk framing.
     outgoing: VecDeque<Bytes>,
-    /// Something was written, or is about to.
-    has_left: bool,
-    /// Turns left before the head leaves alone.
-    turns: u8,
-    body: RequestBody,
+    /// The first write has been tried.
+    has_started: bool,
+    /// How many more times the head waits for the first piece of the body.
+    waits: u8,
+    /// The framing, with the bytes that are still to come of a sized body. [`BodySize::None`] if nothing is.
+    remaining: BodySize,
+    body: BoxBody,
 }
 
-/// How often the head waits for what the client has sent already, which then leaves with it: a write costs more than all
-/// else here. The server polls a handler twice before it hands on what it has read behind a request's head.
-const TURNS: u8 = 2;
+/// How many times the head waits for bytes that the client has already sent, to be written together with them: the write
+/// is the most expensive step here. The server polls a handler twice before it passes on what it has read after the head.
+const HEAD_WAITS: u8 = 2;
 
-/// Most slices outgoing at once: head, chunk size, piece, end of chunk.
+/// Most slices in one write: head, chunk size, piece, end of chunk.
 const MAX_SLICES: usize = 4;
 
 impl Upload {
-    pub(super) fn new(head: Bytes, body: RequestBody) -> Self {
+    pub(super) fn new(head: Bytes, body: BoxBody) -> Self {
         let mut outgoing = VecDeque::with_capacity(MAX_SLICES);
         outgoing.push_back(head);
         Self {
             outgoing,
-            has_left: false,
-            turns: TURNS,
+            has_started: false,
+            waits: HEAD_WAITS,
+            remaining: body.size(),
             body,
         }
     }
 
-    /// True when everything was handed to the connection.
+    /// True when everything is written.
     pub(super) fn is_done(&self) -> bool {
-        self.outgoing.is_empty()
-            && matches!(self.body, RequestBody::Empty | RequestBody::Sized(0, _))
+        self.outgoing.is_empty() && self.remaining.is_eof()
     }
 
-    /// Forgets what is left.
+    /// Drops everything that is not written, and the client's body.
     pub(super) fn abandon(&mut self) {
         self.outgoing.clear();
-        self.body = RequestBody::Empty;
+        self.end_body();
     }
 
-    /// Writes as much as client and origin allow. `wrote` is called after each write.
+    /// Writes as much as is possible without waiting. `wrote` is called after each write.
     pub(super) fn drive(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut (impl AsyncWrite + Unpin),
         mut wrote: impl FnMut(),
-    ) -> Result<Progress, Stopped> {
-        if !self.has_left {
+    ) -> Result<UploadProgress, UploadStopped> {
+        if !self.has_started {
             match self.next_piece(cx) {
-                Poll::Ready(Err(error)) => return Err(Stopped::Client(error)),
-                Poll::Pending if self.turns > 0 => {
-                    self.turns -= 1;
+                Poll::Ready(Err(error)) => return Err(UploadStopped::Client(error)),
+                Poll::Pending if self.waits > 0 => {
+                    self.waits -= 1;
                     cx.waker().wake_by_ref();
-                    return Ok(Progress::AwaitsClient);
+                    return Ok(UploadProgress::AwaitsClient);
                 }
-                Poll::Ready(Ok(())) | Poll::Pending => self.has_left = true,
+                Poll::Ready(Ok(())) | Poll::Pending => self.has_started = true,
             }
         }
         loop {
             while !self.outgoing.is_empty() {
                 match self.write(cx, stream) {
                     Poll::Ready(Ok(())) => wrote(),
-                    Poll::Ready(Err(error)) => return Err(Stopped::Origin(error)),
-                    Poll::Pending => return Ok(Progress::AwaitsOrigin),
+                    Poll::Ready(Err(error)) => return Err(UploadStopped::Origin(error)),
+                    Poll::Pending => return Ok(UploadProgress::AwaitsOrigin),
                 }
             }
             let progress = match self.next_piece(cx) {
-                Poll::Ready(Err(error)) => return Err(Stopped::Client(error)),
+                Poll::Ready(Err(error)) => return Err(UploadStopped::Client(error)),
                 Poll::Ready(Ok(())) if !self.outgoing.is_empty() => continue,
-                Poll::Ready(Ok(())) => Progress::Done,
-                Poll::Pending => Progress::AwaitsClient,
+                Poll::Ready(Ok(())) => UploadProgress::Done,
+                Poll::Pending => UploadProgress::AwaitsClient,
             };
-            // What TLS holds back must leave before anything is waited for.
+            // TLS may hold bytes back; they must be sent before the upload waits.
             return match Pin::new(stream).poll_flush(cx) {
                 Poll::Ready(Ok(())) => Ok(progress),
-                Poll::Ready(Err(error)) => Err(Stopped::Origin(error)),
-                Poll::Pending => Ok(Progress::AwaitsOrigin),
+                Poll::Ready(Err(error)) => Err(UploadStopped::Origin(error)),
+                Poll::Pending => Ok(UploadProgress::AwaitsOrigin),
             };
         }
     }
@@ -168,59 +194,70 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Encodes the client's next piece, or the end of its body. Afterwards nothing outgoing means the end.
+    /// Encodes the client's next piece, or the end of its body. If `outgoing` is empty afterwards, the body has ended.
     fn next_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UploadError>> {
         loop {
-            let piece = match &mut self.body {
-                RequestBody::Empty => return Poll::Ready(Ok(())),
-                // All has come; that the client also says so is not waited for.
-                RequestBody::Sized(0, body) => match body.as_mut().poll_next(cx) {
-                    Poll::Ready(piece) => piece,
-                    Poll::Pending => return Poll::Ready(Ok(())),
-                },
-                RequestBody::Sized(_, body) | RequestBody::Chunked(body) => {
-                    ready!(body.as_mut().poll_next(cx))
-                }
+            let polled = match self.remaining {
+                BodySize::None => return Poll::Ready(Ok(())),
+                size => (size, Pin::new(&mut self.body).poll_next(cx)),
+            };
+            let piece = match polled {
+                (_, Poll::Ready(piece)) => piece,
+                // All bytes have arrived: the end of the client's stream is not waited for.
+                (BodySize::Sized(0), Poll::Pending) => return Poll::Ready(Ok(())),
+                (_, Poll::Pending) => return Poll::Pending,
             };
             match piece {
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(Ok(bytes)) => return Poll::Ready(self.encode(bytes)),
-                Some(Err(error)) => return Poll::Ready(Err(UploadError::Client(error))),
+                Some(Err(error)) => return Poll::Ready(Err(client_error(error))),
                 None => return Poll::Ready(self.finish()),
             }
         }
     }
 
     fn encode(&mut self, bytes: Bytes) -> Result<(), UploadError> {
-        match &mut self.body {
-            RequestBody::Sized(left, _) => {
-                *left = left
+        match &mut self.remaining {
+            BodySize::Sized(remaining) => {
+                *remaining = remaining
                     .checked_sub(bytes.len() as u64)
                     .ok_or(UploadError::Long)?;
                 self.outgoing.push_back(bytes);
             }
-            RequestBody::Chunked(_) => {
+            BodySize::Stream => {
                 self.outgoing
                     .push_back(Bytes::from(format!("{:x}\r\n", bytes.len())));
                 self.outgoing.push_back(bytes);
                 self.outgoing.push_back(Bytes::from_static(b"\r\n"));
             }
-            RequestBody::Empty => {}
+            BodySize::None => {}
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), UploadError> {
-        match &self.body {
-            RequestBody::Sized(missing_bytes @ 1.., _) => {
-                return Err(UploadError::Short {
-                    missing_bytes: *missing_bytes,
-                });
+        match self.remaining {
+            BodySize::Sized(missing_bytes @ 1..) => {
+                return Err(UploadError::Short { missing_bytes });
             }
-            RequestBody::Chunked(_) => self.outgoing.push_back(Bytes::from_static(b"0\r\n\r\n")),
-            RequestBody::Sized(..) | RequestBody::Empty => {}
+            BodySize::Stream => self.outgoing.push_back(Bytes::from_static(b"0\r\n\r\n")),
+            BodySize::Sized(0) | BodySize::None => {}
         }
-        self.body = RequestBody::Empty;
+        self.end_body();
         Ok(())
     }
+
+    /// Drops the client's body.
+    fn end_body(&mut self) {
+        self.remaining = BodySize::None;
+        self.body = BoxBody::new(body::None::new());
+    }
+}
+
+/// awc carries the errors of a body in a box; ours are of [`RequestBody`].
+fn client_error(error: Box<dyn Error>) -> UploadError {
+    UploadError::Client(match error.downcast::<PayloadError>() {
+        Ok(error) => *error,
+        Err(other) => PayloadError::Io(io::Error::other(other.to_string())),
+    })
 }

@@ -1,4 +1,4 @@
-//! The origin's URL, validated: which host every request goes to.
+//! The origin's URL, validated.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ pub struct OriginUrl {
     path_prefix: String,
 }
 
-/// The two schemes an origin may have.
+/// The schemes that an origin may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Http,
@@ -40,13 +40,13 @@ impl Scheme {
     }
 }
 
-/// Why a text is not the URL of an origin, and what would be right.
+/// Why a text is not the URL of an origin, with a suggestion where there is one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("the origin's URL is empty: it looks like https://dummyjson.com")]
     Empty,
-    /// `dummyjson.com`: a host and nothing before it.
+    /// `dummyjson.com`: a host without a scheme.
     #[error("{given:?} has no scheme: did you mean {suggestion} ?")]
     NoScheme {
         /// What was given.
@@ -66,19 +66,19 @@ pub enum UrlError {
         /// What was given.
         given: String,
     },
-    /// A host with characters no host has.
+    /// A host with invalid characters.
     #[error("{host:?} is not a host name (names beyond ASCII are written as xn--...)")]
     Host {
         /// What stands where the host should.
         host: String,
     },
-    /// A port that is no number from 1 to 65535.
+    /// A port that is not a number from 1 to 65535.
     #[error("{port:?} is not a port: a number from 1 to 65535")]
     Port {
         /// What stands where the port should.
         port: String,
     },
-    /// `https://user:password@host`. The text is not repeated: it holds a secret.
+    /// `https://user:password@host`. The message does not repeat the text, which holds a secret.
     #[error(
         "a user name or password in the origin's URL is refused (let the client send Authorization): \
          did you mean {suggestion} ?"
@@ -93,7 +93,7 @@ pub enum UrlError {
         /// The same without the query or fragment.
         suggestion: String,
     },
-    /// A path with characters no path has.
+    /// A path with invalid characters.
     #[error("{path:?} is not a path of a URL (other characters are written as %20)")]
     Path {
         /// What stands where the path should.
@@ -102,10 +102,10 @@ pub enum UrlError {
 }
 
 impl OriginUrl {
-    /// Reads `http[s]://host[:port][/prefix]`.
+    /// Parses `http[s]://host[:port][/prefix]`.
     ///
     /// # Errors
-    /// Another scheme or none, userinfo, query, fragment, and malformed hosts, ports and paths are refused.
+    /// The scheme is missing or another one; there is userinfo, a query or a fragment; host, port or path is malformed.
     pub fn parse(given: &str) -> Result<Self, UrlError> {
         let given = given.trim();
         if given.is_empty() {
@@ -162,17 +162,17 @@ impl OriginUrl {
         &self.host
     }
 
-    /// Port; 80 or 443 when the URL names none.
+    /// Port; 80 or 443 if the URL has none.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Path put before every target, without a slash at its end; empty for none.
+    /// Path before every target, without a slash at its end; empty if there is none.
     pub fn path_prefix(&self) -> &str {
         &self.path_prefix
     }
 
-    /// The value of Host (RFC 9110, 7.2): IPv6 in brackets, the port left out when it is the scheme's own.
+    /// The value of Host (RFC 9110, 7.2): IPv6 in brackets, without the scheme's default port.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
@@ -207,8 +207,8 @@ impl FromStr for OriginUrl {
     }
 }
 
-/// What `dummyjson.com` and `localhost:3000` should have been; a program on the own machine or an address
-/// rarely speaks TLS, a site always does.
+/// Suggests a URL for `dummyjson.com` and `localhost:3000`: http for this machine and for addresses, which rarely have
+/// TLS, https for names.
 fn no_scheme(given: &str) -> UrlError {
     let no_slashes = |scheme: Scheme| {
         let (before, rest) = given.split_once(':')?;
@@ -248,7 +248,7 @@ fn no_scheme(given: &str) -> UrlError {
     }
 }
 
-/// Shows what is right without repeating a secret.
+/// Suggests the URL without userinfo, which may hold a secret.
 fn without_userinfo(scheme: Scheme, authority: &str, path: &str) -> UrlError {
     let host = authority.rsplit('@').next().unwrap_or_default();
     let suggestion = format!("{}://{host}{}", scheme.as_str(), path.trim_end_matches('/'));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_was_given_and_adds_no_slash() {
+    fn a_url_is_shown_as_given_without_a_slash_at_its_end() {
         for (given, shown, authority, port, prefix) in [
             (
                 "https://dummyjson.com",
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_scheme_is_answered_with_the_likely_one() {
+    fn a_likely_url_is_suggested_for_a_missing_scheme() {
         for (given, meant) in [
             ("dummyjson.com", "https://dummyjson.com"),
             ("dummyjson.com/", "https://dummyjson.com"),
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn invalid_urls_are_refused() {
         for given in [
             "",
             "ftp://h",
@@ -420,7 +420,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_shown_as_what_reads_the_same(
+        fn a_url_parses_to_the_same_when_it_is_shown(
             any in "\\PC{0,40}",
             nearly in "(https?|ftp)?(:|://|//)(u:p@)?([a-z.]{0,6}|\\[[0-9a-f:]{0,9}\\])(:[0-9]{0,6})?(/[ -~]{0,5}){0,2}",
         ) {

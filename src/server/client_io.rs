@@ -1,8 +1,8 @@
-//! A client's connection: one request at a time, within limits that actix-http does not have.
+//! A client's connection beneath actix-http: one request at a time, with the limits that actix-http does not have.
 //!
-//! actix-http limits the time for the first head of a connection and the time between requests. Here are the others:
-//! the head of every later request, and a client that does not take what it asked for. Nor does it know of interim
-//! responses: they are written here, between what it writes.
+//! actix-http limits the time for the first head of a connection and the time between requests. This stream limits the
+//! time for the head of every later request, and for a client that does not read its response. It also writes interim
+//! responses and zero-copy bodies, which actix-http does not support.
 
 mod body;
 
@@ -23,117 +23,123 @@ use tokio::{
     net::TcpStream,
 };
 
-use self::body::Leaving;
-use super::request_bounds::Bounds;
+use self::body::OutgoingBody;
+use super::request_bounds::RequestBounds;
 use crate::proxy::{self, Connection};
 
-/// The stream of one client.
+/// The stream of one client, as actix-http reads and writes it.
 pub(super) struct ClientIo {
     stream: TcpStream,
     connection: Connection,
     limits: Limits,
-    bounds: Bounds,
-    /// How many requests had been handled when `bounds` last began a new one.
+    bounds: RequestBounds,
+    /// How many requests the handler had seen when `bounds` last began a new one.
     requests: u64,
-    /// What has come of the next request while this one is answered; no more than one read brings.
+    /// Bytes of the next request that arrived during this one; no more than one read brings.
     ahead: BytesMut,
-    /// What is left of interim responses that are being written.
+    /// Interim responses that are being written, without the bytes that are written already.
     interim: Bytes,
-    /// The body that follows what actix-http writes, or what is left of it.
-    leaving: Option<Leaving>,
-    /// An answer was complete before its request was: it said that the connection ends with it.
-    answered_early: bool,
-    /// For the rest of such a request: actix-http reads the rest of a chunked one as long as it may come.
-    rest: Option<Pin<Box<Sleep>>>,
-    /// How much has come of the head that is arriving.
+    /// The zero-copy body that is being written; `None` if there is none.
+    outgoing: Option<OutgoingBody>,
+    /// The response was complete before its request was. It has announced the end of the connection.
+    responded_early: bool,
+    /// Limits the rest of such a request: actix-http would read a chunked one for as long as it lasts.
+    rest_timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes of the current head so far.
     head_bytes: usize,
-    head: Option<Pin<Box<Sleep>>>,
-    stall: Option<Pin<Box<Sleep>>>,
+    /// Runs while a head arrives.
+    head_timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client does not read.
+    stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// How long a client may take.
+/// Time limits for a client.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// For the head of a request, from its first byte.
     pub(super) head: Duration,
-    /// Between two pieces that it takes of an answer, and for all that comes of a request after its answer.
+    /// Between two writes that the client accepts, and for the rest of a request after its response.
     pub(super) stall: Duration,
 }
 
-/// The longest head of a request, in bytes: many clients may send one at the same time.
+/// Longest head of a request, in bytes. Many clients may send one at the same time.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// What is read of a client while its answer is under way, at most, in bytes.
+/// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
 const HEAD_TOO_LARGE: &str = "the head of the request is larger than 64 KiB";
-const HEAD_TOO_LARGE_ANSWER: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
+const HEAD_TOO_LARGE_RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 47\r\nconnection: close\r\n\
     x-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n\
     The head of the request is larger than 64 KiB.\n";
 
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
-        // Answers leave at once. Where the option can not be set the connection works all the same.
+        // Small writes go out at once. The connection also works where the option cannot be set.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
             connection: Connection::default(),
             limits,
-            bounds: Bounds::head(),
+            bounds: RequestBounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
             interim: Bytes::new(),
-            leaving: None,
-            answered_early: false,
-            rest: None,
+            outgoing: None,
+            responded_early: false,
+            rest_timer: None,
             head_bytes: 0,
-            head: None,
-            stall: None,
+            head_timer: None,
+            stall_timer: None,
         }
     }
 
-    /// What the handler knows the connection by.
+    /// The state that this stream shares with the handler.
     pub(super) fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
-    /// Moves on as far as the handler has.
-    fn move_on(&mut self) {
-        if matches!(self.bounds, Bounds::Decoding) && self.connection.requests() > self.requests {
-            self.requests = self.connection.requests();
-            self.head = None;
-            self.bounds = Bounds::after_head(self.connection.framing());
-        }
-        if matches!(self.bounds, Bounds::Sized(_) | Bounds::Chunked(_))
-            && !self.connection.is_responding()
+    /// Updates `bounds` by the progress of the handler.
+    fn follow_handler(&mut self) {
+        if matches!(self.bounds, RequestBounds::Decoding)
+            && self.connection.requests() > self.requests
         {
-            self.answered_early = true;
+            self.requests = self.connection.requests();
+            self.head_timer = None;
+            self.bounds = RequestBounds::after_head(self.connection.framing());
+        }
+        if matches!(
+            self.bounds,
+            RequestBounds::Sized(_) | RequestBounds::Chunked(_)
+        ) && !self.connection.is_responding()
+        {
+            self.responded_early = true;
         }
     }
 
-    /// Pending while nothing more may be handed to actix-http.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
-        self.move_on();
-        if matches!(self.bounds, Bounds::Complete) && !self.connection.is_responding() {
-            if self.answered_early {
-                return Poll::Ready(Turn::End);
+    /// What actix-http may read next; pending while it may read nothing.
+    fn poll_next_read(&mut self, context: &mut Context<'_>) -> Poll<NextRead> {
+        self.follow_handler();
+        if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_responding() {
+            if self.responded_early {
+                return Poll::Ready(NextRead::End);
             }
-            self.bounds = Bounds::head();
+            self.bounds = RequestBounds::head();
             self.head_bytes = 0;
         }
         match self.bounds {
-            Bounds::Decoding | Bounds::Complete => {
-                // What the client sends next wakes this task; what it has sent already has to wait for the handler.
+            RequestBounds::Decoding | RequestBounds::Complete => {
+                // New bytes from the client wake this task. Bytes that are already here wait for the handler to wake it.
                 if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
                     self.connection.wake_on_progress(context.waker());
                 }
                 Poll::Pending
             }
-            _ => Poll::Ready(Turn::Bytes),
+            _ => Poll::Ready(NextRead::Bytes),
         }
     }
 
-    /// While an answer may pause for ever, only the client's end of the connection tells that nobody waits for it.
-    fn poll_departure(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Fails when the client disconnects during a response without a time limit: nothing else would end it.
+    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.is_open_ended() && self.ahead.len() < MAX_AHEAD_BYTES {
             let mut bytes = [0; 1024];
             let mut buffer = ReadBuf::new(&mut bytes);
@@ -144,21 +150,21 @@ impl ClientIo {
             self.ahead.extend_from_slice(buffer.filled());
         }
         match self.connection.is_open_ended() {
-            // Whoever sends on and on could not be seen to leave.
+            // The client sends so much that its disconnect could not be noticed.
             true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             false => Poll::Pending,
         }
     }
 
-    /// Refuses a head that does not end, in actix-http's place, which would take twice as much.
+    /// Refuses a head that is too long. actix-http's own limit is twice as high.
     fn limit_head(&mut self, own: usize) -> io::Result<()> {
         self.head_bytes += own;
         if self.head_bytes <= MAX_HEAD_BYTES {
             return Ok(());
         }
-        // Nothing else is being written, unless the client is in arrears with the last answer.
-        if self.stall.is_none() {
-            let _ = self.stream.try_write(HEAD_TOO_LARGE_ANSWER);
+        // Nothing else is being written, unless the client has not read the last response.
+        if self.stall_timer.is_none() {
+            let _ = self.stream.try_write(HEAD_TOO_LARGE_RESPONSE);
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             proxy::log_unread(status, HEAD_TOO_LARGE);
         }
@@ -180,16 +186,16 @@ impl ClientIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands on what belongs to this request, and keeps the rest of `buffer` for later.
-    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
+    /// Leaves in `buffer` what belongs to this request. The rest goes into `ahead`.
+    fn pass_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
         let read = &buffer.filled()[filled..];
-        let is_head = matches!(self.bounds, Bounds::Head(_));
+        let is_head = matches!(self.bounds, RequestBounds::Head(_));
         let own = self.bounds.take(read);
-        if matches!(self.bounds, Bounds::Lost) {
+        if matches!(self.bounds, RequestBounds::Lost) {
             let kind = io::ErrorKind::InvalidData;
             return Err(io::Error::new(
                 kind,
-                "the request's body is not framed as it says",
+                "the chunked coding of the request's body is invalid",
             ));
         }
         if own < read.len() {
@@ -198,13 +204,13 @@ impl ClientIo {
             self.ahead.unsplit(rest);
             buffer.set_filled(filled + own);
         }
-        // actix-http has a limit of its own for the first head, and most others come in one piece.
+        // actix-http limits the first head itself. Most others arrive in one piece and need no timer.
         match self.bounds {
-            Bounds::Head(_) if self.requests > 0 && self.head.is_none() => {
-                self.head = Some(Box::pin(sleep(self.limits.head)));
+            RequestBounds::Head(_) if self.requests > 0 && self.head_timer.is_none() => {
+                self.head_timer = Some(Box::pin(sleep(self.limits.head)));
             }
-            Bounds::Head(_) => {}
-            _ => self.head = None,
+            RequestBounds::Head(_) => {}
+            _ => self.head_timer = None,
         }
         match is_head {
             true => self.limit_head(own),
@@ -213,10 +219,10 @@ impl ClientIo {
     }
 
     fn poll_rest_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.rest {
+        match &mut self.rest_timer {
             Some(limit) => limit.as_mut().poll(context).map(|()| {
                 Err(timed_out(
-                    "the client does not complete the request that was answered",
+                    "the client did not complete its request in time after the response",
                 ))
             }),
             None => Poll::Pending,
@@ -224,16 +230,17 @@ impl ClientIo {
     }
 
     fn poll_head_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.head {
-            Some(limit) => limit
-                .as_mut()
-                .poll(context)
-                .map(|()| Err(timed_out("the client does not complete its request's head"))),
+        match &mut self.head_timer {
+            Some(limit) => limit.as_mut().poll(context).map(|()| {
+                Err(timed_out(
+                    "the client did not complete the head of its request in time",
+                ))
+            }),
             None => Poll::Pending,
         }
     }
 
-    /// Writes the interim responses that have come. Until they are out whole, nothing else may follow.
+    /// Writes the interim responses that have arrived. Nothing else may be written until they are complete.
     fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.interim.is_empty() {
@@ -247,15 +254,18 @@ impl ClientIo {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.interim.advance(written);
-            self.stall = None;
+            self.stall_timer = None;
         }
     }
 
-    /// Logs an answer that actix-http gives by itself, to what it could not read or what did not come in time. Nothing
-    /// else is written while a head is arriving but the end of the answer before it, and that is marked as ours.
-    fn log_own_answer(&self, bytes: &[u8]) {
+    /// Logs a response that actix-http makes itself, to an invalid head or one that did not arrive in time. While a head
+    /// arrives, the only other bytes written are the end of the previous response, which the condition excludes.
+    fn log_error_response(&self, bytes: &[u8]) {
         let is_unread = self.head_bytes > 0
-            && matches!(self.bounds, Bounds::Head(_) | Bounds::Decoding)
+            && matches!(
+                self.bounds,
+                RequestBounds::Head(_) | RequestBounds::Decoding
+            )
             && self.connection.requests() == self.requests
             && !self.connection.is_responding();
         if !is_unread {
@@ -271,17 +281,17 @@ impl ClientIo {
             proxy::log_unread(
                 status,
                 match status {
-                    StatusCode::REQUEST_TIMEOUT => "the head of the request did not come in time",
-                    _ => "what came is not a request in HTTP/1.1",
+                    StatusCode::REQUEST_TIMEOUT => "the head of the request did not arrive in time",
+                    _ => "not an HTTP/1.1 request",
                 },
             );
         }
     }
 
-    /// Writes what has to be out before anything that actix-http writes.
-    fn poll_before(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes what must precede the bytes of actix-http.
+    fn poll_preceding(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(context))?;
-        self.poll_begun(context)
+        self.poll_rest_of_body(context)
     }
 
     fn limit_stall<T>(
@@ -290,23 +300,25 @@ impl ClientIo {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.stall = None;
+            self.stall_timer = None;
             return polled;
         }
         let limit = self.limits.stall;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let stall = self
+            .stall_timer
+            .get_or_insert_with(|| Box::pin(sleep(limit)));
         stall
             .as_mut()
             .poll(context)
-            .map(|()| Err(timed_out("the client takes nothing of its answer")))
+            .map(|()| Err(timed_out("the client does not read its response")))
     }
 }
 
-/// What actix-http gets to read next.
-enum Turn {
-    /// What the client sends.
+/// What actix-http may read next.
+enum NextRead {
+    /// Bytes from the client.
     Bytes,
-    /// Nothing more: the connection is over.
+    /// The end of the connection.
     End,
 }
 
@@ -321,11 +333,11 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
-        match self.poll_turn(context) {
-            Poll::Ready(Turn::Bytes) => {}
-            Poll::Ready(Turn::End) => return Poll::Ready(Ok(())),
+        match self.poll_next_read(context) {
+            Poll::Ready(NextRead::Bytes) => {}
+            Poll::Ready(NextRead::End) => return Poll::Ready(Ok(())),
             Poll::Pending => {
-                return match self.poll_departure(context) {
+                return match self.poll_disconnect(context) {
                     Poll::Pending => self.poll_head_limit(context),
                     left => left,
                 };
@@ -336,7 +348,7 @@ impl AsyncRead for ClientIo {
         }
         match self.poll_bytes(context, buffer) {
             Poll::Pending => self.poll_head_limit(context),
-            Poll::Ready(Ok(())) => Poll::Ready(self.hand_on(buffer, filled)),
+            Poll::Ready(Ok(())) => Poll::Ready(self.pass_on(buffer, filled)),
             failed => failed,
         }
     }
@@ -348,11 +360,11 @@ impl AsyncWrite for ClientIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = match self.poll_before(context) {
+        let polled = match self.poll_preceding(context) {
             Poll::Ready(Ok(())) => {
                 let polled = self.poll_head(context, bytes);
                 if polled.is_ready() {
-                    self.log_own_answer(bytes);
+                    self.log_error_response(bytes);
                 }
                 polled
             }
@@ -362,14 +374,13 @@ impl AsyncWrite for ClientIo {
         self.limit_stall(polled, context)
     }
 
-    /// actix-http gets here whenever its task runs and it has nothing left to write, so that this is also the place
-    /// from which interim responses leave while a handler has no answer yet, and where the time begins for the rest of
-    /// a request that was answered.
+    /// actix-http calls this whenever its task runs and it has nothing left to write. So interim responses are written here
+    /// while the handler has no response yet, and the time limit for the rest of an answered request begins here.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.flushed(context.waker());
-        self.move_on();
-        if self.answered_early && self.rest.is_none() {
-            self.rest = Some(Box::pin(sleep(self.limits.stall)));
+        self.follow_handler();
+        if self.responded_early && self.rest_timer.is_none() {
+            self.rest_timer = Some(Box::pin(sleep(self.limits.stall)));
         }
         if let Poll::Ready(failed) = self.poll_rest_limit(context) {
             return Poll::Ready(failed);
@@ -389,10 +400,10 @@ impl AsyncWrite for ClientIo {
 
 impl Drop for ClientIo {
     fn drop(&mut self) {
-        // It knows the connection, which would keep it.
+        // The body holds the connection: without this they would keep each other alive.
         drop(self.connection.take_zero_copy());
         if self.connection.is_broken() {
-            // A reset, so that the client does not take the end of the connection for the end of the body.
+            // A reset, so that the client does not mistake the end of the connection for the end of the body.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }

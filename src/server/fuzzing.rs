@@ -1,9 +1,9 @@
 //! Entry point for fuzzing: where the head of a client's request ends.
 
-use super::request_bounds::Bounds;
+use super::request_bounds::RequestBounds;
 
-/// Fields that the parser has room for.
-const MAX_FIELDS: usize = 256;
+/// Most headers that the parser accepts.
+const MAX_HEADERS: usize = 256;
 
 /// The head of a request ends at the byte where the parser ends it, and however it is split. The first byte gives the
 /// size of the pieces.
@@ -13,7 +13,7 @@ pub fn request_head(bytes: &[u8]) {
     };
     let whole = head_end([sent].into_iter());
     assert_eq!(head_end(sent.chunks(usize::from(first) + 1)), whole);
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     match (httparse::Request::new(&mut fields).parse(sent), whole) {
         (Ok(httparse::Status::Complete(parsed)), found) => assert_eq!(found, Some(parsed)),
         (Ok(httparse::Status::Partial), found) => assert_eq!(found, None),
@@ -23,11 +23,11 @@ pub fn request_head(bytes: &[u8]) {
 
 /// Where the head ends; `None` if it is not complete.
 fn head_end<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
-    let mut bounds = Bounds::head();
+    let mut bounds = RequestBounds::head();
     let mut end = 0;
     for piece in pieces {
         end += bounds.take(piece);
-        if matches!(bounds, Bounds::Decoding) {
+        if matches!(bounds, RequestBounds::Decoding) {
             return Some(end);
         }
     }

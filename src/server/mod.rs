@@ -1,9 +1,11 @@
-//! The listening side: the actor, the workers and their default service, and how they stop.
+//! The HTTP server: the cache actor, the workers with their default service, and a graceful stop.
 
 mod client_io;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod request_bounds;
+#[cfg(test)]
+mod tests;
 
 use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -25,15 +27,15 @@ use crate::{
 
 /// How long a client may take for the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request.
+/// How long a connection may be idle between requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a connection is kept open for a client that still sends what nobody reads any more.
+/// How long a connection stays open for a client that still sends after the last response.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a stop waits for answers under way, in seconds.
+/// How long a stop waits for responses in progress, in seconds.
 const STOP_LIMIT_SECONDS: u64 = 10;
-/// Clients served at a time, over all workers.
+/// Most client connections at a time, over all workers.
 const MAX_CLIENTS: usize = 8192;
-/// Connections to the origin at a time, over all workers.
+/// Most connections to the origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 /// A running proxy.
@@ -45,10 +47,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the workers, and the cache in one of them. To be called within an actix `System`.
+    /// Starts the workers, and the cache actor in one of them. Must be called within an actix `System`.
     ///
     /// # Errors
-    /// When the listener can not be used.
+    /// The listener cannot be used.
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -111,7 +113,7 @@ impl Server {
         self.shared.cache.clone()
     }
 
-    /// What all workers share, for those who ask about them.
+    /// What all workers share: counters, configuration and the cache.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
@@ -121,15 +123,15 @@ impl Server {
         Reload::new(flags, self.in_force.clone(), self.cache())
     }
 
-    /// Waits until the server ends, on its own if nobody stops it. Not to be called again after it has answered.
+    /// Waits until the server ends. Must not be called again after it has returned.
     ///
     /// # Errors
-    /// When the workers could not be started, or the server panicked.
+    /// The workers could not be started, or the server panicked.
     pub async fn ended(&mut self) -> io::Result<()> {
         (&mut self.running).await.map_err(io::Error::other)?
     }
 
-    /// Takes no more connections, finishes the answers under way within a limit, and stops.
+    /// Stops the server: no new connections, and a limited time for the responses in progress.
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }

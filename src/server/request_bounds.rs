@@ -1,33 +1,33 @@
 //! Where one request of a client ends and the next begins.
 //!
-//! actix-http decodes as many pipelined requests as it is given, and then frames the answer under way by the method of
-//! the request decoded last: the answer to a GET before a HEAD loses its body. So it is given one request at a time.
+//! actix-http decodes as many pipelined requests as it gets, and frames the current response by the method of the request
+//! decoded last: the response to a GET before a HEAD loses its body. So it gets one request at a time.
 
 use crate::{origin::Chunked, proxy::RequestFraming};
 
-/// Follows the bytes of one request after the other.
+/// What the next bytes of a connection belong to.
 #[derive(Debug)]
-pub(super) enum Bounds {
-    /// Within a head, or before it.
+pub(super) enum RequestBounds {
+    /// A head, or empty lines before it.
     Head(HeadScan),
-    /// The head is complete; the handler will say what follows it.
+    /// Not known yet: the head is complete, and the handler has not seen it.
     Decoding,
-    /// Within a body of which so many bytes are left.
+    /// A body with so many bytes still to come.
     Sized(u64),
-    /// Within a chunked body.
+    /// A chunked body.
     Chunked(Box<Chunked>),
-    /// The request is complete: the next one waits until the answer has left.
+    /// The next request, which waits until this one is answered.
     Complete,
-    /// Not to be followed any further: nobody could say where the next request begins.
+    /// Nothing: the chunked coding is invalid, so the next request cannot be found.
     Lost,
 }
 
-impl Bounds {
+impl RequestBounds {
     pub(super) fn head() -> Self {
         Self::Head(HeadScan::default())
     }
 
-    /// What follows a head that the handler has seen.
+    /// The state after a head that the handler has seen.
     pub(super) fn after_head(upload: RequestFraming) -> Self {
         match upload {
             RequestFraming::None | RequestFraming::Sized(0) => Self::Complete,
@@ -36,7 +36,7 @@ impl Bounds {
         }
     }
 
-    /// Takes the next bytes; answers how many of them may be handed on now.
+    /// Reads the next bytes. Returns how many of them may be passed to actix-http now.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Head(scan) => match scan.end(bytes) {
@@ -72,21 +72,21 @@ impl Bounds {
     }
 }
 
-/// Looks for the empty line that ends a head. As the parser does, it takes a bare LF for the end of a line, and passes
-/// over empty lines before the head (RFC 9112, 2.2).
+/// Finds the empty line that ends a head. Like the parser, it accepts a bare LF as the end of a line, and skips empty
+/// lines before the head (RFC 9112, 2.2).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeadScan {
-    line: Line,
+    line: LinePosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
+enum LinePosition {
     /// Before the first byte of the head.
     #[default]
     Before,
     Within,
     /// At the beginning of a line.
-    Begun,
+    Start,
     /// After a CR at the beginning of a line.
     Cr,
 }
@@ -96,14 +96,14 @@ impl HeadScan {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             self.line = match (self.line, byte) {
-                (Line::Before, b'\r' | b'\n') => Line::Before,
-                (Line::Begun | Line::Cr, b'\n') => return Some(at + 1),
-                (Line::Begun, b'\r') => Line::Cr,
-                (_, b'\n') => Line::Begun,
+                (LinePosition::Before, b'\r' | b'\n') => LinePosition::Before,
+                (LinePosition::Start | LinePosition::Cr, b'\n') => return Some(at + 1),
+                (LinePosition::Start, b'\r') => LinePosition::Cr,
+                (_, b'\n') => LinePosition::Start,
                 _ => {
-                    // Nothing counts before the end of this line.
+                    // The rest of this line does not matter.
                     at += memchr::memchr(b'\n', &bytes[at..]).unwrap_or(bytes.len() - at);
-                    self.line = Line::Within;
+                    self.line = LinePosition::Within;
                     continue;
                 }
             };
@@ -120,7 +120,7 @@ mod tests {
 
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    /// What is handed on of `bytes`, given whole and byte by byte.
+    /// Where the head in `bytes` ends, given at once and byte by byte.
     fn head_end(bytes: &[u8]) -> Option<usize> {
         let whole = HeadScan::default().end(bytes);
         let mut scan = HeadScan::default();
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_handed_on_up_to_its_end_and_no_further() {
-        let mut bounds = Bounds::head();
+    fn a_request_is_passed_on_up_to_its_end_and_no_further() {
+        let mut bounds = RequestBounds::head();
         assert_eq!(bounds.take(&[HEAD, b"more"].concat()), HEAD.len());
         assert_eq!(bounds.take(b"more"), 0);
         for (upload, body, length) in [
@@ -153,23 +153,23 @@ mod tests {
             (RequestFraming::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", 13),
             (RequestFraming::Chunked, b"zz\r\nwhatever", 0),
         ] {
-            let mut bounds = Bounds::after_head(upload);
+            let mut bounds = RequestBounds::after_head(upload);
             assert_eq!(bounds.take(body), length, "{upload:?}");
         }
     }
 
-    /// How many bytes are handed on, given piece by piece as long as all of each is.
-    fn handed_on(mut bounds: Bounds, bytes: &[u8], piece_bytes: usize) -> usize {
-        let mut handed_on = 0;
+    /// How many bytes are passed on, given piece by piece until a piece is not passed on completely.
+    fn passed_on(mut bounds: RequestBounds, bytes: &[u8], piece_bytes: usize) -> usize {
+        let mut passed_on = 0;
         for piece in bytes.chunks(piece_bytes) {
             let taken = bounds.take(piece);
             assert!(taken <= piece.len());
-            handed_on += taken;
+            passed_on += taken;
             if taken < piece.len() {
                 break;
             }
         }
-        handed_on
+        passed_on
     }
 
     proptest! {
@@ -181,34 +181,34 @@ mod tests {
         ) {
             for bytes in [bytes.as_slice(), nearly.as_bytes()] {
                 head_end(bytes);
-                let whole = handed_on(Bounds::head(), bytes, bytes.len().max(1));
-                prop_assert_eq!(handed_on(Bounds::head(), bytes, piece_bytes), whole);
+                let whole = passed_on(RequestBounds::head(), bytes, bytes.len().max(1));
+                prop_assert_eq!(passed_on(RequestBounds::head(), bytes, piece_bytes), whole);
             }
         }
 
         #[test]
-        fn any_sized_body_is_handed_on_to_its_length(
+        fn any_sized_body_is_passed_on_to_its_length(
             bytes: Vec<u8>,
             length: u64,
             short in 0_u64..40,
             piece_bytes in 1_usize..9,
         ) {
             for length in [length, short] {
-                let bounds = Bounds::after_head(RequestFraming::Sized(length));
+                let bounds = RequestBounds::after_head(RequestFraming::Sized(length));
                 let expected = usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len()));
-                prop_assert_eq!(handed_on(bounds, &bytes, piece_bytes), expected);
+                prop_assert_eq!(passed_on(bounds, &bytes, piece_bytes), expected);
             }
         }
 
         #[test]
-        fn of_any_chunked_body_no_more_is_handed_on_than_is_good(
+        fn a_chunked_body_is_passed_on_to_its_end(
             bytes: Vec<u8>,
             piece_bytes in 1_usize..9,
         ) {
             let body = [b"3\r\nabc\r\n0\r\n\r\n", bytes.as_slice()].concat();
-            let bounds = || Bounds::after_head(RequestFraming::Chunked);
-            prop_assert_eq!(handed_on(bounds(), &body, piece_bytes), 13);
-            handed_on(bounds(), &bytes, piece_bytes);
+            let bounds = || RequestBounds::after_head(RequestFraming::Chunked);
+            prop_assert_eq!(passed_on(bounds(), &body, piece_bytes), 13);
+            passed_on(bounds(), &bytes, piece_bytes);
         }
     }
 }

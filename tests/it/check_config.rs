@@ -111,23 +111,23 @@ fn a_flag_before_the_command_is_refused_and_not_ignored() {
     for (line, words) in [
         (
             &["--origin", "http://127.0.0.1:9", "check-config"][..],
-            "hint: flags follow the command: caching-proxy check-config --origin http://127.0.0.1:9",
+            "hint: put flags after the command: caching-proxy check-config --origin http://127.0.0.1:9",
         ),
         (
             &["--port", "8000", "stats", "--watch"],
-            "hint: flags follow the command: caching-proxy stats --watch --port 8000",
+            "hint: put flags after the command: caching-proxy stats --watch --port 8000",
         ),
         (
             &["--json", "ls"],
-            "hint: flags follow the command: caching-proxy ls --json",
+            "hint: put flags after the command: caching-proxy ls --json",
         ),
         (
             &["-H", "Accept: a b", "why", "/x"],
-            "hint: flags follow the command: caching-proxy why /x -H 'Accept: a b'",
+            "hint: put flags after the command: caching-proxy why /x -H 'Accept: a b'",
         ),
         (
             &["--policy=always", "ls"],
-            "hint: `caching-proxy ls` has no --policy; `caching-proxy ls --help` shows what it has",
+            "hint: `caching-proxy ls` has no --policy; for its options: caching-proxy ls --help",
         ),
         (
             &["--clear-cache", "stats"],

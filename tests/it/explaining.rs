@@ -128,7 +128,7 @@ fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
     );
     assert!(text.contains("/products/1?b\n"), "{text}");
     assert!(
-        text.contains("differs at byte 13: stored \"b\", asked \"B\""),
+        text.contains("differs at byte 13: cached \"b\", request \"B\""),
         "{text}"
     );
     let told = why(&home, &["/products/1", "-H", "Authorization: S3CR3T"]);
@@ -154,7 +154,7 @@ fn a_variant_for_another_request_is_named_by_its_field() {
     );
     assert!(text.contains("(RFC 9111, 4.1)"), "{text}");
     assert!(
-        text.contains("stored for \"gzip\", asked with \"br\""),
+        text.contains("cached for \"gzip\", request has \"br\""),
         "{text}"
     );
 }
@@ -191,7 +191,7 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
     );
     let text = run(&home, &["why", "/api/me"]);
     assert!(
-        text.contains("strict, under the [[rules]] entry for /api/*"),
+        text.contains("strict, by the [[rules]] entry for /api/*"),
         "{text}"
     );
     assert_eq!(refusal("/other"), Value::Null);
@@ -311,12 +311,14 @@ fn what_a_failing_origin_would_leave_the_client_with_is_told() {
     assert_eq!(forbidden(&no_cache), "client-no-cache");
     let text = run(&home, &["why", "/old"]);
     assert!(
-        text.contains("on failure  what is stored is served all the same, if the origin fails"),
+        text.contains("on failure  if the origin fails, the cached response is served"),
         "{text}"
     );
     let text = run(&home, &["why", "/must"]);
     assert!(
-        text.contains("on failure  what is stored is not served: must-revalidate"),
+        text.contains(
+            "on failure  if the origin fails, the cached response is not served: must-revalidate"
+        ),
         "{text}"
     );
     // And so it is.
@@ -451,12 +453,15 @@ fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_w
     let proxy = before(&home, &origin, "");
     proxy.get_with("/a", "Authorization: S3CR3T\r\n");
     let text = run(&home, &["show", "/a"]);
-    assert!(text.contains("own: those whose credentials"), "{text}");
+    assert!(
+        text.contains("one user: requests with the same credentials"),
+        "{text}"
+    );
     assert!(text.contains("stale since "), "{text}");
     assert!(!text.contains("S3CR3T"));
     assert_eq!(
         run(&home, &["show", "/b"]),
-        "nothing is stored for /b; `caching-proxy why /b` says why\n"
+        "nothing is cached for /b; to find out why: caching-proxy why /b\n"
     );
     home.run(&["show", "b"]).refused(2, &["begins with \"/\""]);
 }

@@ -160,7 +160,7 @@ fn what_fails_went_forward_for_the_same_reason_as_what_is_answered() {
     proxy.log_line(&[
         "MISS 504 GET /fresh",
         "not reused: client-no-cache (--policy always reuses it)",
-        "the stored answer must be validated",
+        "the cached response must be validated",
     ]);
     // What does not go forward has no reason to.
     let field = "Cache-Control: only-if-cached\r\n";

@@ -45,7 +45,7 @@ fn an_exact_path_is_purged_with_its_query_and_nothing_else() {
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/a", "/a?b=1", "/ab"]);
     let told = run(&home, &["purge", "/a"]);
-    assert!(told.starts_with("1 answer purged, "), "{told}");
+    assert!(told.starts_with("1 response purged, "), "{told}");
     assert!(told.ends_with("\n  /a\n"), "{told}");
     assert!(is_hit(&proxy, "/a?b=1") && is_hit(&proxy, "/ab"));
     proxy.get("/a").expect(200, "MISS", "GET /a #1");
@@ -62,7 +62,7 @@ fn nothing_to_purge_is_said_and_is_no_failure() {
     let told = run(&home, &["purge", "/a", "--tag", "x"]);
     assert_eq!(
         told,
-        "0 answers purged: nothing that is stored matches /a, tag x\n"
+        "0 responses purged: no cached response matches /a, tag x (`caching-proxy ls` lists them)\n"
     );
 }
 
@@ -88,7 +88,7 @@ fn a_pattern_purges_all_it_matches_and_a_star_can_be_meant_literally() {
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/p/1", "/p/2?q", "/p/*", "/p", "/other"]);
     let told = run(&home, &["purge", "--exact", "/p/*"]);
-    assert!(told.starts_with("1 answer purged, "), "{told}");
+    assert!(told.starts_with("1 response purged, "), "{told}");
     assert!(is_hit(&proxy, "/p/1"));
     let told = run_json(&home, &["purge", "/p/*", "--json"]);
     assert_eq!(told["answers"], 2);
@@ -97,7 +97,7 @@ fn a_pattern_purges_all_it_matches_and_a_star_can_be_meant_literally() {
     assert!(is_hit(&proxy, "/p") && is_hit(&proxy, "/other"));
     let told = run_json(&home, &["purge", "*", "--json"]);
     assert_eq!(told["answers"], 4);
-    assert_eq!(run(&home, &["ls"]), "nothing is stored\n");
+    assert_eq!(run(&home, &["ls"]), "the cache is empty\n");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/valid", "/failing"]);
     let told = run(&home, &["purge", "--soft", "/*"]);
-    assert!(told.starts_with("2 answers made stale, "), "{told}");
+    assert!(told.starts_with("2 responses marked as stale, "), "{told}");
     let listed = run_json(&home, &["ls", "--json"]);
     assert_eq!(listed["entries"][1]["is_stale"], true);
     let validated = proxy.get("/valid");
@@ -307,7 +307,7 @@ fn what_is_stored_is_listed_with_its_hits() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--workers", "2"]);
-    assert_eq!(run(&home, &["ls"]), "nothing is stored\n");
+    assert_eq!(run(&home, &["ls"]), "the cache is empty\n");
     for _ in 0..4 {
         proxy.get("/much?api_key=S3CR3T&a=1");
     }
@@ -343,13 +343,15 @@ fn a_list_is_limited_and_says_how_many_more_there_are() {
         .collect();
     assert_eq!(paths, ["/2", "/3", "/4"]);
     assert!(
-        listed.stderr.starts_with("2 more (--offset 5"),
+        listed
+            .stderr
+            .starts_with("2 more; list them with --offset 5"),
         "{listed:?}"
     );
     let listed = run_json(&home, &["ls", "--limit", "3", "--json"]);
     assert_eq!((&listed["total"], &listed["more"]), (&7.into(), &4.into()));
     assert_eq!(
         run(&home, &["ls", "/x*"]),
-        "nothing that is stored matches /x*\n"
+        "no cached response matches /x*\n"
     );
 }

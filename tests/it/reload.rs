@@ -176,7 +176,7 @@ fn a_file_with_a_mistake_changes_nothing() {
     home.write(FILE, "policy = \"strict\"\n\nttl = \"soon\"\n");
     let mistake = "config/proxy.toml:3: ttl: \"soon\" is not ";
     home.run(&["reload"]).refused(2, &[mistake]);
-    proxy.log_line(&["ERROR", "stays in force", mistake]);
+    proxy.log_line(&["ERROR", "stays active", mistake]);
     proxy.signal(Signal::HUP);
     proxy.get("/a").expect(200, "MISS", "GET /a #0");
     proxy.get("/a").expect(200, "HIT", "GET /a #0");

@@ -121,7 +121,7 @@ fn a_wrong_line_is_named_and_nothing_is_fetched() {
         2,
         &[
             "paths.txt",
-            "line 2: other.test is not the origin",
+            "line 2: other.test is neither the origin",
             "line 4: \"products\"",
             "line 5:",
             "%20",
@@ -131,7 +131,7 @@ fn a_wrong_line_is_named_and_nothing_is_fetched() {
     home.run(&["warm", "paths.txt"])
         .refused(2, &["line 1:", "sitemap"]);
     home.run(&["warm", "none.txt"])
-        .refused(2, &["none.txt cannot be read"]);
+        .refused(2, &["cannot read none.txt"]);
     assert_eq!(origin.count(), 0);
 }
 
@@ -165,7 +165,7 @@ fn stdin_is_a_list_too_and_fields_are_sent() {
     assert_eq!(seen.field("accept").as_deref(), Some("text/html"));
     assert!(seen.field("user-agent").unwrap().contains("(warm)"));
     for (field, words) in [
-        ("Range: bytes=0-1", "whole answers"),
+        ("Range: bytes=0-1", "complete responses"),
         ("nothing", "'Name: value'"),
     ] {
         home.run(&["warm", "-", "-H", field]).refused(2, &[words]);
@@ -199,7 +199,7 @@ fn failures_are_named_and_make_the_exit_code_1() {
         "  failed                3\n",
         "failed: /gone: 404 Not Found\n",
         "failed: /broken: 500 Internal Server Error\n",
-        "failed: /cut: the answer broke off\n",
+        "failed: /cut: the response is incomplete\n",
     ] {
         assert!(done.stdout.contains(line), "{line}{done:?}");
     }
@@ -240,7 +240,8 @@ fn an_origin_that_is_silent_is_waited_for_until_the_timeout() {
     let done = home.run(&["warm", "paths.txt", "--timeout", "100ms"]);
     assert_eq!(done.code, Some(1));
     assert!(
-        done.stdout.contains("failed: /a: not within 100ms\n"),
+        done.stdout
+            .contains("failed: /a: no complete response within 100ms\n"),
         "{done:?}"
     );
 }
@@ -322,7 +323,7 @@ fn an_interrupt_ends_with_a_summary() {
     gate.open();
     assert_eq!(stopped.code, Some(1), "{stopped:?}");
     assert!(
-        stopped.stderr.contains("stopped before the end"),
+        stopped.stderr.contains("interrupted; the paths"),
         "{stopped:?}"
     );
     let stopped = summary(&stopped);

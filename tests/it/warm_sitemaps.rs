@@ -221,7 +221,7 @@ fn a_hostile_sitemap_is_refused_in_words() {
         let refused = home.run(&["warm", "/sitemap.xml"]);
         refused.refused(1, &["/sitemap.xml", words]);
         assert_eq!(
-            refused.stderr.contains("no file of that name"),
+            refused.stderr.contains("no file with that name"),
             words == "<urlset>",
             "{refused:?}"
         );
@@ -244,7 +244,7 @@ fn a_sitemap_without_end_is_given_up() {
     let other = home.start(&silent.url(), &[]);
     let port = other.port.to_string();
     home.run(&["warm", "/sitemap.xml", "--port", &port, "--timeout", "50ms"])
-        .refused(1, &["not within 50ms"]);
+        .refused(1, &["no complete response within 50ms"]);
 }
 
 #[test]
@@ -269,7 +269,12 @@ fn a_single_path_is_told_how_it_is_warmed() {
     let hint = "To warm single paths: printf '/a\\n/b\\n' | caching-proxy warm -\n";
     home.run(&["warm", "/products/1"]).refused(
         1,
-        &["/products/1", "not a sitemap", "no file of that name", hint],
+        &[
+            "/products/1",
+            "not a sitemap",
+            "no file with that name",
+            hint,
+        ],
     );
 }
 

@@ -170,9 +170,9 @@ impl Fetcher {
     fn failed(&self, error: &OriginError) -> FetchOutcome {
         let error = match error.kind() {
             OriginErrorKind::Timeout => self.too_slow(),
-            OriginErrorKind::Cut => "the answer broke off".to_owned(),
-            OriginErrorKind::Malformed => "the answer is not HTTP".to_owned(),
-            OriginErrorKind::Busy => "no more connections can be opened".to_owned(),
+            OriginErrorKind::Cut => "the response is incomplete".to_owned(),
+            OriginErrorKind::Malformed => "the response is not valid HTTP".to_owned(),
+            OriginErrorKind::Busy => "too many connections are open".to_owned(),
             OriginErrorKind::Unreachable | OriginErrorKind::Upload => error.plain_reason(),
         };
         FetchOutcome::Failed {
@@ -182,7 +182,10 @@ impl Fetcher {
     }
 
     fn too_slow(&self) -> String {
-        format!("not within {}", humantime::format_duration(self.limit))
+        format!(
+            "no complete response within {}",
+            humantime::format_duration(self.limit)
+        )
     }
 }
 

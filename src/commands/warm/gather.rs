@@ -15,7 +15,7 @@ use super::{
 /// Most sitemaps in one run.
 const MAX_SITEMAPS: usize = 1000;
 /// What is said of a path that is no sitemap.
-const NO_FILE: &str = "; and there is no file of that name. \
+const NO_FILE: &str = "; and there is no file with that name. \
     To warm single paths: printf '/a\\n/b\\n' | caching-proxy warm -";
 /// Indexes in indexes. The protocol has none; some sites do.
 const MAX_INDEX_DEPTH: u8 = 3;

@@ -1,4 +1,4 @@
-//! `warm`: fetches a list of paths through the running proxy, so that its cache is full.
+//! `warm`: fills the cache by fetching a list of paths through the running proxy.
 
 mod fetch;
 mod gather;
@@ -36,49 +36,49 @@ const MAX_ECHO_CHARS: usize = 200;
 /// Longest name of a site, with scheme and port, in bytes; that of a host has 253 at the most.
 const MAX_SITE_BYTES: usize = 300;
 
-/// Why the cache is not warm.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WarmError {
-    #[error("a field is written as 'Name: value'")]
+    #[error("a header has no colon; write it as -H 'Name: value'")]
     NoField,
-    #[error("the field {0:?} cannot be sent; one is written as 'Name: value'")]
+    #[error("the header {0:?} is invalid; write it as -H 'Name: value'")]
     BadField(String),
-    #[error("the field {0} would not fetch whole answers")]
+    #[error("the header {0} is not allowed: warm fetches complete responses only")]
     RefusedField(String),
     #[error("--site")]
     Site(#[source] UrlError),
-    #[error("--site: {:?} is longer than the name of any host", cut(.0, MAX_ECHO_CHARS))]
+    #[error("--site: {:?} is too long for a host name", cut(.0, MAX_ECHO_CHARS))]
     LongSite(String),
-    #[error("{} cannot be read", named(name))]
+    #[error("cannot read {}", named(name))]
     List { name: String, source: io::Error },
     #[error(
-        "nothing is fetched, for not all of {} can be:\n  {lines}",
+        "nothing was fetched, because {} has invalid lines:\n  {lines}",
         named(name)
     )]
     Lines { name: String, lines: String },
-    #[error("more than {} paths; give them in parts", list::MAX_PATHS)]
+    #[error("more than {} paths; split them into several runs", list::MAX_PATHS)]
     TooMany,
     #[error("{}: {why}", named(source_name))]
     Source { source_name: String, why: String },
-    #[error("{} cannot be read as a sitemap: {why}", named(source_name))]
+    #[error("cannot read {} as a sitemap: {why}", named(source_name))]
     Sitemap { source_name: String, why: String },
     #[error("{}", path.display())]
     Notes { path: PathBuf, source: io::Error },
-    #[error("{} is not what --resume wrote for {origin}; name another file", path.display())]
+    #[error("{} was not written by --resume for {origin}; use another file", path.display())]
     ForeignNotes { path: PathBuf, origin: String },
-    #[error("it cannot be begun")]
+    #[error("cannot start")]
     Start(#[source] io::Error),
     #[error("{} failed", counted(*.0, "request"))]
     SomeFailed(u64),
-    #[error("stopped before the end; what is stored by now will be hits")]
+    #[error("interrupted; the paths that are already cached will be hits in the next run")]
     Interrupted,
     #[error(transparent)]
     Gone(#[from] Gone),
 }
 
-/// The proxy does not take connections any more.
+/// The proxy no longer accepts connections.
 #[derive(Debug, thiserror::Error)]
-#[error("the running proxy does not answer at its port: {0}")]
+#[error("the running proxy does not accept connections on its port: {0}")]
 pub(crate) struct Gone(String);
 
 impl WarmError {
@@ -247,7 +247,7 @@ impl WarmRun<'_> {
         ended?;
         if let Some(host) = self.tally.likely_site() {
             say(&format!(
-                "all of it is on other hosts; if {host} is another name of the origin: --site {host}"
+                "all URLs are on other hosts; if {host} is another name of the origin, use --site {host}"
             ));
         }
         match (self.tally.failed, self.notes) {

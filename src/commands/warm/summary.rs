@@ -116,11 +116,7 @@ impl WarmSummary {
             self.not_stored,
             &list(&self.not_stored_reasons),
         );
-        line(
-            "not stored",
-            self.resumed,
-            "by an earlier run, not fetched again",
-        );
+        line("not stored", self.resumed, "in an earlier run, skipped now");
         line("failed", self.failed, "");
         line("not tried", self.not_tried, "");
         line("duplicates", self.duplicates, "");

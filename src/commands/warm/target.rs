@@ -27,16 +27,16 @@ pub(super) enum Misfit {
     #[error("{0:?} is neither a path (/products) nor a URL (http://...)")]
     Neither(String),
     #[error(
-        "{host} is not the origin ({origin}) nor the proxy; if it is another name of it: --site {host}"
+        "{host} is neither the origin ({origin}) nor the proxy; if it is another name of the origin, use --site {host}"
     )]
     OtherHost { host: String, origin: String },
-    #[error("{url:?} is outside of the origin {origin}/, and cannot be asked of the proxy")]
+    #[error("{url:?} is outside of the origin {origin}/, so the proxy cannot fetch it")]
     Outside { url: String, origin: String },
-    #[error("a user name or password in a URL is refused; log in with -H 'Authorization: ...'")]
+    #[error("user name and password in a URL are not supported; use -H 'Authorization: ...'")]
     Userinfo,
     #[error("{}", cut(&.0.to_string(), MAX_ECHO_CHARS))]
     Url(UrlError),
-    #[error("{0:?} cannot be sent (a space is written as %20)")]
+    #[error("{0:?} has invalid characters (write a space as %20)")]
     Characters(String),
     #[error("it is longer than {MAX_TARGET_BYTES} bytes")]
     Long,

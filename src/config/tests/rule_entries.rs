@@ -60,18 +60,18 @@ fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
     for (rules, expected) in [
         (
             "rules = true",
-            "1: rules: true is not a list of tables, each of which begins with a line [[rules]]",
+            "1: rules: true is not a list of tables that each begin with a line [[rules]]",
         ),
         ("[rules]", "1: rules: this table is not a list of tables"),
         ("rules = [1]", "1: rules: this list is not a list of tables"),
         (
             "\n[[rules]]\nttl = \"1m\"",
-            "2: this rule has no path; say for which paths it is, such as path = \"/api/*\"",
+            "2: this rule has no path; add the paths it applies to, such as path = \"/api/*\"",
         ),
         ("[[rules]]", "1: this rule has no path"),
         (
             "[[rules]]\npath = \"/a\"",
-            "1: the rule for \"/a\" changes nothing; give it one of ttl, policy, ignore_query",
+            "1: the rule for \"/a\" changes nothing; add at least one of: ttl, policy, ignore_query",
         ),
         (
             "[[rules]]\npath = \"/a\"\nsort_query = false\nignore_query = []\nstore_post = false",
@@ -79,11 +79,11 @@ fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
         ),
         (
             "[[rules]]\npath = \"/a\"\npth = 1",
-            "3: unknown key \"pth\"; known keys are path, ttl, policy,",
+            "3: unknown key \"pth\"; did you mean \"path\"?",
         ),
         (
             "[[rules]]\npath = 1",
-            "2: path: 1 is not a path as it stands in a request",
+            "2: path: 1 is not a pattern of paths",
         ),
         (
             "[[rules]]\npath = \"/a\"\nttl = \"soon\"",
@@ -103,7 +103,7 @@ fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
         ),
         (
             "[[rules]]\npath = \"/a\"\nignore_query = \"utm_*\"",
-            "3: ignore_query: \"utm_*\" is not a list of names of parameters",
+            "3: ignore_query: \"utm_*\" is not a list of names of query parameters",
         ),
         (
             "[[rules]]\npath = \"/a\"\nignore_query = [\"a=b\"]",
@@ -145,7 +145,10 @@ fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
         .map(|number| many.replace("NUMBER", &number.to_string()))
         .collect();
     let error = file_with(&many).unwrap_err();
-    assert_eq!(error, "proxy.toml:769: there are more than 256 rules");
+    assert_eq!(
+        error,
+        "proxy.toml:769: more than 256 rules; combine some with a pattern such as path = \"/api/*\""
+    );
 }
 
 #[test]
@@ -184,8 +187,8 @@ fn a_rule_that_an_earlier_one_takes_everything_from_is_refused() {
         let error = rules(paths).unwrap_err();
         let [earlier, path] = paths;
         let expected = format!(
-            "proxy.toml:6: the rule for {path:?} never counts: the one on line 3 is for {earlier:?}, \
-             which takes all of its paths; put it before that one, or leave it out"
+            "proxy.toml:6: the rule for {path:?} never applies: the rule for {earlier:?} on line 3 \
+             matches all of its paths first; move it before that rule, or remove it"
         );
         assert_eq!(error, expected);
         assert!(

@@ -62,9 +62,7 @@ fn the_largest_body_follows_the_memory() {
     )
     .unwrap_err();
     assert!(
-        error.starts_with(
-            "proxy.toml:2: max_object: 9.0 MiB is more than max_memory, which is 8.0 MiB"
-        ),
+        error.starts_with("proxy.toml:2: max_object: 9.0 MiB is more than max_memory (8.0 MiB)"),
         "{error}"
     );
 }
@@ -86,7 +84,7 @@ fn the_dashboard_does_not_listen_where_the_proxy_does() {
     for (bind, dashboard) in [("127.0.0.1", "8060"), ("0.0.0.0", "127.0.0.1:8060")] {
         assert_eq!(
             load_with(bind, dashboard).unwrap_err(),
-            "--dashboard: 127.0.0.1:8060 is where the proxy itself listens; give the dashboard another port"
+            "--dashboard: the proxy itself listens on 127.0.0.1:8060; give the dashboard another port"
         );
     }
     assert!(load_with("127.0.0.1", "8061").is_ok());
@@ -128,7 +126,7 @@ fn booleans_are_said_in_many_ways_outside_the_file() {
 
 #[test]
 fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
-    let port = "a port, a number from 1 to 65535 such as 8000";
+    let port = "a port: a number from 1 to 65535, such as 8000";
     for text in ["0", "65536", "-1", "http", "", "80 "] {
         assert_eq!(
             flag_with("port", text).unwrap_err(),
@@ -166,13 +164,13 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
 #[test]
 fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
     for (line, expected) in [
-        ("port = \"8000\"", "port: \"8000\" is not a port, a number"),
-        ("port = 8000.5", "port: 8000.5 is not a port, a number"),
+        ("port = \"8000\"", "port: \"8000\" is not a port: a number"),
+        ("port = 8000.5", "port: 8000.5 is not a port: a number"),
         ("bind = 1", "bind: 1 is not an IP address"),
         ("origin = 1", "origin: 1 is not the URL of an origin"),
         (
             "timeout = 30",
-            "timeout: 30 is not a duration from 1ms to 24h with its unit",
+            "timeout: 30 is not a duration from 1ms to 24h with a unit",
         ),
         ("ttl = true", "ttl: true is not \"none\" or a duration"),
         (
@@ -195,10 +193,10 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
             "identity_headers = [1]",
             "identity_headers: this list is not a list of names",
         ),
-        ("origin_ca = 1", "origin_ca: 1 is not the name of a file"),
+        ("origin_ca = 1", "origin_ca: 1 is not a file name"),
         (
             "[policy]",
-            "policy: this table is not a policy: \"standard\", \"strict\" or \"always\"",
+            "policy: this table is not a policy: use \"standard\", \"strict\" or \"always\"",
         ),
     ] {
         let error = file_with(&format!("# one\n\n{line}\n")).unwrap_err();
@@ -221,7 +219,7 @@ fn a_number_beyond_all_bounds_is_refused_like_any_other() {
     }
     let error = file_with(&format!("port = {huge}")).unwrap_err();
     assert!(
-        error.ends_with("a port, a number from 1 to 65535 such as 8000"),
+        error.ends_with("a port: a number from 1 to 65535, such as 8000"),
         "{error}"
     );
 }

@@ -170,7 +170,7 @@ fn idempotent_requests_are_repeated_once_on_a_fresh_connection() {
             let client = async {
                 ask(&test.origin, get("/1")).await.unwrap();
                 let mut again = request(method, "/2");
-                again.headers = fields(&[("x", "1")]);
+                again.headers = headers(&[("x", "1")]);
                 assert_eq!(ask(&test.origin, again).await.unwrap().status, 204);
             };
             tokio::join!(client, script);

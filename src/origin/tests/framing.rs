@@ -4,9 +4,9 @@ use actix_web::http::{Method, header};
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use crate::origin::framing::*;
+use crate::origin::{framing::*, malformed::Malformed};
 
-fn head_for(method: &Method, text: &str) -> Result<Head, Malformed> {
+fn head_for(method: &Method, text: &str) -> Result<ResponseHead, Malformed> {
     match parse_head(text.as_bytes(), 0, method)? {
         Parsed::Final { head, head_bytes } => {
             assert_eq!(head_bytes, text.len());
@@ -16,7 +16,7 @@ fn head_for(method: &Method, text: &str) -> Result<Head, Malformed> {
     }
 }
 
-fn head(fields: &str) -> Result<Head, Malformed> {
+fn head(fields: &str) -> Result<ResponseHead, Malformed> {
     head_for(&Method::GET, &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"))
 }
 
@@ -214,7 +214,7 @@ fn heads_are_bounded_in_bytes_and_lines() {
 
 #[test]
 fn a_length_is_followed_to_its_end_and_not_beyond() {
-    let mut follower = Follower::new(BodyFraming::Length(5));
+    let mut follower = BodyDecoder::new(BodyFraming::Length(5));
     let mut received = BytesMut::from("abc");
     assert_eq!(follower.take(&mut received).unwrap(), "abc");
     assert!(!follower.is_done());
@@ -262,7 +262,7 @@ proptest! {
         bytes: Vec<u8>,
         piece_bytes in 1_usize..9,
     ) {
-        let mut follower = Follower::new(BodyFraming::Length(length));
+        let mut follower = BodyDecoder::new(BodyFraming::Length(length));
         let mut used = 0;
         for piece in bytes.chunks(piece_bytes) {
             used += follower.take(&mut BytesMut::from(piece)).unwrap().len() as u64;

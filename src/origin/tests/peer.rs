@@ -57,7 +57,7 @@ impl TestOrigin {
         &self,
         method: Method,
         response: &[u8],
-    ) -> Result<Whole, OriginError> {
+    ) -> Result<FullResponse, OriginError> {
         let script = async {
             let mut peer = self.accept().await;
             peer.head().await;
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
 /// A response with its body read to the end.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct FullResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) framing: BodyFraming,
@@ -143,7 +143,7 @@ pub(super) fn get(target: &str) -> OriginRequest {
     request(Method::GET, target)
 }
 
-pub(super) fn fields(list: &[(&'static str, &'static str)]) -> HeaderMap {
+pub(super) fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in list {
         headers.append(
@@ -154,11 +154,14 @@ pub(super) fn fields(list: &[(&'static str, &'static str)]) -> HeaderMap {
     headers
 }
 
-pub(super) async fn ask(origin: &Origin, request: OriginRequest) -> Result<Whole, OriginError> {
+pub(super) async fn ask(
+    origin: &Origin,
+    request: OriginRequest,
+) -> Result<FullResponse, OriginError> {
     whole(origin.forward(request).await?).await
 }
 
-pub(super) async fn whole(response: OriginResponse) -> Result<Whole, OriginError> {
+pub(super) async fn whole(response: OriginResponse) -> Result<FullResponse, OriginError> {
     let OriginResponse {
         status,
         headers,
@@ -171,7 +174,7 @@ pub(super) async fn whole(response: OriginResponse) -> Result<Whole, OriginError
         content.extend_from_slice(&piece?);
     }
     let body = String::from_utf8(content).unwrap();
-    Ok(Whole {
+    Ok(FullResponse {
         status: status.as_u16(),
         headers,
         framing,

@@ -78,7 +78,7 @@ fn nothing_is_invented() {
     run(async {
         for method in [Method::GET, Method::HEAD, Method::DELETE, Method::POST] {
             let mut asked = request(method.clone(), "/");
-            asked.headers = fields(&[("host", "h")]);
+            asked.headers = headers(&[("host", "h")]);
             assert_eq!(
                 seen("", asked).await,
                 format!("{method} / HTTP/1.1\r\nhost: h\r\n\r\n")
@@ -91,7 +91,7 @@ fn nothing_is_invented() {
 fn fields_pass_with_repetitions_and_the_client_s_date() {
     run(async {
         let mut asked = get("/");
-        asked.headers = fields(&[
+        asked.headers = headers(&[
             ("host", "h"),
             ("x", "1"),
             ("x", "2"),

@@ -7,7 +7,7 @@ use actix_web::http::{Method, StatusCode};
 use super::peer::*;
 use crate::origin::*;
 
-async fn answered(method: Method, response: impl AsRef<[u8]>) -> Result<Whole, OriginError> {
+async fn answered(method: Method, response: impl AsRef<[u8]>) -> Result<FullResponse, OriginError> {
     TestOrigin::new()
         .await
         .answer(method, response.as_ref())
@@ -151,7 +151,7 @@ fn fields_arrive_as_the_origin_sent_them() {
 }
 
 /// Asks twice on one connection; the first answer must not leak into the second.
-async fn twice(method: Method, first: &str) -> Whole {
+async fn twice(method: Method, first: &str) -> FullResponse {
     let test = TestOrigin::new().await;
     let script = async {
         let mut peer = test.accept().await;

@@ -27,7 +27,7 @@ use crate::origin::{connect::Dialer, pool::Pool, stream::OriginStream, *};
 const WHOLE: &str = "HTTP/1.1 200 OK\r\n\r\nto the end";
 
 /// A certificate with its key.
-struct Identity {
+struct ServerCertificate {
     certificate: CertificateDer<'static>,
     pem: String,
     key: KeyPair,
@@ -37,10 +37,10 @@ fn params(name: &str) -> CertificateParams {
     CertificateParams::new([name.to_owned()]).unwrap()
 }
 
-fn self_signed(params: CertificateParams) -> Identity {
+fn self_signed(params: CertificateParams) -> ServerCertificate {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    Identity {
+    ServerCertificate {
         certificate: certificate.der().clone(),
         pem: certificate.pem(),
         key,
@@ -72,7 +72,7 @@ enum Ending {
 }
 
 /// An https origin's side of the handshake.
-fn acceptor(identity: &Identity) -> TlsAcceptor {
+fn acceptor(identity: &ServerCertificate) -> TlsAcceptor {
     let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
     let server =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -107,11 +107,11 @@ async fn pair() -> (OriginStream, TlsStream<TcpStream>) {
 
 /// Asks an https origin that presents `identity`, trusting `ca`.
 async fn ask_tls(
-    identity: &Identity,
+    identity: &ServerCertificate,
     ca: &str,
     response: &str,
     ending: Ending,
-) -> Result<Whole, OriginError> {
+) -> Result<FullResponse, OriginError> {
     let acceptor = acceptor(identity);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(&format!(
@@ -136,7 +136,7 @@ async fn ask_tls(
     tokio::join!(ask(&origin, get("/")), script).0
 }
 
-fn reason(outcome: Result<Whole, OriginError>) -> String {
+fn reason(outcome: Result<FullResponse, OriginError>) -> String {
     let error = outcome.unwrap_err();
     assert!(matches!(error, OriginError::Tls { .. }), "{error}");
     assert_eq!(error.kind(), OriginErrorKind::Unreachable);
@@ -151,7 +151,7 @@ fn a_private_authority_is_trusted_when_named() {
                 .unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = params("localhost").signed_by(&key, &ca).unwrap();
-        let identity = Identity {
+        let identity = ServerCertificate {
             certificate: certificate.der().clone(),
             pem: certificate.pem(),
             key,
@@ -169,7 +169,7 @@ fn a_private_authority_is_trusted_when_named() {
         let stranger = self_signed(params("localhost"));
         assert!(
             reason(ask_tls(&stranger, &ca.pem(), WHOLE, Ending::CloseNotify).await)
-                .contains("nobody this system trusts")
+                .contains("not signed by a trusted CA")
         );
     });
 }
@@ -194,7 +194,7 @@ fn names_and_dates_count_for_named_certificates_too() {
             let other = self_signed(kind(params("example.org")));
             assert!(
                 reason(ask_tls(&other, &other.pem, WHOLE, Ending::CloseNotify).await)
-                    .ends_with("for another name")
+                    .ends_with("for another host name")
             );
             let old = self_signed(kind(expired(params("localhost"))));
             assert!(
@@ -215,7 +215,7 @@ fn names_and_dates_count_for_named_certificates_too() {
                 .unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = expired(params("localhost")).signed_by(&key, &ca).unwrap();
-        let old = Identity {
+        let old = ServerCertificate {
             certificate: certificate.der().clone(),
             pem: certificate.pem(),
             key,
@@ -251,7 +251,7 @@ fn an_idle_connection_is_closed_with_close_notify() {
     run(async {
         let pool = Rc::new(Pool::new(Duration::from_millis(1)));
         let (ours, mut theirs) = pair().await;
-        pool.park(ours);
+        pool.put(ours);
         // Without it rustls makes an error of the end.
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
     });

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use actix_http::error::PayloadError;
+use actix_http::{body::MessageBody as _, error::PayloadError};
 use actix_web::http::Method;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::unfold};
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::peer::*;
 use crate::origin::{
-    upload::{Progress, Upload},
+    upload::{Upload, UploadProgress},
     *,
 };
 
@@ -25,7 +25,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 fn post(body: RequestBody) -> OriginRequest {
     let mut post = request(Method::POST, "/");
-    post.headers = fields(&[("host", "h")]);
+    post.headers = headers(&[("host", "h")]);
     post.body = body;
     post
 }
@@ -335,7 +335,10 @@ impl AsyncWrite for Writes {
 #[test]
 fn what_the_client_has_sent_leaves_with_the_head_though_the_server_hands_it_on_only_now() {
     let (sender, body) = piecemeal();
-    let mut upload = Upload::new(Bytes::from_static(b"head "), RequestBody::Chunked(body));
+    let mut upload = Upload::new(
+        Bytes::from_static(b"head "),
+        RequestBody::Chunked(body).boxed(),
+    );
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
     for _ in 0..2 {
@@ -350,7 +353,10 @@ fn what_the_client_has_sent_leaves_with_the_head_though_the_server_hands_it_on_o
 #[test]
 fn the_head_does_not_wait_for_a_client_that_sends_nothing() {
     let (_sender, body) = piecemeal();
-    let mut upload = Upload::new(Bytes::from_static(b"head "), RequestBody::Chunked(body));
+    let mut upload = Upload::new(
+        Bytes::from_static(b"head "),
+        RequestBody::Chunked(body).boxed(),
+    );
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
     for _ in 0..3 {
@@ -363,19 +369,19 @@ fn the_head_does_not_wait_for_a_client_that_sends_nothing() {
 fn what_the_client_has_sent_leaves_with_the_head_and_what_it_sends_later_by_itself() {
     let (sender, body) = piecemeal();
     let head = Bytes::from_static(b"head ");
-    let mut upload = Upload::new(head, RequestBody::Chunked(body));
+    let mut upload = Upload::new(head, RequestBody::Chunked(body).boxed());
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
     sender.try_send("ab").unwrap();
     assert_eq!(
         upload.drive(cx, &mut writes, || ()).unwrap(),
-        Progress::AwaitsClient
+        UploadProgress::AwaitsClient
     );
     sender.try_send("c").unwrap();
     drop(sender);
     assert_eq!(
         upload.drive(cx, &mut writes, || ()).unwrap(),
-        Progress::Done
+        UploadProgress::Done
     );
     let written = ["head 2\r\nab\r\n", "1\r\nc\r\n", "0\r\n\r\n"];
     assert_eq!(writes.0, written.map(|text| text.as_bytes().to_vec()));

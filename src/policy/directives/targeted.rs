@@ -39,18 +39,18 @@ pub(in crate::policy) fn directives(headers: &HeaderMap) -> Option<ResponseDirec
 /// RFC 8941, 4.2: the lines are one list with commas between them, so an empty one among several is an error. Only a
 /// string that a line begins and a later one ends could be read in another way if the lines were joined first; there
 /// the RFC lets a parser fail.
-fn dictionary<'h>(mut lines: impl Iterator<Item = &'h [u8]>) -> Option<Members<'h>> {
-    let mut members = Members::new();
+fn dictionary<'h>(mut lines: impl Iterator<Item = &'h [u8]>) -> Option<Dictionary<'h>> {
+    let mut members = Dictionary::new();
     lines.try_for_each(|line| {
         let parser = Parser::new(line).with_version(Version::Rfc8941);
-        let read = parser.parse_dictionary_with_visitor(Collector(&mut members));
+        let read = parser.parse_dictionary_with_visitor(DictionaryReader(&mut members));
         (read.is_ok() && !line.is_empty()).then_some(())
     })?;
     (!members.is_empty()).then_some(members)
 }
 
 /// RFC 8941, 3.2: of the members of one key the last one counts.
-type Members<'h> = BTreeMap<&'h str, Item<'h>>;
+type Dictionary<'h> = BTreeMap<&'h str, Item<'h>>;
 
 /// A value, as far as directives tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,14 +96,14 @@ impl<'h> Item<'h> {
 }
 
 /// Takes the members of a line as they are read.
-struct Collector<'m, 'h>(&'m mut Members<'h>);
+struct DictionaryReader<'m, 'h>(&'m mut Dictionary<'h>);
 
-impl<'h> DictionaryVisitor<'h> for Collector<'_, 'h> {
+impl<'h> DictionaryVisitor<'h> for DictionaryReader<'_, 'h> {
     type Out = ();
     type Error = Infallible;
 
     fn entry(&mut self, key: &'h KeyRef) -> Result<impl EntryVisitor<'h>, Infallible> {
-        Ok(Entry {
+        Ok(MemberReader {
             key: key.as_str(),
             members: self.0,
         })
@@ -115,12 +115,12 @@ impl<'h> DictionaryVisitor<'h> for Collector<'_, 'h> {
 }
 
 /// One member, of whose parameters none is known.
-struct Entry<'m, 'h> {
+struct MemberReader<'m, 'h> {
     key: &'h str,
-    members: &'m mut Members<'h>,
+    members: &'m mut Dictionary<'h>,
 }
 
-impl<'h> EntryVisitor<'h> for Entry<'_, 'h> {
+impl<'h> EntryVisitor<'h> for MemberReader<'_, 'h> {
     type Error = Infallible;
 
     fn item(self) -> Result<impl ItemVisitor<'h>, Infallible> {
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    fn of_lines<'h>(lines: &'h [&'h str]) -> Option<Members<'h>> {
+    fn of_lines<'h>(lines: &'h [&'h str]) -> Option<Dictionary<'h>> {
         dictionary(lines.iter().map(|line| line.as_bytes()))
     }
 
@@ -274,7 +274,7 @@ mod tests {
                 members.iter().map(|(key, seconds)| format!("{key}={seconds};x")).collect();
             let written = written.join(", ");
             let lines = [written.as_str()];
-            let lasting: Members<'_> =
+            let lasting: Dictionary<'_> =
                 members.iter().map(|(key, seconds)| (key.as_str(), Item::Seconds(*seconds))).collect();
             prop_assert_eq!(of_lines(&lines), Some(lasting));
         }

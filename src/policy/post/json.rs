@@ -69,7 +69,7 @@ fn write_array(items: Vec<&RawValue>, depth_left: usize, canonical: &mut Vec<u8>
 
 /// The members of an object in their order, those of one name each; None for what is no object.
 pub(in crate::policy) fn members(text: &str) -> Option<Vec<(String, &RawValue)>> {
-    let Members(members) = serde_json::from_str(text).ok()?;
+    let ObjectMembers(members) = serde_json::from_str(text).ok()?;
     Some(members)
 }
 
@@ -83,18 +83,18 @@ pub(in crate::policy) fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct ObjectMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for ObjectMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Collector)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 
-struct Collector;
+struct ObjectVisitor;
 
-impl<'de> Visitor<'de> for Collector {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = ObjectMembers<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for Collector {
         while let Some(member) = map.next_entry()? {
             members.push(member);
         }
-        Ok(Members(members))
+        Ok(ObjectMembers(members))
     }
 }
 

@@ -1,0 +1,24 @@
+//! The ways in which a response breaks the rules of HTTP/1.
+
+/// Why bytes are not an HTTP/1 response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Status line or headers.
+    #[error("its head is not HTTP/1")]
+    Head,
+    /// Head, chunk-size line, trailers, or too many interim responses.
+    #[error("its head is too large")]
+    TooLarge,
+    /// Content-Length is not a number, or has two different values.
+    #[error("its Content-Length is invalid")]
+    ContentLength,
+    /// A second transfer coding beneath chunked, which the request did not allow.
+    #[error("its Transfer-Encoding is not supported")]
+    TransferEncoding,
+    /// The chunked coding is broken.
+    #[error("its chunked coding is invalid")]
+    Chunk,
+    /// 101 to a request without Upgrade.
+    #[error("it switches protocols without a request to do so")]
+    Upgrade,
+}

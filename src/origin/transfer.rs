@@ -1,0 +1,205 @@
+//! The state of one request and its response that has no place in awc.
+//!
+//! awc carries method, target, headers and body of the request, and status, headers and body of the response. It has no
+//! place for interim responses, and none for what happens on the connection: how long the origin has been silent, how the
+//! body is framed, whether it arrived whole, what went wrong. A [`TransferState`] holds these. The caller and the transport
+//! share it.
+
+use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
+
+use actix_web::http::{StatusCode, header::HeaderMap};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    error::{OriginError, Phase},
+    framing::BodyFraming,
+};
+
+tokio::task_local! {
+    static CURRENT: TransferState;
+}
+
+/// Receives the interim (1xx) responses to a request as they arrive, each with its status and headers.
+#[derive(Clone)]
+pub struct InterimSink(Rc<dyn Fn(StatusCode, HeaderMap)>);
+
+impl InterimSink {
+    /// Calls `receive` for each interim response.
+    pub fn new(receive: impl Fn(StatusCode, HeaderMap) + 'static) -> Self {
+        Self(Rc::new(receive))
+    }
+
+    pub(super) fn send(&self, status: StatusCode, headers: HeaderMap) {
+        (self.0)(status, headers);
+    }
+}
+
+impl fmt::Debug for InterimSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InterimSink")
+    }
+}
+
+/// What the caller and the transport share beside awc about one request. Clones share the same state.
+#[derive(Clone)]
+pub(super) struct TransferState(Rc<RefCell<TransferFields>>);
+
+struct TransferFields {
+    /// `None` if interim responses are dropped.
+    interim: Option<InterimSink>,
+    phase: Phase,
+    /// When the origin last sent or took bytes.
+    progress: Instant,
+    awaits_client: bool,
+    /// `None` until the head of the final response has arrived.
+    framing: Option<BodyFraming>,
+    is_whole: bool,
+    failure: Option<OriginError>,
+}
+
+impl TransferState {
+    pub(super) fn new(interim: Option<InterimSink>) -> Self {
+        Self(Rc::new(RefCell::new(TransferFields {
+            interim,
+            phase: Phase::Connecting,
+            progress: Instant::now(),
+            awaits_client: false,
+            framing: None,
+            is_whole: false,
+            failure: None,
+        })))
+    }
+
+    /// Makes this the current state while `send` runs: the transport finds it when awc calls it.
+    pub(super) fn with_current<T>(&self, send: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self.clone(), send)
+    }
+
+    /// The current state; `None` outside of [`TransferState::with_current`].
+    pub(super) fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    pub(super) fn interim(&self) -> Option<InterimSink> {
+        self.0.borrow().interim.clone()
+    }
+
+    /// The request starts again with another connection.
+    pub(super) fn restart(&self) {
+        let mut state = self.0.borrow_mut();
+        state.phase = Phase::Connecting;
+        state.progress = Instant::now();
+        (state.framing, state.is_whole) = (None, false);
+    }
+
+    /// The connection is open, and the request is being sent.
+    pub(super) fn connected(&self) {
+        let mut state = self.0.borrow_mut();
+        state.phase = Phase::FirstByte;
+        state.progress = Instant::now();
+    }
+
+    /// The origin took or sent bytes.
+    pub(super) fn progressed(&self) {
+        self.0.borrow_mut().progress = Instant::now();
+    }
+
+    /// Says whether the upload waits for the client. When it no longer does, the origin's time starts again.
+    pub(super) fn set_awaits_client(&self, awaits_client: bool) {
+        let mut state = self.0.borrow_mut();
+        if state.awaits_client && !awaits_client {
+            state.progress = Instant::now();
+        }
+        state.awaits_client = awaits_client;
+    }
+
+    /// Until when the origin may be silent; `None` if it has been silent for `limit`. While the upload waits for the client,
+    /// the origin's time does not run.
+    pub(super) fn deadline(&self, limit: Duration) -> Option<Instant> {
+        let state = self.0.borrow();
+        let now = Instant::now();
+        let since = match state.awaits_client {
+            true => now,
+            false => state.progress,
+        };
+        let until = since + limit;
+        (until > now).then_some(until)
+    }
+
+    /// The head of the final response has arrived.
+    pub(super) fn head_arrived(&self, framing: BodyFraming) {
+        let mut state = self.0.borrow_mut();
+        state.phase = Phase::Body;
+        state.framing = Some(framing);
+    }
+
+    /// How the response's body is framed; `None` until its head has arrived.
+    pub(super) fn framing(&self) -> Option<BodyFraming> {
+        self.0.borrow().framing
+    }
+
+    /// The response is whole.
+    pub(super) fn set_whole(&self) {
+        let mut state = self.0.borrow_mut();
+        state.is_whole = true;
+        state.awaits_client = false;
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.borrow().is_whole
+    }
+
+    /// Records why the request failed. The first failure stands: it is the cause of later ones.
+    pub(super) fn fail(&self, failure: OriginError) {
+        self.0.borrow_mut().failure.get_or_insert(failure);
+    }
+
+    pub(super) fn take_failure(&self) -> Option<OriginError> {
+        self.0.borrow_mut().failure.take()
+    }
+
+    /// Resolves when the origin has been silent for `limit`.
+    pub(super) async fn timeout(&self, limit: Duration) -> OriginError {
+        while let Some(until) = self.deadline(limit) {
+            sleep_until(until).await;
+        }
+        OriginError::Timeout {
+            phase: self.0.borrow().phase,
+            limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const NO_TIME: Duration = Duration::from_nanos(1);
+
+    /// Returns when the clock has moved on.
+    fn pass() {
+        let now = Instant::now();
+        while Instant::now() <= now + NO_TIME {}
+    }
+
+    #[test]
+    fn the_origin_is_not_silent_while_bytes_move_or_the_client_is_awaited() {
+        let state = TransferState::new(None);
+        pass();
+        let first = state.deadline(HOUR).unwrap();
+        assert_eq!(state.deadline(NO_TIME), None);
+        // Bytes in either direction count, also after the head.
+        state.head_arrived(BodyFraming::Chunked);
+        state.progressed();
+        let second = state.deadline(HOUR).unwrap();
+        assert!(second > first);
+        pass();
+        assert_eq!(state.deadline(NO_TIME), None);
+        state.set_awaits_client(true);
+        assert!(state.deadline(NO_TIME).is_some());
+        // The client's bytes have arrived: the origin has the whole limit for them.
+        state.set_awaits_client(false);
+        assert!(state.deadline(HOUR).unwrap() > second);
+    }
+}

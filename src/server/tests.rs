@@ -1,0 +1,395 @@
+//! Our decoders of requests compared with actix-http's, which decodes the same bytes after them.
+//!
+//! Where both accept, content and ends are the same. We may refuse more than actix-http, for the reasons that
+//! [`Stricter`] lists. We never accept a chunked body that actix-http refuses. A head is not checked by us at all: it is
+//! passed on up to its end, and actix-http refuses what is wrong with it.
+
+use actix_codec::Decoder as _;
+use actix_http::{
+    HttpMessage as _, ServiceConfig,
+    h1::{Codec, Message},
+    header,
+};
+use bytes::BytesMut;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+};
+
+use super::request_bounds::RequestBounds;
+use crate::{
+    origin::{Chunked, Malformed},
+    proxy::RequestFraming,
+};
+
+const CHUNKED_HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+thread_local! {
+    // Made within an actix system because it starts a clock, which the decoder does not need.
+    static SERVICE_CONFIG: ServiceConfig =
+        actix_rt::System::new().block_on(async { ServiceConfig::default() });
+}
+
+fn codec() -> Codec {
+    Codec::new(SERVICE_CONFIG.with(ServiceConfig::clone))
+}
+
+/// A chunked body as far as it was decoded.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Decoded {
+    content: Vec<u8>,
+    /// How many bytes the body takes with its framing; `None` if it has not ended.
+    end: Option<usize>,
+}
+
+/// Why we refuse a chunked body that actix-http accepts.
+#[derive(Debug, PartialEq, Eq)]
+enum Stricter {
+    /// A size of more than 16 digits. Leading zeros without end would be a line of any length.
+    LongSize,
+    /// A line feed without a carriage return in the trailers. Parsers that take it for the end of a line see another end
+    /// of the body (RFC 9112, 11.2: request smuggling).
+    BareLineFeed,
+    /// A chunk extension or trailers beyond our limits. actix-http has no limit.
+    TooLarge,
+}
+
+fn ours(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
+    let (mut followed, mut chunked) = (Chunked::new(), Chunked::new());
+    let (mut used, mut fed) = (0, 0);
+    let mut received = BytesMut::new();
+    let mut decoded = Decoded::default();
+    for piece in pieces {
+        used += followed.feed(piece)?;
+        fed += piece.len();
+        received.extend_from_slice(piece);
+        decoded.content.extend(chunked.decode(&mut received)?);
+    }
+    if chunked.is_done() {
+        decoded.end = Some(fed - received.len());
+        assert_eq!(decoded.end, Some(used));
+    }
+    assert_eq!(chunked.is_done(), followed.is_done());
+    Ok(decoded)
+}
+
+/// `None` if actix-http refuses the body.
+fn theirs(pieces: &[&[u8]]) -> Option<Decoded> {
+    let mut codec = codec();
+    let mut received = BytesMut::from(CHUNKED_HEAD);
+    assert!(matches!(
+        codec.decode(&mut received),
+        Ok(Some(Message::Item(_)))
+    ));
+    let mut fed = 0;
+    let mut decoded = Decoded::default();
+    for piece in pieces {
+        fed += piece.len();
+        received.extend_from_slice(piece);
+        while decoded.end.is_none() {
+            match codec.decode(&mut received).ok()? {
+                Some(Message::Chunk(Some(bytes))) => decoded.content.extend(bytes),
+                Some(Message::Chunk(None)) => decoded.end = Some(fed - received.len()),
+                Some(Message::Item(request)) => panic!("{request:?} within a body"),
+                None => break,
+            }
+        }
+    }
+    Some(decoded)
+}
+
+/// Why we refuse these bytes. Panics if no difference is known that explains it.
+fn stricter(bytes: &[u8]) -> Stricter {
+    let mut chunked = Chunked::new();
+    let refused = bytes
+        .iter()
+        .enumerate()
+        .find_map(|(at, byte)| Some((at, chunked.feed(&[*byte]).err()?)));
+    let (at, malformed) = refused.unwrap();
+    let digits = bytes[..at].iter().rev();
+    let digits = digits.take_while(|byte| byte.is_ascii_hexdigit()).count();
+    match (malformed, bytes[at]) {
+        (Malformed::TooLarge, _) => Stricter::TooLarge,
+        (Malformed::Chunk, b'\n') => Stricter::BareLineFeed,
+        (Malformed::Chunk, byte) if byte.is_ascii_hexdigit() && digits == 16 => Stricter::LongSize,
+        (malformed, byte) => panic!("{malformed} at byte {at} ({byte:#x}), of {bytes:?}"),
+    }
+}
+
+fn cut<'b>(bytes: &'b [u8], cuts: &[Index]) -> Vec<&'b [u8]> {
+    let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+    places.extend([0, bytes.len()]);
+    places.sort_unstable();
+    let pieces = places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
+    pieces.collect()
+}
+
+#[test]
+fn each_known_difference_from_actix_http_exists() {
+    for (body, difference) in [
+        (
+            "00000000000000001\r\na\r\n0\r\n\r\n".to_owned(),
+            Stricter::LongSize,
+        ),
+        ("0\r\nA: b\nC: d\r\n\r\n".to_owned(), Stricter::BareLineFeed),
+        (
+            format!("0;{}\r\n\r\n", "x".repeat(5_000)),
+            Stricter::TooLarge,
+        ),
+        (
+            format!("0\r\nA: {}\r\n\r\n", "x".repeat(20_000)),
+            Stricter::TooLarge,
+        ),
+    ] {
+        let pieces = [body.as_bytes()];
+        assert!(ours(&pieces).is_err());
+        assert_eq!(theirs(&pieces).unwrap().end, Some(body.len()));
+        assert_eq!(stricter(body.as_bytes()), difference);
+    }
+}
+
+/// One change to some bytes: at a place, take away so many and put in others.
+type Mutation = (Index, usize, Vec<u8>);
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let byte = prop_oneof![select(&b"\r\n; \t0aF:=\"\x00\x7f\xff"[..]), any::<u8>()];
+    (any::<Index>(), 0_usize..3, vec(byte, 0..3))
+}
+
+fn mutate(mut bytes: Vec<u8>, mutations: Vec<Mutation>) -> Vec<u8> {
+    for (place, removed, added) in mutations {
+        let start = place.index(bytes.len() + 1);
+        let end = (start + removed).min(bytes.len());
+        bytes.splice(start..end, added);
+    }
+    bytes
+}
+
+/// A valid chunked body: sizes with leading zeros, extensions and trailers.
+fn chunked_body() -> impl Strategy<Value = Vec<u8>> {
+    let line = "[0-9]{0,2}[ \t]{0,2}(;[a-z =\"\\x80]{0,8})?";
+    let chunk = (vec(any::<u8>(), 1..40), "0{0,3}", line);
+    let trailers = "([A-Z]: [a-z]{0,3}\r\n){0,3}";
+    (vec(chunk, 0..5), "0{1,4}", trailers).prop_map(|(chunks, zeros, trailers)| {
+        let mut body = Vec::new();
+        for (content, zeros, line) in chunks {
+            let extension = line.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            body.extend(format!("{zeros}{:X}{extension}\r\n", content.len()).into_bytes());
+            body.extend(content);
+            body.extend(b"\r\n");
+        }
+        body.extend(format!("{zeros}\r\n{trailers}\r\n").into_bytes());
+        body
+    })
+}
+
+/// A request as actix-http sees it.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    target: String,
+    content: Vec<u8>,
+    /// Where it ends in all that was sent.
+    end: usize,
+}
+
+/// How the body of a request is framed, as the handler tells the connection.
+fn framing(request: &actix_http::Request) -> RequestFraming {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    match length.and_then(|length| length.to_str().ok()?.trim().parse().ok()) {
+        _ if request.chunked().unwrap_or(false) => RequestFraming::Chunked,
+        Some(length) => RequestFraming::Sized(length),
+        None => RequestFraming::None,
+    }
+}
+
+/// The complete requests in what actix-http gets at once, and whether it refused the bytes after them.
+fn decoded_at_once(bytes: &[u8]) -> (Vec<Request>, bool) {
+    let mut codec = codec();
+    let mut received = BytesMut::from(bytes);
+    let mut requests = Vec::new();
+    let mut current: Option<Request> = None;
+    loop {
+        let message = match codec.decode(&mut received) {
+            Ok(Some(message)) => message,
+            Ok(None) => return (requests, false),
+            Err(_) => return (requests, true),
+        };
+        let has_body = match message {
+            Message::Item(request) => {
+                current = Some(Request {
+                    target: request.uri().to_string(),
+                    content: Vec::new(),
+                    end: 0,
+                });
+                codec.message_type() != actix_http::h1::MessageType::None
+            }
+            Message::Chunk(Some(bytes)) => {
+                current.as_mut().unwrap().content.extend(bytes);
+                true
+            }
+            Message::Chunk(None) => false,
+        };
+        if !has_body {
+            let mut request = current.take().unwrap();
+            request.end = bytes.len() - received.len();
+            requests.push(request);
+        }
+    }
+}
+
+/// The complete requests that actix-http decodes when it gets each piece only as far as [`RequestBounds`] says, and
+/// whether it or we refused the bytes after them.
+fn decoded_within_bounds(pieces: &[&[u8]]) -> (Vec<Request>, bool) {
+    let mut codec = codec();
+    let mut bounds = RequestBounds::head();
+    let mut received = BytesMut::new();
+    let mut requests = Vec::new();
+    let mut current: Option<Request> = None;
+    let mut passed_on = 0;
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let own = bounds.take(rest);
+            received.extend_from_slice(&rest[..own]);
+            rest = &rest[own..];
+            passed_on += own;
+            loop {
+                match codec.decode(&mut received) {
+                    Ok(Some(Message::Item(request))) => {
+                        // The end of the head is where actix-http finds it.
+                        assert!(matches!(bounds, RequestBounds::Decoding));
+                        assert!(received.is_empty());
+                        bounds = RequestBounds::after_head(framing(&request));
+                        current = Some(Request {
+                            target: request.uri().to_string(),
+                            content: Vec::new(),
+                            end: 0,
+                        });
+                        if codec.message_type() == actix_http::h1::MessageType::None {
+                            break;
+                        }
+                    }
+                    Ok(Some(Message::Chunk(Some(bytes)))) => {
+                        current.as_mut().unwrap().content.extend(bytes);
+                    }
+                    Ok(Some(Message::Chunk(None))) => {
+                        // The end of the body is where actix-http finds it.
+                        assert!(matches!(bounds, RequestBounds::Complete), "{bounds:?}");
+                        break;
+                    }
+                    Ok(None) => break,
+                    Err(_) => return (requests, true),
+                }
+            }
+            assert!(
+                !matches!(bounds, RequestBounds::Decoding),
+                "a head passed on whole that actix-http does not find complete"
+            );
+            if matches!(bounds, RequestBounds::Lost) {
+                return (requests, true);
+            }
+            if matches!(bounds, RequestBounds::Complete) {
+                assert!(received.is_empty());
+                let mut request = current.take().unwrap();
+                request.end = passed_on;
+                requests.push(request);
+                bounds = RequestBounds::head();
+            }
+        }
+    }
+    (requests, false)
+}
+
+/// A valid request, at times after empty lines and with bare line feeds.
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    let head = |method: &'static str, body: String| {
+        ("(\r\n|\n){0,2}", "/[a-z]{0,3}", "\r?\n").prop_map(move |(before, target, end)| {
+            let head = format!("{before}{method} {target} HTTP/1.1{end}Host: a{end}{body}{end}");
+            head.into_bytes()
+        })
+    };
+    let sized = vec(any::<u8>(), 0..30).prop_flat_map(move |content| {
+        head("PUT", format!("Content-Length: {}\r\n", content.len()))
+            .prop_map(move |head| [head, content.clone()].concat())
+    });
+    let chunked = chunked_body().prop_flat_map(move |body| {
+        head("POST", "Transfer-Encoding: chunked\r\n".to_owned())
+            .prop_map(move |head| [head, body.clone()].concat())
+    });
+    prop_oneof![
+        head("GET", String::new()),
+        head("HEAD", "Accept: */*\r\n".to_owned()),
+        sized,
+        chunked
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_valid_chunked_body_is_decoded_as_actix_http_decodes_it(
+        body in chunked_body(),
+        surplus: Vec<u8>,
+        cuts: Vec<Index>,
+    ) {
+        let length = body.len();
+        let bytes = [body, surplus].concat();
+        let pieces = cut(&bytes, &cuts);
+        let decoded = theirs(&pieces).unwrap();
+        prop_assert_eq!(decoded.end, Some(length));
+        prop_assert_eq!(ours(&pieces), Ok(decoded));
+    }
+
+    #[test]
+    fn a_mutated_chunked_body_is_decoded_as_actix_http_decodes_it_or_refused_for_a_known_reason(
+        body in chunked_body(),
+        mutations in vec(mutation(), 1..4),
+        nearly in "([0-9a-fA-F]{1,17}[ \t;a]{0,2}\r?\n[a-c]{0,5}\r?\n?){0,4}(0\r\n(A: b\r?\n){0,2}\r\n)?G?",
+        cuts: Vec<Index>,
+    ) {
+        for bytes in [mutate(body, mutations), nearly.into_bytes()] {
+            let pieces = cut(&bytes, &cuts);
+            match (ours(&pieces), theirs(&pieces)) {
+                (Ok(ours), theirs) => prop_assert_eq!(Some(ours), theirs),
+                (Err(_), None) => {}
+                (Err(_), Some(_)) => {
+                    stricter(&bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pipelined_requests_end_where_actix_http_ends_them(
+        requests in vec(request(), 1..5),
+        cuts: Vec<Index>,
+    ) {
+        let mut ends = Vec::new();
+        for request in &requests {
+            ends.push(ends.last().unwrap_or(&0) + request.len());
+        }
+        let bytes = requests.concat();
+        let (at_once, refused) = decoded_at_once(&bytes);
+        prop_assert!(!refused);
+        let found: Vec<usize> = at_once.iter().map(|request| request.end).collect();
+        prop_assert_eq!(found, ends);
+        prop_assert_eq!(decoded_within_bounds(&cut(&bytes, &cuts)), (at_once, false));
+    }
+
+    #[test]
+    fn mutated_requests_are_never_passed_on_beyond_the_end_that_actix_http_finds(
+        requests in vec(request(), 1..4),
+        mutations in vec(mutation(), 1..4),
+        cuts: Vec<Index>,
+    ) {
+        let bytes = mutate(requests.concat(), mutations);
+        let (at_once, refused) = decoded_at_once(&bytes);
+        let (within_bounds, refused_within) = decoded_within_bounds(&cut(&bytes, &cuts));
+        // We refuse some chunked bodies that actix-http accepts, and no request beside them.
+        prop_assert!(at_once.starts_with(&within_bounds));
+        if !refused_within {
+            prop_assert_eq!(within_bounds, at_once);
+            prop_assert!(!refused);
+        }
+    }
+}

@@ -61,7 +61,7 @@ pub struct Instance {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The directory cannot be created or read.
-    #[error("the directory {} cannot be used", dir.display())]
+    #[error("cannot use the directory {}", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -70,7 +70,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// The path is not a directory, or is a symbolic link.
-    #[error("{} is not a directory (nor may it be a link to one); remove it", dir.display())]
+    #[error("{} is not a directory (a symbolic link is not accepted); remove it", dir.display())]
     NoDirectory {
         /// The path.
         dir: PathBuf,
@@ -89,8 +89,8 @@ pub enum ControlError {
     },
     /// Other users have access to the directory.
     #[error(
-        "the directory {} has mode {mode:03o}, where it has to be 700; \
-         see that nobody else put anything there, then: chmod 700 {}",
+        "the directory {} has mode {mode:03o}, but must have 700; \
+         check that no other user put files there, then run: chmod 700 {}",
         dir.display(),
         dir.display()
     )]
@@ -107,14 +107,14 @@ pub enum ControlError {
         dir: PathBuf,
     },
     /// Every name for the port is in use.
-    #[error("too many proxies run on port {port}")]
+    #[error("too many instances run on port {port}; stop one of them")]
     TooMany {
         /// The port.
         port: u16,
     },
     /// The lock file is not a regular file, or is a symbolic link.
     #[error(
-        "{} is not a regular file (nor may it be a link to one), where the lock file has to be; remove it",
+        "the lock file {} is not a regular file (a symbolic link is not accepted); remove it",
         path.display()
     )]
     NoLockFile {
@@ -122,7 +122,7 @@ pub enum ControlError {
         path: PathBuf,
     },
     /// The lock file cannot be created, locked or written.
-    #[error("the lock file {} cannot be used", path.display())]
+    #[error("cannot use the lock file {}", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
@@ -130,8 +130,8 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
-    /// The socket cannot be listened on.
-    #[error("the socket {} cannot be listened on", path.display())]
+    /// Listening on the socket failed.
+    #[error("cannot listen on the socket {}", path.display())]
     Listen {
         /// The socket.
         path: PathBuf,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Observer, Totals};
 use crate::{
-    cache::Stats,
+    cache::CacheStats,
     error::ProxyError,
     policy::{Mode, Reason, Time},
 };
@@ -54,7 +54,7 @@ pub struct Report {
     /// The state of the origin.
     pub origin: OriginReport,
     /// The state of the cache; `None` if it did not respond.
-    pub cache: Option<Stats>,
+    pub cache: Option<CacheStats>,
 }
 
 /// A reason, and how often it occurred.
@@ -107,7 +107,7 @@ pub struct OriginReport {
 
 impl Report {
     /// Reports the counters so far, with the state of the cache. Hints are those for `mode`.
-    pub fn new(observer: &Observer, cache: Option<Stats>, mode: Mode) -> Self {
+    pub fn new(observer: &Observer, cache: Option<CacheStats>, mode: Mode) -> Self {
         let totals = observer.totals();
         let judged = totals.requests().saturating_sub(totals.own());
         let from_cache = totals.hits() + totals.validated() + totals.stale();

@@ -1,4 +1,4 @@
-//! RFC 9111, 4: constructing responses from caches. The decision itself.
+//! RFC 9111, 4: whether a request is served from the cache or goes to the origin.
 
 use actix_web::http::Method;
 
@@ -10,39 +10,40 @@ use super::{
     storing::vary::matches,
 };
 
-/// What becomes of a request. `index` counts the variants as they were given to [`decide`].
+/// How a request is handled. `index` is the position of the stored response among the variants given to [`decide`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Answer from the store, as [`super::response_form`] says.
+    /// Serve the stored response, in the form that [`super::response_form`] returns.
     Serve {
         /// The stored response.
         index: usize,
-        /// What allows it.
+        /// What allows its use.
         reuse: Reuse,
     },
-    /// Fetch without the client's own conditions and Range, with [`super::validators`] of the stored response (it may
-    /// have none); that one is the fallback ([`super::may_serve_stale`]). The fetch may be shared.
+    /// Validate the stored response: fetch without the client's own conditions and Range, with the
+    /// [`super::validators`] of the stored response (it may have none). If the origin fails, the stored response may be
+    /// served stale ([`super::may_serve_stale`]). Other requests may wait for the fetch.
     Revalidate {
         /// The stored response.
         index: usize,
         /// Why.
         why: Forward,
     },
-    /// Fetch what a stored part lacks; what comes may be joined to it ([`super::combine`]).
+    /// Fetch the bytes that a stored part lacks. The response may be combined with the part ([`super::combine`]).
     Extend {
         /// The stored part.
         index: usize,
-        /// What is asked for.
+        /// Which bytes the fetch requests.
         missing: MissingBytes,
     },
     /// Forward the request.
     Fetch {
         /// Why.
         why: Forward,
-        /// Whether it may be shared with others.
+        /// What may be done with the response.
         sharing: Sharing,
     },
-    /// `only-if-cached`, and there is nothing: 504 (RFC 9111, 5.2.1.7).
+    /// Respond with 504: the client said `only-if-cached`, and no stored response can be used (RFC 9111, 5.2.1.7).
     NotCached,
 }
 
@@ -53,22 +54,23 @@ pub enum Reuse {
     Fresh,
     /// It is stale within the window of `stale-while-revalidate`: validate it in the background.
     StaleWhileRevalidate,
-    /// It is stale, and the client's `max-stale` takes it.
+    /// It is stale, and the client's `max-stale` allows that.
     MaxStale,
 }
 
-/// May the fetch be shared, its answer be stored?
+/// What may be done with the response of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// It may lead: others follow it.
+    /// It may be stored, and other requests may wait for it (RFC 9111, 4: collapsed requests).
     Collapsible,
-    /// Nobody joins it; what it brings may be stored.
+    /// It may be stored. No other request waits for it.
     StoreOnly,
-    /// What it brings is its client's alone.
+    /// It is only for this client and is not stored, for this reason.
     PassThrough(Reason),
 }
 
-/// Decides about a request, given what is stored for its target in its own partition and in the shared one.
+/// Decides how a request is handled. `variants` are the responses stored for its target, in the partition of the
+/// request and in the shared one.
 ///
 /// Does not allocate.
 pub fn decide<'s>(
@@ -93,14 +95,14 @@ pub fn decide<'s>(
     }
 }
 
-/// For GET and HEAD, and a POST that is like them.
+/// The decision for GET, HEAD, and a POST whose body is part of the key.
 fn decide_retrieval<'s>(
     policy: &Policy,
     request: &Request<'_>,
     variants: impl Iterator<Item = &'s StoredHead> + Clone,
     now: Time,
 ) -> Decision {
-    // RFC 9110, 13.1 and 14.2: what conditions and ranges mean for a POST is for the origin to say.
+    // RFC 9110, 13.1 and 14.2: only the origin knows what conditions and ranges mean for a POST.
     if request.content == RequestContent::Keyed && (request.has_range() || request.has_condition())
     {
         return fetch(ForwardReason::Bypass.into(), request);
@@ -112,7 +114,7 @@ fn decide_retrieval<'s>(
         };
         return fetch(forward.into(), request);
     };
-    // RFC 9110, 13.2.1: If-Match and If-Unmodified-Since are for the origin to evaluate.
+    // RFC 9110, 13.2.1: the origin evaluates If-Match and If-Unmodified-Since.
     if request.has_origin_condition() {
         return fetch(unusable(stored, now, Reason::Condition), request);
     }
@@ -135,7 +137,7 @@ fn decide_retrieval<'s>(
     }
 }
 
-/// RFC 9111, 4.1: of those that match, the one with the most recent Date.
+/// RFC 9111, 4.1: of the variants that match, the one with the most recent Date.
 fn select<'s>(
     policy: &Policy,
     request: &Request<'_>,
@@ -148,7 +150,7 @@ fn select<'s>(
         .max_by_key(|(_, stored)| (stored.date, stored.received))
 }
 
-/// Nobody sees an answer made for somebody else's credentials.
+/// A response made for some credentials is only served to requests with the same credentials.
 fn may_answer(stored: &StoredHead, request: &Request<'_>) -> bool {
     match stored.audience() {
         Audience::Everyone => true,
@@ -156,7 +158,7 @@ fn may_answer(stored: &StoredHead, request: &Request<'_>) -> bool {
     }
 }
 
-/// RFC 9111, 4, 4.2 and 5.2.1: may it be used without validation?
+/// RFC 9111, 4, 4.2 and 5.2.1: whether a stored response may be used without validation.
 fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse, Forward> {
     let client = &request.directives;
     // RFC 9111, 5.2.2.4.
@@ -167,7 +169,7 @@ fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse,
     if client.no_cache {
         return Err(unusable(stored, now, Reason::ClientNoCache));
     }
-    // RFC 9111, 5.2.1.1. Zero asks for validation, even in the same millisecond.
+    // RFC 9111, 5.2.1.1. Zero requires validation, even in the millisecond of the store.
     let is_too_old = client
         .max_age
         .is_some_and(|seconds| seconds == 0 || stored.age_millis(now) > u64::from(seconds) * 1000);
@@ -192,7 +194,7 @@ fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse,
     }
 }
 
-/// What is stale goes forward for that; what is fresh for what the request says.
+/// A stale response is not used because it is stale, a fresh one because of the request.
 fn unusable(stored: &StoredHead, now: Time, reason: Reason) -> Forward {
     match stored.is_fresh(now) {
         true => Forward::with_detail(ForwardReason::Request, reason),
@@ -214,13 +216,14 @@ fn pass(forward: ForwardReason, reason: Reason) -> Decision {
     }
 }
 
-/// True when the request would lead a fetch for everybody if nothing were stored.
+/// True if other requests could wait for the fetch of this one, were nothing stored.
 pub fn is_collapsible(request: &Request<'_>) -> bool {
     let is_retrieval = *request.method == Method::GET && request.content == RequestContent::None;
     is_retrieval && !request.directives.only_if_cached && sharing(request) == Sharing::Collapsible
 }
 
-/// Only a GET (or a POST like it) without body, Range or conditions, whose answer may be stored, leads.
+/// Other requests wait only for a GET (or a POST whose body is part of the key) without body, Range and conditions,
+/// whose response may be stored.
 fn sharing(request: &Request<'_>) -> Sharing {
     let is_post = request.content == RequestContent::Keyed;
     if *request.method == Method::HEAD {

@@ -1,30 +1,30 @@
-//! Why a request goes forward.
+//! Why a request goes to the origin.
 
 use super::Reason;
 
 /// Why a request is forwarded: the `fwd` of Cache-Status (RFC 9211, 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ForwardReason {
-    /// Not to be handled by the cache.
+    /// The cache does not handle the request.
     Bypass,
     /// The method requires it.
     Method,
     /// Nothing is stored for the target.
     UriMiss,
-    /// Something is, for other selecting fields.
+    /// Responses are stored, but for other values of the fields that Vary names.
     VaryMiss,
-    /// Nothing is that could be used.
+    /// No stored response can be used.
     Miss,
-    /// Something fresh is; the request does not allow its use.
+    /// A fresh response is stored. The request does not allow its use.
     Request,
-    /// Something is; it is stale.
+    /// A response is stored. It is stale.
     Stale,
-    /// A part is.
+    /// Only a part is stored.
     Partial,
 }
 
 impl ForwardReason {
-    /// All of them, in their order.
+    /// All of them, in the order of declaration.
     pub const ALL: [Self; 8] = [
         Self::Bypass,
         Self::Method,
@@ -50,7 +50,7 @@ impl ForwardReason {
         }
     }
 
-    /// What it says, short enough for a row of a table.
+    /// The meaning, short enough for a row of a table.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Bypass => "not for the cache to answer",
@@ -64,7 +64,7 @@ impl ForwardReason {
         }
     }
 
-    /// Where HTTP says so.
+    /// The section of the RFC.
     pub const fn clause(self) -> &'static str {
         match self {
             Self::Bypass | Self::Method | Self::UriMiss | Self::Miss => "RFC 9111, 4",
@@ -76,7 +76,7 @@ impl ForwardReason {
     }
 }
 
-/// Why a request is forwarded, and what kept the stored response from being used, where that says more.
+/// Why a request is forwarded: the reason, and, where that says more, what prevented the use of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// The kind of reason: the value of `fwd`.

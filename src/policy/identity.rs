@@ -1,35 +1,42 @@
-//! Whose answer it is: partitions by credentials, and cookies that say nothing about who somebody is.
+//! Partitions of the cache by credentials, and cookies that do not identify a user.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, Hasher, RandomState},
-};
+use std::fmt;
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use ring::{
+    hmac::{Context, HMAC_SHA256, Key},
+    rand::SystemRandom,
+};
 
 use super::{Policy, mode::Credentials, syntax::list::trim};
 
-/// Names a partition of the cache: a keyed hash of credentials, from which they cannot be found again.
+/// The name of a partition of the cache: a keyed hash of credentials, which does not reveal them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(pub(super) [u8; 16]);
 
-/// The random secret of the process under which credentials are hashed.
+/// The random key of the process under which credentials are hashed with HMAC-SHA256.
 #[derive(Clone)]
-pub struct IdentitySecret {
-    keys: [RandomState; 2],
-}
+pub struct IdentitySecret(Key);
 
 impl IdentitySecret {
-    /// A new secret: identities of different secrets have nothing in common.
+    /// A new random key. Under another key the same credentials make another identity.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no random bytes.
+    #[allow(
+        clippy::expect_used,
+        reason = "identities that can be guessed are no identities"
+    )]
     pub fn new() -> Self {
-        Self {
-            keys: [RandomState::new(), RandomState::new()],
-        }
+        let key = Key::generate(HMAC_SHA256, &SystemRandom::new());
+        Self(key.expect("the system gives random bytes"))
     }
 
-    /// The identity of a request; None when it carries no credentials, or the policy has no partitions.
+    /// The identity of a request: a hash of Authorization, of the cookies that are not ignored, and of the fields of
+    /// `identity_headers`.
     ///
-    /// Authorization, the cookies that count, and the fields of `identity_headers` make it.
+    /// `None` if the request carries no credentials, or the policy has no partitions.
     pub fn identity(&self, policy: &Policy, headers: &HeaderMap) -> Option<Identity> {
         if policy.mode.credentials() == Credentials::SharedCache {
             return None;
@@ -47,13 +54,9 @@ impl IdentitySecret {
         if credentials.is_empty() {
             return None;
         }
-        // The map has no order of names; lines of one name keep theirs, for the sort is stable.
+        // The map does not order names. Lines of one name stay in order because the sort is stable.
         credentials.sort_by_key(|(name, _)| *name);
-        let mut identity = [0; 16];
-        for (position, key) in identity.chunks_exact_mut(8).zip(&self.keys) {
-            position.copy_from_slice(&hash(key, &credentials).to_ne_bytes());
-        }
-        Some(Identity(identity))
+        Some(Identity(hash(&self.0, &credentials)))
     }
 }
 
@@ -69,38 +72,41 @@ impl fmt::Debug for IdentitySecret {
     }
 }
 
-/// Lengths go first, so that no two lists of credentials are the same bytes.
-fn hash(key: &RandomState, credentials: &[(&str, &[u8])]) -> u64 {
-    let mut hasher = key.build_hasher();
+/// The first half of the HMAC. Each text follows its length, so that different lists of credentials are different bytes.
+fn hash(key: &Key, credentials: &[(&str, &[u8])]) -> [u8; 16] {
+    let mut hmac = Context::with_key(key);
     for text in credentials
         .iter()
         .flat_map(|(name, value)| [name.as_bytes(), value])
     {
-        hasher.write_usize(text.len());
-        hasher.write(text);
+        hmac.update(&text.len().to_ne_bytes());
+        hmac.update(text);
     }
-    hasher.finish()
+    let tag = hmac.sign();
+    let mut half = [0; 16];
+    half.copy_from_slice(&tag.as_ref()[..16]);
+    half
 }
 
-/// True for a field that tells users apart: Authorization and those of `identity_headers`. Cookies do too, as far as
-/// they count.
+/// True for a field that identifies a user: Authorization and those of `identity_headers`. Cookie is not among them,
+/// because it depends on the cookies.
 pub fn is_credential(policy: &Policy, name: &HeaderName) -> bool {
     *name == AUTHORIZATION || policy.identity_headers.matches(name.as_str())
 }
 
-/// What becomes of a Cookie line when a request is forwarded.
+/// How a Cookie line is forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardedCookie {
-    /// It goes as it came.
+    /// As received.
     Unchanged,
-    /// It goes without the ignored cookies.
+    /// Without the ignored cookies.
     Shortened(HeaderValue),
-    /// All its cookies are ignored: it does not go.
+    /// Not at all: all its cookies are ignored.
     Nothing,
 }
 
-/// Takes the ignored cookies out of a Cookie line of a GET or HEAD that may be stored: what is not in the
-/// key must not shape the answer.
+/// Removes the ignored cookies from a Cookie line of a request whose response may be stored: they are not part of the
+/// key, so they must not influence the response.
 pub fn forwarded_cookie(policy: &Policy, line: &HeaderValue) -> ForwardedCookie {
     let text = line.as_bytes();
     if policy.mode.credentials() == Credentials::SharedCache
@@ -114,12 +120,12 @@ pub fn forwarded_cookie(policy: &Policy, line: &HeaderValue) -> ForwardedCookie 
     if kept.is_empty() {
         return ForwardedCookie::Nothing;
     }
-    // Parts of a field value, joined by what is allowed in one, are a field value.
+    // Parts of a field value, joined by allowed bytes, are a field value.
     HeaderValue::from_bytes(&kept.join(&b"; "[..]))
         .map_or(ForwardedCookie::Unchanged, ForwardedCookie::Shortened)
 }
 
-/// A Set-Cookie line that does not keep an answer out of the cache.
+/// True for a Set-Cookie line of an ignored cookie, which does not prevent storing.
 pub(super) fn is_ignored_set_cookie(policy: &Policy, line: &HeaderValue) -> bool {
     policy.mode.credentials() == Credentials::Partitions
         && cookies(line.as_bytes())
@@ -134,12 +140,12 @@ fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|cookie| !cookie.is_empty())
 }
 
-/// True for a cookie that does not tell users apart: it matches no pattern of `identity_cookies`, or one of
+/// True for a cookie that does not identify a user: it matches no pattern of `identity_cookies`, or one of
 /// `ignored_cookies`.
 fn is_ignored(policy: &Policy, cookie: &[u8]) -> bool {
     let name = cookie.split(|&byte| byte == b'=').next();
     let name = trim(name.unwrap_or_default());
-    // A name that is no text is none that anybody has written down, but it may be covered by a `*`.
+    // A name that is not UTF-8 can only match a pattern with `*`.
     !policy
         .identity_cookies
         .matches(&String::from_utf8_lossy(name))

@@ -1,4 +1,4 @@
-//! How the head of a stored response was understood, for those who want to know.
+//! How a stored head is understood, for the commands that explain it.
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
@@ -15,22 +15,22 @@ use super::{
     storing::vary::mismatch,
 };
 
-/// How the head of a stored response was understood.
+/// How a stored head is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpretation {
-    /// How long it is fresh, in seconds; none: until cleared.
+    /// How long it is fresh, in seconds. `None`: until cleared.
     pub lifetime_seconds: Option<u64>,
-    /// What that goes back to.
+    /// Where the lifetime comes from.
     pub lifetime_from: LifetimeSource,
-    /// The directives that count, with their values.
+    /// The directives that are obeyed, with their values.
     pub directives: Vec<String>,
-    /// True when they stand in a targeted field (RFC 9213), which replaces Cache-Control and Expires.
+    /// True if the directives come from a targeted field (RFC 9213), which replaces Cache-Control and Expires.
     pub is_targeted: bool,
-    /// The directive that forbids a stale answer.
+    /// The directive that forbids stale use. `None` if there is none.
     pub never_stale: Option<Reason>,
 }
 
-/// How `stored` was understood under `policy`.
+/// How `stored` is understood under `policy`.
 pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     let mut headers = HeaderMap::new();
     for (name, value) in stored.fields().iter() {
@@ -84,17 +84,17 @@ fn directives(word: &OriginDirectives<'_>) -> Vec<String> {
         .collect()
 }
 
-/// A field that Vary names: its name, and its value in normal form; none: there was none.
+/// A field that Vary names: its name, and its value in normal form. `None`: the request did not have the field.
 pub type SelectingField<'s> = (&'s HeaderName, Option<&'s [u8]>);
 
 impl StoredHead {
-    /// The fields that select it (RFC 9111, 4.1), as the request had them.
+    /// The fields that select this response (RFC 9111, 4.1), with the values of the original request.
     pub fn selection(&self) -> impl Iterator<Item = SelectingField<'_>> {
         let selectors = self.selectors.iter();
         selectors.map(|selector| (selector.name(), selector.value()))
     }
 
-    /// The first field by which it is for another request than one with `fields`; none: it matches.
+    /// The first field in which a request with `fields` differs from the original request. `None` if it matches.
     pub fn mismatch(&self, mode: Mode, fields: &HeaderMap) -> Option<SelectingField<'_>> {
         mismatch(mode, self, fields)
     }

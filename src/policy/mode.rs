@@ -1,5 +1,5 @@
-//! The three policies. Every place where they differ is a method here; the rest of the room never
-//! compares modes.
+//! The settings of the policy, and its three modes. Every difference between the modes is a method here; the other
+//! files never compare modes.
 
 use std::time::Duration;
 
@@ -12,105 +12,105 @@ use super::{
     syntax::time::millis,
 };
 
-/// What decides about storing and reuse.
+/// The settings that decide what is stored and reused.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How far the origin's word counts.
+    /// How closely to follow the origin's caching fields.
     pub mode: Mode,
-    /// Bounds the lifetime of what the origin says nothing about (all in `Always`); none: until cleared.
+    /// Limits the lifetime of responses without caching fields (of all responses in `Always`). `None`: until cleared.
     pub ttl: Option<Duration>,
-    /// Whether the client's Cache-Control and Pragma count, where the mode lets them.
+    /// Whether the client's Cache-Control and Pragma are obeyed, where the mode allows it.
     pub client_directives: ClientDirectives,
-    /// How long past its lifetime a response may answer while the origin cannot be reached.
+    /// How long after its lifetime a response may be served while the origin cannot be reached.
     pub max_stale: Duration,
-    /// Names (patterns) of the fields that carry credentials beside Authorization and Cookie.
+    /// Patterns of the fields that carry credentials, in addition to Authorization and Cookie.
     pub identity_headers: Patterns,
-    /// Names (patterns) of the only cookies that may tell who somebody is.
+    /// Patterns of the cookies that may identify a user. Other cookies are ignored.
     pub identity_cookies: Patterns,
-    /// Names (patterns) of the cookies that say nothing about who somebody is, whatever else they match.
+    /// Patterns of the cookies that are ignored, also if they match `identity_cookies`.
     pub ignored_cookies: Patterns,
 }
 
-/// Whether a client's Cache-Control and Pragma count.
+/// Whether a client's Cache-Control and Pragma are obeyed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientDirectives {
-    /// As far as the mode obeys them.
+    /// Obeyed as far as the mode obeys them.
     #[default]
     Obeyed,
-    /// Not at all: a client can neither ask for a new answer nor keep one from being stored.
+    /// Ignored: a client can neither force a validation nor prevent storing.
     Ignored,
 }
 
-/// How far the origin's word counts.
+/// How closely to follow the origin's caching fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// Obey the origin where it speaks; keep what it says nothing about.
+    /// Obey the origin's caching fields. Store responses without them.
     #[default]
     Standard,
     /// RFC 9111 to the letter, as a shared cache.
     Strict,
-    /// Ignore the origin's word: never forward the same GET twice.
+    /// Ignore the origin's caching fields: never forward the same GET twice.
     Always,
 }
 
-/// How requests with credentials are kept apart.
+/// How responses to requests with credentials are separated.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Credentials {
-    /// Each identity has a partition of the cache; cookies that say nothing do not count.
+    /// Each identity has a partition of the cache. Ignored cookies make no identity.
     Partitions,
-    /// RFC 9111, 3.5.
+    /// One cache for all, under RFC 9111, 3.5.
     SharedCache,
 }
 
-/// What becomes of the Set-Cookie lines of an answer that is to be stored.
+/// How Set-Cookie lines of a response affect storing.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum SetCookie {
-    /// Stored and replayed.
+    /// They are stored and served.
     Keep,
-    /// The answer is stored without them.
+    /// The response is stored without them.
     Drop,
-    /// The answer is not stored.
+    /// The response is not stored.
     Refuse,
 }
 
-/// What becomes of an answer whose origin says neither how long nor whether to keep it.
+/// How a response without any caching field is stored.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Silence {
-    /// RFC 9111, 4.2.2.
+    /// With a heuristic lifetime (RFC 9111, 4.2.2).
     Heuristic,
-    /// Kept so long.
+    /// With this lifetime.
     Keep(Lifetime),
-    /// Not stored, for its status.
+    /// Not at all, because of its status.
     Refuse,
 }
 
 /// How Accept-Language selects a variant.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Languages {
-    /// As the field is written.
+    /// By the text of the field.
     Written,
-    /// Also in another order, and by the stored Content-Language.
+    /// Also if the members are in another order, and by the stored Content-Language.
     Negotiated,
 }
 
-/// What becomes of an answer under a transfer coding we cannot decode.
+/// Whether a response with a transfer coding that the proxy cannot decode is stored.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum UnknownCoding {
     Keep,
     Refuse,
 }
 
-/// What a Content-Encoding says about other clients when Vary is silent.
+/// Whether a Content-Encoding selects a variant when Vary does not name Accept-Encoding.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Codings {
-    /// Nothing: who forgets Vary says that everybody takes it.
+    /// No: without Vary the response is for every client.
     Vary,
-    /// That it was chosen by Accept-Encoding; many origins forget to say so.
+    /// Yes, by Accept-Encoding: many origins forget Vary.
     Select,
 }
 
 impl Mode {
-    /// The name in configuration and messages.
+    /// The name in the configuration and in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -119,7 +119,7 @@ impl Mode {
         }
     }
 
-    /// What counts of the origin's word about lifetime and storage.
+    /// The directives of the origin that are obeyed.
     pub(super) fn heard<'h>(self, word: OriginDirectives<'h>) -> OriginDirectives<'h> {
         match self {
             Self::Standard | Self::Strict => word,
@@ -127,11 +127,11 @@ impl Mode {
         }
     }
 
-    /// What counts of the client's cache directives.
+    /// The directives of the client that are obeyed.
     fn obeyed(self, directives: RequestDirectives) -> RequestDirectives {
         match self {
             Self::Strict => directives,
-            // A browser's plain reload sends `max-age=0`; it must not mean MISS.
+            // A plain reload in a browser sends `max-age=0`. It must not be a MISS.
             Self::Standard => RequestDirectives {
                 max_age: None,
                 min_fresh: None,
@@ -149,7 +149,7 @@ impl Mode {
         }
     }
 
-    /// For Set-Cookie lines of cookies that are not ignored.
+    /// How Set-Cookie lines of cookies that are not ignored affect storing.
     pub(super) const fn set_cookie(self, audience: Audience) -> SetCookie {
         match (self, audience) {
             (Self::Strict, _) => SetCookie::Keep,
@@ -158,7 +158,7 @@ impl Mode {
         }
     }
 
-    /// `Vary: *` says that more than the request counts; only `Always` does not care.
+    /// True if `Vary: *` prevents storing. Only `Always` ignores it.
     pub(super) const fn obeys_vary_star(self) -> bool {
         !matches!(self, Self::Always)
     }
@@ -186,7 +186,7 @@ impl Mode {
 }
 
 impl Policy {
-    /// What counts of the client's cache directives.
+    /// The directives of the client that are obeyed.
     pub(super) fn obeyed(&self, directives: RequestDirectives) -> RequestDirectives {
         match self.client_directives {
             ClientDirectives::Obeyed => self.mode.obeyed(directives),
@@ -194,7 +194,7 @@ impl Policy {
         }
     }
 
-    /// What becomes of an answer about which the origin says nothing that counts.
+    /// How a response without any caching field is stored.
     pub(super) fn silence(&self, status: StatusCode) -> Silence {
         match (self.mode, status.as_u16()) {
             (Mode::Strict, _) => Silence::Heuristic,
@@ -217,7 +217,8 @@ impl Policy {
     }
 }
 
-/// 2xx but 206, 3xx but 304, 404 and 410: what does not ask to come back.
+/// True for the statuses that `Always` stores: 2xx except 206, 3xx except 304, 404 and 410. Other statuses report a
+/// failure that may be over soon.
 pub(super) fn always_keeps(status: StatusCode) -> bool {
     match status.as_u16() {
         206 | 304 => false,

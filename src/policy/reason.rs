@@ -1,21 +1,21 @@
-//! Why something is not stored, not reused or not shared: one vocabulary for code, log, metric and Cache-Status.
+//! Why a response is not stored or not reused: the same names in code, log, metrics and Cache-Status.
 
 use std::{borrow::Cow, fmt};
 
 use super::Mode;
 
-/// Why an answer was not stored, not reused, or a fetch not shared.
+/// Why a response was not stored or not reused.
 ///
-/// `Display` gives the short name that the log line and the `detail` of Cache-Status carry.
+/// `Display` writes the short name, as in the log and in the `detail` of Cache-Status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The method is not GET.
     Method,
     /// The GET carries a body.
     RequestBody,
-    /// The answer says what became of the range that was asked for, and nothing about the target.
+    /// The response is about the requested range, not about the target.
     Range,
-    /// The request is conditional, and the answer is what became of its condition.
+    /// The response is about the condition of the request, not about the target.
     Condition,
     /// The client said `no-store`.
     ClientNoStore,
@@ -25,11 +25,11 @@ pub enum Reason {
     ClientMaxAge,
     /// It does not stay fresh for as long as the client's `min-fresh`.
     ClientMinFresh,
-    /// Answers of this status ask to come back: no policy keeps them of its own accord.
+    /// The status reports a failure that may be over soon. No mode stores it without an explicit lifetime.
     Status,
-    /// Answers of this status are kept only when the origin says how long.
+    /// Responses of this status are only stored with an explicit lifetime.
     StatusWithoutLifetime,
-    /// The answer is a part (206) that is not kept.
+    /// The response is a part (206) that is not stored.
     Partial,
     /// The origin said `no-store`.
     NoStore,
@@ -37,15 +37,15 @@ pub enum Reason {
     NoCache,
     /// The origin said `private`.
     Private,
-    /// The origin said `must-understand` about a status we do not.
+    /// The origin said `must-understand`, and the status is unknown to this cache.
     MustUnderstand,
-    /// The request carried Authorization and the answer does not allow sharing (RFC 9111, 3.5).
+    /// The request carried Authorization and the response does not allow sharing (RFC 9111, 3.5).
     Authorization,
-    /// The answer sets a cookie.
+    /// The response sets a cookie.
     SetCookie,
-    /// `Vary: *`, or a Vary nobody can follow.
+    /// `Vary: *`, or a Vary that cannot be parsed.
     VaryStar,
-    /// Neither lifetime nor validator: there would be no use for it.
+    /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
     /// The transfer coding is unknown.
     UnknownCoding,
@@ -53,28 +53,28 @@ pub enum Reason {
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
     ProxyRevalidate,
-    /// The origin said `s-maxage`, which forbids stale answers (RFC 9111, 5.2.2.10).
+    /// The origin said `s-maxage`, which forbids stale responses (RFC 9111, 5.2.2.10).
     SMaxage,
-    /// Older than stale answers may be.
+    /// It has been stale for too long.
     TooStale,
-    /// The origin did answer, and not with a failure that a stale answer may replace.
+    /// The origin responded, and not with a failure that a stale response may replace.
     OriginAnswered,
-    /// The body is larger than what is kept.
+    /// The body is larger than the limit for stored bodies.
     TooLarge,
-    /// The cache was cleared, or the target invalidated, while the answer was fetched.
+    /// The cache was cleared, or the target invalidated, during the fetch.
     Cleared,
-    /// A newer answer was stored while this one arrived.
+    /// A newer response was stored while this one arrived.
     Outdated,
-    /// The memory is taken up by what is on its way in or still being read.
+    /// The memory is in use by bodies that arrive or are being read.
     NoRoom,
-    /// An event stream has no end to wait for.
+    /// It is an event stream, which has no end.
     EventStream,
-    /// The cache did not answer.
+    /// The cache actor did not respond.
     CacheUnavailable,
 }
 
 impl Reason {
-    /// All reasons, in their order.
+    /// All reasons, in the order of declaration.
     pub const ALL: [Self; 31] = [
         Self::Method,
         Self::RequestBody,
@@ -146,7 +146,7 @@ impl Reason {
         }
     }
 
-    /// What it says, as the end of a sentence and short enough for a row of a table.
+    /// The meaning, as the end of a sentence and short enough for a row of a table.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Method => "the method is not GET",
@@ -183,7 +183,7 @@ impl Reason {
         }
     }
 
-    /// Where HTTP says so; none: it is our own bound.
+    /// The section of the RFC. `None` for our own limits.
     pub const fn clause(self) -> Option<&'static str> {
         Some(match self {
             Self::Method => "RFC 9110, 9.2.3",
@@ -219,7 +219,7 @@ impl Reason {
         })
     }
 
-    /// True when the next answer for the same target will most likely not be shared either.
+    /// True if the next response for the same target will most likely not be shared either.
     pub const fn is_lasting(self) -> bool {
         matches!(
             self,
@@ -236,7 +236,7 @@ impl Reason {
         )
     }
 
-    /// The flag that would change this under the policy in force; None when there is none.
+    /// The flag that would change this under `mode`. `None` if there is none.
     pub const fn remedy(self, mode: Mode) -> Option<&'static str> {
         match (self, mode) {
             (Self::TooLarge, _) => Some("--max-object keeps larger ones"),
@@ -269,8 +269,8 @@ impl Reason {
         }
     }
 
-    /// The same where a rule is in force, whose patterns are `rule`: what that rule would have to say, for no flag changes
-    /// what it sets.
+    /// The same where the rule with the patterns `rule` applies. A flag does not change what a rule sets, so this names the
+    /// setting in the rule.
     pub fn remedy_under(self, mode: Mode, rule: Option<&str>) -> Option<Cow<'static, str>> {
         let flag = self.remedy(mode)?;
         let policy = flag

@@ -1,4 +1,4 @@
-//! What the policy has to know of a request.
+//! The policy's view of a request.
 
 use actix_web::http::{
     Method,
@@ -13,7 +13,7 @@ use super::{
     directives::cache_control::{RequestDirectives, says_pragma_no_cache},
 };
 
-/// The client's conditions and its Range: dropped when we validate, or fetch the whole for everybody.
+/// The client's conditions and its Range. They are removed from a validation and from a fetch of the whole response.
 pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
     IF_MATCH,
     IF_NONE_MATCH,
@@ -23,30 +23,30 @@ pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
     RANGE,
 ];
 
-/// Does the request carry a body?
+/// Whether the request carries a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestContent {
     /// No body.
     None,
-    /// A body, be it empty but chunked.
+    /// A body, also an empty one in chunked coding.
     Some,
-    /// A body that is part of the key: a POST that is a retrieval like a GET.
+    /// A body that is part of the key: a POST that only reads, like a GET.
     Keyed,
 }
 
-/// The facts of a request as it is forwarded: hop-by-hop fields and ignored cookies are gone already.
+/// A view of a request as it is forwarded, without hop-by-hop fields and ignored cookies.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     pub(super) content: RequestContent,
     pub(super) identity: Option<Identity>,
-    /// Those of its directives that count under the policy.
+    /// Its directives that the policy obeys.
     pub(super) directives: RequestDirectives,
 }
 
 impl<'a> Request<'a> {
-    /// Reads the facts. `identity` is what [`super::IdentitySecret::identity`] said about the same headers.
+    /// A view of the request. `identity` is the result of [`super::IdentitySecret::identity`] for the same headers.
     pub fn new(
         policy: &Policy,
         method: &'a Method,
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
         self.headers.contains_key(RANGE)
     }
 
-    /// Conditions that are the origin's to evaluate (HTTP semantics, RFC 9110, 13.1.1 and 13.1.4).
+    /// True if there are conditions that only the origin evaluates (RFC 9110, 13.1.1 and 13.1.4).
     pub(super) fn has_origin_condition(&self) -> bool {
         self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_UNMODIFIED_SINCE)
     }

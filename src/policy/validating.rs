@@ -15,7 +15,7 @@ use super::{
     syntax::date::imf_fixdate,
 };
 
-/// RFC 9111, 4.3.1: the conditions of our own that validate a stored response; none when it has no validator.
+/// RFC 9111, 4.3.1: the conditions that validate a stored response. Empty if it has no validator.
 pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let condition = |name, validator| Some((name, stored.fields.get(&validator)?));
     let etag = condition(IF_NONE_MATCH, ETAG);
@@ -23,15 +23,15 @@ pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, Head
     etag.into_iter().chain(date)
 }
 
-/// RFC 9111, 4.3.4: does a 304 to our validators speak about this stored response?
+/// RFC 9111, 4.3.4: true if a 304 to our validators selects this stored response.
 ///
-/// When it does not, it is given to nobody: the request goes out again without conditions.
+/// If it does not, the 304 is dropped and the request is sent again without conditions.
 pub fn revalidation_matches(stored: &StoredHead, reply: &Response<'_>) -> bool {
     let tag = reply.headers.get(ETAG);
     let date = reply.headers.get(LAST_MODIFIED).map(HeaderValue::as_bytes);
     match (tag, stored.etag()) {
         (Some(new), Some(held)) => weakly_equal(new.as_bytes(), held),
-        // A tag we do not hold; only the same date says that it means what we hold.
+        // The stored response has no tag. Only the same date shows that the 304 is about it.
         (Some(_), None) => date.is_some() && date == stored.last_modified(),
         (None, _) => match (date, stored.last_modified()) {
             (Some(new), Some(held)) => new == held,
@@ -40,10 +40,10 @@ pub fn revalidation_matches(stored: &StoredHead, reply: &Response<'_>) -> bool {
     }
 }
 
-/// RFC 9111, 4.3.4: the stored head freshened by a 304, judged anew.
+/// RFC 9111, 4.3.4: the stored head, freshened by a 304.
 ///
-/// Fails with the reason when it may not be kept any longer; then the stored one is to be dropped, and
-/// the client gets its body under [`merged_head`].
+/// Fails with the reason if the new head may not be stored. Then the stored response has to be removed, and the client
+/// gets its body with the [`merged_head`].
 pub fn revalidated(
     policy: &Policy,
     request: &Request<'_>,
@@ -62,26 +62,26 @@ pub fn revalidated(
         ..*reply
     };
     let mut fresh = keep(policy, request, &merged)?;
-    // The request that validated matched the variant; the variant stays what it was.
+    // The validating request matched this variant, so it stays the same variant.
     if same_names(&fresh.selectors, &stored.selectors) {
         fresh.selectors.clone_from(&stored.selectors);
     }
     Ok(fresh)
 }
 
-/// What a 200 to HEAD says about a stored response to GET.
+/// What a 200 response to HEAD shows about the stored response to GET.
 #[derive(Debug)]
 pub enum HeadUpdate {
-    /// It is current, under this head.
+    /// It is current, with this new head.
     Freshened(Box<StoredHead>),
-    /// It is not what the target is any more.
+    /// It is no longer current.
     Outdated,
     /// Nothing.
     Inconclusive,
 }
 
-/// RFC 9111, 4.3.5: freshens a stored response, whose body has `body_bytes`, by a 200 to HEAD that announces
-/// `announced_bytes`, when all that both say of validators and length agrees.
+/// RFC 9111, 4.3.5: freshens a stored response with a body of `body_bytes` by a 200 response to HEAD with a
+/// Content-Length of `announced_bytes`, if the validators and the length that both have are equal.
 pub fn freshen_by_head(
     policy: &Policy,
     request: &Request<'_>,
@@ -116,9 +116,9 @@ pub fn freshen_by_head(
     }
 }
 
-/// RFC 9111, 3.2: the stored fields, those of the 304 in the place of their namesakes.
+/// RFC 9111, 3.2: the stored fields, updated with those of the 304.
 pub fn merged_head(policy: &Policy, stored: &StoredHead, reply: &Response<'_>) -> HeaderMap {
-    // A cookie is never merged in, where cookies are not stored; public or not.
+    // Where cookies are not stored, they are not merged either, also into public responses.
     let keeps_cookies = policy.mode.set_cookie(Audience::Everyone) == SetCookie::Keep;
     let is_replaced = |name: &HeaderName| {
         !describes_body(name)
@@ -127,7 +127,7 @@ pub fn merged_head(policy: &Policy, stored: &StoredHead, reply: &Response<'_>) -
     };
     let mut merged = HeaderMap::with_capacity(stored.fields().len());
     for (name, value) in stored.fields().iter() {
-        // RFC 9110, 6.6.1: a 304 without Date was made when it was received.
+        // RFC 9110, 6.6.1: a 304 without Date gets the time of its receipt.
         if name != DATE && !is_replaced(&name) {
             merged.append(name, value);
         }
@@ -145,23 +145,23 @@ pub fn merged_head(policy: &Policy, stored: &StoredHead, reply: &Response<'_>) -
     merged
 }
 
-/// RFC 9111, 3.2: what belongs to the stored body, which a 304 does not bring.
+/// RFC 9111, 3.2: true for fields about the stored body. A 304 does not update them.
 fn describes_body(name: &HeaderName) -> bool {
     matches!(*name, CONTENT_LENGTH | CONTENT_ENCODING | CONTENT_RANGE)
 }
 
-/// RFC 9110, 8.8.3.2: equal without regard to `W/`.
+/// RFC 9110, 8.8.3.2: true if two tags are equal without `W/`.
 pub(super) fn weakly_equal(one: &[u8], other: &[u8]) -> bool {
     opaque_tag(one) == opaque_tag(other)
 }
 
-/// RFC 9110, 8.8.3.2: equal and both strong.
+/// RFC 9110, 8.8.3.2: true if two tags are equal and strong.
 pub(super) fn strongly_equal(one: &[u8], other: &[u8]) -> bool {
     let is_strong = |tag: &[u8]| tag.starts_with(b"\"");
     is_strong(one) && is_strong(other) && one == other
 }
 
-/// RFC 9110, 8.8.2.2: it could not have changed again within the second it names.
+/// RFC 9110, 8.8.2.2: true for a Last-Modified before the Date: no later change within its second was missed.
 pub(super) fn is_strong_date(modified: Time, made: Time) -> bool {
     made.unix_seconds() > modified.unix_seconds()
 }
@@ -170,9 +170,8 @@ fn opaque_tag(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// True when an answer of this status to a validation says that the stored response is no longer the target's, whether
-/// or not the answer is stored itself (RFC 9111, 4.3.3). What asks to come back, or speaks of the request that was sent,
-/// says nothing about the target.
+/// True if a response of this status to a validation shows that the stored response is outdated, whether or not the new
+/// response is stored (RFC 9111, 4.3.3). A temporary failure or an error of the request shows nothing about the target.
 pub fn outdates_stored(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200..=303 | 305..=399 | 401 | 403 | 404 | 410)
 }

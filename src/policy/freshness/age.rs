@@ -8,13 +8,13 @@ use crate::policy::{
     syntax::{date::http_date, list::trim},
 };
 
-/// `corrected_initial_age`: how old an answer was, in milliseconds, when it was received.
+/// `corrected_initial_age` in milliseconds: the age of a response when it was received.
 pub(in crate::policy) fn corrected_initial_age_millis(
     headers: &HeaderMap,
     request_time: Time,
     response_time: Time,
 ) -> u64 {
-    // Dates have whole seconds: a fraction of our own clock must not count as age.
+    // Dates have whole seconds, so a fraction of a second must not count as age.
     let apparent_age_seconds = date(headers, response_time).map_or(0, |date| {
         response_time
             .unix_seconds()
@@ -25,7 +25,7 @@ pub(in crate::policy) fn corrected_initial_age_millis(
     corrected_age_millis.max(apparent_age_seconds * 1000)
 }
 
-/// The Date of an answer; None when it is absent, repeated or invalid.
+/// The Date of a response. `None` if it is absent, repeated or invalid.
 pub(in crate::policy) fn date(headers: &HeaderMap, now: Time) -> Option<Time> {
     let mut lines = headers.get_all(DATE);
     match (lines.next(), lines.next()) {
@@ -34,7 +34,7 @@ pub(in crate::policy) fn date(headers: &HeaderMap, now: Time) -> Option<Time> {
     }
 }
 
-/// RFC 9111, 5.1: the first member of the first line, when it is digits only.
+/// RFC 9111, 5.1: the first member of the first line. 0 if it is absent or not a number.
 fn age_value_seconds(headers: &HeaderMap) -> u32 {
     headers.get(AGE).map_or(0, |line| {
         let first = line.as_bytes().split(|&byte| byte == b',').next();

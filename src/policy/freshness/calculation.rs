@@ -1,4 +1,4 @@
-//! RFC 9111, 4.2: how long an answer is fresh.
+//! RFC 9111, 4.2: calculating the freshness lifetime.
 
 use actix_web::http::{
     StatusCode,
@@ -16,9 +16,9 @@ use crate::policy::{
     syntax::date::http_date,
 };
 
-/// RFC 9111, 4.2.1 and 4.2.2: how long an answer is fresh.
+/// RFC 9111, 4.2.1 and 4.2.2: how long a response is fresh.
 ///
-/// Fails with a reason about the status when nothing allows an answer of this status to be kept.
+/// Fails with a reason about the status if nothing allows storing a response of this status.
 pub(in crate::policy) fn lifetime(
     policy: &Policy,
     word: &OriginDirectives<'_>,
@@ -37,7 +37,7 @@ pub(in crate::policy) fn lifetime(
     if let Some(seconds) = word.explicit_lifetime_seconds(cache, headers, response_time) {
         return Ok(Lifetime::of_seconds(seconds));
     }
-    // RFC 9111, 3: without explicit lifetime the status, or `public`, must allow a heuristic one.
+    // RFC 9111, 3: without an explicit lifetime, the status or `public` has to allow a heuristic one.
     if is_heuristically_cacheable(status) || word.directives.public {
         let seconds = heuristic_seconds(headers, response_time);
         return Ok(Lifetime::of_seconds(seconds));
@@ -45,7 +45,7 @@ pub(in crate::policy) fn lifetime(
     Err(refused_status(status))
 }
 
-/// What the lifetime of an answer goes back to; the arguments are those of [`lifetime`].
+/// Where the lifetime of a response comes from. The arguments are those of [`lifetime`].
 pub(in crate::policy) fn source(
     policy: &Policy,
     word: &OriginDirectives<'_>,
@@ -84,7 +84,7 @@ fn refused_status(status: StatusCode) -> Reason {
     }
 }
 
-/// RFC 9110, 15.1.
+/// RFC 9110, 15.1: true for statuses that may get a heuristic lifetime.
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -92,7 +92,7 @@ fn is_heuristically_cacheable(status: StatusCode) -> bool {
     )
 }
 
-/// RFC 9111, 4.2.2: a tenth of the time since Last-Modified, at most a day; 0 when it says none.
+/// RFC 9111, 4.2.2: a tenth of the time since Last-Modified, at most a day. 0 without Last-Modified.
 fn heuristic_seconds(headers: &HeaderMap, response_time: Time) -> u32 {
     const DAY_SECONDS: u64 = 86_400;
     let Some(last_modified) = headers
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn s4_2_1_expires_counts_from_date_and_not_from_now() {
-        // Made an hour ago for an hour and ten seconds: ten are left.
+        // An hour old, with a lifetime of an hour and ten seconds: ten seconds are left.
         let held = stored(
             Mode::Strict,
             &[("expires", IN_TEN_SECONDS), ("date", HOUR_AGO)],
         );
         assert_eq!(held.age_seconds(NOW), 3600);
         assert_eq!(held.ttl_seconds(NOW), Some(10));
-        // The clock of the origin runs an hour behind: its ten seconds are ten seconds.
+        // The clock of the origin is an hour behind: ten seconds stay ten seconds.
         let ahead = [
             ("expires", "Mon, 23 Nov 2026 04:30:10 GMT"),
             ("date", "Mon, 23 Nov 2026 04:30:00 GMT"),
@@ -183,7 +183,7 @@ mod tests {
         assert!(!held.is_fresh(later(3)));
         assert_eq!(held.ttl_seconds(later(13)), Some(-10));
         assert_eq!(held.age_seconds(later(13)), 15);
-        // A clock that was set back makes nothing older or fresher than it was.
+        // A clock that was set back does not change the freshness.
         assert_eq!(
             held.age_seconds(crate::policy::Time::from_unix_millis(0)),
             2

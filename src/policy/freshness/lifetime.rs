@@ -1,15 +1,15 @@
-//! A freshness lifetime (RFC 9111, 4.2.1), and where it comes from.
+//! Freshness lifetimes (RFC 9111, 4.2.1) and their sources.
 
-/// How long an answer is fresh.
+/// How long a response is fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Lifetime {
-    /// The origin's own measure: compared with the age of the answer.
+    /// A lifetime from the origin, which is compared with the age of the response.
     Age {
         /// `freshness_lifetime` in milliseconds.
         millis: u64,
     },
-    /// Our measure, where the origin says nothing: compared with the time we have held it, so that an
-    /// origin whose clock is wrong does not shorten it.
+    /// A lifetime from the configuration, for responses without one. It is compared with the time since the receipt, so
+    /// that a wrong clock of the origin does not shorten it.
     Held {
         /// In milliseconds.
         millis: u64,
@@ -25,7 +25,7 @@ impl Lifetime {
         }
     }
 
-    /// Our own measure, bounded.
+    /// A lifetime from the configuration, with an upper limit.
     pub(in crate::policy) fn at_most_seconds(self, seconds: u64) -> Self {
         let bound = seconds * 1000;
         match self {
@@ -37,23 +37,23 @@ impl Lifetime {
     }
 }
 
-/// What a lifetime goes back to.
+/// Where a lifetime comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeSource {
     /// `s-maxage`.
     SMaxage,
     /// `max-age`.
     MaxAge,
-    /// `Expires`, less `Date`.
+    /// `Expires` minus `Date`.
     Expires,
-    /// A tenth of the time since `Last-Modified` (RFC 9111, 4.2.2); nothing where that is not said.
+    /// A tenth of the time since `Last-Modified` (RFC 9111, 4.2.2). Zero without `Last-Modified`.
     Heuristic,
-    /// Nothing is said, and `--ttl` bounds it.
+    /// The origin gives no lifetime, and `--ttl` limits it.
     Ttl,
-    /// Nothing is said, and it is a status that is kept for a minute.
+    /// The origin gives no lifetime, and responses of this status are stored for a minute.
     Minute,
-    /// Nothing is said.
+    /// The origin gives no lifetime.
     UntilCleared,
-    /// It is not what the answer would get now: it was purged softly, or stored under another policy.
+    /// The lifetime is not the one that the response would get now: it was purged softly, or stored under another policy.
     Set,
 }

@@ -8,18 +8,18 @@ use crate::policy::{
     syntax::time::millis,
 };
 
-/// Why a validation brought no answer to relay.
+/// Why a validation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginFailure {
-    /// Name, connection, TLS, a cut or silence: no whole head came.
+    /// No complete response head arrived: DNS, connection, TLS, an early close or a timeout.
     Unreachable,
-    /// The origin answered so.
+    /// The origin responded with this status.
     Status(StatusCode),
 }
 
-/// May the stored response be served although the origin could not validate it?
+/// Whether a stored response may be served although its validation failed.
 ///
-/// Fails with the reason when it may not; then the origin's own answer is relayed, or a 504 when there is none.
+/// Fails with the reason if it may not. Then the client gets the origin's response, or a 504 if there is none.
 pub fn may_serve_stale(
     policy: &Policy,
     request: &Request<'_>,
@@ -32,14 +32,14 @@ pub fn may_serve_stale(
     {
         return Err(Reason::OriginAnswered);
     }
-    // RFC 9111, 5.2.1.4: not without successful validation.
+    // RFC 9111, 5.2.1.4: `no-cache` requires a successful validation.
     if request.directives.no_cache {
         return Err(Reason::ClientNoCache);
     }
     if let Some(reason) = stored.never_stale {
         return Err(reason);
     }
-    // RFC 5861, 4: the window is a limit; without one, ours.
+    // RFC 5861, 4: `stale-if-error` is the limit. Without it, the limit is that of the configuration.
     let window_millis = match stored.stale_if_error_seconds {
         Some(seconds) => u64::from(seconds) * 1000,
         None => millis(policy.max_stale),
@@ -50,7 +50,7 @@ pub fn may_serve_stale(
     Ok(())
 }
 
-/// RFC 9111, 4.2.4: the directive that forbids a stale answer.
+/// RFC 9111, 4.2.4: the directive that forbids stale use. `None` if there is none.
 pub(in crate::policy) fn forbidden_by(
     directives: &ResponseDirectives<'_>,
     cache: CacheKind,
@@ -69,7 +69,7 @@ pub(in crate::policy) fn forbidden_by(
     }
 }
 
-/// RFC 5861, 3: serve at once and validate behind the client's back.
+/// RFC 5861, 3: true if the response may be served at once and validated in the background.
 pub(in crate::policy) fn while_revalidating(stored: &StoredHead, now: Time) -> bool {
     let window_millis = u64::from(stored.stale_while_revalidate_seconds) * 1000;
     stored.never_stale.is_none()
@@ -77,7 +77,7 @@ pub(in crate::policy) fn while_revalidating(stored: &StoredHead, now: Time) -> b
         && stored.staleness_millis(now) <= window_millis
 }
 
-/// RFC 9111, 5.2.1.2: the client takes it stale by so much.
+/// RFC 9111, 5.2.1.2: true if the client's `max-stale` allows its use.
 pub(in crate::policy) fn client_accepts(
     request: &Request<'_>,
     stored: &StoredHead,

@@ -34,7 +34,7 @@ impl BodyKey {
             .filter(|(name, _)| name.as_str().starts_with("content-"))
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        // The map has no order of names; lines of one name keep theirs, for the sort is stable.
+        // The map does not order names. Lines of one name stay in order because the sort is stable.
         lines.sort_by_key(|(name, _)| *name);
         digest.update(&lines.len().to_be_bytes());
         for text in lines

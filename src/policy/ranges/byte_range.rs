@@ -1,23 +1,23 @@
-//! RFC 9110, 14: byte ranges, and Content-Range.
+//! RFC 9110, 14: Range and Content-Range.
 
 use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 
 use crate::policy::syntax::list::{members, trim};
 
-/// Ranges in one request that are answered one by one; for more the whole is less work for everybody.
+/// The largest number of ranges in a multipart response. A request for more gets the whole representation.
 const MAX_RANGES: usize = 16;
 
-/// Bytes of a representation; both ends count.
+/// A range of bytes of a representation. Both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
-    /// Place of the first byte.
+    /// Position of the first byte.
     pub first: u64,
-    /// Place of the last byte.
+    /// Position of the last byte.
     pub last: u64,
 }
 
 impl ByteRange {
-    /// All of so many bytes.
+    /// The range of all `bytes`.
     pub(in crate::policy) fn all(bytes: u64) -> Self {
         Self {
             first: 0,
@@ -25,7 +25,7 @@ impl ByteRange {
         }
     }
 
-    /// How many bytes it has.
+    /// The number of bytes.
     pub fn len_bytes(self) -> u64 {
         (self.last - self.first).saturating_add(1)
     }
@@ -34,23 +34,23 @@ impl ByteRange {
         self.first <= other.first && other.last <= self.last
     }
 
-    /// True when the two overlap, or one begins where the other ends.
+    /// True if the two overlap, or one begins where the other ends.
     pub(in crate::policy) fn touches(self, other: Self) -> bool {
         self.first <= other.last.saturating_add(1) && other.first <= self.last.saturating_add(1)
     }
 }
 
-/// A part of a representation, as Content-Range names it (RFC 9110, 14.4).
+/// A part of a representation, as in Content-Range (RFC 9110, 14.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentRange {
     /// Which bytes.
     pub range: ByteRange,
-    /// Length of the whole representation in bytes; None: nobody said.
+    /// Length of the whole representation in bytes. `None`: unknown.
     pub complete_bytes: Option<u64>,
 }
 
 impl ContentRange {
-    /// Reads the one Content-Range of an answer; None when it is absent, repeated, or says nothing that could be.
+    /// Parses the Content-Range of a response. `None` if it is absent, repeated, invalid or impossible.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(CONTENT_RANGE);
         match (lines.next(), lines.next()) {
@@ -85,7 +85,7 @@ impl ContentRange {
         })
     }
 
-    /// The field's value: `bytes 0-9/10`.
+    /// The value of the field: `bytes 0-9/10`.
     pub fn to_field_value(&self) -> String {
         let ByteRange { first, last } = self.range;
         match self.complete_bytes {
@@ -94,51 +94,50 @@ impl ContentRange {
         }
     }
 
-    /// True when it is all there is.
+    /// True if it has all bytes of the representation.
     pub(in crate::policy) fn is_whole(&self) -> bool {
         self.range.first == 0 && self.complete_bytes == Some(self.range.last + 1)
     }
 }
 
-/// One byte range of a Range field.
+/// One range of a Range field (RFC 9110, 14.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum RangeSpec {
-    /// `first-last`; `last` is the greatest number when it is open.
+    /// `first-last`. `last` is `u64::MAX` for `first-`.
     From { first: u64, last: u64 },
-    /// `-length`: so many bytes at the end.
+    /// `-length`: the last `length` bytes.
     Suffix { length: u64 },
 }
 
-/// What a Range field asks for of a representation.
+/// What a Range field requests of a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum RequestedRange {
-    /// All of it: the field has another unit, is not understood (RFC 9110, 14.2), or asks for what is better given as
-    /// a whole.
+    /// All of it: the field has another unit, is invalid (RFC 9110, 14.2), or requests too many or overlapping ranges.
     Whole,
-    /// One range. Of a representation of unknown length it may reach behind the end.
+    /// One range. If the length of the representation is unknown, it may end after the last byte.
     One(ByteRange),
-    /// Several that do not overlap, in the order in which they were asked for.
+    /// Several ranges that do not overlap, in the order of the request.
     Several(Box<[ByteRange]>),
-    /// Nothing that exists.
+    /// Only bytes after the end.
     Nothing,
-    /// Bytes counted from an end that nobody knows.
+    /// Bytes counted from the end of a representation of unknown length.
     UnknownEnd,
 }
 
-/// Where a range lies in a representation.
+/// What one range selects of a representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum RangeSelection {
     Within(ByteRange),
-    /// It begins behind the end.
+    /// Nothing: it begins after the end.
     Unsatisfiable,
-    /// The representation is empty and any suffix of it is the whole.
+    /// All of it: the representation is empty, so any suffix is the whole.
     Whole,
-    /// It is counted from an end that nobody knows.
+    /// It is counted from the end, and the length is unknown.
     UnknownEnd,
 }
 
 impl RequestedRange {
-    /// Reads `bytes=a-b`, `bytes=a-`, `bytes=-n` and lists of them, for a representation of so many bytes.
+    /// Parses `bytes=a-b`, `bytes=a-`, `bytes=-n` and lists of them, for a representation of this length.
     pub(in crate::policy) fn parse(value: &HeaderValue, complete_bytes: Option<u64>) -> Self {
         let Some(set) = bytes_set(value.as_bytes()) else {
             return Self::Whole;
@@ -165,7 +164,7 @@ impl RequestedRange {
         }
     }
 
-    /// RFC 9110, 14.2: many small or overlapping ranges are a broken client or an attack.
+    /// RFC 9110, 14.2: many small or overlapping ranges come from a broken client or an attack, so they get the whole.
     fn several(places: &[RangeSelection]) -> Self {
         if places.len() > MAX_RANGES || places.contains(&RangeSelection::Whole) {
             return Self::Whole;
@@ -193,7 +192,7 @@ impl RequestedRange {
     }
 }
 
-/// What stands behind `bytes=`, the unit in any case.
+/// The text after `bytes=`, with the unit in any case. `None` for other units.
 fn bytes_set(value: &[u8]) -> Option<&[u8]> {
     const UNIT: &[u8] = b"bytes=";
     let (unit, set) = trim(value).split_at_checked(UNIT.len())?;
@@ -218,7 +217,7 @@ impl RangeSpec {
         }
     }
 
-    /// RFC 9110, 14.1.2: what it selects of a representation of so many bytes.
+    /// RFC 9110, 14.1.2: what it selects of a representation of this length.
     pub(in crate::policy) fn select(self, complete_bytes: Option<u64>) -> RangeSelection {
         match (self, complete_bytes) {
             (Self::Suffix { length: 0 }, _) => RangeSelection::Unsatisfiable,
@@ -240,7 +239,7 @@ impl RangeSpec {
     }
 }
 
-/// Digits only, saturating.
+/// Parses digits. Saturates. `None` for any other text.
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -252,7 +251,7 @@ fn number(text: &[u8]) -> Option<u64> {
     }))
 }
 
-/// Digits only; None when no number can hold them.
+/// Parses digits. `None` for any other text, and for too large numbers.
 fn exact_number(text: &[u8]) -> Option<u64> {
     number(text).filter(|number| *number < u64::MAX)
 }
@@ -349,7 +348,7 @@ mod tests {
             ("bytes=0-1, 5-", several(&[(0, 1), (5, 99)])),
             ("bytes=50-59,0-1,-1", several(&[(50, 59), (0, 1), (99, 99)])),
             ("bytes=0-1,2-3", several(&[(0, 1), (2, 3)])),
-            // What does not exist is left out.
+            // Ranges after the end are left out.
             ("bytes=0-1,500-", one(0, 1)),
             ("bytes=0-5,5-9", RequestedRange::Whole),
             ("bytes=5-9,0-5", RequestedRange::Whole),

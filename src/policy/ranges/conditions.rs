@@ -1,4 +1,4 @@
-//! RFC 9111, 4.3.2, and RFC 9110, 13 and 14: the client's conditions and range, answered from the store.
+//! RFC 9111, 4.3.2, and RFC 9110, 13 and 14: the client's conditions and ranges, evaluated on a stored response.
 
 use actix_web::http::{
     Method, StatusCode,
@@ -15,8 +15,8 @@ use crate::policy::{
     validating::{is_strong_date, strongly_equal, weakly_equal},
 };
 
-/// What of a stored response answers a request. Places are those of the whole representation, also where a part of it
-/// is stored.
+/// The form in which a stored response is served to a request. Ranges are those of the whole representation, also if
+/// only a part of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResponseForm {
     /// The stored response as it is.
@@ -25,14 +25,14 @@ pub enum ResponseForm {
     NotModified,
     /// 206 with one Content-Range.
     Partial(ByteRange),
-    /// 206 of type `multipart/byteranges` (RFC 9110, 14.6), the parts in this order.
+    /// 206 of type `multipart/byteranges` (RFC 9110, 14.6), with the parts in this order.
     Multipart(Box<[ByteRange]>),
-    /// 416 with `BodyKey-Range: bytes */length`.
+    /// 416 with `Content-Range: bytes */length`.
     RangeNotSatisfiable,
 }
 
-/// RFC 9110, 13.2.2: evaluates If-None-Match, If-Modified-Since, If-Range and Range, in this order, for a
-/// stored response that is served, whose body has `body_bytes`; None: it is still coming, and its length is unknown.
+/// RFC 9110, 13.2.2: evaluates If-None-Match, If-Modified-Since, If-Range and Range, in this order, on a stored response
+/// with a body of `body_bytes`. `None`: the body is still arriving, and its length is unknown.
 pub fn response_form(
     request: &Request<'_>,
     stored: &StoredHead,
@@ -52,13 +52,13 @@ pub fn response_form(
             ResponseForm::Multipart(ranges)
         }
         RequestedRange::Nothing => ResponseForm::RangeNotSatisfiable,
-        // Never more than there is: a part answers as the part it is.
+        // A stored part is served as that part.
         _ if stored.content_range().is_some() => ResponseForm::Partial(held),
         _ => ResponseForm::Full,
     }
 }
 
-/// RFC 9110, 14.2: what of a stored representation of so many bytes the request wants.
+/// RFC 9110, 14.2: what the request requests of a stored representation of this length.
 pub(in crate::policy) fn requested_range(
     request: &Request<'_>,
     stored: &StoredHead,
@@ -81,8 +81,7 @@ pub(in crate::policy) fn requested_range(
     }
 }
 
-/// RFC 9110, 15.4.5: the stored fields a 304 carries, beside Age. Last-Modified only guides caches where no
-/// entity tag does.
+/// RFC 9110, 15.4.5: the stored fields of a 304, in addition to Age. Last-Modified is only sent without an entity tag.
 pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let has_tag = stored.etag().is_some();
     stored.fields().select(move |name| match name {
@@ -93,13 +92,13 @@ pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderN
     })
 }
 
-/// RFC 9111, 4.3.2: the client's own condition says that it holds what is stored.
+/// RFC 9111, 4.3.2: true if the client's conditions show that it has the stored response.
 pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead) -> bool {
-    // RFC 9110, 13.2.1: without the condition the answer would have to be a success.
+    // RFC 9110, 13.2.1: conditions only apply to successful responses.
     if !stored.status().is_success() {
         return false;
     }
-    // RFC 9110, 13.1.3: with If-None-Match, If-Modified-Since does not count.
+    // RFC 9110, 13.1.3: If-None-Match overrides If-Modified-Since.
     if request.headers.contains_key(IF_NONE_MATCH) {
         return none_match_fails(request, stored);
     }
@@ -110,7 +109,7 @@ pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead
     let Some(since) = http_date(since.as_bytes(), stored.received) else {
         return false;
     };
-    // RFC 9111, 4.3.2: without Last-Modified the Date counts.
+    // RFC 9111, 4.3.2: without Last-Modified, the Date is compared.
     let modified = match stored.last_modified() {
         Some(modified) => http_date(modified, stored.received),
         None => Some(stored.date),
@@ -118,7 +117,7 @@ pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead
     modified.is_some_and(|modified| modified.unix_seconds() <= since.unix_seconds())
 }
 
-/// RFC 9110, 13.1.2: a listed tag is weakly equal, or `*`.
+/// RFC 9110, 13.1.2: true if a listed tag is `*` or weakly equal to the stored one.
 fn none_match_fails(request: &Request<'_>, stored: &StoredHead) -> bool {
     let mut tags = request
         .headers
@@ -127,7 +126,7 @@ fn none_match_fails(request: &Request<'_>, stored: &StoredHead) -> bool {
     tags.any(|tag| tag == b"*" || stored.etag().is_some_and(|held| weakly_equal(tag, held)))
 }
 
-/// RFC 9110, 13.1.5: the same strong validator, or no If-Range.
+/// RFC 9110, 13.1.5: true if If-Range is absent or the same strong validator.
 fn if_range_holds(request: &Request<'_>, stored: &StoredHead) -> bool {
     let Some(condition) = request.headers.get(IF_RANGE) else {
         return true;
@@ -187,7 +186,7 @@ mod tests {
             (&[("if-none-match", "\"a\"")], false),
             (&[("if-none-match", "a")], false),
             (&[("if-none-match", "")], false),
-            // It goes before If-Modified-Since, which then does not count.
+            // It overrides If-Modified-Since.
             (
                 &[("if-none-match", "\"x\""), ("if-modified-since", DATE)],
                 false,

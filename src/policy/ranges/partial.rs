@@ -1,4 +1,4 @@
-//! RFC 9111, 3.3 and 3.4: parts of a representation, what they answer, and how they become one.
+//! RFC 9111, 3.3 and 3.4: stored parts of a representation, which requests they serve, and how they are combined.
 
 use actix_web::http::{
     Method, StatusCode,
@@ -20,33 +20,33 @@ use crate::policy::{
     validating::{is_strong_date, merged_head, strongly_equal},
 };
 
-/// How a stored part serves a request.
+/// How much of a request a stored part covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Coverage {
-    /// It has all that is wanted.
+    /// All requested bytes.
     Covered,
-    /// It can be made to have it.
+    /// Not all, but the missing bytes can be fetched and combined with it.
     Lacks(MissingBytes),
-    /// It is of no use.
+    /// Not enough to be of use.
     Misses,
 }
 
-/// What is asked for beside a stored part.
+/// The bytes that a fetch requests to extend a stored part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingBytes {
-    /// All from this byte on, on the condition that it belongs to the part ([`crate::policy::rest_request_fields`]).
+    /// All bytes from this one on, if the representation is unchanged ([`crate::policy::rest_request_fields`]).
     From(u64),
-    /// The range that the client asks for.
+    /// The range that the client requests.
     Requested,
 }
 
-/// What of a request's wants a stored part has.
+/// How much of the requested bytes a stored part has.
 pub(in crate::policy) fn coverage(
     request: &Request<'_>,
     stored: &StoredHead,
     part: ContentRange,
 ) -> Coverage {
-    // The head of a part is not the head that HEAD asks for.
+    // A HEAD is for the head of the whole response.
     if *request.method != Method::GET {
         return Coverage::Misses;
     }
@@ -76,7 +76,8 @@ fn rest(held: ByteRange) -> Coverage {
     Coverage::Lacks(MissingBytes::From(held.last + 1))
 }
 
-/// An open range of a representation of unknown length ends with the greatest number.
+/// True if the range ends with the representation. An open range of a representation of unknown length ends with
+/// `u64::MAX`.
 fn reaches_end(range: ByteRange, part: ContentRange) -> bool {
     match part.complete_bytes {
         Some(complete) => range.last + 1 >= complete,
@@ -84,8 +85,8 @@ fn reaches_end(range: ByteRange, part: ContentRange) -> bool {
     }
 }
 
-/// RFC 9110, 14.2 and 13.1.5: the fields that ask for the rest of a stored part, from `first` on, or for the whole when
-/// it belongs to another version; none without a strong validator.
+/// RFC 9110, 14.2 and 13.1.5: the fields that request the rest of a stored part from the byte `first` on, or the whole
+/// representation if it has changed. `None` without a strong validator.
 pub fn rest_request_fields(
     stored: &StoredHead,
     first: u64,
@@ -95,7 +96,7 @@ pub fn rest_request_fields(
     Some([(RANGE, range), (IF_RANGE, validator)])
 }
 
-/// RFC 9110, 8.8.1: the validator that changes with every byte; a strong tag, else a date that is strong enough.
+/// RFC 9110, 8.8.1: the strong validator: a strong tag, or else a strong date. `None` if there is none.
 fn strong_validator(stored: &StoredHead) -> Option<&[u8]> {
     match stored.etag() {
         Some(tag) => tag.starts_with(b"\"").then_some(tag),
@@ -106,21 +107,21 @@ fn strong_validator(stored: &StoredHead) -> Option<&[u8]> {
     }
 }
 
-/// A stored part and a new one, joined.
+/// A stored part combined with a new one.
 #[derive(Debug)]
 pub struct Combination {
-    /// The head of both: whole, when nothing is missing any more.
+    /// The new head: of a whole response if no byte is missing.
     pub head: StoredHead,
-    /// What of the stored part stands before the new one.
+    /// The bytes of the stored part before the new one. `None` if there are none.
     pub before: Option<ByteRange>,
-    /// What of it stands behind.
+    /// The bytes of the stored part after the new one. `None` if there are none.
     pub after: Option<ByteRange>,
 }
 
-/// RFC 9111, 3.4: joins a new part to a stored one that it touches, under the same strong validator, with the newer
-/// fields. The places are those of the whole representation.
+/// RFC 9111, 3.4: combines a stored part with a new one that overlaps or adjoins it and has the same strong validator.
+/// The fields are the newer ones. Ranges are those of the whole representation.
 ///
-/// None when they do not belong together, or the new head forbids to keep them.
+/// `None` if they cannot be combined, or the new head forbids storing.
 pub fn combine(
     policy: &Policy,
     request: &Request<'_>,
@@ -171,7 +172,7 @@ pub fn combine(
     })
 }
 
-/// There are origins that give the compressed and the plain form of a representation the same strong tag.
+/// True for the same content coding. Some origins give the compressed and the plain form the same strong tag.
 fn shares_coding(stored: &StoredHead, reply: &Response<'_>) -> bool {
     let new = reply.headers.get_all(CONTENT_ENCODING);
     let held = stored.fields.texts(&CONTENT_ENCODING);
@@ -213,7 +214,7 @@ mod tests {
     const TAG: (&str, &str) = ("etag", "\"a\"");
     const EARLIER: &str = "Mon, 23 Nov 2026 03:29:00 GMT";
 
-    /// A stored part of a strict cache.
+    /// A part that was stored in strict mode.
     fn part(range: &str, more: Lines<'_>) -> StoredHead {
         let lines = [&[FRESH, ("content-range", range)], more].concat();
         Exchange::new(Mode::Strict, &lines)
@@ -297,7 +298,7 @@ mod tests {
         };
         let modes = [Mode::Standard, Mode::Strict, Mode::Always];
         assert_eq!(modes.map(|mode| admitted(mode, &[])), [false, true, false]);
-        // `always` keeps no part at all.
+        // `always` stores no parts.
         assert_eq!(
             modes.map(|mode| admitted(mode, &[FRESH])),
             [true, true, false]
@@ -344,7 +345,7 @@ mod tests {
             let lines: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
             assert_eq!(decided(held, &lines), expected, "{range:?} of {held:?}");
         }
-        // A stale part is good for its rest all the same: If-Range validates it.
+        // A stale part may be extended too, because If-Range validates it.
         let found =
             Exchange::new(Mode::Strict, &[]).decide(std::slice::from_ref(&known), later(99));
         assert_eq!(found, rest(5));
@@ -399,7 +400,7 @@ mod tests {
         );
     }
 
-    /// Both ends of an extent.
+    /// Both ends of a range.
     type Ends = (u64, u64);
 
     fn joined(held: &StoredHead, reply: Lines<'_>) -> Option<(String, Option<Ends>, Option<Ends>)> {

@@ -1,4 +1,4 @@
-//! RFC 9111, 3: storing responses.
+//! RFC 9111, 3: which responses may be stored, and what is stored of their heads.
 
 use actix_web::http::{
     Method, StatusCode,
@@ -23,35 +23,36 @@ use crate::policy::{
     syntax::{date::imf_fixdate, list::members},
 };
 
-/// An answer of the origin: its head without hop-by-hop fields, and when it was asked for and came.
+/// A view of a response of the origin: its head without hop-by-hop fields, and the times of request and response.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     /// The final status.
     pub status: StatusCode,
-    /// The fields, without hop-by-hop ones.
+    /// The fields, without hop-by-hop fields.
     pub headers: &'a HeaderMap,
     /// When the request was sent.
     pub request_time: Time,
     /// When the head was received.
     pub response_time: Time,
-    /// How the end of the body is told.
+    /// What ends the body.
     pub body_end: BodyEnd,
 }
 
-/// How the end of an answer's body is told (RFC 9112, 6.3).
+/// What ends the body of a response (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// By Content-Length, the chunked coding, or no body at all.
+    /// Content-Length or the chunked coding, or there is no body.
     Delimited,
-    /// By the close of the connection.
+    /// The close of the connection.
     UntilClose,
-    /// By the close of the connection, under a transfer coding we do not know.
+    /// The close of the connection, with an unknown transfer coding.
     UnknownCoding,
 }
 
-/// RFC 9111, 3: may the answer to this request be kept, and what is kept of its head?
+/// RFC 9111, 3: the head to store of a response to this request.
 ///
-/// Fails with the reason when it may not. Whether the body arrived whole, and fits, is not judged here.
+/// Fails with the reason if the response may not be stored. The caller checks that the body is complete and not too
+/// large.
 pub fn admit(
     policy: &Policy,
     request: &Request<'_>,
@@ -61,10 +62,10 @@ pub fn admit(
     keep(policy, request, reply)
 }
 
-/// RFC 9110, 9.3.3: may the answer to this POST be kept for later GETs of its target? It may when it is a
-/// representation of the target, by its Content-Location, and the origin says how long it is fresh.
+/// RFC 9110, 9.3.3: the head to store of a response to POST for later GETs of the target. The response may be stored if
+/// its Content-Location is the target and it has an explicit lifetime.
 ///
-/// Fails with the reason when it may not.
+/// Fails with the reason if it may not be stored.
 pub fn admit_post(
     policy: &Policy,
     request: &Request<'_>,
@@ -87,13 +88,13 @@ pub fn admit_post(
     keep(policy, request, reply)
 }
 
-/// What the origin allows to be kept of an answer that request and message allow to keep.
+/// The head to store, if the directives of client and origin allow storing. Method, body and status are checked before.
 pub(in crate::policy) fn keep(
     policy: &Policy,
     request: &Request<'_>,
     reply: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    // RFC 9111, 5.2.1.5: no part of request or response is stored.
+    // RFC 9111, 5.2.1.5: no part of the request or the response is stored.
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
     }
@@ -134,8 +135,8 @@ pub(in crate::policy) fn keep(
     })
 }
 
-/// RFC 9111, 3.3 and 3.4: which part of the representation it is, and with which status it answers. A part that is all
-/// there is, is the whole.
+/// RFC 9111, 3.3 and 3.4: the status to store, and the part of the representation, if it is a part. A part that has all
+/// bytes is stored as a 200.
 fn status_and_range(reply: &Response<'_>) -> Result<(StatusCode, Option<ContentRange>), Reason> {
     if reply.status != StatusCode::PARTIAL_CONTENT {
         return Ok((reply.status, None));
@@ -143,12 +144,12 @@ fn status_and_range(reply: &Response<'_>) -> Result<(StatusCode, Option<ContentR
     match ContentRange::of(reply.headers) {
         Some(part) if part.is_whole() => Ok((StatusCode::OK, None)),
         Some(part) => Ok((reply.status, Some(part))),
-        // Several parts in one body, or one that cannot be placed.
+        // Several parts in one body, or a part with an unknown position.
         None => Err(Reason::Partial),
     }
 }
 
-/// An error no policy would keep is not blamed on a directive or field: no flag would change that.
+/// The reason to report. For statuses that no mode stores it is the status, because no flag would change that.
 fn refusal(reason: Reason, status: StatusCode) -> Reason {
     match always_keeps(status) {
         true => reason,
@@ -156,7 +157,7 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
     }
 }
 
-/// What request and message allow, whatever the origin says.
+/// Checks method, request body and response, without the origin's directives.
 fn check_message(
     policy: &Policy,
     request: &Request<'_>,
@@ -171,7 +172,7 @@ fn check_message(
     check_reply(policy, request, reply)
 }
 
-/// What the answer's own kind allows.
+/// Checks transfer coding, content type and status.
 fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Response<'_>) -> Result<(), Reason> {
     if reply.body_end == BodyEnd::UnknownCoding
         && policy.mode.unknown_coding() == UnknownCoding::Refuse
@@ -182,19 +183,19 @@ fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Response<'_>) -> 
         return Err(Reason::EventStream);
     }
     match reply.status.as_u16() {
-        // RFC 9111, 3.3: it answers a request for a range.
+        // RFC 9111, 3.3: only a request with Range has a 206.
         206 if !request.has_range() => Err(Reason::Partial),
-        // They say what became of this request's conditions and range, nothing about the target.
+        // They are about the conditions and the range of this request, not about the target.
         304 | 412 if request.has_condition() => Err(Reason::Condition),
         416 if request.has_range() => Err(Reason::Range),
-        // RFC 9111, 3: the status is final; a 304 updates, it is not stored (4.3.4).
+        // RFC 9111, 3: the status is final. A 304 updates a stored response and is not stored itself (4.3.4).
         100..=199 | 304 => Err(Reason::Status),
         _ => Ok(()),
     }
 }
 
-/// True for an event stream: it is made for one listener and never ends, so nobody may have to wait for it to be
-/// stored, and it may pause as long as it likes.
+/// True for an event stream. It is for one client and never ends, so no other request waits for it, and its pauses have
+/// no limit.
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
@@ -205,7 +206,7 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `private` beats `public` and `s-maxage`.
+/// Whom the response may be served to. `private` overrides `public` and `s-maxage`.
 fn audience(word: &OriginDirectives<'_>) -> Audience {
     let directives = &word.directives;
     if !directives.private && (directives.public || directives.s_maxage.is_some()) {
@@ -215,7 +216,7 @@ fn audience(word: &OriginDirectives<'_>) -> Audience {
     }
 }
 
-/// What the origin forbids.
+/// Checks the directives of the origin.
 fn check_word(
     policy: &Policy,
     request: &Request<'_>,
@@ -224,7 +225,7 @@ fn check_word(
     cache: CacheKind,
 ) -> Result<(), Reason> {
     let directives = &word.directives;
-    // RFC 9111, 5.2.2.3: a status we understand lifts `no-store`, any other is never stored.
+    // RFC 9111, 5.2.2.3: `must-understand` overrides `no-store` for known statuses. Unknown ones are not stored.
     let forbidden = if directives.must_understand {
         (!is_understood(reply.status)).then_some(Reason::MustUnderstand)
     } else {
@@ -247,7 +248,7 @@ fn check_word(
     Ok(())
 }
 
-/// The final statuses whose caching RFC 9110 defines.
+/// True for the final statuses of RFC 9110.
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -261,7 +262,7 @@ fn sets_cookie(policy: &Policy, headers: &HeaderMap) -> bool {
         .any(|line| !is_ignored_set_cookie(policy, line))
 }
 
-/// What could neither be reused, nor validated, nor stand in for an origin that fails would only take space.
+/// Refuses responses that could neither be reused, nor validated, nor served stale when the origin fails.
 fn check_use(
     word: &OriginDirectives<'_>,
     lifetime: Lifetime,
@@ -281,7 +282,7 @@ fn check_use(
     Ok(())
 }
 
-/// The fields to keep, byte for byte, in a buffer that nothing else shares.
+/// The fields to store, unchanged, in a buffer of their own.
 fn kept_fields(
     reply: &Response<'_>,
     word: &OriginDirectives<'_>,
@@ -296,14 +297,14 @@ fn kept_fields(
     let is_part = reply.status == StatusCode::PARTIAL_CONTENT;
     let is_kept = |name: &HeaderName| {
         let of_one_user = cache == CacheKind::Shared && names(word.directives.private_fields, name);
-        // RFC 9111, 5.2.2.4: not to be reused without validation; so it is not stored.
+        // RFC 9111, 5.2.2.4: such a field is not reused without validation, so it is not stored.
         let of_one_use = names(word.directives.no_cache_fields, name);
         let is_cookie = *name == SET_COOKIE && cookies != SetCookie::Keep;
-        // Written anew with every answer.
+        // Every 206 from the cache gets its own Content-Range.
         let is_place = is_part && *name == CONTENT_RANGE;
         *name != AGE && !is_place && !of_one_user && !of_one_use && !is_cookie
     };
-    // RFC 9110, 6.6.1: a recipient with a clock dates what came without a date.
+    // RFC 9110, 6.6.1: a recipient with a clock adds a missing Date.
     let own_date = (!reply.headers.contains_key(DATE))
         .then(|| HeaderValue::try_from(imf_fixdate(reply.response_time)).ok())
         .flatten();
@@ -328,7 +329,7 @@ mod tests {
     const MODES: [Mode; 3] = [Mode::Standard, Mode::Strict, Mode::Always];
     const TAG: (&str, &str) = ("etag", "\"a\"");
 
-    /// The reason of refusal in standard, strict and always.
+    /// The reasons not to store in standard, strict and always.
     fn refusals(exchange: impl Fn(Mode) -> Exchange<'static>) -> [Option<Reason>; 3] {
         MODES.map(|mode| exchange(mode).admit().err())
     }
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn s3_silence_about_each_status() {
-        // Standard: kept until cleared, for a minute, or not. Always: kept or not. Strict: only heuristically.
+        // Standard: until cleared, for a minute, or not stored. Always: stored or not. Strict: heuristic lifetime only.
         for (status, standard, always) in [
             (200, Some(None), true),
             (203, Some(None), true),
@@ -493,7 +494,7 @@ mod tests {
         assert_eq!(ttl(Mode::Standard, 200, LONG), Some(9998));
         assert_eq!(ttl(Mode::Always, 200, LONG), Some(599));
         assert_eq!(ttl(Mode::Always, 404, &[]), Some(599));
-        // The age an answer already had does not use up a lifetime that is ours.
+        // The age of the response does not shorten a lifetime from the configuration.
         assert_eq!(ttl(Mode::Standard, 200, &[("age", "9000")]), Some(599));
     }
 
@@ -582,7 +583,7 @@ mod tests {
                 assert_eq!(kept.ttl_seconds(NOW), Some(9), "{value}");
             }
         }
-        // The origin's word about the audience counts in always too, its word about lifetime does not.
+        // Always obeys the origin about who may get the response, but not about its lifetime.
         let kept =
             Exchange::new(Mode::Always, &[("cache-control", "s-maxage=0, no-store")]).identity(1);
         assert_eq!(kept.admit().unwrap().audience(), Audience::Everyone);
@@ -647,7 +648,7 @@ mod tests {
                 }
             }
         }
-        // `private` beats `public`: then it is not public, and the cookie keeps it out.
+        // `private` overrides `public`, so the cookie prevents storing.
         let reply = [COOKIE, ("cache-control", "max-age=9, public, private")];
         let exchange = Exchange::new(Mode::Standard, &reply).identity(1);
         assert_eq!(exchange.admit().err(), Some(Reason::SetCookie));

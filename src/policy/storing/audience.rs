@@ -1,10 +1,10 @@
-//! Who may be answered from a stored response.
+//! Whom a stored response may be served to.
 
-/// Who may be answered from a stored response.
+/// Whom a stored response may be served to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody, identities too: the origin said `public` or `s-maxage`, and not `private`.
+    /// Every client, with or without credentials: the origin said `public` or `s-maxage`, and not `private`.
     Everyone,
-    /// Only the partition it was made for: one identity's, or the one of requests without credentials.
+    /// Only clients of its partition: that of one identity, or that of requests without credentials.
     Partition,
 }

@@ -7,9 +7,9 @@ use actix_web::http::{
     header::{CONTENT_LOCATION, HeaderMap, HeaderValue, LOCATION},
 };
 
-/// RFC 9111, 4.4: does this answer to this method make stored responses of its target untrue?
+/// RFC 9111, 4.4: true if a response of this status to this method invalidates the stored responses of its target.
 ///
-/// Every method does that is not known to be safe, unknown ones included.
+/// All methods invalidate except those known to be safe.
 pub fn invalidates(method: &Method, status: StatusCode) -> bool {
     let is_safe = matches!(
         *method,
@@ -18,22 +18,22 @@ pub fn invalidates(method: &Method, status: StatusCode) -> bool {
     !is_safe && (status.is_success() || status.is_redirection())
 }
 
-/// Where a request went: its target URI (RFC 9110, 7.1).
+/// The target URI of a request (RFC 9110, 7.1).
 #[derive(Clone, Debug)]
 pub struct TargetUri<'a> {
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// Host and, unless it is the scheme's own, port.
+    /// The host, and the port if it is not the default of the scheme.
     pub authority: Cow<'a, str>,
-    /// The path and query that the origin was asked for.
+    /// The path and query of the forwarded request.
     pub target: Cow<'a, str>,
 }
 
 impl TargetUri<'_> {
-    /// The other targets (path and query) that the answer to an unsafe request names on the same origin, in Location
-    /// and Content-Location.
+    /// The other targets (path and query) on the same origin that Location and Content-Location of a response to an unsafe
+    /// request name.
     ///
-    /// References to other origins are left out, so that nobody can clear what is not theirs.
+    /// References to other origins are left out, so that no origin can invalidate responses of another one.
     pub fn also_invalidated(&self, headers: &HeaderMap) -> Vec<String> {
         let mut targets = Vec::new();
         for line in [LOCATION, CONTENT_LOCATION]
@@ -50,7 +50,7 @@ impl TargetUri<'_> {
         targets
     }
 
-    /// RFC 9110, 8.7: the one Content-Location of an answer says that its content is a representation of this target.
+    /// RFC 9110, 8.7: true if the response has one Content-Location and it is this target.
     pub(in crate::policy) fn is_content_location(&self, headers: &HeaderMap) -> bool {
         let mut lines = headers.get_all(CONTENT_LOCATION);
         match (lines.next(), lines.next()) {
@@ -61,7 +61,7 @@ impl TargetUri<'_> {
         }
     }
 
-    /// The target on the same origin that a reference means.
+    /// The target of a reference to the same origin. `None` for other references.
     fn local_target(&self, line: &HeaderValue) -> Option<String> {
         let reference = std::str::from_utf8(line.as_bytes()).ok()?;
         local_reference(self.scheme, &self.authority, reference.trim())
@@ -69,12 +69,12 @@ impl TargetUri<'_> {
     }
 }
 
-/// The reference without scheme and authority, when they are the origin's, and without fragment.
+/// The reference without fragment, scheme and authority. `None` if scheme or authority are not those of the origin.
 fn local_reference<'r>(scheme: &str, authority: &str, reference: &'r str) -> Option<Cow<'r, str>> {
     let reference = reference.split('#').next().unwrap_or_default();
     let rest = match scheme_end(reference) {
         Some(end) if reference[..end].eq_ignore_ascii_case(scheme) => {
-            // An opaque URI (`http:foo`) is nothing of ours.
+            // An opaque URI (`http:foo`) is not on this origin.
             reference[end + 1..].strip_prefix("//")?
         }
         Some(_) => return None,
@@ -92,7 +92,7 @@ fn local_reference<'r>(scheme: &str, authority: &str, reference: &'r str) -> Opt
     })
 }
 
-/// RFC 3986, 3.1: where the colon behind a scheme stands.
+/// RFC 3986, 3.1: the position of the colon after a scheme. `None` without a scheme.
 fn scheme_end(reference: &str) -> Option<usize> {
     let end = reference.find([':', '/', '?'])?;
     let scheme = &reference[..end];
@@ -104,9 +104,9 @@ fn scheme_end(reference: &str) -> Option<usize> {
     is_scheme.then_some(end)
 }
 
-/// An authority with its port spelled out.
+/// An authority with an explicit port.
 fn with_port(scheme: &str, authority: &str) -> String {
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are within brackets.
     let behind_host = authority.rfind(']').unwrap_or(0);
     match authority[behind_host..].find(':') {
         Some(colon) if behind_host + colon + 1 < authority.len() => authority.to_owned(),
@@ -121,7 +121,7 @@ fn with_port(scheme: &str, authority: &str) -> String {
     }
 }
 
-/// RFC 3986, 5.2.2: the target a reference without authority means.
+/// RFC 3986, 5.2.2: resolves a reference without authority.
 fn resolve(base: &str, reference: &str) -> String {
     let base_path = base.split('?').next().unwrap_or_default();
     let (path, query) = match reference.find('?') {
@@ -145,7 +145,7 @@ fn resolve(base: &str, reference: &str) -> String {
     )
 }
 
-/// RFC 3986, 5.2.4. Other bytes, empty segments too, stay as they are.
+/// RFC 3986, 5.2.4: removes `.` and `..` segments. Empty segments and all other bytes stay.
 fn without_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();

@@ -4,11 +4,11 @@ use std::mem::size_of;
 
 use actix_web::http::header::HeaderName;
 
-/// A field that Vary names, with the value of the request that was answered.
+/// A field that Vary names, with its value in the original request.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::policy) struct Selector {
     pub(in crate::policy) name: HeaderName,
-    /// The normal form of all lines; None when the request had no such field.
+    /// The normal form of all lines. `None`: the request did not have the field.
     pub(in crate::policy) value: Option<Box<[u8]>>,
 }
 

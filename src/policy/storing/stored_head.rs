@@ -1,4 +1,4 @@
-//! A stored response's head, with what the policy has to know computed once.
+//! The head of a stored response, with the values that the policy computes once.
 
 use std::mem::size_of;
 
@@ -12,36 +12,36 @@ use crate::policy::{
     storing::selector::Selector,
 };
 
-/// The head of a stored response: status, fields, and facts computed once.
+/// The head of a stored response: status, fields, and values computed once.
 ///
-/// The fields lie in one buffer of their own, so that no read buffer is kept alive.
+/// The fields are copied to a buffer of their own, so that they keep no read buffer in memory.
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     pub(in crate::policy) fields: Fields,
-    /// The fields Vary names, as the request had them.
+    /// The fields that Vary names, with the values of the request.
     pub(in crate::policy) selectors: Box<[Selector]>,
     pub(in crate::policy) lifetime: Lifetime,
     pub(in crate::policy) received: Time,
-    /// The Date of the answer, else when it was received.
+    /// The Date of the response, or the time of its receipt.
     pub(in crate::policy) date: Time,
     /// `corrected_initial_age` in milliseconds.
     pub(in crate::policy) initial_age_millis: u64,
     pub(in crate::policy) stale_while_revalidate_seconds: u32,
-    /// None: no such directive.
+    /// `None`: there is no such directive.
     pub(in crate::policy) stale_if_error_seconds: Option<u32>,
-    /// The directive that forbids a stale answer.
+    /// The directive that forbids stale use. `None` if there is none.
     pub(in crate::policy) never_stale: Option<Reason>,
     pub(in crate::policy) audience: Audience,
     pub(in crate::policy) status: StatusCode,
-    /// None: it is whole, and everybody's.
+    /// `None`: it is a whole response in the shared partition.
     pub(in crate::policy) scope: Option<Box<Scope>>,
 }
 
-/// What most answers are without: of whom, and of what, it is only a part.
+/// The partition and the range. Most responses have neither.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::policy) struct Scope {
     pub(in crate::policy) partition: Option<Identity>,
-    /// None: it is whole.
+    /// `None`: it is whole.
     pub(in crate::policy) part: Option<ContentRange>,
 }
 
@@ -56,33 +56,33 @@ impl Scope {
 }
 
 impl StoredHead {
-    /// The status it answers with: that with which it was received, or 200 when its parts have come to be the whole.
+    /// The status as received, or 200 after parts were combined to a whole response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Which part of its representation the body is (RFC 9111, 3.3); None: all of it.
+    /// Which part of the representation the body is (RFC 9111, 3.3). `None`: all of it.
     pub fn content_range(&self) -> Option<ContentRange> {
         self.scope.as_ref()?.part
     }
 
-    /// The stored fields; those of one name in the order in which they were received. Without Age, which is
-    /// computed anew on every use ([`StoredHead::age_seconds`]).
+    /// The stored fields. Those of one name are in the order of receipt. Age is left out, because it is computed on every
+    /// use ([`StoredHead::age_seconds`]).
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
-    /// Who may be answered from it.
+    /// Whom it may be served to.
     pub fn audience(&self) -> Audience {
         self.audience
     }
 
-    /// The partition of the cache where it belongs; None: the shared one.
+    /// The partition of the cache that it belongs to. `None`: the shared one.
     pub fn partition(&self) -> Option<Identity> {
         self.scope.as_ref()?.partition
     }
 
-    /// When its head was received, or last validated.
+    /// The time when its head was received or last validated.
     pub fn received(&self) -> Time {
         self.received
     }
@@ -92,25 +92,25 @@ impl StoredHead {
         self.age_millis(now) / 1000
     }
 
-    /// Seconds of freshness left, negative when stale; None: it stays fresh until cleared.
+    /// Seconds of freshness left, negative if stale. `None`: it stays fresh until cleared.
     pub fn ttl_seconds(&self, now: Time) -> Option<i64> {
         let (lifetime, used) = self.lifetime_and_use_millis(now)?;
         let seconds = |millis: u64| i64::try_from(millis / 1000).unwrap_or(i64::MAX);
         Some(seconds(lifetime).saturating_sub(seconds(used)))
     }
 
-    /// RFC 9111, 4.2: its age has not yet reached its lifetime.
+    /// RFC 9111, 4.2: true if its age has not reached its lifetime.
     pub fn is_fresh(&self, now: Time) -> bool {
         self.lifetime_and_use_millis(now)
             .is_none_or(|(lifetime, used)| lifetime > used)
     }
 
-    /// True when a request for one would be answered by the other as well, so that one replaces the other.
+    /// True if both match the same requests, so that the newer replaces the older.
     pub fn same_variant(&self, other: &Self) -> bool {
         self.partition() == other.partition() && self.selectors == other.selectors
     }
 
-    /// True when Vary names one of these fields.
+    /// True if Vary names one of these fields.
     pub fn is_selected_by(&self, names: &[HeaderName]) -> bool {
         self.selectors
             .iter()
@@ -127,7 +127,7 @@ impl StoredHead {
         self.fields.text(&LAST_MODIFIED)
     }
 
-    /// What it takes in memory: this value and all it owns, in bytes.
+    /// The memory that this value and all it owns take, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         let selectors: usize = self.selectors.iter().map(Selector::weight_bytes).sum();
         let scope = self.scope.as_ref().map_or(0, |_| size_of::<Scope>());
@@ -141,13 +141,13 @@ impl StoredHead {
             .saturating_add(now.millis_since(self.received))
     }
 
-    /// Milliseconds of freshness left: 0 when stale.
+    /// Milliseconds of freshness left. 0 if stale.
     pub(in crate::policy) fn fresh_millis(&self, now: Time) -> u64 {
         self.lifetime_and_use_millis(now)
             .map_or(u64::MAX, |(lifetime, used)| lifetime.saturating_sub(used))
     }
 
-    /// Milliseconds since it became stale: 0 when fresh.
+    /// Milliseconds since it became stale. 0 if fresh.
     pub(in crate::policy) fn staleness_millis(&self, now: Time) -> u64 {
         self.lifetime_and_use_millis(now)
             .map_or(0, |(lifetime, used)| used.saturating_sub(lifetime))

@@ -1,6 +1,6 @@
-//! Tags that an origin gives its answers, so that they can be purged together.
+//! Tags of responses, by which they are purged together.
 //!
-//! `Surrogate-Key` parts them with spaces, `Cache-Tag` with commas; no RFC names either.
+//! They are separated by spaces in `Surrogate-Key` and by commas in `Cache-Tag`. Neither field is in an RFC.
 
 use actix_web::http::header::HeaderName;
 
@@ -10,7 +10,7 @@ static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 impl StoredHead {
-    /// The tags it carries, byte for byte.
+    /// Its tags, unchanged.
     pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
         let spaced = self.fields.texts(&SURROGATE_KEY);
         let spaced = spaced.flat_map(|line| line.split(|byte| matches!(byte, b' ' | b'\t')));
@@ -20,8 +20,8 @@ impl StoredHead {
         tags.filter(|tag| !tag.is_empty())
     }
 
-    /// The same, but stale from now on, if it is not so already: it is validated before it is used, or used where a
-    /// stale response may be.
+    /// A copy that is stale from now on, if it is not stale already. It is validated before its next use, or used where a
+    /// stale response is allowed.
     #[must_use]
     pub fn expired(&self, now: Time) -> Self {
         let mut expired = self.clone();

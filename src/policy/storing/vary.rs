@@ -1,4 +1,4 @@
-//! RFC 9111, 4.1: Vary. Which stored responses fit a request.
+//! RFC 9111, 4.1: Vary, and which stored responses match a request.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ use crate::policy::{
     syntax::list::{members, trim},
 };
 
-/// The selecting fields of an answer and what the request had in them, ordered by name.
+/// The selecting fields of a response with their values in the request, ordered by name.
 ///
-/// Fails with [`Reason::VaryStar`] when no request could ever be known to match.
+/// Fails with [`Reason::VaryStar`] if no request can match.
 pub(in crate::policy) fn selectors(
     mode: Mode,
     request: &HeaderMap,
@@ -31,7 +31,7 @@ pub(in crate::policy) fn selectors(
             Ok(name) if name.as_str() != "*" => {
                 names.insert(name.as_str().to_owned());
             }
-            // RFC 9111, 4.1: `*` always fails to match; so does what is no name.
+            // RFC 9111, 4.1: `*` never matches. Neither does a member that is not a field name.
             _ if mode.obeys_vary_star() => return Err(Reason::VaryStar),
             _ => {}
         }
@@ -51,7 +51,7 @@ pub(in crate::policy) fn selectors(
         .collect())
 }
 
-/// True when the content is coded, which not every client understands (RFC 9110, 8.4).
+/// True if the response has a content coding (RFC 9110, 8.4).
 fn is_coded(reply: &HeaderMap) -> bool {
     reply
         .get_all(CONTENT_ENCODING)
@@ -59,20 +59,20 @@ fn is_coded(reply: &HeaderMap) -> bool {
         .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// True when both name the same fields.
+/// True if both name the same fields.
 pub(in crate::policy) fn same_names(one: &[Selector], other: &[Selector]) -> bool {
     one.iter()
         .map(|selector| &selector.name)
         .eq(other.iter().map(|selector| &selector.name))
 }
 
-/// RFC 9111, 4.1: the fields Vary names are those of the original request, or mean the same.
+/// RFC 9111, 4.1: true if all fields that Vary names are equal to those of the original request, or equivalent.
 pub(in crate::policy) fn matches(mode: Mode, stored: &StoredHead, request: &HeaderMap) -> bool {
     let mut selectors = stored.selectors.iter();
     selectors.all(|selector| selects(mode, stored, selector, request))
 }
 
-/// The first field by which a stored response is for another request, and its value there.
+/// The first selecting field in which the request differs, with the value that is stored. `None` if all match.
 pub(in crate::policy) fn mismatch<'s>(
     mode: Mode,
     stored: &'s StoredHead,
@@ -99,12 +99,12 @@ fn selects(mode: Mode, stored: &StoredHead, selector: &Selector, request: &Heade
     }
 }
 
-/// How a value is brought into normal form.
+/// How a value is normalized.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
-    /// Only white space round commas and empty members mean nothing.
+    /// White space around commas and empty members are removed.
     List,
-    /// Case means nothing either, and no white space does.
+    /// All white space is removed, and letters become lower case.
     Negotiation,
 }
 
@@ -119,7 +119,7 @@ fn normal_value(name: &HeaderName, headers: &HeaderMap) -> Box<[u8]> {
     normal_bytes(form(name), headers.get_all(name)).collect()
 }
 
-/// Compares without building the normal form: a fresh hit does not allocate.
+/// Compares without building the normal form, so that a fresh hit does not allocate.
 fn is_normal_form<'h>(
     name: &HeaderName,
     normal: &[u8],
@@ -142,7 +142,7 @@ fn is_normal_form<'h>(
     rest.is_empty()
 }
 
-/// What stands behind a member in a normal form that begins with it.
+/// The rest of `normal` after `member`. `None` if it does not begin with it.
 fn behind_member<'n>(form: Form, normal: &'n [u8], member: &[u8]) -> Option<&'n [u8]> {
     if form == Form::List {
         return normal.strip_prefix(member);
@@ -150,7 +150,7 @@ fn behind_member<'n>(form: Form, normal: &'n [u8], member: &[u8]) -> Option<&'n 
     normal_member(form, member).try_fold(normal, |rest, byte| rest.strip_prefix(&[byte]))
 }
 
-/// All members of all lines with one comma between them.
+/// All members of all lines, separated by commas.
 fn normal_bytes<'h>(
     form: Form,
     lines: impl Iterator<Item = &'h HeaderValue>,
@@ -174,7 +174,7 @@ fn normal_member(form: Form, member: &[u8]) -> impl Iterator<Item = u8> {
         })
 }
 
-/// The same members in another order: their q decides, not their place.
+/// True for the same members in another order: the weight counts, not the position.
 fn is_permutation<'h>(normal: &[u8], lines: impl Iterator<Item = &'h HeaderValue> + Clone) -> bool {
     let asked = || lines.clone().flat_map(|line| members(line.as_bytes()));
     let same = |stored: &[u8], asked: &[u8]| {
@@ -185,7 +185,7 @@ fn is_permutation<'h>(normal: &[u8], lines: impl Iterator<Item = &'h HeaderValue
         && asked().all(|member| members(normal).any(|stored| same(stored, member)))
 }
 
-/// RFC 9110, 12.5.4: the stored language is the one the new request likes best.
+/// RFC 9110, 12.5.4: true if the stored language is the one that the new request prefers.
 fn is_best_language<'h>(
     content_language: Option<&[u8]>,
     lines: impl Iterator<Item = &'h HeaderValue>,
@@ -203,7 +203,7 @@ fn is_best_language<'h>(
     best.is_some_and(|(range, _)| trim(stored).eq_ignore_ascii_case(range))
 }
 
-/// A language range and its weight in thousandths; 0 when the weight cannot be read.
+/// A language range and its weight in thousandths. 0 if the weight is invalid.
 fn language_range(member: &[u8]) -> (&[u8], u16) {
     let mut parts = member.split(|&byte| byte == b';').map(trim);
     let range = parts.next().unwrap_or_default();
@@ -214,7 +214,7 @@ fn language_range(member: &[u8]) -> (&[u8], u16) {
     (range, weight)
 }
 
-/// RFC 9110, 12.4.2: `q=0.5`.
+/// RFC 9110, 12.4.2: the weight in `q=0.5`. `None` if it is invalid.
 fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
     let value = parameter
         .strip_prefix(b"q=")

@@ -1,210 +1,96 @@
-//! RFC 9110, 5.6.7: HTTP dates, read strictly.
+//! RFC 9110, 5.6.7: HTTP dates, parsed strictly.
 //!
-//! A lenient reader turns a broken Expires into a long lifetime. So what is not exactly one of the three
-//! forms is no date, and the callers know what that means (an invalid Expires is in the past).
+//! A lenient parser could turn a broken Expires into a long lifetime. So a text is a date only if formatting the parsed
+//! date gives the same text again. The callers define what anything else means (an invalid Expires lies in the past).
+
+use std::sync::LazyLock;
+
+use chrono::{
+    DateTime, Datelike, NaiveDateTime, Utc, Weekday,
+    format::{Item, Parsed, StrftimeItems, parse},
+};
 
 use crate::policy::Time;
 
-const DAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-const SECONDS_OF_DAY: u64 = 86_400;
+/// IMF-fixdate without the day of the week and `GMT`.
+static IMF_FIXDATE: Format = LazyLock::new(|| StrftimeItems::new("%d %b %Y %H:%M:%S").collect());
+/// RFC 850 without the day of the week and `GMT`.
+static RFC850: Format = LazyLock::new(|| StrftimeItems::new("%d-%b-%y %H:%M:%S").collect());
+/// asctime without the day of the week.
+static ASCTIME: Format = LazyLock::new(|| StrftimeItems::new("%b %e %H:%M:%S %Y").collect());
+/// asctime with a zero before a day of one digit.
+static ASCTIME_WITH_ZERO: Format =
+    LazyLock::new(|| StrftimeItems::new("%b %d %H:%M:%S %Y").collect());
 
-/// Reads an HTTP date: IMF-fixdate, RFC 850 or asctime; names in any case. `now` resolves two-digit years.
+type Format = LazyLock<Vec<Item<'static>>>;
+
+/// 9999-12-31T23:59:59Z: the last second of a year with four digits.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Parses an HTTP date: IMF-fixdate, RFC 850 or asctime; names in any case. `now` resolves two-digit years.
 ///
-/// None when it is anything else. Dates before 1970 become the epoch.
+/// `None` for any other text. The day of the week need not be the right one. A leap second counts as the second before
+/// it. Dates before 1970 become 1970-01-01T00:00:00Z.
 pub(in crate::policy) fn http_date(value: &[u8], now: Time) -> Option<Time> {
-    imf_date(value)
-        .or_else(|| rfc850_date(value, now))
-        .or_else(|| asctime_date(value))
-}
-
-/// Writes a time as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(in crate::policy) fn imf_fixdate(time: Time) -> String {
-    let seconds = time.unix_seconds();
-    let days = seconds / SECONDS_OF_DAY;
-    let (year, month, day) = civil(days);
-    // 1970-01-01 was a Thursday.
-    let week_day = DAYS[usize::try_from((days + 4) % 7).unwrap_or(0)];
-    let month_name = MONTHS[month - 1];
-    let second_of_day = seconds % SECONDS_OF_DAY;
-    format!(
-        "{}, {day:02} {month_name} {year:04} {:02}:{:02}:{:02} GMT",
-        &week_day[..3],
-        second_of_day / 3600,
-        second_of_day / 60 % 60,
-        second_of_day % 60,
-    )
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT`
-fn imf_date(value: &[u8]) -> Option<Time> {
-    let mut reader = Reader(value);
-    reader.name(DAYS.iter().map(|day| &day[..3]))?;
-    reader.literal(b", ")?;
-    let day = reader.number(2)?;
-    reader.literal(b" ")?;
-    let month = reader.name(MONTHS)?;
-    reader.literal(b" ")?;
-    let year = reader.number(4)?;
-    reader.literal(b" ")?;
-    let second_of_day = reader.time_of_day()?;
-    reader.literal(b" ")?;
-    reader.name(["GMT"])?;
-    reader.end()?;
-    moment(year, month, day, second_of_day)
-}
-
-/// `Sunday, 06-Nov-94 08:49:37 GMT`
-fn rfc850_date(value: &[u8], now: Time) -> Option<Time> {
-    let mut reader = Reader(value);
-    reader.name(DAYS)?;
-    reader.literal(b", ")?;
-    let day = reader.number(2)?;
-    reader.literal(b"-")?;
-    let month = reader.name(MONTHS)?;
-    reader.literal(b"-")?;
-    let year_of_century = reader.number(2)?;
-    reader.literal(b" ")?;
-    let second_of_day = reader.time_of_day()?;
-    reader.literal(b" ")?;
-    reader.name(["GMT"])?;
-    reader.end()?;
-    // RFC 9110, 5.6.7: what appears to be more than 50 years in the future is the most recent year in the
-    // past with the same last two digits.
-    let (this_year, _, _) = civil(now.unix_seconds() / SECONDS_OF_DAY);
-    let year = this_year - this_year % 100 + year_of_century;
-    let year = if year > this_year + 50 {
-        year - 100
-    } else {
-        year
+    let text = std::str::from_utf8(value).ok()?;
+    let date = match text.split_once(", ") {
+        Some((day, rest)) => {
+            let date_time = without_gmt(rest)?;
+            match is_short_weekday(day)? {
+                true => exactly(date_time, &IMF_FIXDATE)?,
+                false => in_century(exactly(date_time, &RFC850)?, now)?,
+            }
+        }
+        None => {
+            let (day, rest) = text.split_once(' ')?;
+            if !is_short_weekday(day)? {
+                return None;
+            }
+            exactly(rest, &ASCTIME).or_else(|| exactly(rest, &ASCTIME_WITH_ZERO))?
+        }
     };
-    moment(year, month, day, second_of_day)
-}
-
-/// `Sun Nov  6 08:49:37 1994`
-fn asctime_date(value: &[u8]) -> Option<Time> {
-    let mut reader = Reader(value);
-    reader.name(DAYS.iter().map(|day| &day[..3]))?;
-    reader.literal(b" ")?;
-    let month = reader.name(MONTHS)?;
-    reader.literal(b" ")?;
-    let day = match reader.literal(b" ") {
-        Some(()) => reader.number(1)?,
-        None => reader.number(2)?,
-    };
-    reader.literal(b" ")?;
-    let second_of_day = reader.time_of_day()?;
-    reader.literal(b" ")?;
-    let year = reader.number(4)?;
-    reader.end()?;
-    moment(year, month, day, second_of_day)
-}
-
-/// Consumes the text of a date from its front.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn literal(&mut self, text: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(text)?;
-        Some(())
-    }
-
-    /// The 1-based place of the name that stands here.
-    fn name<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) -> Option<usize> {
-        let (index, length) = names.into_iter().enumerate().find_map(|(index, name)| {
-            let head = self.0.get(..name.len())?;
-            head.eq_ignore_ascii_case(name.as_bytes())
-                .then_some((index, name.len()))
-        })?;
-        self.0 = &self.0[length..];
-        Some(index + 1)
-    }
-
-    /// Exactly so many digits.
-    fn number(&mut self, digits: usize) -> Option<u64> {
-        let (head, rest) = self.0.split_at_checked(digits)?;
-        let number = head.iter().try_fold(0, |number, byte| {
-            byte.is_ascii_digit()
-                .then(|| number * 10 + u64::from(byte - b'0'))
-        })?;
-        self.0 = rest;
-        Some(number)
-    }
-
-    /// `08:49:37` in seconds; a leap second counts as the one before.
-    fn time_of_day(&mut self) -> Option<u64> {
-        let hour = self.number(2)?;
-        self.literal(b":")?;
-        let minute = self.number(2)?;
-        self.literal(b":")?;
-        let second = self.number(2)?;
-        (hour < 24 && minute < 60 && second <= 60)
-            .then(|| hour * 3600 + minute * 60 + second.min(59))
-    }
-
-    fn end(&self) -> Option<()> {
-        self.0.is_empty().then_some(())
-    }
-}
-
-fn moment(year: u64, month: usize, day: u64, second_of_day: u64) -> Option<Time> {
-    if day == 0 || day > days_of_month(year, month) {
-        return None;
-    }
-    if year < 1970 {
-        return Some(Time::from_unix_millis(0));
-    }
-    let days_of_earlier_months: u64 = (1..month).map(|earlier| days_of_month(year, earlier)).sum();
-    let days = days_before_year(year) + days_of_earlier_months + day - 1;
-    let seconds = days * SECONDS_OF_DAY + second_of_day;
+    let seconds = u64::try_from(date.and_utc().timestamp()).unwrap_or(0);
     Some(Time::from_unix_millis(seconds * 1000))
 }
 
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+/// Formats a time as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999 become its last second.
+pub(in crate::policy) fn imf_fixdate(time: Time) -> String {
+    let date = utc(time).naive_utc();
+    date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-fn days_of_month(year: u64, month: usize) -> u64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+fn utc(time: Time) -> DateTime<Utc> {
+    let seconds = i64::try_from(time.unix_seconds()).unwrap_or(LAST_SECOND);
+    DateTime::from_timestamp(seconds.min(LAST_SECOND), 0).unwrap_or_default()
 }
 
-/// Days from the epoch to January 1st of a year from 1970 on.
-fn days_before_year(year: u64) -> u64 {
-    let leap_days_until = |year: u64| year / 4 - year / 100 + year / 400;
-    (year - 1970) * 365 + leap_days_until(year - 1) - leap_days_until(1969)
+/// True for `Sun`, false for `Sunday`, `None` for a text that is neither.
+fn is_short_weekday(text: &str) -> Option<bool> {
+    let _: Weekday = text.parse().ok()?;
+    Some(text.len() == 3)
 }
 
-/// Year, month (1 to 12) and day of a day counted from the epoch.
-fn civil(days: u64) -> (u64, usize, u64) {
-    // The mean length of a year misses the right one by less than a year.
-    let mut year = (1970 + days.saturating_mul(400) / 146_097)
-        .saturating_sub(1)
-        .max(1970);
-    while days_before_year(year + 1) <= days {
-        year += 1;
-    }
-    let mut day = days - days_before_year(year);
-    let mut month = 1;
-    while month < 12 && day >= days_of_month(year, month) {
-        day -= days_of_month(year, month);
-        month += 1;
-    }
-    (year, month, day + 1)
+fn without_gmt(text: &str) -> Option<&str> {
+    let (date_time, zone) = text.rsplit_once(' ')?;
+    zone.eq_ignore_ascii_case("GMT").then_some(date_time)
+}
+
+/// `None` if the text is not what the format writes.
+fn exactly(text: &str, format: &Format) -> Option<NaiveDateTime> {
+    let mut parsed = Parsed::new();
+    parse(&mut parsed, text, format.iter()).ok()?;
+    let date = parsed.to_naive_datetime_with_offset(0).ok()?;
+    let written = date.format_with_items(format.iter()).to_string();
+    written.eq_ignore_ascii_case(text).then_some(date)
+}
+
+/// RFC 9110, 5.6.7: a two-digit year that appears to be more than 50 years in the future is the most recent year in the
+/// past with the same last two digits.
+fn in_century(date: NaiveDateTime, now: Time) -> Option<NaiveDateTime> {
+    let this_year = utc(now).year();
+    let year = this_year - this_year % 100 + date.year() % 100;
+    let is_far_ahead = year > this_year + 50;
+    date.with_year(if is_far_ahead { year - 100 } else { year })
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use actix_web::{ResponseError, http::StatusCode};
 
-use super::why::MAX_HEADERS;
-use crate::cache::{BadName, CacheUnavailable, MAX_LISTED, MAX_OFFSET};
+use crate::cache::{CacheUnavailable, FilterError, MAX_LISTED, MAX_OFFSET};
 
 /// Why an action is refused or fails. Every variant but [`AdminError::CacheUnavailable`] says what is wrong with the
 /// request, and how to write it.
@@ -14,7 +13,7 @@ pub enum AdminError {
     Json(#[from] serde_json::Error),
     /// A path, pattern or tag is not valid.
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] FilterError),
     /// More keys are requested than one list may have.
     #[error("the limit is at most {MAX_LISTED}")]
     Limit,
@@ -24,8 +23,11 @@ pub enum AdminError {
     )]
     Offset,
     /// A described request has too many headers.
-    #[error("a request has at most {MAX_HEADERS} headers")]
-    TooManyHeaders,
+    #[error("a request has at most {limit} headers")]
+    TooManyHeaders {
+        /// How many it may have.
+        limit: usize,
+    },
     /// A described request has a method that HTTP does not allow.
     #[error("{0:?} is not a method: a method is a word such as GET")]
     Method(String),

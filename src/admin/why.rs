@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The most headers that a described request may have.
-pub(super) const MAX_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// An error repeats at most this many characters of the request.
 const MAX_ECHO_CHARS: usize = 200;
 
@@ -70,7 +70,7 @@ pub async fn why(
 /// The request that a description means.
 pub(crate) fn parse(request: &WhyRequest) -> Result<DescribedRequest, AdminError> {
     if request.fields.len() > MAX_HEADERS {
-        return Err(AdminError::TooManyHeaders);
+        return Err(AdminError::TooManyHeaders { limit: MAX_HEADERS });
     }
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| AdminError::Method(echo(&request.method)))?;
@@ -79,7 +79,7 @@ pub(crate) fn parse(request: &WhyRequest) -> Result<DescribedRequest, AdminError
         let (name, value) = parse_header(line)?;
         headers.append(name, value);
     }
-    let target = cache::target(&request.path, false)?;
+    let target = cache::parse_target(&request.path, false)?;
     let uri = Uri::try_from(&target).map_err(|_| AdminError::Path(echo(&target)))?;
     let url = Uri::try_from(&request.path).ok();
     let host = url.as_ref().and_then(Uri::authority);

@@ -52,7 +52,7 @@ pub struct Instance {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The directory cannot be made or looked at.
-    #[error("the directory {} cannot be used", dir.display())]
+    #[error("cannot use the directory {}", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -61,7 +61,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// Something else than a directory, a symbolic link for instance, has its name.
-    #[error("{} is not a directory (nor may it be a link to one); remove it", dir.display())]
+    #[error("{} is not a directory (a symbolic link is not accepted); remove it", dir.display())]
     NoDirectory {
         /// What should be a directory.
         dir: PathBuf,
@@ -80,8 +80,8 @@ pub enum ControlError {
     },
     /// Others may look into the directory or write to it.
     #[error(
-        "the directory {} has mode {mode:03o}, where it has to be 700; \
-         see that nobody else put anything there, then: chmod 700 {}",
+        "the directory {} has mode {mode:03o}, but must have 700; \
+         check that no other user put files there, then run: chmod 700 {}",
         dir.display(),
         dir.display()
     )]
@@ -98,14 +98,14 @@ pub enum ControlError {
         dir: PathBuf,
     },
     /// As many instances as there are names for share one port.
-    #[error("too many proxies run on port {port}")]
+    #[error("too many instances run on port {port}; stop one of them")]
     TooMany {
         /// The port.
         port: u16,
     },
     /// Something else than a file, a symbolic link for instance, has the name of a lock file.
     #[error(
-        "{} is not a regular file (nor may it be a link to one), where the lock file has to be; remove it",
+        "the lock file {} is not a regular file (a symbolic link is not accepted); remove it",
         path.display()
     )]
     NoLockFile {
@@ -113,7 +113,7 @@ pub enum ControlError {
         path: PathBuf,
     },
     /// A lock file cannot be made, locked or written.
-    #[error("the lock file {} cannot be used", path.display())]
+    #[error("cannot use the lock file {}", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
@@ -121,8 +121,8 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
-    /// The socket cannot be listened on.
-    #[error("the socket {} cannot be listened on", path.display())]
+    /// Listening on the socket failed.
+    #[error("cannot listen on the socket {}", path.display())]
     Listen {
         /// The socket.
         path: PathBuf,

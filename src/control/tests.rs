@@ -49,13 +49,18 @@ fn listen_in(
     shared: Arc<Shared>,
 ) -> Result<Control, ControlError> {
     let in_force = watch::channel(shared.in_force.borrow().clone()).0;
-    let reload = Reload::new(Flags::new(), in_force, shared.cache.clone());
+    let reload = Reload::new(
+        Flags::new(),
+        Config::load_everything,
+        in_force,
+        shared.cache.clone(),
+    );
     super::server::listen_in(surroundings, shared, reload)
 }
 
 fn cache() -> Cache {
     let cache = Cache::new(1 << 20, 1 << 18);
-    cache.host();
+    cache.start();
     cache
 }
 
@@ -293,7 +298,7 @@ fn an_instance_that_cannot_reach_its_cache_says_so() {
     System::new().block_on(async {
         let cache = Cache::new(1 << 20, 1 << 18);
         let host = cache.clone();
-        let ended = std::thread::spawn(move || System::new().block_on(async { host.host() }));
+        let ended = std::thread::spawn(move || System::new().block_on(async { host.start() }));
         ended.join().unwrap();
         let _control = listen_in(&surroundings(root.path()), shared_with(8000, cache)).unwrap();
         let report = clear_from(root.path(), None).await;

@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    cache::{Statistics, Stats},
+    cache::{CacheStats, GetStats},
     headers::RequestOutcome,
     observe::{BOUNDS_MILLIS, Totals},
     proxy::Shared,
@@ -24,7 +24,7 @@ const PREFIX: &str = "caching_proxy";
 pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let figures = Figures {
         totals: shared.observer.totals(),
-        stored: shared.cache.ask(Statistics).await.ok(),
+        stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
     };
@@ -41,7 +41,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
 #[derive(Debug)]
 struct Figures {
     totals: Totals,
-    stored: Option<Stats>,
+    stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
 }
@@ -153,7 +153,7 @@ impl Figures {
     }
 }
 
-fn cache(to: &mut DescriptorEncoder<'_>, stored: &Stats) -> fmt::Result {
+fn cache(to: &mut DescriptorEncoder<'_>, stored: &CacheStats) -> fmt::Result {
     let bytes = || Some(Unit::Bytes);
     gauge(to, "entries", "Stored responses", None, stored.entries)?;
     let help = "What stored responses hold, overhead included";

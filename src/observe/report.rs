@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Observer, Totals};
 use crate::{
-    cache::Stats,
+    cache::CacheStats,
     error::ProxyError,
     policy::{Mode, Reason, Time},
 };
@@ -53,7 +53,7 @@ pub struct Report {
     /// How the origin does.
     pub origin: OriginReport,
     /// How the cache does; None: it did not answer.
-    pub cache: Option<Stats>,
+    pub cache: Option<CacheStats>,
 }
 
 /// One reason, and how often it was.
@@ -105,7 +105,7 @@ pub struct OriginReport {
 
 impl Report {
     /// Of what was counted so far, with what the cache says of itself; hints are for the policy in force.
-    pub fn new(observer: &Observer, cache: Option<Stats>, mode: Mode) -> Self {
+    pub fn new(observer: &Observer, cache: Option<CacheStats>, mode: Mode) -> Self {
         let totals = observer.totals();
         let judged = totals.requests().saturating_sub(totals.own());
         let from_cache = totals.hits() + totals.validated() + totals.stale();

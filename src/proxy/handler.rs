@@ -13,7 +13,7 @@ use std::{rc::Rc, sync::Arc};
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 
 use crate::{
-    cache::{Claimed, Company, Entry, Found, Remembered, Ticket},
+    cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
@@ -26,7 +26,7 @@ use crate::{
             fetched_response::forward,
             follower::{FollowOutcome, follow},
             interim::InterimRelay,
-            leader::{Fetch, WaitingClient},
+            leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
             plan::{FetchKind, FetchPlan},
         },
@@ -140,7 +140,7 @@ async fn serve_or_fetch(
             NextStep::Claim(plan) => plan,
         };
         if never_joins {
-            plan.company = Company::Alone;
+            plan.coalescing = Coalescing::Never;
         }
         let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
@@ -151,14 +151,16 @@ async fn serve_or_fetch(
             Some(Claimed::Lead(ticket)) => {
                 return lead(worker.clone(), forwarded, plan, ticket, relay.sink()).await;
             }
-            Some(Claimed::Changed(found)) => lookup = worker.near.learn(&forwarded.key, found),
+            Some(Claimed::Changed(found)) => {
+                lookup = worker.worker_cache.insert(&forwarded.key, found)
+            }
             Some(Claimed::Follow(fetch)) => {
                 if let FollowOutcome::Response(response) = follow(&forwarded, fetch, plan.why).await
                 {
                     return Ok(*response);
                 }
                 // The request has waited once. It does not wait for another fetch.
-                lookup = worker.near.find(&forwarded.key).await;
+                lookup = worker.worker_cache.lookup(&forwarded.key).await;
                 never_joins = true;
             }
         }
@@ -180,16 +182,16 @@ async fn serve_or_fetch(
 async fn look_up(
     worker: &Worker,
     forwarded: &ForwardedRequest,
-) -> Rc<Remembered<PreparedResponses>> {
-    if let Some(lookup) = worker.near.recall(&forwarded.key) {
+) -> Rc<CachedLookup<PreparedResponses>> {
+    if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
         return lookup;
     }
     // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
     // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
     if policy::is_collapsible(&forwarded.view()) || !forwarded.is_retrieval() {
-        return worker.near.learn(&forwarded.key, Found::default());
+        return worker.worker_cache.insert(&forwarded.key, Found::default());
     }
-    worker.near.find(&forwarded.key).await
+    worker.worker_cache.lookup(&forwarded.key).await
 }
 
 /// What is done next for a request.
@@ -205,7 +207,7 @@ enum NextStep {
 fn decide(
     worker: &web::Data<Worker>,
     forwarded: &Rc<ForwardedRequest>,
-    lookup: &Remembered<PreparedResponses>,
+    lookup: &CachedLookup<PreparedResponses>,
     now: Time,
 ) -> NextStep {
     let found = lookup.found();
@@ -227,8 +229,8 @@ fn decide(
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
         Decision::Fetch { why, sharing } => Some(match sharing {
-            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
-            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
+            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Join)),
+            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
                 NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
@@ -240,7 +242,10 @@ fn decide(
     };
     // The policy names no variant beyond those it was given.
     next.unwrap_or_else(|| {
-        NextStep::Claim(FetchPlan::fetch(ForwardReason::Miss.into(), Company::Alone))
+        NextStep::Claim(FetchPlan::fetch(
+            ForwardReason::Miss.into(),
+            Coalescing::Never,
+        ))
     })
 }
 
@@ -249,7 +254,7 @@ async fn lead(
     worker: web::Data<Worker>,
     forwarded: Rc<ForwardedRequest>,
     plan: FetchPlan,
-    ticket: Ticket,
+    ticket: FetchTicket,
     interim: Option<InterimSink>,
 ) -> Result<ClientResponse, FailedRequest> {
     let why = plan.why;
@@ -267,11 +272,11 @@ async fn fetch_and_store(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     plan: FetchPlan,
-    ticket: Ticket,
+    ticket: FetchTicket,
     client: WaitingClient,
 ) {
     let request = client.listening(plan.origin_request(forwarded));
-    let fetch = Fetch {
+    let fetch = LeaderFetch {
         worker,
         forwarded,
         why: plan.why,
@@ -313,7 +318,7 @@ fn revalidate_in_background(
     rt::spawn(async move {
         let _permit = permit;
         let plan = FetchPlan {
-            company: Company::Background,
+            coalescing: Coalescing::Background,
             ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
         };
         match claim(&worker, &forwarded, found, &plan, now).await {
@@ -322,7 +327,7 @@ fn revalidate_in_background(
             }
             // The worker's copy may have been evicted from the store. Then the next request has to fetch.
             Some(Claimed::Changed(found)) => {
-                worker.near.learn(&forwarded.key, found);
+                worker.worker_cache.insert(&forwarded.key, found);
             }
             Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
         }

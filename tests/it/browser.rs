@@ -178,8 +178,8 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
 
     browser.click("#clear");
     browser.click("#ask-yes");
-    browser.shows("#done", "Cleared 1 answer");
-    browser.shows("#memory-note", "0 answers stored");
+    browser.shows("#done", "Cleared 1 response");
+    browser.shows("#memory-note", "0 responses cached");
     assert_eq!(browser.text("#entries"), "");
     assert_eq!(watched.proxy.get("/a?token=HUSH").x_cache(), "MISS");
     assert_eq!(browser.complaints(), [""; 0]);

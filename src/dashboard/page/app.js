@@ -154,26 +154,26 @@ function showNow(now) {
   show("saved-bytes", `and ${size(saved.bytes)} from the origin`);
   show("saved-time", duration(saved.millis / 1000));
   show("latency", millis(origin.p50_millis));
-  show("latency-note", origin.p90_millis === null ? "No answer yet" : `about; p90 ${millis(origin.p90_millis)} · p99 ${millis(origin.p99_millis)}`);
+  show("latency-note", origin.p90_millis === null ? "No response yet" : `about; p90 ${millis(origin.p90_millis)} · p99 ${millis(origin.p99_millis)}`);
   showOrigin(origin, report, cache);
   if (cache) {
     show("memory-used", size(cache.used_bytes));
     show("memory-limit", `of ${size(cache.limit_bytes)}`);
     byId("memory").value = Math.min(1, cache.used_bytes / cache.limit_bytes);
-    show("memory-note", `${counted(cache.entries, "answer", "answers")} stored, ${grouped(cache.evictions)} evicted`);
+    show("memory-note", `${counted(cache.entries, "response", "responses")} cached, ${grouped(cache.evictions)} evicted`);
   } else {
-    show("memory-note", "The cache does not answer.");
+    show("memory-note", "The cache does not respond.");
   }
   showReasons(report);
   byId("not-shown").hidden = now.not_shown === 0;
-  show("not-shown", `${counted(now.not_shown, "request", "requests")} came too fast to be listed; all are counted.`);
+  show("not-shown", `${counted(now.not_shown, "request", "requests")} came too fast to list; the totals include them.`);
 }
 
 function showOrigin(origin, report, cache) {
   const failedLast = origin.last_failure !== null && origin.last_failure >= (origin.last_answer || 0);
   const isKnown = origin.last_failure !== null || origin.last_answer !== null;
   byId("origin-state").dataset.state = !isKnown ? "unknown" : failedLast ? "bad" : "good";
-  show("origin-text", !isKnown ? "Not asked yet" : failedLast ? "Failing" : "Answering");
+  show("origin-text", !isKnown ? "No requests yet" : failedLast ? "Failing" : "Responding");
   show("last-answer", origin.last_answer === null ? "–" : ago(origin.last_answer));
   show("last-failure", origin.last_failure === null ? "none" : `${ago(origin.last_failure)} (${plain(origin.last_failure_kind)})`);
   show("origin-answers", grouped(origin.answers));
@@ -304,7 +304,7 @@ async function loadEntries(offset) {
   else byId("entries").append(...rows);
   byId("more").hidden = listing.more === 0;
   byId("entries-empty").hidden = listing.total > 0;
-  show("entries-empty", query === "" ? "Nothing is stored." : "Nothing that is stored is called so.");
+  show("entries-empty", query === "" ? "The cache is empty." : "No cached response matches.");
   show("entries-note", listing.total === 0 ? "" : `${grouped(listing.total)}${query === "" ? "" : " found"}, ${size(listing.bytes)}`);
   byId("purge-found").disabled = query === "" || listing.total === 0;
 }
@@ -312,11 +312,11 @@ async function loadEntries(offset) {
 async function remove(path, body) {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const answer = await fetch(path, options).catch(() => null);
-  if (!answer) return say("The proxy does not answer.", true);
+  if (!answer) return say("The proxy does not respond.", true);
   if (answer.status === 403) return lock();
   if (!answer.ok) return say(await answer.text(), true);
   const removed = await answer.json();
-  say(`${path === "/api/clear" ? "Cleared" : "Purged"} ${counted(removed.entries, "answer", "answers")}, ${size(removed.bytes)}.`, false);
+  say(`${path === "/api/clear" ? "Cleared" : "Purged"} ${counted(removed.entries, "response", "responses")}, ${size(removed.bytes)}.`, false);
   await loadEntries(0);
 }
 
@@ -347,12 +347,12 @@ byId("query").addEventListener("search", () => loadEntries(0));
 byId("more").addEventListener("click", () => loadEntries(state.offset));
 byId("purge-found").addEventListener("click", async () => {
   const { query } = state;
-  if (await ask(`Purge ${query}?`, "What is found under this name is removed; the next requests for it go to the origin.", "Purge")) {
+  if (await ask(`Purge ${query}?`, "Removes the responses found; the next requests for them go to the origin.", "Purge")) {
     await remove("/api/purge", { path: query });
   }
 });
 byId("clear").addEventListener("click", async () => {
-  if (await ask("Clear all?", "Every stored answer is removed; the next requests go to the origin.", "Clear all")) {
+  if (await ask("Clear all?", "Removes all cached responses; the next requests go to the origin.", "Clear all")) {
     await remove("/api/clear", {});
   }
 });
@@ -396,7 +396,7 @@ function listen() {
   });
   on("requests", addRequests);
   events.addEventListener("error", async () => {
-    showLive("lost", "Connection lost, trying again");
+    showLive("lost", "Connection lost, reconnecting");
     if (events.readyState !== EventSource.CLOSED) return;
     const answer = await fetch("/api/entries").catch(() => null);
     if (answer && answer.status === 403) return lock();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
-    cache::{Entry, Reader, Slices},
+    cache::{BodyReader, BodyWriter, Entry, Slices},
     headers::{CacheStatus, StoreOutcome},
     policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
-        fetch::{fetched_response::FetchedResponse, leader::Fetch},
+        fetch::{fetched_response::FetchedResponse, leader::LeaderFetch},
         hit::from_stored::{from_arriving, insert_content_range, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
@@ -42,7 +42,7 @@ impl RangeUnion {
     }
 }
 
-impl Fetch<'_> {
+impl LeaderFetch<'_> {
     /// Handles the response to a request for the rest of a stored part. The client gets what it wants of both.
     pub(crate) async fn rest_received(self, part: Arc<Entry>, fetched: FetchedResponse) {
         match fetched.status {
@@ -127,7 +127,7 @@ impl Fetch<'_> {
         part: &Entry,
         union: RangeUnion,
         fetched: FetchedResponse,
-        deliver: impl FnOnce(&StoredHead, HeaderMap, Reader) -> ClientResponse,
+        deliver: impl FnOnce(&StoredHead, HeaderMap, BodyReader) -> ClientResponse,
     ) {
         let Combination {
             head,
@@ -135,7 +135,7 @@ impl Fetch<'_> {
             after,
         } = union.combination;
         let offsets_of = |range: ByteRange| offsets(range, union.stored.first);
-        let writer = self.ticket.begin(head, Some(union.new.len_bytes())).join(
+        let writer = BodyWriter::new(self.ticket, head, Some(union.new.len_bytes())).join(
             part.body(),
             before.map(offsets_of),
             after.map(offsets_of),
@@ -151,7 +151,7 @@ impl Fetch<'_> {
 }
 
 /// The bytes at `range`: stored ones, followed by those that arrive at `new`.
-fn both(part: &Entry, reader: Reader, new: ByteRange, range: ByteRange) -> StreamedBody {
+fn both(part: &Entry, reader: BodyReader, new: ByteRange, range: ByteRange) -> StreamedBody {
     let base = part
         .head()
         .content_range()

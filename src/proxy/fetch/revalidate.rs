@@ -14,7 +14,7 @@ use crate::{
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
-            leader::{Fetch, WaitingClient},
+            leader::{LeaderFetch, WaitingClient},
             plan::unconditional_request,
         },
         hit::from_stored::from_entry,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-impl Fetch<'_> {
+impl LeaderFetch<'_> {
     /// Handles the response to the validation of `entry`.
     pub(crate) async fn revalidated(self, entry: &Arc<Entry>, fetched: FetchedResponse) {
         if fetched.status == StatusCode::NOT_MODIFIED

@@ -2,15 +2,15 @@
 
 use std::{collections::HashMap, fmt};
 
-/// Patterns of names: `*` stands for any run of characters; letters compare without case.
+/// Patterns of names in which `*` matches any characters. Case does not count.
 #[derive(Clone)]
 pub struct Patterns {
     patterns: Vec<wildmatch::WildMatch>,
-    /// What the patterns say about the names that nearly every request has, looked up once.
+    /// The results for the names that nearly every request has, computed once.
     common: HashMap<&'static str, bool>,
 }
 
-/// Fields that browsers, programs and this proxy send.
+/// Fields that browsers, other clients and this proxy send.
 const COMMON_NAMES: [&str; 28] = [
     "accept",
     "accept-encoding",
@@ -57,13 +57,13 @@ impl Patterns {
         patterns
     }
 
-    /// The patterns, as they were written.
+    /// The patterns as written.
     pub fn written(&self) -> Vec<String> {
         let patterns = self.patterns.iter();
         patterns.map(wildmatch::WildMatch::pattern).collect()
     }
 
-    /// True when one of the patterns matches, be the name spelt with hyphens or with underscores.
+    /// True if one of the patterns matches the name, or the name with hyphens for underscores.
     pub fn matches(&self, name: &str) -> bool {
         if let Some(matches) = self.common.get(name) {
             return *matches;

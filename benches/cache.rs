@@ -14,8 +14,8 @@ use actix_web::{
 use bytes::Bytes;
 use caching_proxy::{
     cache::{
-        Cache, Claim, Claimed, Company, Found, Get, Key, List, Near, Order, Plain, Resource, Seen,
-        Wanted,
+        BodyWriter, Cache, Claim, ClaimBasis, Claimed, Coalescing, EntryFilter, Found, Get, Key,
+        ListOrder, ListQuery, PlainKey, Resource, WorkerCache,
     },
     config::Config,
     origin::OriginUrl,
@@ -69,15 +69,15 @@ fn head(policy: &Policy) -> Option<StoredHead> {
 async fn store(cache: &Cache, head: &StoredHead, target: &str) {
     let claim = Claim {
         key: key(target),
-        seen: Seen::Since(cache.moment(&Resource::new(target))),
-        about: None,
-        company: Company::Shared,
+        basis: ClaimBasis::Since(cache.snapshot(&Resource::new(target))),
+        revalidates: None,
+        coalescing: Coalescing::Join,
         now: NOW,
     };
-    if let Ok(Claimed::Lead(ticket)) = cache.ask(claim).await {
+    if let Ok(Claimed::Lead(ticket)) = cache.send(claim).await {
         let bytes = Bytes::from_static(&[b'x'; 1024]);
         let body = futures_util::stream::iter([Ok::<_, Infallible>(bytes)]);
-        let filler = ticket.begin(head.clone(), Some(1024));
+        let filler = BodyWriter::new(ticket, head.clone(), Some(1024));
         filler.run(body, |_, reader| drop(black_box(reader))).await;
     }
 }
@@ -89,7 +89,7 @@ fn with_cache(bench: impl FnOnce(&SystemRunner, &Cache, &StoredHead)) {
     };
     let cache = Cache::new(256 * MIB, 64 * MIB);
     system.block_on(async {
-        cache.host();
+        cache.start();
         store(&cache, &head, TARGET).await;
     });
     bench(&system, &cache, &head);
@@ -103,13 +103,13 @@ fn keys(criterion: &mut Criterion) {
 
 fn near(criterion: &mut Criterion) {
     with_cache(|system, cache, _| {
-        let near: Near<()> = Near::new(cache.clone(), 1);
-        system.block_on(near.find(&key(TARGET)));
+        let worker_cache: WorkerCache<()> = WorkerCache::new(cache.clone(), 1);
+        system.block_on(worker_cache.lookup(&key(TARGET)));
         criterion.bench_function("near: a hit on what a worker remembers", |bencher| {
-            bencher.iter(|| near.recall(&Plain(black_box(TARGET))));
+            bencher.iter(|| worker_cache.get(&PlainKey(black_box(TARGET))));
         });
         criterion.bench_function("near: nothing remembered", |bencher| {
-            bencher.iter(|| near.recall(&Plain(black_box("/other"))));
+            bencher.iter(|| worker_cache.get(&PlainKey(black_box("/other"))));
         });
     });
 }
@@ -120,7 +120,7 @@ fn actor(criterion: &mut Criterion) {
         criterion.bench_function("actor: Get, in the same thread", |bencher| {
             bencher.iter(|| -> Found {
                 let get = Get(key.clone());
-                system.block_on(cache.ask(get)).unwrap_or_default()
+                system.block_on(cache.send(get)).unwrap_or_default()
             });
         });
     });
@@ -148,14 +148,14 @@ fn lists(criterion: &mut Criterion) {
     };
     let cache = Cache::new(8192 * MIB, 64 * MIB);
     system.block_on(async {
-        cache.host();
+        cache.start();
         for number in 0..KEYS {
             store(&cache, &head, &format!("/products/{number}")).await;
         }
     });
-    let list = List {
-        wanted: Wanted::everything(),
-        order: Order::Size,
+    let list = ListQuery {
+        filter: EntryFilter::all(),
+        order: ListOrder::Size,
         offset: 0,
         limit: 50,
     };

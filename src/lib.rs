@@ -36,11 +36,11 @@
 //! # The steps of a request
 //!
 //! 1. actix-web's default service calls [`proxy::handle`], which reads the clock and takes the configuration in force.
-//! 2. A plain hit is served from the worker's own copy ([`cache::Near`]). For any other request the handler makes the
+//! 2. A plain hit is served from the worker's own copy ([`cache::WorkerCache`]). For any other request the handler makes the
 //!    request as it is forwarded, and from that the [`cache::Key`].
 //! 3. It looks the key up: in the worker's copies, else with the message [`cache::Get`].
 //! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
-//! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::Ticket`] and leads. The others follow, and read
+//! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::FetchTicket`] and leads. The others follow, and read
 //!    the body while it arrives.
 //! 6. The leader fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
 //!    [`cache::Put`] stores it.

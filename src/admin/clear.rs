@@ -13,7 +13,7 @@ use crate::{
 /// # Errors
 /// The cache did not respond.
 pub async fn clear(shared: &Shared, caller: Caller) -> Result<Cleared, AdminError> {
-    let cleared = shared.cache.ask(Clear).await?;
+    let cleared = shared.cache.send(Clear).await?;
     log::info!(
         "cache cleared{}: entries {}, {}",
         caller.log_suffix(),

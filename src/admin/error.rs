@@ -2,7 +2,7 @@
 
 use actix_web::{ResponseError, http::StatusCode};
 
-use crate::cache::{BadName, CacheUnavailable, MAX_LISTED, MAX_OFFSET};
+use crate::cache::{CacheUnavailable, FilterError, MAX_LISTED, MAX_OFFSET};
 
 /// Why an action is refused or fails. Every variant but [`AdminError::CacheUnavailable`] says what is wrong with the
 /// request, and how to write it.
@@ -13,7 +13,7 @@ pub enum AdminError {
     Json(#[from] serde_json::Error),
     /// A path, pattern or tag is not valid.
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] FilterError),
     /// More keys are requested than one list may have.
     #[error("the limit is at most {MAX_LISTED}")]
     Limit,

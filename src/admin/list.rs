@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminError, filter};
 use crate::{
-    cache::{List, Listing, MAX_LISTED, MAX_OFFSET, Names, Order, Wanted},
+    cache::{EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, MAX_LISTED, MAX_OFFSET},
     policy::Time,
     proxy::Shared,
 };
@@ -16,7 +16,7 @@ pub struct ListRequest {
     /// A path or a pattern; `None` lists everything.
     pub path: Option<String>,
     /// The order of the list.
-    pub order: Order,
+    pub order: ListOrder,
     /// How many keys to list.
     pub limit: usize,
     /// How many keys to skip first.
@@ -27,7 +27,7 @@ impl Default for ListRequest {
     fn default() -> Self {
         Self {
             path: None,
-            order: Order::Path,
+            order: ListOrder::Path,
             limit: 50,
             offset: 0,
         }
@@ -46,17 +46,17 @@ pub async fn list(shared: &Shared, request: ListRequest, now: Time) -> Result<Li
         return Err(AdminError::Offset);
     }
     let wanted = match request.path {
-        None => Wanted::everything(),
+        None => EntryFilter::all(),
         Some(path) => {
-            let names = Names {
+            let names = FilterSpec {
                 paths: vec![path],
-                ..Names::default()
+                ..FilterSpec::default()
             };
             filter(&names, shared)?
         }
     };
-    let list = List {
-        wanted,
+    let list = ListQuery {
+        filter: wanted,
         order: request.order,
         offset: request.offset,
         limit: request.limit,

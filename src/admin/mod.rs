@@ -36,7 +36,7 @@ pub use self::{
 };
 
 use crate::{
-    cache::{BadName, Names, Wanted},
+    cache::{EntryFilter, FilterError, FilterSpec},
     proxy::Shared,
 };
 
@@ -60,7 +60,7 @@ impl Caller {
 }
 
 /// The stored responses that `names` match under the configuration in force.
-fn filter(names: &Names, shared: &Shared) -> Result<Wanted, BadName> {
+fn filter(names: &FilterSpec, shared: &Shared) -> Result<EntryFilter, FilterError> {
     let config = shared.config();
-    Wanted::named(names, &config.rules, config.preserve_host)
+    EntryFilter::new(names, &config.rules, config.preserve_host)
 }

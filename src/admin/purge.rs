@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminError, Caller, filter};
 use crate::{
-    cache::{How, Names, Purged},
+    cache::{FilterSpec, PurgeAction, Purged},
     policy::Time,
     proxy::Shared,
 };
@@ -15,10 +15,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct PurgeRequest {
     /// Which responses.
-    pub names: Names,
+    pub names: FilterSpec,
     /// Whether to remove them, make them stale, or only report them.
     #[serde(default)]
-    pub how: How,
+    pub how: PurgeAction,
 }
 
 /// Purges stored responses. It holds for every worker when this returns.
@@ -34,14 +34,14 @@ pub async fn purge(
     let wanted = filter(&request.names, shared)?;
     let purged = shared.cache.purge(wanted, request.how, now).await?;
     let action = match request.how {
-        How::Look => return Ok(purged),
-        How::Expire => "made stale",
-        How::Remove => "purged",
+        PurgeAction::DryRun => return Ok(purged),
+        PurgeAction::Expire => "made stale",
+        PurgeAction::Remove => "purged",
     };
     log::info!(
         "{action}{}: answers {}, {}",
         caller.log_suffix(),
-        purged.answers,
+        purged.responses,
         ByteSize(purged.bytes)
     );
     Ok(purged)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminError, filter};
 use crate::{
-    cache::Names,
+    cache::FilterSpec,
     explain::{self, Shown},
     policy::Time,
     proxy::Shared,
@@ -23,11 +23,11 @@ pub struct ShowRequest {
 /// # Errors
 /// The path is not valid, or the cache did not respond.
 pub async fn show(shared: &Shared, request: ShowRequest, now: Time) -> Result<Shown, AdminError> {
-    let names = Names {
+    let names = FilterSpec {
         paths: vec![request.path],
         exact: true,
-        ..Names::default()
+        ..FilterSpec::default()
     };
-    let rows = shared.cache.rows(&filter(&names, shared)?).await?;
+    let rows = shared.cache.matching(&filter(&names, shared)?).await?;
     Ok(explain::show(&rows, &shared.config(), now))
 }

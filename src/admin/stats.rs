@@ -1,9 +1,9 @@
 //! `stats`: the counters of the proxy and of its cache.
 
-use crate::{cache::Statistics, observe::Report, proxy::Shared};
+use crate::{cache::GetStats, observe::Report, proxy::Shared};
 
 /// What the proxy has counted so far. Without the cache's part if the cache does not respond.
 pub async fn stats(shared: &Shared) -> Report {
-    let stored = shared.cache.ask(Statistics).await.ok();
+    let stored = shared.cache.send(GetStats).await.ok();
     Report::new(&shared.observer, stored, shared.config().policy.mode)
 }

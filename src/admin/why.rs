@@ -79,7 +79,7 @@ pub(crate) fn parse(request: &WhyRequest) -> Result<DescribedRequest, AdminError
         let (name, value) = parse_header(line)?;
         headers.append(name, value);
     }
-    let target = cache::target(&request.path, false)?;
+    let target = cache::parse_target(&request.path, false)?;
     let uri = Uri::try_from(&target).map_err(|_| AdminError::Path(echo(&target)))?;
     let url = Uri::try_from(&request.path).ok();
     let host = url.as_ref().and_then(Uri::authority);

@@ -4,7 +4,7 @@
 //!
 //! One actor is the truth for all workers: what is stored, which fetches count, what there is room for. It lives in the
 //! thread of one of the workers. A handler asks it for what its worker does not know: the first hit on a key ([`Get`]),
-//! a fetch and its end ([`Claim`], [`Put`]). What it has answered each worker remembers (`near.rs`), together with the
+//! a fetch and its end ([`Claim`], [`Put`]). What it has answered each worker remembers (`worker_cache.rs`), together with the
 //! count of changes that belonged to the answer (`generations.rs`). All further hits are answered from there: they look
 //! at that count, and write nothing that another thread reads. Which keys are in use the actor is told in batches
 //! ([`Touch`]), so that it does not evict them.
@@ -18,7 +18,7 @@
 //!    count than the one it remembers, and asks the actor, which has nothing.
 //! 4. A fetch that was under way lost its ticket in the same message; its [`Put`] is void.
 //! 5. Where the actor does not answer, but a change must hold all the same, the one who asked for it counts in its
-//!    place (`Cache::insist`, `Cache::doubt`), and workers ask again.
+//!    place (`Cache::force_invalidate`, `Cache::bump_generation`), and workers ask again.
 //!
 //! `tests/it/model.rs` tries to break this, with many clients on several workers.
 
@@ -35,18 +35,19 @@ use quick_cache::unsync;
 use crate::{
     cache::{
         fetches::{
-            reader::{Fill, FillId},
-            ticket::Ticket,
+            reader::{FetchId, SharedFetch},
+            ticket::FetchTicket,
         },
-        manage::purging::Recalls,
+        manage::purging::TagPurges,
         messages::{
-            Claim, Claimed, Clear, Cleared, Company, Get, Invalidate, MakeRoom, Put, PutOutcome,
-            Release, Released, Remove, Seen, Statistics, Stats, Touch, Touched,
+            CacheStats, Claim, ClaimBasis, Claimed, Clear, Cleared, Coalescing, EndFetch,
+            FetchResult, Get, GetStats, Invalidate, KeyUse, MakeRoom, Put, PutOutcome, Remove,
+            Touch,
         },
         store::{
             budget::Budget,
             entry::Entry,
-            key::{Key, Part, Resource},
+            key::{Key, Partition, Resource},
             memory::Store,
         },
         worker_cache::generations::Generations,
@@ -65,11 +66,11 @@ const QUIET_FOR: Duration = Duration::from_secs(10);
 
 /// What a fetch that brought nothing to store teaches about the next ones.
 #[derive(Clone, Copy)]
-pub(super) struct Lesson {
+pub(super) struct HitForMiss {
     /// Until then everybody fetches for themselves.
-    pub(super) alone_until: Time,
+    pub(super) hit_for_miss_until: Time,
     /// Until then nobody fetches in the background.
-    quiet_until: Time,
+    no_background_until: Time,
     /// Why its answer was not stored, and when it was begun.
     pub(super) refused: Option<(Reason, Time)>,
 }
@@ -109,9 +110,9 @@ pub struct CacheActor {
     pub(super) store: Store,
     pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
     /// What was purged by tags while fetches were under way.
-    pub(super) recalls: Recalls,
+    pub(super) tag_purges: TagPurges,
     /// By a keyed hash: whole keys are as long as clients make them.
-    lessons: unsync::Cache<u64, Lesson>,
+    hit_for_miss: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
     pub(super) next_id: u64,
     pub(super) budget: Arc<Budget>,
@@ -120,17 +121,17 @@ pub struct CacheActor {
 
 /// A fetch under way whose ticket counts.
 pub(super) struct Fetch {
-    pub(super) id: FillId,
-    part: Part,
+    pub(super) id: FetchId,
+    part: Partition,
     since: Time,
-    pub(super) about: Option<Arc<Entry>>,
+    pub(super) revalidates: Option<Arc<Entry>>,
     /// None: nobody may join.
-    pub(super) fill: Option<Fill>,
+    pub(super) fill: Option<SharedFetch>,
 }
 
 impl Fetch {
     fn is_about(&self, entry: Option<&Arc<Entry>>) -> bool {
-        let both = self.about.as_ref().zip(entry);
+        let both = self.revalidates.as_ref().zip(entry);
         both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
@@ -145,8 +146,8 @@ impl CacheActor {
         Self {
             store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
-            recalls: Recalls::default(),
-            lessons: unsync::Cache::new(LESSONS),
+            tag_purges: TagPurges::default(),
+            hit_for_miss: unsync::Cache::new(LESSONS),
             hasher: RandomState::new(),
             next_id: 0,
             budget,
@@ -155,14 +156,14 @@ impl CacheActor {
     }
 
     fn lead(&mut self, claim: Claim, cache: Addr<Self>) -> Claimed {
-        let id = FillId(self.next_id);
+        let id = FetchId(self.next_id);
         self.next_id += 1;
         // What does not depend on what is stored says nothing about it either.
-        let released = match claim.seen {
-            Seen::Stored(_) => Released::Failed,
-            Seen::Since(_) => Released::Unused,
+        let released = match claim.basis {
+            ClaimBasis::Found(_) => FetchResult::Failed,
+            ClaimBasis::Since(_) => FetchResult::Unused,
         };
-        let (ticket, fill) = Ticket::new(
+        let (ticket, fill) = FetchTicket::new(
             id,
             claim.key.clone(),
             cache,
@@ -170,8 +171,8 @@ impl CacheActor {
             self.max_object_bytes,
             released,
         );
-        let joinable = claim.company != Company::Alone;
-        let part = claim.key.part();
+        let joinable = claim.coalescing != Coalescing::Never;
+        let part = claim.key.partition();
         self.fetches
             .entry(claim.key.resource)
             .or_default()
@@ -179,7 +180,7 @@ impl CacheActor {
                 id,
                 part,
                 since: claim.now,
-                about: claim.about,
+                revalidates: claim.revalidates,
                 fill: joinable.then_some(fill),
             });
         Claimed::Lead(ticket)
@@ -187,19 +188,19 @@ impl CacheActor {
 
     fn fetches_of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Fetch> {
         let fetches = self.fetches.get(&key.resource).into_iter().flatten();
-        fetches.filter(|fetch| fetch.part == key.part())
+        fetches.filter(|fetch| fetch.part == key.partition())
     }
 
-    pub(super) fn joinable(&self, key: &Key) -> Option<Fill> {
+    pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
         self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
     }
 
-    pub(super) fn lesson(&self, key: &Key) -> Option<Lesson> {
-        self.lessons.get(&self.hasher.hash_one(key)).copied()
+    pub(super) fn hit_for_miss_of(&self, key: &Key) -> Option<HitForMiss> {
+        self.hit_for_miss.get(&self.hasher.hash_one(key)).copied()
     }
 
     /// Voids the fetches of `resource`, but for one.
-    fn void(&mut self, resource: &Resource, spared: Option<FillId>) {
+    fn void(&mut self, resource: &Resource, spared: Option<FetchId>) {
         if let Some(mut fetches) = self.fetches.remove(resource) {
             fetches.retain(|fetch| Some(fetch.id) == spared);
             if !fetches.is_empty() {
@@ -209,18 +210,18 @@ impl CacheActor {
     }
 
     /// A fetch is over.
-    fn forget(&mut self, resource: &Resource, id: FillId) -> Option<Fetch> {
+    fn forget(&mut self, resource: &Resource, id: FetchId) -> Option<Fetch> {
         let fetches = self.fetches.get_mut(resource)?;
         let index = fetches.iter().position(|fetch| fetch.id == id)?;
         let fetch = fetches.swap_remove(index);
         if fetches.is_empty() {
             self.fetches.remove(resource);
         }
-        self.recalls.settle(&self.fetches);
+        self.tag_purges.settle(&self.fetches);
         Some(fetch)
     }
 
-    fn counts(&self, key: &Key, id: FillId) -> bool {
+    fn counts(&self, key: &Key, id: FetchId) -> bool {
         let fetches = self.fetches.get(&key.resource);
         fetches.is_some_and(|fetches| fetches.iter().any(|fetch| fetch.id == id))
     }
@@ -246,7 +247,7 @@ impl Handler<Touch> for CacheActor {
     type Result = ();
 
     fn handle(&mut self, Touch(touched): Touch, _: &mut Self::Context) {
-        for Touched { key, hits } in touched {
+        for KeyUse { key, hits } in touched {
             self.store.touch(&key, hits);
         }
     }
@@ -257,31 +258,31 @@ impl Handler<Claim> for CacheActor {
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
         let found = self.store.find(&claim.key);
-        match &claim.seen {
-            Seen::Stored(seen) if !found.is_same_as(seen) => {
+        match &claim.basis {
+            ClaimBasis::Found(seen) if !found.is_same_as(seen) => {
                 return MessageResult(Claimed::Changed(found));
             }
-            Seen::Since(moment) if !self.store.is_unchanged_since(*moment) => {
+            ClaimBasis::Since(moment) if !self.store.is_unchanged_since(*moment) => {
                 return MessageResult(Claimed::Declined);
             }
-            Seen::Stored(_) | Seen::Since(_) => {}
+            ClaimBasis::Found(_) | ClaimBasis::Since(_) => {}
         }
-        let lesson = self.lesson(&claim.key);
+        let lesson = self.hit_for_miss_of(&claim.key);
         let holds =
-            |until: fn(Lesson) -> Time| lesson.is_some_and(|lesson| claim.now < until(lesson));
-        let is_alone = holds(|lesson| lesson.alone_until);
-        let is_quiet = holds(|lesson| lesson.quiet_until);
-        match claim.company {
-            Company::Shared => {
+            |until: fn(HitForMiss) -> Time| lesson.is_some_and(|lesson| claim.now < until(lesson));
+        let is_alone = holds(|lesson| lesson.hit_for_miss_until);
+        let is_quiet = holds(|lesson| lesson.no_background_until);
+        match claim.coalescing {
+            Coalescing::Join => {
                 if let Some(fill) = self.joinable(&claim.key) {
                     return MessageResult(Claimed::Follow(fill));
                 }
                 if is_alone {
-                    claim.company = Company::Alone;
+                    claim.coalescing = Coalescing::Never;
                 }
             }
-            Company::Background => {
-                let about = claim.about.as_ref();
+            Coalescing::Background => {
+                let about = claim.revalidates.as_ref();
                 let is_asked = self
                     .fetches_of(&claim.key)
                     .any(|fetch| fetch.is_about(about));
@@ -289,7 +290,7 @@ impl Handler<Claim> for CacheActor {
                     return MessageResult(Claimed::Declined);
                 }
             }
-            Company::Alone => {}
+            Coalescing::Never => {}
         }
         MessageResult(self.lead(claim, context.address()))
     }
@@ -302,13 +303,13 @@ impl Handler<Put> for CacheActor {
         if !self.counts(&put.key, put.id) {
             return MessageResult(PutOutcome::Void);
         }
-        if self.recalls.concern(put.id, put.entry.head()) {
+        if self.tag_purges.concern(put.id, put.entry.head()) {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
         }
-        self.lessons.remove(&self.hasher.hash_one(&put.key));
+        self.hit_for_miss.remove(&self.hasher.hash_one(&put.key));
         let key = match put.entry.head().audience() {
-            Audience::Everyone => put.key.everybodys(),
+            Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
         };
         let outcome = self.store.put(&key, put.entry, put.since);
@@ -319,31 +320,31 @@ impl Handler<Put> for CacheActor {
     }
 }
 
-impl Handler<Release> for CacheActor {
+impl Handler<EndFetch> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, release: Release, _: &mut Self::Context) {
+    fn handle(&mut self, release: EndFetch, _: &mut Self::Context) {
         let Some(fetch) = self.forget(&release.key.resource, release.id) else {
             return;
         };
         let refused = release.refused.map(|reason| (reason, fetch.since));
         let hash = self.hasher.hash_one(&release.key);
         let (alone_for, quiet_for) = match (release.released, refused) {
-            (Released::Stored, _) | (Released::Unused, None) => return,
+            (FetchResult::Stored, _) | (FetchResult::Unused, None) => return,
             // It teaches nothing about others, but may be asked about.
-            (Released::Unused, Some(_)) => match self.lessons.get_mut(&hash) {
+            (FetchResult::Unused, Some(_)) => match self.hit_for_miss.get_mut(&hash) {
                 Some(mut lesson) => return lesson.refused = refused,
                 None => (Duration::ZERO, Duration::ZERO),
             },
-            (Released::Failed, _) => (Duration::ZERO, QUIET_FOR),
-            (Released::NotShareable, _) => (ALONE_FOR, QUIET_FOR),
+            (FetchResult::Failed, _) => (Duration::ZERO, QUIET_FOR),
+            (FetchResult::NotShareable, _) => (ALONE_FOR, QUIET_FOR),
         };
-        let lesson = Lesson {
-            alone_until: fetch.since.saturating_add(alone_for),
-            quiet_until: fetch.since.saturating_add(quiet_for),
+        let lesson = HitForMiss {
+            hit_for_miss_until: fetch.since.saturating_add(alone_for),
+            no_background_until: fetch.since.saturating_add(quiet_for),
             refused,
         };
-        self.lessons.insert(hash, lesson);
+        self.hit_for_miss.insert(hash, lesson);
     }
 }
 
@@ -352,7 +353,7 @@ impl Handler<Remove> for CacheActor {
 
     fn handle(&mut self, Remove { key, entry }: Remove, _: &mut Self::Context) {
         self.store.remove(&key, &entry);
-        self.store.remove(&key.everybodys(), &entry);
+        self.store.remove(&key.shared(), &entry);
     }
 }
 
@@ -384,17 +385,17 @@ impl Handler<Clear> for CacheActor {
 
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
         self.fetches.clear();
-        self.recalls = Recalls::default();
-        self.lessons.clear();
+        self.tag_purges = TagPurges::default();
+        self.hit_for_miss.clear();
         MessageResult(self.store.clear())
     }
 }
 
-impl Handler<Statistics> for CacheActor {
-    type Result = MessageResult<Statistics>;
+impl Handler<GetStats> for CacheActor {
+    type Result = MessageResult<GetStats>;
 
-    fn handle(&mut self, _: Statistics, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Stats {
+    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
+        MessageResult(CacheStats {
             entries: self.store.entries(),
             stored_bytes: self.store.stored_bytes(),
             used_bytes: self.budget.used_bytes(),

@@ -10,7 +10,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::cache::{
     actor::{self, CacheActor, CacheUnavailable},
-    messages::{Invalidate, Moment},
+    messages::{Invalidate, Snapshot},
     store::{budget::Budget, key::Resource},
     worker_cache::generations::Generations,
 };
@@ -45,7 +45,7 @@ impl Cache {
     /// Starts the actor in the arbiter of this thread, unless it has started somewhere else.
     ///
     /// Every worker offers itself: to ask an actor in a thread that is awake costs less than to wake another one.
-    pub fn host(&self) {
+    pub fn start(&self) {
         self.hosted.actor.get_or_init(|| {
             let (budget, generations) = (Arc::clone(&self.budget), Arc::clone(&self.generations));
             CacheActor::new(budget, generations, self.max_object_bytes).start()
@@ -57,7 +57,7 @@ impl Cache {
     ///
     /// # Errors
     /// The cache did not answer, which is logged here.
-    pub async fn ask<M>(&self, message: M) -> Result<M::Result, CacheUnavailable>
+    pub async fn send<M>(&self, message: M) -> Result<M::Result, CacheUnavailable>
     where
         M: Message + Send + 'static,
         M::Result: Send,
@@ -84,7 +84,7 @@ impl Cache {
     }
 
     /// Tells the actor what it must know, and does not wait.
-    pub fn tell<M>(&self, message: M)
+    pub fn do_send<M>(&self, message: M)
     where
         M: Message<Result: Send> + Send + 'static,
         CacheActor: Handler<M>,
@@ -96,27 +96,27 @@ impl Cache {
 
     /// Has `invalidate` hold although the actor did not answer when it was asked: what workers remember counts no more,
     /// and an actor that was only late comes to it before it answers anybody again.
-    pub fn insist(&self, invalidate: Invalidate) {
+    pub fn force_invalidate(&self, invalidate: Invalidate) {
         let resources = invalidate.resources.clone();
-        self.tell(invalidate);
+        self.do_send(invalidate);
         for resource in &resources {
-            self.doubt(resource);
+            self.bump_generation(resource);
         }
     }
 
     /// Now, for a fetch of `resource` that claims later, when it is known what it has brought: if anything is stored for
     /// `resource` in between, or invalidated, or the cache is cleared, the claim is declined.
-    pub fn moment(&self, resource: &Resource) -> Moment {
-        Moment(self.generations.current(resource))
+    pub fn snapshot(&self, resource: &Resource) -> Snapshot {
+        Snapshot(self.generations.current(resource))
     }
 
     /// What workers remember of `resource` counts no more, until the actor has said it again.
-    pub fn doubt(&self, resource: &Resource) {
-        self.generations.change(resource);
+    pub fn bump_generation(&self, resource: &Resource) {
+        self.generations.bump(resource);
     }
 
     /// Tells the actor what it need not know when it has no time for it.
-    pub(super) fn try_tell<M>(&self, message: M)
+    pub(super) fn try_send<M>(&self, message: M)
     where
         M: Message<Result: Send> + Send + 'static,
         CacheActor: Handler<M>,

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{
         fetches::{
-            reader::{Fill, FillId},
-            ticket::Ticket,
+            reader::{FetchId, SharedFetch},
+            ticket::FetchTicket,
         },
         store::{
-            entry::{Entry, Variants},
+            entry::Entry,
             key::{Key, Resource},
+            shared_list::SharedList,
         },
         worker_cache::generations::Generation,
     },
@@ -28,8 +29,8 @@ pub struct Get(pub Key);
 /// What is stored for a key: in the partition of its identity, and in everybody's.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    pub(super) own: Option<Variants>,
-    pub(super) everybodys: Option<Variants>,
+    pub(super) own: Option<SharedList<Entry>>,
+    pub(super) shared: Option<SharedList<Entry>>,
     /// Until when this is what is stored.
     pub(super) generation: Generation,
 }
@@ -38,7 +39,7 @@ impl Found {
     /// All variants, those of the identity's own partition first.
     pub fn variants(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
         let own = self.own.iter().flat_map(|variants| variants.iter());
-        own.chain(self.everybodys.iter().flat_map(|variants| variants.iter()))
+        own.chain(self.shared.iter().flat_map(|variants| variants.iter()))
     }
 
     /// What all of it counts against the budget, in bytes.
@@ -48,7 +49,7 @@ impl Found {
 
     /// True when nothing was stored, replaced or removed between the two looks.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        fn same(a: Option<&Variants>, b: Option<&Variants>) -> bool {
+        fn same(a: Option<&SharedList<Entry>>, b: Option<&SharedList<Entry>>) -> bool {
             match (a, b) {
                 (None, None) => true,
                 (Some(a), Some(b)) => a.is_same_as(b),
@@ -56,18 +57,18 @@ impl Found {
             }
         }
         same(self.own.as_ref(), other.own.as_ref())
-            && same(self.everybodys.as_ref(), other.everybodys.as_ref())
+            && same(self.shared.as_ref(), other.shared.as_ref())
     }
 }
 
 /// These keys are in use.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
-pub struct Touch(pub(super) Vec<Touched>);
+pub struct Touch(pub(super) Vec<KeyUse>);
 
 /// A key in use.
 #[derive(Clone, Debug)]
-pub(super) struct Touched {
+pub(super) struct KeyUse {
     pub(super) key: Key,
     /// How many answers came from what a worker remembers of it, that the actor does not know of.
     pub(super) hits: u32,
@@ -80,35 +81,35 @@ pub struct Claim {
     /// What is to be fetched.
     pub key: Key,
     /// What the fetch was decided on.
-    pub seen: Seen,
+    pub basis: ClaimBasis,
     /// The stored response that the origin is asked about.
-    pub about: Option<Arc<Entry>>,
-    /// Alone, or in company.
-    pub company: Company,
+    pub revalidates: Option<Arc<Entry>>,
+    /// Alone, or in coalescing.
+    pub coalescing: Coalescing,
     /// The time of the claim.
     pub now: Time,
 }
 
 /// What a fetch was decided on. Where that is no longer so, the claim is not granted.
 #[derive(Debug)]
-pub enum Seen {
+pub enum ClaimBasis {
     /// This was stored.
-    Stored(Found),
+    Found(Found),
     /// The fetch began then, without a claim.
-    Since(Moment),
+    Since(Snapshot),
 }
 
 /// When a fetch began that may come to claim the right to store what it has brought.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment(pub(super) Generation);
+pub struct Snapshot(pub(super) Generation);
 
 /// With whom a fetch is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Company {
+pub enum Coalescing {
     /// With all who want the same.
-    Shared,
+    Join,
     /// With nobody: the answer may still be stored.
-    Alone,
+    Never,
     /// With all who want the same, and only if nobody asks about the same stored response and the last answers could be
     /// shared: the client has been answered already.
     Background,
@@ -120,9 +121,9 @@ pub enum Claimed {
     /// What is stored has changed in between: decide again.
     Changed(Found),
     /// Somebody is at it: follow.
-    Follow(Fill),
+    Follow(SharedFetch),
     /// Fetch it, and store it with this ticket.
-    Lead(Ticket),
+    Lead(FetchTicket),
     /// A fetch in the background is not wanted now; or what was fetched without a claim is no longer to be stored.
     Declined,
 }
@@ -132,7 +133,7 @@ pub enum Claimed {
 #[rtype(result = "PutOutcome")]
 pub struct Put {
     pub(super) key: Key,
-    pub(super) id: FillId,
+    pub(super) id: FetchId,
     pub(super) entry: Arc<Entry>,
     /// When the head came that this entry goes back to: what was received later is not replaced.
     pub(super) since: Time,
@@ -154,17 +155,17 @@ pub enum PutOutcome {
 /// A fetch is over.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
-pub struct Release {
+pub struct EndFetch {
     pub(super) key: Key,
-    pub(super) id: FillId,
-    pub(super) released: Released,
+    pub(super) id: FetchId,
+    pub(super) released: FetchResult,
     /// Why what it brought is not stored.
     pub(super) refused: Option<Reason>,
 }
 
 /// What a fetch leaves behind when it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Released {
+pub(super) enum FetchResult {
     /// What it brought is stored.
     Stored,
     /// It brought nothing to store, as it mostly does: it was for something else.
@@ -199,15 +200,15 @@ pub struct Invalidate {
     /// What has become invalid.
     pub resources: Vec<Resource>,
     /// The fetch whose answer tells of it.
-    pub(super) by: Option<FillId>,
+    pub(super) by: Option<FetchId>,
 }
 
 impl Invalidate {
     /// Invalidates `resources`, but for what `ticket` will store: the answer that tells of it may itself be stored.
-    pub fn new(resources: Vec<Resource>, ticket: Option<&Ticket>) -> Self {
+    pub fn new(resources: Vec<Resource>, ticket: Option<&FetchTicket>) -> Self {
         Self {
             resources,
-            by: ticket.map(Ticket::id),
+            by: ticket.map(FetchTicket::id),
         }
     }
 }
@@ -228,12 +229,12 @@ pub struct Cleared {
 
 /// How is the cache doing?
 #[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "Stats")]
-pub struct Statistics;
+#[rtype(result = "CacheStats")]
+pub struct GetStats;
 
 /// How the cache is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
+pub struct CacheStats {
     /// Stored responses.
     pub entries: u64,
     /// What they hold, in bytes, overhead included.

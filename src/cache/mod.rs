@@ -6,8 +6,8 @@
 //! | `messages` | the messages of the actor: [`Get`], [`Claim`], [`Put`], [`Clear`], [`Invalidate`], ... |
 //! | `handle` | [`Cache`]: how the rest of the program holds it |
 //! | `store` | entries in memory, their keys, the budget, eviction |
-//! | `fetches` | [`Ticket`], [`Filler`], [`Fill`]: one fetch, written once and read by many |
-//! | `worker_cache` | [`Near`]: a worker's copies of lookups, valid for one generation |
+//! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
+//! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! A fetch is stored only while its ticket counts. [`Clear`] and [`Invalidate`] forget the tickets together with the
@@ -24,20 +24,21 @@ mod tests;
 mod worker_cache;
 
 pub use actor::{CacheActor, CacheUnavailable};
-pub use fetches::reader::{BodyCut, End, Fill, News, Opening, Reader};
-pub use fetches::ticket::Ticket;
-pub use fetches::writer::{Filler, Span};
+pub use fetches::reader::{BodyError, BodyReader, FetchEnd, FetchEvent, SharedFetch, SharedHead};
+pub use fetches::ticket::FetchTicket;
+pub use fetches::writer::{BodyWriter, Span};
 pub use handle::Cache;
+pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::listing::{
-    Consider, Known, List, Listed, Listing, MAX_LISTED, MAX_OFFSET, Order, Row,
+    Inspect, KeyState, KeyVariants, ListOrder, ListQuery, ListedKey, Listing, MAX_LISTED,
+    MAX_OFFSET,
 };
-pub use manage::purging::{How, Purged};
-pub use manage::wanted::{BadName, Names, Wanted, target};
+pub use manage::purging::{PurgeAction, Purged};
 pub use messages::{
-    Claim, Claimed, Clear, Cleared, Company, Found, Get, Invalidate, Moment, Put, PutOutcome,
-    Remove, Seen, Statistics, Stats,
+    CacheStats, Claim, ClaimBasis, Claimed, Clear, Cleared, Coalescing, Found, Get, GetStats,
+    Invalidate, Put, PutOutcome, Remove, Snapshot,
 };
 pub use store::body::{Body, Slices};
 pub use store::entry::Entry;
-pub use store::key::{Key, Plain, Resource};
-pub use worker_cache::lookups::{Near, Remembered};
+pub use store::key::{Key, PlainKey, Resource};
+pub use worker_cache::copies::{CachedLookup, WorkerCache};

@@ -2,13 +2,16 @@
 
 use caching_proxy::{
     admin::ListRequest,
-    cache::{Listed, Listing, Order},
+    cache::{ListOrder, ListedKey, Listing},
     cli::{LsArgs, Sort},
     control,
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
-use crate::{Failure, print, say};
+use crate::{
+    failure::Failure,
+    terminal::{print, say},
+};
 
 /// The least width of a path, in characters.
 const LEAST_PATH: usize = 16;
@@ -17,11 +20,11 @@ pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
     let ask = ListRequest {
         path: ls.path.clone(),
         order: match ls.sort {
-            Sort::Path => Order::Path,
-            Sort::Size => Order::Size,
-            Sort::Age => Order::Age,
-            Sort::Hits => Order::Hits,
-            Sort::Fresh => Order::Fresh,
+            Sort::Path => ListOrder::Path,
+            Sort::Size => ListOrder::Size,
+            Sort::Age => ListOrder::Age,
+            Sort::Hits => ListOrder::Hits,
+            Sort::Fresh => ListOrder::Fresh,
         },
         limit: ls.limit,
         offset: ls.offset,
@@ -50,7 +53,7 @@ pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
 }
 
 /// Columns as wide as their content; the last one takes the rest of the width.
-fn table(entries: &[Listed], width: Option<usize>) -> String {
+fn table(entries: &[ListedKey], width: Option<usize>) -> String {
     let head = [
         "STATUS",
         "SIZE",
@@ -90,7 +93,7 @@ fn line(cells: &[String; 7], widths: &[usize], path: &str) -> String {
     format!("{line}{path}\n")
 }
 
-fn cells(entry: &Listed) -> [String; 7] {
+fn cells(entry: &ListedKey) -> [String; 7] {
     [
         entry.status.to_string(),
         size(entry.body_bytes),
@@ -102,7 +105,7 @@ fn cells(entry: &Listed) -> [String; 7] {
     ]
 }
 
-fn path(entry: &Listed) -> String {
+fn path(entry: &ListedKey) -> String {
     let mut path = plain(&entry.path);
     if entry.method != "GET" {
         path = format!("{} {path}", entry.method);
@@ -117,8 +120,8 @@ fn path(entry: &Listed) -> String {
 mod tests {
     use super::*;
 
-    fn listed(path: &str) -> Listed {
-        Listed {
+    fn listed(path: &str) -> ListedKey {
+        ListedKey {
             path: path.to_owned(),
             host: None,
             method: "GET".to_owned(),

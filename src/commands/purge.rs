@@ -2,26 +2,29 @@
 
 use caching_proxy::{
     admin::PurgeRequest,
-    cache::{How, Names, Purged},
+    cache::{FilterSpec, PurgeAction, Purged},
     cli::PurgeArgs,
     control,
 };
 
 use super::text::{plain, print_json, size};
-use crate::{Failure, counted, print};
+use crate::{
+    failure::Failure,
+    terminal::{counted, print},
+};
 
 /// The most paths that are printed.
 const SHOWN: usize = 20;
 
 pub(super) fn run(purge: PurgeArgs) -> Result<(), Failure> {
     let how = match (purge.dry_run, purge.soft) {
-        (true, _) => How::Look,
-        (false, true) => How::Expire,
-        (false, false) => How::Remove,
+        (true, _) => PurgeAction::DryRun,
+        (false, true) => PurgeAction::Expire,
+        (false, false) => PurgeAction::Remove,
     };
     let asked = subject(&purge);
     let ask = PurgeRequest {
-        names: Names {
+        names: FilterSpec {
             paths: purge.paths,
             exact: purge.exact,
             tags: purge.tag,
@@ -44,15 +47,15 @@ fn subject(purge: &PurgeArgs) -> String {
     plain(&all.join(", "))
 }
 
-fn told(purged: &Purged, how: How, is_soft: bool, asked: &str) -> String {
-    let answers = counted(purged.answers, "response", "responses");
+fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String {
+    let answers = counted(purged.responses, "response", "responses");
     let done = match (how, is_soft) {
-        (How::Remove, _) => "purged",
-        (How::Expire, _) => "marked as stale",
-        (How::Look, false) => "would be purged",
-        (How::Look, true) => "would be marked as stale",
+        (PurgeAction::Remove, _) => "purged",
+        (PurgeAction::Expire, _) => "marked as stale",
+        (PurgeAction::DryRun, false) => "would be purged",
+        (PurgeAction::DryRun, true) => "would be marked as stale",
     };
-    let mut text = match purged.answers {
+    let mut text = match purged.responses {
         0 => format!(
             "{answers} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
         ),
@@ -80,13 +83,13 @@ mod tests {
     #[test]
     fn many_paths_are_counted_and_not_all_named() {
         let purged = Purged {
-            answers: 30,
+            responses: 30,
             bytes: 12_288,
             fetches: 1,
             paths: (0..30).map(|number| format!("/{number}")).collect(),
             more_paths: false,
         };
-        let text = told(&purged, How::Remove, false, "/*");
+        let text = told(&purged, PurgeAction::Remove, false, "/*");
         assert!(
             text.starts_with("30 responses purged, 12.0 KiB\n  /0\n"),
             "{text}"

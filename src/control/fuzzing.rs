@@ -3,7 +3,7 @@
 use super::routes::parse;
 use crate::{
     admin::{ListRequest, PurgeRequest, ShowRequest, WhyRequest, parse_why},
-    cache::{Names, Wanted},
+    cache::{EntryFilter, FilterSpec},
     policy::Rules,
 };
 
@@ -13,15 +13,15 @@ pub fn control_message(bytes: &[u8]) {
         let _ = parse_why(&ask);
     }
     if let Ok(ask) = parse::<PurgeRequest>(bytes) {
-        let _ = Wanted::named(&ask.names, &Rules::default(), false);
+        let _ = EntryFilter::new(&ask.names, &Rules::default(), false);
     }
     let listed = parse::<ListRequest>(bytes).ok().and_then(|ask| ask.path);
     let shown = parse::<ShowRequest>(bytes).ok().map(|ask| ask.path);
     for path in listed.into_iter().chain(shown) {
-        let names = Names {
+        let names = FilterSpec {
             paths: vec![path],
-            ..Names::default()
+            ..FilterSpec::default()
         };
-        let _ = Wanted::named(&names, &Rules::default(), true);
+        let _ = EntryFilter::new(&names, &Rules::default(), true);
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::methods::{get, post};
 use crate::{
     admin::{self, AdminError, Caller, ListRequest, PurgeRequest},
-    cache::{Listing, Names, Order},
+    cache::{FilterSpec, ListOrder, Listing},
     clock,
     proxy::Shared,
 };
@@ -27,7 +27,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 struct EntriesQuery {
     /// The text in the search box; empty for everything.
     q: String,
-    sort: Order,
+    sort: ListOrder,
     offset: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for EntriesQuery {
     fn default() -> Self {
         Self {
             q: String::new(),
-            sort: Order::Hits,
+            sort: ListOrder::Hits,
             offset: 0,
         }
     }
@@ -84,15 +84,15 @@ async fn entries(
 async fn purge(body: Json<PurgeBody>, shared: Data<Shared>) -> Result<Json<Removed>, AdminError> {
     // Without a path nothing is named, which is refused.
     let request = PurgeRequest {
-        names: Names {
+        names: FilterSpec {
             paths: pattern(&body.path).into_iter().collect(),
-            ..Names::default()
+            ..FilterSpec::default()
         },
         ..PurgeRequest::default()
     };
     let purged = admin::purge(&shared, &request, Caller::Dashboard, clock::now()).await?;
     Ok(Json(Removed {
-        entries: purged.answers,
+        entries: purged.responses,
         bytes: purged.bytes,
     }))
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: what was counted, in the text form of OpenMetrics.
+//! `/metrics`: the counters in the text format of OpenMetrics.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    cache::{Statistics, Stats},
+    cache::{CacheStats, GetStats},
     headers::RequestOutcome,
     observe::{BOUNDS_MILLIS, Totals},
     proxy::Shared,
@@ -20,11 +20,11 @@ use crate::{
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PREFIX: &str = "caching_proxy";
 
-/// Answers a scrape.
+/// Responds to a scrape.
 pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let figures = Figures {
         totals: shared.observer.totals(),
-        stored: shared.cache.ask(Statistics).await.ok(),
+        stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
     };
@@ -37,11 +37,11 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     }
 }
 
-/// What one scrape sees.
+/// The values of one scrape.
 #[derive(Debug)]
 struct Figures {
     totals: Totals,
-    stored: Option<Stats>,
+    stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
 }
@@ -64,7 +64,7 @@ impl Collector for Figures {
 }
 
 impl Figures {
-    /// By outcome; the reason is why a miss went to the origin, or what a failure was.
+    /// By outcome. The reason of a miss is why it went to the origin, that of a failure is its kind.
     fn requests(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let totals = &self.totals;
         let help = "Requests answered, by outcome and reason";
@@ -153,7 +153,7 @@ impl Figures {
     }
 }
 
-fn cache(to: &mut DescriptorEncoder<'_>, stored: &Stats) -> fmt::Result {
+fn cache(to: &mut DescriptorEncoder<'_>, stored: &CacheStats) -> fmt::Result {
     let bytes = || Some(Unit::Bytes);
     gauge(to, "entries", "Stored responses", None, stored.entries)?;
     let help = "What stored responses hold, overhead included";

@@ -1,6 +1,6 @@
 //! What is stored and what would become of a request, in words and in a form for programs.
 //!
-//! Pure functions: what is known comes in as values ([`crate::cache::Row`], [`crate::proxy::DryRun`]), the time with it.
+//! Pure functions: what is known comes in as values ([`crate::cache::KeyVariants`], [`crate::proxy::DryRun`]), the time with it.
 //! Nothing that leaves here is a secret: values of credentials, cookies and secret parameters are masked.
 
 mod differs;

@@ -10,7 +10,7 @@ use super::{
     words::{lifetime_name, lifetime_words, words},
 };
 use crate::{
-    cache::{Entry, Row},
+    cache::{Entry, KeyVariants},
     config::Config,
     mask::hidden,
     policy::{Audience, Identity, Interpretation, Policy, Reason, Time, interpret},
@@ -94,7 +94,7 @@ pub struct Field {
 }
 
 /// Shows what is stored in these rows.
-pub fn show(rows: &[Row], config: &Config, now: Time) -> Shown {
+pub fn show(rows: &[KeyVariants], config: &Config, now: Time) -> Shown {
     let all = rows
         .iter()
         .flat_map(|row| row.variants.iter().map(move |entry| (row, entry)));
@@ -121,7 +121,7 @@ struct Identities(HashMap<Identity, u64>);
 
 impl Identities {
     /// The number of the one whose own this is.
-    fn number(&mut self, row: &Row, entry: &Entry) -> Option<u64> {
+    fn number(&mut self, row: &KeyVariants, entry: &Entry) -> Option<u64> {
         let identity = row
             .key
             .identity
@@ -132,7 +132,7 @@ impl Identities {
 }
 
 fn answer(
-    row: &Row,
+    row: &KeyVariants,
     entry: &Entry,
     identity: Option<u64>,
     config: &Config,
@@ -184,7 +184,7 @@ fn answer(
     }
 }
 
-fn method(row: &Row) -> &'static str {
+fn method(row: &KeyVariants) -> &'static str {
     match row.key.content {
         Some(_) => "POST",
         None => "GET",

@@ -310,7 +310,7 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
         Sharing::Collapsible
             if considered
                 .known
-                .alone_until
+                .hit_for_miss_until
                 .is_some_and(|until| now < until) =>
         {
             told.notes.push(

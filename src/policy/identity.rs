@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_differ_by_every_credential_and_by_nothing_else() {
+    fn identities_differ_by_all_credentials_and_only_by_them() {
         let secret = IdentitySecret::new();
         let policy = policy(Mode::Standard);
         let identity = |lines| {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_cookies_are_not_forwarded_and_the_rest_stays_byte_for_byte() {
+    fn ignored_cookies_are_removed_and_the_rest_is_unchanged() {
         let forwarded = |mode, line: &str| {
             forwarded_cookie(
                 &policy(mode),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_identity_cookies_that_are_not_ignored_count() {
+    fn only_identity_cookies_that_are_not_ignored_make_an_identity() {
         let secret = IdentitySecret::new();
         let identity = |named: &[&'static str], mode, line: &str| {
             let policy = Policy {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_whose_name_is_no_text_counts_where_any_does() {
+    fn a_cookie_with_a_non_utf8_name_matches_only_a_star() {
         let line = HeaderValue::from_bytes(b"\xff=1").unwrap();
         let mut policy = policy(Mode::Standard);
         assert_eq!(forwarded_cookie(&policy, &line), ForwardedCookie::Unchanged);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_name_of_a_set_cookie_counts() {
+    fn a_set_cookie_is_ignored_by_its_name() {
         let ignored =
             |mode, line| is_ignored_set_cookie(&policy(mode), &HeaderValue::from_static(line));
         assert!(ignored(Mode::Standard, "__cf_bm=x; path=/; HttpOnly"));
@@ -341,7 +341,7 @@ mod tests {
         }
 
         #[test]
-        fn a_forwarded_line_has_all_other_cookies_and_no_ignored_one(
+        fn a_forwarded_line_has_exactly_the_cookies_that_are_not_ignored(
             line in "((_ga|_GA_1|a|__cf_bm|b)(=[a-z= ]{0,3})?[; ]{1,2}){0,5}",
         ) {
             let policy = policy(Mode::Standard);

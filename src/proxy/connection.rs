@@ -290,14 +290,14 @@ impl ZeroCopyBody {
     }
 
     /// Fills `slices` with the bytes that come next, a piece in each, and returns how many it has filled.
-    pub fn lend<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub fn fill_io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match (&self.source, slices) {
             (ZeroCopySource::Bytes(bytes), [slice, ..]) if !bytes.is_empty() => {
                 *slice = IoSlice::new(bytes);
                 1
             }
             (ZeroCopySource::Bytes(_), _) => 0,
-            (ZeroCopySource::Slices(stored), slices) => stored.lend(slices),
+            (ZeroCopySource::Slices(stored), slices) => stored.fill_io_slices(slices),
         }
     }
 

@@ -8,7 +8,7 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{CacheUnavailable, Consider, Entry, Known},
+    cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
     policy::{self, Audience, Decision, OriginFailure, Policy, Reason, ResponseForm, Time},
     proxy::{
@@ -37,7 +37,7 @@ pub struct DescribedRequest {
 pub struct DryRun {
     forwarded: ForwardedRequest,
     /// What is stored for it.
-    pub known: Known,
+    pub known: KeyState,
     /// The decision of the policy.
     pub decision: Decision,
 }
@@ -66,7 +66,7 @@ pub async fn dry_run(
         Err(error) => return Ok(Err(error)),
     };
     let key = forwarded.key.clone();
-    let known = shared.cache.ask(Consider { key }).await?;
+    let known = shared.cache.send(Inspect { key }).await?;
     let heads = known.found.variants().map(|entry| &**entry.head());
     let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
     Ok(Ok(DryRun {

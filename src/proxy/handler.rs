@@ -13,7 +13,7 @@ use std::{rc::Rc, sync::Arc};
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 
 use crate::{
-    cache::{Claimed, Company, Entry, Found, Remembered, Ticket},
+    cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
@@ -141,7 +141,7 @@ async fn serve_or_fetch(
             NextStep::Claim(plan) => plan,
         };
         if never_joins {
-            plan.company = Company::Alone;
+            plan.coalescing = Coalescing::Never;
         }
         let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
@@ -152,14 +152,16 @@ async fn serve_or_fetch(
             Some(Claimed::Lead(ticket)) => {
                 return lead(worker.clone(), forwarded, plan, ticket, relay.sink()).await;
             }
-            Some(Claimed::Changed(found)) => lookup = worker.near.learn(&forwarded.key, found),
+            Some(Claimed::Changed(found)) => {
+                lookup = worker.worker_cache.insert(&forwarded.key, found)
+            }
             Some(Claimed::Follow(fetch)) => {
                 if let FollowOutcome::Response(response) = follow(&forwarded, fetch, plan.why).await
                 {
                     return Ok(*response);
                 }
                 // The request has waited once. It does not wait for another fetch.
-                lookup = worker.near.find(&forwarded.key).await;
+                lookup = worker.worker_cache.lookup(&forwarded.key).await;
                 never_joins = true;
             }
         }
@@ -181,16 +183,16 @@ async fn serve_or_fetch(
 async fn look_up(
     worker: &Worker,
     forwarded: &ForwardedRequest,
-) -> Rc<Remembered<PreparedResponses>> {
-    if let Some(lookup) = worker.near.recall(&forwarded.key) {
+) -> Rc<CachedLookup<PreparedResponses>> {
+    if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
         return lookup;
     }
     // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
     // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
     if policy::is_collapsible(&forwarded.view()) || !forwarded.is_retrieval() {
-        return worker.near.learn(&forwarded.key, Found::default());
+        return worker.worker_cache.insert(&forwarded.key, Found::default());
     }
-    worker.near.find(&forwarded.key).await
+    worker.worker_cache.lookup(&forwarded.key).await
 }
 
 /// What is done next for a request.
@@ -206,7 +208,7 @@ enum NextStep {
 fn decide(
     worker: &web::Data<Worker>,
     forwarded: &Rc<ForwardedRequest>,
-    lookup: &Remembered<PreparedResponses>,
+    lookup: &CachedLookup<PreparedResponses>,
     now: Time,
 ) -> NextStep {
     let found = lookup.found();
@@ -228,8 +230,8 @@ fn decide(
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
         Decision::Fetch { why, sharing } => Some(match sharing {
-            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Company::Shared)),
-            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Company::Alone)),
+            Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Join)),
+            Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
                 NextStep::Pass(why, StoreOutcome::NotApplicable)
             }
@@ -241,7 +243,10 @@ fn decide(
     };
     // The policy names no variant beyond those it was given.
     next.unwrap_or_else(|| {
-        NextStep::Claim(FetchPlan::fetch(ForwardReason::Miss.into(), Company::Alone))
+        NextStep::Claim(FetchPlan::fetch(
+            ForwardReason::Miss.into(),
+            Coalescing::Never,
+        ))
     })
 }
 
@@ -250,7 +255,7 @@ async fn lead(
     worker: web::Data<Worker>,
     forwarded: Rc<ForwardedRequest>,
     plan: FetchPlan,
-    ticket: Ticket,
+    ticket: FetchTicket,
     interim: Option<InterimSink>,
 ) -> Result<ClientResponse, FailedRequest> {
     let why = plan.why;
@@ -268,7 +273,7 @@ async fn fetch_and_store(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     plan: FetchPlan,
-    ticket: Ticket,
+    ticket: FetchTicket,
     client: WaitingClient,
 ) {
     let request = client.listening(plan.origin_request(forwarded));
@@ -314,7 +319,7 @@ fn revalidate_in_background(
     rt::spawn(async move {
         let _permit = permit;
         let plan = FetchPlan {
-            company: Company::Background,
+            coalescing: Coalescing::Background,
             ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
         };
         match claim(&worker, &forwarded, found, &plan, now).await {
@@ -323,7 +328,7 @@ fn revalidate_in_background(
             }
             // The worker's copy may have been evicted from the store. Then the next request has to fetch.
             Some(Claimed::Changed(found)) => {
-                worker.near.learn(&forwarded.key, found);
+                worker.worker_cache.insert(&forwarded.key, found);
             }
             Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
         }

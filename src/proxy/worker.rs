@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use tokio::sync::Semaphore;
 
 use crate::{
-    cache::Near,
+    cache::WorkerCache,
     observe::WorkerCounters,
     origin::{Origin, OriginConfig},
     proxy::{
@@ -22,7 +22,7 @@ pub struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: WorkerConfig,
     /// Copies of lookups, with the responses prepared from them.
-    pub(crate) near: Near<PreparedResponses>,
+    pub(crate) worker_cache: WorkerCache<PreparedResponses>,
     pub(crate) origin: Origin,
     /// Permits for validations in the background.
     pub(crate) background: Arc<Semaphore>,
@@ -37,7 +37,7 @@ impl Worker {
         let workers = config.current().config.workers;
         let counters = Rc::new(shared.observer.tally());
         Self {
-            near: Near::new(shared.cache.clone(), workers),
+            worker_cache: WorkerCache::new(shared.cache.clone(), workers),
             config,
             shared,
             origin: Origin::new(origin),

@@ -240,9 +240,9 @@ fn methods_and_refusals_are_told() {
     home.run(&["why", "/a", "-H", "x"])
         .refused(2, &["'Accept: text/html'"]);
     home.run(&["why", "/a", "-X", "G T"])
-        .refused(2, &["no method"]);
+        .refused(2, &["is not a method"]);
     home.run(&["why", "/a", "-X", ""])
-        .refused(2, &["\"\" is no method: one is a word such as GET"]);
+        .refused(2, &["\"\" is not a method: a method is a word such as GET"]);
     for field in [
         "Accept: a\nX: b",
         "Accept: a\r\n",

@@ -114,7 +114,7 @@ async fn run(
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Clear(answer) => {
-                let cleared = server.cache().ask(Clear).await.expect("the cache answers");
+                let cleared = server.cache().send(Clear).await.expect("the cache answers");
                 answer.send(cleared).expect("the test waits");
             }
             Order::Stop(stopped) => {

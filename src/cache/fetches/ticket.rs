@@ -8,12 +8,9 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     cache::{
         actor::{CacheActor, CacheUnavailable, ask},
-        fetches::{
-            reader::{Fill, FillId, News, Opening, State},
-            writer::Filler,
-        },
-        messages::{MakeRoom, Put, PutOutcome, Release, Released},
-        store::{body::Piece, budget::Budget, entry::Entry, key::Key},
+        fetches::reader::{FetchEvent, FetchId, FetchState, SharedFetch},
+        messages::{EndFetch, FetchResult, MakeRoom, Put, PutOutcome},
+        store::{budget::Budget, entry::Entry, key::Key},
     },
     policy::{Reason, StoredHead, Time},
 };
@@ -22,32 +19,32 @@ use crate::{
 ///
 /// The actor hands it out with a claim and takes it back by forgetting it: after a Clear or an invalidation the ticket
 /// is void, so what was fetched before can never come back. When the head has come and may be stored, the ticket
-/// becomes a [`Filler`].
+/// becomes a [`BodyWriter`].
 #[derive(Debug)]
-pub struct Ticket {
-    id: FillId,
+pub struct FetchTicket {
+    id: FetchId,
     key: Key,
     cache: Addr<CacheActor>,
     budget: Arc<Budget>,
     max_object_bytes: u64,
-    state: watch::Sender<State>,
-    released: Released,
+    state: watch::Sender<FetchState>,
+    released: FetchResult,
     /// When the fetch was about to begin.
     begun: Instant,
     /// Why what it brought is not stored.
     refused: Option<Reason>,
 }
 
-impl Ticket {
+impl FetchTicket {
     pub(in crate::cache) fn new(
-        id: FillId,
+        id: FetchId,
         key: Key,
         cache: Addr<CacheActor>,
         budget: Arc<Budget>,
         max_object_bytes: u64,
-        released: Released,
-    ) -> (Self, Fill) {
-        let (sender, state) = watch::channel(State::default());
+        released: FetchResult,
+    ) -> (Self, SharedFetch) {
+        let (sender, state) = watch::channel(FetchState::default());
         let ticket = Self {
             id,
             key,
@@ -59,10 +56,10 @@ impl Ticket {
             begun: Instant::now(),
             refused: None,
         };
-        (ticket, Fill::new(state))
+        (ticket, SharedFetch::new(state))
     }
 
-    pub(in crate::cache) fn id(&self) -> FillId {
+    pub(in crate::cache) fn id(&self) -> FetchId {
         self.id
     }
 
@@ -76,7 +73,7 @@ impl Ticket {
     pub fn not_stored(mut self, reason: Reason) {
         self.refused = Some(reason);
         if reason.is_lasting() {
-            self.released = Released::NotShareable;
+            self.released = FetchResult::NotShareable;
         }
     }
 
@@ -93,24 +90,13 @@ impl Ticket {
             &self.budget,
         ));
         let outcome = self.put(Arc::clone(&entry), since).await;
-        self.tell(|state| state.news = Some(News::LookAgain));
+        self.tell(|state| state.event = Some(FetchEvent::LookAgain));
         match outcome {
             Ok(PutOutcome::Stored | PutOutcome::NoRoom) => Ok(entry),
             Ok(PutOutcome::Void) => Err(Reason::Cleared),
             Ok(PutOutcome::Outdated) => Err(Reason::Outdated),
             Err(CacheUnavailable) => Err(Reason::CacheUnavailable),
         }
-    }
-
-    /// The head has come and may be stored.
-    pub fn begin(self, head: StoredHead, length: Option<u64>) -> Filler {
-        let opening = Opening {
-            head: Arc::new(head),
-            length,
-            first: Piece::sentinel(),
-            pace: Arc::default(),
-        };
-        Filler::new(self, opening)
     }
 
     /// How long the fetch has been going on, in milliseconds.
@@ -123,16 +109,16 @@ impl Ticket {
     }
 
     /// Changes what the followers see.
-    pub(in crate::cache) fn tell(&self, change: impl FnOnce(&mut State)) {
+    pub(in crate::cache) fn tell(&self, change: impl FnOnce(&mut FetchState)) {
         self.state.send_modify(change);
     }
 
-    pub(in crate::cache) fn subscribe(&self) -> watch::Receiver<State> {
+    pub(in crate::cache) fn subscribe(&self) -> watch::Receiver<FetchState> {
         self.state.subscribe()
     }
 
     pub(in crate::cache) fn has_opened(&self) -> bool {
-        matches!(self.state.borrow().news, Some(News::Head(_)))
+        matches!(self.state.borrow().event, Some(FetchEvent::Head(_)))
     }
 
     /// May a body that has come to `received_bytes` take `more_bytes` of memory?
@@ -156,17 +142,17 @@ impl Ticket {
 
     /// Nothing will be stored: nobody joins any more, while those who did read on.
     pub(in crate::cache) fn give_up(&self, reason: Reason) {
-        self.tell(|state| state.news = Some(News::Released));
+        self.tell(|state| state.event = Some(FetchEvent::Released));
         let released = match reason.is_lasting() {
-            true => Released::NotShareable,
-            false => Released::Failed,
+            true => FetchResult::NotShareable,
+            false => FetchResult::Failed,
         };
         self.release(released, Some(reason));
     }
 
-    fn release(&self, released: Released, refused: Option<Reason>) {
+    fn release(&self, released: FetchResult, refused: Option<Reason>) {
         // At most two messages a fetch, so the mailbox's limit is not needed here.
-        self.cache.do_send(Release {
+        self.cache.do_send(EndFetch {
             key: self.key.clone(),
             id: self.id,
             released,
@@ -188,23 +174,23 @@ impl Ticket {
         };
         let outcome = ask(&self.cache, put).await;
         if matches!(outcome, Ok(PutOutcome::Stored)) {
-            self.released = Released::Stored;
+            self.released = FetchResult::Stored;
         }
         outcome
     }
 }
 
-impl Drop for Ticket {
+impl Drop for FetchTicket {
     fn drop(&mut self) {
         self.state.send_if_modified(|state| {
-            let open = state.news.is_none();
+            let open = state.event.is_none();
             if open {
-                state.news = Some(News::Released);
+                state.event = Some(FetchEvent::Released);
             }
             open
         });
         // What was stored was released with it.
-        if self.released != Released::Stored {
+        if self.released != FetchResult::Stored {
             self.release(self.released, self.refused);
         }
     }

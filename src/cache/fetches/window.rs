@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use crate::cache::{
-    fetches::reader::Pace,
+    fetches::reader::ReadProgress,
     store::{body::Piece, budget::Budget},
 };
 
@@ -43,12 +43,12 @@ impl Window {
     }
 
     /// Waits for a reader to move, for a while.
-    pub(in crate::cache) async fn wait(&self, pace: &Pace) {
+    pub(in crate::cache) async fn wait(&self, pace: &ReadProgress) {
         let _ = timeout(LOOK, pace.moved()).await;
     }
 
     /// Lets go of what everybody has read, and tells whether more may come.
-    pub(in crate::cache) fn has_room(&mut self, pace: &Pace, budget: &Arc<Budget>) -> bool {
+    pub(in crate::cache) fn has_room(&mut self, pace: &ReadProgress, budget: &Arc<Budget>) -> bool {
         let furthest = pace.furthest();
         self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
         let sent = self

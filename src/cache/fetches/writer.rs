@@ -17,14 +17,14 @@ use crate::{
     cache::{
         actor::CacheUnavailable,
         fetches::{
-            reader::{End, News, Opening, Reader},
-            ticket::Ticket,
+            reader::{BodyReader, FetchEnd, FetchEvent, SharedHead},
+            ticket::FetchTicket,
             window::Window,
         },
         messages::PutOutcome,
         store::{
             body::{Body, Piece},
-            budget::Unattended,
+            budget::UnattendedPermit,
             entry::Entry,
         },
     },
@@ -49,26 +49,29 @@ const UNATTENDED_ENDLESS: Duration = Duration::from_secs(30);
 
 /// Takes a body in, for the store and for all who read along.
 #[derive(Debug)]
-pub struct Filler {
-    opening: Opening,
+pub struct BodyWriter {
+    shared_head: SharedHead,
     last: Arc<Piece>,
     withheld: Option<Arc<Piece>>,
     pieces: Vec<Arc<Piece>>,
     received_bytes: u64,
     position: u64,
     /// Since when nobody reads along, and the leave to go on all the same.
-    unattended: Option<(Instant, Unattended)>,
+    unattended: Option<(Instant, UnattendedPermit)>,
     /// What is stored of the same representation before and behind this part of it.
     before: Option<Body>,
     after: Option<Body>,
-    ticket: Ticket,
+    ticket: FetchTicket,
 }
 
-impl Filler {
-    pub(in crate::cache) fn new(ticket: Ticket, opening: Opening) -> Self {
+impl BodyWriter {
+    /// A writer for the body that belongs to `head`. `length` is the length of the body in bytes; `None` if the origin did
+    /// not send it.
+    pub fn new(ticket: FetchTicket, head: StoredHead, length: Option<u64>) -> Self {
+        let shared_head = SharedHead::new(head, length);
         Self {
-            last: Arc::clone(&opening.first),
-            opening,
+            last: Arc::clone(&shared_head.first),
+            shared_head,
             withheld: None,
             pieces: Vec::new(),
             received_bytes: 0,
@@ -91,25 +94,25 @@ impl Filler {
 
     /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when the
     /// whole body has come with it, after the entry was stored.
-    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<StoredHead>, Reader))
+    pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<StoredHead>, BodyReader))
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
         let mut body = pin!(body);
         let mut open = Some(open);
         let first = self.what_has_come(body.as_mut()).await;
-        if self.opening.length != Some(0) {
+        if self.shared_head.length != Some(0) {
             if !self.is_all(first.as_ref())
                 && let Some(open) = open.take()
             {
-                open(Arc::clone(&self.opening.head), self.reader());
+                open(Arc::clone(&self.shared_head.head), self.reader());
             }
             self.announce();
         }
         let end = match self.take_in(first, body).await {
-            Taken::Whole => self.store().await,
-            Taken::Abandoned(reason) => End::NotStored(reason),
-            Taken::Cut => End::Cut,
+            BodyOutcome::Whole => self.store().await,
+            BodyOutcome::Abandoned(reason) => FetchEnd::NotStored(reason),
+            BodyOutcome::Cut => FetchEnd::Cut,
         };
         if let Some(withheld) = self.withheld.take() {
             self.last.link(&withheld);
@@ -117,11 +120,11 @@ impl Filler {
         let pieces = std::mem::take(&mut self.pieces);
         self.ticket.tell(|state| {
             state.end = Some(end);
-            state.news = Some(News::LookAgain);
+            state.event = Some(FetchEvent::LookAgain);
             state.pieces.get_or_insert_with(|| pieces.into());
         });
         if let Some(open) = open.take() {
-            open(Arc::clone(&self.opening.head), self.reader());
+            open(Arc::clone(&self.shared_head.head), self.reader());
         }
     }
 
@@ -131,7 +134,7 @@ impl Filler {
         S: Stream<Item = Result<Bytes, E>>,
     {
         let is_short = self
-            .opening
+            .shared_head
             .length
             .is_some_and(|length| (1..=SHORT_BYTES).contains(&length));
         if !is_short {
@@ -147,20 +150,24 @@ impl Filler {
     }
 
     fn is_all(&self, first: Option<&Chunk>) -> bool {
-        matches!(first, Some(Chunk::Bytes(bytes)) if Some(bytes.len() as u64) == self.opening.length)
+        matches!(first, Some(Chunk::Bytes(bytes)) if Some(bytes.len() as u64) == self.shared_head.length)
     }
 
     /// Lets others read along.
     fn announce(&self) {
-        let news = News::Head(self.opening.clone());
-        self.ticket.tell(|state| state.news = Some(news));
+        let news = FetchEvent::Head(self.shared_head.clone());
+        self.ticket.tell(|state| state.event = Some(news));
     }
 
-    fn reader(&self) -> Reader {
-        Reader::new(&self.opening, self.ticket.subscribe())
+    fn reader(&self) -> BodyReader {
+        BodyReader::new(&self.shared_head, self.ticket.subscribe())
     }
 
-    async fn take_in<S, E>(&mut self, mut first: Option<Chunk>, mut body: Pin<&mut S>) -> Taken
+    async fn take_in<S, E>(
+        &mut self,
+        mut first: Option<Chunk>,
+        mut body: Pin<&mut S>,
+    ) -> BodyOutcome
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
@@ -174,12 +181,13 @@ impl Filler {
                 Chunk::Bytes(chunk) => {
                     if let Err(reason) = self.append(&chunk).await {
                         let passed = self.pass_on(body, reason).await;
-                        return passed.map_or(Taken::Cut, |()| Taken::Abandoned(reason));
+                        return passed
+                            .map_or(BodyOutcome::Cut, |()| BodyOutcome::Abandoned(reason));
                     }
                 }
-                Chunk::End if self.is_short() => return Taken::Cut,
-                Chunk::End => return Taken::Whole,
-                Chunk::Cut => return Taken::Cut,
+                Chunk::End if self.is_short() => return BodyOutcome::Cut,
+                Chunk::End => return BodyOutcome::Whole,
+                Chunk::Cut => return BodyOutcome::Cut,
             }
         }
     }
@@ -194,7 +202,7 @@ impl Filler {
         if self.received_bytes >= YIELD_BYTES {
             tokio::task::yield_now().await;
         }
-        if self.opening.length == Some(0) {
+        if self.shared_head.length == Some(0) {
             // Its reader comes when it is stored, and there is nothing to wait for.
             return Chunk::from(body.next().await);
         }
@@ -204,17 +212,17 @@ impl Filler {
                 biased;
                 next = body.next() => return Chunk::from(next),
                 // Perhaps the last reader has left.
-                () = self.opening.pace.moved() => {}
+                () = self.shared_head.pace.moved() => {}
             }
         }
         if self.unattended.is_none() {
             self.unattended =
-                Unattended::new(self.ticket.budget()).map(|leave| (Instant::now(), leave));
+                UnattendedPermit::new(self.ticket.budget()).map(|leave| (Instant::now(), leave));
         }
         let Some((since, _)) = &self.unattended else {
             return Chunk::Cut;
         };
-        let limit = match self.opening.length {
+        let limit = match self.shared_head.length {
             Some(_) => UNATTENDED,
             None => UNATTENDED_ENDLESS,
         };
@@ -228,11 +236,11 @@ impl Filler {
     fn is_complete(&self) -> bool {
         self.received_bytes > 0
             && self.received_bytes <= SHORT_BYTES
-            && self.opening.length == Some(self.received_bytes)
+            && self.shared_head.length == Some(self.received_bytes)
     }
 
     fn is_short(&self) -> bool {
-        self.opening
+        self.shared_head
             .length
             .is_some_and(|length| length != self.received_bytes)
     }
@@ -267,7 +275,7 @@ impl Filler {
             self.last.link(&withheld);
             self.last = withheld;
         }
-        if self.opening.length == Some(self.received_bytes) {
+        if self.shared_head.length == Some(self.received_bytes) {
             self.withheld = Some(Arc::clone(piece));
         } else {
             self.last.link(piece);
@@ -280,14 +288,14 @@ impl Filler {
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        self.opening.pace.abandon();
-        let first = std::mem::replace(&mut self.opening.first, Piece::sentinel());
+        self.shared_head.pace.abandon();
+        let first = std::mem::replace(&mut self.shared_head.first, Piece::sentinel());
         let pieces = std::mem::take(&mut self.pieces);
         let mut window = Window::new(std::iter::once(first).chain(pieces));
         self.ticket.give_up(reason);
         loop {
-            while !window.has_room(&self.opening.pace, self.ticket.budget()) {
-                window.wait(&self.opening.pace).await;
+            while !window.has_room(&self.shared_head.pace, self.ticket.budget()) {
+                window.wait(&self.shared_head.pace).await;
                 if self.readers() == 0 {
                     return None;
                 }
@@ -307,7 +315,7 @@ impl Filler {
         Some(())
     }
 
-    async fn store(&mut self) -> End {
+    async fn store(&mut self) -> FetchEnd {
         let pieces: Arc<[_]> = std::mem::take(&mut self.pieces).into();
         let mut body = Body::new(Arc::clone(&pieces));
         self.ticket.tell(|state| state.pieces = Some(pieces));
@@ -318,23 +326,23 @@ impl Filler {
         if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
             body = body.joined(self.ticket.budget());
         }
-        let head = &self.opening.head;
+        let head = &self.shared_head.head;
         let since = head.received();
         let took = self.ticket.age_millis();
         let entry = Entry::new(Arc::clone(head), body, took, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {
-            Ok(PutOutcome::Stored) => End::Stored,
-            Ok(PutOutcome::Void) => End::NotStored(Reason::Cleared),
-            Ok(PutOutcome::Outdated) => End::NotStored(Reason::Outdated),
-            Ok(PutOutcome::NoRoom) => End::NotStored(Reason::NoRoom),
-            Err(CacheUnavailable) => End::NotStored(Reason::CacheUnavailable),
+            Ok(PutOutcome::Stored) => FetchEnd::Stored,
+            Ok(PutOutcome::Void) => FetchEnd::NotStored(Reason::Cleared),
+            Ok(PutOutcome::Outdated) => FetchEnd::NotStored(Reason::Outdated),
+            Ok(PutOutcome::NoRoom) => FetchEnd::NotStored(Reason::NoRoom),
+            Err(CacheUnavailable) => FetchEnd::NotStored(Reason::CacheUnavailable),
         }
     }
 
     fn readers(&self) -> usize {
-        // The filler itself and, while it is there, the opening in the news hold the pace as well.
+        // The writer itself and, while it is there, the shared_head in the news hold the pace as well.
         let others = if self.ticket.has_opened() { 2 } else { 1 };
-        Arc::strong_count(&self.opening.pace).saturating_sub(others)
+        Arc::strong_count(&self.shared_head.pace).saturating_sub(others)
     }
 }
 
@@ -354,7 +362,7 @@ impl<E> From<Option<Result<Bytes, E>>> for Chunk {
     }
 }
 
-enum Taken {
+enum BodyOutcome {
     Whole,
     Abandoned(Reason),
     Cut,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
-        Wanted,
+        EntryFilter,
         actor::{CacheActor, CacheUnavailable},
         handle::Cache,
         manage::purging::CHUNK,
@@ -18,7 +18,7 @@ use crate::{
         store::{
             entry::Entry,
             key::Key,
-            memory::{Place, Shelf},
+            memory::{Cursor, Variants},
         },
     },
     mask::hidden,
@@ -39,7 +39,7 @@ const NEAREST_CHUNKS: usize = 16;
 /// What a list is ordered by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
+pub enum ListOrder {
     /// By path.
     #[default]
     Path,
@@ -55,11 +55,11 @@ pub enum Order {
 
 /// Which keys are listed, and how.
 #[derive(Clone, Debug)]
-pub struct List {
+pub struct ListQuery {
     /// Which.
-    pub wanted: Wanted,
+    pub filter: EntryFilter,
     /// In which order.
-    pub order: Order,
+    pub order: ListOrder,
     /// How many are left out at the front.
     pub offset: usize,
     /// How many are listed.
@@ -70,7 +70,7 @@ pub struct List {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
     /// The keys of this part.
-    pub entries: Vec<Listed>,
+    pub entries: Vec<ListedKey>,
     /// How many keys there are of those wanted.
     pub total: u64,
     /// How many of them come after this part.
@@ -81,7 +81,7 @@ pub struct Listing {
 
 /// One key, by its newest response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct ListedKey {
     /// Path and query, secrets masked.
     pub path: String,
     /// The Host, where clients choose it.
@@ -113,12 +113,12 @@ impl Cache {
     ///
     /// # Errors
     /// The cache did not answer.
-    pub async fn list(&self, list: &List, now: Time) -> Result<Listing, CacheUnavailable> {
+    pub async fn list(&self, list: &ListQuery, now: Time) -> Result<Listing, CacheUnavailable> {
         let offset = list.offset.min(MAX_OFFSET);
         let limit = list.limit.min(MAX_LISTED);
         let mut ranking = Ranking::new(list.order, offset + limit, now);
         let mut listing = Listing::default();
-        let mut look = Look::at(&list.wanted);
+        let mut look = Look::at(&list.filter);
         while let Some(rows) = look.next(self).await? {
             for row in rows {
                 listing.total += 1;
@@ -143,9 +143,12 @@ impl Cache {
     ///
     /// # Errors
     /// The cache did not answer.
-    pub async fn rows(&self, wanted: &Wanted) -> Result<Vec<Row>, CacheUnavailable> {
+    pub async fn matching(
+        &self,
+        filter: &EntryFilter,
+    ) -> Result<Vec<KeyVariants>, CacheUnavailable> {
         let mut found = Vec::new();
-        let mut look = Look::at(wanted);
+        let mut look = Look::at(filter);
         while let Some(rows) = look.next(self).await? {
             found.extend(rows);
             if found.len() >= MAX_ROWS {
@@ -162,14 +165,14 @@ impl Cache {
     /// # Errors
     /// The cache did not answer.
     pub async fn nearest(&self, target: &str) -> Result<Option<String>, CacheUnavailable> {
-        let everything = Wanted::everything();
+        let everything = EntryFilter::all();
         let mut look = Look::at(&everything);
-        let mut nearest: Option<((usize, usize), Row)> = None;
+        let mut nearest: Option<((usize, usize), KeyVariants)> = None;
         for _ in 0..NEAREST_CHUNKS {
             let Some(rows) = look.next(self).await? else {
                 break;
             };
-            let common = |row: &Row| {
+            let common = |row: &KeyVariants| {
                 let pairs = || row.key.resource.target().bytes().zip(target.bytes());
                 let same = pairs().take_while(|(one, other)| one == other);
                 let alike = pairs().take_while(|(one, other)| one.eq_ignore_ascii_case(other));
@@ -190,7 +193,7 @@ impl Cache {
 
 /// What is stored for one key.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct KeyVariants {
     /// The key.
     pub key: Key,
     /// The responses, the newest first.
@@ -199,8 +202,8 @@ pub struct Row {
     pub hits: u64,
 }
 
-impl Row {
-    fn of(key: &Key, shelf: &Shelf) -> Self {
+impl KeyVariants {
+    fn of(key: &Key, shelf: &Variants) -> Self {
         Self {
             key: key.clone(),
             variants: shelf.variants.iter().cloned().collect(),
@@ -217,10 +220,10 @@ impl Row {
         self.variants.iter().map(|entry| entry.weight_bytes()).sum()
     }
 
-    fn listed(&self, now: Time) -> Option<Listed> {
+    fn listed(&self, now: Time) -> Option<ListedKey> {
         let head = self.variants.first()?.head();
         let asks_with_body = self.key.content.is_some();
-        Some(Listed {
+        Some(ListedKey {
             path: hidden(self.key.resource.target()).into_owned(),
             host: self.key.resource.host().map(str::to_owned),
             method: if asks_with_body { "POST" } else { "GET" }.to_owned(),
@@ -239,14 +242,14 @@ impl Row {
 
 /// Keeps the first rows of an order.
 struct Ranking {
-    order: Order,
+    order: ListOrder,
     wanted: usize,
     now: Time,
-    rows: Vec<(u64, Row)>,
+    rows: Vec<(u64, KeyVariants)>,
 }
 
 impl Ranking {
-    fn new(order: Order, wanted: usize, now: Time) -> Self {
+    fn new(order: ListOrder, wanted: usize, now: Time) -> Self {
         Self {
             order,
             wanted,
@@ -255,16 +258,16 @@ impl Ranking {
         }
     }
 
-    fn add(&mut self, row: Row) {
+    fn add(&mut self, row: KeyVariants) {
         let Some(entry) = row.variants.first() else {
             return;
         };
         let rank = match self.order {
-            Order::Path => 0,
-            Order::Size => u64::MAX - row.body_bytes(),
-            Order::Age => entry.head().age_seconds(self.now),
-            Order::Hits => u64::MAX - row.hits,
-            Order::Fresh => match entry.head().ttl_seconds(self.now) {
+            ListOrder::Path => 0,
+            ListOrder::Size => u64::MAX - row.body_bytes(),
+            ListOrder::Age => entry.head().age_seconds(self.now),
+            ListOrder::Hits => u64::MAX - row.hits,
+            ListOrder::Fresh => match entry.head().ttl_seconds(self.now) {
                 // Those that are stale come before those that are not.
                 Some(seconds) => seconds.cast_unsigned() ^ (1 << 63),
                 None => u64::MAX,
@@ -286,43 +289,46 @@ impl Ranking {
         }
     }
 
-    fn into_ranked(mut self) -> Vec<Row> {
+    fn into_ranked(mut self) -> Vec<KeyVariants> {
         self.prune();
         self.rows.sort_unstable_by(compare);
         self.rows.into_iter().map(|(_, row)| row).collect()
     }
 }
 
-fn compare((one_rank, one): &(u64, Row), (other_rank, other): &(u64, Row)) -> Ordering {
+fn compare(
+    (one_rank, one): &(u64, KeyVariants),
+    (other_rank, other): &(u64, KeyVariants),
+) -> Ordering {
     let paths = || one.key.resource.cmp(&other.key.resource);
     one_rank.cmp(other_rank).then_with(paths)
 }
 
 /// Goes through what is wanted, a chunk at a time.
 struct Look {
-    wanted: Arc<Wanted>,
-    place: Option<Place>,
+    filter: Arc<EntryFilter>,
+    place: Option<Cursor>,
     is_over: bool,
 }
 
 impl Look {
-    fn at(wanted: &Wanted) -> Self {
+    fn at(filter: &EntryFilter) -> Self {
         Self {
-            wanted: Arc::new(wanted.clone()),
+            filter: Arc::new(filter.clone()),
             place: None,
             is_over: false,
         }
     }
 
-    async fn next(&mut self, cache: &Cache) -> Result<Option<Vec<Row>>, CacheUnavailable> {
+    async fn next(&mut self, cache: &Cache) -> Result<Option<Vec<KeyVariants>>, CacheUnavailable> {
         if self.is_over {
             return Ok(None);
         }
         let chunk = LookChunk {
-            wanted: Arc::clone(&self.wanted),
+            filter: Arc::clone(&self.filter),
             place: self.place,
         };
-        let LookedAt { rows, next } = cache.ask(chunk).await?;
+        let LookedAt { rows, next } = cache.send(chunk).await?;
         self.place = next;
         self.is_over = next.is_none();
         Ok(Some(rows))
@@ -333,17 +339,17 @@ impl Look {
 #[derive(Message, Debug)]
 #[rtype(result = "LookedAt")]
 pub struct LookChunk {
-    wanted: Arc<Wanted>,
+    filter: Arc<EntryFilter>,
     /// None: from the front.
-    place: Option<Place>,
+    place: Option<Cursor>,
 }
 
 /// Some of what is stored.
 #[derive(Debug, Default)]
 pub struct LookedAt {
-    rows: Vec<Row>,
+    rows: Vec<KeyVariants>,
     /// None: that were all.
-    next: Option<Place>,
+    next: Option<Cursor>,
 }
 
 impl Handler<LookChunk> for CacheActor {
@@ -351,14 +357,18 @@ impl Handler<LookChunk> for CacheActor {
 
     fn handle(
         &mut self,
-        LookChunk { wanted, place }: LookChunk,
+        LookChunk { filter, place }: LookChunk,
         _: &mut Self::Context,
     ) -> Self::Result {
-        if let Some(resources) = wanted.resources() {
+        if let Some(resources) = filter.resources() {
             let keys = resources
                 .iter()
                 .flat_map(|resource| self.store.keys_of(resource));
-            let row = |key: Key| self.store.peek(&key).map(|shelf| Row::of(&key, shelf));
+            let row = |key: Key| {
+                self.store
+                    .peek(&key)
+                    .map(|shelf| KeyVariants::of(&key, shelf))
+            };
             let (rows, next) = (keys.filter_map(row).collect(), None);
             return MessageResult(LookedAt { rows, next });
         }
@@ -368,9 +378,9 @@ impl Handler<LookChunk> for CacheActor {
         let rows = looked_at
             .filter(|(key, shelf)| {
                 let mut variants = shelf.variants.iter();
-                variants.any(|entry| wanted.means(&key.resource, entry))
+                variants.any(|entry| filter.matches(&key.resource, entry))
             })
-            .map(|(key, shelf)| Row::of(&key, shelf))
+            .map(|(key, shelf)| KeyVariants::of(&key, shelf))
             .collect();
         let next = (seen == CHUNK).then(|| self.store.behind(place, seen));
         MessageResult(LookedAt { rows, next })
@@ -379,15 +389,15 @@ impl Handler<LookChunk> for CacheActor {
 
 /// What would a request for this key find, and what is known of it? Nothing is counted as used.
 #[derive(Message, Debug)]
-#[rtype(result = "Known")]
-pub struct Consider {
+#[rtype(result = "KeyState")]
+pub struct Inspect {
     /// The key.
     pub key: Key,
 }
 
 /// What is known of a key.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KeyState {
     /// What is stored.
     pub found: Found,
     /// Why the last answer for it was not stored, and when it was asked for.
@@ -395,19 +405,19 @@ pub struct Known {
     /// Whether a fetch is under way that a request would join.
     pub is_fetching: bool,
     /// Until when everybody fetches for themselves.
-    pub alone_until: Option<Time>,
+    pub hit_for_miss_until: Option<Time>,
 }
 
-impl Handler<Consider> for CacheActor {
-    type Result = MessageResult<Consider>;
+impl Handler<Inspect> for CacheActor {
+    type Result = MessageResult<Inspect>;
 
-    fn handle(&mut self, Consider { key }: Consider, _: &mut Self::Context) -> Self::Result {
-        let lesson = self.lesson(&key);
-        MessageResult(Known {
+    fn handle(&mut self, Inspect { key }: Inspect, _: &mut Self::Context) -> Self::Result {
+        let lesson = self.hit_for_miss_of(&key);
+        MessageResult(KeyState {
             found: self.store.peek_found(&key),
             refused: lesson.and_then(|lesson| lesson.refused),
             is_fetching: self.joinable(&key).is_some(),
-            alone_until: lesson.map(|lesson| lesson.alone_until),
+            hit_for_miss_until: lesson.map(|lesson| lesson.hit_for_miss_until),
         })
     }
 }

@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
-        Wanted,
+        EntryFilter,
         actor::{CacheActor, CacheUnavailable, Fetch},
-        fetches::reader::FillId,
+        fetches::reader::FetchId,
         handle::Cache,
         store::{
             entry::Entry,
             key::{Key, Resource},
-            memory::Place,
+            memory::Cursor,
         },
     },
     mask::hidden,
@@ -40,24 +40,25 @@ const MAX_RECALLS: usize = 64;
 /// What becomes of the stored responses that are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
+pub enum PurgeAction {
     /// They are removed.
     #[default]
     Remove,
     /// They become stale.
     Expire,
     /// Nothing: it is only said which they are.
-    Look,
+    DryRun,
 }
 
 /// What was purged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purged {
     /// Stored responses.
-    pub answers: u64,
+    #[serde(rename = "answers")]
+    pub responses: u64,
     /// What they hold in memory, in bytes, overhead included.
     pub bytes: u64,
-    /// Fetches under way whose answers will not be stored.
+    /// Fetches under way whose responses will not be stored.
     pub fetches: u64,
     /// The paths, in order, each once, secrets masked.
     pub paths: Vec<String>,
@@ -72,24 +73,24 @@ impl Cache {
     /// The cache did not answer. What it has purged by then stays purged.
     pub async fn purge(
         &self,
-        wanted: Wanted,
-        how: How,
+        filter: EntryFilter,
+        how: PurgeAction,
         now: Time,
     ) -> Result<Purged, CacheUnavailable> {
-        let wanted = Arc::new(wanted);
+        let filter = Arc::new(filter);
         let mut purged = Purged::default();
         let (mut paths, mut paths_bytes) = (BTreeSet::new(), 0);
         let mut place = None;
         loop {
             let chunk = self
-                .ask(PurgeChunk {
-                    wanted: Arc::clone(&wanted),
+                .send(PurgeChunk {
+                    filter: Arc::clone(&filter),
                     how,
                     now,
                     place,
                 })
                 .await?;
-            purged.answers += chunk.answers;
+            purged.responses += chunk.responses;
             purged.bytes += chunk.bytes;
             purged.fetches += chunk.fetches;
             for resource in chunk.resources {
@@ -118,22 +119,22 @@ impl Cache {
 #[derive(Message, Debug)]
 #[rtype(result = "PurgedChunk")]
 pub struct PurgeChunk {
-    wanted: Arc<Wanted>,
-    how: How,
+    filter: Arc<EntryFilter>,
+    how: PurgeAction,
     now: Time,
     /// None: it begins.
-    place: Option<Place>,
+    place: Option<Cursor>,
 }
 
 /// What was purged among some keys.
 #[derive(Debug, Default)]
 pub struct PurgedChunk {
-    answers: u64,
+    responses: u64,
     bytes: u64,
     fetches: u64,
     resources: Vec<Resource>,
     /// None: that were all.
-    next: Option<Place>,
+    next: Option<Cursor>,
 }
 
 impl Handler<PurgeChunk> for CacheActor {
@@ -141,11 +142,11 @@ impl Handler<PurgeChunk> for CacheActor {
 
     fn handle(&mut self, purge: PurgeChunk, _: &mut Self::Context) -> Self::Result {
         let mut chunk = PurgedChunk::default();
-        let wanted = &purge.wanted;
+        let filter = &purge.filter;
         if purge.place.is_none() {
-            chunk.fetches = self.void_wanted(wanted, purge.how);
+            chunk.fetches = self.void_wanted(filter, purge.how);
         }
-        let keys: Vec<Key> = match wanted.resources() {
+        let keys: Vec<Key> = match filter.resources() {
             Some(resources) => {
                 let keys = resources
                     .iter()
@@ -159,7 +160,7 @@ impl Handler<PurgeChunk> for CacheActor {
                 let keys = looked_at
                     .filter(|(key, shelf)| {
                         let mut variants = shelf.variants.iter();
-                        variants.any(|entry| wanted.means(&key.resource, entry))
+                        variants.any(|entry| filter.matches(&key.resource, entry))
                     })
                     .map(|(key, _)| key)
                     .collect();
@@ -171,10 +172,12 @@ impl Handler<PurgeChunk> for CacheActor {
             self.purge_key(key, &purge, &mut chunk);
         }
         // Workers may remember what was evicted here, and what they asked for since this began.
-        if chunk.next.is_none() && purge.how != How::Look {
-            match wanted.resources() {
-                Some(resources) => resources.iter().for_each(|one| self.store.doubt(one)),
-                None => self.store.doubt_all(),
+        if chunk.next.is_none() && purge.how != PurgeAction::DryRun {
+            match filter.resources() {
+                Some(resources) => resources
+                    .iter()
+                    .for_each(|one| self.store.bump_generation(one)),
+                None => self.store.bump_all_generations(),
             }
         }
         MessageResult(chunk)
@@ -186,18 +189,18 @@ impl CacheActor {
         let Some(shelf) = self.store.peek(&key) else {
             return;
         };
-        let meant = |entry: &Arc<Entry>| purge.wanted.means(&key.resource, entry);
+        let meant = |entry: &Arc<Entry>| purge.filter.matches(&key.resource, entry);
         for entry in shelf.variants.iter().filter(|entry| meant(entry)) {
-            chunk.answers += 1;
+            chunk.responses += 1;
             chunk.bytes += entry.weight_bytes();
         }
         let budget = Arc::clone(&self.budget);
         match purge.how {
-            How::Look => {}
-            How::Remove => self
+            PurgeAction::DryRun => {}
+            PurgeAction::Remove => self
                 .store
                 .change(&key, |entry| (!meant(entry)).then(|| Arc::clone(entry))),
-            How::Expire => self.store.change(&key, |entry| {
+            PurgeAction::Expire => self.store.change(&key, |entry| {
                 let is_due = meant(entry) && entry.head().is_fresh(purge.now);
                 Some(match is_due {
                     true => {
@@ -216,16 +219,17 @@ impl CacheActor {
         chunk.resources.push(key.resource);
     }
 
-    /// Voids the fetches under way of what is wanted; answers how many these are.
-    fn void_wanted(&mut self, wanted: &Wanted, how: How) -> u64 {
+    /// Voids the fetches under way of what is wanted; responses how many these are.
+    fn void_wanted(&mut self, filter: &EntryFilter, how: PurgeAction) -> u64 {
         let concerns = |resource: &Resource, fetch: &Fetch| {
-            let about = fetch.about.as_ref();
-            wanted.names(resource) || about.is_some_and(|entry| wanted.tagged(entry.head()))
+            let about = fetch.revalidates.as_ref();
+            filter.matches_path(resource)
+                || about.is_some_and(|entry| filter.matches_tags(entry.head()))
         };
         let count = |fetches: &HashMap<Resource, Vec<Fetch>>| {
             fetches.values().map(Vec::len).sum::<usize>() as u64
         };
-        if how == How::Look {
+        if how == PurgeAction::DryRun {
             let all = self.fetches.iter();
             let of = |(resource, fetches): (&Resource, &Vec<Fetch>)| {
                 fetches.iter().filter(|one| concerns(resource, one)).count() as u64
@@ -237,47 +241,47 @@ impl CacheActor {
             fetches.retain(|fetch| !concerns(resource, fetch));
             !fetches.is_empty()
         });
-        if !wanted.tags().is_empty() && !self.recalls.remember(wanted, FillId(self.next_id)) {
+        if !filter.tags().is_empty() && !self.tag_purges.remember(filter, FetchId(self.next_id)) {
             self.fetches.clear();
         }
-        if !wanted.tags().is_empty() {
+        if !filter.tags().is_empty() {
             // They may bring what was purged: whoever asks from now on does not wait for that.
             let under_way = self.fetches.values_mut().flatten();
             under_way.for_each(|fetch| fetch.fill = None);
         }
-        self.recalls.settle(&self.fetches);
+        self.tag_purges.settle(&self.fetches);
         before - count(&self.fetches)
     }
 }
 
 /// Purges by tags that fetches under way have not heard of.
 #[derive(Debug, Default)]
-pub(in crate::cache) struct Recalls(Vec<Recall>);
+pub(in crate::cache) struct TagPurges(Vec<TagPurge>);
 
 #[derive(Debug)]
-struct Recall {
+struct TagPurge {
     /// Fetches before this one began before the purge.
-    before: FillId,
-    wanted: Wanted,
+    before: FetchId,
+    filter: EntryFilter,
 }
 
-impl Recalls {
+impl TagPurges {
     /// Remembers the tags of a purge; false when that is too much.
-    fn remember(&mut self, wanted: &Wanted, before: FillId) -> bool {
+    fn remember(&mut self, filter: &EntryFilter, before: FetchId) -> bool {
         if self.0.len() >= MAX_RECALLS {
             return false;
         }
-        self.0.push(Recall {
+        self.0.push(TagPurge {
             before,
-            wanted: wanted.clone(),
+            filter: filter.clone(),
         });
         true
     }
 
     /// True when what this fetch brings was purged after it began.
-    pub(in crate::cache) fn concern(&self, id: FillId, head: &StoredHead) -> bool {
-        let mut recalls = self.0.iter();
-        recalls.any(|recall| id < recall.before && recall.wanted.tagged(head))
+    pub(in crate::cache) fn concern(&self, id: FetchId, head: &StoredHead) -> bool {
+        let mut tag_purges = self.0.iter();
+        tag_purges.any(|recall| id < recall.before && recall.filter.matches_tags(head))
     }
 
     /// Forgets those before which no fetch is under way.

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::cache::store::{budget::Budget, shared_list::Shared};
+use crate::cache::store::{budget::Budget, shared_list::SharedList};
 
 /// What a piece costs beyond its bytes: the node, its share of the list, its allocations.
 const PIECE_OVERHEAD_BYTES: u64 = 96;
@@ -119,12 +119,12 @@ impl AsRef<[u8]> for Held {
 /// A complete body.
 #[derive(Clone, Debug)]
 pub struct Body {
-    pieces: Shared<Piece>,
+    pieces: SharedList<Piece>,
     len_bytes: u64,
 }
 
 impl Body {
-    pub(in crate::cache) fn new(pieces: impl Into<Shared<Piece>>) -> Self {
+    pub(in crate::cache) fn new(pieces: impl Into<SharedList<Piece>>) -> Self {
         let pieces = pieces.into();
         let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         Self {
@@ -229,7 +229,7 @@ impl Body {
 /// Slices of a stored body in order, none longer than [`Slices::MAX_BYTES`].
 #[derive(Clone, Debug, Default)]
 pub struct Slices {
-    pieces: Shared<Piece>,
+    pieces: SharedList<Piece>,
     index: usize,
     skip: u64,
     left: u64,
@@ -246,7 +246,7 @@ impl Slices {
     }
 
     /// Lends the bytes that come next, a piece in each place, and says how many places it has filled.
-    pub fn lend<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
+    pub fn fill_io_slices<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
         let (mut skip, mut left, mut filled) = (self.skip, self.left, 0);
         let pieces = self.pieces.get(self.index..).unwrap_or_default();
         for (place, piece) in places.iter_mut().zip(pieces) {
@@ -352,7 +352,7 @@ mod tests {
                 let mut taken = Vec::new();
                 while slices.left_bytes() > 0 {
                     let mut places = [IoSlice::new(&[]); 2];
-                    let filled = slices.lend(&mut places);
+                    let filled = slices.fill_io_slices(&mut places);
                     let lent: Vec<u8> = places[..filled]
                         .iter()
                         .flat_map(|place| place.to_vec())
@@ -364,7 +364,7 @@ mod tests {
                 }
                 let bound = |at: u64| usize::try_from(at).unwrap();
                 assert_eq!(taken, all[bound(first)..bound(end)], "{first} {end} {step}");
-                assert_eq!(slices.lend(&mut [IoSlice::new(&[]); 2]), 0);
+                assert_eq!(slices.fill_io_slices(&mut [IoSlice::new(&[]); 2]), 0);
             }
         }
     }

@@ -68,9 +68,9 @@ impl Budget {
 
 /// The leave of a fetch to go on without readers, until this is dropped.
 #[derive(Debug)]
-pub(in crate::cache) struct Unattended(Arc<Budget>);
+pub(in crate::cache) struct UnattendedPermit(Arc<Budget>);
 
-impl Unattended {
+impl UnattendedPermit {
     /// None: too many do already.
     pub(in crate::cache) fn new(budget: &Arc<Budget>) -> Option<Self> {
         // Counted first, so that no two can take the last place.
@@ -80,7 +80,7 @@ impl Unattended {
     }
 }
 
-impl Drop for Unattended {
+impl Drop for UnattendedPermit {
     fn drop(&mut self) {
         self.0.unattended.fetch_sub(1, Ordering::Relaxed);
     }
@@ -124,11 +124,11 @@ mod tests {
     fn only_so_many_fetches_go_on_without_readers() {
         let budget = Budget::new(100);
         let mut leaves: Vec<_> = (0..MAX_UNATTENDED)
-            .map(|_| Unattended::new(&budget).unwrap())
+            .map(|_| UnattendedPermit::new(&budget).unwrap())
             .collect();
-        assert!(Unattended::new(&budget).is_none());
+        assert!(UnattendedPermit::new(&budget).is_none());
         leaves.pop();
-        assert!(Unattended::new(&budget).is_some());
+        assert!(UnattendedPermit::new(&budget).is_some());
     }
 
     #[test]

@@ -6,7 +6,6 @@ use crate::{
     cache::store::{
         body::Body,
         budget::{Budget, Charge},
-        shared_list::Shared,
     },
     policy::StoredHead,
 };
@@ -60,6 +59,3 @@ impl Entry {
         self.charge.bytes() + self.body.weight_bytes()
     }
 }
-
-/// The variants of one key, the newest first.
-pub(in crate::cache) type Variants = Shared<Entry>;

@@ -52,12 +52,12 @@ pub struct Key {
 
 /// What tells the keys of one resource apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(in crate::cache) struct Part {
+pub(in crate::cache) struct Partition {
     identity: Option<Identity>,
     content: Option<BodyKey>,
 }
 
-impl Part {
+impl Partition {
     /// What a resource is filed under for everybody who asks without a body.
     pub(in crate::cache) fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -73,7 +73,7 @@ impl Part {
 }
 
 impl Key {
-    pub(in crate::cache) fn everybodys(&self) -> Self {
+    pub(in crate::cache) fn shared(&self) -> Self {
         Self {
             resource: self.resource.clone(),
             identity: None,
@@ -81,8 +81,8 @@ impl Key {
         }
     }
 
-    pub(in crate::cache) fn part(&self) -> Part {
-        Part {
+    pub(in crate::cache) fn partition(&self) -> Partition {
+        Partition {
             identity: self.identity,
             content: self.content,
         }
@@ -91,10 +91,10 @@ impl Key {
     /// What the key costs beyond the usual overhead of an entry.
     pub(in crate::cache) fn heap_bytes(&self) -> usize {
         // A part is held once more, in the list of a resource's parts, which is at most half full.
-        let part = if self.part().is_plain() {
+        let part = if self.partition().is_plain() {
             0
         } else {
-            size_of::<Key>() + 2 * size_of::<Part>()
+            size_of::<Key>() + 2 * size_of::<Partition>()
         };
         self.resource.0.len() + 2 * size_of::<usize>() + part
     }
@@ -102,53 +102,53 @@ impl Key {
 
 /// A key where many are kept. Most have nothing but a resource, and take no room for more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cache) enum Kept {
+pub(in crate::cache) enum StoredKey {
     Plain(Resource),
-    Parted(Box<Key>),
+    Partitioned(Box<Key>),
 }
 
-impl From<&Key> for Kept {
+impl From<&Key> for StoredKey {
     fn from(key: &Key) -> Self {
-        match key.part().is_plain() {
+        match key.partition().is_plain() {
             true => Self::Plain(key.resource.clone()),
-            false => Self::Parted(Box::new(key.clone())),
+            false => Self::Partitioned(Box::new(key.clone())),
         }
     }
 }
 
-impl Kept {
+impl StoredKey {
     pub(in crate::cache) fn key(&self) -> Key {
         match self {
-            Self::Plain(resource) => Part::default().of(resource.clone()),
-            Self::Parted(key) => Key::clone(key),
+            Self::Plain(resource) => Partition::default().of(resource.clone()),
+            Self::Partitioned(key) => Key::clone(key),
         }
     }
 }
 
-impl Hash for Kept {
+impl Hash for StoredKey {
     /// As the key itself is hashed.
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Plain(resource) => Plain(&resource.0).hash(state),
-            Self::Parted(key) => key.hash(state),
+            Self::Plain(resource) => PlainKey(&resource.0).hash(state),
+            Self::Partitioned(key) => key.hash(state),
         }
     }
 }
 
-impl Equivalent<Kept> for Key {
-    fn equivalent(&self, kept: &Kept) -> bool {
+impl Equivalent<StoredKey> for Key {
+    fn equivalent(&self, kept: &StoredKey) -> bool {
         match kept {
-            Kept::Plain(resource) => self.resource == *resource && self.part().is_plain(),
-            Kept::Parted(key) => *self == **key,
+            StoredKey::Plain(resource) => self.resource == *resource && self.partition().is_plain(),
+            StoredKey::Partitioned(key) => *self == **key,
         }
     }
 }
 
 /// The key of a target for everybody, where it need not be kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain<'a>(pub &'a str);
+pub struct PlainKey<'a>(pub &'a str);
 
-impl Hash for Plain<'_> {
+impl Hash for PlainKey<'_> {
     /// As the key itself is hashed.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
@@ -157,9 +157,9 @@ impl Hash for Plain<'_> {
     }
 }
 
-impl Equivalent<Key> for Plain<'_> {
+impl Equivalent<Key> for PlainKey<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *key.resource.0 == *self.0 && key.part().is_plain()
+        *key.resource.0 == *self.0 && key.partition().is_plain()
     }
 }
 
@@ -178,17 +178,20 @@ mod tests {
                 identity: None,
                 content: None,
             };
-            assert!(Plain(target).equivalent(&key));
-            assert_eq!(hasher.hash_one(Plain(target)), hasher.hash_one(&key));
-            assert_eq!(hasher.hash_one(Kept::from(&key)), hasher.hash_one(&key));
-            assert!(key.equivalent(&Kept::from(&key)));
+            assert!(PlainKey(target).equivalent(&key));
+            assert_eq!(hasher.hash_one(PlainKey(target)), hasher.hash_one(&key));
+            assert_eq!(
+                hasher.hash_one(StoredKey::from(&key)),
+                hasher.hash_one(&key)
+            );
+            assert!(key.equivalent(&StoredKey::from(&key)));
         }
         let hosted = Key {
             resource: Resource::with_host("/a", b"h"),
             identity: None,
             content: None,
         };
-        assert!(!Plain("/a").equivalent(&hosted));
-        assert_eq!(size_of::<Kept>(), 2 * size_of::<usize>());
+        assert!(!PlainKey("/a").equivalent(&hosted));
+        assert_eq!(size_of::<StoredKey>(), 2 * size_of::<usize>());
     }
 }

@@ -11,11 +11,12 @@ use quick_cache::{Equivalent as _, Lifecycle, Weighter, unsync};
 
 use crate::{
     cache::{
-        messages::{Cleared, Found, Moment, PutOutcome},
+        messages::{Cleared, Found, PutOutcome, Snapshot},
         store::{
             budget::Budget,
-            entry::{Entry, Variants},
-            key::{Kept, Key, Part, Resource},
+            entry::Entry,
+            key::{Key, Partition, Resource, StoredKey},
+            shared_list::SharedList,
         },
         worker_cache::generations::Generations,
     },
@@ -29,38 +30,38 @@ const TYPICAL_ENTRY_BYTES: u64 = 4096;
 /// The share of the budget kept free for bodies on their way in: one part in this many.
 const SLACK_PARTS: u64 = 16;
 
-type Cache = unsync::Cache<Kept, Shelf, ByBytes, RandomState, Evicted>;
+type Table = unsync::Cache<StoredKey, Variants, EntryWeight, RandomState, Evicted>;
 
 /// The stored responses.
 pub(in crate::cache) struct Store {
-    cache: Cache,
+    table: Table,
     evicted: Evicted,
     evictions: u64,
     entries: u64,
     /// How often a key may have gone, and those behind it come one place nearer.
     removals: u64,
     /// What of a resource is stored for one identity or one body: an invalidation concerns them all.
-    parts: HashMap<Resource, HashSet<Part>>,
+    parts: HashMap<Resource, HashSet<Partition>>,
     budget: Arc<Budget>,
     generations: Arc<Generations>,
 }
 
 /// A place in the order of what is stored, and when that was.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cache) struct Place {
+pub(in crate::cache) struct Cursor {
     index: usize,
     removals: u64,
 }
 
 /// The variants of one key.
-pub(in crate::cache) struct Shelf {
-    pub(in crate::cache) variants: Variants,
+pub(in crate::cache) struct Variants {
+    pub(in crate::cache) variants: SharedList<Entry>,
     weight_bytes: u64,
     /// Answers from here, as far as workers have told.
     hits: Cell<u64>,
 }
 
-impl Shelf {
+impl Variants {
     fn new(key: &Key, variants: Vec<Arc<Entry>>) -> Self {
         let weight: u64 = variants.iter().map(|entry| entry.weight_bytes()).sum();
         Self {
@@ -76,22 +77,22 @@ impl Shelf {
 }
 
 #[derive(Clone)]
-struct ByBytes;
+struct EntryWeight;
 
-impl Weighter<Kept, Shelf> for ByBytes {
-    fn weight(&self, _: &Kept, shelf: &Shelf) -> u64 {
+impl Weighter<StoredKey, Variants> for EntryWeight {
+    fn weight(&self, _: &StoredKey, shelf: &Variants) -> u64 {
         shelf.weight_bytes
     }
 }
 
 /// Collects what the eviction throws out, for the books that are kept beside the cache.
 #[derive(Clone, Default)]
-struct Evicted(Rc<RefCell<Vec<(Kept, u64)>>>);
+struct Evicted(Rc<RefCell<Vec<(StoredKey, u64)>>>);
 
-impl Lifecycle<Kept, Shelf> for Evicted {
+impl Lifecycle<StoredKey, Variants> for Evicted {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), key: Kept, shelf: Shelf) {
+    fn on_evict(&self, (): &mut (), key: StoredKey, shelf: Variants) {
         self.0.borrow_mut().push((key, shelf.variants.len() as u64));
     }
 }
@@ -102,10 +103,10 @@ impl Store {
         let items = usize::try_from(capacity / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
         let evicted = Evicted::default();
         Self {
-            cache: Cache::with(
+            table: Table::with(
                 items,
                 capacity,
-                ByBytes,
+                EntryWeight,
                 RandomState::new(),
                 evicted.clone(),
             ),
@@ -120,26 +121,26 @@ impl Store {
     }
 
     pub(in crate::cache) fn find(&self, key: &Key) -> Found {
-        self.found(key, |key| self.cache.get(key))
+        self.found(key, |key| self.table.get(key))
     }
 
     /// What is stored for `key`, and in everybody's partition, without counting as a use.
     pub(in crate::cache) fn peek_found(&self, key: &Key) -> Found {
-        self.found(key, |key| self.cache.peek(key))
+        self.found(key, |key| self.table.peek(key))
     }
 
-    fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Shelf>) -> Found {
+    fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Variants>) -> Found {
         let variants = |key: &Key| look(key).map(|shelf| shelf.variants.clone());
         let generation = self.generations.current(&key.resource);
         match key.identity {
             Some(_) => Found {
                 own: variants(key),
-                everybodys: variants(&key.everybodys()),
+                shared: variants(&key.shared()),
                 generation,
             },
             None => Found {
                 own: None,
-                everybodys: variants(key),
+                shared: variants(key),
                 generation,
             },
         }
@@ -147,9 +148,9 @@ impl Store {
 
     /// Remembers that `key` is in use, and has answered so many times more.
     pub(in crate::cache) fn touch(&self, key: &Key, hits: u32) {
-        let own = self.cache.get(key);
-        let everybodys = key.identity.and_then(|_| self.cache.get(&key.everybodys()));
-        if let Some(shelf) = own.or(everybodys) {
+        let own = self.table.get(key);
+        let shared = key.identity.and_then(|_| self.table.get(&key.shared()));
+        if let Some(shelf) = own.or(shared) {
             shelf.hits.set(shelf.hits.get() + u64::from(hits));
         }
     }
@@ -164,7 +165,7 @@ impl Store {
     ) -> PutOutcome {
         let weight = entry.weight_bytes();
         let stored = self
-            .cache
+            .table
             .peek(key)
             .map_or(&[][..], |shelf| &shelf.variants);
         let (same, others): (Vec<_>, Vec<_>) = stored
@@ -181,16 +182,16 @@ impl Store {
         let others = others.into_iter().take(MAX_VARIANTS - 1).cloned();
         let variants: Vec<_> = std::iter::once(entry).chain(others).collect();
         self.fit(self.outside_bytes().saturating_sub(weight));
-        let mut shelf = Shelf::new(key, variants);
-        while shelf.weight_bytes > self.cache.capacity() / 2 && shelf.variants.len() > 1 {
-            shelf = Shelf::new(key, shelf.variants[..shelf.variants.len() - 1].to_vec());
+        let mut shelf = Variants::new(key, variants);
+        while shelf.weight_bytes > self.table.capacity() / 2 && shelf.variants.len() > 1 {
+            shelf = Variants::new(key, shelf.variants[..shelf.variants.len() - 1].to_vec());
         }
         if !self.shelve(key, shelf) {
             return PutOutcome::NoRoom;
         }
-        if !key.part().is_plain() {
+        if !key.partition().is_plain() {
             let parts = self.parts.entry(key.resource.clone()).or_default();
-            parts.insert(key.part());
+            parts.insert(key.partition());
         }
         PutOutcome::Stored
     }
@@ -198,8 +199,8 @@ impl Store {
     /// Removes one stored response, if it is still there.
     pub(in crate::cache) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
         // Also of what was evicted here: a worker may remember it.
-        self.generations.change(&key.resource);
-        let Some(shelf) = self.cache.peek(key) else {
+        self.generations.bump(&key.resource);
+        let Some(shelf) = self.table.peek(key) else {
             return;
         };
         let is_another = |other: &&Arc<Entry>| !Arc::ptr_eq(other, entry);
@@ -211,27 +212,27 @@ impl Store {
             self.take(key);
             self.forget_part(key);
         } else {
-            self.shelve(key, Shelf::new(key, left));
+            self.shelve(key, Variants::new(key, left));
         }
     }
 
     /// Puts `shelf` in the place of what was stored for `key`, which keeps its rank. False when it does not fit.
-    fn shelve(&mut self, key: &Key, shelf: Shelf) -> bool {
-        let entries = |shelf: &Shelf| shelf.variants.len() as u64;
-        if let Some(before) = self.cache.peek(key) {
+    fn shelve(&mut self, key: &Key, shelf: Variants) -> bool {
+        let entries = |shelf: &Variants| shelf.variants.len() as u64;
+        if let Some(before) = self.table.peek(key) {
             self.entries -= entries(before);
             shelf.hits.set(before.hits());
         }
         let added = entries(&shelf);
-        self.cache.insert(Kept::from(key), shelf);
-        self.generations.change(&key.resource);
+        self.table.insert(StoredKey::from(key), shelf);
+        self.generations.bump(&key.resource);
         // What was replaced, or refused for its size, is reported like what was evicted.
         self.evicted
             .0
             .borrow_mut()
             .retain(|(evicted, _)| !key.equivalent(evicted));
         self.settle_evictions();
-        let fits = self.cache.contains_key(key);
+        let fits = self.table.contains_key(key);
         if fits {
             self.entries += added;
         } else {
@@ -241,8 +242,8 @@ impl Store {
         fits
     }
 
-    fn take(&mut self, key: &Key) -> Option<Shelf> {
-        let (_, shelf) = self.cache.remove(key)?;
+    fn take(&mut self, key: &Key) -> Option<Variants> {
+        let (_, shelf) = self.table.remove(key)?;
         self.entries -= shelf.variants.len() as u64;
         self.removals += 1;
         Some(shelf)
@@ -258,10 +259,10 @@ impl Store {
     /// Removes every variant of `resource` in every partition, whatever body was asked with.
     pub(in crate::cache) fn invalidate(&mut self, resource: &Resource) -> Cleared {
         // Also of what was evicted here: a worker may remember it.
-        self.generations.change(resource);
+        self.generations.bump(resource);
         let parts = self.parts.remove(resource).unwrap_or_default();
         let mut cleared = Cleared::default();
-        for part in parts.into_iter().chain([Part::default()]) {
+        for part in parts.into_iter().chain([Partition::default()]) {
             if let Some(shelf) = self.take(&part.of(resource.clone())) {
                 cleared.entries += shelf.variants.len() as u64;
                 cleared.bytes += shelf.weight_bytes;
@@ -271,45 +272,45 @@ impl Store {
     }
 
     /// True when nothing has changed for the resource that was looked at then.
-    pub(in crate::cache) fn is_unchanged_since(&self, Moment(generation): Moment) -> bool {
+    pub(in crate::cache) fn is_unchanged_since(&self, Snapshot(generation): Snapshot) -> bool {
         self.generations.is_current(generation)
     }
 
     /// What is stored for `key`, without counting as a use.
-    pub(in crate::cache) fn peek(&self, key: &Key) -> Option<&Shelf> {
-        self.cache.peek(key)
+    pub(in crate::cache) fn peek(&self, key: &Key) -> Option<&Variants> {
+        self.table.peek(key)
     }
 
     /// The keys of `resource`, whosoever they are, and whatever body was asked with.
     pub(in crate::cache) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
         let parts = self.parts.get(resource).into_iter().flatten().copied();
         parts
-            .chain([Part::default()])
+            .chain([Partition::default()])
             .map(|part| part.of(resource.clone()))
-            .filter(|key| self.cache.peek(key).is_some())
+            .filter(|key| self.table.peek(key).is_some())
             .collect()
     }
 
     /// All that is stored from a place on, in an order in which keys come nearer to the front only when others go.
-    pub(in crate::cache) fn from(&self, place: Place) -> impl Iterator<Item = (Key, &Shelf)> {
+    pub(in crate::cache) fn from(&self, place: Cursor) -> impl Iterator<Item = (Key, &Variants)> {
         let gone = self.removals - place.removals;
         let gone = usize::try_from(gone).unwrap_or(usize::MAX);
-        let shelves = self.cache.iter().skip(place.index.saturating_sub(gone));
+        let shelves = self.table.iter().skip(place.index.saturating_sub(gone));
         shelves.map(|(kept, shelf)| (kept.key(), shelf))
     }
 
     /// The place behind so many keys from `place` on.
-    pub(in crate::cache) fn behind(&self, place: Place, keys: usize) -> Place {
+    pub(in crate::cache) fn behind(&self, place: Cursor, keys: usize) -> Cursor {
         let gone = usize::try_from(self.removals - place.removals).unwrap_or(usize::MAX);
-        Place {
+        Cursor {
             index: place.index.saturating_sub(gone) + keys,
             removals: self.removals,
         }
     }
 
     /// The first place.
-    pub(in crate::cache) fn front(&self) -> Place {
-        Place {
+    pub(in crate::cache) fn front(&self) -> Cursor {
+        Cursor {
             index: 0,
             removals: self.removals,
         }
@@ -321,39 +322,39 @@ impl Store {
         key: &Key,
         mut change: impl FnMut(&Arc<Entry>) -> Option<Arc<Entry>>,
     ) {
-        let Some(shelf) = self.cache.peek(key) else {
+        let Some(shelf) = self.table.peek(key) else {
             return;
         };
         let left: Vec<_> = shelf.variants.iter().filter_map(&mut change).collect();
         if left.is_empty() {
             self.take(key);
             self.forget_part(key);
-            self.generations.change(&key.resource);
+            self.generations.bump(&key.resource);
         } else {
-            self.shelve(key, Shelf::new(key, left));
+            self.shelve(key, Variants::new(key, left));
         }
     }
 
     /// What workers remember of anything counts no more.
-    pub(in crate::cache) fn doubt_all(&self) {
-        self.generations.change_all();
+    pub(in crate::cache) fn bump_all_generations(&self) {
+        self.generations.bump_all();
     }
 
     /// What workers remember of `resource` counts no more.
-    pub(in crate::cache) fn doubt(&self, resource: &Resource) {
-        self.generations.change(resource);
+    pub(in crate::cache) fn bump_generation(&self, resource: &Resource) {
+        self.generations.bump(resource);
     }
 
     pub(in crate::cache) fn clear(&mut self) -> Cleared {
         let cleared = Cleared {
             entries: self.entries,
-            bytes: self.cache.weight(),
+            bytes: self.table.weight(),
         };
         // A new one: the old one's table would stay as large as it ever was.
         let (evictions, removals) = (self.evictions, self.removals + self.entries);
         *self = Self::new(Arc::clone(&self.budget), Arc::clone(&self.generations));
         (self.evictions, self.removals) = (evictions, removals);
-        self.generations.change_all();
+        self.generations.bump_all();
         cleared
     }
 
@@ -362,7 +363,7 @@ impl Store {
     }
 
     pub(in crate::cache) fn stored_bytes(&self) -> u64 {
-        self.cache.weight()
+        self.table.weight()
     }
 
     pub(in crate::cache) fn evictions(&self) -> u64 {
@@ -371,7 +372,7 @@ impl Store {
 
     /// What counts against the budget and is not in the store.
     fn outside_bytes(&self) -> u64 {
-        self.budget.used_bytes().saturating_sub(self.cache.weight())
+        self.budget.used_bytes().saturating_sub(self.table.weight())
     }
 
     /// Leaves room for `outside` bytes beside the store, in steps: the cache loses a little of its memory of evicted
@@ -381,8 +382,8 @@ impl Store {
         let step = (limit / SLACK_PARTS).max(1);
         let reserved = outside.div_ceil(step).max(1).saturating_mul(step);
         let capacity = limit.saturating_sub(reserved);
-        if capacity != self.cache.capacity() {
-            self.cache.set_capacity(capacity);
+        if capacity != self.table.capacity() {
+            self.table.set_capacity(capacity);
         }
     }
 
@@ -392,7 +393,7 @@ impl Store {
             self.evictions += variants;
             self.entries -= variants;
             self.removals += 1;
-            if let Kept::Parted(key) = key {
+            if let StoredKey::Partitioned(key) = key {
                 self.forget_part(&key);
             }
         }
@@ -400,7 +401,7 @@ impl Store {
 
     fn forget_part(&mut self, key: &Key) {
         if let Some(parts) = self.parts.get_mut(&key.resource) {
-            parts.remove(&key.part());
+            parts.remove(&key.partition());
             if parts.is_empty() {
                 self.parts.remove(&key.resource);
             }

@@ -10,18 +10,17 @@ fn a_follower_reads_along_before_the_end_and_sees_the_last_byte_only_when_it_is_
         let mut fill = join(&cache, "/a").await;
         let (feed, body) = fed();
         let (opened, leader) = oneshot::channel();
-        actix_rt::spawn(
-            ticket
-                .begin(plain_head(), Some(4))
-                .run(body, move |_, reader| {
-                    let _ = opened.send(reader);
-                }),
-        );
+        actix_rt::spawn(BodyWriter::new(ticket, plain_head(), Some(4)).run(
+            body,
+            move |_, reader| {
+                let _ = opened.send(reader);
+            },
+        ));
         let mut leader = leader.await.unwrap();
-        let News::Head(opening) = fill.news().await else {
+        let FetchEvent::Head(shared_head) = fill.event().await else {
             panic!()
         };
-        let mut follower = fill.reader(opening);
+        let mut follower = fill.reader(shared_head);
         feed.send(Ok(Bytes::from_static(b"ab"))).unwrap();
         assert_eq!(leader.next().await.unwrap().unwrap(), "ab");
         assert_eq!(follower.next().await.unwrap().unwrap(), "ab");
@@ -41,13 +40,13 @@ fn without_a_body_the_head_waits_for_the_store() {
         let ticket = lead(&cache, "/a").await;
         let addr = cache.clone();
         let (opened, reader) = oneshot::channel();
-        actix_rt::spawn(ticket.begin(plain_head(), Some(0)).run(
+        actix_rt::spawn(BodyWriter::new(ticket, plain_head(), Some(0)).run(
             chunks(vec![]),
             move |_, reader| {
                 let _ = opened.send(reader);
             },
         ));
-        assert_eq!(reader.await.unwrap().end(), Some(End::Stored));
+        assert_eq!(reader.await.unwrap().end(), Some(FetchEnd::Stored));
         assert_eq!(found(&addr, "/a").await.len(), 1);
     });
 }
@@ -56,17 +55,16 @@ fn without_a_body_the_head_waits_for_the_store() {
 fn a_body_that_breaks_off_is_cut_for_all_and_not_stored() {
     run(async {
         let cache = cache(16 * MIB);
-        for (length, ends_with) in [(None, Some(Err(BodyCut::Short))), (Some(9), None)] {
+        for (length, ends_with) in [(None, Some(Err(BodyError::Truncated))), (Some(9), None)] {
             let ticket = lead(&cache, "/a").await;
             let mut reader = None;
             let mut body = vec![Ok(Bytes::from_static(b"ab"))];
             body.extend(ends_with);
             let body = futures_util::stream::iter(body);
-            ticket
-                .begin(plain_head(), length)
+            BodyWriter::new(ticket, plain_head(), length)
                 .run(body, |_, opened| reader = Some(opened))
                 .await;
-            assert_eq!(read_all(reader.unwrap()).await, Err(BodyCut::Short));
+            assert_eq!(read_all(reader.unwrap()).await, Err(BodyError::Truncated));
             assert!(found(&cache, "/a").await.is_empty());
         }
     });
@@ -81,17 +79,15 @@ fn a_reader_that_takes_nothing_is_left_behind_and_stops_nobody() {
         let (feed, body) = fed();
         let (opened, leader) = oneshot::channel();
         actix_rt::spawn(
-            ticket
-                .begin(plain_head(), None)
-                .run(body, move |_, reader| {
-                    let _ = opened.send(reader);
-                }),
+            BodyWriter::new(ticket, plain_head(), None).run(body, move |_, reader| {
+                let _ = opened.send(reader);
+            }),
         );
         let leader = leader.await.unwrap();
-        let News::Head(opening) = fill.news().await else {
+        let FetchEvent::Head(shared_head) = fill.event().await else {
             panic!()
         };
-        let stalled = fill.reader(opening);
+        let stalled = fill.reader(shared_head);
         for _ in 0..160 {
             feed.send(Ok(Bytes::from(vec![b'x'; 64 * 1024]))).unwrap();
         }
@@ -100,7 +96,7 @@ fn a_reader_that_takes_nothing_is_left_behind_and_stops_nobody() {
             read_all(leader).await.map(|all| all.len()),
             Ok(160 * 64 * 1024)
         );
-        assert_eq!(read_all(stalled).await, Err(BodyCut::TooSlow));
+        assert_eq!(read_all(stalled).await, Err(BodyError::TooSlow));
     });
 }
 
@@ -176,14 +172,12 @@ fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
         let body = chunks(vec![chunk; 640]);
         let (opened, leader) = oneshot::channel();
         actix_rt::spawn(
-            ticket
-                .begin(plain_head(), None)
-                .run(body, move |_, reader| {
-                    let _ = opened.send(reader);
-                }),
+            BodyWriter::new(ticket, plain_head(), None).run(body, move |_, reader| {
+                let _ = opened.send(reader);
+            }),
         );
         let mut leader = leader.await.unwrap();
-        let _ = follower.news().await;
+        let _ = follower.event().await;
         let mut read = 0;
         while let Some(bytes) = leader.next().await {
             read += bytes.unwrap().len();
@@ -193,7 +187,7 @@ fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
             }
         }
         assert_eq!(read, 640 * 64 * 1024);
-        assert_eq!(leader.end(), Some(End::NotStored(Reason::TooLarge)));
+        assert_eq!(leader.end(), Some(FetchEnd::NotStored(Reason::TooLarge)));
         assert!(found(&cache, "/a").await.is_empty());
         drop((leader, follower));
         assert_eq!(stats(&cache).await.used_bytes, 0);
@@ -206,9 +200,8 @@ fn a_body_too_large_to_keep_that_nobody_reads_is_given_up() {
         let cache = cache(4 * MIB);
         let ticket = lead(&cache, "/a").await;
         let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
-        let endless = futures_util::stream::repeat_with(move || Ok::<_, BodyCut>(chunk.clone()));
-        ticket
-            .begin(plain_head(), None)
+        let endless = futures_util::stream::repeat_with(move || Ok::<_, BodyError>(chunk.clone()));
+        BodyWriter::new(ticket, plain_head(), None)
             .run(endless, |_, reader| drop(reader))
             .await;
         assert_eq!(stats(&cache).await, nothing(4 * MIB));
@@ -222,15 +215,17 @@ fn a_body_of_tiny_chunks_is_charged_for_what_it_really_costs() {
         let ticket = lead(&cache, "/a").await;
         let body = chunks(vec![Bytes::from_static(b"x"); 100_000]);
         let mut reader = None;
-        ticket
-            .begin(plain_head(), None)
+        BodyWriter::new(ticket, plain_head(), None)
             .run(body, |_, opened| reader = Some(opened))
             .await;
         let stats = stats(&cache).await;
         assert!(stats.used_bytes <= 16 * MIB, "{stats:?}");
-        let end = reader.as_ref().and_then(Reader::end);
+        let end = reader.as_ref().and_then(BodyReader::end);
         assert!(
-            matches!(end, Some(End::NotStored(Reason::NoRoom) | End::Stored)),
+            matches!(
+                end,
+                Some(FetchEnd::NotStored(Reason::NoRoom) | FetchEnd::Stored)
+            ),
             "{end:?}"
         );
     });
@@ -249,9 +244,9 @@ fn what_joined_bodies_share_counts_once_and_is_given_back() {
             let place = |at: u64| usize::try_from(at).unwrap();
             let claim = Claim {
                 key: key("/a"),
-                seen: Seen::Stored(cache.send(Get(key("/a"))).await.unwrap()),
-                about: None,
-                company: Company::Alone,
+                basis: ClaimBasis::Found(cache.send(Get(key("/a"))).await.unwrap()),
+                revalidates: None,
+                coalescing: Coalescing::Never,
                 now: NOW,
             };
             let Claimed::Lead(ticket) = cache.send(claim).await.unwrap() else {
@@ -260,12 +255,12 @@ fn what_joined_bodies_share_counts_once_and_is_given_back() {
             let new = Bytes::copy_from_slice(&body[place(first)..=place(last)]);
             let before = Some(0..=first - 1);
             let after = Some(last + 1..=body.len() as u64 - 1);
-            let filler = ticket.begin(plain_head(), Some(new.len() as u64)).join(
+            let writer = BodyWriter::new(ticket, plain_head(), Some(new.len() as u64)).join(
                 held[0].body(),
                 before,
                 after,
             );
-            filler.run(chunks(vec![new]), |_, _| {}).await;
+            writer.run(chunks(vec![new]), |_, _| {}).await;
             drop(held);
             let held = found(&cache, "/a").await;
             assert_eq!(bytes_of(held[0].body()), body, "{round}");

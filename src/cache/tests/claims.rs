@@ -9,7 +9,7 @@ fn what_was_put_is_found_byte_for_byte() {
         assert!(found(&cache, "/a").await.is_empty());
         assert_eq!(
             store(&cache, "/a", plain_head(), b"hello").await,
-            Some(End::Stored)
+            Some(FetchEnd::Stored)
         );
         let entries = found(&cache, "/a").await;
         assert_eq!(entries.len(), 1);
@@ -62,14 +62,14 @@ fn a_fetch_begun_before_a_clear_is_never_stored_and_nobody_joins_it() {
         cache.send(Clear).await.unwrap();
         let newer = lead(&cache, "/a").await;
         let mut reader = None;
-        let filler = ticket.begin(plain_head(), Some(3));
-        filler
+        let writer = BodyWriter::new(ticket, plain_head(), Some(3));
+        writer
             .run(chunks(vec![Bytes::from_static(b"old")]), |_, opened| {
                 reader = Some(opened)
             })
             .await;
         let reader = reader.unwrap();
-        assert_eq!(reader.end(), Some(End::NotStored(Reason::Cleared)));
+        assert_eq!(reader.end(), Some(FetchEnd::NotStored(Reason::Cleared)));
         assert_eq!(read_all(reader).await.unwrap(), b"old");
         assert!(found(&cache, "/a").await.is_empty());
         drop(newer);
@@ -84,8 +84,7 @@ fn an_invalidation_voids_only_the_fetches_of_its_resource() {
         let invalidated = Invalidate::new(vec![Resource::new("/a")], None);
         cache.send(invalidated).await.unwrap();
         for ticket in [a, b] {
-            ticket
-                .begin(plain_head(), Some(1))
+            BodyWriter::new(ticket, plain_head(), Some(1))
                 .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
                 .await;
         }
@@ -114,12 +113,12 @@ fn whoever_saw_an_older_state_is_told_to_decide_again() {
         let cache = cache(16 * MIB);
         let seen = cache.send(Get(key("/a"))).await.unwrap();
         store(&cache, "/a", plain_head(), b"new").await;
-        let company = Company::Shared;
+        let coalescing = Coalescing::Join;
         let claim = Claim {
             key: key("/a"),
-            seen: Seen::Stored(seen),
-            about: None,
-            company,
+            basis: ClaimBasis::Found(seen),
+            revalidates: None,
+            coalescing,
             now: NOW,
         };
         match cache.send(claim).await.unwrap() {
@@ -136,9 +135,9 @@ fn followers_of_what_is_not_to_be_shared_are_released_and_those_who_come_soon_do
         let ticket = lead(&cache, "/a").await;
         let mut fill = join(&cache, "/a").await;
         ticket.not_stored(Reason::NoStore);
-        assert!(matches!(fill.news().await, News::Released));
+        assert!(matches!(fill.event().await, FetchEvent::Released));
         let (one, two) = (lead(&cache, "/a").await, lead(&cache, "/a").await);
-        one.begin(plain_head(), Some(0))
+        BodyWriter::new(one, plain_head(), Some(0))
             .run(chunks(vec![]), |_, _| {})
             .await;
         drop(two);
@@ -155,7 +154,7 @@ fn followers_of_a_fetch_that_failed_are_released() {
         let ticket = lead(&cache, "/a").await;
         let mut fill = join(&cache, "/a").await;
         drop(ticket);
-        assert!(matches!(fill.news().await, News::Released));
+        assert!(matches!(fill.event().await, FetchEvent::Released));
         drop(lead(&cache, "/a").await);
         assert_eq!(stats(&cache).await.fetches, 0);
     });
@@ -170,14 +169,14 @@ fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
         cache.send(Clear).await.unwrap();
         let claim = Claim {
             key: key("/a"),
-            seen: Seen::Stored(seen),
-            about: None,
-            company: Company::Alone,
+            basis: ClaimBasis::Found(seen),
+            revalidates: None,
+            coalescing: Coalescing::Never,
             now: NOW,
         };
         let changed = cache.send(claim).await.unwrap();
         assert!(matches!(changed, Claimed::Changed(_)), "{changed:?}");
-        let alone = claim_of(&cache, "/a", Company::Alone).await;
+        let alone = claim_of(&cache, "/a", Coalescing::Never).await;
         assert!(matches!(alone, Claimed::Lead(_)), "{alone:?}");
         lead(&cache, "/a").await;
     });
@@ -188,19 +187,21 @@ fn an_older_answer_does_not_replace_a_newer_one() {
     run(async {
         let cache = cache(16 * MIB);
         let slow = lead(&cache, "/a").await;
-        let Claimed::Lead(fast) = claim_of(&cache, "/a", Company::Alone).await else {
+        let Claimed::Lead(fast) = claim_of(&cache, "/a", Coalescing::Never).await else {
             panic!()
         };
         let newer = chunks(vec![Bytes::from_static(b"new")]);
         let later = head_at("*/*", None, NOW.saturating_add(Duration::from_secs(1)));
-        fast.begin(later, Some(3)).run(newer, |_, _| {}).await;
+        BodyWriter::new(fast, later, Some(3))
+            .run(newer, |_, _| {})
+            .await;
         let mut reader = None;
         let older = chunks(vec![Bytes::from_static(b"old")]);
-        slow.begin(plain_head(), Some(3))
+        BodyWriter::new(slow, plain_head(), Some(3))
             .run(older, |_, opened| reader = Some(opened))
             .await;
-        let end = reader.as_ref().and_then(Reader::end);
-        assert_eq!(end, Some(End::NotStored(Reason::Outdated)));
+        let end = reader.as_ref().and_then(BodyReader::end);
+        assert_eq!(end, Some(FetchEnd::NotStored(Reason::Outdated)));
         assert_eq!(bytes_of(found(&cache, "/a").await[0].body()), b"new");
     });
 }
@@ -213,24 +214,24 @@ fn in_the_background_each_variant_is_asked_about_by_one_at_a_time() {
             store(&cache, "/a", head(accept, Some("accept")), b"x").await;
         }
         let variants = found(&cache, "/a").await;
-        let ask = |variant: usize, company| {
+        let ask = |variant: usize, coalescing| {
             let about = Arc::clone(&variants[variant]);
-            claim_about(&cache, "/a", company, Some(about))
+            claim_about(&cache, "/a", coalescing, Some(about))
         };
-        let first = ask(0, Company::Background).await;
+        let first = ask(0, Coalescing::Background).await;
         assert!(matches!(first, Claimed::Lead(_)), "{first:?}");
-        let again = ask(0, Company::Background).await;
+        let again = ask(0, Coalescing::Background).await;
         assert!(matches!(again, Claimed::Declined), "{again:?}");
-        let other = ask(1, Company::Background).await;
+        let other = ask(1, Coalescing::Background).await;
         assert!(matches!(other, Claimed::Lead(_)), "{other:?}");
         drop((first, other));
         // A fetch that stored nothing is followed by some quiet.
-        let after = ask(0, Company::Background).await;
+        let after = ask(0, Coalescing::Background).await;
         assert!(matches!(after, Claimed::Declined), "{after:?}");
         cache.send(Clear).await.unwrap();
-        let foreground = ask(0, Company::Alone).await;
+        let foreground = ask(0, Coalescing::Never).await;
         assert!(matches!(foreground, Claimed::Lead(_)), "{foreground:?}");
-        let beside = ask(0, Company::Background).await;
+        let beside = ask(0, Coalescing::Background).await;
         assert!(matches!(beside, Claimed::Declined), "{beside:?}");
     });
 }
@@ -239,7 +240,7 @@ fn in_the_background_each_variant_is_asked_about_by_one_at_a_time() {
 fn in_the_background_nobody_fetches_what_nobody_may_share() {
     run(async {
         let cache = cache(16 * MIB);
-        let background = || claim_of(&cache, "/a", Company::Background);
+        let background = || claim_of(&cache, "/a", Coalescing::Background);
         lead(&cache, "/a").await.not_stored(Reason::Private);
         assert!(matches!(background().await, Claimed::Declined));
         cache.send(Clear).await.unwrap();
@@ -253,7 +254,7 @@ fn the_answer_that_invalidates_may_be_stored_itself_and_no_other() {
         let cache = cache(16 * MIB);
         let (own, other) = (
             lead(&cache, "/a").await,
-            claim_of(&cache, "/a", Company::Alone).await,
+            claim_of(&cache, "/a", Coalescing::Never).await,
         );
         let Claimed::Lead(other) = other else {
             panic!("{other:?}")
@@ -263,8 +264,7 @@ fn the_answer_that_invalidates_may_be_stored_itself_and_no_other() {
         let invalidate = Invalidate::new(resources, Some(&own));
         assert_eq!(cache.send(invalidate).await.unwrap().entries, 1);
         for (ticket, entries) in [(other, 0), (own, 1)] {
-            ticket
-                .begin(plain_head(), Some(1))
+            BodyWriter::new(ticket, plain_head(), Some(1))
                 .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
                 .await;
             assert_eq!(found(&cache, "/a").await.len(), entries);
@@ -344,24 +344,23 @@ async fn find(cache: &Addr<CacheActor>, key: &Key) -> Vec<Arc<Entry>> {
 async fn claim_with(cache: &Addr<CacheActor>, key: &Key) -> Claimed {
     let claim = Claim {
         key: key.clone(),
-        seen: Seen::Stored(cache.send(Get(key.clone())).await.unwrap()),
-        about: None,
-        company: Company::Shared,
+        basis: ClaimBasis::Found(cache.send(Get(key.clone())).await.unwrap()),
+        revalidates: None,
+        coalescing: Coalescing::Join,
         now: NOW,
     };
     cache.send(claim).await.unwrap()
 }
 
-async fn lead_with(cache: &Addr<CacheActor>, key: &Key) -> Ticket {
+async fn lead_with(cache: &Addr<CacheActor>, key: &Key) -> FetchTicket {
     match claim_with(cache, key).await {
         Claimed::Lead(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
 
-async fn fill(ticket: Ticket) {
-    ticket
-        .begin(plain_head(), Some(1))
+async fn fill(ticket: FetchTicket) {
+    BodyWriter::new(ticket, plain_head(), Some(1))
         .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
         .await;
 }

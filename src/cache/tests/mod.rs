@@ -2,8 +2,8 @@
 
 mod bodies;
 mod claims;
-mod near;
-mod steering;
+mod managing;
+mod worker_cache;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -17,28 +17,29 @@ use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cache::Body;
-use crate::cache::BodyCut;
+use crate::cache::BodyError;
+use crate::cache::BodyReader;
+use crate::cache::BodyWriter;
 use crate::cache::CacheActor;
+use crate::cache::CacheStats;
 use crate::cache::Claim;
+use crate::cache::ClaimBasis;
 use crate::cache::Claimed;
 use crate::cache::Clear;
 use crate::cache::Cleared;
-use crate::cache::Company;
-use crate::cache::End;
+use crate::cache::Coalescing;
 use crate::cache::Entry;
-use crate::cache::Fill;
+use crate::cache::FetchEnd;
+use crate::cache::FetchEvent;
+use crate::cache::FetchTicket;
 use crate::cache::Found;
 use crate::cache::Get;
+use crate::cache::GetStats;
 use crate::cache::Invalidate;
 use crate::cache::Key;
-use crate::cache::News;
-use crate::cache::Reader;
 use crate::cache::Remove;
 use crate::cache::Resource;
-use crate::cache::Seen;
-use crate::cache::Statistics;
-use crate::cache::Stats;
-use crate::cache::Ticket;
+use crate::cache::SharedFetch;
 use crate::cache::store::budget::Budget;
 use crate::cache::worker_cache::generations::Generations;
 use crate::policy::{
@@ -54,10 +55,10 @@ fn run<F: Future>(test: F) -> F::Output {
 }
 
 /// How a cache of that size is doing that holds nothing.
-fn nothing(limit_bytes: u64) -> Stats {
-    Stats {
+fn nothing(limit_bytes: u64) -> CacheStats {
+    CacheStats {
         limit_bytes,
-        ..Stats::default()
+        ..CacheStats::default()
     }
 }
 
@@ -115,36 +116,36 @@ fn plain_head() -> StoredHead {
     head("*/*", None)
 }
 
-async fn claim_of(cache: &Addr<CacheActor>, target: &str, company: Company) -> Claimed {
-    claim_about(cache, target, company, None).await
+async fn claim_of(cache: &Addr<CacheActor>, target: &str, coalescing: Coalescing) -> Claimed {
+    claim_about(cache, target, coalescing, None).await
 }
 
 async fn claim_about(
     cache: &Addr<CacheActor>,
     target: &str,
-    company: Company,
-    about: Option<Arc<Entry>>,
+    coalescing: Coalescing,
+    revalidates: Option<Arc<Entry>>,
 ) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
         key: key(target),
-        seen: Seen::Stored(seen),
-        about,
-        company,
+        basis: ClaimBasis::Found(seen),
+        revalidates,
+        coalescing,
         now: NOW,
     };
     cache.send(claim).await.unwrap()
 }
 
-async fn lead(cache: &Addr<CacheActor>, target: &str) -> Ticket {
-    match claim_of(cache, target, Company::Shared).await {
+async fn lead(cache: &Addr<CacheActor>, target: &str) -> FetchTicket {
+    match claim_of(cache, target, Coalescing::Join).await {
         Claimed::Lead(ticket) => ticket,
         other => panic!("{other:?}"),
     }
 }
 
-async fn join(cache: &Addr<CacheActor>, target: &str) -> Fill {
-    match claim_of(cache, target, Company::Shared).await {
+async fn join(cache: &Addr<CacheActor>, target: &str) -> SharedFetch {
+    match claim_of(cache, target, Coalescing::Join).await {
         Claimed::Follow(fill) => fill,
         other => panic!("{other:?}"),
     }
@@ -155,18 +156,18 @@ async fn found(cache: &Addr<CacheActor>, target: &str) -> Vec<Arc<Entry>> {
     found.variants().cloned().collect()
 }
 
-async fn stats(cache: &Addr<CacheActor>) -> Stats {
-    cache.send(Statistics).await.unwrap()
+async fn stats(cache: &Addr<CacheActor>) -> CacheStats {
+    cache.send(GetStats).await.unwrap()
 }
 
-fn chunks(chunks: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, BodyCut>> {
+fn chunks(chunks: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, BodyError>> {
     futures_util::stream::iter(chunks.into_iter().map(Ok))
 }
 
 /// A body whose chunks the test sends one by one.
 fn fed() -> (
-    mpsc::UnboundedSender<Result<Bytes, BodyCut>>,
-    impl Stream<Item = Result<Bytes, BodyCut>>,
+    mpsc::UnboundedSender<Result<Bytes, BodyError>>,
+    impl Stream<Item = Result<Bytes, BodyError>>,
 ) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let body = futures_util::stream::unfold(receiver, |mut receiver| async {
@@ -180,14 +181,13 @@ async fn store(
     target: &str,
     head: StoredHead,
     body: &[u8],
-) -> Option<End> {
+) -> Option<FetchEnd> {
     let ticket = lead(cache, target).await;
     let length = Some(body.len() as u64);
     let mut end = None;
     let mut reader = None;
     let body = chunks(vec![Bytes::copy_from_slice(body)]);
-    ticket
-        .begin(head, length)
+    BodyWriter::new(ticket, head, length)
         .run(body, |_, opened| reader = Some(opened))
         .await;
     if let Some(reader) = reader {
@@ -200,7 +200,7 @@ fn bytes_of(body: &Body) -> Vec<u8> {
     body.all().flat_map(|slice| slice.to_vec()).collect()
 }
 
-async fn read_all(mut reader: Reader) -> Result<Vec<u8>, BodyCut> {
+async fn read_all(mut reader: BodyReader) -> Result<Vec<u8>, BodyError> {
     let mut all = Vec::new();
     while let Some(bytes) = reader.next().await {
         all.extend_from_slice(&bytes?);

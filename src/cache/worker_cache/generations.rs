@@ -59,12 +59,12 @@ impl Generations {
     }
 
     /// Makes what is remembered of `resource` void.
-    pub(in crate::cache) fn change(&self, resource: &Resource) {
+    pub(in crate::cache) fn bump(&self, resource: &Resource) {
         self.counters[self.counter(resource)].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes everything void that is remembered.
-    pub(in crate::cache) fn change_all(&self) {
+    pub(in crate::cache) fn bump_all(&self) {
         for counter in &self.counters {
             counter.fetch_add(1, Ordering::AcqRel);
         }
@@ -90,14 +90,14 @@ mod tests {
             .iter()
             .map(|resource| generations.current(resource))
             .collect();
-        generations.change(&resources[0]);
+        generations.bump(&resources[0]);
         let valid = remembered
             .iter()
             .filter(|generation| generations.is_current(**generation))
             .count();
         assert!(!generations.is_current(remembered[0]));
         assert!((90..100).contains(&valid), "{valid}");
-        generations.change_all();
+        generations.bump_all();
         assert!(!remembered.iter().any(|it| generations.is_current(*it)));
         let again = generations.current(&resources[0]);
         assert!(generations.is_current(again));

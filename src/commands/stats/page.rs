@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use caching_proxy::{
-    cache::Stats,
+    cache::CacheStats,
     control::Instance,
     observe::{OriginReport, ReasonCount, Report, duration, grouped},
 };
@@ -290,7 +290,7 @@ fn origin_line(origin: &OriginReport) -> String {
     )
 }
 
-fn memory_line(cache: Option<&Stats>) -> String {
+fn memory_line(cache: Option<&CacheStats>) -> String {
     let Some(cache) = cache else {
         return "Memory     the cache does not answer".to_owned();
     };

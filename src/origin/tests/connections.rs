@@ -1,4 +1,4 @@
-//! Which connection a request goes out on.
+//! Which connections are reused, and which requests are repeated.
 
 use std::pin::pin;
 
@@ -18,8 +18,7 @@ fn connections_are_reused() {
         let script = async {
             let mut peer = test.accept().await;
             for _ in 0..3 {
-                peer.head().await;
-                peer.send(FIRST).await;
+                peer.respond(FIRST).await;
             }
         };
         let client = async {
@@ -32,15 +31,13 @@ fn connections_are_reused() {
 }
 
 #[test]
-fn a_caller_who_stops_at_the_last_byte_leaves_the_connection_reusable() {
+fn a_caller_that_stops_at_the_last_byte_leaves_the_connection_reusable() {
     run(async {
         let test = TestOrigin::new().await;
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(FIRST).await;
-            peer.head().await;
-            peer.send(SECOND).await;
+            peer.respond(FIRST).await;
+            peer.respond(SECOND).await;
         };
         let client = async {
             let response = test.origin.forward(get("/1")).await.unwrap();
@@ -60,11 +57,9 @@ async fn not_reused(first: &str, body: &str) {
     let test = TestOrigin::new().await;
     let script = async {
         let mut peer = test.accept().await;
-        peer.head().await;
-        peer.send(first).await;
+        peer.respond(first).await;
         let mut other = test.accept().await;
-        other.head().await;
-        other.send(SECOND).await;
+        other.respond(SECOND).await;
         peer.gone().await;
     };
     let client = async {
@@ -75,10 +70,10 @@ async fn not_reused(first: &str, body: &str) {
 }
 
 #[test]
-fn doubtful_connections_are_not_reused() {
+fn unsafe_connections_are_not_reused() {
     run(async {
         for first in [
-            // Surplus behind the length, behind the last chunk, behind a head without body.
+            // Bytes after a body of known length, after the last chunk; two framings; no persistence.
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nfirst\r\n0\r\n\r\n",
@@ -96,20 +91,18 @@ fn doubtful_connections_are_not_reused() {
 }
 
 #[test]
-fn unsolicited_bytes_on_an_idle_connection_answer_nobody() {
+fn unsolicited_bytes_on_an_idle_connection_are_not_a_response() {
     run(async {
         let test = TestOrigin::new().await;
         let (sent, may_ask) = tokio::sync::oneshot::channel();
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(FIRST).await;
+            peer.respond(FIRST).await;
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
                 .await;
             sent.send(()).unwrap();
             let mut other = test.accept().await;
-            other.head().await;
-            other.send(SECOND).await;
+            other.respond(SECOND).await;
         };
         let client = async {
             assert_eq!(ask(&test.origin, get("/1")).await.unwrap().body, "first");
@@ -124,18 +117,16 @@ fn unsolicited_bytes_on_an_idle_connection_answer_nobody() {
 }
 
 #[test]
-fn a_body_dropped_early_takes_its_connection_along() {
+fn a_body_dropped_early_closes_its_connection() {
     run(async {
         let test = TestOrigin::with(|config| config.max_connections = 1).await;
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\npart")
+            peer.respond("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\npart")
                 .await;
             peer.gone().await;
             let mut other = test.accept().await;
-            other.head().await;
-            other.send(SECOND).await;
+            other.respond(SECOND).await;
         };
         let client = async {
             let response = test.origin.forward(get("/1")).await.unwrap();
@@ -146,22 +137,21 @@ fn a_body_dropped_early_takes_its_connection_along() {
     });
 }
 
-/// Answers once, reads the second request, and closes without a word: the race no check can see.
-async fn stale(test: &TestOrigin) {
+/// Responds once, reads a second request, and closes without a response: no check of the idle connection can see it.
+async fn close_at_second_request(test: &TestOrigin) {
     let mut peer = test.accept().await;
-    peer.head().await;
-    peer.send(FIRST).await;
+    peer.respond(FIRST).await;
     peer.head().await;
     peer.close().await;
 }
 
 #[test]
-fn idempotent_requests_are_repeated_once_on_a_fresh_connection() {
+fn idempotent_requests_are_repeated_once_on_a_new_connection() {
     run(async {
         for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE] {
             let test = TestOrigin::new().await;
             let script = async {
-                stale(&test).await;
+                close_at_second_request(&test).await;
                 let mut fresh = test.accept().await;
                 assert!(fresh.head().await.contains("x: 1\r\n"));
                 fresh.send("HTTP/1.1 204 No Content\r\n\r\n").await;
@@ -179,25 +169,21 @@ fn idempotent_requests_are_repeated_once_on_a_fresh_connection() {
 }
 
 #[test]
-fn a_farewell_to_an_idle_connection_is_no_answer_to_the_request_that_met_it() {
-    const FAREWELL: &str =
+fn a_408_that_closes_an_idle_connection_is_not_the_response_to_a_request() {
+    const IDLE_TIMEOUT: &str =
         "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     run(async {
         let test = TestOrigin::new().await;
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(FIRST).await;
-            peer.head().await;
-            peer.send(FAREWELL).await;
+            peer.respond(FIRST).await;
+            peer.respond(IDLE_TIMEOUT).await;
             peer.close().await;
             let mut other = test.accept().await;
-            other.head().await;
-            other.send(SECOND).await;
-            // On a connection of its own it is the answer.
+            other.respond(SECOND).await;
+            // On a new connection it is the response.
             let mut other = test.accept().await;
-            other.head().await;
-            other.send(FAREWELL).await;
+            other.respond(IDLE_TIMEOUT).await;
         };
         let client = async {
             ask(&test.origin, get("/1")).await.unwrap();
@@ -213,7 +199,7 @@ fn a_repeated_request_is_not_repeated_again() {
     run(async {
         let test = TestOrigin::new().await;
         let script = async {
-            stale(&test).await;
+            close_at_second_request(&test).await;
             let mut fresh = test.accept().await;
             fresh.head().await;
             fresh.close().await;
@@ -230,7 +216,7 @@ fn a_repeated_request_is_not_repeated_again() {
 }
 
 #[test]
-fn nothing_else_is_ever_repeated() {
+fn no_other_request_is_repeated() {
     run(async {
         let post = || request(Method::POST, "/2");
         let put = || {
@@ -251,9 +237,9 @@ fn nothing_else_is_ever_repeated() {
                     OriginErrorKind::Cut
                 );
             };
-            tokio::join!(client, stale(&test));
+            tokio::join!(client, close_at_second_request(&test));
         }
-        // A fresh connection, or a response that had begun.
+        // Not on a new connection, and not after a response has begun.
         let test = TestOrigin::new().await;
         assert_eq!(
             test.answer(Method::GET, b"").await.unwrap_err().kind(),
@@ -261,10 +247,8 @@ fn nothing_else_is_ever_repeated() {
         );
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(FIRST).await;
-            peer.head().await;
-            peer.send("HTTP/1.1 2").await;
+            peer.respond(FIRST).await;
+            peer.respond("HTTP/1.1 2").await;
             peer.close().await;
         };
         let client = async {
@@ -285,13 +269,11 @@ fn a_connection_closed_while_idle_is_seen_before_a_post() {
         let (closed, may_ask) = tokio::sync::oneshot::channel();
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(FIRST).await;
+            peer.respond(FIRST).await;
             peer.close().await;
             closed.send(()).unwrap();
             let mut other = test.accept().await;
-            other.head().await;
-            other.send(SECOND).await;
+            other.respond(SECOND).await;
         };
         let client = async {
             ask(&test.origin, get("/1")).await.unwrap();

@@ -153,7 +153,7 @@ fn ambiguous_lengths_and_codings_are_refused() {
 }
 
 #[test]
-fn fields_are_kept_as_they_came() {
+fn headers_stay_as_received() {
     let text =
         b"HTTP/1.1 299 \xe4\r\nX: 1\r\nY: \xfc\r\nx: 2\r\nZ : folded\r\n  value\r\nE:\r\n\r\n";
     let Parsed::Final { head, .. } = parse_head(text, 0, &Method::GET).unwrap() else {
@@ -167,7 +167,7 @@ fn fields_are_kept_as_they_came() {
 }
 
 #[test]
-fn interim_responses_are_told_from_final_ones() {
+fn interim_and_final_responses_are_distinguished() {
     for code in [100, 102, 103, 199] {
         let text = format!("HTTP/1.1 {code} \r\nLink: </a>\r\n\r\nHTTP/1.1 200");
         let parsed = parse_head(text.as_bytes(), 0, &Method::GET).unwrap();
@@ -213,14 +213,14 @@ fn heads_are_bounded_in_bytes_and_lines() {
 }
 
 #[test]
-fn a_length_is_followed_to_its_end_and_not_beyond() {
-    let mut follower = BodyDecoder::new(BodyFraming::Length(5));
+fn a_body_of_known_length_ends_there() {
+    let mut decoder = BodyDecoder::new(BodyFraming::Length(5));
     let mut received = BytesMut::from("abc");
-    assert_eq!(follower.take(&mut received).unwrap(), "abc");
-    assert!(!follower.is_done());
+    assert_eq!(decoder.take(&mut received).unwrap(), "abc");
+    assert!(!decoder.is_done());
     received.extend_from_slice(b"defg");
-    assert_eq!(follower.take(&mut received).unwrap(), "de");
-    assert!(follower.is_done());
+    assert_eq!(decoder.take(&mut received).unwrap(), "de");
+    assert!(decoder.is_done());
     assert_eq!(received, "fg");
 }
 
@@ -233,7 +233,7 @@ proptest! {
     ) {
         for bytes in [bytes.as_slice(), nearly.as_bytes()] {
             let end = head_end(bytes, 0);
-            // Searching on from anywhere before the end finds the same.
+            // A search continued from any place before the end finds the same.
             let searched = searched.index(end.unwrap_or(bytes.len()).max(1));
             prop_assert_eq!(head_end(bytes, searched), end);
             for method in [Method::GET, Method::HEAD] {
@@ -262,12 +262,12 @@ proptest! {
         bytes: Vec<u8>,
         piece_bytes in 1_usize..9,
     ) {
-        let mut follower = BodyDecoder::new(BodyFraming::Length(length));
+        let mut decoder = BodyDecoder::new(BodyFraming::Length(length));
         let mut used = 0;
         for piece in bytes.chunks(piece_bytes) {
-            used += follower.take(&mut BytesMut::from(piece)).unwrap().len() as u64;
+            used += decoder.take(&mut BytesMut::from(piece)).unwrap().len() as u64;
         }
         prop_assert_eq!(used, length.min(bytes.len() as u64));
-        prop_assert_eq!(follower.is_done(), used == length);
+        prop_assert_eq!(decoder.is_done(), used == length);
     }
 }

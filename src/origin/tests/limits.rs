@@ -40,8 +40,7 @@ fn silence_within_a_body_times_out() {
         let test = TestOrigin::with(|config| config.timeout = HASTY).await;
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+            peer.respond("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
                 .await;
             peer.gone().await;
         };
@@ -58,8 +57,7 @@ fn event_streams_may_pause() {
         let test = TestOrigin::with(|config| config.timeout = HASTY).await;
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(
+            peer.respond(
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n",
         )
         .await;
@@ -69,7 +67,7 @@ fn event_streams_may_pause() {
             let response = test.origin.forward(get("/")).await.unwrap();
             let mut body = pin!(response.body);
             assert_eq!(body.next().await.unwrap().unwrap(), "data: 1\n\n");
-            // Waits longer than the limit; that nothing comes is what is shown.
+            // Waits longer than the limit.
             tokio::time::timeout(HASTY * 3, body.next())
                 .await
                 .unwrap_err();
@@ -111,7 +109,7 @@ fn a_slow_client_is_not_the_origin_s_silence() {
         };
         let mut put = request(Method::PUT, "/");
         let late = futures_util::stream::once(async {
-            // The client's slowness is what is tested: it has to outlast the limit for the origin.
+            // The client has to take longer than the limit for the origin.
             tokio::time::sleep(HASTY * 3).await;
             Ok(bytes::Bytes::from_static(b"late"))
         });
@@ -140,7 +138,7 @@ fn refused_connections_and_unknown_hosts_are_unreachable() {
             "{refused}"
         );
 
-        // A label of 64 letters: refused by the resolver itself, without a network.
+        // A label of 64 letters is refused by the resolver itself, without a network.
         let unknown = Origin::new(config(&format!("http://{}.invalid", "a".repeat(64))));
         let unknown = ask(&unknown, get("/")).await.unwrap_err();
         assert!(
@@ -161,8 +159,7 @@ fn too_many_connections_are_refused_after_a_bounded_wait() {
         .await;
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+            peer.respond("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
                 .await;
             peer
         };
@@ -172,8 +169,7 @@ fn too_many_connections_are_refused_after_a_bounded_wait() {
         drop(held);
         let again = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+            peer.respond("HTTP/1.1 204 No Content\r\n\r\n").await;
         };
         assert_eq!(
             tokio::join!(ask(&test.origin, get("/")), again)

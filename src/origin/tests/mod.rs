@@ -1,4 +1,4 @@
-//! The room against origins that misbehave: raw TCP, scripted step by step beside the client.
+//! Requests to origins that misbehave: raw TCP connections, scripted step by step beside the client.
 
 mod connections;
 mod framing;

@@ -1,4 +1,4 @@
-//! A scripted origin, and short ways to ask it.
+//! A scripted origin, and helpers that send requests to it.
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
@@ -15,17 +15,17 @@ use tokio::{
 
 use crate::origin::*;
 
-/// Long enough never to fire where nothing is silent.
+/// A timeout that never fires in a test.
 pub(super) const PATIENT: Duration = Duration::from_secs(60);
-/// Short enough to wait for, and long enough that a busy machine does not make a silence of it.
+/// A timeout that a test waits for, long enough for a busy machine.
 pub(super) const HASTY: Duration = Duration::from_secs(1);
 
-/// Runs a test as a worker runs: awc needs an actix system.
+/// Runs a test in an actix system, which awc needs.
 pub(super) fn run(test: impl Future<Output = ()>) {
     actix_rt::System::new().block_on(test);
 }
 
-/// Listens like an origin and knows a proxy's room that forwards to it.
+/// A listener, and an [`Origin`] that forwards to it.
 pub(super) struct TestOrigin {
     pub(super) listener: TcpListener,
     pub(super) origin: Origin,
@@ -52,7 +52,7 @@ impl TestOrigin {
         Peer(self.listener.accept().await.unwrap().0)
     }
 
-    /// Answers one request on a new connection, closes it, and reads the response whole.
+    /// Sends `response` to one request on a new connection, and closes the connection. Returns the response as it was read.
     pub(super) async fn answer(
         &self,
         method: Method,
@@ -60,15 +60,14 @@ impl TestOrigin {
     ) -> Result<FullResponse, OriginError> {
         let script = async {
             let mut peer = self.accept().await;
-            peer.head().await;
-            peer.send(response).await;
+            peer.respond(response).await;
             peer.close().await;
         };
         tokio::join!(ask(&self.origin, request(method, "/")), script).0
     }
 }
 
-/// A port that refuses connections for as long as its socket is held: nobody listens on it, and nobody else can.
+/// A port that refuses connections while its socket is held: the port is bound, and nothing listens on it.
 pub(in crate::origin) fn refusing() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -102,6 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         let mut bytes = vec![0; expected.len()];
         self.0.read_exact(&mut bytes).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
+    /// Reads the head of a request, and sends `response`.
+    pub(super) async fn respond(&mut self, response: impl AsRef<[u8]>) {
+        self.head().await;
+        self.send(response).await;
     }
 
     /// Reads until the other side closes.

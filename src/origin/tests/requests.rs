@@ -1,4 +1,4 @@
-//! What the origin is sent.
+//! Requests as the origin receives them.
 
 use actix_web::http::Method;
 
@@ -7,8 +7,8 @@ use crate::origin::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// The head the origin sees.
-async fn seen(prefix: &str, request: OriginRequest) -> String {
+/// The head that the origin receives.
+async fn received(prefix: &str, request: OriginRequest) -> String {
     let test = TestOrigin::with(|config| {
         config.url = OriginUrl::parse(&format!("{}{prefix}", config.url)).unwrap();
     })
@@ -40,12 +40,12 @@ fn targets_go_out_byte_for_byte() {
             "/{x}|\"",
             "/a//b/./c",
         ] {
-            let head = seen("", get(target)).await;
+            let head = received("", get(target)).await;
             assert_eq!(
                 head.lines().next(),
                 Some(format!("GET {target} HTTP/1.1").as_str())
             );
-            let head = seen("/api/v1/", get(target)).await;
+            let head = received("/api/v1/", get(target)).await;
             assert_eq!(
                 head.lines().next(),
                 Some(format!("GET /api/v1{target} HTTP/1.1").as_str())
@@ -57,10 +57,10 @@ fn targets_go_out_byte_for_byte() {
 #[test]
 fn the_server_wide_target_and_unknown_methods_pass() {
     run(async {
-        let star = seen("/api", request(Method::OPTIONS, "*")).await;
+        let star = received("/api", request(Method::OPTIONS, "*")).await;
         assert!(star.starts_with("OPTIONS * HTTP/1.1\r\n"), "{star}");
         for method in ["M-SEARCH", "PROPFIND", "get", "X!Y"] {
-            let head = seen(
+            let head = received(
                 "",
                 request(Method::from_bytes(method.as_bytes()).unwrap(), "/x"),
             )
@@ -74,13 +74,13 @@ fn the_server_wide_target_and_unknown_methods_pass() {
 }
 
 #[test]
-fn nothing_is_invented() {
+fn no_header_is_added() {
     run(async {
         for method in [Method::GET, Method::HEAD, Method::DELETE, Method::POST] {
             let mut asked = request(method.clone(), "/");
             asked.headers = headers(&[("host", "h")]);
             assert_eq!(
-                seen("", asked).await,
+                received("", asked).await,
                 format!("{method} / HTTP/1.1\r\nhost: h\r\n\r\n")
             );
         }
@@ -88,7 +88,7 @@ fn nothing_is_invented() {
 }
 
 #[test]
-fn fields_pass_with_repetitions_and_the_client_s_date() {
+fn headers_pass_with_repetitions_and_the_client_s_date() {
     run(async {
         let mut asked = get("/");
         asked.headers = headers(&[
@@ -98,7 +98,7 @@ fn fields_pass_with_repetitions_and_the_client_s_date() {
             ("date", "yesterday"),
             ("expect", "100-continue"),
         ]);
-        let head = seen("", asked).await;
+        let head = received("", asked).await;
         let mut lines: Vec<_> = head.trim_end().lines().skip(1).collect();
         lines.sort_unstable();
         assert_eq!(lines, ["date: yesterday", "host: h", "x: 1", "x: 2"]);
@@ -124,7 +124,7 @@ fn host_is_the_origin_s_when_none_is_given() {
 }
 
 #[test]
-fn absolute_targets_reach_nobody() {
+fn absolute_targets_are_refused() {
     run(async {
         let test = TestOrigin::new().await;
         for target in [

@@ -1,4 +1,4 @@
-//! What the origin answers, and what arrives.
+//! Responses of the origin as the caller receives them.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -15,7 +15,7 @@ async fn answered(method: Method, response: impl AsRef<[u8]>) -> Result<FullResp
 }
 
 #[test]
-fn bodies_of_all_framings_arrive_whole() {
+fn bodies_of_all_framings_arrive() {
     run(async {
         let large = "x".repeat(300_000);
         for (response, framing, body) in [
@@ -69,7 +69,7 @@ fn bodies_of_all_framings_arrive_whole() {
 }
 
 #[test]
-fn http_1_0_bodies_arrive_whole() {
+fn http_1_0_bodies_arrive() {
     run(async {
         assert_eq!(
             answered(Method::GET, "HTTP/1.0 200 OK\r\n\r\nold")
@@ -110,7 +110,7 @@ fn cut_bodies_are_errors_in_every_framing() {
 }
 
 #[test]
-fn what_is_not_http_is_refused() {
+fn invalid_responses_are_refused() {
     run(async {
         for response in [
             "SSH-2.0-OpenSSH_9.6\r\n\r\n",
@@ -129,7 +129,7 @@ fn what_is_not_http_is_refused() {
 }
 
 #[test]
-fn fields_arrive_as_the_origin_sent_them() {
+fn headers_arrive_as_the_origin_sent_them() {
     run(async {
         let response = b"HTTP/1.1 499 Odd\r\nSet-Cookie: a=1\r\nX: \xfc\r\nSet-Cookie: b=2\r\nContent-Length: 1, 1\r\n\r\nx";
         let response = answered(Method::GET, response).await.unwrap();
@@ -150,15 +150,13 @@ fn fields_arrive_as_the_origin_sent_them() {
     });
 }
 
-/// Asks twice on one connection; the first answer must not leak into the second.
-async fn twice(method: Method, first: &str) -> FullResponse {
+/// Sends two requests on one connection. The first response must not leak into the second.
+async fn request_twice(method: Method, first: &str) -> FullResponse {
     let test = TestOrigin::new().await;
     let script = async {
         let mut peer = test.accept().await;
-        peer.head().await;
-        peer.send(first).await;
-        peer.head().await;
-        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
+        peer.respond(first).await;
+        peer.respond("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
             .await;
     };
     let client = async {
@@ -178,7 +176,7 @@ fn interim_responses_are_taken_out_and_the_connection_stays_in_step() {
             early.repeat(5),
             format!("HTTP/1.1 100 Continue\r\n\r\n{early}"),
         ] {
-            let first = twice(
+            let first = request_twice(
                 Method::GET,
                 &format!("{before}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"),
             )
@@ -189,38 +187,37 @@ fn interim_responses_are_taken_out_and_the_connection_stays_in_step() {
     });
 }
 
-type Heard = Rc<RefCell<Vec<(StatusCode, HeaderMap)>>>;
+type Interim = Rc<RefCell<Vec<(StatusCode, HeaderMap)>>>;
 
-/// A GET and what is heard before its answer.
-fn listening() -> (OriginRequest, Heard) {
-    let heard = Heard::default();
+/// A GET, and the interim responses before its response.
+fn with_interim() -> (OriginRequest, Interim) {
+    let interim = Interim::default();
     let mut request = get("/");
     request.interim = Some(InterimSink::new({
-        let heard = Rc::clone(&heard);
-        move |status, fields| heard.borrow_mut().push((status, fields))
+        let interim = Rc::clone(&interim);
+        move |status, fields| interim.borrow_mut().push((status, fields))
     }));
-    (request, heard)
+    (request, interim)
 }
 
-fn codes(heard: &Heard) -> Vec<u16> {
-    let heard = heard.borrow();
-    heard.iter().map(|(status, _)| status.as_u16()).collect()
+fn codes(interim: &Interim) -> Vec<u16> {
+    let interim = interim.borrow();
+    interim.iter().map(|(status, _)| status.as_u16()).collect()
 }
 
 #[test]
-fn interim_responses_are_handed_out_as_they_come_with_their_fields() {
+fn interim_responses_are_received_as_they_arrive_with_their_headers() {
     run(async {
         let test = TestOrigin::new().await;
-        let (request, heard) = listening();
+        let (request, interim) = with_interim();
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+            peer.respond("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
                 .await;
             peer.send(b"HTTP/1.1 103 \r\nLink: </a>\r\nX: \xfc\r\nLink: </b>\r\n\r\n")
                 .await;
             // The final head waits for this.
-            while heard.borrow().len() < 2 {
+            while interim.borrow().len() < 2 {
                 tokio::task::yield_now().await;
             }
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
@@ -228,8 +225,8 @@ fn interim_responses_are_handed_out_as_they_come_with_their_fields() {
         };
         let (whole, ()) = tokio::join!(ask(&test.origin, request), script);
         assert_eq!(whole.unwrap().headers.len(), 1);
-        assert_eq!(codes(&heard), [102, 103]);
-        let (_, fields) = &heard.borrow()[1];
+        assert_eq!(codes(&interim), [102, 103]);
+        let (_, fields) = &interim.borrow()[1];
         let links: Vec<_> = fields.get_all("link").collect();
         assert_eq!(links, ["</a>", "</b>"]);
         assert_eq!(fields.get("x").unwrap().as_bytes(), b"\xfc");
@@ -237,20 +234,18 @@ fn interim_responses_are_handed_out_as_they_come_with_their_fields() {
 }
 
 #[test]
-fn interim_responses_are_heard_on_the_second_connection_when_the_first_was_stale() {
+fn interim_responses_are_received_on_the_second_connection_when_the_first_was_stale() {
     run(async {
         let test = TestOrigin::new().await;
-        let (request, heard) = listening();
+        let (request, interim) = with_interim();
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            peer.respond("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
                 .await;
             peer.head().await;
             peer.close().await;
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send("HTTP/1.1 103 \r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+            peer.respond("HTTP/1.1 103 \r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
                 .await;
         };
         let client = async {
@@ -258,7 +253,7 @@ fn interim_responses_are_heard_on_the_second_connection_when_the_first_was_stale
             assert_eq!(ask(&test.origin, request).await.unwrap().status, 204);
         };
         tokio::join!(client, script);
-        assert_eq!(codes(&heard), [103]);
+        assert_eq!(codes(&interim), [103]);
     });
 }
 
@@ -298,8 +293,7 @@ fn single_bytes_make_the_same_response() {
                 peer.send([byte]).await;
                 tokio::task::yield_now().await;
             }
-            peer.head().await;
-            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+            peer.respond("HTTP/1.1 204 No Content\r\n\r\n").await;
         };
         let client = async {
             assert_eq!(
@@ -332,7 +326,7 @@ fn bodiless_responses_with_a_length_neither_hang_nor_lose_it() {
                 204,
             ),
         ] {
-            let first = twice(method, first).await;
+            let first = request_twice(method, first).await;
             assert_eq!(
                 (first.status, first.framing, first.body.as_str()),
                 (status, BodyFraming::None, "")

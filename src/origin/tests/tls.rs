@@ -64,7 +64,7 @@ fn pem_file(pem: &str) -> NamedTempFile {
     file
 }
 
-/// How the origin ends a connection.
+/// How the origin closes a connection.
 #[derive(Clone, Copy)]
 enum Ending {
     CloseNotify,
@@ -98,14 +98,14 @@ async fn pair() -> (OriginStream, TlsStream<TcpStream>) {
     };
     let (ours, theirs) = tokio::join!(dialer.dial(), script);
     let mut ours = ours.unwrap();
-    // Takes in the session tickets.
+    // Processes the session tickets.
     while !ours.is_quiet(&mut Context::from_waker(Waker::noop())) {
         tokio::task::yield_now().await;
     }
     (ours, theirs)
 }
 
-/// Asks an https origin that presents `identity`, trusting `ca`.
+/// Sends a request to an https origin with the certificate `identity`, trusting `ca`.
 async fn ask_tls(
     identity: &ServerCertificate,
     ca: &str,
@@ -125,8 +125,7 @@ async fn ask_tls(
             return;
         };
         let mut peer = Peer(tls);
-        peer.head().await;
-        peer.send(response).await;
+        peer.respond(response).await;
         match ending {
             Ending::CloseNotify => peer.close().await,
             Ending::Cut => peer.0.get_mut().0.shutdown().await.unwrap(),
@@ -175,7 +174,7 @@ fn a_private_authority_is_trusted_when_named() {
 }
 
 #[test]
-fn exactly_the_named_certificate_is_trusted_even_as_its_own_authority() {
+fn a_pinned_certificate_is_trusted_even_as_its_own_authority() {
     run(async {
         for params in [params("localhost"), authority(params("localhost"))] {
             let identity = self_signed(params);
@@ -188,7 +187,7 @@ fn exactly_the_named_certificate_is_trusted_even_as_its_own_authority() {
 }
 
 #[test]
-fn names_and_dates_count_for_named_certificates_too() {
+fn names_and_dates_are_checked_for_pinned_certificates_too() {
     run(async {
         for kind in [|params| params, authority] {
             let other = self_signed(kind(params("example.org")));
@@ -252,7 +251,7 @@ fn an_idle_connection_is_closed_with_close_notify() {
         let pool = Rc::new(Pool::new(Duration::from_millis(1)));
         let (ours, mut theirs) = pair().await;
         pool.put(ours);
-        // Without it rustls makes an error of the end.
+        // Without close_notify, rustls reports an error.
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
     });
 }
@@ -263,7 +262,7 @@ fn a_close_notify_is_seen_before_the_reactor_runs() {
         let (mut ours, mut theirs) = pair().await;
         theirs.get_mut().1.send_close_notify();
         theirs.flush().await.unwrap();
-        // Until it is there, without a turn for the reactor.
+        // Waits without running the reactor.
         while SockRef::from(ours.tcp())
             .peek(&mut [MaybeUninit::uninit()])
             .is_err()
@@ -273,7 +272,7 @@ fn a_close_notify_is_seen_before_the_reactor_runs() {
 }
 
 #[test]
-fn an_origin_without_tls_is_named_as_such() {
+fn an_origin_without_tls_is_reported_as_such() {
     run(async {
         let test = TestOrigin::with(|config| {
             config.url =

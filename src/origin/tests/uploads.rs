@@ -1,4 +1,4 @@
-//! Bodies on their way to the origin.
+//! Bodies of requests as the origin receives them.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ fn post(body: RequestBody) -> OriginRequest {
     post
 }
 
-/// A client's body that comes when the test sends it.
+/// A client's body whose pieces the test sends.
 fn piecemeal() -> (Sender<&'static str>, BodyStream) {
     let (sender, receiver) = channel(8);
     let stream = unfold(receiver, |mut receiver| async move {
@@ -42,14 +42,14 @@ fn piecemeal() -> (Sender<&'static str>, BodyStream) {
     (sender, Box::pin(stream))
 }
 
-/// What the origin reads of an upload.
+/// Checks the request as the origin reads it.
 async fn uploaded(body: RequestBody, expected: &str) {
     let test = TestOrigin::new().await;
     let script = async {
         let mut peer = test.accept().await;
         peer.exactly(expected).await;
         peer.send(OK).await;
-        // The connection is in step: the next request follows directly.
+        // The next request follows directly on the connection.
         assert!(peer.head().await.starts_with("GET /next"));
         peer.send(OK).await;
     };
@@ -112,7 +112,7 @@ fn small_pieces_arrive_at_once() {
 }
 
 #[test]
-fn large_uploads_pass_in_step_with_the_origin() {
+fn large_uploads_arrive_completely() {
     run(async {
         let piece: &'static str = "0123456789abcdef".repeat(4096).leak();
         let body = futures_util::stream::iter(
@@ -149,7 +149,7 @@ fn an_early_refusal_is_delivered_and_the_upload_abandoned() {
                 peer.head().await;
                 client_body.send("some").await.unwrap();
                 peer.exactly("some").await;
-                // The client sends no more, and is not waited for.
+                // The client sends no more bytes, and the proxy does not wait for them.
                 peer.send(format!("HTTP/1.1 413 Content Too Large\r\n{ending}"))
                     .await;
                 if ending.contains("close") {
@@ -178,8 +178,7 @@ fn an_early_refusal_survives_an_origin_that_stops_reading_or_resets() {
                 futures_util::stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 65536])));
             let script = async {
                 let mut peer = test.accept().await;
-                peer.head().await;
-                peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
+                peer.respond("HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nlarge")
                     .await;
                 // Dropped with the upload unread, the connection is reset.
                 (!resets).then_some(peer)
@@ -219,12 +218,10 @@ fn a_connection_with_an_unfinished_upload_is_not_reused() {
         let (client_body, body) = piecemeal();
         let script = async {
             let mut peer = test.accept().await;
-            peer.head().await;
-            peer.send(OK).await;
+            peer.respond(OK).await;
             peer.gone().await;
             let mut other = test.accept().await;
-            other.head().await;
-            other.send(OK).await;
+            other.respond(OK).await;
         };
         let client = async {
             ask(&test.origin, post(RequestBody::Sized(5, body)))
@@ -271,7 +268,7 @@ fn an_origin_may_answer_while_it_reads() {
 }
 
 #[test]
-fn a_client_s_body_that_breaks_off_is_the_client_s_failure() {
+fn an_incomplete_body_of_the_client_is_an_upload_error() {
     run(async {
         let broken: Vec<Result<Bytes, PayloadError>> = vec![
             Ok(Bytes::from_static(b"he")),
@@ -295,7 +292,7 @@ fn a_client_s_body_that_breaks_off_is_the_client_s_failure() {
     });
 }
 
-/// Takes all it is given, and notes it.
+/// Accepts and records every write.
 #[derive(Default)]
 struct Writes(Vec<Vec<u8>>);
 
@@ -333,7 +330,7 @@ impl AsyncWrite for Writes {
 }
 
 #[test]
-fn what_the_client_has_sent_leaves_with_the_head_though_the_server_hands_it_on_only_now() {
+fn the_head_waits_for_bytes_that_the_server_is_about_to_pass_on() {
     let (sender, body) = piecemeal();
     let mut upload = Upload::new(
         Bytes::from_static(b"head "),
@@ -366,7 +363,7 @@ fn the_head_does_not_wait_for_a_client_that_sends_nothing() {
 }
 
 #[test]
-fn what_the_client_has_sent_leaves_with_the_head_and_what_it_sends_later_by_itself() {
+fn bytes_already_sent_go_out_with_the_head_and_later_bytes_by_themselves() {
     let (sender, body) = piecemeal();
     let head = Bytes::from_static(b"head ");
     let mut upload = Upload::new(head, RequestBody::Chunked(body).boxed());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Patterns of names: `*` stands for any run of characters; letters compare without case.
+/// Patterns of names in which `*` matches any characters. Case does not count.
 #[derive(Clone)]
 pub struct Patterns {
     patterns: Vec<wildmatch::WildMatch>,
@@ -19,13 +19,13 @@ impl Patterns {
         }
     }
 
-    /// The patterns, as they were written.
+    /// The patterns as written.
     pub fn written(&self) -> Vec<String> {
         let patterns = self.patterns.iter();
         patterns.map(wildmatch::WildMatch::pattern).collect()
     }
 
-    /// True if one of the patterns matches the name, with `_` as written or as `-`.
+    /// True if one of the patterns matches the name, or the name with hyphens for underscores.
     pub fn matches(&self, name: &str) -> bool {
         let matches = |name: &str| self.patterns.iter().any(|pattern| pattern.matches(name));
         matches(name) || (name.contains('_') && matches(&name.replace('_', "-")))

@@ -1,7 +1,7 @@
 //! The claim of a fetch: whether this request leads it or follows another one.
 
 use crate::{
-    cache::{Claim, Claimed, Found, Seen},
+    cache::{Claim, ClaimBasis, Claimed, Found},
     policy::Time,
     proxy::{fetch::plan::FetchPlan, request::forwarded::ForwardedRequest, worker::Worker},
 };
@@ -16,12 +16,12 @@ pub(crate) async fn claim(
 ) -> Option<Claimed> {
     let claim = Claim {
         key: forwarded.key.clone(),
-        seen: Seen::Stored(seen),
-        about: plan.validated_entry(),
-        company: plan.company,
+        basis: ClaimBasis::Found(seen),
+        revalidates: plan.validated_entry(),
+        coalescing: plan.coalescing,
         now,
     };
-    let claimed = worker.shared.cache.ask(claim).await.ok()?;
+    let claimed = worker.shared.cache.send(claim).await.ok()?;
     Some(under_current_config(worker, forwarded, claimed))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
-    cache::{Entry, Reader, Slices},
+    cache::{BodyReader, BodyWriter, Entry, Slices},
     headers::{CacheStatus, StoreOutcome},
     policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
@@ -127,7 +127,7 @@ impl LeaderFetch<'_> {
         part: &Entry,
         union: RangeUnion,
         fetched: FetchedResponse,
-        deliver: impl FnOnce(&StoredHead, HeaderMap, Reader) -> ClientResponse,
+        deliver: impl FnOnce(&StoredHead, HeaderMap, BodyReader) -> ClientResponse,
     ) {
         let Combination {
             head,
@@ -135,7 +135,7 @@ impl LeaderFetch<'_> {
             after,
         } = union.combination;
         let offsets_of = |range: ByteRange| offsets(range, union.stored.first);
-        let writer = self.ticket.begin(head, Some(union.new.len_bytes())).join(
+        let writer = BodyWriter::new(self.ticket, head, Some(union.new.len_bytes())).join(
             part.body(),
             before.map(offsets_of),
             after.map(offsets_of),
@@ -151,7 +151,7 @@ impl LeaderFetch<'_> {
 }
 
 /// The bytes at `range`: stored ones, followed by those that arrive at `new`.
-fn both(part: &Entry, reader: Reader, new: ByteRange, range: ByteRange) -> StreamedBody {
+fn both(part: &Entry, reader: BodyReader, new: ByteRange, range: ByteRange) -> StreamedBody {
     let base = part
         .head()
         .content_range()

@@ -3,7 +3,7 @@
 use std::{iter::once, sync::Arc};
 
 use crate::{
-    cache::{Fill, News},
+    cache::{FetchEvent, SharedFetch},
     clock,
     headers::{CacheStatus, StoreOutcome},
     policy::{self, Decision, Forward},
@@ -26,12 +26,12 @@ pub(crate) enum FollowOutcome {
 /// `forwarded` from the cache.
 pub(crate) async fn follow(
     forwarded: &ForwardedRequest,
-    mut fetch: Fill,
+    mut fetch: SharedFetch,
     why: Forward,
 ) -> FollowOutcome {
-    let shared = match fetch.news().await {
-        News::Head(shared) => shared,
-        News::LookAgain | News::Released => return FollowOutcome::LookAgain,
+    let shared = match fetch.event().await {
+        FetchEvent::Head(shared) => shared,
+        FetchEvent::LookAgain | FetchEvent::Released => return FollowOutcome::LookAgain,
     };
     let now = clock::now();
     let view = forwarded.view();

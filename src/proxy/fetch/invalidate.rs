@@ -72,7 +72,7 @@ impl InvalidateOnDrop {
 impl Drop for InvalidateOnDrop {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
-            cache.insist(Invalidate::new(vec![resource], None));
+            cache.force_invalidate(Invalidate::new(vec![resource], None));
         }
     }
 }

@@ -6,7 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Entry, Remove, Ticket},
+    cache::{BodyWriter, Entry, FetchTicket, Remove},
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
@@ -66,7 +66,7 @@ pub(crate) struct LeaderFetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) forwarded: &'a ForwardedRequest,
     pub(crate) why: Forward,
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: FetchTicket,
     pub(crate) client: WaitingClient,
 }
 
@@ -131,7 +131,7 @@ impl LeaderFetch<'_> {
         let length = fetched.length();
         let FetchedResponse { headers, body, .. } = fetched;
         let client = self.client;
-        let writer = self.ticket.begin(head, length);
+        let writer = BodyWriter::new(self.ticket, head, length);
         writer
             .run(body, |head, reader| {
                 let response =
@@ -154,7 +154,7 @@ impl LeaderFetch<'_> {
 
     /// Whether `entry` is still stored: a Clear, an invalidation or an eviction may have come since it was looked up.
     pub(crate) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
-        let lookup = self.worker.near.find(&self.forwarded.key).await;
+        let lookup = self.worker.worker_cache.lookup(&self.forwarded.key).await;
         let mut variants = lookup.found().variants();
         variants.any(|other| Arc::ptr_eq(other, entry))
     }
@@ -162,8 +162,8 @@ impl LeaderFetch<'_> {
     pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.forwarded.key.clone(), Arc::clone(entry));
         let cache = &self.worker.shared.cache;
-        if cache.ask(Remove { key, entry }).await.is_err() {
-            cache.doubt(&self.forwarded.key.resource);
+        if cache.send(Remove { key, entry }).await.is_err() {
+            cache.bump_generation(&self.forwarded.key.resource);
         }
     }
 }

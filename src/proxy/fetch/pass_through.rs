@@ -4,7 +4,9 @@ use actix_web::http::Method;
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Claim, Claimed, Company, Invalidate, Moment, Seen, Ticket},
+    cache::{
+        BodyWriter, Claim, ClaimBasis, Claimed, Coalescing, FetchTicket, Invalidate, Snapshot,
+    },
     clock,
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
@@ -38,7 +40,7 @@ pub(crate) async fn pass(
     relay: InterimRelay<'_>,
 ) -> Result<ClientResponse, FailedRequest> {
     let cache = &worker.shared.cache;
-    let sent_at = cache.moment(&forwarded.key.resource);
+    let sent_at = cache.snapshot(&forwarded.key.resource);
     let mut invalidation = InvalidateOnDrop::of(cache, forwarded);
     let fetched = match forward(worker, origin_request(forwarded, body, relay)).await {
         Ok(fetched) => fetched,
@@ -59,8 +61,8 @@ pub(crate) async fn pass(
         let resources = invalidated_resources(forwarded, &fetched.headers);
         let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket));
         // The response leaves after this.
-        if cache.ask(invalidate.clone()).await.is_err() {
-            cache.insist(invalidate);
+        if cache.send(invalidate.clone()).await.is_err() {
+            cache.force_invalidate(invalidate);
         }
     }
     match post {
@@ -92,7 +94,7 @@ fn origin_request(
 struct StorablePost {
     head: StoredHead,
     /// The right to store it.
-    ticket: Ticket,
+    ticket: FetchTicket,
 }
 
 /// The response to a request sent at `sent_at`, if it is to be stored; `None` if it is not, also after a Clear or an
@@ -100,7 +102,7 @@ struct StorablePost {
 async fn storable_post(
     worker: &Worker,
     forwarded: &ForwardedRequest,
-    sent_at: Moment,
+    sent_at: Snapshot,
     fetched: &FetchedResponse,
 ) -> Option<StorablePost> {
     if forwarded.method != Method::POST
@@ -113,12 +115,12 @@ async fn storable_post(
     let head = policy::admit_post(policy, &view, &target_uri(forwarded), &fetched.view()).ok()?;
     let claim = Claim {
         key: forwarded.key.clone(),
-        seen: Seen::Since(sent_at),
-        about: None,
-        company: Company::Alone,
+        basis: ClaimBasis::Since(sent_at),
+        revalidates: None,
+        coalescing: Coalescing::Never,
         now: clock::now(),
     };
-    let claimed = worker.shared.cache.ask(claim).await.ok()?;
+    let claimed = worker.shared.cache.send(claim).await.ok()?;
     let Claimed::Lead(ticket) = under_current_config(worker, forwarded, claimed) else {
         return None;
     };
@@ -143,7 +145,7 @@ impl StorablePost {
             ..
         } = fetched;
         let (sender, response) = oneshot::channel();
-        let writer = self.ticket.begin(self.head, length);
+        let writer = BodyWriter::new(self.ticket, self.head, length);
         actix_web::rt::spawn(writer.run(body, move |_, reader| {
             let _ = sender.send(ClientResponse {
                 status,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Company, Entry},
+    cache::{Coalescing, Entry},
     origin::{OriginRequest, RequestBody},
     policy::{self, Forward, ForwardReason, MissingBytes, RequestContent},
     proxy::request::forwarded::ForwardedRequest,
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct FetchPlan {
     pub(crate) why: Forward,
-    pub(crate) company: Company,
+    pub(crate) coalescing: Coalescing,
     pub(crate) kind: FetchKind,
 }
 
@@ -31,10 +31,10 @@ pub(crate) enum FetchKind {
 }
 
 impl FetchPlan {
-    pub(crate) fn fetch(why: Forward, company: Company) -> Self {
+    pub(crate) fn fetch(why: Forward, coalescing: Coalescing) -> Self {
         Self {
             why,
-            company,
+            coalescing,
             kind: FetchKind::Plain,
         }
     }
@@ -42,7 +42,7 @@ impl FetchPlan {
     pub(crate) fn revalidate(why: Forward, entry: Arc<Entry>) -> Self {
         Self {
             why,
-            company: Company::Shared,
+            coalescing: Coalescing::Join,
             kind: FetchKind::Revalidate(entry),
         }
     }
@@ -50,7 +50,7 @@ impl FetchPlan {
     pub(crate) fn extend(part: Arc<Entry>, missing: MissingBytes) -> Self {
         Self {
             why: ForwardReason::Partial.into(),
-            company: Company::Alone,
+            coalescing: Coalescing::Never,
             kind: match missing {
                 MissingBytes::From(first) => FetchKind::RestOfPart(part, first),
                 MissingBytes::Requested => FetchKind::ExtendPart(part),

@@ -13,7 +13,7 @@ use actix_web::{
 };
 
 use crate::{
-    cache::Plain,
+    cache::PlainKey,
     headers,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
@@ -38,7 +38,7 @@ pub(crate) fn respond(
     }
     let policy = &config.config.policy;
     let target = request.uri().path_and_query()?.as_str();
-    let lookup = worker.near.recall(&Plain(target))?;
+    let lookup = worker.worker_cache.get(&PlainKey(target))?;
     let view = policy::Request::new(policy, request.method(), fields, RequestContent::None, None);
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     // A variant must be selected by what the client sent.
@@ -54,7 +54,7 @@ pub(crate) fn respond(
     };
     let entry = lookup.found().variants().nth(index)?;
     let response = prepared(&view, &lookup, (index, entry), now, &worker.shared.via)?;
-    worker.near.hit(&lookup);
+    worker.worker_cache.count_hit(&lookup);
     Some(response)
 }
 

@@ -6,7 +6,7 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{Entry, Reader},
+    cache::{BodyReader, Entry},
     clock,
     headers::{self, CacheStatus},
     policy::{self, ByteRange, ContentRange, ResponseForm, StoredHead, Time},
@@ -66,7 +66,7 @@ pub(crate) fn while_streaming(
     view: &policy::Request<'_>,
     head: &StoredHead,
     headers: HeaderMap,
-    (reader, length): (Reader, Option<u64>),
+    (reader, length): (BodyReader, Option<u64>),
     cache_status: CacheStatus,
 ) -> ClientResponse {
     let (base, _) = placement(head, length);

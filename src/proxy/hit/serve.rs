@@ -3,7 +3,7 @@
 use actix_web::http::header::HeaderValue;
 
 use crate::{
-    cache::{Entry, Remembered},
+    cache::{CachedLookup, Entry},
     headers::RequestOutcome,
     policy::{self, ResponseForm, Reuse, Time},
     proxy::{
@@ -21,12 +21,12 @@ use crate::{
 pub(crate) fn serve(
     worker: &Worker,
     forwarded: &ForwardedRequest,
-    lookup: &Remembered<PreparedResponses>,
+    lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
     reuse: Reuse,
     now: Time,
 ) -> ClientResponse {
-    worker.near.hit(lookup);
+    worker.worker_cache.count_hit(lookup);
     let via = &worker.shared.via;
     let view = forwarded.view();
     let mut response = prepared(&view, lookup, (index, entry), now, via)
@@ -40,7 +40,7 @@ pub(crate) fn serve(
 /// The prepared response for the whole of `entry`; `None` if the client wants something else, or none is worth preparing.
 pub(crate) fn prepared(
     view: &policy::Request<'_>,
-    lookup: &Remembered<PreparedResponses>,
+    lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
     now: Time,
     via: &HeaderValue,
@@ -48,7 +48,9 @@ pub(crate) fn prepared(
     let length = Some(entry.body().len_bytes());
     match policy::response_form(view, entry.head(), length) {
         // The first use of a copy prepares nothing: most are used once.
-        ResponseForm::Full if lookup.is_recalled() => lookup.made.response(index, entry, now, via),
+        ResponseForm::Full if lookup.is_reused() => {
+            lookup.prepared.response(index, entry, now, via)
+        }
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! A client's request as it is forwarded.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -261,10 +261,7 @@ fn identity(
 fn ruled_target(target: String, config: &Config) -> (String, Option<RuleIndex>) {
     let index = config.rules.index_for(&target);
     match index.and_then(|index| config.rules.get(index)) {
-        Some(rule) => match rule.rewritten(&target) {
-            Cow::Owned(rewritten) => (rewritten, index),
-            Cow::Borrowed(_) => (target, index),
-        },
+        Some(rule) => (rule.rewritten(&target).into_owned(), index),
         None => (target, None),
     }
 }

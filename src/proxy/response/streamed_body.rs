@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::{
-    cache::{BodyCut, End, Reader, Slices},
+    cache::{BodyError, BodyReader, FetchEnd, Slices},
     policy::ByteRange,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) struct StreamedBody {
     /// Stored bytes that come first.
     before: Slices,
-    reader: Reader,
+    reader: BodyReader,
     /// How many arriving bytes are skipped.
     skip: u64,
     /// How many bytes are wanted after those; `None` if all are.
@@ -24,7 +24,7 @@ pub(crate) struct StreamedBody {
 
 impl StreamedBody {
     /// All that arrives: `length` bytes, or `None` if the length is unknown.
-    pub(crate) fn whole(reader: Reader, length: Option<u64>) -> Self {
+    pub(crate) fn whole(reader: BodyReader, length: Option<u64>) -> Self {
         Self {
             before: Slices::default(),
             reader,
@@ -35,7 +35,7 @@ impl StreamedBody {
     }
 
     /// The bytes at `range` of a representation. The bytes that arrive begin at `base` of it.
-    pub(crate) fn part(reader: Reader, base: u64, range: ByteRange) -> Self {
+    pub(crate) fn part(reader: BodyReader, base: u64, range: ByteRange) -> Self {
         let left = (range.last + 1).saturating_sub(range.first.max(base));
         Self {
             before: Slices::default(),
@@ -61,12 +61,12 @@ impl StreamedBody {
     }
 
     /// How the fetch ended; `None` if it has not.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<FetchEnd> {
         self.reader.end()
     }
 
     /// The next bytes; `None` at the end of what is wanted, an error if the body was cut.
-    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyCut>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         if let Some(slice) = self.before.next() {
             return Some(Ok(slice));
         }
@@ -77,7 +77,7 @@ impl StreamedBody {
             let bytes = match self.reader.next().await {
                 Some(Ok(bytes)) => bytes,
                 // The fetch has ended before all wanted bytes arrived.
-                None if self.left.is_some() => return Some(Err(BodyCut::Short)),
+                None if self.left.is_some() => return Some(Err(BodyError::Truncated)),
                 end => return end,
             };
             let wanted = self.wanted(bytes);

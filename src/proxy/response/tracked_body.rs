@@ -12,7 +12,7 @@ use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyCut, End, Slices},
+    cache::{BodyError, FetchEnd, Slices},
     proxy::{
         connection::ActiveRequest,
         hit::multipart::Multipart,
@@ -55,7 +55,7 @@ enum BodySource {
     Broken(io::Error),
 }
 
-type StreamStep = Option<Result<Bytes, BodyCut>>;
+type StreamStep = Option<Result<Bytes, BodyError>>;
 
 async fn step(mut body: StreamedBody) -> (StreamStep, StreamedBody) {
     (body.next().await, body)
@@ -117,8 +117,8 @@ impl TrackedBody {
             BodySource::Streamed(next) => {
                 let (next, body) = ready!(next.as_mut().poll(context));
                 match (&next, body.end()) {
-                    (None, Some(End::NotStored(reason))) => self.log.not_stored(reason),
-                    (Some(Err(BodyCut::TooSlow)), _) => self.log.ended(Fate::TooSlow),
+                    (None, Some(FetchEnd::NotStored(reason))) => self.log.not_stored(reason),
+                    (Some(Err(BodyError::TooSlow)), _) => self.log.ended(Fate::TooSlow),
                     _ => {}
                 }
                 self.source = match next {

@@ -57,7 +57,7 @@ impl ClientIo {
         };
         let mut pieces = [IoSlice::new(&[]); 1 + MAX_PIECES];
         pieces[0] = IoSlice::new(head);
-        let count = outgoing.body.lend(&mut pieces[1..]);
+        let count = outgoing.body.fill_io_slices(&mut pieces[1..]);
         let written = ready!(stream.poll_write_vectored(context, &pieces[..=count]))?;
         let Some(body_bytes) = written.checked_sub(head.len()) else {
             return Poll::Ready(Ok(written));
@@ -83,7 +83,7 @@ impl ClientIo {
                 return Poll::Ready(Ok(()));
             };
             let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
-            let count = outgoing.body.lend(&mut pieces);
+            let count = outgoing.body.fill_io_slices(&mut pieces);
             let stream = Pin::new(&mut self.stream);
             let written = ready!(stream.poll_write_vectored(context, &pieces[..count]))?;
             if written == 0 {

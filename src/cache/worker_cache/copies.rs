@@ -20,7 +20,7 @@ use quick_cache::{
 
 use crate::cache::{
     handle::Cache,
-    messages::{Found, Get, Touch, Touched},
+    messages::{Found, Get, KeyUse, Touch},
     store::{budget::Charge, key::Key},
 };
 
@@ -36,28 +36,28 @@ const TOUCHED: usize = 128;
 const TOUCHED_FOR: Duration = Duration::from_millis(500);
 
 /// The memory of one worker; `T` is what it makes of a found response for later uses.
-pub struct Near<T> {
+pub struct WorkerCache<T> {
     cache: Cache,
     remembered: RefCell<Table<T>>,
     limit_bytes: u64,
-    uses: Rc<Uses>,
+    uses: Rc<UnreportedUses>,
 }
 
 /// The uses that the actor was not told of.
-struct Uses {
+struct UnreportedUses {
     cache: Cache,
     /// Keys alone: what is remembered of them may have to go before the actor is told.
-    touched: RefCell<Vec<Touched>>,
+    touched: RefCell<Vec<KeyUse>>,
     /// How often the actor was told.
     round: Cell<u64>,
 }
 
-impl Uses {
+impl UnreportedUses {
     /// Tells the actor. One that has no time for this has more important things to do.
     fn tell(&self) {
         let touched = std::mem::take(&mut *self.touched.borrow_mut());
         self.round.set(self.round.get() + 1);
-        self.cache.try_tell(Touch(touched));
+        self.cache.try_send(Touch(touched));
     }
 
     /// Tells the actor after a while, unless it has been told by then.
@@ -73,44 +73,44 @@ impl Uses {
 }
 
 /// Where the uses of a key are counted: the round, and the place in its list.
-type Place = (u64, usize);
+type UseIndex = (u64, usize);
 
-type Table<T> = unsync::Cache<Key, Rc<Remembered<T>>, ByBytes, RandomState>;
+type Table<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
 
 /// What the actor has answered about a key.
-pub struct Remembered<T> {
+pub struct CachedLookup<T> {
     found: Found,
     /// What the worker has made of it.
-    pub made: T,
+    pub prepared: T,
     key: Key,
     /// Where its uses were last counted.
-    touched: Cell<Option<Place>>,
+    touched: Cell<Option<UseIndex>>,
     /// What it costs is held against the budget.
     charge: Charge,
 }
 
-impl<T> Remembered<T> {
+impl<T> CachedLookup<T> {
     /// What is stored.
     pub fn found(&self) -> &Found {
         &self.found
     }
 
     /// True when it has been remembered for another use: what is made of it may be of use again.
-    pub fn is_recalled(&self) -> bool {
+    pub fn is_reused(&self) -> bool {
         self.touched.get().is_some()
     }
 }
 
 #[derive(Clone)]
-struct ByBytes;
+struct LookupWeight;
 
-impl<T> Weighter<Key, Rc<Remembered<T>>> for ByBytes {
-    fn weight(&self, _: &Key, remembered: &Rc<Remembered<T>>) -> u64 {
+impl<T> Weighter<Key, Rc<CachedLookup<T>>> for LookupWeight {
+    fn weight(&self, _: &Key, remembered: &Rc<CachedLookup<T>>) -> u64 {
         remembered.charge.bytes() + remembered.found.weight_bytes()
     }
 }
 
-impl<T: Default> Near<T> {
+impl<T: Default> WorkerCache<T> {
     /// An empty memory for one of `workers`.
     pub fn new(cache: Cache, workers: usize) -> Self {
         let limit_bytes = cache.budget.limit_bytes() / PARTS / workers.max(1) as u64;
@@ -119,12 +119,12 @@ impl<T: Default> Near<T> {
             remembered: RefCell::new(Table::with(
                 items,
                 limit_bytes,
-                ByBytes,
+                LookupWeight,
                 RandomState::new(),
                 DefaultLifecycle::default(),
             )),
             limit_bytes,
-            uses: Rc::new(Uses {
+            uses: Rc::new(UnreportedUses {
                 cache: cache.clone(),
                 touched: RefCell::default(),
                 round: Cell::new(0),
@@ -134,21 +134,21 @@ impl<T: Default> Near<T> {
     }
 
     /// What is stored for `key`. A cache that does not answer holds nothing: it never breaks a request.
-    pub async fn find(&self, key: &Key) -> Rc<Remembered<T>> {
-        if let Some(remembered) = self.recall(key) {
+    pub async fn lookup(&self, key: &Key) -> Rc<CachedLookup<T>> {
+        if let Some(remembered) = self.get(key) {
             return remembered;
         }
         let get = Get(key.clone());
-        let found = self.cache.ask(get).await.unwrap_or_default();
-        self.learn(key, found)
+        let found = self.cache.send(get).await.unwrap_or_default();
+        self.insert(key, found)
     }
 
     /// Remembers what the actor has answered about `key`, where it is worth it.
-    pub fn learn(&self, key: &Key, found: Found) -> Rc<Remembered<T>> {
-        let remembered = Rc::new(Remembered {
+    pub fn insert(&self, key: &Key, found: Found) -> Rc<CachedLookup<T>> {
+        let remembered = Rc::new(CachedLookup {
             charge: self.cache.budget.charge(OVERHEAD_BYTES),
             found,
-            made: T::default(),
+            prepared: T::default(),
             key: key.clone(),
             touched: Cell::new(None),
         });
@@ -157,7 +157,7 @@ impl<T: Default> Near<T> {
     }
 
     /// What is stored for a key, if this worker remembers it.
-    pub fn recall<Q>(&self, key: &Q) -> Option<Rc<Remembered<T>>>
+    pub fn get<Q>(&self, key: &Q) -> Option<Rc<CachedLookup<T>>>
     where
         Q: Hash + Equivalent<Key>,
     {
@@ -173,7 +173,7 @@ impl<T: Default> Near<T> {
         None
     }
 
-    fn remember(&self, remembered: &Rc<Remembered<T>>) {
+    fn remember(&self, remembered: &Rc<CachedLookup<T>>) {
         let weight = remembered.found.weight_bytes();
         let mut table = self.remembered.borrow_mut();
         if weight > 0 && weight < self.limit_bytes / KEY_PARTS {
@@ -185,7 +185,7 @@ impl<T: Default> Near<T> {
     }
 
     /// Counts a hit on what is remembered.
-    pub fn hit(&self, remembered: &Remembered<T>) {
+    pub fn count_hit(&self, remembered: &CachedLookup<T>) {
         let (_, index) = self.touch(remembered);
         if let Some(touched) = self.uses.touched.borrow_mut().get_mut(index) {
             touched.hits += 1;
@@ -193,7 +193,7 @@ impl<T: Default> Near<T> {
     }
 
     /// Notes a use that the actor does not know of.
-    fn touch(&self, remembered: &Remembered<T>) -> Place {
+    fn touch(&self, remembered: &CachedLookup<T>) -> UseIndex {
         let uses = &self.uses;
         if let Some(place) = remembered.touched.get()
             && place.0 == uses.round.get()
@@ -208,7 +208,7 @@ impl<T: Default> Near<T> {
             uses.tell_soon();
         }
         let place = (uses.round.get(), touched.len());
-        touched.push(Touched {
+        touched.push(KeyUse {
             key: remembered.key.clone(),
             hits: 0,
         });

@@ -22,7 +22,7 @@ type Glob = WildMatchPattern<'*', '\0'>;
 /// What somebody names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Names {
+pub struct FilterSpec {
     /// Paths with their queries, as clients ask for them, or whole URLs, whose hosts do not count.
     pub paths: Vec<String>,
     /// Whether a `*` in a path stands for itself alone.
@@ -33,7 +33,7 @@ pub struct Names {
 
 /// Why a name names nothing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum BadName {
+pub enum FilterError {
     /// It does not begin like a path.
     #[error(
         "{0:?} is no path: one begins with \"/\", as in \"/products/1?fields=id\"; or write a whole URL"
@@ -62,7 +62,7 @@ pub enum BadName {
 
 /// Which stored responses are meant.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct EntryFilter {
     exact: Vec<Box<str>>,
     globs: Vec<Glob>,
     tags: Vec<Box<[u8]>>,
@@ -70,9 +70,9 @@ pub struct Wanted {
     is_hosted: bool,
 }
 
-impl Wanted {
+impl EntryFilter {
     /// All that is stored.
-    pub fn everything() -> Self {
+    pub fn all() -> Self {
         Self {
             globs: vec![Glob::new("*")],
             ..Self::default()
@@ -84,37 +84,37 @@ impl Wanted {
     ///
     /// # Errors
     /// A name is none, or there are too many, or there is none at all.
-    pub fn named(names: &Names, rules: &Rules, is_hosted: bool) -> Result<Self, BadName> {
+    pub fn new(names: &FilterSpec, rules: &Rules, is_hosted: bool) -> Result<Self, FilterError> {
         match names.paths.len() + names.tags.len() {
-            0 => return Err(BadName::Nothing),
-            count if count > MAX_NAMES => return Err(BadName::TooMany),
+            0 => return Err(FilterError::Nothing),
+            count if count > MAX_NAMES => return Err(FilterError::TooMany),
             _ => {}
         }
-        let mut wanted = Self {
+        let mut filter = Self {
             is_hosted,
             ..Self::default()
         };
         for path in &names.paths {
             let is_glob = !names.exact && path.contains('*');
-            let target = target(path, is_glob)?;
+            let target = parse_target(path, is_glob)?;
             let rewritten = rules.rewritten(&target);
             if is_glob {
-                wanted.globs.push(Glob::new(&target));
+                filter.globs.push(Glob::new(&target));
                 if *rewritten != target {
-                    wanted.globs.push(Glob::new(&rewritten));
+                    filter.globs.push(Glob::new(&rewritten));
                 }
             } else {
-                wanted.exact.push(rewritten.as_ref().into());
+                filter.exact.push(rewritten.as_ref().into());
             }
         }
         for tag in &names.tags {
             let tag = tag.trim();
             if tag.is_empty() || tag.contains(',') {
-                return Err(BadName::NoTag(shown(tag)));
+                return Err(FilterError::NoTag(shown(tag)));
             }
-            wanted.tags.push(tag.as_bytes().into());
+            filter.tags.push(tag.as_bytes().into());
         }
-        Ok(wanted)
+        Ok(filter)
     }
 
     /// The resources that are meant, where these are all and can be told without looking at what is stored.
@@ -124,23 +124,23 @@ impl Wanted {
     }
 
     /// True when everything stored for `resource` is meant.
-    pub(in crate::cache) fn names(&self, resource: &Resource) -> bool {
+    pub(in crate::cache) fn matches_path(&self, resource: &Resource) -> bool {
         let target = resource.target();
         self.exact.iter().any(|exact| **exact == *target)
             || self.globs.iter().any(|glob| glob.matches(target))
     }
 
     /// True when this response is meant, which is stored for `resource`.
-    pub(in crate::cache) fn means(&self, resource: &Resource, entry: &Entry) -> bool {
-        self.names(resource) || self.tagged(entry.head())
+    pub(in crate::cache) fn matches(&self, resource: &Resource, entry: &Entry) -> bool {
+        self.matches_path(resource) || self.matches_tags(entry.head())
     }
 
     /// True for a head with one of the tags that are meant.
-    pub(in crate::cache) fn tagged(&self, head: &StoredHead) -> bool {
+    pub(in crate::cache) fn matches_tags(&self, head: &StoredHead) -> bool {
         !self.tags.is_empty()
             && head
                 .tags()
-                .any(|tag| self.tags.iter().any(|wanted| **wanted == *tag))
+                .any(|tag| self.tags.iter().any(|filter| **filter == *tag))
     }
 
     /// The tags that are meant.
@@ -153,9 +153,9 @@ impl Wanted {
 ///
 /// # Errors
 /// It is none.
-pub fn target(path: &str, is_glob: bool) -> Result<String, BadName> {
+pub fn parse_target(path: &str, is_glob: bool) -> Result<String, FilterError> {
     if path.len() > MAX_PATH_BYTES {
-        return Err(BadName::TooLong);
+        return Err(FilterError::TooLong);
     }
     let path = path.split_once('#').map_or(path, |(path, _)| path);
     let scheme = path.get(..8).map(str::to_ascii_lowercase);
@@ -176,12 +176,12 @@ pub fn target(path: &str, is_glob: bool) -> Result<String, BadName> {
         }
     };
     if target.contains(|letter: char| letter.is_control() || letter == ' ') {
-        return Err(BadName::NoTarget(shown(path)));
+        return Err(FilterError::NoTarget(shown(path)));
     }
     if target.starts_with('/') || (is_glob && target.starts_with('*')) {
         Ok(target)
     } else {
-        Err(BadName::NoPath(shown(path)))
+        Err(FilterError::NoPath(shown(path)))
     }
 }
 
@@ -193,13 +193,13 @@ fn shown(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn named(paths: &[&str], exact: bool) -> Result<Wanted, BadName> {
-        let names = Names {
+    fn named(paths: &[&str], exact: bool) -> Result<EntryFilter, FilterError> {
+        let names = FilterSpec {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
             exact,
             tags: Vec::new(),
         };
-        Wanted::named(&names, &Rules::default(), false)
+        EntryFilter::new(&names, &Rules::default(), false)
     }
 
     #[test]
@@ -213,10 +213,10 @@ mod tests {
             ("https://example.org?x", "/?x"),
             ("http://a/b//c", "/b//c"),
         ] {
-            assert_eq!(target(path, false).as_deref(), Ok(expected), "{path}");
+            assert_eq!(parse_target(path, false).as_deref(), Ok(expected), "{path}");
         }
         for path in ["", "a", "?a", "*", "/a b", "/a\nb", "ftp://a/b"] {
-            assert!(target(path, false).is_err(), "{path}");
+            assert!(parse_target(path, false).is_err(), "{path}");
         }
     }
 
@@ -232,15 +232,15 @@ mod tests {
             ("*.js", false, "/x.js", true),
             ("/a", false, "/a?b", false),
         ] {
-            let wanted = named(&[path], exact).unwrap();
+            let filter = named(&[path], exact).unwrap();
             assert_eq!(
-                wanted.names(&Resource::new(stored)),
+                filter.matches_path(&Resource::new(stored)),
                 expected,
                 "{path} {stored}"
             );
         }
         let hosted = Resource::with_host("/a", b"h");
-        assert!(named(&["/a"], false).unwrap().names(&hosted));
+        assert!(named(&["/a"], false).unwrap().matches_path(&hosted));
     }
 
     #[test]
@@ -249,6 +249,9 @@ mod tests {
         assert!(refusal.contains("/products/*"), "{refusal}");
         let refusal = named(&["products"], false).unwrap_err().to_string();
         assert!(refusal.contains("begins with \"/\""), "{refusal}");
-        assert_eq!(named(&["/"; 1001], false).unwrap_err(), BadName::TooMany);
+        assert_eq!(
+            named(&["/"; 1001], false).unwrap_err(),
+            FilterError::TooMany
+        );
     }
 }

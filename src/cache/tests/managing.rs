@@ -2,59 +2,62 @@
 
 use super::*;
 use crate::{
-    cache::{Cache, How, List, Listing, Names, Near, Order, Purged, Wanted, messages::MakeRoom},
+    cache::{
+        Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
+        WorkerCache, messages::MakeRoom,
+    },
     policy::Rules,
 };
 
 /// More than fit into one chunk.
 const MANY: usize = 17_000;
 
-fn worker(max_memory_bytes: u64) -> (Cache, Near<()>) {
+fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
     let cache = Cache::new(max_memory_bytes, max_memory_bytes / 4);
-    cache.host();
-    let near = Near::new(cache.clone(), 1);
-    (cache, near)
+    cache.start();
+    let worker_cache = WorkerCache::new(cache.clone(), 1);
+    (cache, worker_cache)
 }
 
-async fn claimed(cache: &Cache, target: &str) -> Ticket {
+async fn claimed(cache: &Cache, target: &str) -> FetchTicket {
     let claim = Claim {
         key: key(target),
-        seen: Seen::Stored(cache.ask(Get(key(target))).await.unwrap()),
-        about: None,
-        company: Company::Alone,
+        basis: ClaimBasis::Found(cache.send(Get(key(target))).await.unwrap()),
+        revalidates: None,
+        coalescing: Coalescing::Never,
         now: NOW,
     };
-    match cache.ask(claim).await {
+    match cache.send(claim).await {
         Ok(Claimed::Lead(ticket)) => ticket,
         other => panic!("{target} {other:?}"),
     }
 }
 
-async fn fill(ticket: Ticket, body: &'static [u8]) {
-    let filler = ticket.begin(plain_head(), Some(body.len() as u64));
+async fn fill(ticket: FetchTicket, body: &'static [u8]) {
+    let writer = BodyWriter::new(ticket, plain_head(), Some(body.len() as u64));
     let body = chunks(vec![Bytes::from_static(body)]);
-    filler.run(body, |_, _| {}).await;
+    writer.run(body, |_, _| {}).await;
 }
 
 async fn store(cache: &Cache, target: &str, body: &'static [u8]) {
     fill(claimed(cache, target).await, body).await;
 }
 
-fn wanted(path: &str) -> Wanted {
-    let names = Names {
+fn wanted(path: &str) -> EntryFilter {
+    let names = FilterSpec {
         paths: vec![path.to_owned()],
-        ..Names::default()
+        ..FilterSpec::default()
     };
-    Wanted::named(&names, &Rules::default(), false).unwrap()
+    EntryFilter::new(&names, &Rules::default(), false).unwrap()
 }
 
-async fn purge(cache: &Cache, path: &str, how: How) -> Purged {
+async fn purge(cache: &Cache, path: &str, how: PurgeAction) -> Purged {
     cache.purge(wanted(path), how, NOW).await.unwrap()
 }
 
-async fn list(cache: &Cache, order: Order, offset: usize, limit: usize) -> Listing {
-    let list = List {
-        wanted: Wanted::everything(),
+async fn list(cache: &Cache, order: ListOrder, offset: usize, limit: usize) -> Listing {
+    let list = ListQuery {
+        filter: EntryFilter::all(),
         order,
         offset,
         limit,
@@ -68,7 +71,7 @@ fn paths(listing: &Listing) -> Vec<&str> {
 }
 
 async fn count(cache: &Cache) -> u64 {
-    cache.ask(Statistics).await.unwrap().entries
+    cache.send(GetStats).await.unwrap().entries
 }
 
 #[test]
@@ -78,20 +81,26 @@ fn what_takes_several_chunks_is_listed_and_purged_to_its_end() {
         for number in 0..MANY {
             store(&cache, &format!("/{number:05}"), b"x").await;
         }
-        let listing = list(&cache, Order::Path, 12_000, 3).await;
+        let listing = list(&cache, ListOrder::Path, 12_000, 3).await;
         assert_eq!(paths(&listing), ["/12000", "/12001", "/12002"]);
         assert_eq!((listing.total, listing.more), (MANY as u64, 4_997));
-        assert_eq!(purge(&cache, "/*", How::Look).await.answers, MANY as u64);
-        let purged = purge(&cache, "/*7", How::Remove).await;
-        assert_eq!(purged.answers, MANY as u64 / 10);
+        assert_eq!(
+            purge(&cache, "/*", PurgeAction::DryRun).await.responses,
+            MANY as u64
+        );
+        let purged = purge(&cache, "/*7", PurgeAction::Remove).await;
+        assert_eq!(purged.responses, MANY as u64 / 10);
         assert_eq!(count(&cache).await, MANY as u64 * 9 / 10);
-        let purged = purge(&cache, "/*", How::Expire).await;
-        assert_eq!(purged.answers, MANY as u64 * 9 / 10);
+        let purged = purge(&cache, "/*", PurgeAction::Expire).await;
+        assert_eq!(purged.responses, MANY as u64 * 9 / 10);
         assert!(purged.more_paths && purged.paths.len() == 10_000);
-        let listing = list(&cache, Order::Path, 0, 10_000).await;
+        let listing = list(&cache, ListOrder::Path, 0, 10_000).await;
         assert!(listing.entries.iter().all(|entry| entry.is_stale));
-        purge(&cache, "/*", How::Remove).await;
-        assert_eq!(list(&cache, Order::Path, 0, 1).await, Listing::default());
+        purge(&cache, "/*", PurgeAction::Remove).await;
+        assert_eq!(
+            list(&cache, ListOrder::Path, 0, 1).await,
+            Listing::default()
+        );
     });
 }
 
@@ -109,19 +118,19 @@ fn what_goes_and_comes_between_two_chunks_hides_nothing_from_a_purge() {
                 for number in 0..2000 {
                     let resource = Resource::new(&format!("/{number:05}"));
                     let invalidate = Invalidate::new(vec![resource], None);
-                    cache.ask(invalidate).await.unwrap();
+                    cache.send(invalidate).await.unwrap();
                     store(&cache, &format!("/new/{number}"), b"x").await;
                 }
             })
         };
-        purge(&cache, "/?????", How::Remove).await;
-        purge(&cache, "/0*", How::Remove).await;
+        purge(&cache, "/?????", PurgeAction::Remove).await;
+        purge(&cache, "/0*", PurgeAction::Remove).await;
         meanwhile.await.unwrap();
-        purge(&cache, "/0*", How::Remove).await;
-        let left = list(&cache, Order::Path, 0, 1).await;
+        purge(&cache, "/0*", PurgeAction::Remove).await;
+        let left = list(&cache, ListOrder::Path, 0, 1).await;
         // A question mark is a letter like any other.
         assert_eq!(paths(&left), ["/10000"]);
-        purge(&cache, "/1*", How::Remove).await;
+        purge(&cache, "/1*", PurgeAction::Remove).await;
         assert_eq!(count(&cache).await, 2000);
     });
 }
@@ -130,14 +139,14 @@ fn what_goes_and_comes_between_two_chunks_hides_nothing_from_a_purge() {
 fn a_purge_makes_void_what_a_worker_remembers_of_what_was_evicted() {
     run(async {
         for path in ["/a", "/*"] {
-            let (cache, near) = worker(MIB);
+            let (cache, worker_cache) = worker(MIB);
             store(&cache, "/a", b"old").await;
-            near.find(&key("/a")).await;
-            cache.ask(MakeRoom { bytes: u64::MAX }).await.unwrap();
-            assert!(near.recall(&key("/a")).is_some());
-            let purged = purge(&cache, path, How::Remove).await;
-            assert_eq!(purged.answers, 0);
-            assert!(near.recall(&key("/a")).is_none(), "{path}");
+            worker_cache.lookup(&key("/a")).await;
+            cache.send(MakeRoom { bytes: u64::MAX }).await.unwrap();
+            assert!(worker_cache.get(&key("/a")).is_some());
+            let purged = purge(&cache, path, PurgeAction::Remove).await;
+            assert_eq!(purged.responses, 0);
+            assert!(worker_cache.get(&key("/a")).is_none(), "{path}");
         }
     });
 }
@@ -145,13 +154,13 @@ fn a_purge_makes_void_what_a_worker_remembers_of_what_was_evicted() {
 #[test]
 fn a_look_changes_nothing() {
     run(async {
-        let (cache, near) = worker(MIB);
+        let (cache, worker_cache) = worker(MIB);
         store(&cache, "/a", b"old").await;
-        near.find(&key("/a")).await;
+        worker_cache.lookup(&key("/a")).await;
         let ticket = claimed(&cache, "/a/slow").await;
-        let looked = purge(&cache, "/a*", How::Look).await;
-        assert_eq!((looked.answers, looked.fetches), (1, 1));
-        assert!(near.recall(&key("/a")).is_some());
+        let looked = purge(&cache, "/a*", PurgeAction::DryRun).await;
+        assert_eq!((looked.responses, looked.fetches), (1, 1));
+        assert!(worker_cache.get(&key("/a")).is_some());
         fill(ticket, b"new").await;
         assert_eq!(count(&cache).await, 2);
     });
@@ -162,9 +171,9 @@ fn fetches_that_began_before_a_purge_store_nothing_and_those_after_it_do() {
     run(async {
         let (cache, _) = worker(MIB);
         for (path, how) in [
-            ("/a", How::Remove),
-            ("/*", How::Remove),
-            ("/a", How::Expire),
+            ("/a", PurgeAction::Remove),
+            ("/*", PurgeAction::Remove),
+            ("/a", PurgeAction::Expire),
         ] {
             let before = claimed(&cache, "/a").await;
             assert_eq!(purge(&cache, path, how).await.fetches, 1);
@@ -172,7 +181,7 @@ fn fetches_that_began_before_a_purge_store_nothing_and_those_after_it_do() {
             fill(before, b"old").await;
             assert_eq!(count(&cache).await, 0);
             fill(after, b"new").await;
-            assert_eq!(purge(&cache, "/a", How::Remove).await.answers, 1);
+            assert_eq!(purge(&cache, "/a", PurgeAction::Remove).await.responses, 1);
         }
     });
 }
@@ -183,12 +192,12 @@ fn more_purges_by_tag_than_are_remembered_void_all_that_is_under_way() {
         let (cache, _) = worker(MIB);
         let before = claimed(&cache, "/a").await;
         for number in 0..100 {
-            let names = Names {
+            let names = FilterSpec {
                 tags: vec![format!("t{number}")],
-                ..Names::default()
+                ..FilterSpec::default()
             };
-            let wanted = Wanted::named(&names, &Rules::default(), false).unwrap();
-            cache.purge(wanted, How::Remove, NOW).await.unwrap();
+            let wanted = EntryFilter::new(&names, &Rules::default(), false).unwrap();
+            cache.purge(wanted, PurgeAction::Remove, NOW).await.unwrap();
         }
         fill(before, b"old").await;
         assert_eq!(count(&cache).await, 0);
@@ -200,25 +209,25 @@ fn more_purges_by_tag_than_are_remembered_void_all_that_is_under_way() {
 #[test]
 fn hits_are_counted_where_they_happen_and_told_of_in_batches() {
     run(async {
-        let (cache, near) = worker(16 * MIB);
+        let (cache, worker_cache) = worker(16 * MIB);
         for number in 0..300 {
             let target = format!("/{number:03}");
             store(&cache, &target, b"x").await;
             for _ in 0..=number % 3 {
-                let known = near.find(&key(&target)).await;
-                near.hit(&known);
+                let known = worker_cache.lookup(&key(&target)).await;
+                worker_cache.count_hit(&known);
             }
         }
         // The last batch is told of soon; others when they are full.
         tokio::task::yield_now().await;
-        let listing = list(&cache, Order::Hits, 0, 1).await;
+        let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(
             (paths(&listing), listing.entries[0].hits),
             (vec!["/002"], 3)
         );
         // What replaces an answer goes on with its count.
         store(&cache, "/002", b"y").await;
-        let listing = list(&cache, Order::Hits, 0, 1).await;
+        let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(
             (paths(&listing), listing.entries[0].hits),
             (vec!["/002"], 3)
@@ -234,9 +243,9 @@ fn a_list_is_ordered_as_it_is_asked_for() {
         store(&cache, "/a", b"x").await;
         store(&cache, "/c", b"xx").await;
         for (order, expected) in [
-            (Order::Path, ["/a", "/b", "/c"]),
-            (Order::Size, ["/b", "/c", "/a"]),
-            (Order::Hits, ["/a", "/b", "/c"]),
+            (ListOrder::Path, ["/a", "/b", "/c"]),
+            (ListOrder::Size, ["/b", "/c", "/a"]),
+            (ListOrder::Hits, ["/a", "/b", "/c"]),
         ] {
             assert_eq!(
                 paths(&list(&cache, order, 0, 9).await),
@@ -244,10 +253,10 @@ fn a_list_is_ordered_as_it_is_asked_for() {
                 "{order:?}"
             );
         }
-        purge(&cache, "/c", How::Expire).await;
-        let listing = list(&cache, Order::Fresh, 0, 1).await;
+        purge(&cache, "/c", PurgeAction::Expire).await;
+        let listing = list(&cache, ListOrder::Fresh, 0, 1).await;
         assert_eq!(paths(&listing), ["/c"]);
-        assert_eq!(list(&cache, Order::Path, 3, 9).await.entries, []);
+        assert_eq!(list(&cache, ListOrder::Path, 3, 9).await.entries, []);
     });
 }
 

@@ -256,7 +256,7 @@ fn methods_and_refusals_are_told() {
     }
     let long = format!("Accept {}", "x".repeat(5000));
     let refused = home.run(&["why", "/a", "-H", &long]);
-    refused.refused(2, &["...\" is no field: one is written as"]);
+    refused.refused(2, &["...\" is not a header: write it as"]);
     assert!(refused.stderr.len() < 400, "{refused:?}");
     assert_eq!(told(&home, &["/a", "-H", "X-Name: \u{e4}"]).0, "forward");
 }

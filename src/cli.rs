@@ -230,6 +230,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try the proxy: start a small slow API and the proxy in front of it
+    ///
+    /// The API runs in the same process and needs about 300 ms for each response. The commands to try are printed.
+    /// The demo reads no configuration file and no CACHING_PROXY_... variables, so it works in any directory.
+    Demo {
+        /// Port to listen on [default: any free port]
+        #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
+    },
     /// Print a guide: policies, configuration, commands, http, service, troubleshooting, internals
     Guide {
         /// What it is about; without a topic, the guides are listed

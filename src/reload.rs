@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     cache::{Cache, CacheUnavailable, Clear, Cleared},
-    config::{Changes, Config, ConfigError, Flags},
+    config::{Changes, Config, ConfigError, Flags, LoadConfig},
     error::Chain,
 };
 
@@ -56,6 +56,7 @@ pub struct Reload(Arc<ReloadState>);
 #[derive(Debug)]
 struct ReloadState {
     flags: Flags,
+    load: LoadConfig,
     in_force: watch::Sender<ActiveConfig>,
     cache: Cache,
     /// Reloads run one at a time, whether a signal or a command starts them.
@@ -98,9 +99,15 @@ impl ReloadError {
 
 impl Reload {
     /// Reloads with the flags of the start, and publishes the result through `in_force`.
-    pub fn new(flags: Flags, in_force: watch::Sender<ActiveConfig>, cache: Cache) -> Self {
+    pub fn new(
+        flags: Flags,
+        load: LoadConfig,
+        in_force: watch::Sender<ActiveConfig>,
+        cache: Cache,
+    ) -> Self {
         Self(Arc::new(ReloadState {
             flags,
+            load,
             in_force,
             cache,
             turn: Mutex::new(()),
@@ -133,7 +140,7 @@ impl Reload {
     }
 
     async fn activate(&self) -> Result<Reloaded, ReloadError> {
-        let read = Config::load(&self.0.flags, &|variable| std::env::var_os(variable))?;
+        let read = (self.0.load)(&self.0.flags)?;
         let ActiveConfig {
             config: before,
             cache_state,
@@ -209,7 +216,7 @@ mod tests {
             let config = Config::for_origin(origin.parse().unwrap());
             let (sender, mut in_force) = watch::channel(ActiveConfig::new(Arc::new(config)));
             let cache = Cache::new(1 << 20, 1 << 18);
-            let reload = Reload::new(flags, sender, cache.clone());
+            let reload = Reload::new(flags, Config::load_everything, sender, cache.clone());
             {
                 let mut run = pin!(reload.run());
                 let polled = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -7,7 +7,7 @@ use caching_proxy::{
 use serde_json::{Map, Value, json};
 
 use super::text::json_line;
-use crate::{Failure, print, tls_for};
+use crate::{failure::Failure, serve::tls_for, terminal::print};
 
 /// Prints that the configuration is valid, and every setting with its source.
 pub(super) fn check_config(settings: SettingsArgs, as_json: bool) -> Result<(), Failure> {

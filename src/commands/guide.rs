@@ -2,7 +2,7 @@
 
 use caching_proxy::guide::{GUIDES, Guide};
 
-use crate::{Failure, print};
+use crate::{failure::Failure, terminal::print};
 
 /// The topic is not one of ours.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,10 @@ use caching_proxy::{
 };
 
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
-use crate::{Failure, print, say};
+use crate::{
+    failure::Failure,
+    terminal::{print, say},
+};
 
 /// The least width of a path, in characters.
 const LEAST_PATH: usize = 16;

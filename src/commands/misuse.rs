@@ -7,7 +7,7 @@ use clap::{
 };
 
 use super::text::{cut, plain};
-use crate::say;
+use crate::terminal::say;
 
 /// The longest command line in a hint, in characters.
 const MAX_LINE_CHARS: usize = 200;

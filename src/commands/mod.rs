@@ -3,6 +3,7 @@
 //! The result goes to stdout, everything else to stderr. With `--json` the result is one JSON document.
 
 mod check_config;
+mod demo;
 mod guide;
 mod ls;
 mod misuse;
@@ -18,7 +19,7 @@ mod why;
 use caching_proxy::cli::Command;
 
 pub(crate) use self::{guide::UnknownTopic, misuse::tell as tell_misuse, warm::WarmError};
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Runs one command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,
         Command::Stats { proxy, watch } => stats::stats(proxy, watch)?,
+        Command::Demo { port } => demo::run(port)?,
         Command::Guide { topic } => guide::guide(topic)?,
         Command::Man => shell::man().map_err(Failure::Print)?,
     }

@@ -8,7 +8,10 @@ use caching_proxy::{
 };
 
 use super::text::{plain, print_json, size};
-use crate::{Failure, counted, print};
+use crate::{
+    failure::Failure,
+    terminal::{counted, print},
+};
 
 /// The most paths that are printed.
 const SHOWN: usize = 20;

@@ -3,7 +3,10 @@
 use caching_proxy::{cli::ProxyArgs, control, reload::Reloaded};
 
 use super::text::json_line;
-use crate::{Failure, print, say};
+use crate::{
+    failure::Failure,
+    terminal::{print, say},
+};
 
 /// Reloads, and prints the settings that changed.
 pub(super) fn reload(proxy: ProxyArgs) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use caching_proxy::cli::Cli;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::print;
+use crate::terminal::print;
 
 /// Prints the completion script of a shell.
 pub(super) fn completions(shell: Shell) {

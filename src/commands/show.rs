@@ -8,7 +8,10 @@ use caching_proxy::{
 };
 
 use super::text::{Sheet, fresh, plain, print_json, seconds, size};
-use crate::{Failure, print, say};
+use crate::{
+    failure::Failure,
+    terminal::{print, say},
+};
 
 pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
     let ask = ShowRequest {

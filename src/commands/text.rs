@@ -8,7 +8,7 @@ use std::{
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use crate::{Failure, print};
+use crate::{failure::Failure, terminal::print};
 
 /// Prints one JSON document.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use super::{
     show::selected,
     text::{Sheet, fresh, print_json, seconds},
 };
-use crate::{Failure, print};
+use crate::{failure::Failure, terminal::print};
 
 pub(super) fn run(explain: WhyArgs) -> Result<(), Failure> {
     let ask = WhyRequest {

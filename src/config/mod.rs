@@ -55,6 +55,9 @@ pub type Flags = BTreeMap<&'static str, OsString>;
 /// The environment: the value of a variable, if it is set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
+/// Makes a configuration from the flags, and from what else it reads.
+pub type LoadConfig = fn(&Flags) -> Result<Config, ConfigError>;
+
 /// Keys of the file. All except the rules are also flags and variables.
 const KEYS: &[&str] = &[
     "port",
@@ -193,6 +196,22 @@ impl Config {
     pub fn load(flags: &Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
         SettingSources::read(Path::new(DEFAULT_FILE), flags, environment)?.config()
     }
+
+    /// [`Config::load`] with the environment of this process: how a proxy starts and reloads.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_everything(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::load(flags, &|variable| std::env::var_os(variable))
+    }
+
+    /// Puts flags and defaults together. Neither the file nor the environment is read.
+    ///
+    /// # Errors
+    /// When there is no origin, or a value is refused.
+    pub fn from_flags(flags: &Flags) -> Result<Self, ConfigError> {
+        SettingSources::only(flags).config()
+    }
 }
 
 /// What [`Config::load`] would return, and every setting with its source.
@@ -219,12 +238,7 @@ pub fn inspect(
 /// # Errors
 /// The flag's value is not a port.
 pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
-    let sources = SettingSources {
-        flags,
-        environment: &|_| None,
-        file: SettingsFile::default(),
-    };
-    sources.get("port", value::port)
+    SettingSources::only(flags).get("port", value::port)
 }
 
 fn cores() -> usize {
@@ -239,6 +253,15 @@ struct SettingSources<'a> {
 }
 
 impl<'a> SettingSources<'a> {
+    /// The flags alone.
+    fn only(flags: &'a Flags) -> Self {
+        Self {
+            flags,
+            environment: &|_| None,
+            file: SettingsFile::default(),
+        }
+    }
+
     fn read(
         default_file: &Path,
         flags: &'a Flags,

@@ -1,33 +1,33 @@
-//! Which of the running proxies a command is about.
+//! [`choose`]: the running proxy that a command is about.
 
-use std::{fmt, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use serde::de::DeserializeOwned;
 
 use super::{
     ControlError, Instance,
     client::{ControlRequest, ask},
-    commands::{DESCRIBE_LIMIT, is_living, names_in},
+    commands::{DESCRIBE_TIMEOUT, is_running, names_in},
     directories::SocketDirectories,
     lock::InstanceName,
 };
 
-/// How long an instance may take to answer a question.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// Timeout for the response of an instance.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The running proxy that a command is about.
 #[derive(Debug)]
 pub struct ChosenInstance {
-    /// Who it is.
+    /// Its description of itself.
     pub instance: Instance,
     name: InstanceName,
 }
 
 impl ChosenInstance {
-    /// Asks it: `method`, `target` (path and query) and body (empty for none) of an HTTP request; its answer is JSON.
+    /// Sends it an HTTP request: `method`, `target` (path and query) and body (empty for none). The response is JSON.
     ///
     /// # Errors
-    /// It refused the question ([`ControlError::Refused`]), or did not answer.
+    /// It refused the request ([`ControlError::Refused`]), or did not respond.
     pub fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -39,34 +39,34 @@ impl ChosenInstance {
             target,
             body,
         };
-        ask(&self.name.socket, command, ANSWER_LIMIT)
+        ask(&self.name.socket, command, RESPONSE_TIMEOUT)
     }
 }
 
-/// Why there is no one running proxy that a command is about.
+/// Why no running proxy was chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
-    /// None runs; with a port, none on that one. Those that do run are listed.
+    /// No proxy runs, or none on the given port.
     #[error("no running caching-proxy found{}{}", on(*.port), list(.others))]
     NoneRunning {
-        /// The port that was named.
+        /// The given port.
         port: Option<u16>,
-        /// Those on other ports.
+        /// The proxies on other ports.
         others: Vec<Instance>,
     },
-    /// Several run, and it was not said which one is meant.
+    /// Several proxies run, and no port was given or several share it.
     #[error("several run; say which one with --port{}", list(.0))]
     SeveralRunning(Vec<Instance>),
-    /// One lives there and does not answer.
+    /// A proxy runs, but does not respond.
     #[error("the caching-proxy on port {port} does not answer")]
     NoResponse {
-        /// Its port.
+        /// The port.
         port: u16,
-        /// Why.
+        /// The error.
         #[source]
         source: ControlError,
     },
-    /// A place of this user where instances may be cannot be trusted.
+    /// A directory where instances may be cannot be trusted.
     #[error(transparent)]
     Refused(#[from] ControlError),
 }
@@ -76,25 +76,20 @@ fn on(port: Option<u16>) -> String {
 }
 
 fn list(instances: &[Instance]) -> String {
-    struct Line<'a>(&'a Instance);
-    impl fmt::Display for Line<'_> {
-        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let Instance {
-                port, origin, pid, ..
-            } = self.0;
-            write!(out, "\n  --port {port}  {origin} (process {pid})")
-        }
+    let mut text = String::new();
+    for Instance {
+        port, origin, pid, ..
+    } in instances
+    {
+        let _ = write!(text, "\n  --port {port}  {origin} (process {pid})");
     }
-    instances
-        .iter()
-        .map(|instance| Line(instance).to_string())
-        .collect()
+    text
 }
 
-/// The running proxy of this user that is meant: the one on `port`, or the only one.
+/// The running proxy of this user on `port`, or the only one if there is no port.
 ///
 /// # Errors
-/// There is none, or more than one, or it does not answer.
+/// There is none, or more than one, or it does not respond.
 pub fn choose(port: Option<u16>) -> Result<ChosenInstance, ChooseError> {
     choose_in(&SocketDirectories::of_this_process(), port)
 }
@@ -104,29 +99,29 @@ pub(super) fn choose_in(
     port: Option<u16>,
 ) -> Result<ChosenInstance, ChooseError> {
     let (names, mut refused) = names_in(surroundings);
-    let mut meant = Vec::new();
+    let mut candidates = Vec::new();
     let mut others = Vec::new();
-    let mut silent = None;
-    for name in names.into_iter().filter(is_living) {
-        let is_meant = port.is_none_or(|port| port == name.port);
-        // On a busy machine it may take a while; of the others not to be told of does no harm.
-        let limit = if is_meant {
-            ANSWER_LIMIT
+    let mut unresponsive = None;
+    for name in names.into_iter().filter(is_running) {
+        let is_candidate = port.is_none_or(|port| port == name.port);
+        // A busy machine may need the full time. Proxies on other ports are only listed, so less is enough.
+        let limit = if is_candidate {
+            RESPONSE_TIMEOUT
         } else {
-            DESCRIBE_LIMIT
+            DESCRIBE_TIMEOUT
         };
         match ask(&name.socket, ControlRequest::DESCRIBE, limit) {
-            Ok(instance) if is_meant => meant.push(ChosenInstance { instance, name }),
+            Ok(instance) if is_candidate => candidates.push(ChosenInstance { instance, name }),
             Ok(instance) => others.push(instance),
-            Err(source) if is_meant => silent = Some((name.port, source)),
+            Err(source) if is_candidate => unresponsive = Some((name.port, source)),
             Err(_) => {}
         }
     }
-    if meant.len() > 1 {
-        let instances = meant.into_iter().map(|chosen| chosen.instance);
+    if candidates.len() > 1 {
+        let instances = candidates.into_iter().map(|chosen| chosen.instance);
         return Err(ChooseError::SeveralRunning(instances.collect()));
     }
-    match (meant.pop(), silent, refused.pop()) {
+    match (candidates.pop(), unresponsive, refused.pop()) {
         (Some(chosen), ..) => Ok(chosen),
         (None, Some((port, source)), _) => Err(ChooseError::NoResponse { port, source }),
         (None, None, Some(refused)) => Err(refused.into()),

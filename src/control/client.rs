@@ -1,4 +1,4 @@
-//! One HTTP exchange over a Unix socket, blocking, with a limit on time and length.
+//! One HTTP request over a Unix socket, blocking, with limits on time and length.
 
 use std::{
     io::{self, Read, Write},
@@ -12,14 +12,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ControlError;
 
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// A refusal is shown up to this many characters.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+/// At most this many characters of a refusal are shown.
 const MAX_SENTENCE_CHARS: usize = 1000;
-const MAX_FIELDS: usize = 32;
-/// How long a connect may take that is only to show whether anybody listens.
+const MAX_HEADERS: usize = 32;
+/// Timeout of a connect that only checks whether anybody listens.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// What an instance is asked: a method, a path with its query, and a body (empty for none).
+/// A request to an instance: method, path with query, and body (empty for none).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ControlRequest<'a> {
     pub(super) method: &'a str,
@@ -40,7 +40,7 @@ impl ControlRequest<'static> {
     };
 }
 
-/// Asks, and waits for the answer until `limit` has passed.
+/// Sends a request, and waits for the response at most `limit` in all.
 pub(super) fn ask<T: DeserializeOwned>(
     socket: &Path,
     command: ControlRequest<'_>,
@@ -59,27 +59,27 @@ pub(super) fn ask<T: DeserializeOwned>(
     understand(&answer)
 }
 
-/// Whether it is certain that nobody listens at a socket.
-pub(super) fn is_deserted(socket: &Path) -> bool {
-    connect(socket, PROBE_LIMIT).is_err_and(|error| says_deserted(&error))
+/// Whether it is certain that nobody listens on a socket.
+pub(super) fn is_abandoned(socket: &Path) -> bool {
+    connect(socket, PROBE_LIMIT).is_err_and(|error| is_nobody_listening(&error))
 }
 
-/// Whether a failed connect says that nobody listens. Everything else, a limit of this process for instance, says
-/// nothing about the other side.
-pub(super) fn says_deserted(error: &io::Error) -> bool {
+/// Whether a failed connect means that nobody listens. Other errors, a limit of this process for instance, say nothing
+/// about the other side.
+pub(super) fn is_nobody_listening(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
     )
 }
 
-/// A connect to a Unix socket waits while the backlog of its owner is full: it needs a limit before it begins.
+/// Connects with a timeout. A connect to a Unix socket waits while the backlog of the listener is full.
 fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(limit))?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(UnixStream::from(OwnedFd::from(socket))),
-        // How the system names the end of a connect's limit.
+        // The error of a connect that timed out.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(io::ErrorKind::TimedOut.into())
         }
@@ -87,7 +87,7 @@ fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     }
 }
 
-/// Sends the command and reads to the end.
+/// Sends the request and reads until the end of the connection.
 fn exchange(
     stream: &mut UnixStream,
     command: ControlRequest<'_>,
@@ -116,27 +116,27 @@ fn exchange(
             Ok(0) => return Ok(answer),
             Ok(read) => answer.extend_from_slice(&piece[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // How the system names the end of a read timeout.
+            // The error of a read that timed out.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             Err(error) => return Err(error),
         }
-        if answer.len() > MAX_ANSWER_BYTES {
+        if answer.len() > MAX_RESPONSE_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
 }
 
 fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = head.parse(answer) else {
         return Err(ControlError::Answer);
     };
     match head.code {
         Some(200) => serde_json::from_slice(&answer[length..]).map_err(|_| ControlError::Answer),
-        // What the command asks for is not right; the answer says in words what would be.
+        // The request is refused; the body gives the reason.
         Some(400) => Err(ControlError::Refused {
             sentence: sentence(&answer[length..]),
         }),
@@ -145,8 +145,7 @@ fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
     }
 }
 
-/// A sentence fit for a terminal: without control characters but for the ends of its lines (it may point to a place
-/// in one of them), of bounded length.
+/// A text fit for a terminal: without control characters except line ends, and of bounded length.
 fn sentence(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text).replace('\t', " ");
     let printable = text
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
-    /// Asks a listener that answers with `answer` and closes.
+    /// Sends a request to a listener that responds with `answer` and closes.
     fn answered_with(answer: &'static [u8]) -> Result<serde_json::Value, ControlError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("8000.sock");
@@ -172,7 +171,7 @@ mod tests {
                 let mut piece = [0; 1024];
                 let read = stream.read(&mut piece).unwrap();
                 assert!(piece[..read].starts_with(b"GET /instance HTTP/1.1\r\n"));
-                // The asker may have had enough.
+                // The client may have closed the connection.
                 let _ = stream.write_all(answer);
             });
             ask(&path, ControlRequest::DESCRIBE, Duration::from_secs(10))
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_to_its_end() {
+    fn a_response_is_read_to_its_end() {
         let answer = answered_with(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n{\"pid\":7}").unwrap();
         assert_eq!(answer["pid"], 7);
     }
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_no_http_is_not_understood() {
+    fn a_response_that_is_cut_off_or_not_http_is_an_error() {
         for answer in [
             &b""[..],
             b"HTTP/1.1 200 OK\r\n",
@@ -207,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_end_is_given_up() {
-        static ENDLESS: [u8; 2 * MAX_ANSWER_BYTES] = [b'x'; 2 * MAX_ANSWER_BYTES];
+    fn a_response_that_is_too_long_is_an_error() {
+        static ENDLESS: [u8; 2 * MAX_RESPONSE_BYTES] = [b'x'; 2 * MAX_RESPONSE_BYTES];
         assert!(matches!(
             answered_with(&ENDLESS),
             Err(ControlError::Exchange { .. })
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_takes_no_connections_is_waited_for_until_the_limit() {
+    fn a_connect_times_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("8000.sock");
         let address = SockAddr::unix(&path).unwrap();
@@ -239,11 +238,11 @@ mod tests {
             panic!("{asked:?}")
         };
         assert_eq!(source.kind(), io::ErrorKind::TimedOut);
-        assert!(!says_deserted(&source));
+        assert!(!is_nobody_listening(&source));
     }
 
     #[test]
-    fn one_who_does_not_answer_is_waited_for_until_the_limit() {
+    fn a_read_times_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("8000.sock");
         let _listener = UnixListener::bind(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The side of the commands: every instance of this user, wherever it may be.
+//! Commands that concern every instance of this user: [`clear`], and [`holder`] of an address.
 
 use std::{
     io::ErrorKind,
@@ -10,56 +10,56 @@ use std::{
 
 use super::{
     ControlError, Instance,
-    client::{ControlRequest, ask, says_deserted},
+    client::{ControlRequest, ask, is_nobody_listening},
     directories::SocketDirectories,
     lock::{IfNoFile, InstanceName, LockAttempt},
     routes::ClearResponse,
 };
 
-/// How long an instance may take to clear.
-const CLEAR_LIMIT: Duration = Duration::from_secs(10);
-/// How long it may take to say who it is, where others may say it for it or nobody needs to know.
-pub(super) const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
-/// How often, and after what pause, a living instance that did not answer is asked again.
-const TRIES: u32 = 40;
+/// Timeout for an instance to clear its cache.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for an instance to describe itself, where the lock file says the same or nothing depends on it.
+pub(super) const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a request to a running instance is repeated that may be starting or stopping, and the pause before.
+const RETRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
-/// Instances that are cleared at a time.
+/// How many instances are cleared at a time.
 const MAX_AT_A_TIME: usize = 64;
 
-/// An instance that was cleared.
+/// An instance whose cache was cleared.
 #[derive(Debug)]
 pub struct ClearedInstance {
-    /// Which one.
+    /// The instance.
     pub instance: Instance,
-    /// Answers it held.
+    /// Stored responses that were removed.
     pub entries: u64,
-    /// Memory they took, in bytes.
+    /// Their memory, in bytes.
     pub bytes: u64,
 }
 
-/// A living instance that was not cleared.
+/// A running instance whose cache was not cleared.
 #[derive(Debug)]
 pub struct UnreachedInstance {
-    /// The port it is named after.
+    /// The port in its name.
     pub port: u16,
-    /// Which one, where it has said so.
+    /// The instance; `None` if it has not described itself.
     pub instance: Option<Instance>,
-    /// Why it was not.
+    /// Why it was not cleared.
     pub error: ControlError,
 }
 
-/// What became of a [`clear`].
+/// The result of [`clear`].
 #[derive(Debug, Default)]
 pub struct ClearReport {
-    /// Those that are empty now.
+    /// Instances that were cleared.
     pub cleared: Vec<ClearedInstance>,
-    /// Those that may not be.
+    /// Instances that may not have been cleared.
     pub failed: Vec<UnreachedInstance>,
-    /// Places of this user where instances may be, but nobody can be trusted.
+    /// Directories where instances may be, but which cannot be trusted.
     pub refused: Vec<ControlError>,
 }
 
-/// Empties the cache of every running instance of this user; with a port, of those on that port only.
+/// Clears the cache of every running instance of this user, or of those on `port` only.
 pub fn clear(port: Option<u16>) -> ClearReport {
     clear_in(&SocketDirectories::of_this_process(), port)
 }
@@ -92,11 +92,11 @@ pub(super) fn clear_in(surroundings: &SocketDirectories, port: Option<u16>) -> C
     report
 }
 
-/// What became of one name. None: nobody has it any more; with its process its cache is gone.
+/// The result for one name. `None` if its process has ended, and with it the cache.
 type ClearOutcome = Result<Option<ClearedInstance>, ControlError>;
 
-/// Clears the instances of these names at the same time, so that one that hangs does not keep the others full; the
-/// outcomes are in the order of the names.
+/// Clears the instances of these names at the same time, so that one that hangs does not delay the others. The results
+/// are in the order of the names.
 fn clear_together(names: &[InstanceName]) -> Vec<ClearOutcome> {
     thread::scope(|scope| {
         let threads: Vec<_> = names
@@ -107,14 +107,14 @@ fn clear_together(names: &[InstanceName]) -> Vec<ClearOutcome> {
         outcomes
             .map(|(thread, name)| match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|cause| resume_unwind(cause)),
-                // The system gives no more threads: then after the others.
+                // The system has no more threads: clear this one after the others.
                 Err(_) => clear_one(name),
             })
             .collect()
     })
 }
 
-/// The instance of this user that listens where `address` would.
+/// The instance of this user that listens on `address`, or on an address that conflicts with it.
 pub fn holder(address: SocketAddr) -> Option<Instance> {
     holder_in(&SocketDirectories::of_this_process(), address)
 }
@@ -124,16 +124,16 @@ pub(super) fn holder_in(surroundings: &SocketDirectories, address: SocketAddr) -
     names
         .into_iter()
         .filter(|name| name.port == address.port())
-        .filter(is_living)
+        .filter(is_running)
         .filter_map(|name| {
-            ask(&name.socket, ControlRequest::DESCRIBE, DESCRIBE_LIMIT)
+            ask(&name.socket, ControlRequest::DESCRIBE, DESCRIBE_TIMEOUT)
                 .ok()
                 .or_else(|| name.instance())
         })
         .find(|instance| overlap(instance.bind, address.ip()))
 }
 
-/// Whether two listeners on one port get into each other's way.
+/// Whether two listeners on one port conflict.
 fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || one.is_unspecified() || other.is_unspecified()
 }
@@ -152,15 +152,15 @@ pub(super) fn names_in(surroundings: &SocketDirectories) -> (Vec<InstanceName>, 
 
 /// Clears the instance of a name.
 fn clear_one(name: &InstanceName) -> ClearOutcome {
-    let mut tries_left = TRIES;
+    let mut retries_left = RETRIES;
     loop {
-        let life = life_of(name)?;
-        if life == Liveness::Gone {
+        let state = liveness(name)?;
+        if state == Liveness::Gone {
             return Ok(None);
         }
         match (
-            ask::<ClearResponse>(&name.socket, ControlRequest::CLEAR, CLEAR_LIMIT),
-            life,
+            ask::<ClearResponse>(&name.socket, ControlRequest::CLEAR, CLEAR_TIMEOUT),
+            state,
         ) {
             (
                 Ok(ClearResponse {
@@ -177,50 +177,50 @@ fn clear_one(name: &InstanceName) -> ClearOutcome {
                 }));
             }
             (Err(ControlError::Connect { source, .. }), Liveness::Unknown)
-                if says_deserted(&source) =>
+                if is_nobody_listening(&source) =>
             {
-                bury(name)?;
+                remove_abandoned(name)?;
                 return Ok(None);
             }
-            (Err(error), _) if tries_left == 0 || is_final(&error) => return Err(error),
+            (Err(error), _) if retries_left == 0 || is_final(&error) => return Err(error),
             (Err(_), _) => {
-                tries_left -= 1;
+                retries_left -= 1;
                 std::thread::sleep(PAUSE);
             }
         }
     }
 }
 
-/// Whether asking again is in vain: it had its time, or has decided. All else is also seen of one that is starting or
-/// stopping; to clear twice does no harm.
+/// Whether another attempt is useless: the instance took too long, or has refused. An instance that is starting or
+/// stopping shows every other error too. Clearing twice does no harm.
 fn is_final(error: &ControlError) -> bool {
     match error {
         ControlError::Status { .. } => true,
-        ControlError::Connect { source, .. } => !says_deserted(source),
+        ControlError::Connect { source, .. } => !is_nobody_listening(source),
         ControlError::Exchange { source, .. } => source.kind() == ErrorKind::TimedOut,
         _ => false,
     }
 }
 
-/// Whether somebody lives under a name.
+/// Whether the instance of a name is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Liveness {
     Running,
     Gone,
-    /// Somebody tidied the lock away, as cleaners of temporary directories do, but not the socket.
+    /// There is a socket without a lock file, which may have been deleted as an old temporary file.
     Unknown,
 }
 
-/// Whether somebody lives under a name, as far as its lock tells.
-pub(super) fn is_living(name: &InstanceName) -> bool {
+/// Whether the instance of a name is running, according to its lock.
+pub(super) fn is_running(name: &InstanceName) -> bool {
     matches!(name.lock(IfNoFile::Skip), Ok(LockAttempt::HeldElsewhere))
 }
 
-/// What a dead instance left is removed.
-fn life_of(name: &InstanceName) -> Result<Liveness, ControlError> {
+/// Checks the lock, and removes the files of an instance that has ended.
+fn liveness(name: &InstanceName) -> Result<Liveness, ControlError> {
     match name.lock(IfNoFile::Skip)? {
         LockAttempt::HeldElsewhere => return Ok(Liveness::Running),
-        LockAttempt::Acquired(claim) => claim.bury(),
+        LockAttempt::Acquired(lock) => lock.remove_leftovers(),
         LockAttempt::NoFile => {}
     }
     Ok(if name.socket.exists() {
@@ -230,10 +230,10 @@ fn life_of(name: &InstanceName) -> Result<Liveness, ControlError> {
     })
 }
 
-/// Removes a socket nobody answers at. The lock is made again for it: only its owner may remove the socket.
-fn bury(name: &InstanceName) -> Result<(), ControlError> {
-    if let LockAttempt::Acquired(claim) = name.lock(IfNoFile::Create)? {
-        claim.bury();
+/// Removes a socket that nobody listens on. This creates the lock file again, since only its owner may remove the socket.
+fn remove_abandoned(name: &InstanceName) -> Result<(), ControlError> {
+    if let LockAttempt::Acquired(lock) = name.lock(IfNoFile::Create)? {
+        lock.remove_leftovers();
     }
     Ok(())
 }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_who_may_be_starting_or_stopping_is_asked_again() {
+    fn only_an_instance_that_may_be_starting_or_stopping_is_retried() {
         for kind in [ErrorKind::ConnectionRefused, ErrorKind::NotFound] {
             assert!(!is_final(&failed_connect(kind)), "{kind}");
         }

@@ -1,4 +1,4 @@
-//! The directories where an instance of this user may have its socket.
+//! [`SocketDirectories`]: where an instance of this user may have its socket.
 
 use std::{
     fs::{self, DirBuilder},
@@ -14,33 +14,32 @@ use super::ControlError;
 
 const NAME: &str = "caching-proxy";
 
-/// The temporary directory of those who have no `$TMPDIR`.
+/// The temporary directory if `$TMPDIR` is not set.
 const SYSTEM_TEMP_DIR: &str = "/tmp";
 
-/// Names another root for the places that are the system's, so that a test neither finds nor clears the proxies that
-/// its user is running.
+/// Sets another root for the directories of the system, so that a test does not find or clear the proxies of its user.
 const TEST_ROOT: &str = "CACHING_PROXY_TEST_ROOT";
 
-/// The longest name a socket gets.
+/// The longest name of a socket.
 const LONGEST_SOCKET: &str = "65535-64.sock";
 
-/// What the places are made from.
+/// What the directories are derived from.
 #[derive(Debug)]
 pub(super) struct SocketDirectories {
     /// The user.
     pub(super) uid: u32,
     /// `$XDG_RUNTIME_DIR`.
     pub(super) runtime_dir: Option<PathBuf>,
-    /// Where the system has the runtime directories of its users, by number.
+    /// The parent of the runtime directories of all users, which are named by uid.
     pub(super) run_user: PathBuf,
     /// `$TMPDIR`, or the system's.
     pub(super) temp_dir: PathBuf,
-    /// The temporary directory of those who have no `$TMPDIR`.
+    /// The temporary directory if `$TMPDIR` is not set.
     pub(super) system_temp_dir: PathBuf,
 }
 
 impl SocketDirectories {
-    /// Those of this process.
+    /// The directories of this process.
     pub(super) fn of_this_process() -> Self {
         let root = std::env::var_os(TEST_ROOT).and_then(absolute);
         let of_system = |dir: &str| match &root {
@@ -56,10 +55,10 @@ impl SocketDirectories {
         }
     }
 
-    /// A directory for an instance, made and checked.
+    /// Creates and checks the directory for an instance.
     ///
     /// # Errors
-    /// When the first place that exists cannot be trusted, or none can be made.
+    /// The first candidate that exists cannot be trusted, or none can be created.
     pub(super) fn make(&self) -> Result<PathBuf, ControlError> {
         if let Some(runtime_dir) = self.usable_runtime_dir() {
             let dir = runtime_dir.join(NAME);
@@ -73,8 +72,8 @@ impl SocketDirectories {
         Ok(dir)
     }
 
-    /// The directories that may hold instances, each once, and what is wrong with those that may but cannot be
-    /// trusted. What belongs to somebody else is left out in silence: no instance of this user ever used it.
+    /// The directories that may hold instances, each once, and an error for each that cannot be trusted. Directories of
+    /// other users are left out: no instance of this user ever used them.
     pub(super) fn existing(&self) -> (Vec<PathBuf>, Vec<ControlError>) {
         let mut candidates: Vec<PathBuf> = Vec::new();
         candidates.extend(self.runtime_dir.as_ref().map(|dir| dir.join(NAME)));
@@ -101,8 +100,8 @@ impl SocketDirectories {
         (found, refused)
     }
 
-    /// A runtime directory that is the user's own: with `sudo -E` it is somebody else's, who could not use it any more
-    /// after we had put our own directory there.
+    /// The runtime directory if it belongs to the user. With `sudo -E` it belongs to another user, who could not use it
+    /// any more if we created our directory in it.
     fn usable_runtime_dir(&self) -> Option<&Path> {
         let dir = self
             .runtime_dir
@@ -113,13 +112,13 @@ impl SocketDirectories {
         (metadata.is_dir() && metadata.uid() == self.uid && fits).then_some(dir)
     }
 
-    /// The temporary directory is everybody's, hence the number of the user.
+    /// All users share the temporary directory, so the name includes the uid.
     fn in_temp(&self, temp_dir: &Path) -> PathBuf {
         temp_dir.join(format!("{NAME}-{}", self.uid))
     }
 }
 
-/// A variable that is empty or relative names no place: where it led would depend on where a command is started.
+/// `None` if the path is empty or relative: it would depend on the directory in which a command is started.
 fn absolute(dir: impl Into<PathBuf>) -> Option<PathBuf> {
     Some(dir.into()).filter(|dir| dir.is_absolute())
 }
@@ -143,8 +142,8 @@ fn make(dir: &Path, uid: u32) -> Result<(), ControlError> {
     check(dir, uid)
 }
 
-/// A real directory, the user's own, closed to everybody else. Whoever could write to it could put a socket there that
-/// claims to have cleared; whoever owns it could change its mode later.
+/// Checks that `dir` is a directory (not a link), belongs to the user, and is closed to everybody else. Whoever can write
+/// to it can put a socket there that pretends to clear; whoever owns it can change its mode later.
 fn check(dir: &Path, uid: u32) -> Result<(), ControlError> {
     let metadata = fs::symlink_metadata(dir).map_err(|source| ControlError::Directory {
         dir: dir.to_owned(),
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_directory_comes_first_and_is_closed_to_others() {
+    fn the_runtime_directory_is_preferred_and_closed_to_others() {
         let root = tempfile::tempdir().unwrap();
         let dir = surroundings(root.path()).make().unwrap();
         assert_eq!(dir, root.path().join("runtime/caching-proxy"));
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_directory_that_is_missing_or_too_long_gives_way_to_the_temporary_one() {
+    fn the_temporary_directory_replaces_a_missing_or_too_long_runtime_directory() {
         let root = tempfile::tempdir().unwrap();
         let long = root.path().join("x".repeat(100));
         fs::create_dir(&long).unwrap();
@@ -217,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_relative_variable_names_no_place() {
+    fn an_empty_or_relative_variable_is_ignored() {
         assert_eq!(absolute(""), None);
         assert_eq!(absolute("run"), None);
         assert_eq!(absolute("/run"), Some(PathBuf::from("/run")));
     }
 
     #[test]
-    fn somebody_elses_runtime_directory_is_left_alone() {
+    fn the_runtime_directory_of_another_user_is_not_used() {
         let root = tempfile::tempdir().unwrap();
         let mut surroundings = surroundings(root.path());
         surroundings.uid += 1; // all of these directories belong to another user now
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_directory_that_cannot_be_trusted_does_not_give_way() {
+    fn a_runtime_directory_that_cannot_be_trusted_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let surroundings = surroundings(root.path());
         let dir = surroundings.make().unwrap();
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_too_long_for_a_socket_is_said() {
+    fn a_path_too_long_for_a_socket_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let temp_dir = root.path().join("x".repeat(100));
         fs::create_dir(&temp_dir).unwrap();
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_looked_at_once() {
+    fn every_directory_is_listed_once() {
         let root = tempfile::tempdir().unwrap();
         let mut surroundings = surroundings(root.path());
         surroundings.system_temp_dir = surroundings.temp_dir.clone();

@@ -1,4 +1,4 @@
-//! Who owns which name in a directory.
+//! The lock file and socket of an instance.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
@@ -14,19 +14,19 @@ use rustix::fs::OFlags;
 
 use super::{ControlError, Instance, client};
 
-/// Instances that can share a port's number.
+/// The most instances that can share a port.
 const MAX_NAMES_PER_PORT: u32 = 64;
-/// What an instance says of itself; its origin is the only part that has no length of its own.
+/// The most that is read from a lock file, in bytes.
 const MAX_INSTANCE_BYTES: u64 = 64 * 1024;
-/// How often a lock file may vanish between being opened and being locked. Each time some instance came to its end.
+/// How often a lock file may disappear between being opened and being locked, as it does when an instance ends.
 const LOCK_TRIES: u32 = 64;
-/// Whatever has the name of a lock file: no link is followed, and no pipe waited for.
-const WARILY: i32 = OFlags::NOFOLLOW
+/// Opens a lock file without following a link or waiting for a pipe.
+const OPEN_FLAGS: i32 = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .bits()
     .cast_signed();
 
-/// A name an instance has or had: `8000`, or `8000-2`.
+/// The name of an instance, running or not: `8000`, or `8000-2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InstanceName {
     pub(super) port: u16,
@@ -34,26 +34,26 @@ pub(super) struct InstanceName {
     pub(super) socket: PathBuf,
 }
 
-/// A lock that was asked for.
+/// The result of trying to lock.
 #[derive(Debug)]
 pub(super) enum LockAttempt {
-    /// Nobody had it; this process has it now.
+    /// This process has the lock now.
     Acquired(InstanceLock),
-    /// A living process has it.
+    /// Another process has the lock.
     HeldElsewhere,
     /// There is no lock file.
     NoFile,
 }
 
-/// Whether a lock file is made where there is none.
+/// What to do if there is no lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IfNoFile {
     Create,
     Skip,
 }
 
-/// A name that is this process's own for as long as this lives. When it is dropped its files are removed, as far as
-/// they are still the ones it made: others may have been put in their place after somebody tidied ours away.
+/// The lock on a name, held until this is dropped. Dropping removes the lock file and the socket if they are still the
+/// ones that this process created: others may have replaced them after ours were deleted.
 #[derive(Debug)]
 pub(super) struct InstanceLock {
     name: InstanceName,
@@ -61,7 +61,7 @@ pub(super) struct InstanceLock {
     socket: Option<FileId>,
 }
 
-/// What tells two files apart that had the same name.
+/// Tells apart two files that had the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -76,7 +76,7 @@ impl FileId {
         }
     }
 
-    /// Of what has this name now, a link itself and not what it leads to.
+    /// The file that has this name now, without following a link; `None` if there is none.
     fn at(path: &Path) -> io::Result<Option<Self>> {
         match fs::symlink_metadata(path) {
             Ok(metadata) => Ok(Some(Self::of(&metadata))),
@@ -100,7 +100,7 @@ impl InstanceName {
         }
     }
 
-    /// All names in a directory, in order.
+    /// All names in a directory, sorted.
     pub(super) fn all_in(dir: &Path) -> io::Result<Vec<Self>> {
         let mut found: Vec<(u16, u32)> = fs::read_dir(dir)?
             .filter_map(|entry| parse(entry.ok()?.file_name().to_str()?))
@@ -113,10 +113,10 @@ impl InstanceName {
             .collect())
     }
 
-    /// Asks for the lock.
+    /// Tries to lock, without waiting.
     ///
     /// # Errors
-    /// When something else has the name of the lock file, or the system refuses.
+    /// The lock file is not a regular file, or the system refuses.
     pub(super) fn lock(&self, missing: IfNoFile) -> Result<LockAttempt, ControlError> {
         for _ in 0..LOCK_TRIES {
             let Some(file) = self.open(missing)? else {
@@ -127,8 +127,8 @@ impl InstanceName {
                 Err(TryLockError::WouldBlock) => return Ok(LockAttempt::HeldElsewhere),
                 Err(TryLockError::Error(error)) => return Err(self.unusable(error)),
             }
-            // Between opening and locking its owner may have removed the file: then this lock is on a file nobody
-            // else will ever open, and says nothing.
+            // The owner may have removed the file between opening and locking. Then nobody else can open the locked
+            // file, and the lock means nothing.
             if self.is_at(&file).map_err(|error| self.unusable(error))? {
                 return Ok(LockAttempt::Acquired(InstanceLock {
                     name: self.clone(),
@@ -140,14 +140,14 @@ impl InstanceName {
         Err(self.unusable(io::ErrorKind::ResourceBusy.into()))
     }
 
-    /// The lock file; none if there is none and none is to be made.
+    /// Opens the lock file; `None` if there is none and none is created.
     fn open(&self, missing: IfNoFile) -> Result<Option<File>, ControlError> {
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(missing == IfNoFile::Create)
             .mode(0o600)
-            .custom_flags(WARILY)
+            .custom_flags(OPEN_FLAGS)
             .open(&self.lock);
         let is_file = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.is_file());
         match opened {
@@ -183,12 +183,12 @@ impl InstanceName {
         Ok(FileId::at(&self.lock)? == Some(FileId::of(&file.metadata()?)))
     }
 
-    /// What the holder wrote about itself; none if it has not yet.
+    /// The description that the holder wrote; `None` if there is none yet.
     pub(super) fn instance(&self) -> Option<Instance> {
         let mut text = Vec::new();
         OpenOptions::new()
             .read(true)
-            .custom_flags(WARILY)
+            .custom_flags(OPEN_FLAGS)
             .open(&self.lock)
             .ok()?
             .take(MAX_INSTANCE_BYTES)
@@ -198,7 +198,7 @@ impl InstanceName {
     }
 }
 
-/// Port and number in the name of a lock or socket.
+/// The port and number in the file name of a lock or socket.
 fn parse(file_name: &str) -> Option<(u16, u32)> {
     let stem = file_name
         .strip_suffix(".lock")
@@ -211,14 +211,14 @@ fn parse(file_name: &str) -> Option<(u16, u32)> {
 }
 
 impl InstanceLock {
-    /// The first free name of a port. Free is what nobody has the lock of and nobody answers at: cleaners of temporary
-    /// directories may take the lock file of a living instance away, and leave its socket.
+    /// Locks the first free name of a port. A name is free if nobody has its lock and nobody listens on its socket: the
+    /// lock file of a running instance may have been deleted as an old temporary file.
     pub(super) fn take(dir: &Path, port: u16) -> Result<Self, ControlError> {
         for number in 1..=MAX_NAMES_PER_PORT {
             let name = InstanceName::new(dir, port, number);
             match name.lock(IfNoFile::Create)? {
-                LockAttempt::Acquired(claim) if client::is_deserted(&name.socket) => {
-                    return Ok(claim);
+                LockAttempt::Acquired(lock) if client::is_abandoned(&name.socket) => {
+                    return Ok(lock);
                 }
                 LockAttempt::Acquired(_) | LockAttempt::HeldElsewhere | LockAttempt::NoFile => {}
             }
@@ -226,7 +226,7 @@ impl InstanceLock {
         Err(ControlError::TooMany { port })
     }
 
-    /// Writes into the lock file who holds it, for those who find that we do not answer.
+    /// Writes the description of this instance into the lock file, for commands that get no response.
     pub(super) fn describe(&mut self, instance: &Instance) -> Result<(), ControlError> {
         let written = serde_json::to_vec(instance)
             .map_err(io::Error::from)
@@ -237,12 +237,12 @@ impl InstanceLock {
         written.map_err(|source| self.name.unusable(source))
     }
 
-    /// Where the socket of this name is.
+    /// The path of the socket.
     pub(super) fn socket(&self) -> &Path {
         &self.name.socket
     }
 
-    /// Listens on the socket of this name, in place of the one a dead instance left.
+    /// Listens on the socket, and replaces one that an earlier instance left behind.
     pub(super) fn listen(&mut self) -> Result<UnixListener, ControlError> {
         let path = &self.name.socket;
         let listening = remove(path).and_then(|()| {
@@ -257,9 +257,9 @@ impl InstanceLock {
         })
     }
 
-    /// Removes what a dead instance left under this name. A socket that somebody answers at stays.
-    pub(super) fn bury(self) {
-        if client::is_deserted(&self.name.socket) {
+    /// Removes the files that an instance left behind. A socket that somebody listens on stays.
+    pub(super) fn remove_leftovers(self) {
+        if client::is_abandoned(&self.name.socket) {
             report(&self.name.socket, remove(&self.name.socket));
         }
     }
@@ -267,7 +267,7 @@ impl InstanceLock {
 
 impl Drop for InstanceLock {
     fn drop(&mut self) {
-        // The lock goes last: while it is held nobody else touches these names.
+        // The lock file is removed last: while it is locked, nobody else changes these files.
         if let Some(socket) = self.socket {
             report(&self.name.socket, remove_if(&self.name.socket, socket));
         }
@@ -283,7 +283,7 @@ fn report(path: &Path, removed: io::Result<()>) {
     }
 }
 
-/// Removes the file of this name unless it is another one by now.
+/// Removes the file of this name unless another file has taken its place.
 fn remove_if(path: &Path, id: FileId) -> io::Result<()> {
     if FileId::at(path)? == Some(id) {
         remove(path)
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_on_one_port_get_names_of_their_own() {
+    fn each_instance_on_a_port_gets_its_own_name() {
         let dir = tempfile::tempdir().unwrap();
         let first = InstanceLock::take(dir.path(), 8000).unwrap();
         let second = InstanceLock::take(dir.path(), 8000).unwrap();
@@ -332,43 +332,43 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_of_a_dead_instance_is_replaced_and_ours_is_removed_in_the_end() {
+    fn a_leftover_socket_is_replaced_and_ours_is_removed_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         drop(UnixListener::bind(dir.path().join("8000.sock")).unwrap());
         File::create(dir.path().join("8000.lock")).unwrap();
-        let mut claim = InstanceLock::take(dir.path(), 8000).unwrap();
-        let _listener = claim.listen().unwrap();
+        let mut lock = InstanceLock::take(dir.path(), 8000).unwrap();
+        let _listener = lock.listen().unwrap();
         let mode = fs::metadata(dir.path().join("8000.sock"))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(files(dir.path()), ["8000.lock", "8000.sock"]);
-        drop(claim);
+        drop(lock);
         assert!(files(dir.path()).is_empty());
     }
 
     #[test]
-    fn a_lock_on_a_file_that_was_removed_meanwhile_is_no_lock() {
+    fn a_lock_on_a_removed_file_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
-        let claim = InstanceLock::take(dir.path(), 8000).unwrap();
-        let removed = File::open(&claim.name.lock).unwrap();
-        fs::remove_file(&claim.name.lock).unwrap();
-        assert!(!claim.name.is_at(&removed).unwrap());
-        File::create(&claim.name.lock).unwrap();
-        assert!(!claim.name.is_at(&removed).unwrap());
+        let lock = InstanceLock::take(dir.path(), 8000).unwrap();
+        let removed = File::open(&lock.name.lock).unwrap();
+        fs::remove_file(&lock.name.lock).unwrap();
+        assert!(!lock.name.is_at(&removed).unwrap());
+        File::create(&lock.name.lock).unwrap();
+        assert!(!lock.name.is_at(&removed).unwrap());
     }
 
     #[test]
-    fn a_lock_tells_the_living_from_the_dead() {
+    fn the_lock_tells_whether_an_instance_is_running() {
         let dir = tempfile::tempdir().unwrap();
-        let claim = InstanceLock::take(dir.path(), 8000).unwrap();
-        let name = claim.name.clone();
+        let lock = InstanceLock::take(dir.path(), 8000).unwrap();
+        let name = lock.name.clone();
         assert!(matches!(
             name.lock(IfNoFile::Skip).unwrap(),
             LockAttempt::HeldElsewhere
         ));
-        drop(claim);
+        drop(lock);
         assert!(matches!(
             name.lock(IfNoFile::Skip).unwrap(),
             LockAttempt::NoFile
@@ -401,7 +401,7 @@ mod tests {
         fs::write(&target, "{}").unwrap();
         refused("a link to a file");
         fs::remove_file(&name.lock).unwrap();
-        // Not by a command: until it has begun, it would hold copies of the locks and sockets of all other tests.
+        // Not with a command: until it has started, it would hold copies of the locks and sockets of all other tests.
         mkfifoat(CWD, &name.lock, Mode::RUSR).unwrap();
         refused("a pipe");
         fs::remove_file(&name.lock).unwrap();
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_somebody_answers_under_is_not_free_though_its_lock_is() {
+    fn a_name_is_not_free_while_somebody_listens_on_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = InstanceLock::take(dir.path(), 8000).unwrap();
         let listener = first.listen().unwrap();
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_taken_the_place_of_our_files_is_not_removed() {
+    fn files_that_replaced_ours_are_not_removed() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = InstanceLock::take(dir.path(), 8000).unwrap();
         let _first_listener = first.listen().unwrap();
@@ -443,23 +443,23 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_somebody_answers_at_is_not_buried() {
+    fn a_socket_that_somebody_listens_on_is_not_removed() {
         let dir = tempfile::tempdir().unwrap();
         let name = InstanceName::new(dir.path(), 8000, 1);
         let listener = UnixListener::bind(&name.socket).unwrap();
-        let bury = || match name.lock(IfNoFile::Create).unwrap() {
-            LockAttempt::Acquired(claim) => claim.bury(),
+        let remove = || match name.lock(IfNoFile::Create).unwrap() {
+            LockAttempt::Acquired(lock) => lock.remove_leftovers(),
             other => panic!("{other:?}"),
         };
-        bury();
+        remove();
         assert_eq!(files(dir.path()), ["8000.sock"]);
         drop(listener);
-        bury();
+        remove();
         assert!(files(dir.path()).is_empty());
     }
 
     #[test]
-    fn other_files_are_not_taken_for_names() {
+    fn other_file_names_are_ignored() {
         for name in [
             "8000",
             "x.lock",
@@ -475,10 +475,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_says_who_holds_it() {
+    fn a_lock_file_describes_its_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let mut claim = InstanceLock::take(dir.path(), 8000).unwrap();
-        assert_eq!(claim.name.instance(), None);
+        let mut lock = InstanceLock::take(dir.path(), 8000).unwrap();
+        assert_eq!(lock.name.instance(), None);
         let instance = Instance {
             pid: 7,
             port: 8000,
@@ -487,7 +487,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             started: "2026-11-23T03:30:00+00:00".to_owned(),
         };
-        claim.describe(&instance).unwrap();
-        assert_eq!(claim.name.instance(), Some(instance));
+        lock.describe(&instance).unwrap();
+        assert_eq!(lock.name.instance(), Some(instance));
     }
 }

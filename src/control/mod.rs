@@ -1,15 +1,24 @@
-//! How a command reaches the running proxies of its user.
+//! How commands reach the running proxies of their user: HTTP over a Unix socket.
 //!
-//! Each instance holds a lock file in a directory that is its user's own, and answers HTTP on a Unix socket beside it.
-//! Both are named after its port: `8000.lock`, `8000.sock`; of several on one port (other addresses, other network
-//! namespaces) the second is `8000-2`. The lock says who lives: the system drops it with the process, however that
-//! ends, while a socket stays behind and a refused connect proves nothing. So whoever gets the lock of a name owns its
-//! files, and may remove or replace them; but for a socket somebody answers at, whose lock file was taken away from
-//! under a living instance.
+//! | file | content |
+//! |---|---|
+//! | `server.rs` | [`listen`]: makes this process reachable |
+//! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `GET /instance` |
+//! | `client.rs` | one HTTP request over a socket, blocking |
+//! | `choose.rs` | [`choose`]: the one proxy that a command is about |
+//! | `commands.rs` | [`clear`] for all proxies, and [`holder`] of an address |
+//! | `directories.rs` | the directories that sockets may be in |
+//! | `lock.rs` | the lock file and socket of one instance |
 //!
-//! - [`listen`] makes this process reachable; [`clear`] and [`holder`] reach others.
-//! - `routes.rs` has what it takes: the actions of [`crate::admin`], `POST /reload` and `GET /instance`. There is no other way in: nothing of this can
-//!   be reached through the proxy's own port.
+//! Each instance has a lock file and a socket in a directory of its user. Both are named after its port: `8000.lock`,
+//! `8000.sock`. A second instance on the same port (another address or network namespace) is `8000-2`.
+//!
+//! The lock tells whether the instance is running: the system releases it with the process, however that ends. A socket
+//! stays behind, and a refused connect proves nothing. Whoever gets the lock of a name owns its files and may remove or
+//! replace them. The exception is a socket that somebody still listens on: the lock file of a running instance may have
+//! been deleted.
+//!
+//! Nothing of this can be reached through the proxy's own port.
 
 mod choose;
 mod client;
@@ -34,7 +43,7 @@ pub use self::{
 /// A running proxy, as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its process.
+    /// The process id.
     pub pid: u32,
     /// The port it listens on.
     pub port: u16,
@@ -42,31 +51,31 @@ pub struct Instance {
     pub bind: IpAddr,
     /// The URL it forwards to.
     pub origin: String,
-    /// Its version of this program.
+    /// The version of the program.
     pub version: String,
-    /// When it started, in the form of RFC 3339.
+    /// When it started (RFC 3339).
     pub started: String,
 }
 
 /// Why a proxy cannot be reached, or cannot make itself reachable.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The directory cannot be made or looked at.
+    /// The directory cannot be created or read.
     #[error("cannot use the directory {}", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// Something else than a directory, a symbolic link for instance, has its name.
+    /// The path is not a directory, or is a symbolic link.
     #[error("{} is not a directory (a symbolic link is not accepted); remove it", dir.display())]
     NoDirectory {
-        /// What should be a directory.
+        /// The path.
         dir: PathBuf,
     },
-    /// Somebody else made the directory.
+    /// The directory belongs to another user.
     #[error(
         "the directory {} belongs to another user (uid {owner}); \
          set XDG_RUNTIME_DIR to a directory of your own",
@@ -75,10 +84,10 @@ pub enum ControlError {
     ForeignDirectory {
         /// The directory.
         dir: PathBuf,
-        /// The user it belongs to.
+        /// The uid of its owner.
         owner: u32,
     },
-    /// Others may look into the directory or write to it.
+    /// Other users have access to the directory.
     #[error(
         "the directory {} has mode {mode:03o}, but must have 700; \
          check that no other user put files there, then run: chmod 700 {}",
@@ -97,27 +106,27 @@ pub enum ControlError {
         /// The directory.
         dir: PathBuf,
     },
-    /// As many instances as there are names for share one port.
+    /// Every name for the port is in use.
     #[error("too many instances run on port {port}; stop one of them")]
     TooMany {
         /// The port.
         port: u16,
     },
-    /// Something else than a file, a symbolic link for instance, has the name of a lock file.
+    /// The lock file is not a regular file, or is a symbolic link.
     #[error(
         "the lock file {} is not a regular file (a symbolic link is not accepted); remove it",
         path.display()
     )]
     NoLockFile {
-        /// What should be a lock file.
+        /// The path.
         path: PathBuf,
     },
-    /// A lock file cannot be made, locked or written.
+    /// The lock file cannot be created, locked or written.
     #[error("cannot use the lock file {}", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -126,48 +135,48 @@ pub enum ControlError {
     Listen {
         /// The socket.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// A living instance does not take the connection.
+    /// A running instance does not accept the connection.
     #[error("its socket {} does not answer", path.display())]
     Connect {
         /// The socket.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// A living instance took the connection but did not answer in time, or not whole.
+    /// A running instance accepted the connection, but its response did not arrive in time or not completely.
     #[error("it took the command at {} but did not answer it", path.display())]
     Exchange {
         /// The socket.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// A living instance does not understand what it is asked, and says why.
+    /// A running instance refuses the request, with a reason.
     #[error("{sentence}")]
     Refused {
-        /// What would be right, in its words.
+        /// The reason.
         sentence: String,
     },
-    /// A living instance says that it cannot.
+    /// A running instance responded with an error.
     #[error("it answered with status {status}")]
     Status {
-        /// The HTTP status of its answer.
+        /// The HTTP status.
         status: u16,
     },
-    /// A living instance answered something that is not understood; it may be of another version.
+    /// The response of a running instance cannot be parsed. It may be of another version.
     #[error("its answer is not understood; it may be of another version")]
     Answer,
 }
 
 impl ControlError {
-    /// Whether somebody could answer commands in our place, or keep them from us. A proxy that started all the same
-    /// would be one whose cache is said to be cleared and is not.
+    /// Whether another user could answer commands in place of this proxy, or keep them from it. A proxy that started
+    /// all the same might have a full cache although a command reports it cleared.
     pub fn is_distrust(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! The side of the running proxy.
+//! The server side: a running proxy that listens on its socket.
 
 use std::{io, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use actix_web::{
 use super::{ControlError, Instance, directories::SocketDirectories, lock::InstanceLock, routes};
 use crate::{proxy::Shared, reload::Reload};
 
-/// Of commands at a time; a user has one, perhaps some from cron.
+/// Connections at a time. A user has one, and perhaps some from cron.
 const MAX_CONNECTIONS: usize = 64;
-/// For the head of a command to arrive, and for the connection to close after the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for the headers of a request, and for the connection to close after the response.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// This process being reachable. Socket and lock are removed when it is stopped or dropped.
+/// The control socket of this process. Socket and lock file are removed when this is stopped or dropped.
 #[derive(Debug)]
 pub struct Control {
     handle: ServerHandle,
-    _claim: InstanceLock,
+    _lock: InstanceLock,
 }
 
 impl Control {
-    /// Answers no more commands.
+    /// Stops listening, and finishes the requests in progress.
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
@@ -33,15 +33,15 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // The order to stop is sent by the call; only its completion would have to be waited for.
+        // The call alone stops the server. The future only waits until it has stopped.
         drop(self.handle.stop(false));
     }
 }
 
-/// Makes this process reachable by the commands of its user. To be called inside an actix `System`.
+/// Makes this process reachable by the commands of its user. Must be called inside an actix `System`.
 ///
 /// # Errors
-/// When there is no directory that only this user can reach, or the socket cannot be made in it.
+/// There is no directory that only this user can access, or the socket cannot be created in it.
 pub fn listen(shared: Arc<Shared>, reload: Reload) -> Result<Control, ControlError> {
     listen_in(&SocketDirectories::of_this_process(), shared, reload)
 }
@@ -60,23 +60,24 @@ pub(super) fn listen_in(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: chrono::Local::now().to_rfc3339(),
     };
-    let mut claim = InstanceLock::take(&surroundings.make()?, config.port)?;
-    claim.describe(&instance)?;
-    let server = serve(claim.listen()?, instance, shared, reload).map_err(|source| {
-        ControlError::Listen {
-            path: claim.socket().to_owned(),
+    let mut lock = InstanceLock::take(&surroundings.make()?, config.port)?;
+    lock.describe(&instance)?;
+    let server =
+        serve(lock.listen()?, instance, shared, reload).map_err(|source| ControlError::Listen {
+            path: lock.socket().to_owned(),
             source,
-        }
-    })?;
+        })?;
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         if let Err(error) = server.await {
-            log::error!("--clear-cache does not reach this proxy: {error}");
+            log::error!(
+                "the control socket has failed, commands do not reach this proxy any more: {error}"
+            );
         }
     });
     Ok(Control {
         handle,
-        _claim: claim,
+        _lock: lock,
     })
 }
 
@@ -98,8 +99,8 @@ fn serve(
         .worker_max_blocking_threads(1)
         .max_connections(MAX_CONNECTIONS)
         .keep_alive(KeepAlive::Disabled)
-        .client_request_timeout(PATIENCE)
-        .client_disconnect_timeout(PATIENCE)
+        .client_request_timeout(CONNECTION_TIMEOUT)
+        .client_disconnect_timeout(CONNECTION_TIMEOUT)
         .shutdown_timeout(1)
         .disable_signals()
         .listen_uds(listener)?

@@ -49,7 +49,12 @@ fn listen_in(
     shared: Arc<Shared>,
 ) -> Result<Control, ControlError> {
     let in_force = watch::channel(shared.in_force.borrow().clone()).0;
-    let reload = Reload::new(Flags::new(), in_force, shared.cache.clone());
+    let reload = Reload::new(
+        Flags::new(),
+        Config::load_everything,
+        in_force,
+        shared.cache.clone(),
+    );
     super::server::listen_in(surroundings, shared, reload)
 }
 
@@ -92,7 +97,7 @@ fn ports(report: &ClearReport) -> Vec<u16> {
 }
 
 #[test]
-fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
+fn clear_reaches_every_instance_or_all_on_a_port() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
@@ -116,7 +121,7 @@ fn clear_reaches_every_instance_and_with_a_port_all_on_that_one() {
 }
 
 #[test]
-fn the_holder_of_a_port_is_the_one_in_the_way_of_an_address() {
+fn the_holder_is_the_instance_whose_address_conflicts() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let control = listen_in(&surroundings(root.path()), shared(8000)).unwrap();
@@ -132,7 +137,7 @@ fn the_holder_of_a_port_is_the_one_in_the_way_of_an_address() {
 }
 
 #[test]
-fn what_killed_instances_left_is_removed_and_nobody_failed() {
+fn files_of_killed_instances_are_removed_without_a_failure() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
     let dir = surroundings.make().unwrap();
@@ -148,7 +153,7 @@ fn what_killed_instances_left_is_removed_and_nobody_failed() {
 }
 
 #[test]
-fn an_instance_whose_lock_was_tidied_away_is_still_cleared() {
+fn an_instance_without_its_lock_file_is_still_cleared() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
@@ -160,7 +165,7 @@ fn an_instance_whose_lock_was_tidied_away_is_still_cleared() {
 }
 
 #[test]
-fn a_second_instance_does_not_take_the_socket_of_one_whose_lock_was_tidied_away() {
+fn a_second_instance_does_not_take_the_socket_of_one_without_its_lock_file() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
@@ -177,7 +182,7 @@ fn a_second_instance_does_not_take_the_socket_of_one_whose_lock_was_tidied_away(
 }
 
 #[test]
-fn a_lock_that_is_no_file_keeps_nobody_else_from_being_cleared() {
+fn a_lock_that_is_not_a_file_does_not_keep_others_from_being_cleared() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
@@ -197,7 +202,7 @@ fn a_lock_that_is_no_file_keeps_nobody_else_from_being_cleared() {
 }
 
 #[test]
-fn a_socket_that_refuses_for_another_reason_than_death_is_not_removed() {
+fn a_socket_whose_owner_is_running_is_not_removed() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
     let socket = surroundings.make().unwrap().join("8000.sock");
@@ -212,15 +217,15 @@ fn a_socket_that_refuses_for_another_reason_than_death_is_not_removed() {
 }
 
 #[test]
-fn instances_are_cleared_at_the_same_time_and_named_in_order() {
+fn instances_are_cleared_at_the_same_time_and_reported_in_order() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
     let dir = surroundings.make().unwrap();
     let all_were_asked = Barrier::new(3);
     std::thread::scope(|scope| {
         for port in [8000, 8001, 8002] {
-            let mut claim = InstanceLock::take(&dir, port).unwrap();
-            let listener = claim.listen().unwrap();
+            let mut lock = InstanceLock::take(&dir, port).unwrap();
+            let listener = lock.listen().unwrap();
             let all_were_asked = &all_were_asked;
             scope.spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -229,7 +234,7 @@ fn instances_are_cleared_at_the_same_time_and_named_in_order() {
                 stream
                     .write_all(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
                     .unwrap();
-                drop(claim);
+                drop(lock);
             });
         }
         let report = clear_in(&surroundings, None);
@@ -242,10 +247,10 @@ fn instances_are_cleared_at_the_same_time_and_named_in_order() {
 }
 
 #[test]
-fn a_living_instance_that_refuses_has_failed_and_is_named() {
+fn a_running_instance_that_refuses_is_reported_as_failed() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
-    let mut claim = InstanceLock::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let mut lock = InstanceLock::take(&surroundings.make().unwrap(), 8000).unwrap();
     let instance = Instance {
         pid: 7,
         port: 8000,
@@ -254,8 +259,8 @@ fn a_living_instance_that_refuses_has_failed_and_is_named() {
         version: "0.1.0".to_owned(),
         started: "2026-11-23T03:30:00+00:00".to_owned(),
     };
-    claim.describe(&instance).unwrap();
-    let listener = claim.listen().unwrap();
+    lock.describe(&instance).unwrap();
+    let listener = lock.listen().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let (mut stream, _) = listener.accept().unwrap();
@@ -272,15 +277,15 @@ fn a_living_instance_that_refuses_has_failed_and_is_named() {
 }
 
 #[test]
-fn an_instance_that_ends_while_it_is_asked_has_not_failed() {
+fn an_instance_that_ends_during_the_request_has_not_failed() {
     let root = tempfile::tempdir().unwrap();
     let surroundings = surroundings(root.path());
-    let mut claim = InstanceLock::take(&surroundings.make().unwrap(), 8000).unwrap();
-    let listener = claim.listen().unwrap();
+    let mut lock = InstanceLock::take(&surroundings.make().unwrap(), 8000).unwrap();
+    let listener = lock.listen().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             drop(listener.accept().unwrap());
-            drop(claim);
+            drop(lock);
         });
         let report = clear_in(&surroundings, None);
         assert!(report.cleared.is_empty() && report.failed.is_empty());
@@ -288,7 +293,7 @@ fn an_instance_that_ends_while_it_is_asked_has_not_failed() {
 }
 
 #[test]
-fn an_instance_that_cannot_reach_its_cache_says_so() {
+fn an_instance_without_its_cache_responds_with_503() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let cache = Cache::new(1 << 20, 1 << 18);
@@ -305,7 +310,7 @@ fn an_instance_that_cannot_reach_its_cache_says_so() {
 }
 
 #[test]
-fn nothing_but_its_two_targets_is_answered() {
+fn other_paths_and_methods_get_404() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());
@@ -334,7 +339,7 @@ fn nothing_but_its_two_targets_is_answered() {
 }
 
 #[test]
-fn a_name_is_free_again_after_its_instance() {
+fn a_name_is_free_again_after_its_instance_has_stopped() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
         let surroundings = surroundings(root.path());

@@ -1,4 +1,4 @@
-//! Server-sent events: what the sampler tells each second, streamed to the page.
+//! Server-sent events: what the sampler publishes, streamed to the page.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{sampler::PageUpdate, time_limits::ConnectionDeadline};
 
-/// Pages that watch at the same time.
-const MAX_WATCHING: usize = 16;
+/// How many pages can be open at a time.
+const MAX_STREAMS: usize = 16;
 
-/// Those who watch.
+/// What event streams are made from.
 pub(super) struct EventStreams {
     ticks: watch::Receiver<PageUpdate>,
     places: Arc<Semaphore>,
@@ -25,20 +25,20 @@ impl EventStreams {
     pub(super) fn new(ticks: watch::Receiver<PageUpdate>) -> Self {
         Self {
             ticks,
-            places: Arc::new(Semaphore::new(MAX_WATCHING)),
+            places: Arc::new(Semaphore::new(MAX_STREAMS)),
         }
     }
 }
 
-/// One who watches.
+/// The event stream of one page.
 struct EventStream {
     ticks: watch::Receiver<PageUpdate>,
-    /// The number of the first request that was not told yet; None: nothing was told.
+    /// The sequence number of the first request that was not sent; `None` if nothing was sent.
     next: Option<u64>,
     _place: OwnedSemaphorePermit,
 }
 
-/// Streams until the one who watches leaves.
+/// Streams until the client disconnects.
 pub(super) async fn events(request: HttpRequest, audience: Data<EventStreams>) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream");
@@ -54,7 +54,7 @@ pub(super) async fn events(request: HttpRequest, audience: Data<EventStreams>) -
         next: None,
         _place: place,
     };
-    ConnectionDeadline::let_go(&request);
+    ConnectionDeadline::lift(&request);
     let told = stream::unfold(watcher, |mut watcher| async move {
         let text = watcher.text().await?;
         Some((Ok::<_, actix_web::Error>(Bytes::from(text)), watcher))
@@ -63,10 +63,10 @@ pub(super) async fn events(request: HttpRequest, audience: Data<EventStreams>) -
 }
 
 impl EventStream {
-    /// The next events; None when nobody collects any more.
+    /// The next events; `None` if the sampler has ended.
     async fn text(&mut self) -> Option<String> {
         let is_new = self.next.is_none();
-        // Who comes anew gets at once what is known.
+        // A new page gets the current state at once.
         if !is_new || self.ticks.borrow().now.is_empty() {
             self.ticks.changed().await.ok()?;
         }

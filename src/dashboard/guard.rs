@@ -1,10 +1,10 @@
-//! Who may look at the dashboard, and who may act.
+//! Access control of the dashboard.
 //!
-//! - Host is one of our own names: a page of somebody else that reaches us by a name of theirs, which they have pointed
-//!   here (DNS rebinding), is refused.
-//! - What is not GET comes from our own page: Origin, where it is sent, says so. And the cookie is not sent along with
-//!   requests that another site brings about (`SameSite=Strict`).
-//! - All but the files of the page, `/healthz` and `/metrics` needs the cookie, for which the page gives the token.
+//! - The Host header must be one of our names. This refuses pages of other sites that reach us by a name of theirs (DNS
+//!   rebinding).
+//! - If a request other than GET or HEAD has an Origin header, it must be ours. And the browser does not send the cookie
+//!   with requests that another site causes (`SameSite=Strict`).
+//! - All but the files of the page, `/healthz` and `/metrics` needs the cookie, which the page gets for the token.
 
 use std::{io, net::SocketAddr};
 
@@ -22,7 +22,7 @@ use actix_web::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq as _;
 
-/// What is answered without a cookie.
+/// Paths that need no cookie.
 const OPEN: [&str; 6] = [
     "/",
     "/app.js",
@@ -31,24 +31,24 @@ const OPEN: [&str; 6] = [
     "/metrics",
     "/session",
 ];
-/// 128 bits: nobody guesses that, and the link fits into a line of a terminal.
+/// 128 bits cannot be guessed, and the link still fits in a line of a terminal.
 const SECRET_BYTES: usize = 16;
-/// A browser takes scripts, styles and data from here only, whatever text should come to stand in the page.
+/// Content-Security-Policy: scripts, styles and data come from the dashboard only, whatever text the page shows.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Knows our names and secrets.
+/// The names and secrets of this dashboard.
 pub(super) struct Guard {
     hosts: Vec<String>,
     token: String,
-    /// The cookie's value. Not the token: that one stays out of what is sent with every request.
+    /// The value of the cookie. It is not the token, which should not be sent with every request.
     session: String,
-    /// Cookies do not tell ports apart, so their names have to.
+    /// The name of the cookie. It includes the port, since cookies are shared by all ports of a host.
     cookie: String,
 }
 
 impl Guard {
-    /// With fresh secrets.
+    /// A guard with new secrets.
     pub(super) fn new(address: SocketAddr) -> io::Result<Self> {
         let port = address.port();
         let mut hosts = vec![address.to_string(), format!("localhost:{port}")];
@@ -116,7 +116,7 @@ impl Guard {
     }
 }
 
-/// In a time that does not tell how much of it is right.
+/// Compares in constant time.
 fn is_same(given: &str, secret: &str) -> bool {
     given.as_bytes().ct_eq(secret.as_bytes()).into()
 }
@@ -129,7 +129,7 @@ fn secret() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Answers what the guard refuses, and lets the rest through.
+/// Middleware: responds with 403 to what the guard refuses.
 pub(super) async fn check(
     guard: Data<Guard>,
     request: ServiceRequest,
@@ -145,12 +145,12 @@ pub(super) async fn check(
         }
         None => next.call(request).await?.map_into_boxed_body(),
     };
-    write_fields(response.headers_mut());
+    insert_security_headers(response.headers_mut());
     Ok(response)
 }
 
-/// What every answer forbids browsers and caches.
-pub(super) fn write_fields(fields: &mut HeaderMap) {
+/// Adds the headers that restrict browsers and caches to a response.
+pub(super) fn insert_security_headers(fields: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -166,7 +166,7 @@ pub(super) fn write_fields(fields: &mut HeaderMap) {
     }
 }
 
-/// Gives the cookie for the token.
+/// Exchanges the token for the cookie.
 pub(super) async fn session(guard: Data<Guard>, body: Bytes) -> HttpResponse {
     let given = std::str::from_utf8(&body).unwrap_or("").trim();
     if !is_same(given, &guard.token) {

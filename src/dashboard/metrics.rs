@@ -1,4 +1,4 @@
-//! `/metrics`: what was counted, in the text form of OpenMetrics.
+//! `/metrics`: the counters in the text format of OpenMetrics.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use crate::{
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PREFIX: &str = "caching_proxy";
 
-/// Answers a scrape.
+/// Responds to a scrape.
 pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let figures = Figures {
         totals: shared.observer.totals(),
@@ -37,7 +37,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
     }
 }
 
-/// What one scrape sees.
+/// The values of one scrape.
 #[derive(Debug)]
 struct Figures {
     totals: Totals,
@@ -64,7 +64,7 @@ impl Collector for Figures {
 }
 
 impl Figures {
-    /// By outcome; the reason is why a miss went to the origin, or what a failure was.
+    /// By outcome. The reason of a miss is why it went to the origin, that of a failure is its kind.
     fn requests(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let totals = &self.totals;
         let help = "Requests answered, by outcome and reason";

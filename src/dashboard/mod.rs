@@ -1,19 +1,19 @@
-//! A page that shows what the proxy does while it does it, and figures for Prometheus; on an address of its own.
+//! The dashboard: a page that shows the proxy at work, and metrics for Prometheus, on an address of its own.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `sampler.rs` | once a second: what was counted, and the requests since |
+//! | `sampler.rs` | once a second: the counters, and the requests since |
 //! | `events.rs` | the same, streamed to the page (server-sent events) |
 //! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
-//! | `entries.rs` | what is stored: looked for, purged, cleared |
-//! | `guard.rs` | who may do that: Host, Origin, token |
-//! | `methods.rs` | which methods each address takes |
-//! | `time_limits.rs` | how long requests and connections may take |
+//! | `entries.rs` | the list of what is stored; purge and clear |
+//! | `guard.rs` | access control: Host, Origin, token |
+//! | `methods.rs` | which methods each path takes |
+//! | `time_limits.rs` | timeouts of requests and connections |
 //! | `page/` | the page itself |
 //!
-//! It listens on loopback only, and answers only to its own names, so that no page of somebody else reaches it by a name
-//! of theirs. All but `/healthz`, `/metrics` and the page's own files needs the token that the start prints; the page
-//! changes it for a cookie. Nothing of this can be reached through the proxy's own port.
+//! It listens on loopback only, and checks the Host header, so that no page of another site reaches it through DNS
+//! rebinding. All but `/healthz`, `/metrics` and the files of the page needs the token that the proxy prints when it
+//! starts; the page exchanges it for a cookie. Nothing of this can be reached through the proxy's own port.
 
 mod entries;
 mod events;
@@ -52,9 +52,10 @@ use self::{
 };
 use crate::proxy::Shared;
 
-/// Connections at a time; some of them stream.
+/// Connections at a time, including event streams.
 const MAX_CONNECTIONS: usize = 64;
-/// For the head of a request to arrive, for its body and the answer's head, and for a connection to close after that.
+/// The timeout for each part of a request: until its headers arrived, from there until the headers of the response, and
+/// for the connection to close after that.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -70,12 +71,12 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens on `address`, and waits no longer than `patience` for each part of a request; mostly [`REQUEST_TIMEOUT`]. To be
-    /// called inside an actix `System`.
+    /// Listens on `address`. `timeout` is that for each part of a request, normally [`REQUEST_TIMEOUT`]. Must be called
+    /// inside an actix `System`.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the system has no randomness for a token.
-    pub fn start(address: SocketAddr, shared: Arc<Shared>, patience: Duration) -> io::Result<Self> {
+    /// The address cannot be listened on, or the system has no random bytes for a token.
+    pub fn start(address: SocketAddr, shared: Arc<Shared>, timeout: Duration) -> io::Result<Self> {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
         let guard = Guard::new(address)?;
@@ -84,7 +85,7 @@ impl Dashboard {
         let (sampler, ticks) = Sampler::new(Arc::clone(&shared));
         let shared = Data::from(shared);
         let audience = Data::new(EventStreams::new(ticks));
-        let limit = RequestTimeout(patience);
+        let limit = RequestTimeout(timeout);
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(guard.clone())
@@ -96,14 +97,14 @@ impl Dashboard {
                 .wrap(from_fn(time_limits::limit))
                 .configure(routes)
         })
-        .on_connect(move |connection, data| ConnectionDeadline::put_on(connection, data, limit))
+        .on_connect(move |connection, data| ConnectionDeadline::set(connection, data, limit))
         .workers(1)
         .worker_max_blocking_threads(1)
         .max_connections(MAX_CONNECTIONS)
-        // Of a second head on the same connection nobody would know how long it takes.
+        // The timeouts cover one request. A second one on the same connection would have none for its headers.
         .keep_alive(KeepAlive::Disabled)
-        .client_request_timeout(patience)
-        .client_disconnect_timeout(patience)
+        .client_request_timeout(timeout)
+        .client_disconnect_timeout(timeout)
         .shutdown_timeout(1)
         .disable_signals()
         .listen(listener)?
@@ -123,7 +124,7 @@ impl Dashboard {
         })
     }
 
-    /// The link with which the page opens. Who has it sees what the proxy does, and may empty its cache.
+    /// The link that opens the page. Whoever has it sees what the proxy does, and can clear its cache.
     pub fn link(&self) -> String {
         format!("http://{}/#token={}", self.address, self.token)
     }
@@ -132,12 +133,12 @@ impl Dashboard {
 impl Drop for Dashboard {
     fn drop(&mut self) {
         self.collecting.abort();
-        // The order to stop is sent by the call; only its completion would have to be waited for.
+        // The call alone stops the server. The future only waits until it has stopped.
         drop(self.handle.stop(false));
     }
 }
 
-/// Address reuse lets a restart pass connections that are still closing.
+/// Listens with address reuse, so that a restart does not fail because of connections that are still closing.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;

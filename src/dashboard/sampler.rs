@@ -1,4 +1,4 @@
-//! Once a second: what was counted, and the requests since.
+//! [`Sampler`]: once a second it reads the counters and the finished requests, and publishes a [`PageUpdate`].
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,23 +15,23 @@ use crate::{
 };
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Requests that are kept for those who open the page.
+/// How many finished requests a newly opened page gets.
 const MAX_SEEN: usize = 200;
-/// Seconds of the past that are kept for the same.
+/// How many seconds of history a newly opened page gets.
 const MAX_POINTS: usize = 300;
 
-/// What everybody who watches is told each second: texts in JSON, made once for all.
+/// What all open pages get each second, serialized to JSON once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PageUpdate {
-    /// How the proxy is doing now.
+    /// The current state.
     pub(super) now: Arc<str>,
-    /// The past, for those who come anew.
+    /// The history, for newly opened pages.
     pub(super) past: Arc<str>,
-    /// The latest requests, each with its number.
+    /// The latest requests, each with a sequence number.
     pub(super) seen: Arc<[(u64, Arc<str>)]>,
 }
 
-/// One second of the past.
+/// One second of the history.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Point {
     requests: u64,
@@ -40,20 +40,20 @@ struct Point {
     p90_millis: Option<f64>,
 }
 
-/// What the page gets each second.
+/// The current state, as the page gets it.
 #[derive(Serialize)]
 struct Now<'a> {
     origin_url: &'a str,
     port: u16,
     policy: &'a str,
     version: &'a str,
-    /// Requests that were too many to be shown.
+    /// Requests that were dropped because there were too many.
     not_shown: u64,
     point: Point,
     report: Report,
 }
 
-/// Collects, and tells those who watch.
+/// Samples the counters, and publishes the samples.
 pub(super) struct Sampler {
     shared: Arc<Shared>,
     origin_url: String,
@@ -66,7 +66,7 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// Tells its ticks to the receiver and its clones.
+    /// A sampler, and the receiver of what it publishes.
     pub(super) fn new(shared: Arc<Shared>) -> (Self, watch::Receiver<PageUpdate>) {
         let (ticks, receiver) = watch::channel(PageUpdate::default());
         let sampler = Self {
@@ -82,7 +82,7 @@ impl Sampler {
         (sampler, receiver)
     }
 
-    /// Goes on until it is aborted.
+    /// Samples once a second until it is aborted.
     pub(super) async fn run(mut self) {
         let mut seconds = interval(EVERY);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -117,7 +117,7 @@ impl Sampler {
         let Some(requests) = &mut self.requests else {
             return;
         };
-        // No longer than what waits now: more may come as fast as it is taken.
+        // Only the requests that wait now: more may arrive as fast as they are taken.
         for _ in 0..requests.len() {
             let Ok(seen) = requests.try_recv() else {
                 return;
@@ -130,7 +130,7 @@ impl Sampler {
         }
     }
 
-    /// What was counted since the last one.
+    /// The counters since the last point.
     fn point(&mut self) -> Point {
         let counted = self.shared.observer.totals();
         let since = counted.since(&self.counted);

@@ -1,7 +1,7 @@
-//! How long a request and its connection may take.
+//! Timeouts of requests and connections.
 //!
-//! A connection is for one request. Its head, its body and what follows have a limit each; and whatever a client makes of
-//! that, its connection ends. Only event streams go on.
+//! A connection is for one request. Each part of the request has a timeout, and so has the whole connection, whatever the
+//! client does. Only event streams go on.
 
 use std::{any::Any, cell::RefCell, time::Duration};
 
@@ -17,64 +17,64 @@ use actix_web::{
 use socket2::SockRef;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::guard::write_fields;
+use super::guard::insert_security_headers;
 
-/// The parts of a connection's life that are waited for: head, answer, end.
+/// The parts of a connection that have a timeout: request headers, response, close.
 const PARTS: u32 = 3;
 
-/// The limit of each part.
+/// The timeout of each part.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestTimeout(pub(super) Duration);
 
 impl RequestTimeout {
-    /// The limit of a connection.
-    fn in_all(self) -> Duration {
+    /// The timeout of the whole connection.
+    fn of_connection(self) -> Duration {
         self.0 * PARTS
     }
 }
 
-/// Ends a connection that lasts too long, unless it is let go or over by then.
+/// Ends a connection that lasts too long, unless the deadline is lifted.
 pub(super) struct ConnectionDeadline(RefCell<Option<oneshot::Sender<()>>>);
 
 impl ConnectionDeadline {
-    /// Puts a new connection on one.
-    pub(super) fn put_on(connection: &dyn Any, data: &mut Extensions, patience: RequestTimeout) {
+    /// Sets the deadline of a new connection.
+    pub(super) fn set(connection: &dyn Any, data: &mut Extensions, limit: RequestTimeout) {
         let stream = connection.downcast_ref::<TcpStream>();
         let Some(Ok(socket)) = stream.map(|stream| SockRef::from(stream).try_clone()) else {
             return;
         };
-        let (leash, let_go) = oneshot::channel();
-        data.insert(Self(RefCell::new(Some(leash))));
+        let (deadline, lifted) = oneshot::channel();
+        data.insert(Self(RefCell::new(Some(deadline))));
         actix_web::rt::spawn(async move {
-            if timeout(patience.in_all(), let_go).await.is_err() {
-                // It fails when the client has gone: nothing is to be ended then.
+            if timeout(limit.of_connection(), lifted).await.is_err() {
+                // An error means that the client has closed the connection already.
                 drop(socket.shutdown(std::net::Shutdown::Both));
             }
         });
     }
 
-    /// From here on the connection of this request lasts as long as both ends like.
-    pub(super) fn let_go(request: &HttpRequest) {
-        if let Some(Self(leash)) = request.conn_data() {
-            drop(leash.take());
+    /// Lifts the deadline of the connection of this request.
+    pub(super) fn lift(request: &HttpRequest) {
+        if let Some(Self(deadline)) = request.conn_data() {
+            drop(deadline.take());
         }
     }
 }
 
-/// Answers 408 to a request that does not get as far as its answer's head in time, mostly because of its body.
+/// Middleware: responds with 408 if there is no response in time, mostly because the body of the request did not arrive.
 pub(super) async fn limit(
-    patience: Data<RequestTimeout>,
+    limit: Data<RequestTimeout>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match timeout(patience.0, next.call(request)).await {
+    match timeout(limit.0, next.call(request)).await {
         Ok(response) => Ok(response?.map_into_boxed_body()),
         Err(_) => {
             let mut late = HttpResponse::RequestTimeout()
                 .content_type("text/plain; charset=utf-8")
                 .force_close()
                 .body("The request did not arrive whole in time.\n");
-            write_fields(late.headers_mut());
+            insert_security_headers(late.headers_mut());
             Err(InternalError::from_response("a request took too long", late).into())
         }
     }

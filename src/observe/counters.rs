@@ -1,4 +1,4 @@
-//! What one worker counts, in memory that no other worker writes.
+//! [`WorkerCounters`], one set for each worker, and [`Totals`], their sum.
 
 use std::{
     cell::Cell,
@@ -26,15 +26,15 @@ const ERRORS: usize = ProxyError::KINDS.len();
 const FAILURES: usize = OriginErrorKind::ALL.len();
 const CLASSES: usize = 5;
 
-// What a hit counts stands first: together it is one line of the processor's cache.
+// The counters of a hit come first, so that they share one cache line.
 const HIT: usize = 0;
 const SAVED_MILLIS: usize = 1;
 const SAVED_BYTES: usize = 2;
 const CLASS: usize = 3;
 const VALIDATED: usize = CLASS + CLASSES;
 const STALE: usize = VALIDATED + 1;
-const SPARED_STALE: usize = STALE + 1;
-const COLLAPSED: usize = SPARED_STALE + 1;
+const STALE_SAVED: usize = STALE + 1;
+const COLLAPSED: usize = STALE_SAVED + 1;
 const OWN: usize = COLLAPSED + 1;
 const PASSED_BYTES: usize = OWN + 1;
 const RECEIVED_BYTES: usize = PASSED_BYTES + 1;
@@ -47,7 +47,7 @@ const NOT_REUSED: usize = NOT_STORED + REASONS;
 const FAILURE: usize = NOT_REUSED + REASONS;
 const ALL: usize = FAILURE + FAILURES;
 
-/// What one worker has counted. Aligned so that it shares no line of the processor's cache with another one.
+/// The counts of one worker, aligned so that no two workers write to the same cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct CounterBlock {
@@ -59,7 +59,7 @@ pub(super) struct CounterBlock {
     last_kind: AtomicU64,
 }
 
-/// The counters of one worker. Only its thread may write them, so that an addition need not be one step for others.
+/// The counters of one worker. Only its thread writes them, so an addition is a plain load and store.
 #[derive(Debug)]
 pub struct WorkerCounters {
     block: Arc<CounterBlock>,
@@ -93,7 +93,7 @@ impl WorkerCounters {
         }
     }
 
-    /// An answer that begins to leave.
+    /// Counts a response that begins to be sent.
     #[inline]
     pub fn answered(&self, status: StatusCode, cache_status: &CacheStatus) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
@@ -115,7 +115,7 @@ impl WorkerCounters {
             RequestOutcome::Stale => {
                 self.add(STALE, 1);
                 if forward.is_none() {
-                    self.add(SPARED_STALE, 1);
+                    self.add(STALE_SAVED, 1);
                 }
             }
             RequestOutcome::Miss => {
@@ -136,28 +136,28 @@ impl WorkerCounters {
         }
     }
 
-    /// An answer of the origin that is not kept.
+    /// Counts a response of the origin that is not stored.
     pub fn not_stored(&self, reason: Reason) {
         self.add(NOT_STORED + reason as usize, 1);
     }
 
-    /// Bytes of a body that left for a client, and which the origin need not send for it.
+    /// Counts bytes of a body that were sent to a client without another request to the origin.
     #[inline]
     pub fn saved(&self, bytes: usize) {
         self.add(SAVED_BYTES, bytes as u64);
     }
 
-    /// Bytes of a body that left for a client as they came from the origin.
+    /// Counts bytes of a body that were sent to a client as they came from the origin.
     pub fn passed(&self, bytes: usize) {
         self.add(PASSED_BYTES, bytes as u64);
     }
 
-    /// Bytes of a body that came from the origin.
+    /// Counts bytes of a body that came from the origin.
     pub fn received(&self, bytes: usize) {
         self.add(RECEIVED_BYTES, bytes as u64);
     }
 
-    /// The head of an answer of the origin has come.
+    /// Counts a response of the origin whose headers arrived.
     pub fn origin_answered(&self, latency: Duration, now: Time) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.add(LATENCY + latency::bucket(micros), 1);
@@ -168,10 +168,10 @@ impl WorkerCounters {
             .store(now.unix_millis(), Ordering::Relaxed);
     }
 
-    /// The origin was asked, or was to be, and did not answer as it should.
+    /// Counts a request to the origin that failed.
     pub fn origin_failed(&self, kind: OriginErrorKind, now: Time) {
         self.add(FAILURE + kind as usize, 1);
-        // What is the client's or our own doing says nothing about the origin.
+        // These are caused by the client or by the proxy, not by the origin.
         if !matches!(kind, OriginErrorKind::Busy | OriginErrorKind::Upload) {
             let block = &self.block;
             block.last_kind.store(kind as u64, Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl WorkerCounters {
     }
 }
 
-/// The sum of what workers have counted.
+/// The sum of the counters of all workers.
 #[derive(Clone, Debug)]
 pub struct Totals {
     counts: [u64; ALL],
@@ -229,57 +229,57 @@ impl Totals {
         self.at(HIT)
     }
 
-    /// Stored responses served that the origin called current.
+    /// Stored responses served after the origin confirmed them with 304.
     pub fn validated(&self) -> u64 {
         self.at(VALIDATED)
     }
 
-    /// Stored responses served past their time.
+    /// Stored responses served while stale.
     pub fn stale(&self) -> u64 {
         self.at(STALE)
     }
 
-    /// Responses of the origin handed on.
+    /// Responses that came from the origin.
     pub fn misses(&self) -> u64 {
         self.range(MISS, FORWARDS).iter().sum()
     }
 
-    /// Requests that shared another one's fetch.
+    /// Requests that shared the fetch of another request.
     pub fn collapsed(&self) -> u64 {
         self.at(COLLAPSED)
     }
 
-    /// Answers of the proxy's own.
+    /// Responses of the proxy's own.
     pub fn own(&self) -> u64 {
         self.at(OWN)
     }
 
-    /// Requests that got neither the origin's answer nor the cache's.
+    /// Requests that got an error of the proxy.
     pub fn failed(&self) -> u64 {
         self.range(FAILED, ERRORS).iter().sum()
     }
 
-    /// Requests answered, in whatever way.
+    /// All requests.
     pub fn requests(&self) -> u64 {
         self.range(CLASS, CLASSES).iter().sum()
     }
 
     /// Requests that needed no request to the origin.
     pub fn saved_requests(&self) -> u64 {
-        self.hits() + self.at(SPARED_STALE) + self.collapsed()
+        self.hits() + self.at(STALE_SAVED) + self.collapsed()
     }
 
-    /// What their fetches once took, in milliseconds.
+    /// How long the fetches took that these requests did not repeat, in milliseconds.
     pub fn saved_millis(&self) -> u64 {
         self.at(SAVED_MILLIS)
     }
 
-    /// Bytes of bodies that left and did not have to come from the origin.
+    /// Bytes of bodies sent to clients that did not have to come from the origin.
     pub fn saved_bytes(&self) -> u64 {
         self.at(SAVED_BYTES)
     }
 
-    /// Bytes of bodies that left for clients.
+    /// Bytes of bodies sent to clients.
     pub fn sent_bytes(&self) -> u64 {
         self.at(SAVED_BYTES) + self.at(PASSED_BYTES)
     }
@@ -289,31 +289,31 @@ impl Totals {
         self.at(RECEIVED_BYTES)
     }
 
-    /// Answers by the first digit of their status, from 1 on.
+    /// Responses by the first digit of their status, from 1 to 5.
     pub fn classes(&self) -> &[u64] {
         self.range(CLASS, CLASSES)
     }
 
-    /// Misses, by why they went to the origin.
+    /// Misses, by the reason for which they went to the origin.
     pub fn misses_by(&self) -> impl Iterator<Item = (ForwardReason, u64)> + '_ {
         ForwardReason::ALL
             .into_iter()
             .zip(self.range(MISS, FORWARDS).iter().copied())
     }
 
-    /// Answers of the origin that were not kept, by why not.
+    /// Responses of the origin that were not stored, by reason.
     pub fn not_stored_by(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         let counts = self.range(NOT_STORED, REASONS).iter().copied();
         Reason::ALL.into_iter().zip(counts)
     }
 
-    /// Stored responses that were not used as they were, by why not.
+    /// Stored responses that were not served without asking the origin, by reason.
     pub fn not_reused_by(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         let counts = self.range(NOT_REUSED, REASONS).iter().copied();
         Reason::ALL.into_iter().zip(counts)
     }
 
-    /// Failed requests, by the short name of what went wrong.
+    /// Failed requests, by the short name of the error.
     pub fn failed_by(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let counts = self.range(FAILED, ERRORS).iter().copied();
         let names = ProxyError::KINDS.into_iter().map(|(name, _)| name);
@@ -326,28 +326,28 @@ impl Totals {
         OriginErrorKind::ALL.into_iter().zip(counts)
     }
 
-    /// How often the head of an origin's answer came, by bucket of [`super::BOUNDS_MILLIS`].
+    /// Responses of the origin, by bucket of [`super::BOUNDS_MILLIS`].
     pub fn latency_counts(&self) -> &[u64] {
         self.range(LATENCY, BUCKETS)
     }
 
-    /// All that waiting, in seconds.
+    /// The sum of all latencies, in seconds.
     #[allow(clippy::cast_precision_loss, reason = "a sum for means")]
     pub fn latency_seconds(&self) -> f64 {
         self.at(LATENCY_MICROS) as f64 / 1e6
     }
 
-    /// The latency in milliseconds that this share of answers does not pass.
-    pub fn latency_percentile(&self, sharing: f64) -> Option<f64> {
-        latency::percentile(self.latency_counts(), sharing)
+    /// The latency percentile for `share` (0.9 for the 90th), in milliseconds. `None` if there were no responses.
+    pub fn latency_percentile(&self, share: f64) -> Option<f64> {
+        latency::percentile(self.latency_counts(), share)
     }
 
-    /// When the origin last answered.
+    /// When the origin last responded; `None` if it never did.
     pub fn last_answer(&self) -> Option<Time> {
         (self.last_answer > 0).then(|| Time::from_unix_millis(self.last_answer))
     }
 
-    /// When the origin last failed, and how.
+    /// When a request to the origin last failed, and how; `None` if none did.
     pub fn last_failure(&self) -> Option<(Time, OriginErrorKind)> {
         let kind = usize::try_from(self.last_kind).unwrap_or(0);
         let kind = OriginErrorKind::ALL.get(kind)?;
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_workers_count_is_summed() {
+    fn the_counters_of_workers_are_summed() {
         let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         let hit = CacheStatus {
             saved_millis: 300,
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_is_counted_as_one_request_and_in_its_place() {
+    fn every_outcome_counts_as_one_request_of_its_kind() {
         let tally = WorkerCounters::default();
         let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
         let miss = |storing| CacheStatus::miss(why, None, storing);
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_answer_and_failure_of_all_workers_are_known() {
+    fn the_last_response_and_the_last_failure_are_those_of_all_workers() {
         let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         assert_eq!(summed(&[&one, &two]).last_failure(), None);
         let at = Time::from_unix_millis;

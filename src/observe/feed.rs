@@ -1,4 +1,4 @@
-//! The latest requests, for those who watch: told without waiting, and left out when nobody keeps up.
+//! [`RequestFeed`]: finished requests, one by one, for the dashboard. Workers do not wait for its reader.
 
 use std::sync::{
     Arc,
@@ -10,28 +10,28 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::policy::Time;
 
-/// Requests that may wait to be read; the others are counted and left out.
+/// At most this many requests wait to be read. Further ones are dropped and counted.
 const WAITING: usize = 512;
 
-/// A request that has come to its end.
+/// A finished request.
 #[derive(Clone, Debug, Serialize)]
 pub struct FinishedRequest {
     /// When it ended, in milliseconds since the epoch.
     #[serde(serialize_with = "millis")]
     pub at: Time,
-    /// Its method, cut when it is very long.
+    /// The method, cut if it is very long.
     pub method: String,
-    /// Path and query, values of secret parameters replaced, cut when they are very long.
+    /// Path and query, secrets masked, cut if they are very long.
     pub target: String,
-    /// The status of the answer; None: there was none.
+    /// The status of the response; `None` if there was none.
     pub status: Option<u16>,
-    /// What it came to.
+    /// The outcome.
     pub outcome: &'static str,
-    /// Why, in a short name.
+    /// The short name of the reason; `None` if there is none to give.
     pub reason: Option<&'static str>,
-    /// What would change it.
+    /// The setting that would change the outcome; `None` if there is none.
     pub remedy: Option<String>,
-    /// What went wrong.
+    /// The error; `None` if nothing failed.
     pub problem: Option<String>,
     /// How long it took, in milliseconds.
     pub millis: u64,
@@ -43,7 +43,7 @@ fn millis<S: serde::Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_u64(time.unix_millis())
 }
 
-/// Where workers tell of requests. Clones are the same feed.
+/// The sending side, one for all workers. Clones are the same feed.
 #[derive(Clone, Debug)]
 pub struct RequestFeed {
     sender: Sender<FinishedRequest>,
@@ -57,14 +57,14 @@ impl RequestFeed {
         (Self { sender, dropped }, receiver)
     }
 
-    /// Tells of a request, unless too many wait to be read.
+    /// Adds a request, or drops it if too many wait to be read.
     pub fn tell(&self, seen: FinishedRequest) {
         if self.sender.try_send(seen).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many requests were left out.
+    /// How many requests were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_reads_in_time_is_left_out_and_counted() {
+    fn requests_beyond_the_limit_are_dropped_and_counted() {
         let (feed, mut seen) = RequestFeed::new();
         for number in 0..WAITING + 3 {
             feed.tell(FinishedRequest {

@@ -1,13 +1,13 @@
-//! How long the origin takes until the head of its answer is there, in fixed buckets.
+//! Time until the headers of a response of the origin, in fixed buckets.
 
-/// The upper bounds of the buckets, in milliseconds; behind the last there is one more, without bound.
+/// The upper bounds of the buckets, in milliseconds. One more bucket after them has no bound.
 pub const BOUNDS_MILLIS: [u64; 40] = [
     1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 350,
     400, 500, 600, 800, 1_000, 1_250, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 7_500, 10_000,
     15_000, 30_000,
 ];
 
-/// How many buckets there are.
+/// The number of buckets.
 pub(super) const BUCKETS: usize = BOUNDS_MILLIS.len() + 1;
 
 /// The bucket of a duration.
@@ -15,8 +15,8 @@ pub(super) fn bucket(micros: u64) -> usize {
     BOUNDS_MILLIS.partition_point(|bound| bound * 1000 < micros)
 }
 
-/// The latency in milliseconds that a share (0.9 for nine of ten) of all does not pass, reckoned evenly within its bucket;
-/// None: nothing was counted. What lies beyond the last bound counts as that bound.
+/// The percentile for `share` (0.9 for the 90th) in milliseconds, interpolated within its bucket. `None` if nothing was
+/// counted. Latencies above the last bound count as that bound.
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts beyond 2^52 need no exact percentile"
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_lies_in_the_bucket_whose_bound_it_does_not_pass() {
+    fn a_bucket_holds_durations_up_to_its_bound() {
         for (micros, expected) in [
             (0, 0),
             (1000, 0),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_all_bounds_counts_as_the_last() {
+    fn latencies_above_the_last_bound_count_as_that_bound() {
         let mut counts = [0; BUCKETS];
         counts[BUCKETS - 1] = 1;
         assert_eq!(percentile(&counts, 0.5), Some(30_000.0));

@@ -1,14 +1,13 @@
-//! What the proxy does, counted: how many requests, with what outcome, and what the cache has spared the origin.
+//! Counters: requests by outcome and reason, what the cache saved, latency and failures of the origin.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `counters.rs` | [`WorkerCounters`]: what one worker counts, in memory that no other worker writes |
-//! | `latency.rs` | how long the origin takes, in fixed buckets |
-//! | `report.rs` | [`Report`]: all of it, for people and programs |
-//! | `feed.rs` | [`RequestFeed`]: the latest requests, for those who watch |
+//! | `counters.rs` | [`WorkerCounters`]: the counters of one worker, and [`Totals`], their sum |
+//! | `latency.rs` | latency of the origin, in fixed buckets |
+//! | `report.rs` | [`Report`]: all counters, for `stats` and the dashboard |
+//! | `feed.rs` | [`RequestFeed`]: finished requests, one by one, for the dashboard |
 //!
-//! Counting costs a request a few additions: no lock, no memory, nothing that another worker reads while it serves. The
-//! sums are made when somebody asks.
+//! A request costs a few additions: no lock, no allocation. The sums are made when they are read.
 
 mod counters;
 mod feed;
@@ -33,11 +32,11 @@ pub use self::{
 /// The counters of all workers of one proxy.
 #[derive(Debug)]
 pub struct Observer {
-    /// Locked when a worker starts and when somebody asks, never by a request.
+    /// Locked when a worker starts and when the counters are read, never by a request.
     blocks: Mutex<Vec<Arc<CounterBlock>>>,
     began: Instant,
     feed: Option<RequestFeed>,
-    /// Until somebody takes it.
+    /// `None` once it was taken.
     seen: Mutex<Option<Receiver<FinishedRequest>>>,
 }
 
@@ -59,14 +58,14 @@ impl Observer {
         }
     }
 
-    /// The counters of a worker that starts.
+    /// Counters for a worker that starts.
     pub fn tally(&self) -> WorkerCounters {
         let tally = WorkerCounters::default();
         locked(&self.blocks).push(tally.block());
         tally
     }
 
-    /// What all workers together have counted.
+    /// The sum of the counters of all workers.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for block in locked(&self.blocks).iter() {
@@ -75,17 +74,17 @@ impl Observer {
         totals
     }
 
-    /// How long it has been counting.
+    /// Time since the counters began.
     pub fn uptime(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Where to tell of requests, when somebody listens.
+    /// Where to report finished requests; `None` if they are only counted.
     pub fn feed(&self) -> Option<&RequestFeed> {
         self.feed.as_ref()
     }
 
-    /// The latest requests, for the one who watches them; None when there is nobody for whom to keep them.
+    /// The receiving side of the feed; `None` if there is no feed, or the receiver was taken before.
     pub fn watch(&self) -> Option<Receiver<FinishedRequest>> {
         locked(&self.seen).take()
     }
@@ -100,7 +99,7 @@ pub enum LiveRequests {
     On,
 }
 
-/// Whoever panicked while it held the lock has changed nothing by half.
+/// A panic under the lock leaves nothing half changed, so a poisoned lock is used as it is.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! All that is counted, in the words and figures that people and programs get.
+//! [`Report`]: all counters, with a name and an explanation for each reason. `stats` and the dashboard show it.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -11,100 +11,102 @@ use crate::{
     policy::{Mode, Reason, Time},
 };
 
-/// How a proxy is doing.
+/// The state of a proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// For how long it has been counting.
+    /// Seconds since the proxy began to count.
     pub uptime_seconds: u64,
-    /// Requests answered, in whatever way.
+    /// All requests.
     pub requests: u64,
-    /// Of all but the proxy's own answers, the share whose body came from the cache, from 0 to 1; None: there were none.
+    /// The share of requests whose body came from the cache, from 0 to 1. Responses of the proxy's own do not count.
+    /// `None` if there were no others.
     pub hit_ratio: Option<f64>,
     /// Fresh stored responses served.
     pub hits: u64,
-    /// Stored responses served after the origin called them current.
+    /// Stored responses served after the origin confirmed them with 304.
     pub validated: u64,
-    /// Stored responses served past their time.
+    /// Stored responses served while stale.
     pub stale: u64,
-    /// Responses of the origin handed on.
+    /// Responses that came from the origin.
     pub misses: u64,
-    /// Requests that shared another one's fetch.
+    /// Requests that shared the fetch of another request.
     pub collapsed: u64,
-    /// Answers of the proxy's own, to OPTIONS and TRACE.
+    /// Responses of the proxy's own, to OPTIONS and TRACE.
     pub own: u64,
-    /// Requests that got neither the origin's answer nor the cache's.
+    /// Requests that got an error of the proxy.
     pub failed: u64,
     /// Why misses went to the origin.
     pub misses_by: Vec<ReasonCount>,
-    /// Why answers of the origin were not kept.
+    /// Why responses of the origin were not stored.
     pub not_stored_by: Vec<ReasonCount>,
-    /// Why stored responses were not used as they were.
+    /// Why stored responses were not served without asking the origin.
     pub not_reused_by: Vec<ReasonCount>,
-    /// What failed requests failed of.
+    /// Why requests failed.
     pub failed_by: Vec<ReasonCount>,
-    /// Answers by the first digit of their status, from 1 to 5.
+    /// Responses by the first digit of their status, from 1 to 5.
     pub status_classes: Vec<u64>,
-    /// Bytes of bodies that left for clients.
+    /// Bytes of bodies sent to clients.
     pub sent_bytes: u64,
-    /// Bytes of bodies that came from the origin.
+    /// Bytes of bodies received from the origin.
     pub received_bytes: u64,
-    /// What the cache has spared.
+    /// What the cache has saved.
     pub saved: Saved,
-    /// How the origin does.
+    /// The state of the origin.
     pub origin: OriginReport,
-    /// How the cache does; None: it did not answer.
+    /// The state of the cache; `None` if it did not respond.
     pub cache: Option<CacheStats>,
 }
 
-/// One reason, and how often it was.
+/// A reason, and how often it occurred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonCount {
-    /// Its short name.
+    /// The short name of the reason.
     pub name: String,
     /// How often.
     pub count: u64,
-    /// What it means or, where there is such a thing, which flag would change it.
+    /// The flag that would change it, or else what the reason means.
     pub hint: Option<String>,
 }
 
-/// What the cache has spared the origin and those who wait for it.
+/// What the cache has saved the origin and the clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
-    /// Requests to the origin.
+    /// Requests that the origin did not get.
     pub requests: u64,
-    /// Their share of all requests but the proxy's own answers, from 0 to 1.
-    pub sharing: Option<f64>,
-    /// Bytes of bodies.
+    /// Their share of all requests, from 0 to 1. Responses of the proxy's own do not count. `None` if there were no
+    /// others.
+    pub share: Option<f64>,
+    /// Bytes of bodies that the origin did not send.
     pub bytes: u64,
-    /// Waiting: what the fetches of what was served again once took, in milliseconds.
+    /// Time that clients did not wait, in milliseconds: the duration of the fetches that were not repeated.
     pub millis: u64,
 }
 
-/// How the origin does, as seen from here.
+/// The state of the origin, as the proxy sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OriginReport {
-    /// Answers whose head has come.
+    /// Responses whose headers arrived.
     pub answers: u64,
     /// Requests that failed.
     pub failures: u64,
-    /// And how.
+    /// Failed requests by kind.
     pub failures_by: Vec<ReasonCount>,
-    /// Half of all answers began within so many milliseconds; None: there were none.
+    /// Median time until the headers of a response, in milliseconds; `None` if there were no responses.
     pub p50_millis: Option<f64>,
-    /// Nine of ten.
+    /// The 90th percentile of the same.
     pub p90_millis: Option<f64>,
-    /// Ninety-nine of a hundred.
+    /// The 99th percentile of the same.
     pub p99_millis: Option<f64>,
-    /// When it last answered, in milliseconds since the epoch.
+    /// When the origin last responded, in milliseconds since the epoch.
     pub last_answer: Option<u64>,
-    /// When it last failed, in milliseconds since the epoch.
+    /// When a request to the origin last failed, in milliseconds since the epoch.
     pub last_failure: Option<u64>,
     /// The short name of that failure.
     pub last_failure_kind: Option<String>,
 }
 
 impl Report {
-    /// Of what was counted so far, with what the cache says of itself; hints are for the policy in force.
+    /// Reports the counters so far, with the state of the cache. Hints are those for `mode`.
     pub fn new(observer: &Observer, cache: Option<CacheStats>, mode: Mode) -> Self {
         let totals = observer.totals();
         let judged = totals.requests().saturating_sub(totals.own());
@@ -116,7 +118,7 @@ impl Report {
         Self {
             uptime_seconds: observer.uptime().as_secs(),
             requests: totals.requests(),
-            hit_ratio: sharing(from_cache, judged),
+            hit_ratio: share(from_cache, judged),
             hits: totals.hits(),
             validated: totals.validated(),
             stale: totals.stale(),
@@ -147,20 +149,20 @@ impl Report {
 }
 
 impl Saved {
-    /// What these counts say.
+    /// The savings in `totals`.
     pub fn of(totals: &Totals) -> Self {
         let judged = totals.requests().saturating_sub(totals.own());
         Self {
             requests: totals.saved_requests(),
-            sharing: sharing(totals.saved_requests(), judged),
+            share: share(totals.saved_requests(), judged),
             bytes: totals.saved_bytes(),
             millis: totals.saved_millis(),
         }
     }
 
-    /// The same in one line; None: nobody has asked anything.
+    /// The savings in one line; `None` if there were no requests.
     pub fn sentence(&self) -> Option<String> {
-        let sharing = self.sharing?;
+        let share = self.share?;
         let (requests, bytes) = (grouped(self.requests), bytesize::ByteSize(self.bytes));
         let word = match self.requests {
             1 => "request",
@@ -169,7 +171,7 @@ impl Saved {
         let waiting = duration(Duration::from_millis(self.millis));
         Some(format!(
             "saved {requests} {word} to the origin ({:.0} %), {bytes}, {waiting} of waiting",
-            sharing * 100.0
+            share * 100.0
         ))
     }
 }
@@ -208,7 +210,7 @@ fn failure_meaning(name: &str) -> &'static str {
     kind.map_or("", |(_, meaning)| meaning)
 }
 
-/// Those that were, the most frequent first.
+/// The reasons that occurred, the most frequent first.
 fn causes(all: impl Iterator<Item = ReasonCount>) -> Vec<ReasonCount> {
     let mut causes: Vec<ReasonCount> = all.filter(|cause| cause.count > 0).collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
@@ -216,7 +218,7 @@ fn causes(all: impl Iterator<Item = ReasonCount>) -> Vec<ReasonCount> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share of two counts")]
-fn sharing(part: u64, whole: u64) -> Option<f64> {
+fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -266,7 +268,7 @@ mod tests {
     use actix_web::http::StatusCode;
 
     #[test]
-    fn what_was_saved_is_said_in_one_line_when_somebody_has_asked() {
+    fn savings_are_one_line_once_there_were_requests() {
         let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_answers_of_the_proxy_do_not_count_for_the_ratio() {
+    fn responses_of_the_proxys_own_do_not_count_in_the_hit_ratio() {
         let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         tally.answered(StatusCode::OK, &CacheStatus::hit(None));
@@ -296,11 +298,11 @@ mod tests {
         assert_eq!((report.requests, report.hit_ratio), (2, Some(1.0)));
     }
 
-    /// What beside the name of a reason fits into a row of 80 columns.
+    /// The width of a hint in a row of 80 columns.
     const HINT_COLUMNS: usize = 41;
 
     #[test]
-    fn every_name_has_an_explanation_that_fits_into_a_row() {
+    fn every_reason_has_a_hint_that_fits_in_a_row() {
         let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         for reason in Reason::ALL {

@@ -108,7 +108,7 @@ fn decide_retrieval<'s>(
         return fetch(ForwardReason::Bypass.into(), request);
     }
     let Some((index, stored)) = select(policy, request, variants.clone()) else {
-        let forward = match variants.clone().any(|stored| may_answer(stored, request)) {
+        let forward = match variants.clone().any(|stored| may_serve(stored, request)) {
             true => ForwardReason::VaryMiss,
             false => ForwardReason::UriMiss,
         };
@@ -116,7 +116,7 @@ fn decide_retrieval<'s>(
     };
     // RFC 9110, 13.2.1: the origin evaluates If-Match and If-Unmodified-Since.
     if request.has_origin_condition() {
-        return fetch(unusable(stored, now, Reason::Condition), request);
+        return fetch(not_reusable(stored, now, Reason::Condition), request);
     }
     match stored
         .content_range()
@@ -145,13 +145,13 @@ fn select<'s>(
 ) -> Option<(usize, &'s StoredHead)> {
     variants
         .enumerate()
-        .filter(|(_, stored)| may_answer(stored, request))
+        .filter(|(_, stored)| may_serve(stored, request))
         .filter(|(_, stored)| matches(policy.mode, stored, request.headers))
         .max_by_key(|(_, stored)| (stored.date, stored.received))
 }
 
 /// A response made for some credentials is only served to requests with the same credentials.
-fn may_answer(stored: &StoredHead, request: &Request<'_>) -> bool {
+fn may_serve(stored: &StoredHead, request: &Request<'_>) -> bool {
     match stored.audience() {
         Audience::Everyone => true,
         Audience::Partition => stored.partition() == request.identity,
@@ -167,21 +167,21 @@ fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse,
     }
     // RFC 9111, 5.2.1.4.
     if client.no_cache {
-        return Err(unusable(stored, now, Reason::ClientNoCache));
+        return Err(not_reusable(stored, now, Reason::ClientNoCache));
     }
     // RFC 9111, 5.2.1.1. Zero requires validation, even in the millisecond of the store.
     let is_too_old = client
         .max_age
         .is_some_and(|seconds| seconds == 0 || stored.age_millis(now) > u64::from(seconds) * 1000);
     if is_too_old {
-        return Err(unusable(stored, now, Reason::ClientMaxAge));
+        return Err(not_reusable(stored, now, Reason::ClientMaxAge));
     }
     // RFC 9111, 5.2.1.3.
     let is_too_stale = client
         .min_fresh
         .is_some_and(|seconds| stored.fresh_millis(now) < u64::from(seconds) * 1000);
     if is_too_stale {
-        return Err(unusable(stored, now, Reason::ClientMinFresh));
+        return Err(not_reusable(stored, now, Reason::ClientMinFresh));
     }
     if stored.is_fresh(now) {
         Ok(Reuse::Fresh)
@@ -195,7 +195,7 @@ fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse,
 }
 
 /// A stale response is not used because it is stale, a fresh one because of the request.
-fn unusable(stored: &StoredHead, now: Time, reason: Reason) -> Forward {
+fn not_reusable(stored: &StoredHead, now: Time, reason: Reason) -> Forward {
     match stored.is_fresh(now) {
         true => Forward::with_detail(ForwardReason::Request, reason),
         false => ForwardReason::Stale.into(),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_which_requests_lead_a_fetch() {
+    fn s4_which_fetches_other_requests_may_wait_for() {
         for (request, expected) in [
             (&[][..] as Lines<'_>, Sharing::Collapsible),
             (&[("cache-control", "no-cache")], Sharing::Collapsible),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_methods_and_bodies_pass_the_cache_by() {
+    fn s4_other_methods_and_bodies_bypass_the_cache() {
         let held = [stored(Mode::Standard, LASTING)];
         let mut exchange = Exchange::new(Mode::Standard, &[]);
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"] {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_a_post_whose_body_is_in_the_key_is_a_retrieval_without_conditions() {
+    fn s4_a_post_with_its_body_in_the_key_is_cached_unless_conditional() {
         for mode in MODES {
             let held = [stored(mode, LASTING)];
             let mut exchange = Exchange::new(mode, &[]);
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_head_is_answered_from_a_fresh_get_validates_a_stale_one_and_else_goes_alone() {
+    fn s4_head_uses_a_fresh_get_validates_a_stale_one_and_is_else_forwarded() {
         for mode in MODES {
             let held = [stored(mode, LASTING)];
             let mut exchange = Exchange::new(mode, &[]);
@@ -401,12 +401,12 @@ mod tests {
 
     #[test]
     fn s5_2_2_4_no_cache_is_validated_on_every_use() {
-        let reply = [
+        let response = [
             ("cache-control", "max-age=100, no-cache"),
             ("etag", "\"a\""),
         ];
         for mode in [Mode::Standard, Mode::Strict] {
-            let held = [stored(mode, &reply)];
+            let held = [stored(mode, &response)];
             let found = Exchange::new(mode, &[]).decide(&held, NOW);
             let why = Forward::with_detail(ForwardReason::Stale, Reason::NoCache);
             assert_eq!(found, revalidate(why));
@@ -463,11 +463,11 @@ mod tests {
 
     #[test]
     fn s5_2_1_2_max_stale_does_not_lift_must_revalidate() {
-        let reply = [
+        let response = [
             ("cache-control", "max-age=1, must-revalidate"),
             ("etag", "\"a\""),
         ];
-        let held = [stored(Mode::Strict, &reply)];
+        let held = [stored(Mode::Strict, &response)];
         let found = Exchange::new(Mode::Strict, &[])
             .request(&[("cache-control", "max-stale")])
             .decide(&held, later(5));
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn s5_4_pragma_counts_without_cache_control_only() {
+    fn s5_4_pragma_is_obeyed_only_without_cache_control() {
         let held = [stored(Mode::Standard, LASTING)];
         let found = |request| {
             Exchange::new(Mode::Standard, &[])
@@ -510,13 +510,13 @@ mod tests {
     #[test]
     fn s4_1_the_most_recent_matching_variant_is_used() {
         let held = |value, date| {
-            let reply = [
+            let response = [
                 ("vary", "x-a"),
                 ("cache-control", "max-age=9999"),
                 ("date", date),
             ];
             let request = [("x-a", value)];
-            Exchange::new(Mode::Strict, &reply)
+            Exchange::new(Mode::Strict, &response)
                 .request(&request)
                 .admit()
                 .unwrap()
@@ -541,10 +541,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_sees_what_was_made_for_somebody_else() {
+    fn responses_are_served_only_to_their_audience() {
         let held = |value, number: Option<u8>| {
-            let reply = [("cache-control", value)];
-            let exchange = Exchange::new(Mode::Standard, &reply);
+            let response = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Standard, &response);
             match number {
                 Some(number) => exchange.identity(number).admit().unwrap(),
                 None => exchange.admit().unwrap(),
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_3_2_conditions_and_ranges_are_answered_from_the_store() {
+    fn s4_3_2_conditions_and_ranges_are_served_from_the_cache() {
         for mode in MODES {
             let held = [stored(mode, LASTING)];
             let for_the_origin = Decision::Fetch {
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn s5_2_1_5_what_must_not_be_stored_is_not_validated_for_the_store() {
+    fn s5_2_1_5_a_no_store_request_validates_nothing() {
         let held = [stored(Mode::Standard, LASTING)];
         let found = Exchange::new(Mode::Standard, &[])
             .request(&[("cache-control", "no-store")])

@@ -1,4 +1,4 @@
-//! What the tables of tests are written with.
+//! Helpers for the tests of the policy.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(super) fn identity(number: u8) -> Identity {
     Identity([number; 16])
 }
 
-/// One exchange: a GET without body unless told otherwise, answered at NOW.
+/// One request and its response at NOW. By default a GET without body.
 #[derive(Clone)]
 pub(super) struct Exchange<'a> {
     pub(super) policy: Policy,
@@ -59,12 +59,12 @@ pub(super) struct Exchange<'a> {
     pub(super) content: RequestContent,
     pub(super) identity: Option<Identity>,
     pub(super) status: u16,
-    pub(super) reply: Lines<'a>,
+    pub(super) response: Lines<'a>,
     pub(super) body_end: BodyEnd,
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(mode: Mode, reply: Lines<'a>) -> Self {
+    pub(super) fn new(mode: Mode, response: Lines<'a>) -> Self {
         Self {
             policy: policy(mode),
             method: Method::GET,
@@ -72,7 +72,7 @@ impl<'a> Exchange<'a> {
             content: RequestContent::None,
             identity: None,
             status: 200,
-            reply,
+            response,
             body_end: BodyEnd::Delimited,
         }
     }
@@ -104,11 +104,11 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn admit(&self) -> Result<StoredHead, Reason> {
-        let headers = headers(self.reply);
-        self.with_request(|request| admit(&self.policy, request, &self.reply_of(&headers, NOW)))
+        let headers = headers(self.response);
+        self.with_request(|request| admit(&self.policy, request, &self.response_of(&headers, NOW)))
     }
 
-    pub(super) fn reply_of<'h>(&self, headers: &'h HeaderMap, at: Time) -> Response<'h> {
+    pub(super) fn response_of<'h>(&self, headers: &'h HeaderMap, at: Time) -> Response<'h> {
         Response {
             status: StatusCode::from_u16(self.status).unwrap(),
             headers,
@@ -118,13 +118,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Decides about this exchange's request.
+    /// The decision for the request of this exchange.
     pub(super) fn decide(&self, variants: &[StoredHead], now: Time) -> Decision {
         self.with_request(|request| decide(&self.policy, request, variants.iter(), now))
     }
 }
 
-/// Stores an answer to a plain GET.
-pub(super) fn stored(mode: Mode, reply: Lines<'_>) -> StoredHead {
-    Exchange::new(mode, reply).admit().unwrap()
+/// Stores a response to a plain GET.
+pub(super) fn stored(mode: Mode, response: Lines<'_>) -> StoredHead {
+    Exchange::new(mode, response).admit().unwrap()
 }

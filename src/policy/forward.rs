@@ -53,13 +53,13 @@ impl ForwardReason {
     /// The meaning, short enough for a row of a table.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Bypass => "not for the cache to answer",
+            Self::Bypass => "the cache does not handle it",
             Self::Method => "this method always goes to the origin",
             Self::UriMiss => "nothing was stored for it",
             Self::VaryMiss => "stored for other request headers only",
-            Self::Miss => "nothing that is stored could be used",
-            Self::Request => "the client wanted it from the origin",
-            Self::Stale => "its time was over; the origin had another",
+            Self::Miss => "no stored response could be used",
+            Self::Request => "the client required the origin",
+            Self::Stale => "it was stale; the origin sent a new one",
             Self::Partial => "only a part was stored",
         }
     }

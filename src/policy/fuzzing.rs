@@ -13,7 +13,7 @@ const NOW: Time = Time::from_unix_millis(1_709_208_000_000);
 /// The last second of the year 9999, which four digits can write.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// A date is read again as it was written.
+/// A formatted date is parsed again as the same date.
 pub fn date(bytes: &[u8]) {
     if let Some(date) = http_date(bytes, NOW) {
         assert!(date.unix_seconds() <= LAST_SECOND);
@@ -21,8 +21,8 @@ pub fn date(bytes: &[u8]) {
     }
 }
 
-/// What a Range selects lies within the representation and does not overlap. The first byte gives the length of the
-/// representation, where that is known.
+/// The selected ranges are within the representation and do not overlap. The first byte is the length of the
+/// representation; 255 is an unknown length.
 pub fn range(bytes: &[u8]) {
     let Some((&first, value)) = bytes.split_first() else {
         return;
@@ -46,7 +46,7 @@ pub fn range(bytes: &[u8]) {
     }
 }
 
-/// A Content-Range that is understood is possible, and is read again as it is written.
+/// A parsed Content-Range is possible, and is parsed again as the same after formatting.
 pub fn content_range(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
         return;

@@ -34,10 +34,15 @@ impl IdentitySecret {
     }
 
     /// The identity of a request: a hash of Authorization, of the cookies that are not ignored, and of the fields of
-    /// `identity_headers`.
+    /// `identity_headers`. `is_credential` is [`is_credential`], or a table of what it says.
     ///
     /// `None` if the request carries no credentials, or the policy has no partitions.
-    pub fn identity(&self, policy: &Policy, headers: &HeaderMap) -> Option<Identity> {
+    pub fn identity(
+        &self,
+        policy: &Policy,
+        headers: &HeaderMap,
+        is_credential: impl Fn(&HeaderName) -> bool,
+    ) -> Option<Identity> {
         if policy.mode.credentials() == Credentials::SharedCache {
             return None;
         }
@@ -47,7 +52,7 @@ impl IdentitySecret {
                 let cookies = cookies(value.as_bytes());
                 let counting = cookies.filter(|cookie| !is_ignored(policy, cookie));
                 credentials.extend(counting.map(|cookie| (name.as_str(), cookie)));
-            } else if is_credential(policy, name) {
+            } else if is_credential(name) {
                 credentials.push((name.as_str(), value.as_bytes()));
             }
         }
@@ -179,18 +184,32 @@ mod tests {
         ] {
             let held = headers(lines);
             for mode in [Mode::Standard, Mode::Always] {
-                let found = secret.identity(&policy(mode), &held);
+                let found = secret.identity(&policy(mode), &held, |name| {
+                    is_credential(&policy(mode), name)
+                });
                 assert_eq!(found.is_some(), expected, "{lines:?}");
             }
-            assert_eq!(secret.identity(&policy(Mode::Strict), &held), None);
+            assert_eq!(
+                secret.identity(&policy(Mode::Strict), &held, |name| is_credential(
+                    &policy(Mode::Strict),
+                    name
+                )),
+                None
+            );
         }
     }
 
     #[test]
-    fn identities_differ_by_every_credential_and_by_nothing_else() {
+    fn identities_differ_by_all_credentials_and_only_by_them() {
         let secret = IdentitySecret::new();
         let policy = policy(Mode::Standard);
-        let identity = |lines| secret.identity(&policy, &headers(lines)).unwrap();
+        let identity = |lines| {
+            secret
+                .identity(&policy, &headers(lines), |name| {
+                    is_credential(&policy, name)
+                })
+                .unwrap()
+        };
         let one = identity(&[("authorization", "a"), ("x-api-key", "b")]);
         assert_eq!(
             one,
@@ -223,13 +242,14 @@ mod tests {
             Some(one),
             another.identity(
                 &policy,
-                &headers(&[("authorization", "a"), ("x-api-key", "b")])
+                &headers(&[("authorization", "a"), ("x-api-key", "b")]),
+                |name| is_credential(&policy, name)
             )
         );
     }
 
     #[test]
-    fn ignored_cookies_are_not_forwarded_and_the_rest_stays_byte_for_byte() {
+    fn ignored_cookies_are_removed_and_the_rest_is_unchanged() {
         let forwarded = |mode, line: &str| {
             forwarded_cookie(
                 &policy(mode),
@@ -252,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_identity_cookies_that_are_not_ignored_count() {
+    fn only_identity_cookies_that_are_not_ignored_make_an_identity() {
         let secret = IdentitySecret::new();
         let identity = |named: &[&'static str], mode, line: &str| {
             let policy = Policy {
@@ -263,7 +283,12 @@ mod tests {
             let mut fields = HeaderMap::new();
             fields.insert(COOKIE, line.clone());
             let forwarded = forwarded_cookie(&policy, &line);
-            (secret.identity(&policy, &fields).is_some(), forwarded)
+            (
+                secret
+                    .identity(&policy, &fields, |name| is_credential(&policy, name))
+                    .is_some(),
+                forwarded,
+            )
         };
         let shortened = |text| ForwardedCookie::Shortened(HeaderValue::from_static(text));
         for (named, line, counts, forwarded) in [
@@ -287,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_whose_name_is_no_text_counts_where_any_does() {
+    fn a_cookie_with_a_non_utf8_name_matches_only_a_star() {
         let line = HeaderValue::from_bytes(b"\xff=1").unwrap();
         let mut policy = policy(Mode::Standard);
         assert_eq!(forwarded_cookie(&policy, &line), ForwardedCookie::Unchanged);
@@ -296,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_name_of_a_set_cookie_counts() {
+    fn a_set_cookie_is_ignored_by_its_name() {
         let ignored =
             |mode, line| is_ignored_set_cookie(&policy(mode), &HeaderValue::from_static(line));
         assert!(ignored(Mode::Standard, "__cf_bm=x; path=/; HttpOnly"));
@@ -316,7 +341,7 @@ mod tests {
         }
 
         #[test]
-        fn a_forwarded_line_has_all_other_cookies_and_no_ignored_one(
+        fn a_forwarded_line_has_exactly_the_cookies_that_are_not_ignored(
             line in "((_ga|_GA_1|a|__cf_bm|b)(=[a-z= ]{0,3})?[; ]{1,2}){0,5}",
         ) {
             let policy = policy(Mode::Standard);

@@ -36,43 +36,43 @@ pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     for (name, value) in stored.fields().iter() {
         headers.append(name, value);
     }
-    let word = policy.mode.heard(OriginDirectives::of(&headers));
+    let origin = policy.mode.obey_origin(OriginDirectives::of(&headers));
     let cache = match stored.partition() {
         Some(_) => CacheKind::Private,
         None => CacheKind::Shared,
     };
     let (status, received) = (stored.status(), stored.received());
-    let would_be = lifetime(policy, &word, cache, status, &headers, received);
+    let would_be = lifetime(policy, &origin, cache, status, &headers, received);
     Interpretation {
         lifetime_seconds: match stored.lifetime {
-            Lifetime::Age { millis } | Lifetime::Held { millis } => Some(millis / 1000),
+            Lifetime::Age { millis } | Lifetime::SinceReceipt { millis } => Some(millis / 1000),
             Lifetime::UntilCleared => None,
         },
         lifetime_from: match would_be == Ok(stored.lifetime) {
-            true => source(policy, &word, cache, status, &headers, received),
+            true => source(policy, &origin, cache, status, &headers, received),
             false => LifetimeSource::Set,
         },
-        directives: directives(&word),
+        directives: directives(&origin),
         is_targeted: policy.mode != Mode::Always && targeted::directives(&headers).is_some(),
         never_stale: stored.never_stale,
     }
 }
 
-fn directives(word: &OriginDirectives<'_>) -> Vec<String> {
-    let said = &word.directives;
+fn directives(origin: &OriginDirectives<'_>) -> Vec<String> {
+    let sent = &origin.directives;
     let flags = [
-        ("no-cache", said.no_cache),
-        ("must-revalidate", said.must_revalidate),
-        ("proxy-revalidate", said.proxy_revalidate),
-        ("must-understand", said.must_understand),
-        ("private", said.private),
-        ("public", said.public),
+        ("no-cache", sent.no_cache),
+        ("must-revalidate", sent.must_revalidate),
+        ("proxy-revalidate", sent.proxy_revalidate),
+        ("must-understand", sent.must_understand),
+        ("private", sent.private),
+        ("public", sent.public),
     ];
     let values = [
-        ("s-maxage", said.s_maxage),
-        ("max-age", said.max_age),
-        ("stale-while-revalidate", said.stale_while_revalidate),
-        ("stale-if-error", said.stale_if_error),
+        ("s-maxage", sent.s_maxage),
+        ("max-age", sent.max_age),
+        ("stale-while-revalidate", sent.stale_while_revalidate),
+        ("stale-if-error", sent.stale_if_error),
     ];
     let flags = flags.into_iter().filter(|(_, is_said)| *is_said);
     let values = values
@@ -106,8 +106,8 @@ mod tests {
     use crate::policy::fixture::{Lines, NOW, headers, policy, stored};
 
     #[test]
-    fn each_lifetime_says_what_it_goes_back_to() {
-        for (mode, reply, expected, seconds) in [
+    fn each_lifetime_names_its_source() {
+        for (mode, response, expected, seconds) in [
             (
                 Mode::Standard,
                 &[("cache-control", "max-age=5, s-maxage=7")][..] as Lines<'_>,
@@ -140,9 +140,9 @@ mod tests {
                 None,
             ),
         ] {
-            let interpret = interpret(&policy(mode), &stored(mode, reply));
-            assert_eq!(interpret.lifetime_from, expected, "{reply:?}");
-            assert_eq!(interpret.lifetime_seconds, seconds, "{reply:?}");
+            let interpret = interpret(&policy(mode), &stored(mode, response));
+            assert_eq!(interpret.lifetime_from, expected, "{response:?}");
+            assert_eq!(interpret.lifetime_seconds, seconds, "{response:?}");
         }
         let expired = stored(Mode::Standard, &[]).expired(NOW);
         let interpret = interpret(&policy(Mode::Standard), &expired);
@@ -150,21 +150,21 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_those_that_count() {
-        let reply = [(
+    fn only_obeyed_directives_are_listed() {
+        let response = [(
             "cache-control",
             "max-age=5, must-revalidate, x=y, stale-if-error=9",
         )];
-        let said = |mode| interpret(&policy(mode), &stored(mode, &reply)).directives;
+        let sent = |mode| interpret(&policy(mode), &stored(mode, &response)).directives;
         assert_eq!(
-            said(Mode::Standard),
+            sent(Mode::Standard),
             ["must-revalidate", "max-age=5", "stale-if-error=9"]
         );
-        assert!(said(Mode::Always).is_empty());
+        assert!(sent(Mode::Always).is_empty());
     }
 
     #[test]
-    fn a_variant_names_the_field_by_which_it_is_for_another_request() {
+    fn a_variant_names_the_field_that_does_not_match() {
         let held = stored(Mode::Standard, &[("vary", "accept-language, x-a")]);
         let asked = headers(&[("x-a", "1")]);
         let (name, value) = held.mismatch(Mode::Standard, &asked).unwrap();

@@ -91,7 +91,7 @@ mod tests {
         *,
     };
 
-    const REPLY_NAMES: &[&str] = &[
+    const RESPONSE_NAMES: &[&str] = &[
         "cache-control",
         "cdn-cache-control",
         "expires",
@@ -169,36 +169,36 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn any_exchange_is_judged_without_panic_and_answers_its_own_request_alone(
+        fn no_exchange_panics_and_partitions_are_separate(
             mode in modes(),
             asked in heads(REQUEST_NAMES),
-            replied in heads(REPLY_NAMES),
-            update in heads(REPLY_NAMES),
+            response_headers in heads(RESPONSE_NAMES),
+            update in heads(RESPONSE_NAMES),
             status in 100_u16..600,
             seconds in 0_u64..100_000,
         ) {
             let policy = policy(mode);
             let secret = IdentitySecret::new();
-            let own = secret.identity(&policy, &asked);
+            let own = secret.identity(&policy, &asked, |name| is_credential(&policy, name));
             let request = Request::new(&policy, &Method::GET, &asked, RequestContent::None, own);
-            let reply = Response {
+            let response = Response {
                 status: StatusCode::from_u16(status).unwrap(),
-                headers: &replied,
+                headers: &response_headers,
                 request_time: NOW,
                 response_time: later(1),
                 body_end: BodyEnd::Delimited,
             };
-            let Ok(stored) = admit(&policy, &request, &reply) else { return Ok(()) };
+            let Ok(stored) = admit(&policy, &request, &response) else { return Ok(()) };
             let now = later(seconds);
             let _ = decide(&policy, &request, [&stored].into_iter(), now);
             let _ = response_form(&request, &stored, Some(seconds));
             let _ = may_serve_stale(&policy, &request, &stored, OriginFailure::Unreachable, now);
-            let reply = Response { headers: &update, ..reply };
-            let _ = revalidation_matches(&stored, &reply);
-            let _ = revalidated(&policy, &request, &stored, &reply);
+            let response = Response { headers: &update, ..response };
+            let _ = revalidation_matches(&stored, &response);
+            let _ = revalidated(&policy, &request, &stored, &response);
             prop_assert_eq!(stored.is_fresh(now), stored.ttl_seconds(now).is_none_or(|ttl| ttl > 0));
 
-            // Whoever else asks, and however: only what is everybody's answers him.
+            // A request of another identity only gets responses for everyone.
             let other = Request::new(&policy, &Method::GET, &update, RequestContent::None, Some(identity(9)));
             let decision = decide(&policy, &other, [&stored].into_iter(), now);
             if stored.audience() == Audience::Partition {

@@ -66,7 +66,7 @@ pub(super) enum Credentials {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum SetCookie {
     /// They are stored and served.
-    Keep,
+    Store,
     /// The response is stored without them.
     Drop,
     /// The response is not stored.
@@ -75,11 +75,11 @@ pub(super) enum SetCookie {
 
 /// How a response without any caching field is stored.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Silence {
+pub(super) enum WithoutDirectives {
     /// With a heuristic lifetime (RFC 9111, 4.2.2).
     Heuristic,
     /// With this lifetime.
-    Keep(Lifetime),
+    Store(Lifetime),
     /// Not at all, because of its status.
     Refuse,
 }
@@ -88,7 +88,7 @@ pub(super) enum Silence {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Languages {
     /// By the text of the field.
-    Written,
+    AsWritten,
     /// Also if the members are in another order, and by the stored Content-Language.
     Negotiated,
 }
@@ -96,7 +96,7 @@ pub(super) enum Languages {
 /// Whether a response with a transfer coding that the proxy cannot decode is stored.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum UnknownCoding {
-    Keep,
+    Store,
     Refuse,
 }
 
@@ -120,15 +120,15 @@ impl Mode {
     }
 
     /// The directives of the origin that are obeyed.
-    pub(super) fn heard<'h>(self, word: OriginDirectives<'h>) -> OriginDirectives<'h> {
+    pub(super) fn obey_origin<'h>(self, origin: OriginDirectives<'h>) -> OriginDirectives<'h> {
         match self {
-            Self::Standard | Self::Strict => word,
-            Self::Always => OriginDirectives::silent(),
+            Self::Standard | Self::Strict => origin,
+            Self::Always => OriginDirectives::none(),
         }
     }
 
     /// The directives of the client that are obeyed.
-    fn obeyed(self, directives: RequestDirectives) -> RequestDirectives {
+    fn obey_client(self, directives: RequestDirectives) -> RequestDirectives {
         match self {
             Self::Strict => directives,
             // A plain reload in a browser sends `max-age=0`. It must not be a MISS.
@@ -152,7 +152,7 @@ impl Mode {
     /// How Set-Cookie lines of cookies that are not ignored affect storing.
     pub(super) const fn set_cookie(self, audience: Audience) -> SetCookie {
         match (self, audience) {
-            (Self::Strict, _) => SetCookie::Keep,
+            (Self::Strict, _) => SetCookie::Store,
             (Self::Always, _) | (Self::Standard, Audience::Everyone) => SetCookie::Drop,
             (Self::Standard, Audience::Partition) => SetCookie::Refuse,
         }
@@ -173,13 +173,13 @@ impl Mode {
     pub(super) const fn languages(self) -> Languages {
         match self {
             Self::Strict => Languages::Negotiated,
-            Self::Standard | Self::Always => Languages::Written,
+            Self::Standard | Self::Always => Languages::AsWritten,
         }
     }
 
     pub(super) const fn unknown_coding(self) -> UnknownCoding {
         match self {
-            Self::Strict => UnknownCoding::Keep,
+            Self::Strict => UnknownCoding::Store,
             Self::Standard | Self::Always => UnknownCoding::Refuse,
         }
     }
@@ -187,29 +187,33 @@ impl Mode {
 
 impl Policy {
     /// The directives of the client that are obeyed.
-    pub(super) fn obeyed(&self, directives: RequestDirectives) -> RequestDirectives {
+    pub(super) fn obey_client(&self, directives: RequestDirectives) -> RequestDirectives {
         match self.client_directives {
-            ClientDirectives::Obeyed => self.mode.obeyed(directives),
+            ClientDirectives::Obeyed => self.mode.obey_client(directives),
             ClientDirectives::Ignored => RequestDirectives::default(),
         }
     }
 
     /// How a response without any caching field is stored.
-    pub(super) fn silence(&self, status: StatusCode) -> Silence {
+    pub(super) fn without_directives(&self, status: StatusCode) -> WithoutDirectives {
         match (self.mode, status.as_u16()) {
-            (Mode::Strict, _) => Silence::Heuristic,
+            (Mode::Strict, _) => WithoutDirectives::Heuristic,
             (Mode::Standard, 200 | 203 | 204 | 300 | 301 | 308) => {
-                Silence::Keep(self.until_cleared())
+                WithoutDirectives::Store(self.until_cleared())
             }
-            (Mode::Standard, 404 | 410) => Silence::Keep(self.until_cleared().at_most_seconds(60)),
-            (Mode::Always, _) if always_keeps(status) => Silence::Keep(self.until_cleared()),
-            (Mode::Standard | Mode::Always, _) => Silence::Refuse,
+            (Mode::Standard, 404 | 410) => {
+                WithoutDirectives::Store(self.until_cleared().at_most_seconds(60))
+            }
+            (Mode::Always, _) if always_stores(status) => {
+                WithoutDirectives::Store(self.until_cleared())
+            }
+            (Mode::Standard | Mode::Always, _) => WithoutDirectives::Refuse,
         }
     }
 
     fn until_cleared(&self) -> Lifetime {
         match self.ttl {
-            Some(ttl) => Lifetime::Held {
+            Some(ttl) => Lifetime::SinceReceipt {
                 millis: millis(ttl),
             },
             None => Lifetime::UntilCleared,
@@ -219,7 +223,7 @@ impl Policy {
 
 /// True for the statuses that `Always` stores: 2xx except 206, 3xx except 304, 404 and 410. Other statuses report a
 /// failure that may be over soon.
-pub(super) fn always_keeps(status: StatusCode) -> bool {
+pub(super) fn always_stores(status: StatusCode) -> bool {
     match status.as_u16() {
         206 | 304 => false,
         200..=399 | 404 | 410 => true,

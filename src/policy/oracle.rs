@@ -1,8 +1,8 @@
-//! `strict` beside another reading of RFC 9111, the crate http-cache-semantics.
+//! Compares `strict` with another implementation of RFC 9111, the crate http-cache-semantics.
 //!
-//! Random exchanges are put to both and the same questions asked. Where the two are known to differ there is a function
-//! that says in which exchanges they may, and the section that shows who is right; everywhere else they have to agree.
-//! No difference is listed that does not occur, and every question is compared in a good share of the exchanges.
+//! Both get the same random exchanges and the same questions. For each known difference there is a function that tells
+//! in which exchanges it may occur, with the section of the RFC that decides it. In all other exchanges both have to
+//! agree. Each listed difference occurs, and each question is compared in a good share of the exchanges.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,11 +30,11 @@ mod exchanges;
 use differences::DIFFERENCES;
 use exchanges::exchange;
 
-/// Lines of a head: a name, and the members of its value.
+/// Field lines: a name, and the members of its value.
 #[derive(Clone, Debug, Default)]
-struct Fields(Vec<(&'static str, Vec<&'static str>)>);
+struct FieldLines(Vec<(&'static str, Vec<&'static str>)>);
 
-impl Fields {
+impl FieldLines {
     fn lines(&self, name: &str) -> impl Iterator<Item = &[&'static str]> {
         let named = self.0.iter().filter(move |(found, _)| *found == name);
         named.map(|(_, members)| members.as_slice())
@@ -49,7 +49,7 @@ impl Fields {
         self.lines(name).flatten().copied()
     }
 
-    /// Has a Cache-Control directive of this name, spelt like this.
+    /// True if there is a Cache-Control directive of this name, in this case.
     fn says(&self, directive: &str) -> bool {
         let mut names = self.directives().map(|(name, _)| name);
         names.any(|name| name == directive)
@@ -83,43 +83,43 @@ impl Fields {
     }
 }
 
-/// A GET and its answer at `at`; another GET `seconds` later, and what a 304 to its validation carries.
+/// A GET and its response at `at`, another GET `seconds` later, and the fields of a 304 to its validation.
 #[derive(Clone, Debug)]
-struct Exchange {
+struct OracleExchange {
     at: Time,
-    request: Fields,
+    request: FieldLines,
     status: u16,
-    reply: Fields,
+    response: FieldLines,
     seconds: u64,
-    second: Fields,
-    update: Fields,
+    second: FieldLines,
+    update: FieldLines,
 }
 
-impl Exchange {
+impl OracleExchange {
     fn second_at(&self) -> Time {
         self.at.saturating_add(Duration::from_secs(self.seconds))
     }
 
-    /// The exchange that a 304 makes of this one (RFC 9111, 3.2).
+    /// This exchange after the 304 (RFC 9111, 3.2).
     fn freshened(&self) -> Self {
-        let is_kept = |name| name != "age" && name != "date" && !self.update.has(name);
-        let kept = self.reply.0.iter().filter(|(name, _)| is_kept(*name));
+        let is_stored = |name| name != "age" && name != "date" && !self.update.has(name);
+        let kept = self.response.0.iter().filter(|(name, _)| is_stored(*name));
         Self {
             at: self.second_at(),
             request: self.second.clone(),
-            reply: Fields(kept.chain(&self.update.0).cloned().collect()),
+            response: FieldLines(kept.chain(&self.update.0).cloned().collect()),
             seconds: 0,
             ..self.clone()
         }
     }
 
     fn admit(&self) -> Result<StoredHead, Reason> {
-        let (request, reply) = (self.request.ours(), self.reply.ours());
+        let (request, response) = (self.request.ours(), self.response.ours());
         with_request(&request, |request| {
             admit(
                 &policy(Mode::Strict),
                 request,
-                &reply_of(self.status, &reply, self.at),
+                &response_of(self.status, &response, self.at),
             )
         })
     }
@@ -134,13 +134,13 @@ impl Exchange {
 
     fn oracle(&self) -> CachePolicy {
         let request = their_request(&self.request);
-        let reply = their_reply(self.status, &self.reply);
+        let response = their_response(self.status, &self.response);
         let options = CacheOptions {
-            // An invention of that crate: nothing says that `immutable` is a lifetime.
+            // Only that crate takes `immutable` for a lifetime.
             immutable_min_time_to_live: Duration::ZERO,
             ..CacheOptions::default()
         };
-        CachePolicy::new_options(&request, &reply, system_time(self.at), options)
+        CachePolicy::new_options(&request, &response, system_time(self.at), options)
     }
 }
 
@@ -155,7 +155,7 @@ fn with_request<T>(headers: &HeaderMap, use_it: impl FnOnce(&Request<'_>) -> T) 
     ))
 }
 
-fn reply_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
+fn response_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
     Response {
         status: StatusCode::from_u16(status).unwrap(),
         headers,
@@ -165,17 +165,17 @@ fn reply_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
     }
 }
 
-fn their_request(fields: &Fields) -> http::Request<()> {
+fn their_request(fields: &FieldLines) -> http::Request<()> {
     let mut request = http::Request::new(());
     *request.headers_mut() = fields.theirs();
     request
 }
 
-fn their_reply(status: u16, fields: &Fields) -> http::Response<()> {
-    let mut reply = http::Response::new(());
-    *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
-    *reply.headers_mut() = fields.theirs();
-    reply
+fn their_response(status: u16, fields: &FieldLines) -> http::Response<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    *response.headers_mut() = fields.theirs();
+    response
 }
 
 fn system_time(time: Time) -> SystemTime {
@@ -184,19 +184,19 @@ fn system_time(time: Time) -> SystemTime {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Question {
-    /// May the answer be stored?
+    /// May the response be stored?
     Storable,
-    /// How many seconds is it still fresh when the second request comes?
+    /// How many seconds of freshness are left at the second request?
     Ttl,
     /// How old is it then?
     Age,
-    /// Does it answer the second request without validation?
+    /// May it be used for the second request without validation?
     Reuse,
-    /// Unless it does: by which conditions is it validated?
+    /// If not: which conditions validate it?
     Conditions,
-    /// Does the 304 speak about it?
+    /// Does the 304 select it?
     NotModified,
-    /// If so: is it stored still, and how long fresh?
+    /// If so: may it still be stored, and how long is it fresh?
     Freshened,
 }
 
@@ -210,15 +210,15 @@ const QUESTIONS: [Question; 7] = [
     Question::Freshened,
 ];
 
-/// A question with our answer and theirs.
+/// A question with both answers.
 #[derive(Debug)]
-struct Asked {
+struct Comparison {
     question: Question,
     ours: String,
     theirs: String,
 }
 
-impl Asked {
+impl Comparison {
     fn new<T: ToString>(question: Question, ours: T, theirs: T) -> Self {
         Self {
             question,
@@ -228,11 +228,11 @@ impl Asked {
     }
 }
 
-/// All that can be asked about an exchange.
-fn asked(exchange: &Exchange) -> Vec<Asked> {
+/// All questions about an exchange, with both answers.
+fn asked(exchange: &OracleExchange) -> Vec<Comparison> {
     let (admitted, oracle) = (exchange.admit(), exchange.oracle());
     let is_storable = oracle.is_storable();
-    let mut asked = vec![Asked::new(
+    let mut asked = vec![Comparison::new(
         Question::Storable,
         admitted.is_ok(),
         is_storable,
@@ -244,7 +244,11 @@ fn asked(exchange: &Exchange) -> Vec<Asked> {
     asked
 }
 
-fn about_reuse(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -> Vec<Asked> {
+fn about_reuse(
+    exchange: &OracleExchange,
+    stored: &StoredHead,
+    oracle: &CachePolicy,
+) -> Vec<Comparison> {
     let now = exchange.second_at();
     let their_now = system_time(now);
     let ttl = stored.ttl_seconds(now).unwrap().max(0);
@@ -252,17 +256,17 @@ fn about_reuse(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -
     let is_served = matches!(decision, Decision::Serve { .. });
     let verdict = oracle.before_request(&their_request(&exchange.second), their_now);
     let mut asked = vec![
-        Asked::new(
+        Comparison::new(
             Question::Ttl,
             ttl,
             oracle.time_to_live(their_now).as_secs().cast_signed(),
         ),
-        Asked::new(
+        Comparison::new(
             Question::Age,
             stored.age_seconds(now),
             oracle.age(their_now).as_secs(),
         ),
-        Asked::new(
+        Comparison::new(
             Question::Reuse,
             is_served,
             verdict.satisfies_without_revalidation(),
@@ -271,7 +275,7 @@ fn about_reuse(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -
     if let BeforeRequest::Stale { request, matches } = verdict
         && !is_served
     {
-        asked.push(Asked::new(
+        asked.push(Comparison::new(
             Question::Conditions,
             our_conditions(stored, decision),
             their_conditions(&request.headers, matches),
@@ -280,26 +284,30 @@ fn about_reuse(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -
     asked
 }
 
-fn about_validation(exchange: &Exchange, stored: &StoredHead, oracle: &CachePolicy) -> Vec<Asked> {
+fn about_validation(
+    exchange: &OracleExchange,
+    stored: &StoredHead,
+    oracle: &CachePolicy,
+) -> Vec<Comparison> {
     let now = exchange.second_at();
     let their_now = system_time(now);
     let (second, response_form) = (
         their_request(&exchange.second),
-        their_reply(304, &exchange.update),
+        their_response(304, &exchange.update),
     );
     let update = exchange.update.ours();
-    let is_current = revalidation_matches(stored, &reply_of(304, &update, now));
+    let is_current = revalidation_matches(stored, &response_of(304, &update, now));
     let fresh = match oracle.after_response(&second, &response_form, their_now) {
         AfterResponse::Modified(..) => None,
         AfterResponse::NotModified(fresh, _) => Some(fresh),
     };
-    let mut asked = vec![Asked::new(
+    let mut asked = vec![Comparison::new(
         Question::NotModified,
         is_current,
         fresh.is_some(),
     )];
     if let Some(fresh) = fresh.filter(|_| is_current) {
-        asked.push(Asked::new(
+        asked.push(Comparison::new(
             Question::Freshened,
             our_freshened(exchange, stored, &update),
             their_freshened(&fresh, their_now),
@@ -330,14 +338,14 @@ fn their_conditions(fields: &http::HeaderMap, is_validated: bool) -> String {
     conditions.join("; ")
 }
 
-fn our_freshened(exchange: &Exchange, stored: &StoredHead, update: &HeaderMap) -> String {
+fn our_freshened(exchange: &OracleExchange, stored: &StoredHead, update: &HeaderMap) -> String {
     let (now, second) = (exchange.second_at(), exchange.second.ours());
     let fresh = with_request(&second, |request| {
         revalidated(
             &policy(Mode::Strict),
             request,
             stored,
-            &reply_of(304, update, now),
+            &response_of(304, update, now),
         )
     });
     fresh.map_or("not stored".to_owned(), |fresh| {
@@ -352,24 +360,24 @@ fn their_freshened(fresh: &CachePolicy, now: SystemTime) -> String {
     }
 }
 
-/// The names of the differences that explain another answer to this question.
-fn explained(exchange: &Exchange, question: Question) -> Vec<&'static str> {
-    // What is freshened is judged again, as an exchange of its own.
+/// The names of the differences that explain different answers to this question.
+fn explained(exchange: &OracleExchange, question: Question) -> Vec<&'static str> {
+    // A freshened response is judged like that of a new exchange.
     let judged_again = (question == Question::Freshened).then(|| exchange.freshened());
     let again = [Question::Storable, Question::Ttl];
     DIFFERENCES
         .iter()
-        .filter(|(_, touched, holds)| {
-            touched.contains(&question) && holds(exchange)
+        .filter(|(_, touched, contains)| {
+            touched.contains(&question) && contains(exchange)
                 || judged_again.as_ref().is_some_and(|exchange| {
-                    again.iter().any(|question| touched.contains(question)) && holds(exchange)
+                    again.iter().any(|question| touched.contains(question)) && contains(exchange)
                 })
         })
         .map(|(name, _, _)| *name)
         .collect()
 }
 
-/// The same exchanges in every run.
+/// A runner with the same exchanges in every run.
 fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases,
@@ -380,7 +388,7 @@ fn runner(cases: u32) -> TestRunner {
 }
 
 #[test]
-fn strict_answers_as_the_oracle_does_but_where_the_rfc_says_otherwise() {
+fn strict_agrees_with_the_oracle_except_for_the_listed_differences() {
     let outcome = runner(3000).run(&exchange(), |exchange| {
         for asked in asked(&exchange) {
             let is_explained = || !explained(&exchange, asked.question).is_empty();
@@ -392,7 +400,7 @@ fn strict_answers_as_the_oracle_does_but_where_the_rfc_says_otherwise() {
 }
 
 #[test]
-fn every_question_is_compared_often_and_no_difference_is_listed_in_vain() {
+fn every_question_is_compared_often_and_every_difference_occurs() {
     let mut runner = runner(0);
     let mut counts = [(0_u32, 0_u32); QUESTIONS.len()];
     let mut unseen: Vec<&str> = DIFFERENCES.iter().map(|(name, _, _)| *name).collect();

@@ -157,29 +157,29 @@ impl Reason {
             Self::ClientNoCache => "the client says no-cache",
             Self::ClientMaxAge => "it is older than the client's max-age",
             Self::ClientMinFresh => "less fresh than the client's min-fresh",
-            Self::Status => "answers of this status are not kept",
-            Self::StatusWithoutLifetime => "kept only when the origin says how long",
-            Self::Partial => "it is a part that is not kept",
+            Self::Status => "responses of this status are not stored",
+            Self::StatusWithoutLifetime => "stored only with an explicit lifetime",
+            Self::Partial => "it is a part that cannot be stored",
             Self::NoStore => "the origin says no-store",
             Self::NoCache => "the origin says no-cache",
             Self::Private => "the origin says private",
             Self::MustUnderstand => "must-understand about an unknown status",
-            Self::Authorization => "for one user, and not said to be for all",
-            Self::SetCookie => "the answer sets a cookie",
+            Self::Authorization => "for one user, and not marked as shared",
+            Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
-            Self::UnknownCoding => "its transfer coding is not known",
+            Self::UnknownCoding => "its transfer coding is unknown",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
-            Self::SMaxage => "s-maxage forbids stale answers",
-            Self::TooStale => "it is older than stale answers may be",
-            Self::OriginAnswered => "the origin did answer",
-            Self::TooLarge => "its body is larger than what is kept",
-            Self::Cleared => "cleared or purged while it was fetched",
-            Self::Outdated => "a newer one was stored meanwhile",
-            Self::NoRoom => "there was no memory left for it",
+            Self::SMaxage => "s-maxage forbids stale responses",
+            Self::TooStale => "it has been stale for too long",
+            Self::OriginAnswered => "the origin responded",
+            Self::TooLarge => "its body is too large to store",
+            Self::Cleared => "cleared or purged during the fetch",
+            Self::Outdated => "a newer response was stored",
+            Self::NoRoom => "no memory was left for it",
             Self::EventStream => "it is an event stream, which has no end",
-            Self::CacheUnavailable => "the cache did not answer",
+            Self::CacheUnavailable => "the cache did not respond",
         }
     }
 
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_names_the_flag_that_changes_it_and_none_when_it_is_set_already() {
+    fn a_reason_names_the_flag_that_changes_it_unless_it_is_set() {
         assert_eq!(Reason::NoStore.to_string(), "no-store");
         assert_eq!(
             Reason::NoStore.remedy(Mode::Standard),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_rule_is_in_force_it_is_named_and_not_the_flag() {
+    fn where_a_rule_applies_its_setting_is_named_instead_of_the_flag() {
         let remedy = |reason: Reason, mode, rule| reason.remedy_under(mode, rule);
         assert_eq!(
             remedy(Reason::NoStore, Mode::Standard, None).as_deref(),

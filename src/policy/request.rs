@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
             headers,
             content,
             identity,
-            directives: policy.obeyed(directives(headers)),
+            directives: policy.obey_client(directives(headers)),
         }
     }
 

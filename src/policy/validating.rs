@@ -11,7 +11,7 @@ use actix_web::http::{
 use super::{
     Audience, Policy, Reason, Request, Response, StoredHead, Time,
     mode::SetCookie,
-    storing::{admit::keep, vary::same_names},
+    storing::{admit::head_to_store, vary::same_names},
     syntax::date::imf_fixdate,
 };
 
@@ -26,9 +26,12 @@ pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, Head
 /// RFC 9111, 4.3.4: true if a 304 to our validators selects this stored response.
 ///
 /// If it does not, the 304 is dropped and the request is sent again without conditions.
-pub fn revalidation_matches(stored: &StoredHead, reply: &Response<'_>) -> bool {
-    let tag = reply.headers.get(ETAG);
-    let date = reply.headers.get(LAST_MODIFIED).map(HeaderValue::as_bytes);
+pub fn revalidation_matches(stored: &StoredHead, response: &Response<'_>) -> bool {
+    let tag = response.headers.get(ETAG);
+    let date = response
+        .headers
+        .get(LAST_MODIFIED)
+        .map(HeaderValue::as_bytes);
     match (tag, stored.etag()) {
         (Some(new), Some(held)) => weakly_equal(new.as_bytes(), held),
         // The stored response has no tag. Only the same date shows that the 304 is about it.
@@ -48,9 +51,9 @@ pub fn revalidated(
     policy: &Policy,
     request: &Request<'_>,
     stored: &StoredHead,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    let mut headers = merged_head(policy, stored, reply);
+    let mut headers = merged_head(policy, stored, response);
     if let Some(part) = stored.content_range()
         && let Ok(content_range) = HeaderValue::try_from(part.to_field_value())
     {
@@ -59,9 +62,9 @@ pub fn revalidated(
     let merged = Response {
         status: stored.status(),
         headers: &headers,
-        ..*reply
+        ..*response
     };
-    let mut fresh = keep(policy, request, &merged)?;
+    let mut fresh = head_to_store(policy, request, &merged)?;
     // The validating request matched this variant, so it stays the same variant.
     if same_names(&fresh.selectors, &stored.selectors) {
         fresh.selectors.clone_from(&stored.selectors);
@@ -87,14 +90,14 @@ pub fn freshen_by_head(
     request: &Request<'_>,
     stored: &StoredHead,
     body_bytes: u64,
-    reply: &Response<'_>,
+    response: &Response<'_>,
     announced_bytes: Option<u64>,
 ) -> HeadUpdate {
-    if reply.status != StatusCode::OK || stored.status() != StatusCode::OK {
+    if response.status != StatusCode::OK || stored.status() != StatusCode::OK {
         return HeadUpdate::Inconclusive;
     }
     let agrees = |name: HeaderName, held: Option<&[u8]>| {
-        reply
+        response
             .headers
             .get(name)
             .map(|new| Some(new.as_bytes()) == held)
@@ -110,20 +113,20 @@ pub fn freshen_by_head(
     if said == [None; 3] {
         return HeadUpdate::Inconclusive;
     }
-    match revalidated(policy, request, stored, reply) {
+    match revalidated(policy, request, stored, response) {
         Ok(head) => HeadUpdate::Freshened(Box::new(head)),
         Err(_) => HeadUpdate::Outdated,
     }
 }
 
 /// RFC 9111, 3.2: the stored fields, updated with those of the 304.
-pub fn merged_head(policy: &Policy, stored: &StoredHead, reply: &Response<'_>) -> HeaderMap {
+pub fn merged_head(policy: &Policy, stored: &StoredHead, response: &Response<'_>) -> HeaderMap {
     // Where cookies are not stored, they are not merged either, also into public responses.
-    let keeps_cookies = policy.mode.set_cookie(Audience::Everyone) == SetCookie::Keep;
+    let stores_cookies = policy.mode.set_cookie(Audience::Everyone) == SetCookie::Store;
     let is_replaced = |name: &HeaderName| {
         !describes_body(name)
-            && (*name != SET_COOKIE || keeps_cookies)
-            && reply.headers.contains_key(name)
+            && (*name != SET_COOKIE || stores_cookies)
+            && response.headers.contains_key(name)
     };
     let mut merged = HeaderMap::with_capacity(stored.fields().len());
     for (name, value) in stored.fields().iter() {
@@ -132,13 +135,13 @@ pub fn merged_head(policy: &Policy, stored: &StoredHead, reply: &Response<'_>) -
             merged.append(name, value);
         }
     }
-    for (name, value) in reply.headers {
+    for (name, value) in response.headers {
         if is_replaced(name) {
             merged.append(name.clone(), value.clone());
         }
     }
     if !merged.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(imf_fixdate(reply.response_time))
+        && let Ok(date) = HeaderValue::try_from(imf_fixdate(response.response_time))
     {
         merged.append(DATE, date);
     }
@@ -196,12 +199,12 @@ mod tests {
         ("x-b", "3"),
     ];
 
-    fn freshened(mode: Mode, held: Lines<'_>, reply: Lines<'_>) -> Result<StoredHead, Reason> {
+    fn freshened(mode: Mode, held: Lines<'_>, response: Lines<'_>) -> Result<StoredHead, Reason> {
         let exchange = Exchange::new(mode, held);
         let held = exchange.admit().unwrap();
-        let headers = headers(reply);
-        let reply = exchange.reply_of(&headers, later(60));
-        exchange.with_request(|request| revalidated(&exchange.policy, request, &held, &reply))
+        let headers = headers(response);
+        let response = exchange.response_of(&headers, later(60));
+        exchange.with_request(|request| revalidated(&exchange.policy, request, &held, &response))
     }
 
     fn values(stored: &StoredHead, requested_range: &str) -> Vec<String> {
@@ -232,11 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn s4_3_4_which_304_speaks_about_what_we_hold() {
+    fn s4_3_4_which_304_selects_the_stored_response() {
         const TAG: (&str, &str) = ("etag", "\"a\"");
         const OLD: (&str, &str) = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
         const NEW: (&str, &str) = ("last-modified", DATE);
-        for (held, reply, expected) in [
+        for (held, response, expected) in [
             (&[TAG][..] as Lines<'_>, &[][..] as Lines<'_>, true),
             (&[TAG], &[TAG], true),
             (&[TAG], &[("etag", "W/\"a\"")], true),
@@ -251,19 +254,19 @@ mod tests {
             (&[], &[], false),
         ] {
             let held_head = stored(Mode::Standard, held);
-            let headers = headers(reply);
-            let reply_head = Exchange::new(Mode::Standard, reply).status(304);
-            let reply_head = reply_head.reply_of(&headers, later(1));
+            let headers = headers(response);
+            let reply_head = Exchange::new(Mode::Standard, response).status(304);
+            let reply_head = reply_head.response_of(&headers, later(1));
             assert_eq!(
                 revalidation_matches(&held_head, &reply_head),
                 expected,
-                "{held:?} {reply:?}"
+                "{held:?} {response:?}"
             );
         }
     }
 
     #[test]
-    fn s3_2_a_304_replaces_what_it_carries_but_what_describes_the_body() {
+    fn s3_2_a_304_replaces_all_fields_but_those_about_the_body() {
         let fresh = freshened(
             Mode::Strict,
             HELD,
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_a_merged_head_passes_admit_again() {
+    fn s3_a_merged_head_is_admitted_again() {
         const NO_STORE: Lines<'_> = &[("cache-control", "no-store")];
         const PRIVATE: Lines<'_> = &[("cache-control", "private, max-age=5")];
         for mode in [Mode::Standard, Mode::Strict] {
@@ -316,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn set_cookie_of_a_304_is_merged_by_strict_only_and_keeps_nothing_out() {
+    fn only_strict_merges_set_cookie_of_a_304() {
         const COOKIE: Lines<'_> = &[("set-cookie", "session=1")];
         for (mode, kept) in [
             (Mode::Standard, false),
@@ -329,44 +332,44 @@ mod tests {
     }
 
     #[test]
-    fn validation_with_credentials_moves_what_is_no_longer_public_into_their_partition() {
+    fn a_validated_response_that_is_no_longer_public_moves_to_the_partition() {
         let held = Exchange::new(
             Mode::Standard,
             &[("cache-control", "public"), ("etag", "\"a\"")],
         );
         let held_head = held.admit().unwrap();
         let headers = headers(&[("cache-control", "private, max-age=5")]);
-        let reply = held.reply_of(&headers, later(1));
+        let response = held.response_of(&headers, later(1));
         let own = held.clone().identity(1);
         let fresh = own
-            .with_request(|request| revalidated(&own.policy, request, &held_head, &reply))
+            .with_request(|request| revalidated(&own.policy, request, &held_head, &response))
             .unwrap();
         assert_eq!(fresh.partition(), Some(identity(1)));
         assert_eq!(fresh.audience(), Audience::Partition);
     }
 
     #[test]
-    fn s4_1_a_validated_variant_stays_the_variant_it_was() {
-        const REPLY: Lines<'_> = &[
+    fn s4_1_a_validated_variant_stays_the_same_variant() {
+        const RESPONSE: Lines<'_> = &[
             ("vary", "accept-language"),
             ("etag", "\"a\""),
             ("content-language", "de"),
         ];
-        let first = Exchange::new(Mode::Strict, REPLY).request(&[("accept-language", "de")]);
+        let first = Exchange::new(Mode::Strict, RESPONSE).request(&[("accept-language", "de")]);
         let second = first
             .clone()
             .request(&[("accept-language", "fr;q=0.1, de")]);
         let held = first.admit().unwrap();
         let headers = headers(&[]);
-        let reply = second.reply_of(&headers, later(1));
+        let response = second.response_of(&headers, later(1));
         let fresh = second
-            .with_request(|request| revalidated(&second.policy, request, &held, &reply))
+            .with_request(|request| revalidated(&second.policy, request, &held, &response))
             .unwrap();
         assert!(fresh.same_variant(&held));
     }
 
     #[test]
-    fn s4_3_3_only_what_speaks_of_the_target_supersedes_a_stored_response() {
+    fn s4_3_3_only_statuses_about_the_target_outdate_a_stored_response() {
         for (status, expected) in [
             (200, true),
             (204, true),

@@ -12,8 +12,11 @@ use crate::{
     error::ProxyError,
     policy::{self, Audience, Decision, OriginFailure, Policy, Reason, ResponseForm, Time},
     proxy::{
-        request::forwarded::{ForwardedRequest, RequestHead},
-        request::framing::RequestFraming,
+        request::{
+            forwarded::{ForwardedRequest, RequestHead},
+            framing::RequestFraming,
+            header_table::HeaderTable,
+        },
         shared::Shared,
     },
 };
@@ -56,7 +59,9 @@ pub async fn dry_run(
         framing: framing(headers),
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
-    let forwarded = match ForwardedRequest::of(&head, shared, &shared.config()) {
+    let config = shared.config();
+    let table = HeaderTable::new(&config);
+    let forwarded = match ForwardedRequest::of(&head, shared, (&config, &table)) {
         Ok(forwarded) => forwarded,
         Err(error) => return Ok(Err(error)),
     };

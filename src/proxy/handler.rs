@@ -92,7 +92,8 @@ async fn respond(
     if let Some(response) = max_forwards::final_response(request, &config.config.policy) {
         return Ok(response);
     }
-    let mut forwarded = ForwardedRequest::new(request, &worker.shared, &config.config)?;
+    let mut forwarded =
+        ForwardedRequest::new(request, &worker.shared, (&config.config, &config.headers))?;
     if let Some(entry) = entry {
         entry.set_rule(&forwarded);
     }
@@ -103,7 +104,7 @@ async fn respond(
     };
     let body = UploadBody::new(payload, config.config.timeout);
     let body = forwarded
-        .read_key_body(body, &worker.shared, &worker.buffers)
+        .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;
     if !config.may_use_cache() {
         let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);

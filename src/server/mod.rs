@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use self::client_io::{ClientIo, Limits};
 use crate::{
     cache::{Cache, WorkerCacheMode},
-    config::{Config, Flags},
+    config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
     proxy::{self, Shared, Worker},
     reload::{ActiveConfig, Reload},
@@ -136,8 +136,8 @@ impl Server {
     }
 
     /// Reads the configuration again, with the same flags as at the start.
-    pub fn reload(&self, flags: Flags) -> Reload {
-        Reload::new(flags, self.in_force.clone(), self.cache())
+    pub fn reload(&self, flags: Flags, load: LoadConfig) -> Reload {
+        Reload::new(flags, load, self.in_force.clone(), self.cache())
     }
 
     /// Waits until the server ends. Must not be called again after it has returned.

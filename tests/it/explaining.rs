@@ -240,9 +240,9 @@ fn methods_and_refusals_are_told() {
     home.run(&["why", "/a", "-H", "x"])
         .refused(2, &["'Accept: text/html'"]);
     home.run(&["why", "/a", "-X", "G T"])
-        .refused(2, &["no method"]);
+        .refused(2, &["is not a method"]);
     home.run(&["why", "/a", "-X", ""])
-        .refused(2, &["\"\" is no method: one is a word such as GET"]);
+        .refused(2, &["\"\" is not a method: a method is a word such as GET"]);
     for field in [
         "Accept: a\nX: b",
         "Accept: a\r\n",
@@ -256,7 +256,7 @@ fn methods_and_refusals_are_told() {
     }
     let long = format!("Accept {}", "x".repeat(5000));
     let refused = home.run(&["why", "/a", "-H", &long]);
-    refused.refused(2, &["...\" is no field: one is written as"]);
+    refused.refused(2, &["...\" is not a header: write it as"]);
     assert!(refused.stderr.len() < 400, "{refused:?}");
     assert_eq!(told(&home, &["/a", "-H", "X-Name: \u{e4}"]).0, "forward");
 }

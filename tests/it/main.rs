@@ -26,6 +26,7 @@ mod coalescing_ends;
 mod configuration;
 mod dashboard;
 mod dashboard_patience;
+mod demo;
 mod explaining;
 mod failure;
 mod fidelity;

@@ -27,7 +27,7 @@ use self::{
     screen::{Screen, ScreenEvent},
 };
 use super::text::{json_document, json_line};
-use crate::Failure;
+use crate::failure::Failure;
 
 /// How often it is shown anew.
 const EVERY: Duration = Duration::from_secs(1);

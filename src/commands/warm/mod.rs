@@ -29,7 +29,11 @@ use self::{
     target::KnownHosts,
 };
 use super::text::{cut, json_line, plain};
-use crate::{Failure, Signals, print, say};
+use crate::{
+    failure::Failure,
+    signals::Signals,
+    terminal::{print, say},
+};
 
 /// An argument that is wrong is repeated up to this many characters.
 const MAX_ECHO_CHARS: usize = 200;

@@ -1,14 +1,14 @@
-//! RFC 9111, 5.2: Cache-Control, of responses and of requests, read without allocating.
+//! RFC 9111, 5.2: Cache-Control of responses and requests, parsed without allocating.
 //!
-//! Cache-Control is one list over all its lines. Names are case-insensitive, of duplicates the first wins,
-//! text inside quotes is never a directive, and an argument that is present but malformed counts as zero:
-//! a lifetime that cannot be read must not become a long one.
+//! All lines of Cache-Control are one list. Names are case-insensitive. The first of several directives of one name
+//! counts. Text within quotes is never a directive. A malformed argument counts as zero, because an invalid lifetime
+//! must not become a long one.
 
 use actix_web::http::header::{HeaderMap, HeaderValue, PRAGMA};
 
 use crate::policy::syntax::list::{is_token, members};
 
-/// Delta-seconds saturate here (RFC 9111, 1.2.2).
+/// The largest number of seconds; larger ones become this one (RFC 9111, 1.2.2).
 pub(in crate::policy) const MAX_SECONDS: u32 = 1 << 31;
 
 /// One member of a Cache-Control list.
@@ -17,13 +17,13 @@ pub(in crate::policy) struct Directive<'h> {
     pub(in crate::policy) argument: Argument<'h>,
 }
 
-/// What stands behind the `=` of a directive.
+/// The argument of a directive, after the `=`.
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::policy) enum Argument<'h> {
     None,
-    /// A token, or what stands between the quotes.
+    /// A token, or the text within quotes.
     Text(&'h [u8]),
-    /// A number that is typed as one, not above [`MAX_SECONDS`].
+    /// A number of a targeted field, at most [`MAX_SECONDS`].
     Seconds(u32),
     Malformed,
 }
@@ -64,7 +64,7 @@ impl<'h> Argument<'h> {
         }
     }
 
-    /// RFC 9111, 1.2.2: digits only, quoted or not; saturating. What is malformed is zero.
+    /// RFC 9111, 1.2.2: a number in digits, quoted or not. Saturates. 0 if malformed.
     fn delta_seconds(self) -> u32 {
         match self {
             Self::Text(text) => delta_seconds(text).unwrap_or(0),
@@ -73,8 +73,7 @@ impl<'h> Argument<'h> {
         }
     }
 
-    /// The field names a qualified `no-cache` or `private` lists; None when it is unqualified,
-    /// as it also counts when the list cannot be read.
+    /// The field names of a qualified `no-cache` or `private`. `None` if it is unqualified or the list is invalid.
     fn field_names(self) -> Option<&'h [u8]> {
         match self {
             Self::Text(list) if members(list).count() > 0 && members(list).all(is_token) => {
@@ -85,7 +84,7 @@ impl<'h> Argument<'h> {
     }
 }
 
-/// Digits only, saturating at 2^31; None when there is anything else.
+/// Parses digits. Saturates at 2^31. `None` for any other text.
 pub(in crate::policy) fn delta_seconds(text: &[u8]) -> Option<u32> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -98,7 +97,7 @@ pub(in crate::policy) fn delta_seconds(text: &[u8]) -> Option<u32> {
     }))
 }
 
-/// RFC 9111, 5.2.2: what a response says. Seconds are None when the directive is absent.
+/// RFC 9111, 5.2.2: the directives of a response. Seconds are `None` if the directive is absent.
 #[derive(Default)]
 pub(in crate::policy) struct ResponseDirectives<'h> {
     pub(in crate::policy) max_age: Option<u32>,
@@ -116,7 +115,7 @@ pub(in crate::policy) struct ResponseDirectives<'h> {
     pub(in crate::policy) no_cache_fields: Option<&'h [u8]>,
     /// Fields that are for one user only: `private="a, b"`.
     pub(in crate::policy) private_fields: Option<&'h [u8]>,
-    /// A directive about lifetime or storage is present, be it malformed. `public` alone limits nothing.
+    /// True if there is a directive about lifetime or storage, also a malformed one. `public` is not one of them.
     pub(in crate::policy) limits: bool,
 }
 
@@ -128,7 +127,7 @@ impl<'h> ResponseDirectives<'h> {
             .collect()
     }
 
-    /// Returns true when the directive limits lifetime, storage or reuse.
+    /// Adds a directive. Returns true if it limits lifetime, storage or reuse.
     fn take(&mut self, directive: &Directive<'h>) -> bool {
         let argument = directive.argument;
         let seconds = || argument.delta_seconds();
@@ -172,7 +171,7 @@ impl<'h> FromIterator<Directive<'h>> for ResponseDirectives<'h> {
     }
 }
 
-/// One list of names is remembered; a second one counts as the directive without a list.
+/// Only one list of names is stored. A second list makes the directive unqualified.
 fn qualified<'h>(
     argument: Argument<'h>,
     field_names: &mut Option<&'h [u8]>,
@@ -184,7 +183,7 @@ fn qualified<'h>(
     }
 }
 
-/// RFC 9111, 5.2.1: what a request says.
+/// RFC 9111, 5.2.1: the directives of a request. Seconds are `None` if the directive is absent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::policy) struct RequestDirectives {
     pub(in crate::policy) no_cache: bool,
@@ -218,7 +217,7 @@ impl RequestDirectives {
         } else if directive.is("min-fresh") {
             self.min_fresh.get_or_insert_with(seconds);
         } else if directive.is("max-stale") {
-            // RFC 9111, 5.2.1.2: without an argument, stale by any amount will do.
+            // RFC 9111, 5.2.1.2: without an argument, a response may be stale by any amount.
             self.max_stale.get_or_insert_with(|| match argument {
                 Argument::None => u32::MAX,
                 _ => seconds(),

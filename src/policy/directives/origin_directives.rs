@@ -1,4 +1,4 @@
-//! What a response says about its storage and lifetime, in whichever fields it says it.
+//! The directives of the origin about storage and lifetime, from all fields that have some.
 
 use actix_web::http::header::{CACHE_CONTROL, EXPIRES, HeaderMap};
 
@@ -12,13 +12,13 @@ use crate::policy::{
     syntax::date::http_date,
 };
 
-/// What the origin says about lifetime and storage, in whichever field it says it.
+/// The directives of the origin about storage and lifetime, from Cache-Control and Expires or from a targeted field.
 pub(in crate::policy) struct OriginDirectives<'h> {
     pub(in crate::policy) directives: ResponseDirectives<'h>,
     expires: Expires<'h>,
-    /// Says nothing that limits: no Expires line, no targeted field, no directive about lifetime or
-    /// storage, no `Pragma: no-cache`.
-    pub(in crate::policy) is_silent: bool,
+    /// True without any limit: no Expires, no targeted field, no directive about lifetime or storage, no
+    /// `Pragma: no-cache`.
+    pub(in crate::policy) has_no_limits: bool,
 }
 
 enum Expires<'h> {
@@ -34,7 +34,7 @@ impl<'h> OriginDirectives<'h> {
             return Self {
                 directives,
                 expires: Expires::Absent,
-                is_silent: false,
+                has_no_limits: false,
             };
         }
         let directives = ResponseDirectives::of_lines(headers.get_all(CACHE_CONTROL));
@@ -44,27 +44,27 @@ impl<'h> OriginDirectives<'h> {
             (Some(line), None) => Expires::Line(line.as_bytes()),
             (Some(_), Some(_)) => Expires::Invalid,
         };
-        let is_silent = !directives.limits
+        let has_no_limits = !directives.limits
             && matches!(expires, Expires::Absent)
             && !targeted::is_present(headers)
             && !says_pragma_no_cache(headers);
         Self {
             directives,
             expires,
-            is_silent,
+            has_no_limits,
         }
     }
 
-    /// The word of an origin that says nothing.
-    pub(in crate::policy) fn silent() -> Self {
+    /// The directives of a response without any.
+    pub(in crate::policy) fn none() -> Self {
         Self {
             directives: ResponseDirectives::default(),
             expires: Expires::Absent,
-            is_silent: true,
+            has_no_limits: true,
         }
     }
 
-    /// It names a lifetime, or how long it may be exceeded.
+    /// True if there is a lifetime, or a limit for stale use.
     pub(in crate::policy) fn names_lifetime(&self) -> bool {
         let directives = &self.directives;
         !matches!(self.expires, Expires::Absent)
@@ -90,7 +90,7 @@ impl<'h> OriginDirectives<'h> {
         }
         let expires = match self.expires {
             Expires::Absent => return None,
-            // RFC 9111, 5.3: an invalid date, "0" above all, lies in the past.
+            // RFC 9111, 5.3: an invalid date, above all "0", lies in the past.
             Expires::Invalid => return Some(0),
             Expires::Line(line) => match http_date(line, response_time) {
                 Some(expires) => expires,
@@ -103,11 +103,11 @@ impl<'h> OriginDirectives<'h> {
     }
 }
 
-/// Which rules of RFC 9111 hold for the place where an answer is kept.
+/// Which rules of RFC 9111 apply to the partition where a response is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum CacheKind {
-    /// `s-maxage` and `proxy-revalidate` count, `private` forbids.
+    /// Those of a shared cache: `s-maxage` and `proxy-revalidate` are obeyed, `private` forbids storing.
     Shared,
-    /// The partition of one identity.
+    /// Those of a private cache, for the partition of one identity.
     Private,
 }

@@ -1,6 +1,6 @@
-//! RFC 9213: directives for caches of our kind, in `CDN-Cache-Control`.
+//! RFC 9213: targeted directives, in `CDN-Cache-Control`.
 //!
-//! The field is a dictionary of RFC 8941, read strictly: one error, and the whole field does not count.
+//! The field is a dictionary of RFC 8941, parsed strictly: with one error, the whole field is ignored.
 
 use std::{borrow::Cow, collections::BTreeMap, convert::Infallible};
 
@@ -17,12 +17,12 @@ use crate::policy::{
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// True when the field is there, be it empty or in error.
+/// True if the field is present, also if it is empty or invalid.
 pub(in crate::policy) fn is_present(headers: &HeaderMap) -> bool {
     headers.contains_key(CDN_CACHE_CONTROL)
 }
 
-/// The directives of the field; None when it is absent, empty or in error (RFC 9213, 2.1).
+/// The directives of the field. `None` if it is absent, empty or invalid (RFC 9213, 2.1).
 pub(in crate::policy) fn directives(headers: &HeaderMap) -> Option<ResponseDirectives<'_>> {
     let lines = headers.get_all(CDN_CACHE_CONTROL);
     let members = dictionary(lines.map(|line| trim(line.as_bytes())))?;
@@ -34,11 +34,10 @@ pub(in crate::policy) fn directives(headers: &HeaderMap) -> Option<ResponseDirec
     Some(directives.collect())
 }
 
-/// The members of all lines; None at the first error, or when there are none.
+/// The members of all lines. `None` if one is invalid or there are none.
 ///
-/// RFC 8941, 4.2: the lines are one list with commas between them, so an empty one among several is an error. Only a
-/// string that a line begins and a later one ends could be read in another way if the lines were joined first; there
-/// the RFC lets a parser fail.
+/// RFC 8941, 4.2: the lines are joined with commas, so an empty one among several is an error. The result differs from
+/// that of joined lines only for a string that begins in one line and ends in another; there the RFC lets a parser fail.
 fn dictionary<'h>(mut lines: impl Iterator<Item = &'h [u8]>) -> Option<Dictionary<'h>> {
     let mut members = Dictionary::new();
     lines.try_for_each(|line| {
@@ -49,21 +48,21 @@ fn dictionary<'h>(mut lines: impl Iterator<Item = &'h [u8]>) -> Option<Dictionar
     (!members.is_empty()).then_some(members)
 }
 
-/// RFC 8941, 3.2: of the members of one key the last one counts.
-type Dictionary<'h> = BTreeMap<&'h str, Item<'h>>;
+/// RFC 8941, 3.2: the last of several members of one key counts.
+type Dictionary<'h> = BTreeMap<&'h str, MemberValue<'h>>;
 
-/// A value, as far as directives tell them apart.
+/// The value of a member, as far as directives differ in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Item<'h> {
+enum MemberValue<'h> {
     Boolean(bool),
-    /// An integer that is not negative, saturated.
+    /// An integer that is not negative. Saturates.
     Seconds(u32),
     String(&'h str),
-    /// Valid, but the value of no directive we know.
+    /// A valid value that no known directive has.
     Other,
 }
 
-impl<'h> Item<'h> {
+impl<'h> MemberValue<'h> {
     fn of(value: BareItemFromInput<'h>) -> Self {
         match value {
             BareItemFromInput::Boolean(boolean) => Self::Boolean(boolean),
@@ -73,13 +72,13 @@ impl<'h> Item<'h> {
                 ),
                 Err(_) => Self::Other,
             },
-            // No name of a field holds what has to be escaped.
+            // Field names hold no bytes that have to be escaped.
             BareItemFromInput::String(Cow::Borrowed(text)) => Self::String(text.as_str()),
             _ => Self::Other,
         }
     }
 
-    /// None when the directive is said not to hold.
+    /// The argument of the directive. `None` if its value is false.
     fn argument(self, name: &str) -> Option<Argument<'h>> {
         match self {
             Self::Boolean(true) => Some(Argument::None),
@@ -88,14 +87,14 @@ impl<'h> Item<'h> {
             Self::String(names) if matches!(name, "no-cache" | "private") => {
                 Some(Argument::Text(names.as_bytes()))
             }
-            // RFC 9213, 2.1: a value of another type should not be consumed. The directive is there all the same;
-            // RFC 9111, 4.2.1: who says a lifetime that cannot be used is best taken for stale.
+            // RFC 9213, 2.1: a value of another type should be ignored. But the directive is present, and
+            // RFC 9111, 4.2.1: a response with an invalid lifetime should count as stale.
             Self::String(_) | Self::Other => Some(Argument::Malformed),
         }
     }
 }
 
-/// Takes the members of a line as they are read.
+/// Collects the members of a line from the parser.
 struct DictionaryReader<'m, 'h>(&'m mut Dictionary<'h>);
 
 impl<'h> DictionaryVisitor<'h> for DictionaryReader<'_, 'h> {
@@ -114,7 +113,7 @@ impl<'h> DictionaryVisitor<'h> for DictionaryReader<'_, 'h> {
     }
 }
 
-/// One member, of whose parameters none is known.
+/// One member. No parameter is known.
 struct MemberReader<'m, 'h> {
     key: &'h str,
     members: &'m mut Dictionary<'h>,
@@ -125,13 +124,13 @@ impl<'h> EntryVisitor<'h> for MemberReader<'_, 'h> {
 
     fn item(self) -> Result<impl ItemVisitor<'h>, Infallible> {
         Ok(move |value: BareItemFromInput<'h>| {
-            self.members.insert(self.key, Item::of(value));
+            self.members.insert(self.key, MemberValue::of(value));
             Ok::<_, Infallible>(Ignored)
         })
     }
 
     fn inner_list(self) -> Result<impl InnerListVisitor<'h>, Infallible> {
-        self.members.insert(self.key, Item::Other);
+        self.members.insert(self.key, MemberValue::Other);
         Ok(Ignored)
     }
 }
@@ -143,7 +142,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     #[test]
-    fn s2_1_one_error_and_the_whole_field_does_not_count() {
+    fn s2_1_a_field_with_one_error_is_ignored() {
         for value in [
             "",
             " ",
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_1_valid_fields_count_and_the_last_of_a_key_wins() {
+    fn s2_1_the_last_member_of_a_key_counts() {
         for (value, max_age, no_store) in [
             ("max-age=5", Some(5), false),
             ("max-age=5, max-age=7", Some(7), false),
@@ -259,7 +258,7 @@ mod tests {
         }
 
         #[test]
-        fn nearly_dictionaries_are_read_the_same_in_lines_and_joined(
+        fn lines_are_parsed_like_joined_lines(
             lines in vec("[a-z*]{1,4}(=[-0-9.():?;a-z ]{0,9})?([, ;]{1,2}[a-z]{1,4}(=([0-9]{1,17}|\"[a-z ]{0,3}\"|[?][01]))?){0,4}", 1..4),
         ) {
             let joined = lines.join(", ");
@@ -269,13 +268,13 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(members in vec(("[a-c]", 0_u32..=MAX_SECONDS), 1..9)) {
+        fn written_dictionaries_are_parsed_again(members in vec(("[a-c]", 0_u32..=MAX_SECONDS), 1..9)) {
             let written: Vec<String> =
                 members.iter().map(|(key, seconds)| format!("{key}={seconds};x")).collect();
             let written = written.join(", ");
             let lines = [written.as_str()];
             let lasting: Dictionary<'_> =
-                members.iter().map(|(key, seconds)| (key.as_str(), Item::Seconds(*seconds))).collect();
+                members.iter().map(|(key, seconds)| (key.as_str(), MemberValue::Seconds(*seconds))).collect();
             prop_assert_eq!(of_lines(&lines), Some(lasting));
         }
     }

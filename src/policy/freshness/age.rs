@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_2_3_apparent_age_and_corrected_age_value_the_larger_counts() {
+    fn s4_2_3_the_larger_of_apparent_age_and_corrected_age_value_counts() {
         let date = "Mon, 23 Nov 2026 03:29:50 GMT"; // ten seconds before NOW
         assert_eq!(age_seconds(&[("date", date)]), 10);
         assert_eq!(age_seconds(&[("date", date), ("age", "3")]), 10);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_2_3_a_fraction_of_a_second_is_no_age() {
+    fn s4_2_3_a_fraction_of_a_second_is_not_age() {
         let later = Time::from_unix_millis(NOW.unix_millis() + 999);
         let fresh = headers(&[("date", "Mon, 23 Nov 2026 03:30:00 GMT")]);
         assert_eq!(corrected_initial_age_millis(&fresh, later, later), 0);
@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_age_and_date_are_read_and_saturate(age: Vec<u8>, date: Vec<u8>, millis: u64) {
+        fn any_age_and_date_saturate(age: Vec<u8>, date: Vec<u8>, millis: u64) {
             let mut lines = HeaderMap::new();
             for (name, bytes) in [(AGE, age), (DATE, date)] {
                 if let Ok(value) = HeaderValue::from_bytes(&bytes) {
@@ -112,7 +112,7 @@ mod tests {
         }
 
         #[test]
-        fn an_answer_is_as_old_as_it_says(seconds: u64, behind in "( *,[ -~]{0,5})?") {
+        fn a_response_is_at_least_as_old_as_its_age(seconds: u64, behind in "( *,[ -~]{0,5})?") {
             let value = format!("{seconds}{behind}");
             let expected = seconds.min(1 << 31);
             prop_assert_eq!(age_seconds(&[("age", &value)]), expected);

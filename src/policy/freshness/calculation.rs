@@ -12,7 +12,7 @@ use crate::policy::{
         age::date,
         lifetime::{Lifetime, LifetimeSource},
     },
-    mode::{Silence, always_keeps},
+    mode::{WithoutDirectives, always_stores},
     syntax::date::http_date,
 };
 
@@ -21,24 +21,24 @@ use crate::policy::{
 /// Fails with a reason about the status if nothing allows storing a response of this status.
 pub(in crate::policy) fn lifetime(
     policy: &Policy,
-    word: &OriginDirectives<'_>,
+    origin: &OriginDirectives<'_>,
     cache: CacheKind,
     status: StatusCode,
     headers: &HeaderMap,
     response_time: Time,
 ) -> Result<Lifetime, Reason> {
-    if word.is_silent {
-        match policy.silence(status) {
-            Silence::Keep(lifetime) => return Ok(lifetime),
-            Silence::Refuse => return Err(refused_status(status)),
-            Silence::Heuristic => {}
+    if origin.has_no_limits {
+        match policy.without_directives(status) {
+            WithoutDirectives::Store(lifetime) => return Ok(lifetime),
+            WithoutDirectives::Refuse => return Err(refused_status(status)),
+            WithoutDirectives::Heuristic => {}
         }
     }
-    if let Some(seconds) = word.explicit_lifetime_seconds(cache, headers, response_time) {
+    if let Some(seconds) = origin.explicit_lifetime_seconds(cache, headers, response_time) {
         return Ok(Lifetime::of_seconds(seconds));
     }
     // RFC 9111, 3: without an explicit lifetime, the status or `public` has to allow a heuristic one.
-    if is_heuristically_cacheable(status) || word.directives.public {
+    if is_heuristically_cacheable(status) || origin.directives.public {
         let seconds = heuristic_seconds(headers, response_time);
         return Ok(Lifetime::of_seconds(seconds));
     }
@@ -48,30 +48,30 @@ pub(in crate::policy) fn lifetime(
 /// Where the lifetime of a response comes from. The arguments are those of [`lifetime`].
 pub(in crate::policy) fn source(
     policy: &Policy,
-    word: &OriginDirectives<'_>,
+    origin: &OriginDirectives<'_>,
     cache: CacheKind,
     status: StatusCode,
     headers: &HeaderMap,
     response_time: Time,
 ) -> LifetimeSource {
-    if word.is_silent
-        && let Silence::Keep(lifetime) = policy.silence(status)
+    if origin.has_no_limits
+        && let WithoutDirectives::Store(lifetime) = policy.without_directives(status)
     {
         return match lifetime {
             Lifetime::UntilCleared => LifetimeSource::UntilCleared,
-            Lifetime::Held { millis: 60_000 } if matches!(status.as_u16(), 404 | 410) => {
+            Lifetime::SinceReceipt { millis: 60_000 } if matches!(status.as_u16(), 404 | 410) => {
                 LifetimeSource::Minute
             }
-            Lifetime::Held { .. } | Lifetime::Age { .. } => LifetimeSource::Ttl,
+            Lifetime::SinceReceipt { .. } | Lifetime::Age { .. } => LifetimeSource::Ttl,
         };
     }
-    let explicit = word.explicit_lifetime_seconds(cache, headers, response_time);
+    let explicit = origin.explicit_lifetime_seconds(cache, headers, response_time);
     match explicit {
         None => LifetimeSource::Heuristic,
-        Some(_) if cache == CacheKind::Shared && word.directives.s_maxage.is_some() => {
+        Some(_) if cache == CacheKind::Shared && origin.directives.s_maxage.is_some() => {
             LifetimeSource::SMaxage
         }
-        Some(_) if word.directives.max_age.is_some() => LifetimeSource::MaxAge,
+        Some(_) if origin.directives.max_age.is_some() => LifetimeSource::MaxAge,
         Some(_) => LifetimeSource::Expires,
     }
 }
@@ -79,7 +79,7 @@ pub(in crate::policy) fn source(
 fn refused_status(status: StatusCode) -> Reason {
     match status {
         StatusCode::PARTIAL_CONTENT => Reason::Partial,
-        status if always_keeps(status) => Reason::StatusWithoutLifetime,
+        status if always_stores(status) => Reason::StatusWithoutLifetime,
         _ => Reason::Status,
     }
 }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn s4_2_1_lifetime_precedence() {
-        for (reply, seconds) in [
+        for (response, seconds) in [
             (&[("cache-control", "max-age=5")][..] as Lines<'_>, 5),
             (&[("cache-control", "max-age=5, s-maxage=7")], 7),
             (&[("cache-control", "max-age=5, s-maxage=x"), TAG], 0),
@@ -148,9 +148,9 @@ mod tests {
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
                 assert_eq!(
-                    stored(mode, reply).ttl_seconds(NOW),
+                    stored(mode, response).ttl_seconds(NOW),
                     Some(seconds),
-                    "{reply:?}"
+                    "{response:?}"
                 );
             }
         }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn s4_2_2_heuristic_freshness_is_a_tenth_and_at_most_a_day() {
-        for (status, reply, expected) in [
+        for (status, response, expected) in [
             (
                 200,
                 &[("last-modified", HOUR_AGO)][..] as Lines<'_>,
@@ -226,25 +226,28 @@ mod tests {
                 Ok(360),
             ),
         ] {
-            let found = Exchange::new(Mode::Strict, reply).status(status).admit();
+            let found = Exchange::new(Mode::Strict, response).status(status).admit();
             let found = found.map(|held| held.ttl_seconds(NOW).unwrap());
-            assert_eq!(found, expected, "{status} {reply:?}");
+            assert_eq!(found, expected, "{status} {response:?}");
         }
     }
 
     #[test]
-    fn s4_2_2_where_the_origin_limits_without_a_lifetime_standard_is_heuristic_too() {
-        let reply = [
+    fn s4_2_2_standard_is_heuristic_for_limits_without_lifetime() {
+        let response = [
             ("cache-control", "must-revalidate"),
             ("last-modified", HOUR_AGO),
         ];
-        assert_eq!(stored(Mode::Standard, &reply).ttl_seconds(NOW), Some(360));
+        assert_eq!(
+            stored(Mode::Standard, &response).ttl_seconds(NOW),
+            Some(360)
+        );
     }
 
     #[test]
-    fn s5_2_2_10_s_maxage_is_not_for_the_cache_of_one_identity() {
-        let reply = [("cache-control", "private, s-maxage=7, max-age=5")];
-        let own = Exchange::new(Mode::Standard, &reply)
+    fn s5_2_2_10_s_maxage_is_ignored_in_the_partition_of_an_identity() {
+        let response = [("cache-control", "private, s-maxage=7, max-age=5")];
+        let own = Exchange::new(Mode::Standard, &response)
             .identity(1)
             .admit()
             .unwrap();

@@ -10,7 +10,7 @@ pub(in crate::policy) enum Lifetime {
     },
     /// A lifetime from the configuration, for responses without one. It is compared with the time since the receipt, so
     /// that a wrong clock of the origin does not shorten it.
-    Held {
+    SinceReceipt {
         /// In milliseconds.
         millis: u64,
     },
@@ -29,10 +29,10 @@ impl Lifetime {
     pub(in crate::policy) fn at_most_seconds(self, seconds: u64) -> Self {
         let bound = seconds * 1000;
         match self {
-            Self::Held { millis } | Self::Age { millis } => Self::Held {
+            Self::SinceReceipt { millis } | Self::Age { millis } => Self::SinceReceipt {
                 millis: millis.min(bound),
             },
-            Self::UntilCleared => Self::Held { millis: bound },
+            Self::UntilCleared => Self::SinceReceipt { millis: bound },
         }
     }
 }

@@ -98,13 +98,13 @@ mod tests {
 
     fn after_failure(
         mode: Mode,
-        reply: Lines<'_>,
+        response: Lines<'_>,
         request: Lines<'_>,
         failure: OriginFailure,
         seconds: u64,
     ) -> Result<(), Reason> {
-        let exchange = Exchange::new(mode, reply).request(request);
-        let held = stored(mode, reply);
+        let exchange = Exchange::new(mode, response).request(request);
+        let held = stored(mode, response);
         exchange.with_request(|request| {
             may_serve_stale(&exchange.policy, request, &held, failure, later(seconds))
         })
@@ -115,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn s4_2_4_which_failures_a_stale_answer_replaces() {
-        const REPLY: Lines<'_> = &[("cache-control", "max-age=1")];
+    fn s4_2_4_which_failures_a_stale_response_replaces() {
+        const RESPONSE: Lines<'_> = &[("cache-control", "max-age=1")];
         for (failure, expected) in [
             (OriginFailure::Unreachable, Ok(())),
             (status(500), Ok(())),
@@ -129,7 +129,7 @@ mod tests {
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
                 assert_eq!(
-                    after_failure(mode, REPLY, &[], failure, 9),
+                    after_failure(mode, RESPONSE, &[], failure, 9),
                     expected,
                     "{failure:?}"
                 );
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_2_4_directives_forbid_and_limit_stale_answers() {
+    fn s4_2_4_directives_forbid_and_limit_stale_use() {
         for (value, seconds, expected) in [
             ("max-age=1, must-revalidate", 9, Err(Reason::MustRevalidate)),
             (
@@ -160,14 +160,15 @@ mod tests {
             ("max-age=1", 86_401, Ok(())),
             ("max-age=1", 86_402, Err(Reason::TooStale)),
         ] {
-            let reply = [("cache-control", value), ("etag", "\"a\"")];
+            let response = [("cache-control", value), ("etag", "\"a\"")];
             for mode in [Mode::Standard, Mode::Strict] {
-                let found = after_failure(mode, &reply, &[], OriginFailure::Unreachable, seconds);
+                let found =
+                    after_failure(mode, &response, &[], OriginFailure::Unreachable, seconds);
                 assert_eq!(found, expected, "{value} after {seconds}");
             }
             let always = after_failure(
                 Mode::Always,
-                &reply,
+                &response,
                 &[],
                 OriginFailure::Unreachable,
                 seconds,
@@ -177,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn s5_2_1_4_a_client_that_wants_validation_gets_no_stale_answer() {
-        const REPLY: Lines<'_> = &[("cache-control", "max-age=99")];
+    fn s5_2_1_4_no_cache_of_the_client_forbids_stale_use() {
+        const RESPONSE: Lines<'_> = &[("cache-control", "max-age=99")];
         for (request, expected) in [
             (
                 &[("cache-control", "no-cache")][..] as Lines<'_>,
@@ -188,7 +189,7 @@ mod tests {
             (&[("pragma", "no-cache"), ("cache-control", "foo")], Ok(())),
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
-                let found = after_failure(mode, REPLY, request, OriginFailure::Unreachable, 1);
+                let found = after_failure(mode, RESPONSE, request, OriginFailure::Unreachable, 1);
                 assert_eq!(found, expected, "{request:?}");
             }
         }
@@ -217,10 +218,10 @@ mod tests {
             ),
             ("max-age=1, no-cache, stale-while-revalidate=5", 0, None),
         ] {
-            let reply = [("cache-control", value), ("etag", "\"a\"")];
+            let response = [("cache-control", value), ("etag", "\"a\"")];
             for mode in [Mode::Standard, Mode::Strict] {
-                let held = [stored(mode, &reply)];
-                let found = match Exchange::new(mode, &reply).decide(&held, later(seconds)) {
+                let held = [stored(mode, &response)];
+                let found = match Exchange::new(mode, &response).decide(&held, later(seconds)) {
                     Decision::Serve { reuse, .. } => Some(reuse),
                     _ => None,
                 };

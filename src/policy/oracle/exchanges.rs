@@ -1,4 +1,4 @@
-//! Random exchanges. Most values are plain, so that most exchanges can be compared; the odd ones stand apart.
+//! Random exchanges. Most values are plain, so that most exchanges can be compared. Odd values are in lists of their own.
 
 use proptest::sample::select;
 
@@ -11,7 +11,7 @@ const HOUR_AGO: &str = "Mon, 23 Nov 2026 02:30:00 GMT";
 const DAY_AGO: &str = "Sun, 22 Nov 2026 03:30:00 GMT";
 pub(super) const YEAR_AGO: &str = "Sun, 23 Nov 2025 03:30:00 GMT";
 
-/// Dates that only one of the two can read, or that neither should.
+/// Dates that only one of the two can parse, or that neither should.
 pub(super) const ODD_DATES: &[&str] = &[
     "Monday, 23-Nov-26 04:30:00 GMT",
     "Mon Nov 23 04:30:00 2026",
@@ -75,7 +75,7 @@ const REQUEST_DIRECTIVES: &[&str] = &[
 ];
 const ODD_REQUEST_DIRECTIVES: &[&str] = &["max-age=x", "max-stale=x", "NO-CACHE"];
 
-/// One of the plain values, seldom one of the odd ones.
+/// One of the plain values, rarely one of the odd ones.
 fn value(
     plain: &'static [&'static str],
     odd: &'static [&'static str],
@@ -83,15 +83,17 @@ fn value(
     prop_oneof![19 => select(plain), 1 => select(odd)]
 }
 
-/// Now and then a line with one value.
+/// Sometimes a line with one value.
 fn line(
     percent: u32,
     name: &'static str,
     plain: &'static [&'static str],
     odd: &'static [&'static str],
-) -> BoxedStrategy<Fields> {
+) -> BoxedStrategy<FieldLines> {
     weighted(f64::from(percent) / 100.0, value(plain, odd))
-        .prop_map(move |value| Fields(value.map(|value| (name, vec![value])).into_iter().collect()))
+        .prop_map(move |value| {
+            FieldLines(value.map(|value| (name, vec![value])).into_iter().collect())
+        })
         .boxed()
 }
 
@@ -99,7 +101,7 @@ fn cache_control(
     lines: [u32; 3],
     plain: &'static [&'static str],
     odd: &'static [&'static str],
-) -> BoxedStrategy<Fields> {
+) -> BoxedStrategy<FieldLines> {
     let number = prop_oneof![
         lines[0] => Just(0_usize),
         lines[1] => Just(1),
@@ -111,7 +113,7 @@ fn cache_control(
             proptest::collection::vec(line, number)
         })
         .prop_map(|lines| {
-            Fields(
+            FieldLines(
                 lines
                     .into_iter()
                     .map(|line| ("cache-control", line))
@@ -121,11 +123,18 @@ fn cache_control(
         .boxed()
 }
 
-fn together(lines: Vec<BoxedStrategy<Fields>>) -> impl Strategy<Value = Fields> {
-    lines.prop_map(|lines| Fields(lines.into_iter().flat_map(|Fields(lines)| lines).collect()))
+fn together(lines: Vec<BoxedStrategy<FieldLines>>) -> impl Strategy<Value = FieldLines> {
+    lines.prop_map(|lines| {
+        FieldLines(
+            lines
+                .into_iter()
+                .flat_map(|FieldLines(lines)| lines)
+                .collect(),
+        )
+    })
 }
 
-fn reply() -> impl Strategy<Value = Fields> {
+fn response() -> impl Strategy<Value = FieldLines> {
     together(vec![
         cache_control([2, 6, 1], DIRECTIVES, ODD_DIRECTIVES),
         line(
@@ -134,7 +143,7 @@ fn reply() -> impl Strategy<Value = Fields> {
             &[HOUR_LATER, TEN_LATER, HOUR_AGO, DATE, "0", "never"],
             ODD_DATES,
         ),
-        // A second one.
+        // A second line of the same name.
         line(20, "expires", &[HOUR_AGO, HOUR_LATER], &[DATE]),
         line(
             50,
@@ -161,7 +170,7 @@ fn reply() -> impl Strategy<Value = Fields> {
     ])
 }
 
-fn selecting() -> impl Strategy<Value = Fields> {
+fn selecting() -> impl Strategy<Value = FieldLines> {
     together(vec![
         line(50, "x-a", &["1", "2"], &["3"]),
         line(30, "x-b", &["1"], &["2"]),
@@ -169,14 +178,14 @@ fn selecting() -> impl Strategy<Value = Fields> {
     ])
 }
 
-fn first() -> impl Strategy<Value = Fields> {
+fn first() -> impl Strategy<Value = FieldLines> {
     together(vec![
         line(15, "authorization", &["Basic YTpi"], &["x"]),
         cache_control([19, 1, 0], &["no-store", "no-cache"], &["NO-STORE"]),
     ])
 }
 
-fn second() -> impl Strategy<Value = Fields> {
+fn second() -> impl Strategy<Value = FieldLines> {
     together(vec![
         line(10, "authorization", &["Basic YTpi"], &["x"]),
         cache_control([6, 4, 0], REQUEST_DIRECTIVES, ODD_REQUEST_DIRECTIVES),
@@ -187,8 +196,8 @@ fn second() -> impl Strategy<Value = Fields> {
     ])
 }
 
-/// What a 304 carries: often the validators that are held.
-fn update() -> impl Strategy<Value = (Fields, bool)> {
+/// The fields of a 304: often the stored validators.
+fn update() -> impl Strategy<Value = (FieldLines, bool)> {
     let own = together(vec![
         cache_control([4, 2, 0], DIRECTIVES, ODD_DIRECTIVES),
         line(10, "expires", &[HOUR_LATER, HOUR_AGO], ODD_DATES),
@@ -200,8 +209,8 @@ fn update() -> impl Strategy<Value = (Fields, bool)> {
     (own, proptest::bool::weighted(0.7))
 }
 
-/// The lines of a 304 that mostly fits: the same validators, and the rest anew.
-fn repeated(held: &Fields, update: &Fields) -> Vec<(&'static str, Vec<&'static str>)> {
+/// The lines of a 304 with the stored validators and new other fields.
+fn repeated(held: &FieldLines, update: &FieldLines) -> Vec<(&'static str, Vec<&'static str>)> {
     let renewed = held.0.iter().filter_map(|(name, members)| match *name {
         "etag" | "last-modified" => Some((*name, members.clone())),
         "date" => Some(("date", vec![HOUR_LATER])),
@@ -217,7 +226,7 @@ fn repeated(held: &Fields, update: &Fields) -> Vec<(&'static str, Vec<&'static s
     renewed.chain(changed.cloned()).collect()
 }
 
-pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
+pub(super) fn exchange() -> impl Strategy<Value = OracleExchange> {
     let status = prop_oneof![
         14 => Just(200_u16),
         5 => select(&[203_u16, 204, 301, 302, 404, 410, 501][..]),
@@ -229,22 +238,22 @@ pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
         ][..],
     );
     let other = weighted(0.3, selecting());
-    let heads = (selecting(), other, first(), reply(), second(), update());
+    let heads = (selecting(), other, first(), response(), second(), update());
     (status, seconds, heads).prop_map(|(status, seconds, heads)| {
-        let (selecting, other, first, reply, second, (update, repeats)) = heads;
+        let (selecting, other, first, response, second, (update, repeats)) = heads;
         let other = other.unwrap_or_else(|| selecting.clone());
         let lines = match repeats {
-            true => repeated(&reply, &update),
+            true => repeated(&response, &update),
             false => update.0,
         };
-        Exchange {
+        OracleExchange {
             at: NOW,
-            request: Fields(selecting.0.into_iter().chain(first.0).collect()),
+            request: FieldLines(selecting.0.into_iter().chain(first.0).collect()),
             status,
-            reply,
+            response,
             seconds,
-            second: Fields(other.0.into_iter().chain(second.0).collect()),
-            update: Fields(lines),
+            second: FieldLines(other.0.into_iter().chain(second.0).collect()),
+            update: FieldLines(lines),
         }
     })
 }

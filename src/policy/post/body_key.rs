@@ -1,4 +1,4 @@
-//! The body of a POST as a part of what is asked for.
+//! The body of a POST as a part of the cache key.
 
 use std::fmt;
 
@@ -7,28 +7,28 @@ use ring::digest::{Context, SHA256};
 
 use crate::policy::post::{graphql, json};
 
-/// Names the body of a request, with all that says how it is to be read: a SHA-256 digest.
+/// A SHA-256 digest of the body of a request and of the fields about it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BodyKey([u8; 32]);
 
 impl BodyKey {
-    /// The name of a body; None when its request is no retrieval, for it asks for a change or cannot be looked into.
+    /// The key of a body. `None` if the request may change something, or the body cannot be inspected.
     ///
-    /// `headers` are those of the request as it is forwarded. Bodies that an origin could tell apart never share a name,
-    /// but for spellings of the same JSON.
+    /// `headers` are those of the forwarded request. Bodies that an origin could tell apart have different keys, except for
+    /// spellings of the same JSON.
     pub fn of(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
-        let reading = Reading::of(headers)?;
+        let reading = BodyFormat::of(headers)?;
         let changes = match reading {
-            Reading::Graphql => std::str::from_utf8(body).map_or(true, graphql::names_change),
-            // No JSON in UTF-8 holds one: it is in UTF-16 or UTF-32, which some origins read all the same.
-            Reading::Json if body.contains(&0) => true,
-            Reading::Json | Reading::Bytes => graphql::is_change(body),
+            BodyFormat::Graphql => std::str::from_utf8(body).map_or(true, graphql::names_change),
+            // JSON in UTF-8 has no zero byte. This is UTF-16 or UTF-32, which some origins accept.
+            BodyFormat::Json if body.contains(&0) => true,
+            BodyFormat::Json | BodyFormat::Bytes => graphql::is_change(body),
         };
         if changes {
             return None;
         }
         let mut digest = Context::new(&SHA256);
-        // Whatever says something about the body may change what it means.
+        // Fields about the body may change its meaning.
         let mut lines: Vec<(&str, &[u8])> = headers
             .iter()
             .filter(|(name, _)| name.as_str().starts_with("content-"))
@@ -41,15 +41,15 @@ impl BodyKey {
             .iter()
             .flat_map(|(name, value)| [name.as_bytes(), value])
         {
-            // Lengths go first, so that no two lists of lines are the same bytes.
+            // Each text follows its length, so that different lists of lines are different bytes.
             digest.update(&text.len().to_be_bytes());
             digest.update(text);
         }
         let canonical = match reading {
-            Reading::Json => json::canonical(body),
-            Reading::Graphql | Reading::Bytes => None,
+            BodyFormat::Json => json::canonical(body),
+            BodyFormat::Graphql | BodyFormat::Bytes => None,
         };
-        // No body taken as it is passes for the canonical form of another.
+        // A body in another format must not have the key of a canonical one.
         digest.update(&[u8::from(canonical.is_some())]);
         digest.update(canonical.as_deref().unwrap_or(body));
         let mut name = [0; 32];
@@ -65,16 +65,16 @@ impl fmt::Debug for BodyKey {
     }
 }
 
-/// How a body is to be read.
+/// How a body is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum BodyFormat {
     Json,
     Graphql,
     Bytes,
 }
 
-impl Reading {
-    /// None for a body that cannot be looked into: what it asks for stands behind a coding of its own.
+impl BodyFormat {
+    /// `None` for a body that cannot be inspected, because of its content coding or charset.
     fn of(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(CONTENT_ENCODING) {
             return None;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_the_same_json_have_one_name() {
+    fn spellings_of_the_same_json_have_one_key() {
         let (one, other) = (r#"{"a":1,"b":"x"}"#, " {\"b\":\"\\u0078\", \"a\":1}\n");
         for media_type in [
             "application/json",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_an_origin_could_tell_apart_has_names_of_its_own() {
+    fn bodies_that_an_origin_could_tell_apart_have_different_keys() {
         let names: Vec<Option<BodyKey>> = [
             (&[][..] as Lines<'_>, ""),
             (&[], "{}"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_and_what_cannot_be_looked_into_have_no_name() {
+    fn changes_and_opaque_bodies_have_no_key() {
         let mutation = r#"{"query":"mutation { a }"}"#;
         for (lines, body) in [
             (JSON, mutation),

@@ -1,10 +1,11 @@
-//! GraphQL in the body of a POST: does it only ask, or does it change something?
+//! GraphQL in the body of a POST: whether it only reads, or changes something.
 
 use crate::policy::post::json;
 
-/// True when the body holds a GraphQL operation that is not a query: one object or several whose `query` names one.
+/// True if the body has a GraphQL operation that is not a query, in the `query` of one object or of several.
 ///
-/// What is no JSON that we can read, a form for instance, is taken for one when the word stands in it anywhere.
+/// A body that is not valid JSON, such as a form, counts as one if the word `mutation` or `subscription` is anywhere in
+/// it.
 pub(in crate::policy) fn is_change(body: &[u8]) -> bool {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let body = body.trim_ascii();
@@ -22,7 +23,7 @@ fn has_word(body: &[u8]) -> bool {
         .any(|word| memchr::memmem::find(body, word).is_some())
 }
 
-/// As forms are read (RFC 3986, 2.1).
+/// Decodes percent-encoding as in forms (RFC 3986, 2.1).
 fn percent_decoded(body: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -40,7 +41,7 @@ fn percent_decoded(body: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The documents in an object or in each of an array; None when one cannot be read.
+/// The GraphQL documents in an object, or in each object of an array. `None` if one is invalid.
 fn documents(text: &str) -> Option<Vec<String>> {
     let objects = match text.starts_with('[') {
         true => json::items(text)?
@@ -63,8 +64,8 @@ fn documents(text: &str) -> Option<Vec<String>> {
     Some(documents)
 }
 
-/// True when an operation of the document is a mutation or a subscription: the word stands outside all braces, strings
-/// and comments.
+/// True if an operation of the document is a mutation or a subscription: the word is outside all braces, strings and
+/// comments.
 pub(in crate::policy) fn names_change(document: &str) -> bool {
     let mut rest = document.as_bytes();
     let mut depth = 0_usize;
@@ -97,8 +98,8 @@ fn comment(text: &[u8]) -> usize {
     text.iter().take_while(|byte| is_part(byte)).count()
 }
 
-/// The length of the string that `text` begins with, to the end of the text where it is not closed. The one in single
-/// quotes ends with its line: what follows is read again, for it would be no string to the origin either.
+/// The length of the string at the start of `text`, or of all the text if the string has no end. A string in single
+/// quotes ends with its line, because an origin would not continue it either.
 fn string(text: &[u8]) -> usize {
     let (quotes, mut at) = match text.starts_with(b"\"\"\"") {
         true => (&b"\"\"\""[..], 3),
@@ -108,7 +109,7 @@ fn string(text: &[u8]) -> usize {
         match byte {
             _ if text[at..].starts_with(quotes) => return at + quotes.len(),
             b'\n' | b'\r' if quotes.len() == 1 => return at,
-            // In a block only three quotes are escaped, elsewhere any character.
+            // In a block string only three quotes can be escaped, in other strings any character.
             b'\\' if quotes.len() == 1 => at += 2,
             b'\\' if text[at + 1..].starts_with(quotes) => at += 4,
             _ => at += 1,
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_looked_into() {
+    fn changes_in_bodies_are_found() {
         for (body, expected) in [
             (r#"{"query":"{ a }"}"#, false),
             (r#"{"query":"mutation { a }"}"#, true),
@@ -185,7 +186,7 @@ mod tests {
             ("query=mutation", true),
             ("", false),
             ("\u{feff}{\"query\":\"mutation { a }\"}", true),
-            // Not to be read by us.
+            // Not valid JSON.
             (r#"{query:"mutation { a }"}"#, true),
             (r#"{"query":"mutation { a }","variables":"\ud800"}"#, true),
             (r#"{"query":"mutation { a } \ud800"}"#, true),

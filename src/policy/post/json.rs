@@ -1,4 +1,4 @@
-//! JSON bodies in one spelling, so that those who write the same thing differently share an answer.
+//! The canonical form of JSON bodies, so that different spellings of the same JSON share a stored response.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// Bodies nested deeper than this are taken as they are.
+/// Bodies with deeper nesting have no canonical form.
 const MAX_DEPTH: usize = 64;
 
-/// The body with the members of its objects sorted by name, no white space between tokens and one spelling for every
-/// string. Numbers stay as they are written, for an origin may tell 1 from 1.0.
+/// The body with sorted members of objects, without white space between tokens and with one spelling for each string.
+/// Numbers stay as written, because an origin may tell 1 from 1.0.
 ///
-/// None for what is no JSON, names a member twice (parsers differ in which one counts), or is nested too deep.
+/// `None` for a body that is not JSON, has a member twice (parsers differ in which one counts) or is nested too deeply.
 pub(in crate::policy) fn canonical(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut canonical = Vec::with_capacity(body.len());
@@ -67,18 +67,18 @@ fn write_array(items: Vec<&RawValue>, depth_left: usize, canonical: &mut Vec<u8>
     Some(())
 }
 
-/// The members of an object in their order, those of one name each; None for what is no object.
+/// The members of an object in their order, also several of one name. `None` if it is not an object.
 pub(in crate::policy) fn members(text: &str) -> Option<Vec<(String, &RawValue)>> {
     let ObjectMembers(members) = serde_json::from_str(text).ok()?;
     Some(members)
 }
 
-/// The items of an array; None for what is none.
+/// The items of an array. `None` if it is not an array.
 pub(in crate::policy) fn items(text: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(text).ok()
 }
 
-/// What a string says; None for what is none, or is no Unicode.
+/// The content of a string. `None` if it is not a string, or not Unicode.
 pub(in crate::policy) fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn one_spelling_for_all() {
+    fn canonical_forms() {
         for (body, expected) in [
             (r#" { "b" : 1 , "a" : [ 1, 2 ] } "#, r#"{"a":[1,2],"b":1}"#),
             (
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_parsers_read_differently_is_taken_as_it_is() {
+    fn ambiguous_json_has_no_canonical_form() {
         for body in [
             "",
             "{",
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(canonical_text(&nested(100_000)), None);
     }
 
-    /// JSON, and what it looks like with the members of its objects the other way round and blanks between tokens.
+    /// JSON, and another spelling of it: with members in reverse order and white space between tokens.
     fn spellings() -> impl Strategy<Value = (String, String)> {
         let leaf = prop_oneof![
             "-?[1-9][0-9]{0,3}(\\.[0-9]{1,2})?".prop_map(|number| (number.clone(), number)),
@@ -223,7 +223,7 @@ mod tests {
         }
 
         #[test]
-        fn spellings_of_the_same_are_the_same_and_canonical_already((one, other) in spellings()) {
+        fn spellings_share_a_canonical_form_which_is_canonical((one, other) in spellings()) {
             let canonical = canonical_text(&one);
             prop_assert!(canonical.is_some());
             prop_assert_eq!(&canonical, &canonical_text(&other));

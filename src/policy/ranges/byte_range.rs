@@ -30,12 +30,12 @@ impl ByteRange {
         (self.last - self.first).saturating_add(1)
     }
 
-    pub(in crate::policy) fn holds(self, other: Self) -> bool {
+    pub(in crate::policy) fn contains(self, other: Self) -> bool {
         self.first <= other.first && other.last <= self.last
     }
 
     /// True if the two overlap, or one begins where the other ends.
-    pub(in crate::policy) fn touches(self, other: Self) -> bool {
+    pub(in crate::policy) fn adjoins(self, other: Self) -> bool {
         self.first <= other.last.saturating_add(1) && other.first <= self.last.saturating_add(1)
     }
 }
@@ -142,15 +142,15 @@ impl RequestedRange {
         let Some(set) = bytes_set(value.as_bytes()) else {
             return Self::Whole;
         };
-        let mut places = members(set)
+        let mut selections = members(set)
             .map(|member| RangeSpec::parse(member).map(|range| range.select(complete_bytes)));
-        match (places.next(), places.next()) {
+        match (selections.next(), selections.next()) {
             (Some(Some(only)), None) => Self::single(only),
             (Some(first), Some(second)) => [first, second]
                 .into_iter()
-                .chain(places)
+                .chain(selections)
                 .collect::<Option<Vec<_>>>()
-                .map_or(Self::Whole, |places| Self::several(&places)),
+                .map_or(Self::Whole, |selections| Self::several(&selections)),
             _ => Self::Whole,
         }
     }
@@ -165,14 +165,14 @@ impl RequestedRange {
     }
 
     /// RFC 9110, 14.2: many small or overlapping ranges come from a broken client or an attack, so they get the whole.
-    fn several(places: &[RangeSelection]) -> Self {
-        if places.len() > MAX_RANGES || places.contains(&RangeSelection::Whole) {
+    fn several(selections: &[RangeSelection]) -> Self {
+        if selections.len() > MAX_RANGES || selections.contains(&RangeSelection::Whole) {
             return Self::Whole;
         }
-        if places.contains(&RangeSelection::UnknownEnd) {
+        if selections.contains(&RangeSelection::UnknownEnd) {
             return Self::UnknownEnd;
         }
-        let ranges: Box<[ByteRange]> = places
+        let ranges: Box<[ByteRange]> = selections
             .iter()
             .filter_map(|selection| match selection {
                 RangeSelection::Within(range) => Some(*range),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn s14_2_what_is_not_understood_is_ignored() {
+    fn s14_2_invalid_ranges_are_ignored() {
         for value in [
             "",
             "bytes",
@@ -418,7 +418,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_is_read_and_placed_within_the_representation(bytes: Vec<u8>, complete: Option<u64>) {
+        fn any_range_selects_bytes_within_the_representation(bytes: Vec<u8>, complete: Option<u64>) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 let _ = RequestedRange::parse(&value, complete);
             }
@@ -427,7 +427,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_placed_lies_within_the_representation(first: Option<u64>, last: Option<u64>, complete: u64) {
+        fn selections_are_within_the_representation(first: Option<u64>, last: Option<u64>, complete: u64) {
             let number = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
             let text = format!("{}-{}", number(first), number(last));
             let placed = RangeSpec::parse(text.as_bytes()).map(|range| range.select(Some(complete)));
@@ -437,7 +437,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_of_a_part_reads_back(first in 0_u64..1000, more in 0_u64..1000, behind in 1_u64..1000) {
+        fn a_written_content_range_is_parsed_again(first in 0_u64..1000, more in 0_u64..1000, behind in 1_u64..1000) {
             let last = first + more;
             let part = ContentRange { range: ByteRange { first, last }, complete_bytes: Some(last + behind) };
             prop_assert_eq!(ContentRange::parse(part.to_field_value().as_bytes()), Some(part));

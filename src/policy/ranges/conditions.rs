@@ -47,8 +47,8 @@ pub fn response_form(
         (None, None) => return ResponseForm::Full,
     };
     match requested_range(request, stored, complete_bytes) {
-        RequestedRange::One(range) if held.holds(range) => ResponseForm::Partial(range),
-        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.holds(*range)) => {
+        RequestedRange::One(range) if held.contains(range) => ResponseForm::Partial(range),
+        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.contains(*range)) => {
             ResponseForm::Multipart(ranges)
         }
         RequestedRange::Nothing => ResponseForm::RangeNotSatisfiable,
@@ -166,7 +166,7 @@ mod tests {
         ("content-type", "text/plain"),
     ];
 
-    fn answered(held: Lines<'_>, request: Lines<'_>) -> ResponseForm {
+    fn form_for(held: Lines<'_>, request: Lines<'_>) -> ResponseForm {
         let exchange = Exchange::new(Mode::Strict, held).request(request);
         let held = stored(Mode::Strict, held);
         exchange.with_request(|request| response_form(request, &held, Some(100)))
@@ -204,7 +204,7 @@ mod tests {
             } else {
                 ResponseForm::Full
             };
-            assert_eq!(answered(HELD, request), expected, "{request:?}");
+            assert_eq!(form_for(HELD, request), expected, "{request:?}");
         }
     }
 
@@ -227,13 +227,13 @@ mod tests {
                 ResponseForm::Full
             };
             assert_eq!(
-                answered(held, &[("if-modified-since", since)]),
+                form_for(held, &[("if-modified-since", since)]),
                 expected,
                 "{since}"
             );
         }
         let twice = [("if-modified-since", DATE), ("if-modified-since", DATE)];
-        assert_eq!(answered(HELD, &twice), ResponseForm::Full);
+        assert_eq!(form_for(HELD, &twice), ResponseForm::Full);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
             ("bytes=0-5,3-4", ResponseForm::Full),
             ("lines=0-1", ResponseForm::Full),
         ] {
-            assert_eq!(answered(HELD, &[("range", range)]), expected, "{range}");
+            assert_eq!(form_for(HELD, &[("range", range)]), expected, "{range}");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
             ByteRange { first: 0, last: 1 },
         ];
         assert_eq!(
-            answered(HELD, &[("range", "bytes=-10,0-1")]),
+            form_for(HELD, &[("range", "bytes=-10,0-1")]),
             ResponseForm::Multipart(Box::new(ranges))
         );
     }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_1_5_if_range_wants_the_same_strong_validator() {
+    fn s13_1_5_if_range_needs_the_same_strong_validator() {
         const WEAK: Lines<'_> = &[("cache-control", "max-age=5"), ("etag", "W/\"a\"")];
         const JUST_MODIFIED: Lines<'_> = &[
             ("cache-control", "max-age=5"),
@@ -310,7 +310,7 @@ mod tests {
             (WEAK, "\"a\"", false),
             (JUST_MODIFIED, DATE, false),
         ] {
-            let found = answered(held, &[("range", "bytes=0-1"), ("if-range", condition)]);
+            let found = form_for(held, &[("range", "bytes=0-1"), ("if-range", condition)]);
             let partial = ResponseForm::Partial(ByteRange { first: 0, last: 1 });
             let expected = if expected {
                 partial
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn s15_4_5_a_304_carries_what_guides_caches() {
+    fn s15_4_5_fields_of_a_304() {
         let names = |held| {
             let held = stored(Mode::Strict, held);
             let mut names: Vec<String> = not_modified_fields(&held)

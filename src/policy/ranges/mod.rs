@@ -1,4 +1,4 @@
-//! Conditional requests and range requests, answered from the store (RFC 9110, 13 and 14; RFC 9111, 3.3, 3.4 and 4.3.2).
+//! Conditional requests and range requests, evaluated on stored responses (RFC 9110, 13 and 14; RFC 9111, 3.3, 3.4 and 4.3.2).
 
 pub(super) mod byte_range;
 pub(super) mod conditions;

@@ -15,7 +15,7 @@ use crate::policy::{
         byte_range::RequestedRange,
         conditions::{not_modified, requested_range},
     },
-    storing::admit::keep,
+    storing::admit::head_to_store,
     syntax::date::http_date,
     validating::{is_strong_date, merged_head, strongly_equal},
 };
@@ -57,12 +57,12 @@ pub(in crate::policy) fn coverage(
     let has_rest = strong_validator(stored).is_some();
     match requested_range(request, stored, part.complete_bytes) {
         RequestedRange::Nothing => Coverage::Covered,
-        RequestedRange::One(range) if held.holds(range) => Coverage::Covered,
-        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.holds(*range)) => {
+        RequestedRange::One(range) if held.contains(range) => Coverage::Covered,
+        RequestedRange::Several(ranges) if ranges.iter().all(|range| held.contains(*range)) => {
             Coverage::Covered
         }
         RequestedRange::Whole if held.first == 0 && has_rest => rest(held),
-        RequestedRange::One(range) if held.touches(range) && has_rest => {
+        RequestedRange::One(range) if held.adjoins(range) && has_rest => {
             match held.first <= range.first && reaches_end(range, part) {
                 true => rest(held),
                 false => Coverage::Lacks(MissingBytes::Requested),
@@ -126,19 +126,19 @@ pub fn combine(
     policy: &Policy,
     request: &Request<'_>,
     stored: &StoredHead,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Option<Combination> {
     let held = stored.content_range()?;
-    let new =
-        ContentRange::of(reply.headers).filter(|_| reply.status == StatusCode::PARTIAL_CONTENT)?;
+    let new = ContentRange::of(response.headers)
+        .filter(|_| response.status == StatusCode::PARTIAL_CONTENT)?;
     let lengths_agree = match (held.complete_bytes, new.complete_bytes) {
         (Some(held), Some(new)) => held == new,
         _ => true,
     };
     if !lengths_agree
-        || !held.range.touches(new.range)
-        || !shares_strong_validator(stored, reply)
-        || !shares_coding(stored, reply)
+        || !held.range.adjoins(new.range)
+        || !has_same_strong_validator(stored, response)
+        || !has_same_coding(stored, response)
     {
         return None;
     }
@@ -149,16 +149,16 @@ pub fn combine(
         },
         complete_bytes: new.complete_bytes.or(held.complete_bytes),
     };
-    let mut headers = merged_head(policy, stored, reply);
+    let mut headers = merged_head(policy, stored, response);
     headers.insert(
         CONTENT_RANGE,
         HeaderValue::try_from(union.to_field_value()).ok()?,
     );
     let merged = Response {
         headers: &headers,
-        ..*reply
+        ..*response
     };
-    let head = keep(policy, request, &merged).ok()?;
+    let head = head_to_store(policy, request, &merged).ok()?;
     Some(Combination {
         head,
         before: (held.range.first < new.range.first).then(|| ByteRange {
@@ -173,13 +173,13 @@ pub fn combine(
 }
 
 /// True for the same content coding. Some origins give the compressed and the plain form the same strong tag.
-fn shares_coding(stored: &StoredHead, reply: &Response<'_>) -> bool {
-    let new = reply.headers.get_all(CONTENT_ENCODING);
+fn has_same_coding(stored: &StoredHead, response: &Response<'_>) -> bool {
+    let new = response.headers.get_all(CONTENT_ENCODING);
     let held = stored.fields.texts(&CONTENT_ENCODING);
     held.eq(new.map(HeaderValue::as_bytes))
 }
 
-fn shares_strong_validator(stored: &StoredHead, reply: &Response<'_>) -> bool {
+fn has_same_strong_validator(stored: &StoredHead, response: &Response<'_>) -> bool {
     let only = |headers: &HeaderMap, name: HeaderName| {
         let mut lines = headers.get_all(name);
         match (lines.next().cloned(), lines.next()) {
@@ -187,16 +187,17 @@ fn shares_strong_validator(stored: &StoredHead, reply: &Response<'_>) -> bool {
             _ => None,
         }
     };
-    match (stored.etag(), only(reply.headers, ETAG)) {
+    match (stored.etag(), only(response.headers, ETAG)) {
         (Some(held), Some(new)) => strongly_equal(held, new.as_bytes()),
         (Some(_), None) | (None, Some(_)) => false,
         (None, None) => {
-            let modified = only(reply.headers, LAST_MODIFIED);
-            let made = date(reply.headers, reply.response_time).unwrap_or(reply.response_time);
+            let modified = only(response.headers, LAST_MODIFIED);
+            let made =
+                date(response.headers, response.response_time).unwrap_or(response.response_time);
             strong_validator(stored)
                 .is_some_and(|held| modified.as_ref().map(HeaderValue::as_bytes) == Some(held))
                 && modified
-                    .and_then(|line| http_date(line.as_bytes(), reply.response_time))
+                    .and_then(|line| http_date(line.as_bytes(), response.response_time))
                     .is_some_and(|modified| is_strong_date(modified, made))
         }
     }
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_3_a_206_is_stored_with_its_place() {
+    fn s3_3_a_206_is_stored_with_its_range() {
         let held = part("bytes 2-4/10", &[TAG]);
         assert_eq!(
             (
@@ -255,15 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn s3_4_a_206_of_everything_is_the_whole() {
+    fn s3_4_a_206_of_all_bytes_is_stored_as_a_200() {
         let held = part("bytes 0-9/10", &[]);
         assert_eq!((held.status().as_u16(), held.content_range()), (200, None));
     }
 
     #[test]
-    fn s3_3_a_206_without_one_place_or_unasked_is_not_stored() {
-        let admitted = |request: Lines<'_>, reply: Lines<'_>| {
-            Exchange::new(Mode::Strict, &[&[FRESH], reply].concat())
+    fn s3_3_a_206_without_one_range_or_to_no_range_request_is_not_stored() {
+        let admitted = |request: Lines<'_>, response: Lines<'_>| {
+            Exchange::new(Mode::Strict, &[&[FRESH], response].concat())
                 .status(206)
                 .request(request)
                 .admit()
@@ -273,24 +274,27 @@ mod tests {
         let placed: Lines<'_> = &[("content-range", "bytes 0-1/10")];
         assert_eq!(admitted(asked, placed), Ok(()));
         assert_eq!(admitted(&[], placed), Err(crate::policy::Reason::Partial));
-        for reply in [
+        for response in [
             &[][..] as Lines<'_>,
             &[("content-type", "multipart/byteranges; boundary=b")],
             &[("content-range", "bytes 0-1")],
             &[placed[0], placed[0]],
         ] {
-            assert_eq!(admitted(asked, reply), Err(crate::policy::Reason::Partial));
+            assert_eq!(
+                admitted(asked, response),
+                Err(crate::policy::Reason::Partial)
+            );
         }
     }
 
     #[test]
-    fn only_strict_keeps_a_part_about_which_the_origin_says_nothing() {
-        let reply = [
+    fn only_strict_stores_a_part_without_lifetime() {
+        let response = [
             ("content-range", "bytes 0-1/10"),
             ("last-modified", EARLIER),
         ];
         let admitted = |mode, more: Lines<'_>| {
-            Exchange::new(mode, &[&reply[..], more].concat())
+            Exchange::new(mode, &[&response[..], more].concat())
                 .status(206)
                 .request(&[("range", "bytes=0-1")])
                 .admit()
@@ -357,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_4_without_a_strong_validator_no_rest_is_asked_for() {
+    fn s3_4_without_a_strong_validator_no_rest_is_requested() {
         for more in [
             &[][..] as Lines<'_>,
             &[("etag", "W/\"a\"")],
@@ -385,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_3_head_is_not_answered_from_a_part_and_no_store_brings_nothing_to_it() {
+    fn s3_3_a_part_serves_no_head_and_no_store_does_not_extend_it() {
         let held = part("bytes 0-4/10", &[TAG]);
         let mut exchange = Exchange::new(Mode::Strict, &[]);
         exchange.method = Method::HEAD;
@@ -403,15 +407,18 @@ mod tests {
     /// Both ends of a range.
     type Ends = (u64, u64);
 
-    fn joined(held: &StoredHead, reply: Lines<'_>) -> Option<(String, Option<Ends>, Option<Ends>)> {
+    fn joined(
+        held: &StoredHead,
+        response: Lines<'_>,
+    ) -> Option<(String, Option<Ends>, Option<Ends>)> {
         let exchange = Exchange::new(Mode::Strict, &[]).status(206);
-        let lines = headers(&[&[FRESH], reply].concat());
+        let lines = headers(&[&[FRESH], response].concat());
         let combination = exchange.with_request(|request| {
             combine(
                 &exchange.policy,
                 request,
                 held,
-                &exchange.reply_of(&lines, NOW),
+                &exchange.response_of(&lines, NOW),
             )
         })?;
         let position = combination
@@ -427,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_4_bytes_of_different_codings_are_not_joined() {
+    fn s3_4_parts_with_different_codings_are_not_combined() {
         let gzip = ("content-encoding", "gzip");
         let br = ("content-encoding", "br");
         for (held, new, expected) in [
@@ -444,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_4_parts_that_touch_become_one() {
+    fn s3_4_adjoining_parts_are_combined() {
         let held = part("bytes 4-6/10", &[TAG]);
         for (range, position, before, after) in [
             ("bytes 7-9/10", "bytes 4-9/10", Some((4, 6)), None),
@@ -478,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_4_the_newer_fields_count() {
+    fn s3_4_the_newer_fields_are_stored() {
         let held = part("bytes 0-4/10", &[TAG, ("x-a", "old"), ("x-b", "old")]);
         let exchange = Exchange::new(Mode::Strict, &[]).status(206);
         let lines = headers(&[
@@ -493,7 +500,7 @@ mod tests {
                     &exchange.policy,
                     request,
                     &held,
-                    &exchange.reply_of(&lines, NOW),
+                    &exchange.response_of(&lines, NOW),
                 )
             })
             .unwrap()
@@ -517,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_4_nothing_is_joined_to_a_whole() {
+    fn s3_4_nothing_is_combined_with_a_whole_response() {
         let held = stored(Mode::Strict, &[FRESH, TAG]);
         assert_eq!(
             joined(&held, &[TAG, ("content-range", "bytes 7-9/10")]),

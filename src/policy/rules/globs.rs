@@ -1,6 +1,6 @@
 //! Patterns of paths and of query parameters.
 
-/// Patterns in which `*` stands for any run of characters and `?` for one; letters compare with their case.
+/// Patterns in which `*` matches any characters and `?` matches one character. Case counts.
 #[derive(Clone, Debug, Default)]
 pub struct Globs(Vec<wildmatch::WildMatch>);
 
@@ -15,12 +15,12 @@ impl Globs {
         )
     }
 
-    /// The patterns, as they were written but for stars in a row.
+    /// The patterns as written, except that several stars in a row are one.
     pub fn patterns(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(wildmatch::WildMatch::pattern)
     }
 
-    /// True when one of the patterns matches all of `text`.
+    /// True if one of the patterns matches all of `text`.
     pub fn matches(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(text))
     }

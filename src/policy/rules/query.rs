@@ -1,23 +1,23 @@
-//! The query of a target without what does not count, in an order that does not depend on who wrote it.
+//! Queries without ignored parameters, and in a fixed order.
 
 use std::borrow::Cow;
 
 use crate::policy::Globs;
 
-/// Whether the parameters of a query keep their order.
+/// The order of the parameters of a query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueryOrder {
-    /// As they came.
+    /// As received.
     #[default]
     AsWritten,
-    /// By name, those of one name in the order they came.
+    /// By name. Those of one name stay in the order received.
     ByName,
 }
 
 /// `target` without the parameters whose names are `ignored`, the others in `order`.
 ///
-/// `&` separates parameters, and a name ends before the first `=`. Names are compared byte for byte, without decoding:
-/// another spelling is another name, which stays. A query of which nothing is left goes with its `?`.
+/// `&` separates parameters, and a name ends before the first `=`. Names are compared byte for byte, without decoding,
+/// so that another spelling is another name. If no parameter is left, the `?` is removed too.
 pub(in crate::policy) fn rewritten<'t>(
     target: &'t str,
     ignored: &Globs,
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_parameters_go_and_the_rest_stays_byte_for_byte() {
+    fn ignored_parameters_are_removed_and_the_rest_is_unchanged() {
         for (target, expected) in [
             ("/", "/"),
             ("/?", "/"),
@@ -69,7 +69,7 @@ mod tests {
             ("/a?b==&&c", "/a?b==&&c"),
             ("/utm_x?b", "/utm_x?b"),
             ("/a?b=?utm_x=1&utm_y=?", "/a?b=?utm_x=1"),
-            // Another spelling is another name: it stays, in the key and on the way to the origin.
+            // Another spelling is another name, which is not ignored.
             ("/a?UTM_SOURCE=x", "/a?UTM_SOURCE=x"),
             ("/a?utm%5Fsource=x", "/a?utm%5Fsource=x"),
             ("/a?b=1;utm_source=x", "/a?b=1;utm_source=x"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn sorting_is_stable_and_by_the_bytes_of_the_name_alone() {
+    fn sorting_is_stable_and_by_the_bytes_of_the_name() {
         for (target, expected) in [
             ("/a?c=1&a=2&b=3", "/a?a=2&b=3&c=1"),
             ("/a?b=2&a&b=1&a=0", "/a?a&a=0&b=2&b=1"),
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rewritten_target_is_rewritten_to_itself_and_holds_nothing_ignored(
+        fn rewriting_is_idempotent_and_removes_all_ignored_parameters(
             target in "/[a-c]{0,2}(\\?[ab&=?;_%utm]{0,24})?",
         ) {
             for order in [QueryOrder::AsWritten, QueryOrder::ByName] {
@@ -122,7 +122,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_names_does_not_count(
+        fn sorted_queries_do_not_depend_on_the_order_received(
             names in proptest::collection::btree_set("[a-z%]{1,3}", 0..6),
             seed in any::<u64>(),
         ) {

@@ -1,4 +1,4 @@
-//! Rules: what else holds for requests whose path is like this.
+//! Rules: other settings for some paths.
 
 use std::borrow::Cow;
 
@@ -7,43 +7,43 @@ use crate::policy::{
     rules::query::{QueryOrder, rewritten},
 };
 
-/// What else holds for requests whose path matches.
+/// Settings for requests whose path matches.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The paths it is for, without their queries.
+    /// The paths, without queries.
     pub path: Globs,
-    /// What decides about them.
+    /// The policy for them.
     pub policy: Policy,
-    /// Parameters of the query that do not count: they are neither in the key nor forwarded.
+    /// Parameters of the query that are ignored: they are neither in the key nor forwarded.
     pub ignored_parameters: Globs,
     /// How the other parameters are ordered.
     pub order: QueryOrder,
-    /// Up to how many bytes of body a POST is a retrieval like a GET; none: it is not.
+    /// The largest body, in bytes, with which a POST is cached like a GET. `None`: POSTs are not cached.
     pub store_post_bytes: Option<u64>,
 }
 
 impl Rule {
-    /// `target` as it is forwarded under this rule, and as it stands in the key.
+    /// `target` as it is forwarded under this rule and as it is in the key.
     pub fn rewritten<'t>(&self, target: &'t str) -> Cow<'t, str> {
         rewritten(target, &self.ignored_parameters, self.order)
     }
 }
 
-/// All rules, in the order in which they were written.
+/// All rules, in the order of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// Tells which rule of [`Rules`] it is.
+/// The index of a rule in [`Rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleIndex(usize);
 
 impl Rules {
-    /// True when there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Rules, of which the first that matches counts.
+    /// Rules of which the first that matches applies.
     pub fn new(rules: Vec<Rule>) -> Self {
         Self(rules)
     }
@@ -53,7 +53,7 @@ impl Rules {
         self.0.iter()
     }
 
-    /// The rule for a target: the first whose pattern matches its path.
+    /// The rule for a target: the first one with a pattern that matches its path. `None` if no rule matches.
     pub fn index_for(&self, target: &str) -> Option<RuleIndex> {
         if self.0.is_empty() {
             return None;
@@ -63,12 +63,12 @@ impl Rules {
         position.map(RuleIndex)
     }
 
-    /// The rule that [`Rules::index_for`] has named.
+    /// The rule with an index from [`Rules::index_for`].
     pub fn get(&self, index: RuleIndex) -> Option<&Rule> {
         self.0.get(index.0)
     }
 
-    /// `target` as it is forwarded, and as it stands in the key.
+    /// `target` as it is forwarded and as it is in the key.
     pub fn rewritten<'t>(&self, target: &'t str) -> Cow<'t, str> {
         match self.index_for(target).and_then(|index| self.get(index)) {
             Some(rule) => rule.rewritten(target),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_matched_as_it_is_written_and_without_its_query() {
+    fn a_path_is_matched_as_written_and_without_query() {
         for (pattern, target, expected) in [
             ("/api/*", "/api/", true),
             ("/api/*", "/api/a/b?c", true),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_counts() {
+    fn the_first_matching_rule_applies() {
         let rules = Rules::new(vec![rule("/a/b*"), rule("/a/*"), rule("/c")]);
         assert_eq!(rules.index_for("/a/bc"), Some(RuleIndex(0)));
         assert_eq!(rules.index_for("/a/c"), Some(RuleIndex(1)));
@@ -198,7 +198,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2048))]
 
         #[test]
-        fn what_is_covered_never_matches_alone(
+        fn a_covered_pattern_matches_nothing_that_the_earlier_does_not(
             earlier in "(/|\\*)[ab/?*]{0,5}",
             pattern in "(/|\\*)[ab/?*]{0,5}",
             path in "/[ab/]{0,5}",

@@ -18,7 +18,7 @@ use crate::policy::{
         stale::forbidden_by,
     },
     identity::is_ignored_set_cookie,
-    mode::{Credentials, SetCookie, UnknownCoding, always_keeps},
+    mode::{Credentials, SetCookie, UnknownCoding, always_stores},
     storing::{invalidation::TargetUri, stored_head::Scope, vary::selectors},
     syntax::{date::imf_fixdate, list::members},
 };
@@ -56,10 +56,10 @@ pub enum BodyEnd {
 pub fn admit(
     policy: &Policy,
     request: &Request<'_>,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    check_message(policy, request, reply)?;
-    keep(policy, request, reply)
+    check_message(policy, request, response)?;
+    head_to_store(policy, request, response)
 }
 
 /// RFC 9110, 9.3.3: the head to store of a response to POST for later GETs of the target. The response may be stored if
@@ -70,64 +70,69 @@ pub fn admit_post(
     policy: &Policy,
     request: &Request<'_>,
     target: &TargetUri<'_>,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
     let is_representation = *request.method == Method::POST
-        && reply.status == StatusCode::OK
-        && target.is_content_location(reply.headers);
+        && response.status == StatusCode::OK
+        && target.is_content_location(response.headers);
     if !is_representation {
         return Err(Reason::Method);
     }
-    let word = policy.mode.heard(OriginDirectives::of(reply.headers));
-    let lifetime =
-        word.explicit_lifetime_seconds(CacheKind::Shared, reply.headers, reply.response_time);
+    let origin = policy
+        .mode
+        .obey_origin(OriginDirectives::of(response.headers));
+    let lifetime = origin.explicit_lifetime_seconds(
+        CacheKind::Shared,
+        response.headers,
+        response.response_time,
+    );
     if lifetime.is_none() {
         return Err(Reason::Method);
     }
-    check_reply(policy, request, reply)?;
-    keep(policy, request, reply)
+    check_response(policy, request, response)?;
+    head_to_store(policy, request, response)
 }
 
 /// The head to store, if the directives of client and origin allow storing. Method, body and status are checked before.
-pub(in crate::policy) fn keep(
+pub(in crate::policy) fn head_to_store(
     policy: &Policy,
     request: &Request<'_>,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
     // RFC 9111, 5.2.1.5: no part of the request or the response is stored.
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
     }
-    let said = OriginDirectives::of(reply.headers);
-    let audience = audience(&said);
+    let sent = OriginDirectives::of(response.headers);
+    let audience = audience(&sent);
     let cache = match (request.identity, audience) {
         (Some(_), Audience::Partition) => CacheKind::Private,
         _ => CacheKind::Shared,
     };
-    let word = policy.mode.heard(said);
-    check_word(policy, request, reply, &word, cache)?;
-    let (status, headers) = (reply.status, reply.headers);
-    let (request_time, response_time) = (reply.request_time, reply.response_time);
-    let lifetime = lifetime(policy, &word, cache, status, headers, response_time)?;
+    let origin = policy.mode.obey_origin(sent);
+    check_directives(policy, request, response, &origin, cache)?;
+    let (status, headers) = (response.status, response.headers);
+    let (request_time, response_time) = (response.request_time, response.response_time);
+    let lifetime = lifetime(policy, &origin, cache, status, headers, response_time)?;
     let cookies = policy.mode.set_cookie(audience);
     if cookies == SetCookie::Refuse && sets_cookie(policy, headers) {
         return Err(refusal(Reason::SetCookie, status));
     }
     let selectors = selectors(policy.mode, request.headers, headers)
         .map_err(|reason| refusal(reason, status))?;
-    let never_stale = forbidden_by(&word.directives, cache);
-    check_use(&word, lifetime, never_stale, reply)?;
-    let (status, part) = status_and_range(reply)?;
+    let never_stale = forbidden_by(&origin.directives, cache);
+    check_use(&origin, lifetime, never_stale, response)?;
+    let (status, part) = status_and_range(response)?;
     let partition = request.identity.filter(|_| audience == Audience::Partition);
     Ok(StoredHead {
-        fields: kept_fields(reply, &word, cache, cookies),
+        fields: stored_fields(response, &origin, cache, cookies),
         selectors,
         lifetime,
         received: response_time,
         date: date(headers, response_time).unwrap_or(response_time),
         initial_age_millis: corrected_initial_age_millis(headers, request_time, response_time),
-        stale_while_revalidate_seconds: word.directives.stale_while_revalidate.unwrap_or(0),
-        stale_if_error_seconds: word.directives.stale_if_error,
+        stale_while_revalidate_seconds: origin.directives.stale_while_revalidate.unwrap_or(0),
+        stale_if_error_seconds: origin.directives.stale_if_error,
         never_stale,
         audience,
         status,
@@ -137,13 +142,13 @@ pub(in crate::policy) fn keep(
 
 /// RFC 9111, 3.3 and 3.4: the status to store, and the part of the representation, if it is a part. A part that has all
 /// bytes is stored as a 200.
-fn status_and_range(reply: &Response<'_>) -> Result<(StatusCode, Option<ContentRange>), Reason> {
-    if reply.status != StatusCode::PARTIAL_CONTENT {
-        return Ok((reply.status, None));
+fn status_and_range(response: &Response<'_>) -> Result<(StatusCode, Option<ContentRange>), Reason> {
+    if response.status != StatusCode::PARTIAL_CONTENT {
+        return Ok((response.status, None));
     }
-    match ContentRange::of(reply.headers) {
+    match ContentRange::of(response.headers) {
         Some(part) if part.is_whole() => Ok((StatusCode::OK, None)),
-        Some(part) => Ok((reply.status, Some(part))),
+        Some(part) => Ok((response.status, Some(part))),
         // Several parts in one body, or a part with an unknown position.
         None => Err(Reason::Partial),
     }
@@ -151,7 +156,7 @@ fn status_and_range(reply: &Response<'_>) -> Result<(StatusCode, Option<ContentR
 
 /// The reason to report. For statuses that no mode stores it is the status, because no flag would change that.
 fn refusal(reason: Reason, status: StatusCode) -> Reason {
-    match always_keeps(status) {
+    match always_stores(status) {
         true => reason,
         false => Reason::Status,
     }
@@ -161,7 +166,7 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
 fn check_message(
     policy: &Policy,
     request: &Request<'_>,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Result<(), Reason> {
     if *request.method != Method::GET && request.content != RequestContent::Keyed {
         return Err(Reason::Method);
@@ -169,20 +174,24 @@ fn check_message(
     if request.content == RequestContent::Some {
         return Err(Reason::RequestBody);
     }
-    check_reply(policy, request, reply)
+    check_response(policy, request, response)
 }
 
 /// Checks transfer coding, content type and status.
-fn check_reply(policy: &Policy, request: &Request<'_>, reply: &Response<'_>) -> Result<(), Reason> {
-    if reply.body_end == BodyEnd::UnknownCoding
+fn check_response(
+    policy: &Policy,
+    request: &Request<'_>,
+    response: &Response<'_>,
+) -> Result<(), Reason> {
+    if response.body_end == BodyEnd::UnknownCoding
         && policy.mode.unknown_coding() == UnknownCoding::Refuse
     {
         return Err(Reason::UnknownCoding);
     }
-    if is_event_stream(reply.headers) {
+    if is_event_stream(response.headers) {
         return Err(Reason::EventStream);
     }
-    match reply.status.as_u16() {
+    match response.status.as_u16() {
         // RFC 9111, 3.3: only a request with Range has a 206.
         206 if !request.has_range() => Err(Reason::Partial),
         // They are about the conditions and the range of this request, not about the target.
@@ -207,8 +216,8 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whom the response may be served to. `private` overrides `public` and `s-maxage`.
-fn audience(word: &OriginDirectives<'_>) -> Audience {
-    let directives = &word.directives;
+fn audience(origin: &OriginDirectives<'_>) -> Audience {
+    let directives = &origin.directives;
     if !directives.private && (directives.public || directives.s_maxage.is_some()) {
         Audience::Everyone
     } else {
@@ -217,24 +226,24 @@ fn audience(word: &OriginDirectives<'_>) -> Audience {
 }
 
 /// Checks the directives of the origin.
-fn check_word(
+fn check_directives(
     policy: &Policy,
     request: &Request<'_>,
-    reply: &Response<'_>,
-    word: &OriginDirectives<'_>,
+    response: &Response<'_>,
+    origin: &OriginDirectives<'_>,
     cache: CacheKind,
 ) -> Result<(), Reason> {
-    let directives = &word.directives;
+    let directives = &origin.directives;
     // RFC 9111, 5.2.2.3: `must-understand` overrides `no-store` for known statuses. Unknown ones are not stored.
     let forbidden = if directives.must_understand {
-        (!is_understood(reply.status)).then_some(Reason::MustUnderstand)
+        (!is_understood(response.status)).then_some(Reason::MustUnderstand)
     } else {
         directives.no_store.then_some(Reason::NoStore)
     };
     // RFC 9111, 5.2.2.7.
     let private = directives.private && cache == CacheKind::Shared;
     if let Some(reason) = forbidden.or(private.then_some(Reason::Private)) {
-        return Err(refusal(reason, reply.status));
+        return Err(refusal(reason, response.status));
     }
     // RFC 9111, 3.5.
     let allows_sharing =
@@ -264,28 +273,28 @@ fn sets_cookie(policy: &Policy, headers: &HeaderMap) -> bool {
 
 /// Refuses responses that could neither be reused, nor validated, nor served stale when the origin fails.
 fn check_use(
-    word: &OriginDirectives<'_>,
+    origin: &OriginDirectives<'_>,
     lifetime: Lifetime,
     never_stale: Option<Reason>,
-    reply: &Response<'_>,
+    response: &Response<'_>,
 ) -> Result<(), Reason> {
-    if reply.headers.contains_key(ETAG) || reply.headers.contains_key(LAST_MODIFIED) {
+    if response.headers.contains_key(ETAG) || response.headers.contains_key(LAST_MODIFIED) {
         return Ok(());
     }
-    if word.directives.no_cache {
-        return Err(refusal(Reason::NoCache, reply.status));
+    if origin.directives.no_cache {
+        return Err(refusal(Reason::NoCache, response.status));
     }
     let is_stale_at_once = lifetime == Lifetime::of_seconds(0);
-    if is_stale_at_once && (!word.names_lifetime() || never_stale.is_some()) {
-        return Err(refusal(Reason::NoLifetime, reply.status));
+    if is_stale_at_once && (!origin.names_lifetime() || never_stale.is_some()) {
+        return Err(refusal(Reason::NoLifetime, response.status));
     }
     Ok(())
 }
 
 /// The fields to store, unchanged, in a buffer of their own.
-fn kept_fields(
-    reply: &Response<'_>,
-    word: &OriginDirectives<'_>,
+fn stored_fields(
+    response: &Response<'_>,
+    origin: &OriginDirectives<'_>,
     cache: CacheKind,
     cookies: SetCookie,
 ) -> Fields {
@@ -294,24 +303,25 @@ fn kept_fields(
             members(list).any(|member| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
         })
     };
-    let is_part = reply.status == StatusCode::PARTIAL_CONTENT;
-    let is_kept = |name: &HeaderName| {
-        let of_one_user = cache == CacheKind::Shared && names(word.directives.private_fields, name);
+    let is_part = response.status == StatusCode::PARTIAL_CONTENT;
+    let is_stored = |name: &HeaderName| {
+        let of_one_user =
+            cache == CacheKind::Shared && names(origin.directives.private_fields, name);
         // RFC 9111, 5.2.2.4: such a field is not reused without validation, so it is not stored.
-        let of_one_use = names(word.directives.no_cache_fields, name);
-        let is_cookie = *name == SET_COOKIE && cookies != SetCookie::Keep;
+        let of_one_use = names(origin.directives.no_cache_fields, name);
+        let is_cookie = *name == SET_COOKIE && cookies != SetCookie::Store;
         // Every 206 from the cache gets its own Content-Range.
         let is_place = is_part && *name == CONTENT_RANGE;
         *name != AGE && !is_place && !of_one_user && !of_one_use && !is_cookie
     };
     // RFC 9110, 6.6.1: a recipient with a clock adds a missing Date.
-    let own_date = (!reply.headers.contains_key(DATE))
-        .then(|| HeaderValue::try_from(imf_fixdate(reply.response_time)).ok())
+    let own_date = (!response.headers.contains_key(DATE))
+        .then(|| HeaderValue::try_from(imf_fixdate(response.response_time)).ok())
         .flatten();
     let date_name = DATE;
     let dated = own_date.iter().map(|date| (&date_name, date));
     Fields::copy_of(|| {
-        let kept = reply.headers.iter().filter(|(name, _)| is_kept(name));
+        let kept = response.headers.iter().filter(|(name, _)| is_stored(name));
         kept.chain(dated.clone())
     })
 }
@@ -345,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_silence_about_each_status() {
+    fn s3_lifetimes_by_status_without_directives() {
         // Standard: until cleared, for a minute, or not stored. Always: stored or not. Strict: heuristic lifetime only.
         for (status, standard, always) in [
             (200, Some(None), true),
@@ -387,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_a_post_is_kept_when_its_body_is_in_the_key() {
+    fn s3_a_post_is_stored_if_its_body_is_in_the_key() {
         let refused = |content| {
             refusals(|mode| {
                 let mut exchange = Exchange::new(mode, &[("cache-control", "max-age=9")]);
@@ -403,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_any_final_status_but_304_with_explicit_freshness_is_kept() {
+    fn s3_any_final_status_but_304_is_stored_with_an_explicit_lifetime() {
         for status in [200, 204, 299, 302, 400, 404, 410, 499, 500, 599] {
             for mode in [Mode::Standard, Mode::Strict] {
                 let exchange = Exchange::new(mode, &[("cache-control", "max-age=9")]);
@@ -424,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_what_the_origin_forbids_is_not_stored_but_in_always() {
+    fn s3_only_always_stores_what_the_origin_forbids() {
         for (value, reason) in [
             ("no-store", Reason::NoStore),
             ("NO-STORE, max-age=9", Reason::NoStore),
@@ -446,14 +456,14 @@ mod tests {
     }
 
     #[test]
-    fn s3_an_error_no_policy_keeps_is_not_blamed_on_a_directive() {
+    fn s3_the_reason_for_an_error_is_its_status() {
         let exchange = |mode| Exchange::new(mode, &[("cache-control", "no-store")]).status(500);
         assert_eq!(refusals(exchange), [Some(Reason::Status); 3]);
     }
 
     #[test]
-    fn s3_says_nothing_is_taken_by_its_word() {
-        for (reply, silent) in [
+    fn s3_which_fields_limit_a_response() {
+        for (response, none) in [
             (&[("cache-control", "public")][..] as Lines<'_>, true),
             (&[("cache-control", "no-transform, foo")], true),
             (&[("pragma", "foo")], true),
@@ -470,21 +480,21 @@ mod tests {
             (&[("cdn-cache-control", ""), TAG], false),
             (&[("cdn-cache-control", "!"), TAG], false),
         ] {
-            let kept = stored(Mode::Standard, reply);
+            let kept = stored(Mode::Standard, response);
             assert_eq!(
                 kept.ttl_seconds(later(999_999)).is_none(),
-                silent,
-                "{reply:?}"
+                none,
+                "{response:?}"
             );
-            assert_eq!(kept.is_fresh(later(999_999)), silent, "{reply:?}");
-            assert!(stored(Mode::Always, reply).is_fresh(later(999_999)));
+            assert_eq!(kept.is_fresh(later(999_999)), none, "{response:?}");
+            assert!(stored(Mode::Always, response).is_fresh(later(999_999)));
         }
     }
 
     #[test]
-    fn s3_ttl_bounds_what_nothing_is_said_about_and_everything_in_always() {
-        let ttl = |mode, status, reply| {
-            let mut exchange = Exchange::new(mode, reply).status(status);
+    fn s3_ttl_limits_responses_without_lifetime_and_all_in_always() {
+        let ttl = |mode, status, response| {
+            let mut exchange = Exchange::new(mode, response).status(status);
             exchange.policy.ttl = Some(std::time::Duration::from_secs(600));
             exchange.admit().unwrap().ttl_seconds(later(1))
         };
@@ -517,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_the_whole_is_kept_though_a_condition_or_range_was_asked_for() {
+    fn s3_a_whole_response_to_a_conditional_or_range_request_is_stored() {
         let exchange = |mode| {
             Exchange::new(mode, &[("cache-control", "max-age=9")])
                 .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
@@ -551,16 +561,16 @@ mod tests {
             ("s-maxage=9", None),
             ("max-age=9, proxy-revalidate", Some(Reason::Authorization)),
         ] {
-            let reply = [("cache-control", value)];
-            let exchange = Exchange::new(Mode::Strict, &reply).request(AUTHORIZED);
+            let response = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Strict, &response).request(AUTHORIZED);
             assert_eq!(exchange.admit().err(), strict, "{value}");
-            let exchange = Exchange::new(Mode::Standard, &reply).request(AUTHORIZED);
+            let exchange = Exchange::new(Mode::Standard, &response).request(AUTHORIZED);
             assert_eq!(exchange.identity(1).admit().err(), None, "{value}");
         }
     }
 
     #[test]
-    fn identity_partitions_keep_private_answers_and_share_public_ones() {
+    fn partitions_store_private_responses_and_share_public_ones() {
         for (value, reason, audience) in [
             ("max-age=9", None, Audience::Partition),
             ("private, max-age=9", None, Audience::Partition),
@@ -573,8 +583,8 @@ mod tests {
             ("s-maxage=9", None, Audience::Everyone),
             ("no-store", Some(Reason::NoStore), Audience::Partition),
         ] {
-            let reply = [("cache-control", value)];
-            let admitted = Exchange::new(Mode::Standard, &reply).identity(1).admit();
+            let response = [("cache-control", value)];
+            let admitted = Exchange::new(Mode::Standard, &response).identity(1).admit();
             assert_eq!(admitted.as_ref().err().copied(), reason, "{value}");
             if let Ok(kept) = admitted {
                 assert_eq!(kept.audience(), audience, "{value}");
@@ -592,9 +602,9 @@ mod tests {
     }
 
     #[test]
-    fn set_cookie_keeps_out_is_left_out_or_is_replayed() {
+    fn set_cookie_prevents_storing_is_dropped_or_is_stored() {
         const COOKIE: (&str, &str) = ("set-cookie", "session=1");
-        for (reply, standard, kept_in) in [
+        for (response, standard, kept_in) in [
             (
                 &[COOKIE][..] as Lines<'_>,
                 Some(Reason::SetCookie),
@@ -630,8 +640,8 @@ mod tests {
                 [true, false],
             ),
         ] {
-            let admitted = Exchange::new(Mode::Standard, reply).admit();
-            assert_eq!(admitted.as_ref().err().copied(), standard, "{reply:?}");
+            let admitted = Exchange::new(Mode::Standard, response).admit();
+            assert_eq!(admitted.as_ref().err().copied(), standard, "{response:?}");
             assert!(
                 admitted.is_err()
                     || !names(&admitted.unwrap())
@@ -639,18 +649,18 @@ mod tests {
                         .any(|name| name == "set-cookie")
             );
             for (mode, replayed) in [Mode::Strict, Mode::Always].into_iter().zip(kept_in) {
-                if let Ok(kept) = Exchange::new(mode, reply).admit() {
+                if let Ok(kept) = Exchange::new(mode, response).admit() {
                     assert_eq!(
                         names(&kept).iter().any(|name| name == "set-cookie"),
                         replayed,
-                        "{reply:?}"
+                        "{response:?}"
                     );
                 }
             }
         }
         // `private` overrides `public`, so the cookie prevents storing.
-        let reply = [COOKIE, ("cache-control", "max-age=9, public, private")];
-        let exchange = Exchange::new(Mode::Standard, &reply).identity(1);
+        let response = [COOKIE, ("cache-control", "max-age=9, public, private")];
+        let exchange = Exchange::new(Mode::Standard, &response).identity(1);
         assert_eq!(exchange.admit().err(), Some(Reason::SetCookie));
     }
 
@@ -674,15 +684,15 @@ mod tests {
                 Some(Reason::Private),
             ),
         ] {
-            let reply = [("cache-control", value)];
-            let exchange = Exchange::new(Mode::Strict, &reply).status(status);
+            let response = [("cache-control", value)];
+            let exchange = Exchange::new(Mode::Strict, &response).status(status);
             assert_eq!(exchange.admit().err(), reason, "{status} {value}");
         }
     }
 
     #[test]
-    fn s5_2_2_qualified_no_cache_and_private_keep_only_their_fields_out() {
-        const REPLY: Lines<'_> = &[
+    fn s5_2_2_qualified_no_cache_and_private_exclude_only_their_fields() {
+        const RESPONSE: Lines<'_> = &[
             (
                 "cache-control",
                 "max-age=9, no-cache=\"X-A, x-b\", private=\"x-c\"",
@@ -693,39 +703,39 @@ mod tests {
             ("x-d", "4"),
         ];
         assert_eq!(
-            names(&stored(Mode::Strict, REPLY)),
+            names(&stored(Mode::Strict, RESPONSE)),
             ["cache-control", "date", "x-d"]
         );
-        let own = Exchange::new(Mode::Standard, REPLY)
+        let own = Exchange::new(Mode::Standard, RESPONSE)
             .identity(1)
             .admit()
             .unwrap();
         assert_eq!(names(&own), ["cache-control", "date", "x-c", "x-d"]);
-        assert_eq!(stored(Mode::Always, REPLY).fields().len(), 6);
+        assert_eq!(stored(Mode::Always, RESPONSE).fields().len(), 6);
         assert!(own.is_fresh(NOW));
     }
 
     #[test]
-    fn s9_3_3_a_post_that_brings_its_targets_content_is_kept_for_gets() {
+    fn s9_3_3_a_post_response_with_its_target_as_content_location_is_stored_for_gets() {
         let target = TargetUri {
             scheme: "http",
             authority: "example.com".into(),
             target: "/a".into(),
         };
-        let kept = |mode, status, reply: Lines<'_>| {
-            let mut exchange = Exchange::new(mode, reply).status(status);
+        let kept = |mode, status, response: Lines<'_>| {
+            let mut exchange = Exchange::new(mode, response).status(status);
             exchange.method = Method::POST;
             exchange.content = RequestContent::Some;
-            let headers = fixture_headers(reply);
+            let headers = fixture_headers(response);
             exchange.with_request(|request| {
-                let reply = exchange.reply_of(&headers, NOW);
-                admit_post(&exchange.policy, request, &target, &reply).err()
+                let response = exchange.response_of(&headers, NOW);
+                admit_post(&exchange.policy, request, &target, &response).err()
             })
         };
         let here = ("content-location", "/a");
         let lasting = ("cache-control", "max-age=9");
         let method = Some(Reason::Method);
-        for (status, reply, expected) in [
+        for (status, response, expected) in [
             (200, &[here, lasting][..] as Lines<'_>, None),
             (
                 200,
@@ -743,18 +753,22 @@ mod tests {
             ),
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
-                assert_eq!(kept(mode, status, reply), expected, "{mode:?} {reply:?}");
+                assert_eq!(
+                    kept(mode, status, response),
+                    expected,
+                    "{mode:?} {response:?}"
+                );
             }
-            assert_eq!(kept(Mode::Always, status, reply), method);
+            assert_eq!(kept(Mode::Always, status, response), method);
         }
     }
 
     #[test]
-    fn s6_6_1_what_came_without_a_date_is_dated_when_it_came() {
-        let dates = |reply: Lines<'_>| -> Vec<String> {
+    fn s6_6_1_a_response_without_date_gets_the_time_of_receipt() {
+        let dates = |response: Lines<'_>| -> Vec<String> {
             let kept = stored(
                 Mode::Strict,
-                &[&[("cache-control", "max-age=9")], reply].concat(),
+                &[&[("cache-control", "max-age=9")], response].concat(),
             );
             let dates = kept.fields().iter().filter(|(name, _)| name == "date");
             dates
@@ -766,7 +780,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_1_fields_are_kept_byte_for_byte_but_age() {
+    fn s3_1_fields_are_stored_unchanged_except_age() {
         let kept = stored(
             Mode::Strict,
             &[
@@ -791,7 +805,7 @@ mod tests {
 
     #[test]
     fn s5_2_2_targeted_directives_replace_cache_control_and_expires() {
-        for (reply, ttl) in [
+        for (response, ttl) in [
             (
                 &[
                     ("cache-control", "no-store"),
@@ -827,23 +841,23 @@ mod tests {
             ),
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
-                let found = Exchange::new(mode, reply).admit();
+                let found = Exchange::new(mode, response).admit();
                 let found = found.map(|kept| kept.ttl_seconds(NOW).unwrap());
-                assert_eq!(found, ttl, "{reply:?}");
+                assert_eq!(found, ttl, "{response:?}");
             }
         }
     }
 
     #[test]
-    fn a_typical_head_is_light_and_holds_no_other_buffer() {
-        let reply: Lines<'_> = &[
+    fn a_typical_head_is_small_and_shares_no_buffer() {
+        let response: Lines<'_> = &[
             ("content-type", "application/json; charset=utf-8"),
             ("content-length", "1234"),
             ("date", DATE),
             ("etag", "\"33a64df551425fcc55e4d42a148795d9\""),
             ("vary", "accept-encoding"),
         ];
-        let kept = Exchange::new(Mode::Standard, reply)
+        let kept = Exchange::new(Mode::Standard, response)
             .request(&[("accept-encoding", "gzip, br")])
             .admit()
             .unwrap();

@@ -107,9 +107,9 @@ fn scheme_end(reference: &str) -> Option<usize> {
 /// An authority with an explicit port.
 fn with_port(scheme: &str, authority: &str) -> String {
     // The colons of an IPv6 address are within brackets.
-    let behind_host = authority.rfind(']').unwrap_or(0);
-    match authority[behind_host..].find(':') {
-        Some(colon) if behind_host + colon + 1 < authority.len() => authority.to_owned(),
+    let after_host = authority.rfind(']').unwrap_or(0);
+    match authority[after_host..].find(':') {
+        Some(colon) if after_host + colon + 1 < authority.len() => authority.to_owned(),
         _ => {
             let port = if scheme.eq_ignore_ascii_case("https") {
                 443
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn s8_7_content_location_is_the_target_when_it_means_the_same() {
+    fn s8_7_content_location_is_resolved_before_comparing() {
         for (lines, expected) in [
             (&["/items/7?new"][..], true),
             (&["http://example.com/items/7?new"], true),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_4_every_method_not_known_as_safe_invalidates_on_success_and_redirection() {
+    fn s4_4_methods_not_known_to_be_safe_invalidate_on_success_and_redirection() {
         let unknown = Method::from_bytes(b"FOO").unwrap();
         for method in [
             Method::POST,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_4_location_and_content_location_both_count_once() {
+    fn s4_4_location_and_content_location_invalidate_each_target_once() {
         let held = headers(&[
             ("location", "/a"),
             ("content-location", "/b"),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_4_the_ports_of_an_ipv6_origin_are_told_apart() {
+    fn s4_4_ports_of_an_ipv6_origin_are_compared() {
         let found = |location| {
             uri("https", "[::1]", "/").also_invalidated(&headers(&[("location", location)]))
         };

@@ -156,7 +156,7 @@ impl StoredHead {
     fn lifetime_and_use_millis(&self, now: Time) -> Option<(u64, u64)> {
         match self.lifetime {
             Lifetime::Age { millis } => Some((millis, self.age_millis(now))),
-            Lifetime::Held { millis } => Some((millis, now.millis_since(self.received))),
+            Lifetime::SinceReceipt { millis } => Some((millis, now.millis_since(self.received))),
             Lifetime::UntilCleared => None,
         }
     }

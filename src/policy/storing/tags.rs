@@ -26,7 +26,7 @@ impl StoredHead {
     pub fn expired(&self, now: Time) -> Self {
         let mut expired = self.clone();
         if self.is_fresh(now) {
-            expired.lifetime = Lifetime::Held {
+            expired.lifetime = Lifetime::SinceReceipt {
                 millis: now.millis_since(self.received),
             };
         }
@@ -42,7 +42,7 @@ mod tests {
     };
 
     #[test]
-    fn tags_stand_between_spaces_or_between_commas() {
+    fn tags_are_separated_by_spaces_or_commas() {
         let held = stored(
             Mode::Standard,
             &[
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expired_is_stale_from_then_on_and_not_before() {
+    fn an_expired_response_is_stale_from_then_on() {
         for field in ["max-age=60", "public"] {
             let held = stored(Mode::Standard, &[("cache-control", field)]);
             let expired = held.expired(later(10));

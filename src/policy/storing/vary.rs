@@ -20,10 +20,10 @@ use crate::policy::{
 pub(in crate::policy) fn selectors(
     mode: Mode,
     request: &HeaderMap,
-    reply: &HeaderMap,
+    response: &HeaderMap,
 ) -> Result<Box<[Selector]>, Reason> {
     let mut names = BTreeSet::new();
-    for member in reply
+    for member in response
         .get_all(VARY)
         .flat_map(|line| members(line.as_bytes()))
     {
@@ -36,7 +36,7 @@ pub(in crate::policy) fn selectors(
             _ => {}
         }
     }
-    if mode.codings() == Codings::Select && is_coded(reply) {
+    if mode.codings() == Codings::Select && is_coded(response) {
         names.insert(ACCEPT_ENCODING.as_str().to_owned());
     }
     Ok(names
@@ -52,8 +52,8 @@ pub(in crate::policy) fn selectors(
 }
 
 /// True if the response has a content coding (RFC 9110, 8.4).
-fn is_coded(reply: &HeaderMap) -> bool {
-    reply
+fn is_coded(response: &HeaderMap) -> bool {
+    response
         .get_all(CONTENT_ENCODING)
         .flat_map(|line| members(line.as_bytes()))
         .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
@@ -101,17 +101,17 @@ fn selects(mode: Mode, stored: &StoredHead, selector: &Selector, request: &Heade
 
 /// How a value is normalized.
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+enum NormalForm {
     /// White space around commas and empty members are removed.
     List,
     /// All white space is removed, and letters become lower case.
     Negotiation,
 }
 
-fn form(name: &HeaderName) -> Form {
+fn form(name: &HeaderName) -> NormalForm {
     match *name {
-        ACCEPT | ACCEPT_CHARSET | ACCEPT_ENCODING | ACCEPT_LANGUAGE => Form::Negotiation,
-        _ => Form::List,
+        ACCEPT | ACCEPT_CHARSET | ACCEPT_ENCODING | ACCEPT_LANGUAGE => NormalForm::Negotiation,
+        _ => NormalForm::List,
     }
 }
 
@@ -133,7 +133,7 @@ fn is_normal_form<'h>(
             true => Some(rest),
             false => rest.strip_prefix(b","),
         };
-        match begun.and_then(|begun| behind_member(form, begun, member)) {
+        match begun.and_then(|begun| rest_after_member(form, begun, member)) {
             Some(behind) => rest = behind,
             None => return false,
         }
@@ -143,8 +143,8 @@ fn is_normal_form<'h>(
 }
 
 /// The rest of `normal` after `member`. `None` if it does not begin with it.
-fn behind_member<'n>(form: Form, normal: &'n [u8], member: &[u8]) -> Option<&'n [u8]> {
-    if form == Form::List {
+fn rest_after_member<'n>(form: NormalForm, normal: &'n [u8], member: &[u8]) -> Option<&'n [u8]> {
+    if form == NormalForm::List {
         return normal.strip_prefix(member);
     }
     normal_member(form, member).try_fold(normal, |rest, byte| rest.strip_prefix(&[byte]))
@@ -152,7 +152,7 @@ fn behind_member<'n>(form: Form, normal: &'n [u8], member: &[u8]) -> Option<&'n 
 
 /// All members of all lines, separated by commas.
 fn normal_bytes<'h>(
-    form: Form,
+    form: NormalForm,
     lines: impl Iterator<Item = &'h HeaderValue>,
 ) -> impl Iterator<Item = u8> {
     lines
@@ -164,13 +164,13 @@ fn normal_bytes<'h>(
         })
 }
 
-fn normal_member(form: Form, member: &[u8]) -> impl Iterator<Item = u8> {
+fn normal_member(form: NormalForm, member: &[u8]) -> impl Iterator<Item = u8> {
     member
         .iter()
-        .filter(move |byte| form == Form::List || !matches!(byte, b' ' | b'\t'))
+        .filter(move |byte| form == NormalForm::List || !matches!(byte, b' ' | b'\t'))
         .map(move |byte| match form {
-            Form::List => *byte,
-            Form::Negotiation => byte.to_ascii_lowercase(),
+            NormalForm::List => *byte,
+            NormalForm::Negotiation => byte.to_ascii_lowercase(),
         })
 }
 
@@ -178,7 +178,7 @@ fn normal_member(form: Form, member: &[u8]) -> impl Iterator<Item = u8> {
 fn is_permutation<'h>(normal: &[u8], lines: impl Iterator<Item = &'h HeaderValue> + Clone) -> bool {
     let asked = || lines.clone().flat_map(|line| members(line.as_bytes()));
     let same = |stored: &[u8], asked: &[u8]| {
-        normal_member(Form::Negotiation, asked).eq(stored.iter().copied())
+        normal_member(NormalForm::Negotiation, asked).eq(stored.iter().copied())
     };
     members(normal).count() == asked().count()
         && members(normal).all(|stored| asked().any(|member| same(stored, member)))
@@ -246,8 +246,11 @@ mod tests {
     use crate::policy::fixture::{Exchange, Lines, headers};
     use proptest::prelude::*;
 
-    fn fits(mode: Mode, reply: Lines<'_>, first: Lines<'_>, second: Lines<'_>) -> bool {
-        let held = Exchange::new(mode, reply).request(first).admit().unwrap();
+    fn fits(mode: Mode, response: Lines<'_>, first: Lines<'_>, second: Lines<'_>) -> bool {
+        let held = Exchange::new(mode, response)
+            .request(first)
+            .admit()
+            .unwrap();
         matches(mode, &held, &headers(second))
     }
 
@@ -279,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn s4_1_star_anywhere_is_never_reused_but_in_always() {
+    fn s4_1_only_always_stores_with_vary_star() {
         for vary in [
             &[("vary", "*")][..] as Lines<'_>,
             &[("vary", "x-a, *")],
@@ -288,7 +291,7 @@ mod tests {
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
                 let exchange = Exchange::new(mode, vary);
-                let selected = selectors(mode, &headers(&[]), &headers(exchange.reply));
+                let selected = selectors(mode, &headers(&[]), &headers(exchange.response));
                 assert_eq!(selected.err(), Some(Reason::VaryStar), "{vary:?}");
             }
             assert!(
@@ -334,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn s4_1_strict_reads_accept_language_by_meaning() {
-        const REPLY: Lines<'_> = &[
+    fn s4_1_strict_negotiates_accept_language() {
+        const RESPONSE: Lines<'_> = &[
             ("vary", "accept-language"),
             ("cache-control", "max-age=9"),
             ("content-language", "de"),
@@ -353,7 +356,14 @@ mod tests {
             ("", false),
         ] {
             let second = [("accept-language", other)];
-            let fits = |mode| fits(mode, REPLY, &[("accept-language", "de, en;q=0.5")], &second);
+            let fits = |mode| {
+                fits(
+                    mode,
+                    RESPONSE,
+                    &[("accept-language", "de, en;q=0.5")],
+                    &second,
+                )
+            };
             assert_eq!(fits(Mode::Strict), expected, "{other}");
             assert_eq!(fits(Mode::Standard), other == "de, en;q=0.5", "{other}");
         }
@@ -362,9 +372,9 @@ mod tests {
     #[test]
     fn s4_1_variants_are_the_same_when_names_values_and_partition_are() {
         let held = |vary, value, identity| {
-            let reply = [("vary", vary)];
+            let response = [("vary", vary)];
             let request = [("x-a", value)];
-            let mut exchange = Exchange::new(Mode::Standard, &reply).request(&request);
+            let mut exchange = Exchange::new(Mode::Standard, &response).request(&request);
             exchange.identity = identity;
             exchange.admit().unwrap()
         };

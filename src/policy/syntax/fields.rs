@@ -1,4 +1,4 @@
-//! The fields of a stored head, in as little memory as their text takes.
+//! The fields of a stored head, in one compact block of memory.
 
 use std::ops::Range;
 
@@ -6,49 +6,49 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use memchr::memchr;
 
-/// What ends a name, which holds no colon (RFC 9110, 5.1).
-const BEHIND_NAME: u8 = b':';
-/// What ends a value, which holds no line feed (RFC 9110, 5.5).
-const BEHIND_VALUE: u8 = b'\n';
+/// The byte after a name. A name has no colon (RFC 9110, 5.1).
+const AFTER_NAME: u8 = b':';
+/// The byte after a value. A value has no line feed (RFC 9110, 5.5).
+const AFTER_VALUE: u8 = b'\n';
 
-/// Fields as one block of text that nothing else shares, `name:value` and a line feed each.
+/// Fields in a buffer of their own: `name:value` and a line feed for each.
 #[derive(Clone, Debug)]
 pub struct Fields(Bytes);
 
 impl Fields {
-    /// A copy of these fields, byte for byte, in their order.
+    /// A copy of these fields, unchanged and in their order.
     pub(in crate::policy) fn copy_of<'h, I>(fields: impl Fn() -> I) -> Self
     where
         I: Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
     {
-        // Counted first, so that the block is as large as it has to be and no larger.
+        // The length is summed first, so that the block has no unused capacity.
         let lens = fields().map(|(name, value)| name.as_str().len() + value.len() + 2);
         let mut block = Vec::with_capacity(lens.sum());
         for (name, value) in fields() {
             block.extend_from_slice(name.as_str().as_bytes());
-            block.push(BEHIND_NAME);
+            block.push(AFTER_NAME);
             block.extend_from_slice(value.as_bytes());
-            block.push(BEHIND_VALUE);
+            block.push(AFTER_VALUE);
         }
         Self(block.into())
     }
 
-    /// How many there are.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.lines().count()
     }
 
-    /// True when there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them, those of one name in the order in which they were received. The values share the block.
+    /// All fields. Those of one name are in the order of receipt. The values share the block.
     pub fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.select(|_| true)
     }
 
-    /// Those whose name, in small letters, is wanted.
+    /// The fields for whose lower-case name `is_wanted` is true.
     pub(in crate::policy) fn select(
         &self,
         is_wanted: impl Fn(&[u8]) -> bool,
@@ -56,23 +56,23 @@ impl Fields {
         self.lines()
             .filter(move |(name, _)| is_wanted(name))
             .filter_map(|(name, value)| {
-                // What was a field is one again.
+                // The bytes came from a valid field.
                 let name = HeaderName::from_bytes(name).ok()?;
                 Some((name, self.value(value)?))
             })
     }
 
-    /// The first value of this name, as text.
+    /// The first value of this name, as bytes. `None` if there is none.
     pub(in crate::policy) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
         self.find(name).and_then(|position| self.0.get(position))
     }
 
-    /// The first value of this name.
+    /// The first value of this name. `None` if there is none.
     pub(in crate::policy) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
         self.find(name).and_then(|position| self.value(position))
     }
 
-    /// The values of this name, as text.
+    /// All values of this name, as bytes.
     pub(in crate::policy) fn texts(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
         let requested_range = name.as_str().as_bytes();
         self.lines()
@@ -80,9 +80,9 @@ impl Fields {
             .filter_map(|(_, value)| self.0.get(value))
     }
 
-    /// What they take in memory beside this value, in bytes.
+    /// The heap memory that they take, in bytes.
     pub(in crate::policy) fn heap_bytes(&self) -> usize {
-        // Once a value is handed out, its holders are counted in a place of their own.
+        // `Bytes` allocates a reference count when the first value is shared.
         const COUNT_BYTES: usize = 32;
         self.0.len() + COUNT_BYTES
     }
@@ -99,14 +99,14 @@ impl Fields {
         HeaderValue::from_maybe_shared(self.0.slice(position)).ok()
     }
 
-    /// Names, and the places of values.
+    /// All names, with the positions of their values.
     fn lines(&self) -> impl Iterator<Item = (&[u8], Range<usize>)> {
         let mut start = 0;
         std::iter::from_fn(move || {
             let rest = self.0.get(start..)?;
-            let colon = memchr(BEHIND_NAME, rest)?;
+            let colon = memchr(AFTER_NAME, rest)?;
             let value = start + colon + 1;
-            let end = value + memchr(BEHIND_VALUE, self.0.get(value..)?)?;
+            let end = value + memchr(AFTER_VALUE, self.0.get(value..)?)?;
             start = end + 1;
             Some((&rest[..colon], value..end))
         })
@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_come_back_byte_for_byte(
+        fn fields_are_returned_unchanged(
             lines in proptest::collection::vec(("(etag|vary|x-[a-z!#0-9]{1,3})", ".{0,9}"), 0..6),
         ) {
             let lines: Vec<_> = lines
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_no_copy() {
+    fn a_value_is_not_a_copy() {
         let value = HeaderValue::from_static("\"a:b\"");
         let name = actix_web::http::header::ETAG;
         let fields = Fields::copy_of(|| [(&name, &value)].into_iter());

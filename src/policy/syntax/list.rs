@@ -1,6 +1,6 @@
-//! RFC 9110, 5.6.1: lists. Members stand between commas that are not inside quotes.
+//! RFC 9110, 5.6.1: lists. Members are separated by commas outside quotes.
 
-/// Members of one line of a list field; quotes know `\` as an escape. Empty members are left out.
+/// Members of one line of a list field. Within quotes, `\` is an escape. Empty members are left out.
 pub(in crate::policy) fn members(line: &[u8]) -> Members<'_> {
     Members {
         rest: line,
@@ -8,7 +8,7 @@ pub(in crate::policy) fn members(line: &[u8]) -> Members<'_> {
     }
 }
 
-/// Members of one line of entity tags, where a `\` is a character like any other (RFC 9110, 8.8.3).
+/// Members of one line of entity tags, in which `\` is not an escape (RFC 9110, 8.8.3).
 pub(in crate::policy) fn entity_tags(line: &[u8]) -> Members<'_> {
     Members {
         rest: line,
@@ -49,17 +49,17 @@ impl<'a> Iterator for Members<'a> {
 }
 
 impl Members<'_> {
-    /// The first comma outside quotes. A quote that nothing closes reaches to the end of the line.
+    /// The position of the first comma outside quotes. A quote without an end goes to the end of the line.
     fn comma(&self) -> Option<usize> {
         // Most members have no quotes.
         let first = memchr::memchr2(b',', b'"', self.rest)?;
         match self.rest.get(first) {
             Some(b',') => Some(first),
-            _ => self.comma_behind_quotes(),
+            _ => self.comma_after_quotes(),
         }
     }
 
-    fn comma_behind_quotes(&self) -> Option<usize> {
+    fn comma_after_quotes(&self) -> Option<usize> {
         let mut quoted = false;
         let mut escaped = false;
         self.rest.iter().position(|&byte| {
@@ -78,7 +78,7 @@ impl Members<'_> {
     }
 }
 
-/// RFC 9110, 5.6.3: without optional white space (space, tab) at both ends.
+/// RFC 9110, 5.6.3: removes optional white space (space, tab) at both ends.
 pub(in crate::policy) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
@@ -89,12 +89,12 @@ pub(in crate::policy) fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// RFC 9110, 5.6.2: a character of a token.
+/// RFC 9110, 5.6.2: true for a character of a token.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A token: at least one character, all of them token characters.
+/// True for a token: at least one character, and only characters of tokens.
 pub(in crate::policy) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token_byte)
 }

@@ -1,4 +1,4 @@
-//! Time as a value.
+//! Points in time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Time(u64);
 
 impl Time {
-    /// The moment so many milliseconds after the epoch.
+    /// The time `millis` milliseconds after the epoch.
     pub const fn from_unix_millis(millis: u64) -> Self {
         Self(millis)
     }
@@ -17,22 +17,22 @@ impl Time {
         self.0
     }
 
-    /// Whole seconds since the epoch, the grain of HTTP dates.
+    /// Whole seconds since the epoch, as in HTTP dates.
     pub const fn unix_seconds(self) -> u64 {
         self.0 / 1000
     }
 
-    /// This moment moved into the future.
+    /// This time plus a duration.
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This moment moved into the past, at most to the epoch.
+    /// This time minus a duration, at least the epoch.
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// Milliseconds passed since `earlier`; 0 when it lies in the future (clocks are set back).
+    /// Milliseconds since `earlier`. 0 if that is later (clocks are set back).
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -8,7 +8,7 @@ use actix_web::{
     HttpRequest,
     http::{
         Method,
-        header::{HeaderMap, HeaderValue},
+        header::{self, HeaderMap, HeaderValue},
     },
 };
 
@@ -17,11 +17,8 @@ use crate::{
     headers,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
-        hit::serve::prepared,
-        request::header_table::{HeaderClass, HeaderTable},
-        request_config::RequestConfig,
-        response::client_response::ClientResponse,
-        worker::Worker,
+        hit::serve::prepared, request::header_table::HeaderTable, request_config::RequestConfig,
+        response::client_response::ClientResponse, worker::Worker,
     },
 };
 
@@ -61,11 +58,17 @@ pub(crate) fn respond(
     Some(response)
 }
 
+/// True if the request is forwarded as it came, and carries no credentials.
 fn is_plain(table: &HeaderTable, fields: &HeaderMap) -> bool {
-    fields.iter().all(|(name, value)| match table.class(name) {
-        HeaderClass::Plain => true,
-        HeaderClass::Connection => names_no_header(value),
-        HeaderClass::Credential | HeaderClass::Other => false,
+    fields.iter().all(|(name, value)| match *name {
+        // The origin gets its own Host, whichever the client sent.
+        header::HOST => true,
+        header::CONNECTION => names_no_header(value),
+        header::COOKIE => false,
+        _ => {
+            let meaning = table.meaning(name);
+            meaning.is_forwarded && !meaning.is_credential
+        }
     })
 }
 

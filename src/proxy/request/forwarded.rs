@@ -1,12 +1,12 @@
 //! A client's request as it is forwarded.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpRequest,
     http::{
         Method, StatusCode, Uri,
-        header::{self, HeaderMap, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::{
     proxy::{
         request::{
             framing::RequestFraming,
+            header_table::HeaderTable,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -60,7 +61,7 @@ impl ForwardedRequest {
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
-        config: &Arc<Config>,
+        (config, table): (&Arc<Config>, &HeaderTable),
     ) -> Result<Self, ProxyError> {
         let head = RequestHead {
             method: request.method(),
@@ -69,7 +70,7 @@ impl ForwardedRequest {
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
-        Self::of(&head, shared, config)
+        Self::of(&head, shared, (config, table))
     }
 
     /// The forwarded form of a request line and headers.
@@ -79,7 +80,7 @@ impl ForwardedRequest {
     pub(crate) fn of(
         head: &RequestHead<'_>,
         shared: &Shared,
-        config: &Arc<Config>,
+        (config, table): (&Arc<Config>, &HeaderTable),
     ) -> Result<Self, ProxyError> {
         let &RequestHead {
             method,
@@ -119,7 +120,7 @@ impl ForwardedRequest {
         }
         let key = Key {
             resource,
-            identity: shared.secret.identity(policy, &headers),
+            identity: identity(shared, policy, &headers, table),
             content: None,
         };
         Ok(Self {
@@ -144,7 +145,7 @@ impl ForwardedRequest {
         &mut self,
         body: UploadBody,
         shared: &Shared,
-        buffers: &BodyBuffers,
+        (buffers, table): (&BodyBuffers, &HeaderTable),
     ) -> Result<UploadBody, ProxyError> {
         let permit = self
             .max_key_body_bytes()
@@ -156,7 +157,7 @@ impl ForwardedRequest {
             BodyRead::Larger(body) => body,
             BodyRead::Whole(bytes, permit) => match BodyKey::of(&self.headers, &bytes) {
                 Some(content) => {
-                    self.add_to_key(content, (bytes, permit), shared);
+                    self.add_to_key(content, (bytes, permit), shared, table);
                     UploadBody::empty()
                 }
                 None => UploadBody::of(bytes, permit),
@@ -182,10 +183,11 @@ impl ForwardedRequest {
         content: BodyKey,
         (bytes, permit): (Bytes, BufferPermit),
         shared: &Shared,
+        table: &HeaderTable,
     ) {
         let policy = policy_under(self.rule, &self.config);
         remove_ignored_cookies(policy, &mut self.headers);
-        self.key.identity = shared.secret.identity(policy, &self.headers);
+        self.key.identity = identity(shared, policy, &self.headers, table);
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
         self.body = Some(BufferedBody::new(bytes, self.framing, permit));
@@ -244,15 +246,22 @@ impl ForwardedRequest {
     }
 }
 
+fn identity(
+    shared: &Shared,
+    policy: &policy::Policy,
+    headers: &HeaderMap,
+    table: &HeaderTable,
+) -> Option<Identity> {
+    let is_credential = |name: &HeaderName| table.is_credential(name);
+    shared.secret.identity(policy, headers, is_credential)
+}
+
 /// The target as it is forwarded, and the rule that matches it. What a rule removes from the query is neither in the key
 /// nor sent to the origin.
 fn ruled_target(target: String, config: &Config) -> (String, Option<RuleIndex>) {
     let index = config.rules.index_for(&target);
     match index.and_then(|index| config.rules.get(index)) {
-        Some(rule) => match rule.rewritten(&target) {
-            Cow::Owned(rewritten) => (rewritten, index),
-            Cow::Borrowed(_) => (target, index),
-        },
+        Some(rule) => (rule.rewritten(&target).into_owned(), index),
         None => (target, None),
     }
 }

@@ -1,63 +1,56 @@
-//! What the headers of requests mean under one configuration, by name.
+//! What the names of request headers mean under one configuration.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::HeaderName;
 
 use crate::{config::Config, headers, policy};
 
 /// Clients can send any number of names. This many are remembered.
 const MAX_NAMES: usize = 256;
 
-/// The classes of header names. Each name is compared with the configured patterns once.
+/// What each header name means. A name is compared with the configured patterns once.
 pub(crate) struct HeaderTable {
     config: Arc<Config>,
-    classes: RefCell<HashMap<HeaderName, HeaderClass>>,
+    meanings: RefCell<HashMap<HeaderName, HeaderMeaning>>,
 }
 
-/// What a request header with some name does to its request.
+/// What a request header means by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderClass {
-    /// It is forwarded as it came, and is no part of the identity.
-    Plain,
-    /// It is Connection, whose value decides.
-    Connection,
-    /// It is a part of the identity.
-    Credential,
-    /// It is not forwarded, or is changed on the way, or its value decides.
-    Other,
+pub(crate) struct HeaderMeaning {
+    /// It is forwarded as it came, unless Connection names it.
+    pub(crate) is_forwarded: bool,
+    /// It is a part of the identity. Of Cookie this is false: the cookies decide.
+    pub(crate) is_credential: bool,
 }
 
 impl HeaderTable {
     pub(crate) fn new(config: &Arc<Config>) -> Self {
         Self {
             config: Arc::clone(config),
-            classes: RefCell::default(),
+            meanings: RefCell::default(),
         }
     }
 
-    /// The class of a header name.
-    pub(crate) fn class(&self, name: &HeaderName) -> HeaderClass {
-        let mut classes = self.classes.borrow_mut();
-        if let Some(class) = classes.get(name) {
-            return *class;
+    /// What a header name means.
+    pub(crate) fn meaning(&self, name: &HeaderName) -> HeaderMeaning {
+        let mut meanings = self.meanings.borrow_mut();
+        if let Some(meaning) = meanings.get(name) {
+            return *meaning;
         }
-        let class = self.classify(name);
-        if classes.len() < MAX_NAMES {
-            classes.insert(name.clone(), class);
+        let meaning = HeaderMeaning {
+            is_forwarded: headers::is_forwarded(name),
+            // Rules have the identity headers of the whole configuration.
+            is_credential: policy::is_credential(&self.config.policy, name),
+        };
+        if meanings.len() < MAX_NAMES {
+            meanings.insert(name.clone(), meaning);
         }
-        class
+        meaning
     }
 
-    fn classify(&self, name: &HeaderName) -> HeaderClass {
-        match *name {
-            // The origin gets its own Host, whichever the client sent.
-            header::HOST => HeaderClass::Plain,
-            header::CONNECTION => HeaderClass::Connection,
-            header::COOKIE => HeaderClass::Other,
-            _ if policy::is_credential(&self.config.policy, name) => HeaderClass::Credential,
-            _ if headers::is_forwarded(name) => HeaderClass::Plain,
-            _ => HeaderClass::Other,
-        }
+    /// Whether headers with this name are a part of the identity.
+    pub(crate) fn is_credential(&self, name: &HeaderName) -> bool {
+        self.meaning(name).is_credential
     }
 }

@@ -1,18 +1,6 @@
-//! A small origin to try the proxy with, where there is no network: JSON products, made slowly.
-//!
-//! ```text
-//! cargo run --example origin                    # listens on 127.0.0.1:3000; another port as argument
-//! cargo run --release -- --port 8000 --origin http://127.0.0.1:3000
-//! curl -i http://localhost:8000/products?limit=1
-//! ```
-//!
-//! It prints each request it sees: what the proxy answers from its cache does not appear.
-#![allow(
-    clippy::print_stdout,
-    reason = "what it prints is what it is for: to show which requests come through"
-)]
+//! A small API with slow responses: JSON about products, and one path for each thing that a cache decides.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, io, net::TcpListener, time::Duration};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, Route, guard,
@@ -24,14 +12,14 @@ use actix_web::{
 };
 use serde_json::{Value, json};
 
-/// How long an answer takes to make: long enough to be felt.
+/// How long each response takes: long enough to notice.
 const DELAY: Duration = Duration::from_millis(300);
 
 const NAMES: [&str; 8] = [
     "Lamp", "Chair", "Table", "Shelf", "Mirror", "Carpet", "Clock", "Vase",
 ];
 
-/// A red dot: a whole PNG of one pixel.
+/// A PNG of one red pixel.
 const DOT: [u8; 69] = [
     0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52,
     0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x02, 0x00, 0x00, 0x00, 0x90, 0x77, 0x53,
@@ -51,17 +39,17 @@ async fn products(query: Query<HashMap<String, String>>) -> HttpResponse {
         .unwrap_or(30_usize)
         .min(100);
     let products: Vec<Value> = (1..=limit).map(product).collect();
-    json_answer(
+    json_response(
         HttpResponse::Ok(),
         &json!({ "products": products, "limit": limit, "total": 100 }),
     )
 }
 
-/// Comes with a validator and a minute of life, and answers whoever has it already with 304.
+/// Fresh for a minute, with an ETag; 304 if the client has it already.
 async fn one_product(request: HttpRequest, id: Path<usize>) -> HttpResponse {
     let id = id.into_inner();
     if !(1..=100).contains(&id) {
-        return json_answer(
+        return json_response(
             HttpResponse::NotFound(),
             &json!({ "message": "no such product" }),
         );
@@ -76,39 +64,45 @@ async fn one_product(request: HttpRequest, id: Path<usize>) -> HttpResponse {
     } else {
         StatusCode::OK
     };
-    let mut answer = HttpResponse::build(status);
-    answer
+    let mut response = HttpResponse::build(status);
+    response
         .insert_header((ETAG, tag))
         .insert_header((CACHE_CONTROL, "max-age=60"));
     if known {
-        answer.finish()
+        response.finish()
     } else {
-        json_answer(answer, &product(id))
+        json_response(response, &product(id))
     }
 }
 
-/// Takes anything and says where it would be.
+/// Accepts any body and stores nothing.
 async fn add_product(body: String) -> HttpResponse {
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((LOCATION, "/products/101"));
-    json_answer(answer, &json!({ "id": 101, "received_bytes": body.len() }))
+    let mut response = HttpResponse::Created();
+    response.insert_header((LOCATION, "/products/101"));
+    json_response(
+        response,
+        &json!({ "id": 101, "received_bytes": body.len() }),
+    )
 }
 
 async fn slow() -> HttpResponse {
     actix_web::rt::time::sleep(DELAY * 10).await;
-    json_answer(
+    json_response(
         HttpResponse::Ok(),
         &json!({ "message": "that took three seconds more" }),
     )
 }
 
 async fn no_store() -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((CACHE_CONTROL, "no-store"));
-    json_answer(answer, &json!({ "message": "never to be stored" }))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, "no-store"));
+    json_response(
+        response,
+        &json!({ "message": "this response must not be stored" }),
+    )
 }
 
-/// Stale as soon as it is made: every use has to be validated.
+/// Stale at once: each use is validated.
 async fn no_cache(request: HttpRequest) -> HttpResponse {
     let known = request
         .headers()
@@ -119,18 +113,18 @@ async fn no_cache(request: HttpRequest) -> HttpResponse {
     } else {
         StatusCode::OK
     };
-    let mut answer = HttpResponse::build(status);
-    answer
+    let mut response = HttpResponse::build(status);
+    response
         .insert_header((ETAG, "\"same\""))
         .insert_header((CACHE_CONTROL, "no-cache"));
     if known {
-        answer.finish()
+        response.finish()
     } else {
-        json_answer(answer, &json!({ "message": "ask each time" }))
+        json_response(response, &json!({ "message": "validated each time" }))
     }
 }
 
-/// Differs by who asks.
+/// Depends on the credentials.
 async fn me(request: HttpRequest) -> HttpResponse {
     let credentials = request
         .headers()
@@ -139,10 +133,10 @@ async fn me(request: HttpRequest) -> HttpResponse {
     let name = credentials.map_or("nobody", |credentials| {
         credentials.trim_start_matches("Bearer ")
     });
-    json_answer(HttpResponse::Ok(), &json!({ "you_are": name }))
+    json_response(HttpResponse::Ok(), &json!({ "you_are": name }))
 }
 
-/// Differs by language.
+/// Depends on the language.
 async fn hello(request: HttpRequest) -> HttpResponse {
     let wanted = request
         .headers()
@@ -153,15 +147,15 @@ async fn hello(request: HttpRequest) -> HttpResponse {
     } else {
         "Hello"
     };
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((VARY, "Accept-Language"));
-    json_answer(answer, &json!({ "message": greeting }))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((VARY, "Accept-Language"));
+    json_response(response, &json!({ "message": greeting }))
 }
 
 async fn login() -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((SET_COOKIE, "session=1234; HttpOnly"));
-    json_answer(answer, &json!({ "message": "here is a cookie" }))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((SET_COOKIE, "session=1234; HttpOnly"));
+    json_response(response, &json!({ "message": "here is a cookie" }))
 }
 
 async fn moved() -> HttpResponse {
@@ -175,67 +169,62 @@ async fn image() -> HttpResponse {
 }
 
 async fn broken() -> HttpResponse {
-    json_answer(
+    json_response(
         HttpResponse::InternalServerError(),
         &json!({ "message": "broken on purpose" }),
     )
 }
 
 async fn nothing_here() -> HttpResponse {
-    json_answer(
+    json_response(
         HttpResponse::NotFound(),
         &json!({ "message": "try /products" }),
     )
 }
 
-fn json_answer(mut answer: HttpResponseBuilder, body: &Value) -> HttpResponse {
-    answer
+fn json_response(mut response: HttpResponseBuilder, body: &Value) -> HttpResponse {
+    response
         .content_type("application/json")
         .body(format!("{body}\n"))
 }
 
-/// GET and HEAD; the server leaves the body out for the latter.
-fn reading() -> Route {
+/// GET and HEAD; the server sends no body for HEAD.
+fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-fn main() -> std::io::Result<()> {
-    let port = match std::env::args().nth(1) {
-        Some(argument) => argument.parse().map_err(std::io::Error::other)?,
-        None => 3000,
-    };
-    actix_web::rt::System::new().block_on(serve(port))
+/// Serves the API on `listener` until the process ends.
+pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
+    actix_web::rt::System::new().block_on(async {
+        let server = HttpServer::new(|| {
+            App::new()
+                .wrap_fn(|request, app| {
+                    let response = actix_web::dev::Service::call(app, request);
+                    async move {
+                        actix_web::rt::time::sleep(DELAY).await;
+                        response.await
+                    }
+                })
+                .configure(routes)
+        });
+        // The proxy's own signals end the process.
+        let server = server.workers(1).disable_signals().listen(listener)?;
+        server.run().await
+    })
 }
 
-async fn serve(port: u16) -> std::io::Result<()> {
-    let server = HttpServer::new(|| {
-        App::new()
-            .wrap_fn(|request, app| {
-                println!("{} {}", request.method(), request.uri());
-                let answer = actix_web::dev::Service::call(app, request);
-                async move {
-                    actix_web::rt::time::sleep(DELAY).await;
-                    answer.await
-                }
-            })
-            .route("/products", reading().to(products))
-            .route("/products", web::post().to(add_product))
-            .route("/products/{id}", reading().to(one_product))
-            .route("/slow", reading().to(slow))
-            .route("/no-store", reading().to(no_store))
-            .route("/no-cache", reading().to(no_cache))
-            .route("/me", reading().to(me))
-            .route("/hello", reading().to(hello))
-            .route("/login", reading().to(login))
-            .route("/moved", reading().to(moved))
-            .route("/image", reading().to(image))
-            .route("/broken", reading().to(broken))
-            .default_service(web::to(nothing_here))
-    });
-    let server = server.workers(2).bind(("127.0.0.1", port))?;
-    println!("Origin listening on http://127.0.0.1:{port}");
-    println!(
-        "Try /products?limit=1 /products/1 /hello /me /image /slow /no-store /no-cache /login /moved /broken"
-    );
-    server.run().await
+fn routes(app: &mut web::ServiceConfig) {
+    app.route("/products", get_or_head().to(products))
+        .route("/products", web::post().to(add_product))
+        .route("/products/{id}", get_or_head().to(one_product))
+        .route("/slow", get_or_head().to(slow))
+        .route("/no-store", get_or_head().to(no_store))
+        .route("/no-cache", get_or_head().to(no_cache))
+        .route("/me", get_or_head().to(me))
+        .route("/hello", get_or_head().to(hello))
+        .route("/login", get_or_head().to(login))
+        .route("/moved", get_or_head().to(moved))
+        .route("/image", get_or_head().to(image))
+        .route("/broken", get_or_head().to(broken))
+        .default_service(web::to(nothing_here));
 }

@@ -1,0 +1,166 @@
+//! A proxy from its start to its end: listens, prints the two lines of a start, and serves until a signal.
+
+use std::{
+    mem::ManuallyDrop,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::rt::System;
+use caching_proxy::{
+    config::{Config, Flags, LoadConfig},
+    control::{self, Control, ControlError},
+    dashboard::{Dashboard, REQUEST_TIMEOUT},
+    error::Chain,
+    observe::Saved,
+    origin::{self, OriginUrl},
+    server::Server,
+};
+use rustls::ClientConfig;
+
+use crate::{
+    failure::Failure,
+    file_limit,
+    signals::{Asked, Signals},
+    terminal::{print, say},
+};
+
+/// Signals this close together count as one: some parents signal both the child and its process group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
+/// A proxy that is about to start.
+pub(crate) struct Startup {
+    /// The flags, for `load`.
+    pub(crate) flags: Flags,
+    /// Reads the configuration again when the proxy reloads.
+    pub(crate) load: LoadConfig,
+    /// The configuration, as `load` has read it.
+    pub(crate) config: Arc<Config>,
+    /// Commands to try, printed to stderr after the start. `None` for a normal start.
+    pub(crate) hints: Option<String>,
+}
+
+impl Startup {
+    /// Opens the socket with `listen`, and serves until a signal ends the program.
+    pub(crate) fn serve(
+        self,
+        listen: impl FnOnce() -> Result<TcpListener, Failure>,
+    ) -> Result<(), Failure> {
+        let tls = tls_for(&self.config)?;
+        file_limit::raise();
+        file_limit::check(self.config.workers)?;
+        let listener = listen()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::Start)?;
+        // Never dropped: dropping waits for its threads, and a DNS lookup may hang in one.
+        let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
+        system.block_on(run(self, tls, listener))
+    }
+}
+
+/// The TLS configuration for the origin. `None` for an http origin without --origin-ca: a bad certificate file is an error
+/// even for an http origin, so that it does not surface only when the origin moves to https.
+pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
+    Ok(match (config.origin.is_tls(), &config.origin_ca) {
+        (false, None) => None,
+        (_, ca) => Some(origin::tls_config(ca.as_deref())?),
+    })
+}
+
+/// Only a warning: the origin may be started after the proxy.
+async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
+    if let Err(error) = origin::reach(url, tls).await {
+        log::warn!(
+            "cannot reach the origin: {error}; uncached requests will get 502 or 504 until it is up"
+        );
+    }
+}
+
+/// A proxy without a control socket, in a read-only container for instance, still serves.
+fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, Failure> {
+    match control {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if error.is_distrust() => Err(Failure::Control(error)),
+        Err(error) => {
+            let why = Chain(&error);
+            say(&format!(
+                "warning: --clear-cache and other commands cannot reach this proxy: {why}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+async fn run(
+    startup: Startup,
+    tls: Option<Arc<ClientConfig>>,
+    listener: TcpListener,
+) -> Result<(), Failure> {
+    let Startup {
+        flags,
+        load,
+        config,
+        hints,
+    } = startup;
+    let mut signals = Signals::new().map_err(Failure::Start)?;
+    let mut server =
+        Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;
+    // The workers start when the server is first polled; only then does the proxy serve.
+    tokio::select! {
+        biased;
+        ended = server.ended() => return Err(Failure::ended(ended)),
+        () = tokio::task::yield_now() => {}
+    }
+    let reload = server.reload(flags, load);
+    let control = reachable(control::listen(server.shared(), reload.clone()))?;
+    let dashboard = match config.dashboard {
+        Some(address) => Some(
+            Dashboard::start(address, server.shared(), REQUEST_TIMEOUT)
+                .map_err(|cause| Failure::Dashboard { address, cause })?,
+        ),
+        None => None,
+    };
+    print(&format!(
+        "Proxy starting on port {}\nOrigin: {}\n",
+        config.port, config.origin
+    ));
+    actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
+    if let Some(dashboard) = &dashboard {
+        say(&format!("Dashboard: {}", dashboard.link()));
+    }
+    if let Some(hints) = hints {
+        say(&hints);
+    }
+
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                // The reload logs its own result.
+                Asked::Reload => drop(reload.run().await),
+            },
+            ended = server.ended() => return Err(Failure::ended(ended)),
+        }
+    }
+    log::info!("shutting down: finishing requests in progress (Ctrl-C again to quit now)");
+    let shared = server.shared();
+    let stopped = async {
+        server.stop().await;
+        // Last, so that the cache can be cleared as long as anything is served from it.
+        if let Some(control) = control {
+            control.stop().await;
+        }
+    };
+    tokio::select! {
+        () = stopped => {
+            if let Some(sentence) = Saved::of(&shared.observer.totals()).sentence() {
+                log::info!("{sentence}");
+            }
+            Ok(())
+        }
+        () = signals.end_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Killed),
+    }
+}

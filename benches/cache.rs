@@ -15,7 +15,7 @@ use bytes::Bytes;
 use caching_proxy::{
     cache::{
         BodyWriter, Cache, Claim, ClaimBasis, Claimed, Coalescing, EntryFilter, Found, Get, Key,
-        ListOrder, ListQuery, PlainKey, Resource, WorkerCache,
+        ListOrder, ListQuery, PlainKey, Resource, WorkerCache, WorkerCacheMode,
     },
     config::Config,
     origin::OriginUrl,
@@ -103,7 +103,7 @@ fn keys(criterion: &mut Criterion) {
 
 fn near(criterion: &mut Criterion) {
     with_cache(|system, cache, _| {
-        let worker_cache: WorkerCache<()> = WorkerCache::new(cache.clone(), 1);
+        let worker_cache: WorkerCache<()> = WorkerCache::new(cache.clone(), 1, WorkerCacheMode::On);
         system.block_on(worker_cache.lookup(&key(TARGET)));
         criterion.bench_function("near: a hit on what a worker remembers", |bencher| {
             bencher.iter(|| worker_cache.get(&PlainKey(black_box(TARGET))));

@@ -41,4 +41,4 @@ pub use messages::{
 pub use store::body::{Body, Slices};
 pub use store::entry::Entry;
 pub use store::key::{Key, PlainKey, Resource};
-pub use worker_cache::copies::{CachedLookup, WorkerCache};
+pub use worker_cache::copies::{CachedLookup, WorkerCache, WorkerCacheMode};

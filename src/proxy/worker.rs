@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use tokio::sync::Semaphore;
 
 use crate::{
-    cache::WorkerCache,
+    cache::{WorkerCache, WorkerCacheMode},
     observe::WorkerCounters,
     origin::{Origin, OriginConfig},
     proxy::{
@@ -32,12 +32,12 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with its own connections to the origin.
-    pub fn new(shared: Arc<Shared>, origin: OriginConfig) -> Self {
+    pub fn new(shared: Arc<Shared>, origin: OriginConfig, worker_cache: WorkerCacheMode) -> Self {
         let config = WorkerConfig::new(shared.in_force.clone());
         let workers = config.current().config.workers;
         let counters = Rc::new(shared.observer.tally());
         Self {
-            worker_cache: WorkerCache::new(shared.cache.clone(), workers),
+            worker_cache: WorkerCache::new(shared.cache.clone(), workers, worker_cache),
             config,
             shared,
             origin: Origin::new(origin),

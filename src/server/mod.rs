@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use self::client_io::{ClientIo, Limits};
 use crate::{
-    cache::Cache,
+    cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
     proxy::{self, Shared, Worker},
@@ -56,6 +56,19 @@ impl Server {
         tls: Option<Arc<rustls::ClientConfig>>,
         listener: TcpListener,
     ) -> io::Result<Self> {
+        Self::start_with(config, tls, listener, WorkerCacheMode::On)
+    }
+
+    /// The same as [`Server::start`], with the workers' copies of lookups on or off.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn start_with(
+        config: Arc<Config>,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        listener: TcpListener,
+        worker_cache: WorkerCacheMode,
+    ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
@@ -74,7 +87,11 @@ impl Server {
         let stopping = builder.graceful_shutdown_signal();
         let builder = builder.listen("caching-proxy", listener, move || {
             shared.cache.start();
-            let worker = web::Data::new(Worker::new(Arc::clone(&shared), origin.clone()));
+            let worker = web::Data::new(Worker::new(
+                Arc::clone(&shared),
+                origin.clone(),
+                worker_cache,
+            ));
             let app = App::new()
                 .app_data(worker)
                 .default_service(web::to(proxy::handle));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use caching_proxy::{
-    cache::{Clear, Cleared},
+    cache::{Clear, Cleared, WorkerCacheMode},
     config::Config,
     origin::{OriginUrl, tls_config},
     policy::Mode,
@@ -99,6 +99,15 @@ impl Builder {
     }
 }
 
+/// The workers' copies of lookups are on, unless `CACHING_PROXY_TEST_WORKER_CACHE` is `off`.
+fn worker_cache() -> WorkerCacheMode {
+    match std::env::var("CACHING_PROXY_TEST_WORKER_CACHE").as_deref() {
+        Ok("off") => WorkerCacheMode::Off,
+        Ok(other) => panic!("CACHING_PROXY_TEST_WORKER_CACHE is {other:?}, not \"off\""),
+        Err(_) => WorkerCacheMode::On,
+    }
+}
+
 async fn run(
     config: Config,
     listener: TcpListener,
@@ -109,7 +118,8 @@ async fn run(
         .origin
         .is_tls()
         .then(|| tls_config(config.origin_ca.as_deref()).expect("the certificates are read"));
-    let server = Server::start(Arc::new(config), tls, listener).expect("the server starts");
+    let server = Server::start_with(Arc::new(config), tls, listener, worker_cache())
+        .expect("the server starts");
     ready.send(()).expect("the test waits");
     while let Some(order) = inbox.recv().await {
         match order {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     cache::{
         Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
-        WorkerCache, messages::MakeRoom,
+        WorkerCache, WorkerCacheMode, messages::MakeRoom,
     },
     policy::Rules,
 };
@@ -15,7 +15,7 @@ const MANY: usize = 17_000;
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
     let cache = Cache::new(max_memory_bytes, max_memory_bytes / 4);
     cache.start();
-    let worker_cache = WorkerCache::new(cache.clone(), 1);
+    let worker_cache = WorkerCache::new(cache.clone(), 1, WorkerCacheMode::On);
     (cache, worker_cache)
 }
 

@@ -1,13 +1,13 @@
 //! What a worker remembers, beside what the actor holds.
 
 use super::*;
-use crate::cache::{Cache, WorkerCache, messages::MakeRoom};
+use crate::cache::{Cache, EntryFilter, WorkerCache, WorkerCacheMode, messages::MakeRoom};
 
 /// One worker before a cache of that size, and both.
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
     let cache = Cache::new(max_memory_bytes, max_memory_bytes / 4);
     cache.start();
-    let worker_cache = WorkerCache::new(cache.clone(), 1);
+    let worker_cache = WorkerCache::new(cache.clone(), 1, WorkerCacheMode::On);
     (cache, worker_cache)
 }
 
@@ -108,5 +108,30 @@ fn an_invalidation_that_the_actor_did_not_answer_holds_all_the_same() {
         assert!(worker_cache.get(&key("/b")).is_none());
         let known = worker_cache.lookup(&key("/b")).await;
         assert_eq!(known.found().variants().count(), 1);
+    });
+}
+
+#[test]
+fn a_worker_cache_that_is_off_copies_nothing_and_still_counts_hits() {
+    run(async {
+        let cache = Cache::new(MIB, MIB / 4);
+        cache.start();
+        let worker_cache: WorkerCache<()> =
+            WorkerCache::new(cache.clone(), 1, WorkerCacheMode::Off);
+        store(&cache, "/", b"x").await;
+        for _ in 0..2 {
+            let lookup = worker_cache.lookup(&key("/")).await;
+            assert_eq!(lookup.found().variants().count(), 1);
+            worker_cache.count_hit(&lookup);
+            assert!(worker_cache.get(&key("/")).is_none());
+        }
+        let lookup = worker_cache.lookup(&key("/")).await;
+        for _ in 0..200 {
+            let target = key("/other");
+            worker_cache.count_hit(&worker_cache.insert(&target, lookup.found().clone()));
+        }
+        // The actor learns of uses in batches; one batch is full by now.
+        let rows = cache.matching(&EntryFilter::all()).await.unwrap();
+        assert_eq!(rows[0].hits, 2);
     });
 }

@@ -35,11 +35,22 @@ const TOUCHED: usize = 128;
 /// And how long after the first of them at the latest.
 const TOUCHED_FOR: Duration = Duration::from_millis(500);
 
+/// Whether a worker keeps copies of lookups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerCacheMode {
+    /// Lookups are copied, and hits are served from the copies.
+    #[default]
+    On,
+    /// Nothing is copied: every lookup is a message to the actor. Responses are the same, only slower.
+    Off,
+}
+
 /// The memory of one worker; `T` is what it makes of a found response for later uses.
 pub struct WorkerCache<T> {
     cache: Cache,
     remembered: RefCell<Table<T>>,
     limit_bytes: u64,
+    mode: WorkerCacheMode,
     uses: Rc<UnreportedUses>,
 }
 
@@ -112,7 +123,7 @@ impl<T> Weighter<Key, Rc<CachedLookup<T>>> for LookupWeight {
 
 impl<T: Default> WorkerCache<T> {
     /// An empty memory for one of `workers`.
-    pub fn new(cache: Cache, workers: usize) -> Self {
+    pub fn new(cache: Cache, workers: usize, mode: WorkerCacheMode) -> Self {
         let limit_bytes = cache.budget.limit_bytes() / PARTS / workers.max(1) as u64;
         let items = usize::try_from(limit_bytes / 4096).unwrap_or(usize::MAX);
         Self {
@@ -124,6 +135,7 @@ impl<T: Default> WorkerCache<T> {
                 DefaultLifecycle::default(),
             )),
             limit_bytes,
+            mode,
             uses: Rc::new(UnreportedUses {
                 cache: cache.clone(),
                 touched: RefCell::default(),
@@ -174,6 +186,9 @@ impl<T: Default> WorkerCache<T> {
     }
 
     fn remember(&self, remembered: &Rc<CachedLookup<T>>) {
+        if self.mode == WorkerCacheMode::Off {
+            return;
+        }
         let weight = remembered.found.weight_bytes();
         let mut table = self.remembered.borrow_mut();
         if weight > 0 && weight < self.limit_bytes / KEY_PARTS {

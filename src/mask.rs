@@ -1,14 +1,14 @@
-//! What of a target may be shown: the values of secret parameters may not, in a log, a list or an explanation.
+//! Hides the values of secret parameters in targets that are logged, listed or explained.
 
 use std::borrow::Cow;
 
-/// A target is logged up to this many characters.
+/// The longest target that is logged whole, in characters.
 const MAX_TARGET_CHARS: usize = 512;
 
-/// Parameters whose values are secrets: their names contain one of these.
+/// A parameter is secret if its name contains one of these.
 const SECRETS: [&str; 5] = ["token", "key", "secret", "sig", "password"];
 
-/// `target` with the values of secret parameters replaced, and cut when it is very long: for a line of a log.
+/// `target` for a log line: the values of secret parameters are replaced, and a very long target is cut.
 pub fn masked(target: &str) -> Cow<'_, str> {
     match hidden(target) {
         Cow::Borrowed(whole) => cut(whole, MAX_TARGET_CHARS),
@@ -25,7 +25,7 @@ pub fn hidden(target: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{path}?{}", parameters.collect::<String>()))
 }
 
-/// `text` up to that many characters, with dots where it was cut.
+/// The first `chars` characters of `text`, followed by dots if anything was cut.
 pub fn cut(text: &str, chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars) {
         Some((index, _)) => Cow::Owned(format!("{}...", &text[..index])),
@@ -50,7 +50,7 @@ fn masked_parameter(parameter: &str) -> Cow<'_, str> {
     }
 }
 
-/// A parameter's name in lower case with its percent-encoding undone, so that no spelling of a secret slips through.
+/// A parameter's name in lower case and percent-decoded, so that each spelling of a secret name is found.
 fn decoded(name: &str) -> String {
     let bytes = name.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());

@@ -22,7 +22,7 @@ use rustls::ClientConfig;
 use crate::{
     failure::Failure,
     file_limit,
-    signals::{Asked, Signals},
+    signals::{SignalAction, Signals},
     terminal::{print, say},
 };
 
@@ -137,10 +137,10 @@ async fn run(
 
     loop {
         tokio::select! {
-            asked = signals.next() => match asked {
-                Asked::End => break,
+            action = signals.next() => match action {
+                SignalAction::Stop => break,
                 // The reload logs its own result.
-                Asked::Reload => drop(reload.run().await),
+                SignalAction::Reload => drop(reload.run().await),
             },
             ended = server.ended() => return Err(Failure::ended(ended)),
         }
@@ -161,6 +161,6 @@ async fn run(
             }
             Ok(())
         }
-        () = signals.end_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Killed),
+        () = signals.stop_after(Instant::now() + SAME_SIGNAL) => Err(Failure::Killed),
     }
 }

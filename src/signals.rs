@@ -1,7 +1,7 @@
-//! What the signals ask of the program.
+//! Signals: SIGINT and SIGTERM stop the program, SIGHUP reloads its configuration.
 //!
-//! SIGINT and SIGTERM ask it to end, SIGHUP to read its configuration again. But SIGHUP is also what comes when a
-//! terminal is closed: then, without the terminal that it was started from, it ends too.
+//! The system also sends SIGHUP when a terminal is closed. A program whose terminal is gone stops, unless it was started
+//! with `nohup`.
 
 use std::{
     fs::{self, File},
@@ -11,55 +11,58 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The terminal that a process belongs to, as long as it does.
+/// The controlling terminal of the process; it cannot be opened without one.
 const OWN_TERMINAL: &str = "/dev/tty";
 
-/// What somebody asks for.
+/// What a signal makes the program do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// The end.
-    End,
-    /// The configuration read again.
+pub(crate) enum SignalAction {
+    /// Stop.
+    Stop,
+    /// Read the configuration again.
     Reload,
 }
 
-/// The signals that ask for something.
+/// The signals the program handles.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
-    /// It began in a terminal, and nobody (`nohup`) had said that it shall live on without.
-    ends_with_terminal: bool,
+    /// Whether the program stops when its terminal is closed: it was started in one, and without `nohup`.
+    stops_with_terminal: bool,
 }
 
 impl Signals {
-    /// From here on they do not end the program by themselves.
+    /// Starts to handle the signals. From now on they do not end the process by themselves.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
     pub(crate) fn new() -> io::Result<Self> {
-        // Before SIGHUP is listened to, for then it is not ignored any more.
-        let ends_with_terminal = has_terminal() && !ignores_hangup();
+        // Checked first: a handler for SIGHUP replaces the setting of `nohup`.
+        let stops_with_terminal = has_terminal() && !ignores_hangup();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
-            ends_with_terminal,
+            stops_with_terminal,
         })
     }
 
-    /// What is asked for next.
-    pub(crate) async fn next(&mut self) -> Asked {
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.terminate.recv() => Asked::End,
-            _ = self.hangup.recv() => match self.ends_with_terminal && !has_terminal() {
-                true => Asked::End,
-                false => Asked::Reload,
+            _ = self.interrupt.recv() => SignalAction::Stop,
+            _ = self.terminate.recv() => SignalAction::Stop,
+            _ = self.hangup.recv() => match self.stops_with_terminal && !has_terminal() {
+                true => SignalAction::Stop,
+                false => SignalAction::Reload,
             },
         }
     }
 
-    /// The first time that the end is asked for later than `time`.
-    pub(crate) async fn end_after(&mut self, time: Instant) {
-        while self.next().await != Asked::End || Instant::now() <= time {}
+    /// Waits for a signal to stop that arrives after `time`.
+    pub(crate) async fn stop_after(&mut self, time: Instant) {
+        while self.next().await != SignalAction::Stop || Instant::now() <= time {}
     }
 }
 
@@ -67,7 +70,7 @@ fn has_terminal() -> bool {
     File::open(OWN_TERMINAL).is_ok()
 }
 
-/// Whether the parent has set SIGHUP to be ignored; where the system does not say, it has not.
+/// Whether SIGHUP was ignored when the process started, as `nohup` does. `false` on systems without /proc.
 fn ignores_hangup() -> bool {
     const HANGUP: u64 = 1;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

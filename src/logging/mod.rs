@@ -1,9 +1,15 @@
-//! The log: every record of the program and its libraries, a line each on stderr.
+//! The log: each record of the program and its libraries is a line on stderr.
 //!
-//! Requests come as records with named values (see `proxy/access`), which each format shows in its own way. Each line
-//! leaves in one write, from a buffer that its thread uses again.
+//! Requests are records with named values (see `proxy/response/access_log`), which each format shows in its own way.
+//! Each line is written with one call, from a buffer that its thread reuses.
+//!
+//! | file | what |
+//! |---|---|
+//! | `filter.rs` | which records are logged: the defaults and RUST_LOG |
+//! | `timestamp.rs` | the time at the start of a line |
 
-mod stamp;
+mod filter;
+mod timestamp;
 
 use std::io::{self, Write};
 
@@ -14,32 +20,35 @@ use log::{
     kv::{self, Key, Value, VisitSource, VisitValue},
 };
 
-use self::stamp::{Pattern, stamped};
+use self::{
+    filter::add_filter,
+    timestamp::{TimeFormat, with_time},
+};
+use crate::terminal::say;
 
-/// Our own messages from `info` on, those of the libraries from `warn` on; but actix-http calls an error whatever a
-/// client sends amiss.
-const DEFAULT_LOG: &str = "warn,caching_proxy=info,actix_http=off";
+/// The message of a request in JSON. The other values describe it.
+const REQUEST_MESSAGE: &str = "request";
 
-/// What a request is called in JSON, whose other values say the rest.
-const REQUEST: &str = "request";
-
-/// Begins to log. An empty RUST_LOG counts as none. Colour is for terminals, and not where NO_COLOR is set.
+/// Starts the log in that format. Colours are for terminals, unless NO_COLOR is set.
 pub(crate) fn start(format: LogFormat) {
-    let filter = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty());
     let write = match format {
         LogFormat::Text => text,
         LogFormat::Json => json,
         LogFormat::Combined => combined,
     };
-    Builder::new()
-        .parse_filters(filter.as_deref().unwrap_or(DEFAULT_LOG))
-        .format(write)
-        .init();
+    let rust_log = std::env::var_os("RUST_LOG").unwrap_or_default();
+    let rust_log = rust_log.to_string_lossy();
+    let mut builder = Builder::new();
+    for ignored in add_filter(&mut builder, &rust_log) {
+        say(&format!(
+            "warning: RUST_LOG: {ignored:?} is ignored; use a level (off, error, warn, info, debug or trace) \
+             or NAME=LEVEL, such as caching_proxy=debug"
+        ));
+    }
+    builder.format(write).init();
 }
 
-/// Whether the record is about a request.
+/// Whether the record describes a request.
 fn is_request(record: &Record<'_>) -> bool {
     record.key_values().get(Key::from("method")).is_some()
 }
@@ -47,10 +56,10 @@ fn is_request(record: &Record<'_>) -> bool {
 fn text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let level = record.level();
     let style = out.default_level_style(level);
-    stamped(Pattern::Text, |before, millis, _| {
+    with_time(TimeFormat::Text, |time, millis, _| {
         writeln!(
             out,
-            "{before}.{millis:03} {style}{level:<5}{style:#} {}",
+            "{time}.{millis:03} {style}{level:<5}{style:#} {}",
             record.args()
         )
     })
@@ -58,14 +67,14 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 
 fn json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let level = record.level();
-    stamped(Pattern::Rfc3339, |before, millis, offset| {
+    with_time(TimeFormat::Rfc3339, |time, millis, offset| {
         write!(
             out,
-            "{{\"time\":\"{before}.{millis:03}{offset}\",\"level\":\"{level}\",\"message\":"
+            "{{\"time\":\"{time}.{millis:03}{offset}\",\"level\":\"{level}\",\"message\":"
         )
     })?;
     match is_request(record) {
-        true => serde_json::to_writer(&mut *out, REQUEST)?,
+        true => serde_json::to_writer(&mut *out, REQUEST_MESSAGE)?,
         false => serde_json::to_writer(&mut *out, &record.args().to_string())?,
     }
     let mut members = JsonMembers(out);
@@ -76,8 +85,8 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     out.write_all(b"}\n")
 }
 
-/// The format of Apache and nginx, with the outcome behind it. What went wrong with a request follows in a line of its
-/// own, as the other records are: the format has no place for it.
+/// The combined format of Apache and nginx, with the outcome at the end. The format has no place for errors: the error of
+/// a request follows in a line of its own, as text.
 fn combined(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     if !is_request(record) {
         return text(out, record);
@@ -85,13 +94,13 @@ fn combined(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let values = record.key_values();
     let shown = |name| values.get(Key::from(name));
     let or_dash = |name| shown(name).unwrap_or_else(|| Value::from("-"));
-    stamped(Pattern::CommonLog, |time, _, offset| {
+    with_time(TimeFormat::CommonLog, |time, _, offset| {
         writeln!(
             out,
             "{} - - [{time} {offset}] \"{}\" {} {} \"{}\" \"{}\" {}",
             or_dash("client"),
             or_dash("request_line"),
-            // What nginx has for a client that went away before its answer.
+            // nginx logs 499 if the client disconnects before the response.
             shown("status").unwrap_or_else(|| Value::from(499)),
             or_dash("bytes"),
             or_dash("referer"),
@@ -105,7 +114,7 @@ fn combined(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     }
 }
 
-/// Writes named values as members of an object that has some already.
+/// Writes named values as further members of a JSON object.
 struct JsonMembers<'a>(&'a mut Formatter);
 
 impl<'kvs> VisitSource<'kvs> for JsonMembers<'_> {

@@ -164,7 +164,7 @@ impl OriginErrorKind {
         match self {
             Self::Unreachable => "no connection to the origin",
             Self::Timeout => "the origin was silent for too long",
-            Self::Cut => "the origin closed the connection before its response was complete",
+            Self::Cut => "the origin cut its response short",
             Self::Malformed => "the origin's response is not valid HTTP",
             Self::Busy => "too many requests in progress",
             Self::Upload => "the client's body was not complete",

@@ -11,6 +11,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
+use log::Level;
 
 use crate::{
     cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
@@ -59,11 +60,14 @@ pub async fn handle(
     let now = clock::now();
     let config = worker.config.current();
     let feed = worker.shared.observer.feed();
-    let mut entry = AccessLogEntry::begin(&request, &config.config, feed);
+    let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
     let response = match fast_path::respond(&request, &worker, &config, now) {
         Some(response) => Ok(response),
         // In a box: the future is large, and most hits do not need it.
         None => {
+            // It may fail, and failures are logged even where other requests are not.
+            entry = entry
+                .or_else(|| AccessLogEntry::begin(&request, &config.config, feed, Level::Warn));
             let entry = entry.as_mut();
             Box::pin(respond(
                 &request, payload, &worker, &config, &active, entry, now,
@@ -71,11 +75,7 @@ pub async fn handle(
             .await
         }
     };
-    let response = response.unwrap_or_else(|failed| {
-        // A failure is logged even where other requests are not.
-        entry.get_or_insert_with(|| AccessLogEntry::new(&request, &config.config, feed));
-        failed.into_response()
-    });
+    let response = response.unwrap_or_else(FailedRequest::into_response);
     response.into_http(&request, &worker, entry, active)
 }
 

@@ -1,6 +1,6 @@
 //! One line a request on stderr, with the reason and the flag that would change it, and no secrets.
 
-use crate::{instance::Home, origin::Origin};
+use crate::{client::Client, instance::Home, origin::Origin};
 
 fn varied() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
@@ -86,11 +86,15 @@ fn every_request_has_exactly_one_line() {
     }
 }
 
+/// All records of the proxy and of the libraries it is made of.
+const EVERYTHING: &str =
+    "trace,actix_http,actix_server,actix_web,actix_rt,actix,awc,h2,mio,rustls,tokio_rustls";
+
 #[test]
 fn secrets_are_not_logged() {
     let origin = varied();
     let home = Home::new();
-    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "trace")]);
+    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", EVERYTHING)]);
     let target = "/x?page=2&api_key=HUSH1&access_token=HUSH2&sig=HUSH3&client_secret=HUSH4&password=HUSH5&Token=HUSH6";
     proxy.get_with(
         target,
@@ -142,6 +146,55 @@ fn rust_log_decides_how_much_is_said() {
     proxy.get("/a");
     let log = proxy.whole_log();
     assert!(!log.contains("GET /a"), "{log}");
+}
+
+#[test]
+fn a_level_in_rust_log_leaves_the_libraries_as_they_are() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "debug")]);
+    let mut client = Client::connect(proxy.port);
+    // actix-http logs this as an error; the proxy has a line of its own.
+    client.send("NO REQUEST AT ALL\r\n\r\n");
+    assert_eq!(client.answer().status(), 400);
+    proxy.get("/a");
+    proxy.log_line(&["MISS 200 GET /a "]);
+    let log = proxy.whole_log();
+    let line_is_ours = |line: &&str| line.contains(" - - ") || line.contains("INFO");
+    let requests: Vec<&str> = log.lines().filter(|line| !line_is_ours(line)).collect();
+    assert!(!requests.iter().any(|line| line.contains("ERROR")), "{log}");
+}
+
+#[test]
+fn warnings_are_failures_and_bodies_that_the_origin_cut() {
+    let origin = Origin::start(|exchange| match exchange.target().as_str() {
+        "/cut" => {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+            exchange.cut();
+        }
+        _ => exchange.ok("", "body"),
+    });
+    let home = Home::new();
+    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "warn")]);
+    for target in ["/a", "/a", "/cut"] {
+        proxy.get(target);
+    }
+    proxy.log_line(&["WARN", "GET /cut", "cut short by the origin"]);
+    let log = proxy.whole_log();
+    assert!(!log.contains("GET /a") && !log.contains("INFO"), "{log}");
+}
+
+#[test]
+fn a_directive_of_rust_log_that_is_no_level_is_named() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "caching_proxy=loud")]);
+    proxy.get("/a");
+    proxy.log_line(&["MISS 200 GET /a "]);
+    proxy.log_line(&[
+        "warning: RUST_LOG: \"caching_proxy=loud\" is ignored",
+        "trace",
+    ]);
 }
 
 #[test]

@@ -67,17 +67,19 @@ pub(crate) enum Fate {
 }
 
 impl AccessLogEntry {
-    /// The entry of a request that begins; `None` if requests are neither logged nor shown.
+    /// The entry of a request that begins and may be logged at `level`; `None` if requests are neither logged at that
+    /// level nor shown.
     pub(crate) fn begin(
         request: &HttpRequest,
         config: &Config,
         feed: Option<&RequestFeed>,
+        level: Level,
     ) -> Option<Self> {
-        let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, Level::Info);
+        let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, level);
         is_wanted.then(|| Self::new(request, config, feed))
     }
 
-    pub(crate) fn new(request: &HttpRequest, config: &Config, feed: Option<&RequestFeed>) -> Self {
+    fn new(request: &HttpRequest, config: &Config, feed: Option<&RequestFeed>) -> Self {
         let target = target(request).unwrap_or_else(|_| request.uri().to_string());
         let method = cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned();
         let mut entry = Self::of(method, masked(&target).into_owned());
@@ -140,6 +142,16 @@ impl AccessLogEntry {
 
     pub(crate) fn not_stored(&self, reason: Reason) {
         self.not_stored.set(Some(reason));
+    }
+
+    /// A failed request and a body that the origin has cut are warnings.
+    fn level(&self) -> Level {
+        let is_failure =
+            self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
+        match is_failure || self.fate.get() == Fate::Cut {
+            true => Level::Warn,
+            false => Level::Info,
+        }
     }
 
     fn line(&self) -> String {
@@ -274,9 +286,7 @@ impl Drop for AccessLogEntry {
         if let Some(feed) = &self.feed {
             feed.tell(self.seen());
         }
-        let is_failure =
-            self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
-        let level = if is_failure { Level::Warn } else { Level::Info };
+        let level = self.level();
         if log::log_enabled!(target: TARGET, level) {
             let line = self.line();
             log::logger().log(

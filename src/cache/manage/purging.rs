@@ -16,17 +16,18 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{
         EntryFilter,
-        actor::{CacheActor, CacheUnavailable, Fetch},
-        fetches::reader::FetchId,
+        actor::CacheActor,
+        fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
         store::{
             entry::Entry,
             key::{Key, Resource},
             memory::Cursor,
         },
+        unavailable::CacheUnavailable,
     },
     mask::hidden,
-    policy::{StoredHead, Time},
+    policy::Time,
 };
 
 /// How many keys are looked at in one message.
@@ -34,8 +35,6 @@ pub(in crate::cache) const CHUNK: usize = 16 * 1024;
 /// Paths that are told of, and how many bytes of them.
 const MAX_PATHS: usize = 10_000;
 const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
-/// Purges by tags that are remembered for the fetches under way; beyond that, those are voided.
-const MAX_RECALLS: usize = 64;
 
 /// What becomes of the stored responses that are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,46 +250,5 @@ impl CacheActor {
         }
         self.tag_purges.settle(&self.fetches);
         before - count(&self.fetches)
-    }
-}
-
-/// Purges by tags that fetches under way have not heard of.
-#[derive(Debug, Default)]
-pub(in crate::cache) struct TagPurges(Vec<TagPurge>);
-
-#[derive(Debug)]
-struct TagPurge {
-    /// Fetches before this one began before the purge.
-    before: FetchId,
-    filter: EntryFilter,
-}
-
-impl TagPurges {
-    /// Remembers the tags of a purge; false when that is too much.
-    fn remember(&mut self, filter: &EntryFilter, before: FetchId) -> bool {
-        if self.0.len() >= MAX_RECALLS {
-            return false;
-        }
-        self.0.push(TagPurge {
-            before,
-            filter: filter.clone(),
-        });
-        true
-    }
-
-    /// True when what this fetch brings was purged after it began.
-    pub(in crate::cache) fn concern(&self, id: FetchId, head: &StoredHead) -> bool {
-        let mut tag_purges = self.0.iter();
-        tag_purges.any(|recall| id < recall.before && recall.filter.matches_tags(head))
-    }
-
-    /// Forgets those before which no fetch is under way.
-    pub(in crate::cache) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let oldest = fetches.values().flatten().map(|fetch| fetch.id).min();
-        self.0
-            .retain(|recall| oldest.is_some_and(|oldest| oldest < recall.before));
     }
 }

@@ -19,8 +19,9 @@ use quick_cache::{
 };
 
 use crate::cache::{
+    found::Found,
     handle::Cache,
-    messages::{Found, Get, KeyUse, Touch},
+    messages::{Get, KeyUse, Touch},
     store::{budget::Charge, key::Key},
 };
 
@@ -48,7 +49,7 @@ pub enum WorkerCacheMode {
 /// The memory of one worker; `T` is what it makes of a found response for later uses.
 pub struct WorkerCache<T> {
     cache: Cache,
-    remembered: RefCell<Table<T>>,
+    remembered: RefCell<LookupTable<T>>,
     limit_bytes: u64,
     mode: WorkerCacheMode,
     uses: Rc<UnreportedUses>,
@@ -86,7 +87,7 @@ impl UnreportedUses {
 /// Where the uses of a key are counted: the round, and the place in its list.
 type UseIndex = (u64, usize);
 
-type Table<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
+type LookupTable<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
 
 /// What the actor has answered about a key.
 pub struct CachedLookup<T> {
@@ -127,7 +128,7 @@ impl<T: Default> WorkerCache<T> {
         let limit_bytes = cache.budget.limit_bytes() / PARTS / workers.max(1) as u64;
         let items = usize::try_from(limit_bytes / 4096).unwrap_or(usize::MAX);
         Self {
-            remembered: RefCell::new(Table::with(
+            remembered: RefCell::new(LookupTable::with(
                 items,
                 limit_bytes,
                 LookupWeight,

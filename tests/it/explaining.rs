@@ -392,7 +392,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
         "accept-language: de\n",
         "1m: the origin's max-age (RFC 9111, 5.2.2.1)\n",
         "must-revalidate, public, max-age=60\n",
-        "never used without validation",
+        "never served without validation",
         "tags        a, b\n",
         "body        5 B\n",
         "set-cookie: sid=***\n",

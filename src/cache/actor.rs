@@ -115,6 +115,8 @@ pub struct CacheActor {
     hit_for_miss: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
     pub(super) next_id: u64,
+    /// How many validations in the background were declined.
+    declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
 }
@@ -127,6 +129,8 @@ pub(super) struct Fetch {
     pub(super) revalidates: Option<Arc<Entry>>,
     /// None: nobody may join.
     pub(super) fill: Option<SharedFetch>,
+    /// How many requests have joined it.
+    followers: u64,
 }
 
 impl Fetch {
@@ -150,6 +154,7 @@ impl CacheActor {
             hit_for_miss: unsync::Cache::new(LESSONS),
             hasher: RandomState::new(),
             next_id: 0,
+            declined: 0,
             budget,
             max_object_bytes,
         }
@@ -182,6 +187,7 @@ impl CacheActor {
                 since: claim.now,
                 revalidates: claim.revalidates,
                 fill: joinable.then_some(fill),
+                followers: 0,
             });
         Claimed::Lead(ticket)
     }
@@ -193,6 +199,17 @@ impl CacheActor {
 
     pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
         self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
+    }
+
+    /// Joins a fetch under way; `None` if there is none that may be joined.
+    fn join(&mut self, key: &Key) -> Option<SharedFetch> {
+        let fetches = self.fetches.get_mut(&key.resource)?;
+        let mut fetches = fetches
+            .iter_mut()
+            .filter(|fetch| fetch.part == key.partition());
+        let fetch = fetches.find(|fetch| fetch.fill.is_some())?;
+        fetch.followers += 1;
+        fetch.fill.clone()
     }
 
     pub(super) fn hit_for_miss_of(&self, key: &Key) -> Option<HitForMiss> {
@@ -274,7 +291,7 @@ impl Handler<Claim> for CacheActor {
         let is_quiet = holds(|lesson| lesson.no_background_until);
         match claim.coalescing {
             Coalescing::Join => {
-                if let Some(fill) = self.joinable(&claim.key) {
+                if let Some(fill) = self.join(&claim.key) {
                     return MessageResult(Claimed::Follow(fill));
                 }
                 if is_alone {
@@ -287,6 +304,7 @@ impl Handler<Claim> for CacheActor {
                     .fetches_of(&claim.key)
                     .any(|fetch| fetch.is_about(about));
                 if is_alone || is_quiet || is_asked {
+                    self.declined += 1;
                     return MessageResult(Claimed::Declined);
                 }
             }
@@ -406,6 +424,13 @@ impl Handler<GetStats> for CacheActor {
                 .values()
                 .map(|fetches| fetches.len() as u64)
                 .sum(),
+            followers: self
+                .fetches
+                .values()
+                .flatten()
+                .map(|fetch| fetch.followers)
+                .sum(),
+            declined: self.declined,
         })
     }
 }

@@ -247,4 +247,10 @@ pub struct CacheStats {
     pub evictions: u64,
     /// Fetches under way.
     pub fetches: u64,
+    /// Requests that have joined these fetches.
+    #[serde(default)]
+    pub followers: u64,
+    /// Validations in the background that were declined since the start: one was under way, or had just failed.
+    #[serde(default)]
+    pub declined: u64,
 }

@@ -5,13 +5,6 @@ use crate::{
     origin::{Exchange, Gate, Origin},
 };
 
-/// Lets what was sent before come in: each worker of the proxy handles its events in order.
-fn round_trips(proxy: &TestProxy) {
-    for _ in 0..8 {
-        proxy.get("/other");
-    }
-}
-
 fn gets(origin: &Origin) -> usize {
     let seen = origin.seen();
     let gets = seen.iter().filter(|seen| seen.method() == "GET");
@@ -106,8 +99,8 @@ fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
     let mut leader = proxy.begin("/", "");
     until("the validation is under way", || gets(&origin) == 2);
     let mut follower = proxy.begin("/", "");
-    round_trips(&proxy);
-    assert_eq!(gets(&origin), 2, "the second asker follows the first");
+    proxy.wait_for_followers(1);
+    assert_eq!(gets(&origin), 2, "the second request follows the first");
     removal.carry_out(&proxy);
     gate.open();
     let case = format!("{verdict:?} {removal:?}");

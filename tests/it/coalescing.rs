@@ -15,26 +15,16 @@ fn in_two_parts(exchange: &mut Exchange<'_>, fields: &str, gate: &Gate) {
     exchange.send("last");
 }
 
-/// An origin that answers `/other` at once and everything else by the handler.
+/// An origin whose handler can wait at a gate.
 pub(crate) fn gated(
     handler: impl Fn(&mut Exchange<'_>, &Gate) + Send + Sync + 'static,
 ) -> (Origin, Gate) {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
-        move |exchange| match exchange.target().as_str() {
-            "/other" => exchange.ok("Cache-Control: no-store\r\n", ""),
-            _ => handler(exchange, &gate),
-        }
+        move |exchange| handler(exchange, &gate)
     });
     (origin, gate)
-}
-
-/// Lets what was sent before come in: each worker of the proxy handles its events in order.
-pub(crate) fn round_trips(proxy: &TestProxy) {
-    for _ in 0..8 {
-        proxy.get("/other");
-    }
 }
 
 fn count_of(origin: &Origin, target: &str) -> usize {
@@ -77,7 +67,7 @@ fn askers_that_wait_for_the_head_cost_one_fetch() {
     let proxy = TestProxy::to(&origin);
     let mut askers: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
     origin.wait_for(1);
-    round_trips(&proxy);
+    proxy.wait_for_followers(49);
     gate.open();
     for asker in &mut askers {
         let answer = asker.answer();
@@ -178,7 +168,7 @@ fn those_who_waited_for_the_head_of_an_unshareable_answer_fetch_for_themselves()
     let mut askers: Vec<Client> = vec![proxy.begin("/", "")];
     origin.wait_for(1);
     askers.extend((0..5).map(|_| proxy.begin("/", "")));
-    round_trips(&proxy);
+    proxy.wait_for_followers(5);
     gate.open();
     let mut bodies: Vec<String> = askers
         .iter_mut()
@@ -208,7 +198,7 @@ fn one_whom_vary_tells_apart_fetches_for_itself() {
     origin.wait_for(1);
     let mut german = proxy.begin("/", "Accept-Language: de\r\n");
     let mut more_english = proxy.begin("/", "Accept-Language: en\r\n");
-    round_trips(&proxy);
+    proxy.wait_for_followers(2);
     gate.open();
     assert_eq!(english.answer().text(), "en");
     assert_eq!(german.answer().text(), "de");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use caching_proxy::{
-    cache::{Clear, Cleared, WorkerCacheMode},
+    cache::{CacheStats, Clear, Cleared, GetStats, WorkerCacheMode},
     config::Config,
     origin::{OriginUrl, tls_config},
     policy::Mode,
@@ -45,6 +45,7 @@ pub(crate) fn http_date(offset_secs: i64) -> String {
 
 enum Order {
     Clear(mpsc::Sender<Cleared>),
+    Stats(mpsc::Sender<CacheStats>),
     Stop(mpsc::Sender<()>),
 }
 
@@ -127,6 +128,14 @@ async fn run(
                 let cleared = server.cache().send(Clear).await.expect("the cache answers");
                 answer.send(cleared).expect("the test waits");
             }
+            Order::Stats(answer) => {
+                let stats = server
+                    .cache()
+                    .send(GetStats)
+                    .await
+                    .expect("the cache answers");
+                answer.send(stats).expect("the test waits");
+            }
             Order::Stop(stopped) => {
                 server.stop().await;
                 stopped.send(()).ok();
@@ -183,6 +192,27 @@ impl TestProxy {
         cleared
             .recv_timeout(DEADLINE)
             .expect("Clear was not answered")
+    }
+
+    /// Waits until that many requests have joined the fetches under way.
+    #[track_caller]
+    pub(crate) fn wait_for_followers(&self, count: u64) {
+        until(&format!("{count} followers"), || {
+            let followers = self.stats().followers;
+            assert!(followers <= count, "{followers} followers, not {count}");
+            followers == count
+        });
+    }
+
+    /// What the cache holds now.
+    pub(crate) fn stats(&self) -> CacheStats {
+        let (answer, stats) = mpsc::channel();
+        self.orders
+            .send(Order::Stats(answer))
+            .expect("the proxy runs");
+        stats
+            .recv_timeout(DEADLINE)
+            .expect("GetStats was not answered")
     }
 
     /// Stops it gracefully and waits until it has stopped.

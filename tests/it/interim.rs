@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::{
     client::{Client, Ending, Head},
-    coalescing::{gated, round_trips},
+    coalescing::gated,
     harness::TestProxy,
     origin::{Exchange, Gate, Origin},
 };
@@ -186,7 +186,7 @@ fn who_shares_a_fetch_gets_its_answer_without_its_hints() {
     let mut leader = proxy.begin("/", "");
     assert_eq!(leader.head().status, 103);
     let mut follower = proxy.begin("/", "");
-    round_trips(&proxy);
+    proxy.wait_for_followers(1);
     second.open();
     assert_eq!(leader.head().status, 103);
     last.open();

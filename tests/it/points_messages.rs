@@ -2,12 +2,7 @@
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
-use crate::{
-    client::Ending,
-    coalescing::{gated, round_trips},
-    harness::TestProxy,
-    origin::Origin,
-};
+use crate::{client::Ending, coalescing::gated, harness::TestProxy, origin::Origin};
 
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
@@ -66,7 +61,7 @@ fn point_29b_followers_get_none_and_pipelined_ones_in_their_turn() {
     let mut pipelined = proxy.connect();
     pipelined.ask("/first", "").ask("/second", "");
     origin.wait_for(2);
-    round_trips(&proxy);
+    proxy.wait_for_followers(1);
     gate.open();
     for client in [&mut leader, &mut follower] {
         let answer = client.answer();

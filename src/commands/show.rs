@@ -51,7 +51,7 @@ fn text(answer: &ShownAnswer, identities: u64) -> String {
     }
     sheet.line("status", &answer.status.to_string());
     let proxy = match (answer.audience.as_str(), answer.identity) {
-        ("everybody", _) => "everybody".to_owned(),
+        ("everybody", _) => "everyone".to_owned(),
         ("own", Some(number)) => format!(
             "one user: requests with the same credentials (identity {number} of {identities})"
         ),
@@ -70,7 +70,7 @@ fn text(answer: &ShownAnswer, identities: u64) -> String {
     sheet.line("body", &size(answer.body_bytes));
     sheet.line("memory", &size(answer.memory_bytes));
     sheet.line("hits", &answer.hits.to_string());
-    sheet.line("head", "as received, without Age");
+    sheet.line("headers", "as received, without Age");
     for Field { name, value } in &answer.fields {
         sheet.field(name, value.as_deref().unwrap_or_default());
     }

@@ -50,13 +50,13 @@ fn circumstances(told: &Explanation, sheet: &mut Sheet) {
     };
     sheet.line("policy", &rule);
     let whose = match told.credentials.is_empty() {
-        true => "responses for everybody".to_owned(),
+        true => "shared responses".to_owned(),
         false => format!(
-            "responses for everybody and for this user (identified by {})",
+            "shared responses and those of this user (identified by {})",
             told.credentials.join(", ")
         ),
     };
-    sheet.line("looks at", &whose);
+    sheet.line("searched", &whose);
 }
 
 fn findings(told: &Explanation, sheet: &mut Sheet) {

@@ -140,7 +140,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// A running instance does not accept the connection.
-    #[error("its socket {} does not answer", path.display())]
+    #[error("its socket {} does not respond", path.display())]
     Connect {
         /// The socket.
         path: PathBuf,

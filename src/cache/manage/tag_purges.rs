@@ -1,4 +1,4 @@
-//! Purges by tags, remembered for the fetches that were under way.
+//! Purges by tag, remembered for the fetches that were under way.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::{
     policy::StoredHead,
 };
 
-/// Purges by tags that are remembered for the fetches under way; beyond that, those are voided.
-const MAX_RECALLS: usize = 64;
+/// The most purges by tag that are remembered. Beyond that, all fetches under way are voided.
+const MAX_TAG_PURGES: usize = 64;
 
-/// Purges by tags that fetches under way have not heard of.
+/// Purges by tag that came while fetches were under way.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct TagPurges(Vec<TagPurge>);
 
@@ -26,9 +26,9 @@ struct TagPurge {
 }
 
 impl TagPurges {
-    /// Remembers the tags of a purge; false when that is too much.
+    /// Remembers the tags of a purge; false if there are too many.
     pub(in crate::cache) fn remember(&mut self, filter: &EntryFilter, before: FetchId) -> bool {
-        if self.0.len() >= MAX_RECALLS {
+        if self.0.len() >= MAX_TAG_PURGES {
             return false;
         }
         self.0.push(TagPurge {
@@ -38,19 +38,19 @@ impl TagPurges {
         true
     }
 
-    /// True when what this fetch brings was purged after it began.
+    /// True if the response of this fetch was purged after the fetch began.
     pub(in crate::cache) fn concern(&self, id: FetchId, head: &StoredHead) -> bool {
         let mut tag_purges = self.0.iter();
-        tag_purges.any(|recall| id < recall.before && recall.filter.matches_tags(head))
+        tag_purges.any(|purge| id < purge.before && purge.filter.matches_tags(head))
     }
 
-    /// Forgets those before which no fetch is under way.
+    /// Forgets the purges that are older than every fetch under way.
     pub(in crate::cache) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
         if self.0.is_empty() {
             return;
         }
         let oldest = fetches.values().flatten().map(|fetch| fetch.id).min();
         self.0
-            .retain(|recall| oldest.is_some_and(|oldest| oldest < recall.before));
+            .retain(|purge| oldest.is_some_and(|oldest| oldest < purge.before));
     }
 }

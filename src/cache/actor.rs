@@ -1,31 +1,33 @@
 //! The actor that owns the cache.
 //!
-//! # The shape
+//! There is one actor for all workers. It runs in the thread of one of them and owns all shared state: the stored
+//! responses, the fetches under way and the memory budget. Workers send it messages:
 //!
-//! One actor is the truth for all workers: what is stored, which fetches count, what there is room for. It lives in the
-//! thread of one of the workers. A handler asks it for what its worker does not know: the first hit on a key ([`Get`]),
-//! a fetch and its end ([`Claim`], [`Put`]). What it has answered each worker remembers (`worker_cache.rs`), together with the
-//! count of changes that belonged to the answer (`generations.rs`). All further hits are answered from there: they look
-//! at that count, and write nothing that another thread reads. Which keys are in use the actor is told in batches
-//! ([`Touch`]), so that it does not evict them.
+//! - [`Get`] for the first lookup of a key. The worker copies the result (`worker_cache`) with its generation, and serves
+//!   later hits from the copy. To check the generation it reads one counter. It writes nothing that other threads read.
+//! - [`Claim`] before a fetch, then [`Put`] to store its response, or [`EndFetch`].
+//! - [`Touch`], in batches, with the keys that were used, so that the actor does not evict them.
 //!
-//! # Why that is true
+//! # Why a Clear holds for every worker
 //!
-//! 1. Only the actor changes the store. It handles one message at a time: it changes, then counts, then answers; so the
-//!    count in an answer belongs to what was found.
-//! 2. A worker uses what it remembers only while the count is what it was.
-//! 3. A request that comes after a [`Clear`] was answered comes after the count was raised. So its worker sees another
-//!    count than the one it remembers, and asks the actor, which has nothing.
-//! 4. A fetch that was under way lost its ticket in the same message; its [`Put`] is void.
-//! 5. Where the actor does not answer, but a change must hold all the same, the one who asked for it counts in its
-//!    place (`Cache::force_invalidate`, `Cache::bump_generation`), and workers ask again.
+//! After a [`Clear`] was answered, no request gets a response that was fetched before it:
 //!
-//! `tests/it/model.rs` tries to break this, with many clients on several workers.
+//! 1. The actor alone changes the store, one message at a time. It makes the change, then bumps the generation, then
+//!    answers. So the generation in an answer belongs to its content.
+//! 2. A worker uses a copy only while its generation is current. The Clear has bumped all generations before it was
+//!    answered. So a later request finds no valid copy, and asks the actor, which has nothing stored.
+//! 3. The Clear also removes all fetches from the list of fetches under way. A [`Put`] for a fetch that is not in the list
+//!    stores nothing. So a response that was requested before the Clear is not stored after it.
+//!
+//! The same holds for [`Invalidate`] and its resources. If the actor does not answer in time, the sender bumps the
+//! generations itself (`Cache::force_invalidate`, `Cache::bump_generation`).
+//!
+//! `tests/it/model.rs` tests this with many clients on several workers.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -56,40 +58,43 @@ use crate::{
     policy::{Audience, Reason, Time},
 };
 
-/// Messages that may wait for the actor before senders have to.
+/// How many messages the mailbox holds. Beyond that, senders wait.
 const MAILBOX: usize = 4096;
-/// For how many keys it is remembered that a fetch brought nothing to store.
-const LESSONS: usize = 4096;
-/// How long askers of what nobody else may get need not wait for each other.
-const ALONE_FOR: Duration = Duration::from_secs(120);
-/// How long nobody asks in the background after a fetch that was in vain.
-const QUIET_FOR: Duration = Duration::from_secs(10);
+/// For how many keys the actor remembers that a response was not stored.
+const MAX_HIT_FOR_MISS: usize = 4096;
+/// How long requests for a key do not wait for each other after a response that only one client may get.
+const HIT_FOR_MISS_FOR: Duration = Duration::from_secs(120);
+/// How long there are no validations in the background after a fetch that stored nothing.
+const NO_BACKGROUND_FOR: Duration = Duration::from_secs(10);
 
-/// What a fetch that brought nothing to store teaches about the next ones.
+/// Remembers that the last response for a key was not stored.
 #[derive(Clone, Copy)]
 pub(super) struct HitForMiss {
-    /// Until then everybody fetches for themselves.
+    /// Until then, requests for the key do not wait for each other.
     pub(super) hit_for_miss_until: Time,
-    /// Until then nobody fetches in the background.
+    /// Until then, the key is not validated in the background.
     no_background_until: Time,
-    /// Why its answer was not stored, and when it was begun.
+    /// Why the response was not stored, and when it was requested; `None` if the fetch failed.
     pub(super) refused: Option<(Reason, Time)>,
 }
 
-/// Owns every stored response and knows every fetch under way. Nothing else changes either.
+/// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {
     pub(super) store: Store,
     pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
-    /// What was purged by tags while fetches were under way.
+    /// Purges by tag that came while fetches were under way.
     pub(super) tag_purges: TagPurges,
-    /// By a keyed hash: whole keys are as long as clients make them.
+    /// By a keyed hash of the key, because clients determine how long a key is.
     hit_for_miss: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
     pub(super) next_id: u64,
-    /// How many validations in the background were declined.
+    /// How many validations in the background were declined since the start.
     declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
+    /// The actor, as its tickets address it; dangling while there is no ticket. A strong reference would keep the actor
+    /// alive for ever.
+    recipients: Weak<TicketRecipients>,
 }
 
 impl CacheActor {
@@ -103,72 +108,87 @@ impl CacheActor {
             store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
             tag_purges: TagPurges::default(),
-            hit_for_miss: unsync::Cache::new(LESSONS),
+            hit_for_miss: unsync::Cache::new(MAX_HIT_FOR_MISS),
             hasher: RandomState::new(),
             next_id: 0,
             declined: 0,
             budget,
             max_object_bytes,
+            recipients: Weak::new(),
         }
     }
 
+    /// The actor at `cache`, as its tickets address it. All tickets share one.
+    fn recipients(&mut self, cache: &Addr<Self>) -> Arc<TicketRecipients> {
+        self.recipients.upgrade().unwrap_or_else(|| {
+            let recipients = Arc::new(TicketRecipients::of(cache));
+            self.recipients = Arc::downgrade(&recipients);
+            recipients
+        })
+    }
+
+    /// Adds a fetch to the list, and makes its ticket.
     fn lead(&mut self, claim: Claim, cache: &Addr<Self>) -> Claimed {
         let id = FetchId(self.next_id);
         self.next_id += 1;
-        // What does not depend on what is stored says nothing about it either.
-        let released = match claim.basis {
+        // A fetch that was not decided on a lookup, and stores nothing, says nothing about the key.
+        let result = match claim.basis {
             ClaimBasis::Found(_) => FetchResult::Failed,
             ClaimBasis::Since(_) => FetchResult::Unused,
         };
-        let (ticket, fill) = FetchTicket::new(
+        let (ticket, shared) = FetchTicket::new(
             id,
             claim.key.clone(),
-            TicketRecipients::of(cache),
+            self.recipients(cache),
             Arc::clone(&self.budget),
             self.max_object_bytes,
-            released,
+            result,
         );
-        let joinable = claim.coalescing != Coalescing::Never;
-        let part = claim.key.partition();
+        let is_joinable = claim.coalescing != Coalescing::Never;
+        let partition = claim.key.partition();
         self.fetches
             .entry(claim.key.resource)
             .or_default()
             .push(Fetch {
                 id,
-                part,
+                partition,
                 since: claim.now,
                 revalidates: claim.revalidates,
-                fill: joinable.then_some(fill),
+                joinable: is_joinable.then_some(shared),
                 followers: 0,
             });
         Claimed::Lead(ticket)
     }
 
+    /// The fetches under way for `key`.
     fn fetches_of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Fetch> {
         let fetches = self.fetches.get(&key.resource).into_iter().flatten();
-        fetches.filter(|fetch| fetch.part == key.partition())
+        fetches.filter(|fetch| fetch.partition == key.partition())
     }
 
+    /// A fetch under way that a request for `key` may join; `None` if there is none.
     pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
-        self.fetches_of(key).find_map(|fetch| fetch.fill.clone())
+        self.fetches_of(key)
+            .find_map(|fetch| fetch.joinable.clone())
     }
 
-    /// Joins a fetch under way; `None` if there is none that may be joined.
+    /// Joins a fetch under way; `None` if there is none that a request for `key` may join.
     fn join(&mut self, key: &Key) -> Option<SharedFetch> {
         let fetches = self.fetches.get_mut(&key.resource)?;
         let mut fetches = fetches
             .iter_mut()
-            .filter(|fetch| fetch.part == key.partition());
-        let fetch = fetches.find(|fetch| fetch.fill.is_some())?;
+            .filter(|fetch| fetch.partition == key.partition());
+        let fetch = fetches.find(|fetch| fetch.joinable.is_some())?;
         fetch.followers += 1;
-        fetch.fill.clone()
+        fetch.joinable.clone()
     }
 
+    /// What is remembered of the last response for `key` that was not stored; `None` if there is none.
     pub(super) fn hit_for_miss_of(&self, key: &Key) -> Option<HitForMiss> {
         self.hit_for_miss.get(&self.hasher.hash_one(key)).copied()
     }
 
-    /// Voids the fetches of `resource`, but for one.
+    /// Voids the fetches of `resource`, except `spared`.
     fn void(&mut self, resource: &Resource, spared: Option<FetchId>) {
         if let Some(mut fetches) = self.fetches.remove(resource) {
             fetches.retain(|fetch| Some(fetch.id) == spared);
@@ -178,7 +198,7 @@ impl CacheActor {
         }
     }
 
-    /// A fetch is over.
+    /// Removes a fetch that has ended; `None` if it was voided before.
     fn forget(&mut self, resource: &Resource, id: FetchId) -> Option<Fetch> {
         let fetches = self.fetches.get_mut(resource)?;
         let index = fetches.iter().position(|fetch| fetch.id == id)?;
@@ -190,6 +210,7 @@ impl CacheActor {
         Some(fetch)
     }
 
+    /// True if the fetch was not voided.
     fn counts(&self, key: &Key, id: FetchId) -> bool {
         let fetches = self.fetches.get(&key.resource);
         fetches.is_some_and(|fetches| fetches.iter().any(|fetch| fetch.id == id))
@@ -236,26 +257,26 @@ impl Handler<Claim> for CacheActor {
             }
             ClaimBasis::Found(_) | ClaimBasis::Since(_) => {}
         }
-        let lesson = self.hit_for_miss_of(&claim.key);
-        let holds =
-            |until: fn(HitForMiss) -> Time| lesson.is_some_and(|lesson| claim.now < until(lesson));
-        let is_alone = holds(|lesson| lesson.hit_for_miss_until);
-        let is_quiet = holds(|lesson| lesson.no_background_until);
+        let remembered = self.hit_for_miss_of(&claim.key);
+        let is_before =
+            |until: fn(HitForMiss) -> Time| remembered.is_some_and(|it| claim.now < until(it));
+        let is_hit_for_miss = is_before(|it| it.hit_for_miss_until);
+        let is_no_background = is_before(|it| it.no_background_until);
         match claim.coalescing {
             Coalescing::Join => {
-                if let Some(fill) = self.join(&claim.key) {
-                    return MessageResult(Claimed::Follow(fill));
+                if let Some(shared) = self.join(&claim.key) {
+                    return MessageResult(Claimed::Follow(shared));
                 }
-                if is_alone {
+                if is_hit_for_miss {
                     claim.coalescing = Coalescing::Never;
                 }
             }
             Coalescing::Background => {
-                let about = claim.revalidates.as_ref();
-                let is_asked = self
+                let stored = claim.revalidates.as_ref();
+                let is_under_way = self
                     .fetches_of(&claim.key)
-                    .any(|fetch| fetch.is_about(about));
-                if is_alone || is_quiet || is_asked {
+                    .any(|fetch| fetch.revalidates(stored));
+                if is_hit_for_miss || is_no_background || is_under_way {
                     self.declined += 1;
                     return MessageResult(Claimed::Declined);
                 }
@@ -293,28 +314,28 @@ impl Handler<Put> for CacheActor {
 impl Handler<EndFetch> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, release: EndFetch, _: &mut Self::Context) {
-        let Some(fetch) = self.forget(&release.key.resource, release.id) else {
+    fn handle(&mut self, end: EndFetch, _: &mut Self::Context) {
+        let Some(fetch) = self.forget(&end.key.resource, end.id) else {
             return;
         };
-        let refused = release.refused.map(|reason| (reason, fetch.since));
-        let hash = self.hasher.hash_one(&release.key);
-        let (alone_for, quiet_for) = match (release.released, refused) {
+        let refused = end.refused.map(|reason| (reason, fetch.since));
+        let hash = self.hasher.hash_one(&end.key);
+        let (hit_for_miss_for, no_background_for) = match (end.result, refused) {
             (FetchResult::Stored, _) | (FetchResult::Unused, None) => return,
-            // It teaches nothing about others, but may be asked about.
+            // Only the reason is new. `why` shows it.
             (FetchResult::Unused, Some(_)) => match self.hit_for_miss.get_mut(&hash) {
-                Some(mut lesson) => return lesson.refused = refused,
+                Some(mut remembered) => return remembered.refused = refused,
                 None => (Duration::ZERO, Duration::ZERO),
             },
-            (FetchResult::Failed, _) => (Duration::ZERO, QUIET_FOR),
-            (FetchResult::NotShareable, _) => (ALONE_FOR, QUIET_FOR),
+            (FetchResult::Failed, _) => (Duration::ZERO, NO_BACKGROUND_FOR),
+            (FetchResult::NotShareable, _) => (HIT_FOR_MISS_FOR, NO_BACKGROUND_FOR),
         };
-        let lesson = HitForMiss {
-            hit_for_miss_until: fetch.since.saturating_add(alone_for),
-            no_background_until: fetch.since.saturating_add(quiet_for),
+        let remembered = HitForMiss {
+            hit_for_miss_until: fetch.since.saturating_add(hit_for_miss_for),
+            no_background_until: fetch.since.saturating_add(no_background_for),
             refused,
         };
-        self.hit_for_miss.insert(hash, lesson);
+        self.hit_for_miss.insert(hash, remembered);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the store says of what it holds, and what has become of it.
+//! The results of lookups and changes.
 
 use std::sync::Arc;
 
@@ -7,28 +7,28 @@ use crate::cache::{
     worker_cache::generations::Generation,
 };
 
-/// What is stored for a key: in the partition of its identity, and in everybody's.
+/// The responses stored for a key: those of its identity, and the shared ones.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     pub(super) own: Option<SharedList<Entry>>,
     pub(super) shared: Option<SharedList<Entry>>,
-    /// Until when this is what is stored.
+    /// The generation of the resource at the time of the lookup.
     pub(super) generation: Generation,
 }
 
 impl Found {
-    /// All variants, those of the identity's own partition first.
+    /// All variants, those of the identity first.
     pub fn variants(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
         let own = self.own.iter().flat_map(|variants| variants.iter());
         own.chain(self.shared.iter().flat_map(|variants| variants.iter()))
     }
 
-    /// What all of it counts against the budget, in bytes.
+    /// The memory of all variants, in bytes.
     pub(super) fn weight_bytes(&self) -> u64 {
         self.variants().map(|entry| entry.weight_bytes()).sum()
     }
 
-    /// True when nothing was stored, replaced or removed between the two looks.
+    /// True if nothing was stored, replaced or removed between the two lookups.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         fn same(a: Option<&SharedList<Entry>>, b: Option<&SharedList<Entry>>) -> bool {
             match (a, b) {
@@ -42,20 +42,20 @@ impl Found {
     }
 }
 
-/// When a fetch began that may come to claim the right to store what it has brought.
+/// The state of a resource at the start of a fetch that may claim later.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot(pub(super) Generation);
 
-/// What became of a [`Put`](super::Put).
+/// The result of a [`Put`](super::Put).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
     /// Stored.
     Stored,
-    /// A Clear or an invalidation came in between.
+    /// Not stored: a Clear or an invalidation came after the claim.
     Void,
-    /// A newer answer is stored.
+    /// Not stored: a newer response is stored.
     Outdated,
-    /// Everything else that could be evicted was, and it still does not fit.
+    /// Not stored: it does not fit into the budget, even after evictions.
     NoRoom,
 }
 
@@ -64,6 +64,6 @@ pub enum PutOutcome {
 pub struct Cleared {
     /// Stored responses.
     pub entries: u64,
-    /// What they held, in bytes, overhead included.
+    /// Their memory, in bytes, overhead included.
     pub bytes: u64,
 }

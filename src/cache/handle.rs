@@ -1,4 +1,4 @@
-//! How everybody else holds the cache.
+//! The handle by which the rest of the program uses the cache.
 
 use std::{
     pin::pin,
@@ -17,7 +17,7 @@ use crate::cache::{
     worker_cache::generations::Generations,
 };
 
-/// The cache, to be asked and told. Clones are the same cache.
+/// A handle of the cache. Clones are handles of the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     hosted: Arc<Hosted>,
@@ -29,12 +29,12 @@ pub struct Cache {
 #[derive(Debug, Default)]
 struct Hosted {
     actor: OnceLock<Addr<CacheActor>>,
-    /// Told when there is one.
+    /// Notified when the actor has started.
     begun: Notify,
 }
 
 impl Cache {
-    /// An empty cache. Its actor starts where somebody is its host.
+    /// An empty cache. Its actor starts with [`Cache::start`].
     pub fn new(max_memory_bytes: u64, max_object_bytes: u64) -> Self {
         Self {
             hosted: Arc::default(),
@@ -44,9 +44,10 @@ impl Cache {
         }
     }
 
-    /// Starts the actor in the arbiter of this thread, unless it has started somewhere else.
+    /// Starts the actor in the arbiter of this thread, unless it has started in another one.
     ///
-    /// Every worker offers itself: to ask an actor in a thread that is awake costs less than to wake another one.
+    /// Every worker calls this. An actor in the thread of a worker costs less than a thread of its own, which has to be
+    /// woken for each message.
     pub fn start(&self) {
         self.hosted.actor.get_or_init(|| {
             let (budget, generations) = (Arc::clone(&self.budget), Arc::clone(&self.generations));
@@ -55,10 +56,10 @@ impl Cache {
         self.hosted.begun.notify_waiters();
     }
 
-    /// Asks the actor, for a limited time.
+    /// Sends a message to the actor, and waits for its result for a limited time.
     ///
     /// # Errors
-    /// The cache did not answer, which is logged here.
+    /// The actor did not answer in time. This is logged.
     pub async fn send<M>(&self, message: M) -> Result<M::Result, CacheUnavailable>
     where
         M: Message + Send + 'static,
@@ -71,13 +72,13 @@ impl Cache {
         }
     }
 
-    /// The actor, which may be about to start.
+    /// The actor. Waits for its start for a limited time; `None` if it has not started by then.
     async fn actor(&self) -> Option<&Addr<CacheActor>> {
         if let Some(actor) = self.hosted.actor.get() {
             return Some(actor);
         }
         let mut begun = pin!(self.hosted.begun.notified());
-        // From here on no start is missed.
+        // A start after this line wakes the wait below.
         begun.as_mut().enable();
         if self.hosted.actor.get().is_none() {
             let _ = timeout(PATIENCE, begun).await;
@@ -85,7 +86,7 @@ impl Cache {
         self.hosted.actor.get()
     }
 
-    /// Tells the actor what it must know, and does not wait.
+    /// Sends a message to the actor, even if its mailbox is full, and does not wait.
     pub fn do_send<M>(&self, message: M)
     where
         M: Message<Result: Send> + Send + 'static,
@@ -96,8 +97,8 @@ impl Cache {
         }
     }
 
-    /// Has `invalidate` hold although the actor did not answer when it was asked: what workers remember counts no more,
-    /// and an actor that was only late comes to it before it answers anybody again.
+    /// Makes sure that `invalidate` takes effect after the actor did not answer. The copies of all workers become invalid. If
+    /// the actor was only late, it handles the message before later ones.
     pub fn force_invalidate(&self, invalidate: Invalidate) {
         let resources = invalidate.resources.clone();
         self.do_send(invalidate);
@@ -106,18 +107,18 @@ impl Cache {
         }
     }
 
-    /// Now, for a fetch of `resource` that claims later, when it is known what it has brought: if anything is stored for
-    /// `resource` in between, or invalidated, or the cache is cleared, the claim is declined.
+    /// The present state of `resource`, for a fetch that claims only when its response has arrived. The claim is declined if
+    /// a response for `resource` was stored or invalidated since, or if the cache was cleared.
     pub fn snapshot(&self, resource: &Resource) -> Snapshot {
         Snapshot(self.generations.current(resource))
     }
 
-    /// What workers remember of `resource` counts no more, until the actor has said it again.
+    /// Makes the workers' copies of `resource` invalid.
     pub fn bump_generation(&self, resource: &Resource) {
         self.generations.bump(resource);
     }
 
-    /// Tells the actor what it need not know when it has no time for it.
+    /// Sends a message to the actor, unless its mailbox is full.
     pub(super) fn try_send<M>(&self, message: M)
     where
         M: Message<Result: Send> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What the [`CacheActor`](super::CacheActor) is asked.
+//! The messages from workers to the [`CacheActor`](super::CacheActor).
 
 use std::sync::Arc;
 
@@ -20,96 +20,96 @@ use crate::{
     policy::Time,
 };
 
-/// What is stored for a key?
+/// Looks up a key.
 #[derive(Message, Debug)]
 #[rtype(result = "Found")]
 pub struct Get(pub Key);
 
-/// These keys are in use.
+/// Reports uses of keys, so that they are not evicted.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Touch(pub(super) Vec<KeyUse>);
 
-/// A key in use.
+/// The uses of one key.
 #[derive(Clone, Debug)]
 pub(super) struct KeyUse {
     pub(super) key: Key,
-    /// How many answers came from what a worker remembers of it, that the actor does not know of.
+    /// Hits from the copy of a worker, which the actor does not know of.
     pub(super) hits: u32,
 }
 
-/// May I fetch this, or is somebody at it?
+/// Asks for the right to fetch a key and to store the response.
 #[derive(Message, Debug)]
 #[rtype(result = "Claimed")]
 pub struct Claim {
-    /// What is to be fetched.
+    /// The key to fetch.
     pub key: Key,
-    /// What the fetch was decided on.
+    /// What the decision to fetch is based on.
     pub basis: ClaimBasis,
-    /// The stored response that the origin is asked about.
+    /// The stored response to revalidate; `None` if a new one is fetched.
     pub revalidates: Option<Arc<Entry>>,
-    /// Alone, or in coalescing.
+    /// Whether the fetch may be shared with other requests.
     pub coalescing: Coalescing,
     /// The time of the claim.
     pub now: Time,
 }
 
-/// What a fetch was decided on. Where that is no longer so, the claim is not granted.
+/// What the decision to fetch is based on. If it has changed since, the claim is not granted.
 #[derive(Debug)]
 pub enum ClaimBasis {
-    /// This was stored.
+    /// The result of a lookup.
     Found(Found),
-    /// The fetch began then, without a claim.
+    /// The state when the fetch began, without a claim.
     Since(Snapshot),
 }
 
-/// With whom a fetch is shared.
+/// Which requests share a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coalescing {
-    /// With all who want the same.
+    /// All requests for the key: the claim joins a fetch under way, or leads one that others join.
     Join,
-    /// With nobody: the answer may still be stored.
+    /// No others. The response may still be stored.
     Never,
-    /// With all who want the same, and only if nobody asks about the same stored response and the last answers could be
-    /// shared: the client has been answered already.
+    /// All requests for the key. The claim is for a validation in the background, after the client got a stale response.
+    /// It is declined if one is under way for the same stored response, or if recent responses could not be shared.
     Background,
 }
 
-/// The answer to a [`Claim`].
+/// The result of a [`Claim`].
 #[derive(Debug)]
 pub enum Claimed {
-    /// What is stored has changed in between: decide again.
+    /// The stored responses have changed since the lookup: decide again.
     Changed(Found),
-    /// Somebody is at it: follow.
+    /// A fetch is under way: follow it.
     Follow(SharedFetch),
-    /// Fetch it, and store it with this ticket.
+    /// Fetch, and store the response with this ticket.
     Lead(FetchTicket),
-    /// A fetch in the background is not wanted now; or what was fetched without a claim is no longer to be stored.
+    /// No validation in the background now; or the response of a fetch without a claim must not be stored.
     Declined,
 }
 
-/// Removes one stored response, which a newer answer has made void without taking its place.
+/// Removes one stored response, because a newer response makes it invalid without replacing it.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct Remove {
-    /// The key it was found by.
+    /// The key of the lookup.
     pub key: Key,
     /// The response.
     pub entry: Arc<Entry>,
 }
 
-/// Removes every variant of these resources in every partition, whatever body was asked with, and voids the fetches of them (RFC 9111, 4.4).
+/// Removes every variant of some resources, of every identity and every body, and voids their fetches (RFC 9111, 4.4).
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Cleared")]
 pub struct Invalidate {
-    /// What has become invalid.
+    /// The resources.
     pub resources: Vec<Resource>,
-    /// The fetch whose answer tells of it.
+    /// The fetch whose response causes this, which is not voided; `None` if there is no such fetch.
     pub(super) by: Option<FetchId>,
 }
 
 impl Invalidate {
-    /// Invalidates `resources`, but for what `ticket` will store: the answer that tells of it may itself be stored.
+    /// Invalidates `resources`. The fetch of `ticket`, whose response causes this, may still store that response.
     pub fn new(resources: Vec<Resource>, ticket: Option<&FetchTicket>) -> Self {
         Self {
             resources,
@@ -118,35 +118,36 @@ impl Invalidate {
     }
 }
 
-/// Empties the cache and voids every fetch under way.
+/// Removes all stored responses and voids all fetches.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Cleared")]
 pub struct Clear;
 
-/// How is the cache doing?
+/// Asks for the counters of the cache.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "CacheStats")]
 pub struct GetStats;
 
-/// How the cache is doing.
+/// The counters of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStats {
     /// Stored responses.
     pub entries: u64,
-    /// What they hold, in bytes, overhead included.
+    /// Their memory, in bytes, overhead included.
     pub stored_bytes: u64,
-    /// All that counts against the budget, in bytes: also what is on its way in, and what slow readers still hold.
+    /// All memory that counts against the budget, in bytes. It includes bodies that are arriving, and evicted bodies that
+    /// slow readers still hold.
     pub used_bytes: u64,
-    /// How much may be held, in bytes.
+    /// The budget, in bytes.
     pub limit_bytes: u64,
-    /// Entries that had to make room since the start.
+    /// Responses that were evicted since the start.
     pub evictions: u64,
     /// Fetches under way.
     pub fetches: u64,
     /// Requests that have joined these fetches.
     #[serde(default)]
     pub followers: u64,
-    /// Validations in the background that were declined since the start: one was under way, or had just failed.
+    /// Validations in the background that were declined since the start, because one was under way or had just failed.
     #[serde(default)]
     pub declined: u64,
 }

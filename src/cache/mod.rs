@@ -1,18 +1,18 @@
-//! The cache: an actor that owns what is stored, and what its clients hold.
+//! The cache: an actor that owns the stored responses, and its clients.
 //!
 //! | place | what it holds |
 //! |---|---|
-//! | `actor` | [`CacheActor`]: the only one who changes the store and the list of fetches |
+//! | `actor` | [`CacheActor`]: it alone changes the store and the list of fetches |
 //! | `messages` | the messages of the actor: [`Get`], [`Claim`], [`Put`], [`Clear`], [`Invalidate`], ... |
-//! | `found` | what a lookup finds, and what has become of a change: [`Found`], [`PutOutcome`], [`Cleared`] |
-//! | `handle` | [`Cache`]: how the rest of the program holds it |
-//! | `store` | entries in memory, their keys, the budget, eviction |
+//! | `found` | the results of lookups and changes: [`Found`], [`PutOutcome`], [`Cleared`] |
+//! | `handle` | [`Cache`]: the handle that the rest of the program uses |
+//! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
 //! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
-//! A fetch is stored only while its ticket counts. [`Clear`] and [`Invalidate`] forget the tickets together with the
-//! entries, in one message: what was fetched before can not come back after.
+//! A response is stored only with the ticket of its fetch. [`Clear`] and [`Invalidate`] remove the entries and void the
+//! tickets in one message, so a response that was requested before is not stored after.
 
 mod actor;
 mod fetches;

@@ -10,21 +10,23 @@ use crate::{
     policy::Time,
 };
 
-/// A fetch under way whose ticket counts.
+/// A fetch under way. Its response may be stored as long as the actor has the fetch in its list.
 pub(in crate::cache) struct Fetch {
     pub(in crate::cache) id: FetchId,
-    pub(in crate::cache) part: Partition,
+    pub(in crate::cache) partition: Partition,
+    /// When it began.
     pub(in crate::cache) since: Time,
+    /// The stored response that it revalidates; `None` if it fetches a new one.
     pub(in crate::cache) revalidates: Option<Arc<Entry>>,
-    /// None: nobody may join.
-    pub(in crate::cache) fill: Option<SharedFetch>,
-    /// How many requests have joined it.
+    /// What followers join; `None` if there may be no followers.
+    pub(in crate::cache) joinable: Option<SharedFetch>,
+    /// How many requests have joined.
     pub(in crate::cache) followers: u64,
 }
 
 impl Fetch {
-    /// True if it asks the origin about `entry`.
-    pub(in crate::cache) fn is_about(&self, entry: Option<&Arc<Entry>>) -> bool {
+    /// True if it revalidates `entry`.
+    pub(in crate::cache) fn revalidates(&self, entry: Option<&Arc<Entry>>) -> bool {
         let both = self.revalidates.as_ref().zip(entry);
         both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
     }

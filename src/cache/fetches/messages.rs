@@ -1,4 +1,4 @@
-//! What a ticket tells the actor.
+//! The messages from a ticket to the actor.
 
 use std::sync::Arc;
 
@@ -13,42 +13,42 @@ use crate::{
     policy::{Reason, Time},
 };
 
-/// Stores an entry, if the fetch that brought it still counts.
+/// Stores an entry, unless its fetch was voided.
 #[derive(Message, Debug)]
 #[rtype(result = "PutOutcome")]
 pub struct Put {
     pub(in crate::cache) key: Key,
     pub(in crate::cache) id: FetchId,
     pub(in crate::cache) entry: Arc<Entry>,
-    /// When the head came that this entry goes back to: what was received later is not replaced.
+    /// When the head of the entry was received, or the head that it updates. Entries received later are not replaced.
     pub(in crate::cache) since: Time,
 }
 
-/// A fetch is over.
+/// Ends a fetch that has stored nothing.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct EndFetch {
     pub(in crate::cache) key: Key,
     pub(in crate::cache) id: FetchId,
-    pub(in crate::cache) released: FetchResult,
-    /// Why what it brought is not stored.
+    pub(in crate::cache) result: FetchResult,
+    /// Why the response is not stored; `None` if there was no response.
     pub(in crate::cache) refused: Option<Reason>,
 }
 
-/// What a fetch leaves behind when it is over.
+/// How a fetch has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cache) enum FetchResult {
-    /// What it brought is stored.
+    /// The response is stored.
     Stored,
-    /// It brought nothing to store, as it mostly does: it was for something else.
+    /// Nothing is stored, and that is usual: the fetch was not decided on a lookup.
     Unused,
-    /// It brought nothing to store, this time.
+    /// Nothing is stored this time.
     Failed,
-    /// Answers for this key are nobody else's for now: those who come soon need not wait for each other.
+    /// Nothing is stored, and the next responses for the key will probably not be stored either.
     NotShareable,
 }
 
-/// Evicts until `bytes` more fit into the budget; true when they do.
+/// Evicts until `bytes` more fit into the budget; the result is false if they still do not fit.
 #[derive(Message, Debug)]
 #[rtype(result = "bool")]
 pub struct MakeRoom {

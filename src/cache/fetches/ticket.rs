@@ -1,4 +1,4 @@
-//! The right to store what one fetch brings.
+//! The right to store the response of one fetch.
 
 use std::sync::Arc;
 
@@ -18,27 +18,27 @@ use crate::{
     policy::{Reason, StoredHead, Time},
 };
 
-/// The right to store what one fetch brings. Dropped unused, it lets the followers go.
+/// The right to store the response of one fetch.
 ///
-/// The actor hands it out with a claim and takes it back by forgetting it: after a Clear or an invalidation the ticket
-/// is void, so what was fetched before can never come back. When the head has come and may be stored, the ticket
-/// becomes a [`BodyWriter`].
+/// The actor grants it for a [`Claim`](crate::cache::Claim). It voids the ticket when it removes the fetch from its list,
+/// after a Clear or an invalidation. If the response may be stored, a [`BodyWriter`](crate::cache::BodyWriter) takes the
+/// ticket. A ticket that is dropped unused releases the followers.
 #[derive(Debug)]
 pub struct FetchTicket {
     id: FetchId,
     key: Key,
-    recipients: TicketRecipients,
+    recipients: Arc<TicketRecipients>,
     budget: Arc<Budget>,
     max_object_bytes: u64,
     state: watch::Sender<FetchState>,
-    released: FetchResult,
-    /// When the fetch was about to begin.
+    result: FetchResult,
+    /// When the ticket was granted.
     begun: Instant,
-    /// Why what it brought is not stored.
+    /// Why the response is not stored; `None` if that is not known.
     refused: Option<Reason>,
 }
 
-/// What a ticket may ask of the actor.
+/// The actor, as its tickets address it.
 #[derive(Debug)]
 pub(in crate::cache) struct TicketRecipients {
     put: Recipient<Put>,
@@ -47,7 +47,7 @@ pub(in crate::cache) struct TicketRecipients {
 }
 
 impl TicketRecipients {
-    /// Those of the actor that grants the ticket.
+    /// Addresses `actor`.
     pub(in crate::cache) fn of<A>(actor: &Addr<A>) -> Self
     where
         A: Actor + Handler<Put> + Handler<MakeRoom> + Handler<EndFetch>,
@@ -62,13 +62,14 @@ impl TicketRecipients {
 }
 
 impl FetchTicket {
+    /// A ticket, and the side of its followers. `result` is how the fetch ends if the ticket is dropped unused.
     pub(in crate::cache) fn new(
         id: FetchId,
         key: Key,
-        recipients: TicketRecipients,
+        recipients: Arc<TicketRecipients>,
         budget: Arc<Budget>,
         max_object_bytes: u64,
-        released: FetchResult,
+        result: FetchResult,
     ) -> (Self, SharedFetch) {
         let (sender, state) = watch::channel(FetchState::default());
         let ticket = Self {
@@ -78,7 +79,7 @@ impl FetchTicket {
             budget,
             max_object_bytes,
             state: sender,
-            released,
+            result,
             begun: Instant::now(),
             refused: None,
         };
@@ -94,19 +95,20 @@ impl FetchTicket {
         self.max_object_bytes
     }
 
-    /// The answer is not stored: the followers fetch for themselves, and when the reason will last, so do those who come
-    /// soon.
+    /// Ends the fetch without storing its response. The followers fetch for themselves. If the reason lasts, so do requests
+    /// in the near future.
     pub fn not_stored(mut self, reason: Reason) {
         self.refused = Some(reason);
         if reason.is_lasting() {
-            self.released = FetchResult::NotShareable;
+            self.result = FetchResult::NotShareable;
         }
     }
 
-    /// Stores `head` over the body of `entry`, which the origin called current.
+    /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304.
     ///
     /// # Errors
-    /// The entry may not be used any more: a Clear or an invalidation came since the claim, or a newer one is stored.
+    /// The entry must not be used any more, because of a Clear, an invalidation or a newer entry since the claim; or the actor
+    /// did not answer.
     pub async fn freshen(mut self, entry: &Entry, head: StoredHead) -> Result<Arc<Entry>, Reason> {
         let since = entry.head().received();
         let entry = Arc::new(Entry::new(
@@ -125,7 +127,7 @@ impl FetchTicket {
         }
     }
 
-    /// How long the fetch has been going on, in milliseconds.
+    /// How long the fetch has taken so far, in milliseconds.
     pub(in crate::cache) fn age_millis(&self) -> u32 {
         u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
@@ -134,20 +136,25 @@ impl FetchTicket {
         &self.budget
     }
 
-    /// Changes what the followers see.
+    /// Changes the state that the followers see.
     pub(in crate::cache) fn tell(&self, change: impl FnOnce(&mut FetchState)) {
         self.state.send_modify(change);
     }
 
+    /// The state that the followers see.
     pub(in crate::cache) fn subscribe(&self) -> watch::Receiver<FetchState> {
         self.state.subscribe()
     }
 
+    /// True if followers may read along.
     pub(in crate::cache) fn has_opened(&self) -> bool {
         matches!(self.state.borrow().event, Some(FetchEvent::Head(_)))
     }
 
-    /// May a body that has come to `received_bytes` take `more_bytes` of memory?
+    /// Makes room for `more_bytes` of a body of which `received_bytes` have arrived.
+    ///
+    /// # Errors
+    /// The body is too large, or there is no room for it, or the actor did not answer.
     pub(in crate::cache) async fn room(
         &self,
         received_bytes: u64,
@@ -172,27 +179,30 @@ impl FetchTicket {
         }
     }
 
-    /// Nothing will be stored: nobody joins any more, while those who did read on.
+    /// Ends the fetch without storing its response. No more requests join, but the present readers read on.
     pub(in crate::cache) fn give_up(&self, reason: Reason) {
         self.tell(|state| state.event = Some(FetchEvent::Released));
-        let released = match reason.is_lasting() {
+        let result = match reason.is_lasting() {
             true => FetchResult::NotShareable,
             false => FetchResult::Failed,
         };
-        self.release(released, Some(reason));
+        self.end_fetch(result, Some(reason));
     }
 
-    fn release(&self, released: FetchResult, refused: Option<Reason>) {
-        // At most two messages a fetch, so the mailbox's limit is not needed here.
+    fn end_fetch(&self, result: FetchResult, refused: Option<Reason>) {
+        // This ignores the limit of the mailbox, but a fetch sends at most two such messages.
         self.recipients.end_fetch.do_send(EndFetch {
             key: self.key.clone(),
             id: self.id,
-            released,
+            result,
             refused,
         });
     }
 
-    /// Stores `entry`, which goes back to a head that came at `since`.
+    /// Stores `entry`, whose head, or the head that it updates, was received at `since`.
+    ///
+    /// # Errors
+    /// The actor did not answer in time.
     pub(in crate::cache) async fn put(
         &mut self,
         entry: Arc<Entry>,
@@ -206,7 +216,7 @@ impl FetchTicket {
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
         if matches!(outcome, Ok(PutOutcome::Stored)) {
-            self.released = FetchResult::Stored;
+            self.result = FetchResult::Stored;
         }
         outcome
     }
@@ -221,9 +231,9 @@ impl Drop for FetchTicket {
             }
             open
         });
-        // What was stored was released with it.
-        if self.released != FetchResult::Stored {
-            self.release(self.released, self.refused);
+        // The actor has ended a fetch whose response it has stored.
+        if self.result != FetchResult::Stored {
+            self.end_fetch(self.result, self.refused);
         }
     }
 }

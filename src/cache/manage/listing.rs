@@ -17,7 +17,7 @@ use crate::{
         store::{
             entry::Entry,
             key::Key,
-            memory::{Cursor, Variants},
+            table::{Cursor, Variants},
         },
         unavailable::CacheUnavailable,
     },

@@ -22,7 +22,7 @@ use crate::{
         store::{
             entry::Entry,
             key::{Key, Resource},
-            memory::Cursor,
+            table::Cursor,
         },
         unavailable::CacheUnavailable,
     },
@@ -246,7 +246,7 @@ impl CacheActor {
         if !filter.tags().is_empty() {
             // Their responses may have the tags: later requests do not join them.
             let under_way = self.fetches.values_mut().flatten();
-            under_way.for_each(|fetch| fetch.fill = None);
+            under_way.for_each(|fetch| fetch.joinable = None);
         }
         self.tag_purges.settle(&self.fetches);
         before - count(&self.fetches)

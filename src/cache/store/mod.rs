@@ -6,3 +6,4 @@ pub(super) mod entry;
 pub(super) mod key;
 pub(super) mod memory;
 pub(super) mod shared_list;
+pub(super) mod table;

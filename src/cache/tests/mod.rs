@@ -1,5 +1,6 @@
 //! The actor, its tickets and its readers, driven without any network.
 
+mod accounting;
 mod bodies;
 mod claims;
 mod managing;

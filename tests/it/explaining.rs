@@ -5,25 +5,14 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     harness::http_date,
-    instance::{Finished, Home, Instance},
+    instance::{Home, Instance},
     origin::{Gate, Origin},
 };
 
 #[track_caller]
-fn run(home: &Home, args: &[&str]) -> String {
-    let Finished {
-        code,
-        stdout,
-        stderr,
-    } = home.run(args);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?} {stdout}");
-    stdout
-}
-
-#[track_caller]
 fn why(home: &Home, args: &[&str]) -> Value {
     let args: Vec<_> = ["why", "--json"].iter().chain(args).copied().collect();
-    serde_json::from_str(&run(home, &args)).unwrap()
+    home.run_json(&args)
 }
 
 /// The outcome that is told, and its sentence.
@@ -56,7 +45,7 @@ fn a_hit_is_told_with_the_time_left_and_nothing_is_touched() {
         );
     }
     assert_eq!(origin.count(), 1);
-    let listed: Value = serde_json::from_str(&run(&home, &["ls", "--json"])).unwrap();
+    let listed: Value = home.run_json(&["ls", "--json"]);
     assert_eq!(listed["entries"][0]["hits"], 0);
     proxy.get("/a").expect(200, "HIT", "GET /a #0");
 }
@@ -121,7 +110,7 @@ fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
     let proxy = before(&home, &origin, "");
     proxy.get("/products/1?b");
     proxy.get("/zebra");
-    let text = run(&home, &["why", "/products/1?B"]);
+    let text = home.run_ok(&["why", "/products/1?B"]);
     assert!(
         text.starts_with("Would be forwarded: nothing is stored for it.\n"),
         "{text}"
@@ -147,7 +136,7 @@ fn a_variant_for_another_request_is_named_by_its_field() {
     let home = Home::new();
     let proxy = before(&home, &origin, "");
     proxy.get_with("/a", "Accept-Encoding: gzip\r\n");
-    let text = run(&home, &["why", "/a", "-H", "accept-encoding: br"]);
+    let text = home.run_ok(&["why", "/a", "-H", "accept-encoding: br"]);
     assert!(
         text.starts_with("Would be forwarded: it is stored, but for another Accept-Encoding.\n"),
         "{text}"
@@ -189,7 +178,7 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
         refusal("/api/me")["remedy"],
         "policy = \"always\" in the [[rules]] entry for /api/* keeps it"
     );
-    let text = run(&home, &["why", "/api/me"]);
+    let text = home.run_ok(&["why", "/api/me"]);
     assert!(
         text.contains("strict, by the [[rules]] entry for /api/*"),
         "{text}"
@@ -309,12 +298,12 @@ fn what_a_failing_origin_would_leave_the_client_with_is_told() {
     assert_eq!(forbidden(&["/must"]), "must-revalidate");
     let no_cache = ["/old", "-H", "Cache-Control: no-cache"];
     assert_eq!(forbidden(&no_cache), "client-no-cache");
-    let text = run(&home, &["why", "/old"]);
+    let text = home.run_ok(&["why", "/old"]);
     assert!(
         text.contains("on failure  if the origin fails, the cached response is served"),
         "{text}"
     );
-    let text = run(&home, &["why", "/must"]);
+    let text = home.run_ok(&["why", "/must"]);
     assert!(
         text.contains(
             "on failure  if the origin fails, the cached response is not served: must-revalidate"
@@ -382,7 +371,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
     let proxy = home.start(&origin.url(), &["--policy", "strict"]);
     proxy.get_with("/a?token=S3CR3T", "Accept-Language: de\r\n");
     proxy.get_with("/a?token=S3CR3T", "Accept-Language: fr\r\n");
-    let text = run(&home, &["show", "/a?token=S3CR3T"]);
+    let text = home.run_ok(&["show", "/a?token=S3CR3T"]);
     for words in [
         "GET /a?token=***\n",
         "status      200\n",
@@ -402,8 +391,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
         !text.contains("S3CR3T") && !text.contains(is_control),
         "{text}"
     );
-    let shown: Value =
-        serde_json::from_str(&run(&home, &["show", "/a?token=S3CR3T", "--json"])).unwrap();
+    let shown: Value = home.run_json(&["show", "/a?token=S3CR3T", "--json"]);
     let answers = shown["answers"].as_array().unwrap();
     assert_eq!(answers.len(), 2);
     assert_eq!(answers[0]["lifetime_from"], "max-age");
@@ -424,7 +412,7 @@ fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
         let fields = format!("Authorization: {user}\r\nAccept: {accept}\r\n");
         proxy.get_with("/me", &fields).expect(200, "MISS", "x");
     }
-    let shown: Value = serde_json::from_str(&run(&home, &["show", "/me", "--json"])).unwrap();
+    let shown: Value = home.run_json(&["show", "/me", "--json"]);
     assert_eq!(shown["identities"], 2);
     let answers = shown["answers"].as_array().unwrap();
     let count = |audience: &str, identity: Value| {
@@ -436,7 +424,7 @@ fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
     let mut counts = [count("own", json!(1)), count("own", json!(2))];
     counts.sort_unstable();
     assert_eq!(counts, [1, 2]);
-    let text = run(&home, &["show", "/me"]);
+    let text = home.run_ok(&["show", "/me"]);
     for number in [1, 2] {
         assert!(
             text.contains(&format!("(identity {number} of 2)")),
@@ -452,7 +440,7 @@ fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_w
     let home = Home::new();
     let proxy = before(&home, &origin, "");
     proxy.get_with("/a", "Authorization: S3CR3T\r\n");
-    let text = run(&home, &["show", "/a"]);
+    let text = home.run_ok(&["show", "/a"]);
     assert!(
         text.contains("one user: requests with the same credentials"),
         "{text}"
@@ -460,7 +448,7 @@ fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_w
     assert!(text.contains("stale since "), "{text}");
     assert!(!text.contains("S3CR3T"));
     assert_eq!(
-        run(&home, &["show", "/b"]),
+        home.run_ok(&["show", "/b"]),
         "nothing is cached for /b; to find out why: caching-proxy why /b\n"
     );
     home.run(&["show", "b"]).refused(2, &["begins with \"/\""]);

@@ -39,20 +39,17 @@ fn each_identity_has_a_partition_of_its_own() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
-        proxy
-            .get_with("/me", ANNA)
-            .expect(200, "MISS", "for <Bearer anna> #0");
-        proxy
-            .get_with("/me", BERT)
-            .expect(200, "MISS", "for <Bearer bert> #1");
-        proxy.get("/me").expect(200, "MISS", "for <> #2");
-        proxy
-            .get_with("/me", ANNA)
-            .expect(200, "HIT", "for <Bearer anna> #0");
-        proxy
-            .get_with("/me", BERT)
-            .expect(200, "HIT", "for <Bearer bert> #1");
-        proxy.get("/me").expect(200, "HIT", "for <> #2");
+        proxy.expect_gets(
+            "/me",
+            &[
+                (ANNA, "MISS", "for <Bearer anna> #0"),
+                (BERT, "MISS", "for <Bearer bert> #1"),
+                ("", "MISS", "for <> #2"),
+                (ANNA, "HIT", "for <Bearer anna> #0"),
+                (BERT, "HIT", "for <Bearer bert> #1"),
+                ("", "HIT", "for <> #2"),
+            ],
+        );
     }
 }
 
@@ -86,32 +83,30 @@ fn what_identifies_is_configurable() {
         config.policy.identity_headers = caching_proxy::policy::Patterns::new(["x-tenant"]);
     };
     let proxy = TestProxy::builder(&origin).with(tenants).start();
-    proxy
-        .get_with("/", "X-Tenant: 1\r\n")
-        .expect(200, "MISS", "GET / #0");
-    proxy
-        .get_with("/", "X-Tenant: 2\r\n")
-        .expect(200, "MISS", "GET / #1");
-    proxy
-        .get_with("/", "X-Tenant: 1\r\n")
-        .expect(200, "HIT", "GET / #0");
+    proxy.expect_gets(
+        "/",
+        &[
+            ("X-Tenant: 1\r\n", "MISS", "GET / #0"),
+            ("X-Tenant: 2\r\n", "MISS", "GET / #1"),
+            ("X-Tenant: 1\r\n", "HIT", "GET / #0"),
+        ],
+    );
 }
 
 #[test]
 fn private_answers_are_kept_for_their_owner_only() {
     let origin = personal("Cache-Control: private, max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
-    proxy
-        .get_with("/", ANNA)
-        .expect(200, "MISS", "for <Bearer anna> #0");
-    proxy
-        .get_with("/", ANNA)
-        .expect(200, "HIT", "for <Bearer anna> #0");
-    proxy
-        .get_with("/", BERT)
-        .expect(200, "MISS", "for <Bearer bert> #1");
-    proxy.get("/").expect(200, "MISS", "for <> #2");
-    proxy.get("/").expect(200, "MISS", "for <> #3");
+    proxy.expect_gets(
+        "/",
+        &[
+            (ANNA, "MISS", "for <Bearer anna> #0"),
+            (ANNA, "HIT", "for <Bearer anna> #0"),
+            (BERT, "MISS", "for <Bearer bert> #1"),
+            ("", "MISS", "for <> #2"),
+            ("", "MISS", "for <> #3"),
+        ],
+    );
 }
 
 #[test]
@@ -122,13 +117,14 @@ fn public_answers_are_shared_by_all() {
     ] {
         let origin = personal(fields);
         let proxy = TestProxy::to(&origin);
-        proxy
-            .get_with("/", ANNA)
-            .expect(200, "MISS", "for <Bearer anna> #0");
-        proxy
-            .get_with("/", BERT)
-            .expect(200, "HIT", "for <Bearer anna> #0");
-        proxy.get("/").expect(200, "HIT", "for <Bearer anna> #0");
+        proxy.expect_gets(
+            "/",
+            &[
+                (ANNA, "MISS", "for <Bearer anna> #0"),
+                (BERT, "HIT", "for <Bearer anna> #0"),
+                ("", "HIT", "for <Bearer anna> #0"),
+            ],
+        );
     }
 }
 
@@ -140,13 +136,14 @@ fn private_beats_public() {
     ] {
         let origin = personal(fields);
         let proxy = TestProxy::to(&origin);
-        proxy
-            .get_with("/", ANNA)
-            .expect(200, "MISS", "for <Bearer anna> #0");
-        proxy
-            .get_with("/", BERT)
-            .expect(200, "MISS", "for <Bearer bert> #1");
-        proxy.get("/").expect(200, "MISS", "for <> #2");
+        proxy.expect_gets(
+            "/",
+            &[
+                (ANNA, "MISS", "for <Bearer anna> #0"),
+                (BERT, "MISS", "for <Bearer bert> #1"),
+                ("", "MISS", "for <> #2"),
+            ],
+        );
     }
 }
 
@@ -226,13 +223,14 @@ fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
-        proxy
-            .get_with("/", "Cookie: _ga=GA1.2; __cf_bm=x\r\n")
-            .expect(200, "MISS", "for <> #0");
-        proxy
-            .get_with("/", "Cookie: _ga_ABC=3; _gid=4\r\n")
-            .expect(200, "HIT", "for <> #0");
-        proxy.get("/").expect(200, "HIT", "for <> #0");
+        proxy.expect_gets(
+            "/",
+            &[
+                ("Cookie: _ga=GA1.2; __cf_bm=x\r\n", "MISS", "for <> #0"),
+                ("Cookie: _ga_ABC=3; _gid=4\r\n", "HIT", "for <> #0"),
+                ("", "HIT", "for <> #0"),
+            ],
+        );
         // What counts stays, in its own partition.
         proxy
             .get_with("/", "Cookie: _ga=1; sid=7; AWSALBCORS=2\r\n")

@@ -70,25 +70,22 @@ fn only_the_named_cookies_make_an_identity_and_reach_the_origin() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = start_in(&origin, mode);
-        proxy
-            .get_with("/", ANNA)
-            .expect(200, "MISS", "<sid=anna> #0");
-        proxy
-            .get_with("/", "Cookie: sid=anna\r\n")
-            .expect(200, "HIT", "<sid=anna> #0");
-        proxy
-            .get_with("/", "Cookie: a=1; sid=anna\r\nCookie: b=2\r\n")
-            .expect(200, "HIT", "<sid=anna> #0");
-        proxy
-            .get_with("/", BERT)
-            .expect(200, "MISS", "<sid=bert> #1");
-        proxy
-            .get_with("/", "Cookie: lang=de\r\n")
-            .expect(200, "MISS", "<> #2");
-        proxy
-            .get_with("/", "Cookie: lang=fr\r\n")
-            .expect(200, "HIT", "<> #2");
-        proxy.get("/").expect(200, "HIT", "<> #2");
+        proxy.expect_gets(
+            "/",
+            &[
+                (ANNA, "MISS", "<sid=anna> #0"),
+                ("Cookie: sid=anna\r\n", "HIT", "<sid=anna> #0"),
+                (
+                    "Cookie: a=1; sid=anna\r\nCookie: b=2\r\n",
+                    "HIT",
+                    "<sid=anna> #0",
+                ),
+                (BERT, "MISS", "<sid=bert> #1"),
+                ("Cookie: lang=de\r\n", "MISS", "<> #2"),
+                ("Cookie: lang=fr\r\n", "HIT", "<> #2"),
+                ("", "HIT", "<> #2"),
+            ],
+        );
     }
 }
 
@@ -98,15 +95,14 @@ fn an_ignored_cookie_stays_ignored_when_it_is_named() {
     let proxy = TestProxy::builder(&origin)
         .file("identity_cookies = [\"*\"]")
         .start();
-    proxy
-        .get_with("/", "Cookie: _ga=1\r\n")
-        .expect(200, "MISS", "<> #0");
-    proxy
-        .get_with("/", "Cookie: _ga=2\r\n")
-        .expect(200, "HIT", "<> #0");
-    proxy
-        .get_with("/", "Cookie: sid=2\r\n")
-        .expect(200, "MISS", "<sid=2> #1");
+    proxy.expect_gets(
+        "/",
+        &[
+            ("Cookie: _ga=1\r\n", "MISS", "<> #0"),
+            ("Cookie: _ga=2\r\n", "HIT", "<> #0"),
+            ("Cookie: sid=2\r\n", "MISS", "<sid=2> #1"),
+        ],
+    );
 }
 
 #[test]

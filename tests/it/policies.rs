@@ -306,22 +306,17 @@ fn only_if_cached_never_reaches_the_origin() {
 fn strict_obeys_the_clients_directives() {
     let origin = Origin::counting("Cache-Control: max-age=60\r\nAge: 30\r\n");
     let proxy = TestProxy::with_mode(&origin, Strict);
-    proxy.get("/").expect(200, "MISS", "GET / #0");
-    proxy
-        .get_with("/", "Cache-Control: max-age=45\r\n")
-        .expect(200, "HIT", "GET / #0");
-    proxy
-        .get_with("/", "Cache-Control: min-fresh=10\r\n")
-        .expect(200, "HIT", "GET / #0");
-    proxy
-        .get_with("/", "Cache-Control: max-age=20\r\n")
-        .expect(200, "MISS", "GET / #1");
-    proxy
-        .get_with("/", "Cache-Control: min-fresh=50\r\n")
-        .expect(200, "MISS", "GET / #2");
-    proxy
-        .get_with("/", "Pragma: no-cache\r\n")
-        .expect(200, "MISS", "GET / #3");
+    proxy.expect_gets(
+        "/",
+        &[
+            ("", "MISS", "GET / #0"),
+            ("Cache-Control: max-age=45\r\n", "HIT", "GET / #0"),
+            ("Cache-Control: min-fresh=10\r\n", "HIT", "GET / #0"),
+            ("Cache-Control: max-age=20\r\n", "MISS", "GET / #1"),
+            ("Cache-Control: min-fresh=50\r\n", "MISS", "GET / #2"),
+            ("Pragma: no-cache\r\n", "MISS", "GET / #3"),
+        ],
+    );
 }
 
 #[test]

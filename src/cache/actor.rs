@@ -75,18 +75,18 @@ pub(super) struct HitForMiss {
     pub(super) refused: Option<(Reason, Time)>,
 }
 
-/// How long an answer of the actor is waited for; what takes it microseconds.
+/// Timeout for the response of the actor, which normally takes microseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The cache did not answer: its mailbox is full, or it is gone. Whoever asked goes on without it.
+/// The cache did not respond: its mailbox is full, or it has stopped. The caller continues without it.
 #[derive(Debug, thiserror::Error)]
-#[error("the cache does not answer")]
+#[error("the cache does not respond")]
 pub struct CacheUnavailable;
 
 /// Asks the cache, for a limited time.
 ///
 /// # Errors
-/// The cache did not answer, which is logged here.
+/// The cache did not respond; this is logged here.
 pub(super) async fn ask<M>(
     cache: &Addr<CacheActor>,
     message: M,
@@ -99,7 +99,7 @@ where
     match tokio::time::timeout(PATIENCE, cache.send(message)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) | Err(_) => {
-            log::error!("the cache does not answer; requests are forwarded without it");
+            log::error!("the cache does not respond; requests are forwarded without it");
             Err(CacheUnavailable)
         }
     }

@@ -231,7 +231,7 @@ fn methods_and_refusals_are_told() {
         (outcome.as_str(), summary.as_str()),
         (
             "forward",
-            "Would be forwarded (MISS): DELETE is never served from the cache."
+            "Would be forwarded (MISS): DELETE is not served from the cache."
         )
     );
     let (outcome, summary) = told(&home, &["/a", "-X", "CONNECT"]);

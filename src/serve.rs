@@ -74,8 +74,7 @@ pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Fail
 async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
     if let Err(error) = origin::reach(url, tls).await {
         log::warn!(
-            "cannot reach the origin: {}; until it can be reached, uncached requests get 502 or 504",
-            error.plain_reason()
+            "cannot reach the origin: {error}; until it can be reached, uncached requests get 502 or 504"
         );
     }
 }

@@ -346,7 +346,7 @@ fn a_post_that_is_stored_by_its_body_depends_on_that() {
     );
     assert_eq!(
         said["notes"],
-        json!(["the body counts for the key, and is not considered here"])
+        json!(["the request body is part of the cache key, and it is not known here"])
     );
     for name in ["forward", "nearest", "last_refusal"] {
         assert_eq!(said[name], Value::Null, "{name}");

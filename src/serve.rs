@@ -74,7 +74,7 @@ pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Fail
 async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
     if let Err(error) = origin::reach(url, tls).await {
         log::warn!(
-            "cannot reach the origin: {error}; uncached requests will get 502 or 504 until it is up"
+            "cannot reach the origin: {error}; until it can be reached, uncached requests get 502 or 504"
         );
     }
 }
@@ -94,6 +94,7 @@ fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, 
     }
 }
 
+/// Serves until a signal stops the proxy, or the server ends by itself.
 async fn run(
     startup: Startup,
     tls: Option<Arc<ClientConfig>>,
@@ -123,17 +124,8 @@ async fn run(
         ),
         None => None,
     };
-    print(&format!(
-        "Proxy starting on port {}\nOrigin: {}\n",
-        config.port, config.origin
-    ));
+    announce(&config, dashboard.as_ref(), hints.as_deref());
     actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
-    if let Some(dashboard) = &dashboard {
-        say(&format!("Dashboard: {}", dashboard.link()));
-    }
-    if let Some(hints) = hints {
-        say(&hints);
-    }
 
     loop {
         tokio::select! {
@@ -145,6 +137,29 @@ async fn run(
             ended = server.ended() => return Err(Failure::ended(ended)),
         }
     }
+    stop(server, control, signals).await
+}
+
+/// Prints the two lines of a start to stdout, everything else to stderr.
+fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>) {
+    print(&format!(
+        "Proxy starting on port {}\nOrigin: {}\n",
+        config.port, config.origin
+    ));
+    if let Some(dashboard) = dashboard {
+        say(&format!("Dashboard: {}", dashboard.link()));
+    }
+    if let Some(hints) = hints {
+        say(hints);
+    }
+}
+
+/// Finishes the requests in progress, unless a second signal stops the proxy at once.
+async fn stop(
+    server: Server,
+    control: Option<Control>,
+    mut signals: Signals,
+) -> Result<(), Failure> {
     log::info!("shutting down: finishing requests in progress (Ctrl-C again to quit now)");
     let shared = server.shared();
     let stopped = async {

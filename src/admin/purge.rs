@@ -35,11 +35,11 @@ pub async fn purge(
     let purged = shared.cache.purge(wanted, request.how, now).await?;
     let action = match request.how {
         PurgeAction::DryRun => return Ok(purged),
-        PurgeAction::Expire => "made stale",
+        PurgeAction::Expire => "marked as stale",
         PurgeAction::Remove => "purged",
     };
     log::info!(
-        "{action}{}: answers {}, {}",
+        "{action}{}: responses {}, {}",
         caller.log_suffix(),
         purged.responses,
         ByteSize(purged.bytes)

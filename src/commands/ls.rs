@@ -84,7 +84,7 @@ fn table(entries: &[ListedKey], width: Option<usize>) -> String {
 fn line(cells: &[String; 7], widths: &[usize], path: &str) -> String {
     let mut line = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        // ProxyArgs it is for is a word; the others are figures.
+        // FOR is a word; the others are numbers.
         match column {
             6 => line.push_str(&format!("{cell:<width$}  ")),
             _ => line.push_str(&format!("{cell:>width$}  ")),

@@ -1,4 +1,4 @@
-//! Text for a terminal: nothing in it moves the cursor, times and sizes are short, long paths are cut in the middle.
+//! Text for a terminal: control characters escaped, times and sizes short, long paths cut in the middle.
 
 use std::{
     fmt::Write as _,
@@ -16,12 +16,12 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One JSON document for people and programs, ended.
+/// A JSON document on several lines, with a line end.
 pub(super) fn json_document(value: &impl Serialize) -> Result<String, Failure> {
     ended(serde_json::to_string_pretty(value))
 }
 
-/// The same on one line.
+/// A JSON document on one line, with a line end.
 pub(super) fn json_line(value: &impl Serialize) -> Result<String, Failure> {
     ended(serde_json::to_string(value))
 }
@@ -31,8 +31,8 @@ fn ended(document: serde_json::Result<String>) -> Result<String, Failure> {
     Ok(harmless(&document) + "\n")
 }
 
-/// The same JSON document without letters that are orders to a terminal, or that show something else than there is: in
-/// JSON these stand in strings only, where each has another spelling (RFC 8259, 7).
+/// The same JSON document without characters that control a terminal or disguise text. In JSON they occur in strings only,
+/// where they can be escaped (RFC 8259, 7).
 fn harmless(document: &str) -> String {
     let mut harmless = String::with_capacity(document.len());
     let mut units = [0; 2];
@@ -48,12 +48,12 @@ fn harmless(document: &str) -> String {
     harmless
 }
 
-/// The width of the terminal that stdout is; none where it is none.
+/// The width of the terminal on stdout; `None` if stdout is not a terminal.
 pub(super) fn width() -> Option<usize> {
     size_of_terminal().map(|(columns, _)| columns)
 }
 
-/// Columns and rows of the terminal that stdout is; none where it is none, or has none.
+/// Columns and rows of the terminal on stdout; `None` if stdout is not a terminal, or its size is not known.
 pub(super) fn size_of_terminal() -> Option<(usize, usize)> {
     let out = io::stdout();
     if !out.is_terminal() {
@@ -64,7 +64,7 @@ pub(super) fn size_of_terminal() -> Option<(usize, usize)> {
     (size.0 > 0 && size.1 > 0).then_some(size)
 }
 
-/// A letter that moves the cursor, or changes how others are shown, or is not to be seen.
+/// True for a character that moves the cursor, changes how others are shown, or is invisible.
 fn is_shown_amiss(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -73,7 +73,7 @@ fn is_shown_amiss(letter: char) -> bool {
         )
 }
 
-/// `text` without what a terminal would take for an order, or a reader for something else.
+/// `text` with such characters escaped.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -86,11 +86,11 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
-/// Lines of a name and what is said of it, fit for a terminal.
+/// Lines of a name and a value, for a terminal.
 pub(super) struct Sheet(String);
 
 impl Sheet {
-    /// A sheet under this first line.
+    /// A sheet with this first line.
     pub(super) fn begun(first: &str) -> Self {
         Self(format!("{}\n", plain(first)))
     }
@@ -99,7 +99,7 @@ impl Sheet {
         self.0.push_str(&format!("  {name:<12}{}\n", plain(value)));
     }
 
-    /// A field of a message, below the others.
+    /// A header of a message, indented below the lines.
     pub(super) fn field(&mut self, name: &str, value: &str) {
         self.0
             .push_str(&format!("    {}: {}\n", plain(name), plain(value)));
@@ -110,15 +110,15 @@ impl Sheet {
     }
 }
 
-/// `text` in at most `width` characters: cut in the middle, for paths differ at their ends.
+/// `text` in at most `width` characters: cut in the middle, because paths differ at their ends.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width || width < 3 {
         return text.to_owned();
     }
-    let kept = width - 1;
-    let begin: String = text.chars().take(kept.div_ceil(2)).collect();
-    let end: String = text.chars().skip(length - kept / 2).collect();
+    let room = width - 1;
+    let begin: String = text.chars().take(room.div_ceil(2)).collect();
+    let end: String = text.chars().skip(length - room / 2).collect();
     format!("{begin}\u{2026}{end}")
 }
 
@@ -127,13 +127,13 @@ pub(super) fn begin(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {
         None => text.to_owned(),
         Some(_) => {
-            let kept = text.chars().take(width.saturating_sub(1));
-            kept.chain(['\u{2026}']).collect()
+            let shown = text.chars().take(width.saturating_sub(1));
+            shown.chain(['\u{2026}']).collect()
         }
     }
 }
 
-/// A time in its two largest units: `3m 20s`.
+/// A duration in its two largest units: `3m 20s`.
 pub(super) fn seconds(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let index = UNITS.iter().position(|(unit, _)| seconds >= *unit);

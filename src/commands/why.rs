@@ -4,7 +4,7 @@ use caching_proxy::{
     admin::WhyRequest,
     cli::WhyArgs,
     control,
-    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
+    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest, Variant},
 };
 
 use super::{
@@ -50,22 +50,22 @@ fn circumstances(told: &Explanation, sheet: &mut Sheet) {
     };
     sheet.line("policy", &rule);
     let whose = match told.credentials.is_empty() {
-        true => "responses for everybody".to_owned(),
+        true => "shared responses".to_owned(),
         false => format!(
-            "responses for everybody and for this user (identified by {})",
+            "shared responses and those of this user (identified by {})",
             told.credentials.join(", ")
         ),
     };
-    sheet.line("looks at", &whose);
+    sheet.line("searched", &whose);
 }
 
 fn findings(told: &Explanation, sheet: &mut Sheet) {
     if let Some(variant) = &told.variant {
         let found = format!(
-            "status {}, age {}, fresh for: {}",
+            "status {}, age {}, {}",
             variant.status,
             seconds(variant.age_seconds),
-            fresh(variant.fresh_seconds, variant.is_stale)
+            freshness(variant)
         );
         sheet.line("stored", &found);
         sheet.line("selected by", &selected(&variant.selected_by));
@@ -78,6 +78,15 @@ fn findings(told: &Explanation, sheet: &mut Sheet) {
             quoted(mismatch.asked.as_deref(), "none")
         );
         sheet.line("differs", &differs);
+    }
+}
+
+fn freshness(variant: &Variant) -> String {
+    let left = fresh(variant.fresh_seconds, variant.is_stale);
+    match (variant.is_stale, variant.fresh_seconds) {
+        (true, _) => left,
+        (false, None) => format!("fresh {left}"),
+        (false, Some(_)) => format!("fresh for {left}"),
     }
 }
 

@@ -55,10 +55,10 @@ pub enum ChooseError {
         others: Vec<Instance>,
     },
     /// Several proxies run, and no port was given or several share it.
-    #[error("several run; say which one with --port{}", list(.0))]
+    #[error("several proxies are running; choose one with --port{}", list(.0))]
     SeveralRunning(Vec<Instance>),
     /// A proxy runs, but does not respond.
-    #[error("the caching-proxy on port {port} does not answer")]
+    #[error("the caching-proxy on port {port} does not respond")]
     NoResponse {
         /// The port.
         port: u16,

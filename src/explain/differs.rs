@@ -1,37 +1,37 @@
-//! What is stored for other requests than the one that is explained, and where they differ.
+//! The stored responses that do not match the explained request, and where they differ.
 
 use serde::{Deserialize, Serialize};
 
 use super::shown_value;
 use crate::{cache::Entry, mask::hidden, proxy::DryRun};
 
-/// A stored response that is for another request.
+/// A stored response that a request header rules out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch {
-    /// The field that differs.
+    /// The header that differs.
     pub field: String,
-    /// What it was when the response was stored; none: it was not sent.
+    /// Its value in the request that the response was stored for; `None` if it was not sent.
     pub stored: Option<String>,
-    /// What it is now.
+    /// Its value in the explained request; `None` if it is not sent.
     pub asked: Option<String>,
 }
 
-/// The nearest that is stored.
+/// The most similar stored path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nearest {
     /// Its path, secrets masked.
     pub path: String,
-    /// The first byte that differs, counted from 1; none: nothing differs that may be told.
+    /// The first byte that differs, counted from 1; `None` if nothing differs that may be shown.
     pub differs_at: Option<usize>,
-    /// Only values that are masked differ; else, where nothing differs, it is for somebody else or another body.
+    /// True if only masked values differ. If nothing differs, it is stored for other credentials or another request body.
     pub differs_masked: bool,
-    /// What is stored there; none: it ends.
+    /// The stored path from that byte on, one character; `None` if it ends there.
     pub stored: Option<String>,
-    /// What was asked there; none: it ends.
+    /// The requested path from that byte on, one character; `None` if it ends there.
     pub asked: Option<String>,
 }
 
-/// The fields by which what is stored differs, as people write them.
+/// The headers that rule out the stored responses, as people write them.
 pub(super) fn other_field(considered: &DryRun) -> String {
     let mismatches = mismatches(considered);
     let mut names: Vec<String> = mismatches
@@ -57,7 +57,7 @@ fn title(name: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// What is stored for the same target and another request.
+/// The responses stored for the same target that a request header rules out.
 pub(super) fn mismatches(considered: &DryRun) -> Vec<Mismatch> {
     let policy = considered.policy();
     let heads = considered.visible().map(Entry::head);

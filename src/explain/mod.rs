@@ -1,7 +1,7 @@
-//! What is stored and what would become of a request, in words and in a form for programs.
+//! Describes stored responses and what the proxy would do with a request, in words and as data.
 //!
-//! Pure functions: what is known comes in as values ([`crate::cache::KeyVariants`], [`crate::proxy::DryRun`]), the time with it.
-//! Nothing that leaves here is a secret: values of credentials, cookies and secret parameters are masked.
+//! Pure functions: their input are values ([`crate::cache::KeyVariants`], [`crate::proxy::DryRun`]), and the time.
+//! The output contains no secrets: values of credentials, cookies and secret parameters are masked.
 
 mod differs;
 mod show;
@@ -19,14 +19,14 @@ use crate::{
     policy::{Policy, is_credential},
 };
 
-/// What stands for a secret.
+/// Replaces a secret.
 const MASK: &str = "***";
-/// Fields that look like credentials by their names and are none.
+/// Headers whose names look like credentials, but are not.
 const HARMLESS: [&str; 1] = ["surrogate-key"];
-/// Fields that hold a target.
+/// Headers that contain a URL.
 const TARGETS: [HeaderName; 3] = [header::LOCATION, header::CONTENT_LOCATION, header::REFERER];
 
-/// The value of a field, without what is secret in it.
+/// The value of a header, secrets masked.
 fn shown_value(policy: &Policy, name: &HeaderName, value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     if *name == header::SET_COOKIE || *name == header::COOKIE {

@@ -16,17 +16,17 @@ use crate::{
     policy::{Audience, Identity, Interpretation, Policy, Reason, Time, interpret},
 };
 
-/// Responses that are shown at the most.
+/// The most responses that are shown.
 const MAX_SHOWN: usize = 200;
 
 /// What is stored for one path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
-    /// The responses, up to a bound.
+    /// The responses, at most 200.
     pub answers: Vec<ShownAnswer>,
-    /// How many more there are.
+    /// How many more are stored.
     pub more: u64,
-    /// How many identities have answers of their own here.
+    /// How many identities have responses of their own for this path.
     #[serde(default)]
     pub identities: u64,
 }
@@ -36,64 +36,64 @@ pub struct Shown {
 pub struct ShownAnswer {
     /// Path and query, secrets masked.
     pub path: String,
-    /// The Host, where clients choose it.
+    /// The Host; `None` unless the Host of the client is forwarded.
     pub host: Option<String>,
-    /// The method that asks for it.
+    /// The method of the requests it is served for.
     pub method: String,
     /// The status.
     pub status: u16,
-    /// Who is answered from it: `everybody`, `own` (one identity), or `no-credentials` (all who have none).
+    /// The requests it is served for: `everybody`, `own` (one identity), or `no-credentials` (all without credentials).
     pub audience: String,
-    /// Whose own it is: identities are numbered in the order in which they are shown, from 1. The number says nothing
-    /// about the credentials, and in another listing it may be another one's.
+    /// The identity it belongs to; `None` if it is not `own`. Identities are numbered from 1 in the order in which they are
+    /// shown. The number says nothing about the credentials, and another listing may number them differently.
     #[serde(default)]
     pub identity: Option<u64>,
-    /// The stored fields as received, secrets masked, without Age.
+    /// The stored headers as received, secrets masked, without Age.
     pub fields: Vec<Field>,
-    /// The fields that select it, as the request had them.
+    /// The request headers that select it (Vary), with their values.
     pub selected_by: Vec<Field>,
-    /// When its head was received or last validated, in the form of RFC 3339.
+    /// When its headers were received or last validated (RFC 3339).
     pub stored_at: String,
     /// RFC 9111, 4.2.3, in seconds.
     pub age_seconds: u64,
-    /// How long it is fresh in all, in seconds; none: until it is cleared.
+    /// Its lifetime in seconds; `None` if it is fresh until it is cleared.
     pub lifetime_seconds: Option<u64>,
-    /// What that goes back to, a short name.
+    /// The source of the lifetime, a short name.
     pub lifetime_from: String,
-    /// The same in words.
+    /// The source of the lifetime, in words.
     pub lifetime_why: String,
-    /// Seconds for which it is still fresh, negative when stale; none: until it is cleared.
+    /// Seconds for which it is still fresh, negative if it is stale; `None` if it is fresh until it is cleared.
     pub fresh_seconds: Option<i64>,
-    /// Since when it is stale, in the form of RFC 3339.
+    /// When it became stale (RFC 3339); `None` if it is fresh.
     pub stale_since: Option<String>,
-    /// The directives that count under the policy in force.
+    /// The directives that apply under the policy in force.
     pub directives: Vec<String>,
-    /// Whether they stand in CDN-Cache-Control (RFC 9213).
+    /// True if the directives are those of CDN-Cache-Control (RFC 9213).
     pub is_targeted: bool,
-    /// What becomes of it when it is stale.
+    /// What happens to it once it is stale.
     pub when_stale: String,
-    /// Which part of the whole it is, where it is one.
+    /// The stored part, for a partial response; `None` for a complete one.
     pub part: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Its body, in bytes.
+    /// The size of its body, in bytes.
     pub body_bytes: u64,
-    /// What it holds in memory, in bytes, overhead included.
+    /// The memory it takes, in bytes, overhead included.
     pub memory_bytes: u64,
-    /// Answers so far from all that is stored under the same key.
+    /// Hits so far of all responses stored under the same key.
     pub hits: u64,
 }
 
-/// A field.
+/// A header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     /// Its name.
     pub name: String,
-    /// Its value; none: it was not sent.
+    /// Its value; `None` if it was not sent.
     pub value: Option<String>,
 }
 
-/// Shows what is stored in these rows.
+/// Describes the responses stored in `rows`.
 pub fn show(rows: &[KeyVariants], config: &Config, now: Time) -> Shown {
     let all = rows
         .iter()
@@ -115,12 +115,12 @@ pub fn show(rows: &[KeyVariants], config: &Config, now: Time) -> Shown {
     }
 }
 
-/// Those who have answers of their own, each with its number.
+/// The identities that have responses of their own, each with its number.
 #[derive(Default)]
 struct Identities(HashMap<Identity, u64>);
 
 impl Identities {
-    /// The number of the one whose own this is.
+    /// The number of the identity that `entry` belongs to; `None` if it belongs to none.
     fn number(&mut self, row: &KeyVariants, entry: &Entry) -> Option<u64> {
         let identity = row
             .key
@@ -201,7 +201,7 @@ fn fields(policy: &Policy, entry: &Entry) -> Vec<Field> {
         .collect()
 }
 
-/// The fields that select a variant.
+/// The request headers that select a variant.
 pub(super) fn selected_by(policy: &Policy, entry: &Entry) -> Vec<Field> {
     let selection = entry.head().selection();
     selection
@@ -215,13 +215,13 @@ pub(super) fn selected_by(policy: &Policy, entry: &Entry) -> Vec<Field> {
 fn when_stale(interpret: &Interpretation) -> String {
     match interpret.never_stale {
         Some(Reason::NoCache) => format!("validated before every use: {}", words(Reason::NoCache)),
-        Some(reason) => format!("never used without validation: {}", words(reason)),
-        None => "validated before it is used; used if the origin fails".to_owned(),
+        Some(reason) => format!("never served without validation: {}", words(reason)),
+        None => "validated before use; served without validation if the origin fails".to_owned(),
     }
 }
 
 fn part(entry: &Entry) -> String {
-    format!("{} bytes of it", entry.body().len_bytes())
+    format!("{} bytes of the full response", entry.body().len_bytes())
 }
 
 fn rfc3339(time: Time) -> String {

@@ -1,4 +1,4 @@
-//! What would become of a request now, and why.
+//! What the proxy would do with a request now, and why.
 
 use std::borrow::Cow;
 
@@ -21,45 +21,45 @@ use crate::{
     proxy::DryRun,
 };
 
-/// What would become of a request, and why.
+/// What the proxy would do with a request, and why.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Explanation {
-    /// One sentence that says it.
+    /// The result in one sentence.
     pub summary: String,
     /// `hit`, `stale-hit`, `validate`, `extend`, `forward`, `join`, `refuse`, or `depends` on a body that is not known.
     pub outcome: String,
     /// The method.
     pub method: String,
-    /// Path and query as they are looked for, secrets masked.
+    /// Path and query as they are looked up, secrets masked.
     pub path: String,
-    /// The Host that is in the key.
+    /// The Host in the key; `None` if the key has no Host.
     pub host: Option<String>,
-    /// The policy in force.
+    /// The policy that applies.
     pub policy: String,
-    /// The pattern of the rule in force.
+    /// The patterns of the rule that applies; `None` without a rule.
     pub rule: Option<String>,
-    /// Whose part of the cache is looked at beside everybody's: `own` or `no-credentials`.
+    /// The partition that is searched beside the shared one: `own` or `no-credentials`.
     pub partition: String,
-    /// The fields by which the request is somebody's.
+    /// The headers that identify the user of the request.
     pub credentials: Vec<String>,
-    /// Why it would be forwarded: the `fwd` of Cache-Status.
+    /// Why it would be forwarded: the `fwd` of Cache-Status. `None` if it would not be forwarded.
     pub forward: Option<ExplainedReason>,
-    /// What keeps a stored response from being used, or the answer from being stored.
+    /// Why no stored response can be used, or why the response would not be stored; `None` if neither is the case.
     pub reason: Option<ExplainedReason>,
-    /// How many responses are stored that this request may see.
+    /// How many stored responses are visible to this request.
     pub stored: u64,
-    /// The one that is meant.
+    /// The stored response that would be used or validated; `None` if there is none.
     pub variant: Option<Variant>,
-    /// Stored ones for other requests, and by which field.
+    /// The stored responses that a request header rules out, with that header.
     pub mismatches: Vec<Mismatch>,
-    /// Why the last answer was not stored.
+    /// Why the last response was not stored; `None` if it was, or is not remembered.
     pub last_refusal: Option<LastRefusal>,
-    /// What would become of a validation that fails.
+    /// What the client would get if the validation failed; `None` if nothing would be validated.
     pub if_origin_fails: Option<Fallback>,
-    /// What is stored nearest to the path, where nothing is for it and nobody knows why.
+    /// The stored path that is most similar; `None` if something is stored or known for the path itself.
     pub nearest: Option<Nearest>,
-    /// What else there is to know.
+    /// Further remarks.
     pub notes: Vec<String>,
 }
 
@@ -68,11 +68,11 @@ pub struct Explanation {
 pub struct ExplainedReason {
     /// The name, as in log and Cache-Status.
     pub name: String,
-    /// In words.
+    /// The meaning, in words.
     pub words: String,
-    /// Where HTTP says so.
+    /// The section of the RFC; `None` for limits of this proxy.
     pub clause: Option<String>,
-    /// What would change it.
+    /// What would change it; `None` if nothing would.
     pub remedy: Option<String>,
 }
 
@@ -83,29 +83,29 @@ pub struct Variant {
     pub status: u16,
     /// Its age, in seconds.
     pub age_seconds: u64,
-    /// Seconds for which it is still fresh, negative when stale; none: until it is cleared.
+    /// Seconds for which it is still fresh, negative if it is stale; `None` if it is fresh until it is cleared.
     pub fresh_seconds: Option<i64>,
     /// Whether it is stale.
     pub is_stale: bool,
-    /// The fields that select it.
+    /// The request headers that select it (Vary).
     pub selected_by: Vec<Field>,
 }
 
-/// An answer that was not stored.
+/// A response that was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRefusal {
     /// Why.
     pub cause: ExplainedReason,
-    /// How long ago it was asked for, in seconds.
+    /// How long ago it was requested, in seconds.
     pub seconds_ago: u64,
 }
 
-/// What its client would get if the origin did not answer, or with a failure.
+/// What the client would get if the origin did not respond, or responded with a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fallback {
-    /// Whether that would be the stored response.
+    /// True if it would be the stored response.
     pub is_served: bool,
-    /// What forbids it.
+    /// What forbids the stored response; `None` if nothing does.
     pub cause: Option<ExplainedReason>,
 }
 
@@ -120,12 +120,12 @@ pub fn refused(method: &str, path: &str, error: &ProxyError) -> Explanation {
     }
 }
 
-/// Explains what was decided. `nearest` is the nearest stored target.
+/// Explains the decision about a request. `nearest` is the most similar stored target.
 pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation {
     let rule = considered.rule();
     let told = tell(considered, now);
     let cause = |reason| cause(considered, reason);
-    // What the cache knows is for the same path without a body.
+    // The lookup was made without the body, so its result does not apply to a key that contains the body.
     let is_known = !considered.is_stored_by_body();
     let refusal = considered.known.refused.filter(|_| is_known);
     let mut explanation = Explanation {
@@ -173,7 +173,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
     explanation
 }
 
-/// What a decision comes to.
+/// A decision in words.
 #[derive(Default)]
 struct Told {
     summary: String,
@@ -187,9 +187,9 @@ struct Told {
 fn tell(considered: &DryRun, now: Time) -> Told {
     if considered.is_stored_by_body() {
         return Told {
-            summary: "Depends on its body: answers to POSTs of this path are stored by what they ask with.".to_owned(),
+            summary: "Depends on the request body: responses to POST requests for this path are cached by body.".to_owned(),
             outcome: "depends",
-            notes: vec!["the body counts for the key, and is not considered here".to_owned()],
+            notes: vec!["the request body is part of the cache key, and it is not known here".to_owned()],
             ..Told::default()
         };
     }
@@ -213,10 +213,10 @@ fn tell(considered: &DryRun, now: Time) -> Told {
         Decision::Extend { index, missing } => Told {
             summary: match missing {
                 MissingBytes::From(first) => format!(
-                    "Would be completed: a part is stored, and the origin is asked for the rest from byte {first} on."
+                    "Would be completed from the origin: the cache has a part, and the bytes from {first} on are missing."
                 ),
                 MissingBytes::Requested => {
-                    "Would be forwarded: a part is stored, and not the one that is asked for.".to_owned()
+                    "Would be forwarded (MISS): the cache has a part, but not the requested one.".to_owned()
                 }
             },
             outcome: "extend",
@@ -226,7 +226,7 @@ fn tell(considered: &DryRun, now: Time) -> Told {
         },
         Decision::Fetch { why, sharing } => fetching(considered, why, sharing, now),
         Decision::NotCached => Told {
-            summary: "Would be refused (504): the client says only-if-cached, and nothing stored can be used."
+            summary: "Would be refused (504): the client says only-if-cached, and no cached response can be used."
                 .to_owned(),
             outcome: "refuse",
             notes: vec!["RFC 9111, 5.2.1.7".to_owned()],
@@ -248,33 +248,33 @@ fn fallback(considered: &DryRun, now: Time) -> Option<Fallback> {
 
 fn serving(head: &StoredHead, reuse: Reuse, now: Time) -> String {
     let how = match (reuse, head.ttl_seconds(now)) {
-        (Reuse::Fresh, None) => "fresh until it is cleared".to_owned(),
+        (Reuse::Fresh, None) => "fresh until cleared".to_owned(),
         (Reuse::Fresh, Some(left)) => format!("fresh for another {}", seconds(left.unsigned_abs())),
         (Reuse::StaleWhileRevalidate, _) => format!(
-            "stale {}, and validated in the background (stale-while-revalidate: RFC 5861, 3)",
-            since(head, now)
+            "stale {}, and validated in the background (stale-while-revalidate, RFC 5861, 3)",
+            stale_for(head, now)
         ),
         (Reuse::MaxStale, _) => format!(
-            "stale {}, which the client's max-stale takes (RFC 9111, 5.2.1.2)",
-            since(head, now)
+            "stale {}, which the client's max-stale allows (RFC 9111, 5.2.1.2)",
+            stale_for(head, now)
         ),
     };
-    format!("Would be answered from the cache (HIT): {how}.")
+    format!("Would be served from the cache (HIT): {how}.")
 }
 
-fn since(head: &StoredHead, now: Time) -> String {
+fn stale_for(head: &StoredHead, now: Time) -> String {
     let ttl = head.ttl_seconds(now).unwrap_or_default();
-    format!("since {}", seconds(ttl.unsigned_abs()))
+    format!("for {}", seconds(ttl.unsigned_abs()))
 }
 
 fn validating(head: &StoredHead, why: Forward, now: Time) -> String {
     let because = match why.detail {
         Some(reason) => words(reason).to_owned(),
-        None => format!("it is stale {}", since(head, now)),
+        None => format!("it has been stale {}", stale_for(head, now)),
     };
     let how = match head.etag().or(head.last_modified()) {
         Some(_) => "Would be validated with the origin",
-        None => "Would be fetched again, for it has no validator",
+        None => "Would be fetched again (it has no validator)",
     };
     format!("{how}: {because}.")
 }
@@ -287,23 +287,28 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
         ..Told::default()
     };
     let because = match why.reason {
-        ForwardReason::UriMiss => "nothing is stored for it".to_owned(),
+        ForwardReason::UriMiss => "nothing is cached for this request".to_owned(),
         ForwardReason::VaryMiss => {
-            format!("it is stored, but for another {}", other_field(considered))
+            format!(
+                "a response is cached, but for another {}",
+                other_field(considered)
+            )
         }
-        ForwardReason::Method => format!("{} is not answered from the cache", considered.method()),
-        ForwardReason::Bypass => "it is not one that the cache answers".to_owned(),
-        ForwardReason::Partial => "only another part of it is stored".to_owned(),
-        ForwardReason::Stale => "what is stored is stale".to_owned(),
+        ForwardReason::Method => format!("{} is not served from the cache", considered.method()),
+        ForwardReason::Bypass => "the cache does not handle this kind of request".to_owned(),
+        ForwardReason::Partial => "only another part is cached".to_owned(),
+        ForwardReason::Stale => "the cached response is stale".to_owned(),
         ForwardReason::Request | ForwardReason::Miss => why
             .detail
-            .map_or("nothing stored can be used", words)
+            .map_or("no cached response can be used", words)
             .to_owned(),
     };
     match sharing {
         Sharing::PassThrough(reason) if why.reason != ForwardReason::Method => {
-            told.notes
-                .push(format!("its answer would not be stored: {}", words(reason)));
+            told.notes.push(format!(
+                "the response would not be cached: {}",
+                words(reason)
+            ));
             told.reason = told.reason.or(Some(reason));
         }
         Sharing::Collapsible if considered.known.is_fetching => told.outcome = "join",
@@ -314,29 +319,31 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
                 .is_some_and(|until| now < until) =>
         {
             told.notes.push(
-                "it would not wait for other requests: the last answer could not be shared"
+                "it would not wait for another request's fetch: the last response could not be shared"
                     .to_owned(),
             );
         }
         Sharing::PassThrough(_) | Sharing::Collapsible | Sharing::StoreOnly => {}
     }
     told.summary = match told.outcome {
-        "join" => format!("Would wait for a fetch that is under way: {because}."),
-        _ => format!("Would be forwarded: {because}."),
+        "join" => format!("Would wait for a fetch in progress: {because}."),
+        _ => format!("Would be forwarded (MISS): {because}."),
     };
     told
 }
 
-/// What a client gets that asks under conditions or for a part.
+/// The response to a conditional or range request that is a hit; `None` for the full response.
 fn answer_note(considered: &DryRun, index: usize) -> Option<String> {
     match considered.answer(considered.variant(index)?) {
         ResponseForm::Full => None,
-        ResponseForm::NotModified => Some("it would be 304: the client has it already".to_owned()),
+        ResponseForm::NotModified => {
+            Some("the response would be 304: the client already has it".to_owned())
+        }
         ResponseForm::Partial(_) | ResponseForm::Multipart(_) => {
-            Some("it would be 206: the part that is asked for".to_owned())
+            Some("the response would be 206: only the requested part".to_owned())
         }
         ResponseForm::RangeNotSatisfiable => {
-            Some("it would be 416: it has no such range".to_owned())
+            Some("the response would be 416: the requested range does not exist".to_owned())
         }
     }
 }
@@ -367,14 +374,16 @@ fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
 
 fn forward_cause(forward: ForwardReason) -> ExplainedReason {
     let words = match forward {
-        ForwardReason::Bypass => "not to be handled by the cache",
-        ForwardReason::Method => "the method requires it",
-        ForwardReason::UriMiss => "nothing is stored for the target",
-        ForwardReason::VaryMiss => "something is, for other selecting fields",
-        ForwardReason::Miss => "nothing is that could be used",
-        ForwardReason::Request => "something fresh is; the request does not allow its use",
-        ForwardReason::Stale => "something is; it may not be used without validation",
-        ForwardReason::Partial => "a part is",
+        ForwardReason::Bypass => "the cache does not handle this kind of request",
+        ForwardReason::Method => "this method always goes to the origin",
+        ForwardReason::UriMiss => "nothing is cached for the target",
+        ForwardReason::VaryMiss => "a response is cached, but for other request headers",
+        ForwardReason::Miss => "no cached response can be used",
+        ForwardReason::Request => {
+            "a fresh response is cached, but the request does not allow its use"
+        }
+        ForwardReason::Stale => "a response is cached, but it must be validated before use",
+        ForwardReason::Partial => "only a part is cached",
     };
     ExplainedReason {
         name: forward.as_str().to_owned(),

@@ -1,25 +1,28 @@
-//! Names made into words.
+//! The texts for reasons and lifetimes.
 
 use crate::policy::{LifetimeSource, Reason};
 
-/// What a reason says, as the end of a sentence: in full where a row of a table has no room for it.
+/// The meaning of a reason, as the end of a sentence. It may be longer than [`Reason::meaning`], which fits in a row of a
+/// table.
 pub(super) fn words(reason: Reason) -> &'static str {
     match reason {
-        Reason::ClientMinFresh => "it does not stay fresh for the client's min-fresh",
+        Reason::ClientMinFresh => "it does not stay fresh for as long as the client's min-fresh",
         Reason::StatusWithoutLifetime => {
-            "answers of this status are kept only when the origin says how long"
+            "a response with this status is cached only if the origin says for how long"
         }
-        Reason::MustUnderstand => "the origin says must-understand about a status that we do not",
+        Reason::MustUnderstand => {
+            "the origin says must-understand, and the cache does not know this status"
+        }
         Reason::Authorization => {
-            "the request carries Authorization, and the answer does not allow sharing"
+            "the request has an Authorization header, and the response does not allow sharing"
         }
-        Reason::SMaxage => "the origin says s-maxage, which forbids stale answers",
-        Reason::Cleared => "the cache was cleared or the path purged while it was fetched",
+        Reason::SMaxage => "the origin says s-maxage, which forbids stale responses",
+        Reason::Cleared => "the cache was cleared, or the path purged, during the fetch",
         reason => reason.meaning(),
     }
 }
 
-/// The short name of what a lifetime goes back to.
+/// The short name of the source of a lifetime.
 pub(super) fn lifetime_name(source: LifetimeSource) -> &'static str {
     match source {
         LifetimeSource::SMaxage => "s-maxage",
@@ -33,23 +36,23 @@ pub(super) fn lifetime_name(source: LifetimeSource) -> &'static str {
     }
 }
 
-/// The same in words.
+/// The source of a lifetime, in words.
 pub(super) fn lifetime_words(source: LifetimeSource) -> &'static str {
     match source {
         LifetimeSource::SMaxage => "the origin's s-maxage (RFC 9111, 5.2.2.10)",
         LifetimeSource::MaxAge => "the origin's max-age (RFC 9111, 5.2.2.1)",
-        LifetimeSource::Expires => "the origin's Expires, less Date (RFC 9111, 5.3)",
+        LifetimeSource::Expires => "the origin's Expires minus its Date (RFC 9111, 5.3)",
         LifetimeSource::Heuristic => {
-            "heuristic: a tenth of the time since Last-Modified (RFC 9111, 4.2.2)"
+            "heuristic: 10 % of the time since Last-Modified (RFC 9111, 4.2.2)"
         }
-        LifetimeSource::Ttl => "ttl: the origin says nothing that counts",
-        LifetimeSource::Minute => "a minute for this status: the origin says nothing",
-        LifetimeSource::UntilCleared => "the origin says nothing that counts",
-        LifetimeSource::Set => "made stale by a purge, or stored under another policy",
+        LifetimeSource::Ttl => "the ttl setting: no lifetime from the origin applies",
+        LifetimeSource::Minute => "one minute for this status: the origin gives no lifetime",
+        LifetimeSource::UntilCleared => "no lifetime from the origin applies",
+        LifetimeSource::Set => "marked as stale by a purge, or stored under another policy",
     }
 }
 
-/// A time in seconds, short.
+/// A duration in one unit.
 pub(super) fn seconds(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),

@@ -239,16 +239,15 @@ impl Reason {
     /// The flag that would change this under `mode`. `None` if there is none.
     pub const fn remedy(self, mode: Mode) -> Option<&'static str> {
         match (self, mode) {
-            (Self::TooLarge, _) => Some("--max-object keeps larger ones"),
-            (Self::NoRoom, _) => Some("--max-memory makes room"),
+            (Self::TooLarge, _) => Some("raise --max-object"),
+            (Self::NoRoom, _) => Some("raise --max-memory"),
             (Self::UnknownCoding, Mode::Standard | Mode::Always) => {
-                Some("--policy strict may keep it")
+                Some("--policy strict may cache it")
             }
-            (Self::Authorization, _) => Some("--policy standard keeps it for its sender"),
+            (Self::Authorization, _) => Some("--policy standard caches it per user"),
             (
                 Self::ClientNoStore
                 | Self::NoStore
-                | Self::NoCache
                 | Self::Private
                 | Self::MustUnderstand
                 | Self::SetCookie
@@ -256,10 +255,14 @@ impl Reason {
                 | Self::StatusWithoutLifetime,
                 Mode::Standard | Mode::Strict,
             )
-            | (Self::NoLifetime, Mode::Standard) => Some("--policy always keeps it"),
-            (Self::NoLifetime, Mode::Strict) => Some("--policy standard may keep it"),
+            | (Self::NoLifetime, Mode::Standard) => Some("--policy always caches it"),
+            (Self::NoLifetime, Mode::Strict) => Some("--policy standard may cache it"),
             (
-                Self::ClientNoCache | Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage,
+                Self::ClientNoCache
+                | Self::NoCache
+                | Self::MustRevalidate
+                | Self::ProxyRevalidate
+                | Self::SMaxage,
                 Mode::Standard | Mode::Strict,
             ) => Some("--policy always reuses it"),
             (Self::ClientMaxAge | Self::ClientMinFresh, Mode::Strict) => {
@@ -312,7 +315,7 @@ mod tests {
         assert_eq!(Reason::NoStore.to_string(), "no-store");
         assert_eq!(
             Reason::NoStore.remedy(Mode::Standard),
-            Some("--policy always keeps it")
+            Some("--policy always caches it")
         );
         assert_eq!(Reason::NoStore.remedy(Mode::Always), None);
         assert_eq!(Reason::Status.remedy(Mode::Standard), None);
@@ -323,15 +326,15 @@ mod tests {
         let remedy = |reason: Reason, mode, rule| reason.remedy_under(mode, rule);
         assert_eq!(
             remedy(Reason::NoStore, Mode::Standard, None).as_deref(),
-            Some("--policy always keeps it")
+            Some("--policy always caches it")
         );
         assert_eq!(
             remedy(Reason::NoStore, Mode::Standard, Some("/api/*")).as_deref(),
-            Some("policy = \"always\" in the [[rules]] entry for /api/* keeps it")
+            Some("policy = \"always\" in the [[rules]] entry for /api/* caches it")
         );
         assert_eq!(
             remedy(Reason::TooLarge, Mode::Standard, Some("/api/*")).as_deref(),
-            Some("--max-object keeps larger ones")
+            Some("raise --max-object")
         );
         assert_eq!(remedy(Reason::NoStore, Mode::Always, None), None);
     }

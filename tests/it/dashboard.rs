@@ -231,7 +231,7 @@ fn the_stream_tells_of_requests_with_their_reasons_and_hides_secrets() {
     stream.wait_for("event: now\ndata: {");
     stream.wait_for("\"target\":\"/a?token=***\"");
     stream.wait_for(
-        "\"outcome\":\"miss\",\"reason\":\"no-store\",\"remedy\":\"--policy always keeps it\"",
+        "\"outcome\":\"miss\",\"reason\":\"no-store\",\"remedy\":\"--policy always caches it\"",
     );
 }
 

@@ -40,7 +40,7 @@ fn a_hit_is_told_with_the_time_left_and_nothing_is_touched() {
         let (outcome, summary) = told(&home, &[path]);
         assert_eq!(outcome, "hit");
         assert!(
-            summary.starts_with("Would be answered from the cache (HIT): fresh for another "),
+            summary.starts_with("Would be served from the cache (HIT): fresh for another "),
             "{summary}"
         );
     }
@@ -112,7 +112,7 @@ fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
     proxy.get("/zebra");
     let text = home.run_ok(&["why", "/products/1?B"]);
     assert!(
-        text.starts_with("Would be forwarded: nothing is stored for it.\n"),
+        text.starts_with("Would be forwarded (MISS): nothing is cached for this request.\n"),
         "{text}"
     );
     assert!(text.contains("/products/1?b\n"), "{text}");
@@ -138,7 +138,9 @@ fn a_variant_for_another_request_is_named_by_its_field() {
     proxy.get_with("/a", "Accept-Encoding: gzip\r\n");
     let text = home.run_ok(&["why", "/a", "-H", "accept-encoding: br"]);
     assert!(
-        text.starts_with("Would be forwarded: it is stored, but for another Accept-Encoding.\n"),
+        text.starts_with(
+            "Would be forwarded (MISS): a response is cached, but for another Accept-Encoding.\n"
+        ),
         "{text}"
     );
     assert!(text.contains("(RFC 9111, 4.1)"), "{text}");
@@ -170,13 +172,13 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
             "name": "no-store",
             "words": "the origin says no-store",
             "clause": "RFC 9111, 5.2.2.5",
-            "remedy": "--policy always keeps it",
+            "remedy": "--policy always caches it",
         })
     );
     assert_eq!(refusal("/cookie")["name"], "set-cookie");
     assert_eq!(
         refusal("/api/me")["remedy"],
-        "policy = \"always\" in the [[rules]] entry for /api/* keeps it"
+        "policy = \"always\" in the [[rules]] entry for /api/* caches it"
     );
     let text = home.run_ok(&["why", "/api/me"]);
     assert!(
@@ -218,7 +220,7 @@ fn methods_and_refusals_are_told() {
         (outcome.as_str(), summary.as_str()),
         (
             "forward",
-            "Would be forwarded: DELETE is not answered from the cache."
+            "Would be forwarded (MISS): DELETE is not served from the cache."
         )
     );
     let (outcome, summary) = told(&home, &["/a", "-X", "CONNECT"]);
@@ -329,11 +331,11 @@ fn a_post_that_is_stored_by_its_body_depends_on_that() {
     assert_eq!(said["outcome"], "depends");
     assert_eq!(
         said["summary"],
-        "Depends on its body: answers to POSTs of this path are stored by what they ask with."
+        "Depends on the request body: responses to POST requests for this path are cached by body."
     );
     assert_eq!(
         said["notes"],
-        json!(["the body counts for the key, and is not considered here"])
+        json!(["the request body is part of the cache key, and it is not known here"])
     );
     for name in ["forward", "nearest", "last_refusal"] {
         assert_eq!(said[name], Value::Null, "{name}");
@@ -379,7 +381,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
         "accept-language: de\n",
         "1m: the origin's max-age (RFC 9111, 5.2.2.1)\n",
         "must-revalidate, public, max-age=60\n",
-        "never used without validation",
+        "never served without validation",
         "tags        a, b\n",
         "body        5 B\n",
         "set-cookie: sid=***\n",

@@ -37,7 +37,7 @@ fn a_miss_that_was_not_stored_tells_why_and_what_would_change_it() {
     let line = proxy.log_line(&["MISS 200 GET /no-store "]);
     assert!(line.contains("ms"), "{line}");
     assert!(
-        line.contains("  not stored: no-store (--policy always keeps it)"),
+        line.contains("  not stored: no-store (--policy always caches it)"),
         "{line}"
     );
     proxy.get("/cookie");
@@ -63,7 +63,7 @@ fn where_a_rule_sets_the_policy_the_line_names_it_and_not_the_flag() {
     proxy.get("/no-store");
     let line = proxy.log_line(&["MISS 200 GET /no-store "]);
     assert!(
-        line.contains("no-store (policy = \"always\" in the [[rules]] entry for /no-* keeps it)"),
+        line.contains("no-store (policy = \"always\" in the [[rules]] entry for /no-* caches it)"),
         "{line}"
     );
 }

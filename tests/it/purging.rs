@@ -56,7 +56,8 @@ fn what_names_nothing_is_refused_with_what_would_be_right() {
     home.run(&["purge", "products"])
         .refused(2, &["\"products\"", "begins with \"/\""]);
     home.run(&["purge", "/a b"]).refused(2, &["%20"]);
-    home.run(&["purge", "--tag", ""]).refused(2, &["no tag"]);
+    home.run(&["purge", "--tag", ""])
+        .refused(2, &["is not a tag"]);
     home.run(&["ls", "a"]).refused(2, &["begins with \"/\""]);
     home.run(&["ls", "--limit", "1000000"])
         .refused(2, &["at most 10000"]);

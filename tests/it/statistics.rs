@@ -106,7 +106,7 @@ fn the_page_for_people_names_what_was_saved_and_what_would_change_a_miss() {
         "33.3 %",
         "Saved",
         "no-store",
-        "--policy always keeps it",
+        "--policy always caches it",
         "of 256.0 MiB",
     ] {
         assert!(shown.stdout.contains(words), "{words}: {}", shown.stdout);

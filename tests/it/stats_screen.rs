@@ -102,7 +102,7 @@ fn it_fits_the_terminal_and_follows_its_size() {
     let lines = terminal.lines();
     assert!(lines.len() <= 24, "{lines:#?}");
     assert!(lines[0].contains("on port"), "{lines:#?}");
-    for title in ["Answers", "Why they went", "Not stored", "Failed"] {
+    for title in ["Responses", "Why misses went", "Not stored", "Failed"] {
         assert!(
             lines.iter().any(|line| line.starts_with(title)),
             "{lines:#?}"
@@ -134,7 +134,7 @@ fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures()
     terminal.shows("code 0");
     assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "0 1");
     terminal.shows("Hit ratio");
-    terminal.shows("--policy always keeps it");
+    terminal.shows("--policy always caches it");
 }
 
 #[test]

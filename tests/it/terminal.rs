@@ -338,7 +338,7 @@ fn too_few_open_files_are_said_before_anything_starts() {
             "http://127.0.0.1:9",
         ];
         let command = home.command_after(&format!("ulimit -n {limit}"), &args);
-        Finished::of(command).refused(1, &["error: ", &format!(" {limit} "), "ulimit -n"]);
+        Finished::of(command).refused(1, &["error: ", &format!("files is {limit},"), "ulimit -n"]);
     }
 }
 

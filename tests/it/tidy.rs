@@ -59,9 +59,6 @@ const BORDERS: &[(&str, &[&str])] = &[
 
 const MAX_LINES: usize = 450;
 
-/// Names that several types have, and why that is clear to a reader. Any other name is that of one type.
-const SHARED_NAMES: &[(&str, &str)] = &[];
-
 #[test]
 fn rooms_use_only_what_their_borders_allow() {
     let rooms: BTreeSet<&str> = BORDERS.iter().map(|(room, _)| *room).collect();
@@ -144,14 +141,12 @@ fn files_can_be_read_in_one_sitting() {
 }
 
 #[test]
-#[ignore = "enabled when the moves are done"]
 fn no_files_use_each_other_in_a_circle() {
     let circles = circles(&sources());
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]
-#[ignore = "enabled when the moves are done"]
 fn a_name_stands_for_one_type() {
     let sources = sources();
     let mut declarations: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -162,12 +157,6 @@ fn a_name_stands_for_one_type() {
         }
     }
     declarations.retain(|_, files| files.len() > 1);
-    for (name, _) in SHARED_NAMES {
-        assert!(
-            declarations.remove(name).is_some(),
-            "{name} is the name of one type now: take it from the list"
-        );
-    }
     assert!(declarations.is_empty(), "{declarations:#?}");
 }
 

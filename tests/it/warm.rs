@@ -139,7 +139,7 @@ fn a_wrong_line_is_named_and_nothing_is_fetched() {
 fn only_so_many_wrong_lines_are_named() {
     let (_origin, home, _proxy) = with_list(&"wrong\n".repeat(1000));
     let refused = home.run(&["warm", "paths.txt"]);
-    refused.refused(2, &["line 10:", "and 990 lines more"]);
+    refused.refused(2, &["line 10:", "and 990 more lines"]);
     assert!(!refused.stderr.contains("line 11:"));
 }
 

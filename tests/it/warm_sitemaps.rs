@@ -190,7 +190,7 @@ fn indexes_are_followed_to_a_bounded_depth_and_number() {
     let wide = home.run(&["warm", "/wide"]);
     assert_eq!(wide.code, Some(1), "{wide:?}");
     assert!(
-        wide.stdout.contains("more than the 1000 sitemaps"),
+        wide.stdout.contains("lists more than 1000 sitemaps"),
         "{wide:?}"
     );
     assert_eq!(origin.count(), 4 + 1000);
@@ -211,7 +211,7 @@ fn a_hostile_sitemap_is_refused_in_words() {
         (cut.as_bytes(), "ends within"),
         (
             &[0x1f, 0x8b, 8, 0],
-            "compressed with gzip, and only plain XML is read: name",
+            "compressed with gzip, and warm reads plain XML only: give",
         ),
         (b"{\"urls\":[]}", "<urlset>"),
     ];
@@ -258,7 +258,7 @@ fn a_sitemap_that_is_not_there_is_said_to_be_no_file_either() {
     home.run(&["warm", "/old.xml"])
         .refused(1, &["/old.xml", "301 Moved Permanently, to /new.xml"]);
     home.run(&["warm", "/list.txt"])
-        .refused(1, &["/list.txt", "404 Not Found; and there is no file"]);
+        .refused(1, &["/list.txt", "404 Not Found; there is no file"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! One fetch for many askers: what its followers see of it.
+//! One fetch for many requests: the side of the followers.
 //!
-//! A follower waits for the [`FetchEvent`] of a [`SharedFetch`]. When the head suits it, it walks along the pieces of the body at its
-//! own pace with a [`BodyReader`], which shows the last byte only once the entry is stored.
+//! A follower waits for the [`FetchEvent`] of a [`SharedFetch`]. If the response suits it, it reads the body with a
+//! [`BodyReader`] at its own speed. The reader gets the last byte only when the response is stored.
 
 use std::sync::{
     Arc,
@@ -16,27 +16,27 @@ use crate::{
     policy::{Reason, StoredHead},
 };
 
-/// Tells one fetch from another.
+/// The number of a fetch. Later fetches have larger numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::cache) struct FetchId(pub(crate) u64);
 
-/// What becomes of a fetch, as its followers see it.
+/// What has happened to a fetch, as its followers see it.
 #[derive(Clone, Debug)]
 pub enum FetchEvent {
-    /// The head has come and may be stored: a follower whom it suits reads along.
+    /// The head has arrived and may be stored. A follower that it suits reads along.
     Head(SharedHead),
-    /// The stored response was freshened or replaced: look again.
+    /// The stored response was freshened or replaced. Followers look it up again.
     LookAgain,
-    /// The answer is nobody else's, or the fetch failed: everyone fetches for themselves.
+    /// The response is for one client only, or the fetch failed. Each follower fetches for itself.
     Released,
 }
 
-/// The head of a fetch under way, and where its body begins.
+/// The head of a fetch under way, and the start of its body.
 #[derive(Clone, Debug)]
 pub struct SharedHead {
     /// The head, as the policy judged it.
     pub head: Arc<StoredHead>,
-    /// Length of the body in bytes, where the origin told it.
+    /// Length of the body in bytes; `None` if the origin did not send it.
     pub length: Option<u64>,
     pub(in crate::cache) first: Arc<Piece>,
     pub(in crate::cache) pace: Arc<ReadProgress>,
@@ -68,11 +68,11 @@ pub enum FetchEnd {
 pub(in crate::cache) struct FetchState {
     pub(in crate::cache) event: Option<FetchEvent>,
     pub(in crate::cache) end: Option<FetchEnd>,
-    /// Keeps the whole body for those who read more slowly than it came.
+    /// The pieces of the body, which keep it alive for slow readers.
     pub(in crate::cache) pieces: Option<Arc<[Arc<Piece>]>>,
 }
 
-/// How readers tell a fetch how far they have come.
+/// How far the readers of a fetch have come.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct ReadProgress {
     furthest: AtomicU64,
@@ -81,12 +81,12 @@ pub(in crate::cache) struct ReadProgress {
 }
 
 impl ReadProgress {
-    /// From now on readers tell when they have moved on.
+    /// From now on the fetch is notified when a reader moves on.
     pub(in crate::cache) fn abandon(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
     }
 
-    /// The position of the reader that has come furthest.
+    /// The position of the fastest reader.
     pub(in crate::cache) fn furthest(&self) -> u64 {
         self.furthest.load(Ordering::SeqCst)
     }
@@ -98,13 +98,13 @@ impl ReadProgress {
         }
     }
 
-    /// Waits until some reader has moved on, or has done so since the last call.
+    /// Waits until a reader moves on, or returns at once if one has done so since the last call.
     pub(in crate::cache) async fn moved(&self) {
         self.moved.notified().await;
     }
 }
 
-/// A fetch under way, as one sees it who would like to share its answer.
+/// A fetch under way, for a follower.
 #[derive(Clone, Debug)]
 pub struct SharedFetch {
     state: watch::Receiver<FetchState>,
@@ -115,7 +115,7 @@ impl SharedFetch {
         Self { state }
     }
 
-    /// Waits for the head of the answer, or for what makes it none to share.
+    /// Waits until it is known whether the response can be shared.
     pub async fn event(&mut self) -> FetchEvent {
         match self.state.wait_for(|state| state.event.is_some()).await {
             Ok(state) => state.event.clone().unwrap_or(FetchEvent::Released),
@@ -149,10 +149,10 @@ impl BodyReader {
         }
     }
 
-    /// The next bytes; `None` once the body is whole, an error when it was cut short.
+    /// The next bytes; `None` at the end of a whole body, an error if it was cut.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         loop {
-            // The end is read before the chain: what was linked before the end is then seen for certain.
+            // The end is read before the chain, so that every piece linked before the end is seen.
             let end = self.state.borrow_and_update().end;
             match self.step() {
                 ReadStep::Bytes(bytes) => return Some(Ok(bytes)),
@@ -170,7 +170,7 @@ impl BodyReader {
         }
     }
 
-    /// How the fetch ended, once it has.
+    /// How the fetch ended; `None` if it has not.
     pub fn end(&self) -> Option<FetchEnd> {
         self.state.borrow().end
     }
@@ -191,7 +191,7 @@ impl BodyReader {
 enum ReadStep {
     Bytes(Bytes),
     Wait,
-    /// The fetch did not wait for so slow a reader.
+    /// The fetch has dropped the piece: the reader was too slow.
     Lost,
 }
 
@@ -202,13 +202,13 @@ impl Drop for BodyReader {
     }
 }
 
-/// Why a body does not arrive whole.
+/// Why a reader does not get the whole body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The fetch ended before its end.
+    /// The fetch ended before the end of the body.
     #[error("the body was cut short")]
     Truncated,
-    /// The fetch, whose body is too large to keep, did not wait for so slow a reader.
+    /// The body is too large to store, and the reader was too slow for the fetch.
     #[error("the reader was too slow for the fetch it shared")]
     TooSlow,
 }

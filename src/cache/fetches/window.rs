@@ -1,4 +1,4 @@
-//! What is held of a body that is not stored, for readers that are not equally fast.
+//! A window of a body that is not stored, for readers of different speed.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -9,20 +9,20 @@ use crate::cache::{
     store::{body::Piece, budget::Budget},
 };
 
-/// How far the fetch may run ahead of its fastest reader, in bytes of cost.
+/// How far the fetch may be ahead of its fastest reader, in bytes of memory.
 const AHEAD_BYTES: u64 = 64 * 1024;
-/// How much is held for slower readers, in bytes of cost.
+/// How much is held for slower readers, in bytes of memory.
 const BEHIND_BYTES: u64 = 1024 * 1024;
-/// In so long a slow reader has to take that much; else it is left behind, for it would hold up all others.
+/// A slow reader must read that much in this time. Otherwise it is cut, because it would delay all others.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long to wait at most for a reader to tell that it has moved, before looking for oneself.
-const LOOK: Duration = Duration::from_millis(500);
+/// How long the fetch waits for a notification of a reader before it checks the readers itself.
+const CHECK_AFTER: Duration = Duration::from_millis(500);
 
-/// The last pieces of a body, and those that slower readers have yet to come to.
+/// The last pieces of a body, and those that slower readers have not reached yet.
 #[derive(Debug)]
 pub(in crate::cache) struct Window {
     pieces: VecDeque<Arc<Piece>>,
-    /// Where the slowest reader was when it began to hold up the others, and when that was.
+    /// The position of the slowest reader when it began to delay the others, and the time; `None` if it does not.
     lag: Option<(u64, Instant)>,
 }
 
@@ -42,12 +42,12 @@ impl Window {
         Vec::from(self.pieces).into()
     }
 
-    /// Waits for a reader to move, for a while.
+    /// Waits for a reader to move on, for a limited time.
     pub(in crate::cache) async fn wait(&self, pace: &ReadProgress) {
-        let _ = timeout(LOOK, pace.moved()).await;
+        let _ = timeout(CHECK_AFTER, pace.moved()).await;
     }
 
-    /// Lets go of what everybody has read, and tells whether more may come.
+    /// Drops what all readers have read, and returns whether more may be fetched.
     pub(in crate::cache) fn has_room(&mut self, pace: &ReadProgress, budget: &Arc<Budget>) -> bool {
         let furthest = pace.furthest();
         self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
@@ -85,7 +85,7 @@ impl Window {
     }
 }
 
-/// True while a reader stands at the piece, which needs the ones after it.
+/// True if a reader is at this piece: it needs the ones after it.
 fn is_read(piece: &Arc<Piece>) -> bool {
     Arc::strong_count(piece) > 1
 }

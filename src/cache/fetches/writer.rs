@@ -1,4 +1,4 @@
-//! Taking a body in: for the store, and for all who read along.
+//! The writer of a body: it stores the body, and passes it on to its readers while it arrives.
 
 use std::{
     ops::RangeInclusive,
@@ -15,39 +15,39 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     cache::{
-        actor::CacheUnavailable,
         fetches::{
             reader::{BodyReader, FetchEnd, FetchEvent, SharedHead},
             ticket::FetchTicket,
             window::Window,
         },
-        messages::PutOutcome,
+        found::PutOutcome,
         store::{
             body::{Body, Piece},
             budget::UnattendedPermit,
             entry::Entry,
         },
+        unavailable::CacheUnavailable,
     },
     policy::{Reason, StoredHead},
 };
 
-/// Places in a body, both ends counted in.
+/// Offsets in a body, both inclusive.
 pub type Span = RangeInclusive<u64>;
 
-/// A body is passed on in pieces of at most this while it comes.
+/// The largest piece of a body that arrives, in bytes.
 const PIECE_BYTES: usize = 32 * 1024;
-/// What is short enough to be there when its head is.
+/// Bodies up to this size, in bytes, usually arrive in the same read as the headers.
 const SHORT_BYTES: u64 = PIECE_BYTES as u64;
 
-/// From here on there is mostly more to come, and somebody waits for what has come.
+/// After this many bytes the writer yields to the readers: usually more bytes follow.
 const YIELD_BYTES: u64 = 4 * 1024;
 
-/// How long a fetch may go on for the cache alone, when nobody reads along any more and its end is known.
+/// How long a fetch of known length may run without a reader.
 const UNATTENDED: Duration = Duration::from_secs(300);
-/// The same when it may have no end.
+/// How long a fetch of unknown length may run without a reader.
 const UNATTENDED_ENDLESS: Duration = Duration::from_secs(30);
 
-/// Takes a body in, for the store and for all who read along.
+/// Writes one body, which the store and any number of readers get.
 #[derive(Debug)]
 pub struct BodyWriter {
     shared_head: SharedHead,
@@ -56,9 +56,9 @@ pub struct BodyWriter {
     pieces: Vec<Arc<Piece>>,
     received_bytes: u64,
     position: u64,
-    /// Since when nobody reads along, and the leave to go on all the same.
+    /// Since when there is no reader, and the permit to run without one.
     unattended: Option<(Instant, UnattendedPermit)>,
-    /// What is stored of the same representation before and behind this part of it.
+    /// Stored bytes of the same representation, before and after this part of it.
     before: Option<Body>,
     after: Option<Body>,
     ticket: FetchTicket,
@@ -83,8 +83,8 @@ impl BodyWriter {
         }
     }
 
-    /// Joins what comes to bytes of a stored body, those before it and those behind, when it is stored. The places,
-    /// both counted in, are those in that body.
+    /// Joins the body, when it is stored, with bytes of a stored body before and after it. The offsets are those in the
+    /// stored body.
     pub fn join(mut self, stored: &Body, before: Option<Span>, after: Option<Span>) -> Self {
         let budget = self.ticket.budget();
         let part = |span: Span| stored.part(*span.start(), *span.end(), budget);
@@ -92,15 +92,15 @@ impl BodyWriter {
         self
     }
 
-    /// Takes the whole `body` in and stores it. `open` is called as soon as the head may leave: at once, or, when the
-    /// whole body has come with it, after the entry was stored.
+    /// Reads the whole `body` and stores it. `open` is called when the headers may be sent: at once, or, if the whole body
+    /// came with them, after it was stored.
     pub async fn run<S, E>(mut self, body: S, open: impl FnOnce(Arc<StoredHead>, BodyReader))
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
         let mut body = pin!(body);
         let mut open = Some(open);
-        let first = self.what_has_come(body.as_mut()).await;
+        let first = self.first_chunk(body.as_mut()).await;
         if self.shared_head.length != Some(0) {
             if !self.is_all(first.as_ref())
                 && let Some(open) = open.take()
@@ -128,8 +128,8 @@ impl BodyWriter {
         }
     }
 
-    /// The first bytes of a short body, when they are there already: then nobody need wait twice for it.
-    async fn what_has_come<S, E>(&self, mut body: Pin<&mut S>) -> Option<Chunk>
+    /// The first bytes of a short body; `None` if the body is long, or if no byte has arrived yet.
+    async fn first_chunk<S, E>(&self, mut body: Pin<&mut S>) -> Option<Chunk>
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
@@ -153,10 +153,10 @@ impl BodyWriter {
         matches!(first, Some(Chunk::Bytes(bytes)) if Some(bytes.len() as u64) == self.shared_head.length)
     }
 
-    /// Lets others read along.
+    /// Lets followers read along.
     fn announce(&self) {
-        let news = FetchEvent::Head(self.shared_head.clone());
-        self.ticket.tell(|state| state.event = Some(news));
+        let event = FetchEvent::Head(self.shared_head.clone());
+        self.ticket.tell(|state| state.event = Some(event));
     }
 
     fn reader(&self) -> BodyReader {
@@ -192,18 +192,17 @@ impl BodyWriter {
         }
     }
 
-    /// The next bytes. When nobody reads along, they have to come within a limit.
+    /// The next bytes. Without a reader they have to arrive within a limit.
     async fn next<S, E>(&mut self, mut body: Pin<&mut S>) -> Chunk
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        // Those who read along, and other requests of this worker, get their turn also when the origin sends faster than
-        // this takes.
+        // Readers and other requests of this worker get their turn, even if the origin sends faster than this reads.
         if self.received_bytes >= YIELD_BYTES {
             tokio::task::yield_now().await;
         }
         if self.shared_head.length == Some(0) {
-            // Its reader comes when it is stored, and there is nothing to wait for.
+            // The reader is opened after the body is stored, and there are no bytes to wait for.
             return Chunk::from(body.next().await);
         }
         while self.readers() > 0 {
@@ -211,13 +210,13 @@ impl BodyWriter {
             tokio::select! {
                 biased;
                 next = body.next() => return Chunk::from(next),
-                // Perhaps the last reader has left.
+                // The last reader may have left.
                 () = self.shared_head.pace.moved() => {}
             }
         }
         if self.unattended.is_none() {
             self.unattended =
-                UnattendedPermit::new(self.ticket.budget()).map(|leave| (Instant::now(), leave));
+                UnattendedPermit::new(self.ticket.budget()).map(|permit| (Instant::now(), permit));
         }
         let Some((since, _)) = &self.unattended else {
             return Chunk::Cut;
@@ -232,7 +231,7 @@ impl BodyWriter {
         }
     }
 
-    /// All of a short body has come; its connection knows that without being asked once more.
+    /// True if all of a short body has arrived. Then the origin's body need not be polled again.
     fn is_complete(&self) -> bool {
         self.received_bytes > 0
             && self.received_bytes <= SHORT_BYTES
@@ -245,7 +244,10 @@ impl BodyWriter {
             .is_some_and(|length| length != self.received_bytes)
     }
 
-    /// Adds `chunk` in pieces. It is in the chain even when it tells that the body can not be stored.
+    /// Adds `chunk` in pieces. They are in the chain even if the body cannot be stored.
+    ///
+    /// # Errors
+    /// The body cannot be stored.
     async fn append(&mut self, chunk: &Bytes) -> Result<(), Reason> {
         let cost = Piece::cost_bytes(chunk.len());
         let received = self.received_bytes + chunk.len() as u64;
@@ -269,7 +271,7 @@ impl BodyWriter {
         added
     }
 
-    /// Shows `piece` to the readers, or withholds it when it is the last one: it then waits for the store.
+    /// Shows `piece` to the readers. The last piece is withheld until the body is stored.
     fn link(&mut self, piece: &Arc<Piece>) {
         if let Some(withheld) = self.withheld.take() {
             self.last.link(&withheld);
@@ -283,7 +285,7 @@ impl BodyWriter {
         }
     }
 
-    /// Goes on for the readers alone: nothing is kept but a window, and new ones cannot join.
+    /// Continues for the present readers alone, with a window of the body. Nothing is stored, and nobody can join.
     async fn pass_on<S, E>(&mut self, mut body: Pin<&mut S>, reason: Reason) -> Option<()>
     where
         S: Stream<Item = Result<Bytes, E>>,
@@ -340,7 +342,7 @@ impl BodyWriter {
     }
 
     fn readers(&self) -> usize {
-        // The writer itself and, while it is there, the shared_head in the news hold the pace as well.
+        // The writer holds the progress too, and so does the head in the event while it is there.
         let others = if self.ticket.has_opened() { 2 } else { 1 };
         Arc::strong_count(&self.shared_head.pace).saturating_sub(others)
     }

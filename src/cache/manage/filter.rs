@@ -1,4 +1,4 @@
-//! Which stored responses are meant: by path, by pattern, by tag.
+//! A filter of stored responses: by path, by pattern, by tag.
 
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatchPattern;
@@ -9,64 +9,64 @@ use crate::{
     policy::{Rules, StoredHead},
 };
 
-/// Longer ones than any client sends are not looked for.
+/// The longest path, in bytes: clients send no longer ones.
 const MAX_PATH_BYTES: usize = 64 * 1024;
-/// Nobody names more than these at a time.
+/// The most paths and tags in one filter.
 const MAX_NAMES: usize = 1000;
-/// What is wrong is repeated up to this many characters.
+/// Error messages repeat at most this many characters of the input.
 const MAX_ECHO_CHARS: usize = 200;
 
-/// `*` stands for any run of characters, and nothing else for anything but itself.
+/// A pattern in which `*` matches any characters, and every other character itself.
 type Glob = WildMatchPattern<'*', '\0'>;
 
-/// What somebody names.
+/// A filter as a user writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilterSpec {
-    /// Paths with their queries, as clients ask for them, or whole URLs, whose hosts do not count.
+    /// Paths with their queries, or URLs, whose hosts are ignored.
     pub paths: Vec<String>,
-    /// Whether a `*` in a path stands for itself alone.
+    /// Whether a `*` in a path matches only itself.
     pub exact: bool,
-    /// Tags: what `Surrogate-Key` and `Cache-Tag` of a stored response hold.
+    /// Tags, from `Surrogate-Key` and `Cache-Tag` of stored responses.
     pub tags: Vec<String>,
 }
 
-/// Why a name names nothing.
+/// Why a filter is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FilterError {
-    /// It does not begin like a path.
+    /// A path does not begin like one.
     #[error(
-        "{0:?} is no path: one begins with \"/\", as in \"/products/1?fields=id\"; or write a whole URL"
+        "{0:?} is not a path: write one that begins with \"/\", such as \"/products/1?fields=id\", or a URL"
     )]
     NoPath(String),
-    /// It holds what no request can.
+    /// A path has a character that no request can have.
     #[error(
-        "{0:?} holds a space or a control character, which no request can: write %20 for a space"
+        "{0:?} has a space or a control character, which no request can have: write %20 for a space"
     )]
     NoTarget(String),
-    /// It is too long.
+    /// A path is too long.
     #[error("a path has at most {MAX_PATH_BYTES} bytes")]
     TooLong,
-    /// There are too many.
+    /// There are too many paths and tags.
     #[error("at most {MAX_NAMES} paths and tags can be named at a time")]
     TooMany,
-    /// There are none.
+    /// There is no path and no tag.
     #[error(
         "name a path such as \"/products/1\", a pattern such as \"/products/*\", or a tag with --tag"
     )]
     Nothing,
-    /// It is empty, or it could not stand in a list of tags.
-    #[error("{0:?} is no tag: one has no comma in it and is not empty")]
+    /// A tag is empty or has a comma.
+    #[error("{0:?} is not a tag: a tag is not empty and has no comma")]
     NoTag(String),
 }
 
-/// Which stored responses are meant.
+/// A filter of stored responses.
 #[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
     exact: Vec<Box<str>>,
     globs: Vec<Glob>,
     tags: Vec<Box<[u8]>>,
-    /// Whether resources differ by a Host that clients choose.
+    /// Whether clients choose the Host, which is then part of the key.
     is_hosted: bool,
 }
 
@@ -79,13 +79,13 @@ impl EntryFilter {
         }
     }
 
-    /// What is named. Under `rules` a path stands for what a request for it is answered from. `is_hosted`: clients
-    /// choose the Host, and all of them are meant.
+    /// The filter of `spec`. `rules` rewrite its paths as they rewrite targets of requests. With `is_hosted` clients choose
+    /// the Host, and the filter matches all hosts.
     ///
     /// # Errors
-    /// A name is none, or there are too many, or there is none at all.
-    pub fn new(names: &FilterSpec, rules: &Rules, is_hosted: bool) -> Result<Self, FilterError> {
-        match names.paths.len() + names.tags.len() {
+    /// A path or tag is malformed, or there are too many or none.
+    pub fn new(spec: &FilterSpec, rules: &Rules, is_hosted: bool) -> Result<Self, FilterError> {
+        match spec.paths.len() + spec.tags.len() {
             0 => return Err(FilterError::Nothing),
             count if count > MAX_NAMES => return Err(FilterError::TooMany),
             _ => {}
@@ -94,8 +94,8 @@ impl EntryFilter {
             is_hosted,
             ..Self::default()
         };
-        for path in &names.paths {
-            let is_glob = !names.exact && path.contains('*');
+        for path in &spec.paths {
+            let is_glob = !spec.exact && path.contains('*');
             let target = parse_target(path, is_glob)?;
             let rewritten = rules.rewritten(&target);
             if is_glob {
@@ -107,7 +107,7 @@ impl EntryFilter {
                 filter.exact.push(rewritten.as_ref().into());
             }
         }
-        for tag in &names.tags {
+        for tag in &spec.tags {
             let tag = tag.trim();
             if tag.is_empty() || tag.contains(',') {
                 return Err(FilterError::NoTag(shown(tag)));
@@ -117,25 +117,25 @@ impl EntryFilter {
         Ok(filter)
     }
 
-    /// The resources that are meant, where these are all and can be told without looking at what is stored.
+    /// All resources that match; `None` if that depends on what is stored.
     pub(in crate::cache) fn resources(&self) -> Option<Vec<Resource>> {
-        let is_sure = self.globs.is_empty() && self.tags.is_empty() && !self.is_hosted;
-        is_sure.then(|| self.exact.iter().map(|path| Resource::new(path)).collect())
+        let is_known = self.globs.is_empty() && self.tags.is_empty() && !self.is_hosted;
+        is_known.then(|| self.exact.iter().map(|path| Resource::new(path)).collect())
     }
 
-    /// True when everything stored for `resource` is meant.
+    /// True if everything stored for `resource` matches.
     pub(in crate::cache) fn matches_path(&self, resource: &Resource) -> bool {
         let target = resource.target();
         self.exact.iter().any(|exact| **exact == *target)
             || self.globs.iter().any(|glob| glob.matches(target))
     }
 
-    /// True when this response is meant, which is stored for `resource`.
+    /// True if this response, which is stored for `resource`, matches.
     pub(in crate::cache) fn matches(&self, resource: &Resource, entry: &Entry) -> bool {
         self.matches_path(resource) || self.matches_tags(entry.head())
     }
 
-    /// True for a head with one of the tags that are meant.
+    /// True if the head has one of the tags.
     pub(in crate::cache) fn matches_tags(&self, head: &StoredHead) -> bool {
         !self.tags.is_empty()
             && head
@@ -143,28 +143,28 @@ impl EntryFilter {
                 .any(|tag| self.tags.iter().any(|filter| **filter == *tag))
     }
 
-    /// The tags that are meant.
+    /// The tags.
     pub(in crate::cache) fn tags(&self) -> &[Box<[u8]>] {
         &self.tags
     }
 }
 
-/// A path as it stands in a request.
+/// The target of a request for `path`, which may be a URL.
 ///
 /// # Errors
-/// It is none.
+/// It is not a path.
 pub fn parse_target(path: &str, is_glob: bool) -> Result<String, FilterError> {
     if path.len() > MAX_PATH_BYTES {
         return Err(FilterError::TooLong);
     }
     let path = path.split_once('#').map_or(path, |(path, _)| path);
     let scheme = path.get(..8).map(str::to_ascii_lowercase);
-    let behind_scheme = match scheme.as_deref() {
+    let after_scheme = match scheme.as_deref() {
         Some("https://") => path.get(8..),
         Some(scheme) if scheme.starts_with("http://") => path.get(7..),
         _ => None,
     };
-    let target = match behind_scheme {
+    let target = match after_scheme {
         None => path.to_owned(),
         Some(rest) => {
             let begin = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -194,16 +194,16 @@ mod tests {
     use super::*;
 
     fn named(paths: &[&str], exact: bool) -> Result<EntryFilter, FilterError> {
-        let names = FilterSpec {
+        let spec = FilterSpec {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
             exact,
             tags: Vec::new(),
         };
-        EntryFilter::new(&names, &Rules::default(), false)
+        EntryFilter::new(&spec, &Rules::default(), false)
     }
 
     #[test]
-    fn a_path_is_taken_as_clients_write_it_and_a_url_without_its_host() {
+    fn a_path_is_taken_as_written_and_a_url_without_its_host() {
         for (path, expected) in [
             ("/", "/"),
             ("/a?b=c", "/a?b=c"),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_anything_unless_it_is_to_be_exact_and_a_question_mark_for_itself() {
+    fn a_star_matches_anything_unless_exact_and_a_question_mark_matches_itself() {
         for (path, exact, stored, expected) in [
             ("/a/*", false, "/a/b?c", true),
             ("/a/*", false, "/a", false),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_nothing_is_told_what_would_be_right() {
+    fn an_empty_or_malformed_filter_gets_a_message_with_an_example() {
         let refusal = named(&[], false).unwrap_err().to_string();
         assert!(refusal.contains("/products/*"), "{refusal}");
         let refusal = named(&["products"], false).unwrap_err().to_string();

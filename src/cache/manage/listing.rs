@@ -1,7 +1,6 @@
-//! What is stored: looking without touching.
+//! Listing what is stored, without counting as a use.
 //!
-//! The actor hands out what it holds a chunk at a time (keys and shared heads, no copies of them); whoever asked ranks
-//! and shows it in its own thread.
+//! The actor returns keys and shared entries a chunk at a time. The caller sorts them in its own thread.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -11,32 +10,33 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{
         EntryFilter,
-        actor::{CacheActor, CacheUnavailable},
+        actor::CacheActor,
+        found::Found,
         handle::Cache,
         manage::purging::CHUNK,
-        messages::Found,
         store::{
             entry::Entry,
             key::Key,
             memory::{Cursor, Variants},
         },
+        unavailable::CacheUnavailable,
     },
     mask::hidden,
     policy::{Audience, Reason, Time},
 };
 
-/// Keys that one answer lists at the most.
+/// The most keys that one listing has.
 pub const MAX_LISTED: usize = 10_000;
-/// Keys beyond which no list goes.
+/// The largest offset of a listing.
 pub const MAX_OFFSET: usize = 100_000;
-/// Bytes of paths that one answer lists at the most.
+/// The most bytes of paths that one listing has.
 const MAX_LISTED_BYTES: usize = 4 * 1024 * 1024;
-/// Rows that are looked at in detail.
+/// The most keys that are returned in detail.
 const MAX_ROWS: usize = 1000;
-/// Chunks of keys among which the nearest one is looked for.
+/// How many chunks of keys the search for the nearest key looks at.
 const NEAREST_CHUNKS: usize = 16;
 
-/// What a list is ordered by.
+/// The order of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListOrder {
@@ -49,33 +49,33 @@ pub enum ListOrder {
     Age,
     /// The most used first.
     Hits,
-    /// What becomes stale first, first.
+    /// Those that become stale first.
     Fresh,
 }
 
 /// Which keys are listed, and how.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// Which.
+    /// The keys to list.
     pub filter: EntryFilter,
-    /// In which order.
+    /// Their order.
     pub order: ListOrder,
-    /// How many are left out at the front.
+    /// How many are skipped.
     pub offset: usize,
-    /// How many are listed.
+    /// The most that are listed.
     pub limit: usize,
 }
 
-/// A part of what is stored.
+/// A part of the keys that a query matches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
     /// The keys of this part.
     pub entries: Vec<ListedKey>,
-    /// How many keys there are of those wanted.
+    /// How many keys match.
     pub total: u64,
-    /// How many of them come after this part.
+    /// How many of them follow this part.
     pub more: u64,
-    /// What all those wanted hold in memory, in bytes, overhead included.
+    /// The memory of all that match, in bytes, overhead included.
     pub bytes: u64,
 }
 
@@ -84,41 +84,41 @@ pub struct Listing {
 pub struct ListedKey {
     /// Path and query, secrets masked.
     pub path: String,
-    /// The Host, where clients choose it.
+    /// The Host; `None` if clients do not choose it.
     pub host: Option<String>,
-    /// The method that asks for it.
+    /// The method of requests for it.
     pub method: String,
     /// The status.
     pub status: u16,
     /// The bodies of all variants, in bytes.
     pub body_bytes: u64,
-    /// What all variants hold in memory, in bytes, overhead included.
+    /// The memory of all variants, in bytes, overhead included.
     pub memory_bytes: u64,
     /// RFC 9111, 4.2.3, in seconds.
     pub age_seconds: u64,
-    /// Seconds for which it is still fresh, negative when it is stale; none: until it is cleared.
+    /// How long it is fresh, in seconds, negative if it is stale; `None` if it is fresh until it is cleared.
     pub fresh_seconds: Option<i64>,
     /// Whether it is stale.
     pub is_stale: bool,
-    /// Answers from the cache so far, those of all variants.
+    /// Hits so far, of all variants.
     pub hits: u64,
     /// Responses stored for it.
     pub variants: u64,
-    /// Whether only the identity it was made for is answered from it.
+    /// Whether only one identity gets it.
     pub is_own: bool,
 }
 
 impl Cache {
-    /// Lists what is stored; nothing is counted as used.
+    /// Lists what is stored. Nothing counts as used.
     ///
     /// # Errors
-    /// The cache did not answer.
+    /// The cache does not answer.
     pub async fn list(&self, list: &ListQuery, now: Time) -> Result<Listing, CacheUnavailable> {
         let offset = list.offset.min(MAX_OFFSET);
         let limit = list.limit.min(MAX_LISTED);
         let mut ranking = Ranking::new(list.order, offset + limit, now);
         let mut listing = Listing::default();
-        let mut look = Look::at(&list.filter);
+        let mut look = ChunkedLookup::at(&list.filter);
         while let Some(rows) = look.next(self).await? {
             for row in rows {
                 listing.total += 1;
@@ -139,16 +139,16 @@ impl Cache {
         Ok(listing)
     }
 
-    /// What is stored of what is wanted, in detail, up to a bound.
+    /// What is stored for the keys that match, up to a limit.
     ///
     /// # Errors
-    /// The cache did not answer.
+    /// The cache does not answer.
     pub async fn matching(
         &self,
         filter: &EntryFilter,
     ) -> Result<Vec<KeyVariants>, CacheUnavailable> {
         let mut found = Vec::new();
-        let mut look = Look::at(filter);
+        let mut look = ChunkedLookup::at(filter);
         while let Some(rows) = look.next(self).await? {
             found.extend(rows);
             if found.len() >= MAX_ROWS {
@@ -159,14 +159,14 @@ impl Cache {
         Ok(found)
     }
 
-    /// The stored target that has the most bytes in common with `target` from its beginning on, if need be without
-    /// regard to case, among as many as are looked at.
+    /// The stored target with the longest common prefix with `target`, then the longest without regard to case; `None` if
+    /// nothing is stored. Only a limited number of keys is compared.
     ///
     /// # Errors
-    /// The cache did not answer.
+    /// The cache does not answer.
     pub async fn nearest(&self, target: &str) -> Result<Option<String>, CacheUnavailable> {
         let everything = EntryFilter::all();
-        let mut look = Look::at(&everything);
+        let mut look = ChunkedLookup::at(&everything);
         let mut nearest: Option<((usize, usize), KeyVariants)> = None;
         for _ in 0..NEAREST_CHUNKS {
             let Some(rows) = look.next(self).await? else {
@@ -198,7 +198,7 @@ pub struct KeyVariants {
     pub key: Key,
     /// The responses, the newest first.
     pub variants: Arc<[Arc<Entry>]>,
-    /// Answers from them so far.
+    /// Hits on them so far.
     pub hits: u64,
 }
 
@@ -240,7 +240,7 @@ impl KeyVariants {
     }
 }
 
-/// Keeps the first rows of an order.
+/// Keeps the keys that come first in an order.
 struct Ranking {
     order: ListOrder,
     wanted: usize,
@@ -268,13 +268,13 @@ impl Ranking {
             ListOrder::Age => entry.head().age_seconds(self.now),
             ListOrder::Hits => u64::MAX - row.hits,
             ListOrder::Fresh => match entry.head().ttl_seconds(self.now) {
-                // Those that are stale come before those that are not.
+                // Stale ones come before fresh ones.
                 Some(seconds) => seconds.cast_unsigned() ^ (1 << 63),
                 None => u64::MAX,
             },
         };
         self.rows.push((rank, row));
-        // Half of the work is kept, so that the other half is not done for every row.
+        // Pruning only when twice as many are there keeps its cost per key constant.
         if self.rows.len() >= 2 * self.wanted + CHUNK {
             self.prune();
         }
@@ -304,14 +304,14 @@ fn compare(
     one_rank.cmp(other_rank).then_with(paths)
 }
 
-/// Goes through what is wanted, a chunk at a time.
-struct Look {
+/// Goes through the keys that match, a chunk at a time.
+struct ChunkedLookup {
     filter: Arc<EntryFilter>,
     place: Option<Cursor>,
     is_over: bool,
 }
 
-impl Look {
+impl ChunkedLookup {
     fn at(filter: &EntryFilter) -> Self {
         Self {
             filter: Arc::new(filter.clone()),
@@ -335,20 +335,20 @@ impl Look {
     }
 }
 
-/// What is stored among the keys from a place on?
+/// Returns what is stored for the keys from a cursor on.
 #[derive(Message, Debug)]
 #[rtype(result = "LookedAt")]
 pub struct LookChunk {
     filter: Arc<EntryFilter>,
-    /// None: from the front.
+    /// Where to go on; `None` at the beginning.
     place: Option<Cursor>,
 }
 
-/// Some of what is stored.
+/// What one message has found.
 #[derive(Debug, Default)]
 pub struct LookedAt {
     rows: Vec<KeyVariants>,
-    /// None: that were all.
+    /// Where to go on; `None` at the end.
     next: Option<Cursor>,
 }
 
@@ -387,7 +387,7 @@ impl Handler<LookChunk> for CacheActor {
     }
 }
 
-/// What would a request for this key find, and what is known of it? Nothing is counted as used.
+/// Returns what is known about a key. Nothing counts as used.
 #[derive(Message, Debug)]
 #[rtype(result = "KeyState")]
 pub struct Inspect {
@@ -395,16 +395,16 @@ pub struct Inspect {
     pub key: Key,
 }
 
-/// What is known of a key.
+/// What is known about a key.
 #[derive(Clone, Debug, Default)]
 pub struct KeyState {
     /// What is stored.
     pub found: Found,
-    /// Why the last answer for it was not stored, and when it was asked for.
+    /// Why the last response was not stored, and when it was requested; `None` if that is not known.
     pub refused: Option<(Reason, Time)>,
     /// Whether a fetch is under way that a request would join.
     pub is_fetching: bool,
-    /// Until when everybody fetches for themselves.
+    /// Until when requests for it do not wait for each other; `None` if they do.
     pub hit_for_miss_until: Option<Time>,
 }
 

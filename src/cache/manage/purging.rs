@@ -1,9 +1,9 @@
-//! Taking what somebody names out of the cache, or making it stale.
+//! Purging: removing named responses from the cache, or making them stale.
 //!
-//! A purge goes through what is stored a chunk at a time, so that others are answered in between. What is stored
-//! meanwhile was fetched after it began, for fetches under way are voided first: nobody joins them, and they store
-//! nothing. Which tags a fetch will bring is not known yet: those of a purge are remembered until all fetches have ended
-//! that were under way.
+//! A purge goes through the store a chunk at a time, so that other messages are handled in between. It first voids the
+//! fetches under way for what it names: nobody joins them, and they store nothing. So whatever is stored meanwhile was
+//! fetched after the purge began. The tags of a fetch are not known before its response: a purge by tag is remembered
+//! until all fetches that were under way have ended.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,28 +16,27 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{
         EntryFilter,
-        actor::{CacheActor, CacheUnavailable, Fetch},
-        fetches::reader::FetchId,
+        actor::CacheActor,
+        fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
         store::{
             entry::Entry,
             key::{Key, Resource},
             memory::Cursor,
         },
+        unavailable::CacheUnavailable,
     },
     mask::hidden,
-    policy::{StoredHead, Time},
+    policy::Time,
 };
 
-/// How many keys are looked at in one message.
+/// How many keys one message looks at.
 pub(in crate::cache) const CHUNK: usize = 16 * 1024;
-/// Paths that are told of, and how many bytes of them.
+/// The most paths that a purge lists, and the most bytes of them.
 const MAX_PATHS: usize = 10_000;
 const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
-/// Purges by tags that are remembered for the fetches under way; beyond that, those are voided.
-const MAX_RECALLS: usize = 64;
 
-/// What becomes of the stored responses that are meant.
+/// What a purge does with the responses that it names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PurgeAction {
@@ -46,7 +45,7 @@ pub enum PurgeAction {
     Remove,
     /// They become stale.
     Expire,
-    /// Nothing: it is only said which they are.
+    /// Nothing: the purge only lists them.
     DryRun,
 }
 
@@ -56,21 +55,21 @@ pub struct Purged {
     /// Stored responses.
     #[serde(rename = "answers")]
     pub responses: u64,
-    /// What they hold in memory, in bytes, overhead included.
+    /// Their memory, in bytes, overhead included.
     pub bytes: u64,
     /// Fetches under way whose responses will not be stored.
     pub fetches: u64,
-    /// The paths, in order, each once, secrets masked.
+    /// The paths in order, each once, with secrets masked.
     pub paths: Vec<String>,
-    /// True when there are more paths than are told of.
+    /// True if there are more paths than are listed.
     pub more_paths: bool,
 }
 
 impl Cache {
-    /// Purges what is wanted. When this has answered, it holds for every worker.
+    /// Purges what `filter` names. When this returns, it holds for every worker.
     ///
     /// # Errors
-    /// The cache did not answer. What it has purged by then stays purged.
+    /// The cache does not answer. What was purged before stays purged.
     pub async fn purge(
         &self,
         filter: EntryFilter,
@@ -115,25 +114,25 @@ impl Cache {
     }
 }
 
-/// Purges what is wanted among the keys from a place on.
+/// Purges among the keys from a cursor on.
 #[derive(Message, Debug)]
 #[rtype(result = "PurgedChunk")]
 pub struct PurgeChunk {
     filter: Arc<EntryFilter>,
     how: PurgeAction,
     now: Time,
-    /// None: it begins.
+    /// Where to go on; `None` at the beginning.
     place: Option<Cursor>,
 }
 
-/// What was purged among some keys.
+/// What one message has purged.
 #[derive(Debug, Default)]
 pub struct PurgedChunk {
     responses: u64,
     bytes: u64,
     fetches: u64,
     resources: Vec<Resource>,
-    /// None: that were all.
+    /// Where to go on; `None` at the end.
     next: Option<Cursor>,
 }
 
@@ -144,7 +143,7 @@ impl Handler<PurgeChunk> for CacheActor {
         let mut chunk = PurgedChunk::default();
         let filter = &purge.filter;
         if purge.place.is_none() {
-            chunk.fetches = self.void_wanted(filter, purge.how);
+            chunk.fetches = self.void_matching(filter, purge.how);
         }
         let keys: Vec<Key> = match filter.resources() {
             Some(resources) => {
@@ -171,7 +170,7 @@ impl Handler<PurgeChunk> for CacheActor {
         for key in keys {
             self.purge_key(key, &purge, &mut chunk);
         }
-        // Workers may remember what was evicted here, and what they asked for since this began.
+        // Workers may have copies of what the store has evicted, and of what they have looked up since the beginning.
         if chunk.next.is_none() && purge.how != PurgeAction::DryRun {
             match filter.resources() {
                 Some(resources) => resources
@@ -189,8 +188,8 @@ impl CacheActor {
         let Some(shelf) = self.store.peek(&key) else {
             return;
         };
-        let meant = |entry: &Arc<Entry>| purge.filter.matches(&key.resource, entry);
-        for entry in shelf.variants.iter().filter(|entry| meant(entry)) {
+        let matches = |entry: &Arc<Entry>| purge.filter.matches(&key.resource, entry);
+        for entry in shelf.variants.iter().filter(|entry| matches(entry)) {
             chunk.responses += 1;
             chunk.bytes += entry.weight_bytes();
         }
@@ -199,10 +198,10 @@ impl CacheActor {
             PurgeAction::DryRun => {}
             PurgeAction::Remove => self
                 .store
-                .change(&key, |entry| (!meant(entry)).then(|| Arc::clone(entry))),
+                .change(&key, |entry| (!matches(entry)).then(|| Arc::clone(entry))),
             PurgeAction::Expire => self.store.change(&key, |entry| {
-                let is_due = meant(entry) && entry.head().is_fresh(purge.now);
-                Some(match is_due {
+                let expires = matches(entry) && entry.head().is_fresh(purge.now);
+                Some(match expires {
                     true => {
                         let head = entry.head().expired(purge.now);
                         Arc::new(Entry::new(
@@ -219,8 +218,8 @@ impl CacheActor {
         chunk.resources.push(key.resource);
     }
 
-    /// Voids the fetches under way of what is wanted; responses how many these are.
-    fn void_wanted(&mut self, filter: &EntryFilter, how: PurgeAction) -> u64 {
+    /// Voids the fetches under way for what `filter` names. Returns their number.
+    fn void_matching(&mut self, filter: &EntryFilter, how: PurgeAction) -> u64 {
         let concerns = |resource: &Resource, fetch: &Fetch| {
             let about = fetch.revalidates.as_ref();
             filter.matches_path(resource)
@@ -245,52 +244,11 @@ impl CacheActor {
             self.fetches.clear();
         }
         if !filter.tags().is_empty() {
-            // They may bring what was purged: whoever asks from now on does not wait for that.
+            // Their responses may have the tags: later requests do not join them.
             let under_way = self.fetches.values_mut().flatten();
             under_way.for_each(|fetch| fetch.fill = None);
         }
         self.tag_purges.settle(&self.fetches);
         before - count(&self.fetches)
-    }
-}
-
-/// Purges by tags that fetches under way have not heard of.
-#[derive(Debug, Default)]
-pub(in crate::cache) struct TagPurges(Vec<TagPurge>);
-
-#[derive(Debug)]
-struct TagPurge {
-    /// Fetches before this one began before the purge.
-    before: FetchId,
-    filter: EntryFilter,
-}
-
-impl TagPurges {
-    /// Remembers the tags of a purge; false when that is too much.
-    fn remember(&mut self, filter: &EntryFilter, before: FetchId) -> bool {
-        if self.0.len() >= MAX_RECALLS {
-            return false;
-        }
-        self.0.push(TagPurge {
-            before,
-            filter: filter.clone(),
-        });
-        true
-    }
-
-    /// True when what this fetch brings was purged after it began.
-    pub(in crate::cache) fn concern(&self, id: FetchId, head: &StoredHead) -> bool {
-        let mut tag_purges = self.0.iter();
-        tag_purges.any(|recall| id < recall.before && recall.filter.matches_tags(head))
-    }
-
-    /// Forgets those before which no fetch is under way.
-    pub(in crate::cache) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let oldest = fetches.values().flatten().map(|fetch| fetch.id).min();
-        self.0
-            .retain(|recall| oldest.is_some_and(|oldest| oldest < recall.before));
     }
 }

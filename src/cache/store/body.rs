@@ -1,8 +1,8 @@
 //! Bodies: chains of immutable pieces.
 //!
-//! A body grows piece by piece while it is fetched. Whoever reads along holds the piece it has come to and finds the
-//! next one through it, so that reading needs no lock. The links do not keep anything alive: whoever owns the pieces
-//! decides what a reader that lags behind may still find. A stored body is the list of all its pieces.
+//! A body grows piece by piece while it is fetched. A reader holds its current piece and finds the next one through it,
+//! so that reading needs no lock. The links are weak: the owner of the pieces decides what a slow reader can still find.
+//! A stored body is the list of all its pieces.
 
 use std::{
     io::IoSlice,
@@ -13,23 +13,23 @@ use bytes::Bytes;
 
 use crate::cache::store::{budget::Budget, shared_list::SharedList};
 
-/// What a piece costs beyond its bytes: the node, its share of the list, its allocations.
+/// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
 const PIECE_OVERHEAD_BYTES: u64 = 96;
-/// Pieces whose mean length is below this are worth joining when the body is complete.
+/// Pieces with a mean length below this are joined when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
-/// Joined pieces grow up to this.
+/// The largest piece that joining makes.
 const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
-/// Bodies up to this are joined whenever that makes fewer slices; to copy larger ones would hold up what else is done.
+/// Bodies up to this size are joined whenever that makes fewer slices. Copying a larger one would delay other requests.
 const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A part of a body, and the way to the next one.
+/// A piece of a body, with a link to the next one.
 #[derive(Debug)]
 pub(in crate::cache) struct Piece {
     bytes: Box<[u8]>,
     next: OnceLock<Weak<Piece>>,
     /// The cost of this piece and all before it.
     position: u64,
-    /// What its cost counts against.
+    /// The budget that its cost counts against; `None` for the sentinel.
     budget: Option<Arc<Budget>>,
 }
 
@@ -41,18 +41,18 @@ impl Drop for Piece {
     }
 }
 
-/// What a piece knows of the next one.
+/// The piece after another one.
 pub(in crate::cache) enum Next {
-    /// It has not come yet.
+    /// It has not arrived yet.
     Coming,
-    /// Here it is.
+    /// It has arrived.
     Here(Arc<Piece>),
-    /// It was given up before its reader came to it.
+    /// It was dropped before its reader reached it.
     Gone,
 }
 
 impl Piece {
-    /// A piece without bytes that stands before the first one.
+    /// A piece without bytes, before the first one.
     pub(in crate::cache) fn sentinel() -> Arc<Self> {
         Arc::new(Self {
             bytes: Box::default(),
@@ -62,7 +62,7 @@ impl Piece {
         })
     }
 
-    /// A piece that holds a copy of `bytes`, which therefore pins no read buffer, to stand after `position`.
+    /// A piece with a copy of `bytes`, for the place after `position`. The copy keeps no read buffer alive.
     pub(in crate::cache) fn copy_of(
         bytes: &[u8],
         position: u64,
@@ -78,12 +78,12 @@ impl Piece {
         })
     }
 
-    /// What a piece of `len` bytes counts against the budget.
+    /// The memory that a piece of `len` bytes uses of the budget.
     pub(in crate::cache) fn cost_bytes(len: usize) -> u64 {
         len as u64 + PIECE_OVERHEAD_BYTES
     }
 
-    /// Makes `next` the piece after this one; only the first call counts.
+    /// Makes `next` the piece after this one. Only the first call has an effect.
     pub(in crate::cache) fn link(&self, next: &Arc<Self>) {
         let _ = self.next.set(Arc::downgrade(next));
     }
@@ -95,10 +95,10 @@ impl Piece {
         }
     }
 
-    /// Its bytes, which hold the piece. Their holders are counted apart from all others, so that two threads that serve
-    /// the same body do not get into each other's way.
+    /// Its bytes, which keep the piece alive. They have a reference count of their own, so that two threads that send
+    /// the same body do not contend for one.
     pub(in crate::cache) fn bytes(self: &Arc<Self>) -> Bytes {
-        Bytes::from_owner(Held(Arc::clone(self)))
+        Bytes::from_owner(PieceOwner(Arc::clone(self)))
     }
 
     /// The cost of this piece and all before it, in bytes.
@@ -107,10 +107,10 @@ impl Piece {
     }
 }
 
-/// A piece that is held as long as its bytes are.
-struct Held(Arc<Piece>);
+/// Keeps a piece alive as long as its bytes.
+struct PieceOwner(Arc<Piece>);
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for PieceOwner {
     fn as_ref(&self) -> &[u8] {
         &self.0.bytes
     }
@@ -138,12 +138,12 @@ impl Body {
         self.len_bytes
     }
 
-    /// What the body counts against the budget, in bytes.
+    /// The memory that the body uses of the budget, in bytes.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
         self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES
     }
 
-    /// True when its pieces are so small that they cost much more than they hold, or than fewer would.
+    /// True if its pieces are so small that their overhead is large, or that fewer pieces could hold it.
     pub(in crate::cache) fn is_scattered(&self) -> bool {
         let pieces = self.pieces.len() as u64;
         let fewest = self.len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
@@ -151,7 +151,7 @@ impl Body {
             || pieces > fewest && self.len_bytes <= JOINED_BODY_BYTES
     }
 
-    /// All bytes, of a body of one piece.
+    /// All bytes of a body of one piece; `None` if it has more.
     pub fn single(&self) -> Option<Bytes> {
         match &*self.pieces {
             [] => Some(Bytes::new()),
@@ -177,7 +177,7 @@ impl Body {
         Self::new(joined)
     }
 
-    /// The bytes from `first` to `last`, both counted in, as a body that shares its pieces with this one.
+    /// The bytes from `first` to `last`, both inclusive, as a body that shares pieces with this one.
     pub(in crate::cache) fn part(&self, first: u64, last: u64, budget: &Arc<Budget>) -> Self {
         let end = last.saturating_add(1);
         let mut start = 0;
@@ -199,13 +199,13 @@ impl Body {
         Self::new(pieces)
     }
 
-    /// These bodies one after the other; they share their pieces with it.
+    /// These bodies one after the other, as a body that shares their pieces.
     pub(in crate::cache) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
         let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
         Self::new(pieces.cloned().collect::<Vec<_>>())
     }
 
-    /// The bytes from `first` to `last`, both counted in, as slices of the stored pieces.
+    /// The bytes from `first` to `last`, both inclusive, as slices of the stored pieces.
     pub fn slices(&self, first: u64, last: u64) -> Slices {
         let mut slices = Slices {
             pieces: self.pieces.clone(),
@@ -236,8 +236,8 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// The longest slice: what a stalled client costs where the server copies a slice into its write buffer. Shorter
-    /// ones cost more, a call of the system each.
+    /// The longest slice, in bytes. The server copies a slice into its write buffer, so a stalled client costs as much.
+    /// Shorter slices need more system calls.
     pub const MAX_BYTES: usize = 128 * 1024;
 
     /// How many bytes are still to come.
@@ -245,7 +245,7 @@ impl Slices {
         self.left
     }
 
-    /// Lends the bytes that come next, a piece in each place, and says how many places it has filled.
+    /// Fills `places` with the bytes that come next, a piece in each, and returns how many it has filled.
     pub fn fill_io_slices<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
         let (mut skip, mut left, mut filled) = (self.skip, self.left, 0);
         let pieces = self.pieces.get(self.index..).unwrap_or_default();
@@ -265,7 +265,7 @@ impl Slices {
         filled
     }
 
-    /// Leaves out the next so many bytes: they have been used.
+    /// Skips `bytes` that were used.
     pub fn advance(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left);
         self.left -= bytes;
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn lent_bytes_are_those_of_the_slices_however_they_are_taken() {
+    fn io_slices_hold_the_same_bytes_in_steps_of_any_size() {
         let (body, all, _) = body(&[400, 1, 700]);
         for (first, end) in [(0, 1101), (0, 400), (399, 402), (400, 401), (401, 1100)] {
             for step in [1, 3, 400, 401, 5000] {
@@ -384,13 +384,13 @@ mod tests {
     }
 
     #[test]
-    fn no_slice_is_longer_than_a_stalled_client_may_cost() {
+    fn no_slice_is_longer_than_the_limit() {
         let (body, _, _) = body(&[200_000]);
         assert!(body.all().all(|slice| slice.len() <= Slices::MAX_BYTES));
     }
 
     #[test]
-    fn many_small_pieces_are_joined_and_cost_no_more_than_their_bytes_deserve() {
+    fn many_small_pieces_are_joined_to_save_overhead() {
         let (body, all, budget) = body(&[1; 100_000]);
         assert!(body.is_scattered());
         let joined = body.joined(&budget);
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_does_not_keep_the_next_piece() {
+    fn a_link_does_not_keep_the_next_piece_alive() {
         let budget = Budget::new(u64::MAX);
         let first = Piece::sentinel();
         assert!(matches!(first.next(), Next::Coming));

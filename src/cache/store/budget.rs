@@ -1,18 +1,18 @@
-//! How much memory the cache may hold, and who holds it now.
+//! The memory budget of the cache.
 //!
-//! Every piece of a body and every stored head carries a [`Charge`]. It is given back when the last holder lets go:
-//! the store, a fill on its way in, or a slow reader of something that was evicted long ago. So the sum is what is
-//! really held, not what the store believes.
+//! Every piece of a body and every stored head carries a [`Charge`]. The charge is returned when the last holder drops
+//! the memory: the store, a fetch under way, or a slow reader of a response that was evicted. So the sum is the memory
+//! that is really used.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-/// Fetches that may go on at the same time without anybody reading along: each holds a connection to the origin.
+/// Fetches that may run at the same time without a reader. Each of them holds a connection to the origin.
 const MAX_UNATTENDED: u64 = 64;
 
-/// The bytes that may be held, and those that are.
+/// The bytes that may be used, and those that are.
 #[derive(Debug)]
 pub(in crate::cache) struct Budget {
     limit_bytes: u64,
@@ -21,7 +21,7 @@ pub(in crate::cache) struct Budget {
 }
 
 impl Budget {
-    /// A budget of `limit_bytes`, of which nothing is used.
+    /// A budget of `limit_bytes`; nothing of it is used.
     pub(in crate::cache) fn new(limit_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
@@ -30,22 +30,22 @@ impl Budget {
         })
     }
 
-    /// The bytes that may be held.
+    /// The bytes that may be used.
     pub(in crate::cache) fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
-    /// The bytes that are held now.
+    /// The bytes that are used now.
     pub(in crate::cache) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// True when `bytes` more would stay within the limit.
+    /// True if `bytes` more are within the limit.
     pub(in crate::cache) fn has_room(&self, bytes: u64) -> bool {
         self.used_bytes().saturating_add(bytes) <= self.limit_bytes
     }
 
-    /// Counts `bytes` as held until the charge is dropped. Never refuses: ask [`Budget::has_room`] first.
+    /// Counts `bytes` as used until the charge is dropped. It never refuses: check [`Budget::has_room`] first.
     pub(in crate::cache) fn charge(self: &Arc<Self>, bytes: u64) -> Charge {
         self.take(bytes);
         Charge {
@@ -54,26 +54,26 @@ impl Budget {
         }
     }
 
-    /// Counts `bytes` as held until they are given back, like [`Budget::charge`]; for what is so small and so many that
-    /// a charge of its own would cost more than it should.
+    /// Counts `bytes` as used until [`Budget::give_back`]. It is for small and numerous objects, for which a charge would
+    /// cost too much.
     pub(in crate::cache) fn take(&self, bytes: u64) {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts `bytes` that were taken as held no more.
+    /// Counts `bytes` that were taken as unused again.
     pub(in crate::cache) fn give_back(&self, bytes: u64) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// The leave of a fetch to go on without readers, until this is dropped.
+/// The permit of a fetch to run without readers, until this is dropped.
 #[derive(Debug)]
 pub(in crate::cache) struct UnattendedPermit(Arc<Budget>);
 
 impl UnattendedPermit {
-    /// None: too many do already.
+    /// A permit; `None` if too many fetches have one.
     pub(in crate::cache) fn new(budget: &Arc<Budget>) -> Option<Self> {
-        // Counted first, so that no two can take the last place.
+        // Counting first keeps two fetches from taking the last permit.
         let unattended = Self(Arc::clone(budget));
         let others = budget.unattended.fetch_add(1, Ordering::Relaxed);
         (others < MAX_UNATTENDED).then_some(unattended)
@@ -86,7 +86,7 @@ impl Drop for UnattendedPermit {
     }
 }
 
-/// Bytes counted against a [`Budget`] for as long as this lives.
+/// Bytes that count against a [`Budget`] until this is dropped.
 #[derive(Debug)]
 pub(in crate::cache) struct Charge {
     budget: Arc<Budget>,
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_charge_is_given_back_when_it_is_dropped() {
+    fn a_charge_is_returned_when_it_is_dropped() {
         let budget = Budget::new(100);
         let charge = budget.charge(60);
         assert_eq!(budget.used_bytes(), 60);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_fetches_go_on_without_readers() {
+    fn the_number_of_fetches_without_readers_is_limited() {
         let budget = Budget::new(100);
         let mut leaves: Vec<_> = (0..MAX_UNATTENDED)
             .map(|_| UnattendedPermit::new(&budget).unwrap())
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn room_for_more_than_can_be_counted_is_refused() {
+    fn room_beyond_the_range_of_the_counter_is_refused() {
         let budget = Budget::new(100);
         let _charge = budget.charge(1);
         assert!(!budget.has_room(u64::MAX));

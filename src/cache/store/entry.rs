@@ -10,7 +10,7 @@ use crate::{
     policy::StoredHead,
 };
 
-/// What an entry costs beyond head and body: its place in the store, the key, allocations.
+/// The memory of an entry beyond head and body: the slot in the store, the key, allocations.
 const ENTRY_OVERHEAD_BYTES: u64 = 160;
 
 /// A stored response: a head that the policy judged, and its body.
@@ -23,7 +23,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `fetch_millis` is what it took to fetch it, in milliseconds.
+    /// An entry whose fetch took `fetch_millis` milliseconds.
     pub(in crate::cache) fn new(
         head: Arc<StoredHead>,
         body: Body,
@@ -39,7 +39,7 @@ impl Entry {
         }
     }
 
-    /// What it took to fetch it from the origin, in milliseconds: that is what a hit spares.
+    /// How long the fetch from the origin took, in milliseconds. A hit saves that time.
     pub fn fetch_millis(&self) -> u32 {
         self.fetch_millis
     }
@@ -54,7 +54,7 @@ impl Entry {
         &self.body
     }
 
-    /// What the entry counts against the budget, in bytes.
+    /// The memory that the entry uses of the budget, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         self.charge.bytes() + self.body.weight_bytes()
     }

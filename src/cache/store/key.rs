@@ -1,4 +1,4 @@
-//! What a stored response is filed under.
+//! The keys of stored responses.
 
 use std::{
     hash::{Hash, Hasher},
@@ -9,7 +9,7 @@ use quick_cache::Equivalent;
 
 use crate::policy::{BodyKey, Identity};
 
-/// What a request asks for, whoever asks: path and query byte for byte, and the Host where it is forwarded.
+/// The target of a request, without its identity: path and query byte for byte, and the Host if it is forwarded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource(Arc<str>);
 
@@ -32,25 +32,25 @@ impl Resource {
             .map_or(&self.0, |(target, _)| target)
     }
 
-    /// The Host that the client chose, where it counts.
+    /// The Host that the client chose; `None` if it is not part of the key.
     pub fn host(&self) -> Option<&str> {
         self.0.split_once('\n').map(|(_, host)| host)
     }
 }
 
-/// A resource within a partition of the cache: that of one identity, or the one for everybody. Bodies that are asked
-/// with are told apart.
+/// A resource in a partition of the cache: the one of an identity, or the shared one. A POST that is answered like a GET
+/// also has its body in the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// What is asked for.
+    /// The target.
     pub resource: Resource,
-    /// Whose partition; none: everybody's.
+    /// The identity that owns the partition; `None` for the shared one.
     pub identity: Option<Identity>,
-    /// The body of the POST that asks; none: there is none.
+    /// The body of the POST; `None` for GET and HEAD.
     pub content: Option<BodyKey>,
 }
 
-/// What tells the keys of one resource apart.
+/// The part of a key that differs between the keys of one resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::cache) struct Partition {
     identity: Option<Identity>,
@@ -58,7 +58,7 @@ pub(in crate::cache) struct Partition {
 }
 
 impl Partition {
-    /// What a resource is filed under for everybody who asks without a body.
+    /// True for the shared partition without a body.
     pub(in crate::cache) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -88,19 +88,19 @@ impl Key {
         }
     }
 
-    /// What the key costs beyond the usual overhead of an entry.
+    /// The memory of the key beyond the overhead of an entry, in bytes.
     pub(in crate::cache) fn heap_bytes(&self) -> usize {
-        // A part is held once more, in the list of a resource's parts, which is at most half full.
-        let part = if self.partition().is_plain() {
+        // A partition is also in the set of its resource's partitions, which is at least half full.
+        let partition = if self.partition().is_plain() {
             0
         } else {
             size_of::<Key>() + 2 * size_of::<Partition>()
         };
-        self.resource.0.len() + 2 * size_of::<usize>() + part
+        self.resource.0.len() + 2 * size_of::<usize>() + partition
     }
 }
 
-/// A key where many are kept. Most have nothing but a resource, and take no room for more.
+/// A key as the store holds it. Most keys are a resource alone, and take no memory for more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cache) enum StoredKey {
     Plain(Resource),
@@ -126,7 +126,7 @@ impl StoredKey {
 }
 
 impl Hash for StoredKey {
-    /// As the key itself is hashed.
+    /// The same hash as that of the key.
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Plain(resource) => PlainKey(&resource.0).hash(state),
@@ -136,20 +136,20 @@ impl Hash for StoredKey {
 }
 
 impl Equivalent<StoredKey> for Key {
-    fn equivalent(&self, kept: &StoredKey) -> bool {
-        match kept {
+    fn equivalent(&self, stored: &StoredKey) -> bool {
+        match stored {
             StoredKey::Plain(resource) => self.resource == *resource && self.partition().is_plain(),
             StoredKey::Partitioned(key) => *self == **key,
         }
     }
 }
 
-/// The key of a target for everybody, where it need not be kept.
+/// The key of a target in the shared partition, borrowed for a lookup.
 #[derive(Clone, Copy, Debug)]
 pub struct PlainKey<'a>(pub &'a str);
 
 impl Hash for PlainKey<'_> {
-    /// As the key itself is hashed.
+    /// The same hash as that of the key.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         None::<Identity>.hash(state);
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_target_is_found_where_its_key_is() {
+    fn a_plain_key_finds_what_its_key_has_stored() {
         let hasher = RandomState::new();
         for target in ["/", "/a?b", ""] {
             let key = Key {

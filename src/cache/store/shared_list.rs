@@ -1,20 +1,20 @@
-//! Lists that are shared, and mostly have one item.
+//! Shared lists, most of which have one item.
 
 use std::{ops::Deref, sync::Arc};
 
-/// SharedList items in an order that does not change. One of them takes no list of its own.
+/// Shared items in a fixed order. A single item needs no list.
 #[derive(Debug)]
 pub(in crate::cache) enum SharedList<T> {
     One(Arc<T>),
-    ListQuery(Arc<[Arc<T>]>),
+    Many(Arc<[Arc<T>]>),
 }
 
 impl<T> SharedList<T> {
-    /// True when both are the same list: not only equal ones.
+    /// True if both are the same list, not only equal ones.
     pub(in crate::cache) fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::One(one), Self::One(other)) => Arc::ptr_eq(one, other),
-            (Self::ListQuery(one), Self::ListQuery(other)) => Arc::ptr_eq(one, other),
+            (Self::Many(one), Self::Many(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
@@ -26,7 +26,7 @@ impl<T> Deref for SharedList<T> {
     fn deref(&self) -> &[Arc<T>] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
-            Self::ListQuery(list) => list,
+            Self::Many(list) => list,
         }
     }
 }
@@ -35,14 +35,14 @@ impl<T> Clone for SharedList<T> {
     fn clone(&self) -> Self {
         match self {
             Self::One(one) => Self::One(Arc::clone(one)),
-            Self::ListQuery(list) => Self::ListQuery(Arc::clone(list)),
+            Self::Many(list) => Self::Many(Arc::clone(list)),
         }
     }
 }
 
 impl<T> Default for SharedList<T> {
     fn default() -> Self {
-        Self::ListQuery(Arc::default())
+        Self::Many(Arc::default())
     }
 }
 
@@ -50,7 +50,7 @@ impl<T> From<Vec<Arc<T>>> for SharedList<T> {
     fn from(items: Vec<Arc<T>>) -> Self {
         match &*items {
             [one] => Self::One(Arc::clone(one)),
-            _ => Self::ListQuery(items.into()),
+            _ => Self::Many(items.into()),
         }
     }
 }
@@ -59,7 +59,7 @@ impl<T> From<Arc<[Arc<T>]>> for SharedList<T> {
     fn from(items: Arc<[Arc<T>]>) -> Self {
         match &*items {
             [one] => Self::One(Arc::clone(one)),
-            _ => Self::ListQuery(items),
+            _ => Self::Many(items),
         }
     }
 }

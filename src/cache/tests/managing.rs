@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     cache::{
         Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
-        WorkerCache, WorkerCacheMode, messages::MakeRoom,
+        WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom,
     },
     policy::Rules,
 };

@@ -1,7 +1,7 @@
 //! What a worker remembers, beside what the actor holds.
 
 use super::*;
-use crate::cache::{Cache, EntryFilter, WorkerCache, WorkerCacheMode, messages::MakeRoom};
+use crate::cache::{Cache, EntryFilter, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom};
 
 /// One worker before a cache of that size, and both.
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {

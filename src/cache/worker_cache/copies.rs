@@ -1,10 +1,10 @@
-//! What one worker remembers of the cache, so that it need not ask the actor, in another thread, for every hit.
+//! A worker's copies of lookups, so that a hit needs no message to the actor in another thread.
 //!
-//! A worker looks here first. What it finds counts only while the actor's count of changes says that it is still what
-//! the actor holds (see `generations.rs`); else the actor is asked, and its answer remembered. A look writes nothing
-//! that another thread reads.
+//! A worker looks here first. A copy is valid for one generation (see `generations`). If there is no valid copy, the
+//! worker asks the actor and copies the answer. A lookup writes nothing that another thread reads.
 //!
-//! The actor learns in batches which keys are in use, so that it does not evict them, and how many hits they had.
+//! The workers report to the actor in batches which keys they use, so that it does not evict them, and how many hits
+//! these had.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,21 +19,23 @@ use quick_cache::{
 };
 
 use crate::cache::{
+    found::Found,
     handle::Cache,
-    messages::{Found, Get, KeyUse, Touch},
+    messages::{Get, KeyUse, Touch},
     store::{budget::Charge, key::Key},
 };
 
-/// The share of the budget that all workers together may remember: one part in this many.
+/// The copies of all workers together may use this fraction of the budget: one part in this many.
 const PARTS: u64 = 16;
-/// The share of that which one key may take: larger bodies cost more than asking for them.
+/// One copy may use this fraction of a worker's share: one part in this many. For larger responses a message to the actor
+/// costs less than the memory.
 const KEY_PARTS: u64 = 4;
-/// What remembering a key costs, beside what it remembers.
+/// The memory of a copy beside the response, in bytes.
 const OVERHEAD_BYTES: u64 = 512;
-/// How many keys in use the actor is told of at a time.
-const TOUCHED: usize = 128;
-/// And how long after the first of them at the latest.
-const TOUCHED_FOR: Duration = Duration::from_millis(500);
+/// How many used keys are reported in one message.
+const MAX_UNREPORTED: usize = 128;
+/// How long a use may stay unreported.
+const REPORT_AFTER: Duration = Duration::from_millis(500);
 
 /// Whether a worker keeps copies of lookups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,58 +47,58 @@ pub enum WorkerCacheMode {
     Off,
 }
 
-/// The memory of one worker; `T` is what it makes of a found response for later uses.
+/// The copies of one worker. `T` is what it prepares from a copy for later hits.
 pub struct WorkerCache<T> {
     cache: Cache,
-    remembered: RefCell<Table<T>>,
+    copy: RefCell<LookupTable<T>>,
     limit_bytes: u64,
     mode: WorkerCacheMode,
     uses: Rc<UnreportedUses>,
 }
 
-/// The uses that the actor was not told of.
+/// The uses that were not reported to the actor yet.
 struct UnreportedUses {
     cache: Cache,
-    /// Keys alone: what is remembered of them may have to go before the actor is told.
+    /// The keys; their copies may be dropped before the report.
     touched: RefCell<Vec<KeyUse>>,
-    /// How often the actor was told.
+    /// How many reports were sent.
     round: Cell<u64>,
 }
 
 impl UnreportedUses {
-    /// Tells the actor. One that has no time for this has more important things to do.
-    fn tell(&self) {
+    /// Reports to the actor, unless its mailbox is full: the report is not important.
+    fn report(&self) {
         let touched = std::mem::take(&mut *self.touched.borrow_mut());
         self.round.set(self.round.get() + 1);
         self.cache.try_send(Touch(touched));
     }
 
-    /// Tells the actor after a while, unless it has been told by then.
-    fn tell_soon(self: &Rc<Self>) {
+    /// Reports to the actor after a while, unless that has happened by then.
+    fn report_later(self: &Rc<Self>) {
         let (round, uses) = (self.round.get(), Rc::downgrade(self));
         actix::spawn(async move {
-            tokio::time::sleep(TOUCHED_FOR).await;
+            tokio::time::sleep(REPORT_AFTER).await;
             if let Some(uses) = uses.upgrade().filter(|uses| uses.round.get() == round) {
-                uses.tell();
+                uses.report();
             }
         });
     }
 }
 
-/// Where the uses of a key are counted: the round, and the place in its list.
+/// Where the uses of a key are counted: the number of the report, and the index in it.
 type UseIndex = (u64, usize);
 
-type Table<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
+type LookupTable<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
 
-/// What the actor has answered about a key.
+/// A copy of what the actor has answered for a key.
 pub struct CachedLookup<T> {
     found: Found,
-    /// What the worker has made of it.
+    /// What the worker has prepared from it.
     pub prepared: T,
     key: Key,
     /// Where its uses were last counted.
     touched: Cell<Option<UseIndex>>,
-    /// What it costs is held against the budget.
+    /// Its memory, counted against the budget.
     charge: Charge,
 }
 
@@ -106,7 +108,7 @@ impl<T> CachedLookup<T> {
         &self.found
     }
 
-    /// True when it has been remembered for another use: what is made of it may be of use again.
+    /// True if the copy was used before, so that preparing something from it is worth it.
     pub fn is_reused(&self) -> bool {
         self.touched.get().is_some()
     }
@@ -116,18 +118,18 @@ impl<T> CachedLookup<T> {
 struct LookupWeight;
 
 impl<T> Weighter<Key, Rc<CachedLookup<T>>> for LookupWeight {
-    fn weight(&self, _: &Key, remembered: &Rc<CachedLookup<T>>) -> u64 {
-        remembered.charge.bytes() + remembered.found.weight_bytes()
+    fn weight(&self, _: &Key, copy: &Rc<CachedLookup<T>>) -> u64 {
+        copy.charge.bytes() + copy.found.weight_bytes()
     }
 }
 
 impl<T: Default> WorkerCache<T> {
-    /// An empty memory for one of `workers`.
+    /// The copies of one of `workers`; there are none yet.
     pub fn new(cache: Cache, workers: usize, mode: WorkerCacheMode) -> Self {
         let limit_bytes = cache.budget.limit_bytes() / PARTS / workers.max(1) as u64;
         let items = usize::try_from(limit_bytes / 4096).unwrap_or(usize::MAX);
         Self {
-            remembered: RefCell::new(Table::with(
+            copy: RefCell::new(LookupTable::with(
                 items,
                 limit_bytes,
                 LookupWeight,
@@ -145,89 +147,90 @@ impl<T: Default> WorkerCache<T> {
         }
     }
 
-    /// What is stored for `key`. A cache that does not answer holds nothing: it never breaks a request.
+    /// What is stored for `key`, from a copy or from the actor. If the actor does not answer, nothing is stored: the cache
+    /// never breaks a request.
     pub async fn lookup(&self, key: &Key) -> Rc<CachedLookup<T>> {
-        if let Some(remembered) = self.get(key) {
-            return remembered;
+        if let Some(copy) = self.get(key) {
+            return copy;
         }
         let get = Get(key.clone());
         let found = self.cache.send(get).await.unwrap_or_default();
         self.insert(key, found)
     }
 
-    /// Remembers what the actor has answered about `key`, where it is worth it.
+    /// Copies what the actor has answered for `key`, unless that is nothing, or too large.
     pub fn insert(&self, key: &Key, found: Found) -> Rc<CachedLookup<T>> {
-        let remembered = Rc::new(CachedLookup {
+        let copy = Rc::new(CachedLookup {
             charge: self.cache.budget.charge(OVERHEAD_BYTES),
             found,
             prepared: T::default(),
             key: key.clone(),
             touched: Cell::new(None),
         });
-        self.remember(&remembered);
-        remembered
+        self.store_copy(&copy);
+        copy
     }
 
-    /// What is stored for a key, if this worker remembers it.
+    /// The copy for a key; `None` if there is none that is valid.
     pub fn get<Q>(&self, key: &Q) -> Option<Rc<CachedLookup<T>>>
     where
         Q: Hash + Equivalent<Key>,
     {
-        let mut table = self.remembered.borrow_mut();
-        let remembered = table.get(key)?;
-        let generation = remembered.found.generation;
+        let mut table = self.copy.borrow_mut();
+        let copy = table.get(key)?;
+        let generation = copy.found.generation;
         if self.cache.generations.is_current(generation) {
-            let remembered = Rc::clone(remembered);
-            self.touch(&remembered);
-            return Some(remembered);
+            let copy = Rc::clone(copy);
+            self.touch(&copy);
+            return Some(copy);
         }
         table.remove(key);
         None
     }
 
-    fn remember(&self, remembered: &Rc<CachedLookup<T>>) {
+    fn store_copy(&self, copy: &Rc<CachedLookup<T>>) {
         if self.mode == WorkerCacheMode::Off {
             return;
         }
-        let weight = remembered.found.weight_bytes();
-        let mut table = self.remembered.borrow_mut();
+        let weight = copy.found.weight_bytes();
+        let mut table = self.copy.borrow_mut();
         if weight > 0 && weight < self.limit_bytes / KEY_PARTS {
-            table.insert(remembered.key.clone(), Rc::clone(remembered));
+            table.insert(copy.key.clone(), Rc::clone(copy));
         } else {
-            // What was remembered before is older than this, also where nothing has changed but that it was evicted.
-            table.remove(&remembered.key);
+            // The previous copy is older than this answer, even if the response was only evicted in between.
+            table.remove(&copy.key);
         }
     }
 
-    /// Counts a hit on what is remembered.
-    pub fn count_hit(&self, remembered: &CachedLookup<T>) {
-        let (_, index) = self.touch(remembered);
+    /// Counts a hit on a copy.
+    pub fn count_hit(&self, copy: &CachedLookup<T>) {
+        let (_, index) = self.touch(copy);
         if let Some(touched) = self.uses.touched.borrow_mut().get_mut(index) {
             touched.hits += 1;
         }
     }
 
-    /// Notes a use that the actor does not know of.
-    fn touch(&self, remembered: &CachedLookup<T>) -> UseIndex {
+    /// Notes a use that is to be reported.
+    fn touch(&self, copy: &CachedLookup<T>) -> UseIndex {
         let uses = &self.uses;
-        if let Some(place) = remembered.touched.get()
+        if let Some(place) = copy.touched.get()
             && place.0 == uses.round.get()
         {
             return place;
         }
-        if uses.touched.borrow().len() >= TOUCHED {
-            uses.tell();
+        if uses.touched.borrow().len() >= MAX_UNREPORTED {
+            uses.report();
         }
         let mut touched = uses.touched.borrow_mut();
         if touched.is_empty() {
-            uses.tell_soon();
+            uses.report_later();
         }
         let place = (uses.round.get(), touched.len());
         touched.push(KeyUse {
-            key: remembered.key.clone(),
+            key: copy.key.clone(),
             hits: 0,
         });
-        remembered.touched.set(Some(place));
+        copy.touched.set(Some(place));
         place
     }
 }

@@ -1,12 +1,12 @@
-//! How workers learn that what they remember of the cache is no longer what it holds.
+//! Generations: how workers learn that their copies of lookups are out of date.
 //!
-//! The actor counts its changes here: a resource has one of some hundred counters, which it shares with others. What a
-//! worker remembers counts only while the counter says what it said when the actor answered. Who asks the actor for a
-//! change and gets no answer counts in its place.
+//! A generation is a counter. Each resource has one of about a thousand, which it shares with others. The actor bumps
+//! the counter at every change of the resource. A copy is valid as long as its counter is what it was when the actor
+//! answered. If the actor does not answer a request for a change, the requester bumps the counter in its place.
 //!
-//! That makes a Clear true for every worker. The actor first removes, then counts, then answers; and every answer it
-//! gives carries the count that belongs to what is in it, for the actor does one thing at a time. So a worker that looks
-//! after the Clear was answered sees another count than the one it remembers, and asks the actor, who has nothing.
+//! This makes a Clear hold for every worker. The actor handles one message at a time: it removes, then bumps, then
+//! answers, and each of its answers carries the generation that belongs to its content. So a worker that looks after the
+//! Clear was answered sees another generation than that of its copy. It asks the actor, which has nothing stored.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -18,17 +18,17 @@ use std::{
 
 use crate::cache::store::key::Resource;
 
-/// More counters: fewer resources are asked for again because another one has changed.
+/// With more counters, fewer copies become invalid because another resource has changed.
 const COUNTERS: usize = 1024;
 
-/// The counts of changes.
+/// The generations of all resources.
 #[derive(Debug)]
 pub(in crate::cache) struct Generations {
     counters: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
-/// How often a resource, or one of those it shares a counter with, had changed at some moment.
+/// The generation of a resource at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::cache) struct Generation {
     counter: usize,
@@ -43,7 +43,7 @@ impl Generations {
         })
     }
 
-    /// What is remembered of `resource` from now on.
+    /// The present generation of `resource`.
     pub(in crate::cache) fn current(&self, resource: &Resource) -> Generation {
         let counter = self.counter(resource);
         Generation {
@@ -52,18 +52,18 @@ impl Generations {
         }
     }
 
-    /// True while nothing has changed since.
+    /// True if nothing has changed since.
     pub(in crate::cache) fn is_current(&self, generation: Generation) -> bool {
         let counter = self.counters.get(generation.counter);
         counter.is_some_and(|counter| counter.load(Ordering::Acquire) == generation.count)
     }
 
-    /// Makes what is remembered of `resource` void.
+    /// Makes all copies of `resource` invalid.
     pub(in crate::cache) fn bump(&self, resource: &Resource) {
         self.counters[self.counter(resource)].fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Makes everything void that is remembered.
+    /// Makes all copies invalid.
     pub(in crate::cache) fn bump_all(&self) {
         for counter in &self.counters {
             counter.fetch_add(1, Ordering::AcqRel);
@@ -81,24 +81,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_makes_void_what_is_remembered_of_its_resource_and_a_change_of_all_everything() {
+    fn a_bump_invalidates_the_copies_of_its_resource_and_a_bump_of_all_invalidates_every_copy() {
         let generations = Generations::new();
         let resources: Vec<_> = (0..100)
             .map(|number| Resource::new(&format!("/{number}")))
             .collect();
-        let remembered: Vec<_> = resources
+        let copied: Vec<_> = resources
             .iter()
             .map(|resource| generations.current(resource))
             .collect();
         generations.bump(&resources[0]);
-        let valid = remembered
+        let valid = copied
             .iter()
             .filter(|generation| generations.is_current(**generation))
             .count();
-        assert!(!generations.is_current(remembered[0]));
+        assert!(!generations.is_current(copied[0]));
         assert!((90..100).contains(&valid), "{valid}");
         generations.bump_all();
-        assert!(!remembered.iter().any(|it| generations.is_current(*it)));
+        assert!(!copied.iter().any(|it| generations.is_current(*it)));
         let again = generations.current(&resources[0]);
         assert!(generations.is_current(again));
     }

@@ -1,9 +1,9 @@
-//! `stats`: what a running proxy does, at a glance, once or every second.
+//! `stats`: the counters of a running proxy, once or every second.
 //!
 //! | file | what |
 //! |---|---|
-//! | `page.rs` | all of it for people, fit for the room there is |
-//! | `screen.rs` | the terminal while it is watched |
+//! | `page.rs` | the page for people, fitted to the terminal |
+//! | `screen.rs` | the terminal screen of `--watch` |
 
 mod page;
 mod screen;
@@ -29,10 +29,10 @@ use self::{
 use super::text::{json_document, json_line};
 use crate::failure::Failure;
 
-/// How often it is shown anew.
+/// The interval of `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Shows what the chosen proxy does.
+/// Prints the counters of the chosen proxy.
 pub(super) fn stats(proxy: ProxyArgs, watch: bool) -> Result<(), Failure> {
     let chosen = control::choose(proxy.port)?;
     if watch && !proxy.json && io::stdout().is_terminal() {
@@ -50,7 +50,7 @@ pub(super) fn stats(proxy: ProxyArgs, watch: bool) -> Result<(), Failure> {
         };
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => {}
-            // Whoever read it has seen enough.
+            // The reader of the pipe has closed it.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             Err(error) => return Err(Failure::Print(error)),
         }
@@ -62,10 +62,10 @@ pub(super) fn stats(proxy: ProxyArgs, watch: bool) -> Result<(), Failure> {
     }
 }
 
-/// Draws it on the terminal until somebody ends that.
+/// Draws the page every second until a signal ends it.
 fn on_screen(chosen: &ChosenInstance) -> Result<(), Failure> {
     let mut earlier: Option<Report> = None;
-    // Before the screen is taken, so that an error is said as ever.
+    // Before the alternate screen, so that an error appears on the normal one.
     let mut report: Report = chosen.ask("GET", "/stats", &[])?;
     let mut screen = Screen::take().map_err(Failure::Print)?;
     loop {
@@ -84,7 +84,7 @@ fn on_screen(chosen: &ChosenInstance) -> Result<(), Failure> {
     }
 }
 
-/// One line for programs that read lines: what happened since the last one.
+/// One line for programs: the changes since the last line.
 fn line(report: &Report, earlier: Option<&Report>) -> String {
     let since = |of: fn(&Report) -> u64| of(report).saturating_sub(earlier.map_or(0, of));
     let used = report.cache.as_ref().map_or(0, |cache| cache.used_bytes);

@@ -1,4 +1,5 @@
-//! All that `stats` shows people, fit for the room there is: what has none is shortened, summed or left out, and said so.
+//! The page that `stats` prints, fitted to the size of the terminal: what does not fit is shortened, summed or left out, and
+//! the page says so.
 
 use std::time::Duration;
 
@@ -11,18 +12,18 @@ use caching_proxy::{
 
 use crate::commands::text::{self, begin};
 
-/// Reasons of one kind that are shown; the others are summed.
+/// The most reasons of one kind that are shown; the others are summed.
 const MAX_CAUSES: usize = 6;
 /// The longest name.
 const NAME: usize = 23;
-/// How wide counts are, and how wide where there are few columns.
+/// The width of counts, and their width on a narrow terminal.
 const COUNT: usize = 11;
 const NARROW_COUNT: usize = 7;
 const WIDE_FROM: usize = 64;
-/// An explanation that is cut shorter says nothing.
+/// The least width of an explanation; below it, the explanation is left out.
 const LEAST_HINT: usize = 12;
 
-/// How much can be shown; none: without a limit.
+/// The size of the output; `None` for no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Room {
     columns: Option<usize>,
@@ -30,17 +31,17 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// What the terminal shows at once.
+    /// The size of the terminal.
     pub(super) fn of_terminal() -> Self {
         let size = text::size_of_terminal();
         Self {
-            // A letter in the last column lets some terminals begin the next line.
+            // Some terminals begin a new line after a character in the last column.
             columns: size.map(|(columns, _)| columns.saturating_sub(1).max(1)),
             rows: size.map(|(_, rows)| rows),
         }
     }
 
-    /// As wide as the terminal, and as long as it takes.
+    /// As wide as the terminal, with any number of rows.
     pub(super) fn wide() -> Self {
         Self {
             rows: None,
@@ -49,7 +50,7 @@ impl Room {
     }
 }
 
-/// A number with its name and what that means.
+/// A count with its name and explanation.
 #[derive(Clone, Debug)]
 struct CountRow {
     count: u64,
@@ -57,16 +58,16 @@ struct CountRow {
     hint: String,
 }
 
-/// Rows under a title; the most interesting come first.
+/// Rows under a title, the most frequent first.
 #[derive(Clone, Debug)]
 struct CountSection {
     title: &'static str,
     rows: Vec<CountRow>,
-    /// Rows that are shown; the last one stands for all others where these are fewer.
+    /// How many rows are shown. If that is not all, the last one is the sum of the others.
     shown: usize,
 }
 
-/// All of it.
+/// The whole page.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     title: String,
@@ -75,7 +76,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// What a report says, and how much of it came since an earlier one of a second ago.
+    /// The page for a report. `earlier` is the report of a second ago; `None` if there is none.
     pub(super) fn new(instance: &Instance, report: &Report, earlier: Option<&Report>) -> Self {
         let uptime = match report.uptime_seconds {
             seconds @ ..10 => format!("{seconds} s"),
@@ -83,9 +84,9 @@ impl Page {
         };
         let Instance { port, origin, .. } = instance;
         let causes = [
-            ("Why they went to the origin", &report.misses_by),
+            ("Why misses went to the origin", &report.misses_by),
             ("Not stored", &report.not_stored_by),
-            ("Stored, but not used as it was", &report.not_reused_by),
+            ("Stored, but not reused", &report.not_reused_by),
             ("Failed", &report.failed_by),
         ];
         let causes = causes.map(|(title, causes)| CountSection::of_causes(title, causes));
@@ -104,7 +105,7 @@ impl Page {
         }
     }
 
-    /// Its lines, each ended.
+    /// The lines, each with a line end.
     pub(super) fn text(&self, room: Room) -> String {
         let columns = room.columns.unwrap_or(usize::MAX);
         let rows = room.rows.unwrap_or(usize::MAX);
@@ -113,11 +114,11 @@ impl Page {
             lines = self.summed(columns, rows);
         }
         if lines.len() > rows {
-            // Sums would help nobody: as it begins.
+            // Even with sums it does not fit: show the beginning.
             lines = self.lines(columns, Gaps::None);
-            let kept = rows.saturating_sub(1);
-            let more = lines.len() - kept;
-            lines.truncate(kept);
+            let shown = rows.saturating_sub(1);
+            let more = lines.len() - shown;
+            lines.truncate(shown);
             lines.push(format!("\u{2026} {more} more lines"));
         }
         lines
@@ -126,7 +127,7 @@ impl Page {
             .collect()
     }
 
-    /// In so many rows, if it can be.
+    /// The lines with rows summed until they fit in `rows`, if that is possible.
     fn summed(&self, columns: usize, rows: usize) -> Vec<String> {
         let mut page = self.clone();
         loop {
@@ -137,8 +138,7 @@ impl Page {
         }
     }
 
-    /// Shows a row less where there are the most, of what became of requests last; false when nothing is left to be
-    /// summed.
+    /// Shows one row less in the longest section, in that of the outcomes last. False if no more rows can be summed.
     fn shrink(&mut self) -> bool {
         let Some((outcomes, causes)) = self.sections.split_first_mut() else {
             return false;
@@ -169,7 +169,7 @@ impl Page {
     }
 }
 
-/// Whether empty lines stand between the sections.
+/// Whether empty lines separate the sections.
 #[derive(Clone, Copy)]
 enum Gaps {
     Shown,
@@ -199,18 +199,18 @@ impl CountSection {
                 "validated",
                 "from the cache, confirmed by the origin",
             ),
-            (report.stale, "stale", "from the cache, past its time"),
+            (report.stale, "stale", "from the cache, after its lifetime"),
             (report.misses, "miss", "from the origin"),
             (
                 report.collapsed,
                 "collapsed",
                 "shared another request's fetch",
             ),
-            (report.own, "own", "answered by the proxy itself"),
+            (report.own, "own", "created by the proxy itself"),
             (
                 report.failed,
                 "failed",
-                "no answer of the origin or the cache",
+                "no response from the origin or the cache",
             ),
         ];
         let rows = rows.into_iter().filter(|(count, ..)| *count > 0);
@@ -219,7 +219,7 @@ impl CountSection {
             name: name.to_owned(),
             hint: hint.to_owned(),
         };
-        Self::new("Answers", rows.map(row).collect())
+        Self::new("Responses", rows.map(row).collect())
     }
 
     fn shown(&self) -> Vec<CountRow> {
@@ -281,7 +281,7 @@ fn saved_line(report: &Report) -> String {
 
 fn origin_line(origin: &OriginReport) -> String {
     format!(
-        "Origin     {:>8}   median, about; p90 {}, p99 {}; {} answered, {} failed",
+        "Origin     {:>8}   median (estimated); p90 {}, p99 {}; {} responses, {} failures",
         millis(origin.p50_millis),
         millis(origin.p90_millis),
         millis(origin.p99_millis),
@@ -292,7 +292,7 @@ fn origin_line(origin: &OriginReport) -> String {
 
 fn memory_line(cache: Option<&CacheStats>) -> String {
     let Some(cache) = cache else {
-        return "Memory     the cache does not answer".to_owned();
+        return "Memory     the cache does not respond".to_owned();
     };
     format!(
         "Memory     {:>8}   of {}; {} stored, {} evicted, {} being fetched",
@@ -402,8 +402,8 @@ mod tests {
         );
         let lines = shown(79, 24);
         for title in [
-            "Answers",
-            "Why they went",
+            "Responses",
+            "Why misses went",
             "Not stored",
             "Stored, but",
             "Failed",

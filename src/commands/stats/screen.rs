@@ -1,4 +1,4 @@
-//! The terminal while something is drawn on it again and again: a screen of its own, given back at the end.
+//! The terminal screen of `stats --watch`: the alternate screen, left at the end.
 
 use std::{
     io::{self, Write as _},
@@ -14,28 +14,28 @@ use tokio::{
 
 use super::page::{Page, Room};
 
-/// DEC private modes: the other screen, and no cursor.
+/// DEC private modes: the alternate screen, and no cursor.
 const TAKE: &str = "\u{1b}[?1049h\u{1b}[?25l";
 const GIVE_BACK: &str = "\u{1b}[?25h\u{1b}[?1049l";
-/// A terminal that knows it shows all that stands between the two at once; the others ignore it.
+/// Terminals that support synchronized output show everything between the two at once; others ignore them.
 const BEGIN: &str = "\u{1b}[?2026h\u{1b}[H";
-/// Clear what is left below of an earlier drawing.
+/// Clears what an earlier drawing left below.
 const END: &str = "\u{1b}[J\u{1b}[?2026l";
-/// Clear a line behind its text: what stood there before may have been longer.
+/// Clears the rest of a line: the text drawn there before may have been longer.
 const REST: &str = "\u{1b}[K\n";
 
-/// What is waited for.
+/// Why waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScreenEvent {
-    /// The time is over.
+    /// The time has come.
     Time,
-    /// The terminal has another size, or was used for something else meanwhile: draw again.
+    /// The size of the terminal changed, or the process was suspended: draw again.
     Changed,
-    /// Somebody wants it to end.
+    /// A signal ends the program.
     End,
 }
 
-/// The terminal, taken. It is given back when this is dropped, and then shows what was drawn last in full.
+/// The alternate screen of the terminal. Dropping it returns to the normal screen and prints the last page in full.
 pub(super) struct Screen {
     runtime: Runtime,
     signals: ScreenSignals,
@@ -63,10 +63,10 @@ impl ScreenSignals {
 }
 
 impl Screen {
-    /// Takes the terminal that stdout is.
+    /// Switches the terminal on stdout to its alternate screen.
     ///
     /// # Errors
-    /// When signals cannot be listened to, or nothing can be written.
+    /// Signal handlers cannot be installed, or stdout cannot be written.
     pub(super) fn take() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let signals = runtime.block_on(async { ScreenSignals::new() })?;
@@ -78,7 +78,7 @@ impl Screen {
         })
     }
 
-    /// Draws over what was drawn before, no more than the terminal has room for.
+    /// Draws the page over the previous one, fitted to the size of the terminal.
     pub(super) fn draw(&mut self, page: &Page) -> io::Result<()> {
         let text = page.text(Room::of_terminal());
         let text = text.trim_end_matches('\n').replace('\n', REST);
@@ -86,7 +86,7 @@ impl Screen {
         write(&format!("{BEGIN}{text}\u{1b}[K{END}"))
     }
 
-    /// Waits for the next event, until `time` at the latest.
+    /// Waits for the next event, at most until `time`.
     pub(super) fn next(&mut self, time: Instant) -> ScreenEvent {
         let signals = &mut self.signals;
         let (event, is_suspended) = self.runtime.block_on(async {
@@ -109,12 +109,12 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // The terminal may be gone: then nothing is to be given back.
+        // The terminal may be gone; then there is nothing to restore.
         let _ = write(&format!("{GIVE_BACK}{}", self.last));
     }
 }
 
-/// Stops, with the terminal as it was, until the shell wants it to go on.
+/// Restores the terminal and stops the process until the shell continues it.
 fn suspend() {
     let _ = write(GIVE_BACK);
     let own = i32::try_from(process::id()).ok().and_then(Pid::from_raw);

@@ -1,4 +1,4 @@
-//! One request after another to the proxy's own port, as any client sends them.
+//! The requests to the proxy's port, sent as any client sends them.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
@@ -18,7 +18,7 @@ use futures_util::StreamExt as _;
 use super::WarmError;
 
 const USER_AGENT: &str = concat!("caching-proxy/", env!("CARGO_PKG_VERSION"), " (warm)");
-/// Fields that are the connection's, or that ask for less than the whole answer.
+/// Headers of the connection, and headers that request less than the complete response.
 const REFUSED_FIELDS: &[HeaderName] = &[
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -35,22 +35,22 @@ const REFUSED_FIELDS: &[HeaderName] = &[
     header::UPGRADE,
 ];
 
-/// What became of one path.
+/// The outcome of one path.
 #[derive(Debug)]
 pub(super) enum FetchOutcome {
-    /// The cache answered.
+    /// It was a hit.
     AlreadyStored { bytes: u64 },
-    /// The origin answered, and the cache has it now.
+    /// It came from the origin, and is stored now.
     StoredNow { bytes: u64 },
-    /// The origin answered, and the cache does not keep it: the reason by its short name.
+    /// It came from the origin and is not stored, for the reason with this short name.
     NotStored { bytes: u64, reason: String },
-    /// There is no answer, or one that says that there is nothing good.
+    /// There is no complete response, or its status is 400 or higher.
     Failed { status: Option<u16>, error: String },
-    /// The proxy itself is gone.
+    /// The proxy no longer accepts connections.
     Gone(String),
 }
 
-/// Asks the proxy; clones share its connections.
+/// Sends requests to the proxy; clones share its connections.
 #[derive(Clone)]
 pub(super) struct Fetcher {
     proxy: Origin,
@@ -84,7 +84,7 @@ impl Fetcher {
         })
     }
 
-    /// Fetches a target to its end, and drops what comes.
+    /// Fetches a target completely, and drops the body.
     pub(super) async fn warm(&self, target: &str) -> FetchOutcome {
         let whole = async {
             let response = self.ask(target, HeaderMap::clone(&self.fields)).await?;
@@ -111,7 +111,7 @@ impl Fetcher {
         }
     }
 
-    /// Fetches a target whole, up to so many bytes, as it is without a content coding.
+    /// Fetches a target of at most `max_bytes` bytes without a content coding, and returns its body.
     pub(super) async fn document(
         &self,
         target: &str,
@@ -166,7 +166,7 @@ impl Fetcher {
         self.proxy.forward(request).await
     }
 
-    /// To this client the proxy is what the errors call the origin.
+    /// The errors speak of the origin; for this client that is the proxy.
     fn failed(&self, error: &OriginError) -> FetchOutcome {
         let error = match error.kind() {
             OriginErrorKind::Timeout => self.too_slow(),
@@ -193,7 +193,8 @@ fn is_gone(error: &OriginError) -> bool {
     error.kind() == OriginErrorKind::Unreachable
 }
 
-/// Every answer from 400 on is a failure, also one that is kept for a while: nobody lists a page to have it missing.
+/// The outcome of a complete response. Every status from 400 on is a failure, even if the response is cached: a listed page
+/// is expected to exist.
 fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
     if status.as_u16() >= 400 {
         return FetchOutcome::Failed {
@@ -208,7 +209,7 @@ fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
     let line = headers.get_all("cache-status").last();
     let line = line.and_then(|line| line.to_str().ok()).unwrap_or_default();
     let mut words = line.split(';').map(str::trim);
-    // Who came along with another's fetch is served only what is stored by that.
+    // A request that shared another's fetch is served only what that fetch stores.
     if words
         .clone()
         .any(|word| matches!(word, "stored" | "collapsed"))
@@ -229,7 +230,7 @@ fn in_words(status: StatusCode) -> String {
         .to_owned()
 }
 
-/// The fields of every request.
+/// The headers of every request.
 pub(super) fn fields(given: &[String]) -> Result<HeaderMap, WarmError> {
     let mut fields = HeaderMap::new();
     for line in given {

@@ -1,4 +1,4 @@
-//! The paths that a sitemap names, and those it leads to.
+//! The paths in a sitemap and in the sitemaps it lists.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -12,15 +12,15 @@ use super::{
     target::{KnownHosts, Misfit},
 };
 
-/// Most sitemaps in one run.
+/// The most sitemaps in one run.
 const MAX_SITEMAPS: usize = 1000;
-/// What is said of a path that is no sitemap.
-const NO_FILE: &str = "; and there is no file with that name. \
+/// Added to the error for a path that is not a sitemap.
+const NO_FILE: &str = "; there is no file with that name either. \
     To warm single paths: printf '/a\\n/b\\n' | caching-proxy warm -";
-/// Indexes in indexes. The protocol has none; some sites do.
+/// How deep indexes may list indexes. The protocol forbids it; some sites do it.
 const MAX_INDEX_DEPTH: u8 = 3;
 
-/// Reads a sitemap through the proxy, and those it names.
+/// Reads a sitemap through the proxy, and the sitemaps it lists.
 pub(super) async fn gather(
     source: &str,
     place: &KnownHosts,
@@ -51,7 +51,7 @@ pub(super) async fn gather(
         match found {
             Ok(found) => gathering.take(&target, depth, found)?,
             Err((why, is_other)) if gathering.tally.sitemaps == 0 => {
-                // It would have been read as a list, if there were a file of that name.
+                // A file of that name would have been read as a list.
                 let hint = match source.starts_with('/') && is_other {
                     true => NO_FILE,
                     false => "",
@@ -93,7 +93,7 @@ impl Gathering<'_> {
                 parent,
                 None,
                 &format!(
-                    "sitemap: indexes are followed {MAX_INDEX_DEPTH} deep, and this one lies deeper"
+                    "sitemap: indexes are followed {MAX_INDEX_DEPTH} deep, and this one is deeper"
                 ),
             ),
             Sitemap::Index(sitemaps) => {
@@ -106,7 +106,7 @@ impl Gathering<'_> {
                     }
                     if self.known.len() == MAX_SITEMAPS {
                         let why = format!(
-                            "sitemap: it names more than the {MAX_SITEMAPS} sitemaps that are read"
+                            "sitemap: it lists more than {MAX_SITEMAPS} sitemaps, the most that are read"
                         );
                         self.tally.failed(parent, None, &why);
                         break;
@@ -119,7 +119,8 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// What is elsewhere is counted and left out; what cannot be sent has failed.
+    /// The target of a location. `None` if it is on another host, outside the origin's path (both are counted), or cannot be
+    /// sent (which counts as failed).
     fn target(&mut self, text: &str) -> Option<String> {
         match self.place.target(text) {
             Ok(target) => return Some(target),

@@ -13,19 +13,19 @@ use super::{
     target::{KnownHosts, MAX_TARGET_BYTES},
 };
 
-/// Most paths in one run.
+/// The most paths in one run.
 pub(super) const MAX_PATHS: usize = 1_000_000;
-/// Longest list, in bytes.
+/// The maximum size of a list, in bytes.
 const MAX_LIST_BYTES: u64 = 256 * 1024 * 1024;
-/// Wrong lines that are named.
+/// The most invalid lines that are named.
 const MAX_NAMED: usize = 10;
 
-/// Targets in the order of their first mention.
+/// Targets in the order of their first occurrence.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     pub(super) paths: Vec<Rc<str>>,
     known: HashSet<Rc<str>>,
-    /// Mentions after the first.
+    /// Occurrences after the first.
     pub(super) duplicates: u64,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn read(source: &str, place: &KnownHosts) -> Result<Targets, WarmErro
     Ok(targets)
 }
 
-/// What a line says; nothing when it is blank or a comment.
+/// The target on a line; empty for a blank line or a comment.
 fn meaning(line: &[u8], number: u64) -> Result<&str, &'static str> {
     if number == 1 && line.starts_with(GZIP) {
         return Err("it is compressed with gzip; unpack it first");
@@ -99,13 +99,13 @@ fn meaning(line: &[u8], number: u64) -> Result<&str, &'static str> {
     match text.as_bytes() {
         [b'#', ..] => Ok(""),
         [b'<', ..] => {
-            Err("this looks like XML; a sitemap is named by its URL, or its path on the proxy")
+            Err("this looks like XML; to read a sitemap, give its URL or its path on the proxy")
         }
         _ => Ok(text),
     }
 }
 
-/// The lines that are wrong.
+/// The invalid lines.
 #[derive(Default)]
 struct Wrong {
     named: Vec<String>,
@@ -126,7 +126,7 @@ impl Wrong {
             return Ok(());
         }
         if self.more > 0 {
-            self.named.push(format!("and {} lines more", self.more));
+            self.named.push(format!("and {} more lines", self.more));
         }
         let name = if source == "-" { "stdin" } else { source };
         Err(WarmError::Lines {

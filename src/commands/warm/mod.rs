@@ -35,9 +35,9 @@ use crate::{
     terminal::{print, say},
 };
 
-/// An argument that is wrong is repeated up to this many characters.
+/// An error repeats at most this many characters of an argument.
 const MAX_ECHO_CHARS: usize = 200;
-/// Longest name of a site, with scheme and port, in bytes; that of a host has 253 at the most.
+/// The longest site, with scheme and port, in bytes; a host name has at most 253.
 const MAX_SITE_BYTES: usize = 300;
 
 /// Why a run failed.
@@ -86,7 +86,7 @@ pub(crate) enum WarmError {
 pub(crate) struct Gone(String);
 
 impl WarmError {
-    /// As those of [`Failure`].
+    /// The exit code, as in [`Failure`].
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Sitemap { .. }
@@ -120,7 +120,7 @@ enum PathSource {
     Sitemap,
 }
 
-/// What every step needs.
+/// The state of a run.
 struct WarmRun<'a> {
     asked: &'a WarmArgs,
     place: KnownHosts,
@@ -130,7 +130,7 @@ struct WarmRun<'a> {
     tally: WarmSummary,
 }
 
-/// Fetches everything, and prints what became of it.
+/// Fetches all paths, and prints the summary.
 pub(super) fn run(asked: &WarmArgs) -> Result<(), Failure> {
     let fields = fetch::fields(&asked.headers)?;
     let is_long = |site: &&String| site.len() > MAX_SITE_BYTES;
@@ -164,7 +164,7 @@ pub(super) fn run(asked: &WarmArgs) -> Result<(), Failure> {
     })
 }
 
-/// A path is that of a file, if there is one; else the proxy's.
+/// A URL or a path without a file of that name is a sitemap on the proxy; anything else is a list.
 fn source(given: &str, place: &KnownHosts) -> Result<PathSource, WarmError> {
     let is_url = given.contains("://");
     if given != "-" && (is_url || given.starts_with('/') && !Path::new(given).exists()) {
@@ -235,7 +235,7 @@ impl WarmRun<'_> {
         Ok(())
     }
 
-    /// A run that failed before it had anything to fetch has nothing to sum up either.
+    /// Prints the summary, unless the run failed before it had paths to fetch.
     fn conclude(mut self, ended: Result<(), WarmError>) -> Result<(), WarmError> {
         drop(self.progress);
         self.tally.interrupted = ended.is_err();

@@ -1,4 +1,4 @@
-//! How far it is, on a terminal's stderr; nothing elsewhere.
+//! The progress line on stderr, if that is a terminal.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::summary::WarmSummary;
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// A line that is drawn anew; it is gone when this is dropped.
+/// A line that is redrawn; dropping it removes the line.
 pub(super) struct ProgressLine(ProgressBar);
 
 impl ProgressLine {
-    /// Before it is known how much there is.
+    /// The line before the number of paths is known.
     pub(super) fn new() -> Self {
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(TICK);

@@ -1,7 +1,7 @@
-//! What need not be fetched again when a run that was stopped is called again.
+//! The paths that a resumed run skips.
 //!
-//! What is stored answers for itself: it is a hit, and costs the origin nothing. What the cache does not keep would be
-//! fetched anew each time, so it is noted in a file, a path a line behind a head that says what the file is.
+//! Stored paths are hits in the next run and cost the origin nothing. Paths that the cache does not store would be fetched
+//! again, so they are noted in a file: a first line that says what the file is, then one path per line.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ use super::{WarmError, list::MAX_PATHS, target::MAX_TARGET_BYTES};
 
 const TITLE: &str = "# caching-proxy warm --resume: fetched, and not stored, from ";
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
-/// Least time between two writes; a long one takes a longer pause.
+/// The least time between two writes; a write that takes long is followed by a longer pause.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_PER_WRITE: u32 = 20;
 
@@ -30,7 +30,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Reads the file, where there is one.
+    /// Reads the file, or creates it.
     pub(super) fn read(path: &Path, origin: &str) -> Result<Self, WarmError> {
         let failed = |source| WarmError::Notes {
             path: path.to_owned(),
@@ -46,7 +46,7 @@ impl Notes {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // Better now than when something is to be noted.
+                // A file that cannot be written is an error now, not after the first fetches.
                 notes.write().map_err(failed)?;
                 return Ok(notes);
             }
@@ -87,7 +87,7 @@ impl Notes {
         self.paths.contains(path)
     }
 
-    /// Notes a path, and writes the file when it was not written for a while.
+    /// Notes a path, and writes the file if the last write is long enough ago.
     pub(super) fn note(&mut self, path: Rc<str>) -> Result<(), WarmError> {
         self.paths.insert(path);
         self.changed = true;
@@ -97,7 +97,7 @@ impl Notes {
         self.save()
     }
 
-    /// Writes the file, if there is anything new.
+    /// Writes the file if paths were added since the last write.
     pub(super) fn save(&mut self) -> Result<(), WarmError> {
         if !self.changed {
             return Ok(());
@@ -109,12 +109,12 @@ impl Notes {
         Ok(())
     }
 
-    /// All is done: the next run is a new one.
+    /// Removes the file after a complete run: the next run is a new one.
     pub(super) fn remove(self) -> Result<(), WarmError> {
         fs::remove_file(&self.path).map_err(|source| self.failed(source))
     }
 
-    /// A file beside takes its place, so that there is a whole one at any time.
+    /// Writes a second file and renames it, so that there is a complete file at any time.
     fn write(&self) -> io::Result<()> {
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");

@@ -4,14 +4,14 @@ use quick_xml::{Reader, escape::resolve_predefined_entity, events::Event};
 
 use super::target::MAX_TARGET_BYTES;
 
-/// The largest that the protocol allows.
+/// The largest sitemap that the protocol allows, in bytes.
 pub(super) const MAX_SITEMAP_BYTES: usize = 50 * 1024 * 1024;
-/// Elements in elements; a sitemap has three, its extensions some more.
+/// How deep elements may be nested. A sitemap has three levels, its extensions some more.
 const MAX_DEPTH: usize = 32;
-/// How what is compressed with gzip begins (RFC 1952, 2.3.1).
+/// The first bytes of gzip data (RFC 1952, 2.3.1).
 pub(super) const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// What a document names, in its order.
+/// The locations in a document, in its order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sitemap {
     /// Pages.
@@ -24,18 +24,18 @@ pub(super) enum Sitemap {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SitemapError {
     #[error(
-        "it is compressed with gzip, and only plain XML is read: name the sitemap that is not, or give its paths as a list"
+        "it is compressed with gzip, and warm reads plain XML only: give an uncompressed sitemap, or a list of paths"
     )]
     Compressed,
     #[error("it is not text in UTF-8")]
     Encoding,
     #[error("it is not XML: {0}")]
     Xml(String),
-    #[error("it is not a sitemap: that has <urlset> or <sitemapindex> at its root")]
+    #[error("it is not a sitemap: its root element is neither <urlset> nor <sitemapindex>")]
     Root,
-    #[error("it declares a document type, which no sitemap needs")]
+    #[error("it declares a document type, which is not allowed in a sitemap")]
     DocumentType,
-    #[error("it uses the entity &{0};, which XML does not have")]
+    #[error("it uses the entity &{0};, which XML does not define")]
     Entity(String),
     #[error("its elements are nested deeper than {MAX_DEPTH}")]
     Deep,
@@ -90,8 +90,8 @@ enum Root {
     Index,
 }
 
-/// Where in the document we are. A location is `<loc>` in `<url>` in `<urlset>`, or in `<sitemap>` in `<sitemapindex>`;
-/// those of images and the like lie deeper.
+/// The position in the document. A location is `<loc>` in `<url>` in `<urlset>`, or in `<sitemap>` in `<sitemapindex>`;
+/// those of images and other extensions are deeper.
 #[derive(Default)]
 struct SitemapParser {
     root: Option<Root>,
@@ -122,7 +122,7 @@ impl SitemapParser {
         Ok(())
     }
 
-    /// What is too long is kept a little longer than allowed, and refused as a target later.
+    /// A location is read up to a little more than the longest target, so that a longer one is refused later.
     fn text(&mut self, text: &str) {
         if let Some(location) = &mut self.location
             && self.depth == 3

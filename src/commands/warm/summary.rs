@@ -1,4 +1,4 @@
-//! What became of it all, in words or JSON.
+//! The summary of a run, in words or JSON.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use super::fetch::FetchOutcome;
 
-/// Failures that are named.
+/// The most failures that are named.
 const MAX_NAMED: usize = 10;
-/// Other hosts that are remembered by name.
+/// The most other hosts that are named.
 const MAX_HOSTS: usize = 10;
 
-/// Everything counted.
+/// The counters of a run.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct WarmSummary {
-    /// Different paths that were asked for.
+    /// Different paths to fetch.
     pub(super) paths: u64,
-    /// Answered whole, and well: the sum of the next three.
+    /// Complete responses below 400: the sum of the next three.
     pub(super) fetched: u64,
     pub(super) already_stored: u64,
     pub(super) stored_now: u64,
@@ -26,24 +26,24 @@ pub(super) struct WarmSummary {
     pub(super) not_stored_reasons: BTreeMap<String, u64>,
     /// Paths, and sitemaps beside the first.
     pub(super) failed: u64,
-    /// The first of them.
+    /// The first failures.
     pub(super) failures: Vec<Failed>,
     /// Skipped because an earlier run found that they are not stored.
     pub(super) resumed: u64,
-    /// Left when it was stopped.
+    /// Paths left when the run was stopped.
     pub(super) not_tried: u64,
     pub(super) duplicates: u64,
     pub(super) sitemaps: u64,
-    /// Locations in sitemaps that are of other hosts.
+    /// Locations in sitemaps that are on other hosts.
     pub(super) other_hosts: u64,
     #[serde(skip)]
     hosts: BTreeMap<String, u64>,
-    /// Locations in sitemaps that lie outside of the origin's path.
+    /// Locations in sitemaps that are outside the origin's path.
     pub(super) outside: u64,
-    /// Of the bodies.
+    /// Bytes of bodies.
     pub(super) bytes: u64,
     pub(super) seconds: f64,
-    /// Whether it was stopped before the end.
+    /// True if the run was stopped before its end.
     pub(super) interrupted: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Failed {
 }
 
 impl WarmSummary {
-    /// Counts what became of a path.
+    /// Counts the outcome of a path.
     pub(super) fn count(&mut self, path: &str, outcome: FetchOutcome) {
         let (bytes, place) = match outcome {
             FetchOutcome::AlreadyStored { bytes } => (bytes, &mut self.already_stored),
@@ -95,7 +95,7 @@ impl WarmSummary {
         self.seconds = (time.as_secs_f64() * 1000.0).round() / 1000.0;
     }
 
-    /// For people; lines with nothing to say are left out.
+    /// The summary for people; counters that are 0 are left out.
     pub(super) fn text(&self) -> String {
         let mut text = format!(
             "{} in {:.1} s, {}\n",
@@ -121,7 +121,7 @@ impl WarmSummary {
         line("not tried", self.not_tried, "");
         line("duplicates", self.duplicates, "");
         line("on other hosts", self.other_hosts, &list(&self.hosts));
-        line("elsewhere", self.outside, "outside of the origin's path");
+        line("elsewhere", self.outside, "outside the origin's path");
         line("sitemaps read", self.sitemaps, "");
         for Failed { path, error, .. } in &self.failures {
             let _ = writeln!(text, "failed: {path}: {error}");

@@ -185,7 +185,9 @@ impl AccessLogEntry {
         }
         match self.fate.get() {
             Fate::Whole => {}
-            Fate::TooSlow => line.push_str("  cut: too slow for the fetch it shared"),
+            Fate::TooSlow => {
+                line.push_str("  cut: the client was too slow for the fetch it shared")
+            }
             Fate::Cut => line.push_str("  cut short by the origin"),
             Fate::Unfinished => line.push_str("  client disconnected"),
         }
@@ -262,7 +264,7 @@ impl AccessLogEntry {
         }
     }
 
-    /// Forward a stored response was not reused; `None` if there was none, or it was.
+    /// Why a stored response was not reused; `None` if there was none, or it was.
     fn not_reused(&self) -> Option<Reason> {
         self.cache_status
             .and_then(|cache_status| cache_status.why)
@@ -320,7 +322,7 @@ mod tests {
         let line = access.line();
         assert!(line.starts_with("MISS 200 GET /me "), "{line}");
         assert!(
-            line.ends_with("ms 7B  not stored: no-store (--policy always keeps it)"),
+            line.ends_with("ms 7B  not stored: no-store (--policy always caches it)"),
             "{line}"
         );
     }

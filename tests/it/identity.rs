@@ -35,7 +35,7 @@ fn personal(fields: &'static str) -> Origin {
 }
 
 #[test]
-fn each_identity_has_a_partition_of_its_own() {
+fn each_identity_has_its_own_partition() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -77,7 +77,7 @@ fn cookies_and_api_keys_are_credentials_too() {
 }
 
 #[test]
-fn what_identifies_is_configurable() {
+fn identity_headers_are_configurable() {
     let origin = Origin::counting("");
     let tenants = |config: &mut caching_proxy::config::Config| {
         config.policy.identity_headers = caching_proxy::policy::Patterns::new(["x-tenant"]);
@@ -94,7 +94,7 @@ fn what_identifies_is_configurable() {
 }
 
 #[test]
-fn private_answers_are_kept_for_their_owner_only() {
+fn private_responses_are_stored_for_their_identity_only() {
     let origin = personal("Cache-Control: private, max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.expect_gets(
@@ -110,7 +110,7 @@ fn private_answers_are_kept_for_their_owner_only() {
 }
 
 #[test]
-fn public_answers_are_shared_by_all() {
+fn public_responses_are_shared_by_all() {
     for fields in [
         "Cache-Control: public, max-age=60\r\n",
         "Cache-Control: s-maxage=60\r\n",
@@ -129,7 +129,7 @@ fn public_answers_are_shared_by_all() {
 }
 
 #[test]
-fn private_beats_public() {
+fn private_takes_precedence_over_public() {
     for fields in [
         "Cache-Control: public, private, max-age=60\r\n",
         "Cache-Control: s-maxage=60, private\r\n",
@@ -148,7 +148,7 @@ fn private_beats_public() {
 }
 
 #[test]
-fn strict_keeps_what_was_authorized_only_when_the_origin_says_so() {
+fn strict_stores_authorized_responses_only_with_permission_of_the_origin() {
     let origin = Origin::start(|exchange| {
         let fields = format!("Cache-Control: {}\r\n", &exchange.target()[1..]);
         exchange.ok(&fields, "body");
@@ -199,7 +199,7 @@ fn identities_never_share_a_fetch() {
 }
 
 #[test]
-fn ranges_heads_and_conditions_leak_nothing() {
+fn ranges_heads_and_conditions_leak_nothing_to_other_identities() {
     let origin = Origin::start(|exchange| match asker(exchange).as_str() {
         "Bearer anna" => exchange.ok("ETag: \"anna\"\r\nX-Secret: anna\r\n", "for anna"),
         _ => exchange.answer("403 Forbidden", "", ""),
@@ -219,7 +219,7 @@ fn ranges_heads_and_conditions_leak_nothing() {
 }
 
 #[test]
-fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
+fn analytics_cookies_make_no_identity_and_are_not_forwarded() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -242,7 +242,7 @@ fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
 }
 
 #[test]
-fn analytics_cookies_travel_with_what_is_never_stored() {
+fn analytics_cookies_are_forwarded_with_uncacheable_requests() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.request("POST", "/", "Cookie: _ga=1; sid=2\r\n", b"x");
@@ -253,7 +253,7 @@ fn analytics_cookies_travel_with_what_is_never_stored() {
 }
 
 #[test]
-fn a_personal_answer_with_a_new_session_is_not_kept() {
+fn a_private_response_with_a_new_session_is_not_stored() {
     let origin = personal("Set-Cookie: sid=new\r\n");
     let proxy = TestProxy::to(&origin);
     proxy

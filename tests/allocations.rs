@@ -106,7 +106,7 @@ fn a_fresh_hit_allocates_nothing_in_the_policy() {
 }
 
 #[test]
-fn conditions_are_answered_without_allocating_too() {
+fn a_conditional_hit_allocates_nothing_in_the_policy() {
     let policy = policy(Mode::Strict);
     let variants = [stored(&policy, &[])];
     let asked = headers(&[
@@ -134,7 +134,7 @@ fn counting_a_hit_allocates_nothing() {
 }
 
 #[test]
-fn the_count_counts() {
+fn the_counting_allocator_counts_an_allocation() {
     let counted = allocation_counter::measure(|| {
         std::hint::black_box(Box::new(7));
     });

@@ -29,25 +29,26 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
 use quick_cache::unsync;
 
 use crate::{
     cache::{
         fetches::{
+            active::Fetch,
+            messages::{EndFetch, FetchResult, MakeRoom, Put},
             reader::{FetchId, SharedFetch},
-            ticket::FetchTicket,
+            ticket::{FetchTicket, TicketRecipients},
         },
-        manage::purging::TagPurges,
+        found::{Cleared, PutOutcome},
+        manage::tag_purges::TagPurges,
         messages::{
-            CacheStats, Claim, ClaimBasis, Claimed, Clear, Cleared, Coalescing, EndFetch,
-            FetchResult, Get, GetStats, Invalidate, KeyUse, MakeRoom, Put, PutOutcome, Remove,
-            Touch,
+            CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate,
+            KeyUse, Remove, Touch,
         },
         store::{
             budget::Budget,
-            entry::Entry,
-            key::{Key, Partition, Resource},
+            key::{Key, Resource},
             memory::Store,
         },
         worker_cache::generations::Generations,
@@ -75,36 +76,6 @@ pub(super) struct HitForMiss {
     pub(super) refused: Option<(Reason, Time)>,
 }
 
-/// How long an answer of the actor is waited for; what takes it microseconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The cache did not answer: its mailbox is full, or it is gone. Whoever asked goes on without it.
-#[derive(Debug, thiserror::Error)]
-#[error("the cache does not answer")]
-pub struct CacheUnavailable;
-
-/// Asks the cache, for a limited time.
-///
-/// # Errors
-/// The cache did not answer, which is logged here.
-pub(super) async fn ask<M>(
-    cache: &Addr<CacheActor>,
-    message: M,
-) -> Result<M::Result, CacheUnavailable>
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-    CacheActor: Handler<M>,
-{
-    match tokio::time::timeout(PATIENCE, cache.send(message)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) | Err(_) => {
-            log::error!("the cache does not answer; requests are forwarded without it");
-            Err(CacheUnavailable)
-        }
-    }
-}
-
 /// Owns every stored response and knows every fetch under way. Nothing else changes either.
 pub struct CacheActor {
     pub(super) store: Store,
@@ -119,25 +90,6 @@ pub struct CacheActor {
     declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
-}
-
-/// A fetch under way whose ticket counts.
-pub(super) struct Fetch {
-    pub(super) id: FetchId,
-    part: Partition,
-    since: Time,
-    pub(super) revalidates: Option<Arc<Entry>>,
-    /// None: nobody may join.
-    pub(super) fill: Option<SharedFetch>,
-    /// How many requests have joined it.
-    followers: u64,
-}
-
-impl Fetch {
-    fn is_about(&self, entry: Option<&Arc<Entry>>) -> bool {
-        let both = self.revalidates.as_ref().zip(entry);
-        both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
-    }
 }
 
 impl CacheActor {
@@ -160,7 +112,7 @@ impl CacheActor {
         }
     }
 
-    fn lead(&mut self, claim: Claim, cache: Addr<Self>) -> Claimed {
+    fn lead(&mut self, claim: Claim, cache: &Addr<Self>) -> Claimed {
         let id = FetchId(self.next_id);
         self.next_id += 1;
         // What does not depend on what is stored says nothing about it either.
@@ -171,7 +123,7 @@ impl CacheActor {
         let (ticket, fill) = FetchTicket::new(
             id,
             claim.key.clone(),
-            cache,
+            TicketRecipients::of(cache),
             Arc::clone(&self.budget),
             self.max_object_bytes,
             released,
@@ -310,7 +262,7 @@ impl Handler<Claim> for CacheActor {
             }
             Coalescing::Never => {}
         }
-        MessageResult(self.lead(claim, context.address()))
+        MessageResult(self.lead(claim, &context.address()))
     }
 }
 

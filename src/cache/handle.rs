@@ -9,9 +9,11 @@ use actix::{Actor as _, Addr, Handler, Message};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::cache::{
-    actor::{self, CacheActor, CacheUnavailable},
-    messages::{Invalidate, Snapshot},
+    actor::CacheActor,
+    found::Snapshot,
+    messages::Invalidate,
     store::{budget::Budget, key::Resource},
+    unavailable::{CacheUnavailable, PATIENCE, in_time},
     worker_cache::generations::Generations,
 };
 
@@ -64,7 +66,7 @@ impl Cache {
         CacheActor: Handler<M>,
     {
         match self.actor().await {
-            Some(actor) => actor::ask(actor, message).await,
+            Some(actor) => in_time(actor.send(message)).await,
             None => Err(CacheUnavailable),
         }
     }
@@ -78,7 +80,7 @@ impl Cache {
         // From here on no start is missed.
         begun.as_mut().enable();
         if self.hosted.actor.get().is_none() {
-            let _ = timeout(actor::PATIENCE, begun).await;
+            let _ = timeout(PATIENCE, begun).await;
         }
         self.hosted.actor.get()
     }

@@ -11,55 +11,19 @@ use crate::{
             reader::{FetchId, SharedFetch},
             ticket::FetchTicket,
         },
+        found::{Cleared, Found, Snapshot},
         store::{
             entry::Entry,
             key::{Key, Resource},
-            shared_list::SharedList,
         },
-        worker_cache::generations::Generation,
     },
-    policy::{Reason, Time},
+    policy::Time,
 };
 
 /// What is stored for a key?
 #[derive(Message, Debug)]
 #[rtype(result = "Found")]
 pub struct Get(pub Key);
-
-/// What is stored for a key: in the partition of its identity, and in everybody's.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    pub(super) own: Option<SharedList<Entry>>,
-    pub(super) shared: Option<SharedList<Entry>>,
-    /// Until when this is what is stored.
-    pub(super) generation: Generation,
-}
-
-impl Found {
-    /// All variants, those of the identity's own partition first.
-    pub fn variants(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
-        let own = self.own.iter().flat_map(|variants| variants.iter());
-        own.chain(self.shared.iter().flat_map(|variants| variants.iter()))
-    }
-
-    /// What all of it counts against the budget, in bytes.
-    pub(super) fn weight_bytes(&self) -> u64 {
-        self.variants().map(|entry| entry.weight_bytes()).sum()
-    }
-
-    /// True when nothing was stored, replaced or removed between the two looks.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        fn same(a: Option<&SharedList<Entry>>, b: Option<&SharedList<Entry>>) -> bool {
-            match (a, b) {
-                (None, None) => true,
-                (Some(a), Some(b)) => a.is_same_as(b),
-                _ => false,
-            }
-        }
-        same(self.own.as_ref(), other.own.as_ref())
-            && same(self.shared.as_ref(), other.shared.as_ref())
-    }
-}
 
 /// These keys are in use.
 #[derive(Message, Debug)]
@@ -99,10 +63,6 @@ pub enum ClaimBasis {
     Since(Snapshot),
 }
 
-/// When a fetch began that may come to claim the right to store what it has brought.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot(pub(super) Generation);
-
 /// With whom a fetch is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coalescing {
@@ -128,54 +88,6 @@ pub enum Claimed {
     Declined,
 }
 
-/// Stores an entry, if the fetch that brought it still counts.
-#[derive(Message, Debug)]
-#[rtype(result = "PutOutcome")]
-pub struct Put {
-    pub(super) key: Key,
-    pub(super) id: FetchId,
-    pub(super) entry: Arc<Entry>,
-    /// When the head came that this entry goes back to: what was received later is not replaced.
-    pub(super) since: Time,
-}
-
-/// What became of a [`Put`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PutOutcome {
-    /// Stored.
-    Stored,
-    /// A Clear or an invalidation came in between.
-    Void,
-    /// A newer answer is stored.
-    Outdated,
-    /// Everything else that could be evicted was, and it still does not fit.
-    NoRoom,
-}
-
-/// A fetch is over.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-pub struct EndFetch {
-    pub(super) key: Key,
-    pub(super) id: FetchId,
-    pub(super) released: FetchResult,
-    /// Why what it brought is not stored.
-    pub(super) refused: Option<Reason>,
-}
-
-/// What a fetch leaves behind when it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FetchResult {
-    /// What it brought is stored.
-    Stored,
-    /// It brought nothing to store, as it mostly does: it was for something else.
-    Unused,
-    /// It brought nothing to store, this time.
-    Failed,
-    /// Answers for this key are nobody else's for now: those who come soon need not wait for each other.
-    NotShareable,
-}
-
 /// Removes one stored response, which a newer answer has made void without taking its place.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
@@ -184,13 +96,6 @@ pub struct Remove {
     pub key: Key,
     /// The response.
     pub entry: Arc<Entry>,
-}
-
-/// Evicts until `bytes` more fit into the budget; true when they do.
-#[derive(Message, Debug)]
-#[rtype(result = "bool")]
-pub struct MakeRoom {
-    pub(super) bytes: u64,
 }
 
 /// Removes every variant of these resources in every partition, whatever body was asked with, and voids the fetches of them (RFC 9111, 4.4).
@@ -217,15 +122,6 @@ impl Invalidate {
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Cleared")]
 pub struct Clear;
-
-/// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cleared {
-    /// Stored responses.
-    pub entries: u64,
-    /// What they held, in bytes, overhead included.
-    pub bytes: u64,
-}
 
 /// How is the cache doing?
 #[derive(Message, Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `actor` | [`CacheActor`]: the only one who changes the store and the list of fetches |
 //! | `messages` | the messages of the actor: [`Get`], [`Claim`], [`Put`], [`Clear`], [`Invalidate`], ... |
+//! | `found` | what a lookup finds, and what has become of a change: [`Found`], [`PutOutcome`], [`Cleared`] |
 //! | `handle` | [`Cache`]: how the rest of the program holds it |
 //! | `store` | entries in memory, their keys, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
@@ -15,18 +16,22 @@
 
 mod actor;
 mod fetches;
+mod found;
 mod handle;
 mod manage;
 mod messages;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unavailable;
 mod worker_cache;
 
-pub use actor::{CacheActor, CacheUnavailable};
+pub use actor::CacheActor;
+pub use fetches::messages::Put;
 pub use fetches::reader::{BodyError, BodyReader, FetchEnd, FetchEvent, SharedFetch, SharedHead};
 pub use fetches::ticket::FetchTicket;
 pub use fetches::writer::{BodyWriter, Span};
+pub use found::{Cleared, Found, PutOutcome, Snapshot};
 pub use handle::Cache;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::listing::{
@@ -35,10 +40,10 @@ pub use manage::listing::{
 };
 pub use manage::purging::{PurgeAction, Purged};
 pub use messages::{
-    CacheStats, Claim, ClaimBasis, Claimed, Clear, Cleared, Coalescing, Found, Get, GetStats,
-    Invalidate, Put, PutOutcome, Remove, Snapshot,
+    CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
 pub use store::body::{Body, Slices};
 pub use store::entry::Entry;
 pub use store::key::{Key, PlainKey, Resource};
+pub use unavailable::CacheUnavailable;
 pub use worker_cache::copies::{CachedLookup, WorkerCache, WorkerCacheMode};

@@ -27,9 +27,9 @@ pub(super) fn add_filter<'a>(builder: &mut Builder, rust_log: &'a str) -> Vec<&'
     let mut ignored = Vec::new();
     let directives = directives.split(',').map(str::trim);
     for directive in directives.filter(|directive| !directive.is_empty()) {
-        match Directive::parse(directive) {
-            Some(Directive::Level(bare)) => level = bare,
-            Some(Directive::Named(name, level)) => named.push((name, level)),
+        match FilterDirective::parse(directive) {
+            Some(FilterDirective::Level(bare)) => level = bare,
+            Some(FilterDirective::Named(name, level)) => named.push((name, level)),
             None => ignored.push(directive),
         }
     }
@@ -48,14 +48,14 @@ pub(super) fn add_filter<'a>(builder: &mut Builder, rust_log: &'a str) -> Vec<&'
 }
 
 /// One part of RUST_LOG.
-enum Directive<'a> {
+enum FilterDirective<'a> {
     /// `warn`.
     Level(LevelFilter),
     /// `h2=debug`; a name alone means all its records.
     Named(&'a str, LevelFilter),
 }
 
-impl<'a> Directive<'a> {
+impl<'a> FilterDirective<'a> {
     /// `None` if the text is not a directive.
     fn parse(text: &'a str) -> Option<Self> {
         let Some((name, level)) = text.split_once('=') else {

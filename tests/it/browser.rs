@@ -187,7 +187,7 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
 
 #[test]
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
-fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
+fn untrusted_text_is_shown_as_text_and_the_page_fits_a_phone() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
@@ -217,7 +217,7 @@ fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
 
 #[test]
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
-fn a_plot_has_no_line_where_nothing_was_measured() {
+fn a_plot_has_a_gap_where_nothing_was_measured() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");

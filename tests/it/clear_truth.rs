@@ -114,49 +114,49 @@ fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_404() {
+fn a_cleared_response_is_not_served_after_a_validation_gets_404() {
     a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Clear);
     a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_no_store() {
+fn a_cleared_response_is_not_served_after_a_validation_gets_no_store() {
     a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_503() {
+fn a_cleared_response_is_not_served_after_a_validation_gets_503() {
     a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_is_hung_up_on() {
+fn a_cleared_response_is_not_served_after_a_validation_is_disconnected() {
     a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Clear);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_404() {
+fn an_invalidated_response_is_not_served_after_a_validation_gets_404() {
     a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Post);
     a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_no_store() {
+fn an_invalidated_response_is_not_served_after_a_validation_gets_no_store() {
     a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_503() {
+fn an_invalidated_response_is_not_served_after_a_validation_gets_503() {
     a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_is_hung_up_on() {
+fn an_invalidated_response_is_not_served_after_a_validation_is_disconnected() {
     a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Post);
 }
 
 #[test]
-fn a_304_with_no_store_after_a_clear_is_no_reason_to_serve_what_was_cleared() {
+fn a_cleared_response_is_not_served_after_a_304_with_no_store() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();

@@ -89,7 +89,7 @@ impl Hasty {
 }
 
 #[test]
-fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
+fn a_half_sent_body_gets_408_and_frees_its_connection() {
     let dashboard = Hasty::start();
     for framing in [
         "Content-Length: 100\r\n\r\nhalf",
@@ -109,7 +109,7 @@ fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
 }
 
 #[test]
-fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
+fn a_request_refused_before_its_body_arrives_frees_its_connection() {
     let dashboard = Hasty::start();
     for framing in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
         let request = format!("GET /healthz HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n");
@@ -123,7 +123,7 @@ fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
 }
 
 #[test]
-fn half_a_head_and_none_at_all_keep_nobody_out() {
+fn a_connection_without_a_whole_request_is_closed_in_time() {
     let dashboard = Hasty::start();
     for half in ["", "GET / HTTP/1.1\r\nHost: HOST\r\n"] {
         let mut halves = dashboard.filled_with(half);
@@ -136,7 +136,7 @@ fn half_a_head_and_none_at_all_keep_nobody_out() {
 }
 
 #[test]
-fn a_connection_is_for_one_request() {
+fn a_dashboard_connection_carries_one_request() {
     let dashboard = Hasty::start();
     let whole = "GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
     for mut client in dashboard.filled_with(whole) {
@@ -148,7 +148,7 @@ fn a_connection_is_for_one_request() {
 }
 
 #[test]
-fn an_event_stream_outlives_every_limit() {
+fn an_event_stream_outlives_every_time_limit() {
     let dashboard = Hasty::start();
     let mut stream = dashboard.events();
     // This one began after the stream and is held open in every way; it ends only by the limit of all connections.

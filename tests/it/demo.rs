@@ -59,7 +59,7 @@ fn the_commands_to_try_are_printed_and_work() {
 }
 
 #[test]
-fn two_demos_run_beside_each_other() {
+fn two_demos_run_at_the_same_time() {
     let home = Home::new();
     // No port is named: each takes a free one.
     let launch = || Instance::launch(home.command(&["demo"]), 0).unwrap();
@@ -85,7 +85,7 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
-fn neither_a_broken_file_nor_the_environment_counts() {
+fn the_demo_ignores_the_configuration_file_and_the_environment() {
     let home = Home::new();
     home.write("config/proxy.toml", "this is no TOML");
     let port = free_port();

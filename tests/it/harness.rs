@@ -8,15 +8,20 @@ use std::{
 };
 
 use caching_proxy::{
-    cache::{CacheStats, Clear, Cleared, GetStats, WorkerCacheMode},
-    config::Config,
+    admin::{self, Caller, PurgeRequest},
+    cache::{
+        CacheStats, Clear, Cleared, FilterSpec, GetStats, PurgeAction, Purged, WorkerCacheMode,
+    },
+    clock,
+    config::{Config, Flags},
     origin::{OriginUrl, tls_config},
     policy::Mode,
+    reload::Reloaded,
     server::Server,
 };
 
 use crate::{
-    client::{Answer, Client},
+    client::{Answer, Client, Ending},
     origin::Origin,
     ports,
 };
@@ -45,6 +50,8 @@ pub(crate) fn http_date(offset_secs: i64) -> String {
 
 enum Order {
     Clear(mpsc::Sender<Cleared>),
+    Purge(PurgeRequest, mpsc::Sender<Purged>),
+    Reload(Flags, mpsc::Sender<Reloaded>),
     Stats(mpsc::Sender<CacheStats>),
     Stop(mpsc::Sender<()>),
 }
@@ -128,6 +135,15 @@ async fn run(
                 let cleared = server.cache().send(Clear).await.expect("the cache answers");
                 answer.send(cleared).expect("the test waits");
             }
+            Order::Purge(request, answer) => {
+                let purged =
+                    admin::purge(&server.shared(), &request, Caller::Command, clock::now()).await;
+                answer.send(purged.unwrap()).expect("the test waits");
+            }
+            Order::Reload(flags, answer) => {
+                let reloaded = server.reload(flags, Config::from_flags).run().await;
+                answer.send(reloaded.unwrap()).expect("the test waits");
+            }
             Order::Stats(answer) => {
                 let stats = server
                     .cache()
@@ -183,15 +199,32 @@ impl TestProxy {
         Self::builder(origin).mode(mode).start()
     }
 
+    /// Sends an order and waits for its result.
+    #[track_caller]
+    fn order<T>(&self, what: &str, order: impl FnOnce(mpsc::Sender<T>) -> Order) -> T {
+        let (answer, result) = mpsc::channel();
+        self.orders.send(order(answer)).expect("the proxy runs");
+        result
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+
     /// Empties the cache and waits until that is done.
     pub(crate) fn clear(&self) -> Cleared {
-        let (answer, cleared) = mpsc::channel();
-        self.orders
-            .send(Order::Clear(answer))
-            .expect("the proxy runs");
-        cleared
-            .recv_timeout(DEADLINE)
-            .expect("Clear was not answered")
+        self.order("clear", Order::Clear)
+    }
+
+    /// Removes the responses that `names` match and waits until that is done.
+    pub(crate) fn purge(&self, names: FilterSpec) -> Purged {
+        let how = PurgeAction::Remove;
+        self.order("purge", |answer| {
+            Order::Purge(PurgeRequest { names, how }, answer)
+        })
+    }
+
+    /// Activates the reloadable settings among these flags and waits until that is done.
+    pub(crate) fn reload(&self, flags: Flags) -> Reloaded {
+        self.order("reload", |answer| Order::Reload(flags, answer))
     }
 
     /// Waits until that many requests have joined the fetches under way.
@@ -206,13 +239,7 @@ impl TestProxy {
 
     /// What the cache holds now.
     pub(crate) fn stats(&self) -> CacheStats {
-        let (answer, stats) = mpsc::channel();
-        self.orders
-            .send(Order::Stats(answer))
-            .expect("the proxy runs");
-        stats
-            .recv_timeout(DEADLINE)
-            .expect("GetStats was not answered")
+        self.order("stats", Order::Stats)
     }
 
     /// Stops it gracefully and waits until it has stopped.
@@ -239,6 +266,21 @@ impl TestProxy {
     /// GET with more fields: whole lines, each ended by CRLF.
     pub(crate) fn get_with(&self, target: &str, fields: &str) -> Answer {
         self.request("GET", target, fields, b"")
+    }
+
+    /// One GET of the target for each row: the header lines of the request, and the X-Cache and body of its 200 response.
+    #[track_caller]
+    pub(crate) fn expect_gets(&self, target: &str, rows: &[(&str, &str, &str)]) {
+        for (index, (lines, x_cache, body)) in rows.iter().enumerate() {
+            let response = self.get_with(target, lines);
+            let found = (response.status(), response.x_cache(), response.text());
+            assert_eq!(
+                (found, response.ending),
+                ((200, *x_cache, (*body).to_owned()), Ending::Whole),
+                "row {index}, {target} {lines:?}: {:?}",
+                response.head
+            );
+        }
     }
 
     /// Any request on a connection of its own.

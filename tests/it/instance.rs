@@ -79,6 +79,24 @@ impl Home {
         Finished::of(self.command(args))
     }
 
+    /// Runs a command that has to succeed without a word on stderr; its stdout.
+    #[track_caller]
+    pub(crate) fn run_ok(&self, args: &[&str]) -> String {
+        let Finished {
+            code,
+            stdout,
+            stderr,
+        } = self.run(args);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?} {stdout}");
+        stdout
+    }
+
+    /// The same with stdout as JSON.
+    #[track_caller]
+    pub(crate) fn run_json(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.run_ok(args)).unwrap()
+    }
+
     /// Starts a proxy for that origin on a free port.
     pub(crate) fn start(&self, origin: &str, args: &[&str]) -> Instance {
         self.start_with(origin, args, &[])

@@ -26,7 +26,7 @@ fn assert_names_nothing(answer: &Answer, status: u16, names: &[&str]) {
 }
 
 #[test]
-fn a_client_does_not_learn_the_address_of_an_origin_that_refuses() {
+fn a_refused_connection_does_not_reveal_the_address_of_the_origin() {
     let port = free_port();
     let proxy = TestProxy::for_url(&format!("http://127.0.0.1:{port}")).start();
     let names = ["127.0.0.1", &port.to_string()];
@@ -35,7 +35,7 @@ fn a_client_does_not_learn_the_address_of_an_origin_that_refuses() {
 }
 
 #[test]
-fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_known() {
+fn a_failed_name_lookup_does_not_reveal_the_name_of_the_origin() {
     let proxy = TestProxy::for_url("http://no-such-host.invalid:8099").start();
     let names = ["no-such-host", ".invalid", "8099"];
     assert_names_nothing(&proxy.get("/"), 502, &names);
@@ -63,7 +63,7 @@ fn with_a_certificate_for(name: &str) -> Origin {
 }
 
 #[test]
-fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_believed() {
+fn an_untrusted_certificate_does_not_reveal_the_name_of_the_origin() {
     for name in ["localhost", "another.test"] {
         let origin = with_a_certificate_for(name);
         let port = origin.port().to_string();
@@ -73,7 +73,7 @@ fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_believed() {
 }
 
 #[test]
-fn a_client_does_not_learn_the_address_of_an_origin_that_hangs_up() {
+fn a_disconnect_does_not_reveal_the_address_of_the_origin() {
     let origin = Origin::start(|exchange| exchange.close());
     let port = origin.port().to_string();
     let proxy = TestProxy::to(&origin);
@@ -100,7 +100,7 @@ fn an_empty_upload_keeps_its_content_length() {
 }
 
 #[test]
-fn a_204_that_tells_a_length_is_stored_and_leaves_the_connection_in_step() {
+fn a_204_with_a_content_length_is_stored_and_its_connection_is_reused() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/empty" => exchange.send(
             "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nCache-Control: max-age=600\r\n\r\n",
@@ -134,7 +134,7 @@ fn ask_at_length(client: &mut Client, fields: usize) -> Answer {
 }
 
 #[test]
-fn a_head_of_more_than_64_kib_gets_431() {
+fn request_headers_over_64_kib_get_431() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for fields in [1, 50] {
@@ -145,15 +145,15 @@ fn a_head_of_more_than_64_kib_gets_431() {
 }
 
 #[test]
-fn what_cannot_be_read_as_a_request_is_logged_all_the_same() {
+fn a_malformed_request_is_logged() {
     let origin = Origin::start(|exchange| exchange.answer("400 Bad Request", "", "no"));
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     let answer = ask_at_length(&mut Client::connect(proxy.port), 50);
-    let sentence = "The head of the request is larger than 64 KiB.\n";
+    let sentence = "The request line and headers are larger than 64 KiB.\n";
     answer.expect(431, "MISS", sentence);
     assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
-    let line = proxy.log_line(&["MISS 431 - - ", "the head of the request is larger"]);
+    let line = proxy.log_line(&["MISS 431 - - ", "the request line and headers are larger"]);
     assert!(line.contains("INFO"), "{line}");
     // The first thing on a connection, and behind an answer that has the same status.
     for before in ["", "GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"] {
@@ -174,7 +174,7 @@ fn what_cannot_be_read_as_a_request_is_logged_all_the_same() {
 }
 
 #[test]
-fn a_later_head_of_more_than_64_kib_gets_431_too() {
+fn headers_over_64_kib_of_a_later_request_get_431() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for fields in [1, 50] {

@@ -20,7 +20,7 @@ fn holding(status: &'static str, fields: &str) -> (Origin, TestProxy) {
 }
 
 #[test]
-fn point_20a_if_none_match_is_compared_weakly_and_goes_first() {
+fn point_20a_if_none_match_is_compared_weakly_and_has_precedence() {
     let (origin, proxy) = holding(
         "200 OK",
         &format!("ETag: \"a,b\"\r\nLast-Modified: {OLD}\r\n"),
@@ -98,7 +98,7 @@ fn point_20b_if_modified_since_is_compared_with_last_modified_else_date() {
 }
 
 #[test]
-fn point_20c_what_a_304_carries() {
+fn point_20c_a_304_has_the_headers_that_the_rfc_names() {
     let (date, expires) = (http_date(-30), http_date(900));
     let (_origin, proxy) = holding(
         "200 OK",

@@ -77,7 +77,7 @@ fn point_10_s_maxage_else_max_age_else_expires_minus_date() {
 }
 
 #[test]
-fn point_11a_delta_seconds_are_digits_and_nothing_else() {
+fn point_11a_delta_seconds_are_digits_only() {
     let good = [
         "60",
         "0060",
@@ -126,7 +126,7 @@ fn point_11b_saturated_seconds_can_be_compared() {
 }
 
 #[test]
-fn point_12a_cache_control_is_one_list_of_all_its_lines() {
+fn point_12a_cache_control_headers_form_one_list() {
     let hit = [
         "Cache-Control: mAx-aGe=60\r\n",
         "cache-control: foo\r\nCACHE-CONTROL: max-age=60\r\n",
@@ -169,7 +169,7 @@ fn point_12a_cache_control_is_one_list_of_all_its_lines() {
 }
 
 #[test]
-fn point_12b_requests_are_read_the_same_way() {
+fn point_12b_cache_control_of_requests_is_parsed_the_same_way() {
     let origin = Origin::counting("Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy.get("/");
@@ -197,7 +197,7 @@ fn point_12b_requests_are_read_the_same_way() {
 }
 
 #[test]
-fn point_13a_which_age_is_believed() {
+fn point_13a_the_first_age_counts_if_it_is_valid() {
     let fresh = "Cache-Control: max-age=100\r\n";
     let rows: Vec<_> = [
         ("Age: 50\r\n", "HIT"),
@@ -228,7 +228,7 @@ fn point_13a_which_age_is_believed() {
 }
 
 #[test]
-fn point_13b_a_miss_leaves_age_alone_and_a_reuse_has_exactly_one() {
+fn point_13b_a_miss_has_an_unchanged_age_and_a_hit_has_exactly_one() {
     let rows: [(&str, &[&str], u64); 6] = [
         ("", &[], 40),
         ("Age: 50\r\n", &["50"], 50),
@@ -308,7 +308,7 @@ fn point_14a_three_forms_of_dates_in_any_case_of_names() {
 }
 
 #[test]
-fn point_14b_anything_else_is_an_invalid_date() {
+fn point_14b_every_other_form_of_date_is_invalid() {
     let good = http_date(600);
     let mut rows: Vec<String> = [
         "%a, %d %b %Y %H:%M:%S UTC",

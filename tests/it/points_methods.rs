@@ -74,7 +74,7 @@ fn point_25a_which_methods_and_statuses_invalidate_all_variants_of_the_target() 
 }
 
 #[test]
-fn point_25b_location_and_content_location_on_the_same_origin_go_too() {
+fn point_25b_location_and_content_location_on_the_same_origin_are_invalidated() {
     for (status, fields, expected) in [
         ("201 Created", "Location: /a?b\r\n", "MISS"),
         ("303 See Other", "Location: http://{host}/a?b\r\n", "MISS"),
@@ -110,7 +110,7 @@ fn point_25b_location_and_content_location_on_the_same_origin_go_too() {
 }
 
 #[test]
-fn point_33_trace_and_options_are_answered_here_at_zero_and_else_counted() {
+fn point_33_trace_and_options_end_at_zero_and_are_otherwise_decremented() {
     for mode in [Strict, Always] {
         let origin = Origin::counting("");
         let proxy = TestProxy::with_mode(&origin, mode);

@@ -26,7 +26,7 @@ fn holding(fields: &str) -> (Origin, TestProxy) {
 }
 
 #[test]
-fn point_26a_one_range_of_a_stored_whole() {
+fn point_26a_one_range_of_a_whole_stored_response_is_served() {
     let (origin, proxy) = holding("ETag: \"v\"\r\nContent-Type: text/plain\r\n");
     let mut client = proxy.connect();
     for (asked, part, place) in [
@@ -66,7 +66,7 @@ fn point_26a_one_range_of_a_stored_whole() {
 }
 
 #[test]
-fn point_26b_what_does_not_exist_gets_416_and_what_is_not_understood_the_whole() {
+fn point_26b_an_unsatisfiable_range_gets_416_and_an_invalid_one_the_whole() {
     let (origin, proxy) = holding("");
     let mut client = proxy.connect();
     for asked in [
@@ -139,7 +139,7 @@ fn parts_of(answer: &Answer) -> Vec<(String, String)> {
 }
 
 #[test]
-fn point_26c_several_ranges_up_to_sixteen_that_do_not_overlap() {
+fn point_26c_up_to_sixteen_ranges_that_do_not_overlap_are_served() {
     let (origin, proxy) = holding("ETag: \"v\"\r\nContent-Type: text/plain\r\n");
     let mut client = proxy.connect();
     let sets = |count: usize| -> Vec<String> {
@@ -190,7 +190,7 @@ fn point_26c_several_ranges_up_to_sixteen_that_do_not_overlap() {
 }
 
 #[test]
-fn point_26d_if_range_wants_the_same_strong_validator() {
+fn point_26d_if_range_needs_the_same_strong_validator() {
     let tagged = holding(&format!("ETag: \"v\"\r\nLast-Modified: {OLD}\r\n"));
     let weak = holding("ETag: W/\"v\"\r\n");
     let dated = holding(&format!("Last-Modified: {OLD}\r\n"));
@@ -257,7 +257,7 @@ fn ranged(fields: String, complete: &'static str) -> Origin {
 }
 
 #[test]
-fn point_27a_a_stored_part_answers_what_lies_within_it() {
+fn point_27a_a_stored_part_serves_ranges_within_it() {
     for (mode, outcome) in [(Strict, "HIT"), (Standard, "HIT"), (Always, "MISS")] {
         let origin = ranged("ETag: \"v\"\r\n".into(), "40");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -290,7 +290,7 @@ fn point_27a_a_stored_part_answers_what_lies_within_it() {
 }
 
 #[test]
-fn point_27b_of_an_unknown_length_no_suffix_is_known() {
+fn point_27b_a_part_of_unknown_length_serves_no_suffix_range() {
     let origin = ranged("ETag: \"v\"\r\n".into(), "*");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -307,7 +307,7 @@ fn point_27b_of_an_unknown_length_no_suffix_is_known() {
 }
 
 #[test]
-fn point_27c_the_missing_rest_is_asked_for_exactly_under_a_strong_validator() {
+fn point_27c_exactly_the_missing_rest_is_requested_with_a_strong_validator() {
     let date = format!("Last-Modified: {OLD}\r\n");
     let both = format!("ETag: \"v\"\r\n{date}");
     for (validators, if_range) in [
@@ -369,7 +369,7 @@ fn point_27c_the_missing_rest_is_asked_for_exactly_under_a_strong_validator() {
 }
 
 #[test]
-fn point_27d_the_clients_if_range_is_judged_by_the_stored_part() {
+fn point_27d_the_clients_if_range_is_compared_with_the_stored_part() {
     let origin = ranged(format!("ETag: \"v\"\r\nLast-Modified: {OLD}\r\n"), "40");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -388,7 +388,7 @@ fn point_27d_the_clients_if_range_is_judged_by_the_stored_part() {
 }
 
 #[test]
-fn point_27e_what_is_no_part_of_the_same_is_not_joined() {
+fn point_27e_parts_of_different_representations_are_not_combined() {
     // The later answers are of another version, or another length; the range is answered all the same.
     for (later, complete) in [
         ("ETag: \"w\"\r\n", "40"),

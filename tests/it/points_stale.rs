@@ -39,7 +39,7 @@ fn failing(fields: String, how: &'static str) -> Origin {
 }
 
 #[test]
-fn point_22a_stale_is_served_when_the_origin_fails_and_nothing_forbids_it() {
+fn point_22a_a_stale_response_replaces_a_failure_if_nothing_forbids_it() {
     let expires = format!("Expires: {}\r\n", http_date(-60));
     for fields in [
         "ETag: \"v\"\r\nCache-Control: max-age=60\r\nAge: 70\r\n",
@@ -91,7 +91,7 @@ fn point_22a_stale_is_served_when_the_origin_fails_and_nothing_forbids_it() {
 }
 
 #[test]
-fn point_22b_stale_is_never_served_where_that_is_forbidden() {
+fn point_22b_a_stale_response_is_never_served_where_that_is_forbidden() {
     for directives in [
         "max-age=60, must-revalidate",
         "max-age=60, MUST-REVALIDATE, stale-if-error=600",
@@ -124,7 +124,7 @@ fn point_22b_stale_is_never_served_where_that_is_forbidden() {
 }
 
 #[test]
-fn point_22c_a_window_is_a_limit_and_without_one_it_is_a_day() {
+fn point_22c_stale_use_is_limited_by_its_window_or_one_day() {
     for (directives, age, is_served) in [
         ("max-age=60, stale-if-error=100", 150, true),
         ("max-age=60, stale-if-error=100", 162, false),
@@ -150,7 +150,7 @@ fn point_22c_a_window_is_a_limit_and_without_one_it_is_a_day() {
 }
 
 #[test]
-fn point_22d_a_body_that_is_cut_while_validating_is_cut_and_replaces_nothing() {
+fn point_22d_a_body_truncated_during_a_validation_replaces_nothing() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.ok(
             "ETag: \"v\"\r\nCache-Control: max-age=60\r\nAge: 61\r\n",
@@ -190,7 +190,7 @@ fn revalidating(seconds: u64, gate: &Gate) -> Origin {
 }
 
 #[test]
-fn point_23a_it_is_served_at_once_with_exactly_one_background_validation_a_variant() {
+fn point_23a_a_stale_hit_is_immediate_and_starts_one_validation_per_variant() {
     let gate = Gate::default();
     let origin = revalidating(10, &gate);
     let proxy = TestProxy::with_mode(&origin, Strict);
@@ -236,7 +236,7 @@ fn point_23a_it_is_served_at_once_with_exactly_one_background_validation_a_varia
 }
 
 #[test]
-fn point_23b_it_stops_at_the_end_of_the_window() {
+fn point_23b_stale_while_revalidate_ends_with_its_window() {
     for (seconds, first) in [(0, "old "), (80, "old "), (102, "new "), (5000, "new ")] {
         let gate = Gate::default();
         let origin = revalidating(seconds, &gate);
@@ -265,7 +265,7 @@ fn point_23b_it_stops_at_the_end_of_the_window() {
 }
 
 #[test]
-fn point_23c_head_ranges_and_conditions_are_served_and_the_whole_is_validated() {
+fn point_23c_heads_ranges_and_conditions_are_served_and_the_whole_is_validated() {
     for (method, fields, status, body) in [
         ("HEAD", "", 200, ""),
         ("GET", "Range: bytes=0-2\r\n", 206, "old"),
@@ -298,7 +298,7 @@ fn point_23c_head_ranges_and_conditions_are_served_and_the_whole_is_validated() 
 }
 
 #[test]
-fn point_23d_a_client_that_wants_it_validated_waits_and_a_failure_changes_nothing() {
+fn point_23d_a_client_that_requires_validation_waits() {
     let gate = Gate::default();
     gate.open();
     for directive in ["no-cache", "max-age=0", "min-fresh=1"] {

@@ -36,7 +36,7 @@ fn arguments<'a>(command: &'a str, file: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_commands_of_the_unit_start_check_and_reload_it() {
+fn the_commands_of_the_systemd_unit_start_check_and_reload_the_proxy() {
     let unit = shipped("caching-proxy.service");
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let home = Home::new();
@@ -76,7 +76,7 @@ fn the_commands_of_the_unit_start_check_and_reload_it() {
 }
 
 #[test]
-fn the_image_is_built_from_what_its_context_lets_in() {
+fn the_build_context_has_every_file_that_the_image_needs() {
     let (recipe, context) = (shipped("Dockerfile"), shipped("Dockerfile.dockerignore"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copies = recipe.lines().filter_map(|line| line.strip_prefix("COPY "));
@@ -93,7 +93,7 @@ fn the_image_is_built_from_what_its_context_lets_in() {
 }
 
 #[test]
-fn the_health_of_a_container_is_that_of_its_proxy() {
+fn the_health_check_of_the_container_reports_the_state_of_the_proxy() {
     let recipe = shipped("Dockerfile");
     let check = recipe.lines().find(|line| line.starts_with("HEALTHCHECK"));
     let (_, command) = check.unwrap().split_once(" CMD ").unwrap();

@@ -65,7 +65,7 @@ fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
 }
 
 #[test]
-fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
+fn a_disconnect_from_a_silent_event_stream_reaches_the_origin() {
     for fields in [
         "",
         "Cache-Control: no-store\r\n",
@@ -81,7 +81,7 @@ fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
 }
 
 #[test]
-fn the_origin_learns_that_the_client_of_an_event_stream_without_events_has_left() {
+fn a_disconnect_from_an_event_stream_without_events_reaches_the_origin() {
     let (origin, hung_up) = falling_silent("", "");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
@@ -103,7 +103,7 @@ fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
 }
 
 #[test]
-fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep() {
+fn a_stalled_follower_does_not_stop_the_leader_of_a_body_too_large_to_store() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -139,7 +139,7 @@ fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
 }
 
 #[test]
-fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
+fn a_client_that_reads_many_tiny_chunks_gets_them_all_quickly() {
     const COUNT: usize = 200_000;
     let origin = Origin::start(|exchange| tiny_chunks(exchange, COUNT));
     let proxy = keeping_little(&origin, 1);
@@ -160,7 +160,7 @@ fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
 }
 
 #[test]
-fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
+fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
     // More than sockets and windows hold, so that the fetch comes to stand still.
     const COUNT: usize = 4_000_000;
     let begun = Gate::default();

@@ -94,7 +94,7 @@ fn busy(home: &Home) -> (Origin, Instance) {
 
 #[test]
 #[ignore = "needs tmux: cargo test -- --include-ignored"]
-fn it_fits_the_terminal_and_follows_its_size() {
+fn the_screen_fits_the_terminal_and_follows_its_size() {
     let home = Home::new();
     let (_origin, proxy) = busy(&home);
     let terminal = Terminal::watching(&home, &proxy, "80", "24");
@@ -122,7 +122,7 @@ fn it_fits_the_terminal_and_follows_its_size() {
 
 #[test]
 #[ignore = "needs tmux: cargo test -- --include-ignored"]
-fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures() {
+fn an_interrupt_restores_the_terminal_and_shows_the_last_figures() {
     let home = Home::new();
     let (_origin, proxy) = busy(&home);
     let terminal = Terminal::watching(&home, &proxy, "100", "50");
@@ -139,7 +139,7 @@ fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures()
 
 #[test]
 #[ignore = "needs tmux: cargo test -- --include-ignored"]
-fn when_the_proxy_ends_so_does_it_and_the_terminal_is_as_it_was() {
+fn the_end_of_the_proxy_ends_the_screen_and_restores_the_terminal() {
     let home = Home::new();
     let (_origin, mut proxy) = busy(&home);
     let terminal = Terminal::watching(&home, &proxy, "100", "50");

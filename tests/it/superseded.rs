@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn an_older_fetch_does_not_overwrite_what_a_newer_one_has_stored() {
+fn an_older_fetch_does_not_replace_the_response_of_a_newer_one() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -36,7 +36,7 @@ fn an_older_fetch_does_not_overwrite_what_a_newer_one_has_stored() {
 }
 
 #[test]
-fn an_older_validation_does_not_overwrite_what_a_newer_fetch_has_stored() {
+fn an_older_validation_does_not_replace_the_response_of_a_newer_fetch() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -85,7 +85,7 @@ fn ends_the_stored_answer(status: &'static str, fields: &'static str) {
 }
 
 #[test]
-fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
+fn a_validation_that_gets_an_unstorable_response_removes_the_stored_one() {
     for (status, fields) in [
         ("200 OK", "Cache-Control: no-store\r\n"),
         ("200 OK", "Cache-Control: private\r\nSet-Cookie: sid=1\r\n"),
@@ -103,7 +103,7 @@ fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
 }
 
 #[test]
-fn a_validation_that_is_refused_ends_the_stored_answer() {
+fn a_refused_validation_removes_the_stored_response() {
     for (status, fields) in [
         ("401 Unauthorized", "WWW-Authenticate: Basic\r\n"),
         ("403 Forbidden", ""),
@@ -113,7 +113,7 @@ fn a_validation_that_is_refused_ends_the_stored_answer() {
 }
 
 #[test]
-fn a_304_for_another_tag_leads_to_one_whole_fetch_which_is_stored() {
+fn a_304_for_another_etag_leads_to_one_whole_fetch_that_is_stored() {
     let origin = Origin::start(|exchange| {
         if exchange.request.field("if-none-match").is_some() {
             exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"another\"\r\n\r\n");

@@ -79,7 +79,7 @@ fn greet(exchange: &mut Exchange<'_>) {
 }
 
 #[test]
-fn an_origin_of_a_private_authority_is_believed_with_origin_ca() {
+fn an_origin_of_a_private_authority_is_trusted_with_origin_ca() {
     let identity = by_private_ca("localhost");
     let origin = Origin::tls(identity.server, greet);
     let proxy = trusting(&origin, &identity.trusted_pem);
@@ -93,7 +93,7 @@ fn an_origin_of_a_private_authority_is_believed_with_origin_ca() {
 }
 
 #[test]
-fn a_hint_over_tls_arrives_before_the_answer() {
+fn an_early_hint_over_tls_arrives_before_the_response() {
     let identity = by_private_ca("localhost");
     let gate = Gate::default();
     let origin = Origin::tls(identity.server, {
@@ -153,7 +153,7 @@ fn an_unknown_authority_gets_502() {
 }
 
 #[test]
-fn exactly_the_certificate_given_is_believed_though_it_signs_itself() {
+fn a_given_self_signed_certificate_is_trusted_and_no_other() {
     let identity = self_signed(&params("localhost"));
     let origin = Origin::tls(identity.server, greet);
     trusting(&origin, &identity.trusted_pem)
@@ -164,7 +164,7 @@ fn exactly_the_certificate_given_is_believed_though_it_signs_itself() {
 }
 
 #[test]
-fn names_count() {
+fn the_name_in_the_certificate_must_match() {
     for identity in [
         by_private_ca("elsewhere.test"),
         self_signed(&params("elsewhere.test")),
@@ -176,7 +176,7 @@ fn names_count() {
 }
 
 #[test]
-fn dates_count() {
+fn an_expired_certificate_is_refused() {
     let mut expired = params("localhost");
     expired.not_before = rcgen::date_time_ymd(2019, 1, 1);
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -186,7 +186,7 @@ fn dates_count() {
 }
 
 #[test]
-fn a_plain_origin_called_https_gets_502() {
+fn an_origin_without_tls_under_https_gets_502() {
     let listener = ports::listener();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -230,7 +230,7 @@ fn a_body_with_its_length_needs_no_close_notify() {
 }
 
 #[test]
-fn certificates_that_cannot_be_read_are_refused_at_the_start() {
+fn unreadable_certificates_are_refused_at_the_start() {
     assert!(tls_config(Some(std::path::Path::new("/no/such/file.pem"))).is_err());
     let empty = tempfile::NamedTempFile::new().unwrap();
     assert!(tls_config(Some(empty.path())).is_err());

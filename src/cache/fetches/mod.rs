@@ -1,5 +1,7 @@
 //! Fetches under way: one is shared by many requests.
 
+pub(super) mod active;
+pub(super) mod messages;
 pub(super) mod reader;
 pub(super) mod ticket;
 pub(super) mod window;

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use actix::Addr;
+use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     cache::{
-        actor::{CacheActor, CacheUnavailable, ask},
-        fetches::reader::{FetchEvent, FetchId, FetchState, SharedFetch},
-        messages::{EndFetch, FetchResult, MakeRoom, Put, PutOutcome},
+        fetches::{
+            messages::{EndFetch, FetchResult, MakeRoom, Put},
+            reader::{FetchEvent, FetchId, FetchState, SharedFetch},
+        },
+        found::PutOutcome,
         store::{budget::Budget, entry::Entry, key::Key},
+        unavailable::{CacheUnavailable, in_time},
     },
     policy::{Reason, StoredHead, Time},
 };
@@ -24,7 +27,7 @@ use crate::{
 pub struct FetchTicket {
     id: FetchId,
     key: Key,
-    cache: Addr<CacheActor>,
+    recipients: TicketRecipients,
     budget: Arc<Budget>,
     max_object_bytes: u64,
     state: watch::Sender<FetchState>,
@@ -35,11 +38,34 @@ pub struct FetchTicket {
     refused: Option<Reason>,
 }
 
+/// What a ticket may ask of the actor.
+#[derive(Debug)]
+pub(in crate::cache) struct TicketRecipients {
+    put: Recipient<Put>,
+    make_room: Recipient<MakeRoom>,
+    end_fetch: Recipient<EndFetch>,
+}
+
+impl TicketRecipients {
+    /// Those of the actor that grants the ticket.
+    pub(in crate::cache) fn of<A>(actor: &Addr<A>) -> Self
+    where
+        A: Actor + Handler<Put> + Handler<MakeRoom> + Handler<EndFetch>,
+        A::Context: ToEnvelope<A, Put> + ToEnvelope<A, MakeRoom> + ToEnvelope<A, EndFetch>,
+    {
+        Self {
+            put: actor.clone().recipient(),
+            make_room: actor.clone().recipient(),
+            end_fetch: actor.clone().recipient(),
+        }
+    }
+}
+
 impl FetchTicket {
     pub(in crate::cache) fn new(
         id: FetchId,
         key: Key,
-        cache: Addr<CacheActor>,
+        recipients: TicketRecipients,
         budget: Arc<Budget>,
         max_object_bytes: u64,
         released: FetchResult,
@@ -48,7 +74,7 @@ impl FetchTicket {
         let ticket = Self {
             id,
             key,
-            cache,
+            recipients,
             budget,
             max_object_bytes,
             state: sender,
@@ -133,7 +159,13 @@ impl FetchTicket {
         if self.budget.has_room(more_bytes) {
             return Ok(());
         }
-        match ask(&self.cache, MakeRoom { bytes: more_bytes }).await {
+        match in_time(
+            self.recipients
+                .make_room
+                .send(MakeRoom { bytes: more_bytes }),
+        )
+        .await
+        {
             Ok(true) => Ok(()),
             Ok(false) => Err(Reason::NoRoom),
             Err(_) => Err(Reason::CacheUnavailable),
@@ -152,7 +184,7 @@ impl FetchTicket {
 
     fn release(&self, released: FetchResult, refused: Option<Reason>) {
         // At most two messages a fetch, so the mailbox's limit is not needed here.
-        self.cache.do_send(EndFetch {
+        self.recipients.end_fetch.do_send(EndFetch {
             key: self.key.clone(),
             id: self.id,
             released,
@@ -172,7 +204,7 @@ impl FetchTicket {
             entry,
             since,
         };
-        let outcome = ask(&self.cache, put).await;
+        let outcome = in_time(self.recipients.put.send(put)).await;
         if matches!(outcome, Ok(PutOutcome::Stored)) {
             self.released = FetchResult::Stored;
         }

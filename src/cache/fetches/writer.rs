@@ -15,18 +15,18 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     cache::{
-        actor::CacheUnavailable,
         fetches::{
             reader::{BodyReader, FetchEnd, FetchEvent, SharedHead},
             ticket::FetchTicket,
             window::Window,
         },
-        messages::PutOutcome,
+        found::PutOutcome,
         store::{
             body::{Body, Piece},
             budget::UnattendedPermit,
             entry::Entry,
         },
+        unavailable::CacheUnavailable,
     },
     policy::{Reason, StoredHead},
 };

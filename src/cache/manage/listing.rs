@@ -10,15 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{
         EntryFilter,
-        actor::{CacheActor, CacheUnavailable},
+        actor::CacheActor,
+        found::Found,
         handle::Cache,
         manage::purging::CHUNK,
-        messages::Found,
         store::{
             entry::Entry,
             key::Key,
             memory::{Cursor, Variants},
         },
+        unavailable::CacheUnavailable,
     },
     mask::hidden,
     policy::{Audience, Reason, Time},

@@ -3,3 +3,4 @@
 pub(super) mod filter;
 pub(super) mod listing;
 pub(super) mod purging;
+pub(super) mod tag_purges;

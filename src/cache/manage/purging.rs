@@ -16,17 +16,18 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::{
         EntryFilter,
-        actor::{CacheActor, CacheUnavailable, Fetch},
-        fetches::reader::FetchId,
+        actor::CacheActor,
+        fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
         store::{
             entry::Entry,
             key::{Key, Resource},
             memory::Cursor,
         },
+        unavailable::CacheUnavailable,
     },
     mask::hidden,
-    policy::{StoredHead, Time},
+    policy::Time,
 };
 
 /// How many keys one message looks at.
@@ -34,8 +35,6 @@ pub(in crate::cache) const CHUNK: usize = 16 * 1024;
 /// The most paths that a purge lists, and the most bytes of them.
 const MAX_PATHS: usize = 10_000;
 const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
-/// The most purges by tag that are remembered. Beyond that, all fetches under way are voided.
-const MAX_TAG_PURGES: usize = 64;
 
 /// What a purge does with the responses that it names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,46 +250,5 @@ impl CacheActor {
         }
         self.tag_purges.settle(&self.fetches);
         before - count(&self.fetches)
-    }
-}
-
-/// Purges by tag that came while fetches were under way.
-#[derive(Debug, Default)]
-pub(in crate::cache) struct TagPurges(Vec<TagPurge>);
-
-#[derive(Debug)]
-struct TagPurge {
-    /// Fetches before this one began before the purge.
-    before: FetchId,
-    filter: EntryFilter,
-}
-
-impl TagPurges {
-    /// Remembers the tags of a purge; false if there are too many.
-    fn remember(&mut self, filter: &EntryFilter, before: FetchId) -> bool {
-        if self.0.len() >= MAX_TAG_PURGES {
-            return false;
-        }
-        self.0.push(TagPurge {
-            before,
-            filter: filter.clone(),
-        });
-        true
-    }
-
-    /// True if the response of this fetch was purged after the fetch began.
-    pub(in crate::cache) fn concern(&self, id: FetchId, head: &StoredHead) -> bool {
-        let mut tag_purges = self.0.iter();
-        tag_purges.any(|purge| id < purge.before && purge.filter.matches_tags(head))
-    }
-
-    /// Forgets the purges that are older than every fetch under way.
-    pub(in crate::cache) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let oldest = fetches.values().flatten().map(|fetch| fetch.id).min();
-        self.0
-            .retain(|purge| oldest.is_some_and(|oldest| oldest < purge.before));
     }
 }

@@ -11,7 +11,7 @@ use quick_cache::{Equivalent as _, Lifecycle, Weighter, unsync};
 
 use crate::{
     cache::{
-        messages::{Cleared, Found, PutOutcome, Snapshot},
+        found::{Cleared, Found, PutOutcome, Snapshot},
         store::{
             budget::Budget,
             entry::Entry,
@@ -30,11 +30,11 @@ const TYPICAL_ENTRY_BYTES: u64 = 4096;
 /// The share of the budget kept free for bodies on their way in: one part in this many.
 const SLACK_PARTS: u64 = 16;
 
-type Table = unsync::Cache<StoredKey, Variants, EntryWeight, RandomState, Evicted>;
+type EntryTable = unsync::Cache<StoredKey, Variants, EntryWeight, RandomState, Evicted>;
 
 /// The stored responses.
 pub(in crate::cache) struct Store {
-    table: Table,
+    table: EntryTable,
     evicted: Evicted,
     evictions: u64,
     entries: u64,
@@ -103,7 +103,7 @@ impl Store {
         let items = usize::try_from(capacity / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
         let evicted = Evicted::default();
         Self {
-            table: Table::with(
+            table: EntryTable::with(
                 items,
                 capacity,
                 EntryWeight,

@@ -19,8 +19,9 @@ use quick_cache::{
 };
 
 use crate::cache::{
+    found::Found,
     handle::Cache,
-    messages::{Found, Get, KeyUse, Touch},
+    messages::{Get, KeyUse, Touch},
     store::{budget::Charge, key::Key},
 };
 
@@ -49,7 +50,7 @@ pub enum WorkerCacheMode {
 /// The copies of one worker. `T` is what it prepares from a copy for later hits.
 pub struct WorkerCache<T> {
     cache: Cache,
-    copy: RefCell<Table<T>>,
+    copy: RefCell<LookupTable<T>>,
     limit_bytes: u64,
     mode: WorkerCacheMode,
     uses: Rc<UnreportedUses>,
@@ -87,7 +88,7 @@ impl UnreportedUses {
 /// Where the uses of a key are counted: the number of the report, and the index in it.
 type UseIndex = (u64, usize);
 
-type Table<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
+type LookupTable<T> = unsync::Cache<Key, Rc<CachedLookup<T>>, LookupWeight, RandomState>;
 
 /// A copy of what the actor has answered for a key.
 pub struct CachedLookup<T> {
@@ -128,7 +129,7 @@ impl<T: Default> WorkerCache<T> {
         let limit_bytes = cache.budget.limit_bytes() / PARTS / workers.max(1) as u64;
         let items = usize::try_from(limit_bytes / 4096).unwrap_or(usize::MAX);
         Self {
-            copy: RefCell::new(Table::with(
+            copy: RefCell::new(LookupTable::with(
                 items,
                 limit_bytes,
                 LookupWeight,

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_of_imports_are_read_whole() {
+    fn nested_imports_are_parsed_completely() {
         let read = |tree| {
             let branches = branches(tree).into_iter();
             branches
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_used_through_the_root_alone() {
+    fn a_module_is_imported_through_its_root_only() {
         let code = "use crate::{a::{b, c}, d, e::f};\nlet x = crate::g::h();\nuse std::{i};\nuse super::j::k;";
         let used = |path| {
             rooms_used(&source(path, code))
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found_through_exports_and_paths() {
+    fn a_cycle_is_found_through_exports_and_paths() {
         let mut sources = vec![
             source(
                 "a/mod.rs",

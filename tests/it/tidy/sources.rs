@@ -255,7 +255,7 @@ fn ends_with_semicolon(item: &str) -> bool {
 }
 
 #[test]
-fn comments_texts_and_characters_are_no_code() {
+fn comments_strings_and_characters_are_not_code() {
     for (text, code) in [
         ("a // b\nc", "a     \nc"),
         ("a /* b /* c */ d */ e", "a                   e"),
@@ -273,7 +273,7 @@ fn comments_texts_and_characters_are_no_code() {
 }
 
 #[test]
-fn only_the_item_behind_the_attribute_is_a_test() {
+fn only_the_item_after_the_attribute_is_a_test() {
     for item in [
         "mod tests { fn a() { b(); } }",
         "mod tests;",

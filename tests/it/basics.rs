@@ -1,4 +1,4 @@
-//! What everybody expects of a caching proxy, among it every row that small caching proxies get wrong.
+//! The basic behaviour of a caching proxy, with the cases that simple caching proxies get wrong.
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
@@ -158,7 +158,7 @@ fn a_404_is_stored_for_one_minute() {
     let hit = proxy.get("/");
     hit.expect(404, "HIT", "#0");
     let status = hit.field("cache-status").unwrap_or_default();
-    // Some seconds may have passed.
+    // A few seconds may have passed.
     let ttl = status.split("ttl=").nth(1).and_then(|ttl| ttl.parse().ok());
     assert!(matches!(ttl, Some(31..=60)), "{status}");
 }
@@ -231,7 +231,7 @@ fn head_is_served_from_a_stored_get() {
         (head.field("content-length"), head.field("etag")),
         (Some("8"), Some("\"v\""))
     );
-    // Had a body been sent with it, this would be it.
+    // A body sent with the response would arrive here.
     client.answer().expect(200, "MISS", "GET /next #0");
     assert_eq!(origin.count(), 2);
 }

@@ -1,4 +1,4 @@
-//! `check-config`: what a start would make of the configuration, without a start.
+//! `check-config`: checks and shows the configuration without a start.
 
 use serde_json::Value;
 

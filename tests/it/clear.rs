@@ -1,4 +1,4 @@
-//! Clear is true: when it has answered, nothing fetched before it is ever served again.
+//! After a Clear has finished, no response fetched before it is served again.
 
 use crate::{harness::TestProxy, origin::Origin};
 

@@ -1,4 +1,4 @@
-//! One fetch for many askers. The origin holds an answer back until the test has seen what it wants to see.
+//! One fetch for many requests. The origin holds its response back at a gate until the test opens it.
 
 use crate::{
     client::{Client, Ending},
@@ -41,7 +41,7 @@ fn fifty_requests_stream_from_one_fetch() {
     let proxy = TestProxy::to(&origin);
     let mut askers: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
     for asker in &mut askers {
-        // The answer is not finished: this can only come along with the leader.
+        // The response is not finished, so these bytes come from the leader's fetch.
         asker.wait_for("first ");
     }
     assert_eq!(origin.count(), 1);
@@ -137,7 +137,7 @@ fn a_response_that_must_not_be_shared_releases_all_followers_at_once() {
         let mut leader = proxy.begin("/", "");
         leader.wait_for("first ");
         let mut others: Vec<Client> = (0..5).map(|_| proxy.begin("/", "")).collect();
-        // They are answered while the leader's body is still held back, each with a body of its own.
+        // They get their own responses while the leader's body is still held back.
         let mut bodies: Vec<String> = others
             .iter_mut()
             .map(|other| other.answer().text())

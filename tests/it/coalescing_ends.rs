@@ -1,4 +1,4 @@
-//! How a shared fetch ends: its leader fails, its first client leaves, the cache is cleared meanwhile.
+//! Ends of a shared fetch: the leader fails, the first client disconnects, or the cache is cleared.
 
 use crate::{
     client::{Client, Ending},
@@ -188,7 +188,7 @@ fn a_response_fetched_during_a_clear_is_not_stored() {
         asker.wait_for("first");
     }
     proxy.clear();
-    // Nobody joins a fetch that was begun before the clear.
+    // No request joins a fetch that started before the Clear.
     proxy.get("/").expect(200, "MISS", "new #1");
     gate.open();
     for asker in &mut before {
@@ -244,7 +244,7 @@ fn a_validation_in_flight_does_not_restore_a_cleared_response() {
     origin.wait_for(2);
     proxy.clear();
     gate.open();
-    // What the origin confirmed was fetched before the Clear: it is asked for the whole answer.
+    // The confirmed response was fetched before the Clear, so the whole response is fetched again.
     validating.answer().expect(200, "MISS", "#2");
     proxy.get("/").expect(200, "MISS", "#3");
 }

@@ -1,4 +1,4 @@
-//! Flags, environment and file: what wins, and what is refused how.
+//! Flags, environment and file: their precedence, and the messages for invalid values.
 
 use crate::{
     instance::{Finished, Home, Instance},
@@ -6,7 +6,7 @@ use crate::{
     ports::free_port,
 };
 
-/// An origin whose answers tell the policies apart.
+/// An origin whose responses are cached differently under each policy.
 fn telling() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", ""),

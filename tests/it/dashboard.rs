@@ -1,4 +1,4 @@
-//! The dashboard, from outside: who gets in, what is streamed, what Prometheus reads.
+//! The dashboard: access, event stream and metrics.
 
 use serde_json::Value;
 
@@ -14,13 +14,13 @@ use crate::{
 pub(crate) struct Watched {
     /// The proxy.
     pub(crate) proxy: Instance,
-    /// The link that it has printed.
+    /// The printed link.
     pub(crate) link: String,
     port: u16,
 }
 
 impl Watched {
-    /// Starts one.
+    /// Starts a proxy with a dashboard.
     pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
@@ -36,7 +36,7 @@ impl Watched {
         self.link.split_once("#token=").unwrap().1
     }
 
-    /// Asks with these lines of fields, each ended by CRLF.
+    /// Sends a request with these header lines, each with CRLF.
     fn ask(&self, line: &str, fields: &str, body: &str) -> Answer {
         let length = body.len();
         let mut client = Client::connect(self.port);
@@ -55,7 +55,7 @@ impl Watched {
         self.ask(&format!("GET {target}"), &self.host(), "")
     }
 
-    /// Host and cookie of one who has given the token.
+    /// Host and cookie of a browser that has sent the token.
     fn let_in(&self) -> String {
         let answer = self.ask("POST /session", &self.host(), self.token());
         assert_eq!(answer.status(), 204, "{}", answer.text());

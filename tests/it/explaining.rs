@@ -15,7 +15,7 @@ fn why(home: &Home, args: &[&str]) -> Value {
     home.run_json(&args)
 }
 
-/// The outcome that is told, and its sentence.
+/// The predicted outcome, and its sentence.
 #[track_caller]
 fn told(home: &Home, args: &[&str]) -> (String, String) {
     let told = why(home, args);
@@ -23,7 +23,7 @@ fn told(home: &Home, args: &[&str]) -> (String, String) {
     (text("outcome"), text("summary"))
 }
 
-/// A proxy before an origin that answers with these fields.
+/// A proxy for an origin that responds with these headers.
 fn before(home: &Home, origin: &Origin, file: &str) -> Instance {
     home.write("config/proxy.toml", file);
     home.start(&origin.url(), &[])
@@ -312,7 +312,7 @@ fn the_response_to_expect_from_a_failing_origin_is_explained() {
         ),
         "{text}"
     );
-    // And so it is.
+    // The request has the predicted outcome.
     origin.stop();
     proxy.get("/old").expect(200, "HIT", "x");
     assert_eq!(proxy.get("/must").status(), 504);

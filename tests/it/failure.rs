@@ -1,4 +1,4 @@
-//! When the origin fails: one plain sentence in time, nothing stored, nothing repeated that must not be.
+//! Failures of the origin: the error response, its time limit, and which requests are repeated.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use crate::{
     ports::free_port,
 };
 
-/// Fails unless it is one plain sentence without anything of the inside.
+/// Panics unless the body is one plain sentence without internal details.
 #[track_caller]
 pub(crate) fn assert_plain(answer: &Answer, status: u16) {
     let text = answer.text();
@@ -46,7 +46,7 @@ pub(crate) fn assert_plain(answer: &Answer, status: u16) {
     }
 }
 
-/// Short enough to wait for, and long enough that a busy machine does not make a silence of it.
+/// A timeout short enough to wait for, and long enough for a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
 fn short_timeout(origin: &Origin) -> TestProxy {
@@ -105,7 +105,7 @@ fn a_failure_is_not_stored() {
     proxy.get("/").expect(200, "MISS", "back again");
 }
 
-/// An origin that hangs up on everybody while it is down.
+/// An origin that closes every connection while it is down.
 fn sometimes_down(is_down: &Arc<AtomicBool>) -> Origin {
     let is_down = Arc::clone(is_down);
     Origin::start(move |exchange| {
@@ -162,7 +162,7 @@ fn a_failed_fetch_has_the_same_forward_reason_as_a_successful_one() {
         "not reused: client-no-cache (--policy always reuses it)",
         "the cached response must be validated",
     ]);
-    // What does not go forward has no reason to.
+    // A request that is not forwarded has no forward reason.
     let field = "Cache-Control: only-if-cached\r\n";
     assert_eq!(status_of_miss(&proxy, "/nothing", field), "caching-proxy");
     is_down.store(false, Ordering::SeqCst);
@@ -213,7 +213,7 @@ fn the_timeout_limits_silence_and_not_the_whole_response() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
         for _ in 0..12 {
-            // A gate nobody opens would fail; a channel nobody sends on is a pause of known length.
+            // A gate that stays closed would panic; a channel without a sender is a pause of known length.
             let (_keep, pause) = std::sync::mpsc::channel::<()>();
             pause.recv_timeout(SHORT / 8).unwrap_err();
             exchange.send("x");
@@ -266,7 +266,7 @@ fn a_post_is_never_sent_twice() {
     let proxy = TestProxy::builder(&origin)
         .with(|config| config.workers = 1)
         .start();
-    // A connection to be used again.
+    // Opens a connection that can be reused.
     proxy.get("/").expect(200, "MISS", "body");
     assert_plain(&proxy.request("POST", "/order", "", b"one pizza"), 502);
     assert_plain(&proxy.request("POST", "/empty", "", b""), 502);

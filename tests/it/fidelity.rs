@@ -1,4 +1,4 @@
-//! Nothing is added, lost or re-spelled on the way, and no trick reaches another host.
+//! Messages arrive unchanged, and no request reaches another host.
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
@@ -124,7 +124,7 @@ fn a_request_in_absolute_form_reaches_the_origin_and_no_other_host() {
         origin.only().field("host"),
         Some(format!("127.0.0.1:{}", origin.port()))
     );
-    // The same resource in the usual form: one key.
+    // The same resource in the usual form has the same key.
     assert_eq!(proxy.get("/a?b").x_cache(), "HIT");
     assert_eq!(decoy.count(), 0);
 }

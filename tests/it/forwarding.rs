@@ -1,4 +1,4 @@
-//! What reaches the origin: methods, bodies, fields, Host, Via, and what is dropped on the way.
+//! Requests as they reach the origin: methods, bodies, headers, Host, Via, and the headers that are removed.
 
 use crate::{
     harness::TestProxy,

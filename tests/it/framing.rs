@@ -1,4 +1,4 @@
-//! Where one message ends and the next begins, when the origin gets it wrong or goes away.
+//! Framing of messages by origins that make errors or disconnect.
 
 use caching_proxy::policy::Mode;
 
@@ -111,7 +111,7 @@ fn a_body_cut_by_a_reset_is_truncated_for_the_client_and_not_stored() {
         });
         let proxy = TestProxy::to(&origin);
         let mut client = proxy.begin("/", "");
-        // A reset may overtake the head: then there is no answer to cut, but an error.
+        // A reset may overtake the head. Then the client gets an error and no truncated response.
         let answer = client.answer();
         assert!(
             answer.status() == 502 || answer.ending == Ending::Cut,
@@ -165,7 +165,7 @@ fn an_http_1_0_origin_with_keep_alive_is_understood() {
 fn an_early_refusal_of_an_upload_reaches_the_client() {
     let origin = Origin::without_reading(|exchange| {
         exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoo big");
-        // Held open, so that only the early answer tells the proxy to stop sending.
+        // The connection stays open, so only the early response makes the proxy stop sending.
         exchange.stall();
     });
     let proxy = TestProxy::to(&origin);
@@ -193,7 +193,7 @@ fn an_early_refusal_followed_by_a_reset_does_not_block_the_client() {
         upload.len()
     ));
     client.send_until_refused(&upload);
-    // The kernel may throw the refusal away when the origin closes on unread data.
+    // The kernel may discard the refusal if the origin closes with unread data.
     let status = client.answer().status();
     assert!(matches!(status, 413 | 502), "{status}");
 }
@@ -238,7 +238,7 @@ fn a_content_length_beside_chunks_is_dropped_and_the_connection_is_closed() {
     assert_eq!(connections, [0, 1, 2]);
 }
 
-/// An origin that answers everything with these bytes, and closes the connection where nothing else tells the end.
+/// An origin that sends these bytes for every request, and closes the connection if nothing else marks the end.
 fn saying(answer: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.send(answer);

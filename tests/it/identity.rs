@@ -1,4 +1,4 @@
-//! Nobody sees an answer made for somebody else's credentials.
+//! A response for one identity is never served to another.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -10,7 +10,7 @@ use crate::{
 const ANNA: &str = "Authorization: Bearer anna\r\n";
 const BERT: &str = "Authorization: Bearer bert\r\n";
 
-/// Whom the request's credentials name.
+/// The user that the credentials of the request name.
 fn asker(exchange: &Exchange<'_>) -> String {
     let names = [
         "authorization",
@@ -24,7 +24,7 @@ fn asker(exchange: &Exchange<'_>) -> String {
     values.collect::<Vec<_>>().join("|")
 }
 
-/// An origin that answers with the asker's name and the count.
+/// An origin that responds with the name of the user and the number of the request.
 fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.ok(
@@ -60,7 +60,7 @@ fn cookies_and_api_keys_are_credentials_too() {
         ("X-Api-Key: 1\r\n", "X-Api-Key: 2\r\n"),
         ("X-Csrf-Token: 1\r\n", "X-Csrf-Token: 2\r\n"),
         ("X-Auth-User: 1\r\n", "X-Auth-User: 2\r\n"),
-        // The same value under another name is somebody else.
+        // The same value in another header is another identity.
         ("X-Api-Key: 1\r\n", "X-Auth-User: 1\r\n"),
         (
             "Authorization: 1\r\nCookie: 2\r\n",
@@ -231,7 +231,7 @@ fn analytics_cookies_make_no_identity_and_are_not_forwarded() {
                 ("", "HIT", "for <> #0"),
             ],
         );
-        // What counts stays, in its own partition.
+        // The relevant cookies stay, in their own partition.
         proxy
             .get_with("/", "Cookie: _ga=1; sid=7; AWSALBCORS=2\r\n")
             .expect(200, "MISS", "for <sid=7> #1");

@@ -1,4 +1,4 @@
-//! Cookies that tell users apart, and every way in which one might try to get at another's answer.
+//! Identity cookies, and the ways in which one user might get the response of another.
 
 use caching_proxy::policy::Mode::{self, Always, Standard, Strict};
 
@@ -10,7 +10,7 @@ use crate::{
 
 const ANNA: &str = "Cookie: lang=de; sid=anna; seen=1\r\n";
 const BERT: &str = "Cookie: sid=bert; lang=fr\r\n";
-/// Looks like Anna's, and is nobody's.
+/// Cookies that resemble Anna's and are not hers.
 const FAKES: [&str; 7] = [
     "Cookie: lang=\"x\r\n",
     "Cookie: xsid=anna\r\n",
@@ -25,12 +25,12 @@ const NAMED: &str = "identity_cookies = [\"sid\"]\n\
     [[rules]]\npath = \"/q/*\"\nignore_query = [\"user\"]\nsort_query = true\n\
     [[rules]]\npath = \"/search\"\nstore_post = true\n";
 
-/// What the origin knows of who asks: all cookies that reach it.
+/// All cookies that reach the origin.
 fn asker(exchange: &Exchange<'_>) -> String {
     exchange.request.fields("cookie").join("; ")
 }
 
-/// An origin that answers with the asker's name, the body and the count.
+/// An origin that responds with the user's cookies, the body of the request and its number.
 fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         let body = format!(
@@ -51,7 +51,7 @@ fn start_in(origin: &Origin, mode: Mode) -> TestProxy {
     TestProxy::builder(origin).file(NAMED).mode(mode).start()
 }
 
-/// Everybody but Anna.
+/// The headers of all users except Anna.
 fn others() -> impl Iterator<Item = &'static str> {
     FAKES.into_iter().chain(["", BERT])
 }
@@ -259,7 +259,7 @@ fn other_identities_do_not_join_a_fetch() {
 
 #[test]
 fn a_304_to_a_foreign_validator_reveals_no_response() {
-    // An origin that takes one tag for all users: it answers 304 to whoever names it.
+    // This origin has one ETag for all users: it responds with 304 to every request with it.
     let origin = Origin::start(|exchange| {
         let tag = exchange.request.field("if-none-match");
         match tag.as_deref() {
@@ -374,7 +374,7 @@ fn a_post_response_shaped_by_cookies_outside_the_key_is_not_stored_for_gets() {
     let proxy = start(&origin);
     proxy.request("POST", "/a", "Cookie: user=anna\r\n", b"x");
     nothing_of_anna(&proxy.get("/a"), "nobody");
-    // Without such cookies, or with those that are in the key, it is kept for whose it is.
+    // Without such cookies, or with cookies in the key, the response is stored for its identity.
     proxy.request("POST", "/a", "Cookie: sid=anna\r\n", b"x");
     assert_eq!(proxy.get("/a").x_cache(), "MISS");
     let own = proxy.get_with("/a", "Cookie: sid=anna\r\n");

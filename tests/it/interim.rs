@@ -1,4 +1,4 @@
-//! Interim (1xx) answers of the origin: who gets them, when, and what becomes of them.
+//! Interim (1xx) responses of the origin: which clients get them, and when.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -11,7 +11,7 @@ use crate::{
 
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
 
-/// An origin that answers every request "body" behind that hint, when the gate is open.
+/// An origin that sends this early hint at once, and a 200 with "body" when the gate is open.
 fn hinting(fields: &'static str) -> (Origin, Gate) {
     gated(move |exchange, gate| {
         exchange.send(HINT);
@@ -20,7 +20,7 @@ fn hinting(fields: &'static str) -> (Origin, Gate) {
     })
 }
 
-/// A client with room for little that it has not read.
+/// A client with a small receive buffer.
 fn who_reads_slowly(proxy: &TestProxy) -> Client {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -103,7 +103,7 @@ fn several_interim_responses_arrive_one_by_one_in_order() {
     });
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
-    // 100 is about the proxy's own upload, of which there is none.
+    // 100 concerns an upload of the proxy, and there is none.
     assert_eq!(client.head().status, 102);
     gates[0].open();
     assert_eq!(client.head().status, 103);
@@ -243,14 +243,14 @@ fn a_client_that_waits_for_a_validation_gets_its_early_hints() {
     );
 }
 
-/// Asks for that many bytes and then for more, and reads nothing. True when the proxy has gone on to the second request,
-/// so that it has nothing to do for the first but to wait for the client.
+/// Requests this number of bytes and then more, and reads nothing. True if the proxy has begun the second request,
+/// which means that it has passed on the whole first response.
 fn is_given_away(proxy: &TestProxy, origin: &Origin, length: usize) -> (Client, bool) {
     let second = format!("/after-{length}");
     let mut client = who_reads_slowly(proxy);
     client.ask(&format!("/{length}"), "").ask(&second, "");
     let has_come = || origin.seen().iter().any(|seen| seen.target() == second);
-    // Long enough for it to come, if nothing holds it back.
+    // Long enough for the request to arrive, unless it is held back.
     let is_given_away = (0..100).any(|_| {
         proxy.get("/0");
         has_come()
@@ -269,7 +269,7 @@ fn early_hints_for_a_pipelined_request_never_interrupt_the_previous_response() {
         exchange.ok("", "second");
     });
     let proxy = TestProxy::to(&origin);
-    // How much do sockets take? Behind that lies what the proxy has given away whole, and they have not taken whole.
+    // Finds how much the sockets hold. Beyond that size the proxy has passed on more than the sockets hold.
     let mut length = COARSE + 1;
     while is_given_away(&proxy, &origin, length).1 {
         length += COARSE;
@@ -436,7 +436,7 @@ fn an_early_hint_to_a_client_that_left_does_no_harm() {
     assert_eq!(client.head().status, 103);
     drop(client);
     gate.open();
-    // It may still be under way, or stored already.
+    // The fetch may be in progress, or its response stored.
     let answer = proxy.get("/");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "body"));
     assert_eq!(answer.interim.len(), 0);

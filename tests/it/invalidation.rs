@@ -1,4 +1,4 @@
-//! Unsafe methods drop what they may have changed.
+//! Unsafe methods invalidate stored responses.
 
 use crate::{
     harness::TestProxy,
@@ -140,7 +140,7 @@ fn a_fetch_in_flight_is_not_stored_after_an_invalidation_of_its_target() {
     proxy
         .request("POST", "/", "", b"x")
         .expect(200, "MISS", "changed");
-    // Nobody joins a fetch that was begun before the change.
+    // No request joins a fetch that started before the invalidation.
     proxy.get("/").expect(200, "MISS", "new #2");
     gate.open();
     before.answer().expect(200, "MISS", "first old.");

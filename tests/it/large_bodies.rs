@@ -1,4 +1,4 @@
-//! Stored bodies that leave as they lie in memory, behind their heads: every byte, in order, and nothing else.
+//! Stored bodies that are sent without a copy: every byte arrives in order.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,7 +15,7 @@ use crate::{
 
 const KIB: usize = 1024;
 const LARGEST: usize = 9000 * KIB;
-/// Around what decides on the way of a body, and on its pieces.
+/// Sizes around the limits that select how a body is sent and split.
 const SIZES: [usize; 15] = [
     1,
     16 * KIB,
@@ -34,7 +34,7 @@ const SIZES: [usize; 15] = [
     LARGEST,
 ];
 
-/// The first bytes of what is nowhere like elsewhere.
+/// The first `length` bytes of a text that does not repeat.
 fn body_of(size: usize) -> &'static [u8] {
     static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let words = 0..u32::try_from(LARGEST / 4).unwrap();
@@ -44,7 +44,7 @@ fn body_of(size: usize) -> &'static [u8] {
     &ALL[..size]
 }
 
-/// Answers `/N` with a body of N bytes.
+/// An origin that responds to `/N` with a body of N bytes.
 fn of_any_size() -> Origin {
     Origin::start(|exchange| {
         let size = exchange.target().trim_start_matches('/').parse().unwrap();
@@ -52,7 +52,7 @@ fn of_any_size() -> Origin {
     })
 }
 
-/// A proxy that has stored them all.
+/// A proxy that has stored bodies of all these sizes.
 fn warm(origin: &Origin) -> TestProxy {
     let proxy = TestProxy::builder(origin)
         .with(|config| config.workers = 1)
@@ -63,7 +63,7 @@ fn warm(origin: &Origin) -> TestProxy {
     proxy
 }
 
-/// Reads one answer to a GET and compares it.
+/// Reads the response to a GET and compares its body.
 #[track_caller]
 fn expect(client: &mut Client, status: u16, body: &[u8]) {
     let answer = client.answer();
@@ -195,7 +195,7 @@ fn a_request_with_a_body_gets_the_whole_response() {
     expect(client.ask("/65536", ""), 200, body_of(64 * KIB));
 }
 
-/// A connection whose client has room for little that it has not read.
+/// A connection of a client with a small receive buffer.
 fn narrow(port: u16) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
@@ -259,7 +259,7 @@ fn the_log_shows_the_bytes_sent_to_each_client() {
     proxy.get("/9216000");
     proxy.get("/65536");
     proxy.get("/65536");
-    // Takes the head and a little more, and leaves.
+    // Reads the head and a little more, and disconnects.
     let mut stream = narrow(proxy.port);
     stream
         .write_all(b"GET /9216000 HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -1,6 +1,6 @@
-//! Nothing that clients or the origin send grows memory without bound, and no wait is without limit.
+//! Limits: memory stays bounded whatever clients and the origin send, and every wait ends.
 //!
-//! Memory is measured on the real binary, whose process does nothing else.
+//! Memory is measured on the real binary, which runs nothing else.
 
 use std::{
     io::{Read, Write},
@@ -84,7 +84,7 @@ fn twenty_stalled_readers_of_16_mib_use_little_memory() {
         &[
             "--max-memory=64MiB",
             "--max-object=20MiB",
-            // Nobody's turn to read comes so late that it has stalled for too long.
+            // Every client reads often enough not to count as stalled.
             "--timeout=10m",
         ],
     );
@@ -95,7 +95,7 @@ fn twenty_stalled_readers_of_16_mib_use_little_memory() {
     for reader in &mut readers {
         reader.ask("/", "").wait_for("\r\n\r\n");
     }
-    // One who reads on gets it whole while they stall.
+    // A client that reads gets the whole body while the others stall.
     assert_eq!(proxy.get("/").body.len(), LENGTH);
     for reader in &mut readers {
         let answer = reader.answer();
@@ -114,7 +114,7 @@ fn twenty_stalled_readers_during_a_fetch_use_little_memory() {
         _ => exchange.ok("", "small"),
     });
     let home = Home::new();
-    // Too large to be kept: each asker's fetch must wait for its reader.
+    // The body is too large to store, so each fetch waits for its reader.
     let proxy = home.start(&origin.url(), &["--max-memory", "16MiB"]);
     proxy.get("/warm-up").expect(200, "MISS", "small");
     let before = proxy.memory("VmRSS");
@@ -175,7 +175,7 @@ fn many_small_objects_count_with_their_overhead() {
         cleared.entries,
         cleared.bytes
     );
-    // A key of 2000 bytes cannot cost less.
+    // A key of 2000 bytes uses at least that much memory.
     assert!(
         cleared.entries * 2000 <= BUDGET,
         "{} entries of more than 2000 bytes each",
@@ -275,7 +275,7 @@ fn a_client_that_never_finishes_its_headers_is_disconnected() {
     first
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slo")
         .unwrap();
-    // Unlike the first, this one has been served once before.
+    // Unlike the first connection, this one has carried a request.
     later
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /again HTTP/1.1\r\nHost: a\r\nX-Slo")
         .unwrap();
@@ -301,7 +301,7 @@ fn a_client_that_never_finishes_its_body_after_the_response_is_disconnected() {
         ("Content-Length: 5", "ab"),
     ] {
         let head = |fields| format!("OPTIONS / HTTP/1.1\r\nHost: a\r\n{fields}{framing}\r\n\r\n");
-        // Answered at once, and when the body did not come.
+        // One response is sent at once, the other when the body does not arrive.
         for (fields, status) in [("Max-Forwards: 0\r\n", 200), ("", 408)] {
             let mut client = proxy.connect();
             client.send(head(fields) + begun);
@@ -311,7 +311,7 @@ fn a_client_that_never_finishes_its_body_after_the_response_is_disconnected() {
             assert!(client.is_closed(), "{framing}");
         }
     }
-    // One that sends on and on, but never the end.
+    // This client sends continuously and never finishes.
     let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
     stream
         .write_all(

@@ -1,4 +1,4 @@
-//! The formats of the log: for people, for programs, and the one that web servers share.
+//! The log formats: text, JSON and the combined format.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! One line a request on stderr, with the reason and the flag that would change it, and no secrets.
+//! The log: one line per request on stderr, with the reason and the flag that changes it, and without secrets.
 
 use crate::{client::Client, instance::Home, origin::Origin};
 
@@ -86,7 +86,7 @@ fn every_request_has_exactly_one_line() {
     }
 }
 
-/// All records of the proxy and of the libraries it is made of.
+/// All records of the proxy and of its libraries.
 const EVERYTHING: &str =
     "trace,actix_http,actix_server,actix_web,actix_rt,actix,awc,h2,mio,rustls,tokio_rustls";
 
@@ -154,7 +154,7 @@ fn a_level_in_rust_log_does_not_change_the_libraries() {
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "debug")]);
     let mut client = Client::connect(proxy.port);
-    // actix-http logs this as an error; the proxy has a line of its own.
+    // actix-http logs this as an error. The proxy has its own line.
     client.send("NO REQUEST AT ALL\r\n\r\n");
     assert_eq!(client.answer().status(), 400);
     proxy.get("/a");

@@ -1,4 +1,4 @@
-//! Max-Forwards: which requests the proxy answers itself, and what it counts.
+//! Max-Forwards: requests that end at the proxy, and the decremented number.
 
 use crate::{harness::TestProxy, origin::Origin};
 
@@ -38,7 +38,7 @@ fn a_trace_is_reflected_without_secrets() {
     assert_eq!(answer.field("content-type"), Some("message/http"));
     assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
     assert_eq!(origin.count(), 0);
-    // The connection goes on.
+    // The connection stays open.
     client
         .ask("/next", "")
         .answer()

@@ -1,4 +1,4 @@
-//! Parts that are stored, answer for themselves, and become the whole.
+//! Stored parts: how they serve ranges, and how they are combined to the whole.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -11,7 +11,7 @@ use crate::{
 const BODY: &str = "0123456789";
 const FIELDS: &str = "ETag: \"v\"\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\n";
 
-/// The bytes that a simple Range asks for, both ends counted in.
+/// The first and the last byte of a simple Range.
 fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     let range = exchange.request.field("range")?;
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
@@ -24,7 +24,7 @@ fn send_part(exchange: &mut Exchange<'_>, fields: &str, (first, last): (usize, u
     exchange.answer("206 Partial Content", &fields, &BODY[first..=last]);
 }
 
-/// An origin that gives what is asked for.
+/// An origin that serves ranges.
 fn ranged(fields: &'static str) -> Origin {
     Origin::start(move |exchange| match asked(exchange) {
         Some(range) => send_part(exchange, fields, range),
@@ -88,7 +88,7 @@ fn a_whole_response_is_completed_by_fetching_exactly_the_rest() {
     let last = origin.last();
     assert_eq!(last.field("range").as_deref(), Some("bytes=4-"));
     assert_eq!(last.field("if-range").as_deref(), Some("\"v\""));
-    // From now on it is whole.
+    // The whole is stored now.
     proxy.get("/").expect(200, "HIT", BODY);
     proxy
         .get_with("/", &range("2-8"))
@@ -109,7 +109,7 @@ fn an_open_range_that_begins_in_a_part_is_completed() {
     answer.expect(206, "MISS", "3456789");
     assert_eq!(answer.field("content-range"), Some("bytes 3-9/10"));
     assert_eq!(origin.last().field("range").as_deref(), Some("bytes=5-"));
-    // The joint part is stored.
+    // The combined part is stored.
     proxy
         .get_with("/", &range("-8"))
         .expect(206, "HIT", "23456789");
@@ -152,7 +152,7 @@ fn a_distant_part_replaces_the_stored_part() {
 
 #[test]
 fn parts_of_different_versions_are_never_combined() {
-    // Which version of the whole is asked for, by the count.
+    // The number of the request selects the version of the whole.
     let origin = Origin::start(|exchange| {
         let fields = format!(
             "ETag: \"{}\"\r\nCache-Control: max-age=60\r\n",
@@ -178,7 +178,7 @@ fn parts_of_different_versions_are_never_combined() {
         .expect(206, "MISS", "0123");
     proxy.get("/").expect(200, "MISS", "xxxxxxxxxx");
     proxy.get("/").expect(200, "HIT", "xxxxxxxxxx");
-    // A neighbour of another version takes the place of the part.
+    // An adjoining part of another version replaces the stored part.
     proxy.clear();
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -371,7 +371,7 @@ fn a_range_joins_a_validation_and_does_not_wait_for_bytes_after_it() {
     proxy.get("/").expect(200, "MISS", BODY);
     let mut whole = proxy.begin("/", "");
     origin.wait_for(2);
-    // The fetch stands still; the part has come, or will with what has been sent.
+    // The fetch waits at the gate. The part has arrived, or is among the bytes already sent.
     proxy
         .begin("/", &range("2-4"))
         .answer()
@@ -406,7 +406,7 @@ fn a_cleared_part_is_not_combined_again() {
     assert_eq!(proxy.clear().entries, 1);
     gate.open();
     waiting.answer().expect(200, "MISS", BODY);
-    // The whole was asked for anew, without the part that was cleared.
+    // The whole is fetched again, without the cleared part.
     assert_eq!(origin.count(), 3);
     assert_eq!(origin.last().field("range"), None);
 }
@@ -434,7 +434,7 @@ fn several_ranges_get_a_multipart_response() {
         answer.field("content-length"),
         Some(answer.body.len().to_string().as_str())
     );
-    // What does not exist is left out; what overlaps, or is too much, gets the whole.
+    // Ranges after the end are left out. Overlapping or too many ranges get the whole.
     proxy
         .get_with("/", &range("0-1,50-"))
         .expect(206, "HIT", "01");

@@ -1,4 +1,4 @@
-//! Requests that arrive before the answers to those before them have left.
+//! Pipelining: requests that arrive before the previous responses are sent.
 
 use crate::{
     harness::TestProxy,
@@ -38,7 +38,7 @@ fn a_body_with_an_unknown_end_closes_the_connection() {
              GET /b HTTP/1.1\r\nHost: a\r\n\r\nHEAD /c HTTP/1.1\r\nHost: a\r\n\r\n"
         ));
         let _ = client.is_closed();
-        // Nothing behind it was taken for a request.
+        // No bytes after it were parsed as a request.
         let seen = origin.seen();
         assert!(
             seen.iter()

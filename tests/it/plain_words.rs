@@ -1,5 +1,4 @@
-//! What passes between two parties and is meant for one of them only; and heads that are framed as their method, status
-//! or size asks.
+//! Details of the origin that clients must not get, secrets that must not be logged, and framing by method or size.
 
 use crate::{
     client::{Answer, Client},
@@ -12,7 +11,7 @@ use crate::{
 
 const KIB: usize = 1024;
 
-/// Fails unless it is one plain sentence that names none of these.
+/// Panics unless the body is one plain sentence with none of these texts.
 #[track_caller]
 fn assert_names_nothing(answer: &Answer, status: u16, names: &[&str]) {
     assert_plain(answer, status);
@@ -41,7 +40,7 @@ fn a_failed_name_lookup_does_not_reveal_the_name_of_the_origin() {
     assert_names_nothing(&proxy.get("/"), 502, &names);
 }
 
-/// An origin over TLS that nobody has reason to believe.
+/// An origin with an untrusted certificate.
 fn with_a_certificate_for(name: &str) -> Origin {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -123,7 +122,7 @@ fn a_204_with_a_content_length_is_stored_and_its_connection_is_reused() {
     assert_eq!(origin.count(), 2);
 }
 
-/// Sends a head of more than 64 KiB: one field, or many.
+/// Sends a head of more than 64 KiB: one header, or many.
 fn ask_at_length(client: &mut Client, fields: usize) -> Answer {
     let value = "v".repeat(70 * KIB / fields);
     let lines: String = (0..fields)
@@ -155,7 +154,7 @@ fn a_malformed_request_is_logged() {
     assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
     let line = proxy.log_line(&["MISS 431 - - ", "the request line and headers are larger"]);
     assert!(line.contains("INFO"), "{line}");
-    // The first thing on a connection, and behind an answer that has the same status.
+    // As the first bytes on a connection, and after a response with the same status.
     for before in ["", "GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"] {
         let mut client = Client::connect(proxy.port);
         client.send(before);

@@ -1,4 +1,4 @@
-//! Points 29 to 32 and 34: messages as they come over the wire, well made or not.
+//! Points 29 to 32 and 34: valid and invalid messages on the connection.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -39,7 +39,7 @@ fn point_29a_interim_responses_are_relayed_at_once_and_never_stored_or_merged() 
             client.ask("/", "");
         }
         client.answer();
-        // An HTTP/1.0 client gets none, here from a fetch of its own.
+        // An HTTP/1.0 client gets no interim responses, even from its own fetch.
         let old = proxy.connect().send("GET /old HTTP/1.0\r\n\r\n").answer();
         old.expect(200, "MISS", "body");
         assert_eq!(old.interim.len(), 0);
@@ -77,7 +77,7 @@ fn point_29b_followers_get_no_interim_responses_and_pipelining_keeps_their_order
     }
 }
 
-/// Answers everything with these bytes, and closes where asked to.
+/// An origin that sends these bytes for every request, and then closes the connection if `close` is set.
 fn saying(answer: String, closes: bool) -> Origin {
     Origin::start(move |exchange| {
         exchange.send(&answer);
@@ -178,7 +178,7 @@ fn point_31_a_truncated_body_is_truncated_for_the_client_and_never_stored() {
     }
 }
 
-/// Answers the first request of each connection, and fails at the second one, so often.
+/// An origin that responds to the first request of each connection, and fails at the second a given number of times.
 fn dying(failures: usize, word: &'static str) -> Origin {
     let seen = std::sync::Mutex::new((Vec::<usize>::new(), 0));
     Origin::start(move |exchange| {
@@ -230,7 +230,7 @@ fn point_32_only_idempotent_requests_are_repeated_once_on_a_new_connection() {
         let answer = client.answer_to(method);
         let row = format!("{method} {failures} {word}");
         assert_eq!((answer.status(), origin.count()), (status, count), "{row}");
-        // The second time it says the same.
+        // The second request gets the same response.
         if count == 3 {
             let seen = origin.seen();
             assert_eq!(seen[1].head, seen[2].head, "{row}");
@@ -242,7 +242,7 @@ fn point_32_only_idempotent_requests_are_repeated_once_on_a_new_connection() {
             "{row}"
         );
     }
-    // On a fresh connection nothing is repeated.
+    // On a new connection no request is repeated.
     let origin = Origin::start(|exchange| exchange.close());
     let proxy = TestProxy::with_mode(&origin, Strict);
     assert_eq!(proxy.get("/").status(), 502);
@@ -287,7 +287,7 @@ fn point_34a_targets_arrive_and_are_compared_byte_for_byte() {
     assert_eq!(origin.count(), targets.len() + 1);
 }
 
-/// Says what was asked, under a field that is no ASCII.
+/// An origin that returns the request, with a header that is not ASCII.
 fn echoing() -> Origin {
     Origin::start(|exchange| {
         let (method, target) = (exchange.request.method(), exchange.target());
@@ -359,7 +359,7 @@ fn point_34b_methods_versions_and_values_are_relayed_faithfully() {
         ),
         (200, Some("9"), "")
     );
-    // The connection is still in step.
+    // The connection is still usable.
     client.ask("/v", "").answer().expect(200, "HIT", "GET /v 0");
 }
 

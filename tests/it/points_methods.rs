@@ -1,10 +1,10 @@
-//! Points 25 and 33: what unsafe methods end, and what the proxy answers itself.
+//! Points 25 and 33: invalidation by unsafe methods, and responses of the proxy itself.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
 use crate::{harness::TestProxy, origin::Origin};
 
-/// Answers GETs "#n" by the count, everything else by `status` and `fields`.
+/// An origin that responds to GETs with "#n", and to other methods with `status` and `fields`.
 fn changing(status: &'static str, fields: &'static str) -> Origin {
     Origin::start(move |exchange| match exchange.request.method().as_str() {
         "GET" => exchange.ok(

@@ -1,4 +1,4 @@
-//! Points 8 and 9: what POST and HEAD do to what is stored for GET.
+//! Points 8 and 9: effects of POST and HEAD on responses stored for GET.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -8,7 +8,7 @@ use crate::{
     origin::{Exchange, Gate, Origin},
 };
 
-/// Answers every POST by `status` and `fields` with a body of its own, and every GET with "got".
+/// An origin that responds to POSTs with `status`, `fields` and a numbered body, and to GETs with "got".
 fn posting(status: &'static str, fields: String) -> Origin {
     Origin::start(move |exchange| {
         let host = exchange.request.field("host").unwrap();
@@ -22,7 +22,7 @@ fn posting(status: &'static str, fields: String) -> Origin {
 const OWN: &str = "Content-Location: /a/x?q\r\n";
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
-/// Whether a GET after a request so answered gets what that brought.
+/// Whether a GET gets the response of the POST before it.
 #[track_caller]
 fn check_posted(method: &str, status: &'static str, fields: &str, outcome: &str) {
     let origin = posting(status, fields.to_owned());
@@ -128,7 +128,7 @@ fn point_08d_a_stored_post_response_serves_gets_and_no_posts() {
         );
         assert_eq!(origin.count(), before + 2);
     }
-    // `always` keeps what GETs brought.
+    // `always` leaves responses to GETs stored.
     let proxy = TestProxy::with_mode(&origin, Always);
     proxy.request("POST", "/", "", b"form");
     proxy.get("/").expect(200, "MISS", "got");
@@ -188,7 +188,7 @@ fn point_08f_the_rules_of_storing_apply_to_posts() {
     proxy.get("/").expect(200, "MISS", "got");
 }
 
-/// Sends half an answer to POST, and the rest when the gate is open.
+/// Sends half of the response to a POST, and the rest when the gate is open.
 fn half_a_post(exchange: &mut Exchange<'_>, gate: &Gate) {
     exchange.send(
         "HTTP/1.1 200 OK\r\nContent-Location: /\r\nCache-Control: max-age=60\r\nContent-Length: 6\r\n\r\npos",
@@ -260,7 +260,7 @@ fn point_09a_a_response_to_head_stores_nothing() {
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const NEW: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
-/// A stale answer of ten bytes with `held` to the first GET, "new" to later ones; `head` answers HEAD.
+/// An origin: the first GET gets a stale response of ten bytes with `held`, later GETs get "new", HEADs get `head`.
 fn headed(held: String, head: String) -> Origin {
     Origin::start(move |exchange| match exchange.request.method().as_str() {
         "HEAD" => exchange.send(format!("HTTP/1.1 {head}\r\n")),
@@ -336,7 +336,7 @@ fn point_09c_after_a_200_to_head_with_other_validators_the_stored_one_is_not_use
         assert_eq!((answer.status(), answer.x_cache()), (200, "MISS"), "{head}");
         proxy.get("/").expect(200, "MISS", "new");
         assert_eq!(origin.count(), 3, "{head}");
-        // Nor is it there when the origin has gone.
+        // It is not served either when the origin is down.
         proxy.clear();
         origin.stop();
     }

@@ -1,4 +1,4 @@
-//! Points 26 and 27: ranges of what is stored, and stored parts.
+//! Points 26 and 27: ranges of stored responses, and stored parts.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -16,7 +16,7 @@ fn range(range: &str) -> String {
     format!("Range: bytes={range}\r\n")
 }
 
-/// A strict proxy that has stored the whole.
+/// A strict proxy that has stored the whole response.
 fn holding(fields: &str) -> (Origin, TestProxy) {
     let fields = format!("Cache-Control: max-age=60\r\n{fields}");
     let origin = Origin::start(move |exchange| exchange.ok(&fields, BODY));
@@ -107,12 +107,12 @@ fn point_26b_an_unsatisfiable_range_gets_416_and_an_invalid_one_the_whole() {
     assert_eq!(origin.count(), 1);
 }
 
-/// Content-Range and bytes of each part of a multipart answer, each of them text.
+/// Content-Range and bytes of each part of a multipart response, as text.
 fn parts_of(answer: &Answer) -> Vec<(String, String)> {
     let kind = answer.field("content-type").unwrap();
     let boundary = kind.strip_prefix("multipart/byteranges; boundary=");
     let delimiter = format!("\r\n--{}", boundary.unwrap().trim_matches('"'));
-    // The first delimiter may stand at the very beginning.
+    // The first delimiter may be at the very beginning.
     let text = format!("\r\n{}", answer.text());
     let text = text.strip_suffix(&format!("{delimiter}--\r\n")).unwrap();
     text.split(&format!("{delimiter}\r\n"))
@@ -219,12 +219,12 @@ fn point_26d_if_range_needs_the_same_strong_validator() {
         answer.expect(expected, "HIT", if expected == 206 { "01" } else { BODY });
         assert_eq!(held.0.count(), 1, "{validator}");
     }
-    // A date that is not strong: changed within the second of the answer.
+    // A date that is not strong: the last change is within the second of the response.
     let now = http_date(-5);
     let weak_date = holding(&format!("Date: {now}\r\nLast-Modified: {now}\r\n"));
     let fields = format!("{}If-Range: {now}\r\n", range("0-1"));
     weak_date.1.get_with("/", &fields).expect(200, "HIT", BODY);
-    // If-Range alone says nothing, and conditions go before the range.
+    // If-Range without Range is ignored, and conditions have precedence over the range.
     tagged
         .1
         .get_with("/", "If-Range: \"v\"\r\n")
@@ -233,7 +233,7 @@ fn point_26d_if_range_needs_the_same_strong_validator() {
     assert_eq!(tagged.1.get_with("/", &fields).status(), 304);
 }
 
-/// The bytes a simple Range asks for.
+/// The bytes that a simple Range selects.
 fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     let range = exchange.request.field("range")?;
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
@@ -244,7 +244,7 @@ fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     }
 }
 
-/// An origin that gives what is asked for, and says of it that it is so long.
+/// An origin that serves ranges, and states `length` as the complete length.
 fn ranged(fields: String, complete: &'static str) -> Origin {
     let fields = format!("Cache-Control: max-age=60\r\n{fields}");
     Origin::start(move |exchange| match asked(exchange) {
@@ -380,7 +380,7 @@ fn point_27d_the_clients_if_range_is_compared_with_the_stored_part() {
         proxy.get_with("/", &fields).expect(206, "HIT", "234");
     }
     assert_eq!(origin.count(), 1);
-    // For another version the client wants the whole, of which only the rest is missing.
+    // For another version the client requests the whole, of which only the rest is missing.
     let fields = format!("{}If-Range: {NEW}\r\n", range("2-4"));
     proxy.get_with("/", &fields).expect(200, "MISS", BODY);
     assert_eq!(origin.last().fields("range"), ["bytes=10-"]);
@@ -389,7 +389,7 @@ fn point_27d_the_clients_if_range_is_compared_with_the_stored_part() {
 
 #[test]
 fn point_27e_parts_of_different_representations_are_not_combined() {
-    // The later answers are of another version, or another length; the range is answered all the same.
+    // Later responses have another version or length; the range is served nevertheless.
     for (later, complete) in [
         ("ETag: \"w\"\r\n", "40"),
         ("ETag: W/\"v\"\r\n", "40"),

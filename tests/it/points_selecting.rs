@@ -1,10 +1,10 @@
-//! Points 16 and 17: which stored response answers a request.
+//! Points 16 and 17: the selection of a stored response.
 
 use caching_proxy::policy::Mode::{self, Always, Standard, Strict};
 
 use crate::{harness::TestProxy, origin::Origin};
 
-/// Asks with the first fields and then with the second; X-Cache of the second answer.
+/// Sends a GET with the first headers and one with the second. Returns X-Cache of the second response.
 #[track_caller]
 fn check_vary(mode: Mode, rows: &[(&str, &str, &str, &str)]) {
     for (fields, first, second, expected) in rows {
@@ -124,7 +124,7 @@ fn point_16c_variants_live_side_by_side_in_bounded_number() {
         hits < 250 && origin.count() > before,
         "{hits} variants of one target"
     );
-    // The newest one is there.
+    // The newest variant is stored.
     ask(999).expect(200, "MISS", "999");
     ask(999).expect(200, "HIT", "999");
 }

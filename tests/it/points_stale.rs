@@ -1,4 +1,4 @@
-//! Points 22 and 23: when a stale answer is better than none, and when it is good enough for now.
+//! Points 22 and 23: stale responses if the origin fails, and stale-while-revalidate.
 
 use caching_proxy::policy::Mode::{Standard, Strict};
 
@@ -9,7 +9,7 @@ use crate::{
     points::age,
 };
 
-/// How long an answer is fresh yet, as its Cache-Status says; how long it has not been, below zero.
+/// The `ttl` of Cache-Status in seconds; negative for a stale response.
 fn ttl(status: &str) -> i64 {
     let ttl = status.split("ttl=").nth(1).unwrap_or_default();
     let end = ttl.find(';').unwrap_or(ttl.len());
@@ -78,7 +78,7 @@ fn point_22a_a_stale_response_replaces_a_failure_if_nothing_forbids_it() {
                 }
             }
         }
-        // What is no failure of the origin is its answer.
+        // A response that is no failure of the origin is relayed.
         for how in ["501 E", "505 F", "404 G", "429 H", "599 I"] {
             let origin = failing(fields.to_owned(), how);
             let proxy = TestProxy::with_mode(&origin, Strict);
@@ -170,7 +170,7 @@ fn point_22d_a_body_truncated_during_a_validation_replaces_nothing() {
     proxy.get("/").expect(200, "HIT", "good");
 }
 
-/// Stale by `seconds`, with a window of a hundred; every answer is another version.
+/// An origin whose responses are stale by `seconds`, with a window of 100 seconds and a new version each time.
 fn revalidating(seconds: u64, gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |exchange| {
@@ -198,7 +198,7 @@ fn point_23a_a_stale_hit_is_immediate_and_starts_one_validation_per_variant() {
     for (variant, body) in variants.iter().zip(["old 1", "old 2"]) {
         proxy.get_with("/", variant).expect(200, "MISS", body);
     }
-    // Both stand at the gate, and everybody is served meanwhile.
+    // Both validations wait at the gate, and all clients are served.
     for _ in 0..5 {
         for (variant, body) in variants.iter().zip(["old 1", "old 2"]) {
             let stale = proxy.get_with("/", variant);

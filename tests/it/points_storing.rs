@@ -1,4 +1,4 @@
-//! Points 1 to 7: what is stored, and what of it.
+//! Points 1 to 7: which responses and which of their headers are stored.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -12,7 +12,7 @@ const HEURISTIC: [&str; 12] = [
     "200", "203", "204", "206", "300", "301", "308", "404", "405", "410", "414", "501",
 ];
 
-/// Made a minute ago from what had not changed for ten days: a day of heuristic freshness.
+/// Headers of a response made a minute ago and unchanged for ten days: heuristically fresh for a day.
 fn long_unchanged() -> String {
     format!(
         "Date: {}\r\nLast-Modified: {}\r\n",
@@ -42,7 +42,7 @@ fn point_01_a_response_without_lifetime_and_validator_is_not_reused_by_strict() 
         first.field("cache-status"),
         Some("caching-proxy; fwd=uri-miss; fwd-status=200; detail=no-lifetime")
     );
-    // It is not there as a stale answer either.
+    // It is not served as a stale response either.
     origin.stop();
     assert_eq!(proxy.get("/").status(), 502);
 }
@@ -242,7 +242,7 @@ fn point_05_no_cache_is_validated_on_every_use() {
             );
         }
     }
-    // Pragma means nothing in a response; `standard` only takes it for a word of the origin.
+    // Pragma has no meaning in a response; for `standard` it only counts as a directive of the origin.
     let heuristic = format!("{}Pragma: no-cache\r\n", long_unchanged());
     let fresh = "Cache-Control: max-age=60\r\nPragma: no-cache\r\n";
     for mode in [Strict, Standard, Always] {
@@ -291,7 +291,7 @@ fn point_06_an_authorized_response_is_stored_only_with_permission_of_the_origin(
         refused.field("cache-status"),
         Some("caching-proxy; fwd=uri-miss; fwd-status=200; detail=authorization")
     );
-    // What may be shared is shared with everybody, and what was stored without Authorization is so too.
+    // A shareable response is shared with all requests, and so is one stored without Authorization.
     proxy
         .get_with("/max-age=60,public", authorized)
         .expect(200, "MISS", "body");

@@ -1,4 +1,4 @@
-//! Point 28: the origin's word for caches of our kind (RFC 9213).
+//! Point 28: targeted cache control (RFC 9213).
 
 use caching_proxy::policy::Mode::{Standard, Strict};
 

@@ -1,4 +1,4 @@
-//! Points 18, 19, 21 and 24: what the origin is asked about a stored response, and what its answer does to it.
+//! Points 18, 19, 21 and 24: validation requests, and the effect of their responses on stored ones.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -11,7 +11,7 @@ use crate::{
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const STALE: &str = "Cache-Control: max-age=60\r\nAge: 61\r\n";
 
-/// Answers "body" with `first`, and 304 with `later` to whoever asks conditionally.
+/// An origin that responds with `first` and "body", and to conditional requests with a 304 and `later`.
 fn validating(first: String, later: String) -> Origin {
     Origin::start(move |exchange| {
         let is_conditional = ["if-none-match", "if-modified-since"]
@@ -209,7 +209,7 @@ fn point_19d_a_response_whose_304_forbids_storing_is_served_once_and_removed() {
 
 #[test]
 fn point_21_a_304_that_matches_nothing_is_never_given_to_an_unconditional_client() {
-    // Another tag, and another date: the whole is asked for without conditions.
+    // Another ETag or another date: the whole is requested without conditions.
     for (held, other) in [
         ("ETag: \"v\"\r\n", "ETag: \"other\"\r\n".to_owned()),
         (
@@ -238,7 +238,7 @@ fn point_21_a_304_that_matches_nothing_is_never_given_to_an_unconditional_client
         client.ask("/", "").answer().expect(200, "HIT", "new");
         assert_eq!(origin.count(), 3);
     }
-    // One that comes without having been asked for, held or not.
+    // A 304 to a request without conditions, with and without a stored response.
     for mode in [Strict, Standard, Always] {
         let origin = Origin::start(|exchange| {
             exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\n\r\n");
@@ -250,7 +250,7 @@ fn point_21_a_304_that_matches_nothing_is_never_given_to_an_unconditional_client
     }
 }
 
-/// Stored thirty seconds old, with a minute to live.
+/// Headers of a response that is thirty seconds old and has a lifetime of a minute.
 fn half_old() -> Origin {
     Origin::start(|exchange| match exchange.request.field("if-none-match") {
         Some(_) => exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nAge: 30\r\n\r\n"),
@@ -263,7 +263,7 @@ fn half_old() -> Origin {
 
 #[test]
 fn point_24a_request_directives_apply_to_a_fresh_response() {
-    // Whether the origin is asked, in strict and in standard.
+    // Whether the origin gets a request, in strict and in standard.
     for (fields, strict, standard) in [
         ("Cache-Control: no-cache", true, true),
         ("Cache-Control: foo, No-Cache", true, true),

@@ -1,4 +1,4 @@
-//! The three policies, each row a response that is asked for twice.
+//! The three policies. Each row is a response that is requested twice.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     origin::Origin,
 };
 
-/// What becomes of the second GET.
+/// The outcome of the second GET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Second {
     Hit,
@@ -17,7 +17,7 @@ enum Second {
 }
 use Second::{Hit, Miss};
 
-/// Asks twice for each row: the mode, status and fields of the origin's answer, and whether the second ask is a hit.
+/// Sends two GETs for each row: the mode, status and headers of the response, and whether the second GET is a hit.
 #[track_caller]
 fn check(rows: &[(Mode, &str, &str, Second)]) {
     for mode in [Standard, Strict, Always] {
@@ -40,7 +40,7 @@ fn check(rows: &[(Mode, &str, &str, Second)]) {
     }
 }
 
-/// The same for a 200 under one policy.
+/// The same for responses with status 200 under one policy.
 #[track_caller]
 fn check_ok(mode: Mode, rows: &[(&str, Second)]) {
     let rows: Vec<_> = rows
@@ -124,13 +124,13 @@ fn always_stores_against_the_directives_of_the_origin() {
 
 #[test]
 fn expires_counts_from_the_date_of_the_response() {
-    // An hour of life, received half an hour ago: the clock of the origin is what counts.
+    // A lifetime of an hour, half an hour old: the clock of the origin counts.
     let alive = format!(
         "Date: {}\r\nExpires: {}\r\n",
         http_date(-1800),
         http_date(1800)
     );
-    // Expires lies ahead of us, but the origin's clock runs ahead too: no life at all.
+    // Expires is in the future, but the clock of the origin is ahead too: no lifetime.
     let dead = format!("Date: {0}\r\nExpires: {0}\r\n", http_date(1800));
     check(&[
         (Standard, "200 OK", &alive, Hit),
@@ -178,7 +178,7 @@ fn a_response_without_content_is_stored() {
 
 #[test]
 fn strict_derives_a_heuristic_lifetime_from_last_modified() {
-    // Ten days old when made: a day of life. Two days later it is stale.
+    // Unchanged for ten days: a lifetime of one day. Two days later the response is stale.
     let young = format!(
         "Date: {}\r\nLast-Modified: {}\r\n",
         http_date(-60),
@@ -277,7 +277,7 @@ fn standard_ignores_a_reload_and_obeys_a_hard_reload() {
     proxy
         .get_with("/", "Cache-Control: no-cache\r\nPragma: no-cache\r\n")
         .expect(200, "MISS", "GET / #1");
-    // What a hard reload brought is what everybody gets from now on.
+    // All clients get the response of the hard reload from now on.
     proxy.get("/").expect(200, "HIT", "GET / #1");
 }
 

@@ -1,4 +1,4 @@
-//! POSTs that are retrievals: looked up, shared and stored by their bodies, where a rule says so.
+//! Cacheable POSTs: looked up, coalesced and stored by their bodies if a rule allows it.
 
 use crate::{
     client::{Answer, Ending},
@@ -9,7 +9,7 @@ use crate::{
 const SEARCH: &str = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
 const JSON: &str = "Content-Type: application/json\r\n";
 
-/// Answers with what was asked and how often the target was asked for.
+/// An origin that responds with the request and the number of requests for the target.
 fn echo(exchange: &mut Exchange<'_>, fields: &str) {
     let body = format!("{} #{}", latin1(&exchange.request.body), exchange.nth);
     exchange.ok(fields, body);
@@ -36,7 +36,7 @@ fn the_same_body_is_forwarded_once() {
     post(&proxy, JSON, "{\"a\":2}").expect(200, "MISS", "{\"a\":2} #1");
     post(&proxy, JSON, "").expect(200, "MISS", " #2");
     post(&proxy, JSON, "").expect(200, "HIT", " #2");
-    // GET and HEAD of the same target are something else.
+    // GET and HEAD of the same target have another key.
     proxy.get("/search").expect(200, "MISS", " #3");
     proxy.get("/search").expect(200, "HIT", " #3");
     post(&proxy, JSON, "").expect(200, "HIT", " #2");
@@ -90,7 +90,7 @@ fn bodies_that_an_origin_can_distinguish_never_share_a_response() {
             "Content-Type: application/json\r\nContent-Language: de\r\n",
             "{\"a\":1}",
         ),
-        // The field does not reach the origin, so it is not in the key either.
+        // The header does not reach the origin, so it is not in the key.
         (
             "Content-Type: application/json\r\nConnection: content-type\r\n",
             "{ \"a\":1}",
@@ -125,7 +125,7 @@ fn a_body_over_the_limit_is_forwarded_whole_as_an_ordinary_post() {
     post(&proxy, "", "12345678").expect(200, "MISS", "12345678 #0");
     post(&proxy, "", "12345678").expect(200, "HIT", "12345678 #0");
     post(&proxy, "", "123456789").expect(200, "MISS", "123456789 #1");
-    // It may have changed something.
+    // The request may have changed something.
     post(&proxy, "", "12345678").expect(200, "MISS", "12345678 #2");
     let mut client = proxy.connect();
     client.send(
@@ -168,7 +168,7 @@ fn a_cacheable_post_invalidates_nothing() {
     post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #1");
     post(&proxy, JSON, "[2]").expect(200, "MISS", "[2] #2");
     proxy.get("/search").expect(200, "HIT", " #0");
-    // Nor does one that is not stored, for its conditions.
+    // A POST that is not stored because of its conditions does not invalidate either.
     post(&proxy, "If-Match: \"a\"\r\n", "[2]").expect(200, "MISS", "[2] #3");
     proxy.get("/search").expect(200, "HIT", " #0");
     post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #1");
@@ -334,7 +334,7 @@ fn mutations_are_never_stored_and_invalidate() {
     assert_eq!(post(&proxy, text, "mutation { a }").x_cache(), "MISS");
     post(&proxy, text, "{ mutation }");
     assert_eq!(post(&proxy, text, "{ mutation }").x_cache(), "HIT");
-    // What is coded cannot be looked into.
+    // A body with a content coding cannot be parsed.
     let coded = format!("{JSON}Content-Encoding: gzip\r\n");
     post(&proxy, &coded, "xyz");
     assert_eq!(post(&proxy, &coded, "xyz").x_cache(), "MISS");

@@ -178,7 +178,7 @@ fn a_softly_purged_response_is_validated_or_replaces_a_failure() {
         origin.last().field("if-none-match").as_deref(),
         Some("\"v\"")
     );
-    // Validated, it is as fresh as ever.
+    // After the validation the response is fresh again.
     let requests = origin.count();
     assert!(is_hit(&proxy, "/valid"));
     assert_eq!(origin.count(), requests);
@@ -200,7 +200,7 @@ fn a_rule_applies_to_a_purged_path_as_to_requests() {
     assert!(!is_hit(&proxy, "/shop/a?b=1&c=2"));
 }
 
-/// An origin whose first answer waits in the middle, by tag.
+/// An origin whose first response with each tag waits at a gate in the middle of its body.
 fn slow(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(
@@ -223,7 +223,7 @@ fn no_fetch_under_way_survives(args: &[&str]) {
     let mut first = Client::connect(proxy.port);
     first.ask("/slow", "").wait_for("first");
     let told = home.run_ok(args);
-    // Nobody joins it now.
+    // No request joins the fetch now.
     proxy.get("/slow").expect(200, "MISS", "#1");
     gate.open();
     first.answer().expect(200, "MISS", "first old.");
@@ -266,7 +266,7 @@ fn a_purge_applies_to_every_worker() {
     .into_iter()
     .enumerate()
     {
-        // Connections go round the workers.
+        // Connections are distributed over the workers.
         for _ in 0..16 {
             proxy.get("/a");
         }
@@ -301,7 +301,7 @@ fn stored_responses_are_listed_with_their_hits() {
     assert!(lines[2].contains(" all  /little"), "{told}");
     assert!(lines[3].contains(" own  /mine"), "{told}");
     assert!(!told.contains("S3CR3T"));
-    // Looking is no use.
+    // A list does not count as a use.
     assert_eq!(hits(), 3);
 }
 

@@ -1,4 +1,4 @@
-//! Parts of what is stored, and parts that are only relayed.
+//! Ranges of stored responses, and parts that are only relayed.
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 

@@ -1,4 +1,4 @@
-//! The configuration read again while the proxy runs: by SIGHUP and by `reload`.
+//! Reloads of the configuration by SIGHUP and by `reload`.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::{
 
 const FILE: &str = "config/proxy.toml";
 
-/// Runs the command, which has to succeed.
+/// Runs a command that must succeed.
 #[track_caller]
 fn reload(home: &Home, text: &str) -> Finished {
     home.write(FILE, text);
@@ -29,7 +29,7 @@ fn ask_as(proxy: &Instance, user: &str) -> String {
     format!("{} {}", answer.x_cache(), answer.text())
 }
 
-/// Who asks is who is greeted.
+/// An origin that greets the user of the request.
 fn greeting() -> Origin {
     Origin::start(|exchange| {
         let user = exchange.request.field("x-user").unwrap_or("nobody".into());
@@ -153,7 +153,7 @@ fn a_post_started_before_the_reload_is_not_stored() {
         client.send(format!("{head}{user}{more}\r\n"));
         client
     };
-    // The proxy asks for the body when it has read the head under the configuration of that moment.
+    // The proxy sends 100 after it has read the head, with the configuration of that moment.
     let mut anna = post("X-User: anna\r\n", "Expect: 100-continue\r\n");
     anna.wait_for("100 Continue");
     reload(&home, &format!("identity_headers = [\"x-user\"]\n{rule}"));
@@ -201,7 +201,7 @@ fn a_setting_that_needs_a_restart_is_named_and_not_applied() {
         "WARN",
         &format!("restart the proxy to apply: {needs_restart}"),
     ]);
-    // Still different from what is in force, so it is said again.
+    // The file still differs from the active settings, so the message is repeated.
     let reloaded = reload(&home, "ttl = \"1h\"\npreserve_host = true\n");
     assert!(
         reloaded

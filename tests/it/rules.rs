@@ -1,4 +1,4 @@
-//! What rules change for their paths, and that they change it in the key and on the way to the origin alike.
+//! Effects of rules on their paths, both in the key and on the way to the origin.
 
 use crate::{
     harness::TestProxy,
@@ -41,7 +41,7 @@ fn a_lookalike_of_an_ignored_parameter_cannot_poison_the_cache() {
     proxy
         .get("/shop/a?b=1")
         .expect(200, "MISS", "GET /shop/a?b=1 #0");
-    // Whatever an origin may take for a parameter of that name is in the key as it is forwarded.
+    // Everything that an origin may parse as a parameter of that name is in the key as it is forwarded.
     for query in [
         "b=1;utm_x=2",
         "UTM_X=2&b=1",
@@ -59,7 +59,7 @@ fn a_lookalike_of_an_ignored_parameter_cannot_poison_the_cache() {
     proxy
         .get("/shop/a?b=1")
         .expect(200, "HIT", "GET /shop/a?b=1 #0");
-    // The order of equal names is the origin's to judge.
+    // The order of equal names may matter to the origin.
     proxy
         .get("/shop/a?b=2&b=1")
         .expect(200, "MISS", "GET /shop/a?b=2&b=1 #0");

@@ -1,4 +1,4 @@
-//! The files that are shipped for running it somewhere: what they say of the program is true.
+//! Shipped files for running the proxy as a service: they match the program.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -15,7 +15,7 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(config.join(name)).unwrap()
 }
 
-/// What a unit sets a key to, each time.
+/// All values of a key in a systemd unit.
 fn set<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     let lines = unit.lines();
     lines
@@ -23,7 +23,7 @@ fn set<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The arguments of a command of the unit, with another file.
+/// The arguments of a command of the unit, with another configuration file.
 fn arguments<'a>(command: &'a str, file: &'a str) -> Vec<&'a str> {
     let program = "/usr/local/bin/caching-proxy ";
     let arguments = command.strip_prefix(program).unwrap().split(' ');
@@ -46,7 +46,7 @@ fn the_commands_of_the_systemd_unit_start_check_and_reload_the_proxy() {
         home.write("proxy.toml", &format!("{port}policy = \"{policy}\"\n"));
     };
     file("standard");
-    // As systemd makes it.
+    // systemd creates this directory.
     let runtime_dir = home.path("run/caching-proxy-unit");
     fs::create_dir(&runtime_dir).unwrap();
     let mode = u32::from_str_radix(set(&unit, "RuntimeDirectoryMode")[0], 8).unwrap();

@@ -1,4 +1,4 @@
-//! Many ask for one thing at once, and the origin's answer is not one that suits them all.
+//! Many requests for one target at once, and a response that they cannot share.
 
 use crate::{
     client::{Client, Ending},
@@ -11,7 +11,7 @@ fn fetches(origin: &Origin) -> usize {
     seen.iter().filter(|seen| seen.target() == "/").count()
 }
 
-/// Stale hits, none of which begins a validation in the background.
+/// Stale hits that start no background validation.
 fn stale_hits(proxy: &TestProxy, count: u64) {
     let declined = proxy.stats().declined;
     for number in 0..count {
@@ -54,7 +54,7 @@ fn stale_hits_during_a_background_validation_start_no_other() {
     assert_eq!(fetches(&origin), 2);
 }
 
-/// Stale hits after a background validation that was refused; those that follow are held by the gate.
+/// Stale hits after a refused background validation. Later validations wait at the gate.
 #[test]
 fn one_background_validation_at_most_runs_after_a_refused_one() {
     let gate = Gate::default();
@@ -131,14 +131,14 @@ fn requests_after_a_503_share_a_fetch() {
     assert_eq!((under_way, fetches(&origin) - 1), (1, 1));
 }
 
-/// How far the answer that suits nobody has come when it is shown to all.
+/// How much of the unshareable response has arrived when the followers get it.
 #[derive(Clone, Copy, Debug)]
 enum First {
     Whole,
     UnderWay,
 }
 
-/// Twenty join a fetch whose answer suits none of them. The origin answers them only when all of them have come.
+/// Twenty requests join a fetch with an unshareable response. The origin responds to them when all have arrived.
 fn released_together(
     first: First,
     fields: &'static str,

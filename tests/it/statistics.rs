@@ -1,4 +1,4 @@
-//! What the proxy counts, as `stats` shows it and as it is said at the end.
+//! Statistics of the proxy, in `stats` and at its end.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     ports::free_port,
 };
 
-/// What `stats --json` says.
+/// The output of `stats --json`.
 fn stats(home: &Home) -> Value {
     let shown = home.run(&["stats", "--json"]);
     assert_eq!(shown.code, Some(0), "{shown:?}");

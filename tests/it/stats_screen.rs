@@ -10,14 +10,14 @@ use crate::{
     origin::Origin,
 };
 
-/// A terminal in which one command runs; it ends when dropped.
+/// A terminal that runs one command. Dropping it ends it.
 struct Terminal<'a> {
     home: &'a Home,
     tmux: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
-    /// Watches the proxy.
+    /// Runs `stats --watch`.
     fn watching(home: &'a Home, proxy: &Instance, columns: &str, rows: &str) -> Self {
         let terminal = Self {
             home,
@@ -43,7 +43,7 @@ impl<'a> Terminal<'a> {
         String::from_utf8(tmux.output().unwrap().stdout).unwrap()
     }
 
-    /// The lines that are to be seen.
+    /// The visible lines.
     fn lines(&self) -> Vec<String> {
         let shown = self.run(&["capture-pane", "-p"]);
         shown.trim_end().lines().map(str::to_owned).collect()
@@ -69,7 +69,7 @@ impl Drop for Terminal<'_> {
     }
 }
 
-/// A proxy that has had something of everything to do.
+/// A proxy that has had requests of every kind.
 fn busy(home: &Home) -> (Origin, Instance) {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),

@@ -1,4 +1,4 @@
-//! A newer answer of the origin takes the place of an older one, in whichever order the two come to their end.
+//! A newer response of the origin replaces an older one, in whichever order the two fetches end.
 
 use crate::{
     harness::TestProxy,
@@ -29,7 +29,7 @@ fn an_older_fetch_does_not_replace_the_response_of_a_newer_one() {
         .expect(200, "MISS", "v2");
     proxy.get("/").expect(200, "HIT", "v2");
     gate.open();
-    // Its last byte leaves only after the cache has decided about it.
+    // The last byte is sent after the cache has decided about the response.
     older.answer().expect(200, "MISS", "v1 v1");
     proxy.get("/").expect(200, "HIT", "v2");
     assert_eq!(origin.count(), 2);
@@ -58,7 +58,7 @@ fn an_older_validation_does_not_replace_the_response_of_a_newer_fetch() {
     proxy.get("/").expect(200, "MISS", "v0");
     let mut older = proxy.begin("/", "");
     origin.wait_for(2);
-    // Somebody else asks by the own right, and what comes is for everybody.
+    // Another client fetches for itself, and its response is stored for all.
     let own = "Authorization: Bearer x\r\n";
     proxy.get_with("/", own).expect(200, "MISS", "v2");
     proxy.get("/").expect(200, "HIT", "v2");
@@ -68,7 +68,7 @@ fn an_older_validation_does_not_replace_the_response_of_a_newer_fetch() {
     proxy.get_with("/", own).expect(200, "HIT", "v2");
 }
 
-/// A stale answer is validated, the origin answers so instead, and goes down: what was stored must be gone.
+/// A stale response is validated, the origin responds with this instead and stops: the stored response must be removed.
 fn ends_the_stored_answer(status: &'static str, fields: &'static str) {
     let mut origin = Origin::start(move |exchange| match exchange.nth {
         0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "old"),

@@ -1,4 +1,4 @@
-//! The contract on the terminal, with the real binary.
+//! The behaviour of the binary on a terminal: output, signals, `--clear-cache`.
 
 use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
@@ -36,7 +36,7 @@ fn the_proxy_listens_on_loopback_only() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    // Somebody else may have the same port on another address of this machine: so it is free there.
+    // Another program may use the same port on another address of this machine.
     TcpListener::bind(("127.0.0.2", proxy.port)).expect("127.0.0.2 is not taken");
     let everywhere = home.start(&origin.url(), &["--bind", "0.0.0.0"]);
     TcpListener::bind(("127.0.0.2", everywhere.port)).expect_err("0.0.0.0 covers 127.0.0.2");
@@ -235,7 +235,7 @@ fn a_port_in_use_names_its_holder() {
     let port = stranger.local_addr().unwrap().port().to_string();
     home.run(&["--port", &port, "--origin", "http://127.0.0.1:9"])
         .refused(3, &[&port]);
-    // The refused one has harmed the running one in nothing.
+    // The refused instance has not affected the running one.
     proxy.get("/").expect(200, "MISS", "GET / #0");
     assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
     assert_eq!(proxy.get("/").x_cache(), "MISS");
@@ -353,7 +353,7 @@ fn an_unexpected_end_of_the_server_ends_the_program() {
         "--origin",
         "http://127.0.0.1:9",
     ];
-    // The limit is enough, but most of it is taken: some of the workers get nothing.
+    // The limit is high enough, but most descriptors are in use, so some workers get none.
     let taken = "ulimit -n 128; for file in {20..84}; do eval \"exec $file</dev/null\"; done";
     let command = home.command_after(taken, &args);
     Finished::of(command).refused(1, &["error: the server stopped unexpectedly"]);

@@ -1,5 +1,5 @@
-//! How the crate is laid out, read from its sources: the borders between its rooms, circles of files, names of types,
-//! and the size of files.
+//! The layout of the crate, checked on its sources: imports between modules, cycles of files, names of types, and the
+//! size of files.
 
 mod imports;
 mod sources;
@@ -13,7 +13,7 @@ use self::{
     types::declared_types,
 };
 
-/// What each room may use. `main.rs` and its modules may use everything; a room that is missing here has no borders yet.
+/// What each module may import. `main.rs` and its modules may import everything; a module missing here is not checked.
 const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config"]),

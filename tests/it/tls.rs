@@ -1,4 +1,4 @@
-//! Origins behind TLS: whom the proxy believes, and where a body ends.
+//! Origins with TLS: which certificates the proxy trusts, and where a body ends.
 
 use std::{io::Write as _, path::PathBuf, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     ports,
 };
 
-/// What an origin presents, and the PEM a client needs to believe it.
+/// The certificate of an origin, and the PEM that a client must trust.
 struct Identity {
     server: Arc<rustls::ServerConfig>,
     trusted_pem: String,
@@ -38,7 +38,7 @@ fn server(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<rustls::Server
     )
 }
 
-/// A certificate for that name, signed by a private authority.
+/// A certificate for this name, signed by a private authority.
 fn by_private_ca(name: &str) -> Identity {
     let mut authority = params("private authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -51,7 +51,7 @@ fn by_private_ca(name: &str) -> Identity {
     }
 }
 
-/// A certificate that signs itself, as development servers make them.
+/// A self-signed certificate, as development servers use.
 fn self_signed(params: &CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -69,7 +69,7 @@ fn trusting(origin: &Origin, pem: &str) -> TestProxy {
     let proxy = TestProxy::builder(origin)
         .with(|config| config.origin_ca = Some(path))
         .start();
-    // Read at start-up and not needed any more.
+    // The file is read at the start only.
     drop(file);
     proxy
 }
@@ -144,7 +144,7 @@ fn an_upload_over_tls_arrives_whole() {
 fn an_unknown_authority_gets_502() {
     let origin = Origin::tls(by_private_ca("localhost").server, greet);
     assert_plain(&TestProxy::to(&origin).get("/"), 502);
-    // Another private authority helps nothing.
+    // Another private authority does not help.
     assert_plain(
         &trusting(&origin, &by_private_ca("localhost").trusted_pem).get("/"),
         502,

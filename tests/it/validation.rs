@@ -1,4 +1,4 @@
-//! Validators, 304 in both directions, and what happens when the origin cannot be reached.
+//! Validation: validators, 304 in both directions, and an unreachable origin.
 
 use crate::{
     client::Ending,
@@ -6,7 +6,7 @@ use crate::{
     origin::{Gate, Origin},
 };
 
-/// Answers 200 at first, then 304 to whoever asks with the right validator.
+/// An origin that responds with 200 first, and then with 304 to requests with the right validator.
 fn validating(first: &'static str, later: &'static str, condition: &'static str) -> Origin {
     Origin::start(move |exchange| {
         if exchange.request.field(condition).is_some() {
@@ -41,7 +41,7 @@ fn a_stale_response_is_validated_with_exactly_the_stored_etag() {
             (Some("1"), Some("1"))
         );
         assert_eq!(validated.field("cache-control"), Some("max-age=60"));
-        // Fresh again: nothing more reaches the origin.
+        // The response is fresh again: no request reaches the origin.
         proxy.get("/").expect(200, "HIT", "body");
         assert_eq!(origin.count(), 2);
     }
@@ -93,7 +93,7 @@ fn a_304_with_a_content_length_is_complete_and_does_not_change_the_length() {
             (Some("7"), Some("1"))
         );
     }
-    // The connection is still in step.
+    // The connection is still usable.
     proxy.get("/other").expect(200, "MISS", "body #0");
 }
 
@@ -224,7 +224,7 @@ fn a_stale_response_is_served_if_the_origin_is_down() {
     let stale = proxy.get("/");
     stale.expect(200, "HIT", "GET / #0");
     assert!(stale.field("age").unwrap().parse::<u64>().unwrap() >= 61);
-    // What was never stored cannot be helped.
+    // A target without a stored response gets the error.
     assert_eq!(proxy.get("/never").status(), 502);
 }
 

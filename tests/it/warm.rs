@@ -1,4 +1,4 @@
-//! `warm` with a list: what it fetches, what it refuses, and what it says.
+//! `warm` with a list: fetched targets, refused lines and output.
 
 use std::{
     io::Write as _,
@@ -18,7 +18,7 @@ use crate::{
     origin::{Exchange, Gate, Origin},
 };
 
-/// The one object that `--json` prints.
+/// The object that `--json` prints.
 pub(crate) fn summary(finished: &Finished) -> Value {
     serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
 }
@@ -29,7 +29,7 @@ fn targets(origin: &Origin) -> Vec<String> {
     targets
 }
 
-/// A path for each kind of answer; `/wait` and what is below waits for the gate.
+/// An origin with a path for each kind of response; `/wait` and paths below it wait for the gate.
 fn site(exchange: &mut Exchange<'_>) {
     match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "n"),
@@ -204,7 +204,7 @@ fn failures_are_named_and_exit_with_1() {
         assert!(done.stdout.contains(line), "{line}{done:?}");
     }
     assert_eq!(done.stderr, "error: 3 requests failed\n");
-    // The 404 is a hit now, and a failure all the same.
+    // The 404 is a hit now, and still a failure.
     let again = home.run(&["warm", "paths.txt", "--concurrency", "1", "--json"]);
     assert_eq!(again.code, Some(1));
     let again = summary(&again);
@@ -274,7 +274,7 @@ fn the_number_of_concurrent_requests_is_limited() {
     until("three requests are under way at the same time", || {
         under_way.load(Ordering::SeqCst) >= 3
     });
-    // A fourth would come before all of these, which take the same way behind it.
+    // A fourth request would arrive before all of these, which follow it on the same path.
     for _ in 0..16 {
         proxy.get("/other");
     }
@@ -286,7 +286,7 @@ fn the_number_of_concurrent_requests_is_limited() {
         .refused(2, &["1..=256"]);
 }
 
-/// An origin that answers all but `/wait` below, and a run over it that was stopped while it waited.
+/// An origin that responds to all paths except those below `/wait`, and a run that was stopped while it waited.
 fn stopped_run(home: &Home, gate: &Gate, args: &[&str]) -> (Origin, Instance, Finished) {
     let origin = Origin::start({
         let gate = gate.clone();
@@ -361,7 +361,7 @@ fn a_resumed_run_fetches_only_the_remaining_targets() {
             .count()
     };
     assert_eq!([count("/a"), count("/no-store"), count("/b")], [1, 1, 1]);
-    // All is done: the next run is a new one.
+    // All targets are done: the next run begins anew.
     assert!(!home.path("work/state").exists());
     assert_eq!(
         home.run(&["warm", "paths.txt", "--resume", "state"]).code,
@@ -420,7 +420,7 @@ fn the_end_of_the_proxy_ends_the_run() {
     assert_eq!(output.status.code(), Some(4));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["interrupted"], json!(true));
-    // The one under way is a failure, or not tried, as the system tells of the end of its connection.
+    // The request in progress is a failure or not tried, depending on how the system reports the end of its connection.
     let not_tried = summary["not_tried"].as_u64().unwrap();
     assert!((98..=99).contains(&not_tried), "{not_tried}");
     assert_eq!(origin.count(), 1);

@@ -1,4 +1,4 @@
-//! `warm` with a sitemap, hostile ones included.
+//! `warm` with sitemaps, hostile ones included.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn index(locations: &[String]) -> String {
     format!("<sitemapindex>{sitemaps}</sitemapindex>")
 }
 
-/// An origin whose `/sitemap.xml` is that; everything else is a page.
+/// An origin with this `/sitemap.xml`; every other path is a page.
 fn with_sitemap(sitemap: impl Into<Vec<u8>>) -> Origin {
     let sitemap = sitemap.into();
     Origin::start(move |exchange| match exchange.target().as_str() {
@@ -68,7 +68,7 @@ fn a_sitemap_is_read_through_the_proxy_with_its_entities_decoded() {
     let seen = origin.seen();
     assert_eq!(seen[0].field("accept-encoding"), None);
     assert_eq!(seen[1].field("accept-encoding").as_deref(), Some("gzip"));
-    // By its URLs on the origin and on the proxy it is the same one.
+    // The URLs on the origin and on the proxy name the same sitemap.
     for url in [
         format!("{}/sitemap.xml", origin.url()),
         format!("http://localhost:{}/sitemap.xml", proxy.port),

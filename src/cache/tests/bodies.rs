@@ -1,4 +1,4 @@
-//! Bodies on their way in: who reads along, what they cost, and what does not fit.
+//! Bodies in transfer: their readers, their memory, and bodies that do not fit.
 
 use super::*;
 
@@ -239,7 +239,7 @@ fn memory_shared_by_combined_bodies_counts_once_and_is_released() {
         store(&cache, "/a", plain_head(), &body).await;
         for round in 0..20_u64 {
             let held = found(&cache, "/a").await;
-            // Its middle comes anew, so that pieces are cut at both ends.
+            // The middle is fetched again, so pieces are cut at both ends.
             let (first, last) = (40_000 + round * 1000, 200_000 - round);
             let place = |at: u64| usize::try_from(at).unwrap();
             let claim = Claim {

@@ -1,4 +1,4 @@
-//! What is stored, who may fetch, and what a Clear leaves.
+//! Stored entries, claims to fetch, and the effects of a Clear.
 
 use super::*;
 
@@ -225,7 +225,7 @@ fn background_fetches_run_one_at_a_time_for_each_variant() {
         let other = ask(1, Coalescing::Background).await;
         assert!(matches!(other, Claimed::Lead(_)), "{other:?}");
         drop((first, other));
-        // A fetch that stored nothing is followed by some quiet.
+        // After a fetch that stored nothing, background fetches are declined for a while.
         let after = ask(0, Coalescing::Background).await;
         assert!(matches!(after, Claimed::Declined), "{after:?}");
         cache.send(Clear).await.unwrap();
@@ -305,7 +305,7 @@ fn an_invalidation_voids_the_responses_to_every_body() {
             let ticket = lead_with(&cache, key).await;
             fill(ticket).await;
         }
-        // Nobody gets what was asked with another body, or with none.
+        // A request with another body, or without one, gets nothing.
         assert!(find(&cache, &key("/a")).await.is_empty());
         assert!(find(&cache, &keyed(b"3")).await.is_empty());
         let under_way = lead_with(&cache, &keyed(b"3")).await;

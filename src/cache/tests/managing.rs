@@ -1,4 +1,4 @@
-//! Lists and purges: a chunk at a time, and true for every worker.
+//! Lists and purges, which run in chunks and apply to every worker.
 
 use super::*;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     policy::Rules,
 };
 
-/// More than fit into one chunk.
+/// More entries than one chunk covers.
 const MANY: usize = 17_000;
 
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
@@ -111,7 +111,7 @@ fn changes_between_two_chunks_hide_no_entry_from_a_purge() {
         for number in 0..MANY {
             store(&cache, &format!("/{number:05}"), b"x").await;
         }
-        // Invalidations and answers come in while the purge goes through what is stored.
+        // Invalidations and responses arrive while the purge goes through the entries.
         let meanwhile = {
             let cache = cache.clone();
             actix_rt::spawn(async move {
@@ -128,7 +128,7 @@ fn changes_between_two_chunks_hide_no_entry_from_a_purge() {
         meanwhile.await.unwrap();
         purge(&cache, "/0*", PurgeAction::Remove).await;
         let left = list(&cache, ListOrder::Path, 0, 1).await;
-        // A question mark is a letter like any other.
+        // A question mark matches itself.
         assert_eq!(paths(&left), ["/10000"]);
         purge(&cache, "/1*", PurgeAction::Remove).await;
         assert_eq!(count(&cache).await, 2000);
@@ -218,14 +218,14 @@ fn hits_are_counted_by_the_worker_and_reported_in_batches() {
                 worker_cache.count_hit(&known);
             }
         }
-        // The last batch is told of soon; others when they are full.
+        // The last batch is sent after a short time; other batches when they are full.
         tokio::task::yield_now().await;
         let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(
             (paths(&listing), listing.entries[0].hits),
             (vec!["/002"], 3)
         );
-        // What replaces an answer goes on with its count.
+        // A response that replaces another one continues its count.
         store(&cache, "/002", b"y").await;
         let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(

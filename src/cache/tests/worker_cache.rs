@@ -1,9 +1,9 @@
-//! What a worker remembers, beside what the actor holds.
+//! A worker's copies compared with the entries of the actor.
 
 use super::*;
 use crate::cache::{Cache, EntryFilter, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom};
 
-/// One worker before a cache of that size, and both.
+/// A cache of this size, and the copies of one worker.
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
     let cache = Cache::new(max_memory_bytes, max_memory_bytes / 4);
     cache.start();
@@ -103,7 +103,7 @@ fn an_invalidation_applies_without_a_response_of_the_actor() {
         assert!(worker_cache.get(&key("/a")).is_none());
         let known = worker_cache.lookup(&key("/a")).await;
         assert_eq!(known.found().variants().count(), 0);
-        // Of this one only workers are to ask again.
+        // This invalidation only makes workers look up again.
         cache.bump_generation(&Resource::new("/b"));
         assert!(worker_cache.get(&key("/b")).is_none());
         let known = worker_cache.lookup(&key("/b")).await;
@@ -130,7 +130,7 @@ fn a_worker_cache_that_is_off_copies_nothing_and_still_counts_hits() {
             let target = key("/other");
             worker_cache.count_hit(&worker_cache.insert(&target, lookup.found().clone()));
         }
-        // The actor learns of uses in batches; one batch is full by now.
+        // The actor receives uses in batches; one batch is full now.
         let rows = cache.matching(&EntryFilter::all()).await.unwrap();
         assert_eq!(rows[0].hits, 2);
     });

@@ -58,7 +58,7 @@ caching-proxy --origin URL [OPTIONS]
 
 /// A caching HTTP reverse proxy: forwards requests to one origin and caches its responses
 ///
-/// It keeps the responses in memory and answers repeated requests from there, so that the same GET request is not
+/// It stores responses in memory and serves repeated requests from there, so that the same GET request is not
 /// forwarded twice.
 #[derive(Debug, Parser)]
 #[command(
@@ -120,7 +120,7 @@ pub struct SettingsArgs {
 
     /// How closely to follow the origin's caching headers [default: standard]
     ///
-    /// `standard` follows them, and caches responses without any until cleared (see --ttl).
+    /// `standard` follows them; responses without any are cached until cleared (see --ttl).
     /// `strict` follows RFC 9111 to the letter.
     /// `always` ignores them: it caches successful responses, redirects, 404 and 410.
     #[arg(

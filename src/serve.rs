@@ -74,7 +74,7 @@ pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Fail
 async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
     if let Err(error) = origin::reach(url, tls).await {
         log::warn!(
-            "cannot reach the origin: {error}; uncached requests will get 502 or 504 until it is up"
+            "cannot reach the origin: {error}; until it can be reached, uncached requests get 502 or 504"
         );
     }
 }

@@ -8,21 +8,8 @@
 //! - [`Claim`] before a fetch, then [`Put`] to store its response, or [`EndFetch`].
 //! - [`Touch`], in batches, with the keys that were used, so that the actor does not evict them.
 //!
-//! # Why a Clear holds for every worker
-//!
-//! After a [`Clear`] was answered, no request gets a response that was fetched before it:
-//!
-//! 1. The actor alone changes the store, one message at a time. It makes the change, then bumps the generation, then
-//!    answers. So the generation in an answer belongs to its content.
-//! 2. A worker uses a copy only while its generation is current. The Clear has bumped all generations before it was
-//!    answered. So a later request finds no valid copy, and asks the actor, which has nothing stored.
-//! 3. The Clear also removes all fetches from the list of fetches under way. A [`Put`] for a fetch that is not in the list
-//!    stores nothing. So a response that was requested before the Clear is not stored after it.
-//!
-//! The same holds for [`Invalidate`] and its resources. If the actor does not answer in time, the sender bumps the
-//! generations itself (`Cache::force_invalidate`, `Cache::bump_generation`).
-//!
-//! `tests/it/model.rs` tests this with many clients on several workers.
+//! It handles one message at a time: it makes a change, then bumps the generation, then answers. [The module](super) says
+//! why a [`Clear`] therefore holds for every worker.
 
 use std::{
     collections::HashMap,

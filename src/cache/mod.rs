@@ -11,8 +11,17 @@
 //! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
-//! A response is stored only with the ticket of its fetch. [`Clear`] and [`Invalidate`] remove the entries and void the
-//! tickets in one message, so a response that was requested before is not stored after.
+//! # Why a Clear holds for every worker
+//!
+//! A worker's copy carries the generation that the actor read when it answered, and is used only while that generation is
+//! current. [`Clear`] voids the tickets, empties the store and starts a new generation, all in one message, and only then
+//! answers. So a later request finds its copy out of date and asks an actor that has nothing stored. A fetch that began
+//! earlier has lost its ticket, so its [`Put`] stores nothing. [`Invalidate`] and purges hold in the same way.
+//!
+//! If the actor does not answer in time, the sender of an [`Invalidate`] starts the new generation itself
+//! ([`Cache::force_invalidate`]). `tests/it/model.rs` tests all this with many clients on several workers.
+//!
+//! Eviction starts no generation: a copy of an evicted response is still a valid response.
 
 mod actor;
 mod fetches;

@@ -48,7 +48,7 @@ fn subject(purge: &PurgeArgs) -> String {
 }
 
 fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String {
-    let answers = counted(purged.responses, "response", "responses");
+    let responses = counted(purged.responses, "response", "responses");
     let done = match (how, is_soft) {
         (PurgeAction::Remove, _) => "purged",
         (PurgeAction::Expire, _) => "marked as stale",
@@ -57,9 +57,9 @@ fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String
     };
     let mut text = match purged.responses {
         0 => format!(
-            "{answers} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
+            "{responses} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
         ),
-        _ => format!("{answers} {done}, {}\n", size(purged.bytes)),
+        _ => format!("{responses} {done}, {}\n", size(purged.bytes)),
     };
     for path in purged.paths.iter().take(SHOWN) {
         text.push_str(&format!("  {}\n", plain(path)));
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_paths_are_counted_and_not_all_named() {
+    fn many_paths_are_counted_and_some_named() {
         let purged = Purged {
             responses: 30,
             bytes: 12_288,

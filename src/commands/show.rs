@@ -32,7 +32,7 @@ pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
     let texts: Vec<String> = shown
         .answers
         .iter()
-        .map(|answer| text(answer, shown.identities))
+        .map(|response| text(response, shown.identities))
         .collect();
     print(&texts.join("\n"));
     if shown.more > 0 {
@@ -44,13 +44,13 @@ pub(super) fn run(show: ShowArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(answer: &ShownAnswer, identities: u64) -> String {
-    let mut sheet = Sheet::begun(&format!("{} {}", answer.method, answer.path));
-    if let Some(host) = &answer.host {
+fn text(response: &ShownAnswer, identities: u64) -> String {
+    let mut sheet = Sheet::begun(&format!("{} {}", response.method, response.path));
+    if let Some(host) = &response.host {
         sheet.line("host", host);
     }
-    sheet.line("status", &answer.status.to_string());
-    let proxy = match (answer.audience.as_str(), answer.identity) {
+    sheet.line("status", &response.status.to_string());
+    let proxy = match (response.audience.as_str(), response.identity) {
         ("everybody", _) => "everyone".to_owned(),
         ("own", Some(number)) => format!(
             "one user: requests with the same credentials (identity {number} of {identities})"
@@ -59,45 +59,45 @@ fn text(answer: &ShownAnswer, identities: u64) -> String {
         _ => "requests without credentials".to_owned(),
     };
     sheet.line("for", &proxy);
-    sheet.line("selected by", &selected(&answer.selected_by));
-    times(answer, &mut sheet);
-    if let Some(part) = &answer.part {
+    sheet.line("selected by", &selected(&response.selected_by));
+    times(response, &mut sheet);
+    if let Some(part) = &response.part {
         sheet.line("part", part);
     }
-    if !answer.tags.is_empty() {
-        sheet.line("tags", &answer.tags.join(", "));
+    if !response.tags.is_empty() {
+        sheet.line("tags", &response.tags.join(", "));
     }
-    sheet.line("body", &size(answer.body_bytes));
-    sheet.line("memory", &size(answer.memory_bytes));
-    sheet.line("hits", &answer.hits.to_string());
+    sheet.line("body", &size(response.body_bytes));
+    sheet.line("memory", &size(response.memory_bytes));
+    sheet.line("hits", &response.hits.to_string());
     sheet.line("headers", "as received, without Age");
-    for Field { name, value } in &answer.fields {
+    for Field { name, value } in &response.fields {
         sheet.field(name, value.as_deref().unwrap_or_default());
     }
     sheet.into_text()
 }
 
-fn times(answer: &ShownAnswer, sheet: &mut Sheet) {
-    sheet.line("stored at", &answer.stored_at);
-    sheet.line("age", &seconds(answer.age_seconds));
-    let is_stale = answer.stale_since.is_some();
-    sheet.line("fresh for", &fresh(answer.fresh_seconds, is_stale));
-    if let Some(since) = &answer.stale_since {
+fn times(response: &ShownAnswer, sheet: &mut Sheet) {
+    sheet.line("stored at", &response.stored_at);
+    sheet.line("age", &seconds(response.age_seconds));
+    let is_stale = response.stale_since.is_some();
+    sheet.line("fresh for", &fresh(response.fresh_seconds, is_stale));
+    if let Some(since) = &response.stale_since {
         sheet.line("stale since", since);
     }
-    let lifetime = answer.lifetime_seconds;
+    let lifetime = response.lifetime_seconds;
     let lifetime = lifetime.map_or_else(|| "until cleared".to_owned(), seconds);
-    let why = &answer.lifetime_why;
+    let why = &response.lifetime_why;
     sheet.line("lifetime", &format!("{lifetime}: {why}"));
-    if !answer.directives.is_empty() {
-        let place = match answer.is_targeted {
+    if !response.directives.is_empty() {
+        let place = match response.is_targeted {
             true => "  (CDN-Cache-Control)",
             false => "",
         };
-        let directives = answer.directives.join(", ");
+        let directives = response.directives.join(", ");
         sheet.line("directives", &format!("{directives}{place}"));
     }
-    sheet.line("when stale", &answer.when_stale);
+    sheet.line("when stale", &response.when_stale);
 }
 
 pub(super) fn selected(fields: &[Field]) -> String {

@@ -4,7 +4,7 @@ use caching_proxy::{
     admin::WhyRequest,
     cli::WhyArgs,
     control,
-    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest},
+    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest, Variant},
 };
 
 use super::{
@@ -62,10 +62,10 @@ fn circumstances(told: &Explanation, sheet: &mut Sheet) {
 fn findings(told: &Explanation, sheet: &mut Sheet) {
     if let Some(variant) = &told.variant {
         let found = format!(
-            "status {}, age {}, fresh for: {}",
+            "status {}, age {}, {}",
             variant.status,
             seconds(variant.age_seconds),
-            fresh(variant.fresh_seconds, variant.is_stale)
+            freshness(variant)
         );
         sheet.line("stored", &found);
         sheet.line("selected by", &selected(&variant.selected_by));
@@ -78,6 +78,15 @@ fn findings(told: &Explanation, sheet: &mut Sheet) {
             quoted(mismatch.asked.as_deref(), "none")
         );
         sheet.line("differs", &differs);
+    }
+}
+
+fn freshness(variant: &Variant) -> String {
+    let left = fresh(variant.fresh_seconds, variant.is_stale);
+    match (variant.is_stale, variant.fresh_seconds) {
+        (true, _) => left,
+        (false, None) => format!("fresh {left}"),
+        (false, Some(_)) => format!("fresh for {left}"),
     }
 }
 

@@ -149,7 +149,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// A running instance accepted the connection, but its response did not arrive in time or not completely.
-    #[error("it took the command at {} but did not answer it", path.display())]
+    #[error("it accepted the command at {} but did not respond", path.display())]
     Exchange {
         /// The socket.
         path: PathBuf,
@@ -164,19 +164,19 @@ pub enum ControlError {
         sentence: String,
     },
     /// A running instance responded with an error.
-    #[error("it answered with status {status}")]
+    #[error("it responded with status {status}")]
     Status {
         /// The HTTP status.
         status: u16,
     },
     /// The response of a running instance cannot be parsed. It may be of another version.
-    #[error("its answer is not understood; it may be of another version")]
+    #[error("its response cannot be parsed; it may be of another version")]
     Answer,
 }
 
 impl ControlError {
-    /// Whether another user could answer commands in place of this proxy, or keep them from it. A proxy that started
-    /// all the same might have a full cache although a command reports it cleared.
+    /// True if another user could respond to commands in place of this proxy, or block them. If the proxy started anyway, a
+    /// command could report its cache as cleared although it is not.
     pub fn is_distrust(&self) -> bool {
         matches!(
             self,

@@ -71,7 +71,7 @@ pub(super) fn listen_in(
     actix_web::rt::spawn(async move {
         if let Err(error) = server.await {
             log::error!(
-                "the control socket has failed, commands do not reach this proxy any more: {error}"
+                "the control socket has failed; commands no longer reach this proxy: {error}"
             );
         }
     });

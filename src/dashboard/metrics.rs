@@ -58,16 +58,16 @@ impl Collector for Figures {
         }
         let help = "Requests that were left out of the dashboard's list";
         counter(to, "dashboard_dropped_requests", help, None, self.dropped)?;
-        let help = "Since the proxy began to count";
+        let help = "Time since the start of the proxy";
         gauge(to, "uptime", help, Some(Unit::Seconds), self.uptime_seconds)
     }
 }
 
 impl Figures {
-    /// By outcome. The reason of a miss is why it went to the origin, that of a failure is its kind.
+    /// Requests by outcome. The reason of a miss is why it went to the origin, that of a failure is its kind.
     fn requests(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let totals = &self.totals;
-        let help = "Requests answered, by outcome and reason";
+        let help = "Requests by outcome and reason";
         let mut family = to.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for (outcome, count) in [
             (RequestOutcome::Hit, totals.hits()),
@@ -93,7 +93,7 @@ impl Figures {
                 count,
             )?;
         }
-        let help = "Answers by the class of their status";
+        let help = "Responses by status class";
         let mut family = to.encode_descriptor("responses", help, None, MetricType::Counter)?;
         for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
             .iter()
@@ -105,12 +105,12 @@ impl Figures {
     }
 
     fn reasons(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Answers of the origin that were not stored, by reason";
+        let help = "Responses of the origin that were not stored, by reason";
         let mut family = to.encode_descriptor("not_stored", help, None, MetricType::Counter)?;
         for (reason, count) in self.totals.not_stored_by() {
             sample(&mut family, &[("reason", reason.as_str())], count)?;
         }
-        let help = "Stored responses that were not used as they were, by reason";
+        let help = "Stored responses that were not reused, by reason";
         let mut family = to.encode_descriptor("not_reused", help, None, MetricType::Counter)?;
         for (reason, count) in self.totals.not_reused_by() {
             sample(&mut family, &[("reason", reason.as_str())], count)?;
@@ -120,15 +120,15 @@ impl Figures {
 
     fn bytes(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (totals, bytes) = (&self.totals, Some(&Unit::Bytes));
-        let help = "Bodies that left for clients";
+        let help = "Bytes of bodies sent to clients";
         counter(to, "sent", help, bytes, totals.sent_bytes())?;
-        let help = "Bodies that came from the origin";
+        let help = "Bytes of bodies received from the origin";
         counter(to, "received", help, bytes, totals.received_bytes())?;
-        let help = "Bodies that left and did not have to come from the origin";
+        let help = "Bytes of bodies sent to clients without a fetch from the origin";
         counter(to, "saved", help, bytes, totals.saved_bytes())?;
-        let help = "Requests that needed no request to the origin";
+        let help = "Requests served without a request to the origin";
         counter(to, "saved_requests", help, None, totals.saved_requests())?;
-        let help = "What the fetches of responses that were served again once took";
+        let help = "How long the fetches of the reused responses took";
         let seconds = seconds_of_millis(totals.saved_millis());
         counter(to, "saved_origin", help, Some(&Unit::Seconds), seconds)
     }
@@ -139,7 +139,7 @@ impl Figures {
         let counts = totals.latency_counts().iter().copied();
         let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
         let all = buckets.iter().map(|(_, count)| count).sum();
-        let help = "Until the head of the origin's answer was there";
+        let help = "Time until the headers of the origin's response arrived";
         let unit = Some(&Unit::Seconds);
         to.encode_descriptor("origin", help, unit, MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(totals.latency_seconds(), all, &buckets, None)?;
@@ -156,15 +156,15 @@ impl Figures {
 fn cache(to: &mut DescriptorEncoder<'_>, stored: &CacheStats) -> fmt::Result {
     let bytes = || Some(Unit::Bytes);
     gauge(to, "entries", "Stored responses", None, stored.entries)?;
-    let help = "What stored responses hold, overhead included";
+    let help = "Memory of the stored responses, overhead included";
     gauge(to, "stored", help, bytes(), stored.stored_bytes)?;
-    let help = "All that counts against the limit of the cache's memory";
+    let help = "Memory that counts against the limit of the cache";
     gauge(to, "memory_used", help, bytes(), stored.used_bytes)?;
-    let help = "How much memory the cache may hold";
+    let help = "Memory limit of the cache";
     gauge(to, "memory_limit", help, bytes(), stored.limit_bytes)?;
-    let help = "Stored responses that had to make room";
+    let help = "Stored responses that were evicted to free memory";
     counter(to, "evictions", help, None, stored.evictions)?;
-    gauge(to, "fetches", "Fetches under way", None, stored.fetches)
+    gauge(to, "fetches", "Fetches in progress", None, stored.fetches)
 }
 
 fn sample(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], count: u64) -> fmt::Result {

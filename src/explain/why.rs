@@ -294,7 +294,7 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
                 other_field(considered)
             )
         }
-        ForwardReason::Method => format!("{} is never served from the cache", considered.method()),
+        ForwardReason::Method => format!("{} is not served from the cache", considered.method()),
         ForwardReason::Bypass => "the cache does not handle this kind of request".to_owned(),
         ForwardReason::Partial => "only another part is cached".to_owned(),
         ForwardReason::Stale => "the cached response is stale".to_owned(),

@@ -248,7 +248,6 @@ impl Reason {
             (
                 Self::ClientNoStore
                 | Self::NoStore
-                | Self::NoCache
                 | Self::Private
                 | Self::MustUnderstand
                 | Self::SetCookie
@@ -259,7 +258,11 @@ impl Reason {
             | (Self::NoLifetime, Mode::Standard) => Some("--policy always caches it"),
             (Self::NoLifetime, Mode::Strict) => Some("--policy standard may cache it"),
             (
-                Self::ClientNoCache | Self::MustRevalidate | Self::ProxyRevalidate | Self::SMaxage,
+                Self::ClientNoCache
+                | Self::NoCache
+                | Self::MustRevalidate
+                | Self::ProxyRevalidate
+                | Self::SMaxage,
                 Mode::Standard | Mode::Strict,
             ) => Some("--policy always reuses it"),
             (Self::ClientMaxAge | Self::ClientMinFresh, Mode::Strict) => {

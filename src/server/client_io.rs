@@ -66,11 +66,11 @@ pub(super) struct Limits {
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
-const HEAD_TOO_LARGE: &str = "the head of the request is larger than 64 KiB";
+const HEAD_TOO_LARGE: &str = "the request line and headers are larger than 64 KiB";
 const HEAD_TOO_LARGE_RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 47\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 53\r\nconnection: close\r\n\
     x-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n\
-    The head of the request is larger than 64 KiB.\n";
+    The request line and headers are larger than 64 KiB.\n";
 
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
@@ -281,7 +281,7 @@ impl ClientIo {
             proxy::log_unread(
                 status,
                 match status {
-                    StatusCode::REQUEST_TIMEOUT => "the head of the request did not arrive in time",
+                    StatusCode::REQUEST_TIMEOUT => "the request headers did not arrive in time",
                     _ => "not an HTTP/1.1 request",
                 },
             );

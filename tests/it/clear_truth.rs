@@ -1,4 +1,4 @@
-//! What a Clear or an invalidation took away stays away, whatever becomes of the validations that were under way.
+//! A response removed by a Clear or an invalidation is not served again, however a validation in progress ends.
 
 use crate::{
     harness::{TestProxy, until},
@@ -11,7 +11,7 @@ fn gets(origin: &Origin) -> usize {
     gets.filter(|seen| seen.target() == "/").count()
 }
 
-/// How a validation under way ends.
+/// How a validation in progress ends.
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
     Gone,
@@ -30,7 +30,7 @@ impl Verdict {
             }
             Self::NotKept => exchange.ok("Cache-Control: no-store\r\n", "another"),
             Self::Failing => exchange.answer("503 Service Unavailable", "", "failing"),
-            // The beginning of a head has come, so the request is not repeated.
+            // The beginning of a head has arrived, so the request is not repeated.
             Self::HungUp => {
                 exchange.send("HTTP/1.1 200 OK\r\nX-Unfin");
                 exchange.close();
@@ -39,7 +39,7 @@ impl Verdict {
     }
 }
 
-/// What takes the stored answer away.
+/// What removes the stored response.
 #[derive(Clone, Copy, Debug)]
 enum Removal {
     Clear,
@@ -61,8 +61,8 @@ impl Removal {
     }
 }
 
-/// "old" is stored and stale; the first validation waits at the gate. The origin goes on to confirm "old" to whoever
-/// asks about it, as one does whose tag has not changed.
+/// "old" is stored and stale, and the first validation waits at the gate. The origin confirms "old" to every later
+/// validation, as an origin does whose ETag has not changed.
 fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
     let gate = gate.clone();
     let validations = std::sync::atomic::AtomicUsize::new(0);
@@ -90,7 +90,7 @@ fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
     })
 }
 
-/// Two requests wait for one validation, the stored answer is removed, and then the validation ends so.
+/// Two requests wait for one validation, the stored response is removed, and the validation ends in the given way.
 fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
     let gate = Gate::default();
     let origin = confirming(verdict, &gate);
@@ -114,49 +114,49 @@ fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_404() {
+fn a_cleared_response_is_not_served_after_a_validation_gets_404() {
     a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Clear);
     a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_no_store() {
+fn a_cleared_response_is_not_served_after_a_validation_gets_no_store() {
     a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_503() {
+fn a_cleared_response_is_not_served_after_a_validation_gets_503() {
     a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_is_hung_up_on() {
+fn a_cleared_response_is_not_served_after_a_validation_is_disconnected() {
     a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Clear);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_404() {
+fn an_invalidated_response_is_not_served_after_a_validation_gets_404() {
     a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Post);
     a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_no_store() {
+fn an_invalidated_response_is_not_served_after_a_validation_gets_no_store() {
     a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_503() {
+fn an_invalidated_response_is_not_served_after_a_validation_gets_503() {
     a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_is_hung_up_on() {
+fn an_invalidated_response_is_not_served_after_a_validation_is_disconnected() {
     a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Post);
 }
 
 #[test]
-fn a_304_with_no_store_after_a_clear_is_no_reason_to_serve_what_was_cleared() {
+fn a_cleared_response_is_not_served_after_a_304_with_no_store() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();

@@ -1,4 +1,4 @@
-//! The dashboard, from outside: who gets in, what is streamed, what Prometheus reads.
+//! The dashboard: access, event stream and metrics.
 
 use serde_json::Value;
 
@@ -14,13 +14,13 @@ use crate::{
 pub(crate) struct Watched {
     /// The proxy.
     pub(crate) proxy: Instance,
-    /// The link that it has printed.
+    /// The printed link.
     pub(crate) link: String,
     port: u16,
 }
 
 impl Watched {
-    /// Starts one.
+    /// Starts a proxy with a dashboard.
     pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
@@ -36,7 +36,7 @@ impl Watched {
         self.link.split_once("#token=").unwrap().1
     }
 
-    /// Asks with these lines of fields, each ended by CRLF.
+    /// Sends a request with these header lines, each with CRLF.
     fn ask(&self, line: &str, fields: &str, body: &str) -> Answer {
         let length = body.len();
         let mut client = Client::connect(self.port);
@@ -55,7 +55,7 @@ impl Watched {
         self.ask(&format!("GET {target}"), &self.host(), "")
     }
 
-    /// Host and cookie of one who has given the token.
+    /// Host and cookie of a browser that has sent the token.
     fn let_in(&self) -> String {
         let answer = self.ask("POST /session", &self.host(), self.token());
         assert_eq!(answer.status(), 204, "{}", answer.text());
@@ -70,7 +70,7 @@ impl Watched {
 }
 
 #[test]
-fn only_the_page_healthz_and_metrics_need_no_token() {
+fn only_the_page_healthz_and_metrics_work_without_a_token() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     for open in ["/", "/app.js", "/style.css", "/healthz", "/metrics"] {
@@ -87,7 +87,7 @@ fn only_the_page_healthz_and_metrics_need_no_token() {
 }
 
 #[test]
-fn head_is_answered_like_get_and_a_wrong_method_with_the_right_ones() {
+fn head_gets_the_headers_of_get_and_a_wrong_method_gets_the_allowed_methods() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     let fields = watched.let_in();
@@ -135,7 +135,7 @@ fn head_is_answered_like_get_and_a_wrong_method_with_the_right_ones() {
 }
 
 #[test]
-fn every_answer_forbids_the_browser_what_the_page_does_not_need() {
+fn every_response_forbids_browser_features_that_the_page_does_not_use() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     for target in ["/", "/app.js", "/metrics", "/events"] {
@@ -155,7 +155,7 @@ fn every_answer_forbids_the_browser_what_the_page_does_not_need() {
 }
 
 #[test]
-fn it_answers_only_to_its_own_names() {
+fn the_dashboard_accepts_only_its_own_host_names() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     let port = watched.port;
@@ -176,7 +176,7 @@ fn it_answers_only_to_its_own_names() {
 }
 
 #[test]
-fn what_another_site_brings_about_is_refused() {
+fn a_cross_site_request_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     watched.proxy.get("/a");
@@ -195,7 +195,7 @@ fn what_another_site_brings_about_is_refused() {
 }
 
 #[test]
-fn a_wrong_token_or_cookie_opens_nothing() {
+fn a_wrong_token_or_cookie_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     let half = &watched.token()[..16];
@@ -220,7 +220,7 @@ fn a_wrong_token_or_cookie_opens_nothing() {
 }
 
 #[test]
-fn the_stream_tells_of_requests_with_their_reasons_and_hides_secrets() {
+fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
     let (origin, home) = (Origin::counting("Cache-Control: no-store\r\n"), Home::new());
     let watched = Watched::start(&home, &origin);
     watched.proxy.get("/a?token=HUSH");
@@ -236,7 +236,7 @@ fn the_stream_tells_of_requests_with_their_reasons_and_hides_secrets() {
 }
 
 #[test]
-fn only_so_many_pages_watch_at_a_time() {
+fn the_number_of_event_streams_is_limited() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     let fields = watched.let_in();
@@ -305,7 +305,7 @@ fn entries_are_found_and_purged_by_name() {
 }
 
 #[test]
-fn prometheus_reads_what_was_counted() {
+fn the_metrics_for_prometheus_match_the_counters() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = Watched::start(&home, &origin);
     watched.proxy.get("/a");
@@ -362,7 +362,7 @@ fn every_metric_of_the_grafana_dashboard_exists() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_refused() {
+fn a_dashboard_address_beyond_loopback_is_refused() {
     let home = Home::new();
     for address in [
         "0.0.0.0:8001",
@@ -378,7 +378,7 @@ fn an_address_that_others_can_reach_is_refused() {
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn a_dashboard_address_in_use_is_named() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let taken = ports::listener();
     let address = taken.local_addr().unwrap().to_string();
@@ -396,7 +396,7 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn without_the_flag_there_is_no_dashboard() {
+fn the_dashboard_does_not_run_without_its_flag() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/");

@@ -1,4 +1,4 @@
-//! The dashboard's limits in time, in process: nobody keeps others out of it for long.
+//! The time limits of the dashboard: no client blocks others for long.
 
 use std::{net::TcpListener, sync::mpsc, time::Duration};
 
@@ -9,12 +9,12 @@ use crate::{
     harness::{DEADLINE, until},
 };
 
-/// The server's own clock of limits ticks twice a second.
+/// The server checks its time limits twice a second.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// As many as are served at a time.
+/// The number of connections served at a time.
 const ALL: usize = 64;
 
-/// A dashboard that waits for a short time only; it ends when dropped.
+/// A dashboard with short time limits. Dropping it stops it.
 struct Hasty {
     port: u16,
     token: String,
@@ -48,7 +48,7 @@ impl Hasty {
         }
     }
 
-    /// Connections on which this was sent; `HOST` stands for our name.
+    /// Opens connections and sends this text on each. `HOST` stands for the host name of the dashboard.
     fn filled_with(&self, text: &str) -> Vec<Client> {
         let text = text.replace("HOST", &format!("127.0.0.1:{}", self.port));
         (0..ALL)
@@ -89,7 +89,7 @@ impl Hasty {
 }
 
 #[test]
-fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
+fn a_half_sent_body_gets_408_and_frees_its_connection() {
     let dashboard = Hasty::start();
     for framing in [
         "Content-Length: 100\r\n\r\nhalf",
@@ -109,7 +109,7 @@ fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
 }
 
 #[test]
-fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
+fn a_request_refused_before_its_body_arrives_frees_its_connection() {
     let dashboard = Hasty::start();
     for framing in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
         let request = format!("GET /healthz HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n");
@@ -123,7 +123,7 @@ fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
 }
 
 #[test]
-fn half_a_head_and_none_at_all_keep_nobody_out() {
+fn a_connection_without_a_whole_request_is_closed_in_time() {
     let dashboard = Hasty::start();
     for half in ["", "GET / HTTP/1.1\r\nHost: HOST\r\n"] {
         let mut halves = dashboard.filled_with(half);
@@ -136,7 +136,7 @@ fn half_a_head_and_none_at_all_keep_nobody_out() {
 }
 
 #[test]
-fn a_connection_is_for_one_request() {
+fn a_dashboard_connection_carries_one_request() {
     let dashboard = Hasty::start();
     let whole = "GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
     for mut client in dashboard.filled_with(whole) {
@@ -148,17 +148,17 @@ fn a_connection_is_for_one_request() {
 }
 
 #[test]
-fn an_event_stream_outlives_every_limit() {
+fn an_event_stream_outlives_every_time_limit() {
     let dashboard = Hasty::start();
     let mut stream = dashboard.events();
-    // This one began after the stream and is held open in every way; it ends only by the limit of all connections.
+    // This connection began after the stream and stays active. Only the limit for all connections ends it.
     let mut stuck = dashboard
         .filled_with("GET /healthz HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n");
     for stuck in &mut stuck {
         stuck.answer();
         assert!(stuck.is_closed());
     }
-    // More than can have come before: one a second, and two at the beginning.
+    // More events than can have arrived before: one a second, and two at the beginning.
     for _ in 0..3 + 3 * PATIENCE.as_secs() {
         assert!(stream.next_event());
     }

@@ -5,28 +5,17 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     harness::http_date,
-    instance::{Finished, Home, Instance},
+    instance::{Home, Instance},
     origin::{Gate, Origin},
 };
 
 #[track_caller]
-fn run(home: &Home, args: &[&str]) -> String {
-    let Finished {
-        code,
-        stdout,
-        stderr,
-    } = home.run(args);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?} {stdout}");
-    stdout
-}
-
-#[track_caller]
 fn why(home: &Home, args: &[&str]) -> Value {
     let args: Vec<_> = ["why", "--json"].iter().chain(args).copied().collect();
-    serde_json::from_str(&run(home, &args)).unwrap()
+    home.run_json(&args)
 }
 
-/// The outcome that is told, and its sentence.
+/// The predicted outcome, and its sentence.
 #[track_caller]
 fn told(home: &Home, args: &[&str]) -> (String, String) {
     let told = why(home, args);
@@ -34,14 +23,14 @@ fn told(home: &Home, args: &[&str]) -> (String, String) {
     (text("outcome"), text("summary"))
 }
 
-/// A proxy before an origin that answers with these fields.
+/// A proxy for an origin that responds with these headers.
 fn before(home: &Home, origin: &Origin, file: &str) -> Instance {
     home.write("config/proxy.toml", file);
     home.start(&origin.url(), &[])
 }
 
 #[test]
-fn a_hit_is_told_with_the_time_left_and_nothing_is_touched() {
+fn a_hit_is_explained_with_its_remaining_lifetime_and_changes_nothing() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
@@ -56,13 +45,13 @@ fn a_hit_is_told_with_the_time_left_and_nothing_is_touched() {
         );
     }
     assert_eq!(origin.count(), 1);
-    let listed: Value = serde_json::from_str(&run(&home, &["ls", "--json"])).unwrap();
+    let listed: Value = home.run_json(&["ls", "--json"]);
     assert_eq!(listed["entries"][0]["hits"], 0);
     proxy.get("/a").expect(200, "HIT", "GET /a #0");
 }
 
 #[test]
-fn what_is_said_is_what_happens() {
+fn every_explanation_matches_the_outcome_of_the_request() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target().as_str() {
             "/vary" => "Vary: Accept-Language\r\n",
@@ -115,13 +104,13 @@ fn what_is_said_is_what_happens() {
 }
 
 #[test]
-fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
+fn a_missing_entry_is_explained_by_the_nearest_key_and_its_difference() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
     proxy.get("/products/1?b");
     proxy.get("/zebra");
-    let text = run(&home, &["why", "/products/1?B"]);
+    let text = home.run_ok(&["why", "/products/1?B"]);
     assert!(
         text.starts_with("Would be forwarded (MISS): nothing is cached for this request.\n"),
         "{text}"
@@ -142,12 +131,12 @@ fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
 }
 
 #[test]
-fn a_variant_for_another_request_is_named_by_its_field() {
+fn another_variant_is_explained_by_the_header_that_differs() {
     let origin = Origin::counting("Vary: Accept-Encoding\r\n");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
     proxy.get_with("/a", "Accept-Encoding: gzip\r\n");
-    let text = run(&home, &["why", "/a", "-H", "accept-encoding: br"]);
+    let text = home.run_ok(&["why", "/a", "-H", "accept-encoding: br"]);
     assert!(
         text.starts_with(
             "Would be forwarded (MISS): a response is cached, but for another Accept-Encoding.\n"
@@ -162,7 +151,7 @@ fn a_variant_for_another_request_is_named_by_its_field() {
 }
 
 #[test]
-fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
+fn a_response_that_was_not_stored_is_explained_with_a_remedy() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target().as_str() {
             "/cookie" => "Set-Cookie: sid=S3CR3T\r\n",
@@ -191,7 +180,7 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
         refusal("/api/me")["remedy"],
         "policy = \"always\" in the [[rules]] entry for /api/* caches it"
     );
-    let text = run(&home, &["why", "/api/me"]);
+    let text = home.run_ok(&["why", "/api/me"]);
     assert!(
         text.contains("strict, by the [[rules]] entry for /api/*"),
         "{text}"
@@ -200,7 +189,7 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
 }
 
 #[test]
-fn a_fetch_that_would_be_joined_is_told_of() {
+fn a_fetch_in_progress_is_mentioned_if_the_request_would_join_it() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -222,7 +211,7 @@ fn a_fetch_that_would_be_joined_is_told_of() {
 }
 
 #[test]
-fn methods_and_refusals_are_told() {
+fn uncacheable_methods_and_refused_requests_are_explained() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = before(&home, &origin, "");
@@ -231,7 +220,7 @@ fn methods_and_refusals_are_told() {
         (outcome.as_str(), summary.as_str()),
         (
             "forward",
-            "Would be forwarded (MISS): DELETE is never served from the cache."
+            "Would be forwarded (MISS): DELETE is not served from the cache."
         )
     );
     let (outcome, summary) = told(&home, &["/a", "-X", "CONNECT"]);
@@ -264,7 +253,7 @@ fn methods_and_refusals_are_told() {
 }
 
 #[test]
-fn a_known_refusal_is_the_answer_and_no_nearest_key_is_named() {
+fn a_known_refusal_is_explained_without_the_nearest_key() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/products/12" => exchange.ok("Cache-Control: no-store\r\n", "x"),
         _ => exchange.ok("", "x"),
@@ -283,7 +272,7 @@ fn a_known_refusal_is_the_answer_and_no_nearest_key_is_named() {
 }
 
 #[test]
-fn what_a_failing_origin_would_leave_the_client_with_is_told() {
+fn the_response_to_expect_from_a_failing_origin_is_explained() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/must" => exchange.ok(
             "Cache-Control: max-age=1, must-revalidate\r\nAge: 5\r\nETag: \"a\"\r\n",
@@ -311,19 +300,19 @@ fn what_a_failing_origin_would_leave_the_client_with_is_told() {
     assert_eq!(forbidden(&["/must"]), "must-revalidate");
     let no_cache = ["/old", "-H", "Cache-Control: no-cache"];
     assert_eq!(forbidden(&no_cache), "client-no-cache");
-    let text = run(&home, &["why", "/old"]);
+    let text = home.run_ok(&["why", "/old"]);
     assert!(
         text.contains("on failure  if the origin fails, the cached response is served"),
         "{text}"
     );
-    let text = run(&home, &["why", "/must"]);
+    let text = home.run_ok(&["why", "/must"]);
     assert!(
         text.contains(
             "on failure  if the origin fails, the cached response is not served: must-revalidate"
         ),
         "{text}"
     );
-    // And so it is.
+    // The request has the predicted outcome.
     origin.stop();
     proxy.get("/old").expect(200, "HIT", "x");
     assert_eq!(proxy.get("/must").status(), 504);
@@ -332,7 +321,7 @@ fn what_a_failing_origin_would_leave_the_client_with_is_told() {
 }
 
 #[test]
-fn a_post_that_is_stored_by_its_body_depends_on_that() {
+fn the_explanation_of_a_cached_post_depends_on_its_body() {
     let origin = Origin::counting("");
     let home = Home::new();
     let file = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
@@ -346,7 +335,7 @@ fn a_post_that_is_stored_by_its_body_depends_on_that() {
     );
     assert_eq!(
         said["notes"],
-        json!(["the body counts for the key, and is not considered here"])
+        json!(["the request body is part of the cache key, and it is not known here"])
     );
     for name in ["forward", "nearest", "last_refusal"] {
         assert_eq!(said[name], Value::Null, "{name}");
@@ -356,7 +345,7 @@ fn a_post_that_is_stored_by_its_body_depends_on_that() {
 }
 
 #[test]
-fn what_a_rule_takes_out_of_a_query_is_not_looked_for() {
+fn parameters_ignored_by_a_rule_are_not_looked_up() {
     let origin = Origin::counting("");
     let home = Home::new();
     let file = "[[rules]]\npath = \"/shop/*\"\nignore_query = [\"utm_*\"]\n";
@@ -371,7 +360,7 @@ fn what_a_rule_takes_out_of_a_query_is_not_looked_for() {
 }
 
 #[test]
-fn a_stored_answer_is_shown_with_how_it_was_understood() {
+fn a_stored_response_is_shown_with_its_interpretation() {
     let date = http_date(-10);
     let origin = Origin::start(move |exchange| {
         let fields = format!(
@@ -384,7 +373,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
     let proxy = home.start(&origin.url(), &["--policy", "strict"]);
     proxy.get_with("/a?token=S3CR3T", "Accept-Language: de\r\n");
     proxy.get_with("/a?token=S3CR3T", "Accept-Language: fr\r\n");
-    let text = run(&home, &["show", "/a?token=S3CR3T"]);
+    let text = home.run_ok(&["show", "/a?token=S3CR3T"]);
     for words in [
         "GET /a?token=***\n",
         "status      200\n",
@@ -404,8 +393,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
         !text.contains("S3CR3T") && !text.contains(is_control),
         "{text}"
     );
-    let shown: Value =
-        serde_json::from_str(&run(&home, &["show", "/a?token=S3CR3T", "--json"])).unwrap();
+    let shown: Value = home.run_json(&["show", "/a?token=S3CR3T", "--json"]);
     let answers = shown["answers"].as_array().unwrap();
     assert_eq!(answers.len(), 2);
     assert_eq!(answers[0]["lifetime_from"], "max-age");
@@ -414,7 +402,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
 }
 
 #[test]
-fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
+fn identities_are_numbered_without_revealing_credentials() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/me" => exchange.ok("Vary: Accept\r\n", "x"),
         _ => exchange.ok("", "x"),
@@ -426,7 +414,7 @@ fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
         let fields = format!("Authorization: {user}\r\nAccept: {accept}\r\n");
         proxy.get_with("/me", &fields).expect(200, "MISS", "x");
     }
-    let shown: Value = serde_json::from_str(&run(&home, &["show", "/me", "--json"])).unwrap();
+    let shown: Value = home.run_json(&["show", "/me", "--json"]);
     assert_eq!(shown["identities"], 2);
     let answers = shown["answers"].as_array().unwrap();
     let count = |audience: &str, identity: Value| {
@@ -438,7 +426,7 @@ fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
     let mut counts = [count("own", json!(1)), count("own", json!(2))];
     counts.sort_unstable();
     assert_eq!(counts, [1, 2]);
-    let text = run(&home, &["show", "/me"]);
+    let text = home.run_ok(&["show", "/me"]);
     for number in [1, 2] {
         assert!(
             text.contains(&format!("(identity {number} of 2)")),
@@ -449,12 +437,12 @@ fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
 }
 
 #[test]
-fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_when() {
+fn a_response_for_one_identity_and_a_stale_one_are_marked() {
     let origin = Origin::counting("Cache-Control: max-age=1\r\nAge: 5\r\n");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
     proxy.get_with("/a", "Authorization: S3CR3T\r\n");
-    let text = run(&home, &["show", "/a"]);
+    let text = home.run_ok(&["show", "/a"]);
     assert!(
         text.contains("one user: requests with the same credentials"),
         "{text}"
@@ -462,7 +450,7 @@ fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_w
     assert!(text.contains("stale since "), "{text}");
     assert!(!text.contains("S3CR3T"));
     assert_eq!(
-        run(&home, &["show", "/b"]),
+        home.run_ok(&["show", "/b"]),
         "nothing is cached for /b; to find out why: caching-proxy why /b\n"
     );
     home.run(&["show", "b"]).refused(2, &["begins with \"/\""]);

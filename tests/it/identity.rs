@@ -1,4 +1,4 @@
-//! Nobody sees an answer made for somebody else's credentials.
+//! A response for one identity is never served to another.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -10,7 +10,7 @@ use crate::{
 const ANNA: &str = "Authorization: Bearer anna\r\n";
 const BERT: &str = "Authorization: Bearer bert\r\n";
 
-/// Whom the request's credentials name.
+/// The user that the credentials of the request name.
 fn asker(exchange: &Exchange<'_>) -> String {
     let names = [
         "authorization",
@@ -24,7 +24,7 @@ fn asker(exchange: &Exchange<'_>) -> String {
     values.collect::<Vec<_>>().join("|")
 }
 
-/// An origin that answers with the asker's name and the count.
+/// An origin that responds with the name of the user and the number of the request.
 fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.ok(
@@ -35,24 +35,21 @@ fn personal(fields: &'static str) -> Origin {
 }
 
 #[test]
-fn each_identity_has_a_partition_of_its_own() {
+fn each_identity_has_its_own_partition() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
-        proxy
-            .get_with("/me", ANNA)
-            .expect(200, "MISS", "for <Bearer anna> #0");
-        proxy
-            .get_with("/me", BERT)
-            .expect(200, "MISS", "for <Bearer bert> #1");
-        proxy.get("/me").expect(200, "MISS", "for <> #2");
-        proxy
-            .get_with("/me", ANNA)
-            .expect(200, "HIT", "for <Bearer anna> #0");
-        proxy
-            .get_with("/me", BERT)
-            .expect(200, "HIT", "for <Bearer bert> #1");
-        proxy.get("/me").expect(200, "HIT", "for <> #2");
+        proxy.expect_gets(
+            "/me",
+            &[
+                (ANNA, "MISS", "for <Bearer anna> #0"),
+                (BERT, "MISS", "for <Bearer bert> #1"),
+                ("", "MISS", "for <> #2"),
+                (ANNA, "HIT", "for <Bearer anna> #0"),
+                (BERT, "HIT", "for <Bearer bert> #1"),
+                ("", "HIT", "for <> #2"),
+            ],
+        );
     }
 }
 
@@ -63,7 +60,7 @@ fn cookies_and_api_keys_are_credentials_too() {
         ("X-Api-Key: 1\r\n", "X-Api-Key: 2\r\n"),
         ("X-Csrf-Token: 1\r\n", "X-Csrf-Token: 2\r\n"),
         ("X-Auth-User: 1\r\n", "X-Auth-User: 2\r\n"),
-        // The same value under another name is somebody else.
+        // The same value in another header is another identity.
         ("X-Api-Key: 1\r\n", "X-Auth-User: 1\r\n"),
         (
             "Authorization: 1\r\nCookie: 2\r\n",
@@ -80,78 +77,78 @@ fn cookies_and_api_keys_are_credentials_too() {
 }
 
 #[test]
-fn what_identifies_is_configurable() {
+fn identity_headers_are_configurable() {
     let origin = Origin::counting("");
     let tenants = |config: &mut caching_proxy::config::Config| {
         config.policy.identity_headers = caching_proxy::policy::Patterns::new(["x-tenant"]);
     };
     let proxy = TestProxy::builder(&origin).with(tenants).start();
-    proxy
-        .get_with("/", "X-Tenant: 1\r\n")
-        .expect(200, "MISS", "GET / #0");
-    proxy
-        .get_with("/", "X-Tenant: 2\r\n")
-        .expect(200, "MISS", "GET / #1");
-    proxy
-        .get_with("/", "X-Tenant: 1\r\n")
-        .expect(200, "HIT", "GET / #0");
+    proxy.expect_gets(
+        "/",
+        &[
+            ("X-Tenant: 1\r\n", "MISS", "GET / #0"),
+            ("X-Tenant: 2\r\n", "MISS", "GET / #1"),
+            ("X-Tenant: 1\r\n", "HIT", "GET / #0"),
+        ],
+    );
 }
 
 #[test]
-fn private_answers_are_kept_for_their_owner_only() {
+fn private_responses_are_stored_for_their_identity_only() {
     let origin = personal("Cache-Control: private, max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
-    proxy
-        .get_with("/", ANNA)
-        .expect(200, "MISS", "for <Bearer anna> #0");
-    proxy
-        .get_with("/", ANNA)
-        .expect(200, "HIT", "for <Bearer anna> #0");
-    proxy
-        .get_with("/", BERT)
-        .expect(200, "MISS", "for <Bearer bert> #1");
-    proxy.get("/").expect(200, "MISS", "for <> #2");
-    proxy.get("/").expect(200, "MISS", "for <> #3");
+    proxy.expect_gets(
+        "/",
+        &[
+            (ANNA, "MISS", "for <Bearer anna> #0"),
+            (ANNA, "HIT", "for <Bearer anna> #0"),
+            (BERT, "MISS", "for <Bearer bert> #1"),
+            ("", "MISS", "for <> #2"),
+            ("", "MISS", "for <> #3"),
+        ],
+    );
 }
 
 #[test]
-fn public_answers_are_shared_by_all() {
+fn public_responses_are_shared_by_all() {
     for fields in [
         "Cache-Control: public, max-age=60\r\n",
         "Cache-Control: s-maxage=60\r\n",
     ] {
         let origin = personal(fields);
         let proxy = TestProxy::to(&origin);
-        proxy
-            .get_with("/", ANNA)
-            .expect(200, "MISS", "for <Bearer anna> #0");
-        proxy
-            .get_with("/", BERT)
-            .expect(200, "HIT", "for <Bearer anna> #0");
-        proxy.get("/").expect(200, "HIT", "for <Bearer anna> #0");
+        proxy.expect_gets(
+            "/",
+            &[
+                (ANNA, "MISS", "for <Bearer anna> #0"),
+                (BERT, "HIT", "for <Bearer anna> #0"),
+                ("", "HIT", "for <Bearer anna> #0"),
+            ],
+        );
     }
 }
 
 #[test]
-fn private_beats_public() {
+fn private_takes_precedence_over_public() {
     for fields in [
         "Cache-Control: public, private, max-age=60\r\n",
         "Cache-Control: s-maxage=60, private\r\n",
     ] {
         let origin = personal(fields);
         let proxy = TestProxy::to(&origin);
-        proxy
-            .get_with("/", ANNA)
-            .expect(200, "MISS", "for <Bearer anna> #0");
-        proxy
-            .get_with("/", BERT)
-            .expect(200, "MISS", "for <Bearer bert> #1");
-        proxy.get("/").expect(200, "MISS", "for <> #2");
+        proxy.expect_gets(
+            "/",
+            &[
+                (ANNA, "MISS", "for <Bearer anna> #0"),
+                (BERT, "MISS", "for <Bearer bert> #1"),
+                ("", "MISS", "for <> #2"),
+            ],
+        );
     }
 }
 
 #[test]
-fn strict_keeps_what_was_authorized_only_when_the_origin_says_so() {
+fn strict_stores_authorized_responses_only_with_permission_of_the_origin() {
     let origin = Origin::start(|exchange| {
         let fields = format!("Cache-Control: {}\r\n", &exchange.target()[1..]);
         exchange.ok(&fields, "body");
@@ -202,7 +199,7 @@ fn identities_never_share_a_fetch() {
 }
 
 #[test]
-fn ranges_heads_and_conditions_leak_nothing() {
+fn ranges_heads_and_conditions_leak_nothing_to_other_identities() {
     let origin = Origin::start(|exchange| match asker(exchange).as_str() {
         "Bearer anna" => exchange.ok("ETag: \"anna\"\r\nX-Secret: anna\r\n", "for anna"),
         _ => exchange.answer("403 Forbidden", "", ""),
@@ -222,18 +219,19 @@ fn ranges_heads_and_conditions_leak_nothing() {
 }
 
 #[test]
-fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
+fn analytics_cookies_make_no_identity_and_are_not_forwarded() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
-        proxy
-            .get_with("/", "Cookie: _ga=GA1.2; __cf_bm=x\r\n")
-            .expect(200, "MISS", "for <> #0");
-        proxy
-            .get_with("/", "Cookie: _ga_ABC=3; _gid=4\r\n")
-            .expect(200, "HIT", "for <> #0");
-        proxy.get("/").expect(200, "HIT", "for <> #0");
-        // What counts stays, in its own partition.
+        proxy.expect_gets(
+            "/",
+            &[
+                ("Cookie: _ga=GA1.2; __cf_bm=x\r\n", "MISS", "for <> #0"),
+                ("Cookie: _ga_ABC=3; _gid=4\r\n", "HIT", "for <> #0"),
+                ("", "HIT", "for <> #0"),
+            ],
+        );
+        // The relevant cookies stay, in their own partition.
         proxy
             .get_with("/", "Cookie: _ga=1; sid=7; AWSALBCORS=2\r\n")
             .expect(200, "MISS", "for <sid=7> #1");
@@ -244,7 +242,7 @@ fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
 }
 
 #[test]
-fn analytics_cookies_travel_with_what_is_never_stored() {
+fn analytics_cookies_are_forwarded_with_uncacheable_requests() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.request("POST", "/", "Cookie: _ga=1; sid=2\r\n", b"x");
@@ -255,7 +253,7 @@ fn analytics_cookies_travel_with_what_is_never_stored() {
 }
 
 #[test]
-fn a_personal_answer_with_a_new_session_is_not_kept() {
+fn a_private_response_with_a_new_session_is_not_stored() {
     let origin = personal("Set-Cookie: sid=new\r\n");
     let proxy = TestProxy::to(&origin);
     proxy

@@ -1,30 +1,11 @@
 //! `purge` and `ls` with the real binary.
 
-use serde_json::Value;
-
 use crate::{
     client::Client,
     harness::until,
-    instance::{Finished, Home, Instance},
+    instance::{Home, Instance},
     origin::{Gate, Origin},
 };
-
-/// Runs the command, which has to go well; its stdout.
-#[track_caller]
-fn run(home: &Home, args: &[&str]) -> String {
-    let Finished {
-        code,
-        stdout,
-        stderr,
-    } = home.run(args);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?} {stdout}");
-    stdout
-}
-
-#[track_caller]
-fn run_json(home: &Home, args: &[&str]) -> Value {
-    serde_json::from_str(&run(home, args)).unwrap()
-}
 
 #[track_caller]
 fn is_hit(proxy: &Instance, target: &str) -> bool {
@@ -44,22 +25,22 @@ fn an_exact_path_is_purged_with_its_query_and_nothing_else() {
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/a", "/a?b=1", "/ab"]);
-    let told = run(&home, &["purge", "/a"]);
+    let told = home.run_ok(&["purge", "/a"]);
     assert!(told.starts_with("1 response purged, "), "{told}");
     assert!(told.ends_with("\n  /a\n"), "{told}");
     assert!(is_hit(&proxy, "/a?b=1") && is_hit(&proxy, "/ab"));
     proxy.get("/a").expect(200, "MISS", "GET /a #1");
-    let told = run(&home, &["purge", "https://shop.example/a?b=1#part"]);
+    let told = home.run_ok(&["purge", "https://shop.example/a?b=1#part"]);
     assert!(told.ends_with("\n  /a?b=1\n"), "{told}");
     proxy.get("/a?b=1").expect(200, "MISS", "GET /a?b=1 #1");
 }
 
 #[test]
-fn nothing_to_purge_is_said_and_is_no_failure() {
+fn a_purge_without_matches_is_reported_and_succeeds() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
-    let told = run(&home, &["purge", "/a", "--tag", "x"]);
+    let told = home.run_ok(&["purge", "/a", "--tag", "x"]);
     assert_eq!(
         told,
         "0 responses purged: no cached response matches /a, tag x (`caching-proxy ls` lists them)\n"
@@ -67,7 +48,7 @@ fn nothing_to_purge_is_said_and_is_no_failure() {
 }
 
 #[test]
-fn what_names_nothing_is_refused_with_what_would_be_right() {
+fn an_invalid_filter_is_refused_with_a_correction() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -75,33 +56,34 @@ fn what_names_nothing_is_refused_with_what_would_be_right() {
     home.run(&["purge", "products"])
         .refused(2, &["\"products\"", "begins with \"/\""]);
     home.run(&["purge", "/a b"]).refused(2, &["%20"]);
-    home.run(&["purge", "--tag", ""]).refused(2, &["no tag"]);
+    home.run(&["purge", "--tag", ""])
+        .refused(2, &["is not a tag"]);
     home.run(&["ls", "a"]).refused(2, &["begins with \"/\""]);
     home.run(&["ls", "--limit", "1000000"])
         .refused(2, &["at most 10000"]);
 }
 
 #[test]
-fn a_pattern_purges_all_it_matches_and_a_star_can_be_meant_literally() {
+fn a_pattern_purges_all_matches_and_a_star_can_be_literal() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/p/1", "/p/2?q", "/p/*", "/p", "/other"]);
-    let told = run(&home, &["purge", "--exact", "/p/*"]);
+    let told = home.run_ok(&["purge", "--exact", "/p/*"]);
     assert!(told.starts_with("1 response purged, "), "{told}");
     assert!(is_hit(&proxy, "/p/1"));
-    let told = run_json(&home, &["purge", "/p/*", "--json"]);
+    let told = home.run_json(&["purge", "/p/*", "--json"]);
     assert_eq!(told["answers"], 2);
     assert_eq!(told["paths"], serde_json::json!(["/p/1", "/p/2?q"]));
     assert!(!is_hit(&proxy, "/p/1") && !is_hit(&proxy, "/p/2?q"));
     assert!(is_hit(&proxy, "/p") && is_hit(&proxy, "/other"));
-    let told = run_json(&home, &["purge", "*", "--json"]);
+    let told = home.run_json(&["purge", "*", "--json"]);
     assert_eq!(told["answers"], 4);
-    assert_eq!(run(&home, &["ls"]), "the cache is empty\n");
+    assert_eq!(home.run_ok(&["ls"]), "the cache is empty\n");
 }
 
 #[test]
-fn all_variants_and_all_identities_of_a_path_go() {
+fn all_variants_and_identities_of_a_path_are_purged() {
     let origin = Origin::counting("Vary: Accept-Language\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -115,7 +97,7 @@ fn all_variants_and_all_identities_of_a_path_go() {
         proxy.get_with("/a", fields);
         assert_eq!(proxy.get_with("/a", fields).x_cache(), "HIT");
     }
-    let told = run_json(&home, &["purge", "/a", "--json"]);
+    let told = home.run_json(&["purge", "/a", "--json"]);
     assert_eq!(told["answers"], 4);
     for fields in askers {
         assert_eq!(proxy.get_with("/a", fields).x_cache(), "MISS");
@@ -123,7 +105,7 @@ fn all_variants_and_all_identities_of_a_path_go() {
 }
 
 #[test]
-fn answers_to_posts_go_with_their_path() {
+fn responses_to_posts_are_purged_with_their_path() {
     let origin = Origin::counting("");
     let home = Home::new();
     home.write(
@@ -138,14 +120,14 @@ fn answers_to_posts_go_with_their_path() {
     };
     post();
     assert_eq!(post().x_cache(), "HIT");
-    let listed = run_json(&home, &["ls", "--json"]);
+    let listed = home.run_json(&["ls", "--json"]);
     assert_eq!(listed["entries"][0]["method"], "POST");
-    assert_eq!(run_json(&home, &["purge", "/q", "--json"])["answers"], 1);
+    assert_eq!(home.run_json(&["purge", "/q", "--json"])["answers"], 1);
     assert_eq!(post().x_cache(), "MISS");
 }
 
 #[test]
-fn tags_of_both_fields_are_purged() {
+fn tags_of_both_headers_are_purged() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target().as_str() {
             "/1" => "Surrogate-Key: products sale\r\n",
@@ -158,13 +140,10 @@ fn tags_of_both_fields_are_purged() {
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/1", "/2", "/3", "/4"]);
-    let told = run_json(
-        &home,
-        &["purge", "--tag", "products", "--dry-run", "--json"],
-    );
+    let told = home.run_json(&["purge", "--tag", "products", "--dry-run", "--json"]);
     assert_eq!(told["paths"], serde_json::json!(["/1", "/2"]));
     assert!(is_hit(&proxy, "/1"));
-    let told = run(&home, &["purge", "--tag", "sale items", "--tag", "product"]);
+    let told = home.run_ok(&["purge", "--tag", "sale items", "--tag", "product"]);
     assert!(told.ends_with("\n  /2\n  /3\n"), "{told}");
     assert!(is_hit(&proxy, "/1") && is_hit(&proxy, "/4"));
     proxy.get("/2").expect(200, "MISS", "#1");
@@ -172,7 +151,7 @@ fn tags_of_both_fields_are_purged() {
 }
 
 #[test]
-fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
+fn a_softly_purged_response_is_validated_or_replaces_a_failure() {
     let origin = Origin::start(|exchange| {
         let is_asked_about = exchange.request.field("if-none-match").is_some();
         match (exchange.target().as_str(), exchange.nth) {
@@ -189,9 +168,9 @@ fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/valid", "/failing"]);
-    let told = run(&home, &["purge", "--soft", "/*"]);
+    let told = home.run_ok(&["purge", "--soft", "/*"]);
     assert!(told.starts_with("2 responses marked as stale, "), "{told}");
-    let listed = run_json(&home, &["ls", "--json"]);
+    let listed = home.run_json(&["ls", "--json"]);
     assert_eq!(listed["entries"][1]["is_stale"], true);
     let validated = proxy.get("/valid");
     validated.expect(200, "HIT", "#0");
@@ -199,7 +178,7 @@ fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
         origin.last().field("if-none-match").as_deref(),
         Some("\"v\"")
     );
-    // Validated, it is as fresh as ever.
+    // After the validation the response is fresh again.
     let requests = origin.count();
     assert!(is_hit(&proxy, "/valid"));
     assert_eq!(origin.count(), requests);
@@ -207,7 +186,7 @@ fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
 }
 
 #[test]
-fn a_rule_counts_for_what_is_named_as_for_requests() {
+fn a_rule_applies_to_a_purged_path_as_to_requests() {
     let origin = Origin::counting("");
     let home = Home::new();
     home.write(
@@ -216,12 +195,12 @@ fn a_rule_counts_for_what_is_named_as_for_requests() {
     );
     let proxy = home.start(&origin.url(), &[]);
     fill(&proxy, &["/shop/a?b=1&c=2"]);
-    let told = run(&home, &["purge", "/shop/a?utm_x=9&c=2&b=1"]);
+    let told = home.run_ok(&["purge", "/shop/a?utm_x=9&c=2&b=1"]);
     assert!(told.ends_with("\n  /shop/a?b=1&c=2\n"), "{told}");
     assert!(!is_hit(&proxy, "/shop/a?b=1&c=2"));
 }
 
-/// An origin whose first answer waits in the middle, by tag.
+/// An origin whose first response with each tag waits at a gate in the middle of its body.
 fn slow(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(
@@ -243,8 +222,8 @@ fn no_fetch_under_way_survives(args: &[&str]) {
     let proxy = home.start(&origin.url(), &[]);
     let mut first = Client::connect(proxy.port);
     first.ask("/slow", "").wait_for("first");
-    let told = run(&home, args);
-    // Nobody joins it now.
+    let told = home.run_ok(args);
+    // No request joins the fetch now.
     proxy.get("/slow").expect(200, "MISS", "#1");
     gate.open();
     first.answer().expect(200, "MISS", "first old.");
@@ -253,7 +232,7 @@ fn no_fetch_under_way_survives(args: &[&str]) {
 }
 
 #[test]
-fn a_fetch_begun_before_a_purge_is_neither_joined_nor_stored() {
+fn a_fetch_started_before_a_purge_is_neither_joined_nor_stored() {
     no_fetch_under_way_survives(&["purge", "/slow"]);
     no_fetch_under_way_survives(&["purge", "/s*"]);
     no_fetch_under_way_survives(&["purge", "--tag", "t"]);
@@ -261,21 +240,21 @@ fn a_fetch_begun_before_a_purge_is_neither_joined_nor_stored() {
 }
 
 #[test]
-fn a_fetch_under_way_that_brings_another_tag_is_stored() {
+fn a_fetch_in_progress_with_another_tag_is_stored() {
     let gate = Gate::default();
     let origin = slow(&gate);
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     let mut first = Client::connect(proxy.port);
     first.ask("/slow", "").wait_for("first");
-    run(&home, &["purge", "--tag", "other"]);
+    home.run_ok(&["purge", "--tag", "other"]);
     gate.open();
     first.answer().expect(200, "MISS", "first old.");
     proxy.get("/slow").expect(200, "HIT", "first old.");
 }
 
 #[test]
-fn a_purge_holds_for_every_worker() {
+fn a_purge_applies_to_every_worker() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--workers", "4"]);
@@ -287,12 +266,12 @@ fn a_purge_holds_for_every_worker() {
     .into_iter()
     .enumerate()
     {
-        // Connections go round the workers.
+        // Connections are distributed over the workers.
         for _ in 0..16 {
             proxy.get("/a");
         }
         assert!(is_hit(&proxy, "/a"));
-        run(&home, args);
+        home.run_ok(args);
         let mut seen = Vec::new();
         for _ in 0..16 {
             seen.push(proxy.get("/a").text());
@@ -303,31 +282,31 @@ fn a_purge_holds_for_every_worker() {
 }
 
 #[test]
-fn what_is_stored_is_listed_with_its_hits() {
+fn stored_responses_are_listed_with_their_hits() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--workers", "2"]);
-    assert_eq!(run(&home, &["ls"]), "the cache is empty\n");
+    assert_eq!(home.run_ok(&["ls"]), "the cache is empty\n");
     for _ in 0..4 {
         proxy.get("/much?api_key=S3CR3T&a=1");
     }
     proxy.get("/little");
     proxy.get_with("/mine", "Authorization: x\r\n");
-    let hits = || run_json(&home, &["ls", "/much*", "--json"])["entries"][0]["hits"].clone();
+    let hits = || home.run_json(&["ls", "/much*", "--json"])["entries"][0]["hits"].clone();
     until("hits are told of", || hits() == 3);
-    let told = run(&home, &["ls", "--sort", "hits"]);
+    let told = home.run_ok(&["ls", "--sort", "hits"]);
     let lines: Vec<_> = told.lines().collect();
     assert!(lines[0].starts_with("STATUS"), "{told}");
     assert!(lines[1].ends_with("/much?api_key=***&a=1"), "{told}");
     assert!(lines[2].contains(" all  /little"), "{told}");
     assert!(lines[3].contains(" own  /mine"), "{told}");
     assert!(!told.contains("S3CR3T"));
-    // Looking is no use.
+    // A list does not count as a use.
     assert_eq!(hits(), 3);
 }
 
 #[test]
-fn a_list_is_limited_and_says_how_many_more_there_are() {
+fn a_list_is_limited_and_shows_the_number_of_omitted_entries() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -348,10 +327,10 @@ fn a_list_is_limited_and_says_how_many_more_there_are() {
             .starts_with("2 more; list them with --offset 5"),
         "{listed:?}"
     );
-    let listed = run_json(&home, &["ls", "--limit", "3", "--json"]);
+    let listed = home.run_json(&["ls", "--limit", "3", "--json"]);
     assert_eq!((&listed["total"], &listed["more"]), (&7.into(), &4.into()));
     assert_eq!(
-        run(&home, &["ls", "/x*"]),
+        home.run_ok(&["ls", "/x*"]),
         "no cached response matches /x*\n"
     );
 }

@@ -1,4 +1,4 @@
-//! Readers that are slow, stand still or leave: what that costs the others, and how the origin learns of it.
+//! Clients that read slowly, stall or disconnect: effects on other clients and on the origin.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,10 +14,10 @@ use crate::{
 
 const KIB: usize = 1024;
 const MAX_OBJECT_BYTES: u64 = 64 * 1024;
-/// How long a transfer may take on a busy machine. That it stands still is noticed sooner: each read has its deadline.
+/// Longest transfer on a busy machine. A stall is noticed sooner, because each read has its deadline.
 const IN_ALL: Duration = Duration::from_secs(3 * DEADLINE.as_secs());
 
-/// A proxy of that many threads which keeps no body longer than 64 KiB.
+/// A proxy with this number of workers that stores no body over 64 KiB.
 fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
     TestProxy::builder(origin)
         .with(|config| {
@@ -27,7 +27,7 @@ fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
         .start()
 }
 
-/// A client that asks and then reads nothing, with room for little that it has not read.
+/// A client with a small receive buffer that sends a request and reads nothing.
 fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
@@ -45,7 +45,7 @@ fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
     stream
 }
 
-/// An event stream that says this and then nothing more. The gate opens when the proxy has hung up.
+/// An event stream that sends this text and then nothing. The gate opens when the proxy closes the connection.
 fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
     let hung_up = Gate::default();
     let origin = Origin::start({
@@ -65,7 +65,7 @@ fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
 }
 
 #[test]
-fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
+fn a_disconnect_from_a_silent_event_stream_reaches_the_origin() {
     for fields in [
         "",
         "Cache-Control: no-store\r\n",
@@ -81,7 +81,7 @@ fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
 }
 
 #[test]
-fn the_origin_learns_that_the_client_of_an_event_stream_without_events_has_left() {
+fn a_disconnect_from_an_event_stream_without_events_reaches_the_origin() {
     let (origin, hung_up) = falling_silent("", "");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
@@ -90,7 +90,7 @@ fn the_origin_learns_that_the_client_of_an_event_stream_without_events_has_left(
     hung_up.wait();
 }
 
-/// A chunked body of 32 MiB, whose first chunk is "first"; the others come when the gate is open.
+/// A chunked body of 32 MiB. The first chunk is "first"; the others are sent when the gate is open.
 fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
     let piece = vec![b'x'; 256 * KIB];
     exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -103,7 +103,7 @@ fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
 }
 
 #[test]
-fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep() {
+fn a_stalled_follower_does_not_stop_the_leader_of_a_body_too_large_to_store() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -126,7 +126,7 @@ fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep()
     drop(follower);
 }
 
-/// That many chunks of one byte, and the end.
+/// This number of chunks of one byte, and the last chunk.
 fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
     const AT_ONCE: usize = 4000;
     assert_eq!(count % AT_ONCE, 0);
@@ -139,7 +139,7 @@ fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
 }
 
 #[test]
-fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
+fn a_client_that_reads_many_tiny_chunks_gets_them_all_quickly() {
     const COUNT: usize = 200_000;
     let origin = Origin::start(|exchange| tiny_chunks(exchange, COUNT));
     let proxy = keeping_little(&origin, 1);
@@ -154,14 +154,14 @@ fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
     read.unwrap_or_else(|error| panic!("{error} after {} bytes", answer.len()));
     assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
     let body = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap();
-    // No chunk's size has this letter, so the proxy may join chunks as it likes.
+    // No chunk size has this letter, so the proxy may join chunks.
     assert_eq!(memchr::memchr_iter(b'y', &answer[body..]).count(), COUNT);
     assert!(answer.ends_with(b"\r\n0\r\n\r\n"));
 }
 
 #[test]
-fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
-    // More than sockets and windows hold, so that the fetch comes to stand still.
+fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
+    // More than sockets and windows hold, so the fetch stalls.
     const COUNT: usize = 4_000_000;
     let begun = Gate::default();
     let origin = Origin::start({

@@ -154,7 +154,7 @@ function showNow(now) {
   show("saved-bytes", `and ${size(saved.bytes)} from the origin`);
   show("saved-time", duration(saved.millis / 1000));
   show("latency", millis(origin.p50_millis));
-  show("latency-note", origin.p90_millis === null ? "No response yet" : `about; p90 ${millis(origin.p90_millis)} · p99 ${millis(origin.p99_millis)}`);
+  show("latency-note", origin.p90_millis === null ? "No response yet" : `estimated; p90 ${millis(origin.p90_millis)} · p99 ${millis(origin.p99_millis)}`);
   showOrigin(origin, report, cache);
   if (cache) {
     show("memory-used", size(cache.used_bytes));

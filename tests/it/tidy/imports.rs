@@ -1,4 +1,4 @@
-//! What the files of the crate use of each other.
+//! The imports between the files of the crate.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -7,29 +7,29 @@ use std::{
 
 use super::sources::Source;
 
-/// A path as it is written, name by name.
+/// A path as written, name by name.
 type Names = Vec<String>;
 
-/// A module by its names from the root of the crate on.
+/// A module: its names from the root of the crate.
 type Module = Vec<String>;
 
 /// A `use` declaration of one path.
 #[derive(Debug, PartialEq, Eq)]
 struct Import {
     path: Names,
-    /// The name under which it is known here.
+    /// The name of the import in this file.
     alias: String,
     is_exported: bool,
 }
 
-/// The files by their modules, and what each exports under which name.
+/// The files by their modules, and the names that each exports.
 struct Crate<'a> {
     files: BTreeMap<Module, &'a Source>,
     exports: BTreeMap<Module, BTreeMap<String, Names>>,
 }
 
-/// Names a circle of files for each shortest one, as `a -> b -> a`. A file and those in the folder of its name are no
-/// circle, nor is anything with a `mod.rs`, which is the face of its folder.
+/// The shortest cycles of files, as `a -> b -> a`. A file and the files in the folder of its name are no cycle, nor is
+/// anything with a `mod.rs`, which stands for its folder.
 pub(super) fn circles(sources: &[Source]) -> BTreeSet<String> {
     let graph = Crate::new(sources).graph();
     let shortest = graph
@@ -119,7 +119,7 @@ impl<'a> Crate<'a> {
             .collect()
     }
 
-    /// The module whose file has what is named; `None` for what is not of this crate.
+    /// The module whose file declares the named item; `None` for an item of another crate.
     fn resolve(&self, from: &Module, path: &[String], steps: usize) -> Option<Module> {
         let mut module = from.clone();
         let mut rest = path;
@@ -127,7 +127,7 @@ impl<'a> Crate<'a> {
             "crate" | "caching_proxy" => (module, rest) = (Vec::new(), &rest[1..]),
             "self" => rest = &rest[1..],
             "super" => {}
-            // The name of a module beneath.
+            // The name of a submodule.
             first => {
                 module.push(first.to_owned());
                 let is_beneath = self.files.contains_key(&module);
@@ -162,7 +162,7 @@ impl<'a> Crate<'a> {
     }
 }
 
-/// True for the file that stands for its folder.
+/// Whether a file is a `mod.rs`, which stands for its folder.
 fn is_face(path: &Path) -> bool {
     ["mod.rs", "lib.rs", "main.rs"].contains(&path.file_name().unwrap().to_str().unwrap())
 }
@@ -176,7 +176,7 @@ fn module_of(path: &Path) -> Module {
     names.collect()
 }
 
-/// All paths into the crate that a file uses.
+/// All paths into the crate in a file.
 fn paths(code: &str) -> Vec<Names> {
     let mut found: Vec<Names> = imports(code)
         .into_iter()
@@ -222,7 +222,7 @@ fn imports(code: &str) -> Vec<Import> {
     found
 }
 
-/// The paths of a tree of imports, each with the name under which it is known: `a::{b, c as d}`.
+/// The paths of a nested import such as `a::{b, c as d}`, each with its name in the file.
 fn branches(tree: &str) -> Vec<(Names, String)> {
     let tree = tree.trim();
     let Some((stem, group)) = tree.split_once('{') else {
@@ -259,7 +259,7 @@ fn branches(tree: &str) -> Vec<(Names, String)> {
     found
 }
 
-/// What stands between the commas of a group.
+/// The items of a group, which commas separate.
 fn members(group: &str) -> Vec<&str> {
     let (mut depth, mut begin) = (0, 0);
     let mut found = Vec::new();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_of_imports_are_read_whole() {
+    fn nested_imports_are_parsed_completely() {
         let read = |tree| {
             let branches = branches(tree).into_iter();
             branches
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_used_through_the_root_alone() {
+    fn a_module_is_imported_through_its_root_only() {
         let code = "use crate::{a::{b, c}, d, e::f};\nlet x = crate::g::h();\nuse std::{i};\nuse super::j::k;";
         let used = |path| {
             rooms_used(&source(path, code))
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found_through_exports_and_paths() {
+    fn a_cycle_is_found_through_exports_and_paths() {
         let mut sources = vec![
             source(
                 "a/mod.rs",

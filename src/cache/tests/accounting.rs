@@ -150,10 +150,11 @@ impl Fixture {
         self.store.put(&self.keys[key], entry, since)
     }
 
-    /// Applies `operation`. Returns the key that it changes by itself; `None` if that is none, or any.
+    /// Applies `operation`. Returns the key that it changes by itself; `None` if it changes none, or
+    /// several.
     fn apply(&mut self, operation: &Operation) -> Option<Key> {
         let budget = Arc::clone(&self.budget);
-        let concerned = match *operation {
+        let changed = match *operation {
             Operation::Put {
                 key,
                 accept,
@@ -167,20 +168,20 @@ impl Fixture {
                     self.held.push(Arc::clone(&entry));
                 }
                 self.put(key, entry);
-                Some(key)
+                key
             }
             Operation::PutSameBody { from, key } => {
                 let stored = self.store.peek(&self.keys[from])?;
                 let body = stored.variants[0].body().clone();
                 let entry = self.entry(ACCEPTS[0], 0, body);
                 self.put(key, entry);
-                Some(key)
+                key
             }
             Operation::Remove { key, variant } => {
                 let stored = self.store.peek(&self.keys[key])?;
                 let entry = Arc::clone(stored.variants.get(variant)?);
                 self.store.remove(&self.keys[key], &entry);
-                Some(key)
+                key
             }
             Operation::Change { key } => {
                 let mut number = 0;
@@ -189,39 +190,34 @@ impl Fixture {
                     let (head, body) = (Arc::clone(entry.head()), entry.body().clone());
                     (number % 2 == 0).then(|| Arc::new(Entry::new(head, body, 0, &budget)))
                 });
-                Some(key)
+                key
             }
-            Operation::MakeRoom { bytes } => {
-                let has_room = self.store.make_room(bytes);
-                assert_eq!(has_room, budget.has_room(bytes));
-                None
-            }
-            Operation::Touch { key } => {
-                self.store.touch(&self.keys[key], 1);
-                None
-            }
-            Operation::Charge { bytes } => {
-                self.charges.push(budget.charge(bytes));
-                None
-            }
-            Operation::GiveBack => {
-                self.charges.pop();
-                None
-            }
-            Operation::Release => {
-                self.held.clear();
-                None
-            }
-            Operation::Invalidate { key } => {
-                self.remove_resources(Some(key));
-                None
-            }
-            Operation::Clear => {
-                self.remove_resources(None);
-                None
+            _ => {
+                self.apply_to_all(operation);
+                return None;
             }
         };
-        concerned.map(|key| self.keys[key].clone())
+        Some(self.keys[changed].clone())
+    }
+
+    /// Applies an operation that does not change one key by itself.
+    fn apply_to_all(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Invalidate { key } => self.remove_resources(Some(key)),
+            Operation::Clear => self.remove_resources(None),
+            Operation::MakeRoom { bytes } => {
+                let has_room = self.store.make_room(bytes);
+                assert_eq!(has_room, self.budget.has_room(bytes));
+            }
+            Operation::Touch { key } => self.store.touch(&self.keys[key], 1),
+            Operation::Charge { bytes } => self.charges.push(self.budget.charge(bytes)),
+            Operation::GiveBack => drop(self.charges.pop()),
+            Operation::Release => self.held.clear(),
+            Operation::Put { .. }
+            | Operation::PutSameBody { .. }
+            | Operation::Remove { .. }
+            | Operation::Change { .. } => unreachable!("{operation:?} changes one key"),
+        }
     }
 
     /// Invalidates the resource of a key, or clears the store, and compares what was cleared with a recount.

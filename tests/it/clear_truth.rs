@@ -158,22 +158,7 @@ fn invalidated_stays_invalidated_when_a_validation_under_way_is_hung_up_on() {
 #[test]
 fn a_304_with_no_store_after_a_clear_is_no_reason_to_serve_what_was_cleared() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |exchange| {
-            if exchange.request.field("if-none-match").is_some() {
-                gate.wait();
-                exchange.send(
-                    "HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: no-store\r\n\r\n",
-                );
-            } else {
-                exchange.ok(
-                    "ETag: \"v\"\r\nCache-Control: max-age=0\r\n",
-                    format!("#{}", exchange.nth),
-                );
-            }
-        }
-    });
+    let origin = Origin::confirming_after(&gate, "Cache-Control: no-store\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "#0");
     let mut validating = proxy.begin("/", "");

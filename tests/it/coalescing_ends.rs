@@ -222,22 +222,7 @@ fn clear_during_a_fetch_leaves_the_cache_empty() {
 #[test]
 fn a_validation_in_flight_does_not_bring_back_what_was_cleared() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |exchange| {
-            if exchange.request.field("if-none-match").is_some() {
-                gate.wait();
-                exchange.send(
-                    "HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: max-age=60\r\n\r\n",
-                );
-            } else {
-                exchange.ok(
-                    "ETag: \"v\"\r\nCache-Control: max-age=0\r\n",
-                    format!("#{}", exchange.nth),
-                );
-            }
-        }
-    });
+    let origin = Origin::confirming_after(&gate, "Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "#0");
     let mut validating = proxy.begin("/", "");

@@ -30,21 +30,22 @@
 //! | [`clock`] | the one place that reads the clock |
 //! | [`guide`] | the guides for users |
 //!
-//! The program around this library is `main.rs` with `commands/`, one file for each command, and `logging/`. Nothing
-//! else prints. `tests/it/tidy` checks which room may use which.
+//! The program around this library is `main.rs`, the files that it names, and `commands/`, one file for each command.
+//! The library prints nothing. `tests/it/tidy` checks which room may use which.
 //!
 //! # The steps of a request
 //!
 //! 1. actix-web's default service calls [`proxy::handle`], which reads the clock and takes the configuration in force.
 //! 2. A plain hit is served from the worker's own copy ([`cache::WorkerCache`]). For any other request the handler makes the
 //!    request as it is forwarded, and from that the [`cache::Key`].
-//! 3. It looks the key up: in the worker's copies, else with the message [`cache::Get`].
+//! 3. It looks the key up in the worker's copies. A GET that has no copy and may lead a fetch goes straight to step 5, for
+//!    the claim looks it up as well. Any other retrieval sends [`cache::Get`].
 //! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
 //! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::FetchTicket`] and leads. The others follow, and read
 //!    the body while it arrives.
 //! 6. The leader fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
 //!    [`cache::Put`] stores it.
-//! 7. The response gets Age, X-Cache, Cache-Status and Via, and is sent.
+//! 7. The response, which has its Age, gets X-Cache, Cache-Status and Via, and is sent.
 //!
 //! # Two decisions
 //!
@@ -71,8 +72,8 @@
 //!
 //! # Where later work goes
 //!
-//! Several origins: a router beside [`origin`], chosen in `proxy/request`. A disk or Redis tier: behind the lookups in
-//! `cache/store`, so that the handler still sees one lookup. Tunnels (WebSocket): a step of their own in
+//! Several origins: a router beside [`origin`], chosen in `proxy/request`. A disk or Redis tier: behind the
+//! messages `Get`, `Claim` and `Put`, whose handlers then answer later; the handler of a request still sees one lookup. Tunnels (WebSocket): a step of their own in
 //! `proxy/handler.rs`, beside `fetch`. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
 pub mod admin;

@@ -1,6 +1,6 @@
-//! What a fresh hit must not do: allocate while the policy decides.
+//! A fresh hit allocates no memory while the policy decides.
 //!
-//! A test binary of its own, because its allocator is another one.
+//! This is a separate test binary because it has its own global allocator.
 #![allow(
     clippy::unwrap_used,
     reason = "a test fails by panicking, also in the helpers that are not test functions themselves"
@@ -69,7 +69,7 @@ fn stored(policy: &Policy, asked: Lines<'_>) -> StoredHead {
     admit(policy, &request(policy, &headers(asked)), &reply).unwrap()
 }
 
-/// The answers to a request, and how often memory was allocated meanwhile.
+/// The decision for a request, and the number of allocations that it took.
 fn served(
     policy: &Policy,
     asked: &HeaderMap,
@@ -106,7 +106,7 @@ fn a_fresh_hit_allocates_nothing_in_the_policy() {
 }
 
 #[test]
-fn conditions_are_answered_without_allocating_too() {
+fn a_conditional_hit_allocates_nothing_in_the_policy() {
     let policy = policy(Mode::Strict);
     let variants = [stored(&policy, &[])];
     let asked = headers(&[
@@ -134,7 +134,7 @@ fn counting_a_hit_allocates_nothing() {
 }
 
 #[test]
-fn the_count_counts() {
+fn the_counting_allocator_counts_an_allocation() {
     let counted = allocation_counter::measure(|| {
         std::hint::black_box(Box::new(7));
     });

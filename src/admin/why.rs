@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_that_is_no_request_is_refused_in_words() {
+    fn a_description_that_is_no_request_is_refused_with_a_message() {
         let many = vec!["a: b"; MAX_HEADERS + 1];
         for (fields, expected) in [
             (&["Accept"][..], "is not a header"),

@@ -11,8 +11,14 @@
 //! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
-//! A fetch is stored only while its ticket counts. [`Clear`] and [`Invalidate`] forget the tickets together with the
-//! entries, in one message: what was fetched before can not come back after.
+//! # Why a Clear holds for every worker
+//!
+//! A worker's copy carries the generation that the actor read when it answered, and is used only while that generation is
+//! current. [`Clear`] voids the tickets, empties the store and starts a new generation, all in one message, and only then
+//! answers. So a later request finds its copy out of date and asks an actor that has nothing stored. A fetch that began
+//! earlier has lost its ticket, so its [`Put`] stores nothing. [`Invalidate`] and purges hold in the same way.
+//!
+//! Eviction starts no generation: a copy of an evicted response is still a valid response.
 
 mod actor;
 mod fetches;

@@ -100,7 +100,7 @@ mod tests {
     use clap::Parser as _;
 
     #[test]
-    fn a_value_that_is_called_like_a_command_is_none() {
+    fn a_value_with_the_name_of_a_command_is_not_a_command() {
         let hint = |line: &str| {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let error =
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proposed_can_be_pasted() {
+    fn a_proposed_command_can_be_pasted() {
         assert_eq!(quoted("/a?b"), "'/a?b'");
         assert_eq!(quoted("a'b"), "'a'\\''b'");
         assert_eq!(quoted("--port=1"), "--port=1");

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_paths_are_counted_and_not_all_named() {
+    fn many_paths_are_counted_and_some_named() {
         let purged = Purged {
             responses: 30,
             bytes: 12_288,

@@ -168,12 +168,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_shown_moves_the_cursor() {
+    fn printed_text_never_moves_the_cursor() {
         assert_eq!(plain("/a\u{1b}[2J\r\u{202e}b"), "/a\\u{1b}[2J\\r\\u{202e}b");
     }
 
     #[test]
-    fn a_json_document_gives_a_terminal_no_orders_and_stays_the_same() {
+    fn a_json_document_has_no_escape_sequences_and_keeps_its_meaning() {
         let value = serde_json::json!({
             "\u{9b}2J": ["\u{202e}gnp.exe", "\u{7f}\u{1b}[2J\n", "\u{61c}\u{200b}\u{feff}\u{2066}", "\\u009b"],
             "gr\u{fc}n \u{1f600}": "\u{65e5}\u{672c}",
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_cut_in_the_middle_and_a_short_one_not() {
+    fn a_long_path_is_cut_in_the_middle() {
         assert_eq!(cut("/products/12345", 9), "/pro\u{2026}2345");
         assert_eq!(cut("/a", 2), "/a");
         assert_eq!(cut("/\u{e4}\u{f6}\u{fc}xyz", 5), "/\u{e4}\u{2026}yz");

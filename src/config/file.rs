@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_beyond_all_bounds_is_kept_as_it_was_written() {
+    fn a_number_out_of_range_is_reported_as_written() {
         for number in [
             "99999999999999999999",
             "-9223372036854775809",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_refused_with_its_line() {
+    fn invalid_toml_is_refused_with_its_line() {
         for text in [
             "port = 1\nport = 2\n",
             "port = 1\nttl = \n",
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_mistake() {
+    fn a_byte_order_mark_is_accepted() {
         assert_eq!(
             parse("\u{feff}port = 3").unwrap().values["port"],
             (1, integer(3))

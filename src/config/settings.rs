@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_written_in_units_without_a_rest() {
+    fn sizes_are_written_in_units_that_divide_them() {
         for (bytes, written) in [
             (1000, "1000B"),
             (1024, "1KiB"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_as_a_flag_would_take_them() {
+    fn values_are_shown_as_a_flag_accepts_them() {
         assert_eq!(in_words(&json!(["a", "b*"])), "a,b*");
         assert_eq!(in_words(&json!([])), "none");
         assert_eq!(in_words(&json!("10m")), "10m");

@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_written_in_the_units_that_people_use() {
+    fn durations_are_written_in_common_units() {
         let seconds = Duration::from_secs;
         for (time, written) in [
             (seconds(0), "0s"),
@@ -438,7 +438,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_is_read_within_bounds_or_refused(
+        fn any_value_is_parsed_within_its_range_or_refused(
             any in "\\PC{0,20}",
             nearly in "-?[0-9]{0,22}[.]?[0-9]{0,3} ?(s|m|h|days|ms|ns|k|KiB|MB|PiB|EiB|x)?( [0-9]{1,3}s)?",
             list in "([a-z*]{0,3}[ ,]{0,2}){0,5}",
@@ -456,14 +456,14 @@ mod tests {
         }
 
         #[test]
-        fn a_port_reads_back(number: u16) {
+        fn a_written_port_is_parsed_again(number: u16) {
             for given in [argument(&number.to_string()), Given::Typed(Value::Integer(number.into()))] {
                 prop_assert_eq!(port(&given).ok(), Some(number).filter(|number| *number != 0));
             }
         }
 
         #[test]
-        fn a_duration_reads_back(millis in 0_u64..=400_000_000_000, seconds in 0_u64..=400_000) {
+        fn a_written_duration_is_parsed_again(millis in 0_u64..=400_000_000_000, seconds in 0_u64..=400_000) {
             for time in [Duration::from_millis(millis), Duration::from_secs(seconds)] {
                 let written = written_duration(time);
                 let read = duration(&argument(&written), Duration::ZERO, Duration::MAX);
@@ -472,7 +472,7 @@ mod tests {
         }
 
         #[test]
-        fn names_read_back(listed in proptest::collection::vec("[a-z*_-]{1,9}", 0..9)) {
+        fn written_names_are_parsed_again(listed in proptest::collection::vec("[a-z*_-]{1,9}", 0..9)) {
             let read = names(&argument(&listed.join(" , ")));
             prop_assert_eq!(read.ok(), Some(listed));
         }

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_own_names_are_answered() {
+    fn only_requests_to_the_dashboards_own_names_are_accepted() {
         let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
         let refused = |host: &str| refusal(&guard, &Method::GET, "/", &[("host", host)]);
         for own in ["127.0.0.1:8001", "localhost:8001", "LOCALHOST:8001"] {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_something_comes_from_the_page_itself() {
+    fn a_request_that_changes_something_must_come_from_the_page() {
         let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
         let host = ("host", "localhost:8001");
         let refused = |origin: &str| {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_needs_the_cookie_and_it_is_not_the_token() {
+    fn every_other_request_needs_the_cookie_and_the_cookie_is_not_the_token() {
         let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
         let refused = |cookie: &str| {
             let lines = [("host", "localhost:8001"), ("cookie", cookie)];

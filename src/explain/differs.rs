@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_written_as_people_write_them() {
+    fn header_names_are_written_in_title_case() {
         assert_eq!(title("accept-encoding"), "Accept-Encoding");
     }
 }

@@ -51,7 +51,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn no_cookie_and_no_credential_is_shown_and_tags_are() {
+    fn cookies_and_credentials_are_hidden_and_tags_are_shown() {
         let policy = Config::for_origin("http://a".parse().unwrap()).policy;
         for (name, value, shown) in [
             ("set-cookie", "sid=S3CR3T; Path=/", "sid=***"),

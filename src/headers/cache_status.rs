@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_and_a_response_of_our_own_say_so() {
+    fn hits_and_responses_of_the_proxy_are_marked() {
         for (cache_status, x_cache, member) in [
             (
                 CacheStatus::hit(Some(-3)),

@@ -268,7 +268,7 @@ mod tests {
     use actix_web::http::StatusCode;
 
     #[test]
-    fn savings_are_one_line_once_there_were_requests() {
+    fn savings_are_one_line_after_the_first_request() {
         let observer = Observer::new(LiveRequests::Off);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);

@@ -400,7 +400,7 @@ fn strict_agrees_with_the_oracle_except_for_the_listed_differences() {
 }
 
 #[test]
-fn every_question_is_compared_often_and_every_difference_occurs() {
+fn every_decision_is_compared_often_and_every_difference_occurs() {
     let mut runner = runner(0);
     let mut counts = [(0_u32, 0_u32); QUESTIONS.len()];
     let mut unseen: Vec<&str> = DIFFERENCES.iter().map(|(name, _, _)| *name).collect();

@@ -1,4 +1,4 @@
-//! A client's connection, as the handler and the stream of the connection sharing it.
+//! A client's connection, as the handler and the stream of the connection share it.
 
 use std::{
     cell::{Cell, RefCell},

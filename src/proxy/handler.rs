@@ -268,7 +268,8 @@ async fn lead(
     response.await.unwrap_or_else(|_| interrupted())
 }
 
-/// Fetches, judges, stores, delivers.
+/// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in
+/// `fetch/revalidate`, parts in `fetch/combine_ranges`.
 async fn fetch_and_store(
     worker: &Worker,
     forwarded: &ForwardedRequest,

@@ -7,8 +7,8 @@
 //! | `hit` | responses made from stored ones |
 //! | `fetch` | requests to the origin, and what becomes of the responses |
 //! | `response` | the response to the client: headers, body, log line |
-//! | `connection` | a client's connection, as handler and server sharing it |
-//! | `worker`, `shared` | what one worker holds, and what all of them sharing |
+//! | `connection` | a client's connection, as handler and server share it |
+//! | `worker`, `shared` | what one worker holds, and what all of them share |
 //! | `request_config` | the configuration that a request goes by |
 //! | `dry_run` | what would happen to a request, without forwarding it |
 

@@ -1,4 +1,4 @@
-//! What all workers sharing.
+//! What all workers share.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -17,7 +17,7 @@ use crate::{
     reload::ActiveConfig,
 };
 
-/// What all workers sharing.
+/// What all workers share.
 pub struct Shared {
     /// The cache.
     pub cache: Cache,

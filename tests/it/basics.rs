@@ -1,4 +1,4 @@
-//! What everybody expects of a caching proxy, among it every row that small caching proxies get wrong.
+//! The basic behaviour of a caching proxy, with the cases that simple caching proxies get wrong.
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
@@ -16,7 +16,7 @@ fn the_second_get_is_a_hit_and_does_not_reach_the_origin() {
 }
 
 #[test]
-fn whoever_has_received_an_answer_whole_finds_it_stored() {
+fn a_client_that_received_a_whole_response_finds_it_stored() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for number in 0..50 {
@@ -50,7 +50,7 @@ fn the_query_is_part_of_the_key() {
 }
 
 #[test]
-fn a_hit_carries_the_fields_of_the_origin_in_order_with_duplicates() {
+fn a_hit_has_the_headers_of_the_origin_in_order_with_duplicates() {
     let fields = "Content-Type: application/json\r\nX-Twice: one\r\nETag: \"v1\"\r\nX-Twice: two, three\r\nLink: </a>\r\n";
     let origin = Origin::counting(fields);
     let proxy = TestProxy::to(&origin);
@@ -70,7 +70,7 @@ fn a_hit_carries_the_fields_of_the_origin_in_order_with_duplicates() {
 }
 
 #[test]
-fn age_is_left_alone_on_a_miss_and_sent_once_on_a_hit() {
+fn age_is_unchanged_on_a_miss_and_sent_once_on_a_hit() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/aged" => exchange.ok("Cache-Control: max-age=600\r\nAge: 100\r\n", ""),
         _ => exchange.ok("Cache-Control: max-age=600\r\n", ""),
@@ -85,7 +85,7 @@ fn age_is_left_alone_on_a_miss_and_sent_once_on_a_hit() {
 }
 
 #[test]
-fn cache_status_tells_hit_from_forwarded() {
+fn cache_status_distinguishes_hits_and_forwarded_requests() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let miss = proxy.get("/");
@@ -100,7 +100,7 @@ fn cache_status_tells_hit_from_forwarded() {
 }
 
 #[test]
-fn binary_bodies_survive_byte_for_byte() {
+fn binary_bodies_arrive_byte_for_byte() {
     let every_byte: Vec<u8> = (0..=255).collect();
     let large: Vec<u8> = (0..700_001_u32)
         .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
@@ -124,7 +124,7 @@ fn binary_bodies_survive_byte_for_byte() {
 }
 
 #[test]
-fn errors_of_the_origin_are_relayed_and_not_kept() {
+fn errors_of_the_origin_are_relayed_and_not_stored() {
     let statuses = [
         "400", "401", "403", "408", "418", "429", "500", "502", "503", "504", "599",
     ];
@@ -149,7 +149,7 @@ fn errors_of_the_origin_are_relayed_and_not_kept() {
 }
 
 #[test]
-fn not_found_is_kept_for_a_minute_only() {
+fn a_404_is_stored_for_one_minute() {
     let origin = Origin::start(|exchange| {
         exchange.answer("404 Not Found", "", format!("#{}", exchange.nth));
     });
@@ -158,13 +158,13 @@ fn not_found_is_kept_for_a_minute_only() {
     let hit = proxy.get("/");
     hit.expect(404, "HIT", "#0");
     let status = hit.field("cache-status").unwrap_or_default();
-    // Some seconds may have passed.
+    // A few seconds may have passed.
     let ttl = status.split("ttl=").nth(1).and_then(|ttl| ttl.parse().ok());
     assert!(matches!(ttl, Some(31..=60)), "{status}");
 }
 
 #[test]
-fn variants_named_by_vary_are_kept_apart() {
+fn variants_named_by_vary_are_stored_separately() {
     let origin = Origin::start(|exchange| {
         let gzip = exchange
             .request
@@ -198,7 +198,7 @@ fn variants_named_by_vary_are_kept_apart() {
 }
 
 #[test]
-fn vary_star_is_never_reused() {
+fn a_response_with_vary_star_is_never_reused() {
     let origin = Origin::counting("Vary: *\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "GET / #0");
@@ -206,7 +206,7 @@ fn vary_star_is_never_reused() {
 }
 
 #[test]
-fn every_set_cookie_line_is_relayed() {
+fn every_set_cookie_header_is_relayed() {
     let origin =
         Origin::counting("Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nSet-Cookie: a=3\r\n");
     let proxy = TestProxy::to(&origin);
@@ -217,7 +217,7 @@ fn every_set_cookie_line_is_relayed() {
 }
 
 #[test]
-fn head_is_answered_from_a_stored_get() {
+fn head_is_served_from_a_stored_get() {
     let origin = Origin::counting("ETag: \"v\"\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/");
@@ -231,13 +231,13 @@ fn head_is_answered_from_a_stored_get() {
         (head.field("content-length"), head.field("etag")),
         (Some("8"), Some("\"v\""))
     );
-    // Had a body been sent with it, this would be it.
+    // A body sent with the response would arrive here.
     client.answer().expect(200, "MISS", "GET /next #0");
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn head_alone_is_forwarded_and_makes_no_entry_for_get() {
+fn head_without_a_stored_get_is_forwarded_and_stores_nothing() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let head = proxy.request("HEAD", "/", "", b"");
@@ -250,7 +250,7 @@ fn head_alone_is_forwarded_and_makes_no_entry_for_get() {
 }
 
 #[test]
-fn redirects_go_to_the_client() {
+fn redirects_are_relayed_to_the_client() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/moved" => exchange.answer("301 Moved Permanently", "Location: /there\r\n", "moved"),
         _ => exchange.answer(
@@ -300,7 +300,7 @@ fn unknown_status_codes_are_relayed_unchanged() {
 }
 
 #[test]
-fn many_requests_travel_over_one_client_connection() {
+fn one_client_connection_carries_many_requests() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();
@@ -315,7 +315,7 @@ fn many_requests_travel_over_one_client_connection() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_get_their_responses_in_order() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();

@@ -9,11 +9,11 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client, dashboard::Watched, harness::until, instance::Home, origin::Origin,
+    client::Client, dashboard::DashboardProxy, harness::until, instance::Home, origin::Origin,
     ports::free_port,
 };
 
-/// A program on the path of commands; the test fails without it.
+/// The path of a program in `PATH`. Panics without it.
 pub(crate) fn installed(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -22,7 +22,7 @@ pub(crate) fn installed(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("this test needs {name}, which is not on the PATH: install it, or run `cargo test` without --include-ignored"))
 }
 
-/// A browser without a window; it ends when dropped.
+/// A headless browser. Dropping it ends it.
 struct Browser {
     driver: Child,
     port: u16,
@@ -90,13 +90,13 @@ impl Browser {
         );
     }
 
-    /// What a line of script gives.
+    /// The result of a line of script.
     fn eval(&self, script: &str) -> Value {
         let body = json!({ "script": format!("return {script}"), "args": [] });
         self.call("POST", &format!("{}/execute/sync", self.session), &body)
     }
 
-    /// The text of the first element that a selector finds.
+    /// The text of the first element that matches a selector.
     fn text(&self, selector: &str) -> String {
         let found = self.eval(&format!(
             "(document.querySelector({selector:?}) || {{}}).textContent || ''"
@@ -112,7 +112,7 @@ impl Browser {
         );
     }
 
-    /// Clicks like a user: on what is there to be clicked on.
+    /// Clicks an element as a user does: it must be visible.
     fn click(&self, selector: &str) {
         let found = self.call(
             "POST",
@@ -128,7 +128,7 @@ impl Browser {
         self.call("POST", &target, &json!({}));
     }
 
-    /// What the page has complained of.
+    /// The errors on the page's console.
     fn complaints(&self) -> Vec<String> {
         let log = self.call(
             "POST",
@@ -158,7 +158,7 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     assert_eq!(browser.eval("location.hash"), "");
@@ -187,11 +187,11 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
 
 #[test]
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
-fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
+fn untrusted_text_is_shown_as_text_and_the_page_fits_a_phone() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     let long = "x".repeat(300);
@@ -217,22 +217,22 @@ fn text_from_outside_stays_text_and_the_page_fits_a_phone() {
 
 #[test]
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
-fn a_plot_has_no_line_where_nothing_was_measured() {
+fn a_plot_has_a_gap_where_nothing_was_measured() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     let runs = |values: &str| browser.eval(&format!("runs({values}, 10)"));
     assert_eq!(runs("[]"), json!([]));
     assert_eq!(runs("[null, null]"), json!([]));
-    // A request every few seconds is one run, also from zero to zero.
+    // Requests every few seconds form one line, also from zero to zero.
     assert_eq!(
         runs("[0, null, null, 5, 0]"),
         json!([[[0, 0], [3, 5], [4, 0]]])
     );
-    // After a pause of more than ten seconds another one begins.
+    // After a pause of more than ten seconds a new line begins.
     let pause = "...Array(60).fill(null)";
     assert_eq!(
         runs(&format!("[1, 2, {pause}, 3, {pause}]")),
@@ -253,7 +253,7 @@ fn without_the_token_the_page_says_where_to_find_it() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let (address, _) = watched.link.split_once('#').unwrap();
     browser.go(address);
     browser.shows("#live-text", "Locked");

@@ -1,4 +1,4 @@
-//! `check-config`: what a start would make of the configuration, without a start.
+//! `check-config`: checks and shows the configuration without a start.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ fn with(home: &Home, args: &[&str]) -> Finished {
 }
 
 #[test]
-fn a_right_configuration_is_said_to_be_valid_and_nothing_starts() {
+fn a_valid_configuration_is_reported_and_nothing_starts() {
     let home = Home::new();
     let checked = with(&home, &[]);
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
@@ -23,7 +23,7 @@ fn a_right_configuration_is_said_to_be_valid_and_nothing_starts() {
 }
 
 #[test]
-fn each_setting_is_shown_with_the_place_it_is_from() {
+fn each_setting_is_shown_with_its_source() {
     let home = Home::new();
     home.write(
         "config/proxy.toml",
@@ -48,7 +48,7 @@ fn each_setting_is_shown_with_the_place_it_is_from() {
 }
 
 #[test]
-fn programs_get_the_settings_as_json() {
+fn the_settings_are_available_as_json() {
     let home = Home::new();
     home.write(
         "other.toml",
@@ -74,7 +74,7 @@ fn programs_get_the_settings_as_json() {
 }
 
 #[test]
-fn a_mistake_is_told_as_a_start_would_tell_it() {
+fn a_mistake_is_reported_as_at_a_start() {
     let home = Home::new();
     let origin = &ORIGIN[1..];
     let rows: [(&str, &[&str]); 5] = [
@@ -106,7 +106,7 @@ fn a_mistake_is_told_as_a_start_would_tell_it() {
 }
 
 #[test]
-fn a_flag_before_the_command_is_refused_and_not_ignored() {
+fn a_flag_before_the_command_is_refused() {
     let home = Home::new();
     for (line, words) in [
         (

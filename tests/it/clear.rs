@@ -1,9 +1,9 @@
-//! Clear is true: when it has answered, nothing fetched before it is ever served again.
+//! After a Clear has finished, no response fetched before it is served again.
 
 use crate::{harness::TestProxy, origin::Origin};
 
 #[test]
-fn after_clear_everything_is_fetched_again() {
+fn everything_is_fetched_again_after_a_clear() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for number in 0..20 {
@@ -29,7 +29,7 @@ fn after_clear_everything_is_fetched_again() {
 }
 
 #[test]
-fn clearing_an_empty_cache_counts_nothing() {
+fn a_clear_of_an_empty_cache_reports_zero_responses() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for _ in 0..2 {
@@ -39,7 +39,7 @@ fn clearing_an_empty_cache_counts_nothing() {
 }
 
 #[test]
-fn clear_reaches_variants_partitions_and_stale_answers() {
+fn a_clear_removes_variants_partitions_and_stale_responses() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/stale" => exchange.ok(
             "Cache-Control: max-age=0\r\nETag: \"v\"\r\n",
@@ -62,7 +62,7 @@ fn clear_reaches_variants_partitions_and_stale_answers() {
 }
 
 #[test]
-fn what_was_cleared_does_not_come_back_when_the_origin_is_gone() {
+fn a_cleared_response_is_not_served_when_the_origin_is_down() {
     let mut origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "GET / #0");
@@ -72,7 +72,7 @@ fn what_was_cleared_does_not_come_back_when_the_origin_is_gone() {
 }
 
 #[test]
-fn clear_holds_under_load_from_every_worker() {
+fn a_clear_applies_to_every_worker_under_load() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.connect()).collect();

@@ -1,37 +1,37 @@
-//! What a Clear or an invalidation took away stays away, whatever becomes of the validations that were under way.
+//! A response removed by a Clear or an invalidation is not served again, however a validation in progress ends.
 
 use crate::{
     harness::{TestProxy, until},
     origin::{Exchange, Gate, Origin},
 };
 
-fn gets(origin: &Origin) -> usize {
+fn count_gets(origin: &Origin) -> usize {
     let seen = origin.seen();
-    let gets = seen.iter().filter(|seen| seen.method() == "GET");
-    gets.filter(|seen| seen.target() == "/").count()
+    let count_gets = seen.iter().filter(|seen| seen.method() == "GET");
+    count_gets.filter(|seen| seen.target() == "/").count()
 }
 
-/// How a validation under way ends.
+/// How a validation in progress ends.
 #[derive(Clone, Copy, Debug)]
-enum Verdict {
-    Gone,
-    GoneAndNotKept,
-    NotKept,
-    Failing,
-    HungUp,
+enum ValidationEnd {
+    NotFound,
+    NotFoundAndNoStore,
+    NoStore,
+    Unavailable,
+    Disconnect,
 }
 
-impl Verdict {
-    fn tell(self, exchange: &mut Exchange<'_>) {
+impl ValidationEnd {
+    fn send(self, exchange: &mut Exchange<'_>) {
         match self {
-            Self::Gone => exchange.answer("404 Not Found", "", "gone"),
-            Self::GoneAndNotKept => {
+            Self::NotFound => exchange.answer("404 Not Found", "", "gone"),
+            Self::NotFoundAndNoStore => {
                 exchange.answer("404 Not Found", "Cache-Control: no-store\r\n", "gone");
             }
-            Self::NotKept => exchange.ok("Cache-Control: no-store\r\n", "another"),
-            Self::Failing => exchange.answer("503 Service Unavailable", "", "failing"),
-            // The beginning of a head has come, so the request is not repeated.
-            Self::HungUp => {
+            Self::NoStore => exchange.ok("Cache-Control: no-store\r\n", "another"),
+            Self::Unavailable => exchange.answer("503 Service Unavailable", "", "failing"),
+            // The beginning of a head has arrived, so the request is not repeated.
+            Self::Disconnect => {
                 exchange.send("HTTP/1.1 200 OK\r\nX-Unfin");
                 exchange.close();
             }
@@ -39,7 +39,7 @@ impl Verdict {
     }
 }
 
-/// What takes the stored answer away.
+/// What removes the stored response.
 #[derive(Clone, Copy, Debug)]
 enum Removal {
     Clear,
@@ -47,7 +47,7 @@ enum Removal {
 }
 
 impl Removal {
-    fn carry_out(self, proxy: &TestProxy) {
+    fn apply(self, proxy: &TestProxy) {
         match self {
             Self::Clear => {
                 proxy.clear();
@@ -61,9 +61,9 @@ impl Removal {
     }
 }
 
-/// "old" is stored and stale; the first validation waits at the gate. The origin goes on to confirm "old" to whoever
-/// asks about it, as one does whose tag has not changed.
-fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
+/// "old" is stored and stale, and the first validation waits at the gate. The origin confirms "old" to every later
+/// validation, as an origin does whose ETag has not changed.
+fn validating_origin(ending: ValidationEnd, gate: &Gate) -> Origin {
     let gate = gate.clone();
     let validations = std::sync::atomic::AtomicUsize::new(0);
     Origin::start(move |exchange| {
@@ -75,7 +75,7 @@ fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
                 match validations.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
                     0 => {
                         gate.wait();
-                        verdict.tell(exchange);
+                        ending.send(exchange);
                     }
                     _ => exchange.send(
                         "HTTP/1.1 304 Not Modified\r\nETag: \"old\"\r\nCache-Control: max-age=600\r\n\r\n",
@@ -90,20 +90,24 @@ fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
     })
 }
 
-/// Two requests wait for one validation, the stored answer is removed, and then the validation ends so.
-fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
+/// Two requests wait for one validation, the stored response is removed, and the validation ends in the given way.
+fn assert_not_served_again(ending: ValidationEnd, removal: Removal) {
     let gate = Gate::default();
-    let origin = confirming(verdict, &gate);
+    let origin = validating_origin(ending, &gate);
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "old");
     let mut leader = proxy.begin("/", "");
-    until("the validation is under way", || gets(&origin) == 2);
+    until("the validation is under way", || count_gets(&origin) == 2);
     let mut follower = proxy.begin("/", "");
     proxy.wait_for_followers(1);
-    assert_eq!(gets(&origin), 2, "the second request follows the first");
-    removal.carry_out(&proxy);
+    assert_eq!(
+        count_gets(&origin),
+        2,
+        "the second request follows the first"
+    );
+    removal.apply(&proxy);
     gate.open();
-    let case = format!("{verdict:?} {removal:?}");
+    let case = format!("{ending:?} {removal:?}");
     assert_ne!(leader.answer().text(), "old", "leader, {case}");
     let followed = follower.answer();
     assert_ne!(followed.text(), "old", "follower, {case}: {followed:?}");
@@ -114,49 +118,49 @@ fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_404() {
-    a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Clear);
-    a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Clear);
+fn a_cleared_response_is_not_served_after_a_validation_gets_404() {
+    assert_not_served_again(ValidationEnd::NotFound, Removal::Clear);
+    assert_not_served_again(ValidationEnd::NotFoundAndNoStore, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_no_store() {
-    a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Clear);
+fn a_cleared_response_is_not_served_after_a_validation_gets_no_store() {
+    assert_not_served_again(ValidationEnd::NoStore, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_gets_503() {
-    a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Clear);
+fn a_cleared_response_is_not_served_after_a_validation_gets_503() {
+    assert_not_served_again(ValidationEnd::Unavailable, Removal::Clear);
 }
 
 #[test]
-fn cleared_stays_cleared_when_a_validation_under_way_is_hung_up_on() {
-    a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Clear);
+fn a_cleared_response_is_not_served_after_a_validation_is_disconnected() {
+    assert_not_served_again(ValidationEnd::Disconnect, Removal::Clear);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_404() {
-    a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Post);
-    a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Post);
+fn an_invalidated_response_is_not_served_after_a_validation_gets_404() {
+    assert_not_served_again(ValidationEnd::NotFound, Removal::Post);
+    assert_not_served_again(ValidationEnd::NotFoundAndNoStore, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_no_store() {
-    a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Post);
+fn an_invalidated_response_is_not_served_after_a_validation_gets_no_store() {
+    assert_not_served_again(ValidationEnd::NoStore, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_gets_503() {
-    a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Post);
+fn an_invalidated_response_is_not_served_after_a_validation_gets_503() {
+    assert_not_served_again(ValidationEnd::Unavailable, Removal::Post);
 }
 
 #[test]
-fn invalidated_stays_invalidated_when_a_validation_under_way_is_hung_up_on() {
-    a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Post);
+fn an_invalidated_response_is_not_served_after_a_validation_is_disconnected() {
+    assert_not_served_again(ValidationEnd::Disconnect, Removal::Post);
 }
 
 #[test]
-fn a_304_with_no_store_after_a_clear_is_no_reason_to_serve_what_was_cleared() {
+fn a_cleared_response_is_not_served_after_a_304_with_no_store() {
     let gate = Gate::default();
     let origin = Origin::confirming_after(&gate, "Cache-Control: no-store\r\n");
     let proxy = TestProxy::to(&origin);

@@ -1,4 +1,4 @@
-//! A raw HTTP client: sends exact bytes, reads exact answers.
+//! A raw HTTP client: sends exact bytes and reads exact responses.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -7,21 +7,21 @@ use std::{
 
 use crate::{harness::DEADLINE, origin::latin1};
 
-/// How an answer ended.
+/// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// By its own framing; a close-delimited body by an orderly end.
+    /// As its framing says; a close-delimited body by an orderly close.
     Whole,
-    /// The connection went away before the framing said so.
+    /// By a closed or reset connection, before the end that the framing gives.
     Cut,
 }
 
-/// Status line and fields.
+/// Status and headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     /// The status code.
     pub(crate) status: u16,
-    /// Names as sent and values as latin-1, in order.
+    /// Names as sent and values as Latin-1, in order.
     pub(crate) fields: Vec<(String, String)>,
 }
 
@@ -44,7 +44,7 @@ impl Head {
         }
     }
 
-    /// All values of a field, in order.
+    /// All values of a header, in order.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.fields
             .iter()
@@ -54,16 +54,16 @@ impl Head {
     }
 }
 
-/// A whole answer.
+/// A response with its body.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// Heads of 1xx answers that came first.
+    /// Heads of the 1xx responses before the final one.
     pub(crate) interim: Vec<Head>,
     /// The final head.
     pub(crate) head: Head,
-    /// The body, decoded if it came in chunks.
+    /// The body, decoded if it was chunked.
     pub(crate) body: Vec<u8>,
-    /// Whether it arrived whole.
+    /// How the response ended.
     pub(crate) ending: Ending,
 }
 
@@ -73,12 +73,12 @@ impl Answer {
         self.head.status
     }
 
-    /// All values of a field, in order.
+    /// All values of a header, in order.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.head.all(name)
     }
 
-    /// The only value of a field; fails when there are several.
+    /// The value of a header, `None` without it. Panics if there are several.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let values = self.all(name);
         assert!(
@@ -101,7 +101,7 @@ impl Answer {
             .unwrap_or_else(|| panic!("no X-Cache: {:?}", self.head))
     }
 
-    /// Fails unless it is a whole answer of that status, cache outcome and body.
+    /// Panics unless the response is whole and has this status, cache outcome and body.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16, x_cache: &str, body: &str) -> &Self {
         let found = (self.status(), self.x_cache(), self.text(), self.ending);
@@ -123,12 +123,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects to a port of this machine.
+    /// Connects to a port on 127.0.0.1.
     pub(crate) fn connect(port: u16) -> Self {
         Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
     }
 
-    /// Goes on over a connection of the test's own making.
+    /// Uses a connection that the test has opened.
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -146,20 +146,20 @@ impl Client {
         self
     }
 
-    /// Sends what the proxy still takes: it may refuse to read any further.
+    /// Sends bytes, and ignores an error: the proxy may stop reading.
     pub(crate) fn send_until_refused(&mut self, bytes: &[u8]) -> &mut Self {
         self.stream.write_all(bytes).ok();
         self
     }
 
-    /// Sends a GET for the target; `fields` are whole lines, each ended by CRLF.
+    /// Sends a GET for the target. `fields` are header lines, each with CRLF.
     pub(crate) fn ask(&mut self, target: &str, fields: &str) -> &mut Self {
         self.send(format!(
             "GET {target} HTTP/1.1\r\nHost: proxy.test\r\n{fields}\r\n"
         ))
     }
 
-    /// Reads more; false at the end of the stream.
+    /// Reads more bytes. False at the end of the stream.
     fn fill(&mut self) -> bool {
         if self.ended {
             return false;
@@ -180,7 +180,7 @@ impl Client {
         !self.ended
     }
 
-    /// Waits until these bytes have come, without taking them.
+    /// Waits until these bytes have arrived. Does not consume them.
     pub(crate) fn wait_for(&mut self, needle: &str) -> &mut Self {
         while memchr::memmem::find(&self.received, needle.as_bytes()).is_none() {
             assert!(
@@ -192,12 +192,12 @@ impl Client {
         self
     }
 
-    /// Waits for one more event of a stream, or the end; false at the end.
+    /// Waits for the next event of an event stream. False at its end.
     pub(crate) fn next_event(&mut self) -> bool {
         self.through(b"\n\n").is_some()
     }
 
-    /// True when nothing more comes and the connection has ended.
+    /// Waits for the end of the connection. True if no unread bytes are left.
     pub(crate) fn is_closed(&mut self) -> bool {
         while self.fill() {}
         self.received.is_empty()
@@ -229,7 +229,7 @@ impl Client {
         }
     }
 
-    /// Reads the next head, interim ones included.
+    /// Reads the next head, final or interim.
     pub(crate) fn head(&mut self) -> Head {
         let bytes = self.through(b"\r\n\r\n");
         Head::parse(
@@ -237,12 +237,12 @@ impl Client {
         )
     }
 
-    /// Reads the answer to a GET.
+    /// Reads the response to a GET.
     pub(crate) fn answer(&mut self) -> Answer {
         self.answer_to("GET")
     }
 
-    /// Reads the answer to that method.
+    /// Reads the response to a request with this method.
     pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
         let mut interim = Vec::new();
         let mut head = self.head();
@@ -298,7 +298,7 @@ impl Client {
         }
     }
 
-    /// Reads a head and counts what follows it up to the end of the connection, keeping none of it.
+    /// Reads a head, and counts the bytes after it up to the end of the connection without storing them.
     pub(crate) fn count_body(&mut self) -> (Head, u64) {
         let head = self.head();
         let mut bytes = u64::try_from(std::mem::take(&mut self.received).len()).unwrap();

@@ -1,4 +1,4 @@
-//! One fetch for many askers. The origin holds an answer back until the test has seen what it wants to see.
+//! One fetch for many requests. The origin holds its response back at a gate until the test opens it.
 
 use crate::{
     client::{Client, Ending},
@@ -36,19 +36,19 @@ fn count_of(origin: &Origin, target: &str) -> usize {
 }
 
 #[test]
-fn fifty_askers_stream_along_with_one_fetch() {
+fn fifty_requests_stream_from_one_fetch() {
     let (origin, gate) = gated(|exchange, gate| in_two_parts(exchange, "", gate));
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut askers {
-        // The answer is not finished: this can only come along with the leader.
-        asker.wait_for("first ");
+    let mut clients: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
+    for client in &mut clients {
+        // The response is not finished, so these bytes come from the leader's fetch.
+        client.wait_for("first ");
     }
     assert_eq!(origin.count(), 1);
     gate.open();
     let mut collapsed = 0;
-    for asker in &mut askers {
-        let answer = asker.answer();
+    for client in &mut clients {
+        let answer = client.answer();
         answer.expect(200, "MISS", "first last");
         let status = answer.field("cache-status").unwrap().to_owned();
         collapsed += usize::from(status.contains("fwd=uri-miss; collapsed"));
@@ -59,18 +59,18 @@ fn fifty_askers_stream_along_with_one_fetch() {
 }
 
 #[test]
-fn askers_that_wait_for_the_head_cost_one_fetch() {
+fn requests_that_wait_for_the_headers_share_one_fetch() {
     let (origin, gate) = gated(|exchange, gate| {
         gate.wait();
         exchange.ok("", "body");
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
+    let mut clients: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
     origin.wait_for(1);
     proxy.wait_for_followers(49);
     gate.open();
-    for asker in &mut askers {
-        let answer = asker.answer();
+    for client in &mut clients {
+        let answer = client.answer();
         assert_eq!(
             (answer.status(), answer.text().as_str(), answer.ending),
             (200, "body", Ending::Whole)
@@ -80,7 +80,7 @@ fn askers_that_wait_for_the_head_cost_one_fetch() {
 }
 
 #[test]
-fn one_who_comes_late_gets_the_beginning_too() {
+fn a_late_follower_gets_the_beginning_of_the_body() {
     let gates = [Gate::default(), Gate::default()];
     let origin = Origin::start({
         let gates = gates.clone();
@@ -108,7 +108,7 @@ fn one_who_comes_late_gets_the_beginning_too() {
 }
 
 #[test]
-fn different_targets_do_not_wait_for_each_other() {
+fn requests_for_different_targets_do_not_wait_for_each_other() {
     let (origin, gate) = gated(|exchange, gate| match exchange.target().as_str() {
         "/slow" => in_two_parts(exchange, "", gate),
         _ => exchange.ok("", "quick"),
@@ -122,7 +122,7 @@ fn different_targets_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn an_answer_that_is_not_to_be_shared_releases_everybody_at_once() {
+fn a_response_that_must_not_be_shared_releases_all_followers_at_once() {
     for fields in [
         "Cache-Control: no-store\r\n",
         "Cache-Control: private\r\n",
@@ -137,7 +137,7 @@ fn an_answer_that_is_not_to_be_shared_releases_everybody_at_once() {
         let mut leader = proxy.begin("/", "");
         leader.wait_for("first ");
         let mut others: Vec<Client> = (0..5).map(|_| proxy.begin("/", "")).collect();
-        // They are answered while the leader's body is still held back, each with a body of its own.
+        // They get their own responses while the leader's body is still held back.
         let mut bodies: Vec<String> = others
             .iter_mut()
             .map(|other| other.answer().text())
@@ -154,7 +154,7 @@ fn an_answer_that_is_not_to_be_shared_releases_everybody_at_once() {
 }
 
 #[test]
-fn those_who_waited_for_the_head_of_an_unshareable_answer_fetch_for_themselves() {
+fn followers_of_an_unshareable_response_fetch_for_themselves() {
     let (origin, gate) = gated(|exchange, gate| {
         if exchange.nth == 0 {
             gate.wait();
@@ -165,14 +165,14 @@ fn those_who_waited_for_the_head_of_an_unshareable_answer_fetch_for_themselves()
         );
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = vec![proxy.begin("/", "")];
+    let mut clients: Vec<Client> = vec![proxy.begin("/", "")];
     origin.wait_for(1);
-    askers.extend((0..5).map(|_| proxy.begin("/", "")));
+    clients.extend((0..5).map(|_| proxy.begin("/", "")));
     proxy.wait_for_followers(5);
     gate.open();
-    let mut bodies: Vec<String> = askers
+    let mut bodies: Vec<String> = clients
         .iter_mut()
-        .map(|asker| asker.answer().text())
+        .map(|client| client.answer().text())
         .collect();
     bodies.sort();
     assert_eq!(
@@ -182,7 +182,7 @@ fn those_who_waited_for_the_head_of_an_unshareable_answer_fetch_for_themselves()
 }
 
 #[test]
-fn one_whom_vary_tells_apart_fetches_for_itself() {
+fn a_request_with_another_vary_value_fetches_for_itself() {
     let (origin, gate) = gated(|exchange, gate| {
         let language = exchange
             .request
@@ -213,7 +213,7 @@ fn one_whom_vary_tells_apart_fetches_for_itself() {
 }
 
 #[test]
-fn one_whom_vary_tells_apart_is_not_held_up_by_a_body_in_flight() {
+fn a_request_with_another_vary_value_does_not_wait_for_a_body_in_flight() {
     let (origin, gate) = gated(|exchange, gate| {
         let language = exchange
             .request
@@ -235,21 +235,21 @@ fn one_whom_vary_tells_apart_is_not_held_up_by_a_body_in_flight() {
 }
 
 #[test]
-fn requests_that_change_something_are_never_merged() {
+fn unsafe_requests_are_never_coalesced() {
     let (origin, gate) = gated(|exchange, gate| {
         gate.wait();
         exchange.ok("", "done");
     });
     let proxy = TestProxy::to(&origin);
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
-    let mut askers: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
-    for asker in &mut askers {
-        asker.send(post);
+    let mut clients: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        client.send(post);
     }
     origin.wait_for(5);
     gate.open();
-    for asker in &mut askers {
-        asker.answer().expect(200, "MISS", "done");
+    for client in &mut clients {
+        client.answer().expect(200, "MISS", "done");
     }
 }
 
@@ -270,7 +270,7 @@ fn a_hard_reload_does_not_join_a_fetch() {
 }
 
 #[test]
-fn a_range_asked_for_during_a_fetch_gets_its_part() {
+fn a_range_requested_during_a_fetch_gets_its_part() {
     let (origin, gate) = gated(|exchange, gate| match exchange.request.field("range") {
         Some(_) => exchange.answer(
             "206 Partial Content",

@@ -1,4 +1,4 @@
-//! How a shared fetch ends: its leader fails, its first client leaves, the cache is cleared meanwhile.
+//! Ends of a shared fetch: the leader fails, the first client disconnects, or the cache is cleared.
 
 use crate::{
     client::{Client, Ending},
@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn when_the_leader_fails_the_others_fetch_for_themselves() {
+fn followers_of_a_failed_fetch_fetch_for_themselves() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -37,7 +37,7 @@ fn when_the_leader_fails_the_others_fetch_for_themselves() {
 }
 
 #[test]
-fn a_body_cut_short_cuts_all_who_streamed_along_and_is_fetched_again() {
+fn a_truncated_body_is_truncated_for_all_followers_and_fetched_again() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -51,20 +51,20 @@ fn a_body_cut_short_cuts_all_who_streamed_along_and_is_fetched_again() {
         }
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..5).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut askers {
-        asker.wait_for("first");
+    let mut clients: Vec<Client> = (0..5).map(|_| proxy.begin("/", "")).collect();
+    for client in &mut clients {
+        client.wait_for("first");
     }
     gate.open();
-    for asker in &mut askers {
-        assert_eq!(asker.answer().ending, Ending::Cut);
+    for client in &mut clients {
+        assert_eq!(client.answer().ending, Ending::Cut);
     }
     proxy.get("/").expect(200, "MISS", "whole");
     proxy.get("/").expect(200, "HIT", "whole");
 }
 
 #[test]
-fn the_fetch_goes_on_when_its_first_client_leaves_before_the_head() {
+fn a_fetch_continues_when_its_client_disconnects_before_the_headers() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -90,7 +90,7 @@ fn the_fetch_goes_on_when_its_first_client_leaves_before_the_head() {
 }
 
 #[test]
-fn the_fetch_goes_on_when_its_first_client_leaves_in_the_body() {
+fn a_fetch_continues_when_its_client_disconnects_during_the_body() {
     const PART: usize = 2 * 1024 * 1024;
     let gate = Gate::default();
     let origin = Origin::start({
@@ -121,7 +121,7 @@ fn the_fetch_goes_on_when_its_first_client_leaves_in_the_body() {
 }
 
 #[test]
-fn all_clients_may_leave_and_the_answer_is_still_stored() {
+fn a_response_is_stored_although_all_clients_disconnected() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -132,11 +132,11 @@ fn all_clients_may_leave_and_the_answer_is_still_stored() {
         }
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..3).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut askers {
-        asker.wait_for("first ");
+    let mut clients: Vec<Client> = (0..3).map(|_| proxy.begin("/", "")).collect();
+    for client in &mut clients {
+        client.wait_for("first ");
     }
-    drop(askers);
+    drop(clients);
     gate.open();
     until("the answer is stored", || proxy.get("/").x_cache() == "HIT");
     assert_eq!(
@@ -150,7 +150,7 @@ fn all_clients_may_leave_and_the_answer_is_still_stored() {
 }
 
 #[test]
-fn a_reader_that_stalls_does_not_hold_up_the_others() {
+fn a_stalled_client_does_not_delay_the_others() {
     const LENGTH: usize = 16 * 1024 * 1024;
     let origin = Origin::start(|exchange| {
         exchange.send(format!(
@@ -169,7 +169,7 @@ fn a_reader_that_stalls_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn clear_during_a_fetch_keeps_its_answer_out_of_the_cache() {
+fn a_response_fetched_during_a_clear_is_not_stored() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -184,21 +184,21 @@ fn clear_during_a_fetch_keeps_its_answer_out_of_the_cache() {
     });
     let proxy = TestProxy::to(&origin);
     let mut before: Vec<Client> = (0..3).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut before {
-        asker.wait_for("first");
+    for client in &mut before {
+        client.wait_for("first");
     }
     proxy.clear();
-    // Nobody joins a fetch that was begun before the clear.
+    // No request joins a fetch that started before the Clear.
     proxy.get("/").expect(200, "MISS", "new #1");
     gate.open();
-    for asker in &mut before {
-        asker.answer().expect(200, "MISS", "first old.");
+    for client in &mut before {
+        client.answer().expect(200, "MISS", "first old.");
     }
     proxy.get("/").expect(200, "HIT", "new #1");
 }
 
 #[test]
-fn clear_during_a_fetch_leaves_the_cache_empty() {
+fn the_cache_is_empty_after_a_clear_during_a_fetch() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -220,7 +220,7 @@ fn clear_during_a_fetch_leaves_the_cache_empty() {
 }
 
 #[test]
-fn a_validation_in_flight_does_not_bring_back_what_was_cleared() {
+fn a_validation_in_flight_does_not_restore_a_cleared_response() {
     let gate = Gate::default();
     let origin = Origin::confirming_after(&gate, "Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
@@ -229,7 +229,7 @@ fn a_validation_in_flight_does_not_bring_back_what_was_cleared() {
     origin.wait_for(2);
     proxy.clear();
     gate.open();
-    // What the origin confirmed was fetched before the Clear: it is asked for the whole answer.
+    // The confirmed response was fetched before the Clear, so the whole response is fetched again.
     validating.answer().expect(200, "MISS", "#2");
     proxy.get("/").expect(200, "MISS", "#3");
 }

@@ -1,4 +1,4 @@
-//! Flags, environment and file: what wins, and what is refused how.
+//! Flags, environment and file: their precedence, and the messages for invalid values.
 
 use crate::{
     instance::{Finished, Home, Instance},
@@ -6,8 +6,8 @@ use crate::{
     ports::free_port,
 };
 
-/// An origin whose answers tell the policies apart.
-fn telling() -> Origin {
+/// An origin whose responses are cached differently under each policy.
+fn origin_with_no_store() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", ""),
         _ => exchange.ok("", ""),
@@ -28,8 +28,8 @@ fn policy_of(proxy: &Instance) -> &'static str {
 }
 
 #[test]
-fn flag_beats_environment_beats_file_beats_default() {
-    let origin = telling();
+fn a_flag_precedes_the_environment_the_file_and_the_default() {
+    let origin = origin_with_no_store();
     let home = Home::new();
     let environment = [("CACHING_PROXY_POLICY", "strict")];
     assert_eq!(policy_of(&home.start(&origin.url(), &[])), "standard");
@@ -49,8 +49,8 @@ fn flag_beats_environment_beats_file_beats_default() {
 }
 
 #[test]
-fn a_file_named_by_the_flag_is_read_instead() {
-    let origin = telling();
+fn a_file_named_by_the_flag_replaces_the_default_file() {
+    let origin = origin_with_no_store();
     let home = Home::new();
     home.write("config/proxy.toml", "policy = \"always\"\n");
     home.write("other.toml", "policy = \"strict\"\n");
@@ -61,8 +61,8 @@ fn a_file_named_by_the_flag_is_read_instead() {
 }
 
 #[test]
-fn everything_can_stand_in_the_file() {
-    let origin = telling();
+fn every_setting_can_be_set_in_the_file() {
+    let origin = origin_with_no_store();
     let home = Home::new();
     let port = free_port();
     let lines = [
@@ -86,8 +86,8 @@ fn everything_can_stand_in_the_file() {
 }
 
 #[test]
-fn everything_can_stand_in_the_environment() {
-    let origin = telling();
+fn every_setting_can_be_set_in_the_environment() {
+    let origin = origin_with_no_store();
     let home = Home::new();
     let port = free_port();
     let mut command = home.command(&[]);
@@ -105,7 +105,7 @@ fn everything_can_stand_in_the_environment() {
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_file_line_and_the_known_keys() {
+fn an_unknown_key_is_refused_with_its_line_and_the_known_keys() {
     let home = Home::new();
     home.write(
         "config/proxy.toml",
@@ -126,7 +126,7 @@ fn an_unknown_key_is_refused_with_file_line_and_the_known_keys() {
 }
 
 #[test]
-fn a_bad_value_is_refused_with_file_line_and_what_is_allowed() {
+fn a_bad_value_is_refused_with_its_line_and_the_allowed_values() {
     let home = Home::new();
     let rows: [(&str, &[&str]); 7] = [
         (
@@ -151,14 +151,14 @@ fn a_bad_value_is_refused_with_file_line_and_what_is_allowed() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_refused_when_it_was_named() {
+fn a_missing_file_is_refused_if_it_was_named() {
     Home::new()
         .run(&["--origin", "http://127.0.0.1:9", "--config", "missing.toml"])
         .refused(2, &["missing.toml"]);
 }
 
 #[test]
-fn a_file_that_is_a_pipe_is_refused_and_not_waited_for() {
+fn a_pipe_as_configuration_file_is_refused_at_once() {
     let home = Home::new();
     let pipe = home.path("work/pipe.toml");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
@@ -168,7 +168,7 @@ fn a_file_that_is_a_pipe_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn bad_flags_are_refused_with_what_would_be_right() {
+fn bad_flags_are_refused_with_a_correction() {
     let home = Home::new();
     let rows: [(&[&str], &[&str]); 8] = [
         (
@@ -190,7 +190,7 @@ fn bad_flags_are_refused_with_what_would_be_right() {
 }
 
 #[test]
-fn a_bad_value_in_the_environment_is_refused_by_its_name() {
+fn a_bad_environment_variable_is_refused_by_its_name() {
     let home = Home::new();
     let mut command = home.command(&["--origin", "http://127.0.0.1:9"]);
     command.env("CACHING_PROXY_TTL", "soon");
@@ -198,14 +198,14 @@ fn a_bad_value_in_the_environment_is_refused_by_its_name() {
 }
 
 #[test]
-fn an_origin_is_asked_for() {
+fn a_missing_origin_is_an_error() {
     Home::new()
         .run(&["--port", "8000"])
         .refused(2, &["--origin"]);
 }
 
 #[test]
-fn a_bad_origin_is_refused_with_what_was_probably_meant() {
+fn a_bad_origin_is_refused_with_a_suggestion() {
     let home = Home::new();
     let rows: [(&str, &[&str]); 7] = [
         ("dummyjson.com", &["did you mean https://dummyjson.com ?"]),
@@ -225,14 +225,14 @@ fn a_bad_origin_is_refused_with_what_was_probably_meant() {
 }
 
 #[test]
-fn credentials_in_the_origin_are_refused_and_not_repeated() {
+fn credentials_in_the_origin_are_refused_and_not_printed() {
     let refused = Home::new().run(&["--origin", "https://anna:hunter2@dummyjson.com"]);
     refused.refused(2, &["dummyjson.com"]);
     assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
 }
 
 #[test]
-fn a_certificate_file_that_cannot_be_read_is_refused_at_the_start() {
+fn an_unreadable_certificate_file_is_refused_at_the_start() {
     let home = Home::new();
     let refused = home.run(&[
         "--origin",
@@ -316,7 +316,7 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         });
         assert!(there, "{key} is missing");
     }
-    let origin = telling();
+    let origin = origin_with_no_store();
     let home = Home::new();
     assert_eq!(
         policy_of(&home.start(&origin.url(), &["--config", shipped])),

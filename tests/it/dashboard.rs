@@ -1,4 +1,4 @@
-//! The dashboard, from outside: who gets in, what is streamed, what Prometheus reads.
+//! The dashboard: access, event stream and metrics.
 
 use serde_json::Value;
 
@@ -11,16 +11,16 @@ use crate::{
 };
 
 /// A proxy with a dashboard.
-pub(crate) struct Watched {
+pub(crate) struct DashboardProxy {
     /// The proxy.
     pub(crate) proxy: Instance,
-    /// The link that it has printed.
+    /// The printed link.
     pub(crate) link: String,
     port: u16,
 }
 
-impl Watched {
-    /// Starts one.
+impl DashboardProxy {
+    /// Starts a proxy with a dashboard.
     pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
@@ -36,7 +36,7 @@ impl Watched {
         self.link.split_once("#token=").unwrap().1
     }
 
-    /// Asks with these lines of fields, each ended by CRLF.
+    /// Sends a request with these header lines, each with CRLF.
     fn ask(&self, line: &str, fields: &str, body: &str) -> Answer {
         let length = body.len();
         let mut client = Client::connect(self.port);
@@ -55,8 +55,8 @@ impl Watched {
         self.ask(&format!("GET {target}"), &self.host(), "")
     }
 
-    /// Host and cookie of one who has given the token.
-    fn let_in(&self) -> String {
+    /// Host and cookie of a browser that has sent the token.
+    fn cookie_headers(&self) -> String {
         let answer = self.ask("POST /session", &self.host(), self.token());
         assert_eq!(answer.status(), 204, "{}", answer.text());
         let cookie = answer.field("set-cookie").unwrap();
@@ -70,9 +70,9 @@ impl Watched {
 }
 
 #[test]
-fn only_the_page_healthz_and_metrics_need_no_token() {
+fn only_the_page_healthz_and_metrics_work_without_a_token() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     for open in ["/", "/app.js", "/style.css", "/healthz", "/metrics"] {
         assert_eq!(watched.get(open).status(), 200, "{open}");
     }
@@ -87,10 +87,10 @@ fn only_the_page_healthz_and_metrics_need_no_token() {
 }
 
 #[test]
-fn head_is_answered_like_get_and_a_wrong_method_with_the_right_ones() {
+fn head_gets_the_headers_of_get_and_a_wrong_method_gets_the_allowed_methods() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
-    let fields = watched.let_in();
+    let watched = DashboardProxy::start(&home, &origin);
+    let fields = watched.cookie_headers();
     let ask = |method: &str, target: &str| watched.ask(&format!("{method} {target}"), &fields, "");
     for target in ["/", "/app.js", "/style.css", "/healthz", "/api/entries"] {
         let (get, head) = (ask("GET", target), ask("HEAD", target));
@@ -135,9 +135,9 @@ fn head_is_answered_like_get_and_a_wrong_method_with_the_right_ones() {
 }
 
 #[test]
-fn every_answer_forbids_the_browser_what_the_page_does_not_need() {
+fn every_response_forbids_browser_features_that_the_page_does_not_use() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     for target in ["/", "/app.js", "/metrics", "/events"] {
         let answer = watched.get(target);
         assert_eq!(
@@ -155,9 +155,9 @@ fn every_answer_forbids_the_browser_what_the_page_does_not_need() {
 }
 
 #[test]
-fn it_answers_only_to_its_own_names() {
+fn the_dashboard_accepts_only_its_own_host_names() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let port = watched.port;
     let status = |host: &str| watched.ask("GET /", host, "").status();
     assert_eq!(status(&format!("Host: localhost:{port}\r\n")), 200);
@@ -170,17 +170,17 @@ fn it_answers_only_to_its_own_names() {
         assert_eq!(status(&host), 403, "{host}");
     }
     let cookie = watched
-        .let_in()
+        .cookie_headers()
         .replace("Host: 127.0.0.1", "Host: evil.example");
     assert_eq!(watched.ask("GET /api/entries", &cookie, "").status(), 403);
 }
 
 #[test]
-fn what_another_site_brings_about_is_refused() {
+fn a_cross_site_request_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a");
-    let fields = watched.let_in();
+    let fields = watched.cookie_headers();
     for other in ["http://evil.example", "null", "http://localhost:1"] {
         let fields = format!("{fields}Origin: {other}\r\n");
         assert_eq!(watched.ask("POST /api/clear", &fields, "{}").status(), 403);
@@ -195,9 +195,9 @@ fn what_another_site_brings_about_is_refused() {
 }
 
 #[test]
-fn a_wrong_token_or_cookie_opens_nothing() {
+fn a_wrong_token_or_cookie_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let half = &watched.token()[..16];
     for wrong in ["", "x", half, &format!("{}0", watched.token())] {
         let answer = watched.ask("POST /session", &watched.host(), wrong);
@@ -220,12 +220,15 @@ fn a_wrong_token_or_cookie_opens_nothing() {
 }
 
 #[test]
-fn the_stream_tells_of_requests_with_their_reasons_and_hides_secrets() {
+fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
     let (origin, home) = (Origin::counting("Cache-Control: no-store\r\n"), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a?token=HUSH");
     let mut stream = Client::connect(watched.port);
-    stream.send(format!("GET /events HTTP/1.1\r\n{}\r\n", watched.let_in()));
+    stream.send(format!(
+        "GET /events HTTP/1.1\r\n{}\r\n",
+        watched.cookie_headers()
+    ));
     stream.wait_for("content-type: text/event-stream");
     stream.wait_for("event: past\ndata: [");
     stream.wait_for("event: now\ndata: {");
@@ -236,10 +239,10 @@ fn the_stream_tells_of_requests_with_their_reasons_and_hides_secrets() {
 }
 
 #[test]
-fn only_so_many_pages_watch_at_a_time() {
+fn the_number_of_event_streams_is_limited() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
-    let fields = watched.let_in();
+    let watched = DashboardProxy::start(&home, &origin);
+    let fields = watched.cookie_headers();
     let streams: Vec<Client> = (0..16)
         .map(|_| {
             let mut stream = Client::connect(watched.port);
@@ -260,11 +263,11 @@ fn only_so_many_pages_watch_at_a_time() {
 #[test]
 fn entries_are_found_and_purged_by_name() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     for target in ["/users/1", "/users/2", "/products?limit=1"] {
         watched.proxy.get(target);
     }
-    let fields = watched.let_in();
+    let fields = watched.cookie_headers();
     let list = |query: &str| -> Value {
         let answer = watched.ask(&format!("GET /api/entries?{query}"), &fields, "");
         assert_eq!(answer.status(), 200, "{}", answer.text());
@@ -305,9 +308,9 @@ fn entries_are_found_and_purged_by_name() {
 }
 
 #[test]
-fn prometheus_reads_what_was_counted() {
+fn the_metrics_for_prometheus_match_the_counters() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a");
     watched.proxy.get("/a");
     let answer = watched.get("/metrics");
@@ -336,7 +339,7 @@ fn prometheus_reads_what_was_counted() {
 #[test]
 fn every_metric_of_the_grafana_dashboard_exists() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let text = watched.get("/metrics").text();
     let there: Vec<&str> = text
         .lines()
@@ -362,7 +365,7 @@ fn every_metric_of_the_grafana_dashboard_exists() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_refused() {
+fn a_dashboard_address_beyond_loopback_is_refused() {
     let home = Home::new();
     for address in [
         "0.0.0.0:8001",
@@ -378,7 +381,7 @@ fn an_address_that_others_can_reach_is_refused() {
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn a_dashboard_address_in_use_is_named() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let taken = ports::listener();
     let address = taken.local_addr().unwrap().to_string();
@@ -396,7 +399,7 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn without_the_flag_there_is_no_dashboard() {
+fn the_dashboard_does_not_run_without_its_flag() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/");

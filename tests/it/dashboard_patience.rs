@@ -1,4 +1,4 @@
-//! The dashboard's limits in time, in process: nobody keeps others out of it for long.
+//! The time limits of the dashboard: no client blocks others for long.
 
 use std::{net::TcpListener, sync::mpsc, time::Duration};
 
@@ -9,19 +9,19 @@ use crate::{
     harness::{DEADLINE, until},
 };
 
-/// The server's own clock of limits ticks twice a second.
+/// The server checks its time limits twice a second.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// As many as are served at a time.
+/// The number of connections served at a time.
 const ALL: usize = 64;
 
-/// A dashboard that waits for a short time only; it ends when dropped.
-struct Hasty {
+/// A dashboard with short time limits. Dropping it stops it.
+struct ShortLimits {
     port: u16,
     token: String,
     _end: tokio::sync::oneshot::Sender<()>,
 }
 
-impl Hasty {
+impl ShortLimits {
     fn start() -> Self {
         let (ready, started) = mpsc::channel();
         let (end, ended) = tokio::sync::oneshot::channel();
@@ -48,8 +48,8 @@ impl Hasty {
         }
     }
 
-    /// Connections on which this was sent; `HOST` stands for our name.
-    fn filled_with(&self, text: &str) -> Vec<Client> {
+    /// Opens connections and sends this text on each. `HOST` stands for the host name of the dashboard.
+    fn send_on_all(&self, text: &str) -> Vec<Client> {
         let text = text.replace("HOST", &format!("127.0.0.1:{}", self.port));
         (0..ALL)
             .map(|_| {
@@ -89,14 +89,14 @@ impl Hasty {
 }
 
 #[test]
-fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
-    let dashboard = Hasty::start();
+fn a_half_sent_body_gets_408_and_frees_its_connection() {
+    let dashboard = ShortLimits::start();
     for framing in [
         "Content-Length: 100\r\n\r\nhalf",
         "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
         let request = format!("POST /session HTTP/1.1\r\nHost: HOST\r\n{framing}");
-        let mut halves = dashboard.filled_with(&request);
+        let mut halves = dashboard.send_on_all(&request);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {
             let answer = half.answer();
@@ -109,11 +109,11 @@ fn half_a_body_is_answered_with_408_and_keeps_nobody_out() {
 }
 
 #[test]
-fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
-    let dashboard = Hasty::start();
+fn a_request_refused_before_its_body_arrives_frees_its_connection() {
+    let dashboard = ShortLimits::start();
     for framing in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
         let request = format!("GET /healthz HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n");
-        let mut halves = dashboard.filled_with(&request);
+        let mut halves = dashboard.send_on_all(&request);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {
             assert_eq!(half.answer().status(), 200);
@@ -123,10 +123,10 @@ fn what_is_answered_before_its_body_has_come_keeps_nobody_out() {
 }
 
 #[test]
-fn half_a_head_and_none_at_all_keep_nobody_out() {
-    let dashboard = Hasty::start();
+fn a_connection_without_a_whole_request_is_closed_in_time() {
+    let dashboard = ShortLimits::start();
     for half in ["", "GET / HTTP/1.1\r\nHost: HOST\r\n"] {
-        let mut halves = dashboard.filled_with(half);
+        let mut halves = dashboard.send_on_all(half);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {
             assert_eq!(half.answer().status(), 408);
@@ -136,10 +136,10 @@ fn half_a_head_and_none_at_all_keep_nobody_out() {
 }
 
 #[test]
-fn a_connection_is_for_one_request() {
-    let dashboard = Hasty::start();
+fn a_dashboard_connection_carries_one_request() {
+    let dashboard = ShortLimits::start();
     let whole = "GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
-    for mut client in dashboard.filled_with(whole) {
+    for mut client in dashboard.send_on_all(whole) {
         let answer = client.answer();
         assert_eq!((answer.status(), answer.text()), (200, "ok\n".to_owned()));
         assert_eq!(answer.field("connection"), Some("close"));
@@ -148,17 +148,17 @@ fn a_connection_is_for_one_request() {
 }
 
 #[test]
-fn an_event_stream_outlives_every_limit() {
-    let dashboard = Hasty::start();
+fn an_event_stream_outlives_every_time_limit() {
+    let dashboard = ShortLimits::start();
     let mut stream = dashboard.events();
-    // This one began after the stream and is held open in every way; it ends only by the limit of all connections.
+    // This connection began after the stream and stays active. Only the limit for all connections ends it.
     let mut stuck = dashboard
-        .filled_with("GET /healthz HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n");
+        .send_on_all("GET /healthz HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n");
     for stuck in &mut stuck {
         stuck.answer();
         assert!(stuck.is_closed());
     }
-    // More than can have come before: one a second, and two at the beginning.
+    // More events than can have arrived before: one a second, and two at the beginning.
     for _ in 0..3 + 3 * PATIENCE.as_secs() {
         assert!(stream.next_event());
     }

@@ -1,4 +1,4 @@
-//! `caching-proxy demo`: the proxy in front of an API of its own.
+//! `caching-proxy demo`: the proxy in front of a built-in API.
 
 use rustix::process::Signal;
 
@@ -59,9 +59,9 @@ fn the_commands_to_try_are_printed_and_work() {
 }
 
 #[test]
-fn two_demos_run_beside_each_other() {
+fn two_demos_run_at_the_same_time() {
     let home = Home::new();
-    // No port is named: each takes a free one.
+    // Without a port, each takes a free one.
     let launch = || Instance::launch(home.command(&["demo"]), 0).unwrap();
     let demos = [launch(), launch()];
     let [first, second] = demos.each_ref().map(|demo| {
@@ -85,7 +85,7 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
-fn neither_a_broken_file_nor_the_environment_counts() {
+fn the_demo_ignores_the_configuration_file_and_the_environment() {
     let home = Home::new();
     home.write("config/proxy.toml", "this is no TOML");
     let port = free_port();
@@ -93,7 +93,7 @@ fn neither_a_broken_file_nor_the_environment_counts() {
     command.env("CACHING_PROXY_POLICY", "sometimes");
     let demo = Instance::launch(command, port).unwrap();
     assert_eq!(demo.get("/hello").status(), 200);
-    // Nor does a reload read them.
+    // A reload does not read them either.
     let reloaded = home.run(&["reload", "--port", &port.to_string()]);
     assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
 }

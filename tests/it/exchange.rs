@@ -1,4 +1,4 @@
-//! What a test's origin is given to answer one request, in any way at all, and what it remembers of it.
+//! One exchange at the test origin: the request as recorded, and the means to respond to it byte by byte.
 
 use std::{
     io::{Read, Write},
@@ -8,12 +8,12 @@ use std::{
 
 use crate::harness::DEADLINE;
 
-/// Something a test opens and an origin waits for (or the other way round).
+/// A gate that a test opens and an origin waits for, or the other way round.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Lets everybody through, now and later.
+    /// Opens the gate for all present and later waits.
     pub(crate) fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
@@ -31,14 +31,14 @@ impl Gate {
     }
 }
 
-/// One request as it came over the wire.
+/// One request as the origin received it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Request line and fields, byte for byte, with the empty line.
+    /// Request line and headers, byte for byte, with the empty line.
     pub(crate) head: Vec<u8>,
-    /// The body, decoded if it came in chunks.
+    /// The body, decoded if it was chunked.
     pub(crate) body: Vec<u8>,
-    /// Which connection it came over, counted from 0.
+    /// The number of the connection, from 0.
     pub(crate) connection: usize,
 }
 
@@ -66,7 +66,7 @@ impl Seen {
         self.part(1)
     }
 
-    /// All values of a field, in order, as latin-1.
+    /// All values of a header, in order, as Latin-1.
     pub(crate) fn fields(&self, name: &str) -> Vec<String> {
         let head = latin1(&self.head);
         let lines = head.split("\r\n").skip(1);
@@ -77,7 +77,7 @@ impl Seen {
             .collect()
     }
 
-    /// The only value of a field; fails when there are several.
+    /// The value of a header, `None` without it. Panics if there are several.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         let mut values = self.fields(name);
         assert!(
@@ -89,14 +89,14 @@ impl Seen {
     }
 }
 
-/// Bytes as text, one character a byte.
+/// Bytes as Latin-1 text, one character per byte.
 pub(crate) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 /// A connection, with or without TLS.
 pub(crate) trait Wire: Read + Write {
-    /// Says in the wire's own words that nothing more comes.
+    /// Signals the end: close_notify over TLS, nothing over plain TCP.
     fn end(&mut self);
 }
 
@@ -111,7 +111,7 @@ impl Wire for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
     }
 }
 
-/// What becomes of the connection after an answer.
+/// What happens to the connection after a response.
 pub(crate) enum After {
     KeepAlive,
     Close,
@@ -119,20 +119,20 @@ pub(crate) enum After {
     Reset,
 }
 
-/// One request and the means to answer it in any way at all.
+/// One request, and the means to respond to it in any way.
 pub(crate) struct Exchange<'a> {
-    /// What was asked.
+    /// The request.
     pub(crate) request: Seen,
-    /// How many requests for the same target came before this one.
+    /// The number of earlier requests for the same target.
     pub(crate) nth: usize,
-    /// What becomes of the connection.
+    /// What happens to the connection when the handler returns.
     pub(crate) after: After,
     wire: &'a mut dyn Wire,
     gone: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// The request as it was read from this wire.
+    /// An exchange for a request that was read from `wire`.
     pub(crate) fn new(request: Seen, nth: usize, wire: &'a mut dyn Wire) -> Self {
         Self {
             request,
@@ -148,7 +148,7 @@ impl<'a> Exchange<'a> {
         self.request.target()
     }
 
-    /// Writes exactly these bytes. Once the proxy has hung up nothing more happens.
+    /// Writes exactly these bytes. Does nothing after the proxy has closed the connection.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if !self.gone {
             self.gone = self
@@ -159,14 +159,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Writes the bytes one at a time, each in a segment of its own.
+    /// Writes the bytes one at a time, each with its own write.
     pub(crate) fn trickle(&mut self, bytes: impl AsRef<[u8]>) {
         for byte in bytes.as_ref() {
             self.send([*byte]);
         }
     }
 
-    /// A complete answer with Content-Length; `fields` are whole lines, each ended by CRLF.
+    /// Sends a complete response with Content-Length. `fields` are header lines, each with CRLF.
     pub(crate) fn answer(&mut self, status: &str, fields: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let head = format!(
@@ -181,18 +181,18 @@ impl<'a> Exchange<'a> {
         self.send(whole.concat());
     }
 
-    /// A complete 200.
+    /// Sends a complete 200.
     pub(crate) fn ok(&mut self, fields: &str, body: impl AsRef<[u8]>) {
         self.answer("200 OK", fields, body);
     }
 
-    /// One chunk of a chunked body.
+    /// Sends one chunk of a chunked body.
     pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         self.send([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat());
     }
 
-    /// Sends `total` bytes of filler, made on the fly.
+    /// Sends `total` bytes of filler without holding them in memory.
     pub(crate) fn filler(&mut self, total: usize) {
         let piece = vec![b'x'; 256 * 1024];
         let mut left = total;
@@ -203,12 +203,12 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Closes the connection in good order when the handler returns.
+    /// Closes the connection cleanly when the handler returns.
     pub(crate) fn close(&mut self) {
         self.after = After::Close;
     }
 
-    /// Ends the TCP stream when the handler returns, without the close_notify that TLS wants.
+    /// Closes the TCP stream when the handler returns, without the close_notify of TLS.
     pub(crate) fn cut(&mut self) {
         self.after = After::Cut;
     }
@@ -218,7 +218,7 @@ impl<'a> Exchange<'a> {
         self.after = After::Reset;
     }
 
-    /// Says nothing until the proxy hangs up.
+    /// Sends nothing until the proxy closes the connection.
     pub(crate) fn stall(&mut self) {
         while matches!(self.wire.read(&mut [0; 4096]), Ok(read) if read > 0) {}
         self.after = After::Close;

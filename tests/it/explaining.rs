@@ -15,7 +15,7 @@ fn why(home: &Home, args: &[&str]) -> Value {
     home.run_json(&args)
 }
 
-/// The outcome that is told, and its sentence.
+/// The predicted outcome, and its sentence.
 #[track_caller]
 fn told(home: &Home, args: &[&str]) -> (String, String) {
     let told = why(home, args);
@@ -23,14 +23,14 @@ fn told(home: &Home, args: &[&str]) -> (String, String) {
     (text("outcome"), text("summary"))
 }
 
-/// A proxy before an origin that answers with these fields.
+/// A proxy for an origin that responds with these headers.
 fn before(home: &Home, origin: &Origin, file: &str) -> Instance {
     home.write("config/proxy.toml", file);
     home.start(&origin.url(), &[])
 }
 
 #[test]
-fn a_hit_is_told_with_the_time_left_and_nothing_is_touched() {
+fn a_hit_is_explained_with_its_remaining_lifetime_and_changes_nothing() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
@@ -51,7 +51,7 @@ fn a_hit_is_told_with_the_time_left_and_nothing_is_touched() {
 }
 
 #[test]
-fn what_is_said_is_what_happens() {
+fn every_explanation_matches_the_outcome_of_the_request() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target().as_str() {
             "/vary" => "Vary: Accept-Language\r\n",
@@ -104,7 +104,7 @@ fn what_is_said_is_what_happens() {
 }
 
 #[test]
-fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
+fn a_missing_entry_is_explained_by_the_nearest_key_and_its_difference() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
@@ -131,7 +131,7 @@ fn nothing_stored_names_the_nearest_key_and_where_it_differs() {
 }
 
 #[test]
-fn a_variant_for_another_request_is_named_by_its_field() {
+fn another_variant_is_explained_by_the_header_that_differs() {
     let origin = Origin::counting("Vary: Accept-Encoding\r\n");
     let home = Home::new();
     let proxy = before(&home, &origin, "");
@@ -151,7 +151,7 @@ fn a_variant_for_another_request_is_named_by_its_field() {
 }
 
 #[test]
-fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
+fn a_response_that_was_not_stored_is_explained_with_a_remedy() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target().as_str() {
             "/cookie" => "Set-Cookie: sid=S3CR3T\r\n",
@@ -189,7 +189,7 @@ fn why_the_last_answer_was_not_stored_is_told_with_what_would_change_it() {
 }
 
 #[test]
-fn a_fetch_that_would_be_joined_is_told_of() {
+fn a_fetch_in_progress_is_mentioned_if_the_request_would_join_it() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -211,7 +211,7 @@ fn a_fetch_that_would_be_joined_is_told_of() {
 }
 
 #[test]
-fn methods_and_refusals_are_told() {
+fn uncacheable_methods_and_refused_requests_are_explained() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = before(&home, &origin, "");
@@ -253,7 +253,7 @@ fn methods_and_refusals_are_told() {
 }
 
 #[test]
-fn a_known_refusal_is_the_answer_and_no_nearest_key_is_named() {
+fn a_known_refusal_is_explained_without_the_nearest_key() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/products/12" => exchange.ok("Cache-Control: no-store\r\n", "x"),
         _ => exchange.ok("", "x"),
@@ -272,7 +272,7 @@ fn a_known_refusal_is_the_answer_and_no_nearest_key_is_named() {
 }
 
 #[test]
-fn what_a_failing_origin_would_leave_the_client_with_is_told() {
+fn the_response_to_expect_from_a_failing_origin_is_explained() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/must" => exchange.ok(
             "Cache-Control: max-age=1, must-revalidate\r\nAge: 5\r\nETag: \"a\"\r\n",
@@ -312,7 +312,7 @@ fn what_a_failing_origin_would_leave_the_client_with_is_told() {
         ),
         "{text}"
     );
-    // And so it is.
+    // The request has the predicted outcome.
     origin.stop();
     proxy.get("/old").expect(200, "HIT", "x");
     assert_eq!(proxy.get("/must").status(), 504);
@@ -321,7 +321,7 @@ fn what_a_failing_origin_would_leave_the_client_with_is_told() {
 }
 
 #[test]
-fn a_post_that_is_stored_by_its_body_depends_on_that() {
+fn the_explanation_of_a_cached_post_depends_on_its_body() {
     let origin = Origin::counting("");
     let home = Home::new();
     let file = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
@@ -345,7 +345,7 @@ fn a_post_that_is_stored_by_its_body_depends_on_that() {
 }
 
 #[test]
-fn what_a_rule_takes_out_of_a_query_is_not_looked_for() {
+fn parameters_ignored_by_a_rule_are_not_looked_up() {
     let origin = Origin::counting("");
     let home = Home::new();
     let file = "[[rules]]\npath = \"/shop/*\"\nignore_query = [\"utm_*\"]\n";
@@ -360,7 +360,7 @@ fn what_a_rule_takes_out_of_a_query_is_not_looked_for() {
 }
 
 #[test]
-fn a_stored_answer_is_shown_with_how_it_was_understood() {
+fn a_stored_response_is_shown_with_its_interpretation() {
     let date = http_date(-10);
     let origin = Origin::start(move |exchange| {
         let fields = format!(
@@ -402,7 +402,7 @@ fn a_stored_answer_is_shown_with_how_it_was_understood() {
 }
 
 #[test]
-fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
+fn identities_are_numbered_without_revealing_credentials() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/me" => exchange.ok("Vary: Accept\r\n", "x"),
         _ => exchange.ok("", "x"),
@@ -437,7 +437,7 @@ fn identities_are_told_apart_by_numbers_that_say_nothing_about_them() {
 }
 
 #[test]
-fn what_is_stored_for_one_identity_is_shown_as_its_own_and_what_is_stale_since_when() {
+fn a_response_for_one_identity_and_a_stale_one_are_marked() {
     let origin = Origin::counting("Cache-Control: max-age=1\r\nAge: 5\r\n");
     let home = Home::new();
     let proxy = before(&home, &origin, "");

@@ -1,4 +1,4 @@
-//! When the origin fails: one plain sentence in time, nothing stored, nothing repeated that must not be.
+//! Failures of the origin: the error response, its time limit, and which requests are repeated.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use crate::{
     ports::free_port,
 };
 
-/// Fails unless it is one plain sentence without anything of the inside.
+/// Panics unless the body is one plain sentence without internal details.
 #[track_caller]
 pub(crate) fn assert_plain(answer: &Answer, status: u16) {
     let text = answer.text();
@@ -46,7 +46,7 @@ pub(crate) fn assert_plain(answer: &Answer, status: u16) {
     }
 }
 
-/// Short enough to wait for, and long enough that a busy machine does not make a silence of it.
+/// A timeout short enough to wait for, and long enough for a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
 fn short_timeout(origin: &Origin) -> TestProxy {
@@ -69,7 +69,7 @@ fn an_unknown_host_gets_502() {
 }
 
 #[test]
-fn an_origin_that_hangs_up_without_an_answer_gets_502() {
+fn a_disconnect_without_a_response_gets_502() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/close" => exchange.close(),
         "/reset" => exchange.reset(),
@@ -85,7 +85,7 @@ fn an_origin_that_hangs_up_without_an_answer_gets_502() {
 }
 
 #[test]
-fn an_origin_that_speaks_no_http_gets_502() {
+fn a_response_that_is_not_http_gets_502() {
     let origin = Origin::start(|exchange| {
         exchange.send("220 mail.example ESMTP\r\n\r\n");
         exchange.close();
@@ -95,7 +95,7 @@ fn an_origin_that_speaks_no_http_gets_502() {
 }
 
 #[test]
-fn a_failure_is_not_remembered() {
+fn a_failure_is_not_stored() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.reset(),
         _ => exchange.ok("", "back again"),
@@ -105,8 +105,8 @@ fn a_failure_is_not_remembered() {
     proxy.get("/").expect(200, "MISS", "back again");
 }
 
-/// An origin that hangs up on everybody while it is down.
-fn sometimes_down(is_down: &Arc<AtomicBool>) -> Origin {
+/// An origin that closes every connection while it is down.
+fn origin_with_outage(is_down: &Arc<AtomicBool>) -> Origin {
     let is_down = Arc::clone(is_down);
     Origin::start(move |exchange| {
         let fields = match exchange.target().as_str() {
@@ -134,9 +134,9 @@ fn status_of_miss(proxy: &Instance, target: &str, fields: &str) -> String {
 }
 
 #[test]
-fn what_fails_went_forward_for_the_same_reason_as_what_is_answered() {
+fn a_failed_fetch_has_the_same_forward_reason_as_a_successful_one() {
     let is_down = Arc::new(AtomicBool::new(false));
-    let origin = sometimes_down(&is_down);
+    let origin = origin_with_outage(&is_down);
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     for target in ["/fresh", "/old", "/vary"] {
@@ -162,7 +162,7 @@ fn what_fails_went_forward_for_the_same_reason_as_what_is_answered() {
         "not reused: client-no-cache (--policy always reuses it)",
         "the cached response must be validated",
     ]);
-    // What does not go forward has no reason to.
+    // A request that is not forwarded has no forward reason.
     let field = "Cache-Control: only-if-cached\r\n";
     assert_eq!(status_of_miss(&proxy, "/nothing", field), "caching-proxy");
     is_down.store(false, Ordering::SeqCst);
@@ -174,7 +174,7 @@ fn what_fails_went_forward_for_the_same_reason_as_what_is_answered() {
 }
 
 #[test]
-fn a_silent_origin_gets_504_within_the_limit() {
+fn a_silent_origin_leads_to_504_within_the_timeout() {
     let origin = Origin::start(|exchange| {
         if exchange.target() == "/half" {
             exchange.send("HTTP/1.1 200 OK\r\nX-Half: 1\r\n");
@@ -191,7 +191,7 @@ fn a_silent_origin_gets_504_within_the_limit() {
 }
 
 #[test]
-fn an_origin_that_falls_silent_in_the_body_cuts_the_client() {
+fn a_body_that_stalls_at_the_origin_is_truncated_for_the_client() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => {
             exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
@@ -209,11 +209,11 @@ fn an_origin_that_falls_silent_in_the_body_cuts_the_client() {
 }
 
 #[test]
-fn the_limit_is_on_silence_not_on_the_whole() {
+fn the_timeout_limits_silence_and_not_the_whole_response() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
         for _ in 0..12 {
-            // A gate nobody opens would fail; a channel nobody sends on is a pause of known length.
+            // A gate that stays closed would panic; a channel without a sender is a pause of known length.
             let (_keep, pause) = std::sync::mpsc::channel::<()>();
             pause.recv_timeout(SHORT / 8).unwrap_err();
             exchange.send("x");
@@ -224,7 +224,7 @@ fn the_limit_is_on_silence_not_on_the_whole() {
 }
 
 #[test]
-fn a_get_that_meets_a_dead_reused_connection_is_sent_again() {
+fn a_get_on_a_dead_reused_connection_is_sent_again() {
     let origin =
         Origin::start(
             |exchange| match (exchange.request.connection, exchange.target().as_str()) {
@@ -243,7 +243,7 @@ fn a_get_that_meets_a_dead_reused_connection_is_sent_again() {
 }
 
 #[test]
-fn a_connection_the_origin_has_closed_meanwhile_fails_nobody() {
+fn a_connection_closed_while_idle_causes_no_failure() {
     let origin = Origin::start(|exchange| {
         exchange.ok("", "body");
         exchange.close();
@@ -266,7 +266,7 @@ fn a_post_is_never_sent_twice() {
     let proxy = TestProxy::builder(&origin)
         .with(|config| config.workers = 1)
         .start();
-    // A connection to be used again.
+    // Opens a connection that can be reused.
     proxy.get("/").expect(200, "MISS", "body");
     assert_plain(&proxy.request("POST", "/order", "", b"one pizza"), 502);
     assert_plain(&proxy.request("POST", "/empty", "", b""), 502);
@@ -279,7 +279,7 @@ fn a_post_is_never_sent_twice() {
 }
 
 #[test]
-fn a_get_that_fails_on_a_fresh_connection_is_not_repeated() {
+fn a_get_that_fails_on_a_new_connection_is_not_repeated() {
     let origin = Origin::start(|exchange| exchange.reset());
     let proxy = TestProxy::to(&origin);
     assert_plain(&proxy.get("/"), 502);
@@ -287,7 +287,7 @@ fn a_get_that_fails_on_a_fresh_connection_is_not_repeated() {
 }
 
 #[test]
-fn a_client_that_hangs_up_in_its_upload_harms_nobody_else() {
+fn a_client_that_disconnects_during_its_upload_affects_no_other_client() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for _ in 0..20 {
@@ -299,7 +299,7 @@ fn a_client_that_hangs_up_in_its_upload_harms_nobody_else() {
 }
 
 #[test]
-fn many_slow_answers_do_not_keep_a_quick_one_waiting() {
+fn many_slow_responses_do_not_delay_a_fast_one() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -317,13 +317,13 @@ fn many_slow_answers_do_not_keep_a_quick_one_waiting() {
     origin.wait_for(40);
     proxy.get("/quick").expect(200, "MISS", "body");
     gate.open();
-    for asker in &mut slow {
-        asker.answer().expect(200, "MISS", "body");
+    for client in &mut slow {
+        client.answer().expect(200, "MISS", "body");
     }
 }
 
 #[test]
-fn stopping_lets_what_runs_come_to_its_end() {
+fn a_shutdown_finishes_requests_in_progress() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -334,20 +334,20 @@ fn stopping_lets_what_runs_come_to_its_end() {
         }
     });
     let proxy = TestProxy::to(&origin);
-    let mut asker = proxy.begin("/", "Connection: close\r\n");
-    asker.wait_for("first ");
+    let mut client = proxy.begin("/", "Connection: close\r\n");
+    client.wait_for("first ");
     let port = proxy.port;
     let stopping = std::thread::spawn(move || proxy.stop());
     crate::harness::until("the port is closed", || {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
     });
     gate.open();
-    asker.answer().expect(200, "MISS", "first last");
+    client.answer().expect(200, "MISS", "first last");
     stopping.join().unwrap();
 }
 
 #[test]
-fn an_origin_that_is_not_there_at_the_start_is_a_warning_and_no_more() {
+fn an_origin_that_is_down_at_the_start_causes_only_a_warning() {
     let address = format!("127.0.0.1:{}", free_port());
     let home = Home::new();
     let mut proxy = home.start(&format!("http://{address}"), &[]);
@@ -363,7 +363,7 @@ fn an_origin_that_is_not_there_at_the_start_is_a_warning_and_no_more() {
 }
 
 #[test]
-fn an_origin_that_is_there_at_the_start_is_asked_nothing() {
+fn an_origin_that_is_up_at_the_start_gets_no_request() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);

@@ -1,9 +1,9 @@
-//! Nothing is added, lost or re-spelled on the way, and no trick reaches another host.
+//! Messages arrive unchanged, and no request reaches another host.
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
 #[test]
-fn odd_targets_arrive_byte_for_byte() {
+fn unusual_targets_arrive_byte_for_byte() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let targets = [
@@ -33,7 +33,7 @@ fn odd_targets_arrive_byte_for_byte() {
 }
 
 #[test]
-fn options_star_arrives_as_itself() {
+fn options_star_arrives_unchanged() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     assert_eq!(proxy.request("OPTIONS", "*", "", b"").status(), 200);
@@ -44,7 +44,7 @@ fn options_star_arrives_as_itself() {
 }
 
 #[test]
-fn a_get_gains_no_fields_of_a_client_library() {
+fn a_get_has_no_added_headers_of_a_client_library() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy
@@ -66,7 +66,7 @@ fn a_get_gains_no_fields_of_a_client_library() {
 }
 
 #[test]
-fn an_answer_gains_no_content_type_and_keeps_its_date() {
+fn a_response_gets_no_added_content_type_and_keeps_its_date() {
     let origin = Origin::counting("Date: Sun, 06 Nov 2022 08:49:37 GMT\r\nServer: own\r\n");
     let proxy = TestProxy::to(&origin);
     for _ in 0..2 {
@@ -78,7 +78,7 @@ fn an_answer_gains_no_content_type_and_keeps_its_date() {
 }
 
 #[test]
-fn repeated_request_fields_stay_repeated() {
+fn repeated_request_headers_stay_repeated() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.get_with(
@@ -93,7 +93,7 @@ fn repeated_request_fields_stay_repeated() {
 }
 
 #[test]
-fn latin_1_values_survive_in_both_directions() {
+fn latin_1_values_arrive_unchanged_in_both_directions() {
     let origin = Origin::start(|exchange| {
         exchange.send(b"HTTP/1.1 200 OK\r\nX-City: M\xfcnchen\r\nContent-Length: 2\r\n\r\nok");
     });
@@ -110,7 +110,7 @@ fn latin_1_values_survive_in_both_directions() {
 }
 
 #[test]
-fn absolute_form_reaches_the_origin_and_no_other_host() {
+fn a_request_in_absolute_form_reaches_the_origin_and_no_other_host() {
     let decoy = Origin::counting("");
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
@@ -124,13 +124,13 @@ fn absolute_form_reaches_the_origin_and_no_other_host() {
         origin.only().field("host"),
         Some(format!("127.0.0.1:{}", origin.port()))
     );
-    // The same resource in the usual form: one key.
+    // The same resource in the usual form has the same key.
     assert_eq!(proxy.get("/a?b").x_cache(), "HIT");
     assert_eq!(decoy.count(), 0);
 }
 
 #[test]
-fn no_field_and_no_target_reaches_another_host() {
+fn no_header_or_target_makes_the_proxy_contact_another_host() {
     let decoy = Origin::counting("");
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
@@ -176,7 +176,7 @@ fn a_redirect_to_another_host_is_not_followed() {
 }
 
 #[test]
-fn nothing_is_reserved_in_the_origins_url_space() {
+fn no_path_is_reserved_for_the_proxy() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for target in [
@@ -199,7 +199,7 @@ fn nothing_is_reserved_in_the_origins_url_space() {
 }
 
 #[test]
-fn http_1_0_clients_get_no_chunks() {
+fn http_1_0_clients_get_no_chunked_body() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         exchange.chunk("hello ");
@@ -215,7 +215,7 @@ fn http_1_0_clients_get_no_chunks() {
 }
 
 #[test]
-fn http_1_0_clients_are_hung_up_on_unless_they_ask_to_stay() {
+fn http_1_0_connections_close_unless_keep_alive_is_requested() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();
@@ -227,7 +227,7 @@ fn http_1_0_clients_are_hung_up_on_unless_they_ask_to_stay() {
 }
 
 #[test]
-fn expect_100_continue_gets_its_upload_through() {
+fn an_upload_with_expect_100_continue_arrives() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();

@@ -1,4 +1,4 @@
-//! What reaches the origin: methods, bodies, fields, Host, Via, and what is dropped on the way.
+//! Requests as they reach the origin: methods, bodies, headers, Host, Via, and the headers that are removed.
 
 use crate::{
     harness::TestProxy,
@@ -14,7 +14,7 @@ fn seen_for(request: &str) -> Seen {
 }
 
 #[test]
-fn every_method_arrives_as_itself_with_its_body_and_is_never_cached() {
+fn every_method_with_a_body_is_forwarded_and_never_cached() {
     let origin = Origin::counting("Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
     for method in [
@@ -61,7 +61,7 @@ fn a_chunked_upload_arrives_whole() {
 }
 
 #[test]
-fn a_get_with_a_body_passes_the_cache_by() {
+fn a_get_with_a_body_bypasses_the_cache() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy
@@ -75,7 +75,7 @@ fn a_get_with_a_body_passes_the_cache_by() {
 }
 
 #[test]
-fn hop_by_hop_fields_of_the_request_stay_here() {
+fn hop_by_hop_headers_of_the_request_are_not_forwarded() {
     let seen = seen_for(
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop, x-other, close\r\nX-Hop: 1\r\nX-Other: 2\r\nKeep-Alive: 5\r\n\
          Proxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\nTE: trailers\r\nTrailer: X-T\r\nX-Kept: 3\r\n\r\n",
@@ -101,7 +101,7 @@ fn hop_by_hop_fields_of_the_request_stay_here() {
 }
 
 #[test]
-fn hop_by_hop_fields_of_the_answer_are_neither_relayed_nor_stored() {
+fn hop_by_hop_headers_of_the_response_are_neither_relayed_nor_stored() {
     let origin = Origin::counting(
         "Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\nProxy-Authenticate: Basic\r\n\
          Proxy-Authentication-Info: a=b\r\nTrailer: X-T\r\nUpgrade: h2c\r\nProxy-Status: kept\r\nX-Kept: 2\r\n",
@@ -128,7 +128,7 @@ fn hop_by_hop_fields_of_the_answer_are_neither_relayed_nor_stored() {
 }
 
 #[test]
-fn the_origin_sees_its_own_host() {
+fn the_origin_receives_its_own_host() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy
@@ -144,7 +144,7 @@ fn the_origin_sees_its_own_host() {
 }
 
 #[test]
-fn preserve_host_forwards_the_clients_host_and_keeps_hosts_apart() {
+fn preserve_host_forwards_the_clients_host_and_separates_hosts() {
     let origin = Origin::start(|exchange| {
         let host = exchange.request.field("host").unwrap_or_default();
         exchange.ok("", host);
@@ -168,7 +168,7 @@ fn preserve_host_forwards_the_clients_host_and_keeps_hosts_apart() {
 }
 
 #[test]
-fn the_origin_learns_who_asked_and_through_what() {
+fn the_origin_receives_the_clients_address_and_via() {
     let seen = seen_for("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(seen.field("x-forwarded-for").as_deref(), Some("127.0.0.1"));
     assert_eq!(seen.field("x-forwarded-proto").as_deref(), Some("http"));
@@ -177,7 +177,7 @@ fn the_origin_learns_who_asked_and_through_what() {
 }
 
 #[test]
-fn what_a_client_claims_about_itself_is_not_passed_on() {
+fn forwarding_headers_of_the_client_are_not_forwarded() {
     let seen = seen_for(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
          X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Host: evil.test\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\
@@ -199,7 +199,7 @@ fn what_a_client_claims_about_itself_is_not_passed_on() {
 }
 
 #[test]
-fn an_earlier_via_is_kept_and_ours_comes_last() {
+fn an_earlier_via_is_forwarded_before_ours() {
     let seen = seen_for("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 fred\r\n\r\n");
     let via = seen.fields("via").join(", ");
     let members: Vec<&str> = via.split(',').map(str::trim).collect();
@@ -207,7 +207,7 @@ fn an_earlier_via_is_kept_and_ours_comes_last() {
 }
 
 #[test]
-fn answers_say_which_proxy_they_came_through() {
+fn responses_have_our_via() {
     let origin = Origin::counting("Via: 1.1 inner\r\n");
     let proxy = TestProxy::to(&origin);
     for outcome in ["MISS", "HIT"] {
@@ -223,7 +223,7 @@ fn answers_say_which_proxy_they_came_through() {
 }
 
 #[test]
-fn a_request_that_comes_round_in_a_loop_gets_508() {
+fn a_request_in_a_loop_gets_508() {
     let listener = ports::listener();
     let own_url = format!("http://{}", listener.local_addr().unwrap());
     let proxy = TestProxy::on(listener, &own_url).start();
@@ -232,7 +232,7 @@ fn a_request_that_comes_round_in_a_loop_gets_508() {
 }
 
 #[test]
-fn two_proxies_in_a_row_are_no_loop() {
+fn two_chained_proxies_are_no_loop() {
     let origin = Origin::counting("");
     let inner = TestProxy::to(&origin);
     let outer = TestProxy::for_url(&format!("http://127.0.0.1:{}", inner.port)).start();
@@ -254,7 +254,7 @@ fn connect_gets_405() {
 }
 
 #[test]
-fn a_path_prefix_of_the_origin_stands_before_every_target() {
+fn the_path_prefix_of_the_origin_precedes_every_target() {
     let origin = Origin::counting("");
     let proxy = TestProxy::for_url(&format!("{}/api/v2/", origin.url())).start();
     for (asked, arrived) in [

@@ -1,11 +1,11 @@
-//! Where one message ends and the next begins, when the origin gets it wrong or goes away.
+//! Framing of messages by origins that make errors or disconnect.
 
 use caching_proxy::policy::Mode;
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
 #[test]
-fn an_interim_answer_does_not_push_answers_to_the_wrong_asker() {
+fn an_interim_response_does_not_shift_later_responses() {
     for interim in ["100 Continue", "102 Processing", "103 Early Hints"] {
         let origin = Origin::start(move |exchange| {
             if exchange.target() == "/hinted" {
@@ -33,7 +33,7 @@ fn an_interim_answer_does_not_push_answers_to_the_wrong_asker() {
 }
 
 #[test]
-fn interim_answers_that_come_piecemeal_are_taken_out_too() {
+fn interim_responses_in_pieces_are_separated_from_the_final_response() {
     let origin = Origin::start(|exchange| {
         exchange.trickle("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\n");
         exchange.trickle("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody");
@@ -44,7 +44,7 @@ fn interim_answers_that_come_piecemeal_are_taken_out_too() {
 }
 
 #[test]
-fn interim_answers_never_reach_http_1_0_clients() {
+fn interim_responses_never_reach_http_1_0_clients() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
         exchange.ok("", "body");
@@ -56,7 +56,7 @@ fn interim_answers_never_reach_http_1_0_clients() {
 }
 
 #[test]
-fn a_body_cut_short_of_its_length_is_cut_for_the_client_and_not_stored() {
+fn a_body_shorter_than_its_length_is_truncated_for_the_client_and_not_stored() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => {
             exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
@@ -72,7 +72,7 @@ fn a_body_cut_short_of_its_length_is_cut_for_the_client_and_not_stored() {
 }
 
 #[test]
-fn a_chunked_body_cut_short_is_cut_for_the_client_and_not_stored() {
+fn a_truncated_chunked_body_is_truncated_for_the_client_and_not_stored() {
     // In the middle of a chunk, between two chunks, and before the empty line at the end.
     for (index, tail) in ["a\r\nonly", "4\r\nonly\r\n", "4\r\nonly\r\n0\r\n"]
         .into_iter()
@@ -94,7 +94,7 @@ fn a_chunked_body_cut_short_is_cut_for_the_client_and_not_stored() {
 }
 
 #[test]
-fn a_reset_in_the_body_is_cut_for_the_client_and_not_stored() {
+fn a_body_cut_by_a_reset_is_truncated_for_the_client_and_not_stored() {
     for framing in [
         "Content-Length: 100",
         "Transfer-Encoding: chunked",
@@ -111,7 +111,7 @@ fn a_reset_in_the_body_is_cut_for_the_client_and_not_stored() {
         });
         let proxy = TestProxy::to(&origin);
         let mut client = proxy.begin("/", "");
-        // A reset may overtake the head: then there is no answer to cut, but an error.
+        // A reset may overtake the head. Then the client gets an error and no truncated response.
         let answer = client.answer();
         assert!(
             answer.status() == 502 || answer.ending == Ending::Cut,
@@ -122,7 +122,7 @@ fn a_reset_in_the_body_is_cut_for_the_client_and_not_stored() {
 }
 
 #[test]
-fn an_http_1_0_client_sees_a_cut_body_as_cut_when_the_length_is_known() {
+fn an_http_1_0_client_detects_a_truncated_body_of_known_length() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
         exchange.close();
@@ -151,7 +151,7 @@ fn a_close_delimited_body_arrives_whole_and_is_stored() {
 }
 
 #[test]
-fn a_keep_alive_http_1_0_origin_is_understood() {
+fn an_http_1_0_origin_with_keep_alive_is_understood() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nbody");
     });
@@ -165,7 +165,7 @@ fn a_keep_alive_http_1_0_origin_is_understood() {
 fn an_early_refusal_of_an_upload_reaches_the_client() {
     let origin = Origin::without_reading(|exchange| {
         exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoo big");
-        // Held open, so that only the early answer tells the proxy to stop sending.
+        // The connection stays open, so only the early response makes the proxy stop sending.
         exchange.stall();
     });
     let proxy = TestProxy::to(&origin);
@@ -180,7 +180,7 @@ fn an_early_refusal_of_an_upload_reaches_the_client() {
 }
 
 #[test]
-fn an_early_refusal_with_a_reset_behind_it_does_not_hang_the_client() {
+fn an_early_refusal_followed_by_a_reset_does_not_block_the_client() {
     let origin = Origin::without_reading(|exchange| {
         exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoo big");
         exchange.close();
@@ -193,13 +193,13 @@ fn an_early_refusal_with_a_reset_behind_it_does_not_hang_the_client() {
         upload.len()
     ));
     client.send_until_refused(&upload);
-    // The kernel may throw the refusal away when the origin closes on unread data.
+    // The kernel may discard the refusal if the origin closes with unread data.
     let status = client.answer().status();
     assert!(matches!(status, 413 | 502), "{status}");
 }
 
 #[test]
-fn surplus_after_the_length_is_not_the_next_answer() {
+fn bytes_after_the_content_length_are_not_the_next_response() {
     let origin = Origin::start(|exchange| {
         let target = exchange.target();
         let surplus = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON";
@@ -219,7 +219,7 @@ fn surplus_after_the_length_is_not_the_next_answer() {
 }
 
 #[test]
-fn a_length_beside_chunks_is_dropped_and_the_connection_thrown_away() {
+fn a_content_length_beside_chunks_is_dropped_and_the_connection_is_closed() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n");
         exchange.chunk("whole body");
@@ -238,8 +238,8 @@ fn a_length_beside_chunks_is_dropped_and_the_connection_thrown_away() {
     assert_eq!(connections, [0, 1, 2]);
 }
 
-/// An origin that answers everything with these bytes, and closes the connection where nothing else tells the end.
-fn saying(answer: &'static str) -> Origin {
+/// An origin that sends these bytes for every request, and closes the connection if nothing else marks the end.
+fn origin_sending(answer: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.send(answer);
         if answer.contains("Transfer-Encoding: foo") {
@@ -253,7 +253,7 @@ fn connections(origin: &Origin) -> Vec<usize> {
 }
 
 #[test]
-fn what_counts_of_a_misframed_answer_is_stored_under_every_policy_and_its_connection_is_not() {
+fn a_misframed_response_is_stored_and_its_connection_is_closed() {
     for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
         for (answer, body) in [
             (
@@ -276,7 +276,7 @@ fn what_counts_of_a_misframed_answer_is_stored_under_every_policy_and_its_connec
                 "hello",
             ),
         ] {
-            let origin = saying(answer);
+            let origin = origin_sending(answer);
             let proxy = TestProxy::with_mode(&origin, mode);
             for target in ["/1", "/2"] {
                 for outcome in ["MISS", "HIT"] {
@@ -291,7 +291,7 @@ fn what_counts_of_a_misframed_answer_is_stored_under_every_policy_and_its_connec
 }
 
 #[test]
-fn a_body_in_an_unknown_coding_is_relayed_up_to_the_close_and_stored_by_strict_only() {
+fn a_body_in_an_unknown_coding_ends_at_the_close_and_is_stored_by_strict_only() {
     for (mode, second) in [
         (Mode::Standard, "MISS"),
         (Mode::Strict, "HIT"),
@@ -301,7 +301,7 @@ fn a_body_in_an_unknown_coding_is_relayed_up_to_the_close_and_stored_by_strict_o
             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: foo\r\n\r\nup to the end",
             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\nTransfer-Encoding: foo\r\n\r\nup to the end",
         ] {
-            let origin = saying(answer);
+            let origin = origin_sending(answer);
             let proxy = TestProxy::with_mode(&origin, mode);
             for outcome in ["MISS", second] {
                 let relayed = proxy.get("/");
@@ -320,7 +320,7 @@ fn a_body_in_an_unknown_coding_is_relayed_up_to_the_close_and_stored_by_strict_o
 }
 
 #[test]
-fn a_truncated_body_is_cut_for_the_client_and_not_stored_under_every_policy() {
+fn a_truncated_body_is_truncated_for_the_client_and_not_stored_under_any_policy() {
     for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
         for framing in [
             "Content-Length: 100\r\n\r\n",
@@ -353,7 +353,7 @@ fn a_truncated_body_is_cut_for_the_client_and_not_stored_under_every_policy() {
 }
 
 #[test]
-fn equal_lengths_are_merged_and_unequal_ones_refused() {
+fn equal_content_lengths_are_merged_and_different_ones_refused() {
     let origin = Origin::start(|exchange| {
         let second = if exchange.target() == "/equal" { 4 } else { 5 };
         exchange.send(format!(
@@ -369,7 +369,7 @@ fn equal_lengths_are_merged_and_unequal_ones_refused() {
 }
 
 #[test]
-fn an_answer_that_comes_byte_by_byte_is_understood() {
+fn a_response_in_single_bytes_is_understood() {
     let origin = Origin::start(|exchange| {
         match exchange.target().as_str() {
         "/length" => exchange.trickle("HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\n\r\nhello"),
@@ -384,7 +384,7 @@ fn an_answer_that_comes_byte_by_byte_is_understood() {
 }
 
 #[test]
-fn answers_without_a_body_leave_the_connection_in_step() {
+fn responses_without_a_body_leave_the_connection_reusable() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/204" => exchange.send("HTTP/1.1 204 No Content\r\nContent-Length: 10\r\n\r\n"),
         "/304" => exchange
@@ -409,7 +409,7 @@ fn answers_without_a_body_leave_the_connection_in_step() {
 }
 
 #[test]
-fn a_head_request_never_waits_for_a_chunked_body() {
+fn a_head_request_does_not_wait_for_a_chunked_body() {
     let origin = Origin::start(|exchange| match exchange.request.method().as_str() {
         "HEAD" => exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
         _ => exchange.ok("", "in step"),
@@ -439,7 +439,7 @@ fn smuggled_requests_are_refused() {
 }
 
 #[test]
-fn a_large_chunked_answer_is_streamed_and_stored_whole() {
+fn a_large_chunked_response_is_streamed_and_stored_whole() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         for number in 0..200_u32 {

@@ -1,4 +1,4 @@
-//! The guides, the README and the notes for contributors: what they list exists, and their links lead somewhere.
+//! The guides, the README and the notes for contributors: listed items exist, and links have targets.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! The proxy under test, in process on a port of its own.
+//! The proxy under test, in the test process and on its own port.
 
 use std::{
     net::TcpListener,
@@ -26,10 +26,10 @@ use crate::{
     ports,
 };
 
-/// How long anything may take before it counts as a hang.
+/// Longest wait for anything. A longer one counts as a hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Waits for something that gives no event of its own.
+/// Polls a condition that has no event to wait for. Panics after [`DEADLINE`].
 #[track_caller]
 pub(crate) fn until(what: &str, mut reached: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -42,7 +42,7 @@ pub(crate) fn until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
-/// An HTTP date that many seconds from now; negative ones are past.
+/// The HTTP date `offset_secs` seconds from now; a negative number gives a past date.
 pub(crate) fn http_date(offset_secs: i64) -> String {
     let moment = chrono::Utc::now() + chrono::Duration::seconds(offset_secs);
     moment.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
@@ -56,7 +56,7 @@ enum Order {
     Stop(mpsc::Sender<()>),
 }
 
-/// A proxy being set up.
+/// A proxy before its start.
 pub(crate) struct Builder {
     config: Config,
     listener: TcpListener,
@@ -74,7 +74,7 @@ impl Builder {
         self
     }
 
-    /// Policy and rules as a configuration file says.
+    /// Takes policy and rules from a configuration file with this text.
     pub(crate) fn file(self, text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("proxy.toml");
@@ -88,7 +88,7 @@ impl Builder {
         self.with(|config| (config.policy, config.rules) = (loaded.policy, loaded.rules))
     }
 
-    /// Starts it and waits until it serves.
+    /// Starts the proxy and waits until it listens.
     pub(crate) fn start(self) -> TestProxy {
         let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
         let (ready, started) = mpsc::channel();
@@ -161,16 +161,16 @@ async fn run(
     }
 }
 
-/// A running proxy; told to stop when dropped.
+/// A running proxy. Dropping it stops it.
 pub(crate) struct TestProxy {
-    /// The port it listens on.
+    /// The listening port.
     pub(crate) port: u16,
     orders: tokio::sync::mpsc::UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl TestProxy {
-    /// A proxy for any origin URL, with all defaults but two workers.
+    /// A proxy for an origin URL, with the defaults except for two workers.
     pub(crate) fn for_url(url: &str) -> Builder {
         Self::on(ports::listener(), url)
     }
@@ -194,7 +194,7 @@ impl TestProxy {
         Self::builder(origin).start()
     }
 
-    /// A proxy before that origin under that policy.
+    /// Starts a proxy for this origin with this policy.
     pub(crate) fn with_mode(origin: &Origin, mode: Mode) -> Self {
         Self::builder(origin).mode(mode).start()
     }
@@ -227,7 +227,7 @@ impl TestProxy {
         self.order("reload", |answer| Order::Reload(flags, answer))
     }
 
-    /// Waits until that many requests have joined the fetches under way.
+    /// Waits until this number of requests has joined the fetches in progress.
     #[track_caller]
     pub(crate) fn wait_for_followers(&self, count: u64) {
         until(&format!("{count} followers"), || {
@@ -237,12 +237,12 @@ impl TestProxy {
         });
     }
 
-    /// What the cache holds now.
+    /// The statistics of the cache.
     pub(crate) fn stats(&self) -> CacheStats {
         self.order("stats", Order::Stats)
     }
 
-    /// Stops it gracefully and waits until it has stopped.
+    /// Stops the proxy gracefully and waits until it has stopped.
     pub(crate) fn stop(mut self) {
         let (stopped, wait) = mpsc::channel();
         self.orders
@@ -253,17 +253,17 @@ impl TestProxy {
         self.thread.take().map(JoinHandle::join);
     }
 
-    /// A fresh connection.
+    /// Opens a new connection.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.port)
     }
 
-    /// GET on a connection of its own.
+    /// Sends a GET on a new connection and reads the response.
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.get_with(target, "")
     }
 
-    /// GET with more fields: whole lines, each ended by CRLF.
+    /// The same with more headers: lines, each with CRLF.
     pub(crate) fn get_with(&self, target: &str, fields: &str) -> Answer {
         self.request("GET", target, fields, b"")
     }
@@ -283,7 +283,7 @@ impl TestProxy {
         }
     }
 
-    /// Any request on a connection of its own.
+    /// Sends any request on a new connection and reads the response.
     pub(crate) fn request(&self, method: &str, target: &str, fields: &str, body: &[u8]) -> Answer {
         let length = if body.is_empty() {
             String::new()
@@ -298,7 +298,7 @@ impl TestProxy {
         client.answer_to(method)
     }
 
-    /// Sends a GET and leaves its answer to be read later.
+    /// Sends a GET on a new connection, and leaves the response unread.
     pub(crate) fn begin(&self, target: &str, fields: &str) -> Client {
         let mut client = self.connect();
         client.ask(target, fields);
@@ -308,7 +308,7 @@ impl TestProxy {
 
 impl Drop for TestProxy {
     fn drop(&mut self) {
-        // Not waited for: what a test left running ends on its own.
+        // Does not wait: the proxy stops in the background.
         self.orders.send(Order::Stop(mpsc::channel().0)).ok();
     }
 }

@@ -1,4 +1,4 @@
-//! Nobody sees an answer made for somebody else's credentials.
+//! A response for one identity is never served to another.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -10,8 +10,8 @@ use crate::{
 const ANNA: &str = "Authorization: Bearer anna\r\n";
 const BERT: &str = "Authorization: Bearer bert\r\n";
 
-/// Whom the request's credentials name.
-fn asker(exchange: &Exchange<'_>) -> String {
+/// The user that the credentials of the request name.
+fn user_of(exchange: &Exchange<'_>) -> String {
     let names = [
         "authorization",
         "cookie",
@@ -24,18 +24,18 @@ fn asker(exchange: &Exchange<'_>) -> String {
     values.collect::<Vec<_>>().join("|")
 }
 
-/// An origin that answers with the asker's name and the count.
+/// An origin that responds with the name of the user and the number of the request.
 fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.ok(
             fields,
-            format!("for <{}> #{}", asker(exchange), exchange.nth),
+            format!("for <{}> #{}", user_of(exchange), exchange.nth),
         )
     })
 }
 
 #[test]
-fn each_identity_has_a_partition_of_its_own() {
+fn each_identity_has_its_own_partition() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -60,7 +60,7 @@ fn cookies_and_api_keys_are_credentials_too() {
         ("X-Api-Key: 1\r\n", "X-Api-Key: 2\r\n"),
         ("X-Csrf-Token: 1\r\n", "X-Csrf-Token: 2\r\n"),
         ("X-Auth-User: 1\r\n", "X-Auth-User: 2\r\n"),
-        // The same value under another name is somebody else.
+        // The same value in another header is another identity.
         ("X-Api-Key: 1\r\n", "X-Auth-User: 1\r\n"),
         (
             "Authorization: 1\r\nCookie: 2\r\n",
@@ -77,7 +77,7 @@ fn cookies_and_api_keys_are_credentials_too() {
 }
 
 #[test]
-fn what_identifies_is_configurable() {
+fn identity_headers_are_configurable() {
     let origin = Origin::counting("");
     let tenants = |config: &mut caching_proxy::config::Config| {
         config.policy.identity_headers = caching_proxy::policy::Patterns::new(["x-tenant"]);
@@ -94,7 +94,7 @@ fn what_identifies_is_configurable() {
 }
 
 #[test]
-fn private_answers_are_kept_for_their_owner_only() {
+fn private_responses_are_stored_for_their_identity_only() {
     let origin = personal("Cache-Control: private, max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.expect_gets(
@@ -110,7 +110,7 @@ fn private_answers_are_kept_for_their_owner_only() {
 }
 
 #[test]
-fn public_answers_are_shared_by_all() {
+fn public_responses_are_shared_by_all() {
     for fields in [
         "Cache-Control: public, max-age=60\r\n",
         "Cache-Control: s-maxage=60\r\n",
@@ -129,7 +129,7 @@ fn public_answers_are_shared_by_all() {
 }
 
 #[test]
-fn private_beats_public() {
+fn private_takes_precedence_over_public() {
     for fields in [
         "Cache-Control: public, private, max-age=60\r\n",
         "Cache-Control: s-maxage=60, private\r\n",
@@ -148,7 +148,7 @@ fn private_beats_public() {
 }
 
 #[test]
-fn strict_keeps_what_was_authorized_only_when_the_origin_says_so() {
+fn strict_stores_authorized_responses_only_with_permission_of_the_origin() {
     let origin = Origin::start(|exchange| {
         let fields = format!("Cache-Control: {}\r\n", &exchange.target()[1..]);
         exchange.ok(&fields, "body");
@@ -184,23 +184,23 @@ fn identities_never_share_a_fetch() {
         let gate = gate.clone();
         move |exchange| {
             gate.wait();
-            exchange.ok("", format!("for <{}>", asker(exchange)));
+            exchange.ok("", format!("for <{}>", user_of(exchange)));
         }
     });
     let proxy = TestProxy::to(&origin);
     let mut anna = proxy.begin("/", ANNA);
     let mut bert = proxy.begin("/", BERT);
-    let mut nobody = proxy.begin("/", "");
+    let mut anonymous = proxy.begin("/", "");
     origin.wait_for(3);
     gate.open();
     anna.answer().expect(200, "MISS", "for <Bearer anna>");
     bert.answer().expect(200, "MISS", "for <Bearer bert>");
-    nobody.answer().expect(200, "MISS", "for <>");
+    anonymous.answer().expect(200, "MISS", "for <>");
 }
 
 #[test]
-fn ranges_heads_and_conditions_leak_nothing() {
-    let origin = Origin::start(|exchange| match asker(exchange).as_str() {
+fn ranges_heads_and_conditions_leak_nothing_to_other_identities() {
+    let origin = Origin::start(|exchange| match user_of(exchange).as_str() {
         "Bearer anna" => exchange.ok("ETag: \"anna\"\r\nX-Secret: anna\r\n", "for anna"),
         _ => exchange.answer("403 Forbidden", "", ""),
     });
@@ -219,7 +219,7 @@ fn ranges_heads_and_conditions_leak_nothing() {
 }
 
 #[test]
-fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
+fn analytics_cookies_make_no_identity_and_are_not_forwarded() {
     for mode in [Standard, Always] {
         let origin = personal("");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -231,7 +231,7 @@ fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
                 ("", "HIT", "for <> #0"),
             ],
         );
-        // What counts stays, in its own partition.
+        // The relevant cookies stay, in their own partition.
         proxy
             .get_with("/", "Cookie: _ga=1; sid=7; AWSALBCORS=2\r\n")
             .expect(200, "MISS", "for <sid=7> #1");
@@ -242,7 +242,7 @@ fn analytics_cookies_make_no_identity_and_do_not_shape_the_answer() {
 }
 
 #[test]
-fn analytics_cookies_travel_with_what_is_never_stored() {
+fn analytics_cookies_are_forwarded_with_uncacheable_requests() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.request("POST", "/", "Cookie: _ga=1; sid=2\r\n", b"x");
@@ -253,7 +253,7 @@ fn analytics_cookies_travel_with_what_is_never_stored() {
 }
 
 #[test]
-fn a_personal_answer_with_a_new_session_is_not_kept() {
+fn a_private_response_with_a_new_session_is_not_stored() {
     let origin = personal("Set-Cookie: sid=new\r\n");
     let proxy = TestProxy::to(&origin);
     proxy

@@ -1,4 +1,4 @@
-//! Cookies that tell users apart, and every way in which one might try to get at another's answer.
+//! Identity cookies, and the ways in which one user might get the response of another.
 
 use caching_proxy::policy::Mode::{self, Always, Standard, Strict};
 
@@ -10,7 +10,7 @@ use crate::{
 
 const ANNA: &str = "Cookie: lang=de; sid=anna; seen=1\r\n";
 const BERT: &str = "Cookie: sid=bert; lang=fr\r\n";
-/// Looks like Anna's, and is nobody's.
+/// Cookies that resemble Anna's and are not hers.
 const FAKES: [&str; 7] = [
     "Cookie: lang=\"x\r\n",
     "Cookie: xsid=anna\r\n",
@@ -25,17 +25,17 @@ const NAMED: &str = "identity_cookies = [\"sid\"]\n\
     [[rules]]\npath = \"/q/*\"\nignore_query = [\"user\"]\nsort_query = true\n\
     [[rules]]\npath = \"/search\"\nstore_post = true\n";
 
-/// What the origin knows of who asks: all cookies that reach it.
-fn asker(exchange: &Exchange<'_>) -> String {
+/// All cookies that reach the origin.
+fn cookies_of(exchange: &Exchange<'_>) -> String {
     exchange.request.fields("cookie").join("; ")
 }
 
-/// An origin that answers with the asker's name, the body and the count.
+/// An origin that responds with the user's cookies, the body of the request and its number.
 fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         let body = format!(
             "<{}> {}#{}",
-            asker(exchange),
+            cookies_of(exchange),
             latin1(&exchange.request.body),
             exchange.nth
         );
@@ -51,13 +51,13 @@ fn start_in(origin: &Origin, mode: Mode) -> TestProxy {
     TestProxy::builder(origin).file(NAMED).mode(mode).start()
 }
 
-/// Everybody but Anna.
-fn others() -> impl Iterator<Item = &'static str> {
+/// The headers of all users except Anna.
+fn other_users() -> impl Iterator<Item = &'static str> {
     FAKES.into_iter().chain(["", BERT])
 }
 
 #[track_caller]
-fn nothing_of_anna(answer: &Answer, who: &str) {
+fn assert_nothing_of_anna(answer: &Answer, who: &str) {
     let fields = format!("{:?}", answer.head.fields);
     assert!(
         !answer.text().contains("anna") && !fields.contains("anna"),
@@ -90,7 +90,7 @@ fn only_the_named_cookies_make_an_identity_and_reach_the_origin() {
 }
 
 #[test]
-fn an_ignored_cookie_stays_ignored_when_it_is_named() {
+fn an_ignored_cookie_stays_ignored_if_it_is_an_identity_cookie() {
     let origin = personal("");
     let proxy = TestProxy::builder(&origin)
         .file("identity_cookies = [\"*\"]")
@@ -106,7 +106,7 @@ fn an_ignored_cookie_stays_ignored_when_it_is_named() {
 }
 
 #[test]
-fn with_an_empty_list_no_cookie_counts() {
+fn an_empty_list_makes_all_cookies_irrelevant() {
     let origin = personal("");
     let proxy = TestProxy::builder(&origin)
         .file("identity_cookies = []")
@@ -116,7 +116,7 @@ fn with_an_empty_list_no_cookie_counts() {
 }
 
 #[test]
-fn strict_does_not_know_of_it() {
+fn strict_ignores_the_list_of_identity_cookies() {
     let origin = personal("Cache-Control: max-age=60\r\n");
     let proxy = start_in(&origin, Strict);
     let all = "<lang=de; sid=anna; seen=1> #0";
@@ -125,7 +125,7 @@ fn strict_does_not_know_of_it() {
 }
 
 #[test]
-fn a_set_cookie_that_does_not_count_keeps_nothing_out_and_is_not_replayed() {
+fn an_irrelevant_set_cookie_does_not_prevent_storing_and_is_not_replayed() {
     let origin = Origin::start(|exchange| {
         let cookie = exchange.target()[1..].to_owned();
         exchange.ok(&format!("Set-Cookie: {cookie}=1; Path=/\r\n"), "body");
@@ -150,7 +150,7 @@ fn a_set_cookie_that_does_not_count_keeps_nothing_out_and_is_not_replayed() {
 }
 
 #[test]
-fn what_is_not_stored_travels_with_all_its_cookies() {
+fn an_uncacheable_request_is_forwarded_with_all_cookies() {
     let origin = personal("");
     let proxy = start(&origin);
     proxy
@@ -162,7 +162,7 @@ fn what_is_not_stored_travels_with_all_its_cookies() {
 }
 
 #[test]
-fn nobody_else_gets_a_stored_answer_a_part_or_a_head_of_it_or_a_word_about_it() {
+fn other_identities_get_no_part_headers_or_trace_of_a_stored_response() {
     for (mode, fields) in [
         (Standard, "ETag: \"anna\"\r\n"),
         (Always, "ETag: \"anna\"\r\nCache-Control: no-store\r\n"),
@@ -176,14 +176,14 @@ fn nobody_else_gets_a_stored_answer_a_part_or_a_head_of_it_or_a_word_about_it() 
             "ETag: \"anna\"\r\nCache-Control: private, max-age=60\r\n",
         ),
     ] {
-        let origin = Origin::start(move |exchange| match asker(exchange).as_str() {
+        let origin = Origin::start(move |exchange| match cookies_of(exchange).as_str() {
             "sid=anna" => exchange.ok(fields, "for anna"),
             _ => exchange.answer("403 Forbidden", "", ""),
         });
         let proxy = start_in(&origin, mode);
         proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
         proxy.get_with("/", ANNA).expect(200, "HIT", "for anna");
-        for who in others() {
+        for who in other_users() {
             for line in [
                 "",
                 "Range: bytes=0-3\r\n",
@@ -199,7 +199,7 @@ fn nobody_else_gets_a_stored_answer_a_part_or_a_head_of_it_or_a_word_about_it() 
                     let status = answer.status();
                     let is_refused = status == 403 || (status == 504 && line.contains("only-if"));
                     assert!(is_refused, "{method} {who}{line}: {status}");
-                    nothing_of_anna(&answer, who);
+                    assert_nothing_of_anna(&answer, who);
                 }
             }
         }
@@ -208,7 +208,7 @@ fn nobody_else_gets_a_stored_answer_a_part_or_a_head_of_it_or_a_word_about_it() 
 }
 
 #[test]
-fn nobody_else_gets_a_stale_answer() {
+fn other_identities_get_no_stale_response() {
     for fields in [
         "Cache-Control: max-age=1, stale-if-error=999\r\nAge: 9\r\n",
         "Cache-Control: max-age=1, stale-while-revalidate=999\r\nAge: 9\r\n",
@@ -220,7 +220,7 @@ fn nobody_else_gets_a_stale_answer() {
         });
         let proxy = start(&origin);
         proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
-        for who in others() {
+        for who in other_users() {
             proxy.get_with("/", who).expect(503, "MISS", "down");
             let answer = proxy.get_with("/", &format!("{who}Cache-Control: max-stale\r\n"));
             answer.expect(503, "MISS", "down");
@@ -230,13 +230,13 @@ fn nobody_else_gets_a_stale_answer() {
 }
 
 #[test]
-fn nobody_else_joins_a_fetch() {
+fn other_identities_do_not_join_a_fetch() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
         move |exchange| {
             gate.wait();
-            exchange.ok("", format!("<{}>", asker(exchange)));
+            exchange.ok("", format!("<{}>", cookies_of(exchange)));
         }
     });
     let proxy = start(&origin);
@@ -244,28 +244,28 @@ fn nobody_else_joins_a_fetch() {
     origin.wait_for(1);
     let mut bert = proxy.begin("/", BERT);
     origin.wait_for(2);
-    let mut nobody = proxy.begin("/", "Cookie: lang=de\r\n");
+    let mut anonymous = proxy.begin("/", "Cookie: lang=de\r\n");
     origin.wait_for(3);
     let mut anna_too = proxy.begin("/", "Cookie: other=1; sid=anna\r\n");
-    let mut nobody_too = proxy.begin("/", "");
+    let mut second_anonymous = proxy.begin("/", "");
     gate.open();
     assert_eq!(anna.answer().text(), "<sid=anna>");
     assert_eq!(anna_too.answer().text(), "<sid=anna>");
     assert_eq!(bert.answer().text(), "<sid=bert>");
-    assert_eq!(nobody.answer().text(), "<>");
-    assert_eq!(nobody_too.answer().text(), "<>");
+    assert_eq!(anonymous.answer().text(), "<>");
+    assert_eq!(second_anonymous.answer().text(), "<>");
     assert_eq!(origin.count(), 3);
 }
 
 #[test]
-fn a_304_to_somebody_elses_validator_gives_no_answer_away() {
-    // An origin that takes one tag for all users: it answers 304 to whoever names it.
+fn a_304_to_a_foreign_validator_reveals_no_response() {
+    // This origin has one ETag for all users: it responds with 304 to every request with it.
     let origin = Origin::start(|exchange| {
         let tag = exchange.request.field("if-none-match");
         match tag.as_deref() {
             Some("\"same\"") => exchange.answer("304 Not Modified", "ETag: \"same\"\r\n", ""),
             _ => {
-                let body = format!("<{}>", asker(exchange));
+                let body = format!("<{}>", cookies_of(exchange));
                 exchange.ok(
                     "ETag: \"same\"\r\nCache-Control: max-age=1\r\nAge: 9\r\n",
                     body,
@@ -275,21 +275,21 @@ fn a_304_to_somebody_elses_validator_gives_no_answer_away() {
     });
     let proxy = start(&origin);
     proxy.get_with("/", ANNA).expect(200, "MISS", "<sid=anna>");
-    for who in others() {
+    for who in other_users() {
         let answer = proxy.get_with("/", &format!("{who}If-None-Match: \"same\"\r\n"));
         assert_eq!(
             (answer.status(), answer.text().as_str()),
             (304, ""),
             "{who}"
         );
-        nothing_of_anna(&proxy.get_with("/", who), who);
+        assert_nothing_of_anna(&proxy.get_with("/", who), who);
     }
     proxy.get_with("/", BERT).expect(200, "HIT", "<sid=bert>");
     proxy.get_with("/", ANNA).expect(200, "HIT", "<sid=anna>");
 }
 
 #[test]
-fn an_invalidation_by_one_user_makes_all_ask_anew_and_mixes_nothing_up() {
+fn an_invalidation_by_one_identity_makes_all_identities_fetch_again() {
     let origin = personal("");
     let proxy = start(&origin);
     for (nth, (who, name)) in [(ANNA, "sid=anna"), (BERT, "sid=bert"), ("", "")]
@@ -315,7 +315,7 @@ fn an_invalidation_by_one_user_makes_all_ask_anew_and_mixes_nothing_up() {
 }
 
 #[test]
-fn a_parameter_that_does_not_count_names_nobody() {
+fn an_ignored_parameter_makes_no_identity() {
     let origin = personal("");
     let proxy = start(&origin);
     let anna = "<sid=anna> #0";
@@ -326,32 +326,32 @@ fn a_parameter_that_does_not_count_names_nobody() {
     proxy
         .get_with("/q/me?a&b&user=bert", ANNA)
         .expect(200, "HIT", anna);
-    for who in others() {
+    for who in other_users() {
         for query in ["user=anna&b&a", "b&a", "a&b&user=anna&user=bert"] {
-            nothing_of_anna(&proxy.get_with(&format!("/q/me?{query}"), who), who);
+            assert_nothing_of_anna(&proxy.get_with(&format!("/q/me?{query}"), who), who);
         }
     }
 }
 
 #[test]
-fn a_stored_post_belongs_to_who_asked() {
+fn a_stored_post_belongs_to_its_identity() {
     let origin = personal("");
     let proxy = start(&origin);
     let post = |who: &str, body: &str| proxy.request("POST", "/search", who, body.as_bytes());
     let anna = "<sid=anna> secrets#0";
     post(ANNA, "secrets").expect(200, "MISS", anna);
     post("Cookie: sid=anna; x=1\r\n", "secrets").expect(200, "HIT", anna);
-    for who in others() {
-        nothing_of_anna(&post(who, "secrets"), who);
-        nothing_of_anna(&proxy.get_with("/search", who), who);
-        nothing_of_anna(&post(&format!("{who}Range: bytes=0-3\r\n"), "secrets"), who);
-        nothing_of_anna(&post(&format!("{who}If-None-Match: *\r\n"), "secrets"), who);
+    for who in other_users() {
+        assert_nothing_of_anna(&post(who, "secrets"), who);
+        assert_nothing_of_anna(&proxy.get_with("/search", who), who);
+        assert_nothing_of_anna(&post(&format!("{who}Range: bytes=0-3\r\n"), "secrets"), who);
+        assert_nothing_of_anna(&post(&format!("{who}If-None-Match: *\r\n"), "secrets"), who);
     }
     post(ANNA, "secrets").expect(200, "HIT", anna);
 }
 
 #[test]
-fn a_public_answer_is_shared_without_the_cookies_it_sets() {
+fn a_public_response_is_shared_without_its_set_cookie() {
     let origin = personal("Cache-Control: public, max-age=60\r\nSet-Cookie: sid=anna\r\n");
     let proxy = start(&origin);
     proxy
@@ -363,9 +363,9 @@ fn a_public_answer_is_shared_without_the_cookies_it_sets() {
 }
 
 #[test]
-fn what_a_post_brings_is_not_kept_for_gets_when_cookies_beyond_the_key_may_have_shaped_it() {
+fn a_post_response_shaped_by_cookies_outside_the_key_is_not_stored_for_gets() {
     let origin = Origin::start(|exchange| {
-        let body = format!("<{}> #{}", asker(exchange), exchange.nth);
+        let body = format!("<{}> #{}", cookies_of(exchange), exchange.nth);
         exchange.ok(
             "Cache-Control: max-age=60\r\nContent-Location: /a\r\n",
             body,
@@ -373,8 +373,8 @@ fn what_a_post_brings_is_not_kept_for_gets_when_cookies_beyond_the_key_may_have_
     });
     let proxy = start(&origin);
     proxy.request("POST", "/a", "Cookie: user=anna\r\n", b"x");
-    nothing_of_anna(&proxy.get("/a"), "nobody");
-    // Without such cookies, or with those that are in the key, it is kept for whose it is.
+    assert_nothing_of_anna(&proxy.get("/a"), "nobody");
+    // Without such cookies, or with cookies in the key, the response is stored for its identity.
     proxy.request("POST", "/a", "Cookie: sid=anna\r\n", b"x");
     assert_eq!(proxy.get("/a").x_cache(), "MISS");
     let own = proxy.get_with("/a", "Cookie: sid=anna\r\n");

@@ -1,4 +1,4 @@
-//! The real binary, each test in a home of its own.
+//! The real binary, run with separate directories for each test.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -17,40 +17,40 @@ use crate::{
 
 const BINARY: &str = env!("CARGO_BIN_EXE_caching-proxy");
 
-/// Directories and environment that no other test sees.
+/// Directories and environment of one test.
 pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
-    /// A fresh one.
+    /// Creates empty directories.
     pub(crate) fn new() -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         for directory in ["run", "tmp", "work"] {
             std::fs::create_dir(home.path(directory)).unwrap();
         }
-        // The runtime directory of a login session is its user's alone.
+        // The runtime directory of a login session is private to its user.
         let private = PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(home.path("run"), private).unwrap();
         home
     }
 
-    /// A path inside it.
+    /// A path inside the home.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.path().join(relative)
     }
 
-    /// Writes a file into the working directory; its directory is made.
+    /// Writes a file below the working directory, and creates its directory.
     pub(crate) fn write(&self, relative: &str, text: &str) {
         let path = self.path("work").join(relative);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    /// The binary, set up for this home and nothing else.
+    /// A command that runs the binary with the directories and the environment of this home only.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.at_home(Command::new(BINARY), args)
     }
 
-    /// The binary in the place of a shell that has run these lines of bash: limits and open files are inherited.
+    /// A command that runs these lines of bash and then the binary, which inherits limits and open files.
     pub(crate) fn command_after(&self, lines: &str, args: &[&str]) -> Command {
         let mut shell = Command::new("bash");
         shell
@@ -69,17 +69,17 @@ impl Home {
             .env("HOME", self.path("work"))
             .env("TMPDIR", self.path("tmp"));
         command.env("XDG_RUNTIME_DIR", self.path("run"));
-        // Nor does it see the proxies that somebody runs on this machine.
+        // Hides the proxies that run on this machine outside the test.
         command.env("CACHING_PROXY_TEST_ROOT", self.path(""));
         command
     }
 
-    /// Runs it to its end.
+    /// Runs the binary and waits for its end.
     pub(crate) fn run(&self, args: &[&str]) -> Finished {
         Finished::of(self.command(args))
     }
 
-    /// Runs a command that has to succeed without a word on stderr; its stdout.
+    /// Runs a command that must succeed with an empty stderr. Returns its stdout.
     #[track_caller]
     pub(crate) fn run_ok(&self, args: &[&str]) -> String {
         let Finished {
@@ -91,18 +91,18 @@ impl Home {
         stdout
     }
 
-    /// The same with stdout as JSON.
+    /// The same as [`Home::run_ok`], with stdout parsed as JSON.
     #[track_caller]
     pub(crate) fn run_json(&self, args: &[&str]) -> serde_json::Value {
         serde_json::from_str(&self.run_ok(args)).unwrap()
     }
 
-    /// Starts a proxy for that origin on a free port.
+    /// Starts a proxy for this origin on a free port.
     pub(crate) fn start(&self, origin: &str, args: &[&str]) -> Instance {
         self.start_with(origin, args, &[])
     }
 
-    /// The same with more environment.
+    /// The same with more environment variables.
     pub(crate) fn start_with(
         &self,
         origin: &str,
@@ -121,7 +121,7 @@ impl Home {
         panic!("no port was free five times in a row");
     }
 
-    /// The control sockets that instances are using or have left.
+    /// The control sockets of running and of ended instances.
     pub(crate) fn control_sockets(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for directory in ["run", "tmp"] {
@@ -142,7 +142,7 @@ fn sockets_below(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A call that has ended.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Finished {
     /// The exit code.
@@ -154,7 +154,7 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Runs the command to its end. It may do a thousand things, each of which has a limit of its own.
+    /// Runs the command and waits for its end. The limit is three deadlines, because a command may have several waits.
     pub(crate) fn of(command: Command) -> Self {
         let output = assert_cmd::Command::from_std(command)
             .timeout(DEADLINE * 3)
@@ -167,7 +167,7 @@ impl Finished {
         }
     }
 
-    /// Fails unless it was refused with that code, nothing on stdout and all these words on stderr.
+    /// Panics unless the command failed with this code, an empty stdout and all these words on stderr.
     #[track_caller]
     pub(crate) fn refused(&self, code: i32, words: &[&str]) {
         assert_eq!(
@@ -185,9 +185,9 @@ impl Finished {
     }
 }
 
-/// A running proxy; killed when dropped.
+/// A running proxy process. Dropping it kills it.
 pub(crate) struct Instance {
-    /// The port it listens on.
+    /// The listening port.
     pub(crate) port: u16,
     child: Child,
     stdout: Output,
@@ -195,7 +195,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Starts the command and waits for its two lines; the exit status when it ended instead because of the port.
+    /// Starts the command and waits for its two startup lines. `Err` if it ended because the port is in use.
     pub(crate) fn launch(mut command: Command, port: u16) -> Result<Self, ExitStatus> {
         let mut child = command
             .stdout(Stdio::piped())
@@ -209,7 +209,7 @@ impl Instance {
         for _ in 0..2 {
             if lines.recv_timeout(DEADLINE).is_err() {
                 let ended = child.try_wait().unwrap().or_else(|| {
-                    // stdout is closed a moment before the process has ended.
+                    // stdout closes shortly before the process has ended.
                     child.kill().ok();
                     child.wait().ok()
                 });
@@ -237,7 +237,7 @@ impl Instance {
         self.stderr.so_far()
     }
 
-    /// Waits for a log line with all these words and gives it back.
+    /// Waits for a log line with all these words, and returns it.
     #[track_caller]
     pub(crate) fn log_line(&self, words: &[&str]) -> String {
         let found = || {
@@ -253,12 +253,12 @@ impl Instance {
         found().unwrap_or_default()
     }
 
-    /// GET on a connection of its own.
+    /// Sends a GET on a new connection and reads the response.
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.get_with(target, "")
     }
 
-    /// GET with more fields: whole lines, each ended by CRLF.
+    /// The same with more headers: lines, each with CRLF.
     pub(crate) fn get_with(&self, target: &str, fields: &str) -> Answer {
         let mut client = Client::connect(self.port);
         client
@@ -272,7 +272,7 @@ impl Instance {
             .unwrap();
     }
 
-    /// Waits for its end, and until all that it wrote is here.
+    /// Waits for the end of the process and of its output.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         until("the process ends", || {
@@ -284,20 +284,20 @@ impl Instance {
         status.unwrap()
     }
 
-    /// Ends it in order and gives all that it has logged.
+    /// Stops the process with SIGTERM. Returns its whole log.
     pub(crate) fn whole_log(mut self) -> String {
         self.signal(rustix::process::Signal::TERM);
         self.wait();
         self.log()
     }
 
-    /// Kills it outright, so that it can tidy up nothing.
+    /// Kills the process, so that it cannot clean up.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// A figure of its memory in bytes, by the kernel's name: `VmRSS`, or `VmHWM` for the highest so far.
+    /// A memory figure of the process in bytes, by its kernel name: `VmRSS`, or `VmHWM` for the highest value so far.
     pub(crate) fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -313,7 +313,7 @@ impl Drop for Instance {
     }
 }
 
-/// What a process writes, read as it comes.
+/// The output of a process, read as it arrives.
 struct Output {
     text: Arc<Mutex<String>>,
     reading: JoinHandle<()>,
@@ -343,7 +343,7 @@ impl Output {
         self.text.lock().unwrap().clone()
     }
 
-    /// All of it; it comes to its end with the process.
+    /// The whole output. Waits until the process has closed it.
     fn whole(&self) -> String {
         until("all that it wrote is read", || self.reading.is_finished());
         self.so_far()

@@ -1,4 +1,4 @@
-//! Interim (1xx) answers of the origin: who gets them, when, and what becomes of them.
+//! Interim (1xx) responses of the origin: which clients get them, and when.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -11,8 +11,8 @@ use crate::{
 
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
 
-/// An origin that answers every request "body" behind that hint, when the gate is open.
-fn hinting(fields: &'static str) -> (Origin, Gate) {
+/// An origin that sends this early hint at once, and a 200 with "body" when the gate is open.
+fn hinting_origin(fields: &'static str) -> (Origin, Gate) {
     gated(move |exchange, gate| {
         exchange.send(HINT);
         gate.wait();
@@ -20,8 +20,8 @@ fn hinting(fields: &'static str) -> (Origin, Gate) {
     })
 }
 
-/// A client with room for little that it has not read.
-fn who_reads_slowly(proxy: &TestProxy) -> Client {
+/// A client with a small receive buffer.
+fn slow_client(proxy: &TestProxy) -> Client {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], proxy.port));
@@ -34,8 +34,8 @@ fn codes(heads: &[Head]) -> Vec<u16> {
 }
 
 #[test]
-fn a_hint_arrives_before_the_origin_has_its_answer() {
-    let (origin, gate) = hinting("X-Final: 1\r\n");
+fn an_early_hint_arrives_before_the_final_response_exists() {
+    let (origin, gate) = hinting_origin("X-Final: 1\r\n");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
     let hint = client.head();
@@ -51,8 +51,8 @@ fn a_hint_arrives_before_the_origin_has_its_answer() {
 }
 
 #[test]
-fn a_stored_answer_comes_without_hints_and_without_their_fields() {
-    let (origin, gate) = hinting("");
+fn a_hit_has_no_early_hints_and_none_of_their_headers() {
+    let (origin, gate) = hinting_origin("");
     gate.open();
     let proxy = TestProxy::to(&origin);
     assert_eq!(codes(&proxy.get("/").interim), [103]);
@@ -62,7 +62,7 @@ fn a_stored_answer_comes_without_hints_and_without_their_fields() {
 }
 
 #[test]
-fn fields_of_a_hint_are_relayed_as_they_came_but_for_those_of_the_connection() {
+fn headers_of_an_early_hint_are_relayed_except_hop_by_hop_headers() {
     let origin = Origin::start(|exchange| {
         exchange.send(
             b"HTTP/1.1 103 Early\r\nLink: </a>\r\nX-Latin: \xe4 \xff\r\nlink: </b>\r\nVia: 1.0 fred\r\n\
@@ -86,7 +86,7 @@ fn fields_of_a_hint_are_relayed_as_they_came_but_for_those_of_the_connection() {
 }
 
 #[test]
-fn several_interim_answers_arrive_one_by_one_in_their_order() {
+fn several_interim_responses_arrive_one_by_one_in_order() {
     let gates: [Gate; 3] = Default::default();
     let origin = Origin::start({
         let gates = gates.clone();
@@ -103,7 +103,7 @@ fn several_interim_answers_arrive_one_by_one_in_their_order() {
     });
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
-    // 100 is about the proxy's own upload, of which there is none.
+    // 100 concerns an upload of the proxy, and there is none.
     assert_eq!(client.head().status, 102);
     gates[0].open();
     assert_eq!(client.head().status, 103);
@@ -116,7 +116,7 @@ fn several_interim_answers_arrive_one_by_one_in_their_order() {
 }
 
 #[test]
-fn a_hint_leaves_before_the_answer_that_came_with_it() {
+fn an_early_hint_precedes_a_response_received_in_the_same_read() {
     let origin = Origin::start(|exchange| {
         let rest = match exchange.target().as_str() {
             "/204" => "HTTP/1.1 204 No Content\r\n\r\n",
@@ -141,7 +141,7 @@ fn a_hint_leaves_before_the_answer_that_came_with_it() {
 }
 
 #[test]
-fn every_request_of_a_connection_gets_its_own_hints() {
+fn every_request_of_a_connection_gets_its_own_early_hints() {
     let gates: [Gate; 3] = Default::default();
     let origin = Origin::start({
         let gates = gates.clone();
@@ -170,7 +170,7 @@ fn every_request_of_a_connection_gets_its_own_hints() {
 }
 
 #[test]
-fn who_shares_a_fetch_gets_its_answer_without_its_hints() {
+fn a_follower_gets_the_response_without_early_hints() {
     let second = Gate::default();
     let (origin, last) = gated({
         let second = second.clone();
@@ -200,7 +200,7 @@ fn who_shares_a_fetch_gets_its_answer_without_its_hints() {
 }
 
 #[test]
-fn who_is_served_while_the_proxy_validates_gets_no_hints_of_that() {
+fn a_stale_hit_gets_no_early_hints_of_its_background_validation() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -226,7 +226,7 @@ fn who_is_served_while_the_proxy_validates_gets_no_hints_of_that() {
 }
 
 #[test]
-fn who_waits_for_a_validation_gets_its_hints() {
+fn a_client_that_waits_for_a_validation_gets_its_early_hints() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.ok("Cache-Control: no-cache\r\nETag: \"v\"\r\n", "body"),
         _ => exchange.send(format!(
@@ -243,23 +243,23 @@ fn who_waits_for_a_validation_gets_its_hints() {
     );
 }
 
-/// Asks for that many bytes and then for more, and reads nothing. True when the proxy has gone on to the second request,
-/// so that it has nothing to do for the first but to wait for the client.
-fn is_given_away(proxy: &TestProxy, origin: &Origin, length: usize) -> (Client, bool) {
+/// Requests this number of bytes and then more, and reads nothing. True if the proxy has begun the second request,
+/// which means that it has passed on the whole first response.
+fn is_passed_on(proxy: &TestProxy, origin: &Origin, length: usize) -> (Client, bool) {
     let second = format!("/after-{length}");
-    let mut client = who_reads_slowly(proxy);
+    let mut client = slow_client(proxy);
     client.ask(&format!("/{length}"), "").ask(&second, "");
-    let has_come = || origin.seen().iter().any(|seen| seen.target() == second);
-    // Long enough for it to come, if nothing holds it back.
-    let is_given_away = (0..100).any(|_| {
+    let has_arrived = || origin.seen().iter().any(|seen| seen.target() == second);
+    // Long enough for the request to arrive, unless it is held back.
+    let is_passed_on = (0..100).any(|_| {
         proxy.get("/0");
-        has_come()
+        has_arrived()
     });
-    (client, is_given_away)
+    (client, is_passed_on)
 }
 
 #[test]
-fn hints_for_a_pipelined_request_never_come_within_the_answer_before_it() {
+fn early_hints_for_a_pipelined_request_never_interrupt_the_previous_response() {
     const COARSE: usize = 512 * 1024;
     let origin = Origin::start(|exchange| {
         if let Ok(length) = exchange.target()[1..].parse() {
@@ -269,15 +269,15 @@ fn hints_for_a_pipelined_request_never_come_within_the_answer_before_it() {
         exchange.ok("", "second");
     });
     let proxy = TestProxy::to(&origin);
-    // How much do sockets take? Behind that lies what the proxy has given away whole, and they have not taken whole.
+    // Finds how much the sockets hold. Beyond that size the proxy has passed on more than the sockets hold.
     let mut length = COARSE + 1;
-    while is_given_away(&proxy, &origin, length).1 {
+    while is_passed_on(&proxy, &origin, length).1 {
         length += COARSE;
     }
     length -= COARSE;
     loop {
         length += 24 * 1024;
-        let (mut client, is_given_away) = is_given_away(&proxy, &origin, length);
+        let (mut client, is_passed_on) = is_passed_on(&proxy, &origin, length);
         let first = client.answer();
         assert_eq!(
             (first.interim.len(), first.ending, first.body.len()),
@@ -287,14 +287,14 @@ fn hints_for_a_pipelined_request_never_come_within_the_answer_before_it() {
         let second = client.answer();
         second.expect(200, "MISS", "second");
         assert!(matches!(codes(&second.interim)[..], [] | [103]), "{length}");
-        if !is_given_away {
+        if !is_passed_on {
             break;
         }
     }
 }
 
 #[test]
-fn a_hint_arrives_in_the_middle_of_an_upload() {
+fn an_early_hint_arrives_during_an_upload() {
     let gate = Gate::default();
     let origin = Origin::without_reading({
         let gate = gate.clone();
@@ -324,7 +324,7 @@ fn a_hint_arrives_in_the_middle_of_an_upload() {
 }
 
 #[test]
-fn who_waits_for_100_gets_it_first_and_whole() {
+fn a_client_that_expects_100_gets_it_first_and_whole() {
     let gate = Gate::default();
     let origin = Origin::without_reading({
         let gate = gate.clone();
@@ -354,13 +354,13 @@ fn many_hints(exchange: &mut Exchange<'_>) {
 }
 
 #[test]
-fn a_client_that_reads_slowly_gets_hints_and_answer_in_step() {
+fn a_slow_client_gets_early_hints_and_response_in_order() {
     let origin = Origin::start(|exchange| {
         many_hints(exchange);
         exchange.ok("", vec![b'x'; 3_000_000]);
     });
     let proxy = TestProxy::to(&origin);
-    let mut client = who_reads_slowly(&proxy);
+    let mut client = slow_client(&proxy);
     client.ask("/", "");
     origin.wait_for(1);
     for _ in 0..8 {
@@ -379,7 +379,7 @@ fn a_client_that_reads_slowly_gets_hints_and_answer_in_step() {
 }
 
 #[test]
-fn an_origin_that_breaks_off_behind_a_hint_is_an_error() {
+fn a_disconnect_after_an_early_hint_is_an_error() {
     let (origin, gate) = gated(|exchange, gate| match exchange.nth {
         0 => {
             exchange.send(HINT);
@@ -400,7 +400,7 @@ fn an_origin_that_breaks_off_behind_a_hint_is_an_error() {
 }
 
 #[test]
-fn a_flood_of_hints_is_refused() {
+fn a_flood_of_early_hints_is_refused() {
     let origin = Origin::start(|exchange| {
         match exchange.target().as_str() {
             "/many" => exchange.send(HINT.repeat(33)),
@@ -420,7 +420,7 @@ fn a_flood_of_hints_is_refused() {
 }
 
 #[test]
-fn nobody_is_hurt_when_the_client_leaves_after_a_hint() {
+fn an_early_hint_to_a_client_that_left_does_no_harm() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -436,7 +436,7 @@ fn nobody_is_hurt_when_the_client_leaves_after_a_hint() {
     assert_eq!(client.head().status, 103);
     drop(client);
     gate.open();
-    // It may still be under way, or stored already.
+    // The fetch may be in progress, or its response stored.
     let answer = proxy.get("/");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "body"));
     assert_eq!(answer.interim.len(), 0);

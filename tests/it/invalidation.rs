@@ -1,4 +1,4 @@
-//! Unsafe methods drop what they may have changed.
+//! Unsafe methods invalidate stored responses.
 
 use crate::{
     harness::TestProxy,
@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn every_unsafe_method_that_succeeds_invalidates_its_target() {
+fn every_successful_unsafe_method_invalidates_its_target() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "FOOBAR"] {
         for status in ["200 OK", "201 Created", "303 See Other"] {
             let origin = Origin::start(move |exchange| match exchange.request.method().as_str() {
@@ -24,7 +24,7 @@ fn every_unsafe_method_that_succeeds_invalidates_its_target() {
 }
 
 #[test]
-fn a_refused_change_invalidates_nothing() {
+fn an_unsuccessful_unsafe_request_invalidates_nothing() {
     for status in [
         "400 Bad Request",
         "403 Forbidden",
@@ -93,19 +93,19 @@ fn a_location_on_another_host_invalidates_nothing() {
 }
 
 #[test]
-fn all_variants_and_all_partitions_of_the_target_go() {
+fn all_variants_and_partitions_of_the_target_are_invalidated() {
     let origin = Origin::start(|exchange| match exchange.request.method().as_str() {
         "GET" => exchange.ok("Vary: Accept-Language\r\n", format!("#{}", exchange.nth)),
         _ => exchange.ok("", ""),
     });
     let proxy = TestProxy::to(&origin);
-    let askers = [
+    let requests = [
         "",
         "Accept-Language: de\r\n",
         "Authorization: Bearer x\r\n",
         "Cookie: sid=1\r\nAccept-Language: fr\r\n",
     ];
-    for (nth, fields) in askers.iter().enumerate() {
+    for (nth, fields) in requests.iter().enumerate() {
         proxy
             .get_with("/", fields)
             .expect(200, "MISS", &format!("#{nth}"));
@@ -114,13 +114,13 @@ fn all_variants_and_all_partitions_of_the_target_go() {
             .expect(200, "HIT", &format!("#{nth}"));
     }
     proxy.request("PUT", "/", "Authorization: Bearer x\r\n", b"x");
-    for fields in askers {
+    for fields in requests {
         assert_eq!(proxy.get_with("/", fields).x_cache(), "MISS", "{fields}");
     }
 }
 
 #[test]
-fn a_fetch_in_flight_is_not_kept_after_its_target_changed() {
+fn a_fetch_in_flight_is_not_stored_after_an_invalidation_of_its_target() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -140,7 +140,7 @@ fn a_fetch_in_flight_is_not_kept_after_its_target_changed() {
     proxy
         .request("POST", "/", "", b"x")
         .expect(200, "MISS", "changed");
-    // Nobody joins a fetch that was begun before the change.
+    // No request joins a fetch that started before the invalidation.
     proxy.get("/").expect(200, "MISS", "new #2");
     gate.open();
     before.answer().expect(200, "MISS", "first old.");

@@ -1,4 +1,4 @@
-//! Stored bodies that leave as they lie in memory, behind their heads: every byte, in order, and nothing else.
+//! Stored bodies that are sent without a copy: every byte arrives in order.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,7 +15,7 @@ use crate::{
 
 const KIB: usize = 1024;
 const LARGEST: usize = 9000 * KIB;
-/// Around what decides on the way of a body, and on its pieces.
+/// Sizes around the limits that select how a body is sent and split.
 const SIZES: [usize; 15] = [
     1,
     16 * KIB,
@@ -34,7 +34,7 @@ const SIZES: [usize; 15] = [
     LARGEST,
 ];
 
-/// The first bytes of what is nowhere like elsewhere.
+/// The first `size` bytes of a text that does not repeat.
 fn body_of(size: usize) -> &'static [u8] {
     static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let words = 0..u32::try_from(LARGEST / 4).unwrap();
@@ -44,7 +44,7 @@ fn body_of(size: usize) -> &'static [u8] {
     &ALL[..size]
 }
 
-/// Answers `/N` with a body of N bytes.
+/// An origin that responds to `/N` with a body of N bytes.
 fn of_any_size() -> Origin {
     Origin::start(|exchange| {
         let size = exchange.target().trim_start_matches('/').parse().unwrap();
@@ -52,7 +52,7 @@ fn of_any_size() -> Origin {
     })
 }
 
-/// A proxy that has stored them all.
+/// A proxy that has stored bodies of all these sizes.
 fn warm(origin: &Origin) -> TestProxy {
     let proxy = TestProxy::builder(origin)
         .with(|config| config.workers = 1)
@@ -63,7 +63,7 @@ fn warm(origin: &Origin) -> TestProxy {
     proxy
 }
 
-/// Reads one answer to a GET and compares it.
+/// Reads the response to a GET and compares its body.
 #[track_caller]
 fn expect(client: &mut Client, status: u16, body: &[u8]) {
     let answer = client.answer();
@@ -75,7 +75,7 @@ fn expect(client: &mut Client, status: u16, body: &[u8]) {
 }
 
 #[test]
-fn every_size_leaves_byte_for_byte_over_one_connection() {
+fn bodies_of_every_size_arrive_byte_for_byte_over_one_connection() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     let mut client = proxy.connect();
@@ -85,7 +85,7 @@ fn every_size_leaves_byte_for_byte_over_one_connection() {
 }
 
 #[test]
-fn requests_sent_at_once_are_answered_one_after_the_other() {
+fn pipelined_requests_get_large_bodies_one_after_the_other() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     let mut client = proxy.connect();
@@ -108,7 +108,7 @@ fn requests_sent_at_once_are_answered_one_after_the_other() {
 }
 
 #[test]
-fn ranges_of_every_length_leave_byte_for_byte() {
+fn ranges_of_every_length_arrive_byte_for_byte() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     let mut client = proxy.connect();
@@ -138,7 +138,7 @@ fn ranges_of_every_length_leave_byte_for_byte() {
 }
 
 #[test]
-fn the_connection_ends_behind_the_body_where_it_is_to() {
+fn the_connection_closes_after_the_body_if_it_must() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     for size in SIZES {
@@ -165,7 +165,7 @@ fn the_connection_ends_behind_the_body_where_it_is_to() {
 }
 
 #[test]
-fn who_says_that_it_sends_no_more_gets_the_whole_body() {
+fn a_half_closed_client_gets_the_whole_body() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     for size in [64 * KIB, 128 * KIB + 1, 9000 * KIB] {
@@ -180,7 +180,7 @@ fn who_says_that_it_sends_no_more_gets_the_whole_body() {
 }
 
 #[test]
-fn a_request_with_a_body_of_its_own_is_answered_whole() {
+fn a_request_with_a_body_gets_the_whole_response() {
     let origin = of_any_size();
     let proxy = warm(&origin);
     let mut client = proxy.connect();
@@ -195,8 +195,8 @@ fn a_request_with_a_body_of_its_own_is_answered_whole() {
     expect(client.ask("/65536", ""), 200, body_of(64 * KIB));
 }
 
-/// A connection whose client has room for little that it has not read.
-fn narrow(port: u16) -> TcpStream {
+/// A connection of a client with a small receive buffer.
+fn client_with_small_buffer(port: u16) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,
@@ -210,10 +210,10 @@ fn narrow(port: u16) -> TcpStream {
 }
 
 #[test]
-fn a_body_that_is_cleared_while_it_leaves_leaves_whole() {
+fn a_body_cleared_during_its_transfer_arrives_whole() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    let mut client = Client::over(narrow(proxy.port));
+    let mut client = Client::over(client_with_small_buffer(proxy.port));
     client.ask("/9216000", "").ask("/65536", "");
     client.wait_for("\r\n\r\n");
     proxy.clear();
@@ -224,10 +224,10 @@ fn a_body_that_is_cleared_while_it_leaves_leaves_whole() {
 }
 
 #[test]
-fn one_reader_that_stands_still_keeps_no_other_waiting() {
+fn a_stalled_client_of_a_large_body_delays_no_other_client() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    let mut stalled = Client::over(narrow(proxy.port));
+    let mut stalled = Client::over(client_with_small_buffer(proxy.port));
     stalled.ask("/9216000", "").wait_for("\r\n\r\n");
     let mut client = proxy.connect();
     for size in SIZES {
@@ -237,10 +237,10 @@ fn one_reader_that_stands_still_keeps_no_other_waiting() {
 }
 
 #[test]
-fn a_body_under_way_leaves_whole_before_the_proxy_stops() {
+fn a_body_in_transfer_arrives_whole_before_the_proxy_stops() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    let mut client = Client::over(narrow(proxy.port));
+    let mut client = Client::over(client_with_small_buffer(proxy.port));
     client.ask("/9216000", "").wait_for("\r\n\r\n");
     let reading = std::thread::spawn(move || {
         expect(&mut client, 200, body_of(LARGEST));
@@ -251,7 +251,7 @@ fn a_body_under_way_leaves_whole_before_the_proxy_stops() {
 }
 
 #[test]
-fn the_log_tells_how_much_left_to_whom() {
+fn the_log_shows_the_bytes_sent_to_each_client() {
     let origin = of_any_size();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -259,8 +259,8 @@ fn the_log_tells_how_much_left_to_whom() {
     proxy.get("/9216000");
     proxy.get("/65536");
     proxy.get("/65536");
-    // Takes the head and a little more, and leaves.
-    let mut stream = narrow(proxy.port);
+    // Reads the head and a little more, and disconnects.
+    let mut stream = client_with_small_buffer(proxy.port);
     stream
         .write_all(b"GET /9216000 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();
@@ -282,12 +282,12 @@ fn the_log_tells_how_much_left_to_whom() {
 }
 
 #[test]
-fn who_takes_nothing_of_a_large_body_is_hung_up_on() {
+fn a_client_that_reads_nothing_of_a_large_body_is_disconnected() {
     let origin = of_any_size();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--timeout", "1s"]);
     assert_eq!(proxy.get("/9216000").status(), 200);
-    let mut stream = narrow(proxy.port);
+    let mut stream = client_with_small_buffer(proxy.port);
     stream
         .write_all(b"GET /9216000 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();

@@ -1,6 +1,6 @@
-//! Nothing that clients or the origin send grows memory without bound, and no wait is without limit.
+//! Limits: memory stays bounded whatever clients and the origin send, and every wait ends.
 //!
-//! Memory is measured on the real binary, whose process does nothing else.
+//! Memory is measured on the real binary, which runs nothing else.
 
 use std::{
     io::{Read, Write},
@@ -29,7 +29,7 @@ fn big(exchange: &mut Exchange<'_>, length: usize) {
 }
 
 #[test]
-fn a_400_mib_body_passes_in_little_memory() {
+fn a_400_mib_body_is_relayed_in_little_memory() {
     const LENGTH: usize = 400 * MIB;
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/big" => big(exchange, LENGTH),
@@ -51,7 +51,7 @@ fn a_400_mib_body_passes_in_little_memory() {
 }
 
 #[test]
-fn a_100_mib_upload_passes_in_little_memory() {
+fn a_100_mib_upload_is_relayed_in_little_memory() {
     const LENGTH: usize = 100 * MIB;
     let origin = Origin::start(|exchange| {
         let length = exchange.request.body.len().to_string();
@@ -75,7 +75,7 @@ fn a_100_mib_upload_passes_in_little_memory() {
 }
 
 #[test]
-fn twenty_stalled_readers_of_16_mib_cost_little_memory() {
+fn twenty_stalled_readers_of_16_mib_use_little_memory() {
     const LENGTH: usize = 16 * MIB;
     let origin = Origin::start(|exchange| big(exchange, LENGTH));
     let home = Home::new();
@@ -84,7 +84,7 @@ fn twenty_stalled_readers_of_16_mib_cost_little_memory() {
         &[
             "--max-memory=64MiB",
             "--max-object=20MiB",
-            // Nobody's turn to read comes so late that it has stalled for too long.
+            // Every client reads often enough not to count as stalled.
             "--timeout=10m",
         ],
     );
@@ -95,7 +95,7 @@ fn twenty_stalled_readers_of_16_mib_cost_little_memory() {
     for reader in &mut readers {
         reader.ask("/", "").wait_for("\r\n\r\n");
     }
-    // One who reads on gets it whole while they stall.
+    // A client that reads gets the whole body while the others stall.
     assert_eq!(proxy.get("/").body.len(), LENGTH);
     for reader in &mut readers {
         let answer = reader.answer();
@@ -107,14 +107,14 @@ fn twenty_stalled_readers_of_16_mib_cost_little_memory() {
 }
 
 #[test]
-fn twenty_stalled_readers_during_the_fetch_cost_little_memory() {
+fn twenty_stalled_readers_during_a_fetch_use_little_memory() {
     const LENGTH: usize = 64 * MIB;
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/big" => big(exchange, LENGTH),
         _ => exchange.ok("", "small"),
     });
     let home = Home::new();
-    // Too large to be kept: each asker's fetch must wait for its reader.
+    // The body is too large to store, so each fetch waits for its reader.
     let proxy = home.start(&origin.url(), &["--max-memory", "16MiB"]);
     proxy.get("/warm-up").expect(200, "MISS", "small");
     let before = proxy.memory("VmRSS");
@@ -152,7 +152,7 @@ fn the_budget_holds_under_a_flood_of_distinct_objects() {
 }
 
 #[test]
-fn what_is_small_but_many_counts_with_its_overhead() {
+fn many_small_objects_count_with_their_overhead() {
     const BUDGET: u64 = 1024 * 1024;
     let origin = Origin::counting("Vary: X-Variant\r\n");
     let small = |config: &mut caching_proxy::config::Config| {
@@ -175,7 +175,7 @@ fn what_is_small_but_many_counts_with_its_overhead() {
         cleared.entries,
         cleared.bytes
     );
-    // A key of 2000 bytes cannot cost less.
+    // A key of 2000 bytes uses at least that much memory.
     assert!(
         cleared.entries * 2000 <= BUDGET,
         "{} entries of more than 2000 bytes each",
@@ -184,7 +184,7 @@ fn what_is_small_but_many_counts_with_its_overhead() {
 }
 
 #[test]
-fn a_scan_does_not_push_out_what_is_asked_for_all_the_time() {
+fn a_scan_does_not_evict_frequently_requested_objects() {
     let origin = Origin::start(|exchange| {
         let body = format!("{:0>4096}", exchange.nth);
         exchange.ok("", body);
@@ -208,7 +208,7 @@ fn a_scan_does_not_push_out_what_is_asked_for_all_the_time() {
 }
 
 #[test]
-fn an_object_beyond_the_limit_is_served_whole_and_not_stored() {
+fn an_object_over_the_size_limit_is_served_whole_and_not_stored() {
     const LIMIT: usize = 64 * 1024;
     let origin = Origin::start(|exchange| {
         let length = if exchange.target().ends_with("fits") {
@@ -240,7 +240,7 @@ fn an_object_beyond_the_limit_is_served_whole_and_not_stored() {
 }
 
 #[test]
-fn a_head_too_large_gets_431() {
+fn a_request_with_too_large_headers_gets_431() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();
@@ -256,7 +256,7 @@ fn a_head_too_large_gets_431() {
 }
 
 #[test]
-fn an_endless_head_of_the_origin_gets_502() {
+fn endless_headers_of_the_origin_get_502() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nX-Large: ");
         exchange.filler(64 * MIB);
@@ -267,7 +267,7 @@ fn an_endless_head_of_the_origin_gets_502() {
 }
 
 #[test]
-fn a_client_that_never_finishes_its_head_is_hung_up_on() {
+fn a_client_that_never_finishes_its_headers_is_disconnected() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut first = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
@@ -275,7 +275,7 @@ fn a_client_that_never_finishes_its_head_is_hung_up_on() {
     first
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slo")
         .unwrap();
-    // Unlike the first, this one has been served once before.
+    // Unlike the first connection, this one has carried a request.
     later
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /again HTTP/1.1\r\nHost: a\r\nX-Slo")
         .unwrap();
@@ -290,7 +290,7 @@ fn a_client_that_never_finishes_its_head_is_hung_up_on() {
 }
 
 #[test]
-fn a_client_that_never_finishes_what_was_answered_is_hung_up_on() {
+fn a_client_that_never_finishes_its_body_after_the_response_is_disconnected() {
     let origin = Origin::counting("");
     let proxy = TestProxy::builder(&origin)
         .with(|config| config.timeout = Duration::from_millis(300))
@@ -301,7 +301,7 @@ fn a_client_that_never_finishes_what_was_answered_is_hung_up_on() {
         ("Content-Length: 5", "ab"),
     ] {
         let head = |fields| format!("OPTIONS / HTTP/1.1\r\nHost: a\r\n{fields}{framing}\r\n\r\n");
-        // Answered at once, and when the body did not come.
+        // One response is sent at once, the other when the body does not arrive.
         for (fields, status) in [("Max-Forwards: 0\r\n", 200), ("", 408)] {
             let mut client = proxy.connect();
             client.send(head(fields) + begun);
@@ -311,7 +311,7 @@ fn a_client_that_never_finishes_what_was_answered_is_hung_up_on() {
             assert!(client.is_closed(), "{framing}");
         }
     }
-    // One that sends on and on, but never the end.
+    // This client sends continuously and never finishes.
     let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
     stream
         .write_all(

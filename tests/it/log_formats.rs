@@ -1,4 +1,4 @@
-//! The formats of the log: for people, for programs, and the one that web servers share.
+//! The log formats: text, JSON and the combined format.
 
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ fn each_record_is_one_json_object() {
 }
 
 #[test]
-fn a_failure_tells_its_problem_in_json() {
+fn a_failure_has_its_cause_in_json() {
     let home = Home::new();
     let proxy = home.start("http://127.0.0.1:9", &["--log-format", "json"]);
     proxy.get("/a");
@@ -76,7 +76,7 @@ fn a_failure_tells_its_problem_in_json() {
 }
 
 #[test]
-fn requests_are_logged_as_web_servers_do_it() {
+fn requests_are_logged_in_the_combined_format() {
     let origin = varied();
     let home = Home::new();
     home.write("config/proxy.toml", "log_format = \"combined\"\n");
@@ -106,7 +106,7 @@ fn requests_are_logged_as_web_servers_do_it() {
 }
 
 #[test]
-fn a_failure_has_a_line_more_where_the_format_has_no_place_for_it() {
+fn a_failure_has_an_additional_line_in_the_combined_format() {
     let home = Home::new();
     let environment = [("CACHING_PROXY_LOG_FORMAT", "combined")];
     let proxy = home.start_with("http://127.0.0.1:9", &[], &environment);
@@ -116,7 +116,7 @@ fn a_failure_has_a_line_more_where_the_format_has_no_place_for_it() {
 }
 
 #[test]
-fn only_the_lines_of_the_start_go_to_stdout() {
+fn only_the_startup_lines_go_to_stdout() {
     let origin = varied();
     let home = Home::new();
     for format in ["text", "json", "combined"] {
@@ -135,7 +135,7 @@ fn only_the_lines_of_the_start_go_to_stdout() {
 }
 
 #[test]
-fn another_format_is_refused_with_those_there_are() {
+fn an_unknown_format_is_refused_with_the_known_formats() {
     Home::new()
         .run(&["--origin", "http://127.0.0.1:9", "--log-format", "xml"])
         .refused(2, &["--log-format", "\"xml\"", "text", "json", "combined"]);

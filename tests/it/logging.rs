@@ -1,4 +1,4 @@
-//! One line a request on stderr, with the reason and the flag that would change it, and no secrets.
+//! The log: one line per request on stderr, with the reason and the flag that changes it, and without secrets.
 
 use crate::{client::Client, instance::Home, origin::Origin};
 
@@ -11,7 +11,7 @@ fn varied() -> Origin {
 }
 
 #[test]
-fn a_line_tells_outcome_status_method_target_and_time() {
+fn a_line_has_outcome_status_method_target_and_time() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -29,7 +29,7 @@ fn a_line_tells_outcome_status_method_target_and_time() {
 }
 
 #[test]
-fn a_miss_that_was_not_stored_tells_why_and_what_would_change_it() {
+fn a_miss_that_was_not_stored_has_a_reason_and_a_remedy() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -52,7 +52,7 @@ fn a_miss_that_was_not_stored_tells_why_and_what_would_change_it() {
 }
 
 #[test]
-fn where_a_rule_sets_the_policy_the_line_names_it_and_not_the_flag() {
+fn a_line_names_the_rule_if_the_rule_sets_the_policy() {
     let origin = varied();
     let home = Home::new();
     home.write(
@@ -86,7 +86,7 @@ fn every_request_has_exactly_one_line() {
     }
 }
 
-/// All records of the proxy and of the libraries it is made of.
+/// All records of the proxy and of its libraries.
 const EVERYTHING: &str =
     "trace,actix_http,actix_server,actix_web,actix_rt,actix,awc,h2,mio,rustls,tokio_rustls";
 
@@ -113,7 +113,7 @@ fn secrets_are_not_logged() {
 }
 
 #[test]
-fn not_even_the_log_of_a_failure_has_secrets() {
+fn secrets_are_not_logged_with_a_failure() {
     let home = Home::new();
     let proxy = home.start("http://127.0.0.1:9", &[]);
     assert_eq!(
@@ -128,7 +128,7 @@ fn not_even_the_log_of_a_failure_has_secrets() {
 }
 
 #[test]
-fn there_is_no_colour_on_a_pipe() {
+fn log_lines_on_a_pipe_have_no_colour() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -139,7 +139,7 @@ fn there_is_no_colour_on_a_pipe() {
 }
 
 #[test]
-fn rust_log_decides_how_much_is_said() {
+fn rust_log_sets_the_level() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "error")]);
@@ -149,12 +149,12 @@ fn rust_log_decides_how_much_is_said() {
 }
 
 #[test]
-fn a_level_in_rust_log_leaves_the_libraries_as_they_are() {
+fn a_level_in_rust_log_does_not_change_the_libraries() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "debug")]);
     let mut client = Client::connect(proxy.port);
-    // actix-http logs this as an error; the proxy has a line of its own.
+    // actix-http logs this as an error. The proxy has its own line.
     client.send("NO REQUEST AT ALL\r\n\r\n");
     assert_eq!(client.answer().status(), 400);
     proxy.get("/a");
@@ -166,7 +166,7 @@ fn a_level_in_rust_log_leaves_the_libraries_as_they_are() {
 }
 
 #[test]
-fn warnings_are_failures_and_bodies_that_the_origin_cut() {
+fn failures_and_bodies_truncated_by_the_origin_are_warnings() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/cut" => {
             exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
@@ -185,7 +185,7 @@ fn warnings_are_failures_and_bodies_that_the_origin_cut() {
 }
 
 #[test]
-fn a_directive_of_rust_log_that_is_no_level_is_named() {
+fn an_invalid_directive_of_rust_log_is_named() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "caching_proxy=loud")]);
@@ -198,7 +198,7 @@ fn a_directive_of_rust_log_that_is_no_level_is_named() {
 }
 
 #[test]
-fn a_target_cannot_forge_a_line() {
+fn a_target_cannot_forge_a_log_line() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);

@@ -1,7 +1,7 @@
-//! The proxy seen from outside: real sockets, a raw-TCP origin that can misbehave, one file a theme.
+//! Black-box tests of the proxy: real sockets, a raw TCP origin that can misbehave, one file per theme.
 //!
-//! Order between the origin, the proxy and its clients comes from gates in the origin, never from sleeping. Every wait
-//! has a deadline, so that a hang is a failure with a message.
+//! Gates in the origin order the events of the origin, the proxy and its clients. No test sleeps. Every wait has a
+//! deadline, so a hang is a failure with a message.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,9 +1,9 @@
-//! Max-Forwards: which requests the proxy answers itself, and what it counts.
+//! Max-Forwards: requests that end at the proxy, and the decremented number.
 
 use crate::{harness::TestProxy, origin::Origin};
 
 #[test]
-fn a_request_that_may_go_no_further_is_answered_here() {
+fn a_request_with_max_forwards_zero_gets_the_response_of_the_proxy() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for target in ["/a?b", "*"] {
@@ -20,7 +20,7 @@ fn a_request_that_may_go_no_further_is_answered_here() {
 }
 
 #[test]
-fn a_trace_is_reflected_without_what_is_secret() {
+fn a_trace_is_reflected_without_secrets() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();
@@ -38,7 +38,7 @@ fn a_trace_is_reflected_without_what_is_secret() {
     assert_eq!(answer.field("content-type"), Some("message/http"));
     assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
     assert_eq!(origin.count(), 0);
-    // The connection goes on.
+    // The connection stays open.
     client
         .ask("/next", "")
         .answer()
@@ -57,7 +57,7 @@ fn the_body_of_a_trace_is_not_reflected() {
 }
 
 #[test]
-fn a_loop_is_broken_by_the_count_before_it_is_known_as_one() {
+fn a_loop_ends_by_max_forwards_before_it_is_detected() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.request("OPTIONS", "/", "", b"");
@@ -71,7 +71,7 @@ fn a_loop_is_broken_by_the_count_before_it_is_known_as_one() {
 }
 
 #[test]
-fn what_goes_forward_is_counted_for_trace_and_options_only() {
+fn max_forwards_is_decremented_for_trace_and_options_only() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for (method, before, after) in [

@@ -63,7 +63,7 @@ fn compare(mode: Mode) {
                 .unwrap();
         }
     });
-    // The run is worth something only if all of this has happened.
+    // The run proves something only if all of these events occurred.
     let seen = [
         ("hits", model.hits.load(SeqCst) * 5 / 1000),
         ("confirmed", model.confirmed.load(SeqCst)),

@@ -1,6 +1,6 @@
-//! An origin over raw TCP that does what a test tells it, misbehaviour included, and records what it saw.
+//! An origin over raw TCP. A test scripts its responses, invalid ones included, and it records all requests.
 //!
-//! It runs on plain threads: nothing in it depends on the runtime of the proxy under test.
+//! It runs on plain threads and does not depend on the runtime of the proxy under test.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ struct Shared {
     handler: Box<Handler>,
 }
 
-/// The running origin; stopped when dropped.
+/// A running origin. Dropping it stops it.
 pub(crate) struct Origin {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -49,19 +49,19 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Answers each request, read whole, by the handler.
+    /// Reads each request completely, and calls the handler to respond.
     pub(crate) fn start(handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static) -> Self {
         Self::launch(Uploads::ReadFirst, None, Box::new(handler))
     }
 
-    /// Calls the handler as soon as the head has come; the upload stays unread and the connection is closed after.
+    /// Calls the handler after the head of a request. The body stays unread, and the connection is closed afterwards.
     pub(crate) fn without_reading(
         handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
     ) -> Self {
         Self::launch(Uploads::LeftToHandler, None, Box::new(handler))
     }
 
-    /// The same over TLS.
+    /// The same as [`Origin::start`], over TLS.
     pub(crate) fn tls(
         config: Arc<rustls::ServerConfig>,
         handler: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
@@ -69,7 +69,7 @@ impl Origin {
         Self::launch(Uploads::ReadFirst, Some(config), Box::new(handler))
     }
 
-    /// Answers every request with a plain 200 whose body is "METHOD target #n", n counted by target from 0.
+    /// Responds to every request with a 200 and the body "METHOD target #n". n counts the requests for the target from 0.
     pub(crate) fn counting(fields: &'static str) -> Self {
         Self::start(move |exchange| {
             let body = format!(
@@ -127,7 +127,7 @@ impl Origin {
         }
     }
 
-    /// The port it listens on.
+    /// The listening port.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
@@ -140,17 +140,17 @@ impl Origin {
         }
     }
 
-    /// Everything seen so far, in order of arrival.
+    /// All requests so far, in order of arrival.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
 
-    /// How many requests have come.
+    /// The number of requests so far.
     pub(crate) fn count(&self) -> usize {
         self.shared.seen.lock().unwrap().len()
     }
 
-    /// The only request seen.
+    /// The only request so far. Panics if there was none or several.
     pub(crate) fn only(&self) -> Seen {
         let seen = self.seen();
         assert_eq!(
@@ -161,12 +161,12 @@ impl Origin {
         seen.into_iter().next().unwrap()
     }
 
-    /// The newest request seen.
+    /// The newest request.
     pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the origin has seen no request")
     }
 
-    /// Waits until that many requests have come.
+    /// Waits until this number of requests has arrived.
     pub(crate) fn wait_for(&self, requests: usize) {
         let seen = self.shared.seen.lock().unwrap();
         let (seen, _) = self
@@ -181,7 +181,7 @@ impl Origin {
         );
     }
 
-    /// Goes away: closes the port and every connection.
+    /// Closes the port and every connection.
     pub(crate) fn stop(&mut self) {
         let Some(accepting) = self.accepting.take() else {
             return;
@@ -239,7 +239,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
         }
         break;
     }
-    // A reset needs the last descriptor gone without a shutdown, which would end the stream in order first.
+    // A reset needs all descriptors closed without a shutdown, because a shutdown ends the stream cleanly.
     let linger = socket2::SockRef::from(&socket).linger().unwrap_or_default();
     let mut sockets = shared.sockets.lock().unwrap();
     let peer = socket.peer_addr().ok();

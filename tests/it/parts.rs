@@ -1,4 +1,4 @@
-//! Parts that are stored, answer for themselves, and become the whole.
+//! Stored parts: how they serve ranges, and how they are combined to the whole.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -11,7 +11,7 @@ use crate::{
 const BODY: &str = "0123456789";
 const FIELDS: &str = "ETag: \"v\"\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\n";
 
-/// The bytes that a simple Range asks for, both ends counted in.
+/// The first and the last byte of a simple Range.
 fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     let range = exchange.request.field("range")?;
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
@@ -24,7 +24,7 @@ fn send_part(exchange: &mut Exchange<'_>, fields: &str, (first, last): (usize, u
     exchange.answer("206 Partial Content", &fields, &BODY[first..=last]);
 }
 
-/// An origin that gives what is asked for.
+/// An origin that serves ranges.
 fn ranged(fields: &'static str) -> Origin {
     Origin::start(move |exchange| match asked(exchange) {
         Some(range) => send_part(exchange, fields, range),
@@ -37,7 +37,7 @@ fn range(range: &str) -> String {
 }
 
 #[test]
-fn a_stored_part_answers_ranges_within_it() {
+fn a_stored_part_serves_ranges_within_it() {
     for mode in [Standard, Strict] {
         let origin = ranged(FIELDS);
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -60,7 +60,7 @@ fn a_stored_part_answers_ranges_within_it() {
 }
 
 #[test]
-fn always_keeps_no_part() {
+fn the_policy_always_stores_no_part() {
     let origin = ranged(FIELDS);
     let proxy = TestProxy::with_mode(&origin, Always);
     for _ in 0..2 {
@@ -71,7 +71,7 @@ fn always_keeps_no_part() {
 }
 
 #[test]
-fn the_whole_is_completed_by_exactly_its_rest() {
+fn a_whole_response_is_completed_by_fetching_exactly_the_rest() {
     let origin = ranged(FIELDS);
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -88,7 +88,7 @@ fn the_whole_is_completed_by_exactly_its_rest() {
     let last = origin.last();
     assert_eq!(last.field("range").as_deref(), Some("bytes=4-"));
     assert_eq!(last.field("if-range").as_deref(), Some("\"v\""));
-    // From now on it is whole.
+    // The whole is stored now.
     proxy.get("/").expect(200, "HIT", BODY);
     proxy
         .get_with("/", &range("2-8"))
@@ -99,7 +99,7 @@ fn the_whole_is_completed_by_exactly_its_rest() {
 }
 
 #[test]
-fn an_open_range_that_begins_in_a_part_is_completed_too() {
+fn an_open_range_that_begins_in_a_part_is_completed() {
     let origin = ranged(FIELDS);
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -109,7 +109,7 @@ fn an_open_range_that_begins_in_a_part_is_completed_too() {
     answer.expect(206, "MISS", "3456789");
     assert_eq!(answer.field("content-range"), Some("bytes 3-9/10"));
     assert_eq!(origin.last().field("range").as_deref(), Some("bytes=5-"));
-    // The joint part is stored.
+    // The combined part is stored.
     proxy
         .get_with("/", &range("-8"))
         .expect(206, "HIT", "23456789");
@@ -119,7 +119,7 @@ fn an_open_range_that_begins_in_a_part_is_completed_too() {
 }
 
 #[test]
-fn parts_that_touch_are_joined_until_they_are_the_whole() {
+fn adjoining_parts_are_combined_up_to_the_whole() {
     let origin = ranged(FIELDS);
     let proxy = TestProxy::with_mode(&origin, Strict);
     for (asked, part) in [
@@ -141,7 +141,7 @@ fn parts_that_touch_are_joined_until_they_are_the_whole() {
 }
 
 #[test]
-fn a_part_far_from_the_stored_one_takes_its_place() {
+fn a_distant_part_replaces_the_stored_part() {
     let origin = ranged(FIELDS);
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy.get_with("/", &range("0-1")).expect(206, "MISS", "01");
@@ -151,8 +151,8 @@ fn a_part_far_from_the_stored_one_takes_its_place() {
 }
 
 #[test]
-fn another_version_is_never_joined() {
-    // Which version of the whole is asked for, by the count.
+fn parts_of_different_versions_are_never_combined() {
+    // The number of the request selects the version of the whole.
     let origin = Origin::start(|exchange| {
         let fields = format!(
             "ETag: \"{}\"\r\nCache-Control: max-age=60\r\n",
@@ -178,7 +178,7 @@ fn another_version_is_never_joined() {
         .expect(206, "MISS", "0123");
     proxy.get("/").expect(200, "MISS", "xxxxxxxxxx");
     proxy.get("/").expect(200, "HIT", "xxxxxxxxxx");
-    // A neighbour of another version takes the place of the part.
+    // An adjoining part of another version replaces the stored part.
     proxy.clear();
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -193,7 +193,7 @@ fn another_version_is_never_joined() {
 }
 
 #[test]
-fn an_origin_that_ignores_if_range_is_asked_for_the_whole() {
+fn a_rest_that_ignores_if_range_leads_to_a_fetch_of_the_whole() {
     let origin = Origin::start(|exchange| {
         let fields = format!(
             "ETag: \"{}\"\r\nCache-Control: max-age=60\r\n",
@@ -222,7 +222,7 @@ fn an_origin_that_ignores_if_range_is_asked_for_the_whole() {
 }
 
 #[test]
-fn an_origin_that_gives_less_than_the_rest_is_asked_for_the_whole() {
+fn an_incomplete_rest_leads_to_a_fetch_of_the_whole() {
     let origin = Origin::start(|exchange| match asked(exchange) {
         Some((first, _)) => send_part(exchange, FIELDS, (first, first + 1)),
         None => exchange.ok(FIELDS, BODY),
@@ -234,7 +234,7 @@ fn an_origin_that_gives_less_than_the_rest_is_asked_for_the_whole() {
 }
 
 #[test]
-fn a_weak_validator_joins_nothing() {
+fn parts_with_a_weak_validator_are_not_combined() {
     let origin = ranged("ETag: W/\"v\"\r\nCache-Control: max-age=60\r\n");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -248,7 +248,7 @@ fn a_weak_validator_joins_nothing() {
 }
 
 #[test]
-fn a_stale_part_is_validated_without_a_range_and_answers_again() {
+fn a_stale_part_is_validated_without_a_range_and_serves_again() {
     let origin = Origin::start(|exchange| {
         match exchange.request.field("if-none-match") {
             Some(_) => exchange.send(
@@ -273,7 +273,7 @@ fn a_stale_part_is_validated_without_a_range_and_answers_again() {
 }
 
 #[test]
-fn a_part_that_is_cut_short_or_lies_about_its_length_is_not_stored() {
+fn a_truncated_or_mislabelled_part_is_not_stored() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/cut" => {
             exchange.send(
@@ -315,7 +315,7 @@ fn a_part_that_is_cut_short_or_lies_about_its_length_is_not_stored() {
 }
 
 #[test]
-fn a_rest_that_is_cut_short_cuts_the_client_and_leaves_the_part() {
+fn a_truncated_rest_is_truncated_for_the_client_and_leaves_the_part_stored() {
     let origin = Origin::start(|exchange| match exchange.request.field("if-range") {
         None => send_part(exchange, FIELDS, (0, 3)),
         Some(_) => {
@@ -339,7 +339,7 @@ fn a_rest_that_is_cut_short_cuts_the_client_and_leaves_the_part() {
 }
 
 #[test]
-fn an_answer_that_ignores_the_range_is_stored_whole_and_the_client_gets_its_part() {
+fn a_200_to_a_range_request_is_stored_whole_and_the_client_gets_its_range() {
     let origin = Origin::start(|exchange| exchange.ok(FIELDS, BODY));
     let proxy = TestProxy::with_mode(&origin, Strict);
     let answer = proxy.get_with("/", &range("3-5"));
@@ -350,7 +350,7 @@ fn an_answer_that_ignores_the_range_is_stored_whole_and_the_client_gets_its_part
 }
 
 #[test]
-fn a_range_joins_a_validation_under_way_and_does_not_wait_for_what_lies_behind_it() {
+fn a_range_joins_a_validation_and_does_not_wait_for_bytes_after_it() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -371,7 +371,7 @@ fn a_range_joins_a_validation_under_way_and_does_not_wait_for_what_lies_behind_i
     proxy.get("/").expect(200, "MISS", BODY);
     let mut whole = proxy.begin("/", "");
     origin.wait_for(2);
-    // The fetch stands still; the part has come, or will with what has been sent.
+    // The fetch waits at the gate. The part has arrived, or is among the bytes already sent.
     proxy
         .begin("/", &range("2-4"))
         .answer()
@@ -382,7 +382,7 @@ fn a_range_joins_a_validation_under_way_and_does_not_wait_for_what_lies_behind_i
 }
 
 #[test]
-fn a_cleared_part_comes_back_in_nobodys_whole() {
+fn a_cleared_part_is_not_combined_again() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -406,13 +406,13 @@ fn a_cleared_part_comes_back_in_nobodys_whole() {
     assert_eq!(proxy.clear().entries, 1);
     gate.open();
     waiting.answer().expect(200, "MISS", BODY);
-    // The whole was asked for anew, without the part that was cleared.
+    // The whole is fetched again, without the cleared part.
     assert_eq!(origin.count(), 3);
     assert_eq!(origin.last().field("range"), None);
 }
 
 #[test]
-fn several_ranges_get_a_multipart_answer() {
+fn several_ranges_get_a_multipart_response() {
     let origin = Origin::start(|exchange| exchange.ok(FIELDS, BODY));
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", BODY);
@@ -434,7 +434,7 @@ fn several_ranges_get_a_multipart_answer() {
         answer.field("content-length"),
         Some(answer.body.len().to_string().as_str())
     );
-    // What does not exist is left out; what overlaps, or is too much, gets the whole.
+    // Ranges after the end are left out. Overlapping or too many ranges get the whole.
     proxy
         .get_with("/", &range("0-1,50-"))
         .expect(206, "HIT", "01");
@@ -450,7 +450,7 @@ fn several_ranges_get_a_multipart_answer() {
 }
 
 #[test]
-fn several_ranges_of_what_is_not_stored_pass_through() {
+fn several_ranges_of_an_uncached_target_are_forwarded() {
     let origin = Origin::start(|exchange| {
         exchange.answer(
             "206 Partial Content",
@@ -472,7 +472,7 @@ fn several_ranges_of_what_is_not_stored_pass_through() {
 }
 
 #[test]
-fn what_became_of_a_clients_own_condition_is_not_stored_for_others() {
+fn the_result_of_a_clients_own_condition_is_not_stored() {
     let origin = Origin::start(|exchange| {
         let lasting = "Cache-Control: max-age=60\r\n";
         if exchange.request.field("range").is_some() {

@@ -1,4 +1,4 @@
-//! Requests that arrive before the answers to those before them have left.
+//! Pipelining: requests that arrive before the previous responses are sent.
 
 use crate::{
     harness::TestProxy,
@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn a_request_behind_a_body_is_answered_after_it() {
+fn a_request_after_a_body_gets_its_response_after_that_body() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();
@@ -27,7 +27,7 @@ fn a_request_behind_a_body_is_answered_after_it() {
 }
 
 #[test]
-fn a_body_whose_end_nobody_can_tell_ends_the_connection() {
+fn a_body_with_an_unknown_end_closes_the_connection() {
     let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(5_000));
     for body in ["00000000000000005\r\nhello\r\n0\r\n\r\n", &long_extension] {
         let origin = Origin::counting("");
@@ -38,7 +38,7 @@ fn a_body_whose_end_nobody_can_tell_ends_the_connection() {
              GET /b HTTP/1.1\r\nHost: a\r\n\r\nHEAD /c HTTP/1.1\r\nHost: a\r\n\r\n"
         ));
         let _ = client.is_closed();
-        // Nothing behind it was taken for a request.
+        // No bytes after it were parsed as a request.
         let seen = origin.seen();
         assert!(
             seen.iter()
@@ -49,7 +49,7 @@ fn a_body_whose_end_nobody_can_tell_ends_the_connection() {
 }
 
 #[test]
-fn bytes_behind_the_request_for_an_event_stream_do_not_hide_that_its_client_has_left() {
+fn bytes_after_an_event_stream_request_do_not_hide_a_disconnect() {
     let hung_up = Gate::default();
     let origin = Origin::start({
         let hung_up = hung_up.clone();

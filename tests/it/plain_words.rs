@@ -1,5 +1,4 @@
-//! What passes between two parties and is meant for one of them only; and heads that are framed as their method, status
-//! or size asks.
+//! Details of the origin that clients must not get, secrets that must not be logged, and framing by method or size.
 
 use crate::{
     client::{Answer, Client},
@@ -12,7 +11,7 @@ use crate::{
 
 const KIB: usize = 1024;
 
-/// Fails unless it is one plain sentence that names none of these.
+/// Panics unless the body is one plain sentence with none of these texts.
 #[track_caller]
 fn assert_names_nothing(answer: &Answer, status: u16, names: &[&str]) {
     assert_plain(answer, status);
@@ -26,7 +25,7 @@ fn assert_names_nothing(answer: &Answer, status: u16, names: &[&str]) {
 }
 
 #[test]
-fn a_client_does_not_learn_the_address_of_an_origin_that_refuses() {
+fn a_refused_connection_does_not_reveal_the_address_of_the_origin() {
     let port = free_port();
     let proxy = TestProxy::for_url(&format!("http://127.0.0.1:{port}")).start();
     let names = ["127.0.0.1", &port.to_string()];
@@ -35,13 +34,13 @@ fn a_client_does_not_learn_the_address_of_an_origin_that_refuses() {
 }
 
 #[test]
-fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_known() {
+fn a_failed_name_lookup_does_not_reveal_the_name_of_the_origin() {
     let proxy = TestProxy::for_url("http://no-such-host.invalid:8099").start();
     let names = ["no-such-host", ".invalid", "8099"];
     assert_names_nothing(&proxy.get("/"), 502, &names);
 }
 
-/// An origin over TLS that nobody has reason to believe.
+/// An origin with an untrusted certificate.
 fn with_a_certificate_for(name: &str) -> Origin {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -63,7 +62,7 @@ fn with_a_certificate_for(name: &str) -> Origin {
 }
 
 #[test]
-fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_believed() {
+fn an_untrusted_certificate_does_not_reveal_the_name_of_the_origin() {
     for name in ["localhost", "another.test"] {
         let origin = with_a_certificate_for(name);
         let port = origin.port().to_string();
@@ -73,7 +72,7 @@ fn a_client_does_not_learn_the_name_of_an_origin_that_is_not_believed() {
 }
 
 #[test]
-fn a_client_does_not_learn_the_address_of_an_origin_that_hangs_up() {
+fn a_disconnect_does_not_reveal_the_address_of_the_origin() {
     let origin = Origin::start(|exchange| exchange.close());
     let port = origin.port().to_string();
     let proxy = TestProxy::to(&origin);
@@ -100,7 +99,7 @@ fn an_empty_upload_keeps_its_content_length() {
 }
 
 #[test]
-fn a_204_that_tells_a_length_is_stored_and_leaves_the_connection_in_step() {
+fn a_204_with_a_content_length_is_stored_and_its_connection_is_reused() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/empty" => exchange.send(
             "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nCache-Control: max-age=600\r\n\r\n",
@@ -123,8 +122,8 @@ fn a_204_that_tells_a_length_is_stored_and_leaves_the_connection_in_step() {
     assert_eq!(origin.count(), 2);
 }
 
-/// Sends a head of more than 64 KiB: one field, or many.
-fn ask_at_length(client: &mut Client, fields: usize) -> Answer {
+/// Sends a head of more than 64 KiB: one header, or many.
+fn send_large_head(client: &mut Client, fields: usize) -> Answer {
     let value = "v".repeat(70 * KIB / fields);
     let lines: String = (0..fields)
         .map(|number| format!("X-Long-{number}: {value}\r\n"))
@@ -134,28 +133,28 @@ fn ask_at_length(client: &mut Client, fields: usize) -> Answer {
 }
 
 #[test]
-fn a_head_of_more_than_64_kib_gets_431() {
+fn request_headers_over_64_kib_get_431() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for fields in [1, 50] {
-        let answer = ask_at_length(&mut proxy.connect(), fields);
+        let answer = send_large_head(&mut proxy.connect(), fields);
         assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
     }
     assert_eq!(origin.count(), 0);
 }
 
 #[test]
-fn what_cannot_be_read_as_a_request_is_logged_all_the_same() {
+fn a_malformed_request_is_logged() {
     let origin = Origin::start(|exchange| exchange.answer("400 Bad Request", "", "no"));
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    let answer = ask_at_length(&mut Client::connect(proxy.port), 50);
+    let answer = send_large_head(&mut Client::connect(proxy.port), 50);
     let sentence = "The request line and headers are larger than 64 KiB.\n";
     answer.expect(431, "MISS", sentence);
     assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
     let line = proxy.log_line(&["MISS 431 - - ", "the request line and headers are larger"]);
     assert!(line.contains("INFO"), "{line}");
-    // The first thing on a connection, and behind an answer that has the same status.
+    // As the first bytes on a connection, and after a response with the same status.
     for before in ["", "GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"] {
         let mut client = Client::connect(proxy.port);
         client.send(before);
@@ -174,7 +173,7 @@ fn what_cannot_be_read_as_a_request_is_logged_all_the_same() {
 }
 
 #[test]
-fn a_later_head_of_more_than_64_kib_gets_431_too() {
+fn headers_over_64_kib_of_a_later_request_get_431() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for fields in [1, 50] {
@@ -182,7 +181,7 @@ fn a_later_head_of_more_than_64_kib_gets_431_too() {
         for _ in 0..2 {
             assert_eq!(client.ask("/", "").answer().status(), 200);
         }
-        let answer = ask_at_length(&mut client, fields);
+        let answer = send_large_head(&mut client, fields);
         assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
     }
     assert_eq!(origin.count(), 1);

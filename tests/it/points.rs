@@ -1,6 +1,6 @@
-//! What the files `points_*.rs` share. Together they are an acceptance of the specification of HTTP behaviour: each of its
-//! 34 numbered points has tests named `point_NN`, seen from outside and written against the RFCs alone, under `strict`,
-//! and beside it under the other policies where they differ.
+//! Shared helpers of the files `points_*.rs`. These files test the specification of HTTP behaviour: each of its 34
+//! numbered points has tests named `point_NN`. They are black-box tests written against the RFCs, under `strict`, and
+//! also under the other policies where those differ.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use caching_proxy::policy::Mode;
 
 use crate::{harness::TestProxy, origin::Origin};
 
-/// Asks twice for each row, over one connection that has to stay in step. A row is the status and the fields of the
-/// origin's answers, and X-Cache of the second one.
+/// Sends two GETs for each row, all on one connection. A row has the status and the headers of the origin's responses,
+/// and the X-Cache of the second one.
 #[track_caller]
 pub(crate) fn check(mode: Mode, request: &str, rows: &[(impl AsRef<str>, impl AsRef<str>, &str)]) {
     let answers: Vec<(String, String)> = rows
@@ -39,7 +39,7 @@ pub(crate) fn check(mode: Mode, request: &str, rows: &[(impl AsRef<str>, impl As
     }
 }
 
-/// The same for answers of 200.
+/// The same for responses with status 200.
 #[track_caller]
 pub(crate) fn check_ok(mode: Mode, request: &str, rows: &[(impl AsRef<str>, &str)]) {
     let rows: Vec<_> = rows
@@ -56,7 +56,7 @@ fn body_of(status: &str, target: &str) -> String {
     }
 }
 
-/// The Age of an answer, which has to have exactly one.
+/// The Age of a response. Panics unless there is exactly one.
 #[track_caller]
 pub(crate) fn age(answer: &crate::client::Answer) -> u64 {
     answer

@@ -1,4 +1,4 @@
-//! Point 20: the conditions of clients, answered from what is stored.
+//! Point 20: conditions of clients, evaluated on stored responses.
 
 use caching_proxy::policy::Mode::Strict;
 
@@ -10,7 +10,7 @@ use crate::{
 
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// A strict proxy that has stored an answer of that status.
+/// A strict proxy that has stored a response with this status.
 fn holding(status: &'static str, fields: &str) -> (Origin, TestProxy) {
     let fields = format!("Cache-Control: max-age=600\r\n{fields}");
     let origin = Origin::start(move |exchange| exchange.answer(status, &fields, "body"));
@@ -20,7 +20,7 @@ fn holding(status: &'static str, fields: &str) -> (Origin, TestProxy) {
 }
 
 #[test]
-fn point_20a_if_none_match_is_compared_weakly_and_goes_first() {
+fn point_20a_if_none_match_is_compared_weakly_and_has_precedence() {
     let (origin, proxy) = holding(
         "200 OK",
         &format!("ETag: \"a,b\"\r\nLast-Modified: {OLD}\r\n"),
@@ -49,7 +49,7 @@ fn point_20a_if_none_match_is_compared_weakly_and_goes_first() {
             );
         }
     }
-    // Before If-Modified-Since, whatever that says.
+    // If-None-Match overrides If-Modified-Since.
     for (tag, since, expected) in [
         ("\"x\"", OLD, 200),
         ("\"a,b\"", "Sat, 05 Nov 1994 08:49:37 GMT", 304),
@@ -98,7 +98,7 @@ fn point_20b_if_modified_since_is_compared_with_last_modified_else_date() {
 }
 
 #[test]
-fn point_20c_what_a_304_carries() {
+fn point_20c_a_304_has_the_headers_that_the_rfc_names() {
     let (date, expires) = (http_date(-30), http_date(900));
     let (_origin, proxy) = holding(
         "200 OK",

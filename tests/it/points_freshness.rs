@@ -1,4 +1,4 @@
-//! Points 10 to 15: how long an answer is fresh, and how old it is.
+//! Points 10 to 15: freshness lifetime and age of a response.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
     points::{age, check_ok},
 };
 
-/// A moment that many seconds from now, in any form.
+/// The time `offset_secs` seconds from now, in any date format.
 fn written(offset_secs: i64, form: &str) -> String {
     let moment = chrono::Utc::now() + chrono::Duration::seconds(offset_secs);
     moment.format(form).to_string()
@@ -52,16 +52,16 @@ fn point_10_s_maxage_else_max_age_else_expires_minus_date() {
         ),
         (format!("Expires: {future}\r\n"), "HIT"),
         (format!("Expires: {past}\r\n"), "MISS"),
-        // Minus Date, not minus now.
+        // Expires counts from Date and not from now.
         (at(1800, 1800), "MISS"),
         (at(3600, 1800), "MISS"),
         (at(3600, 7200), "HIT"),
         (at(-3600, -10), "MISS"),
         (at(-3600, 60), "HIT"),
-        // Without a valid Date: the time of receipt.
+        // Without a valid Date, the time of receipt counts.
         (format!("Date: yesterday\r\nExpires: {future}\r\n"), "HIT"),
         (format!("Date: 0\r\nExpires: {past}\r\n"), "MISS"),
-        // An explicit lifetime goes before a heuristic one.
+        // An explicit lifetime has precedence over a heuristic one.
         (
             format!(
                 "Expires: {past}\r\nLast-Modified: {}\r\n",
@@ -77,7 +77,7 @@ fn point_10_s_maxage_else_max_age_else_expires_minus_date() {
 }
 
 #[test]
-fn point_11a_delta_seconds_are_digits_and_nothing_else() {
+fn point_11a_delta_seconds_are_digits_only() {
     let good = [
         "60",
         "0060",
@@ -98,7 +98,7 @@ fn point_11a_delta_seconds_are_digits_and_nothing_else() {
     for name in ["max-age", "s-maxage", "MAX-AGE"] {
         for (values, second) in [(&good[..], "HIT"), (&bad[..], "MISS")] {
             rows.extend(values.iter().map(|value| {
-                // What is malformed is stale; Expires does not step in.
+                // A malformed lifetime is stale; Expires is not used.
                 let fields = format!("Cache-Control: {name}={value}\r\nExpires: {expires}\r\n");
                 (fields, second)
             }));
@@ -126,7 +126,7 @@ fn point_11b_saturated_seconds_can_be_compared() {
 }
 
 #[test]
-fn point_12a_cache_control_is_one_list_of_all_its_lines() {
+fn point_12a_cache_control_headers_form_one_list() {
     let hit = [
         "Cache-Control: mAx-aGe=60\r\n",
         "cache-control: foo\r\nCACHE-CONTROL: max-age=60\r\n",
@@ -160,7 +160,7 @@ fn point_12a_cache_control_is_one_list_of_all_its_lines() {
         .chain(miss.iter().map(|fields| (*fields, "MISS")))
         .collect();
     check_ok(Strict, "", &rows);
-    // A word of the origin about nothing is none to `standard`.
+    // `standard` ignores a directive without meaning.
     let rows: Vec<_> = rows
         .into_iter()
         .filter(|(fields, _)| !fields.contains("\"max-age=60\"") && !fields.contains("max-age:60"))
@@ -169,7 +169,7 @@ fn point_12a_cache_control_is_one_list_of_all_its_lines() {
 }
 
 #[test]
-fn point_12b_requests_are_read_the_same_way() {
+fn point_12b_cache_control_of_requests_is_parsed_the_same_way() {
     let origin = Origin::counting("Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy.get("/");
@@ -197,7 +197,7 @@ fn point_12b_requests_are_read_the_same_way() {
 }
 
 #[test]
-fn point_13a_which_age_is_believed() {
+fn point_13a_the_first_age_counts_if_it_is_valid() {
     let fresh = "Cache-Control: max-age=100\r\n";
     let rows: Vec<_> = [
         ("Age: 50\r\n", "HIT"),
@@ -228,7 +228,7 @@ fn point_13a_which_age_is_believed() {
 }
 
 #[test]
-fn point_13b_a_miss_leaves_age_alone_and_a_reuse_has_exactly_one() {
+fn point_13b_a_miss_has_an_unchanged_age_and_a_hit_has_exactly_one() {
     let rows: [(&str, &[&str], u64); 6] = [
         ("", &[], 40),
         ("Age: 50\r\n", &["50"], 50),
@@ -282,7 +282,7 @@ fn point_14a_three_forms_of_dates_in_any_case_of_names() {
             }
         }
     }
-    // RFC 9110, 5.6.7: two digits that seem more than 50 years ahead are past.
+    // RFC 9110, 5.6.7: a two-digit year more than 50 years ahead is in the past.
     rows.push((
         format!("Expires: {}\r\n", written(49 * YEAR, RFC_850)),
         "HIT",
@@ -292,7 +292,7 @@ fn point_14a_three_forms_of_dates_in_any_case_of_names() {
         "MISS",
     ));
     rows.push((format!("Expires: {}\r\n", written(52 * YEAR, IMF)), "HIT"));
-    // As Date and Last-Modified.
+    // The same for Date and Last-Modified.
     for form in [IMF, RFC_850, ASCTIME] {
         let date = written(1800, form);
         rows.push((
@@ -308,7 +308,7 @@ fn point_14a_three_forms_of_dates_in_any_case_of_names() {
 }
 
 #[test]
-fn point_14b_anything_else_is_an_invalid_date() {
+fn point_14b_every_other_form_of_date_is_invalid() {
     let good = http_date(600);
     let mut rows: Vec<String> = [
         "%a, %d %b %Y %H:%M:%S UTC",
@@ -341,7 +341,7 @@ fn point_14b_anything_else_is_an_invalid_date() {
         "%Y-%m-%dT%H:%M:%SZ",
         "%s",
     ]
-    // Two years ahead, so that no reading of them is past by chance.
+    // Two years ahead, so no wrong reading is in the past by chance.
     .map(|form| format!("Expires: {}\r\n", written(63_115_200, form)))
     .into();
     rows.extend(["0", "-1", "", "never", "60"].map(|text| format!("Expires: {text}\r\n")));
@@ -358,7 +358,7 @@ fn point_14b_anything_else_is_an_invalid_date() {
 
 #[test]
 fn point_15_the_delay_of_the_origin_counts_and_the_clock_is_read_for_each_request() {
-    // The delay is the origin's: nothing here waits for an answer to grow old.
+    // The origin causes the delay; the test does not wait for a response to age.
     let origin = Origin::start(|exchange| {
         if exchange.target() != "/quick" {
             let begin = Instant::now();
@@ -382,7 +382,7 @@ fn point_15_the_delay_of_the_origin_counts_and_the_clock_is_read_for_each_reques
     for other in &mut others {
         other.answer().expect(200, "MISS", "body");
     }
-    // The same connection, a later clock.
+    // The same connection at a later time.
     assert!(age(&client.ask("/quick", "").answer()) >= 2);
     assert!((2..30).contains(&age(&client.ask("/slow", "").answer())));
     assert!((32..60).contains(&age(&client.ask("/aged", "").answer())));

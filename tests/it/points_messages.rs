@@ -1,4 +1,4 @@
-//! Points 29 to 32 and 34: messages as they come over the wire, well made or not.
+//! Points 29 to 32 and 34: valid and invalid messages on the connection.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -7,7 +7,7 @@ use crate::{client::Ending, coalescing::gated, harness::TestProxy, origin::Origi
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
 #[test]
-fn point_29a_interim_answers_are_relayed_at_once_and_never_stored_or_merged() {
+fn point_29a_interim_responses_are_relayed_at_once_and_never_stored_or_merged() {
     for (status, line) in [(102, "102 Processing"), (103, "103 Early Hints")] {
         let (origin, gate) = gated(move |exchange, gate| {
             exchange.send(format!(
@@ -39,7 +39,7 @@ fn point_29a_interim_answers_are_relayed_at_once_and_never_stored_or_merged() {
             client.ask("/", "");
         }
         client.answer();
-        // An HTTP/1.0 client gets none, here from a fetch of its own.
+        // An HTTP/1.0 client gets no interim responses, even from its own fetch.
         let old = proxy.connect().send("GET /old HTTP/1.0\r\n\r\n").answer();
         old.expect(200, "MISS", "body");
         assert_eq!(old.interim.len(), 0);
@@ -47,7 +47,7 @@ fn point_29a_interim_answers_are_relayed_at_once_and_never_stored_or_merged() {
 }
 
 #[test]
-fn point_29b_followers_get_none_and_pipelined_ones_in_their_turn() {
+fn point_29b_followers_get_no_interim_responses_and_pipelining_keeps_their_order() {
     let (origin, gate) = gated(|exchange, gate| {
         exchange.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
         gate.wait();
@@ -77,8 +77,8 @@ fn point_29b_followers_get_none_and_pipelined_ones_in_their_turn() {
     }
 }
 
-/// Answers everything with these bytes, and closes where asked to.
-fn saying(answer: String, closes: bool) -> Origin {
+/// An origin that sends these bytes for every request, and then closes the connection if `closes` is set.
+fn origin_sending(answer: String, closes: bool) -> Origin {
     Origin::start(move |exchange| {
         exchange.send(&answer);
         if closes {
@@ -88,7 +88,7 @@ fn saying(answer: String, closes: bool) -> Origin {
 }
 
 #[test]
-fn point_30a_what_is_framed_counts_and_the_connection_is_thrown_away() {
+fn point_30a_a_misframed_response_is_relayed_and_its_connection_is_closed() {
     let chunked = "Transfer-Encoding: chunked\r\n";
     let chunks = "5\r\nhello\r\n0\r\n\r\n";
     for (framing, body) in [
@@ -105,7 +105,7 @@ fn point_30a_what_is_framed_counts_and_the_connection_is_thrown_away() {
         (format!("{chunked}Content-Length: 5\r\n"), chunks.into()),
         (format!("{chunked}content-length: 0\r\n"), chunks.into()),
     ] {
-        let origin = saying(
+        let origin = origin_sending(
             format!("HTTP/1.1 200 OK\r\n{FRESH}{framing}\r\n{body}"),
             false,
         );
@@ -124,7 +124,7 @@ fn point_30a_what_is_framed_counts_and_the_connection_is_thrown_away() {
 }
 
 #[test]
-fn point_30b_an_unknown_coding_ends_at_close_and_is_stored_by_strict_only() {
+fn point_30b_an_unknown_coding_ends_at_the_close_and_is_stored_by_strict_only() {
     for framing in [
         "Transfer-Encoding: foo\r\n",
         "Transfer-Encoding: foo\r\nContent-Length: 2\r\n",
@@ -133,7 +133,7 @@ fn point_30b_an_unknown_coding_ends_at_close_and_is_stored_by_strict_only() {
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{FRESH}{framing}\r\nup to the end");
         for (mode, second) in [(Strict, "HIT"), (Standard, "MISS"), (Always, "MISS")] {
-            let origin = saying(answer.clone(), true);
+            let origin = origin_sending(answer.clone(), true);
             let proxy = TestProxy::with_mode(&origin, mode);
             for outcome in ["MISS", second] {
                 proxy.get("/").expect(200, outcome, "up to the end");
@@ -143,7 +143,7 @@ fn point_30b_an_unknown_coding_ends_at_close_and_is_stored_by_strict_only() {
 }
 
 #[test]
-fn point_31_a_truncated_body_is_cut_and_never_stored() {
+fn point_31_a_truncated_body_is_truncated_for_the_client_and_never_stored() {
     for framing in [
         "Content-Length: 100\r\n\r\nonly this",
         "Content-Length: 10\r\n\r\nonly this",
@@ -178,8 +178,8 @@ fn point_31_a_truncated_body_is_cut_and_never_stored() {
     }
 }
 
-/// Answers the first request of each connection, and fails at the second one, so often.
-fn dying(failures: usize, word: &'static str) -> Origin {
+/// An origin that responds to the first request of each connection, and fails at the second a given number of times.
+fn origin_failing_on_reuse(failures: usize, word: &'static str) -> Origin {
     let seen = std::sync::Mutex::new((Vec::<usize>::new(), 0));
     Origin::start(move |exchange| {
         let mut seen = seen.lock().unwrap();
@@ -197,7 +197,7 @@ fn dying(failures: usize, word: &'static str) -> Origin {
 }
 
 #[test]
-fn point_32_only_idempotent_requests_are_sent_again_once_on_a_fresh_connection() {
+fn point_32_only_idempotent_requests_are_repeated_once_on_a_new_connection() {
     for (method, upload, failures, word, status, count) in [
         ("GET", "", 1, "", 200, 3),
         ("HEAD", "", 1, "", 200, 3),
@@ -213,7 +213,7 @@ fn point_32_only_idempotent_requests_are_sent_again_once_on_a_fresh_connection()
         ("GET", "", 1, "HTTP/1.1 2", 502, 2),
         ("GET", "", 1, "H", 502, 2),
     ] {
-        let origin = dying(failures, word);
+        let origin = origin_failing_on_reuse(failures, word);
         let proxy = TestProxy::builder(&origin)
             .mode(Strict)
             .with(|config| config.workers = 1)
@@ -230,7 +230,7 @@ fn point_32_only_idempotent_requests_are_sent_again_once_on_a_fresh_connection()
         let answer = client.answer_to(method);
         let row = format!("{method} {failures} {word}");
         assert_eq!((answer.status(), origin.count()), (status, count), "{row}");
-        // The second time it says the same.
+        // The second request gets the same response.
         if count == 3 {
             let seen = origin.seen();
             assert_eq!(seen[1].head, seen[2].head, "{row}");
@@ -242,7 +242,7 @@ fn point_32_only_idempotent_requests_are_sent_again_once_on_a_fresh_connection()
             "{row}"
         );
     }
-    // On a fresh connection nothing is repeated.
+    // On a new connection no request is repeated.
     let origin = Origin::start(|exchange| exchange.close());
     let proxy = TestProxy::with_mode(&origin, Strict);
     assert_eq!(proxy.get("/").status(), 502);
@@ -250,7 +250,7 @@ fn point_32_only_idempotent_requests_are_sent_again_once_on_a_fresh_connection()
 }
 
 #[test]
-fn point_34a_targets_arrive_byte_for_byte_and_select_by_them() {
+fn point_34a_targets_arrive_and_are_compared_byte_for_byte() {
     let targets = [
         "//",
         "//a//b",
@@ -287,8 +287,8 @@ fn point_34a_targets_arrive_byte_for_byte_and_select_by_them() {
     assert_eq!(origin.count(), targets.len() + 1);
 }
 
-/// Says what was asked, under a field that is no ASCII.
-fn echoing() -> Origin {
+/// An origin that returns the request, with a header that is not ASCII.
+fn echoing_origin() -> Origin {
     Origin::start(|exchange| {
         let (method, target) = (exchange.request.method(), exchange.target());
         let body = format!("{method} {target} {}", exchange.request.body.len());
@@ -307,7 +307,7 @@ fn echoing() -> Origin {
 
 #[test]
 fn point_34b_methods_versions_and_values_are_relayed_faithfully() {
-    let origin = echoing();
+    let origin = echoing_origin();
     let proxy = TestProxy::with_mode(&origin, Strict);
     let mut client = proxy.connect();
     client.send(b"GET /v HTTP/1.1\r\nHost: a\r\nX-Mine: \xe4\xff\r\n\r\n");
@@ -359,13 +359,13 @@ fn point_34b_methods_versions_and_values_are_relayed_faithfully() {
         ),
         (200, Some("9"), "")
     );
-    // The connection is still in step.
+    // The connection is still usable.
     client.ask("/v", "").answer().expect(200, "HIT", "GET /v 0");
 }
 
 #[test]
-fn point_34c_http_1_0_clients_are_answered_without_chunks_and_in_step() {
-    let origin = echoing();
+fn point_34c_http_1_0_clients_get_responses_without_chunks_and_in_order() {
+    let origin = echoing_origin();
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy.get("/v").expect(200, "MISS", "GET /v 0");
     for (request, stays) in [("", false), ("Connection: keep-alive\r\n", true)] {

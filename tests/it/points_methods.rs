@@ -1,10 +1,10 @@
-//! Points 25 and 33: what unsafe methods end, and what the proxy answers itself.
+//! Points 25 and 33: invalidation by unsafe methods, and responses of the proxy itself.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
 use crate::{harness::TestProxy, origin::Origin};
 
-/// Answers GETs "#n" by the count, everything else by `status` and `fields`.
+/// An origin that responds to GETs with "#n", and to other methods with `status` and `fields`.
 fn changing(status: &'static str, fields: &'static str) -> Origin {
     Origin::start(move |exchange| match exchange.request.method().as_str() {
         "GET" => exchange.ok(
@@ -74,7 +74,7 @@ fn point_25a_which_methods_and_statuses_invalidate_all_variants_of_the_target() 
 }
 
 #[test]
-fn point_25b_location_and_content_location_on_the_same_origin_go_too() {
+fn point_25b_location_and_content_location_on_the_same_origin_are_invalidated() {
     for (status, fields, expected) in [
         ("201 Created", "Location: /a?b\r\n", "MISS"),
         ("303 See Other", "Location: http://{host}/a?b\r\n", "MISS"),
@@ -110,7 +110,7 @@ fn point_25b_location_and_content_location_on_the_same_origin_go_too() {
 }
 
 #[test]
-fn point_33_trace_and_options_are_answered_here_at_zero_and_else_counted() {
+fn point_33_trace_and_options_end_at_zero_and_are_otherwise_decremented() {
     for mode in [Strict, Always] {
         let origin = Origin::counting("");
         let proxy = TestProxy::with_mode(&origin, mode);

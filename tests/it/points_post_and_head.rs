@@ -1,4 +1,4 @@
-//! Points 8 and 9: what POST and HEAD do to what is stored for GET.
+//! Points 8 and 9: effects of POST and HEAD on responses stored for GET.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -8,7 +8,7 @@ use crate::{
     origin::{Exchange, Gate, Origin},
 };
 
-/// Answers every POST by `status` and `fields` with a body of its own, and every GET with "got".
+/// An origin that responds to POSTs with `status`, `fields` and a numbered body, and to GETs with "got".
 fn posting(status: &'static str, fields: String) -> Origin {
     Origin::start(move |exchange| {
         let host = exchange.request.field("host").unwrap();
@@ -22,7 +22,7 @@ fn posting(status: &'static str, fields: String) -> Origin {
 const OWN: &str = "Content-Location: /a/x?q\r\n";
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
-/// Whether a GET after a request so answered gets what that brought.
+/// Checks the outcome of a GET after a request with this method and this response.
 #[track_caller]
 fn check_posted(method: &str, status: &'static str, fields: &str, outcome: &str) {
     let origin = posting(status, fields.to_owned());
@@ -41,7 +41,7 @@ fn check_posted(method: &str, status: &'static str, fields: &str, outcome: &str)
 }
 
 #[test]
-fn point_08a_the_content_location_has_to_be_the_target() {
+fn point_08a_the_content_location_must_be_the_target() {
     for (location, outcome) in [
         ("/a/x?q", "HIT"),
         ("http://{host}/a/x?q", "HIT"),
@@ -63,7 +63,7 @@ fn point_08a_the_content_location_has_to_be_the_target() {
 }
 
 #[test]
-fn point_08b_the_freshness_has_to_be_explicit_and_nothing_may_forbid_to_store() {
+fn point_08b_the_freshness_must_be_explicit_and_storing_allowed() {
     for (lifetime, outcome) in [
         (FRESH, "HIT"),
         (&format!("Expires: {}\r\n", http_date(600)), "HIT"),
@@ -95,7 +95,7 @@ fn point_08c_only_a_200_to_post_is_stored() {
 }
 
 #[test]
-fn point_08d_what_a_post_brought_serves_gets_in_every_way_and_no_post() {
+fn point_08d_a_stored_post_response_serves_gets_and_no_posts() {
     let fields = "Content-Location: /\r\nCache-Control: max-age=60\r\nETag: \"v\"\r\n";
     let origin = posting("200 OK", fields.into());
     for mode in [Strict, Standard] {
@@ -128,7 +128,7 @@ fn point_08d_what_a_post_brought_serves_gets_in_every_way_and_no_post() {
         );
         assert_eq!(origin.count(), before + 2);
     }
-    // `always` keeps what GETs brought.
+    // `always` leaves responses to GETs stored.
     let proxy = TestProxy::with_mode(&origin, Always);
     proxy.request("POST", "/", "", b"form");
     proxy.get("/").expect(200, "MISS", "got");
@@ -159,7 +159,7 @@ fn point_08e_a_post_whose_content_location_is_another_url_only_invalidates_it() 
 }
 
 #[test]
-fn point_08f_the_rules_of_storing_hold_for_posts_too() {
+fn point_08f_the_rules_of_storing_apply_to_posts() {
     let fields = "Content-Location: /\r\nCache-Control: max-age=60\r\nVary: X-V\r\n";
     let origin = posting("200 OK", fields.into());
     let proxy = TestProxy::with_mode(&origin, Strict);
@@ -188,7 +188,7 @@ fn point_08f_the_rules_of_storing_hold_for_posts_too() {
     proxy.get("/").expect(200, "MISS", "got");
 }
 
-/// Sends half an answer to POST, and the rest when the gate is open.
+/// Sends half of the response to a POST, and the rest when the gate is open.
 fn half_a_post(exchange: &mut Exchange<'_>, gate: &Gate) {
     exchange.send(
         "HTTP/1.1 200 OK\r\nContent-Location: /\r\nCache-Control: max-age=60\r\nContent-Length: 6\r\n\r\npos",
@@ -198,7 +198,7 @@ fn half_a_post(exchange: &mut Exchange<'_>, gate: &Gate) {
 }
 
 #[test]
-fn point_08g_a_clear_or_a_change_while_a_post_is_answered_counts() {
+fn point_08g_a_clear_or_invalidation_during_a_post_prevents_storing() {
     for event in ["clear before the head", "clear", "change"] {
         let (begun, gate) = (Gate::default(), Gate::default());
         let origin = Origin::start({
@@ -233,7 +233,7 @@ fn point_08g_a_clear_or_a_change_while_a_post_is_answered_counts() {
 }
 
 #[test]
-fn point_09a_an_answer_to_head_creates_nothing() {
+fn point_09a_a_response_to_head_stores_nothing() {
     for mode in [Strict, Standard, Always] {
         let origin = Origin::counting("Cache-Control: max-age=60\r\nETag: \"v\"\r\n");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -260,7 +260,7 @@ fn point_09a_an_answer_to_head_creates_nothing() {
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const NEW: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
-/// A stale answer of ten bytes with `held` to the first GET, "new" to later ones; `head` answers HEAD.
+/// An origin: the first GET gets a stale response of ten bytes with `held`, later GETs get "new", HEADs get `head`.
 fn headed(held: String, head: String) -> Origin {
     Origin::start(move |exchange| match exchange.request.method().as_str() {
         "HEAD" => exchange.send(format!("HTTP/1.1 {head}\r\n")),
@@ -336,7 +336,7 @@ fn point_09c_after_a_200_to_head_with_other_validators_the_stored_one_is_not_use
         assert_eq!((answer.status(), answer.x_cache()), (200, "MISS"), "{head}");
         proxy.get("/").expect(200, "MISS", "new");
         assert_eq!(origin.count(), 3, "{head}");
-        // Nor is it there when the origin has gone.
+        // It is not served either when the origin is down.
         proxy.clear();
         origin.stop();
     }
@@ -349,7 +349,7 @@ fn point_09c_after_a_200_to_head_with_other_validators_the_stored_one_is_not_use
 }
 
 #[test]
-fn point_09d_a_304_to_head_freshens_too() {
+fn point_09d_a_304_to_head_freshens() {
     let origin = Origin::start(|exchange| match exchange.request.field("if-none-match") {
         Some(_) => exchange
             .send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: max-age=60\r\n\r\n"),

@@ -1,4 +1,4 @@
-//! Points 26 and 27: ranges of what is stored, and stored parts.
+//! Points 26 and 27: ranges of stored responses, and stored parts.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -16,7 +16,7 @@ fn range(range: &str) -> String {
     format!("Range: bytes={range}\r\n")
 }
 
-/// A strict proxy that has stored the whole.
+/// A strict proxy that has stored the whole response.
 fn holding(fields: &str) -> (Origin, TestProxy) {
     let fields = format!("Cache-Control: max-age=60\r\n{fields}");
     let origin = Origin::start(move |exchange| exchange.ok(&fields, BODY));
@@ -26,7 +26,7 @@ fn holding(fields: &str) -> (Origin, TestProxy) {
 }
 
 #[test]
-fn point_26a_one_range_of_a_stored_whole() {
+fn point_26a_one_range_of_a_whole_stored_response_is_served() {
     let (origin, proxy) = holding("ETag: \"v\"\r\nContent-Type: text/plain\r\n");
     let mut client = proxy.connect();
     for (asked, part, place) in [
@@ -66,7 +66,7 @@ fn point_26a_one_range_of_a_stored_whole() {
 }
 
 #[test]
-fn point_26b_what_does_not_exist_gets_416_and_what_is_not_understood_the_whole() {
+fn point_26b_an_unsatisfiable_range_gets_416_and_an_invalid_one_the_whole() {
     let (origin, proxy) = holding("");
     let mut client = proxy.connect();
     for asked in [
@@ -107,12 +107,12 @@ fn point_26b_what_does_not_exist_gets_416_and_what_is_not_understood_the_whole()
     assert_eq!(origin.count(), 1);
 }
 
-/// Content-Range and bytes of each part of a multipart answer, each of them text.
+/// Content-Range and bytes of each part of a multipart response, as text.
 fn parts_of(answer: &Answer) -> Vec<(String, String)> {
     let kind = answer.field("content-type").unwrap();
     let boundary = kind.strip_prefix("multipart/byteranges; boundary=");
     let delimiter = format!("\r\n--{}", boundary.unwrap().trim_matches('"'));
-    // The first delimiter may stand at the very beginning.
+    // The first delimiter may be at the very beginning.
     let text = format!("\r\n{}", answer.text());
     let text = text.strip_suffix(&format!("{delimiter}--\r\n")).unwrap();
     text.split(&format!("{delimiter}\r\n"))
@@ -139,7 +139,7 @@ fn parts_of(answer: &Answer) -> Vec<(String, String)> {
 }
 
 #[test]
-fn point_26c_several_ranges_up_to_sixteen_that_do_not_overlap() {
+fn point_26c_up_to_sixteen_ranges_that_do_not_overlap_are_served() {
     let (origin, proxy) = holding("ETag: \"v\"\r\nContent-Type: text/plain\r\n");
     let mut client = proxy.connect();
     let sets = |count: usize| -> Vec<String> {
@@ -190,7 +190,7 @@ fn point_26c_several_ranges_up_to_sixteen_that_do_not_overlap() {
 }
 
 #[test]
-fn point_26d_if_range_wants_the_same_strong_validator() {
+fn point_26d_if_range_needs_the_same_strong_validator() {
     let tagged = holding(&format!("ETag: \"v\"\r\nLast-Modified: {OLD}\r\n"));
     let weak = holding("ETag: W/\"v\"\r\n");
     let dated = holding(&format!("Last-Modified: {OLD}\r\n"));
@@ -219,12 +219,12 @@ fn point_26d_if_range_wants_the_same_strong_validator() {
         answer.expect(expected, "HIT", if expected == 206 { "01" } else { BODY });
         assert_eq!(held.0.count(), 1, "{validator}");
     }
-    // A date that is not strong: changed within the second of the answer.
+    // A date that is not strong: the last change is within the second of the response.
     let now = http_date(-5);
     let weak_date = holding(&format!("Date: {now}\r\nLast-Modified: {now}\r\n"));
     let fields = format!("{}If-Range: {now}\r\n", range("0-1"));
     weak_date.1.get_with("/", &fields).expect(200, "HIT", BODY);
-    // If-Range alone says nothing, and conditions go before the range.
+    // If-Range without Range is ignored, and conditions have precedence over the range.
     tagged
         .1
         .get_with("/", "If-Range: \"v\"\r\n")
@@ -233,7 +233,7 @@ fn point_26d_if_range_wants_the_same_strong_validator() {
     assert_eq!(tagged.1.get_with("/", &fields).status(), 304);
 }
 
-/// The bytes a simple Range asks for.
+/// The bytes that a simple Range selects.
 fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     let range = exchange.request.field("range")?;
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
@@ -244,7 +244,7 @@ fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     }
 }
 
-/// An origin that gives what is asked for, and says of it that it is so long.
+/// An origin that serves ranges, and states `complete` as the complete length.
 fn ranged(fields: String, complete: &'static str) -> Origin {
     let fields = format!("Cache-Control: max-age=60\r\n{fields}");
     Origin::start(move |exchange| match asked(exchange) {
@@ -257,7 +257,7 @@ fn ranged(fields: String, complete: &'static str) -> Origin {
 }
 
 #[test]
-fn point_27a_a_stored_part_answers_what_lies_within_it() {
+fn point_27a_a_stored_part_serves_ranges_within_it() {
     for (mode, outcome) in [(Strict, "HIT"), (Standard, "HIT"), (Always, "MISS")] {
         let origin = ranged("ETag: \"v\"\r\n".into(), "40");
         let proxy = TestProxy::with_mode(&origin, mode);
@@ -290,7 +290,7 @@ fn point_27a_a_stored_part_answers_what_lies_within_it() {
 }
 
 #[test]
-fn point_27b_of_an_unknown_length_no_suffix_is_known() {
+fn point_27b_a_part_of_unknown_length_serves_no_suffix_range() {
     let origin = ranged("ETag: \"v\"\r\n".into(), "*");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -307,7 +307,7 @@ fn point_27b_of_an_unknown_length_no_suffix_is_known() {
 }
 
 #[test]
-fn point_27c_the_missing_rest_is_asked_for_exactly_under_a_strong_validator() {
+fn point_27c_exactly_the_missing_rest_is_requested_with_a_strong_validator() {
     let date = format!("Last-Modified: {OLD}\r\n");
     let both = format!("ETag: \"v\"\r\n{date}");
     for (validators, if_range) in [
@@ -369,7 +369,7 @@ fn point_27c_the_missing_rest_is_asked_for_exactly_under_a_strong_validator() {
 }
 
 #[test]
-fn point_27d_the_clients_if_range_is_judged_by_the_stored_part() {
+fn point_27d_the_clients_if_range_is_compared_with_the_stored_part() {
     let origin = ranged(format!("ETag: \"v\"\r\nLast-Modified: {OLD}\r\n"), "40");
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy
@@ -380,7 +380,7 @@ fn point_27d_the_clients_if_range_is_judged_by_the_stored_part() {
         proxy.get_with("/", &fields).expect(206, "HIT", "234");
     }
     assert_eq!(origin.count(), 1);
-    // For another version the client wants the whole, of which only the rest is missing.
+    // For another version the client requests the whole, of which only the rest is missing.
     let fields = format!("{}If-Range: {NEW}\r\n", range("2-4"));
     proxy.get_with("/", &fields).expect(200, "MISS", BODY);
     assert_eq!(origin.last().fields("range"), ["bytes=10-"]);
@@ -388,8 +388,8 @@ fn point_27d_the_clients_if_range_is_judged_by_the_stored_part() {
 }
 
 #[test]
-fn point_27e_what_is_no_part_of_the_same_is_not_joined() {
-    // The later answers are of another version, or another length; the range is answered all the same.
+fn point_27e_parts_of_different_representations_are_not_combined() {
+    // Later responses have another version or length; the range is served nevertheless.
     for (later, complete) in [
         ("ETag: \"w\"\r\n", "40"),
         ("ETag: W/\"v\"\r\n", "40"),

@@ -1,10 +1,10 @@
-//! Points 16 and 17: which stored response answers a request.
+//! Points 16 and 17: the selection of a stored response.
 
 use caching_proxy::policy::Mode::{self, Always, Standard, Strict};
 
 use crate::{harness::TestProxy, origin::Origin};
 
-/// Asks with the first fields and then with the second; X-Cache of the second answer.
+/// A row has the headers of the response, of a first and of a second GET, and the X-Cache of the second response.
 #[track_caller]
 fn check_vary(mode: Mode, rows: &[(&str, &str, &str, &str)]) {
     for (fields, first, second, expected) in rows {
@@ -24,7 +24,7 @@ fn check_vary(mode: Mode, rows: &[(&str, &str, &str, &str)]) {
 }
 
 #[test]
-fn point_16a_all_members_of_all_lines_select() {
+fn point_16a_all_members_of_all_vary_headers_select() {
     let rows = [
         ("Vary: X-A\r\n", "X-A: 1\r\n", "X-A: 1\r\n", "HIT"),
         ("Vary: X-A\r\n", "X-A: 1\r\n", "X-A: 2\r\n", "MISS"),
@@ -82,7 +82,7 @@ fn point_16a_all_members_of_all_lines_select() {
 }
 
 #[test]
-fn point_16b_a_star_anywhere_never_matches() {
+fn point_16b_a_star_in_vary_never_matches() {
     for (mode, expected) in [(Strict, "MISS"), (Standard, "MISS"), (Always, "HIT")] {
         for fields in [
             "Vary: *\r\n",
@@ -124,13 +124,13 @@ fn point_16c_variants_live_side_by_side_in_bounded_number() {
         hits < 250 && origin.count() > before,
         "{hits} variants of one target"
     );
-    // The newest one is there.
+    // The newest variant is stored.
     ask(999).expect(200, "MISS", "999");
     ask(999).expect(200, "HIT", "999");
 }
 
 #[test]
-fn point_17a_white_space_and_case_that_mean_nothing_select_nothing() {
+fn point_17a_insignificant_white_space_and_case_do_not_select() {
     let rows = [
         ("Vary: X-A\r\n", "X-A: 1,2\r\n", "X-A: 1 ,\t2\r\n", "HIT"),
         ("Vary: X-A\r\n", "X-A: 1 2\r\n", "X-A: 12\r\n", "MISS"),
@@ -216,7 +216,7 @@ fn point_17b_languages_are_negotiated_by_strict() {
 }
 
 #[test]
-fn point_17c_what_is_not_the_best_choice_does_not_match() {
+fn point_17c_a_language_that_is_not_the_best_choice_does_not_match() {
     let vary = "Vary: Accept-Language\r\n";
     let german = "Vary: Accept-Language\r\nContent-Language: de\r\n";
     check_vary(

@@ -1,4 +1,4 @@
-//! Points 22 and 23: when a stale answer is better than none, and when it is good enough for now.
+//! Points 22 and 23: stale responses if the origin fails, and stale-while-revalidate.
 
 use caching_proxy::policy::Mode::{Standard, Strict};
 
@@ -9,7 +9,7 @@ use crate::{
     points::age,
 };
 
-/// How long an answer is fresh yet, as its Cache-Status says; how long it has not been, below zero.
+/// The `ttl` of Cache-Status in seconds; negative for a stale response.
 fn ttl(status: &str) -> i64 {
     let ttl = status.split("ttl=").nth(1).unwrap_or_default();
     let end = ttl.find(';').unwrap_or(ttl.len());
@@ -39,7 +39,7 @@ fn failing(fields: String, how: &'static str) -> Origin {
 }
 
 #[test]
-fn point_22a_stale_is_served_when_the_origin_fails_and_nothing_forbids_it() {
+fn point_22a_a_stale_response_replaces_a_failure_if_nothing_forbids_it() {
     let expires = format!("Expires: {}\r\n", http_date(-60));
     for fields in [
         "ETag: \"v\"\r\nCache-Control: max-age=60\r\nAge: 70\r\n",
@@ -78,7 +78,7 @@ fn point_22a_stale_is_served_when_the_origin_fails_and_nothing_forbids_it() {
                 }
             }
         }
-        // What is no failure of the origin is its answer.
+        // A response that is no failure of the origin is relayed.
         for how in ["501 E", "505 F", "404 G", "429 H", "599 I"] {
             let origin = failing(fields.to_owned(), how);
             let proxy = TestProxy::with_mode(&origin, Strict);
@@ -91,7 +91,7 @@ fn point_22a_stale_is_served_when_the_origin_fails_and_nothing_forbids_it() {
 }
 
 #[test]
-fn point_22b_stale_is_never_served_where_that_is_forbidden() {
+fn point_22b_a_stale_response_is_never_served_where_that_is_forbidden() {
     for directives in [
         "max-age=60, must-revalidate",
         "max-age=60, MUST-REVALIDATE, stale-if-error=600",
@@ -124,7 +124,7 @@ fn point_22b_stale_is_never_served_where_that_is_forbidden() {
 }
 
 #[test]
-fn point_22c_a_window_is_a_limit_and_without_one_it_is_a_day() {
+fn point_22c_stale_use_is_limited_by_its_window_or_one_day() {
     for (directives, age, is_served) in [
         ("max-age=60, stale-if-error=100", 150, true),
         ("max-age=60, stale-if-error=100", 162, false),
@@ -150,7 +150,7 @@ fn point_22c_a_window_is_a_limit_and_without_one_it_is_a_day() {
 }
 
 #[test]
-fn point_22d_a_body_that_is_cut_while_validating_is_cut_and_replaces_nothing() {
+fn point_22d_a_body_truncated_during_a_validation_replaces_nothing() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.ok(
             "ETag: \"v\"\r\nCache-Control: max-age=60\r\nAge: 61\r\n",
@@ -170,7 +170,7 @@ fn point_22d_a_body_that_is_cut_while_validating_is_cut_and_replaces_nothing() {
     proxy.get("/").expect(200, "HIT", "good");
 }
 
-/// Stale by `seconds`, with a window of a hundred; every answer is another version.
+/// An origin whose responses are stale by `seconds`, with a window of 100 seconds and a new version each time.
 fn revalidating(seconds: u64, gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(move |exchange| {
@@ -190,7 +190,7 @@ fn revalidating(seconds: u64, gate: &Gate) -> Origin {
 }
 
 #[test]
-fn point_23a_it_is_served_at_once_with_exactly_one_background_validation_a_variant() {
+fn point_23a_a_stale_hit_is_immediate_and_starts_one_validation_per_variant() {
     let gate = Gate::default();
     let origin = revalidating(10, &gate);
     let proxy = TestProxy::with_mode(&origin, Strict);
@@ -198,7 +198,7 @@ fn point_23a_it_is_served_at_once_with_exactly_one_background_validation_a_varia
     for (variant, body) in variants.iter().zip(["old 1", "old 2"]) {
         proxy.get_with("/", variant).expect(200, "MISS", body);
     }
-    // Both stand at the gate, and everybody is served meanwhile.
+    // Both validations wait at the gate, and all clients are served.
     for _ in 0..5 {
         for (variant, body) in variants.iter().zip(["old 1", "old 2"]) {
             let stale = proxy.get_with("/", variant);
@@ -236,7 +236,7 @@ fn point_23a_it_is_served_at_once_with_exactly_one_background_validation_a_varia
 }
 
 #[test]
-fn point_23b_it_stops_at_the_end_of_the_window() {
+fn point_23b_stale_while_revalidate_ends_with_its_window() {
     for (seconds, first) in [(0, "old "), (80, "old "), (102, "new "), (5000, "new ")] {
         let gate = Gate::default();
         let origin = revalidating(seconds, &gate);
@@ -265,7 +265,7 @@ fn point_23b_it_stops_at_the_end_of_the_window() {
 }
 
 #[test]
-fn point_23c_head_ranges_and_conditions_are_served_and_the_whole_is_validated() {
+fn point_23c_heads_ranges_and_conditions_are_served_and_the_whole_is_validated() {
     for (method, fields, status, body) in [
         ("HEAD", "", 200, ""),
         ("GET", "Range: bytes=0-2\r\n", 206, "old"),
@@ -298,7 +298,7 @@ fn point_23c_head_ranges_and_conditions_are_served_and_the_whole_is_validated() 
 }
 
 #[test]
-fn point_23d_a_client_that_wants_it_validated_waits_and_a_failure_changes_nothing() {
+fn point_23d_a_client_that_requires_validation_waits() {
     let gate = Gate::default();
     gate.open();
     for directive in ["no-cache", "max-age=0", "min-fresh=1"] {

@@ -1,4 +1,4 @@
-//! Points 1 to 7: what is stored, and what of it.
+//! Points 1 to 7: which responses and which of their headers are stored.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -12,7 +12,7 @@ const HEURISTIC: [&str; 12] = [
     "200", "203", "204", "206", "300", "301", "308", "404", "405", "410", "414", "501",
 ];
 
-/// Made a minute ago from what had not changed for ten days: a day of heuristic freshness.
+/// Headers of a response made a minute ago and unchanged for ten days: heuristically fresh for a day.
 fn long_unchanged() -> String {
     format!(
         "Date: {}\r\nLast-Modified: {}\r\n",
@@ -22,7 +22,7 @@ fn long_unchanged() -> String {
 }
 
 #[test]
-fn point_01_what_says_nothing_and_has_no_validator_is_not_reused_by_strict() {
+fn point_01_a_response_without_lifetime_and_validator_is_not_reused_by_strict() {
     let dated = format!("Date: {}\r\n", http_date(0));
     let rows = [
         "",
@@ -42,7 +42,7 @@ fn point_01_what_says_nothing_and_has_no_validator_is_not_reused_by_strict() {
         first.field("cache-status"),
         Some("caching-proxy; fwd=uri-miss; fwd-status=200; detail=no-lifetime")
     );
-    // It is not there as a stale answer either.
+    // It is not served as a stale response either.
     origin.stop();
     assert_eq!(proxy.get("/").status(), 502);
 }
@@ -91,7 +91,7 @@ fn point_02b_a_304_is_never_stored() {
 }
 
 #[test]
-fn point_03a_heuristic_freshness_is_for_some_statuses_or_public() {
+fn point_03a_heuristic_freshness_needs_certain_statuses_or_public() {
     let fields = long_unchanged();
     let public = format!("{fields}Cache-Control: public\r\n");
     let rows: Vec<_> = (200..=599)
@@ -186,7 +186,7 @@ fn point_04b_must_understand_overrides_no_store_for_statuses_we_know() {
 }
 
 #[test]
-fn point_04c_qualified_private_and_no_cache_concern_only_their_fields() {
+fn point_04c_qualified_private_and_no_cache_concern_only_the_named_headers() {
     for directive in [
         "private=\"x-a, x-b\"",
         "no-cache=\"x-a, x-b\"",
@@ -242,7 +242,7 @@ fn point_05_no_cache_is_validated_on_every_use() {
             );
         }
     }
-    // Pragma means nothing in a response; `standard` only takes it for a word of the origin.
+    // Pragma has no meaning in a response; for `standard` it only counts as a directive of the origin.
     let heuristic = format!("{}Pragma: no-cache\r\n", long_unchanged());
     let fresh = "Cache-Control: max-age=60\r\nPragma: no-cache\r\n";
     for mode in [Strict, Standard, Always] {
@@ -251,7 +251,7 @@ fn point_05_no_cache_is_validated_on_every_use() {
 }
 
 #[test]
-fn point_06_what_was_authorized_is_stored_only_where_the_origin_says_so() {
+fn point_06_an_authorized_response_is_stored_only_with_permission_of_the_origin() {
     let heuristic = format!("{}Cache-Control: must-revalidate\r\n", long_unchanged());
     let expires = format!("Expires: {}\r\nETag: \"v\"\r\n", http_date(600));
     let silent = long_unchanged();
@@ -291,7 +291,7 @@ fn point_06_what_was_authorized_is_stored_only_where_the_origin_says_so() {
         refused.field("cache-status"),
         Some("caching-proxy; fwd=uri-miss; fwd-status=200; detail=authorization")
     );
-    // What may be shared is shared with everybody, and what was stored without Authorization is so too.
+    // A shareable response is shared with all requests, and so is one stored without Authorization.
     proxy
         .get_with("/max-age=60,public", authorized)
         .expect(200, "MISS", "body");
@@ -322,7 +322,7 @@ const GONE: [&str; 12] = [
 ];
 
 #[test]
-fn point_07a_fields_of_the_origins_connection_are_neither_stored_nor_passed_on() {
+fn point_07a_hop_by_hop_headers_of_the_origin_are_neither_stored_nor_forwarded() {
     let origin = Origin::start(|exchange| {
         let fields = format!("{CONNECTION_FIELDS}Upgrade: h2c\r\nCache-Control: max-age=60\r\n");
         exchange.ok(&fields, "body");
@@ -345,7 +345,7 @@ fn point_07a_fields_of_the_origins_connection_are_neither_stored_nor_passed_on()
 }
 
 #[test]
-fn point_07b_fields_of_the_clients_connection_are_not_passed_on() {
+fn point_07b_hop_by_hop_headers_of_the_client_are_not_forwarded() {
     let origin = Origin::counting("Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::with_mode(&origin, Strict);
     for method in ["GET", "POST", "HEAD"] {

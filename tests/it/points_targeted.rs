@@ -1,4 +1,4 @@
-//! Point 28: the origin's word for caches of our kind (RFC 9213).
+//! Point 28: targeted cache control (RFC 9213).
 
 use caching_proxy::policy::Mode::{Standard, Strict};
 
@@ -61,7 +61,7 @@ fn point_28a_cdn_cache_control_replaces_cache_control_and_expires() {
 }
 
 #[test]
-fn point_28b_an_empty_or_malformed_field_does_not_count() {
+fn point_28b_an_empty_or_malformed_header_is_ignored() {
     let malformed = [
         "",
         " ",
@@ -100,7 +100,7 @@ fn point_28b_an_empty_or_malformed_field_does_not_count() {
 }
 
 #[test]
-fn point_28c_the_field_is_passed_on() {
+fn point_28c_the_header_is_forwarded() {
     for field in ["max-age=60, foo=1", "max-age=60, "] {
         let fields =
             format!("ETag: \"v\"\r\nCache-Control: max-age=60\r\nCDN-Cache-Control: {field}x\r\n");

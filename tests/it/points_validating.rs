@@ -1,4 +1,4 @@
-//! Points 18, 19, 21 and 24: what the origin is asked about a stored response, and what its answer does to it.
+//! Points 18, 19, 21 and 24: validation requests, and the effect of their responses on stored ones.
 
 use caching_proxy::policy::Mode::{Always, Standard, Strict};
 
@@ -11,7 +11,7 @@ use crate::{
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const STALE: &str = "Cache-Control: max-age=60\r\nAge: 61\r\n";
 
-/// Answers "body" with `first`, and 304 with `later` to whoever asks conditionally.
+/// An origin that responds with `first` and "body", and to conditional requests with a 304 and `later`.
 fn validating(first: String, later: String) -> Origin {
     Origin::start(move |exchange| {
         let is_conditional = ["if-none-match", "if-modified-since"]
@@ -74,7 +74,7 @@ fn point_18a_exactly_the_stored_validators_are_sent() {
 }
 
 #[test]
-fn point_18b_the_clients_other_fields_travel_along_without_its_conditions_and_range() {
+fn point_18b_a_validation_has_the_clients_headers_without_conditions_and_range() {
     let origin = validating(
         format!("ETag: \"ours\"\r\n{STALE}"),
         "ETag: \"ours\"\r\n".into(),
@@ -97,7 +97,7 @@ fn point_18b_the_clients_other_fields_travel_along_without_its_conditions_and_ra
 }
 
 #[test]
-fn point_19a_a_304_replaces_what_it_carries_and_keeps_the_rest() {
+fn point_19a_a_304_replaces_its_headers_and_leaves_the_others() {
     let first = format!(
         "ETag: \"v\"\r\n{STALE}X-Twice: a\r\nX-Twice: b\r\nX-Kept: 1\r\nContent-Encoding: identity\r\n\
          Content-Type: text/plain\r\nExpires: {}\r\n",
@@ -140,7 +140,7 @@ fn point_19a_a_304_replaces_what_it_carries_and_keeps_the_rest() {
 }
 
 #[test]
-fn point_19b_a_304_restarts_freshness_also_with_the_stored_directives() {
+fn point_19b_a_304_restarts_freshness_even_with_the_stored_directives() {
     let first = "ETag: \"v\"\r\nCache-Control: max-age=60\r\nAge: 61\r\n";
     let origin = validating(first.into(), "ETag: \"v\"\r\n".into());
     let proxy = TestProxy::with_mode(&origin, Strict);
@@ -193,7 +193,7 @@ fn point_19c_the_client_gets_the_merged_200_or_a_304_to_its_own_condition() {
 }
 
 #[test]
-fn point_19d_what_a_304_forbids_to_keep_is_given_once_and_gone() {
+fn point_19d_a_response_whose_304_forbids_storing_is_served_once_and_removed() {
     for directives in ["no-store", "private"] {
         let later = format!("ETag: \"v\"\r\nCache-Control: {directives}\r\nX-New: 1\r\n");
         let origin = validating(format!("ETag: \"v\"\r\n{STALE}"), later);
@@ -209,7 +209,7 @@ fn point_19d_what_a_304_forbids_to_keep_is_given_once_and_gone() {
 
 #[test]
 fn point_21_a_304_that_matches_nothing_is_never_given_to_an_unconditional_client() {
-    // Another tag, and another date: the whole is asked for without conditions.
+    // Another ETag or another date: the whole is requested without conditions.
     for (held, other) in [
         ("ETag: \"v\"\r\n", "ETag: \"other\"\r\n".to_owned()),
         (
@@ -238,7 +238,7 @@ fn point_21_a_304_that_matches_nothing_is_never_given_to_an_unconditional_client
         client.ask("/", "").answer().expect(200, "HIT", "new");
         assert_eq!(origin.count(), 3);
     }
-    // One that comes without having been asked for, held or not.
+    // A 304 to a request without conditions, with and without a stored response.
     for mode in [Strict, Standard, Always] {
         let origin = Origin::start(|exchange| {
             exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\n\r\n");
@@ -250,7 +250,7 @@ fn point_21_a_304_that_matches_nothing_is_never_given_to_an_unconditional_client
     }
 }
 
-/// Stored thirty seconds old, with a minute to live.
+/// Headers of a response that is thirty seconds old and has a lifetime of a minute.
 fn half_old() -> Origin {
     Origin::start(|exchange| match exchange.request.field("if-none-match") {
         Some(_) => exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nAge: 30\r\n\r\n"),
@@ -262,8 +262,8 @@ fn half_old() -> Origin {
 }
 
 #[test]
-fn point_24a_directives_of_a_request_about_a_fresh_answer() {
-    // Whether the origin is asked, in strict and in standard.
+fn point_24a_request_directives_apply_to_a_fresh_response() {
+    // Whether the origin gets a request, in strict and in standard.
     for (fields, strict, standard) in [
         ("Cache-Control: no-cache", true, true),
         ("Cache-Control: foo, No-Cache", true, true),
@@ -307,7 +307,7 @@ fn point_24a_directives_of_a_request_about_a_fresh_answer() {
 }
 
 #[test]
-fn point_24b_directives_of_a_request_about_a_stale_answer() {
+fn point_24b_request_directives_apply_to_a_stale_response() {
     for (fields, held, expected) in [
         ("max-stale", "max-age=60", 200),
         ("max-stale=10", "max-age=60", 200),
@@ -336,7 +336,7 @@ fn point_24b_directives_of_a_request_about_a_stale_answer() {
 }
 
 #[test]
-fn point_24c_no_store_and_only_if_cached_where_nothing_is_stored() {
+fn point_24c_no_store_and_only_if_cached_apply_where_nothing_is_stored() {
     let origin = Origin::counting("Cache-Control: max-age=60\r\n");
     for mode in [Strict, Standard] {
         let proxy = TestProxy::with_mode(&origin, mode);

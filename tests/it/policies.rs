@@ -1,4 +1,4 @@
-//! The three policies, each row a response that is asked for twice.
+//! The three policies. Each row is a response that is requested twice.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     origin::Origin,
 };
 
-/// What becomes of the second GET.
+/// The outcome of the second GET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Second {
     Hit,
@@ -17,7 +17,7 @@ enum Second {
 }
 use Second::{Hit, Miss};
 
-/// Asks twice for each row: the mode, status and fields of the origin's answer, and whether the second ask is a hit.
+/// Sends two GETs for each row: the mode, status and headers of the response, and whether the second GET is a hit.
 #[track_caller]
 fn check(rows: &[(Mode, &str, &str, Second)]) {
     for mode in [Standard, Strict, Always] {
@@ -40,7 +40,7 @@ fn check(rows: &[(Mode, &str, &str, Second)]) {
     }
 }
 
-/// The same for a 200 under one policy.
+/// The same for responses with status 200 under one policy.
 #[track_caller]
 fn check_ok(mode: Mode, rows: &[(&str, Second)]) {
     let rows: Vec<_> = rows
@@ -51,7 +51,7 @@ fn check_ok(mode: Mode, rows: &[(&str, Second)]) {
 }
 
 #[test]
-fn standard_obeys_what_the_origin_says_and_keeps_the_rest() {
+fn standard_obeys_the_origin_and_stores_responses_without_directives() {
     let future = format!("Expires: {}\r\n", http_date(600));
     let past = format!("Expires: {}\r\n", http_date(-600));
     let past_but_max_age = format!("{past}Cache-Control: max-age=60\r\n");
@@ -86,7 +86,7 @@ fn standard_obeys_what_the_origin_says_and_keeps_the_rest() {
 }
 
 #[test]
-fn strict_stores_what_has_a_lifetime() {
+fn strict_stores_responses_with_a_lifetime() {
     let future = format!("Expires: {}\r\n", http_date(600));
     let past = format!("Expires: {}\r\n", http_date(-600));
     let past_but_max_age = format!("{past}Cache-Control: max-age=60\r\n");
@@ -107,7 +107,7 @@ fn strict_stores_what_has_a_lifetime() {
 }
 
 #[test]
-fn always_keeps_whatever_the_origin_says() {
+fn always_stores_against_the_directives_of_the_origin() {
     let past = format!("Expires: {}\r\n", http_date(-600));
     check_ok(
         Always,
@@ -123,14 +123,14 @@ fn always_keeps_whatever_the_origin_says() {
 }
 
 #[test]
-fn expires_counts_from_the_date_of_the_answer() {
-    // An hour of life, received half an hour ago: the clock of the origin is what counts.
+fn expires_counts_from_the_date_of_the_response() {
+    // A lifetime of an hour, half an hour old: the clock of the origin counts.
     let alive = format!(
         "Date: {}\r\nExpires: {}\r\n",
         http_date(-1800),
         http_date(1800)
     );
-    // Expires lies ahead of us, but the origin's clock runs ahead too: no life at all.
+    // Expires is in the future, but the clock of the origin is ahead too: no lifetime.
     let dead = format!("Date: {0}\r\nExpires: {0}\r\n", http_date(1800));
     check(&[
         (Standard, "200 OK", &alive, Hit),
@@ -140,7 +140,7 @@ fn expires_counts_from_the_date_of_the_answer() {
 }
 
 #[test]
-fn which_statuses_are_kept_when_the_origin_says_nothing() {
+fn certain_statuses_are_stored_without_directives_of_the_origin() {
     let mut rows = Vec::new();
     for status in ["200", "203", "300", "301", "308", "404", "410"] {
         rows.push((Standard, status, Hit));
@@ -169,7 +169,7 @@ fn which_statuses_are_kept_when_the_origin_says_nothing() {
 }
 
 #[test]
-fn an_answer_without_content_is_kept() {
+fn a_response_without_content_is_stored() {
     let origin = Origin::start(|exchange| exchange.send("HTTP/1.1 204 No Content\r\n\r\n"));
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(204, "MISS", "");
@@ -177,8 +177,8 @@ fn an_answer_without_content_is_kept() {
 }
 
 #[test]
-fn strict_guesses_a_lifetime_from_last_modified() {
-    // Ten days old when made: a day of life. Two days later it is stale.
+fn strict_derives_a_heuristic_lifetime_from_last_modified() {
+    // Unchanged for ten days: a lifetime of one day. Two days later the response is stale.
     let young = format!(
         "Date: {}\r\nLast-Modified: {}\r\n",
         http_date(-60),
@@ -198,7 +198,7 @@ fn strict_guesses_a_lifetime_from_last_modified() {
 }
 
 #[test]
-fn ttl_bounds_what_the_origin_says_nothing_about() {
+fn ttl_limits_responses_without_a_lifetime() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/says" => exchange.ok("Cache-Control: max-age=600\r\n", ""),
         _ => exchange.ok("", ""),
@@ -213,7 +213,7 @@ fn ttl_bounds_what_the_origin_says_nothing_about() {
 }
 
 #[test]
-fn ttl_bounds_everything_under_always() {
+fn ttl_limits_every_response_under_always() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let zero =
         |config: &mut caching_proxy::config::Config| config.policy.ttl = Some(Duration::ZERO);
@@ -223,7 +223,7 @@ fn ttl_bounds_everything_under_always() {
 }
 
 #[test]
-fn set_cookie_is_never_replayed_but_by_strict() {
+fn set_cookie_is_replayed_by_strict_only() {
     let set = "Set-Cookie: sid=1\r\n";
     let public = format!("{set}Cache-Control: public, max-age=60\r\n");
     let shared = format!("{set}Cache-Control: s-maxage=60\r\n");
@@ -263,7 +263,7 @@ fn set_cookie_is_never_replayed_but_by_strict() {
 }
 
 #[test]
-fn standard_ignores_a_reload_but_obeys_a_hard_one() {
+fn standard_ignores_a_reload_and_obeys_a_hard_reload() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "GET / #0");
@@ -277,7 +277,7 @@ fn standard_ignores_a_reload_but_obeys_a_hard_one() {
     proxy
         .get_with("/", "Cache-Control: no-cache\r\nPragma: no-cache\r\n")
         .expect(200, "MISS", "GET / #1");
-    // What a hard reload brought is what everybody gets from now on.
+    // All clients get the response of the hard reload from now on.
     proxy.get("/").expect(200, "HIT", "GET / #1");
 }
 
@@ -292,7 +292,7 @@ fn a_clients_no_store_is_obeyed() {
 }
 
 #[test]
-fn only_if_cached_never_reaches_the_origin() {
+fn an_only_if_cached_request_never_reaches_the_origin() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let fields = "Cache-Control: only-if-cached\r\n";

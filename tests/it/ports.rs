@@ -1,7 +1,7 @@
-//! Ports of this machine, none given twice: what one test has left is not what another comes to hold.
+//! Ports for tests. No port is given out twice, so no test gets a port that another test has released.
 //!
-//! They are not of those that the system gives to whoever asks for any, and takes itself for the near end of a
-//! connection (`ip_local_port_range`). So a port that was left is closed and stays closed, and one that nobody has
+//! The ports are outside the ephemeral range of the system (`ip_local_port_range`). So a released port stays closed,
+//! and a free port is still free a moment later.
 //! taken yet is still free a moment later.
 
 use std::{
@@ -14,12 +14,12 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 const PORTS: Range<u16> = 10_240..32_768;
-/// From one to the next: the program tries the twenty after one in use.
+/// Distance between two ports: the program tries the twenty ports after one in use.
 const STEP: usize = 21;
-/// How many ports apart two processes that test at the same time begin, if their numbers are neighbours.
+/// How many ports apart two test processes with neighbouring process ids begin.
 const APART: usize = 509;
 
-/// The next port, whoever may hold it.
+/// The next port, free or not.
 fn next() -> u16 {
     static GIVEN: AtomicUsize = AtomicUsize::new(0);
     let begin = usize::try_from(process::id()).unwrap() * APART;
@@ -31,21 +31,21 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Only bound, never listened on: a process that is started at the same moment holds a copy until it has begun, and
-/// that must not keep anybody from the port.
+/// Whether a port is free. The socket is bound and never listens: a child process that starts at this moment holds a
+/// copy of it, and the copy must not block the port.
 fn is_free(port: u16) -> bool {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.bind(&loopback(port).into()).is_ok()
 }
 
-/// A port that nobody listens on: a program under test may, and else nobody will.
+/// A free port for a program under test.
 pub(crate) fn free_port() -> u16 {
     let mut all = PORTS.map(|_| next());
     all.find(|port| is_free(*port)).expect("a port is free")
 }
 
-/// A listener on a port of its own.
+/// A listener on a port that no other test uses.
 pub(crate) fn listener() -> TcpListener {
     let mut all = PORTS.map(|_| next());
     let taken = all.find_map(|port| TcpListener::bind(loopback(port)).ok());

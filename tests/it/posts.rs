@@ -1,4 +1,4 @@
-//! POSTs that are retrievals: looked up, shared and stored by their bodies, where a rule says so.
+//! Cacheable POSTs: looked up, coalesced and stored by their bodies if a rule allows it.
 
 use crate::{
     client::{Answer, Ending},
@@ -9,7 +9,7 @@ use crate::{
 const SEARCH: &str = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
 const JSON: &str = "Content-Type: application/json\r\n";
 
-/// Answers with what was asked and how often the target was asked for.
+/// An origin that responds with the request and the number of requests for the target.
 fn echo(exchange: &mut Exchange<'_>, fields: &str) {
     let body = format!("{} #{}", latin1(&exchange.request.body), exchange.nth);
     exchange.ok(fields, body);
@@ -36,7 +36,7 @@ fn the_same_body_is_forwarded_once() {
     post(&proxy, JSON, "{\"a\":2}").expect(200, "MISS", "{\"a\":2} #1");
     post(&proxy, JSON, "").expect(200, "MISS", " #2");
     post(&proxy, JSON, "").expect(200, "HIT", " #2");
-    // GET and HEAD of the same target are something else.
+    // GET and HEAD of the same target have another key.
     proxy.get("/search").expect(200, "MISS", " #3");
     proxy.get("/search").expect(200, "HIT", " #3");
     post(&proxy, JSON, "").expect(200, "HIT", " #2");
@@ -44,7 +44,7 @@ fn the_same_body_is_forwarded_once() {
 }
 
 #[test]
-fn json_may_be_written_differently_and_goes_on_as_it_was_written() {
+fn spellings_of_the_same_json_share_a_response_and_are_forwarded_unchanged() {
     let origin = echoing("");
     let proxy = start(&origin);
     let written = "{ \"b\": \"\\u0078\",\r\n \"a\": 1.0 }";
@@ -60,7 +60,7 @@ fn json_may_be_written_differently_and_goes_on_as_it_was_written() {
 }
 
 #[test]
-fn bodies_that_an_origin_can_tell_apart_never_share_an_answer() {
+fn bodies_that_an_origin_can_distinguish_never_share_a_response() {
     let origin = echoing("");
     let proxy = start(&origin);
     let text = "Content-Type: text/plain\r\n";
@@ -90,7 +90,7 @@ fn bodies_that_an_origin_can_tell_apart_never_share_an_answer() {
             "Content-Type: application/json\r\nContent-Language: de\r\n",
             "{\"a\":1}",
         ),
-        // The field does not reach the origin, so it is not in the key either.
+        // The header does not reach the origin, so it is not in the key.
         (
             "Content-Type: application/json\r\nConnection: content-type\r\n",
             "{ \"a\":1}",
@@ -104,7 +104,7 @@ fn bodies_that_an_origin_can_tell_apart_never_share_an_answer() {
 }
 
 #[test]
-fn a_chunked_body_is_the_same_body() {
+fn a_chunked_body_has_the_same_key() {
     let origin = echoing("");
     let proxy = start(&origin);
     post(&proxy, JSON, "[1,2]").expect(200, "MISS", "[1,2] #0");
@@ -117,7 +117,7 @@ fn a_chunked_body_is_the_same_body() {
 }
 
 #[test]
-fn a_larger_body_passes_whole_and_is_a_post_like_any_other() {
+fn a_body_over_the_limit_is_forwarded_whole_as_an_ordinary_post() {
     let origin = echoing("");
     let proxy = TestProxy::builder(&origin)
         .file("[[rules]]\npath = \"/search\"\nstore_post = \"8B\"\n")
@@ -125,7 +125,7 @@ fn a_larger_body_passes_whole_and_is_a_post_like_any_other() {
     post(&proxy, "", "12345678").expect(200, "MISS", "12345678 #0");
     post(&proxy, "", "12345678").expect(200, "HIT", "12345678 #0");
     post(&proxy, "", "123456789").expect(200, "MISS", "123456789 #1");
-    // It may have changed something.
+    // The request may have changed something.
     post(&proxy, "", "12345678").expect(200, "MISS", "12345678 #2");
     let mut client = proxy.connect();
     client.send(
@@ -145,7 +145,7 @@ fn a_larger_body_passes_whole_and_is_a_post_like_any_other() {
 }
 
 #[test]
-fn without_a_rule_a_post_is_forwarded_and_invalidates() {
+fn a_post_without_a_rule_is_forwarded_and_invalidates() {
     let origin = echoing("");
     let proxy = start(&origin);
     for nth in 0..2 {
@@ -161,21 +161,21 @@ fn without_a_rule_a_post_is_forwarded_and_invalidates() {
 }
 
 #[test]
-fn a_retrieval_invalidates_nothing() {
+fn a_cacheable_post_invalidates_nothing() {
     let origin = echoing("");
     let proxy = start(&origin);
     proxy.get("/search").expect(200, "MISS", " #0");
     post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #1");
     post(&proxy, JSON, "[2]").expect(200, "MISS", "[2] #2");
     proxy.get("/search").expect(200, "HIT", " #0");
-    // Nor does one that is not stored, for its conditions.
+    // A POST that is not stored because of its conditions does not invalidate either.
     post(&proxy, "If-Match: \"a\"\r\n", "[2]").expect(200, "MISS", "[2] #3");
     proxy.get("/search").expect(200, "HIT", " #0");
     post(&proxy, JSON, "[1]").expect(200, "HIT", "[1] #1");
 }
 
 #[test]
-fn an_unsafe_request_invalidates_what_was_stored_for_every_body() {
+fn an_unsafe_request_invalidates_the_responses_to_every_body() {
     for method in ["PUT", "DELETE", "PATCH"] {
         let origin = echoing("");
         let proxy = start(&origin);
@@ -190,7 +190,7 @@ fn an_unsafe_request_invalidates_what_was_stored_for_every_body() {
 }
 
 #[test]
-fn an_invalidation_voids_a_fetch_under_way() {
+fn an_invalidation_voids_a_fetch_in_progress() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -212,7 +212,7 @@ fn an_invalidation_voids_a_fetch_under_way() {
 }
 
 #[test]
-fn only_the_same_bodies_share_a_fetch() {
+fn only_posts_with_the_same_body_share_a_fetch() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -243,7 +243,7 @@ fn only_the_same_bodies_share_a_fetch() {
 }
 
 #[test]
-fn conditions_and_ranges_go_to_the_origin() {
+fn posts_with_conditions_or_ranges_go_to_the_origin() {
     let origin = echoing("ETag: \"a\"\r\nLast-Modified: Mon, 23 Nov 2026 03:20:00 GMT\r\n");
     let proxy = start(&origin);
     post(&proxy, JSON, "[1]").expect(200, "MISS", "[1] #0");
@@ -267,7 +267,7 @@ fn conditions_and_ranges_go_to_the_origin() {
 }
 
 #[test]
-fn a_stale_answer_is_fetched_anew_without_conditions_and_stands_in_for_a_failure() {
+fn a_stale_post_response_is_fetched_without_conditions_and_replaces_a_failure() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => echo(
             exchange,
@@ -292,7 +292,7 @@ fn a_stale_answer_is_fetched_anew_without_conditions_and_stands_in_for_a_failure
 }
 
 #[test]
-fn stale_while_revalidate_asks_with_the_same_body() {
+fn stale_while_revalidate_sends_the_same_body() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => echo(
             exchange,
@@ -334,14 +334,14 @@ fn mutations_are_never_stored_and_invalidate() {
     assert_eq!(post(&proxy, text, "mutation { a }").x_cache(), "MISS");
     post(&proxy, text, "{ mutation }");
     assert_eq!(post(&proxy, text, "{ mutation }").x_cache(), "HIT");
-    // What is coded cannot be looked into.
+    // A body with a content coding cannot be parsed.
     let coded = format!("{JSON}Content-Encoding: gzip\r\n");
     post(&proxy, &coded, "xyz");
     assert_eq!(post(&proxy, &coded, "xyz").x_cache(), "MISS");
 }
 
 #[test]
-fn cookies_that_do_not_count_are_kept_from_a_retrieval_and_travel_with_a_change() {
+fn ignored_cookies_are_removed_from_a_cacheable_post_and_forwarded_with_others() {
     let origin = echoing("");
     let proxy = start(&origin);
     post(&proxy, "Cookie: _ga=1\r\n", "1").expect(200, "MISS", "1 #0");
@@ -356,7 +356,7 @@ fn cookies_that_do_not_count_are_kept_from_a_retrieval_and_travel_with_a_change(
 }
 
 #[test]
-fn a_body_that_breaks_off_reaches_nobody() {
+fn a_truncated_request_body_is_not_forwarded() {
     let origin = echoing("");
     let proxy = TestProxy::builder(&origin)
         .file(SEARCH)
@@ -396,7 +396,7 @@ fn two_requests_on_one_connection_keep_their_own_bodies() {
 }
 
 #[test]
-fn chunks_that_are_none_end_the_connection_as_they_do_without_a_rule() {
+fn invalid_chunks_close_the_connection_as_without_a_rule() {
     let origin = echoing("");
     let proxy = start(&origin);
     for target in ["/search", "/other"] {

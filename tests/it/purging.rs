@@ -36,7 +36,7 @@ fn an_exact_path_is_purged_with_its_query_and_nothing_else() {
 }
 
 #[test]
-fn nothing_to_purge_is_said_and_is_no_failure() {
+fn a_purge_without_matches_is_reported_and_succeeds() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -48,7 +48,7 @@ fn nothing_to_purge_is_said_and_is_no_failure() {
 }
 
 #[test]
-fn what_names_nothing_is_refused_with_what_would_be_right() {
+fn an_invalid_filter_is_refused_with_a_correction() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -64,7 +64,7 @@ fn what_names_nothing_is_refused_with_what_would_be_right() {
 }
 
 #[test]
-fn a_pattern_purges_all_it_matches_and_a_star_can_be_meant_literally() {
+fn a_pattern_purges_all_matches_and_a_star_can_be_literal() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -83,29 +83,29 @@ fn a_pattern_purges_all_it_matches_and_a_star_can_be_meant_literally() {
 }
 
 #[test]
-fn all_variants_and_all_identities_of_a_path_go() {
+fn all_variants_and_identities_of_a_path_are_purged() {
     let origin = Origin::counting("Vary: Accept-Language\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    let askers = [
+    let requests = [
         "Accept-Language: de\r\n",
         "Accept-Language: fr\r\n",
         "Authorization: a\r\n",
         "Authorization: b\r\n",
     ];
-    for fields in askers {
+    for fields in requests {
         proxy.get_with("/a", fields);
         assert_eq!(proxy.get_with("/a", fields).x_cache(), "HIT");
     }
     let told = home.run_json(&["purge", "/a", "--json"]);
     assert_eq!(told["answers"], 4);
-    for fields in askers {
+    for fields in requests {
         assert_eq!(proxy.get_with("/a", fields).x_cache(), "MISS");
     }
 }
 
 #[test]
-fn answers_to_posts_go_with_their_path() {
+fn responses_to_posts_are_purged_with_their_path() {
     let origin = Origin::counting("");
     let home = Home::new();
     home.write(
@@ -127,7 +127,7 @@ fn answers_to_posts_go_with_their_path() {
 }
 
 #[test]
-fn tags_of_both_fields_are_purged() {
+fn tags_of_both_headers_are_purged() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target().as_str() {
             "/1" => "Surrogate-Key: products sale\r\n",
@@ -151,7 +151,7 @@ fn tags_of_both_fields_are_purged() {
 }
 
 #[test]
-fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
+fn a_softly_purged_response_is_validated_or_replaces_a_failure() {
     let origin = Origin::start(|exchange| {
         let is_asked_about = exchange.request.field("if-none-match").is_some();
         match (exchange.target().as_str(), exchange.nth) {
@@ -178,7 +178,7 @@ fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
         origin.last().field("if-none-match").as_deref(),
         Some("\"v\"")
     );
-    // Validated, it is as fresh as ever.
+    // After the validation the response is fresh again.
     let requests = origin.count();
     assert!(is_hit(&proxy, "/valid"));
     assert_eq!(origin.count(), requests);
@@ -186,7 +186,7 @@ fn what_is_purged_softly_is_validated_or_stands_in_for_an_origin_that_fails() {
 }
 
 #[test]
-fn a_rule_counts_for_what_is_named_as_for_requests() {
+fn a_rule_applies_to_a_purged_path_as_to_requests() {
     let origin = Origin::counting("");
     let home = Home::new();
     home.write(
@@ -200,7 +200,7 @@ fn a_rule_counts_for_what_is_named_as_for_requests() {
     assert!(!is_hit(&proxy, "/shop/a?b=1&c=2"));
 }
 
-/// An origin whose first answer waits in the middle, by tag.
+/// An origin with the tag `t` on every response. The first one to `/slow` waits at the gate in the middle of its body.
 fn slow(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(
@@ -215,7 +215,7 @@ fn slow(gate: &Gate) -> Origin {
     )
 }
 
-fn no_fetch_under_way_survives(args: &[&str]) {
+fn assert_fetch_is_voided(args: &[&str]) {
     let gate = Gate::default();
     let origin = slow(&gate);
     let home = Home::new();
@@ -223,7 +223,7 @@ fn no_fetch_under_way_survives(args: &[&str]) {
     let mut first = Client::connect(proxy.port);
     first.ask("/slow", "").wait_for("first");
     let told = home.run_ok(args);
-    // Nobody joins it now.
+    // No request joins the fetch now.
     proxy.get("/slow").expect(200, "MISS", "#1");
     gate.open();
     first.answer().expect(200, "MISS", "first old.");
@@ -232,15 +232,15 @@ fn no_fetch_under_way_survives(args: &[&str]) {
 }
 
 #[test]
-fn a_fetch_begun_before_a_purge_is_neither_joined_nor_stored() {
-    no_fetch_under_way_survives(&["purge", "/slow"]);
-    no_fetch_under_way_survives(&["purge", "/s*"]);
-    no_fetch_under_way_survives(&["purge", "--tag", "t"]);
-    no_fetch_under_way_survives(&["purge", "--tag", "t", "--soft"]);
+fn a_fetch_started_before_a_purge_is_neither_joined_nor_stored() {
+    assert_fetch_is_voided(&["purge", "/slow"]);
+    assert_fetch_is_voided(&["purge", "/s*"]);
+    assert_fetch_is_voided(&["purge", "--tag", "t"]);
+    assert_fetch_is_voided(&["purge", "--tag", "t", "--soft"]);
 }
 
 #[test]
-fn a_fetch_under_way_that_brings_another_tag_is_stored() {
+fn a_fetch_in_progress_with_another_tag_is_stored() {
     let gate = Gate::default();
     let origin = slow(&gate);
     let home = Home::new();
@@ -254,7 +254,7 @@ fn a_fetch_under_way_that_brings_another_tag_is_stored() {
 }
 
 #[test]
-fn a_purge_holds_for_every_worker() {
+fn a_purge_applies_to_every_worker() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--workers", "4"]);
@@ -266,7 +266,7 @@ fn a_purge_holds_for_every_worker() {
     .into_iter()
     .enumerate()
     {
-        // Connections go round the workers.
+        // Connections are distributed over the workers.
         for _ in 0..16 {
             proxy.get("/a");
         }
@@ -282,7 +282,7 @@ fn a_purge_holds_for_every_worker() {
 }
 
 #[test]
-fn what_is_stored_is_listed_with_its_hits() {
+fn stored_responses_are_listed_with_their_hits() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--workers", "2"]);
@@ -301,12 +301,12 @@ fn what_is_stored_is_listed_with_its_hits() {
     assert!(lines[2].contains(" all  /little"), "{told}");
     assert!(lines[3].contains(" own  /mine"), "{told}");
     assert!(!told.contains("S3CR3T"));
-    // Looking is no use.
+    // A list does not count as a use.
     assert_eq!(hits(), 3);
 }
 
 #[test]
-fn a_list_is_limited_and_says_how_many_more_there_are() {
+fn a_list_is_limited_and_shows_the_number_of_omitted_entries() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);

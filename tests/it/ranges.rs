@@ -1,4 +1,4 @@
-//! Parts of what is stored, and parts that are only relayed.
+//! Ranges of stored responses, and parts that are only relayed.
 
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
@@ -12,7 +12,7 @@ fn stored(fields: &'static str) -> (Origin, TestProxy) {
 }
 
 #[test]
-fn a_single_range_is_answered_from_the_stored_body() {
+fn a_single_range_is_served_from_the_stored_body() {
     let (origin, proxy) = stored("ETag: \"v\"\r\nContent-Type: text/plain\r\n");
     let rows = [
         ("0-0", "0", "bytes 0-0/10"),
@@ -46,7 +46,7 @@ fn a_single_range_is_answered_from_the_stored_body() {
 }
 
 #[test]
-fn a_range_behind_the_end_gets_416() {
+fn a_range_after_the_end_gets_416() {
     let (origin, proxy) = stored("");
     for range in ["10-", "10-12", "-0"] {
         let answer = proxy.get_with("/", &format!("Range: bytes={range}\r\n"));
@@ -60,7 +60,7 @@ fn a_range_behind_the_end_gets_416() {
 }
 
 #[test]
-fn a_malformed_or_foreign_range_is_ignored() {
+fn a_malformed_range_or_unknown_unit_is_ignored() {
     let (origin, proxy) = stored("");
     for range in [
         "bytes=5-2",
@@ -78,7 +78,7 @@ fn a_malformed_or_foreign_range_is_ignored() {
 }
 
 #[test]
-fn several_ranges_get_all_they_asked_for() {
+fn several_ranges_are_all_served() {
     let (_origin, proxy) = stored("");
     let answer = proxy.get_with("/", "Range: bytes=0-1,8-9\r\n");
     assert_eq!(answer.ending, Ending::Whole);
@@ -100,7 +100,7 @@ fn several_ranges_get_all_they_asked_for() {
 }
 
 #[test]
-fn if_range_decides_between_part_and_whole() {
+fn if_range_selects_the_part_or_the_whole() {
     let (origin, proxy) = stored("ETag: \"v\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
     let rows = [
         ("\"v\"", 206),
@@ -119,7 +119,7 @@ fn if_range_decides_between_part_and_whole() {
 }
 
 #[test]
-fn a_range_of_what_is_not_stored_is_forwarded_and_its_part_is_no_whole() {
+fn a_range_of_an_uncached_target_is_forwarded_and_its_part_is_not_a_whole() {
     let origin = Origin::start(|exchange| match exchange.request.field("range") {
         Some(_) => exchange.answer(
             "206 Partial Content",
@@ -140,7 +140,7 @@ fn a_range_of_what_is_not_stored_is_forwarded_and_its_part_is_no_whole() {
 }
 
 #[test]
-fn an_unasked_206_never_becomes_a_200() {
+fn an_unrequested_206_never_becomes_a_200() {
     let origin = Origin::start(|exchange| {
         exchange.answer(
             "206 Partial Content",
@@ -155,7 +155,7 @@ fn an_unasked_206_never_becomes_a_200() {
 }
 
 #[test]
-fn a_condition_goes_before_the_range() {
+fn a_condition_has_precedence_over_the_range() {
     let (_origin, proxy) = stored("ETag: \"v\"\r\n");
     assert_eq!(
         proxy
@@ -169,7 +169,7 @@ fn a_condition_goes_before_the_range() {
 }
 
 #[test]
-fn a_range_means_nothing_to_head() {
+fn a_range_is_ignored_for_head() {
     let (_origin, proxy) = stored("");
     let head = proxy.request("HEAD", "/", "Range: bytes=0-1\r\n", b"");
     assert_eq!(
@@ -179,7 +179,7 @@ fn a_range_means_nothing_to_head() {
 }
 
 #[test]
-fn only_a_stored_200_is_cut_into_parts() {
+fn ranges_are_served_from_a_stored_200_only() {
     let origin = Origin::start(|exchange| exchange.answer("404 Not Found", "", "no such page"));
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(404, "MISS", "no such page");

@@ -1,4 +1,4 @@
-//! The configuration read again while the proxy runs: by SIGHUP and by `reload`.
+//! Reloads of the configuration by SIGHUP and by `reload`.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::{
 
 const FILE: &str = "config/proxy.toml";
 
-/// Runs the command, which has to succeed.
+/// Runs a command that must succeed.
 #[track_caller]
 fn reload(home: &Home, text: &str) -> Finished {
     home.write(FILE, text);
@@ -24,12 +24,12 @@ fn reload(home: &Home, text: &str) -> Finished {
     reloaded
 }
 
-fn ask_as(proxy: &Instance, user: &str) -> String {
+fn get_as(proxy: &Instance, user: &str) -> String {
     let answer = proxy.get_with("/me", &format!("X-User: {user}\r\n"));
     format!("{} {}", answer.x_cache(), answer.text())
 }
 
-/// Who asks is who is greeted.
+/// An origin that greets the user of the request.
 fn greeting() -> Origin {
     Origin::start(|exchange| {
         let user = exchange.request.field("x-user").unwrap_or("nobody".into());
@@ -38,7 +38,7 @@ fn greeting() -> Origin {
 }
 
 #[test]
-fn a_hangup_signal_puts_the_file_in_force() {
+fn a_hangup_signal_reloads_the_file() {
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -52,7 +52,7 @@ fn a_hangup_signal_puts_the_file_in_force() {
 }
 
 #[test]
-fn what_is_stored_and_who_is_connected_stays() {
+fn stored_responses_and_connections_survive_a_reload() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -77,7 +77,7 @@ fn what_is_stored_and_who_is_connected_stays() {
 }
 
 #[test]
-fn a_fetch_under_way_comes_to_its_end_and_is_stored() {
+fn a_fetch_in_progress_finishes_and_is_stored() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -98,12 +98,12 @@ fn a_fetch_under_way_comes_to_its_end_and_is_stored() {
 }
 
 #[test]
-fn an_answer_stored_for_all_is_not_shown_when_it_has_become_one_users() {
+fn a_shared_response_is_not_served_after_it_became_private() {
     let origin = greeting();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    assert_eq!(ask_as(&proxy, "anna"), "MISS anna #0");
-    assert_eq!(ask_as(&proxy, "berta"), "HIT anna #0");
+    assert_eq!(get_as(&proxy, "anna"), "MISS anna #0");
+    assert_eq!(get_as(&proxy, "berta"), "HIT anna #0");
     let reloaded = reload(&home, "identity_headers = [\"x-user\"]\n");
     assert!(
         reloaded.stderr.contains("cache cleared, because"),
@@ -111,13 +111,13 @@ fn an_answer_stored_for_all_is_not_shown_when_it_has_become_one_users() {
     );
     proxy.log_line(&["cache cleared, because", "entries 1"]);
     proxy.get("/me").expect(200, "MISS", "nobody #1");
-    assert_eq!(ask_as(&proxy, "berta"), "MISS berta #2");
-    assert_eq!(ask_as(&proxy, "anna"), "MISS anna #3");
-    assert_eq!(ask_as(&proxy, "berta"), "HIT berta #2");
+    assert_eq!(get_as(&proxy, "berta"), "MISS berta #2");
+    assert_eq!(get_as(&proxy, "anna"), "MISS anna #3");
+    assert_eq!(get_as(&proxy, "berta"), "HIT berta #2");
 }
 
 #[test]
-fn what_was_being_fetched_for_all_is_not_stored_when_it_has_become_one_users() {
+fn a_shared_fetch_is_not_stored_after_it_became_private() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -141,7 +141,7 @@ fn what_was_being_fetched_for_all_is_not_stored_when_it_has_become_one_users() {
 }
 
 #[test]
-fn what_was_asked_before_and_fetched_after_is_not_stored_either() {
+fn a_post_started_before_the_reload_is_not_stored() {
     let origin = greeting();
     let home = Home::new();
     let rule = "[[rules]]\npath = \"/me\"\nstore_post = true\n";
@@ -153,7 +153,7 @@ fn what_was_asked_before_and_fetched_after_is_not_stored_either() {
         client.send(format!("{head}{user}{more}\r\n"));
         client
     };
-    // The proxy asks for the body when it has read the head under the configuration of that moment.
+    // The proxy sends 100 after it has read the head, with the configuration of that moment.
     let mut anna = post("X-User: anna\r\n", "Expect: 100-continue\r\n");
     anna.wait_for("100 Continue");
     reload(&home, &format!("identity_headers = [\"x-user\"]\n{rule}"));
@@ -168,7 +168,7 @@ fn what_was_asked_before_and_fetched_after_is_not_stored_either() {
 }
 
 #[test]
-fn a_file_with_a_mistake_changes_nothing() {
+fn an_invalid_file_changes_nothing() {
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let home = Home::new();
     home.write(FILE, "policy = \"always\"\n");
@@ -186,7 +186,7 @@ fn a_file_with_a_mistake_changes_nothing() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_not_applied() {
+fn a_setting_that_needs_a_restart_is_named_and_not_applied() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -201,7 +201,7 @@ fn what_needs_a_restart_is_named_and_not_applied() {
         "WARN",
         &format!("restart the proxy to apply: {needs_restart}"),
     ]);
-    // Still different from what is in force, so it is said again.
+    // The file still differs from the active settings, so the message is repeated.
     let reloaded = reload(&home, "ttl = \"1h\"\npreserve_host = true\n");
     assert!(
         reloaded
@@ -212,7 +212,7 @@ fn what_needs_a_restart_is_named_and_not_applied() {
 }
 
 #[test]
-fn flags_and_environment_of_the_start_go_before_the_file() {
+fn flags_and_environment_of_the_start_have_precedence_over_the_file() {
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let home = Home::new();
     let environment = [("CACHING_PROXY_TTL", "1h")];
@@ -229,7 +229,7 @@ fn flags_and_environment_of_the_start_go_before_the_file() {
 }
 
 #[test]
-fn a_mistake_is_shown_with_its_place_as_check_config_shows_it() {
+fn a_mistake_is_shown_with_its_position_as_by_check_config() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -244,7 +244,7 @@ fn a_mistake_is_shown_with_its_place_as_check_config_shows_it() {
 }
 
 #[test]
-fn with_nothing_running_reload_says_so() {
+fn a_reload_without_a_running_proxy_is_reported() {
     Home::new()
         .run(&["reload"])
         .refused(4, &["no running caching-proxy found"]);

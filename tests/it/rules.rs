@@ -1,4 +1,4 @@
-//! What rules change for their paths, and that they change it in the key and on the way to the origin alike.
+//! Effects of rules on their paths, both in the key and on the way to the origin.
 
 use crate::{
     harness::TestProxy,
@@ -35,13 +35,13 @@ fn ignored_parameters_are_neither_in_the_key_nor_forwarded() {
 }
 
 #[test]
-fn what_only_looks_like_an_ignored_parameter_poisons_nothing() {
+fn a_lookalike_of_an_ignored_parameter_cannot_poison_the_cache() {
     let origin = Origin::counting("");
     let proxy = TestProxy::builder(&origin).file(SHOP).start();
     proxy
         .get("/shop/a?b=1")
         .expect(200, "MISS", "GET /shop/a?b=1 #0");
-    // Whatever an origin may take for a parameter of that name is in the key as it is forwarded.
+    // Everything that an origin may parse as a parameter of that name is in the key as it is forwarded.
     for query in [
         "b=1;utm_x=2",
         "UTM_X=2&b=1",
@@ -59,7 +59,7 @@ fn what_only_looks_like_an_ignored_parameter_poisons_nothing() {
     proxy
         .get("/shop/a?b=1")
         .expect(200, "HIT", "GET /shop/a?b=1 #0");
-    // The order of equal names is the origin's to judge.
+    // The order of equal names may matter to the origin.
     proxy
         .get("/shop/a?b=2&b=1")
         .expect(200, "MISS", "GET /shop/a?b=2&b=1 #0");
@@ -69,7 +69,7 @@ fn what_only_looks_like_an_ignored_parameter_poisons_nothing() {
 }
 
 #[test]
-fn other_paths_are_as_without_rules() {
+fn other_paths_behave_as_without_rules() {
     let origin = Origin::counting("");
     let proxy = TestProxy::builder(&origin).file(SHOP).start();
     for target in [
@@ -111,7 +111,7 @@ fn the_rewritten_target_is_the_same_for_every_method() {
 }
 
 #[test]
-fn targets_named_by_an_unsafe_answer_are_invalidated_as_they_are_stored() {
+fn targets_named_by_an_unsafe_response_are_invalidated_by_their_rewritten_key() {
     let origin = Origin::start(|exchange| match exchange.request.method().as_str() {
         "POST" => exchange.answer(
             "201 Created",
@@ -151,7 +151,7 @@ fn spellings_of_one_target_share_a_fetch() {
 }
 
 #[test]
-fn the_first_rule_counts_with_its_own_policy() {
+fn the_first_matching_rule_sets_the_policy() {
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let proxy = TestProxy::builder(&origin)
         .file(
@@ -170,7 +170,7 @@ fn the_first_rule_counts_with_its_own_policy() {
 }
 
 #[test]
-fn a_rule_bounds_the_lifetime_of_its_paths() {
+fn a_rule_limits_the_lifetime_of_its_paths() {
     let origin = Origin::counting("");
     let proxy = TestProxy::builder(&origin)
         .file("ttl = \"1h\"\n[[rules]]\npath = \"/news/*\"\nttl = \"1m\"\n[[rules]]\npath = \"/rock\"\nttl = \"none\"")
@@ -191,7 +191,7 @@ fn a_rule_bounds_the_lifetime_of_its_paths() {
 }
 
 #[test]
-fn a_client_is_not_heard_where_a_rule_says_so() {
+fn request_directives_are_ignored_if_a_rule_says_so() {
     let origin = Origin::counting("");
     let proxy = TestProxy::builder(&origin)
         .file("[[rules]]\npath = \"/deaf\"\nignore_client_cache_control = true")
@@ -227,7 +227,7 @@ fn a_client_is_not_heard_where_a_rule_says_so() {
 }
 
 #[test]
-fn partitions_are_those_of_the_rules_policy() {
+fn partitions_follow_the_policy_of_the_rule() {
     let origin = Origin::start(|exchange| {
         let cookie = exchange.request.field("cookie").unwrap_or_default();
         exchange.ok("Cache-Control: max-age=60\r\n", cookie);
@@ -242,7 +242,7 @@ fn partitions_are_those_of_the_rules_policy() {
 }
 
 #[test]
-fn rules_stand_in_the_file_and_mistakes_in_them_are_named() {
+fn mistakes_in_the_rules_of_the_file_are_named() {
     let origin = Origin::counting("");
     let home = Home::new();
     home.write("config/proxy.toml", SHOP);

@@ -1,4 +1,4 @@
-//! The files that are shipped for running it somewhere: what they say of the program is true.
+//! Shipped files for running the proxy as a service: they match the program.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -15,7 +15,7 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(config.join(name)).unwrap()
 }
 
-/// What a unit sets a key to, each time.
+/// All values of a key in a systemd unit.
 fn set<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     let lines = unit.lines();
     lines
@@ -23,7 +23,7 @@ fn set<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The arguments of a command of the unit, with another file.
+/// The arguments of a command of the unit, with another configuration file.
 fn arguments<'a>(command: &'a str, file: &'a str) -> Vec<&'a str> {
     let program = "/usr/local/bin/caching-proxy ";
     let arguments = command.strip_prefix(program).unwrap().split(' ');
@@ -36,7 +36,7 @@ fn arguments<'a>(command: &'a str, file: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_commands_of_the_unit_start_check_and_reload_it() {
+fn the_commands_of_the_systemd_unit_start_check_and_reload_the_proxy() {
     let unit = shipped("caching-proxy.service");
     let origin = Origin::counting("Cache-Control: no-store\r\n");
     let home = Home::new();
@@ -46,7 +46,7 @@ fn the_commands_of_the_unit_start_check_and_reload_it() {
         home.write("proxy.toml", &format!("{port}policy = \"{policy}\"\n"));
     };
     file("standard");
-    // As systemd makes it.
+    // systemd creates this directory.
     let runtime_dir = home.path("run/caching-proxy-unit");
     fs::create_dir(&runtime_dir).unwrap();
     let mode = u32::from_str_radix(set(&unit, "RuntimeDirectoryMode")[0], 8).unwrap();
@@ -76,7 +76,7 @@ fn the_commands_of_the_unit_start_check_and_reload_it() {
 }
 
 #[test]
-fn the_image_is_built_from_what_its_context_lets_in() {
+fn the_build_context_has_every_file_that_the_image_needs() {
     let (recipe, context) = (shipped("Dockerfile"), shipped("Dockerfile.dockerignore"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copies = recipe.lines().filter_map(|line| line.strip_prefix("COPY "));
@@ -93,7 +93,7 @@ fn the_image_is_built_from_what_its_context_lets_in() {
 }
 
 #[test]
-fn the_health_of_a_container_is_that_of_its_proxy() {
+fn the_health_check_of_the_container_reports_the_state_of_the_proxy() {
     let recipe = shipped("Dockerfile");
     let check = recipe.lines().find(|line| line.starts_with("HEALTHCHECK"));
     let (_, command) = check.unwrap().split_once(" CMD ").unwrap();

@@ -1,4 +1,4 @@
-//! Readers that are slow, stand still or leave: what that costs the others, and how the origin learns of it.
+//! Clients that read slowly, stall or disconnect: effects on other clients and on the origin.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,11 +14,11 @@ use crate::{
 
 const KIB: usize = 1024;
 const MAX_OBJECT_BYTES: u64 = 64 * 1024;
-/// How long a transfer may take on a busy machine. That it stands still is noticed sooner: each read has its deadline.
-const IN_ALL: Duration = Duration::from_secs(3 * DEADLINE.as_secs());
+/// Longest transfer on a busy machine. A stall is noticed sooner, because each read has its deadline.
+const LONGEST_TRANSFER: Duration = Duration::from_secs(3 * DEADLINE.as_secs());
 
-/// A proxy of that many threads which keeps no body longer than 64 KiB.
-fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
+/// A proxy with this number of workers that stores no body over 64 KiB.
+fn proxy_with_small_limit(origin: &Origin, workers: usize) -> TestProxy {
     TestProxy::builder(origin)
         .with(|config| {
             config.max_object_bytes = MAX_OBJECT_BYTES;
@@ -27,8 +27,8 @@ fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
         .start()
 }
 
-/// A client that asks and then reads nothing, with room for little that it has not read.
-fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
+/// A client with a small receive buffer that sends a request and reads nothing.
+fn client_that_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,
@@ -45,8 +45,8 @@ fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
     stream
 }
 
-/// An event stream that says this and then nothing more. The gate opens when the proxy has hung up.
-fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
+/// An event stream that sends this text and then nothing. The gate opens when the proxy closes the connection.
+fn silent_event_stream(fields: &'static str, said: &'static str) -> (Origin, Gate) {
     let hung_up = Gate::default();
     let origin = Origin::start({
         let hung_up = hung_up.clone();
@@ -65,13 +65,13 @@ fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
 }
 
 #[test]
-fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
+fn a_disconnect_from_a_silent_event_stream_reaches_the_origin() {
     for fields in [
         "",
         "Cache-Control: no-store\r\n",
         "Cache-Control: no-cache\r\n",
     ] {
-        let (origin, hung_up) = falling_silent(fields, "data: 1\n\n");
+        let (origin, hung_up) = silent_event_stream(fields, "data: 1\n\n");
         let proxy = TestProxy::to(&origin);
         let mut client = proxy.begin("/", "");
         client.wait_for("data: 1");
@@ -81,8 +81,8 @@ fn the_origin_learns_that_the_client_of_a_silent_event_stream_has_left() {
 }
 
 #[test]
-fn the_origin_learns_that_the_client_of_an_event_stream_without_events_has_left() {
-    let (origin, hung_up) = falling_silent("", "");
+fn a_disconnect_from_an_event_stream_without_events_reaches_the_origin() {
+    let (origin, hung_up) = silent_event_stream("", "");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
     client.wait_for("\r\n\r\n");
@@ -90,8 +90,8 @@ fn the_origin_learns_that_the_client_of_an_event_stream_without_events_has_left(
     hung_up.wait();
 }
 
-/// A chunked body of 32 MiB, whose first chunk is "first"; the others come when the gate is open.
-fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
+/// A chunked body of 32 MiB. The first chunk is "first"; the others are sent when the gate is open.
+fn large_chunked_body(exchange: &mut Exchange<'_>, gate: &Gate) {
     let piece = vec![b'x'; 256 * KIB];
     exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     exchange.chunk("first");
@@ -103,13 +103,13 @@ fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
 }
 
 #[test]
-fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep() {
+fn a_stalled_follower_does_not_stop_the_leader_of_a_body_too_large_to_store() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
-        move |exchange| large_after(exchange, &gate)
+        move |exchange| large_chunked_body(exchange, &gate)
     });
-    let proxy = keeping_little(&origin, 2);
+    let proxy = proxy_with_small_limit(&origin, 2);
     let mut leader = proxy.begin("/", "");
     leader.wait_for("first");
     let mut follower = proxy.begin("/", "");
@@ -122,11 +122,11 @@ fn a_follower_that_stalls_does_not_stop_the_leader_of_a_body_too_large_to_keep()
         (answer.ending, answer.body.len()),
         (Ending::Whole, 5 + 32 * KIB * KIB)
     );
-    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     drop(follower);
 }
 
-/// That many chunks of one byte, and the end.
+/// This number of chunks of one byte, and the last chunk.
 fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
     const AT_ONCE: usize = 4000;
     assert_eq!(count % AT_ONCE, 0);
@@ -139,10 +139,10 @@ fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
 }
 
 #[test]
-fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
+fn a_client_that_reads_many_tiny_chunks_gets_them_all_quickly() {
     const COUNT: usize = 200_000;
     let origin = Origin::start(|exchange| tiny_chunks(exchange, COUNT));
-    let proxy = keeping_little(&origin, 1);
+    let proxy = proxy_with_small_limit(&origin, 1);
     let start = Instant::now();
     let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -152,16 +152,16 @@ fn who_reads_many_tiny_chunks_gets_them_all_quickly() {
     let mut answer = Vec::new();
     let read = client.read_to_end(&mut answer);
     read.unwrap_or_else(|error| panic!("{error} after {} bytes", answer.len()));
-    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     let body = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap();
-    // No chunk's size has this letter, so the proxy may join chunks as it likes.
+    // No chunk size has this letter, so the proxy may join chunks.
     assert_eq!(memchr::memchr_iter(b'y', &answer[body..]).count(), COUNT);
     assert!(answer.ends_with(b"\r\n0\r\n\r\n"));
 }
 
 #[test]
-fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
-    // More than sockets and windows hold, so that the fetch comes to stand still.
+fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
+    // More than sockets and windows hold, so the fetch stalls.
     const COUNT: usize = 4_000_000;
     let begun = Gate::default();
     let origin = Origin::start({
@@ -174,15 +174,15 @@ fn who_does_not_read_many_tiny_chunks_keeps_nobody_waiting() {
             _ => exchange.ok("Cache-Control: no-store\r\n", "quick"),
         }
     });
-    let proxy = keeping_little(&origin, 1);
+    let proxy = proxy_with_small_limit(&origin, 1);
     let mut warm: Client = proxy.connect();
     warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
-    let stalled = who_never_reads(&proxy, "/tiny");
+    let stalled = client_that_never_reads(&proxy, "/tiny");
     begun.wait();
     let start = Instant::now();
     for _ in 0..50 {
         warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
     }
-    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     drop(stalled);
 }

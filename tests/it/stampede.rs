@@ -1,4 +1,4 @@
-//! Many ask for one thing at once, and the origin's answer is not one that suits them all.
+//! Many requests for one target at once, and a response that they cannot share.
 
 use crate::{
     client::{Client, Ending},
@@ -11,7 +11,7 @@ fn fetches(origin: &Origin) -> usize {
     seen.iter().filter(|seen| seen.target() == "/").count()
 }
 
-/// Stale hits, none of which begins a validation in the background.
+/// Stale hits that start no background validation.
 fn stale_hits(proxy: &TestProxy, count: u64) {
     let declined = proxy.stats().declined;
     for number in 0..count {
@@ -28,7 +28,7 @@ fn stale_hits(proxy: &TestProxy, count: u64) {
 }
 
 #[test]
-fn while_a_background_validation_is_under_way_stale_hits_begin_no_other() {
+fn stale_hits_during_a_background_validation_start_no_other() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -54,9 +54,9 @@ fn while_a_background_validation_is_under_way_stale_hits_begin_no_other() {
     assert_eq!(fetches(&origin), 2);
 }
 
-/// Stale hits after a background validation that was refused; those that follow are held by the gate.
+/// Stale hits after a refused background validation. Later validations wait at the gate.
 #[test]
-fn after_a_refused_background_validation_no_more_than_one_is_under_way() {
+fn one_background_validation_at_most_runs_after_a_refused_one() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -84,7 +84,7 @@ fn after_a_refused_background_validation_no_more_than_one_is_under_way() {
 }
 
 #[test]
-fn an_origin_that_answers_429_is_not_asked_again_by_every_stale_hit() {
+fn a_429_to_a_validation_stops_further_validations_by_stale_hits() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.ok(
             "Cache-Control: max-age=0, stale-while-revalidate=60\r\n",
@@ -103,7 +103,7 @@ fn an_origin_that_answers_429_is_not_asked_again_by_every_stale_hit() {
 }
 
 #[test]
-fn a_503_does_not_keep_the_next_askers_from_sharing_a_fetch() {
+fn requests_after_a_503_share_a_fetch() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -131,14 +131,14 @@ fn a_503_does_not_keep_the_next_askers_from_sharing_a_fetch() {
     assert_eq!((under_way, fetches(&origin) - 1), (1, 1));
 }
 
-/// How far the answer that suits nobody has come when it is shown to all.
+/// How much of the unshareable response has arrived when the followers get it.
 #[derive(Clone, Copy, Debug)]
 enum First {
     Whole,
     UnderWay,
 }
 
-/// Twenty join a fetch whose answer suits none of them. The origin answers them only when all of them have come.
+/// Twenty requests join a fetch with an unshareable response. The origin responds to them when all have arrived.
 fn released_together(
     first: First,
     fields: &'static str,
@@ -194,7 +194,7 @@ fn released_together(
 }
 
 #[test]
-fn those_who_may_not_use_an_answer_without_asking_all_ask_at_once() {
+fn requests_for_a_response_that_must_be_validated_are_forwarded_at_once() {
     for fields in [
         "Cache-Control: no-cache\r\n",
         "Cache-Control: no-cache\r\nETag: \"v\"\r\n",
@@ -211,7 +211,7 @@ fn those_who_may_not_use_an_answer_without_asking_all_ask_at_once() {
 }
 
 #[test]
-fn those_whom_vary_tells_apart_all_ask_at_once() {
+fn requests_with_different_vary_values_are_forwarded_at_once() {
     for first in [First::Whole, First::UnderWay] {
         released_together(
             first,

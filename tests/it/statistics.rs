@@ -1,4 +1,4 @@
-//! What the proxy counts, as `stats` shows it and as it is said at the end.
+//! Statistics of the proxy, in `stats` and at its end.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     ports::free_port,
 };
 
-/// What `stats --json` says.
+/// The output of `stats --json`.
 fn stats(home: &Home) -> Value {
     let shown = home.run(&["stats", "--json"]);
     assert_eq!(shown.code, Some(0), "{shown:?}");
@@ -65,7 +65,7 @@ fn every_request_is_counted_once_with_its_outcome_and_reason() {
 }
 
 #[test]
-fn a_hit_with_the_log_off_is_counted_too() {
+fn a_hit_is_counted_with_the_log_off() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &["--workers", "1"], &[("RUST_LOG", "off")]);
@@ -81,7 +81,7 @@ fn a_hit_with_the_log_off_is_counted_too() {
 }
 
 #[test]
-fn an_origin_that_cannot_be_reached_is_counted_as_that() {
+fn an_unreachable_origin_is_counted_as_such() {
     let home = Home::new();
     let proxy = home.start(&format!("http://127.0.0.1:{}", free_port()), &[]);
     assert_eq!(proxy.get("/").status(), 502);
@@ -92,7 +92,7 @@ fn an_origin_that_cannot_be_reached_is_counted_as_that() {
 }
 
 #[test]
-fn the_page_for_people_names_what_was_saved_and_what_would_change_a_miss() {
+fn the_text_report_names_savings_and_remedies_for_misses() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -114,7 +114,7 @@ fn the_page_for_people_names_what_was_saved_and_what_would_change_a_miss() {
 }
 
 #[test]
-fn watching_through_a_pipe_writes_a_line_a_second_and_ends_with_its_reader() {
+fn stats_on_a_pipe_writes_a_line_a_second_and_ends_with_its_reader() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -139,7 +139,7 @@ fn watching_through_a_pipe_writes_a_line_a_second_and_ends_with_its_reader() {
 }
 
 #[test]
-fn without_a_running_proxy_it_exits_with_4() {
+fn stats_without_a_running_proxy_exits_with_4() {
     Home::new().run(&["stats"]).refused(4, &["no running"]);
 }
 
@@ -150,7 +150,7 @@ fn ended(mut proxy: Instance) -> String {
 }
 
 #[test]
-fn it_ends_with_what_it_saved_and_without_a_word_when_nothing_was_asked() {
+fn the_proxy_prints_its_savings_at_the_end_if_there_were_requests() {
     let origin = varied();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);

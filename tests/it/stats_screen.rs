@@ -10,14 +10,14 @@ use crate::{
     origin::Origin,
 };
 
-/// A terminal in which one command runs; it ends when dropped.
+/// A terminal that runs one command. Dropping it ends it.
 struct Terminal<'a> {
     home: &'a Home,
     tmux: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
-    /// Watches the proxy.
+    /// Runs `stats --watch`.
     fn watching(home: &'a Home, proxy: &Instance, columns: &str, rows: &str) -> Self {
         let terminal = Self {
             home,
@@ -43,7 +43,7 @@ impl<'a> Terminal<'a> {
         String::from_utf8(tmux.output().unwrap().stdout).unwrap()
     }
 
-    /// The lines that are to be seen.
+    /// The visible lines.
     fn lines(&self) -> Vec<String> {
         let shown = self.run(&["capture-pane", "-p"]);
         shown.trim_end().lines().map(str::to_owned).collect()
@@ -69,7 +69,7 @@ impl Drop for Terminal<'_> {
     }
 }
 
-/// A proxy that has had something of everything to do.
+/// A proxy that has had requests of every kind.
 fn busy(home: &Home) -> (Origin, Instance) {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "body"),
@@ -94,7 +94,7 @@ fn busy(home: &Home) -> (Origin, Instance) {
 
 #[test]
 #[ignore = "needs tmux: cargo test -- --include-ignored"]
-fn it_fits_the_terminal_and_follows_its_size() {
+fn the_screen_fits_the_terminal_and_follows_its_size() {
     let home = Home::new();
     let (_origin, proxy) = busy(&home);
     let terminal = Terminal::watching(&home, &proxy, "80", "24");
@@ -122,7 +122,7 @@ fn it_fits_the_terminal_and_follows_its_size() {
 
 #[test]
 #[ignore = "needs tmux: cargo test -- --include-ignored"]
-fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures() {
+fn an_interrupt_restores_the_terminal_and_shows_the_last_figures() {
     let home = Home::new();
     let (_origin, proxy) = busy(&home);
     let terminal = Terminal::watching(&home, &proxy, "100", "50");
@@ -139,7 +139,7 @@ fn when_it_is_interrupted_the_terminal_is_as_it_was_and_shows_the_last_figures()
 
 #[test]
 #[ignore = "needs tmux: cargo test -- --include-ignored"]
-fn when_the_proxy_ends_so_does_it_and_the_terminal_is_as_it_was() {
+fn the_end_of_the_proxy_ends_the_screen_and_restores_the_terminal() {
     let home = Home::new();
     let (_origin, mut proxy) = busy(&home);
     let terminal = Terminal::watching(&home, &proxy, "100", "50");

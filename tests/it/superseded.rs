@@ -1,4 +1,4 @@
-//! A newer answer of the origin takes the place of an older one, in whichever order the two come to their end.
+//! A newer response of the origin replaces an older one, in whichever order the two fetches end.
 
 use crate::{
     harness::TestProxy,
@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn an_older_fetch_does_not_overwrite_what_a_newer_one_has_stored() {
+fn an_older_fetch_does_not_replace_the_response_of_a_newer_one() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -29,14 +29,14 @@ fn an_older_fetch_does_not_overwrite_what_a_newer_one_has_stored() {
         .expect(200, "MISS", "v2");
     proxy.get("/").expect(200, "HIT", "v2");
     gate.open();
-    // Its last byte leaves only after the cache has decided about it.
+    // The last byte is sent after the cache has decided about the response.
     older.answer().expect(200, "MISS", "v1 v1");
     proxy.get("/").expect(200, "HIT", "v2");
     assert_eq!(origin.count(), 2);
 }
 
 #[test]
-fn an_older_validation_does_not_overwrite_what_a_newer_fetch_has_stored() {
+fn an_older_validation_does_not_replace_the_response_of_a_newer_fetch() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -58,7 +58,7 @@ fn an_older_validation_does_not_overwrite_what_a_newer_fetch_has_stored() {
     proxy.get("/").expect(200, "MISS", "v0");
     let mut older = proxy.begin("/", "");
     origin.wait_for(2);
-    // Somebody else asks by the own right, and what comes is for everybody.
+    // Another client fetches for itself, and its response is stored for all.
     let own = "Authorization: Bearer x\r\n";
     proxy.get_with("/", own).expect(200, "MISS", "v2");
     proxy.get("/").expect(200, "HIT", "v2");
@@ -68,8 +68,8 @@ fn an_older_validation_does_not_overwrite_what_a_newer_fetch_has_stored() {
     proxy.get_with("/", own).expect(200, "HIT", "v2");
 }
 
-/// A stale answer is validated, the origin answers so instead, and goes down: what was stored must be gone.
-fn ends_the_stored_answer(status: &'static str, fields: &'static str) {
+/// A stale response is validated, the origin sends another response and stops: the stored one must be removed.
+fn assert_stored_response_is_removed(status: &'static str, fields: &'static str) {
     let mut origin = Origin::start(move |exchange| match exchange.nth {
         0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "old"),
         _ => exchange.answer(status, fields, "instead"),
@@ -85,7 +85,7 @@ fn ends_the_stored_answer(status: &'static str, fields: &'static str) {
 }
 
 #[test]
-fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
+fn a_validation_that_gets_an_unstorable_response_removes_the_stored_one() {
     for (status, fields) in [
         ("200 OK", "Cache-Control: no-store\r\n"),
         ("200 OK", "Cache-Control: private\r\nSet-Cookie: sid=1\r\n"),
@@ -98,22 +98,22 @@ fn a_validation_answered_by_what_may_not_be_stored_ends_the_stored_answer() {
         ("404 Not Found", "Cache-Control: no-store\r\n"),
         ("410 Gone", "Cache-Control: no-store\r\n"),
     ] {
-        ends_the_stored_answer(status, fields);
+        assert_stored_response_is_removed(status, fields);
     }
 }
 
 #[test]
-fn a_validation_that_is_refused_ends_the_stored_answer() {
+fn a_refused_validation_removes_the_stored_response() {
     for (status, fields) in [
         ("401 Unauthorized", "WWW-Authenticate: Basic\r\n"),
         ("403 Forbidden", ""),
     ] {
-        ends_the_stored_answer(status, fields);
+        assert_stored_response_is_removed(status, fields);
     }
 }
 
 #[test]
-fn a_304_for_another_tag_leads_to_one_whole_fetch_which_is_stored() {
+fn a_304_for_another_etag_leads_to_one_whole_fetch_that_is_stored() {
     let origin = Origin::start(|exchange| {
         if exchange.request.field("if-none-match").is_some() {
             exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"another\"\r\n\r\n");

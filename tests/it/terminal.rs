@@ -1,4 +1,4 @@
-//! The contract on the terminal, with the real binary.
+//! The behaviour of the binary on a terminal: output, signals, `--clear-cache`.
 
 use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn it_prints_two_lines_and_then_serves() {
+fn the_proxy_prints_two_lines_and_serves() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -32,11 +32,11 @@ fn it_prints_two_lines_and_then_serves() {
 }
 
 #[test]
-fn it_listens_on_loopback_only() {
+fn the_proxy_listens_on_loopback_only() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    // Somebody else may have the same port on another address of this machine: so it is free there.
+    // Another program may use the same port on another address of this machine.
     TcpListener::bind(("127.0.0.2", proxy.port)).expect("127.0.0.2 is not taken");
     let everywhere = home.start(&origin.url(), &["--bind", "0.0.0.0"]);
     TcpListener::bind(("127.0.0.2", everywhere.port)).expect_err("0.0.0.0 covers 127.0.0.2");
@@ -102,7 +102,7 @@ fn clear_cache_reaches_variants_and_a_fetch_in_flight() {
 }
 
 #[test]
-fn clear_cache_reaches_all_instances_and_port_narrows_it() {
+fn clear_cache_reaches_all_instances_or_the_one_on_port() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxies = [
@@ -140,7 +140,7 @@ fn clear_cache_reaches_all_instances_and_port_narrows_it() {
 }
 
 #[test]
-fn a_port_in_file_or_environment_does_not_narrow_it() {
+fn a_port_in_file_or_environment_does_not_limit_clear_cache() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxies = [
@@ -161,7 +161,7 @@ fn a_port_in_file_or_environment_does_not_narrow_it() {
 }
 
 #[test]
-fn with_nothing_running_it_says_so_and_succeeds() {
+fn clear_cache_without_a_running_proxy_is_reported_and_succeeds() {
     let home = Home::new();
     let cleared = home.run(&["--clear-cache"]);
     assert_eq!(
@@ -186,7 +186,7 @@ fn clear_cache_finds_instances_started_without_a_runtime_directory() {
 }
 
 #[test]
-fn a_killed_instance_is_no_trap() {
+fn files_of_a_killed_instance_do_not_disturb_clear_cache() {
     let origin = Origin::counting("");
     let home = Home::new();
     let killed = home.start(&origin.url(), &[]);
@@ -235,14 +235,14 @@ fn a_port_in_use_names_its_holder() {
     let port = stranger.local_addr().unwrap().port().to_string();
     home.run(&["--port", &port, "--origin", "http://127.0.0.1:9"])
         .refused(3, &[&port]);
-    // The refused one has harmed the running one in nothing.
+    // The refused instance has not affected the running one.
     proxy.get("/").expect(200, "MISS", "GET / #0");
     assert_eq!(home.run(&["--clear-cache"]).code, Some(0));
     assert_eq!(proxy.get("/").x_cache(), "MISS");
 }
 
 #[test]
-fn signals_end_it_in_order_and_leave_nothing_behind() {
+fn a_signal_ends_the_proxy_and_leaves_no_files() {
     let origin = Origin::counting("");
     let home = Home::new();
     for signal in [Signal::TERM, Signal::INT] {
@@ -256,7 +256,7 @@ fn signals_end_it_in_order_and_leave_nothing_behind() {
 }
 
 #[test]
-fn a_signal_lets_what_runs_come_to_its_end() {
+fn a_signal_lets_requests_in_progress_finish() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -280,7 +280,7 @@ fn a_signal_lets_what_runs_come_to_its_end() {
 }
 
 #[test]
-fn the_control_directory_and_socket_are_its_users_own() {
+fn the_control_directory_and_socket_are_private_to_the_user() {
     let origin = Origin::counting("");
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -312,7 +312,7 @@ fn a_control_directory_open_to_others_is_refused() {
 }
 
 #[test]
-fn a_lock_file_that_is_a_link_is_named_and_the_others_are_cleared() {
+fn a_lock_file_that_is_a_link_is_reported_and_the_others_are_cleared() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
@@ -326,7 +326,7 @@ fn a_lock_file_that_is_a_link_is_named_and_the_others_are_cleared() {
 }
 
 #[test]
-fn too_few_open_files_are_said_before_anything_starts() {
+fn a_low_limit_on_open_files_is_reported_at_the_start() {
     let home = Home::new();
     for limit in [8, 20, 50] {
         let port = free_port().to_string();
@@ -343,7 +343,7 @@ fn too_few_open_files_are_said_before_anything_starts() {
 }
 
 #[test]
-fn a_server_that_ends_by_itself_ends_the_program() {
+fn an_unexpected_end_of_the_server_ends_the_program() {
     let home = Home::new();
     let port = free_port().to_string();
     let args = [
@@ -353,7 +353,7 @@ fn a_server_that_ends_by_itself_ends_the_program() {
         "--origin",
         "http://127.0.0.1:9",
     ];
-    // The limit is enough, but most of it is taken: some of the workers get nothing.
+    // The limit is high enough, but most descriptors are in use, so some workers get none.
     let taken = "ulimit -n 128; for file in {20..84}; do eval \"exec $file</dev/null\"; done";
     let command = home.command_after(taken, &args);
     Finished::of(command).refused(1, &["error: the server stopped unexpectedly"]);

@@ -1,5 +1,5 @@
-//! How the crate is laid out, read from its sources: the borders between its rooms, circles of files, names of types,
-//! and the size of files.
+//! The layout of the crate, checked on its sources: imports between modules, cycles of files, names of types, and the
+//! size of files.
 
 mod imports;
 mod sources;
@@ -8,12 +8,12 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::{
-    imports::{circles, rooms_used},
+    imports::{cycles, modules_used},
     sources::sources,
     types::declared_types,
 };
 
-/// What each room may use. `main.rs` and its modules may use everything; a room that is missing here has no borders yet.
+/// What each module may import. `main.rs` and its modules may import everything; a module missing here is not checked.
 const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config"]),
@@ -60,7 +60,7 @@ const BORDERS: &[(&str, &[&str])] = &[
 const MAX_LINES: usize = 450;
 
 #[test]
-fn rooms_use_only_what_their_borders_allow() {
+fn modules_import_only_what_the_table_allows() {
     let rooms: BTreeSet<&str> = BORDERS.iter().map(|(room, _)| *room).collect();
     let mut trespasses = Vec::new();
     let sources = sources();
@@ -75,7 +75,7 @@ fn rooms_use_only_what_their_borders_allow() {
             ));
             continue;
         };
-        let used = rooms_used(source);
+        let used = modules_used(source);
         for name in &used {
             let name = name.as_str();
             if rooms.contains(name) && name != source.room && !allowed.contains(&name) {
@@ -91,10 +91,10 @@ fn rooms_use_only_what_their_borders_allow() {
 }
 
 #[test]
-fn borders_allow_only_what_is_used() {
+fn the_table_of_imports_allows_only_what_is_used() {
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources() {
-        let names = rooms_used(&source);
+        let names = modules_used(&source);
         used.entry(source.room).or_default().extend(names);
     }
     let mut unused = Vec::new();
@@ -111,7 +111,7 @@ fn borders_allow_only_what_is_used() {
 }
 
 #[test]
-fn the_policy_knows_no_clock_no_runtime_and_no_log() {
+fn the_policy_uses_no_clock_no_runtime_and_no_log() {
     let foreign = [
         "log::", "tokio", "actix::", "actix_rt", "awc::", "::now()", "async fn", "std::fs",
         "std::net", "std::io",
@@ -128,7 +128,7 @@ fn the_policy_knows_no_clock_no_runtime_and_no_log() {
 }
 
 #[test]
-fn files_can_be_read_in_one_sitting() {
+fn files_are_of_limited_length() {
     let long: Vec<String> = sources()
         .iter()
         .filter(|source| source.lines > MAX_LINES)
@@ -141,13 +141,13 @@ fn files_can_be_read_in_one_sitting() {
 }
 
 #[test]
-fn no_files_use_each_other_in_a_circle() {
-    let circles = circles(&sources());
-    assert!(circles.is_empty(), "{circles:#?}");
+fn no_files_import_each_other_in_a_cycle() {
+    let cycles = cycles(&sources());
+    assert!(cycles.is_empty(), "{cycles:#?}");
 }
 
 #[test]
-fn a_name_stands_for_one_type() {
+fn a_type_name_is_declared_once() {
     let sources = sources();
     let mut declarations: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for source in &sources {
@@ -161,7 +161,7 @@ fn a_name_stands_for_one_type() {
 }
 
 #[test]
-fn no_import_climbs_two_modules() {
+fn no_import_goes_up_two_modules() {
     for source in sources() {
         let climbs = source.code.contains("use super::super");
         assert!(!climbs, "use crate::... in src/{}", source.path.display());

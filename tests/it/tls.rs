@@ -1,4 +1,4 @@
-//! Origins behind TLS: whom the proxy believes, and where a body ends.
+//! Origins with TLS: which certificates the proxy trusts, and where a body ends.
 
 use std::{io::Write as _, path::PathBuf, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     ports,
 };
 
-/// What an origin presents, and the PEM a client needs to believe it.
+/// The certificate of an origin, and the PEM that a client must trust.
 struct Identity {
     server: Arc<rustls::ServerConfig>,
     trusted_pem: String,
@@ -38,7 +38,7 @@ fn server(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<rustls::Server
     )
 }
 
-/// A certificate for that name, signed by a private authority.
+/// A certificate for this name, signed by a private authority.
 fn by_private_ca(name: &str) -> Identity {
     let mut authority = params("private authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -51,7 +51,7 @@ fn by_private_ca(name: &str) -> Identity {
     }
 }
 
-/// A certificate that signs itself, as development servers make them.
+/// A self-signed certificate, as development servers use.
 fn self_signed(params: &CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -69,7 +69,7 @@ fn trusting(origin: &Origin, pem: &str) -> TestProxy {
     let proxy = TestProxy::builder(origin)
         .with(|config| config.origin_ca = Some(path))
         .start();
-    // Read at start-up and not needed any more.
+    // The file is read at the start only.
     drop(file);
     proxy
 }
@@ -79,7 +79,7 @@ fn greet(exchange: &mut Exchange<'_>) {
 }
 
 #[test]
-fn an_origin_of_a_private_authority_is_believed_with_origin_ca() {
+fn an_origin_of_a_private_authority_is_trusted_with_origin_ca() {
     let identity = by_private_ca("localhost");
     let origin = Origin::tls(identity.server, greet);
     let proxy = trusting(&origin, &identity.trusted_pem);
@@ -93,7 +93,7 @@ fn an_origin_of_a_private_authority_is_believed_with_origin_ca() {
 }
 
 #[test]
-fn a_hint_over_tls_arrives_before_the_answer() {
+fn an_early_hint_over_tls_arrives_before_the_response() {
     let identity = by_private_ca("localhost");
     let gate = Gate::default();
     let origin = Origin::tls(identity.server, {
@@ -144,7 +144,7 @@ fn an_upload_over_tls_arrives_whole() {
 fn an_unknown_authority_gets_502() {
     let origin = Origin::tls(by_private_ca("localhost").server, greet);
     assert_plain(&TestProxy::to(&origin).get("/"), 502);
-    // Another private authority helps nothing.
+    // Another private authority does not help.
     assert_plain(
         &trusting(&origin, &by_private_ca("localhost").trusted_pem).get("/"),
         502,
@@ -153,7 +153,7 @@ fn an_unknown_authority_gets_502() {
 }
 
 #[test]
-fn exactly_the_certificate_given_is_believed_though_it_signs_itself() {
+fn a_given_self_signed_certificate_is_trusted_and_no_other() {
     let identity = self_signed(&params("localhost"));
     let origin = Origin::tls(identity.server, greet);
     trusting(&origin, &identity.trusted_pem)
@@ -164,7 +164,7 @@ fn exactly_the_certificate_given_is_believed_though_it_signs_itself() {
 }
 
 #[test]
-fn names_count() {
+fn the_name_in_the_certificate_must_match() {
     for identity in [
         by_private_ca("elsewhere.test"),
         self_signed(&params("elsewhere.test")),
@@ -176,7 +176,7 @@ fn names_count() {
 }
 
 #[test]
-fn dates_count() {
+fn an_expired_certificate_is_refused() {
     let mut expired = params("localhost");
     expired.not_before = rcgen::date_time_ymd(2019, 1, 1);
     expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -186,7 +186,7 @@ fn dates_count() {
 }
 
 #[test]
-fn a_plain_origin_called_https_gets_502() {
+fn an_origin_without_tls_under_https_gets_502() {
     let listener = ports::listener();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -230,7 +230,7 @@ fn a_body_with_its_length_needs_no_close_notify() {
 }
 
 #[test]
-fn certificates_that_cannot_be_read_are_refused_at_the_start() {
+fn unreadable_certificates_are_refused_at_the_start() {
     assert!(tls_config(Some(std::path::Path::new("/no/such/file.pem"))).is_err());
     let empty = tempfile::NamedTempFile::new().unwrap();
     assert!(tls_config(Some(empty.path())).is_err());

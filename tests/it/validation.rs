@@ -1,4 +1,4 @@
-//! Validators, 304 in both directions, and what happens when the origin cannot be reached.
+//! Validation: validators, 304 in both directions, and an unreachable origin.
 
 use crate::{
     client::Ending,
@@ -6,7 +6,7 @@ use crate::{
     origin::{Gate, Origin},
 };
 
-/// Answers 200 at first, then 304 to whoever asks with the right validator.
+/// An origin that responds with 200 first, and then with 304 to requests with the right validator.
 fn validating(first: &'static str, later: &'static str, condition: &'static str) -> Origin {
     Origin::start(move |exchange| {
         if exchange.request.field(condition).is_some() {
@@ -18,7 +18,7 @@ fn validating(first: &'static str, later: &'static str, condition: &'static str)
 }
 
 #[test]
-fn a_stale_answer_is_validated_with_exactly_the_stored_etag() {
+fn a_stale_response_is_validated_with_exactly_the_stored_etag() {
     for tag in ["\"v1\"", "W/\"weak\"", "\"with, comma\""] {
         let origin = Origin::start(move |exchange| {
             if exchange.request.field("if-none-match").is_some() {
@@ -41,14 +41,14 @@ fn a_stale_answer_is_validated_with_exactly_the_stored_etag() {
             (Some("1"), Some("1"))
         );
         assert_eq!(validated.field("cache-control"), Some("max-age=60"));
-        // Fresh again: nothing more reaches the origin.
+        // The response is fresh again: no request reaches the origin.
         proxy.get("/").expect(200, "HIT", "body");
         assert_eq!(origin.count(), 2);
     }
 }
 
 #[test]
-fn last_modified_is_asked_with_if_modified_since() {
+fn last_modified_is_validated_with_if_modified_since() {
     let first = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: max-age=0\r\n";
     let origin = validating(first, "Cache-Control: max-age=60\r\n", "if-modified-since");
     let proxy = TestProxy::to(&origin);
@@ -61,7 +61,7 @@ fn last_modified_is_asked_with_if_modified_since() {
 }
 
 #[test]
-fn no_cache_is_stored_and_validated_on_every_use() {
+fn a_no_cache_response_is_stored_and_validated_on_every_use() {
     let origin = validating(
         "ETag: \"v\"\r\nCache-Control: no-cache\r\n",
         "ETag: \"v\"\r\n",
@@ -76,7 +76,7 @@ fn no_cache_is_stored_and_validated_on_every_use() {
 }
 
 #[test]
-fn a_304_with_a_length_neither_hangs_nor_changes_the_length() {
+fn a_304_with_a_content_length_is_complete_and_does_not_change_the_length() {
     let later = "ETag: \"v\"\r\nContent-Length: 999\r\nX-New: 1\r\n";
     let origin = validating(
         "ETag: \"v\"\r\nCache-Control: max-age=0\r\n",
@@ -93,12 +93,12 @@ fn a_304_with_a_length_neither_hangs_nor_changes_the_length() {
             (Some("7"), Some("1"))
         );
     }
-    // The connection is still in step.
+    // The connection is still usable.
     proxy.get("/other").expect(200, "MISS", "body #0");
 }
 
 #[test]
-fn a_changed_answer_replaces_the_old_one() {
+fn a_changed_response_replaces_the_old_one() {
     let origin = Origin::start(|exchange| {
         let fields = format!(
             "ETag: \"{0}\"\r\nCache-Control: max-age={0}\r\n",
@@ -114,7 +114,7 @@ fn a_changed_answer_replaces_the_old_one() {
 }
 
 #[test]
-fn a_304_never_reaches_a_client_that_asked_without_conditions() {
+fn a_304_never_reaches_a_client_without_conditions() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.ok("ETag: \"old\"\r\nCache-Control: max-age=0\r\n", "old"),
         1 => exchange.send("HTTP/1.1 304 Not Modified\r\nETag: \"another\"\r\n\r\n"),
@@ -127,7 +127,7 @@ fn a_304_never_reaches_a_client_that_asked_without_conditions() {
 }
 
 #[test]
-fn clients_conditions_are_answered_from_fresh_entries() {
+fn conditions_of_the_client_are_evaluated_on_fresh_responses() {
     let modified = "Sun, 06 Nov 1994 08:49:37 GMT";
     let origin = Origin::counting(
         "ETag: \"v\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nVary: X-V\r\nX-Body: 1\r\n",
@@ -170,7 +170,7 @@ fn clients_conditions_are_answered_from_fresh_entries() {
 }
 
 #[test]
-fn our_validator_replaces_the_clients() {
+fn the_stored_validator_replaces_the_clients() {
     let origin = validating(
         "ETag: \"ours\"\r\nCache-Control: max-age=0\r\n",
         "ETag: \"ours\"\r\n",
@@ -202,7 +202,7 @@ fn a_304_to_the_clients_own_condition_is_relayed_and_stores_nothing() {
 }
 
 #[test]
-fn if_match_goes_to_the_origin() {
+fn a_request_with_if_match_goes_to_the_origin() {
     let origin = Origin::start(|exchange| match exchange.request.field("if-match") {
         Some(_) => exchange.answer("412 Precondition Failed", "", "no"),
         None => exchange.ok("ETag: \"v\"\r\n", "body"),
@@ -216,7 +216,7 @@ fn if_match_goes_to_the_origin() {
 }
 
 #[test]
-fn a_stale_answer_is_served_when_the_origin_is_gone() {
+fn a_stale_response_is_served_if_the_origin_is_down() {
     let mut origin = Origin::counting("Cache-Control: max-age=60\r\nAge: 61\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "GET / #0");
@@ -224,12 +224,12 @@ fn a_stale_answer_is_served_when_the_origin_is_gone() {
     let stale = proxy.get("/");
     stale.expect(200, "HIT", "GET / #0");
     assert!(stale.field("age").unwrap().parse::<u64>().unwrap() >= 61);
-    // What was never stored cannot be helped.
+    // A target without a stored response gets the error.
     assert_eq!(proxy.get("/never").status(), 502);
 }
 
 #[test]
-fn a_stale_answer_is_served_instead_of_an_error_of_the_origin() {
+fn a_stale_response_is_served_instead_of_an_error_of_the_origin() {
     for status in ["500", "502", "503", "504"] {
         let origin = Origin::start(move |exchange| match exchange.nth {
             0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "good"),
@@ -243,7 +243,7 @@ fn a_stale_answer_is_served_instead_of_an_error_of_the_origin() {
 }
 
 #[test]
-fn nothing_stale_is_served_where_the_origin_forbids_it() {
+fn a_stale_response_is_not_served_if_the_origin_forbids_it() {
     for directives in [
         "max-age=0, must-revalidate",
         "max-age=0, proxy-revalidate",
@@ -264,7 +264,7 @@ fn nothing_stale_is_served_where_the_origin_forbids_it() {
 }
 
 #[test]
-fn max_stale_limits_how_old_a_stale_answer_may_be() {
+fn max_stale_limits_the_age_of_a_stale_response() {
     let mut origin = Origin::counting("Cache-Control: max-age=60\r\nAge: 200000\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "GET / #0");
@@ -277,7 +277,7 @@ fn max_stale_limits_how_old_a_stale_answer_may_be() {
 }
 
 #[test]
-fn validating_for_many_askers_leaves_everybody_with_an_answer() {
+fn a_validation_serves_all_waiting_clients() {
     let gate = Gate::default();
     let origin = Origin::confirming_after(&gate, "Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
@@ -292,7 +292,7 @@ fn validating_for_many_askers_leaves_everybody_with_an_answer() {
 }
 
 #[test]
-fn a_client_may_ask_by_date_when_there_is_no_last_modified() {
+fn if_modified_since_is_compared_with_date_without_last_modified() {
     let date = http_date(-600);
     let fields = format!("Date: {date}\r\nCache-Control: max-age=6000\r\n");
     let origin = Origin::start(move |exchange| exchange.ok(&fields, "body"));
@@ -305,7 +305,7 @@ fn a_client_may_ask_by_date_when_there_is_no_last_modified() {
 }
 
 #[test]
-fn a_stale_answer_is_served_when_the_origin_hangs_up_while_validating() {
+fn a_stale_response_is_served_if_the_origin_disconnects_during_a_validation() {
     let origin = Origin::start(|exchange| match exchange.nth {
         0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "good"),
         _ => exchange.reset(),

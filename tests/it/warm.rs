@@ -1,4 +1,4 @@
-//! `warm` with a list: what it fetches, what it refuses, and what it says.
+//! `warm` with a list: fetched targets, refused lines and output.
 
 use std::{
     io::Write as _,
@@ -18,7 +18,7 @@ use crate::{
     origin::{Exchange, Gate, Origin},
 };
 
-/// The one object that `--json` prints.
+/// The object that `--json` prints.
 pub(crate) fn summary(finished: &Finished) -> Value {
     serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
 }
@@ -29,7 +29,7 @@ fn targets(origin: &Origin) -> Vec<String> {
     targets
 }
 
-/// A path for each kind of answer; `/wait` and what is below waits for the gate.
+/// An origin with a path for each kind of response; `/wait` and paths below it wait for the gate.
 fn site(exchange: &mut Exchange<'_>) {
     match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", "n"),
@@ -53,7 +53,7 @@ fn with_list(list: &str) -> (Origin, Home, Instance) {
 }
 
 #[test]
-fn a_list_is_fetched_once_and_hits_after_that() {
+fn a_list_is_fetched_once_and_hit_afterwards() {
     let list = "\u{feff}/a\r\n\n  # a comment\n/b?c=d  \n/a\n/\u{e4}#part\n";
     let (origin, home, proxy) = with_list(list);
     let first = home.run(&["warm", "paths.txt"]);
@@ -93,7 +93,7 @@ fn a_list_is_fetched_once_and_hits_after_that() {
 }
 
 #[test]
-fn urls_of_the_origin_and_of_the_proxy_are_paths() {
+fn urls_of_the_origin_and_the_proxy_are_taken_as_paths() {
     let (origin, home, proxy) = with_list("");
     let list = format!(
         "{}/a?b\nhttp://localhost:{}/c\nhttps://www.shop.test/d\n",
@@ -136,7 +136,7 @@ fn a_wrong_line_is_named_and_nothing_is_fetched() {
 }
 
 #[test]
-fn only_so_many_wrong_lines_are_named() {
+fn the_number_of_named_wrong_lines_is_limited() {
     let (_origin, home, _proxy) = with_list(&"wrong\n".repeat(1000));
     let refused = home.run(&["warm", "paths.txt"]);
     refused.refused(2, &["line 10:", "and 990 more lines"]);
@@ -144,7 +144,7 @@ fn only_so_many_wrong_lines_are_named() {
 }
 
 #[test]
-fn stdin_is_a_list_too_and_fields_are_sent() {
+fn a_list_is_read_from_stdin_and_headers_are_sent() {
     let (origin, home, _proxy) = with_list("");
     let mut command = home.command(&[
         "warm",
@@ -173,7 +173,7 @@ fn stdin_is_a_list_too_and_fields_are_sent() {
 }
 
 #[test]
-fn what_is_not_stored_is_counted_by_its_reason() {
+fn responses_that_are_not_stored_are_counted_by_reason() {
     let (_origin, home, _proxy) = with_list("/a\n/no-store\n/cookie\n");
     let done = home.run(&["warm", "paths.txt"]);
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -191,7 +191,7 @@ fn what_is_not_stored_is_counted_by_its_reason() {
 }
 
 #[test]
-fn failures_are_named_and_make_the_exit_code_1() {
+fn failures_are_named_and_exit_with_1() {
     let (_origin, home, _proxy) = with_list("/a\n/gone\n/broken\n/cut\n");
     let done = home.run(&["warm", "paths.txt", "--concurrency", "1"]);
     assert_eq!(done.code, Some(1), "{done:?}");
@@ -204,7 +204,7 @@ fn failures_are_named_and_make_the_exit_code_1() {
         assert!(done.stdout.contains(line), "{line}{done:?}");
     }
     assert_eq!(done.stderr, "error: 3 requests failed\n");
-    // The 404 is a hit now, and a failure all the same.
+    // The 404 is a hit now, and still a failure.
     let again = home.run(&["warm", "paths.txt", "--concurrency", "1", "--json"]);
     assert_eq!(again.code, Some(1));
     let again = summary(&again);
@@ -224,7 +224,7 @@ fn failures_are_named_and_make_the_exit_code_1() {
 }
 
 #[test]
-fn without_a_proxy_it_exits_with_4() {
+fn warm_without_a_running_proxy_exits_with_4() {
     let home = Home::new();
     home.write("paths.txt", "/a\n");
     home.run(&["warm", "paths.txt"])
@@ -232,7 +232,7 @@ fn without_a_proxy_it_exits_with_4() {
 }
 
 #[test]
-fn an_origin_that_is_silent_is_waited_for_until_the_timeout() {
+fn a_silent_origin_is_waited_for_until_the_timeout() {
     let origin = Origin::start(|exchange| exchange.stall());
     let home = Home::new();
     home.write("paths.txt", "/a\n");
@@ -247,7 +247,7 @@ fn an_origin_that_is_silent_is_waited_for_until_the_timeout() {
 }
 
 #[test]
-fn no_more_requests_than_said_are_under_way() {
+fn the_number_of_concurrent_requests_is_limited() {
     let gate = Gate::default();
     let [under_way, most] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
     let origin = Origin::start({
@@ -274,7 +274,7 @@ fn no_more_requests_than_said_are_under_way() {
     until("three requests are under way at the same time", || {
         under_way.load(Ordering::SeqCst) >= 3
     });
-    // A fourth would come before all of these, which take the same way behind it.
+    // A fourth request would arrive before all of these, which follow it on the same path.
     for _ in 0..16 {
         proxy.get("/other");
     }
@@ -286,7 +286,7 @@ fn no_more_requests_than_said_are_under_way() {
         .refused(2, &["1..=256"]);
 }
 
-/// An origin that answers all but `/wait` below, and a run over it that was stopped while it waited.
+/// An origin that responds to all paths except those below `/wait`, and a run that was stopped while it waited.
 fn stopped_run(home: &Home, gate: &Gate, args: &[&str]) -> (Origin, Instance, Finished) {
     let origin = Origin::start({
         let gate = gate.clone();
@@ -339,7 +339,7 @@ fn an_interrupt_ends_with_a_summary() {
 }
 
 #[test]
-fn a_resumed_run_asks_the_origin_only_for_what_is_left() {
+fn a_resumed_run_fetches_only_the_remaining_targets() {
     let (home, gate) = (Home::new(), Gate::default());
     let (origin, _proxy, stopped) = stopped_run(&home, &gate, &["--resume", "state"]);
     assert_eq!(stopped.code, Some(1), "{stopped:?}");
@@ -361,7 +361,7 @@ fn a_resumed_run_asks_the_origin_only_for_what_is_left() {
             .count()
     };
     assert_eq!([count("/a"), count("/no-store"), count("/b")], [1, 1, 1]);
-    // All is done: the next run is a new one.
+    // All targets are done: the next run begins anew.
     assert!(!home.path("work/state").exists());
     assert_eq!(
         home.run(&["warm", "paths.txt", "--resume", "state"]).code,
@@ -371,7 +371,7 @@ fn a_resumed_run_asks_the_origin_only_for_what_is_left() {
 }
 
 #[test]
-fn a_file_of_somebody_elses_is_not_taken_for_notes() {
+fn an_unrelated_file_is_not_used_as_progress_file() {
     let (origin, home, _proxy) = with_list("/a\n");
     let foreign = [
         "my diary\n",
@@ -393,7 +393,7 @@ fn a_file_of_somebody_elses_is_not_taken_for_notes() {
 }
 
 #[test]
-fn a_proxy_that_goes_away_ends_the_run() {
+fn the_end_of_the_proxy_ends_the_run() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
@@ -420,14 +420,14 @@ fn a_proxy_that_goes_away_ends_the_run() {
     assert_eq!(output.status.code(), Some(4));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["interrupted"], json!(true));
-    // The one under way is a failure, or not tried, as the system tells of the end of its connection.
+    // The request in progress is a failure or not tried, depending on how the system reports the end of its connection.
     let not_tried = summary["not_tried"].as_u64().unwrap();
     assert!((98..=99).contains(&not_tried), "{not_tried}");
     assert_eq!(origin.count(), 1);
 }
 
 #[test]
-fn with_no_cache_it_fetches_anew_what_is_stored() {
+fn a_run_with_no_cache_fetches_stored_responses_again() {
     let origin = Origin::counting("");
     let home = Home::new();
     home.write("paths.txt", "/a\n");

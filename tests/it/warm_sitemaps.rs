@@ -1,4 +1,4 @@
-//! `warm` with a sitemap, hostile ones included.
+//! `warm` with sitemaps, hostile ones included.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn index(locations: &[String]) -> String {
     format!("<sitemapindex>{sitemaps}</sitemapindex>")
 }
 
-/// An origin whose `/sitemap.xml` is that; everything else is a page.
+/// An origin with this `/sitemap.xml`; every other path is a page.
 fn with_sitemap(sitemap: impl Into<Vec<u8>>) -> Origin {
     let sitemap = sitemap.into();
     Origin::start(move |exchange| match exchange.target().as_str() {
@@ -68,7 +68,7 @@ fn a_sitemap_is_read_through_the_proxy_with_its_entities_decoded() {
     let seen = origin.seen();
     assert_eq!(seen[0].field("accept-encoding"), None);
     assert_eq!(seen[1].field("accept-encoding").as_deref(), Some("gzip"));
-    // By its URLs on the origin and on the proxy it is the same one.
+    // The URLs on the origin and on the proxy name the same sitemap.
     for url in [
         format!("{}/sitemap.xml", origin.url()),
         format!("http://localhost:{}/sitemap.xml", proxy.port),
@@ -85,7 +85,7 @@ fn a_sitemap_is_read_through_the_proxy_with_its_entities_decoded() {
 }
 
 #[test]
-fn where_all_is_on_other_hosts_it_says_what_may_be_meant() {
+fn a_sitemap_with_other_hosts_only_gets_a_suggestion() {
     let origin = with_sitemap(urlset(&["https://www.shop.test/a"]));
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -97,7 +97,7 @@ fn where_all_is_on_other_hosts_it_says_what_may_be_meant() {
 }
 
 #[test]
-fn an_index_leads_to_sitemaps_each_read_once_and_failures_among_them_are_named() {
+fn sitemaps_of_an_index_are_read_once_and_failures_are_named() {
     let origin = Origin::start(|exchange| {
         let names = |names: &[&str]| {
             index(
@@ -151,7 +151,7 @@ fn an_index_leads_to_sitemaps_each_read_once_and_failures_among_them_are_named()
 }
 
 #[test]
-fn indexes_are_followed_to_a_bounded_depth_and_number() {
+fn indexes_are_followed_to_a_limited_depth_and_number() {
     let origin = Origin::start(|exchange| {
         let target = exchange.target();
         let number = |prefix: &str| {
@@ -197,7 +197,7 @@ fn indexes_are_followed_to_a_bounded_depth_and_number() {
 }
 
 #[test]
-fn a_hostile_sitemap_is_refused_in_words() {
+fn a_hostile_sitemap_is_refused_with_a_message() {
     let home = Home::new();
     let entities =
         "<!DOCTYPE urlset [<!ENTITY a \"/a\"><!ENTITY b SYSTEM \"file:///etc/passwd\">]>";
@@ -230,7 +230,7 @@ fn a_hostile_sitemap_is_refused_in_words() {
 }
 
 #[test]
-fn a_sitemap_without_end_is_given_up() {
+fn an_endless_sitemap_is_abandoned() {
     let origin = Origin::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n");
         exchange.filler(200_000_000);
@@ -248,7 +248,7 @@ fn a_sitemap_without_end_is_given_up() {
 }
 
 #[test]
-fn a_sitemap_that_is_not_there_is_said_to_be_no_file_either() {
+fn a_missing_sitemap_is_reported_as_no_file() {
     let origin = Origin::start(|exchange| match exchange.target().as_str() {
         "/old.xml" => exchange.answer("301 Moved Permanently", "Location: /new.xml\r\n", ""),
         _ => exchange.answer("404 Not Found", "", ""),
@@ -262,7 +262,7 @@ fn a_sitemap_that_is_not_there_is_said_to_be_no_file_either() {
 }
 
 #[test]
-fn a_single_path_is_told_how_it_is_warmed() {
+fn a_single_path_gets_a_suggestion() {
     let origin = Origin::start(|exchange| exchange.ok("", "<html><body/></html>"));
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);
@@ -279,7 +279,7 @@ fn a_single_path_is_told_how_it_is_warmed() {
 }
 
 #[test]
-fn an_argument_that_is_wrong_is_not_repeated_without_end() {
+fn a_long_wrong_argument_is_shortened_in_the_message() {
     let origin = Origin::start(|exchange| exchange.answer("404 Not Found", "", ""));
     let home = Home::new();
     let _proxy = home.start(&origin.url(), &[]);

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_taken_as_written_and_a_url_without_its_host() {
+    fn a_path_is_used_as_written_and_a_url_without_its_host() {
         for (path, expected) in [
             ("/", "/"),
             ("/a?b=c", "/a?b=c"),

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn room_beyond_the_range_of_the_counter_is_refused() {
+    fn a_budget_beyond_the_range_of_the_counter_is_refused() {
         let budget = Budget::new(100);
         let _charge = budget.charge(1);
         assert!(!budget.has_room(u64::MAX));

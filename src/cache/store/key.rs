@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_key_finds_what_its_key_has_stored() {
+    fn a_borrowed_key_finds_the_entry_of_its_owned_key() {
         let hasher = RandomState::new();
         for target in ["/", "/a?b", ""] {
             let key = Key {

@@ -1,9 +1,9 @@
-//! Bodies on their way in: who reads along, what they cost, and what does not fit.
+//! Bodies in transfer: their readers, their memory, and bodies that do not fit.
 
 use super::*;
 
 #[test]
-fn a_follower_reads_along_before_the_end_and_sees_the_last_byte_only_when_it_is_stored() {
+fn a_follower_reads_a_growing_body_and_gets_the_last_byte_after_it_is_stored() {
     run(async {
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -34,7 +34,7 @@ fn a_follower_reads_along_before_the_end_and_sees_the_last_byte_only_when_it_is_
 }
 
 #[test]
-fn without_a_body_the_head_waits_for_the_store() {
+fn a_head_without_body_is_sent_after_it_is_stored() {
     run(async {
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -52,7 +52,7 @@ fn without_a_body_the_head_waits_for_the_store() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_cut_for_all_and_not_stored() {
+fn a_truncated_body_is_truncated_for_all_readers_and_not_stored() {
     run(async {
         let cache = cache(16 * MIB);
         for (length, ends_with) in [(None, Some(Err(BodyError::Truncated))), (Some(9), None)] {
@@ -71,7 +71,7 @@ fn a_body_that_breaks_off_is_cut_for_all_and_not_stored() {
 }
 
 #[test]
-fn a_reader_that_takes_nothing_is_left_behind_and_stops_nobody() {
+fn a_stalled_reader_is_dropped_and_delays_no_other() {
     run(async {
         let cache = cache(4 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -116,7 +116,7 @@ fn the_budget_holds_under_a_flood_of_distinct_objects() {
 }
 
 #[test]
-fn a_scan_does_not_evict_what_is_used_again_and_again() {
+fn a_scan_does_not_evict_frequently_used_entries() {
     run(async {
         let cache = cache(4 * MIB);
         let body = vec![b'x'; 10_000];
@@ -146,7 +146,7 @@ fn a_scan_does_not_evict_what_is_used_again_and_again() {
 }
 
 #[test]
-fn what_slow_readers_still_hold_counts_against_the_budget() {
+fn memory_held_by_slow_readers_counts_against_the_budget() {
     run(async {
         let cache = cache(4 * MIB);
         store(&cache, "/a", plain_head(), &vec![b'x'; 900_000]).await;
@@ -163,7 +163,7 @@ fn what_slow_readers_still_hold_counts_against_the_budget() {
 }
 
 #[test]
-fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
+fn a_body_that_grows_too_large_reaches_its_readers_and_uses_little_memory() {
     run(async {
         let cache = cache(4 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -195,7 +195,7 @@ fn a_body_that_grows_too_large_still_reaches_its_readers_and_costs_little() {
 }
 
 #[test]
-fn a_body_too_large_to_keep_that_nobody_reads_is_given_up() {
+fn a_body_too_large_to_store_without_readers_is_abandoned() {
     run(async {
         let cache = cache(4 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -209,7 +209,7 @@ fn a_body_too_large_to_keep_that_nobody_reads_is_given_up() {
 }
 
 #[test]
-fn a_body_of_tiny_chunks_is_charged_for_what_it_really_costs() {
+fn a_body_of_tiny_chunks_is_charged_with_its_overhead() {
     run(async {
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -232,14 +232,14 @@ fn a_body_of_tiny_chunks_is_charged_for_what_it_really_costs() {
 }
 
 #[test]
-fn what_joined_bodies_share_counts_once_and_is_given_back() {
+fn memory_shared_by_combined_bodies_counts_once_and_is_released() {
     run(async {
         let cache = cache(16 * MIB);
         let body: Vec<u8> = (0..=250).cycle().take(300_000).collect();
         store(&cache, "/a", plain_head(), &body).await;
         for round in 0..20_u64 {
             let held = found(&cache, "/a").await;
-            // Its middle comes anew, so that pieces are cut at both ends.
+            // The middle is fetched again, so pieces are cut at both ends.
             let (first, last) = (40_000 + round * 1000, 200_000 - round);
             let place = |at: u64| usize::try_from(at).unwrap();
             let claim = Claim {

@@ -1,9 +1,9 @@
-//! What is stored, who may fetch, and what a Clear leaves.
+//! Stored entries, claims to fetch, and the effects of a Clear.
 
 use super::*;
 
 #[test]
-fn what_was_put_is_found_byte_for_byte() {
+fn a_stored_body_is_found_byte_for_byte() {
     run(async {
         let cache = cache(16 * MIB);
         assert!(found(&cache, "/a").await.is_empty());
@@ -19,7 +19,7 @@ fn what_was_put_is_found_byte_for_byte() {
 }
 
 #[test]
-fn variants_live_side_by_side_and_the_same_variant_is_replaced() {
+fn different_variants_coexist_and_the_same_variant_is_replaced() {
     run(async {
         let cache = cache(16 * MIB);
         for (accept, body) in [("a", "1"), ("b", "2"), ("a", "3")] {
@@ -34,7 +34,7 @@ fn variants_live_side_by_side_and_the_same_variant_is_replaced() {
 }
 
 #[test]
-fn clear_removes_everything_and_says_how_much() {
+fn a_clear_removes_everything_and_returns_the_number_removed() {
     run(async {
         let cache = cache(16 * MIB);
         store(&cache, "/a", plain_head(), b"hello").await;
@@ -54,7 +54,7 @@ fn clear_removes_everything_and_says_how_much() {
 }
 
 #[test]
-fn a_fetch_begun_before_a_clear_is_never_stored_and_nobody_joins_it() {
+fn a_fetch_started_before_a_clear_is_neither_stored_nor_joined() {
     run(async {
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -94,7 +94,7 @@ fn an_invalidation_voids_only_the_fetches_of_its_resource() {
 }
 
 #[test]
-fn freshening_after_a_clear_brings_nothing_back() {
+fn a_freshening_after_a_clear_restores_nothing() {
     run(async {
         let cache = cache(16 * MIB);
         store(&cache, "/a", plain_head(), b"old").await;
@@ -108,7 +108,7 @@ fn freshening_after_a_clear_brings_nothing_back() {
 }
 
 #[test]
-fn whoever_saw_an_older_state_is_told_to_decide_again() {
+fn a_claim_with_an_older_state_must_decide_again() {
     run(async {
         let cache = cache(16 * MIB);
         let seen = cache.send(Get(key("/a"))).await.unwrap();
@@ -129,7 +129,7 @@ fn whoever_saw_an_older_state_is_told_to_decide_again() {
 }
 
 #[test]
-fn followers_of_what_is_not_to_be_shared_are_released_and_those_who_come_soon_do_not_wait() {
+fn an_unshareable_response_releases_its_followers_and_later_requests_do_not_wait() {
     run(async {
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -148,7 +148,7 @@ fn followers_of_what_is_not_to_be_shared_are_released_and_those_who_come_soon_do
 }
 
 #[test]
-fn followers_of_a_fetch_that_failed_are_released() {
+fn followers_of_a_failed_fetch_are_released() {
     run(async {
         let cache = cache(16 * MIB);
         let ticket = lead(&cache, "/a").await;
@@ -161,7 +161,7 @@ fn followers_of_a_fetch_that_failed_are_released() {
 }
 
 #[test]
-fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
+fn a_fetch_that_is_never_coalesced_is_not_joined() {
     run(async {
         let cache = cache(16 * MIB);
         store(&cache, "/a", plain_head(), b"old").await;
@@ -183,7 +183,7 @@ fn who_fetches_alone_is_not_joined_and_decides_again_after_a_clear() {
 }
 
 #[test]
-fn an_older_answer_does_not_replace_a_newer_one() {
+fn an_older_response_does_not_replace_a_newer_one() {
     run(async {
         let cache = cache(16 * MIB);
         let slow = lead(&cache, "/a").await;
@@ -207,7 +207,7 @@ fn an_older_answer_does_not_replace_a_newer_one() {
 }
 
 #[test]
-fn in_the_background_each_variant_is_asked_about_by_one_at_a_time() {
+fn background_fetches_run_one_at_a_time_for_each_variant() {
     run(async {
         let cache = cache(16 * MIB);
         for accept in ["a", "b"] {
@@ -225,7 +225,7 @@ fn in_the_background_each_variant_is_asked_about_by_one_at_a_time() {
         let other = ask(1, Coalescing::Background).await;
         assert!(matches!(other, Claimed::Lead(_)), "{other:?}");
         drop((first, other));
-        // A fetch that stored nothing is followed by some quiet.
+        // After a fetch that stored nothing, background fetches are declined for a while.
         let after = ask(0, Coalescing::Background).await;
         assert!(matches!(after, Claimed::Declined), "{after:?}");
         cache.send(Clear).await.unwrap();
@@ -237,7 +237,7 @@ fn in_the_background_each_variant_is_asked_about_by_one_at_a_time() {
 }
 
 #[test]
-fn in_the_background_nobody_fetches_what_nobody_may_share() {
+fn unshareable_responses_are_not_fetched_in_the_background() {
     run(async {
         let cache = cache(16 * MIB);
         let background = || claim_of(&cache, "/a", Coalescing::Background);
@@ -249,7 +249,7 @@ fn in_the_background_nobody_fetches_what_nobody_may_share() {
 }
 
 #[test]
-fn the_answer_that_invalidates_may_be_stored_itself_and_no_other() {
+fn only_the_response_that_invalidates_may_be_stored() {
     run(async {
         let cache = cache(16 * MIB);
         let (own, other) = (
@@ -273,7 +273,7 @@ fn the_answer_that_invalidates_may_be_stored_itself_and_no_other() {
 }
 
 #[test]
-fn only_the_response_that_is_void_is_removed() {
+fn only_the_void_response_is_removed() {
     run(async {
         let cache = cache(16 * MIB);
         for accept in ["a", "b"] {
@@ -292,7 +292,7 @@ fn only_the_response_that_is_void_is_removed() {
 }
 
 #[test]
-fn an_invalidation_concerns_all_that_was_asked_with_a_body() {
+fn an_invalidation_voids_the_responses_to_every_body() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
@@ -305,7 +305,7 @@ fn an_invalidation_concerns_all_that_was_asked_with_a_body() {
             let ticket = lead_with(&cache, key).await;
             fill(ticket).await;
         }
-        // Nobody gets what was asked with another body, or with none.
+        // A request with another body, or without one, gets nothing.
         assert!(find(&cache, &key("/a")).await.is_empty());
         assert!(find(&cache, &keyed(b"3")).await.is_empty());
         let under_way = lead_with(&cache, &keyed(b"3")).await;
@@ -321,7 +321,7 @@ fn an_invalidation_concerns_all_that_was_asked_with_a_body() {
 }
 
 #[test]
-fn only_those_who_ask_with_the_same_body_share_a_fetch() {
+fn only_requests_with_the_same_body_share_a_fetch() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {

@@ -1,4 +1,4 @@
-//! Lists and purges: a chunk at a time, and true for every worker.
+//! Lists and purges, which run in chunks and apply to every worker.
 
 use super::*;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     policy::Rules,
 };
 
-/// More than fit into one chunk.
+/// More entries than one chunk covers.
 const MANY: usize = 17_000;
 
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
@@ -75,7 +75,7 @@ async fn count(cache: &Cache) -> u64 {
 }
 
 #[test]
-fn what_takes_several_chunks_is_listed_and_purged_to_its_end() {
+fn a_list_or_purge_of_several_chunks_is_complete() {
     run(async {
         let (cache, _) = worker(512 * MIB);
         for number in 0..MANY {
@@ -105,13 +105,13 @@ fn what_takes_several_chunks_is_listed_and_purged_to_its_end() {
 }
 
 #[test]
-fn what_goes_and_comes_between_two_chunks_hides_nothing_from_a_purge() {
+fn changes_between_two_chunks_hide_no_entry_from_a_purge() {
     run(async {
         let (cache, _) = worker(512 * MIB);
         for number in 0..MANY {
             store(&cache, &format!("/{number:05}"), b"x").await;
         }
-        // Invalidations and answers come in while the purge goes through what is stored.
+        // Invalidations and responses arrive while the purge goes through the entries.
         let meanwhile = {
             let cache = cache.clone();
             actix_rt::spawn(async move {
@@ -128,7 +128,7 @@ fn what_goes_and_comes_between_two_chunks_hides_nothing_from_a_purge() {
         meanwhile.await.unwrap();
         purge(&cache, "/0*", PurgeAction::Remove).await;
         let left = list(&cache, ListOrder::Path, 0, 1).await;
-        // A question mark is a letter like any other.
+        // A question mark matches itself.
         assert_eq!(paths(&left), ["/10000"]);
         purge(&cache, "/1*", PurgeAction::Remove).await;
         assert_eq!(count(&cache).await, 2000);
@@ -136,7 +136,7 @@ fn what_goes_and_comes_between_two_chunks_hides_nothing_from_a_purge() {
 }
 
 #[test]
-fn a_purge_makes_void_what_a_worker_remembers_of_what_was_evicted() {
+fn a_purge_voids_the_copies_of_evicted_entries() {
     run(async {
         for path in ["/a", "/*"] {
             let (cache, worker_cache) = worker(MIB);
@@ -152,7 +152,7 @@ fn a_purge_makes_void_what_a_worker_remembers_of_what_was_evicted() {
 }
 
 #[test]
-fn a_look_changes_nothing() {
+fn an_inspection_changes_nothing() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
         store(&cache, "/a", b"old").await;
@@ -167,7 +167,7 @@ fn a_look_changes_nothing() {
 }
 
 #[test]
-fn fetches_that_began_before_a_purge_store_nothing_and_those_after_it_do() {
+fn fetches_started_before_a_purge_are_not_stored_and_later_ones_are() {
     run(async {
         let (cache, _) = worker(MIB);
         for (path, how) in [
@@ -187,7 +187,7 @@ fn fetches_that_began_before_a_purge_store_nothing_and_those_after_it_do() {
 }
 
 #[test]
-fn more_purges_by_tag_than_are_remembered_void_all_that_is_under_way() {
+fn too_many_purges_by_tag_void_every_fetch_in_progress() {
     run(async {
         let (cache, _) = worker(MIB);
         let before = claimed(&cache, "/a").await;
@@ -207,7 +207,7 @@ fn more_purges_by_tag_than_are_remembered_void_all_that_is_under_way() {
 }
 
 #[test]
-fn hits_are_counted_where_they_happen_and_told_of_in_batches() {
+fn hits_are_counted_by_the_worker_and_reported_in_batches() {
     run(async {
         let (cache, worker_cache) = worker(16 * MIB);
         for number in 0..300 {
@@ -218,14 +218,14 @@ fn hits_are_counted_where_they_happen_and_told_of_in_batches() {
                 worker_cache.count_hit(&known);
             }
         }
-        // The last batch is told of soon; others when they are full.
+        // The last batch is sent after a short time; other batches when they are full.
         tokio::task::yield_now().await;
         let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(
             (paths(&listing), listing.entries[0].hits),
             (vec!["/002"], 3)
         );
-        // What replaces an answer goes on with its count.
+        // A response that replaces another one continues its count.
         store(&cache, "/002", b"y").await;
         let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(
@@ -236,7 +236,7 @@ fn hits_are_counted_where_they_happen_and_told_of_in_batches() {
 }
 
 #[test]
-fn a_list_is_ordered_as_it_is_asked_for() {
+fn a_list_has_the_requested_order() {
     run(async {
         let (cache, _) = worker(MIB);
         store(&cache, "/b", b"xxx").await;

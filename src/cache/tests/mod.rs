@@ -1,4 +1,4 @@
-//! The actor, its tickets and its readers, driven without any network.
+//! The actor, its tickets and its readers, without a network.
 
 mod bodies;
 mod claims;
@@ -54,7 +54,7 @@ fn run<F: Future>(test: F) -> F::Output {
     actix_rt::System::new().block_on(test)
 }
 
-/// How a cache of that size is doing that holds nothing.
+/// The statistics of an empty cache of this size.
 fn nothing(limit_bytes: u64) -> CacheStats {
     CacheStats {
         limit_bytes,

@@ -1,9 +1,9 @@
-//! What a worker remembers, beside what the actor holds.
+//! A worker's copies compared with the entries of the actor.
 
 use super::*;
 use crate::cache::{Cache, EntryFilter, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom};
 
-/// One worker before a cache of that size, and both.
+/// A cache of this size, and the copies of one worker.
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
     let cache = Cache::new(max_memory_bytes, max_memory_bytes / 4);
     cache.start();
@@ -40,7 +40,7 @@ async fn used(cache: &Cache) -> CacheStats {
 }
 
 #[test]
-fn keys_in_use_that_the_actor_was_not_told_of_pin_no_bodies() {
+fn keys_in_use_unknown_to_the_actor_pin_no_bodies() {
     run(async {
         let (cache, worker_cache) = worker(16 * MIB);
         let body = vec![b'x'; 200 * 1024];
@@ -61,7 +61,7 @@ fn keys_in_use_that_the_actor_was_not_told_of_pin_no_bodies() {
 }
 
 #[test]
-fn what_is_no_longer_stored_is_forgotten_when_the_actor_says_so() {
+fn copies_of_removed_entries_are_dropped_when_the_actor_reports_them() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
         store(&cache, "/", b"old").await;
@@ -74,7 +74,7 @@ fn what_is_no_longer_stored_is_forgotten_when_the_actor_says_so() {
 }
 
 #[test]
-fn what_was_evicted_and_then_removed_is_void_for_who_remembers_it() {
+fn a_copy_of_an_evicted_entry_is_void_after_its_removal() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
         store(&cache, "/", b"old").await;
@@ -92,7 +92,7 @@ fn what_was_evicted_and_then_removed_is_void_for_who_remembers_it() {
 }
 
 #[test]
-fn an_invalidation_that_the_actor_did_not_answer_holds_all_the_same() {
+fn an_invalidation_applies_without_a_response_of_the_actor() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
         for target in ["/a", "/b"] {
@@ -103,7 +103,7 @@ fn an_invalidation_that_the_actor_did_not_answer_holds_all_the_same() {
         assert!(worker_cache.get(&key("/a")).is_none());
         let known = worker_cache.lookup(&key("/a")).await;
         assert_eq!(known.found().variants().count(), 0);
-        // Of this one only workers are to ask again.
+        // This invalidation only makes workers look up again.
         cache.bump_generation(&Resource::new("/b"));
         assert!(worker_cache.get(&key("/b")).is_none());
         let known = worker_cache.lookup(&key("/b")).await;
@@ -130,7 +130,7 @@ fn a_worker_cache_that_is_off_copies_nothing_and_still_counts_hits() {
             let target = key("/other");
             worker_cache.count_hit(&worker_cache.insert(&target, lookup.found().clone()));
         }
-        // The actor learns of uses in batches; one batch is full by now.
+        // The actor receives uses in batches; one batch is full now.
         let rows = cache.matching(&EntryFilter::all()).await.unwrap();
         assert_eq!(rows[0].hits, 2);
     });

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_takes_more_room_than_there_is() {
+    fn the_page_never_exceeds_its_size() {
         for columns in [1, 2, 10, 39, 63, 64, 79, 119, 500] {
             for rows in [1, 2, 5, 10, 24, 40, 100] {
                 let lines = shown(columns, rows);
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn on_80_columns_no_explanation_is_cut_and_on_24_rows_every_section_is_there() {
+    fn explanations_fit_80_columns_and_sections_fit_24_rows() {
         let lines = shown(79, 1000);
         assert!(lines.len() > 30);
         let whole = |line: &&String| line.starts_with(' ');
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_summed_or_said_to_be_missing() {
+    fn rows_without_room_are_summed_or_reported_as_missing() {
         let lines = shown(79, 24);
         let others = lines.iter().filter(|line| line.contains("  others  "));
         assert!(others.count() > 0, "{lines:#?}");
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_has_no_room_for_its_explanation_drops_it() {
+    fn a_row_without_room_for_its_explanation_omits_it() {
         let row = CountRow {
             count: 1234,
             name: "no-store".to_owned(),

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxys_own_word_counts_and_not_that_of_caches_behind_it() {
+    fn the_cache_status_of_the_proxy_is_used_and_not_that_of_other_caches() {
         let behind = ("cache-status", "other; hit; stored");
         let miss = ("x-cache", "MISS");
         let stored = (
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_would_fetch_less_than_the_whole_are_refused() {
+    fn headers_that_request_less_than_the_whole_are_refused() {
         let given = |line: &str| fields(&[line.to_owned()]);
         let fields = given("cookie: a=b: c ").unwrap();
         assert_eq!(fields.get("cookie").unwrap(), "a=b: c");

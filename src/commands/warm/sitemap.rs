@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hostile_or_no_sitemap_is_refused_in_words() {
+    fn a_hostile_or_invalid_sitemap_is_refused_with_a_message() {
         let bomb = "<!DOCTYPE urlset [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>\
             <urlset><url><loc>&b;</loc></url></urlset>";
         let deep = format!("<urlset>{}", "<a>".repeat(100_000));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_without_end_is_not_kept_whole() {
+    fn an_endless_location_is_not_stored_whole() {
         let long = "x".repeat(10 * MAX_TARGET_BYTES);
         let found = pages(&format!("<urlset><url><loc>/{long}</loc></url></urlset>"));
         assert!((MAX_TARGET_BYTES + 1..=2 * MAX_TARGET_BYTES + 2).contains(&found[0].len()));

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_what_is_wrong() {
+    fn every_other_target_is_refused_with_the_reason() {
         let place = place("https://api.test/v2", &[]);
         for (text, words) in [
             ("products", "neither a path"),

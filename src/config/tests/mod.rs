@@ -57,7 +57,7 @@ fn flag_with(name: &'static str, value: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn without_anything_said_the_defaults_count() {
+fn the_defaults_apply_without_any_setting() {
     let config = load(&[ORIGIN], &[], "").unwrap();
     let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
@@ -74,7 +74,7 @@ fn without_anything_said_the_defaults_count() {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
+fn the_precedence_is_flag_environment_file_default() {
     let flag = [ORIGIN, ("port", "1")];
     let environment = [("CACHING_PROXY_PORT", "2")];
     assert_eq!(load(&flag, &environment, "port = 3").unwrap().port, 1);
@@ -84,7 +84,7 @@ fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
 }
 
 #[test]
-fn an_empty_variable_is_not_set() {
+fn an_empty_variable_counts_as_unset() {
     assert_eq!(
         load(&[ORIGIN], &[("CACHING_PROXY_PORT", "")], "port = 3")
             .unwrap()
@@ -151,7 +151,7 @@ fn set_lines(shipped: &str, known: &[&str]) -> String {
 }
 
 #[test]
-fn there_are_as_many_workers_as_the_server_can_have() {
+fn the_number_of_workers_is_limited_by_the_server() {
     assert_eq!(flag_with("workers", "512").unwrap().workers, 512);
     assert!(flag_with("workers", "auto").unwrap().workers <= 512);
     assert_eq!(
@@ -161,7 +161,7 @@ fn there_are_as_many_workers_as_the_server_can_have() {
 }
 
 #[test]
-fn the_file_has_to_be_right_even_where_a_flag_overrides_it() {
+fn the_file_must_be_valid_even_where_a_flag_overrides_it() {
     let error = load(&[ORIGIN, ("port", "1")], &[], "port = 0").unwrap_err();
     assert!(error.starts_with("proxy.toml:1: port: 0 is not"), "{error}");
     // A variable need not: others set them, as Kubernetes does CACHING_PROXY_PORT for a service of that name.
@@ -180,7 +180,7 @@ fn the_file_has_to_be_right_even_where_a_flag_overrides_it() {
 }
 
 #[test]
-fn a_file_that_is_named_has_to_be_there() {
+fn a_named_file_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing.toml");
     let named = Flags::from([
@@ -205,7 +205,7 @@ fn the_file_can_be_named_by_the_environment() {
 }
 
 #[test]
-fn a_missing_origin_is_answered_with_an_example() {
+fn a_missing_origin_is_reported_with_an_example() {
     let error = load(&[], &[], "").unwrap_err();
     assert!(
         error.contains("caching-proxy --port 8000 --origin https://dummyjson.com"),
@@ -214,14 +214,14 @@ fn a_missing_origin_is_answered_with_an_example() {
 }
 
 #[test]
-fn a_wrong_origin_is_answered_by_what_would_be_right() {
+fn a_wrong_origin_is_reported_with_a_correction() {
     let error = load(&[("origin", "dummyjson.com")], &[], "").unwrap_err();
     assert!(error.starts_with("--origin: "), "{error}");
     assert!(error.contains("https://dummyjson.com"), "{error}");
 }
 
 #[test]
-fn the_port_to_clear_is_the_one_of_the_flag() {
+fn the_port_to_clear_comes_from_the_flag_only() {
     assert_eq!(port_flag(&Flags::new()).unwrap(), None);
     assert_eq!(
         port_flag(&Flags::from([("port", "8001".into())])).unwrap(),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_a_rule_does_not_say_is_as_without_it() {
+fn a_setting_missing_in_a_rule_keeps_its_global_value() {
     let flags = [ORIGIN, ("policy", "always"), ("ttl", "10m")];
     let file = "max_stale = \"1h\"\n\
                 [[rules]]\npath = \"/a*\"\nttl = \"1m\"\n\
@@ -55,7 +55,7 @@ fn what_a_rule_does_not_say_is_as_without_it() {
 }
 
 #[test]
-fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
+fn a_wrong_rule_is_refused_with_its_line_and_a_correction() {
     let path = "path = \"/a\"\nttl = \"1m\"";
     for (rules, expected) in [
         (
@@ -152,7 +152,7 @@ fn a_wrong_rule_is_refused_with_its_line_and_what_is_right() {
 }
 
 #[test]
-fn a_path_that_no_request_has_is_refused() {
+fn an_impossible_path_is_refused() {
     for path in [
         "",
         "api/*",
@@ -172,7 +172,7 @@ fn a_path_that_no_request_has_is_refused() {
 }
 
 #[test]
-fn a_rule_that_an_earlier_one_takes_everything_from_is_refused() {
+fn a_rule_covered_by_an_earlier_rule_is_refused() {
     let rules = |paths: [&str; 2]| {
         let rules = paths.map(|path| format!("[[rules]]\nttl = \"1m\"\npath = \"{path}\"\n"));
         file_with(&rules.concat())

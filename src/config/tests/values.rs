@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn sizes_and_durations_are_read_as_people_write_them() {
+fn sizes_and_durations_are_parsed_in_common_notations() {
     for (text, bytes) in [
         ("256MiB", 268_435_456),
         ("1.5 GB", 1_500_000_000),
@@ -68,7 +68,7 @@ fn the_largest_body_follows_the_memory() {
 }
 
 #[test]
-fn the_dashboard_does_not_listen_where_the_proxy_does() {
+fn the_dashboard_cannot_share_the_address_of_the_proxy() {
     let load_with = |bind, dashboard| {
         load(
             &[
@@ -92,7 +92,7 @@ fn the_dashboard_does_not_listen_where_the_proxy_does() {
 }
 
 #[test]
-fn lists_have_commas_in_text_and_brackets_in_the_file() {
+fn lists_are_written_with_commas_in_text_and_brackets_in_the_file() {
     let config = flag_with("identity-headers", "x-user, *-session").unwrap();
     assert!(config.policy.identity_headers.matches("X-User"));
     assert!(!config.policy.identity_headers.matches("x-api-key"));
@@ -110,7 +110,7 @@ fn lists_have_commas_in_text_and_brackets_in_the_file() {
 }
 
 #[test]
-fn booleans_are_said_in_many_ways_outside_the_file() {
+fn booleans_have_several_spellings_outside_the_file() {
     for (text, meant) in [
         ("true", true),
         ("1", true),
@@ -125,7 +125,7 @@ fn booleans_are_said_in_many_ways_outside_the_file() {
 }
 
 #[test]
-fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
+fn a_wrong_value_is_refused_with_its_source_and_a_correction() {
     let port = "a port: a number from 1 to 65535, such as 8000";
     for text in ["0", "65536", "-1", "http", "", "80 "] {
         assert_eq!(
@@ -162,7 +162,7 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_right() {
 }
 
 #[test]
-fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
+fn a_wrong_type_in_the_file_is_refused_with_its_line_and_a_correction() {
     for (line, expected) in [
         ("port = \"8000\"", "port: \"8000\" is not a port: a number"),
         ("port = 8000.5", "port: 8000.5 is not a port: a number"),
@@ -208,7 +208,7 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_what_is_right() {
 }
 
 #[test]
-fn a_number_beyond_all_bounds_is_refused_like_any_other() {
+fn a_number_out_of_range_is_refused_like_any_other() {
     let huge = "99999999999999999999";
     for key in KEYS {
         let error = file_with(&format!("\n{key} = {huge}")).unwrap_err();

@@ -21,7 +21,7 @@ fn head(fields: &str) -> Result<ResponseHead, Malformed> {
 }
 
 #[test]
-fn the_head_s_end_is_found_in_one_byte_steps() {
+fn the_end_of_the_head_is_found_in_single_byte_steps() {
     let text = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody";
     for length in 0..text.len() {
         let expected = (length >= 25).then_some(25);

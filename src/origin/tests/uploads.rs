@@ -235,7 +235,7 @@ fn a_connection_with_an_unfinished_upload_is_not_reused() {
 }
 
 #[test]
-fn an_origin_may_answer_while_it_reads() {
+fn an_origin_may_respond_during_the_upload() {
     run(async {
         let test = TestOrigin::new().await;
         let (client_body, body) = piecemeal();

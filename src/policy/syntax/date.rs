@@ -194,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_reads_back(seconds in 0_u64..253_402_300_800) {
+        fn a_written_date_is_parsed_again(seconds in 0_u64..253_402_300_800) {
             let time = Time::from_unix_millis(seconds * 1000);
             prop_assert_eq!(http_date(imf_fixdate(time).as_bytes(), NOW), Some(time));
         }

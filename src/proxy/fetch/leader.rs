@@ -152,7 +152,7 @@ impl LeaderFetch<'_> {
         }
     }
 
-    /// Whether `entry` is still stored: a Clear, an invalidation or an eviction may have come since it was looked up.
+    /// Whether `entry` may still be served: a Clear, an invalidation or a removal may have come since it was looked up.
     pub(crate) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
         let lookup = self.worker.worker_cache.lookup(&self.forwarded.key).await;
         let mut variants = lookup.found().variants();

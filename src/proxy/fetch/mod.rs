@@ -1,4 +1,17 @@
 //! Fetches: requests to the origin, and what becomes of the responses.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `plan` | what a fetch is for, and the request that it sends |
+//! | `claim` | the right to fetch: this request leads, or follows another one |
+//! | `leader` | the leader of a fetch: it judges the response, stores it, delivers it |
+//! | `follower` | a request that waits for another request's fetch |
+//! | `revalidate` | the response to the validation of a stored response |
+//! | `combine_ranges` | the response that continues a stored part |
+//! | `pass_through` | requests whose response is not stored |
+//! | `invalidate` | what an unsafe request invalidates |
+//! | `fetched_response` | a response of the origin, ready to be judged |
+//! | `interim` | interim (1xx) responses |
 
 pub(super) mod claim;
 pub(super) mod combine_ranges;

@@ -26,11 +26,12 @@ pub(crate) fn serve(
     reuse: Reuse,
     now: Time,
 ) -> ClientResponse {
-    worker.worker_cache.count_hit(lookup);
     let via = &worker.shared.via;
     let view = forwarded.view();
     let mut response = prepared(&view, lookup, (index, entry), now, via)
         .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
+    // After the response: counting marks the copy as used.
+    worker.worker_cache.count_hit(lookup);
     if reuse != Reuse::Fresh {
         response.cache_status.outcome = RequestOutcome::Stale;
     }

@@ -142,7 +142,7 @@ impl BufferedBody {
     }
 }
 
-/// The memory of one worker for bodies that are read whole. Clones sharing it.
+/// The memory of one worker for bodies that are read whole. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BodyBuffers(Rc<Cell<u64>>);
 

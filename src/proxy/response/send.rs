@@ -72,7 +72,8 @@ impl ClientResponse {
         response
     }
 
-    /// Writes Via, X-Cache and Cache-Status, unless the response was prepared with them.
+    /// Writes X-Cache and Cache-Status, Via unless the body is the proxy's own, and the Content-Type of a sentence. Does
+    /// nothing to a prepared response.
     fn complete_headers(&mut self, worker: &Worker) {
         match self.body {
             ResponseBody::Prepared(_) => return,

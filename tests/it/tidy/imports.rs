@@ -1,4 +1,4 @@
-//! What the files of the crate use of each other.
+//! The imports between the files of the crate.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -7,44 +7,42 @@ use std::{
 
 use super::sources::Source;
 
-/// A path as it is written, name by name.
+/// A path as written, name by name.
 type Names = Vec<String>;
 
-/// A module by its names from the root of the crate on.
+/// A module: its names from the root of the crate.
 type Module = Vec<String>;
 
 /// A `use` declaration of one path.
 #[derive(Debug, PartialEq, Eq)]
 struct Import {
     path: Names,
-    /// The name under which it is known here.
+    /// The name of the import in this file.
     alias: String,
     is_exported: bool,
 }
 
-/// The files by their modules, and what each exports under which name.
+/// The files by their modules, and the names that each exports.
 struct Crate<'a> {
     files: BTreeMap<Module, &'a Source>,
     exports: BTreeMap<Module, BTreeMap<String, Names>>,
 }
 
-/// Names a circle of files for each shortest one, as `a -> b -> a`. A file and those in the folder of its name are no
-/// circle, nor is anything with a `mod.rs`, which is the face of its folder.
-pub(super) fn circles(sources: &[Source]) -> BTreeSet<String> {
+/// The shortest cycles of files, as `a -> b -> a`. A file and the files in the folder of its name are no cycle, nor is
+/// anything with a `mod.rs`, which stands for its folder.
+pub(super) fn cycles(sources: &[Source]) -> BTreeSet<String> {
     let graph = Crate::new(sources).graph();
-    let shortest = graph
-        .keys()
-        .filter_map(|file| shortest_circle(&graph, file));
-    let mut circles: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
-    for circle in shortest {
-        let members = circle.iter().copied().collect();
-        circles.entry(members).or_insert(circle);
+    let shortest = graph.keys().filter_map(|file| shortest_cycle(&graph, file));
+    let mut cycles: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    for cycle in shortest {
+        let members = cycle.iter().copied().collect();
+        cycles.entry(members).or_insert(cycle);
     }
-    circles.values().map(|circle| circle.join(" -> ")).collect()
+    cycles.values().map(|cycle| cycle.join(" -> ")).collect()
 }
 
 /// The names beneath the root of the crate that a file uses.
-pub(super) fn rooms_used(source: &Source) -> BTreeSet<String> {
+pub(super) fn modules_used(source: &Source) -> BTreeSet<String> {
     let depth = module_of(&source.path).len();
     let names = paths(&source.code).into_iter().filter_map(|path| {
         let up = path.iter().take_while(|name| *name == "super").count();
@@ -56,20 +54,20 @@ pub(super) fn rooms_used(source: &Source) -> BTreeSet<String> {
 
 type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
-fn shortest_circle<'a>(graph: &Graph<'a>, start: &'a str) -> Option<Vec<&'a str>> {
+fn shortest_cycle<'a>(graph: &Graph<'a>, start: &'a str) -> Option<Vec<&'a str>> {
     let mut found_from: BTreeMap<&str, &str> = BTreeMap::new();
     let mut waiting = VecDeque::from([start]);
     while let Some(file) = waiting.pop_front() {
         for next in &graph[file] {
             if *next == start {
-                let mut circle = vec![start, file];
-                while let Some(before) = found_from.get(circle[circle.len() - 1]) {
-                    circle.push(before);
+                let mut cycle = vec![start, file];
+                while let Some(before) = found_from.get(cycle[cycle.len() - 1]) {
+                    cycle.push(before);
                 }
-                circle.reverse();
-                circle.push(start);
-                circle.dedup();
-                return Some(circle);
+                cycle.reverse();
+                cycle.push(start);
+                cycle.dedup();
+                return Some(cycle);
             }
             if !found_from.contains_key(next) {
                 found_from.insert(next, file);
@@ -105,12 +103,12 @@ impl<'a> Crate<'a> {
         let name = |module: &Module| self.files[module].path.to_str().unwrap();
         self.files
             .iter()
-            .filter(|(_, source)| !is_face(&source.path))
+            .filter(|(_, source)| !stands_for_folder(&source.path))
             .map(|(module, source)| {
                 let used = paths(&source.code).into_iter();
                 let used = used.filter_map(|path| self.resolve(module, &path, 0));
                 let used = used.filter(|used| {
-                    !is_face(&self.files[used].path)
+                    !stands_for_folder(&self.files[used].path)
                         && !used.starts_with(module)
                         && !module.starts_with(used)
                 });
@@ -119,7 +117,7 @@ impl<'a> Crate<'a> {
             .collect()
     }
 
-    /// The module whose file has what is named; `None` for what is not of this crate.
+    /// The module whose file declares the named item; `None` for an item of another crate.
     fn resolve(&self, from: &Module, path: &[String], steps: usize) -> Option<Module> {
         let mut module = from.clone();
         let mut rest = path;
@@ -127,7 +125,7 @@ impl<'a> Crate<'a> {
             "crate" | "caching_proxy" => (module, rest) = (Vec::new(), &rest[1..]),
             "self" => rest = &rest[1..],
             "super" => {}
-            // The name of a module beneath.
+            // The name of a submodule.
             first => {
                 module.push(first.to_owned());
                 let is_beneath = self.files.contains_key(&module);
@@ -162,13 +160,13 @@ impl<'a> Crate<'a> {
     }
 }
 
-/// True for the file that stands for its folder.
-fn is_face(path: &Path) -> bool {
+/// Whether a file stands for its folder: `mod.rs`, `lib.rs` or `main.rs`.
+fn stands_for_folder(path: &Path) -> bool {
     ["mod.rs", "lib.rs", "main.rs"].contains(&path.file_name().unwrap().to_str().unwrap())
 }
 
 fn module_of(path: &Path) -> Module {
-    let path = match is_face(path) {
+    let path = match stands_for_folder(path) {
         true => path.parent().unwrap().to_owned(),
         false => path.with_extension(""),
     };
@@ -176,7 +174,7 @@ fn module_of(path: &Path) -> Module {
     names.collect()
 }
 
-/// All paths into the crate that a file uses.
+/// All paths into the crate in a file.
 fn paths(code: &str) -> Vec<Names> {
     let mut found: Vec<Names> = imports(code)
         .into_iter()
@@ -222,7 +220,7 @@ fn imports(code: &str) -> Vec<Import> {
     found
 }
 
-/// The paths of a tree of imports, each with the name under which it is known: `a::{b, c as d}`.
+/// The paths of a nested import such as `a::{b, c as d}`, each with its name in the file.
 fn branches(tree: &str) -> Vec<(Names, String)> {
     let tree = tree.trim();
     let Some((stem, group)) = tree.split_once('{') else {
@@ -259,7 +257,7 @@ fn branches(tree: &str) -> Vec<(Names, String)> {
     found
 }
 
-/// What stands between the commas of a group.
+/// The items of a group, which commas separate.
 fn members(group: &str) -> Vec<&str> {
     let (mut depth, mut begin) = (0, 0);
     let mut found = Vec::new();
@@ -294,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_of_imports_are_read_whole() {
+    fn nested_imports_are_parsed_completely() {
         let read = |tree| {
             let branches = branches(tree).into_iter();
             branches
@@ -310,10 +308,10 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_used_through_the_root_alone() {
+    fn a_module_is_imported_through_its_root_only() {
         let code = "use crate::{a::{b, c}, d, e::f};\nlet x = crate::g::h();\nuse std::{i};\nuse super::j::k;";
         let used = |path| {
-            rooms_used(&source(path, code))
+            modules_used(&source(path, code))
                 .into_iter()
                 .collect::<Vec<_>>()
         };
@@ -323,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found_through_exports_and_paths() {
+    fn a_cycle_is_found_through_exports_and_paths() {
         let mut sources = vec![
             source(
                 "a/mod.rs",
@@ -335,14 +333,14 @@ mod tests {
             source("e/f.rs", "use super::E;\n"),
         ];
         assert_eq!(
-            circles(&sources),
+            cycles(&sources),
             BTreeSet::from(["a/b.rs -> a/c.rs -> a/b.rs".to_owned()])
         );
         sources[2] = source("a/c.rs", "fn c() -> crate::e::E { }\n");
-        assert_eq!(circles(&sources), BTreeSet::new());
+        assert_eq!(cycles(&sources), BTreeSet::new());
         sources[3] = source("e.rs", "use crate::{a::{D, g}, h};\nmod f;\n");
         assert_eq!(
-            circles(&sources),
+            cycles(&sources),
             BTreeSet::from(["a/c.rs -> e.rs -> a/c.rs".to_owned()])
         );
     }

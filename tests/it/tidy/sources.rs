@@ -1,4 +1,4 @@
-//! The sources of the crate, each with its code alone: no comments, no texts, no tests.
+//! The sources of the crate, without comments, string literals and tests.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     /// The file or folder at the top of `src/`.
     pub(super) room: String,
-    /// Its code; comments, texts and tests are spaces.
+    /// The code; comments, strings and tests are replaced by spaces.
     pub(super) code: String,
     /// Lines without tests.
     pub(super) lines: usize,
@@ -93,7 +93,7 @@ fn blank(code: &mut String, range: Range<usize>) {
     code.replace_range(range, &blanked);
 }
 
-/// The text with a space for each byte of a comment, of a text or of a character, quotes included. Lines stay.
+/// The text with a space for each byte of a comment, string or character literal. Line breaks stay.
 pub(super) fn code_of(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = bytes.to_vec();
@@ -110,7 +110,7 @@ pub(super) fn code_of(text: &str) -> String {
     String::from_utf8(code).unwrap()
 }
 
-/// How long the comment, text or character is that begins here; 0: none does.
+/// The length of the comment, string or character literal that begins here; 0 if none does.
 fn unread_bytes(rest: &[u8], before: Option<u8>) -> usize {
     let is_within_word = before.is_some_and(is_word);
     match rest {
@@ -176,7 +176,7 @@ fn raw_text_bytes(rest: &[u8], prefix_bytes: usize) -> usize {
     position(&rest[begin..], &end).map_or(rest.len(), |at| begin + at + end.len())
 }
 
-/// A character; 0 for a lifetime.
+/// The length of a character literal; 0 for a lifetime.
 fn character_bytes(rest: &[u8]) -> usize {
     if let [_, b'\\', _, after @ ..] = rest {
         return position(after, b"'").map_or(rest.len(), |at| at + 4);
@@ -192,7 +192,7 @@ fn character_bytes(rest: &[u8]) -> usize {
     }
 }
 
-/// Where the items are that only tests are compiled with, their attributes included. They can be nested.
+/// The ranges of items under `#[cfg(test)]`, attributes included. They can be nested.
 fn test_items(code: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     for (begin, _) in code.match_indices("#[") {
@@ -207,7 +207,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Up to the end of the brackets that are opened first.
+/// The end of the first pair of brackets.
 fn bracketed_bytes(code: &str) -> usize {
     let mut depth = 0;
     for (at, letter) in code.char_indices() {
@@ -221,7 +221,7 @@ fn bracketed_bytes(code: &str) -> usize {
     code.len()
 }
 
-/// Up to the end of the item that begins here, after further attributes: behind its block or its semicolon.
+/// The end of the item that begins here, after its attributes: after its block or its semicolon.
 fn item_bytes(code: &str) -> usize {
     let mut at = code.len() - code.trim_start().len();
     while code[at..].starts_with("#[") {
@@ -234,7 +234,7 @@ fn item_bytes(code: &str) -> usize {
             b';' => return at + 1,
             b'{' if !ends_with_semicolon => return at + bracketed_bytes(&code[at..]),
             b'(' | b'[' | b'{' => at += bracketed_bytes(&code[at..]),
-            // The end of a field or of a match arm, or of what it is in.
+            // The end of a field or a match arm, or of the block around it.
             b'}' => return at,
             _ => at += 1,
         }
@@ -242,7 +242,7 @@ fn item_bytes(code: &str) -> usize {
     at
 }
 
-/// True for an item that may have braces and yet ends with a semicolon.
+/// Whether an item ends with a semicolon although it may have braces.
 fn ends_with_semicolon(item: &str) -> bool {
     let mut words = item
         .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
@@ -255,7 +255,7 @@ fn ends_with_semicolon(item: &str) -> bool {
 }
 
 #[test]
-fn comments_texts_and_characters_are_no_code() {
+fn comments_strings_and_characters_are_not_code() {
     for (text, code) in [
         ("a // b\nc", "a     \nc"),
         ("a /* b /* c */ d */ e", "a                   e"),
@@ -273,7 +273,7 @@ fn comments_texts_and_characters_are_no_code() {
 }
 
 #[test]
-fn only_the_item_behind_the_attribute_is_a_test() {
+fn only_the_item_after_the_attribute_is_a_test() {
     for item in [
         "mod tests { fn a() { b(); } }",
         "mod tests;",

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client, dashboard::Watched, harness::until, instance::Home, origin::Origin,
+    client::Client, dashboard::DashboardProxy, harness::until, instance::Home, origin::Origin,
     ports::free_port,
 };
 
@@ -158,7 +158,7 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     assert_eq!(browser.eval("location.hash"), "");
@@ -191,7 +191,7 @@ fn untrusted_text_is_shown_as_text_and_the_page_fits_a_phone() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     let long = "x".repeat(300);
@@ -221,7 +221,7 @@ fn a_plot_has_a_gap_where_nothing_was_measured() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     let runs = |values: &str| browser.eval(&format!("runs({values}, 10)"));
@@ -253,7 +253,7 @@ fn without_the_token_the_page_says_where_to_find_it() {
     let home = Home::new();
     let browser = Browser::open(&home);
     let origin = Origin::counting("");
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let (address, _) = watched.link.split_once('#').unwrap();
     browser.go(address);
     browser.shows("#live-text", "Locked");

@@ -5,33 +5,33 @@ use crate::{
     origin::{Exchange, Gate, Origin},
 };
 
-fn gets(origin: &Origin) -> usize {
+fn count_gets(origin: &Origin) -> usize {
     let seen = origin.seen();
-    let gets = seen.iter().filter(|seen| seen.method() == "GET");
-    gets.filter(|seen| seen.target() == "/").count()
+    let count_gets = seen.iter().filter(|seen| seen.method() == "GET");
+    count_gets.filter(|seen| seen.target() == "/").count()
 }
 
 /// How a validation in progress ends.
 #[derive(Clone, Copy, Debug)]
-enum Verdict {
-    Gone,
-    GoneAndNotKept,
-    NotKept,
-    Failing,
-    HungUp,
+enum ValidationEnd {
+    NotFound,
+    NotFoundAndNoStore,
+    NoStore,
+    Unavailable,
+    Disconnect,
 }
 
-impl Verdict {
-    fn tell(self, exchange: &mut Exchange<'_>) {
+impl ValidationEnd {
+    fn send(self, exchange: &mut Exchange<'_>) {
         match self {
-            Self::Gone => exchange.answer("404 Not Found", "", "gone"),
-            Self::GoneAndNotKept => {
+            Self::NotFound => exchange.answer("404 Not Found", "", "gone"),
+            Self::NotFoundAndNoStore => {
                 exchange.answer("404 Not Found", "Cache-Control: no-store\r\n", "gone");
             }
-            Self::NotKept => exchange.ok("Cache-Control: no-store\r\n", "another"),
-            Self::Failing => exchange.answer("503 Service Unavailable", "", "failing"),
+            Self::NoStore => exchange.ok("Cache-Control: no-store\r\n", "another"),
+            Self::Unavailable => exchange.answer("503 Service Unavailable", "", "failing"),
             // The beginning of a head has arrived, so the request is not repeated.
-            Self::HungUp => {
+            Self::Disconnect => {
                 exchange.send("HTTP/1.1 200 OK\r\nX-Unfin");
                 exchange.close();
             }
@@ -47,7 +47,7 @@ enum Removal {
 }
 
 impl Removal {
-    fn carry_out(self, proxy: &TestProxy) {
+    fn apply(self, proxy: &TestProxy) {
         match self {
             Self::Clear => {
                 proxy.clear();
@@ -63,7 +63,7 @@ impl Removal {
 
 /// "old" is stored and stale, and the first validation waits at the gate. The origin confirms "old" to every later
 /// validation, as an origin does whose ETag has not changed.
-fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
+fn validating_origin(ending: ValidationEnd, gate: &Gate) -> Origin {
     let gate = gate.clone();
     let validations = std::sync::atomic::AtomicUsize::new(0);
     Origin::start(move |exchange| {
@@ -75,7 +75,7 @@ fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
                 match validations.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
                     0 => {
                         gate.wait();
-                        verdict.tell(exchange);
+                        ending.send(exchange);
                     }
                     _ => exchange.send(
                         "HTTP/1.1 304 Not Modified\r\nETag: \"old\"\r\nCache-Control: max-age=600\r\n\r\n",
@@ -91,19 +91,23 @@ fn confirming(verdict: Verdict, gate: &Gate) -> Origin {
 }
 
 /// Two requests wait for one validation, the stored response is removed, and the validation ends in the given way.
-fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
+fn assert_not_served_again(ending: ValidationEnd, removal: Removal) {
     let gate = Gate::default();
-    let origin = confirming(verdict, &gate);
+    let origin = validating_origin(ending, &gate);
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "old");
     let mut leader = proxy.begin("/", "");
-    until("the validation is under way", || gets(&origin) == 2);
+    until("the validation is under way", || count_gets(&origin) == 2);
     let mut follower = proxy.begin("/", "");
     proxy.wait_for_followers(1);
-    assert_eq!(gets(&origin), 2, "the second request follows the first");
-    removal.carry_out(&proxy);
+    assert_eq!(
+        count_gets(&origin),
+        2,
+        "the second request follows the first"
+    );
+    removal.apply(&proxy);
     gate.open();
-    let case = format!("{verdict:?} {removal:?}");
+    let case = format!("{ending:?} {removal:?}");
     assert_ne!(leader.answer().text(), "old", "leader, {case}");
     let followed = follower.answer();
     assert_ne!(followed.text(), "old", "follower, {case}: {followed:?}");
@@ -115,65 +119,50 @@ fn a_follower_does_not_bring_it_back(verdict: Verdict, removal: Removal) {
 
 #[test]
 fn a_cleared_response_is_not_served_after_a_validation_gets_404() {
-    a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Clear);
-    a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Clear);
+    assert_not_served_again(ValidationEnd::NotFound, Removal::Clear);
+    assert_not_served_again(ValidationEnd::NotFoundAndNoStore, Removal::Clear);
 }
 
 #[test]
 fn a_cleared_response_is_not_served_after_a_validation_gets_no_store() {
-    a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Clear);
+    assert_not_served_again(ValidationEnd::NoStore, Removal::Clear);
 }
 
 #[test]
 fn a_cleared_response_is_not_served_after_a_validation_gets_503() {
-    a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Clear);
+    assert_not_served_again(ValidationEnd::Unavailable, Removal::Clear);
 }
 
 #[test]
 fn a_cleared_response_is_not_served_after_a_validation_is_disconnected() {
-    a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Clear);
+    assert_not_served_again(ValidationEnd::Disconnect, Removal::Clear);
 }
 
 #[test]
 fn an_invalidated_response_is_not_served_after_a_validation_gets_404() {
-    a_follower_does_not_bring_it_back(Verdict::Gone, Removal::Post);
-    a_follower_does_not_bring_it_back(Verdict::GoneAndNotKept, Removal::Post);
+    assert_not_served_again(ValidationEnd::NotFound, Removal::Post);
+    assert_not_served_again(ValidationEnd::NotFoundAndNoStore, Removal::Post);
 }
 
 #[test]
 fn an_invalidated_response_is_not_served_after_a_validation_gets_no_store() {
-    a_follower_does_not_bring_it_back(Verdict::NotKept, Removal::Post);
+    assert_not_served_again(ValidationEnd::NoStore, Removal::Post);
 }
 
 #[test]
 fn an_invalidated_response_is_not_served_after_a_validation_gets_503() {
-    a_follower_does_not_bring_it_back(Verdict::Failing, Removal::Post);
+    assert_not_served_again(ValidationEnd::Unavailable, Removal::Post);
 }
 
 #[test]
 fn an_invalidated_response_is_not_served_after_a_validation_is_disconnected() {
-    a_follower_does_not_bring_it_back(Verdict::HungUp, Removal::Post);
+    assert_not_served_again(ValidationEnd::Disconnect, Removal::Post);
 }
 
 #[test]
 fn a_cleared_response_is_not_served_after_a_304_with_no_store() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |exchange| {
-            if exchange.request.field("if-none-match").is_some() {
-                gate.wait();
-                exchange.send(
-                    "HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: no-store\r\n\r\n",
-                );
-            } else {
-                exchange.ok(
-                    "ETag: \"v\"\r\nCache-Control: max-age=0\r\n",
-                    format!("#{}", exchange.nth),
-                );
-            }
-        }
-    });
+    let origin = Origin::confirming_after(&gate, "Cache-Control: no-store\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "#0");
     let mut validating = proxy.begin("/", "");

@@ -39,16 +39,16 @@ fn count_of(origin: &Origin, target: &str) -> usize {
 fn fifty_requests_stream_from_one_fetch() {
     let (origin, gate) = gated(|exchange, gate| in_two_parts(exchange, "", gate));
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut askers {
+    let mut clients: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
+    for client in &mut clients {
         // The response is not finished, so these bytes come from the leader's fetch.
-        asker.wait_for("first ");
+        client.wait_for("first ");
     }
     assert_eq!(origin.count(), 1);
     gate.open();
     let mut collapsed = 0;
-    for asker in &mut askers {
-        let answer = asker.answer();
+    for client in &mut clients {
+        let answer = client.answer();
         answer.expect(200, "MISS", "first last");
         let status = answer.field("cache-status").unwrap().to_owned();
         collapsed += usize::from(status.contains("fwd=uri-miss; collapsed"));
@@ -65,12 +65,12 @@ fn requests_that_wait_for_the_headers_share_one_fetch() {
         exchange.ok("", "body");
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
+    let mut clients: Vec<Client> = (0..50).map(|_| proxy.begin("/", "")).collect();
     origin.wait_for(1);
     proxy.wait_for_followers(49);
     gate.open();
-    for asker in &mut askers {
-        let answer = asker.answer();
+    for client in &mut clients {
+        let answer = client.answer();
         assert_eq!(
             (answer.status(), answer.text().as_str(), answer.ending),
             (200, "body", Ending::Whole)
@@ -165,14 +165,14 @@ fn followers_of_an_unshareable_response_fetch_for_themselves() {
         );
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = vec![proxy.begin("/", "")];
+    let mut clients: Vec<Client> = vec![proxy.begin("/", "")];
     origin.wait_for(1);
-    askers.extend((0..5).map(|_| proxy.begin("/", "")));
+    clients.extend((0..5).map(|_| proxy.begin("/", "")));
     proxy.wait_for_followers(5);
     gate.open();
-    let mut bodies: Vec<String> = askers
+    let mut bodies: Vec<String> = clients
         .iter_mut()
-        .map(|asker| asker.answer().text())
+        .map(|client| client.answer().text())
         .collect();
     bodies.sort();
     assert_eq!(
@@ -242,14 +242,14 @@ fn unsafe_requests_are_never_coalesced() {
     });
     let proxy = TestProxy::to(&origin);
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
-    let mut askers: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
-    for asker in &mut askers {
-        asker.send(post);
+    let mut clients: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        client.send(post);
     }
     origin.wait_for(5);
     gate.open();
-    for asker in &mut askers {
-        asker.answer().expect(200, "MISS", "done");
+    for client in &mut clients {
+        client.answer().expect(200, "MISS", "done");
     }
 }
 

@@ -51,13 +51,13 @@ fn a_truncated_body_is_truncated_for_all_followers_and_fetched_again() {
         }
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..5).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut askers {
-        asker.wait_for("first");
+    let mut clients: Vec<Client> = (0..5).map(|_| proxy.begin("/", "")).collect();
+    for client in &mut clients {
+        client.wait_for("first");
     }
     gate.open();
-    for asker in &mut askers {
-        assert_eq!(asker.answer().ending, Ending::Cut);
+    for client in &mut clients {
+        assert_eq!(client.answer().ending, Ending::Cut);
     }
     proxy.get("/").expect(200, "MISS", "whole");
     proxy.get("/").expect(200, "HIT", "whole");
@@ -132,11 +132,11 @@ fn a_response_is_stored_although_all_clients_disconnected() {
         }
     });
     let proxy = TestProxy::to(&origin);
-    let mut askers: Vec<Client> = (0..3).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut askers {
-        asker.wait_for("first ");
+    let mut clients: Vec<Client> = (0..3).map(|_| proxy.begin("/", "")).collect();
+    for client in &mut clients {
+        client.wait_for("first ");
     }
-    drop(askers);
+    drop(clients);
     gate.open();
     until("the answer is stored", || proxy.get("/").x_cache() == "HIT");
     assert_eq!(
@@ -184,15 +184,15 @@ fn a_response_fetched_during_a_clear_is_not_stored() {
     });
     let proxy = TestProxy::to(&origin);
     let mut before: Vec<Client> = (0..3).map(|_| proxy.begin("/", "")).collect();
-    for asker in &mut before {
-        asker.wait_for("first");
+    for client in &mut before {
+        client.wait_for("first");
     }
     proxy.clear();
     // No request joins a fetch that started before the Clear.
     proxy.get("/").expect(200, "MISS", "new #1");
     gate.open();
-    for asker in &mut before {
-        asker.answer().expect(200, "MISS", "first old.");
+    for client in &mut before {
+        client.answer().expect(200, "MISS", "first old.");
     }
     proxy.get("/").expect(200, "HIT", "new #1");
 }
@@ -222,22 +222,7 @@ fn the_cache_is_empty_after_a_clear_during_a_fetch() {
 #[test]
 fn a_validation_in_flight_does_not_restore_a_cleared_response() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |exchange| {
-            if exchange.request.field("if-none-match").is_some() {
-                gate.wait();
-                exchange.send(
-                    "HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: max-age=60\r\n\r\n",
-                );
-            } else {
-                exchange.ok(
-                    "ETag: \"v\"\r\nCache-Control: max-age=0\r\n",
-                    format!("#{}", exchange.nth),
-                );
-            }
-        }
-    });
+    let origin = Origin::confirming_after(&gate, "Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
     proxy.get("/").expect(200, "MISS", "#0");
     let mut validating = proxy.begin("/", "");

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// An origin whose responses are cached differently under each policy.
-fn telling() -> Origin {
+fn origin_with_no_store() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
         "/no-store" => exchange.ok("Cache-Control: no-store\r\n", ""),
         _ => exchange.ok("", ""),
@@ -29,7 +29,7 @@ fn policy_of(proxy: &Instance) -> &'static str {
 
 #[test]
 fn a_flag_precedes_the_environment_the_file_and_the_default() {
-    let origin = telling();
+    let origin = origin_with_no_store();
     let home = Home::new();
     let environment = [("CACHING_PROXY_POLICY", "strict")];
     assert_eq!(policy_of(&home.start(&origin.url(), &[])), "standard");
@@ -50,7 +50,7 @@ fn a_flag_precedes_the_environment_the_file_and_the_default() {
 
 #[test]
 fn a_file_named_by_the_flag_replaces_the_default_file() {
-    let origin = telling();
+    let origin = origin_with_no_store();
     let home = Home::new();
     home.write("config/proxy.toml", "policy = \"always\"\n");
     home.write("other.toml", "policy = \"strict\"\n");
@@ -62,7 +62,7 @@ fn a_file_named_by_the_flag_replaces_the_default_file() {
 
 #[test]
 fn every_setting_can_be_set_in_the_file() {
-    let origin = telling();
+    let origin = origin_with_no_store();
     let home = Home::new();
     let port = free_port();
     let lines = [
@@ -87,7 +87,7 @@ fn every_setting_can_be_set_in_the_file() {
 
 #[test]
 fn every_setting_can_be_set_in_the_environment() {
-    let origin = telling();
+    let origin = origin_with_no_store();
     let home = Home::new();
     let port = free_port();
     let mut command = home.command(&[]);
@@ -316,7 +316,7 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         });
         assert!(there, "{key} is missing");
     }
-    let origin = telling();
+    let origin = origin_with_no_store();
     let home = Home::new();
     assert_eq!(
         policy_of(&home.start(&origin.url(), &["--config", shipped])),

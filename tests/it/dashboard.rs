@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A proxy with a dashboard.
-pub(crate) struct Watched {
+pub(crate) struct DashboardProxy {
     /// The proxy.
     pub(crate) proxy: Instance,
     /// The printed link.
@@ -19,7 +19,7 @@ pub(crate) struct Watched {
     port: u16,
 }
 
-impl Watched {
+impl DashboardProxy {
     /// Starts a proxy with a dashboard.
     pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
         let port = free_port();
@@ -56,7 +56,7 @@ impl Watched {
     }
 
     /// Host and cookie of a browser that has sent the token.
-    fn let_in(&self) -> String {
+    fn cookie_headers(&self) -> String {
         let answer = self.ask("POST /session", &self.host(), self.token());
         assert_eq!(answer.status(), 204, "{}", answer.text());
         let cookie = answer.field("set-cookie").unwrap();
@@ -72,7 +72,7 @@ impl Watched {
 #[test]
 fn only_the_page_healthz_and_metrics_work_without_a_token() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     for open in ["/", "/app.js", "/style.css", "/healthz", "/metrics"] {
         assert_eq!(watched.get(open).status(), 200, "{open}");
     }
@@ -89,8 +89,8 @@ fn only_the_page_healthz_and_metrics_work_without_a_token() {
 #[test]
 fn head_gets_the_headers_of_get_and_a_wrong_method_gets_the_allowed_methods() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
-    let fields = watched.let_in();
+    let watched = DashboardProxy::start(&home, &origin);
+    let fields = watched.cookie_headers();
     let ask = |method: &str, target: &str| watched.ask(&format!("{method} {target}"), &fields, "");
     for target in ["/", "/app.js", "/style.css", "/healthz", "/api/entries"] {
         let (get, head) = (ask("GET", target), ask("HEAD", target));
@@ -137,7 +137,7 @@ fn head_gets_the_headers_of_get_and_a_wrong_method_gets_the_allowed_methods() {
 #[test]
 fn every_response_forbids_browser_features_that_the_page_does_not_use() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     for target in ["/", "/app.js", "/metrics", "/events"] {
         let answer = watched.get(target);
         assert_eq!(
@@ -157,7 +157,7 @@ fn every_response_forbids_browser_features_that_the_page_does_not_use() {
 #[test]
 fn the_dashboard_accepts_only_its_own_host_names() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let port = watched.port;
     let status = |host: &str| watched.ask("GET /", host, "").status();
     assert_eq!(status(&format!("Host: localhost:{port}\r\n")), 200);
@@ -170,7 +170,7 @@ fn the_dashboard_accepts_only_its_own_host_names() {
         assert_eq!(status(&host), 403, "{host}");
     }
     let cookie = watched
-        .let_in()
+        .cookie_headers()
         .replace("Host: 127.0.0.1", "Host: evil.example");
     assert_eq!(watched.ask("GET /api/entries", &cookie, "").status(), 403);
 }
@@ -178,9 +178,9 @@ fn the_dashboard_accepts_only_its_own_host_names() {
 #[test]
 fn a_cross_site_request_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a");
-    let fields = watched.let_in();
+    let fields = watched.cookie_headers();
     for other in ["http://evil.example", "null", "http://localhost:1"] {
         let fields = format!("{fields}Origin: {other}\r\n");
         assert_eq!(watched.ask("POST /api/clear", &fields, "{}").status(), 403);
@@ -197,7 +197,7 @@ fn a_cross_site_request_is_refused() {
 #[test]
 fn a_wrong_token_or_cookie_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let half = &watched.token()[..16];
     for wrong in ["", "x", half, &format!("{}0", watched.token())] {
         let answer = watched.ask("POST /session", &watched.host(), wrong);
@@ -222,10 +222,13 @@ fn a_wrong_token_or_cookie_is_refused() {
 #[test]
 fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
     let (origin, home) = (Origin::counting("Cache-Control: no-store\r\n"), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a?token=HUSH");
     let mut stream = Client::connect(watched.port);
-    stream.send(format!("GET /events HTTP/1.1\r\n{}\r\n", watched.let_in()));
+    stream.send(format!(
+        "GET /events HTTP/1.1\r\n{}\r\n",
+        watched.cookie_headers()
+    ));
     stream.wait_for("content-type: text/event-stream");
     stream.wait_for("event: past\ndata: [");
     stream.wait_for("event: now\ndata: {");
@@ -238,8 +241,8 @@ fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
 #[test]
 fn the_number_of_event_streams_is_limited() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
-    let fields = watched.let_in();
+    let watched = DashboardProxy::start(&home, &origin);
+    let fields = watched.cookie_headers();
     let streams: Vec<Client> = (0..16)
         .map(|_| {
             let mut stream = Client::connect(watched.port);
@@ -260,11 +263,11 @@ fn the_number_of_event_streams_is_limited() {
 #[test]
 fn entries_are_found_and_purged_by_name() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     for target in ["/users/1", "/users/2", "/products?limit=1"] {
         watched.proxy.get(target);
     }
-    let fields = watched.let_in();
+    let fields = watched.cookie_headers();
     let list = |query: &str| -> Value {
         let answer = watched.ask(&format!("GET /api/entries?{query}"), &fields, "");
         assert_eq!(answer.status(), 200, "{}", answer.text());
@@ -307,7 +310,7 @@ fn entries_are_found_and_purged_by_name() {
 #[test]
 fn the_metrics_for_prometheus_match_the_counters() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a");
     watched.proxy.get("/a");
     let answer = watched.get("/metrics");
@@ -336,7 +339,7 @@ fn the_metrics_for_prometheus_match_the_counters() {
 #[test]
 fn every_metric_of_the_grafana_dashboard_exists() {
     let (origin, home) = (Origin::counting(""), Home::new());
-    let watched = Watched::start(&home, &origin);
+    let watched = DashboardProxy::start(&home, &origin);
     let text = watched.get("/metrics").text();
     let there: Vec<&str> = text
         .lines()

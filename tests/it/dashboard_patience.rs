@@ -15,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const ALL: usize = 64;
 
 /// A dashboard with short time limits. Dropping it stops it.
-struct Hasty {
+struct ShortLimits {
     port: u16,
     token: String,
     _end: tokio::sync::oneshot::Sender<()>,
 }
 
-impl Hasty {
+impl ShortLimits {
     fn start() -> Self {
         let (ready, started) = mpsc::channel();
         let (end, ended) = tokio::sync::oneshot::channel();
@@ -49,7 +49,7 @@ impl Hasty {
     }
 
     /// Opens connections and sends this text on each. `HOST` stands for the host name of the dashboard.
-    fn filled_with(&self, text: &str) -> Vec<Client> {
+    fn send_on_all(&self, text: &str) -> Vec<Client> {
         let text = text.replace("HOST", &format!("127.0.0.1:{}", self.port));
         (0..ALL)
             .map(|_| {
@@ -90,13 +90,13 @@ impl Hasty {
 
 #[test]
 fn a_half_sent_body_gets_408_and_frees_its_connection() {
-    let dashboard = Hasty::start();
+    let dashboard = ShortLimits::start();
     for framing in [
         "Content-Length: 100\r\n\r\nhalf",
         "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
         let request = format!("POST /session HTTP/1.1\r\nHost: HOST\r\n{framing}");
-        let mut halves = dashboard.filled_with(&request);
+        let mut halves = dashboard.send_on_all(&request);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {
             let answer = half.answer();
@@ -110,10 +110,10 @@ fn a_half_sent_body_gets_408_and_frees_its_connection() {
 
 #[test]
 fn a_request_refused_before_its_body_arrives_frees_its_connection() {
-    let dashboard = Hasty::start();
+    let dashboard = ShortLimits::start();
     for framing in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
         let request = format!("GET /healthz HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n");
-        let mut halves = dashboard.filled_with(&request);
+        let mut halves = dashboard.send_on_all(&request);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {
             assert_eq!(half.answer().status(), 200);
@@ -124,9 +124,9 @@ fn a_request_refused_before_its_body_arrives_frees_its_connection() {
 
 #[test]
 fn a_connection_without_a_whole_request_is_closed_in_time() {
-    let dashboard = Hasty::start();
+    let dashboard = ShortLimits::start();
     for half in ["", "GET / HTTP/1.1\r\nHost: HOST\r\n"] {
-        let mut halves = dashboard.filled_with(half);
+        let mut halves = dashboard.send_on_all(half);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {
             assert_eq!(half.answer().status(), 408);
@@ -137,9 +137,9 @@ fn a_connection_without_a_whole_request_is_closed_in_time() {
 
 #[test]
 fn a_dashboard_connection_carries_one_request() {
-    let dashboard = Hasty::start();
+    let dashboard = ShortLimits::start();
     let whole = "GET /healthz HTTP/1.1\r\nHost: HOST\r\n\r\n";
-    for mut client in dashboard.filled_with(whole) {
+    for mut client in dashboard.send_on_all(whole) {
         let answer = client.answer();
         assert_eq!((answer.status(), answer.text()), (200, "ok\n".to_owned()));
         assert_eq!(answer.field("connection"), Some("close"));
@@ -149,11 +149,11 @@ fn a_dashboard_connection_carries_one_request() {
 
 #[test]
 fn an_event_stream_outlives_every_time_limit() {
-    let dashboard = Hasty::start();
+    let dashboard = ShortLimits::start();
     let mut stream = dashboard.events();
     // This connection began after the stream and stays active. Only the limit for all connections ends it.
     let mut stuck = dashboard
-        .filled_with("GET /healthz HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n");
+        .send_on_all("GET /healthz HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n");
     for stuck in &mut stuck {
         stuck.answer();
         assert!(stuck.is_closed());

@@ -106,7 +106,7 @@ fn a_failure_is_not_stored() {
 }
 
 /// An origin that closes every connection while it is down.
-fn sometimes_down(is_down: &Arc<AtomicBool>) -> Origin {
+fn origin_with_outage(is_down: &Arc<AtomicBool>) -> Origin {
     let is_down = Arc::clone(is_down);
     Origin::start(move |exchange| {
         let fields = match exchange.target().as_str() {
@@ -136,7 +136,7 @@ fn status_of_miss(proxy: &Instance, target: &str, fields: &str) -> String {
 #[test]
 fn a_failed_fetch_has_the_same_forward_reason_as_a_successful_one() {
     let is_down = Arc::new(AtomicBool::new(false));
-    let origin = sometimes_down(&is_down);
+    let origin = origin_with_outage(&is_down);
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     for target in ["/fresh", "/old", "/vary"] {
@@ -317,8 +317,8 @@ fn many_slow_responses_do_not_delay_a_fast_one() {
     origin.wait_for(40);
     proxy.get("/quick").expect(200, "MISS", "body");
     gate.open();
-    for asker in &mut slow {
-        asker.answer().expect(200, "MISS", "body");
+    for client in &mut slow {
+        client.answer().expect(200, "MISS", "body");
     }
 }
 
@@ -334,15 +334,15 @@ fn a_shutdown_finishes_requests_in_progress() {
         }
     });
     let proxy = TestProxy::to(&origin);
-    let mut asker = proxy.begin("/", "Connection: close\r\n");
-    asker.wait_for("first ");
+    let mut client = proxy.begin("/", "Connection: close\r\n");
+    client.wait_for("first ");
     let port = proxy.port;
     let stopping = std::thread::spawn(move || proxy.stop());
     crate::harness::until("the port is closed", || {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
     });
     gate.open();
-    asker.answer().expect(200, "MISS", "first last");
+    client.answer().expect(200, "MISS", "first last");
     stopping.join().unwrap();
 }
 

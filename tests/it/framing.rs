@@ -239,7 +239,7 @@ fn a_content_length_beside_chunks_is_dropped_and_the_connection_is_closed() {
 }
 
 /// An origin that sends these bytes for every request, and closes the connection if nothing else marks the end.
-fn saying(answer: &'static str) -> Origin {
+fn origin_sending(answer: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.send(answer);
         if answer.contains("Transfer-Encoding: foo") {
@@ -276,7 +276,7 @@ fn a_misframed_response_is_stored_and_its_connection_is_closed() {
                 "hello",
             ),
         ] {
-            let origin = saying(answer);
+            let origin = origin_sending(answer);
             let proxy = TestProxy::with_mode(&origin, mode);
             for target in ["/1", "/2"] {
                 for outcome in ["MISS", "HIT"] {
@@ -301,7 +301,7 @@ fn a_body_in_an_unknown_coding_ends_at_the_close_and_is_stored_by_strict_only() 
             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: foo\r\n\r\nup to the end",
             "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\nTransfer-Encoding: foo\r\n\r\nup to the end",
         ] {
-            let origin = saying(answer);
+            let origin = origin_sending(answer);
             let proxy = TestProxy::with_mode(&origin, mode);
             for outcome in ["MISS", second] {
                 let relayed = proxy.get("/");

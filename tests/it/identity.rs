@@ -11,7 +11,7 @@ const ANNA: &str = "Authorization: Bearer anna\r\n";
 const BERT: &str = "Authorization: Bearer bert\r\n";
 
 /// The user that the credentials of the request name.
-fn asker(exchange: &Exchange<'_>) -> String {
+fn user_of(exchange: &Exchange<'_>) -> String {
     let names = [
         "authorization",
         "cookie",
@@ -29,7 +29,7 @@ fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         exchange.ok(
             fields,
-            format!("for <{}> #{}", asker(exchange), exchange.nth),
+            format!("for <{}> #{}", user_of(exchange), exchange.nth),
         )
     })
 }
@@ -184,23 +184,23 @@ fn identities_never_share_a_fetch() {
         let gate = gate.clone();
         move |exchange| {
             gate.wait();
-            exchange.ok("", format!("for <{}>", asker(exchange)));
+            exchange.ok("", format!("for <{}>", user_of(exchange)));
         }
     });
     let proxy = TestProxy::to(&origin);
     let mut anna = proxy.begin("/", ANNA);
     let mut bert = proxy.begin("/", BERT);
-    let mut nobody = proxy.begin("/", "");
+    let mut anonymous = proxy.begin("/", "");
     origin.wait_for(3);
     gate.open();
     anna.answer().expect(200, "MISS", "for <Bearer anna>");
     bert.answer().expect(200, "MISS", "for <Bearer bert>");
-    nobody.answer().expect(200, "MISS", "for <>");
+    anonymous.answer().expect(200, "MISS", "for <>");
 }
 
 #[test]
 fn ranges_heads_and_conditions_leak_nothing_to_other_identities() {
-    let origin = Origin::start(|exchange| match asker(exchange).as_str() {
+    let origin = Origin::start(|exchange| match user_of(exchange).as_str() {
         "Bearer anna" => exchange.ok("ETag: \"anna\"\r\nX-Secret: anna\r\n", "for anna"),
         _ => exchange.answer("403 Forbidden", "", ""),
     });

@@ -26,7 +26,7 @@ const NAMED: &str = "identity_cookies = [\"sid\"]\n\
     [[rules]]\npath = \"/search\"\nstore_post = true\n";
 
 /// All cookies that reach the origin.
-fn asker(exchange: &Exchange<'_>) -> String {
+fn cookies_of(exchange: &Exchange<'_>) -> String {
     exchange.request.fields("cookie").join("; ")
 }
 
@@ -35,7 +35,7 @@ fn personal(fields: &'static str) -> Origin {
     Origin::start(move |exchange| {
         let body = format!(
             "<{}> {}#{}",
-            asker(exchange),
+            cookies_of(exchange),
             latin1(&exchange.request.body),
             exchange.nth
         );
@@ -52,12 +52,12 @@ fn start_in(origin: &Origin, mode: Mode) -> TestProxy {
 }
 
 /// The headers of all users except Anna.
-fn others() -> impl Iterator<Item = &'static str> {
+fn other_users() -> impl Iterator<Item = &'static str> {
     FAKES.into_iter().chain(["", BERT])
 }
 
 #[track_caller]
-fn nothing_of_anna(answer: &Answer, who: &str) {
+fn assert_nothing_of_anna(answer: &Answer, who: &str) {
     let fields = format!("{:?}", answer.head.fields);
     assert!(
         !answer.text().contains("anna") && !fields.contains("anna"),
@@ -176,14 +176,14 @@ fn other_identities_get_no_part_headers_or_trace_of_a_stored_response() {
             "ETag: \"anna\"\r\nCache-Control: private, max-age=60\r\n",
         ),
     ] {
-        let origin = Origin::start(move |exchange| match asker(exchange).as_str() {
+        let origin = Origin::start(move |exchange| match cookies_of(exchange).as_str() {
             "sid=anna" => exchange.ok(fields, "for anna"),
             _ => exchange.answer("403 Forbidden", "", ""),
         });
         let proxy = start_in(&origin, mode);
         proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
         proxy.get_with("/", ANNA).expect(200, "HIT", "for anna");
-        for who in others() {
+        for who in other_users() {
             for line in [
                 "",
                 "Range: bytes=0-3\r\n",
@@ -199,7 +199,7 @@ fn other_identities_get_no_part_headers_or_trace_of_a_stored_response() {
                     let status = answer.status();
                     let is_refused = status == 403 || (status == 504 && line.contains("only-if"));
                     assert!(is_refused, "{method} {who}{line}: {status}");
-                    nothing_of_anna(&answer, who);
+                    assert_nothing_of_anna(&answer, who);
                 }
             }
         }
@@ -220,7 +220,7 @@ fn other_identities_get_no_stale_response() {
         });
         let proxy = start(&origin);
         proxy.get_with("/", ANNA).expect(200, "MISS", "for anna");
-        for who in others() {
+        for who in other_users() {
             proxy.get_with("/", who).expect(503, "MISS", "down");
             let answer = proxy.get_with("/", &format!("{who}Cache-Control: max-stale\r\n"));
             answer.expect(503, "MISS", "down");
@@ -236,7 +236,7 @@ fn other_identities_do_not_join_a_fetch() {
         let gate = gate.clone();
         move |exchange| {
             gate.wait();
-            exchange.ok("", format!("<{}>", asker(exchange)));
+            exchange.ok("", format!("<{}>", cookies_of(exchange)));
         }
     });
     let proxy = start(&origin);
@@ -244,16 +244,16 @@ fn other_identities_do_not_join_a_fetch() {
     origin.wait_for(1);
     let mut bert = proxy.begin("/", BERT);
     origin.wait_for(2);
-    let mut nobody = proxy.begin("/", "Cookie: lang=de\r\n");
+    let mut anonymous = proxy.begin("/", "Cookie: lang=de\r\n");
     origin.wait_for(3);
     let mut anna_too = proxy.begin("/", "Cookie: other=1; sid=anna\r\n");
-    let mut nobody_too = proxy.begin("/", "");
+    let mut second_anonymous = proxy.begin("/", "");
     gate.open();
     assert_eq!(anna.answer().text(), "<sid=anna>");
     assert_eq!(anna_too.answer().text(), "<sid=anna>");
     assert_eq!(bert.answer().text(), "<sid=bert>");
-    assert_eq!(nobody.answer().text(), "<>");
-    assert_eq!(nobody_too.answer().text(), "<>");
+    assert_eq!(anonymous.answer().text(), "<>");
+    assert_eq!(second_anonymous.answer().text(), "<>");
     assert_eq!(origin.count(), 3);
 }
 
@@ -265,7 +265,7 @@ fn a_304_to_a_foreign_validator_reveals_no_response() {
         match tag.as_deref() {
             Some("\"same\"") => exchange.answer("304 Not Modified", "ETag: \"same\"\r\n", ""),
             _ => {
-                let body = format!("<{}>", asker(exchange));
+                let body = format!("<{}>", cookies_of(exchange));
                 exchange.ok(
                     "ETag: \"same\"\r\nCache-Control: max-age=1\r\nAge: 9\r\n",
                     body,
@@ -275,14 +275,14 @@ fn a_304_to_a_foreign_validator_reveals_no_response() {
     });
     let proxy = start(&origin);
     proxy.get_with("/", ANNA).expect(200, "MISS", "<sid=anna>");
-    for who in others() {
+    for who in other_users() {
         let answer = proxy.get_with("/", &format!("{who}If-None-Match: \"same\"\r\n"));
         assert_eq!(
             (answer.status(), answer.text().as_str()),
             (304, ""),
             "{who}"
         );
-        nothing_of_anna(&proxy.get_with("/", who), who);
+        assert_nothing_of_anna(&proxy.get_with("/", who), who);
     }
     proxy.get_with("/", BERT).expect(200, "HIT", "<sid=bert>");
     proxy.get_with("/", ANNA).expect(200, "HIT", "<sid=anna>");
@@ -326,9 +326,9 @@ fn an_ignored_parameter_makes_no_identity() {
     proxy
         .get_with("/q/me?a&b&user=bert", ANNA)
         .expect(200, "HIT", anna);
-    for who in others() {
+    for who in other_users() {
         for query in ["user=anna&b&a", "b&a", "a&b&user=anna&user=bert"] {
-            nothing_of_anna(&proxy.get_with(&format!("/q/me?{query}"), who), who);
+            assert_nothing_of_anna(&proxy.get_with(&format!("/q/me?{query}"), who), who);
         }
     }
 }
@@ -341,11 +341,11 @@ fn a_stored_post_belongs_to_its_identity() {
     let anna = "<sid=anna> secrets#0";
     post(ANNA, "secrets").expect(200, "MISS", anna);
     post("Cookie: sid=anna; x=1\r\n", "secrets").expect(200, "HIT", anna);
-    for who in others() {
-        nothing_of_anna(&post(who, "secrets"), who);
-        nothing_of_anna(&proxy.get_with("/search", who), who);
-        nothing_of_anna(&post(&format!("{who}Range: bytes=0-3\r\n"), "secrets"), who);
-        nothing_of_anna(&post(&format!("{who}If-None-Match: *\r\n"), "secrets"), who);
+    for who in other_users() {
+        assert_nothing_of_anna(&post(who, "secrets"), who);
+        assert_nothing_of_anna(&proxy.get_with("/search", who), who);
+        assert_nothing_of_anna(&post(&format!("{who}Range: bytes=0-3\r\n"), "secrets"), who);
+        assert_nothing_of_anna(&post(&format!("{who}If-None-Match: *\r\n"), "secrets"), who);
     }
     post(ANNA, "secrets").expect(200, "HIT", anna);
 }
@@ -365,7 +365,7 @@ fn a_public_response_is_shared_without_its_set_cookie() {
 #[test]
 fn a_post_response_shaped_by_cookies_outside_the_key_is_not_stored_for_gets() {
     let origin = Origin::start(|exchange| {
-        let body = format!("<{}> #{}", asker(exchange), exchange.nth);
+        let body = format!("<{}> #{}", cookies_of(exchange), exchange.nth);
         exchange.ok(
             "Cache-Control: max-age=60\r\nContent-Location: /a\r\n",
             body,
@@ -373,7 +373,7 @@ fn a_post_response_shaped_by_cookies_outside_the_key_is_not_stored_for_gets() {
     });
     let proxy = start(&origin);
     proxy.request("POST", "/a", "Cookie: user=anna\r\n", b"x");
-    nothing_of_anna(&proxy.get("/a"), "nobody");
+    assert_nothing_of_anna(&proxy.get("/a"), "nobody");
     // Without such cookies, or with cookies in the key, the response is stored for its identity.
     proxy.request("POST", "/a", "Cookie: sid=anna\r\n", b"x");
     assert_eq!(proxy.get("/a").x_cache(), "MISS");

@@ -12,7 +12,7 @@ use crate::{
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
 
 /// An origin that sends this early hint at once, and a 200 with "body" when the gate is open.
-fn hinting(fields: &'static str) -> (Origin, Gate) {
+fn hinting_origin(fields: &'static str) -> (Origin, Gate) {
     gated(move |exchange, gate| {
         exchange.send(HINT);
         gate.wait();
@@ -21,7 +21,7 @@ fn hinting(fields: &'static str) -> (Origin, Gate) {
 }
 
 /// A client with a small receive buffer.
-fn who_reads_slowly(proxy: &TestProxy) -> Client {
+fn slow_client(proxy: &TestProxy) -> Client {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], proxy.port));
@@ -35,7 +35,7 @@ fn codes(heads: &[Head]) -> Vec<u16> {
 
 #[test]
 fn an_early_hint_arrives_before_the_final_response_exists() {
-    let (origin, gate) = hinting("X-Final: 1\r\n");
+    let (origin, gate) = hinting_origin("X-Final: 1\r\n");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
     let hint = client.head();
@@ -52,7 +52,7 @@ fn an_early_hint_arrives_before_the_final_response_exists() {
 
 #[test]
 fn a_hit_has_no_early_hints_and_none_of_their_headers() {
-    let (origin, gate) = hinting("");
+    let (origin, gate) = hinting_origin("");
     gate.open();
     let proxy = TestProxy::to(&origin);
     assert_eq!(codes(&proxy.get("/").interim), [103]);
@@ -245,17 +245,17 @@ fn a_client_that_waits_for_a_validation_gets_its_early_hints() {
 
 /// Requests this number of bytes and then more, and reads nothing. True if the proxy has begun the second request,
 /// which means that it has passed on the whole first response.
-fn is_given_away(proxy: &TestProxy, origin: &Origin, length: usize) -> (Client, bool) {
+fn is_passed_on(proxy: &TestProxy, origin: &Origin, length: usize) -> (Client, bool) {
     let second = format!("/after-{length}");
-    let mut client = who_reads_slowly(proxy);
+    let mut client = slow_client(proxy);
     client.ask(&format!("/{length}"), "").ask(&second, "");
-    let has_come = || origin.seen().iter().any(|seen| seen.target() == second);
+    let has_arrived = || origin.seen().iter().any(|seen| seen.target() == second);
     // Long enough for the request to arrive, unless it is held back.
-    let is_given_away = (0..100).any(|_| {
+    let is_passed_on = (0..100).any(|_| {
         proxy.get("/0");
-        has_come()
+        has_arrived()
     });
-    (client, is_given_away)
+    (client, is_passed_on)
 }
 
 #[test]
@@ -271,13 +271,13 @@ fn early_hints_for_a_pipelined_request_never_interrupt_the_previous_response() {
     let proxy = TestProxy::to(&origin);
     // Finds how much the sockets hold. Beyond that size the proxy has passed on more than the sockets hold.
     let mut length = COARSE + 1;
-    while is_given_away(&proxy, &origin, length).1 {
+    while is_passed_on(&proxy, &origin, length).1 {
         length += COARSE;
     }
     length -= COARSE;
     loop {
         length += 24 * 1024;
-        let (mut client, is_given_away) = is_given_away(&proxy, &origin, length);
+        let (mut client, is_passed_on) = is_passed_on(&proxy, &origin, length);
         let first = client.answer();
         assert_eq!(
             (first.interim.len(), first.ending, first.body.len()),
@@ -287,7 +287,7 @@ fn early_hints_for_a_pipelined_request_never_interrupt_the_previous_response() {
         let second = client.answer();
         second.expect(200, "MISS", "second");
         assert!(matches!(codes(&second.interim)[..], [] | [103]), "{length}");
-        if !is_given_away {
+        if !is_passed_on {
             break;
         }
     }
@@ -360,7 +360,7 @@ fn a_slow_client_gets_early_hints_and_response_in_order() {
         exchange.ok("", vec![b'x'; 3_000_000]);
     });
     let proxy = TestProxy::to(&origin);
-    let mut client = who_reads_slowly(&proxy);
+    let mut client = slow_client(&proxy);
     client.ask("/", "");
     origin.wait_for(1);
     for _ in 0..8 {

@@ -99,13 +99,13 @@ fn all_variants_and_partitions_of_the_target_are_invalidated() {
         _ => exchange.ok("", ""),
     });
     let proxy = TestProxy::to(&origin);
-    let askers = [
+    let requests = [
         "",
         "Accept-Language: de\r\n",
         "Authorization: Bearer x\r\n",
         "Cookie: sid=1\r\nAccept-Language: fr\r\n",
     ];
-    for (nth, fields) in askers.iter().enumerate() {
+    for (nth, fields) in requests.iter().enumerate() {
         proxy
             .get_with("/", fields)
             .expect(200, "MISS", &format!("#{nth}"));
@@ -114,7 +114,7 @@ fn all_variants_and_partitions_of_the_target_are_invalidated() {
             .expect(200, "HIT", &format!("#{nth}"));
     }
     proxy.request("PUT", "/", "Authorization: Bearer x\r\n", b"x");
-    for fields in askers {
+    for fields in requests {
         assert_eq!(proxy.get_with("/", fields).x_cache(), "MISS", "{fields}");
     }
 }

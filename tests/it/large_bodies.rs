@@ -34,7 +34,7 @@ const SIZES: [usize; 15] = [
     LARGEST,
 ];
 
-/// The first `length` bytes of a text that does not repeat.
+/// The first `size` bytes of a text that does not repeat.
 fn body_of(size: usize) -> &'static [u8] {
     static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let words = 0..u32::try_from(LARGEST / 4).unwrap();
@@ -196,7 +196,7 @@ fn a_request_with_a_body_gets_the_whole_response() {
 }
 
 /// A connection of a client with a small receive buffer.
-fn narrow(port: u16) -> TcpStream {
+fn client_with_small_buffer(port: u16) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,
@@ -213,7 +213,7 @@ fn narrow(port: u16) -> TcpStream {
 fn a_body_cleared_during_its_transfer_arrives_whole() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    let mut client = Client::over(narrow(proxy.port));
+    let mut client = Client::over(client_with_small_buffer(proxy.port));
     client.ask("/9216000", "").ask("/65536", "");
     client.wait_for("\r\n\r\n");
     proxy.clear();
@@ -227,7 +227,7 @@ fn a_body_cleared_during_its_transfer_arrives_whole() {
 fn a_stalled_client_of_a_large_body_delays_no_other_client() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    let mut stalled = Client::over(narrow(proxy.port));
+    let mut stalled = Client::over(client_with_small_buffer(proxy.port));
     stalled.ask("/9216000", "").wait_for("\r\n\r\n");
     let mut client = proxy.connect();
     for size in SIZES {
@@ -240,7 +240,7 @@ fn a_stalled_client_of_a_large_body_delays_no_other_client() {
 fn a_body_in_transfer_arrives_whole_before_the_proxy_stops() {
     let origin = of_any_size();
     let proxy = warm(&origin);
-    let mut client = Client::over(narrow(proxy.port));
+    let mut client = Client::over(client_with_small_buffer(proxy.port));
     client.ask("/9216000", "").wait_for("\r\n\r\n");
     let reading = std::thread::spawn(move || {
         expect(&mut client, 200, body_of(LARGEST));
@@ -260,7 +260,7 @@ fn the_log_shows_the_bytes_sent_to_each_client() {
     proxy.get("/65536");
     proxy.get("/65536");
     // Reads the head and a little more, and disconnects.
-    let mut stream = narrow(proxy.port);
+    let mut stream = client_with_small_buffer(proxy.port);
     stream
         .write_all(b"GET /9216000 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();
@@ -287,7 +287,7 @@ fn a_client_that_reads_nothing_of_a_large_body_is_disconnected() {
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--timeout", "1s"]);
     assert_eq!(proxy.get("/9216000").status(), 200);
-    let mut stream = narrow(proxy.port);
+    let mut stream = client_with_small_buffer(proxy.port);
     stream
         .write_all(b"GET /9216000 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();

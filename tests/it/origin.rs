@@ -82,6 +82,22 @@ impl Origin {
         })
     }
 
+    /// Responds with "#n", n counted by target from 0, which is stale at once. A validation waits for the gate, and gets a 304
+    /// with these header lines.
+    pub(crate) fn confirming_after(gate: &Gate, lines: &'static str) -> Self {
+        let gate = gate.clone();
+        Self::start(move |exchange| {
+            if exchange.request.field("if-none-match").is_some() {
+                gate.wait();
+                let head = "HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\n";
+                exchange.send(format!("{head}{lines}\r\n"));
+            } else {
+                let body = format!("#{}", exchange.nth);
+                exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", body);
+            }
+        })
+    }
+
     fn launch(
         uploads: Uploads,
         tls: Option<Arc<rustls::ServerConfig>>,

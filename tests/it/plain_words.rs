@@ -123,7 +123,7 @@ fn a_204_with_a_content_length_is_stored_and_its_connection_is_reused() {
 }
 
 /// Sends a head of more than 64 KiB: one header, or many.
-fn ask_at_length(client: &mut Client, fields: usize) -> Answer {
+fn send_large_head(client: &mut Client, fields: usize) -> Answer {
     let value = "v".repeat(70 * KIB / fields);
     let lines: String = (0..fields)
         .map(|number| format!("X-Long-{number}: {value}\r\n"))
@@ -137,7 +137,7 @@ fn request_headers_over_64_kib_get_431() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     for fields in [1, 50] {
-        let answer = ask_at_length(&mut proxy.connect(), fields);
+        let answer = send_large_head(&mut proxy.connect(), fields);
         assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
     }
     assert_eq!(origin.count(), 0);
@@ -148,7 +148,7 @@ fn a_malformed_request_is_logged() {
     let origin = Origin::start(|exchange| exchange.answer("400 Bad Request", "", "no"));
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    let answer = ask_at_length(&mut Client::connect(proxy.port), 50);
+    let answer = send_large_head(&mut Client::connect(proxy.port), 50);
     let sentence = "The request line and headers are larger than 64 KiB.\n";
     answer.expect(431, "MISS", sentence);
     assert_eq!(answer.field("cache-status"), Some("caching-proxy"));
@@ -181,7 +181,7 @@ fn headers_over_64_kib_of_a_later_request_get_431() {
         for _ in 0..2 {
             assert_eq!(client.ask("/", "").answer().status(), 200);
         }
-        let answer = ask_at_length(&mut client, fields);
+        let answer = send_large_head(&mut client, fields);
         assert_eq!(answer.status(), 431, "{fields} fields: {answer:?}");
     }
     assert_eq!(origin.count(), 1);

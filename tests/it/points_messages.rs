@@ -77,8 +77,8 @@ fn point_29b_followers_get_no_interim_responses_and_pipelining_keeps_their_order
     }
 }
 
-/// An origin that sends these bytes for every request, and then closes the connection if `close` is set.
-fn saying(answer: String, closes: bool) -> Origin {
+/// An origin that sends these bytes for every request, and then closes the connection if `closes` is set.
+fn origin_sending(answer: String, closes: bool) -> Origin {
     Origin::start(move |exchange| {
         exchange.send(&answer);
         if closes {
@@ -105,7 +105,7 @@ fn point_30a_a_misframed_response_is_relayed_and_its_connection_is_closed() {
         (format!("{chunked}Content-Length: 5\r\n"), chunks.into()),
         (format!("{chunked}content-length: 0\r\n"), chunks.into()),
     ] {
-        let origin = saying(
+        let origin = origin_sending(
             format!("HTTP/1.1 200 OK\r\n{FRESH}{framing}\r\n{body}"),
             false,
         );
@@ -133,7 +133,7 @@ fn point_30b_an_unknown_coding_ends_at_the_close_and_is_stored_by_strict_only() 
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{FRESH}{framing}\r\nup to the end");
         for (mode, second) in [(Strict, "HIT"), (Standard, "MISS"), (Always, "MISS")] {
-            let origin = saying(answer.clone(), true);
+            let origin = origin_sending(answer.clone(), true);
             let proxy = TestProxy::with_mode(&origin, mode);
             for outcome in ["MISS", second] {
                 proxy.get("/").expect(200, outcome, "up to the end");
@@ -179,7 +179,7 @@ fn point_31_a_truncated_body_is_truncated_for_the_client_and_never_stored() {
 }
 
 /// An origin that responds to the first request of each connection, and fails at the second a given number of times.
-fn dying(failures: usize, word: &'static str) -> Origin {
+fn origin_failing_on_reuse(failures: usize, word: &'static str) -> Origin {
     let seen = std::sync::Mutex::new((Vec::<usize>::new(), 0));
     Origin::start(move |exchange| {
         let mut seen = seen.lock().unwrap();
@@ -213,7 +213,7 @@ fn point_32_only_idempotent_requests_are_repeated_once_on_a_new_connection() {
         ("GET", "", 1, "HTTP/1.1 2", 502, 2),
         ("GET", "", 1, "H", 502, 2),
     ] {
-        let origin = dying(failures, word);
+        let origin = origin_failing_on_reuse(failures, word);
         let proxy = TestProxy::builder(&origin)
             .mode(Strict)
             .with(|config| config.workers = 1)
@@ -288,7 +288,7 @@ fn point_34a_targets_arrive_and_are_compared_byte_for_byte() {
 }
 
 /// An origin that returns the request, with a header that is not ASCII.
-fn echoing() -> Origin {
+fn echoing_origin() -> Origin {
     Origin::start(|exchange| {
         let (method, target) = (exchange.request.method(), exchange.target());
         let body = format!("{method} {target} {}", exchange.request.body.len());
@@ -307,7 +307,7 @@ fn echoing() -> Origin {
 
 #[test]
 fn point_34b_methods_versions_and_values_are_relayed_faithfully() {
-    let origin = echoing();
+    let origin = echoing_origin();
     let proxy = TestProxy::with_mode(&origin, Strict);
     let mut client = proxy.connect();
     client.send(b"GET /v HTTP/1.1\r\nHost: a\r\nX-Mine: \xe4\xff\r\n\r\n");
@@ -365,7 +365,7 @@ fn point_34b_methods_versions_and_values_are_relayed_faithfully() {
 
 #[test]
 fn point_34c_http_1_0_clients_get_responses_without_chunks_and_in_order() {
-    let origin = echoing();
+    let origin = echoing_origin();
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy.get("/v").expect(200, "MISS", "GET /v 0");
     for (request, stays) in [("", false), ("Connection: keep-alive\r\n", true)] {

@@ -22,7 +22,7 @@ fn posting(status: &'static str, fields: String) -> Origin {
 const OWN: &str = "Content-Location: /a/x?q\r\n";
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
-/// Whether a GET gets the response of the POST before it.
+/// Checks the outcome of a GET after a request with this method and this response.
 #[track_caller]
 fn check_posted(method: &str, status: &'static str, fields: &str, outcome: &str) {
     let origin = posting(status, fields.to_owned());

@@ -244,7 +244,7 @@ fn asked(exchange: &Exchange<'_>) -> Option<(usize, usize)> {
     }
 }
 
-/// An origin that serves ranges, and states `length` as the complete length.
+/// An origin that serves ranges, and states `complete` as the complete length.
 fn ranged(fields: String, complete: &'static str) -> Origin {
     let fields = format!("Cache-Control: max-age=60\r\n{fields}");
     Origin::start(move |exchange| match asked(exchange) {

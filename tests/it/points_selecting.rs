@@ -4,7 +4,7 @@ use caching_proxy::policy::Mode::{self, Always, Standard, Strict};
 
 use crate::{harness::TestProxy, origin::Origin};
 
-/// Sends a GET with the first headers and one with the second. Returns X-Cache of the second response.
+/// A row has the headers of the response, of a first and of a second GET, and the X-Cache of the second response.
 #[track_caller]
 fn check_vary(mode: Mode, rows: &[(&str, &str, &str, &str)]) {
     for (fields, first, second, expected) in rows {

@@ -87,19 +87,19 @@ fn all_variants_and_identities_of_a_path_are_purged() {
     let origin = Origin::counting("Vary: Accept-Language\r\n");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    let askers = [
+    let requests = [
         "Accept-Language: de\r\n",
         "Accept-Language: fr\r\n",
         "Authorization: a\r\n",
         "Authorization: b\r\n",
     ];
-    for fields in askers {
+    for fields in requests {
         proxy.get_with("/a", fields);
         assert_eq!(proxy.get_with("/a", fields).x_cache(), "HIT");
     }
     let told = home.run_json(&["purge", "/a", "--json"]);
     assert_eq!(told["answers"], 4);
-    for fields in askers {
+    for fields in requests {
         assert_eq!(proxy.get_with("/a", fields).x_cache(), "MISS");
     }
 }
@@ -200,7 +200,7 @@ fn a_rule_applies_to_a_purged_path_as_to_requests() {
     assert!(!is_hit(&proxy, "/shop/a?b=1&c=2"));
 }
 
-/// An origin whose first response with each tag waits at a gate in the middle of its body.
+/// An origin with the tag `t` on every response. The first one to `/slow` waits at the gate in the middle of its body.
 fn slow(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::start(
@@ -215,7 +215,7 @@ fn slow(gate: &Gate) -> Origin {
     )
 }
 
-fn no_fetch_under_way_survives(args: &[&str]) {
+fn assert_fetch_is_voided(args: &[&str]) {
     let gate = Gate::default();
     let origin = slow(&gate);
     let home = Home::new();
@@ -233,10 +233,10 @@ fn no_fetch_under_way_survives(args: &[&str]) {
 
 #[test]
 fn a_fetch_started_before_a_purge_is_neither_joined_nor_stored() {
-    no_fetch_under_way_survives(&["purge", "/slow"]);
-    no_fetch_under_way_survives(&["purge", "/s*"]);
-    no_fetch_under_way_survives(&["purge", "--tag", "t"]);
-    no_fetch_under_way_survives(&["purge", "--tag", "t", "--soft"]);
+    assert_fetch_is_voided(&["purge", "/slow"]);
+    assert_fetch_is_voided(&["purge", "/s*"]);
+    assert_fetch_is_voided(&["purge", "--tag", "t"]);
+    assert_fetch_is_voided(&["purge", "--tag", "t", "--soft"]);
 }
 
 #[test]

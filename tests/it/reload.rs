@@ -24,7 +24,7 @@ fn reload(home: &Home, text: &str) -> Finished {
     reloaded
 }
 
-fn ask_as(proxy: &Instance, user: &str) -> String {
+fn get_as(proxy: &Instance, user: &str) -> String {
     let answer = proxy.get_with("/me", &format!("X-User: {user}\r\n"));
     format!("{} {}", answer.x_cache(), answer.text())
 }
@@ -102,8 +102,8 @@ fn a_shared_response_is_not_served_after_it_became_private() {
     let origin = greeting();
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    assert_eq!(ask_as(&proxy, "anna"), "MISS anna #0");
-    assert_eq!(ask_as(&proxy, "berta"), "HIT anna #0");
+    assert_eq!(get_as(&proxy, "anna"), "MISS anna #0");
+    assert_eq!(get_as(&proxy, "berta"), "HIT anna #0");
     let reloaded = reload(&home, "identity_headers = [\"x-user\"]\n");
     assert!(
         reloaded.stderr.contains("cache cleared, because"),
@@ -111,9 +111,9 @@ fn a_shared_response_is_not_served_after_it_became_private() {
     );
     proxy.log_line(&["cache cleared, because", "entries 1"]);
     proxy.get("/me").expect(200, "MISS", "nobody #1");
-    assert_eq!(ask_as(&proxy, "berta"), "MISS berta #2");
-    assert_eq!(ask_as(&proxy, "anna"), "MISS anna #3");
-    assert_eq!(ask_as(&proxy, "berta"), "HIT berta #2");
+    assert_eq!(get_as(&proxy, "berta"), "MISS berta #2");
+    assert_eq!(get_as(&proxy, "anna"), "MISS anna #3");
+    assert_eq!(get_as(&proxy, "berta"), "HIT berta #2");
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::{
 const KIB: usize = 1024;
 const MAX_OBJECT_BYTES: u64 = 64 * 1024;
 /// Longest transfer on a busy machine. A stall is noticed sooner, because each read has its deadline.
-const IN_ALL: Duration = Duration::from_secs(3 * DEADLINE.as_secs());
+const LONGEST_TRANSFER: Duration = Duration::from_secs(3 * DEADLINE.as_secs());
 
 /// A proxy with this number of workers that stores no body over 64 KiB.
-fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
+fn proxy_with_small_limit(origin: &Origin, workers: usize) -> TestProxy {
     TestProxy::builder(origin)
         .with(|config| {
             config.max_object_bytes = MAX_OBJECT_BYTES;
@@ -28,7 +28,7 @@ fn keeping_little(origin: &Origin, workers: usize) -> TestProxy {
 }
 
 /// A client with a small receive buffer that sends a request and reads nothing.
-fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
+fn client_that_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,
@@ -46,7 +46,7 @@ fn who_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
 }
 
 /// An event stream that sends this text and then nothing. The gate opens when the proxy closes the connection.
-fn falling_silent(fields: &'static str, said: &'static str) -> (Origin, Gate) {
+fn silent_event_stream(fields: &'static str, said: &'static str) -> (Origin, Gate) {
     let hung_up = Gate::default();
     let origin = Origin::start({
         let hung_up = hung_up.clone();
@@ -71,7 +71,7 @@ fn a_disconnect_from_a_silent_event_stream_reaches_the_origin() {
         "Cache-Control: no-store\r\n",
         "Cache-Control: no-cache\r\n",
     ] {
-        let (origin, hung_up) = falling_silent(fields, "data: 1\n\n");
+        let (origin, hung_up) = silent_event_stream(fields, "data: 1\n\n");
         let proxy = TestProxy::to(&origin);
         let mut client = proxy.begin("/", "");
         client.wait_for("data: 1");
@@ -82,7 +82,7 @@ fn a_disconnect_from_a_silent_event_stream_reaches_the_origin() {
 
 #[test]
 fn a_disconnect_from_an_event_stream_without_events_reaches_the_origin() {
-    let (origin, hung_up) = falling_silent("", "");
+    let (origin, hung_up) = silent_event_stream("", "");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.begin("/", "");
     client.wait_for("\r\n\r\n");
@@ -91,7 +91,7 @@ fn a_disconnect_from_an_event_stream_without_events_reaches_the_origin() {
 }
 
 /// A chunked body of 32 MiB. The first chunk is "first"; the others are sent when the gate is open.
-fn large_after(exchange: &mut Exchange<'_>, gate: &Gate) {
+fn large_chunked_body(exchange: &mut Exchange<'_>, gate: &Gate) {
     let piece = vec![b'x'; 256 * KIB];
     exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     exchange.chunk("first");
@@ -107,9 +107,9 @@ fn a_stalled_follower_does_not_stop_the_leader_of_a_body_too_large_to_store() {
     let gate = Gate::default();
     let origin = Origin::start({
         let gate = gate.clone();
-        move |exchange| large_after(exchange, &gate)
+        move |exchange| large_chunked_body(exchange, &gate)
     });
-    let proxy = keeping_little(&origin, 2);
+    let proxy = proxy_with_small_limit(&origin, 2);
     let mut leader = proxy.begin("/", "");
     leader.wait_for("first");
     let mut follower = proxy.begin("/", "");
@@ -122,7 +122,7 @@ fn a_stalled_follower_does_not_stop_the_leader_of_a_body_too_large_to_store() {
         (answer.ending, answer.body.len()),
         (Ending::Whole, 5 + 32 * KIB * KIB)
     );
-    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     drop(follower);
 }
 
@@ -142,7 +142,7 @@ fn tiny_chunks(exchange: &mut Exchange<'_>, count: usize) {
 fn a_client_that_reads_many_tiny_chunks_gets_them_all_quickly() {
     const COUNT: usize = 200_000;
     let origin = Origin::start(|exchange| tiny_chunks(exchange, COUNT));
-    let proxy = keeping_little(&origin, 1);
+    let proxy = proxy_with_small_limit(&origin, 1);
     let start = Instant::now();
     let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -152,7 +152,7 @@ fn a_client_that_reads_many_tiny_chunks_gets_them_all_quickly() {
     let mut answer = Vec::new();
     let read = client.read_to_end(&mut answer);
     read.unwrap_or_else(|error| panic!("{error} after {} bytes", answer.len()));
-    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     let body = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap();
     // No chunk size has this letter, so the proxy may join chunks.
     assert_eq!(memchr::memchr_iter(b'y', &answer[body..]).count(), COUNT);
@@ -174,15 +174,15 @@ fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
             _ => exchange.ok("Cache-Control: no-store\r\n", "quick"),
         }
     });
-    let proxy = keeping_little(&origin, 1);
+    let proxy = proxy_with_small_limit(&origin, 1);
     let mut warm: Client = proxy.connect();
     warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
-    let stalled = who_never_reads(&proxy, "/tiny");
+    let stalled = client_that_never_reads(&proxy, "/tiny");
     begun.wait();
     let start = Instant::now();
     for _ in 0..50 {
         warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
     }
-    assert!(start.elapsed() < IN_ALL, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     drop(stalled);
 }

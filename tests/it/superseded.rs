@@ -68,8 +68,8 @@ fn an_older_validation_does_not_replace_the_response_of_a_newer_fetch() {
     proxy.get_with("/", own).expect(200, "HIT", "v2");
 }
 
-/// A stale response is validated, the origin responds with this instead and stops: the stored response must be removed.
-fn ends_the_stored_answer(status: &'static str, fields: &'static str) {
+/// A stale response is validated, the origin sends another response and stops: the stored one must be removed.
+fn assert_stored_response_is_removed(status: &'static str, fields: &'static str) {
     let mut origin = Origin::start(move |exchange| match exchange.nth {
         0 => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "old"),
         _ => exchange.answer(status, fields, "instead"),
@@ -98,7 +98,7 @@ fn a_validation_that_gets_an_unstorable_response_removes_the_stored_one() {
         ("404 Not Found", "Cache-Control: no-store\r\n"),
         ("410 Gone", "Cache-Control: no-store\r\n"),
     ] {
-        ends_the_stored_answer(status, fields);
+        assert_stored_response_is_removed(status, fields);
     }
 }
 
@@ -108,7 +108,7 @@ fn a_refused_validation_removes_the_stored_response() {
         ("401 Unauthorized", "WWW-Authenticate: Basic\r\n"),
         ("403 Forbidden", ""),
     ] {
-        ends_the_stored_answer(status, fields);
+        assert_stored_response_is_removed(status, fields);
     }
 }
 

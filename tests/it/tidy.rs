@@ -8,7 +8,7 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::{
-    imports::{circles, rooms_used},
+    imports::{cycles, modules_used},
     sources::sources,
     types::declared_types,
 };
@@ -75,7 +75,7 @@ fn modules_import_only_what_the_table_allows() {
             ));
             continue;
         };
-        let used = rooms_used(source);
+        let used = modules_used(source);
         for name in &used {
             let name = name.as_str();
             if rooms.contains(name) && name != source.room && !allowed.contains(&name) {
@@ -94,7 +94,7 @@ fn modules_import_only_what_the_table_allows() {
 fn the_table_of_imports_allows_only_what_is_used() {
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources() {
-        let names = rooms_used(&source);
+        let names = modules_used(&source);
         used.entry(source.room).or_default().extend(names);
     }
     let mut unused = Vec::new();
@@ -142,8 +142,8 @@ fn files_are_of_limited_length() {
 
 #[test]
 fn no_files_import_each_other_in_a_cycle() {
-    let circles = circles(&sources());
-    assert!(circles.is_empty(), "{circles:#?}");
+    let cycles = cycles(&sources());
+    assert!(cycles.is_empty(), "{cycles:#?}");
 }
 
 #[test]

@@ -279,27 +279,15 @@ fn max_stale_limits_the_age_of_a_stale_response() {
 #[test]
 fn a_validation_serves_all_waiting_clients() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |exchange| {
-            if exchange.request.field("if-none-match").is_some() {
-                gate.wait();
-                exchange.send(
-                    "HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\nCache-Control: max-age=60\r\n\r\n",
-                );
-            } else {
-                exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "body");
-            }
-        }
-    });
+    let origin = Origin::confirming_after(&gate, "Cache-Control: max-age=60\r\n");
     let proxy = TestProxy::to(&origin);
-    proxy.get("/").expect(200, "MISS", "body");
+    proxy.get("/").expect(200, "MISS", "#0");
     let mut askers: Vec<_> = (0..10).map(|_| proxy.begin("/", "")).collect();
     origin.wait_for(2);
     gate.open();
     for asker in &mut askers {
         let answer = asker.answer();
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "body"));
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "#0"));
     }
 }
 

@@ -77,18 +77,39 @@ impl<'a> ModelClient<'a> {
     /// Does one thing: mostly a GET.
     pub(super) fn step(&mut self) {
         let target = Target(self.numbers.below(TARGETS));
-        match self.numbers.below(120) {
+        let asked = self.headers();
+        let kind = match self.numbers.below(120) {
+            0..12 => return self.remove_between_gets(target, &asked),
+            12..16 => return self.model.change(target),
+            16..21 => Get::NoCache,
+            21..28 => Get::OneRange,
+            28..31 => Get::TwoRanges,
+            _ => Get::Plain,
+        };
+        self.get(target, kind, &asked);
+    }
+
+    /// The second GET is mostly from the worker's copy. The third must not be.
+    fn remove_between_gets(&mut self, target: Target, asked: &MadeFor) {
+        self.get(target, Get::Plain, asked);
+        self.get(target, Get::Plain, asked);
+        match self.numbers.below(12) {
             0 => self.clear(),
             1 => self.reload(),
-            2 | 3 => self.purge_path(target),
-            4 => self.purge_pattern(target),
-            5 => self.purge_tag(target),
-            6..10 => self.put(target),
-            10..15 => self.model.change(target),
-            15..20 => self.get(target, Get::NoCache),
-            20..27 => self.get(target, Get::OneRange),
-            27..30 => self.get(target, Get::TwoRanges),
-            _ => self.get(target, Get::Plain),
+            2..5 => self.purge_path(target),
+            5..7 => self.purge_pattern(target),
+            7..9 => self.purge_tag(target),
+            _ => self.put(target),
+        }
+        self.get(target, Get::Plain, asked);
+    }
+
+    /// The selecting headers and credentials of the next GET.
+    fn headers(&mut self) -> MadeFor {
+        MadeFor {
+            user: self.numbers.one_of(&["-", "-", "anna", "bert"]).to_owned(),
+            lang: self.numbers.one_of(&["-", "de", "fr"]).to_owned(),
+            team: self.numbers.one_of(&["-", "-", "-", "red"]).to_owned(),
         }
     }
 
@@ -148,12 +169,7 @@ impl<'a> ModelClient<'a> {
         });
     }
 
-    fn get(&mut self, target: Target, get: Get) {
-        let asked = MadeFor {
-            user: self.numbers.one_of(&["-", "-", "anna", "bert"]).to_owned(),
-            lang: self.numbers.one_of(&["-", "de", "fr"]).to_owned(),
-            team: self.numbers.one_of(&["-", "-", "-", "red"]).to_owned(),
-        };
+    fn get(&mut self, target: Target, get: Get, asked: &MadeFor) {
         let mut lines = get.header_line().to_owned();
         let headers = [
             ("Authorization", &asked.user),
@@ -167,7 +183,7 @@ impl<'a> ModelClient<'a> {
         let response = self.connection.ask(&target.path(), &lines).answer();
         let tag = response.field("etag").and_then(Tag::parse);
         self.model
-            .end(&begun, &asked, get == Get::NoCache, tag.as_ref())
+            .end(&begun, asked, get == Get::NoCache, tag.as_ref())
             .unwrap_or_else(|wrong| {
                 panic!(
                     "{wrong}: {target:?} {lines:?} {begun:?} {:?}",

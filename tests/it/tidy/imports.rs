@@ -30,21 +30,19 @@ struct Crate<'a> {
 
 /// The shortest cycles of files, as `a -> b -> a`. A file and the files in the folder of its name are no cycle, nor is
 /// anything with a `mod.rs`, which stands for its folder.
-pub(super) fn circles(sources: &[Source]) -> BTreeSet<String> {
+pub(super) fn cycles(sources: &[Source]) -> BTreeSet<String> {
     let graph = Crate::new(sources).graph();
-    let shortest = graph
-        .keys()
-        .filter_map(|file| shortest_circle(&graph, file));
-    let mut circles: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
-    for circle in shortest {
-        let members = circle.iter().copied().collect();
-        circles.entry(members).or_insert(circle);
+    let shortest = graph.keys().filter_map(|file| shortest_cycle(&graph, file));
+    let mut cycles: BTreeMap<BTreeSet<&str>, Vec<&str>> = BTreeMap::new();
+    for cycle in shortest {
+        let members = cycle.iter().copied().collect();
+        cycles.entry(members).or_insert(cycle);
     }
-    circles.values().map(|circle| circle.join(" -> ")).collect()
+    cycles.values().map(|cycle| cycle.join(" -> ")).collect()
 }
 
 /// The names beneath the root of the crate that a file uses.
-pub(super) fn rooms_used(source: &Source) -> BTreeSet<String> {
+pub(super) fn modules_used(source: &Source) -> BTreeSet<String> {
     let depth = module_of(&source.path).len();
     let names = paths(&source.code).into_iter().filter_map(|path| {
         let up = path.iter().take_while(|name| *name == "super").count();
@@ -56,20 +54,20 @@ pub(super) fn rooms_used(source: &Source) -> BTreeSet<String> {
 
 type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
-fn shortest_circle<'a>(graph: &Graph<'a>, start: &'a str) -> Option<Vec<&'a str>> {
+fn shortest_cycle<'a>(graph: &Graph<'a>, start: &'a str) -> Option<Vec<&'a str>> {
     let mut found_from: BTreeMap<&str, &str> = BTreeMap::new();
     let mut waiting = VecDeque::from([start]);
     while let Some(file) = waiting.pop_front() {
         for next in &graph[file] {
             if *next == start {
-                let mut circle = vec![start, file];
-                while let Some(before) = found_from.get(circle[circle.len() - 1]) {
-                    circle.push(before);
+                let mut cycle = vec![start, file];
+                while let Some(before) = found_from.get(cycle[cycle.len() - 1]) {
+                    cycle.push(before);
                 }
-                circle.reverse();
-                circle.push(start);
-                circle.dedup();
-                return Some(circle);
+                cycle.reverse();
+                cycle.push(start);
+                cycle.dedup();
+                return Some(cycle);
             }
             if !found_from.contains_key(next) {
                 found_from.insert(next, file);
@@ -105,12 +103,12 @@ impl<'a> Crate<'a> {
         let name = |module: &Module| self.files[module].path.to_str().unwrap();
         self.files
             .iter()
-            .filter(|(_, source)| !is_face(&source.path))
+            .filter(|(_, source)| !stands_for_folder(&source.path))
             .map(|(module, source)| {
                 let used = paths(&source.code).into_iter();
                 let used = used.filter_map(|path| self.resolve(module, &path, 0));
                 let used = used.filter(|used| {
-                    !is_face(&self.files[used].path)
+                    !stands_for_folder(&self.files[used].path)
                         && !used.starts_with(module)
                         && !module.starts_with(used)
                 });
@@ -162,13 +160,13 @@ impl<'a> Crate<'a> {
     }
 }
 
-/// Whether a file is a `mod.rs`, which stands for its folder.
-fn is_face(path: &Path) -> bool {
+/// Whether a file stands for its folder: `mod.rs`, `lib.rs` or `main.rs`.
+fn stands_for_folder(path: &Path) -> bool {
     ["mod.rs", "lib.rs", "main.rs"].contains(&path.file_name().unwrap().to_str().unwrap())
 }
 
 fn module_of(path: &Path) -> Module {
-    let path = match is_face(path) {
+    let path = match stands_for_folder(path) {
         true => path.parent().unwrap().to_owned(),
         false => path.with_extension(""),
     };
@@ -313,7 +311,7 @@ mod tests {
     fn a_module_is_imported_through_its_root_only() {
         let code = "use crate::{a::{b, c}, d, e::f};\nlet x = crate::g::h();\nuse std::{i};\nuse super::j::k;";
         let used = |path| {
-            rooms_used(&source(path, code))
+            modules_used(&source(path, code))
                 .into_iter()
                 .collect::<Vec<_>>()
         };
@@ -335,14 +333,14 @@ mod tests {
             source("e/f.rs", "use super::E;\n"),
         ];
         assert_eq!(
-            circles(&sources),
+            cycles(&sources),
             BTreeSet::from(["a/b.rs -> a/c.rs -> a/b.rs".to_owned()])
         );
         sources[2] = source("a/c.rs", "fn c() -> crate::e::E { }\n");
-        assert_eq!(circles(&sources), BTreeSet::new());
+        assert_eq!(cycles(&sources), BTreeSet::new());
         sources[3] = source("e.rs", "use crate::{a::{D, g}, h};\nmod f;\n");
         assert_eq!(
-            circles(&sources),
+            cycles(&sources),
             BTreeSet::from(["a/c.rs -> e.rs -> a/c.rs".to_owned()])
         );
     }

@@ -203,11 +203,11 @@ pub struct KeyVariants {
 }
 
 impl KeyVariants {
-    fn of(key: &Key, shelf: &Variants) -> Self {
+    fn of(key: &Key, variants: &Variants) -> Self {
         Self {
             key: key.clone(),
-            variants: shelf.variants.iter().cloned().collect(),
-            hits: shelf.hits(),
+            variants: variants.variants.iter().cloned().collect(),
+            hits: variants.hits(),
         }
     }
 
@@ -367,7 +367,7 @@ impl Handler<LookChunk> for CacheActor {
             let row = |key: Key| {
                 self.store
                     .peek(&key)
-                    .map(|shelf| KeyVariants::of(&key, shelf))
+                    .map(|variants| KeyVariants::of(&key, variants))
             };
             let (rows, next) = (keys.filter_map(row).collect(), None);
             return MessageResult(LookedAt { rows, next });
@@ -376,11 +376,11 @@ impl Handler<LookChunk> for CacheActor {
         let mut seen = 0;
         let looked_at = self.store.from(place).take(CHUNK).inspect(|_| seen += 1);
         let rows = looked_at
-            .filter(|(key, shelf)| {
-                let mut variants = shelf.variants.iter();
+            .filter(|(key, variants)| {
+                let mut variants = variants.variants.iter();
                 variants.any(|entry| filter.matches(&key.resource, entry))
             })
-            .map(|(key, shelf)| KeyVariants::of(&key, shelf))
+            .map(|(key, variants)| KeyVariants::of(&key, variants))
             .collect();
         let next = (seen == CHUNK).then(|| self.store.behind(place, seen));
         MessageResult(LookedAt { rows, next })
@@ -412,12 +412,12 @@ impl Handler<Inspect> for CacheActor {
     type Result = MessageResult<Inspect>;
 
     fn handle(&mut self, Inspect { key }: Inspect, _: &mut Self::Context) -> Self::Result {
-        let lesson = self.hit_for_miss_of(&key);
+        let hit_for_miss = self.hit_for_miss_of(&key);
         MessageResult(KeyState {
             found: self.store.peek_found(&key),
-            refused: lesson.and_then(|lesson| lesson.refused),
+            refused: hit_for_miss.and_then(|hit_for_miss| hit_for_miss.refused),
             is_fetching: self.joinable(&key).is_some(),
-            hit_for_miss_until: lesson.map(|lesson| lesson.hit_for_miss_until),
+            hit_for_miss_until: hit_for_miss.map(|hit_for_miss| hit_for_miss.hit_for_miss_until),
         })
     }
 }

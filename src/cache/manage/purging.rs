@@ -157,8 +157,8 @@ impl Handler<PurgeChunk> for CacheActor {
                 let mut seen = 0;
                 let looked_at = self.store.from(place).take(CHUNK).inspect(|_| seen += 1);
                 let keys = looked_at
-                    .filter(|(key, shelf)| {
-                        let mut variants = shelf.variants.iter();
+                    .filter(|(key, variants)| {
+                        let mut variants = variants.variants.iter();
                         variants.any(|entry| filter.matches(&key.resource, entry))
                     })
                     .map(|(key, _)| key)
@@ -185,11 +185,11 @@ impl Handler<PurgeChunk> for CacheActor {
 
 impl CacheActor {
     fn purge_key(&mut self, key: Key, purge: &PurgeChunk, chunk: &mut PurgedChunk) {
-        let Some(shelf) = self.store.peek(&key) else {
+        let Some(variants) = self.store.peek(&key) else {
             return;
         };
         let matches = |entry: &Arc<Entry>| purge.filter.matches(&key.resource, entry);
-        for entry in shelf.variants.iter().filter(|entry| matches(entry)) {
+        for entry in variants.variants.iter().filter(|entry| matches(entry)) {
             chunk.responses += 1;
             chunk.bytes += entry.weight_bytes();
         }

@@ -50,12 +50,7 @@ fn clear_cache_reaches_a_running_proxy() {
     for number in 0..3 {
         proxy.get(&format!("/{number}"));
     }
-    let cleared = home.run(&["--clear-cache"]);
-    assert_eq!(
-        (cleared.code, cleared.stdout.as_str()),
-        (Some(0), "Cache cleared\n"),
-        "{cleared:?}"
-    );
+    let cleared = clear_cache(&home, &["--clear-cache"]);
     assert!(
         cleared.stderr.contains('3'),
         "three entries: {}",
@@ -101,6 +96,17 @@ fn clear_cache_reaches_variants_and_a_fetch_in_flight() {
         .expect(200, "MISS", "#3");
 }
 
+/// Runs a clear, which succeeds and says nothing else on stdout.
+fn clear_cache(home: &Home, arguments: &[&str]) -> Finished {
+    let cleared = home.run(arguments);
+    assert_eq!(
+        (cleared.code, cleared.stdout.as_str()),
+        (Some(0), "Cache cleared\n"),
+        "{cleared:?}"
+    );
+    cleared
+}
+
 #[test]
 fn clear_cache_reaches_all_instances_or_the_one_on_port() {
     let origin = Origin::counting("");
@@ -116,23 +122,13 @@ fn clear_cache_reaches_all_instances_or_the_one_on_port() {
             .for_each(|proxy| drop((proxy.get("/"), proxy.get("/"))))
     };
     fill();
-    let narrowed = home.run(&["--clear-cache", "--port", &one.port.to_string()]);
-    assert_eq!(
-        (narrowed.code, narrowed.stdout.as_str()),
-        (Some(0), "Cache cleared\n"),
-        "{narrowed:?}"
-    );
+    clear_cache(&home, &["--clear-cache", "--port", &one.port.to_string()]);
     assert_eq!(
         (one.get("/").x_cache(), two.get("/").x_cache()),
         ("MISS", "HIT")
     );
     fill();
-    let all = home.run(&["--clear-cache"]);
-    assert_eq!(
-        (all.code, all.stdout.as_str()),
-        (Some(0), "Cache cleared\n"),
-        "{all:?}"
-    );
+    clear_cache(&home, &["--clear-cache"]);
     assert_eq!(
         (one.get("/").x_cache(), two.get("/").x_cache()),
         ("MISS", "MISS")
@@ -163,12 +159,7 @@ fn a_port_in_file_or_environment_does_not_limit_clear_cache() {
 #[test]
 fn clear_cache_without_a_running_proxy_is_reported_and_succeeds() {
     let home = Home::new();
-    let cleared = home.run(&["--clear-cache"]);
-    assert_eq!(
-        (cleared.code, cleared.stdout.as_str()),
-        (Some(0), "Cache cleared\n"),
-        "{cleared:?}"
-    );
+    let cleared = clear_cache(&home, &["--clear-cache"]);
     assert!(cleared.stderr.contains("running"), "{}", cleared.stderr);
 }
 
@@ -192,12 +183,7 @@ fn files_of_a_killed_instance_do_not_disturb_clear_cache() {
     let killed = home.start(&origin.url(), &[]);
     let port = killed.port;
     killed.kill();
-    let cleared = home.run(&["--clear-cache"]);
-    assert_eq!(
-        (cleared.code, cleared.stdout.as_str()),
-        (Some(0), "Cache cleared\n"),
-        "{cleared:?}"
-    );
+    clear_cache(&home, &["--clear-cache"]);
     let command = home.command(&["--port", &port.to_string(), "--origin", &origin.url()]);
     let again = Instance::launch(command, port).expect("the port is free again");
     again.get("/");

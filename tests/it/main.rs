@@ -73,6 +73,7 @@ mod superseded;
 mod terminal;
 mod tidy;
 mod tls;
+mod unread_output;
 mod validation;
 mod warm;
 mod warm_sitemaps;

@@ -70,7 +70,7 @@ pub use rules::{
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{
-    admit::{BodyEnd, Response, admit, admit_post, is_event_stream},
+    admit::{Response, admit, admit_post, is_event_stream},
     audience::Audience,
     invalidation::{TargetUri, invalidates},
     stored_head::StoredHead,
@@ -186,7 +186,6 @@ mod tests {
                 headers: &response_headers,
                 request_time: NOW,
                 response_time: later(1),
-                body_end: BodyEnd::Delimited,
             };
             let Ok(stored) = admit(&policy, &request, &response) else { return Ok(()) };
             let now = later(seconds);

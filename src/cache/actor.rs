@@ -166,7 +166,7 @@ impl CacheActor {
             .iter_mut()
             .filter(|fetch| fetch.partition == key.partition());
         fetches
-            .filter_map(|fetch| Some((fetch.joinable.clone()?, fetch)))
+            .filter_map(|fetch| Some((fetch.joinable.as_ref()?.joined(), fetch)))
             .find(|(shared, _)| shared.is_joinable(now))
             .map(|(shared, fetch)| {
                 fetch.followers += 1;

@@ -72,8 +72,9 @@ pub fn forwarded_headers(client: &HeaderMap, proxy_headers: &ProxyHeaders<'_>) -
             && !is_untrusted(name)
             && *name != header::HOST
             && *name != header::EXPECT
+            && let Some(value) = without_own_cookies(name, value)
         {
-            headers.append(name.clone(), value.clone());
+            headers.append(name.clone(), value.into_owned());
         }
     }
     let host = match proxy_headers.host {
@@ -105,6 +106,40 @@ fn is_untrusted(name: &HeaderName) -> bool {
     // Many origins do not distinguish the two spellings.
     let name = hyphenated(name.as_str());
     name.starts_with("x-forwarded-") || UNTRUSTED.contains(&&*name)
+}
+
+/// The start of the names of cookies that earlier versions of the dashboard set.
+const OWN_COOKIE: &[u8] = b"caching-proxy-";
+
+/// A Cookie line without the cookies of the dashboard, which browsers send to all ports of a host; any other line as it
+/// is. `None` if no cookie is left.
+fn without_own_cookies<'a>(
+    name: &HeaderName,
+    value: &'a HeaderValue,
+) -> Option<Cow<'a, HeaderValue>> {
+    let line = value.as_bytes();
+    if *name != header::COOKIE || memchr::memmem::find(line, OWN_COOKIE).is_none() {
+        return Some(Cow::Borrowed(value));
+    }
+    let cookies = || line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    if !cookies().any(is_own_cookie) {
+        return Some(Cow::Borrowed(value));
+    }
+    let rest: Vec<&[u8]> = cookies().filter(|cookie| !is_own_cookie(cookie)).collect();
+    // Parts of a field value, joined by allowed bytes, are a field value.
+    let rest = HeaderValue::from_bytes(&rest.join(&b"; "[..])).ok()?;
+    (!rest.is_empty()).then_some(Cow::Owned(rest))
+}
+
+/// True for `caching-proxy-8001=` followed by 32 hexadecimal digits.
+fn is_own_cookie(cookie: &[u8]) -> bool {
+    let Some(rest) = cookie.strip_prefix(OWN_COOKIE) else {
+        return false;
+    };
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit());
+    let (port, value) = rest.split_at(end.unwrap_or(rest.len()));
+    let value = value.strip_prefix(b"=").unwrap_or_default();
+    (1..=5).contains(&port.len()) && value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit)
 }
 
 fn hyphenated(name: &str) -> Cow<'_, str> {
@@ -193,6 +228,31 @@ mod tests {
         assert_eq!(headers.keys().count(), 4);
         assert_eq!(all(&headers, "host"), ["origin.example"]);
         assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
+    }
+
+    #[test]
+    fn cookies_of_the_dashboard_are_removed_and_others_stay() {
+        let hex = "0123456789abcdef0123456789abcdef";
+        let forwarded = |line: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, HeaderValue::try_from(line).unwrap());
+            all(&forward(&headers), "cookie")
+        };
+        let own = format!("caching-proxy-8001={hex}");
+        assert_eq!(forwarded(own.clone()), [""; 0]);
+        assert_eq!(forwarded(format!("{own}; caching-proxy-1={hex};")), [""; 0]);
+        assert_eq!(forwarded(format!("a=1;{own}; b=\"2\"")), ["a=1; b=\"2\""]);
+        for others in [
+            format!("caching-proxy-={hex}"),
+            format!("caching-proxy-x={hex}"),
+            format!("caching-proxy-800100={hex}"),
+            format!("caching-proxy-8001={hex}0"),
+            format!("xcaching-proxy-8001={hex}"),
+            "caching-proxy-8001=1;a".to_owned(),
+            "caching-proxy-8001".to_owned(),
+        ] {
+            assert_eq!(forwarded(others.clone()), [others]);
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub use rules::{
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{
-    admit::{BodyEnd, Response, admit, admit_post},
+    admit::{Response, admit, admit_post},
     audience::Audience,
     invalidation::{TargetUri, invalidates},
     live_stream::is_live_stream,
@@ -187,7 +187,6 @@ mod tests {
                 headers: &response_headers,
                 request_time: NOW,
                 response_time: later(1),
-                body_end: BodyEnd::Delimited,
             };
             let Ok(stored) = admit(&policy, &request, &response) else { return Ok(()) };
             let now = later(seconds);

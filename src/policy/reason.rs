@@ -47,8 +47,6 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
-    /// The transfer coding is unknown.
-    UnknownCoding,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -75,7 +73,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 30] = [
         Self::Method,
         Self::RequestBody,
         Self::Range,
@@ -95,7 +93,6 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
-        Self::UnknownCoding,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -131,7 +128,6 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
-            Self::UnknownCoding => "unknown-coding",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -168,7 +164,6 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
-            Self::UnknownCoding => "its transfer coding is unknown",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -205,7 +200,6 @@ impl Reason {
             Self::SetCookie => "RFC 9111, 7.3",
             Self::VaryStar => "RFC 9111, 4.1",
             Self::NoLifetime => "RFC 9111, 4.2.1",
-            Self::UnknownCoding => "RFC 9112, 6.1",
             Self::MustRevalidate => "RFC 9111, 5.2.2.2",
             Self::ProxyRevalidate => "RFC 9111, 5.2.2.8",
             Self::SMaxage => "RFC 9111, 5.2.2.10",
@@ -230,7 +224,6 @@ impl Reason {
                 | Self::SetCookie
                 | Self::VaryStar
                 | Self::NoLifetime
-                | Self::UnknownCoding
                 | Self::EventStream
                 | Self::TooLarge
         )
@@ -241,9 +234,6 @@ impl Reason {
         match (self, mode) {
             (Self::TooLarge, _) => Some("raise --max-object"),
             (Self::NoRoom, _) => Some("raise --max-memory"),
-            (Self::UnknownCoding, Mode::Standard | Mode::Always) => {
-                Some("--policy strict may cache it")
-            }
             (Self::Authorization, _) => Some("--policy standard caches it per user"),
             (
                 Self::ClientNoStore

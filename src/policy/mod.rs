@@ -62,7 +62,7 @@ pub use ranges::{
     partial::{Combination, MissingBytes, combine, rest_request_fields},
 };
 pub use reason::Reason;
-pub use request::{CLIENT_CONDITIONS, Request, RequestContent};
+pub use request::{CLIENT_CONDITIONS, Request, RequestContent, is_method_override};
 pub use rules::{
     globs::Globs,
     patterns::Patterns,

@@ -13,6 +13,8 @@ pub enum Reason {
     Method,
     /// The GET carries a body.
     RequestBody,
+    /// A header of the request names another method.
+    MethodOverride,
     /// The response is about the requested range, not about the target.
     Range,
     /// The response is about the condition of the request, not about the target.
@@ -73,9 +75,10 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Method,
         Self::RequestBody,
+        Self::MethodOverride,
         Self::Range,
         Self::Condition,
         Self::ClientNoStore,
@@ -111,6 +114,7 @@ impl Reason {
         match self {
             Self::Method => "method",
             Self::RequestBody => "request-body",
+            Self::MethodOverride => "method-override",
             Self::Range => "range",
             Self::Condition => "condition",
             Self::ClientNoStore => "client-no-store",
@@ -147,6 +151,7 @@ impl Reason {
         match self {
             Self::Method => "the method is not GET",
             Self::RequestBody => "the request carries a body",
+            Self::MethodOverride => "a header names another method",
             Self::Range => "the request is for a range",
             Self::Condition => "the request carries a condition",
             Self::ClientNoStore => "the client says no-store",
@@ -207,7 +212,11 @@ impl Reason {
             Self::OriginAnswered => "RFC 5861, 4",
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
-            Self::TooLarge | Self::NoRoom | Self::EventStream | Self::CacheUnavailable => {
+            Self::MethodOverride
+            | Self::TooLarge
+            | Self::NoRoom
+            | Self::EventStream
+            | Self::CacheUnavailable => {
                 return None;
             }
         })

@@ -88,6 +88,9 @@ pub(in crate::policy) fn head_to_store(
     request: &Request<'_>,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
+    if let Some(reason) = request.bypass {
+        return Err(reason);
+    }
     // RFC 9111, 5.2.1.5: no part of the request or the response is stored.
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);

@@ -70,9 +70,10 @@ pub use rules::{
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{
-    admit::{Response, admit, admit_post, is_event_stream},
+    admit::{Response, admit, admit_post},
     audience::Audience,
     invalidation::{TargetUri, invalidates},
+    live_stream::is_live_stream,
     stored_head::StoredHead,
 };
 pub use syntax::{fields::Fields, time::Time};

@@ -67,7 +67,7 @@ pub enum Reason {
     Outdated,
     /// The memory is in use by bodies that arrive or are being read.
     NoRoom,
-    /// It is an event stream, which has no end.
+    /// It is a stream of events, or of the pictures of a camera, which has no end.
     EventStream,
     /// The cache actor did not respond.
     CacheUnavailable,
@@ -178,7 +178,7 @@ impl Reason {
             Self::Cleared => "cleared or purged during the fetch",
             Self::Outdated => "a newer response was stored",
             Self::NoRoom => "no memory was left for it",
-            Self::EventStream => "it is an event stream, which has no end",
+            Self::EventStream => "it is a live stream, which has no end",
             Self::CacheUnavailable => "the cache did not respond",
         }
     }

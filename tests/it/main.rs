@@ -40,6 +40,7 @@ mod interim;
 mod invalidation;
 mod large_bodies;
 mod limits;
+mod live_streams;
 mod log_formats;
 mod logging;
 mod max_forwards;

@@ -3,8 +3,8 @@
 use actix_web::http::{
     Method, StatusCode,
     header::{
-        AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
-        LAST_MODIFIED, SET_COOKIE,
+        AGE, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+        SET_COOKIE,
     },
 };
 
@@ -19,7 +19,9 @@ use crate::policy::{
     },
     identity::is_ignored_set_cookie,
     mode::{Credentials, SetCookie, always_stores},
-    storing::{invalidation::TargetUri, stored_head::Scope, vary::selectors},
+    storing::{
+        invalidation::TargetUri, live_stream::is_event_stream, stored_head::Scope, vary::selectors,
+    },
     syntax::{date::imf_fixdate, list::members},
 };
 
@@ -178,18 +180,6 @@ fn check_response(request: &Request<'_>, response: &Response<'_>) -> Result<(), 
         100..=199 | 304 => Err(Reason::Status),
         _ => Ok(()),
     }
-}
-
-/// True for an event stream. It is for one client and never ends, so no other request waits for it, and its pauses have
-/// no limit.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
-    media_type.is_some_and(|media_type| {
-        media_type
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"text/event-stream")
-    })
 }
 
 /// Whom the response may be served to. `private` overrides `public` and `s-maxage`.

@@ -103,7 +103,11 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
-    let body = UploadBody::new(payload, config.config.timeout);
+    let awaited = match request.head().expect() && forwarded.framing.has_content() {
+        true => active.interim_sender(),
+        false => None,
+    };
+    let body = UploadBody::new(payload, config.config.timeout, awaited);
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;

@@ -8,7 +8,10 @@ use actix_web::{
     },
 };
 
-use crate::{origin::InterimSink, proxy::connection::ActiveRequest};
+use crate::{
+    origin::{Expectation, InterimSink},
+    proxy::connection::ActiveRequest,
+};
 
 /// The client that would receive interim responses. It costs nothing until a request is forwarded.
 #[derive(Clone, Copy)]
@@ -20,6 +23,14 @@ pub(crate) struct InterimRelay<'a> {
 }
 
 impl InterimRelay<'_> {
+    /// What the client expects before it sends its body; nothing if it was told to send it.
+    pub(crate) fn expectation(&self) -> Expectation {
+        match self.request.head().expect() && !self.active.is_continued() {
+            true => Expectation::Continue,
+            false => Expectation::Nothing,
+        }
+    }
+
     /// Where the origin's interim responses go; `None` if the client does not understand them (RFC 9110, 15.2).
     pub(crate) fn sink(&self) -> Option<InterimSink> {
         if self.request.version() < Version::HTTP_11 {
@@ -30,7 +41,7 @@ impl InterimRelay<'_> {
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
             crate::headers::append_via(&mut headers, &via);
-            sender.send(&head(status, &headers));
+            sender.send(status, &head(status, &headers));
         }))
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     clock,
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
-    origin::{OriginErrorKind, OriginRequest},
-    policy::{self, Forward, StoredHead},
+    origin::{Expectation, OriginErrorKind, OriginRequest},
+    policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
             claim::under_current_config,
@@ -85,6 +85,10 @@ fn origin_request(
         body: match &forwarded.body {
             Some(body) => body.to_request(),
             None => body.into_request(forwarded.framing),
+        },
+        expectation: match forwarded.content {
+            RequestContent::Some => relay.expectation(),
+            RequestContent::None | RequestContent::Keyed => Expectation::Nothing,
         },
         interim: relay.sink(),
     }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::request::framing::RequestFraming,
+    proxy::{connection::InterimSender, request::framing::RequestFraming},
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -24,6 +24,8 @@ pub(crate) struct UploadBody {
     timeout: Duration,
     /// The memory for `read`; `None` if nothing was read.
     permit: Option<BufferPermit>,
+    /// The client waits for a 100 before it sends the body; `None` if it does not.
+    awaited: Option<InterimSender>,
 }
 
 /// A body that was read up to a limit.
@@ -35,12 +37,18 @@ pub(crate) enum BodyRead {
 }
 
 impl UploadBody {
-    pub(crate) fn new(payload: web::Payload, timeout: Duration) -> Self {
+    /// `awaited` sends the 100 that the client expects; `None` if it expects none.
+    pub(crate) fn new(
+        payload: web::Payload,
+        timeout: Duration,
+        awaited: Option<InterimSender>,
+    ) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
             timeout,
             permit: None,
+            awaited,
         }
     }
 
@@ -51,6 +59,7 @@ impl UploadBody {
             rest: None,
             timeout: Duration::ZERO,
             permit: Some(permit),
+            awaited: None,
         }
     }
 
@@ -61,6 +70,7 @@ impl UploadBody {
             rest: None,
             timeout: Duration::ZERO,
             permit: None,
+            awaited: None,
         }
     }
 
@@ -94,6 +104,9 @@ impl UploadBody {
     /// The next piece from the client; an error if the client pauses for too long.
     async fn receive(&mut self) -> Option<Result<Bytes, PayloadError>> {
         let rest = self.rest.as_mut()?;
+        if let Some(awaited) = self.awaited.take() {
+            awaited.send_continue();
+        }
         let received = match tokio::time::timeout(self.timeout, rest.next()).await {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),

@@ -13,6 +13,7 @@ use crate::{
     headers::{self, is_live_stream},
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
+        request::framing::RequestFraming,
         response::{
             access_log::AccessLogEntry,
             client_response::{ClientResponse, ResponseBody},
@@ -52,6 +53,10 @@ impl ClientResponse {
             self.body,
             ResponseBody::Generated(_) | ResponseBody::Sentence(_)
         ) && request.chunked().unwrap_or(false);
+        // Whether a client that got no 100 sends the body is not known.
+        let is_withheld = request.head().expect()
+            && !active.is_continued()
+            && RequestFraming::of(request).has_content();
         let plan = BodyPlan {
             sent: self.sent_body(request.method()),
             version: request.version(),
@@ -67,7 +72,8 @@ impl ClientResponse {
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
-        if framing == ResponseFraming::Close || is_early || request.head().upgrade() {
+        if framing == ResponseFraming::Close || is_early || is_withheld || request.head().upgrade()
+        {
             // actix-web would write `Connection: upgrade` to a client that offers an upgrade. None is carried out.
             response
                 .head_mut()

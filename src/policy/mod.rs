@@ -77,7 +77,7 @@ pub use storing::{
 };
 pub use syntax::{fields::Fields, time::Time};
 pub use validating::{
-    HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated, revalidation_matches,
+    HeadUpdate, MergedHead, freshen_by_head, outdates_stored, revalidated, revalidation_matches,
     validators,
 };
 
@@ -184,6 +184,7 @@ mod tests {
             let response = Response {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: &response_headers,
+                connection_fields: None,
                 request_time: NOW,
                 response_time: later(1),
                 body_end: BodyEnd::Delimited,

@@ -31,6 +31,8 @@ pub enum Reason {
     StatusWithoutLifetime,
     /// The response is a part (206) that is not stored.
     Partial,
+    /// The response to a request for a range carries Content-Range and is no 206: it may be a part.
+    ContentRange,
     /// The origin said `no-store`.
     NoStore,
     /// The origin said `no-cache`.
@@ -75,7 +77,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Method,
         Self::RequestBody,
         Self::Range,
@@ -87,6 +89,7 @@ impl Reason {
         Self::Status,
         Self::StatusWithoutLifetime,
         Self::Partial,
+        Self::ContentRange,
         Self::NoStore,
         Self::NoCache,
         Self::Private,
@@ -123,6 +126,7 @@ impl Reason {
             Self::Status => "status",
             Self::StatusWithoutLifetime => "status-without-lifetime",
             Self::Partial => "partial",
+            Self::ContentRange => "content-range",
             Self::NoStore => "no-store",
             Self::NoCache => "no-cache",
             Self::Private => "private",
@@ -160,6 +164,7 @@ impl Reason {
             Self::Status => "responses of this status are not stored",
             Self::StatusWithoutLifetime => "stored only with an explicit lifetime",
             Self::Partial => "it is a part that cannot be stored",
+            Self::ContentRange => "it may be a part: it has Content-Range",
             Self::NoStore => "the origin says no-store",
             Self::NoCache => "the origin says no-cache",
             Self::Private => "the origin says private",
@@ -197,6 +202,7 @@ impl Reason {
             Self::Status => "RFC 9111, 3",
             Self::StatusWithoutLifetime => "RFC 9111, 4.2.2",
             Self::Partial => "RFC 9111, 3.3",
+            Self::ContentRange => "RFC 9110, 14.4",
             Self::NoStore => "RFC 9111, 5.2.2.5",
             Self::NoCache => "RFC 9111, 5.2.2.4",
             Self::Private => "RFC 9111, 5.2.2.7",

@@ -63,6 +63,7 @@ mod posts;
 mod purging;
 mod ranges;
 mod reload;
+mod response_headers;
 mod rules;
 mod shipped;
 mod slow_readers;

@@ -106,6 +106,7 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
     let reply = Response {
         status: StatusCode::OK,
         headers: &answer,
+        connection_fields: None,
         request_time: now,
         response_time: now,
         body_end: BodyEnd::Delimited,

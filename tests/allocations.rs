@@ -16,8 +16,8 @@ use caching_proxy::{
     headers::CacheStatus,
     observe::{LiveRequests, Observer},
     policy::{
-        BodyEnd, ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent,
-        Response, ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
+        ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent, Response,
+        ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
     },
 };
 
@@ -62,9 +62,9 @@ fn stored(policy: &Policy, asked: Lines<'_>) -> StoredHead {
     let reply = Response {
         status: StatusCode::OK,
         headers: &replied,
+        connection_fields: None,
         request_time: NOW,
         response_time: NOW,
-        body_end: BodyEnd::Delimited,
     };
     admit(policy, &request(policy, &headers(asked)), &reply).unwrap()
 }

@@ -13,6 +13,8 @@ pub enum Reason {
     Method,
     /// The GET carries a body.
     RequestBody,
+    /// A header of the request names another method.
+    MethodOverride,
     /// The response is about the requested range, not about the target.
     Range,
     /// The response is about the condition of the request, not about the target.
@@ -49,8 +51,6 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
-    /// The transfer coding is unknown.
-    UnknownCoding,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -69,7 +69,7 @@ pub enum Reason {
     Outdated,
     /// The memory is in use by bodies that arrive or are being read.
     NoRoom,
-    /// It is an event stream, which has no end.
+    /// It is a stream of events, or of the pictures of a camera, which has no end.
     EventStream,
     /// The cache actor did not respond.
     CacheUnavailable,
@@ -80,6 +80,7 @@ impl Reason {
     pub const ALL: [Self; 32] = [
         Self::Method,
         Self::RequestBody,
+        Self::MethodOverride,
         Self::Range,
         Self::Condition,
         Self::ClientNoStore,
@@ -98,7 +99,6 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
-        Self::UnknownCoding,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -117,6 +117,7 @@ impl Reason {
         match self {
             Self::Method => "method",
             Self::RequestBody => "request-body",
+            Self::MethodOverride => "method-override",
             Self::Range => "range",
             Self::Condition => "condition",
             Self::ClientNoStore => "client-no-store",
@@ -135,7 +136,6 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
-            Self::UnknownCoding => "unknown-coding",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -155,6 +155,7 @@ impl Reason {
         match self {
             Self::Method => "the method is not GET",
             Self::RequestBody => "the request carries a body",
+            Self::MethodOverride => "a header names another method",
             Self::Range => "the request is for a range",
             Self::Condition => "the request carries a condition",
             Self::ClientNoStore => "the client says no-store",
@@ -173,7 +174,6 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
-            Self::UnknownCoding => "its transfer coding is unknown",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -183,7 +183,7 @@ impl Reason {
             Self::Cleared => "cleared or purged during the fetch",
             Self::Outdated => "a newer response was stored",
             Self::NoRoom => "no memory was left for it",
-            Self::EventStream => "it is an event stream, which has no end",
+            Self::EventStream => "it is a live stream, which has no end",
             Self::CacheUnavailable => "the cache did not respond",
         }
     }
@@ -211,7 +211,6 @@ impl Reason {
             Self::SetCookie => "RFC 9111, 7.3",
             Self::VaryStar => "RFC 9111, 4.1",
             Self::NoLifetime => "RFC 9111, 4.2.1",
-            Self::UnknownCoding => "RFC 9112, 6.1",
             Self::MustRevalidate => "RFC 9111, 5.2.2.2",
             Self::ProxyRevalidate => "RFC 9111, 5.2.2.8",
             Self::SMaxage => "RFC 9111, 5.2.2.10",
@@ -219,7 +218,11 @@ impl Reason {
             Self::OriginAnswered => "RFC 5861, 4",
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
-            Self::TooLarge | Self::NoRoom | Self::EventStream | Self::CacheUnavailable => {
+            Self::MethodOverride
+            | Self::TooLarge
+            | Self::NoRoom
+            | Self::EventStream
+            | Self::CacheUnavailable => {
                 return None;
             }
         })
@@ -236,7 +239,6 @@ impl Reason {
                 | Self::SetCookie
                 | Self::VaryStar
                 | Self::NoLifetime
-                | Self::UnknownCoding
                 | Self::EventStream
                 | Self::TooLarge
         )
@@ -247,9 +249,6 @@ impl Reason {
         match (self, mode) {
             (Self::TooLarge, _) => Some("raise --max-object"),
             (Self::NoRoom, _) => Some("raise --max-memory"),
-            (Self::UnknownCoding, Mode::Standard | Mode::Always) => {
-                Some("--policy strict may cache it")
-            }
             (Self::Authorization, _) => Some("--policy standard caches it per user"),
             (
                 Self::ClientNoStore

@@ -143,7 +143,6 @@ impl MergedHead {
             status: response.status,
             request_time: response.request_time,
             response_time: response.response_time,
-            body_end: response.body_end,
         }
     }
 }

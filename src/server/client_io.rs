@@ -5,6 +5,7 @@
 //! responses and zero-copy bodies, which actix-http does not support.
 
 mod body;
+mod departure;
 
 use std::{
     future::Future as _,
@@ -23,7 +24,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use self::body::OutgoingBody;
+use self::{body::OutgoingBody, departure::Departure};
 use super::request_bounds::RequestBounds;
 use crate::proxy::{self, Connection};
 
@@ -37,6 +38,7 @@ pub(super) struct ClientIo {
     requests: u64,
     /// Bytes of the next request that arrived during this one; no more than one read brings.
     ahead: BytesMut,
+    departure: Departure,
     /// Interim responses that are being written, without the bytes that are written already.
     interim: Bytes,
     /// The zero-copy body that is being written; `None` if there is none.
@@ -83,6 +85,7 @@ impl ClientIo {
             bounds: RequestBounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
+            departure: Departure::default(),
             interim: Bytes::new(),
             outgoing: None,
             responded_early: false,
@@ -117,7 +120,7 @@ impl ClientIo {
     }
 
     /// What actix-http may read next; pending while it may read nothing.
-    fn poll_next_read(&mut self, context: &mut Context<'_>) -> Poll<NextRead> {
+    fn poll_next_read(&mut self) -> Poll<NextRead> {
         self.follow_handler();
         if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_responding() {
             if self.responded_early {
@@ -127,32 +130,8 @@ impl ClientIo {
             self.head_bytes = 0;
         }
         match self.bounds {
-            RequestBounds::Decoding | RequestBounds::Complete => {
-                // New bytes from the client wake this task. Bytes that are already here wait for the handler to wake it.
-                if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
-                    self.connection.wake_on_progress(context.waker());
-                }
-                Poll::Pending
-            }
+            RequestBounds::Decoding | RequestBounds::Complete => Poll::Pending,
             _ => Poll::Ready(NextRead::Bytes),
-        }
-    }
-
-    /// Fails when the client disconnects during a response without a time limit: nothing else would end it.
-    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.is_open_ended() && self.ahead.len() < MAX_AHEAD_BYTES {
-            let mut bytes = [0; 1024];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
-            self.ahead.extend_from_slice(buffer.filled());
-        }
-        match self.connection.is_open_ended() {
-            // The client sends so much that its disconnect could not be noticed.
-            true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            false => Poll::Pending,
         }
     }
 
@@ -333,11 +312,11 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
-        match self.poll_next_read(context) {
+        match self.poll_next_read() {
             Poll::Ready(NextRead::Bytes) => {}
             Poll::Ready(NextRead::End) => return Poll::Ready(Ok(())),
             Poll::Pending => {
-                return match self.poll_disconnect(context) {
+                return match self.poll_departure(context) {
                     Poll::Pending => self.poll_head_limit(context),
                     left => left,
                 };

@@ -4,7 +4,7 @@
 //! [`BodyReader`] at its own speed. The reader gets the last byte only when the response is stored.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cache::store::body::{Next, Piece},
-    policy::{Reason, StoredHead},
+    policy::{Reason, StoredHead, Time},
 };
 
 /// The number of a fetch. Later fetches have larger numbers.
@@ -30,6 +30,10 @@ pub enum FetchEvent {
     /// The response is for one client only, or the fetch failed. Each follower fetches for itself.
     Released,
 }
+
+/// For how many milliseconds after its head a body of unknown length is shared. One that has not ended by then may be
+/// without end: a camera, a feed. Whoever comes later wants what is now, not a replay from the first byte.
+const SHARED_WITHOUT_END_MILLIS: u64 = 3000;
 
 /// The head of a fetch under way, and the start of its body.
 #[derive(Clone, Debug)]
@@ -50,6 +54,13 @@ impl SharedHead {
             first: Piece::sentinel(),
             pace: Arc::default(),
         }
+    }
+
+    /// True if a request at `now` may read the body along. A clock that was set makes no body young again.
+    pub fn is_joinable(&self, now: Time) -> bool {
+        self.length.is_some()
+            || !self.head.is_of_records()
+                && now.millis_apart(self.head.received()) < SHARED_WITHOUT_END_MILLIS
     }
 }
 
@@ -108,11 +119,35 @@ impl ReadProgress {
 #[derive(Clone, Debug)]
 pub struct SharedFetch {
     state: watch::Receiver<FetchState>,
+    followers: Weak<()>,
+    /// Counts a follower; `None` where the fetch is listed.
+    _follower: Option<Arc<()>>,
 }
 
 impl SharedFetch {
-    pub(in crate::cache) fn new(state: watch::Receiver<FetchState>) -> Self {
-        Self { state }
+    /// The fetch as it is listed. `followers` counts those who join it.
+    pub(in crate::cache) fn new(state: watch::Receiver<FetchState>, followers: Weak<()>) -> Self {
+        Self {
+            state,
+            followers,
+            _follower: None,
+        }
+    }
+
+    /// The fetch for one follower more.
+    pub(in crate::cache) fn joined(&self) -> Self {
+        Self {
+            _follower: self.followers.upgrade(),
+            ..self.clone()
+        }
+    }
+
+    /// True if a request at `now` may follow: the head has not arrived, or the body may still be joined.
+    pub(in crate::cache) fn is_joinable(&self, now: Time) -> bool {
+        match &self.state.borrow().event {
+            Some(FetchEvent::Head(head)) => head.is_joinable(now),
+            Some(FetchEvent::LookAgain | FetchEvent::Released) | None => true,
+        }
     }
 
     /// Waits until it is known whether the response can be shared.

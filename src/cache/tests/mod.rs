@@ -44,8 +44,8 @@ use crate::cache::SharedFetch;
 use crate::cache::store::budget::Budget;
 use crate::cache::worker_cache::generations::Generations;
 use crate::policy::{
-    self, BodyEnd, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response,
-    StoredHead, Time,
+    self, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response, StoredHead,
+    Time,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -109,7 +109,6 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
         connection_fields: None,
         request_time: now,
         response_time: now,
-        body_end: BodyEnd::Delimited,
     };
     policy::admit(&policy, &view, &reply).unwrap()
 }
@@ -128,13 +127,22 @@ async fn claim_about(
     coalescing: Coalescing,
     revalidates: Option<Arc<Entry>>,
 ) -> Claimed {
+    claim_at(cache, target, (coalescing, NOW), revalidates).await
+}
+
+async fn claim_at(
+    cache: &Addr<CacheActor>,
+    target: &str,
+    (coalescing, now): (Coalescing, Time),
+    revalidates: Option<Arc<Entry>>,
+) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
         key: key(target),
         basis: ClaimBasis::Found(seen),
         revalidates,
         coalescing,
-        now: NOW,
+        now,
     };
     cache.send(claim).await.unwrap()
 }

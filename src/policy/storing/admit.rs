@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use actix_web::http::{
     Method, StatusCode,
     header::{
-        AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
-        LAST_MODIFIED, SET_COOKIE,
+        AGE, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+        SET_COOKIE,
     },
 };
 
@@ -20,8 +20,10 @@ use crate::policy::{
         stale::forbidden_by,
     },
     identity::is_ignored_set_cookie,
-    mode::{Credentials, SetCookie, UnknownCoding, always_stores},
-    storing::{invalidation::TargetUri, stored_head::Scope, vary::selectors},
+    mode::{Credentials, SetCookie, always_stores},
+    storing::{
+        invalidation::TargetUri, live_stream::is_event_stream, stored_head::Scope, vary::selectors,
+    },
     syntax::{date::imf_fixdate, list::members},
 };
 
@@ -39,8 +41,6 @@ pub struct Response<'a> {
     pub request_time: Time,
     /// When the head was received.
     pub response_time: Time,
-    /// What ends the body.
-    pub body_end: BodyEnd,
 }
 
 impl<'a> Response<'a> {
@@ -66,17 +66,6 @@ pub(in crate::policy) fn replace_fields(fields: &mut HeaderMap, newer: &HeaderMa
     }
 }
 
-/// What ends the body of a response (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyEnd {
-    /// Content-Length or the chunked coding, or there is no body.
-    Delimited,
-    /// The close of the connection.
-    UntilClose,
-    /// The close of the connection, with an unknown transfer coding.
-    UnknownCoding,
-}
-
 /// RFC 9111, 3: the head to store of a response to this request.
 ///
 /// Fails with the reason if the response may not be stored. The caller checks that the body is complete and not too
@@ -86,7 +75,7 @@ pub fn admit(
     request: &Request<'_>,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    check_message(policy, request, response)?;
+    check_message(request, response)?;
     head_to_store(policy, request, response)
 }
 
@@ -113,7 +102,7 @@ pub fn admit_post(
     if lifetime.is_none() {
         return Err(Reason::Method);
     }
-    check_response(policy, request, response)?;
+    check_response(request, response)?;
     head_to_store(policy, request, response)
 }
 
@@ -123,6 +112,9 @@ pub(in crate::policy) fn head_to_store(
     request: &Request<'_>,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
+    if let Some(reason) = request.bypass {
+        return Err(reason);
+    }
     // RFC 9111, 5.2.1.5: no part of the request or the response is stored.
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
@@ -198,31 +190,18 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
 }
 
 /// Checks method, request body and response, without the origin's directives.
-fn check_message(
-    policy: &Policy,
-    request: &Request<'_>,
-    response: &Response<'_>,
-) -> Result<(), Reason> {
+fn check_message(request: &Request<'_>, response: &Response<'_>) -> Result<(), Reason> {
     if *request.method != Method::GET && request.content != RequestContent::Keyed {
         return Err(Reason::Method);
     }
     if request.content == RequestContent::Some {
         return Err(Reason::RequestBody);
     }
-    check_response(policy, request, response)
+    check_response(request, response)
 }
 
-/// Checks transfer coding, content type and status.
-fn check_response(
-    policy: &Policy,
-    request: &Request<'_>,
-    response: &Response<'_>,
-) -> Result<(), Reason> {
-    if response.body_end == BodyEnd::UnknownCoding
-        && policy.mode.unknown_coding() == UnknownCoding::Refuse
-    {
-        return Err(Reason::UnknownCoding);
-    }
+/// Checks content type and status.
+fn check_response(request: &Request<'_>, response: &Response<'_>) -> Result<(), Reason> {
     let received = response.received_fields();
     if is_event_stream(&received) {
         return Err(Reason::EventStream);
@@ -245,18 +224,6 @@ fn check_response(
         100..=199 | 304 => Err(Reason::Status),
         _ => Ok(()),
     }
-}
-
-/// True for an event stream. It is for one client and never ends, so no other request waits for it, and its pauses have
-/// no limit.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
-    media_type.is_some_and(|media_type| {
-        media_type
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"text/event-stream")
-    })
 }
 
 /// Whom the response may be served to. `private` overrides `public` and `s-maxage`.
@@ -577,22 +544,6 @@ mod tests {
                 .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
         };
         assert_eq!(refusals(exchange), [None; 3]);
-    }
-
-    #[test]
-    fn s3_unknown_transfer_coding_is_stored_by_strict_only() {
-        let exchange = |body_end| {
-            move |mode| Exchange {
-                body_end,
-                ..Exchange::new(mode, &[("cache-control", "max-age=9")])
-            }
-        };
-        let reason = Some(Reason::UnknownCoding);
-        assert_eq!(
-            refusals(exchange(BodyEnd::UnknownCoding)),
-            [reason, None, reason]
-        );
-        assert_eq!(refusals(exchange(BodyEnd::UntilClose)), [None; 3]);
     }
 
     #[test]

@@ -66,6 +66,7 @@ const KEYS: &[&str] = &[
     "policy",
     "ttl",
     "timeout",
+    "coalesce_wait",
     "max_memory",
     "max_object",
     "max_stale",
@@ -84,6 +85,7 @@ const RULES: &str = "rules";
 
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_COALESCE_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 const DEFAULT_IDENTITY_HEADERS: &[&str] = &[
@@ -146,6 +148,8 @@ pub struct Config {
     pub rules: Rules,
     /// Timeout waiting for the origin.
     pub timeout: Duration,
+    /// How long a request waits for the headers of another request's fetch.
+    pub coalesce_wait: Duration,
     /// Memory of the cache, in bytes, overhead included.
     pub max_memory_bytes: u64,
     /// Largest cached body, in bytes.
@@ -182,6 +186,7 @@ impl Config {
             },
             rules: Rules::default(),
             timeout: DEFAULT_TIMEOUT,
+            coalesce_wait: DEFAULT_COALESCE_WAIT,
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
@@ -298,6 +303,11 @@ impl<'a> SettingSources<'a> {
             timeout: self
                 .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
                 .unwrap_or(DEFAULT_TIMEOUT),
+            coalesce_wait: self
+                .get("coalesce-wait", |given| {
+                    value::duration(given, MILLISECOND, DAY)
+                })?
+                .unwrap_or(DEFAULT_COALESCE_WAIT),
             max_memory_bytes,
             max_object_bytes,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),

@@ -75,6 +75,7 @@ pub use storing::{
     invalidation::{TargetUri, invalidates},
     live_stream::is_live_stream,
     stored_head::StoredHead,
+    vary::variant,
 };
 pub use syntax::{fields::Fields, time::Time};
 pub use validating::{

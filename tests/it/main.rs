@@ -68,6 +68,7 @@ mod reload;
 mod response_headers;
 mod rules;
 mod shipped;
+mod silent_leaders;
 mod slow_readers;
 mod stampede;
 mod statistics;

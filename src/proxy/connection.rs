@@ -42,6 +42,8 @@ struct ConnectionState {
     sends_zero_copy: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
+    /// The framing of the last request's body is invalid.
+    body_malformed: Cell<bool>,
     /// The connection's task, while it waits for the handler.
     handler_waker: TaskWaker,
     /// The connection's task, while interim responses could be written at once.
@@ -105,6 +107,16 @@ impl Connection {
     /// True if a response was cut whose end the client could take for the end of a complete one.
     pub fn is_broken(&self) -> bool {
         self.0.broken.get()
+    }
+
+    /// The framing of the last request's body turned out to be invalid.
+    pub fn set_body_malformed(&self) {
+        self.0.body_malformed.set(true);
+    }
+
+    /// True if the framing of the last request's body is invalid.
+    pub(crate) fn is_body_malformed(&self) -> bool {
+        self.0.body_malformed.get()
     }
 
     /// Must be called whenever everything that was to be written is sent.
@@ -174,6 +186,11 @@ impl ActiveRequest {
             state.handler_waker.wake();
         }
         Self(connection.cloned())
+    }
+
+    /// The connection; `None` outside of a server, in tests.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.0.clone()
     }
 
     /// The sender of interim responses to this request; `None` without a connection.

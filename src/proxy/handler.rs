@@ -102,7 +102,7 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
-    let body = UploadBody::new(payload, config.config.timeout);
+    let body = UploadBody::new(payload, active.connection(), config.config.timeout);
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;

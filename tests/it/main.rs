@@ -63,6 +63,8 @@ mod posts;
 mod purging;
 mod ranges;
 mod reload;
+mod request_bodies;
+mod request_heads;
 mod rules;
 mod shipped;
 mod slow_readers;

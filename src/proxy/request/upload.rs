@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::request::framing::RequestFraming,
+    proxy::{connection::Connection, request::framing::RequestFraming},
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -20,6 +20,8 @@ pub(crate) struct UploadBody {
     read: BytesMut,
     /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
+    /// The connection that it arrives on; `None` if nothing more arrives.
+    connection: Option<Connection>,
     /// How long the client may pause.
     timeout: Duration,
     /// The memory for `read`; `None` if nothing was read.
@@ -35,10 +37,16 @@ pub(crate) enum BodyRead {
 }
 
 impl UploadBody {
-    pub(crate) fn new(payload: web::Payload, timeout: Duration) -> Self {
+    /// The body that arrives as `payload`; `connection` is `None` outside of a server, in tests.
+    pub(crate) fn new(
+        payload: web::Payload,
+        connection: Option<Connection>,
+        timeout: Duration,
+    ) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
+            connection,
             timeout,
             permit: None,
         }
@@ -49,6 +57,7 @@ impl UploadBody {
         Self {
             read: bytes.into(),
             rest: None,
+            connection: None,
             timeout: Duration::ZERO,
             permit: Some(permit),
         }
@@ -59,6 +68,7 @@ impl UploadBody {
         Self {
             read: BytesMut::new(),
             rest: None,
+            connection: None,
             timeout: Duration::ZERO,
             permit: None,
         }
@@ -80,7 +90,7 @@ impl UploadBody {
     pub(crate) async fn read(mut self, permit: BufferPermit) -> Result<BodyRead, OriginError> {
         while let Some(piece) = self.receive().await {
             let piece = piece.map_err(|error| OriginError::Upload {
-                source: UploadError::Client(error),
+                source: UploadError::from(error),
             })?;
             self.read.extend_from_slice(&piece);
             if self.read.len() as u64 > permit.bytes {
@@ -98,10 +108,16 @@ impl UploadBody {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
         };
-        if !matches!(received, Some(Ok(_))) {
-            self.rest = None;
+        if matches!(received, Some(Ok(_))) {
+            return received;
         }
-        received
+        self.rest = None;
+        match self.connection.take() {
+            Some(connection) if connection.is_body_malformed() => {
+                Some(Err(PayloadError::EncodingCorrupted))
+            }
+            _ => received,
+        }
     }
 
     fn into_stream(self) -> BodyStream {

@@ -19,7 +19,7 @@ use caching_proxy::{
     },
     config::Config,
     origin::OriginUrl,
-    policy::{self, BodyEnd, Policy, RequestContent, Response, StoredHead, Time},
+    policy::{self, Policy, RequestContent, Response, StoredHead, Time},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -60,7 +60,6 @@ fn head(policy: &Policy) -> Option<StoredHead> {
         headers: &replied,
         request_time: NOW,
         response_time: NOW,
-        body_end: BodyEnd::Delimited,
     };
     policy::admit(policy, &request, &reply).ok()
 }

@@ -11,8 +11,8 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::policy::{
-    self, BodyEnd, ClientDirectives, Mode, Patterns, Policy, Request, RequestContent, Response,
-    StoredHead, Time,
+    self, ClientDirectives, Mode, Patterns, Policy, Request, RequestContent, Response, StoredHead,
+    Time,
 };
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 
@@ -89,7 +89,6 @@ fn reply(headers: &HeaderMap) -> Response<'_> {
         headers,
         request_time: NOW,
         response_time: NOW,
-        body_end: BodyEnd::Delimited,
     }
 }
 

@@ -172,6 +172,12 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub preserve_host: Option<OsString>,
 
+    /// Request headers that are not forwarded, beside X-Forwarded-* and others that only a proxy may set [default: none]
+    ///
+    /// A comma-separated list; `*` matches any characters. Name headers that change a response and are not part of the key.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "LIST")]
+    pub drop_headers: Option<OsString>,
+
     /// Memory for the cache, as a size such as 1GiB [default: 256MiB]
     #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "SIZE")]
     pub max_memory: Option<OsString>,
@@ -429,6 +435,7 @@ impl SettingsArgs {
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
+            ("drop-headers", self.drop_headers),
             ("log-format", self.log_format),
             ("dashboard", self.dashboard),
         ]

@@ -129,7 +129,7 @@ impl ProxyError {
                 OriginErrorKind::Cut => {
                     "The origin closed the connection before its response was complete.".into()
                 }
-                OriginErrorKind::Malformed => "The origin's response is not valid HTTP.".into(),
+                OriginErrorKind::Malformed => in_a_sentence(&error.to_string()),
                 OriginErrorKind::Busy => {
                     "Too many requests are in progress; try again later.".into()
                 }
@@ -138,14 +138,16 @@ impl ProxyError {
                 }
                 OriginErrorKind::Upload => "The request body did not arrive completely.".into(),
             },
-            other => {
-                let text = other.to_string();
-                let mut letters = text.chars();
-                let first = letters.next().map(|first| first.to_ascii_uppercase());
-                format!("{}{}.", first.unwrap_or_default(), letters.as_str())
-            }
+            other => in_a_sentence(&other.to_string()),
         }
     }
+}
+
+/// The text of an error, with a capital letter and a full stop.
+fn in_a_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use caching_proxy::{
     headers::CacheStatus,
     observe::{LiveRequests, Observer},
     policy::{
-        BodyEnd, ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent,
-        Response, ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
+        ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent, Response,
+        ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
     },
 };
 
@@ -64,7 +64,6 @@ fn stored(policy: &Policy, asked: Lines<'_>) -> StoredHead {
         headers: &replied,
         request_time: NOW,
         response_time: NOW,
-        body_end: BodyEnd::Delimited,
     };
     admit(policy, &request(policy, &headers(asked)), &reply).unwrap()
 }

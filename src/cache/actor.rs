@@ -167,7 +167,7 @@ impl CacheActor {
             .filter(|fetch| fetch.partition == key.partition());
         let fetch = fetches.find(|fetch| fetch.joinable.is_some())?;
         fetch.followers += 1;
-        fetch.joinable.clone()
+        fetch.joinable.as_ref().map(SharedFetch::joined)
     }
 
     /// What is remembered of the last response for `key` that was not stored; `None` if there is none.

@@ -12,6 +12,7 @@ const RELOADABLE: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    "drop_headers",
     "rules",
 ];
 /// Reloadable settings that decide who may receive a stored response, or what is in it.
@@ -20,6 +21,7 @@ const REPARTITIONING: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    "drop_headers",
 ];
 
 /// The difference between two configurations.
@@ -63,6 +65,7 @@ impl Config {
         Self {
             policy: read.policy.clone(),
             rules: read.rules.clone(),
+            drop_headers: read.drop_headers.clone(),
             ..self.clone()
         }
     }
@@ -129,6 +132,7 @@ mod tests {
             "identity_headers = [\"x-user\"]\n",
             "identity_cookies = [\"sid\"]\n",
             "ignored_cookies = []\n",
+            "drop_headers = [\"x-device\"]\n",
             "[[rules]]\npath = \"/a\"\npolicy = \"always\"\n",
         ] {
             let (plain, other) = (config(""), config(text));

@@ -75,6 +75,7 @@ const KEYS: &[&str] = &[
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
+    "drop_headers",
     "log_format",
     "dashboard",
     RULES,
@@ -155,6 +156,8 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// Patterns of request headers that are not forwarded, beside those that only infrastructure may set.
+    pub drop_headers: Patterns,
     /// The log format.
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
@@ -184,6 +187,7 @@ impl Config {
             origin_ca: None,
             workers: cores(),
             preserve_host: false,
+            drop_headers: Patterns::new([]),
             log_format: LogFormat::default(),
             dashboard: None,
         }
@@ -302,6 +306,7 @@ impl<'a> SettingSources<'a> {
                 .flatten()
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            drop_headers: self.patterns("drop-headers", &[])?,
             log_format: self
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
@@ -314,12 +319,6 @@ impl<'a> SettingSources<'a> {
     }
 
     fn policy(&self) -> Result<Policy, ConfigError> {
-        let names = |name, default: &[&str]| -> Result<Patterns, ConfigError> {
-            Ok(match self.get(name, value::names)? {
-                Some(names) => Patterns::new(names.iter().map(String::as_str)),
-                None => Patterns::new(default.iter().copied()),
-            })
-        };
         Ok(Policy {
             mode: self.get("policy", value::mode)?.unwrap_or_default(),
             ttl: self
@@ -333,9 +332,16 @@ impl<'a> SettingSources<'a> {
                     value::duration(given, Duration::ZERO, TEN_YEARS)
                 })?
                 .unwrap_or(DEFAULT_MAX_STALE),
-            identity_headers: names("identity-headers", DEFAULT_IDENTITY_HEADERS)?,
-            identity_cookies: names("identity-cookies", DEFAULT_IDENTITY_COOKIES)?,
-            ignored_cookies: names("ignored-cookies", DEFAULT_IGNORED_COOKIES)?,
+            identity_headers: self.patterns("identity-headers", DEFAULT_IDENTITY_HEADERS)?,
+            identity_cookies: self.patterns("identity-cookies", DEFAULT_IDENTITY_COOKIES)?,
+            ignored_cookies: self.patterns("ignored-cookies", DEFAULT_IGNORED_COOKIES)?,
+        })
+    }
+
+    fn patterns(&self, name: &'static str, default: &[&str]) -> Result<Patterns, ConfigError> {
+        Ok(match self.get(name, value::names)? {
+            Some(names) => Patterns::new(names.iter().map(String::as_str)),
+            None => Patterns::new(default.iter().copied()),
         })
     }
 

@@ -52,6 +52,7 @@ impl Config {
             origin_ca,
             workers,
             preserve_host,
+            drop_headers,
             log_format,
             dashboard,
         } = self;
@@ -77,6 +78,7 @@ impl Config {
             ("identity_headers", json!(policy.identity_headers.written())),
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
+            ("drop_headers", json!(drop_headers.written())),
             ("log_format", json!(format(*log_format))),
             (
                 "dashboard",

@@ -2,9 +2,10 @@
 //!
 //! - The Host header must be one of our names. This refuses pages of other sites that reach us by a name of theirs (DNS
 //!   rebinding).
-//! - If a request other than GET or HEAD has an Origin header, it must be ours. And the browser does not send the cookie
-//!   with requests that another site causes (`SameSite=Strict`).
-//! - All but the files of the page, `/healthz` and `/metrics` needs the cookie, which the page gets for the token.
+//! - If a request other than GET or HEAD has an Origin header, it must be ours.
+//! - All but the files of the page, `/healthz` and `/metrics` needs the token, as `Authorization: Bearer`. The page sends
+//!   it with each request. There is no cookie: browsers send the cookies of a host to all its ports, so also through the
+//!   proxy to the origin.
 
 use std::{io, net::SocketAddr};
 
@@ -13,42 +14,31 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode,
+        Method,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
-    web::{Bytes, Data},
+    web::Data,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq as _;
 
-/// Paths that need no cookie.
-const OPEN: [&str; 6] = [
-    "/",
-    "/app.js",
-    "/style.css",
-    "/healthz",
-    "/metrics",
-    "/session",
-];
+/// Paths that need no token.
+const OPEN: [&str; 5] = ["/", "/app.js", "/style.css", "/healthz", "/metrics"];
 /// 128 bits cannot be guessed, and the link still fits in a line of a terminal.
 const SECRET_BYTES: usize = 16;
 /// Content-Security-Policy: scripts, styles and data come from the dashboard only, whatever text the page shows.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The names and secrets of this dashboard.
+/// The names and the token of this dashboard.
 pub(super) struct Guard {
     hosts: Vec<String>,
     token: String,
-    /// The value of the cookie. It is not the token, which should not be sent with every request.
-    session: String,
-    /// The name of the cookie. It includes the port, since cookies are shared by all ports of a host.
-    cookie: String,
 }
 
 impl Guard {
-    /// A guard with new secrets.
+    /// A guard with a new token.
     pub(super) fn new(address: SocketAddr) -> io::Result<Self> {
         let port = address.port();
         let mut hosts = vec![address.to_string(), format!("localhost:{port}")];
@@ -62,8 +52,6 @@ impl Guard {
         Ok(Self {
             hosts,
             token: secret()?,
-            session: secret()?,
-            cookie: format!("caching-proxy-{port}"),
         })
     }
 
@@ -79,7 +67,7 @@ impl Guard {
         if !is_reading && !self.is_own_origin(fields) {
             return Some("Only the page itself may do that.\n");
         }
-        if !OPEN.contains(&path) && !self.has_session(fields) {
+        if !OPEN.contains(&path) && !self.has_token(fields) {
             return Some("Open the page with the link that the proxy has printed.\n");
         }
         None
@@ -106,13 +94,16 @@ impl Guard {
         })
     }
 
-    fn has_session(&self, fields: &HeaderMap) -> bool {
-        fields
-            .get_all(header::COOKIE)
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|cookie| cookie.trim().split_once('='))
-            .any(|(name, value)| name == self.cookie && is_same(value, &self.session))
+    /// RFC 6750, 2.1: `Authorization: Bearer`, once.
+    fn has_token(&self, fields: &HeaderMap) -> bool {
+        let mut lines = fields.get_all(header::AUTHORIZATION);
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return false;
+        };
+        let credentials = line.to_str().ok().and_then(|line| line.split_once(' '));
+        credentials.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && is_same(token.trim(), &self.token)
+        })
     }
 }
 
@@ -166,21 +157,6 @@ pub(super) fn insert_security_headers(fields: &mut HeaderMap) {
     }
 }
 
-/// Exchanges the token for the cookie.
-pub(super) async fn session(guard: Data<Guard>, body: Bytes) -> HttpResponse {
-    let given = std::str::from_utf8(&body).unwrap_or("").trim();
-    if !is_same(given, &guard.token) {
-        return HttpResponse::Forbidden().body("The token is not that of this start.\n");
-    }
-    let cookie = format!(
-        "{}={}; HttpOnly; SameSite=Strict; Path=/",
-        guard.cookie, guard.session
-    );
-    HttpResponse::build(StatusCode::NO_CONTENT)
-        .insert_header((header::SET_COOKIE, cookie))
-        .finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,17 +206,14 @@ mod tests {
     #[test]
     fn a_request_that_changes_something_must_come_from_the_page() {
         let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
-        let host = ("host", "localhost:8001");
+        let token = format!("Bearer {}", guard.token);
+        let own = [("host", "localhost:8001"), ("authorization", &*token)];
         let refused = |origin: &str| {
-            refusal(
-                &guard,
-                &Method::POST,
-                "/session",
-                &[host, ("origin", origin)],
-            )
+            let lines = [own[0], own[1], ("origin", origin)];
+            refusal(&guard, &Method::POST, "/api/clear", &lines)
         };
         assert!(!refused("http://localhost:8001"));
-        assert!(!refusal(&guard, &Method::POST, "/session", &[host]));
+        assert!(!refusal(&guard, &Method::POST, "/api/clear", &own));
         for other in [
             "null",
             "http://evil.example",
@@ -252,17 +225,16 @@ mod tests {
     }
 
     #[test]
-    fn every_other_request_needs_the_cookie_and_the_cookie_is_not_the_token() {
+    fn every_other_request_needs_the_token() {
         let guard = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
-        let refused = |cookie: &str| {
-            let lines = [("host", "localhost:8001"), ("cookie", cookie)];
+        let other = Guard::new("127.0.0.1:8001".parse().unwrap()).unwrap();
+        let refused = |credentials: &str| {
+            let lines = [("host", "localhost:8001"), ("authorization", credentials)];
             refusal(&guard, &Method::GET, "/events", &lines)
         };
-        let cookie = |value: &str| format!("a=b; {}={value}", guard.cookie);
-        assert!(!refused(&cookie(&guard.session)));
-        assert!(refused(&cookie(&guard.token)));
-        assert!(refused(&cookie("")));
-        assert!(refused(&format!("caching-proxy-8002={}", guard.session)));
-        assert_ne!(guard.session, guard.token);
+        assert!(!refused(&format!("Bearer {}", guard.token)));
+        assert!(refused(&format!("Bearer {}", other.token)));
+        assert!(refused("Bearer "));
+        assert!(refused(&guard.token));
     }
 }

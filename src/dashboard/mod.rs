@@ -13,7 +13,7 @@
 //!
 //! It listens on loopback only, and checks the Host header, so that no page of another site reaches it through DNS
 //! rebinding. All but `/healthz`, `/metrics` and the files of the page needs the token that the proxy prints when it
-//! starts; the page exchanges it for a cookie. Nothing of this can be reached through the proxy's own port.
+//! starts, which the page sends in a header. Nothing of this can be reached through the proxy's own port.
 
 mod entries;
 mod events;
@@ -46,7 +46,7 @@ use tokio::task::JoinHandle;
 use self::{
     events::EventStreams,
     guard::Guard,
-    methods::{get, post},
+    methods::get,
     sampler::Sampler,
     time_limits::{ConnectionDeadline, RequestTimeout},
 };
@@ -92,7 +92,7 @@ impl Dashboard {
                 .app_data(shared.clone())
                 .app_data(audience.clone())
                 .app_data(Data::new(limit))
-                .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+                .app_data(web::JsonConfig::default().limit(MAX_BODY_BYTES))
                 .wrap(from_fn(guard::check))
                 .wrap(from_fn(time_limits::limit))
                 .configure(routes)
@@ -165,7 +165,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(file("/style.css", "text/css; charset=utf-8", STYLE))
         .service(file("/healthz", "text/plain; charset=utf-8", "ok\n"))
         .service(get("/metrics", metrics::metrics))
-        .service(post("/session", guard::session))
         .service(get("/events", events::events))
         .configure(entries::routes);
 }

@@ -6,34 +6,13 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     hop_by_hop::{is_hop_by_hop, named_in_connection},
+    unkeyed::is_unkeyed,
     via::append_via,
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// Headers that origins believe because proxies set them, beside all of X-Forwarded-*. A client could shape a response
-/// with them that other clients get, so they are dropped.
-const UNTRUSTED: [&str; 16] = [
-    "forwarded",
-    "front-end-https",
-    // CGI makes HTTP_PROXY of it, and the HTTP clients of the origin take their proxy from that.
-    "proxy",
-    "true-client-ip",
-    "x-client-ip",
-    "x-forwarded",
-    "x-host",
-    "x-http-host-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-url",
-    "x-real-ip",
-    "x-rewrite-url",
-    "x-url-scheme",
-];
 
 /// The headers that the proxy sets in a request, whatever the client sent.
 pub const SET_BY_US: [HeaderName; 5] = [
@@ -63,17 +42,23 @@ pub enum HostHeader<'a> {
 }
 
 /// The headers of a client's request as they are forwarded: without those that concern its connection and those that a
-/// client must not set, with Host, Via, X-Forwarded-For and X-Forwarded-Proto.
-pub fn forwarded_headers(client: &HeaderMap, proxy_headers: &ProxyHeaders<'_>) -> HeaderMap {
+/// client must not set, with Host, Via, X-Forwarded-For and X-Forwarded-Proto. `is_dropped` is true for the names that are
+/// not forwarded whatever they carry, such as [`is_unkeyed`].
+pub fn forwarded_headers(
+    client: &HeaderMap,
+    proxy_headers: &ProxyHeaders<'_>,
+    is_dropped: impl Fn(&HeaderName) -> bool,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let named = named_in_connection(client);
     for (name, value) in client {
         if !is_hop_by_hop(name, &named)
-            && !is_untrusted(name)
+            && !is_dropped(name)
             && *name != header::HOST
             && *name != header::EXPECT
+            && let Some(value) = without_own_cookies(name, value)
         {
-            headers.append(name.clone(), value.clone());
+            headers.append(name.clone(), value.into_owned());
         }
     }
     let host = match proxy_headers.host {
@@ -96,22 +81,43 @@ pub fn forwarded_headers(client: &HeaderMap, proxy_headers: &ProxyHeaders<'_>) -
 /// True for a header of a client that is forwarded as it came, unless Connection names it.
 pub fn is_forwarded(name: &HeaderName) -> bool {
     !is_hop_by_hop(name, &[])
-        && !is_untrusted(name)
+        && !is_unkeyed(name)
         && !SET_BY_US.contains(name)
         && *name != header::EXPECT
 }
 
-fn is_untrusted(name: &HeaderName) -> bool {
-    // Many origins do not distinguish the two spellings.
-    let name = hyphenated(name.as_str());
-    name.starts_with("x-forwarded-") || UNTRUSTED.contains(&&*name)
+/// The start of the names of cookies that earlier versions of the dashboard set.
+const OWN_COOKIE: &[u8] = b"caching-proxy-";
+
+/// A Cookie line without the cookies of the dashboard, which browsers send to all ports of a host; any other line as it
+/// is. `None` if no cookie is left.
+fn without_own_cookies<'a>(
+    name: &HeaderName,
+    value: &'a HeaderValue,
+) -> Option<Cow<'a, HeaderValue>> {
+    let line = value.as_bytes();
+    if *name != header::COOKIE || memchr::memmem::find(line, OWN_COOKIE).is_none() {
+        return Some(Cow::Borrowed(value));
+    }
+    let cookies = || line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    if !cookies().any(is_own_cookie) {
+        return Some(Cow::Borrowed(value));
+    }
+    let rest: Vec<&[u8]> = cookies().filter(|cookie| !is_own_cookie(cookie)).collect();
+    // Parts of a field value, joined by allowed bytes, are a field value.
+    let rest = HeaderValue::from_bytes(&rest.join(&b"; "[..])).ok()?;
+    (!rest.is_empty()).then_some(Cow::Owned(rest))
 }
 
-fn hyphenated(name: &str) -> Cow<'_, str> {
-    match name.contains('_') {
-        true => Cow::Owned(name.replace('_', "-")),
-        false => Cow::Borrowed(name),
-    }
+/// True for `caching-proxy-8001=` followed by 32 hexadecimal digits.
+fn is_own_cookie(cookie: &[u8]) -> bool {
+    let Some(rest) = cookie.strip_prefix(OWN_COOKIE) else {
+        return false;
+    };
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit());
+    let (port, value) = rest.split_at(end.unwrap_or(rest.len()));
+    let value = value.strip_prefix(b"=").unwrap_or_default();
+    (1..=5).contains(&port.len()) && value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit)
 }
 
 #[cfg(test)]
@@ -137,6 +143,7 @@ mod tests {
                 host: HostHeader::Origin(&host),
                 via: &via,
             },
+            is_unkeyed,
         )
     }
 
@@ -184,7 +191,6 @@ mod tests {
             ("x-http-host-override", "evil.example"),
             ("x-url-scheme", "https"),
             ("proxy", "http://evil.example"),
-            ("x-http-method-override", "DELETE"),
             ("x-host", "evil.example"),
             ("x_forwarded_host", "evil.example"),
             ("x_original-url", "/admin"),
@@ -193,6 +199,31 @@ mod tests {
         assert_eq!(headers.keys().count(), 4);
         assert_eq!(all(&headers, "host"), ["origin.example"]);
         assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
+    }
+
+    #[test]
+    fn cookies_of_the_dashboard_are_removed_and_others_stay() {
+        let hex = "0123456789abcdef0123456789abcdef";
+        let forwarded = |line: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, HeaderValue::try_from(line).unwrap());
+            all(&forward(&headers), "cookie")
+        };
+        let own = format!("caching-proxy-8001={hex}");
+        assert_eq!(forwarded(own.clone()), [""; 0]);
+        assert_eq!(forwarded(format!("{own}; caching-proxy-1={hex};")), [""; 0]);
+        assert_eq!(forwarded(format!("a=1;{own}; b=\"2\"")), ["a=1; b=\"2\""]);
+        for others in [
+            format!("caching-proxy-={hex}"),
+            format!("caching-proxy-x={hex}"),
+            format!("caching-proxy-800100={hex}"),
+            format!("caching-proxy-8001={hex}0"),
+            format!("xcaching-proxy-8001={hex}"),
+            "caching-proxy-8001=1;a".to_owned(),
+            "caching-proxy-8001".to_owned(),
+        ] {
+            assert_eq!(forwarded(others.clone()), [others]);
+        }
     }
 
     #[test]
@@ -206,6 +237,7 @@ mod tests {
                 host: HostHeader::Client(&host),
                 via: &via,
             },
+            is_unkeyed,
         );
         assert_eq!(all(&headers, "host"), ["client.example"]);
         assert_eq!(all(&headers, "x-forwarded-host"), ["client.example"]);

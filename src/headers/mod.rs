@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `hop_by_hop` | headers that concern one connection only |
 //! | `forwarded` | the headers of a request as the origin gets them |
+//! | `unkeyed` | the headers that a client must not set |
 //! | `via` | Via, and requests that came round in a loop |
 //! | `cache_status` | X-Cache and Cache-Status |
 
@@ -12,6 +13,7 @@ mod forwarded;
 mod hop_by_hop;
 #[cfg(test)]
 mod test_maps;
+mod unkeyed;
 mod via;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -20,6 +22,7 @@ pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
     hop_by_hop::remove_hop_by_hop,
+    unkeyed::is_unkeyed,
     via::{append_via, is_loop},
 };
 pub use crate::policy::is_event_stream;

@@ -27,7 +27,7 @@ pub enum BodyFraming {
     Length(u64),
     /// By the chunked transfer coding.
     Chunked,
-    /// By the end of the connection; also under a transfer coding other than chunked.
+    /// By the end of the connection.
     UntilClose,
 }
 
@@ -227,9 +227,8 @@ fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
         [] => Ok(BodyFraming::None),
         [only] if only.eq_ignore_ascii_case(b"identity") => Ok(BodyFraming::None),
         [only] if only.eq_ignore_ascii_case(b"chunked") => Ok(BodyFraming::Chunked),
-        // The client would get the inner coding as if it were content.
-        [.., last] if last.eq_ignore_ascii_case(b"chunked") => Err(Malformed::TransferEncoding),
-        _ => Ok(BodyFraming::UntilClose),
+        // RFC 9112, 7: the request names no other coding in TE. The client would get coded bytes as if they were content.
+        _ => Err(Malformed::TransferEncoding),
     }
 }
 

@@ -221,6 +221,16 @@ impl InFlight {
     }
 }
 
+/// A response that is not complete is given up: the origin sees a reset, because it could take a mere end of the requests
+/// for a half-closed connection that still waits for the response.
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.reset();
+        }
+    }
+}
+
 /// The response's body. An error is recorded in the [`TransferState`].
 impl Stream for InFlight {
     type Item = Result<Bytes, PayloadError>;

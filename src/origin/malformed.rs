@@ -12,8 +12,8 @@ pub enum Malformed {
     /// Content-Length is not a number, or has two different values.
     #[error("its Content-Length is invalid")]
     ContentLength,
-    /// A second transfer coding beneath chunked, which the request did not allow.
-    #[error("its Transfer-Encoding is not supported")]
+    /// A transfer coding other than chunked. The request allows none.
+    #[error("it has a transfer coding other than chunked")]
     TransferEncoding,
     /// The chunked coding is broken.
     #[error("its chunked coding is invalid")]

@@ -5,6 +5,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use socket2::SockRef;
@@ -41,6 +42,12 @@ impl OriginStream {
         }
         let peeked = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]);
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Resets the connection.
+    pub(super) fn reset(self) {
+        // Where the option cannot be set, the connection is closed.
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
 
     /// Closes the connection, with close_notify for TLS if it can be written at once.

@@ -102,6 +102,9 @@ fn decide_retrieval<'s>(
     variants: impl Iterator<Item = &'s StoredHead> + Clone,
     now: Time,
 ) -> Decision {
+    if request.bypass.is_some() {
+        return fetch(ForwardReason::Bypass.into(), request);
+    }
     // RFC 9110, 13.1 and 14.2: only the origin knows what conditions and ranges mean for a POST.
     if request.content == RequestContent::Keyed && (request.has_range() || request.has_condition())
     {
@@ -226,7 +229,9 @@ pub fn is_collapsible(request: &Request<'_>) -> bool {
 /// whose response may be stored.
 fn sharing(request: &Request<'_>) -> Sharing {
     let is_post = request.content == RequestContent::Keyed;
-    if *request.method == Method::HEAD {
+    if let Some(reason) = request.bypass {
+        Sharing::PassThrough(reason)
+    } else if *request.method == Method::HEAD {
         Sharing::PassThrough(Reason::Method)
     } else if is_post && request.has_range() {
         Sharing::PassThrough(Reason::Range)

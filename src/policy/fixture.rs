@@ -8,8 +8,8 @@ use actix_web::http::{
 };
 
 use super::{
-    BodyEnd, ClientDirectives, Decision, Identity, Mode, Patterns, Policy, Reason, Request,
-    RequestContent, Response, StoredHead, Time, admit, decide,
+    ClientDirectives, Decision, Identity, Mode, Patterns, Policy, Reason, Request, RequestContent,
+    Response, StoredHead, Time, admit, decide,
 };
 
 /// 2026-11-23T03:30:00Z, a Monday.
@@ -60,7 +60,6 @@ pub(super) struct Exchange<'a> {
     pub(super) identity: Option<Identity>,
     pub(super) status: u16,
     pub(super) response: Lines<'a>,
-    pub(super) body_end: BodyEnd,
 }
 
 impl<'a> Exchange<'a> {
@@ -73,7 +72,6 @@ impl<'a> Exchange<'a> {
             identity: None,
             status: 200,
             response,
-            body_end: BodyEnd::Delimited,
         }
     }
 
@@ -114,7 +112,6 @@ impl<'a> Exchange<'a> {
             headers,
             request_time: at,
             response_time: at,
-            body_end: self.body_end,
         }
     }
 

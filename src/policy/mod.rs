@@ -62,7 +62,7 @@ pub use ranges::{
     partial::{Combination, MissingBytes, combine, rest_request_fields},
 };
 pub use reason::Reason;
-pub use request::{CLIENT_CONDITIONS, Request, RequestContent};
+pub use request::{CLIENT_CONDITIONS, Request, RequestContent, is_method_override};
 pub use rules::{
     globs::Globs,
     patterns::Patterns,
@@ -70,7 +70,7 @@ pub use rules::{
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{
-    admit::{BodyEnd, Response, admit, admit_post, is_event_stream},
+    admit::{Response, admit, admit_post, is_event_stream},
     audience::Audience,
     invalidation::{TargetUri, invalidates},
     stored_head::StoredHead,
@@ -186,7 +186,6 @@ mod tests {
                 headers: &response_headers,
                 request_time: NOW,
                 response_time: later(1),
-                body_end: BodyEnd::Delimited,
             };
             let Ok(stored) = admit(&policy, &request, &response) else { return Ok(()) };
             let now = later(seconds);

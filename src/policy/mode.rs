@@ -93,13 +93,6 @@ pub(super) enum Languages {
     Negotiated,
 }
 
-/// Whether a response with a transfer coding that the proxy cannot decode is stored.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum UnknownCoding {
-    Store,
-    Refuse,
-}
-
 /// Whether a Content-Encoding selects a variant when Vary does not name Accept-Encoding.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Codings {
@@ -174,13 +167,6 @@ impl Mode {
         match self {
             Self::Strict => Languages::Negotiated,
             Self::Standard | Self::Always => Languages::AsWritten,
-        }
-    }
-
-    pub(super) const fn unknown_coding(self) -> UnknownCoding {
-        match self {
-            Self::Strict => UnknownCoding::Store,
-            Self::Standard | Self::Always => UnknownCoding::Refuse,
         }
     }
 }

@@ -16,8 +16,7 @@ use proptest::{
 };
 
 use super::{
-    BodyEnd, Decision, Mode, Reason, Request, RequestContent, Response, StoredHead, Time, admit,
-    decide,
+    Decision, Mode, Reason, Request, RequestContent, Response, StoredHead, Time, admit, decide,
     fixture::{DATE, NOW, headers, policy},
     revalidated, revalidation_matches,
     syntax::date::http_date,
@@ -161,7 +160,6 @@ fn response_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
         headers,
         request_time: at,
         response_time: at,
-        body_end: BodyEnd::Delimited,
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Reason {
     Method,
     /// The GET carries a body.
     RequestBody,
+    /// A header of the request names another method.
+    MethodOverride,
     /// The response is about the requested range, not about the target.
     Range,
     /// The response is about the condition of the request, not about the target.
@@ -47,8 +49,6 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
-    /// The transfer coding is unknown.
-    UnknownCoding,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -78,6 +78,7 @@ impl Reason {
     pub const ALL: [Self; 31] = [
         Self::Method,
         Self::RequestBody,
+        Self::MethodOverride,
         Self::Range,
         Self::Condition,
         Self::ClientNoStore,
@@ -95,7 +96,6 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
-        Self::UnknownCoding,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -114,6 +114,7 @@ impl Reason {
         match self {
             Self::Method => "method",
             Self::RequestBody => "request-body",
+            Self::MethodOverride => "method-override",
             Self::Range => "range",
             Self::Condition => "condition",
             Self::ClientNoStore => "client-no-store",
@@ -131,7 +132,6 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
-            Self::UnknownCoding => "unknown-coding",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -151,6 +151,7 @@ impl Reason {
         match self {
             Self::Method => "the method is not GET",
             Self::RequestBody => "the request carries a body",
+            Self::MethodOverride => "a header names another method",
             Self::Range => "the request is for a range",
             Self::Condition => "the request carries a condition",
             Self::ClientNoStore => "the client says no-store",
@@ -168,7 +169,6 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
-            Self::UnknownCoding => "its transfer coding is unknown",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -205,7 +205,6 @@ impl Reason {
             Self::SetCookie => "RFC 9111, 7.3",
             Self::VaryStar => "RFC 9111, 4.1",
             Self::NoLifetime => "RFC 9111, 4.2.1",
-            Self::UnknownCoding => "RFC 9112, 6.1",
             Self::MustRevalidate => "RFC 9111, 5.2.2.2",
             Self::ProxyRevalidate => "RFC 9111, 5.2.2.8",
             Self::SMaxage => "RFC 9111, 5.2.2.10",
@@ -213,7 +212,11 @@ impl Reason {
             Self::OriginAnswered => "RFC 5861, 4",
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
-            Self::TooLarge | Self::NoRoom | Self::EventStream | Self::CacheUnavailable => {
+            Self::MethodOverride
+            | Self::TooLarge
+            | Self::NoRoom
+            | Self::EventStream
+            | Self::CacheUnavailable => {
                 return None;
             }
         })
@@ -230,7 +233,6 @@ impl Reason {
                 | Self::SetCookie
                 | Self::VaryStar
                 | Self::NoLifetime
-                | Self::UnknownCoding
                 | Self::EventStream
                 | Self::TooLarge
         )
@@ -241,9 +243,6 @@ impl Reason {
         match (self, mode) {
             (Self::TooLarge, _) => Some("raise --max-object"),
             (Self::NoRoom, _) => Some("raise --max-memory"),
-            (Self::UnknownCoding, Mode::Standard | Mode::Always) => {
-                Some("--policy strict may cache it")
-            }
             (Self::Authorization, _) => Some("--policy standard caches it per user"),
             (
                 Self::ClientNoStore

@@ -9,7 +9,7 @@ use actix_web::http::{
 };
 
 use super::{
-    Identity, Policy,
+    Identity, Policy, Reason,
     directives::cache_control::{RequestDirectives, says_pragma_no_cache},
 };
 
@@ -22,6 +22,23 @@ pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
     IF_RANGE,
     RANGE,
 ];
+
+/// Fields by which a client has the origin treat a request as one with another method.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// True for a field that names another method than the request line. Such a request is forwarded as it came: what its
+/// response means is not known, so it is neither stored nor answered from the cache.
+pub fn is_method_override(name: &HeaderName) -> bool {
+    // Many origins do not distinguish the two spellings.
+    let is_char = |(ours, theirs): (u8, u8)| ours == theirs || (ours == b'-' && theirs == b'_');
+    METHOD_OVERRIDES.iter().any(|known| {
+        known.len() == name.as_str().len() && known.bytes().zip(name.as_str().bytes()).all(is_char)
+    })
+}
 
 /// Whether the request carries a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +58,8 @@ pub struct Request<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) content: RequestContent,
     pub(super) identity: Option<Identity>,
+    /// Why it passes the cache by; `None` if it does not, or method or body are the reason.
+    pub(super) bypass: Option<Reason>,
     /// Its directives that the policy obeys.
     pub(super) directives: RequestDirectives,
 }
@@ -59,8 +78,17 @@ impl<'a> Request<'a> {
             headers,
             content,
             identity,
+            bypass: None,
             directives: policy.obey_client(directives(headers)),
         }
+    }
+
+    /// The same request, which passes the cache by for this reason: it is neither answered from it nor stored. `None`
+    /// changes nothing.
+    #[must_use]
+    pub fn bypassing(mut self, reason: Option<Reason>) -> Self {
+        self.bypass = self.bypass.or(reason);
+        self
     }
 
     pub(super) fn has_range(&self) -> bool {

@@ -8,6 +8,7 @@ use std::{
     task::Waker,
 };
 
+use actix_web::http::Version;
 use bytes::{Buf as _, Bytes};
 
 use crate::{
@@ -36,6 +37,8 @@ struct ConnectionState {
     /// Interim responses to the last request that are not being written yet.
     interim: RefCell<Vec<u8>>,
     framing: Cell<RequestFraming>,
+    /// The last request is of HTTP/1.1 or later.
+    understands_interim: Cell<bool>,
     /// A body that the stream is to write, until the stream takes it.
     zero_copy: RefCell<Option<Box<ZeroCopyBody>>>,
     /// Such a body is being sent, or waits for that.
@@ -131,6 +134,15 @@ impl Connection {
         }
     }
 
+    /// True if an interim response may be written now: its client understands it (RFC 9110, 15.2), and the final response
+    /// has not begun.
+    pub fn takes_interim(&self) -> bool {
+        let state = &self.0;
+        state.stage.get() == ResponseStage::Awaited
+            && state.flushed.get()
+            && state.understands_interim.get()
+    }
+
     /// Complete interim responses that may be written now, before anything else; `None` if there are none.
     pub fn take_interim(&self) -> Option<Vec<u8>> {
         if !self.0.flushed.get() || self.0.interim.borrow().is_empty() {
@@ -173,7 +185,11 @@ pub(crate) struct ActiveRequest(Option<Connection>);
 
 impl ActiveRequest {
     /// The request that has reached the handler; `connection` is `None` outside of a server, in tests.
-    pub(crate) fn new(connection: Option<&Connection>, framing: RequestFraming) -> Self {
+    pub(crate) fn new(
+        connection: Option<&Connection>,
+        version: Version,
+        framing: RequestFraming,
+    ) -> Self {
         if let Some(connection) = connection {
             let state = &connection.0;
             state.requests.set(state.requests.get() + 1);
@@ -183,6 +199,7 @@ impl ActiveRequest {
             state.interim.take();
             state.open_ended.set(false);
             state.framing.set(framing);
+            state.understands_interim.set(version >= Version::HTTP_11);
             state.handler_waker.wake();
         }
         Self(connection.cloned())
@@ -357,7 +374,7 @@ mod tests {
     use super::*;
 
     fn begin(connection: &Connection) -> (ActiveRequest, InterimSender) {
-        let active = ActiveRequest::new(Some(connection), RequestFraming::None);
+        let active = ActiveRequest::new(Some(connection), Version::HTTP_11, RequestFraming::None);
         let sender = active.interim_sender().unwrap();
         (active, sender)
     }

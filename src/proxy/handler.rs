@@ -55,6 +55,7 @@ pub async fn handle(
 ) -> HttpResponse {
     let active = ActiveRequest::new(
         request.conn_data::<Connection>(),
+        request.version(),
         RequestFraming::of(&request),
     );
     let now = clock::now();
@@ -250,7 +251,8 @@ fn decide(
     })
 }
 
-/// Fetches for the cache and for its client, in a task of its own: the fetch goes on when the client leaves.
+/// Fetches for the cache and for its client, in a task of its own: the fetch goes on when its client leaves, as long as
+/// another request waits for it.
 async fn lead(
     worker: web::Data<Worker>,
     forwarded: Rc<ForwardedRequest>,
@@ -275,9 +277,12 @@ async fn fetch_and_store(
     forwarded: &ForwardedRequest,
     plan: FetchPlan,
     ticket: FetchTicket,
-    client: WaitingClient,
+    mut client: WaitingClient,
 ) {
     let request = client.listening(plan.origin_request(forwarded));
+    let Some(fetched) = client.while_wanted(&ticket, forward(worker, request)).await else {
+        return;
+    };
     let fetch = LeaderFetch {
         worker,
         forwarded,
@@ -285,7 +290,7 @@ async fn fetch_and_store(
         ticket,
         client,
     };
-    match (forward(worker, request).await, plan.kind) {
+    match (fetched, plan.kind) {
         (Ok(fetched), FetchKind::Plain) => fetch.store_or_pass(fetched).await,
         (Ok(fetched), FetchKind::Revalidate(entry)) => fetch.revalidated(&entry, fetched).await,
         (Ok(fetched), FetchKind::RestOfPart(part, _)) => fetch.rest_received(part, fetched).await,

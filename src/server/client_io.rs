@@ -6,6 +6,8 @@
 //! not support.
 
 mod body;
+mod departure;
+mod head;
 mod refusal;
 
 use std::{
@@ -16,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::time::{Instant, Sleep, sleep};
+use actix_rt::time::{Sleep, sleep};
 use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::{
@@ -27,12 +29,10 @@ use tokio::{
 pub(super) use self::refusal::LINGER;
 use self::{
     body::OutgoingBody,
+    departure::Departure,
     refusal::{Lingering, RefusedHead},
 };
-use super::{
-    request_bounds::RequestBounds,
-    request_head::{self, HeadRefusal, HeadVerdict, MAX_HEAD_BYTES},
-};
+use super::request_bounds::RequestBounds;
 use crate::proxy::Connection;
 
 /// The stream of one client, as actix-http reads and writes it.
@@ -45,6 +45,7 @@ pub(super) struct ClientIo {
     requests: u64,
     /// Bytes of the next request that arrived during this one; no more than one read brings.
     ahead: BytesMut,
+    departure: Departure,
     /// Interim responses that are being written, without the bytes that are written already.
     interim: Bytes,
     /// The zero-copy body that is being written; `None` if there is none.
@@ -92,6 +93,7 @@ impl ClientIo {
             bounds: RequestBounds::head(),
             requests: 0,
             ahead: BytesMut::new(),
+            departure: Departure::default(),
             interim: Bytes::new(),
             outgoing: None,
             responded_early: false,
@@ -129,7 +131,7 @@ impl ClientIo {
     }
 
     /// What actix-http may read next; pending while it may read nothing.
-    fn poll_next_read(&mut self, context: &mut Context<'_>) -> Poll<NextRead> {
+    fn poll_next_read(&mut self) -> Poll<NextRead> {
         self.follow_handler();
         if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_responding() {
             if self.responded_early {
@@ -139,33 +141,9 @@ impl ClientIo {
             self.restart_request_timer(self.limits.idle);
         }
         match self.bounds {
-            RequestBounds::Decoding | RequestBounds::Complete => {
-                // New bytes from the client wake this task. Bytes that are already here wait for the handler to wake it.
-                if !self.ahead.is_empty() || self.stream.poll_read_ready(context).is_ready() {
-                    self.connection.wake_on_progress(context.waker());
-                }
-                Poll::Pending
-            }
+            RequestBounds::Decoding | RequestBounds::Complete => Poll::Pending,
             RequestBounds::Lost => Poll::Ready(NextRead::End),
             _ => Poll::Ready(NextRead::Bytes),
-        }
-    }
-
-    /// Fails when the client disconnects during a response without a time limit: nothing else would end it.
-    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.is_open_ended() && self.ahead.len() < MAX_AHEAD_BYTES {
-            let mut bytes = [0; 1024];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
-            self.ahead.extend_from_slice(buffer.filled());
-        }
-        match self.connection.is_open_ended() {
-            // The client sends so much that its disconnect could not be noticed.
-            true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            false => Poll::Pending,
         }
     }
 
@@ -181,15 +159,6 @@ impl ClientIo {
         buffer.put_slice(&self.ahead[..length]);
         self.ahead.advance(length);
         Poll::Ready(Ok(()))
-    }
-
-    fn pass_rest_of_head_on(&mut self, buffer: &mut ReadBuf<'_>) {
-        let length = self.passing.len().min(buffer.remaining());
-        buffer.put_slice(&self.passing.split_to(length));
-    }
-
-    fn restart_request_timer(&mut self, limit: Duration) {
-        self.request_timer.as_mut().reset(Instant::now() + limit);
     }
 
     /// Leaves in `buffer` what belongs to this request. The rest goes into `ahead`.
@@ -216,47 +185,6 @@ impl ClientIo {
         }
     }
 
-    /// Passes on the head of which `buffer` has the next piece, if that completes it and nothing is wrong with it. A head
-    /// that arrives in one piece and is not rewritten stays in `buffer`.
-    fn pass_head_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
-        let piece = &buffer.filled()[filled..];
-        if self.head.len() + piece.len() > MAX_HEAD_BYTES {
-            buffer.set_filled(filled);
-            return self.refuse(HeadRefusal::TooLarge, false);
-        }
-        let is_complete = matches!(self.bounds, RequestBounds::Decoding);
-        if is_complete && self.head.is_empty() {
-            let verdict = request_head::check(piece);
-            if verdict != HeadVerdict::Unchanged {
-                self.head.extend_from_slice(piece);
-                buffer.set_filled(filled);
-                return self.pass_verdict_on(verdict);
-            }
-            return Ok(());
-        }
-        let has_begun = has_begun(&self.head);
-        self.head.extend_from_slice(piece);
-        buffer.set_filled(filled);
-        if is_complete {
-            return self.pass_verdict_on(request_head::check(&self.head));
-        }
-        if !has_begun && self::has_begun(&self.head) {
-            self.restart_request_timer(self.limits.head);
-        }
-        Ok(())
-    }
-
-    /// Passes `head` on as the verdict about it says.
-    fn pass_verdict_on(&mut self, verdict: HeadVerdict) -> io::Result<()> {
-        let head = std::mem::take(&mut self.head);
-        match verdict {
-            HeadVerdict::Unchanged => self.passing = head.into(),
-            HeadVerdict::Rewritten(head) => self.passing = head.into(),
-            HeadVerdict::Refused(refusal) => return self.refuse(refusal, is_head_request(&head)),
-        }
-        Ok(())
-    }
-
     fn poll_rest_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.rest_timer {
             Some(limit) => limit.as_mut().poll(context).map(|()| {
@@ -266,24 +194,6 @@ impl ClientIo {
             }),
             None => Poll::Pending,
         }
-    }
-
-    /// Ends the wait for a request that takes too long: with a response if its head has begun, else silently.
-    fn poll_request_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !matches!(self.bounds, RequestBounds::Head(_)) {
-            return Poll::Pending;
-        }
-        ready!(self.request_timer.as_mut().poll(context));
-        if self.stall_timer.is_some() {
-            // The client is still reading the last response.
-            self.restart_request_timer(self.limits.idle);
-            return self.poll_request_limit(context);
-        }
-        if has_begun(&self.head) {
-            self.refuse(HeadRefusal::Late, is_head_request(&self.head))?;
-            return self.poll_refused(context);
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes the interim responses that have arrived. Nothing else may be written until they are complete.
@@ -301,22 +211,6 @@ impl ClientIo {
             }
             self.interim.advance(written);
             self.stall_timer = None;
-        }
-    }
-
-    /// The response of ours in the place of the one that `bytes` are; `None` if `bytes` are not a response that actix-http
-    /// makes itself, to a head that it refuses. While a head is decoded, the only other bytes written are the end of the
-    /// previous response, which the condition excludes.
-    fn replaced_refusal(&self, bytes: &[u8]) -> Option<HeadRefusal> {
-        let is_unread = matches!(self.bounds, RequestBounds::Decoding)
-            && self.connection.requests() == self.requests
-            && !self.connection.is_responding()
-            && self.stall_timer.is_none();
-        let status = bytes.strip_prefix(b"HTTP/1.")?.get(1..5)?;
-        match (is_unread, status) {
-            (true, b" 400") => Some(HeadRefusal::Malformed),
-            (true, b" 431") => Some(HeadRefusal::TooLarge),
-            _ => None,
         }
     }
 
@@ -354,15 +248,6 @@ enum NextRead {
     End,
 }
 
-/// True if `head` is more than the empty lines that may precede a request.
-fn has_begun(head: &[u8]) -> bool {
-    !head.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
-fn is_head_request(head: &[u8]) -> bool {
-    head.trim_ascii_start().starts_with(b"HEAD ")
-}
-
 fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
@@ -381,11 +266,11 @@ impl AsyncRead for ClientIo {
             self.pass_rest_of_head_on(buffer);
             return Poll::Ready(Ok(()));
         }
-        match self.poll_next_read(context) {
+        match self.poll_next_read() {
             Poll::Ready(NextRead::Bytes) => {}
             Poll::Ready(NextRead::End) => return Poll::Ready(Ok(())),
             Poll::Pending => {
-                return self.poll_disconnect(context);
+                return self.poll_departure(context);
             }
         }
         if let Poll::Ready(failed) = self.poll_rest_limit(context) {

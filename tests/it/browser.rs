@@ -162,11 +162,7 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
     browser.go(&watched.link);
     browser.shows("#live-text", "Live");
     assert_eq!(browser.eval("location.hash"), "");
-    assert_eq!(
-        browser.eval("document.cookie"),
-        "",
-        "no script sees the cookie"
-    );
+    assert_eq!(browser.eval("document.cookie"), "");
 
     watched.proxy.get("/a?token=HUSH");
     watched.proxy.get("/a?token=HUSH");
@@ -259,5 +255,33 @@ fn without_the_token_the_page_says_where_to_find_it() {
     browser.shows("#live-text", "Locked");
     assert_eq!(browser.eval("document.getElementById('page').hidden"), true);
     browser.go(&format!("{address}#token=wrong"));
+    until("the token is taken out of the address", || {
+        browser.eval("location.hash") == ""
+    });
     browser.shows("#live-text", "Locked");
+    // In the same tab this is a new fragment, not a new page.
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
+fn a_reload_works_and_the_browser_sends_nothing_of_the_dashboard_through_the_proxy() {
+    let home = Home::new();
+    let browser = Browser::open(&home);
+    let origin = Origin::counting("");
+    let watched = DashboardProxy::start(&home, &origin);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    browser.call("POST", &format!("{}/refresh", browser.session), &json!({}));
+    browser.shows("#live-text", "Live");
+    assert_eq!(browser.eval("location.hash"), "");
+
+    // The same host, another port: cookies would be sent, and would make a partition.
+    browser.go(&format!("http://127.0.0.1:{}/page", watched.proxy.port));
+    let seen = origin.seen();
+    let seen = seen.iter().find(|seen| seen.target() == "/page").unwrap();
+    assert_eq!(seen.field("cookie"), None);
+    assert_eq!(seen.field("authorization"), None);
+    assert_eq!(watched.proxy.get("/page").x_cache(), "HIT");
 }

@@ -2,7 +2,8 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
+    time::Duration,
 };
 
 use crate::{harness::DEADLINE, origin::latin1};
@@ -157,6 +158,17 @@ impl Client {
         self.send(format!(
             "GET {target} HTTP/1.1\r\nHost: proxy.test\r\n{fields}\r\n"
         ))
+    }
+
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Sends no more. Responses can still be read.
+    pub(crate) fn end_input(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads more bytes. False at the end of the stream.

@@ -64,32 +64,6 @@ fn a_truncated_body_is_truncated_for_all_followers_and_fetched_again() {
 }
 
 #[test]
-fn a_fetch_continues_when_its_client_disconnects_before_the_headers() {
-    let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |exchange| {
-            gate.wait();
-            exchange.ok("", "body");
-        }
-    });
-    let proxy = TestProxy::to(&origin);
-    drop({
-        let leader = proxy.begin("/", "");
-        origin.wait_for(1);
-        leader
-    });
-    gate.open();
-    until("the answer is stored", || proxy.get("/").x_cache() == "HIT");
-    let fetches = origin
-        .seen()
-        .iter()
-        .filter(|seen| seen.target() == "/")
-        .count();
-    assert_eq!(fetches, 1);
-}
-
-#[test]
 fn a_fetch_continues_when_its_client_disconnects_during_the_body() {
     const PART: usize = 2 * 1024 * 1024;
     let gate = Gate::default();

@@ -55,17 +55,9 @@ impl DashboardProxy {
         self.ask(&format!("GET {target}"), &self.host(), "")
     }
 
-    /// Host and cookie of a browser that has sent the token.
-    fn cookie_headers(&self) -> String {
-        let answer = self.ask("POST /session", &self.host(), self.token());
-        assert_eq!(answer.status(), 204, "{}", answer.text());
-        let cookie = answer.field("set-cookie").unwrap();
-        for attribute in ["; HttpOnly", "; SameSite=Strict", "; Path=/"] {
-            assert!(cookie.contains(attribute), "{cookie}");
-        }
-        assert!(!cookie.contains(self.token()));
-        let value = cookie.split(';').next().unwrap();
-        format!("{}Cookie: a=b; {value}\r\n", self.host())
+    /// Host and token as the page sends them.
+    fn page_headers(&self) -> String {
+        format!("{}Authorization: Bearer {}\r\n", self.host(), self.token())
     }
 }
 
@@ -90,7 +82,7 @@ fn only_the_page_healthz_and_metrics_work_without_a_token() {
 fn head_gets_the_headers_of_get_and_a_wrong_method_gets_the_allowed_methods() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = DashboardProxy::start(&home, &origin);
-    let fields = watched.cookie_headers();
+    let fields = watched.page_headers();
     let ask = |method: &str, target: &str| watched.ask(&format!("{method} {target}"), &fields, "");
     for target in ["/", "/app.js", "/style.css", "/healthz", "/api/entries"] {
         let (get, head) = (ask("GET", target), ask("HEAD", target));
@@ -124,7 +116,7 @@ fn head_gets_the_headers_of_get_and_a_wrong_method_gets_the_allowed_methods() {
             );
         }
     }
-    for target in ["/session", "/api/purge", "/api/clear"] {
+    for target in ["/api/purge", "/api/clear"] {
         for method in ["GET", "HEAD", "PUT"] {
             let answer = ask(method, target);
             assert_eq!(answer.status(), 405, "{method} {target}");
@@ -169,10 +161,10 @@ fn the_dashboard_accepts_only_its_own_host_names() {
     ] {
         assert_eq!(status(&host), 403, "{host}");
     }
-    let cookie = watched
-        .cookie_headers()
+    let foreign = watched
+        .page_headers()
         .replace("Host: 127.0.0.1", "Host: evil.example");
-    assert_eq!(watched.ask("GET /api/entries", &cookie, "").status(), 403);
+    assert_eq!(watched.ask("GET /api/entries", &foreign, "").status(), 403);
 }
 
 #[test]
@@ -180,7 +172,7 @@ fn a_cross_site_request_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a");
-    let fields = watched.cookie_headers();
+    let fields = watched.page_headers();
     for other in ["http://evil.example", "null", "http://localhost:1"] {
         let fields = format!("{fields}Origin: {other}\r\n");
         assert_eq!(watched.ask("POST /api/clear", &fields, "{}").status(), 403);
@@ -195,28 +187,53 @@ fn a_cross_site_request_is_refused() {
 }
 
 #[test]
-fn a_wrong_token_or_cookie_is_refused() {
+fn a_wrong_token_is_refused() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = DashboardProxy::start(&home, &origin);
-    let half = &watched.token()[..16];
-    for wrong in ["", "x", half, &format!("{}0", watched.token())] {
-        let answer = watched.ask("POST /session", &watched.host(), wrong);
-        assert_eq!((answer.status(), answer.field("set-cookie")), (403, None));
+    let token = watched.token();
+    let status = |credentials: &str| {
+        let fields = format!("{}{credentials}", watched.host());
+        watched.ask("GET /api/entries", &fields, "").status()
+    };
+    for wrong in [
+        String::new(),
+        "Authorization: Bearer\r\n".to_owned(),
+        "Authorization: Bearer x\r\n".to_owned(),
+        format!("Authorization: {token}\r\n"),
+        format!("Authorization: Basic {token}\r\n"),
+        format!("Authorization: Bearer {}\r\n", &token[..16]),
+        format!("Authorization: Bearer {token}0\r\n"),
+        format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
+        format!("Cookie: caching-proxy-{}={token}\r\n", watched.port),
+    ] {
+        assert_eq!(status(&wrong), 403, "{wrong}");
     }
+    assert_eq!(status(&format!("Authorization: bearer {token}\r\n")), 200);
     let long = "x".repeat(64 * 1024);
-    assert_eq!(
-        watched
-            .ask("POST /session", &watched.host(), &long)
-            .status(),
-        413
+    let fields = format!(
+        "{}Content-Type: application/json\r\n",
+        watched.page_headers()
     );
-    let port = watched.port;
-    let forged = format!(
-        "{}Cookie: caching-proxy-{port}={}\r\n",
-        watched.host(),
-        watched.token()
-    );
-    assert_eq!(watched.ask("GET /events", &forged, "").status(), 403);
+    assert_eq!(watched.ask("POST /api/purge", &fields, &long).status(), 413);
+}
+
+#[test]
+fn no_response_of_the_dashboard_sets_a_cookie() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let watched = DashboardProxy::start(&home, &origin);
+    for fields in [watched.host(), watched.page_headers()] {
+        for line in [
+            "GET /",
+            "GET /app.js",
+            "HEAD /events",
+            "GET /api/entries",
+            "POST /session",
+            "POST /api/clear",
+        ] {
+            let answer = watched.ask(line, &fields, "");
+            assert_eq!(answer.field("set-cookie"), None, "{line}");
+        }
+    }
 }
 
 #[test]
@@ -227,7 +244,7 @@ fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
     let mut stream = Client::connect(watched.port);
     stream.send(format!(
         "GET /events HTTP/1.1\r\n{}\r\n",
-        watched.cookie_headers()
+        watched.page_headers()
     ));
     stream.wait_for("content-type: text/event-stream");
     stream.wait_for("event: past\ndata: [");
@@ -242,7 +259,7 @@ fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
 fn the_number_of_event_streams_is_limited() {
     let (origin, home) = (Origin::counting(""), Home::new());
     let watched = DashboardProxy::start(&home, &origin);
-    let fields = watched.cookie_headers();
+    let fields = watched.page_headers();
     let streams: Vec<Client> = (0..16)
         .map(|_| {
             let mut stream = Client::connect(watched.port);
@@ -267,7 +284,7 @@ fn entries_are_found_and_purged_by_name() {
     for target in ["/users/1", "/users/2", "/products?limit=1"] {
         watched.proxy.get(target);
     }
-    let fields = watched.cookie_headers();
+    let fields = watched.page_headers();
     let list = |query: &str| -> Value {
         let answer = watched.ask(&format!("GET /api/entries?{query}"), &fields, "");
         assert_eq!(answer.status(), 200, "{}", answer.text());

@@ -71,17 +71,9 @@ impl ShortLimits {
 
     fn events(&self) -> Client {
         let (port, token) = (self.port, &self.token);
-        let mut client = Client::connect(port);
-        let length = token.len();
-        client.send(format!(
-            "POST /session HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n{token}"
-        ));
-        let answer = client.answer();
-        let cookie = answer.field("set-cookie").unwrap().split(';').next();
         let mut stream = Client::connect(port);
         stream.send(format!(
-            "GET /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {}\r\n\r\n",
-            cookie.unwrap()
+            "GET /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
         ));
         stream.wait_for("event: now");
         stream
@@ -95,7 +87,11 @@ fn a_half_sent_body_gets_408_and_frees_its_connection() {
         "Content-Length: 100\r\n\r\nhalf",
         "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
-        let request = format!("POST /session HTTP/1.1\r\nHost: HOST\r\n{framing}");
+        let request = format!(
+            "POST /api/purge HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\n{framing}",
+            dashboard.token
+        );
         let mut halves = dashboard.send_on_all(&request);
         until("others are answered", || dashboard.is_healthy());
         for half in &mut halves {

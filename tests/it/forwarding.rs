@@ -1,5 +1,7 @@
 //! Requests as they reach the origin: methods, bodies, headers, Host, Via, and the headers that are removed.
 
+use caching_proxy::policy::{Mode, Patterns};
+
 use crate::{
     harness::TestProxy,
     origin::{Origin, Seen},
@@ -180,8 +182,7 @@ fn the_origin_receives_the_clients_address_and_via() {
 fn forwarding_headers_of_the_client_are_not_forwarded() {
     let seen = seen_for(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
-         X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Host: evil.test\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\
-         X-HTTP-Method-Override: DELETE\r\n\r\n",
+         X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Host: evil.test\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\r\n",
     );
     assert_eq!(seen.field("x-forwarded-for").as_deref(), Some("127.0.0.1"));
     assert_eq!(seen.field("x-forwarded-proto").as_deref(), Some("http"));
@@ -193,7 +194,7 @@ fn forwarding_headers_of_the_client_are_not_forwarded() {
         "x-original-url",
         "x-rewrite-url",
     ];
-    for name in names.into_iter().chain(["x-http-method-override"]) {
+    for name in names {
         assert_eq!(seen.field(name), None, "{name}");
     }
 }
@@ -267,4 +268,113 @@ fn the_path_prefix_of_the_origin_precedes_every_target() {
             .expect(200, "MISS", &format!("GET {arrived} #0"));
         assert_eq!(proxy.get(asked).x_cache(), "HIT");
     }
+}
+
+/// The header as the origin got it, in the body.
+fn echoing(name: &'static str) -> Origin {
+    Origin::start(move |exchange| {
+        let body = format!(
+            "{} #{}",
+            exchange.request.fields(name).join("|"),
+            exchange.nth
+        );
+        exchange.ok("Cache-Control: max-age=60\r\n", body);
+    })
+}
+
+#[test]
+fn a_header_that_only_infrastructure_may_set_shapes_no_stored_response() {
+    for name in [
+        "X-Forwarded-Prefix",
+        "X_Forwarded_Prefix",
+        "CF-Connecting-IP",
+        "Client-IP",
+        "X-Cluster-Client-IP",
+        "X-Backend-Host",
+        "X-Middleware-Subrequest",
+        "X-Original-URL",
+    ] {
+        let origin = echoing(name);
+        let proxy = TestProxy::to(&origin);
+        let fields = format!("{name}: evil\r\n");
+        proxy.expect_gets("/", &[(&fields, "MISS", " #0"), ("", "HIT", " #0")]);
+    }
+}
+
+#[test]
+fn drop_headers_names_more_headers_that_are_not_forwarded() {
+    let origin = echoing("x-device");
+    let proxy = TestProxy::builder(&origin)
+        .with(|config| config.drop_headers = Patterns::new(["x-dev*", "content-type"]))
+        .start();
+    proxy.expect_gets(
+        "/",
+        &[
+            ("X-Device: phone\r\n", "MISS", " #0"),
+            ("X_Device: phone\r\n", "HIT", " #0"),
+            ("", "HIT", " #0"),
+        ],
+    );
+    proxy.request(
+        "POST",
+        "/",
+        "Content-Type: text/plain\r\nX-Kept: 1\r\n",
+        b"body",
+    );
+    let seen = origin.last();
+    assert_eq!(seen.field("content-type"), None);
+    assert_eq!(seen.field("x-kept").as_deref(), Some("1"));
+    assert_eq!(seen.body, b"body");
+}
+
+#[test]
+fn a_method_override_arrives_as_sent_and_passes_the_cache_by() {
+    for name in [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X_HTTP_Method_Override",
+    ] {
+        let fields = format!("{name}: DELETE\r\n");
+        for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+            let origin = Origin::counting("Cache-Control: max-age=60\r\n");
+            let proxy = TestProxy::with_mode(&origin, mode);
+            for (nth, method) in ["GET", "GET", "HEAD"].iter().enumerate() {
+                let answer = proxy.request(method, "/", &fields, b"");
+                assert_eq!((answer.status(), answer.x_cache()), (200, "MISS"));
+                let status = answer.field("cache-status").unwrap();
+                assert!(status.ends_with("fwd=bypass; fwd-status=200; detail=method-override"));
+                assert_eq!(origin.count(), nth + 1);
+                assert_eq!(origin.last().field(name).as_deref(), Some("DELETE"));
+            }
+            // Neither does it take what is stored, nor does a GET take what it got.
+            proxy.get("/").expect(200, "MISS", "GET / #3");
+            proxy.get_with("/", &fields).expect(200, "MISS", "GET / #4");
+            proxy.get("/").expect(200, "HIT", "GET / #3");
+            let expected = format!("{name}: PUT\r\nCache-Control: only-if-cached\r\n");
+            let refused = proxy.get_with("/", &expected).status();
+            assert_eq!(refused, if mode == Mode::Always { 200 } else { 504 });
+        }
+    }
+}
+
+#[test]
+fn a_post_with_a_method_override_counts_as_unsafe() {
+    let origin = Origin::counting("Cache-Control: max-age=60\r\n");
+    let proxy = TestProxy::builder(&origin)
+        .file("[[rules]]\npath = \"*\"\nstore_post = true\n")
+        .start();
+    proxy.get("/").expect(200, "MISS", "GET / #0");
+    let fields = "X-HTTP-Method-Override: GET\r\n";
+    let posted = proxy.request("POST", "/", fields, b"a");
+    posted.expect(200, "MISS", "POST / #1");
+    assert_eq!(
+        origin.last().field("x-http-method-override").as_deref(),
+        Some("GET")
+    );
+    assert_eq!(origin.last().body, b"a");
+    proxy.get("/").expect(200, "MISS", "GET / #2");
+    proxy
+        .request("POST", "/", fields, b"a")
+        .expect(200, "MISS", "POST / #3");
 }

@@ -66,6 +66,20 @@ fn assert_nothing_of_anna(answer: &Answer, who: &str) {
 }
 
 #[test]
+fn a_cookie_of_the_dashboard_makes_no_identity_and_does_not_reach_the_origin() {
+    let own = "caching-proxy-8001=0123456789abcdef0123456789abcdef";
+    for mode in [Standard, Strict, Always] {
+        let origin = personal("Cache-Control: max-age=60\r\n");
+        let proxy = TestProxy::with_mode(&origin, mode);
+        let cookie = format!("Cookie: {own}\r\n");
+        proxy.expect_gets("/", &[(&cookie, "MISS", "<> #0"), ("", "HIT", "<> #0")]);
+        let both = format!("Cookie: sid=anna; {own}\r\n");
+        let posted = proxy.request("POST", "/", &both, b"x");
+        assert_eq!(posted.text(), "<sid=anna> x#1");
+    }
+}
+
+#[test]
 fn only_the_named_cookies_make_an_identity_and_reach_the_origin() {
     for mode in [Standard, Always] {
         let origin = personal("");

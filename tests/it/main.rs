@@ -27,6 +27,7 @@ mod configuration;
 mod dashboard;
 mod dashboard_patience;
 mod demo;
+mod departures;
 mod explaining;
 mod failure;
 mod fidelity;

@@ -124,19 +124,23 @@ fn point_30a_a_misframed_response_is_relayed_and_its_connection_is_closed() {
 }
 
 #[test]
-fn point_30b_an_unknown_coding_ends_at_the_close_and_is_stored_by_strict_only() {
+fn point_30b_a_transfer_coding_that_the_proxy_cannot_decode_is_502_and_not_stored() {
     for framing in [
         "Transfer-Encoding: foo\r\n",
         "Transfer-Encoding: foo\r\nContent-Length: 2\r\n",
         "Transfer-Encoding: chunked, foo\r\n",
-        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked;q=1\r\n",
     ] {
-        let answer = format!("HTTP/1.1 200 OK\r\n{FRESH}{framing}\r\nup to the end");
-        for (mode, second) in [(Strict, "HIT"), (Standard, "MISS"), (Always, "MISS")] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{FRESH}{framing}\r\n5\r\ncoded\r\n0\r\n\r\n");
+        for mode in [Strict, Standard, Always] {
             let origin = origin_sending(answer.clone(), true);
             let proxy = TestProxy::with_mode(&origin, mode);
-            for outcome in ["MISS", second] {
-                proxy.get("/").expect(200, outcome, "up to the end");
+            for asked in 1..=2 {
+                let refused = proxy.get("/");
+                assert_eq!((refused.status(), refused.x_cache()), (502, "MISS"));
+                assert!(!refused.text().contains("coded"), "{}", refused.text());
+                assert_eq!(origin.count(), asked, "{mode:?} {framing:?}");
             }
         }
     }

@@ -4,7 +4,7 @@
 //! [`BodyReader`] at its own speed. The reader gets the last byte only when the response is stored.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -108,11 +108,27 @@ impl ReadProgress {
 #[derive(Clone, Debug)]
 pub struct SharedFetch {
     state: watch::Receiver<FetchState>,
+    followers: Weak<()>,
+    /// Counts a follower; `None` where the fetch is listed.
+    _follower: Option<Arc<()>>,
 }
 
 impl SharedFetch {
-    pub(in crate::cache) fn new(state: watch::Receiver<FetchState>) -> Self {
-        Self { state }
+    /// The fetch as it is listed. `followers` counts those who join it.
+    pub(in crate::cache) fn new(state: watch::Receiver<FetchState>, followers: Weak<()>) -> Self {
+        Self {
+            state,
+            followers,
+            _follower: None,
+        }
+    }
+
+    /// The fetch for one follower more.
+    pub(in crate::cache) fn joined(&self) -> Self {
+        Self {
+            _follower: self.followers.upgrade(),
+            ..self.clone()
+        }
     }
 
     /// Waits until it is known whether the response can be shared.

@@ -31,6 +31,8 @@ pub struct FetchTicket {
     budget: Arc<Budget>,
     max_object_bytes: u64,
     state: watch::Sender<FetchState>,
+    /// Each follower holds one more.
+    followers: Arc<()>,
     result: FetchResult,
     /// When the ticket was granted.
     begun: Instant,
@@ -72,6 +74,8 @@ impl FetchTicket {
         result: FetchResult,
     ) -> (Self, SharedFetch) {
         let (sender, state) = watch::channel(FetchState::default());
+        let followers = Arc::default();
+        let shared = SharedFetch::new(state, Arc::downgrade(&followers));
         let ticket = Self {
             id,
             key,
@@ -79,11 +83,12 @@ impl FetchTicket {
             budget,
             max_object_bytes,
             state: sender,
+            followers,
             result,
             begun: Instant::now(),
             refused: None,
         };
-        (ticket, SharedFetch::new(state))
+        (ticket, shared)
     }
 
     pub(in crate::cache) fn id(&self) -> FetchId {
@@ -149,6 +154,11 @@ impl FetchTicket {
     /// True if followers may read along.
     pub(in crate::cache) fn has_opened(&self) -> bool {
         matches!(self.state.borrow().event, Some(FetchEvent::Head(_)))
+    }
+
+    /// True if other requests wait for the head of this fetch.
+    pub fn has_followers(&self) -> bool {
+        Arc::strong_count(&self.followers) > 1
     }
 
     /// Makes room for `more_bytes` of a body of which `received_bytes` have arrived.

@@ -44,8 +44,8 @@ use crate::cache::SharedFetch;
 use crate::cache::store::budget::Budget;
 use crate::cache::worker_cache::generations::Generations;
 use crate::policy::{
-    self, BodyEnd, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response,
-    StoredHead, Time,
+    self, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response, StoredHead,
+    Time,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -108,7 +108,6 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
         headers: &answer,
         request_time: now,
         response_time: now,
-        body_end: BodyEnd::Delimited,
     };
     policy::admit(&policy, &view, &reply).unwrap()
 }

@@ -5,6 +5,8 @@
 const MAX_REQUESTS = 200;
 const MAX_POINTS = 300;
 const WINDOW = 10;
+// The name of the token in the storage of the tab, which belongs to this host and port.
+const TOKEN = "token";
 const byId = (id) => document.getElementById(id);
 const state = { points: [], requests: [], hasRequests: false, paused: false, waiting: [], offset: 0, now: null, cleared: 0, query: "" };
 
@@ -292,7 +294,7 @@ function entryRow(entry) {
 async function loadEntries(offset) {
   const query = byId("query").value.trim();
   const parameters = new URLSearchParams({ q: query, sort: byId("sort").value, offset: String(offset) });
-  const answer = await fetch(`/api/entries?${parameters}`).catch(() => null);
+  const answer = await request(`/api/entries?${parameters}`);
   if (!answer) return;
   if (answer.status === 403) return lock();
   if (!answer.ok) return say(await answer.text(), true);
@@ -311,7 +313,7 @@ async function loadEntries(offset) {
 
 async function remove(path, body) {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(path, options).catch(() => null);
+  const answer = await request(path, options);
   if (!answer) return say("The proxy does not respond.", true);
   if (answer.status === 403) return lock();
   if (!answer.ok) return say(await answer.text(), true);
@@ -365,23 +367,28 @@ function showLive(live, text) {
 }
 
 function lock() {
+  sessionStorage.removeItem(TOKEN);
   byId("page").hidden = true;
   byId("locked").hidden = false;
   showLive("lost", "Locked");
 }
 
-let stored = null;
+// A response to a request with the token; null without a connection.
+function request(path, { headers, ...options } = {}) {
+  const authorization = { Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
+  return fetch(path, { ...options, headers: { ...headers, ...authorization } }).catch(() => null);
+}
 
-function listen() {
-  const events = new EventSource("/events");
-  const on = (name, take) => events.addEventListener(name, (event) => take(JSON.parse(event.data)));
-  let isNew = true;
-  on("past", (points) => {
+let stored = null;
+let isNew = true;
+
+const EVENTS = {
+  past(points) {
     state.points = points.slice(0, -1);
     byId("requests").replaceChildren();
     state.waiting = [];
-  });
-  on("now", (now) => {
+  },
+  now(now) {
     showLive("live", "Live");
     state.points = [...state.points, now.point].slice(-MAX_POINTS);
     showNow(now);
@@ -393,26 +400,53 @@ function listen() {
     if (isNew || (entries !== stored && !isUsed && state.query === byId("query").value.trim())) loadEntries(0);
     stored = entries;
     isNew = false;
-  });
-  on("requests", addRequests);
-  events.addEventListener("error", async () => {
-    showLive("lost", "Connection lost, reconnecting");
-    if (events.readyState !== EventSource.CLOSED) return;
-    const answer = await fetch("/api/entries").catch(() => null);
-    if (answer && answer.status === 403) return lock();
-    setTimeout(listen, 2000);
-  });
+  },
+  requests: addRequests,
+};
+
+// Calls a function of EVENTS for each event of a body: a line with its name, a line with its data, an empty line.
+// An EventSource could not send the token in a header.
+async function readEvents(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    // Most of a long event is read before its end: it is searched once.
+    if (!value.includes("\n")) continue;
+    const events = text.split("\n\n");
+    text = events.pop();
+    for (const event of events) {
+      const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(event) || [];
+      if (Object.hasOwn(EVENTS, name)) EVENTS[name](JSON.parse(data));
+    }
+  }
 }
 
-async function open() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token) {
-    history.replaceState(null, "", location.pathname);
-    const answer = await fetch("/session", { method: "POST", body: token }).catch(() => null);
+async function listen() {
+  for (;;) {
+    isNew = true;
+    const answer = await request("/events");
     if (answer && answer.status === 403) return lock();
+    if (answer && answer.ok) await readEvents(answer.body).catch(() => null);
+    showLive("lost", "Connection lost, reconnecting");
+    await new Promise((resolve) => setTimeout(resolve, 2000));
   }
-  listen();
+}
+
+// The token of a link is kept for this tab, so that a reload works, and does not stay in the address bar.
+function keepToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return false;
+  sessionStorage.setItem(TOKEN, token);
+  history.replaceState(null, "", location.pathname);
+  return true;
 }
 
 window.addEventListener("resize", drawPlots);
-open();
+// A link that is opened in this tab changes the fragment only.
+window.addEventListener("hashchange", () => keepToken() && location.reload());
+keepToken();
+if (sessionStorage.getItem(TOKEN)) listen();
+else lock();

@@ -65,13 +65,6 @@ fn framing_follows_rfc_9112_6_3() {
             Chunked,
             Close,
         ),
-        ("Transfer-Encoding: gzip\r\n", UntilClose, Close),
-        (
-            "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n",
-            UntilClose,
-            Close,
-        ),
-        ("Transfer-Encoding: chunked, foo\r\n", UntilClose, Close),
         (
             "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
             Length(5),
@@ -136,6 +129,19 @@ fn ambiguous_lengths_and_codings_are_refused() {
         (
             "Content-Length: 18446744073709551616\r\n",
             Malformed::ContentLength,
+        ),
+        ("Transfer-Encoding: gzip\r\n", Malformed::TransferEncoding),
+        (
+            "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n",
+            Malformed::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: chunked, foo\r\n",
+            Malformed::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: chunked;q=1\r\n",
+            Malformed::TransferEncoding,
         ),
         (
             "Transfer-Encoding: gzip, chunked\r\n",

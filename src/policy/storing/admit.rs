@@ -18,7 +18,7 @@ use crate::policy::{
         stale::forbidden_by,
     },
     identity::is_ignored_set_cookie,
-    mode::{Credentials, SetCookie, UnknownCoding, always_stores},
+    mode::{Credentials, SetCookie, always_stores},
     storing::{invalidation::TargetUri, stored_head::Scope, vary::selectors},
     syntax::{date::imf_fixdate, list::members},
 };
@@ -34,19 +34,6 @@ pub struct Response<'a> {
     pub request_time: Time,
     /// When the head was received.
     pub response_time: Time,
-    /// What ends the body.
-    pub body_end: BodyEnd,
-}
-
-/// What ends the body of a response (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyEnd {
-    /// Content-Length or the chunked coding, or there is no body.
-    Delimited,
-    /// The close of the connection.
-    UntilClose,
-    /// The close of the connection, with an unknown transfer coding.
-    UnknownCoding,
 }
 
 /// RFC 9111, 3: the head to store of a response to this request.
@@ -58,7 +45,7 @@ pub fn admit(
     request: &Request<'_>,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    check_message(policy, request, response)?;
+    check_message(request, response)?;
     head_to_store(policy, request, response)
 }
 
@@ -89,7 +76,7 @@ pub fn admit_post(
     if lifetime.is_none() {
         return Err(Reason::Method);
     }
-    check_response(policy, request, response)?;
+    check_response(request, response)?;
     head_to_store(policy, request, response)
 }
 
@@ -99,6 +86,9 @@ pub(in crate::policy) fn head_to_store(
     request: &Request<'_>,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
+    if let Some(reason) = request.bypass {
+        return Err(reason);
+    }
     // RFC 9111, 5.2.1.5: no part of the request or the response is stored.
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
@@ -163,31 +153,18 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
 }
 
 /// Checks method, request body and response, without the origin's directives.
-fn check_message(
-    policy: &Policy,
-    request: &Request<'_>,
-    response: &Response<'_>,
-) -> Result<(), Reason> {
+fn check_message(request: &Request<'_>, response: &Response<'_>) -> Result<(), Reason> {
     if *request.method != Method::GET && request.content != RequestContent::Keyed {
         return Err(Reason::Method);
     }
     if request.content == RequestContent::Some {
         return Err(Reason::RequestBody);
     }
-    check_response(policy, request, response)
+    check_response(request, response)
 }
 
-/// Checks transfer coding, content type and status.
-fn check_response(
-    policy: &Policy,
-    request: &Request<'_>,
-    response: &Response<'_>,
-) -> Result<(), Reason> {
-    if response.body_end == BodyEnd::UnknownCoding
-        && policy.mode.unknown_coding() == UnknownCoding::Refuse
-    {
-        return Err(Reason::UnknownCoding);
-    }
+/// Checks content type and status.
+fn check_response(request: &Request<'_>, response: &Response<'_>) -> Result<(), Reason> {
     if is_event_stream(response.headers) {
         return Err(Reason::EventStream);
     }
@@ -533,22 +510,6 @@ mod tests {
                 .request(&[("if-none-match", "\"a\""), ("range", "bytes=0-1")])
         };
         assert_eq!(refusals(exchange), [None; 3]);
-    }
-
-    #[test]
-    fn s3_unknown_transfer_coding_is_stored_by_strict_only() {
-        let exchange = |body_end| {
-            move |mode| Exchange {
-                body_end,
-                ..Exchange::new(mode, &[("cache-control", "max-age=9")])
-            }
-        };
-        let reason = Some(Reason::UnknownCoding);
-        assert_eq!(
-            refusals(exchange(BodyEnd::UnknownCoding)),
-            [reason, None, reason]
-        );
-        assert_eq!(refusals(exchange(BodyEnd::UntilClose)), [None; 3]);
     }
 
     #[test]

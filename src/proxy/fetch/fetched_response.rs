@@ -14,7 +14,7 @@ use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
     origin::{BodyFraming, OriginError, OriginRequest, OriginResponse},
-    policy::{self, BodyEnd, ContentRange, Forward, Time},
+    policy::{self, ContentRange, Forward, Time},
     proxy::{
         response::{
             client_response::{ClientResponse, ResponseBody},
@@ -31,7 +31,6 @@ pub(crate) struct FetchedResponse {
     pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
-    framing: BodyEnd,
     /// The body's length as the headers give it; in a response to HEAD that of a body that is not sent.
     size: BodySize,
     /// The body's length in bytes; `None` if it is unknown before its end.
@@ -55,13 +54,6 @@ pub(crate) async fn forward(
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
         BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
-    let framing = match framing {
-        BodyFraming::None | BodyFraming::Length(_) | BodyFraming::Chunked => BodyEnd::Delimited,
-        BodyFraming::UntilClose if headers.contains_key(header::TRANSFER_ENCODING) => {
-            BodyEnd::UnknownCoding
-        }
-        BodyFraming::UntilClose => BodyEnd::UntilClose,
-    };
     headers::remove_hop_by_hop(&mut headers);
     Ok(FetchedResponse {
         status,
@@ -69,7 +61,6 @@ pub(crate) async fn forward(
         body: CountedBody::new(body, &worker.counters),
         response_time: clock::now(),
         request_time,
-        framing,
         size,
         length,
     })
@@ -105,7 +96,6 @@ impl FetchedResponse {
             headers: &self.headers,
             request_time: self.request_time,
             response_time: self.response_time,
-            body_end: self.framing,
         }
     }
 

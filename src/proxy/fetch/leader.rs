@@ -1,8 +1,11 @@
 //! The leader's side of a fetch: the right to store what it brings, and the client that waits for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::{
+    http::{Method, StatusCode},
+    rt::time::sleep,
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -23,9 +26,13 @@ use crate::{
     },
 };
 
+/// How often a fetch whose client has left looks whether it still has followers.
+const FOLLOWERS_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The client that waits for the response of a fetch.
 pub(crate) struct WaitingClient {
-    response: oneshot::Sender<Result<ClientResponse, FailedRequest>>,
+    /// `None` if there is no client.
+    response: Option<oneshot::Sender<Result<ClientResponse, FailedRequest>>>,
     /// Receives the interim responses; `None` if nobody wants them.
     interim: Option<InterimSink>,
 }
@@ -39,17 +46,51 @@ impl WaitingClient {
         oneshot::Receiver<Result<ClientResponse, FailedRequest>>,
     ) {
         let (response, receiver) = oneshot::channel();
+        let response = Some(response);
         (Self { response, interim }, receiver)
     }
 
     /// No client: it was served a stale response before.
     pub(crate) fn none() -> Self {
-        Self::new(None).0
+        Self {
+            response: None,
+            interim: None,
+        }
     }
 
     pub(crate) fn deliver(self, response: Result<ClientResponse, FailedRequest>) {
-        // The client may have left. The fetch goes on for the cache.
-        let _ = self.response.send(response);
+        if let Some(client) = self.response {
+            // The client may have left. The fetch goes on for the cache.
+            let _ = client.send(response);
+        }
+    }
+
+    /// Waits for the head of a response; `None` if nobody waits for it any more: the client has left, and no other request
+    /// follows the fetch of `ticket`. Dropping the request to the origin then gives it up there.
+    pub(crate) async fn while_wanted<T>(
+        &mut self,
+        ticket: &FetchTicket,
+        head: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            biased;
+            head = head => Some(head),
+            () = self.abandoned(ticket) => None,
+        }
+    }
+
+    /// Resolves when the client and all followers have left; never without a client.
+    async fn abandoned(&mut self, ticket: &FetchTicket) {
+        match &mut self.response {
+            Some(client) => client.closed().await,
+            None => std::future::pending().await,
+        }
+        while ticket.has_followers() {
+            sleep(FOLLOWERS_INTERVAL).await;
+        }
+        log::debug!(
+            "the fetch is given up: its client has left, and no other request waits for it"
+        );
     }
 
     /// `request` with this client as the receiver of interim responses.
@@ -91,11 +132,13 @@ impl LeaderFetch<'_> {
     }
 
     /// Fetches the whole response, without conditions: what came does not belong to what is stored.
-    pub(crate) async fn refetch(self) {
+    pub(crate) async fn refetch(mut self) {
         let request = self.client.listening(unconditional_request(self.forwarded));
-        match forward(self.worker, request).await {
-            Ok(fetched) => self.store_or_pass(fetched).await,
-            Err(error) => self.fail(error),
+        let head = forward(self.worker, request);
+        match self.client.while_wanted(&self.ticket, head).await {
+            Some(Ok(fetched)) => self.store_or_pass(fetched).await,
+            Some(Err(error)) => self.fail(error),
+            None => {}
         }
     }
 

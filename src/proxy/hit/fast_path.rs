@@ -58,17 +58,14 @@ pub(crate) fn respond(
     Some(response)
 }
 
-/// True if the request is forwarded as it came, and carries no credentials.
+/// True if the request is forwarded as it came, carries no credentials, and names no other method.
 fn is_plain(table: &HeaderTable, fields: &HeaderMap) -> bool {
     fields.iter().all(|(name, value)| match *name {
         // The origin gets its own Host, whichever the client sent.
         header::HOST => true,
         header::CONNECTION => names_no_header(value),
         header::COOKIE => false,
-        _ => {
-            let meaning = table.meaning(name);
-            meaning.is_forwarded && !meaning.is_credential
-        }
+        _ => table.meaning(name).is_plain,
     })
 }
 

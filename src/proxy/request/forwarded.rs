@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
-    policy::{self, BodyKey, ForwardedCookie, Identity, RequestContent, RuleIndex},
+    policy::{self, BodyKey, ForwardedCookie, Identity, Reason, RequestContent, RuleIndex},
     proxy::{
         request::{
             framing::RequestFraming,
@@ -36,6 +36,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) content: RequestContent,
+    /// Why it passes the cache by, if its headers say so; `None` if they do not.
+    pub(crate) bypass: Option<Reason>,
     pub(crate) framing: RequestFraming,
     /// The body, if it is part of the key.
     pub(crate) body: Option<BufferedBody>,
@@ -114,8 +116,14 @@ impl ForwardedRequest {
             via: &shared.via,
         };
         let policy = policy_under(rule, config);
-        let mut headers = headers::forwarded_headers(client, &proxy_headers);
-        if matches!(*method, Method::GET | Method::HEAD) && content == RequestContent::None {
+        let is_dropped = |name: &HeaderName| table.is_dropped(name);
+        let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
+        let names_method = headers.keys().any(policy::is_method_override);
+        let bypass = names_method.then_some(Reason::MethodOverride);
+        if matches!(*method, Method::GET | Method::HEAD)
+            && content == RequestContent::None
+            && bypass.is_none()
+        {
             remove_ignored_cookies(policy, &mut headers);
         }
         let key = Key {
@@ -128,6 +136,7 @@ impl ForwardedRequest {
             target,
             headers,
             content,
+            bypass,
             framing,
             body: None,
             key,
@@ -175,7 +184,8 @@ impl ForwardedRequest {
             RequestFraming::Sized(length) => length,
             RequestFraming::Chunked => limit,
         };
-        (self.method == Method::POST && bytes <= limit).then_some(bytes)
+        let is_post = self.method == Method::POST && self.bypass.is_none();
+        (is_post && bytes <= limit).then_some(bytes)
     }
 
     fn add_to_key(
@@ -223,6 +233,7 @@ impl ForwardedRequest {
             self.content,
             self.identity(),
         )
+        .bypassing(self.bypass)
     }
 
     /// True if the client sets conditions, or wants a range.

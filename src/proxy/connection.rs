@@ -14,7 +14,7 @@ use bytes::{Buf as _, Bytes};
 use crate::{
     cache::Slices,
     proxy::{
-        request::framing::RequestFraming,
+        request::framing::{BodyFault, RequestFraming},
         response::{access_log::Fate, transfer_log::TransferLog},
     },
 };
@@ -45,8 +45,8 @@ struct ConnectionState {
     sends_zero_copy: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
-    /// The framing of the last request's body is invalid.
-    body_malformed: Cell<bool>,
+    /// Whether the framing of the last request's body is invalid. The connection ends with it.
+    body_fault: BodyFault,
     /// The connection's task, while it waits for the handler.
     handler_waker: TaskWaker,
     /// The connection's task, while interim responses could be written at once.
@@ -114,12 +114,7 @@ impl Connection {
 
     /// The framing of the last request's body turned out to be invalid.
     pub fn set_body_malformed(&self) {
-        self.0.body_malformed.set(true);
-    }
-
-    /// True if the framing of the last request's body is invalid.
-    pub(crate) fn is_body_malformed(&self) -> bool {
-        self.0.body_malformed.get()
+        self.0.body_fault.set();
     }
 
     /// Must be called whenever everything that was to be written is sent.
@@ -205,9 +200,12 @@ impl ActiveRequest {
         Self(connection.cloned())
     }
 
-    /// The connection; `None` outside of a server, in tests.
-    pub(crate) fn connection(&self) -> Option<Connection> {
-        self.0.clone()
+    /// Whether the framing of the request's body turns out to be invalid.
+    pub(crate) fn body_fault(&self) -> BodyFault {
+        let connection = self.0.as_ref();
+        connection.map_or_else(BodyFault::default, |connection| {
+            connection.0.body_fault.clone()
+        })
     }
 
     /// The sender of interim responses to this request; `None` without a connection.

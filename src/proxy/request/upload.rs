@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::{connection::Connection, request::framing::RequestFraming},
+    proxy::request::framing::{BodyFault, RequestFraming},
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -20,8 +20,7 @@ pub(crate) struct UploadBody {
     read: BytesMut,
     /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
-    /// The connection that it arrives on; `None` if nothing more arrives.
-    connection: Option<Connection>,
+    fault: BodyFault,
     /// How long the client may pause.
     timeout: Duration,
     /// The memory for `read`; `None` if nothing was read.
@@ -37,16 +36,11 @@ pub(crate) enum BodyRead {
 }
 
 impl UploadBody {
-    /// The body that arrives as `payload`; `connection` is `None` outside of a server, in tests.
-    pub(crate) fn new(
-        payload: web::Payload,
-        connection: Option<Connection>,
-        timeout: Duration,
-    ) -> Self {
+    pub(crate) fn new(payload: web::Payload, fault: BodyFault, timeout: Duration) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
-            connection,
+            fault,
             timeout,
             permit: None,
         }
@@ -57,7 +51,7 @@ impl UploadBody {
         Self {
             read: bytes.into(),
             rest: None,
-            connection: None,
+            fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: Some(permit),
         }
@@ -68,7 +62,7 @@ impl UploadBody {
         Self {
             read: BytesMut::new(),
             rest: None,
-            connection: None,
+            fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: None,
         }
@@ -112,11 +106,9 @@ impl UploadBody {
             return received;
         }
         self.rest = None;
-        match self.connection.take() {
-            Some(connection) if connection.is_body_malformed() => {
-                Some(Err(PayloadError::EncodingCorrupted))
-            }
-            _ => received,
+        match self.fault.is_set() {
+            true => Some(Err(PayloadError::EncodingCorrupted)),
+            false => received,
         }
     }
 

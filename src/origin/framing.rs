@@ -14,7 +14,7 @@ use super::{chunked::Chunked, malformed::Malformed};
 /// Longest head of a response, interim responses before it included, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most header lines in one head.
-const MAX_HEADERS: usize = 256;
+const MAX_HEADERS: usize = 1000;
 /// Most interim (1xx) responses before the final one.
 pub(super) const MAX_INTERIM_RESPONSES: u16 = 32;
 

@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    headers::{self, is_event_stream},
+    headers::{self, is_live_stream},
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
         response::{
@@ -39,7 +39,11 @@ impl ClientResponse {
             entry.responded(self.status, self.cache_status, self.problem.take());
         }
         self.complete_headers(worker);
-        if matches!(self.body, ResponseBody::Forwarded(..)) && is_event_stream(&self.headers) {
+        let arrives = matches!(
+            self.body,
+            ResponseBody::Forwarded(..) | ResponseBody::Streamed(_)
+        );
+        if arrives && is_live_stream(&self.headers) {
             active.set_open_ended();
         }
         let closes = self.closes(request);

@@ -58,6 +58,7 @@ fn head(policy: &Policy) -> Option<StoredHead> {
     let reply = Response {
         status: StatusCode::OK,
         headers: &replied,
+        connection_fields: None,
         request_time: NOW,
         response_time: NOW,
     };

@@ -8,6 +8,7 @@
 //! | `file_limit.rs` | the limit of open files |
 //! | `listen.rs` | the socket the proxy listens on |
 //! | `logging/` | the log: its formats and its filter |
+//! | `output_queue.rs` | a queue in front of stdout or stderr, for a proxy that serves |
 //! | `serve.rs` | a proxy from its start to its end |
 //! | `signals.rs` | SIGINT, SIGTERM and SIGHUP |
 //! | `terminal.rs` | printing to stdout and stderr |
@@ -18,6 +19,7 @@ mod failure;
 mod file_limit;
 mod listen;
 mod logging;
+mod output_queue;
 mod serve;
 mod signals;
 mod terminal;
@@ -56,13 +58,15 @@ fn main() -> ExitCode {
         }
         None => serve(cli.settings.flags()),
     };
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say_error(&failure);
             failure.exit_code()
         }
-    }
+    };
+    terminal::flush();
+    code
 }
 
 /// Starts the proxy from flags, environment and configuration file.

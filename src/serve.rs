@@ -21,9 +21,9 @@ use rustls::ClientConfig;
 
 use crate::{
     failure::Failure,
-    file_limit,
+    file_limit, logging,
     signals::{SignalAction, Signals},
-    terminal::{print, say},
+    terminal::{print, say, start_queues},
 };
 
 /// Signals this close together count as one: some parents signal both the child and its process group.
@@ -51,6 +51,8 @@ impl Startup {
         file_limit::raise();
         file_limit::check(self.config.workers)?;
         let listener = listen()?;
+        start_queues();
+        logging::log_panics();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

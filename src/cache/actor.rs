@@ -159,15 +159,19 @@ impl CacheActor {
             .find_map(|fetch| fetch.joinable.clone())
     }
 
-    /// Joins a fetch under way; `None` if there is none that a request for `key` may join.
-    fn join(&mut self, key: &Key) -> Option<SharedFetch> {
+    /// Joins a fetch under way; `None` if there is none that a request for `key` may join now.
+    fn join(&mut self, key: &Key, now: Time) -> Option<SharedFetch> {
         let fetches = self.fetches.get_mut(&key.resource)?;
-        let mut fetches = fetches
+        let fetches = fetches
             .iter_mut()
             .filter(|fetch| fetch.partition == key.partition());
-        let fetch = fetches.find(|fetch| fetch.joinable.is_some())?;
-        fetch.followers += 1;
-        fetch.joinable.as_ref().map(SharedFetch::joined)
+        fetches
+            .filter_map(|fetch| Some((fetch.joinable.as_ref()?.joined(), fetch)))
+            .find(|(shared, _)| shared.is_joinable(now))
+            .map(|(shared, fetch)| {
+                fetch.followers += 1;
+                shared
+            })
     }
 
     /// What is remembered of the last response for `key` that was not stored; `None` if there is none.
@@ -251,7 +255,7 @@ impl Handler<Claim> for CacheActor {
         let is_no_background = is_before(|it| it.no_background_until);
         match claim.coalescing {
             Coalescing::Join => {
-                if let Some(shared) = self.join(&claim.key) {
+                if let Some(shared) = self.join(&claim.key, claim.now) {
                     return MessageResult(Claimed::Follow(shared));
                 }
                 if is_hit_for_miss {

@@ -13,7 +13,7 @@ use prometheus_client::{
 use crate::{
     cache::{CacheStats, GetStats},
     headers::RequestOutcome,
-    observe::{BOUNDS_MILLIS, Totals},
+    observe::{BOUNDS_MILLIS, Totals, dropped_log_lines},
     proxy::Shared,
 };
 
@@ -58,6 +58,8 @@ impl Collector for Figures {
         }
         let help = "Requests that were left out of the dashboard's list";
         counter(to, "dashboard_dropped_requests", help, None, self.dropped)?;
+        let help = "Lines of log that were dropped because nobody read them";
+        counter(to, "dropped_log_lines", help, None, dropped_log_lines())?;
         let help = "Time since the start of the proxy";
         gauge(to, "uptime", help, Some(Unit::Seconds), self.uptime_seconds)
     }

@@ -25,7 +25,7 @@ pub use self::{
     unkeyed::is_unkeyed,
     via::{append_via, is_loop},
 };
-pub use crate::policy::is_event_stream;
+pub use crate::policy::is_live_stream;
 
 /// Sets the Age of a reused response, in place of all that it came with (RFC 9111, 5.1).
 pub fn set_age(headers: &mut HeaderMap, seconds: u64) {

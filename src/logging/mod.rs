@@ -1,7 +1,7 @@
 //! The log: each record of the program and its libraries is a line on stderr.
 //!
-//! Requests are records with named values (see `proxy/response/access_log`), which each format shows in its own way.
-//! Each line is written with one call, from a buffer that its thread reuses.
+//! Requests are records with named values (see `proxy/response/access_log`), which each format shows in its own way. The
+//! thread that logs a record formats it, and gives the line to the queue in front of stderr (`output_queue`).
 //!
 //! | file | what |
 //! |---|---|
@@ -11,12 +11,17 @@
 mod filter;
 mod timestamp;
 
-use std::io::{self, Write};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal as _, Write},
+    panic,
+    sync::OnceLock,
+};
 
 use caching_proxy::config::LogFormat;
-use env_logger::{Builder, fmt::Formatter};
+use env_logger::{Builder, Logger};
 use log::{
-    Record,
+    Level, Log, Metadata, Record,
     kv::{self, Key, Value, VisitSource, VisitValue},
 };
 
@@ -24,18 +29,32 @@ use self::{
     filter::add_filter,
     timestamp::{TimeFormat, with_time},
 };
-use crate::terminal::say;
+use crate::terminal::{flush, say, write_stderr};
 
 /// The message of a request in JSON. The other values describe it.
 const REQUEST_MESSAGE: &str = "request";
+/// The length of most lines, in bytes.
+const LINE_BYTES: usize = 256;
+
+/// The log of the program; unset until [`start`].
+static LOG: OnceLock<StderrLog> = OnceLock::new();
+
+/// Writes the records that the filter lets through to stderr.
+struct StderrLog {
+    filter: Logger,
+    format: LogFormat,
+    colour: Colour,
+}
+
+/// Whether levels are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colour {
+    On,
+    Off,
+}
 
 /// Starts the log in that format. Colours are for terminals, unless NO_COLOR is set.
 pub(crate) fn start(format: LogFormat) {
-    let write = match format {
-        LogFormat::Text => text,
-        LogFormat::Json => json,
-        LogFormat::Combined => combined,
-    };
     let rust_log = std::env::var_os("RUST_LOG").unwrap_or_default();
     let rust_log = rust_log.to_string_lossy();
     let mut builder = Builder::new();
@@ -45,7 +64,100 @@ pub(crate) fn start(format: LogFormat) {
              or NAME=LEVEL, such as caching_proxy=debug"
         ));
     }
-    builder.format(write).init();
+    let log = LOG.get_or_init(|| StderrLog {
+        filter: builder.build(),
+        format,
+        colour: Colour::of_stderr(),
+    });
+    if log::set_logger(log).is_ok() {
+        log::set_max_level(log.filter.filter());
+    }
+}
+
+/// Logs panics. The default is to write them to stderr directly, which would wait for its reader.
+pub(crate) fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let trace = Backtrace::capture();
+        match trace.status() {
+            BacktraceStatus::Captured => {
+                log::error!("thread {name:?}: {panic}\n{trace}");
+            }
+            _ => log::error!("thread {name:?}: {panic}"),
+        }
+        // A panic of this thread ends the program.
+        if name == "main" {
+            flush();
+        }
+    }));
+}
+
+/// The line that says how many lines were dropped. It is empty if warnings are not logged.
+pub(crate) fn dropped_lines(count: u64) -> Vec<u8> {
+    let mut line = Vec::new();
+    if let Some(log) = LOG.get() {
+        let args = format_args!(
+            "{count} lines of log were dropped, because stderr was not read fast enough"
+        );
+        let mut record = Record::builder();
+        record.level(Level::Warn).target(module_path!());
+        let record = record.args(args).build();
+        if log.filter.matches(&record) {
+            let _ = log.write(&mut line, &record);
+        }
+    }
+    line
+}
+
+impl Log for StderrLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.filter.matches(record) {
+            let mut line = Vec::with_capacity(LINE_BYTES);
+            // Writing to a vector does not fail. A value that cannot be shown is left out.
+            let _ = self.write(&mut line, record);
+            write_stderr(line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl StderrLog {
+    fn write(&self, out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+        match self.format {
+            LogFormat::Text => text(out, record, self.colour),
+            LogFormat::Json => json(out, record),
+            LogFormat::Combined => combined(out, record, self.colour),
+        }
+    }
+}
+
+impl Colour {
+    fn of_stderr() -> Self {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb {
+            true => Self::On,
+            false => Self::Off,
+        }
+    }
+
+    /// The escape sequences before and after a level.
+    const fn around(self, level: Level) -> (&'static str, &'static str) {
+        match (self, level) {
+            (Self::Off, _) => ("", ""),
+            (Self::On, Level::Error) => ("\u{1b}[1;31m", "\u{1b}[0m"),
+            (Self::On, Level::Warn) => ("\u{1b}[33m", "\u{1b}[0m"),
+            (Self::On, Level::Info) => ("\u{1b}[32m", "\u{1b}[0m"),
+            (Self::On, Level::Debug) => ("\u{1b}[34m", "\u{1b}[0m"),
+            (Self::On, Level::Trace) => ("\u{1b}[36m", "\u{1b}[0m"),
+        }
+    }
 }
 
 /// Whether the record describes a request.
@@ -53,19 +165,19 @@ fn is_request(record: &Record<'_>) -> bool {
     record.key_values().get(Key::from("method")).is_some()
 }
 
-fn text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+fn text(out: &mut Vec<u8>, record: &Record<'_>, colour: Colour) -> io::Result<()> {
     let level = record.level();
-    let style = out.default_level_style(level);
-    with_time(TimeFormat::Text, |time, millis, _| {
+    let (before, after) = colour.around(level);
+    with_time(TimeFormat::Rfc3339, |time, millis, offset| {
         writeln!(
             out,
-            "{time}.{millis:03} {style}{level:<5}{style:#} {}",
+            "{time}.{millis:03}{offset} {before}{level:<5}{after} {}",
             record.args()
         )
     })
 }
 
-fn json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+fn json(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
     let level = record.level();
     with_time(TimeFormat::Rfc3339, |time, millis, offset| {
         write!(
@@ -87,9 +199,9 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 
 /// The combined format of Apache and nginx, with the outcome at the end. The format has no place for errors: the error of
 /// a request follows in a line of its own, as text.
-fn combined(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+fn combined(out: &mut Vec<u8>, record: &Record<'_>, colour: Colour) -> io::Result<()> {
     if !is_request(record) {
-        return text(out, record);
+        return text(out, record, colour);
     }
     let values = record.key_values();
     let shown = |name| values.get(Key::from(name));
@@ -109,13 +221,13 @@ fn combined(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
         )
     })?;
     match shown("problem") {
-        Some(_) => text(out, record),
+        Some(_) => text(out, record, colour),
         None => Ok(()),
     }
 }
 
 /// Writes named values as further members of a JSON object.
-struct JsonMembers<'a>(&'a mut Formatter);
+struct JsonMembers<'a>(&'a mut Vec<u8>);
 
 impl<'kvs> VisitSource<'kvs> for JsonMembers<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {

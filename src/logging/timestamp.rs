@@ -7,8 +7,6 @@ use chrono::{DateTime, Local};
 /// The format of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeFormat {
-    /// `2026-11-24 08:59:29`.
-    Text,
     /// `2026-11-24T08:59:29` and `+00:00`.
     Rfc3339,
     /// `24/Nov/2026:08:59:29` and `+0000`.
@@ -19,7 +17,6 @@ impl TimeFormat {
     /// The patterns of the parts before and after the milliseconds, which stay the same within a second.
     const fn parts(self) -> (&'static str, &'static str) {
         match self {
-            Self::Text => ("%Y-%m-%d %H:%M:%S", ""),
             Self::Rfc3339 => ("%Y-%m-%dT%H:%M:%S", "%:z"),
             Self::CommonLog => ("%d/%b/%Y:%H:%M:%S", "%z"),
         }
@@ -101,11 +98,11 @@ mod tests {
     #[test]
     fn one_thread_can_use_several_formats() {
         for _ in 0..2 {
-            let text = with_time(TimeFormat::Text, |before, _, after| {
+            let text = with_time(TimeFormat::Rfc3339, |before, _, after| {
                 format!("{before}{after}")
             });
             let common = with_time(TimeFormat::CommonLog, |before, _, _| before.to_owned());
-            assert_eq!((text.len(), common.len()), (19, 20), "{text} {common}");
+            assert_eq!((text.len(), common.len()), (25, 20), "{text} {common}");
         }
     }
 }

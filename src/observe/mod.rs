@@ -5,11 +5,13 @@
 //! | `counters.rs` | [`WorkerCounters`]: the counters of one worker, and [`Totals`], their sum |
 //! | `latency.rs` | latency of the origin, in fixed buckets |
 //! | `report.rs` | [`Report`]: all counters, for `stats` and the dashboard |
+//! | `dropped_lines.rs` | how many lines of log were dropped |
 //! | `feed.rs` | [`RequestFeed`]: finished requests, one by one, for the dashboard |
 //!
 //! A request costs a few additions: no lock, no allocation. The sums are made when they are read.
 
 mod counters;
+mod dropped_lines;
 mod feed;
 mod latency;
 mod report;
@@ -24,6 +26,7 @@ use tokio::sync::mpsc::Receiver;
 use self::counters::CounterBlock;
 pub use self::{
     counters::{Totals, WorkerCounters},
+    dropped_lines::{count_dropped_log_line, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
     report::{OriginReport, ReasonCount, Report, Saved, duration, grouped},

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Observer, Totals};
+use super::{Observer, Totals, dropped_log_lines};
 use crate::{
     cache::CacheStats,
     error::ProxyError,
@@ -55,6 +55,9 @@ pub struct Report {
     pub origin: OriginReport,
     /// The state of the cache; `None` if it did not respond.
     pub cache: Option<CacheStats>,
+    /// Lines of log that were dropped because nobody read them.
+    #[serde(default)]
+    pub dropped_log_lines: u64,
 }
 
 /// A reason, and how often it occurred.
@@ -144,6 +147,7 @@ impl Report {
             saved: Saved::of(&totals),
             origin: OriginReport::of(&totals),
             cache,
+            dropped_log_lines: dropped_log_lines(),
         }
     }
 }

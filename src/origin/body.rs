@@ -37,7 +37,7 @@ struct OpenBody {
 
 /// How long the origin may be silent within the body.
 pub(super) enum SilenceLimit {
-    /// No limit: an event stream.
+    /// No limit: a stream of events or records.
     Unlimited,
     /// A limit; the timer runs while the next piece is awaited, else it is `None`.
     Limited {

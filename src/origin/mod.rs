@@ -51,7 +51,7 @@ use actix_web::http::{
 use awc::{Client, ClientResponse};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::headers::is_event_stream;
+use crate::headers::is_live_stream;
 
 use self::{body::SilenceLimit, connect::Dialer, transfer::TransferState};
 
@@ -237,7 +237,7 @@ impl Origin {
     }
 
     fn silence_limit(&self, headers: &HeaderMap) -> SilenceLimit {
-        if is_event_stream(headers) {
+        if is_live_stream(headers) {
             SilenceLimit::Unlimited
         } else {
             SilenceLimit::Limited {

@@ -72,14 +72,15 @@ pub use rules::{
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{
-    admit::{Response, admit, admit_post, is_event_stream},
+    admit::{Response, admit, admit_post},
     audience::Audience,
     invalidation::{TargetUri, invalidates},
+    live_stream::is_live_stream,
     stored_head::StoredHead,
 };
 pub use syntax::{fields::Fields, time::Time};
 pub use validating::{
-    HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated, revalidation_matches,
+    HeadUpdate, MergedHead, freshen_by_head, outdates_stored, revalidated, revalidation_matches,
     validators,
 };
 
@@ -186,6 +187,7 @@ mod tests {
             let response = Response {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: &response_headers,
+                connection_fields: None,
                 request_time: NOW,
                 response_time: later(1),
             };

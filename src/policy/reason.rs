@@ -33,6 +33,8 @@ pub enum Reason {
     StatusWithoutLifetime,
     /// The response is a part (206) that is not stored.
     Partial,
+    /// The response to a request for a range carries Content-Range and is no 206: it may be a part.
+    ContentRange,
     /// The origin said `no-store`.
     NoStore,
     /// The origin said `no-cache`.
@@ -69,7 +71,7 @@ pub enum Reason {
     Outdated,
     /// The memory is in use by bodies that arrive or are being read.
     NoRoom,
-    /// It is an event stream, which has no end.
+    /// It is a stream of events, or of the pictures of a camera, which has no end.
     EventStream,
     /// The cache actor did not respond.
     CacheUnavailable,
@@ -90,6 +92,7 @@ impl Reason {
         Self::Status,
         Self::StatusWithoutLifetime,
         Self::Partial,
+        Self::ContentRange,
         Self::NoStore,
         Self::NoCache,
         Self::Private,
@@ -127,6 +130,7 @@ impl Reason {
             Self::Status => "status",
             Self::StatusWithoutLifetime => "status-without-lifetime",
             Self::Partial => "partial",
+            Self::ContentRange => "content-range",
             Self::NoStore => "no-store",
             Self::NoCache => "no-cache",
             Self::Private => "private",
@@ -165,6 +169,7 @@ impl Reason {
             Self::Status => "responses of this status are not stored",
             Self::StatusWithoutLifetime => "stored only with an explicit lifetime",
             Self::Partial => "it is a part that cannot be stored",
+            Self::ContentRange => "it may be a part: it has Content-Range",
             Self::NoStore => "the origin says no-store",
             Self::NoCache => "the origin says no-cache",
             Self::Private => "the origin says private",
@@ -183,7 +188,7 @@ impl Reason {
             Self::Cleared => "cleared or purged during the fetch",
             Self::Outdated => "a newer response was stored",
             Self::NoRoom => "no memory was left for it",
-            Self::EventStream => "it is an event stream, which has no end",
+            Self::EventStream => "it is a live stream, which has no end",
             Self::CacheUnavailable => "the cache did not respond",
         }
     }
@@ -202,6 +207,7 @@ impl Reason {
             Self::Status => "RFC 9111, 3",
             Self::StatusWithoutLifetime => "RFC 9111, 4.2.2",
             Self::Partial => "RFC 9111, 3.3",
+            Self::ContentRange => "RFC 9110, 14.4",
             Self::NoStore => "RFC 9111, 5.2.2.5",
             Self::NoCache => "RFC 9111, 5.2.2.4",
             Self::Private => "RFC 9111, 5.2.2.7",

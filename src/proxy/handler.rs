@@ -103,7 +103,7 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
-    let body = UploadBody::new(payload, config.config.timeout);
+    let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;

@@ -159,6 +159,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// True if the proxy has closed the connection, as far as a write has shown it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// Writes the bytes one at a time, each with its own write.
     pub(crate) fn trickle(&mut self, bytes: impl AsRef<[u8]>) {
         for byte in bytes.as_ref() {

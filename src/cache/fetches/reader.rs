@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cache::store::body::{Next, Piece},
-    policy::{Reason, StoredHead},
+    policy::{Reason, StoredHead, Time},
 };
 
 /// The number of a fetch. Later fetches have larger numbers.
@@ -30,6 +30,10 @@ pub enum FetchEvent {
     /// The response is for one client only, or the fetch failed. Each follower fetches for itself.
     Released,
 }
+
+/// For how many milliseconds after its head a body of unknown length is shared. One that has not ended by then may be
+/// without end: a camera, a feed. Whoever comes later wants what is now, not a replay from the first byte.
+const SHARED_WITHOUT_END_MILLIS: u64 = 3000;
 
 /// The head of a fetch under way, and the start of its body.
 #[derive(Clone, Debug)]
@@ -50,6 +54,13 @@ impl SharedHead {
             first: Piece::sentinel(),
             pace: Arc::default(),
         }
+    }
+
+    /// True if a request at `now` may read the body along. A clock that was set makes no body young again.
+    pub fn is_joinable(&self, now: Time) -> bool {
+        self.length.is_some()
+            || !self.head.is_of_records()
+                && now.millis_apart(self.head.received()) < SHARED_WITHOUT_END_MILLIS
     }
 }
 
@@ -128,6 +139,14 @@ impl SharedFetch {
         Self {
             _follower: self.followers.upgrade(),
             ..self.clone()
+        }
+    }
+
+    /// True if a request at `now` may follow: the head has not arrived, or the body may still be joined.
+    pub(in crate::cache) fn is_joinable(&self, now: Time) -> bool {
+        match &self.state.borrow().event {
+            Some(FetchEvent::Head(head)) => head.is_joinable(now),
+            Some(FetchEvent::LookAgain | FetchEvent::Released) | None => true,
         }
     }
 

@@ -44,8 +44,11 @@ const YIELD_BYTES: u64 = 4 * 1024;
 
 /// How long a fetch of known length may run without a reader.
 const UNATTENDED: Duration = Duration::from_secs(300);
-/// How long a fetch of unknown length may run without a reader.
+/// How long a fetch of unknown length may run without a reader, if it never had one: a validation in the background.
 const UNATTENDED_ENDLESS: Duration = Duration::from_secs(30);
+/// How long a fetch of unknown length may run after its last reader left. It may have no end, and the origin works for
+/// nobody.
+const LEFT_ENDLESS: Duration = Duration::from_millis(500);
 
 /// Writes one body, which the store and any number of readers get.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub struct BodyWriter {
     pieces: Vec<Arc<Piece>>,
     received_bytes: u64,
     position: u64,
+    /// Whether there has been a reader.
+    was_read: bool,
     /// Since when there is no reader, and the permit to run without one.
     unattended: Option<(Instant, UnattendedPermit)>,
     /// Stored bytes of the same representation, before and after this part of it.
@@ -76,6 +81,7 @@ impl BodyWriter {
             pieces: Vec::new(),
             received_bytes: 0,
             position: 0,
+            was_read: false,
             unattended: None,
             before: None,
             after: None,
@@ -206,6 +212,7 @@ impl BodyWriter {
             return Chunk::from(body.next().await);
         }
         while self.readers() > 0 {
+            self.was_read = true;
             self.unattended = None;
             tokio::select! {
                 biased;
@@ -223,6 +230,7 @@ impl BodyWriter {
         };
         let limit = match self.shared_head.length {
             Some(_) => UNATTENDED,
+            None if self.was_read => LEFT_ENDLESS,
             None => UNATTENDED_ENDLESS,
         };
         match timeout(limit.saturating_sub(since.elapsed()), body.next()).await {

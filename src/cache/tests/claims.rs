@@ -364,3 +364,42 @@ async fn fill(ticket: FetchTicket) {
         .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
         .await;
 }
+
+/// A fetch under way of a body whose length is `length`, and the sender of its body.
+async fn begun(
+    cache: &Addr<CacheActor>,
+    length: Option<u64>,
+) -> (mpsc::UnboundedSender<Result<Bytes, BodyError>>, BodyReader) {
+    let ticket = lead(cache, "/a").await;
+    let (feed, body) = fed();
+    let (opened, reader) = oneshot::channel();
+    actix_rt::spawn(
+        BodyWriter::new(ticket, plain_head(), length).run(body, move |_, reader| {
+            let _ = opened.send(reader);
+        }),
+    );
+    (feed, reader.await.unwrap())
+}
+
+#[test]
+fn a_body_of_unknown_length_that_does_not_end_is_joined_in_its_first_seconds_only() {
+    run(async {
+        let soon = NOW.saturating_add(Duration::from_millis(2900));
+        let late = NOW.saturating_add(Duration::from_millis(3000));
+        let clock_set_back = NOW.saturating_sub(Duration::from_secs(60));
+        for (length, moment, joins) in [
+            (None, NOW, true),
+            (None, soon, true),
+            (None, late, false),
+            (None, clock_set_back, false),
+            (Some(9), late, true),
+        ] {
+            let cache = cache(16 * MIB);
+            let (feed, reader) = begun(&cache, length).await;
+            let claimed = claim_at(&cache, "/a", (Coalescing::Join, moment), None).await;
+            let followed = matches!(claimed, Claimed::Follow(_));
+            assert_eq!(followed, joins, "{length:?} {moment:?}");
+            drop((feed, reader));
+        }
+    });
+}

@@ -106,6 +106,7 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
     let reply = Response {
         status: StatusCode::OK,
         headers: &answer,
+        connection_fields: None,
         request_time: now,
         response_time: now,
     };
@@ -126,13 +127,22 @@ async fn claim_about(
     coalescing: Coalescing,
     revalidates: Option<Arc<Entry>>,
 ) -> Claimed {
+    claim_at(cache, target, (coalescing, NOW), revalidates).await
+}
+
+async fn claim_at(
+    cache: &Addr<CacheActor>,
+    target: &str,
+    (coalescing, now): (Coalescing, Time),
+    revalidates: Option<Arc<Entry>>,
+) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
         key: key(target),
         basis: ClaimBasis::Found(seen),
         revalidates,
         coalescing,
-        now: NOW,
+        now,
     };
     cache.send(claim).await.unwrap()
 }

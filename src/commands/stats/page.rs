@@ -93,14 +93,16 @@ impl Page {
         let mut sections = vec![CountSection::of_outcomes(report)];
         sections.extend(causes);
         sections.retain(|section| !section.rows.is_empty());
+        let mut top = vec![
+            ratio_line(report, earlier),
+            saved_line(report),
+            origin_line(&report.origin),
+            memory_line(report.cache.as_ref()),
+        ];
+        top.extend(dropped_lines(report));
         Self {
             title: text::plain(&format!("{origin} on port {port}, up {uptime}")),
-            top: vec![
-                ratio_line(report, earlier),
-                saved_line(report),
-                origin_line(&report.origin),
-                memory_line(report.cache.as_ref()),
-            ],
+            top,
             sections,
         }
     }
@@ -302,6 +304,16 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
         grouped(cache.evictions),
         grouped(cache.fetches),
     )
+}
+
+/// `None` if no lines of log were dropped.
+fn dropped_lines(report: &Report) -> Option<String> {
+    let lines = report.dropped_log_lines;
+    let text = || {
+        let lines = grouped(lines);
+        format!("Log        {lines:>8}   lines dropped, because nobody read them")
+    };
+    (lines > 0).then(text)
 }
 
 pub(super) fn percent(share: Option<f64>) -> String {

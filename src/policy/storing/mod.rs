@@ -3,6 +3,7 @@
 pub(super) mod admit;
 pub(super) mod audience;
 pub(super) mod invalidation;
+pub(super) mod live_stream;
 pub(super) mod selector;
 pub(super) mod stored_head;
 pub(super) mod tags;

@@ -36,6 +36,11 @@ impl Time {
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// Milliseconds between the two, whichever is later.
+    pub const fn millis_apart(self, other: Self) -> u64 {
+        self.0.abs_diff(other.0)
+    }
 }
 
 impl From<SystemTime> for Time {

@@ -34,6 +34,9 @@ pub(crate) async fn follow(
         FetchEvent::LookAgain | FetchEvent::Released => return FollowOutcome::LookAgain,
     };
     let now = clock::now();
+    if !shared.is_joinable(now) {
+        return FollowOutcome::LookAgain;
+    }
     let view = forwarded.view();
     let head = Arc::clone(&shared.head);
     let decision = policy::decide(forwarded.policy(), &view, once(&*head), now);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, header},
     rt::time::sleep,
 };
 use tokio::sync::oneshot;
@@ -172,7 +172,14 @@ impl LeaderFetch<'_> {
         let view = self.forwarded.view();
         let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
         let length = fetched.length();
-        let FetchedResponse { headers, body, .. } = fetched;
+        let is_whole_part = fetched.status != head.status();
+        let FetchedResponse {
+            mut headers, body, ..
+        } = fetched;
+        if is_whole_part {
+            // A part that has all bytes is a 200. Otherwise the Content-Range of a 200 is a header like any other.
+            headers.remove(header::CONTENT_RANGE);
+        }
         let client = self.client;
         let writer = BodyWriter::new(self.ticket, head, length);
         writer

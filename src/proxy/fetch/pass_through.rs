@@ -58,7 +58,7 @@ pub(crate) async fn pass(
     let post = storable_post(worker, forwarded, sent_at, &fetched).await;
     invalidation.disarm();
     if forwarded.invalidates(fetched.status) {
-        let resources = invalidated_resources(forwarded, &fetched.headers);
+        let resources = invalidated_resources(forwarded, &fetched.received_headers());
         let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket));
         // The response leaves after this.
         if cache.send(invalidate.clone()).await.is_err() {

@@ -10,14 +10,14 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginError,
-    policy::{self, Forward, HeadUpdate, OriginFailure, Reason, RequestContent},
+    policy::{self, Forward, HeadUpdate, MergedHead, OriginFailure, Reason, RequestContent},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
             leader::{LeaderFetch, WaitingClient},
             plan::unconditional_request,
         },
-        hit::from_stored::from_entry,
+        hit::from_stored::{from_entry, replace_cookies},
         request::forwarded::ForwardedRequest,
         response::{client_response::ClientResponse, error_response::FailedRequest},
         worker::Worker,
@@ -94,7 +94,9 @@ impl LeaderFetch<'_> {
             Ok(entry) => {
                 cache_status.store = StoreOutcome::Stored;
                 cache_status.ttl_seconds = entry.head().ttl_seconds(now);
-                Ok(from_entry(&view, &entry, cache_status, now))
+                let mut response = from_entry(&view, &entry, cache_status, now);
+                replace_cookies(&mut response.headers, &fetched.headers);
+                Ok(response)
             }
             Err(reason) => refetch_for_client(worker, forwarded, &client, why, reason).await,
         };
@@ -117,12 +119,12 @@ impl LeaderFetch<'_> {
         fetched: &FetchedResponse,
         cache_status: CacheStatus,
     ) -> ClientResponse {
-        let policy = self.forwarded.policy();
         let view = self.forwarded.view();
         let mut response = from_entry(&view, entry, cache_status, fetched.response_time);
         if response.status == entry.head().status() && entry.head().content_range().is_none() {
-            response.headers = policy::merged_head(policy, entry.head(), &fetched.view());
+            response.headers = MergedHead::new(entry.head(), &fetched.view()).headers;
         }
+        replace_cookies(&mut response.headers, &fetched.headers);
         response
     }
 

@@ -79,7 +79,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,

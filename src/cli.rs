@@ -145,15 +145,16 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = CACHING, hide_short_help = true, value_name = "DURATION")]
     pub max_stale: Option<OsString>,
 
-    /// Request headers that identify a user, besides Authorization and Cookie [default: *api-key*,*apikey*,*-key,*token*,auth*,*-auth*,*session*,*secret*,*jwt*]
+    /// Request headers that identify a user, besides Authorization and Cookie [default: *api-key*,*apikey*,*accesskey*,*-key,!*idempotency-key,!sec-websocket-key,*token*,auth*,*-auth*,*session*,*secret*,*password*,*jwt*,remote-user,x-remote-*,x-webauth-*,x-user*,x-tenant*,x-account*,x-org*,x-hasura-*,x-amzn-oidc-*,x-goog-authenticated-user-*,x-ms-client-principal*,cf-access-*,*client-cert*,*ssl-client-*,impersonate-*,sudo]
     ///
-    /// A comma-separated list; `*` matches any characters. The list replaces the default.
+    /// A comma-separated list; `*` matches any characters, `!` begins an exception. The list replaces the default.
     #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub identity_headers: Option<OsString>,
 
     /// The only cookies that identify a user; all others are treated like --ignored-cookies [default: *]
     ///
-    /// A comma-separated list; `*` matches any characters. An empty list means that no cookie does.
+    /// A comma-separated list; `*` matches any characters, `!` begins an exception: `*,!lang` names all but `lang`.
+    /// An empty list means that no cookie identifies a user.
     #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub identity_cookies: Option<OsString>,
 

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `changes.rs` | the difference between two configurations, for a reload |
+//! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `rules.rs` | `[[rules]]` |
@@ -14,6 +15,7 @@
 //! | `value.rs` | one parser per kind of value |
 
 mod changes;
+mod defaults;
 mod error;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -38,6 +40,7 @@ pub use self::{
     settings::{Setting, in_words},
 };
 use self::{
+    defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
     file::{Presence, SettingsFile},
     value::{Given, MAX_WORKERS},
 };
@@ -88,34 +91,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_COALESCE_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-const DEFAULT_IDENTITY_HEADERS: &[&str] = &[
-    "*api-key*",
-    "*apikey*",
-    "*-key",
-    "*token*",
-    "auth*",
-    "*-auth*",
-    "*session*",
-    "*secret*",
-    "*jwt*",
-];
-const DEFAULT_IDENTITY_COOKIES: &[&str] = &["*"];
-const DEFAULT_IGNORED_COOKIES: &[&str] = &[
-    "__cf_bm",
-    "_cfuvid",
-    "__cflb",
-    "AWSALB*",
-    "ARRAffinity*",
-    "GCLB",
-    "_ga",
-    "_ga_*",
-    "_gat",
-    "_gat_*",
-    "_gid",
-    "_fbp",
-    "__utm*",
-];
-
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.

@@ -108,6 +108,9 @@ pub enum UploadError {
     /// Reading it failed.
     #[error("{0}")]
     Client(#[source] PayloadError),
+    /// Its chunked coding is invalid.
+    #[error("its chunked coding is invalid")]
+    Malformed,
     /// It ended before its Content-Length.
     #[error("{missing_bytes} bytes of its Content-Length are missing")]
     Short {
@@ -117,6 +120,16 @@ pub enum UploadError {
     /// It is longer than its Content-Length.
     #[error("it is longer than its Content-Length")]
     Long,
+}
+
+impl From<PayloadError> for UploadError {
+    /// [`PayloadError::EncodingCorrupted`] is what a body with an invalid chunked coding ends with.
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::EncodingCorrupted => Self::Malformed,
+            error => Self::Client(error),
+        }
+    }
 }
 
 /// The kinds of [`OriginError`] that get different responses.
@@ -205,6 +218,16 @@ impl OriginError {
             return false;
         };
         error.kind() == io::ErrorKind::TimedOut
+    }
+
+    /// True if the chunked coding of the client's body is invalid.
+    pub fn is_upload_malformed(&self) -> bool {
+        matches!(
+            self,
+            Self::Upload {
+                source: UploadError::Malformed
+            }
+        )
     }
 
     /// The cause, without the name of the origin.

@@ -52,7 +52,9 @@ pub use freshness::{
     lifetime::LifetimeSource,
     stale::{OriginFailure, may_serve_stale},
 };
-pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
+pub use identity::{
+    ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie, is_credential,
+};
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};
 pub use post::body_key::BodyKey;

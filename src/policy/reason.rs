@@ -51,6 +51,8 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
+    /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
+    OwnPartition,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -77,7 +79,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
@@ -99,6 +101,7 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
+        Self::OwnPartition,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -136,6 +139,7 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
+            Self::OwnPartition => "own-partition",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -174,6 +178,7 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
+            Self::OwnPartition => "nothing was stored for this user",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -219,6 +224,7 @@ impl Reason {
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
             Self::MethodOverride
+            | Self::OwnPartition
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream

@@ -87,7 +87,7 @@ async fn respond(
     worker: &web::Data<Worker>,
     config: &RequestConfig,
     active: &ActiveRequest,
-    entry: Option<&mut AccessLogEntry>,
+    mut entry: Option<&mut AccessLogEntry>,
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
     if let Some(response) = max_forwards::final_response(request, &config.config.policy) {
@@ -95,7 +95,7 @@ async fn respond(
     }
     let mut forwarded =
         ForwardedRequest::new(request, &worker.shared, (&config.config, &config.headers))?;
-    if let Some(entry) = entry {
+    if let Some(entry) = &mut entry {
         entry.set_rule(&forwarded);
     }
     let relay = InterimRelay {
@@ -103,7 +103,7 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
-    let body = UploadBody::new(payload, config.config.timeout);
+    let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;
@@ -119,7 +119,14 @@ async fn respond(
         )
         .await;
     }
-    serve_or_fetch(worker, Rc::new(forwarded), body, relay, now).await
+    let forwarded = Rc::new(forwarded);
+    let response = serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await;
+    if let (Some(entry), Ok(response)) = (entry, &response)
+        && response.cache_status.detail() == Some(Reason::OwnPartition)
+    {
+        entry.set_identity(forwarded.identity_parts());
+    }
+    response
 }
 
 /// Looks up, decides, serves or claims; looks up again when the cache has changed in between.

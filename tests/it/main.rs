@@ -65,6 +65,8 @@ mod posts;
 mod purging;
 mod ranges;
 mod reload;
+mod request_bodies;
+mod request_heads;
 mod response_headers;
 mod rules;
 mod shipped;

@@ -9,7 +9,10 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::{connection::InterimSender, request::framing::RequestFraming},
+    proxy::{
+        connection::InterimSender,
+        request::framing::{BodyFault, RequestFraming},
+    },
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -20,6 +23,7 @@ pub(crate) struct UploadBody {
     read: BytesMut,
     /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
+    fault: BodyFault,
     /// How long the client may pause.
     timeout: Duration,
     /// The memory for `read`; `None` if nothing was read.
@@ -37,19 +41,20 @@ pub(crate) enum BodyRead {
 }
 
 impl UploadBody {
-    /// `awaited` sends the 100 that the client expects; `None` if it expects none.
-    pub(crate) fn new(
-        payload: web::Payload,
-        timeout: Duration,
-        awaited: Option<InterimSender>,
-    ) -> Self {
+    pub(crate) fn new(payload: web::Payload, fault: BodyFault, timeout: Duration) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
+            fault,
             timeout,
             permit: None,
-            awaited,
+            awaited: None,
         }
+    }
+
+    /// The same body, whose client waits for a 100, which `awaited` sends; `None` if it does not wait.
+    pub(crate) fn awaited_by(self, awaited: Option<InterimSender>) -> Self {
+        Self { awaited, ..self }
     }
 
     /// A body that was read whole.
@@ -57,6 +62,7 @@ impl UploadBody {
         Self {
             read: bytes.into(),
             rest: None,
+            fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: Some(permit),
             awaited: None,
@@ -68,6 +74,7 @@ impl UploadBody {
         Self {
             read: BytesMut::new(),
             rest: None,
+            fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: None,
             awaited: None,
@@ -90,7 +97,7 @@ impl UploadBody {
     pub(crate) async fn read(mut self, permit: BufferPermit) -> Result<BodyRead, OriginError> {
         while let Some(piece) = self.receive().await {
             let piece = piece.map_err(|error| OriginError::Upload {
-                source: UploadError::Client(error),
+                source: UploadError::from(error),
             })?;
             self.read.extend_from_slice(&piece);
             if self.read.len() as u64 > permit.bytes {
@@ -111,10 +118,14 @@ impl UploadBody {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
         };
-        if !matches!(received, Some(Ok(_))) {
-            self.rest = None;
+        if matches!(received, Some(Ok(_))) {
+            return received;
         }
-        received
+        self.rest = None;
+        match self.fault.is_set() {
+            true => Some(Err(PayloadError::EncodingCorrupted)),
+            false => received,
+        }
     }
 
     fn into_stream(self) -> BodyStream {

@@ -9,10 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::{
-        connection::InterimSender,
-        request::framing::{BodyFault, RequestFraming},
-    },
+    proxy::request::framing::{BodyFault, RequestFraming},
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -29,8 +26,11 @@ pub(crate) struct UploadBody {
     /// The memory for `read`; `None` if nothing was read.
     permit: Option<BufferPermit>,
     /// The client waits for a 100 before it sends the body; `None` if it does not.
-    awaited: Option<InterimSender>,
+    awaited: Option<SendContinue>,
 }
+
+/// Tells the client to send its body.
+pub(crate) type SendContinue = Box<dyn FnOnce()>;
 
 /// A body that was read up to a limit.
 pub(crate) enum BodyRead {
@@ -53,7 +53,7 @@ impl UploadBody {
     }
 
     /// The same body, whose client waits for a 100, which `awaited` sends; `None` if it does not wait.
-    pub(crate) fn awaited_by(self, awaited: Option<InterimSender>) -> Self {
+    pub(crate) fn awaited_by(self, awaited: Option<SendContinue>) -> Self {
         Self { awaited, ..self }
     }
 
@@ -112,7 +112,7 @@ impl UploadBody {
     async fn receive(&mut self) -> Option<Result<Bytes, PayloadError>> {
         let rest = self.rest.as_mut()?;
         if let Some(awaited) = self.awaited.take() {
-            awaited.send_continue();
+            awaited();
         }
         let received = match tokio::time::timeout(self.timeout, rest.next()).await {
             Ok(received) => received,

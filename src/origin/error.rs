@@ -201,6 +201,14 @@ impl OriginError {
         }
     }
 
+    /// True if another request at this moment would most likely fail in the same way.
+    pub fn lasts(&self) -> bool {
+        matches!(
+            self.kind(),
+            OriginErrorKind::Unreachable | OriginErrorKind::Timeout | OriginErrorKind::Busy
+        )
+    }
+
     /// True if the client stopped sending in the middle of its body.
     pub fn is_client_silent(&self) -> bool {
         let Self::Upload {
@@ -229,6 +237,14 @@ impl OriginError {
             Self::Unreachable { source, .. } => plain_io(source),
             Self::Tls { source, .. } => tls::plain_reason(source),
             other => other.to_string(),
+        }
+    }
+
+    /// The origin sent no head of a response within `limit`.
+    pub fn no_head(limit: Duration) -> Self {
+        Self::Timeout {
+            phase: Phase::FirstByte,
+            limit,
         }
     }
 

@@ -53,6 +53,8 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
+    /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
+    OwnPartition,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -102,6 +104,7 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
+        Self::OwnPartition,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -140,6 +143,7 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
+            Self::OwnPartition => "own-partition",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -179,6 +183,7 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
+            Self::OwnPartition => "nothing was stored for this user",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -225,6 +230,7 @@ impl Reason {
             Self::Outdated => "RFC 9111, 4",
             Self::NotUpgraded => "RFC 9110, 7.8",
             Self::MethodOverride
+            | Self::OwnPartition
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream

@@ -15,6 +15,7 @@ use crate::{
     headers::OwnVia,
     observe::{LiveRequests, Observer},
     policy::IdentitySecret,
+    proxy::origin_health::OriginHealth,
     reload::ActiveConfig,
 };
 
@@ -32,6 +33,8 @@ pub struct Shared {
     pub origin_host: HeaderValue,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
+    /// Whether the origin is known to fail.
+    pub(crate) origin_health: OriginHealth,
 }
 
 impl Shared {
@@ -56,6 +59,7 @@ impl Shared {
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
+            origin_health: OriginHealth::default(),
         })
     }
 

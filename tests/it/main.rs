@@ -70,6 +70,7 @@ mod request_heads;
 mod response_headers;
 mod rules;
 mod shipped;
+mod silent_leaders;
 mod slow_readers;
 mod stampede;
 mod statistics;

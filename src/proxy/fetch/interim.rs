@@ -2,13 +2,11 @@
 
 use actix_web::{
     HttpRequest,
-    http::{
-        StatusCode, Version,
-        header::{HeaderMap, HeaderValue},
-    },
+    http::{StatusCode, Version, header::HeaderMap},
 };
 
 use crate::{
+    headers::OwnVia,
     origin::{Expectation, InterimSink},
     proxy::connection::ActiveRequest,
 };
@@ -19,7 +17,7 @@ pub(crate) struct InterimRelay<'a> {
     pub(crate) request: &'a HttpRequest,
     pub(crate) active: &'a ActiveRequest,
     /// Our own member of Via.
-    pub(crate) via: &'a HeaderValue,
+    pub(crate) via: &'a OwnVia,
 }
 
 impl InterimRelay<'_> {
@@ -40,7 +38,8 @@ impl InterimRelay<'_> {
         let via = self.via.clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
-            crate::headers::append_via(&mut headers, &via);
+            // HTTP/1.0 has no interim responses.
+            via.append(&mut headers, Version::HTTP_11);
             sender.send(status, &head(status, &headers));
         }))
     }
@@ -62,7 +61,7 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderName;
+    use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
 

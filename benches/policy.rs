@@ -87,6 +87,7 @@ fn reply(headers: &HeaderMap) -> Response<'_> {
     Response {
         status: StatusCode::OK,
         headers,
+        connection_fields: None,
         request_time: NOW,
         response_time: NOW,
     }

@@ -62,6 +62,7 @@ fn stored(policy: &Policy, asked: Lines<'_>) -> StoredHead {
     let reply = Response {
         status: StatusCode::OK,
         headers: &replied,
+        connection_fields: None,
         request_time: NOW,
         response_time: NOW,
     };

@@ -22,14 +22,22 @@ pub(super) const HOP_BY_HOP: [HeaderName; 11] = [
     header::CONTENT_LENGTH,
 ];
 
-/// Removes the headers that concern one connection only, those named in Connection included.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the headers that concern one connection only, those named in Connection included. Returns the latter; `None`
+/// if there are none.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderMap> {
     let named = named_in_connection(headers);
     // Most messages have none. One pass over the headers costs less than a lookup of each name.
     let found = headers.keys().filter(|name| is_hop_by_hop(name, &named));
+    let mut removed = None;
     for name in found.cloned().collect::<Vec<_>>() {
-        headers.remove(name);
+        for value in headers.remove(&name) {
+            if !HOP_BY_HOP.contains(&name) {
+                let removed = removed.get_or_insert_with(HeaderMap::new);
+                removed.append(name.clone(), value);
+            }
+        }
     }
+    removed
 }
 
 /// The names that Connection lists.

@@ -110,6 +110,7 @@ impl<'a> Exchange<'a> {
         Response {
             status: StatusCode::from_u16(self.status).unwrap(),
             headers,
+            connection_fields: None,
             request_time: at,
             response_time: at,
         }

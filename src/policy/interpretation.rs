@@ -3,7 +3,7 @@
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::{
-    Mode, Policy, Reason, StoredHead,
+    Fields, Mode, Policy, Reason, StoredHead,
     directives::{
         origin_directives::{CacheKind, OriginDirectives},
         targeted,
@@ -33,8 +33,14 @@ pub struct Interpretation {
 /// How `stored` is understood under `policy`.
 pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
     let mut headers = HeaderMap::new();
-    for (name, value) in stored.fields().iter() {
+    let named = stored.connection_fields();
+    for (name, value) in named.into_iter().flat_map(Fields::iter) {
         headers.append(name, value);
+    }
+    for (name, value) in stored.fields().iter() {
+        if !named.is_some_and(|named| named.text(&name).is_some()) {
+            headers.append(name, value);
+        }
     }
     let origin = policy.mode.obey_origin(OriginDirectives::of(&headers));
     let cache = match stored.partition() {

@@ -52,7 +52,9 @@ pub use freshness::{
     lifetime::LifetimeSource,
     stale::{OriginFailure, may_serve_stale},
 };
-pub use identity::{ForwardedCookie, Identity, IdentitySecret, forwarded_cookie, is_credential};
+pub use identity::{
+    ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie, is_credential,
+};
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};
 pub use post::body_key::BodyKey;
@@ -75,10 +77,11 @@ pub use storing::{
     invalidation::{TargetUri, invalidates},
     live_stream::is_live_stream,
     stored_head::StoredHead,
+    vary::variant,
 };
 pub use syntax::{fields::Fields, time::Time};
 pub use validating::{
-    HeadUpdate, freshen_by_head, merged_head, outdates_stored, revalidated, revalidation_matches,
+    HeadUpdate, MergedHead, freshen_by_head, outdates_stored, revalidated, revalidation_matches,
     validators,
 };
 
@@ -185,6 +188,7 @@ mod tests {
             let response = Response {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: &response_headers,
+                connection_fields: None,
                 request_time: NOW,
                 response_time: later(1),
             };

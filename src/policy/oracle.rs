@@ -158,6 +158,7 @@ fn response_of(status: u16, headers: &HeaderMap, at: Time) -> Response<'_> {
     Response {
         status: StatusCode::from_u16(status).unwrap(),
         headers,
+        connection_fields: None,
         request_time: at,
         response_time: at,
     }

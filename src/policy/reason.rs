@@ -33,6 +33,8 @@ pub enum Reason {
     StatusWithoutLifetime,
     /// The response is a part (206) that is not stored.
     Partial,
+    /// The response to a request for a range carries Content-Range and is no 206: it may be a part.
+    ContentRange,
     /// The origin said `no-store`.
     NoStore,
     /// The origin said `no-cache`.
@@ -49,6 +51,8 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
+    /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
+    OwnPartition,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -75,7 +79,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
@@ -88,6 +92,7 @@ impl Reason {
         Self::Status,
         Self::StatusWithoutLifetime,
         Self::Partial,
+        Self::ContentRange,
         Self::NoStore,
         Self::NoCache,
         Self::Private,
@@ -96,6 +101,7 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
+        Self::OwnPartition,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -124,6 +130,7 @@ impl Reason {
             Self::Status => "status",
             Self::StatusWithoutLifetime => "status-without-lifetime",
             Self::Partial => "partial",
+            Self::ContentRange => "content-range",
             Self::NoStore => "no-store",
             Self::NoCache => "no-cache",
             Self::Private => "private",
@@ -132,6 +139,7 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
+            Self::OwnPartition => "own-partition",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -161,6 +169,7 @@ impl Reason {
             Self::Status => "responses of this status are not stored",
             Self::StatusWithoutLifetime => "stored only with an explicit lifetime",
             Self::Partial => "it is a part that cannot be stored",
+            Self::ContentRange => "it may be a part: it has Content-Range",
             Self::NoStore => "the origin says no-store",
             Self::NoCache => "the origin says no-cache",
             Self::Private => "the origin says private",
@@ -169,6 +178,7 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
+            Self::OwnPartition => "nothing was stored for this user",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -197,6 +207,7 @@ impl Reason {
             Self::Status => "RFC 9111, 3",
             Self::StatusWithoutLifetime => "RFC 9111, 4.2.2",
             Self::Partial => "RFC 9111, 3.3",
+            Self::ContentRange => "RFC 9110, 14.4",
             Self::NoStore => "RFC 9111, 5.2.2.5",
             Self::NoCache => "RFC 9111, 5.2.2.4",
             Self::Private => "RFC 9111, 5.2.2.7",
@@ -213,6 +224,7 @@ impl Reason {
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
             Self::MethodOverride
+            | Self::OwnPartition
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream

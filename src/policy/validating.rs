@@ -3,15 +3,17 @@
 use actix_web::http::{
     StatusCode,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
+        AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
         HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
     },
 };
 
 use super::{
-    Audience, Policy, Reason, Request, Response, StoredHead, Time,
-    mode::SetCookie,
-    storing::{admit::head_to_store, vary::same_names},
+    Fields, Policy, Reason, Request, Response, StoredHead, Time,
+    storing::{
+        admit::{head_to_store, replace_fields},
+        vary::same_names,
+    },
     syntax::date::imf_fixdate,
 };
 
@@ -27,11 +29,9 @@ pub fn validators(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, Head
 ///
 /// If it does not, the 304 is dropped and the request is sent again without conditions.
 pub fn revalidation_matches(stored: &StoredHead, response: &Response<'_>) -> bool {
-    let tag = response.headers.get(ETAG);
-    let date = response
-        .headers
-        .get(LAST_MODIFIED)
-        .map(HeaderValue::as_bytes);
+    let received = response.received_fields();
+    let tag = received.get(ETAG);
+    let date = received.get(LAST_MODIFIED).map(HeaderValue::as_bytes);
     match (tag, stored.etag()) {
         (Some(new), Some(held)) => weakly_equal(new.as_bytes(), held),
         // The stored response has no tag. Only the same date shows that the 304 is about it.
@@ -46,23 +46,22 @@ pub fn revalidation_matches(stored: &StoredHead, response: &Response<'_>) -> boo
 /// RFC 9111, 4.3.4: the stored head, freshened by a 304.
 ///
 /// Fails with the reason if the new head may not be stored. Then the stored response has to be removed, and the client
-/// gets its body with the [`merged_head`].
+/// gets its body with the [`MergedHead`].
 pub fn revalidated(
     policy: &Policy,
     request: &Request<'_>,
     stored: &StoredHead,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    let mut headers = merged_head(policy, stored, response);
+    let mut merged = MergedHead::new(stored, response);
     if let Some(part) = stored.content_range()
         && let Ok(content_range) = HeaderValue::try_from(part.to_field_value())
     {
-        headers.insert(CONTENT_RANGE, content_range);
+        merged.headers.insert(CONTENT_RANGE, content_range);
     }
     let merged = Response {
         status: stored.status(),
-        headers: &headers,
-        ..*response
+        ..merged.view(response)
     };
     let mut fresh = head_to_store(policy, request, &merged)?;
     // The validating request matched this variant, so it stays the same variant.
@@ -96,11 +95,10 @@ pub fn freshen_by_head(
     if response.status != StatusCode::OK || stored.status() != StatusCode::OK {
         return HeadUpdate::Inconclusive;
     }
+    let received = response.received_fields();
     let agrees = |name: HeaderName, held: Option<&[u8]>| {
-        response
-            .headers
-            .get(name)
-            .map(|new| Some(new.as_bytes()) == held)
+        let new = received.get(name);
+        new.map(|new| Some(new.as_bytes()) == held)
     };
     let said = [
         agrees(ETAG, stored.etag()),
@@ -119,14 +117,40 @@ pub fn freshen_by_head(
     }
 }
 
-/// RFC 9111, 3.2: the stored fields, updated with those of the 304.
-pub fn merged_head(policy: &Policy, stored: &StoredHead, response: &Response<'_>) -> HeaderMap {
-    // Where cookies are not stored, they are not merged either, also into public responses.
-    let stores_cookies = policy.mode.set_cookie(Audience::Everyone) == SetCookie::Store;
+/// RFC 9111, 3.2: the fields of a stored response, updated with those of a newer response.
+#[derive(Debug)]
+pub struct MergedHead {
+    /// The end-to-end fields.
+    pub headers: HeaderMap,
+    /// The fields that Connection names, in either response. `None`: there are none.
+    connection_fields: Option<HeaderMap>,
+}
+
+impl MergedHead {
+    /// The fields of `stored`, updated with those of `response`.
+    pub fn new(stored: &StoredHead, response: &Response<'_>) -> Self {
+        Self {
+            headers: merged_fields(stored, response),
+            connection_fields: merged_connection_fields(stored, response),
+        }
+    }
+
+    /// A response with these fields, and otherwise like `response`.
+    pub(in crate::policy) fn view<'a>(&'a self, response: &Response<'_>) -> Response<'a> {
+        Response {
+            headers: &self.headers,
+            connection_fields: self.connection_fields.as_ref(),
+            status: response.status,
+            request_time: response.request_time,
+            response_time: response.response_time,
+        }
+    }
+}
+
+fn merged_fields(stored: &StoredHead, response: &Response<'_>) -> HeaderMap {
+    // A cookie in a 304 is for the client whose request was validated, and is not stored.
     let is_replaced = |name: &HeaderName| {
-        !describes_body(name)
-            && (*name != SET_COOKIE || stores_cookies)
-            && response.headers.contains_key(name)
+        !describes_body(name) && *name != SET_COOKIE && response.headers.contains_key(name)
     };
     let mut merged = HeaderMap::with_capacity(stored.fields().len());
     for (name, value) in stored.fields().iter() {
@@ -146,6 +170,26 @@ pub fn merged_head(policy: &Policy, stored: &StoredHead, response: &Response<'_>
         merged.append(DATE, date);
     }
     merged
+}
+
+/// Those of the response, and those of the stored response that it does not replace.
+fn merged_connection_fields(stored: &StoredHead, response: &Response<'_>) -> Option<HeaderMap> {
+    let mut merged = HeaderMap::new();
+    for (name, value) in stored
+        .connection_fields()
+        .into_iter()
+        .flat_map(Fields::iter)
+    {
+        // The Age and Date of a stored response say nothing about a newer one.
+        if name != AGE && name != DATE && !response.headers.contains_key(&name) {
+            merged.append(name, value);
+        }
+    }
+    if let Some(named) = response.connection_fields {
+        replace_fields(&mut merged, named);
+    }
+    merged.remove(SET_COOKIE);
+    (!merged.is_empty()).then_some(merged)
 }
 
 /// RFC 9111, 3.2: true for fields about the stored body. A 304 does not update them.
@@ -183,8 +227,8 @@ pub fn outdates_stored(status: StatusCode) -> bool {
 mod tests {
     use super::*;
     use crate::policy::{
-        Mode,
-        fixture::{DATE, Exchange, Lines, headers, identity, later, stored},
+        Audience, Mode,
+        fixture::{DATE, Exchange, Lines, NOW, headers, identity, later, stored},
     };
 
     const HELD: Lines<'_> = &[
@@ -287,7 +331,7 @@ mod tests {
         assert_eq!(values(&fresh, "x-b"), ["3"]);
         assert_eq!(values(&fresh, "x-c"), ["5"]);
         assert_eq!(values(&fresh, "etag"), ["W/\"a\""]);
-        assert_eq!(values(&fresh, "set-cookie"), ["s=1"]);
+        assert!(values(&fresh, "set-cookie").is_empty());
         assert_eq!(fresh.status().as_u16(), 200);
     }
 
@@ -319,16 +363,88 @@ mod tests {
     }
 
     #[test]
-    fn only_strict_merges_set_cookie_of_a_304() {
+    fn s3_2_no_policy_stores_the_set_cookie_of_a_304() {
         const COOKIE: Lines<'_> = &[("set-cookie", "session=1")];
-        for (mode, kept) in [
-            (Mode::Standard, false),
-            (Mode::Strict, true),
-            (Mode::Always, false),
-        ] {
+        for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
             let fresh = freshened(mode, HELD, COOKIE).unwrap();
-            assert_eq!(!values(&fresh, "set-cookie").is_empty(), kept, "{mode:?}");
+            assert!(values(&fresh, "set-cookie").is_empty(), "{mode:?}");
         }
+    }
+
+    #[test]
+    fn s3_1_fields_that_connection_names_count_and_are_not_stored() {
+        for (named, expected) in [
+            (("cache-control", "private, no-store"), Err(Reason::NoStore)),
+            (("cache-control", "private"), Err(Reason::Private)),
+            (("set-cookie", "session=1"), Err(Reason::SetCookie)),
+            (("vary", "*"), Err(Reason::VaryStar)),
+            (("cache-control", "max-age=60"), Ok(Some(60))),
+            (("expires", "Mon, 23 Nov 2026 03:31:00 GMT"), Ok(Some(60))),
+            (("expires", "0"), Ok(Some(0))),
+            (("cdn-cache-control", "max-age=7"), Ok(Some(7))),
+        ] {
+            let exchange = Exchange::new(Mode::Standard, &[("x-a", "1")]);
+            let (fields, connection) = (headers(exchange.response), headers(&[named]));
+            let response = Response {
+                connection_fields: Some(&connection),
+                ..exchange.response_of(&fields, NOW)
+            };
+            let found = exchange
+                .with_request(|request| crate::policy::admit(&exchange.policy, request, &response));
+            let found = found.map(|head| {
+                assert!(values(&head, named.0).is_empty(), "{named:?}");
+                head.ttl_seconds(NOW)
+            });
+            assert_eq!(found, expected, "{named:?}");
+        }
+    }
+
+    #[test]
+    fn s3_1_a_validator_that_connection_names_cannot_validate() {
+        let exchange = Exchange::new(Mode::Strict, &[("cache-control", "no-cache")]);
+        let (fields, connection) = (headers(exchange.response), headers(&[("etag", "\"a\"")]));
+        let response = Response {
+            connection_fields: Some(&connection),
+            ..exchange.response_of(&fields, NOW)
+        };
+        let found = exchange
+            .with_request(|request| crate::policy::admit(&exchange.policy, request, &response));
+        assert_eq!(found.err(), Some(Reason::NoCache));
+    }
+
+    #[test]
+    fn s3_2_fields_that_connection_named_count_until_a_response_replaces_them() {
+        let exchange = Exchange::new(Mode::Standard, &[("etag", "\"a\"")]);
+        let (fields, named) = (
+            headers(exchange.response),
+            headers(&[("cache-control", "max-age=5"), ("vary", "accept")]),
+        );
+        let response = Response {
+            connection_fields: Some(&named),
+            ..exchange.response_of(&fields, NOW)
+        };
+        let held = exchange
+            .with_request(|request| crate::policy::admit(&exchange.policy, request, &response))
+            .unwrap();
+        let update = |lines: Lines<'_>, named: Lines<'_>| {
+            let (fields, named) = (headers(lines), headers(named));
+            let response = Response {
+                connection_fields: (!named.is_empty()).then_some(&named),
+                ..exchange.response_of(&fields, later(60))
+            };
+            exchange
+                .with_request(|request| revalidated(&exchange.policy, request, &held, &response))
+        };
+        let silent = update(&[], &[]).unwrap();
+        assert_eq!(silent.ttl_seconds(later(60)), Some(5));
+        assert_eq!(silent.selection().count(), 1);
+        let open = update(&[("cache-control", "max-age=9")], &[]).unwrap();
+        assert_eq!(open.ttl_seconds(later(60)), Some(9));
+        assert_eq!(values(&open, "cache-control"), ["max-age=9"]);
+        let named = update(&[], &[("cache-control", "max-age=7")]).unwrap();
+        assert_eq!(named.ttl_seconds(later(60)), Some(7));
+        let refused = update(&[], &[("cache-control", "no-store")]);
+        assert_eq!(refused.err(), Some(Reason::NoStore));
     }
 
     #[test]

@@ -107,6 +107,7 @@ fn head_at(accept: &'static str, vary: Option<&'static str>, now: Time) -> Store
     let reply = Response {
         status: StatusCode::OK,
         headers: &answer,
+        connection_fields: None,
         request_time: now,
         response_time: now,
     };
@@ -138,6 +139,8 @@ async fn claim_at(
 ) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
+        variant: None,
+        wait: Duration::from_secs(5),
         key: key(target),
         basis: ClaimBasis::Found(seen),
         revalidates,

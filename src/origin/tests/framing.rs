@@ -212,10 +212,10 @@ fn heads_are_bounded_in_bytes_and_lines() {
         Malformed::TooLarge
     );
     assert_eq!(
-        head(&"A: b\r\n".repeat(257)).unwrap_err(),
+        head(&"A: b\r\n".repeat(1001)).unwrap_err(),
         Malformed::TooLarge
     );
-    assert!(head(&"A: b\r\n".repeat(256)).is_ok());
+    assert!(head(&"A: b\r\n".repeat(1000)).is_ok());
 }
 
 #[test]
@@ -276,4 +276,13 @@ proptest! {
         prop_assert_eq!(used, length.min(bytes.len() as u64));
         prop_assert_eq!(decoder.is_done(), used == length);
     }
+}
+
+#[test]
+fn a_later_minor_version_is_treated_as_http_1_1() {
+    let text = "HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\n";
+    let head = head_for(&Method::GET, text).unwrap();
+    assert_eq!(head.persistence, Persistence::Reusable);
+    let refused = head_for(&Method::GET, "HTTP/2.0 200 OK\r\n\r\n");
+    assert_eq!(refused.unwrap_err(), Malformed::Head);
 }

@@ -81,15 +81,20 @@ pub(in crate::policy) fn requested_range(
     }
 }
 
-/// RFC 9110, 15.4.5: the stored fields of a 304, in addition to Age. Last-Modified is only sent without an entity tag.
+/// RFC 9110, 15.4.5: the stored fields of a 304, in addition to Age. Fields that describe the content are left out, and so
+/// is Last-Modified beside an entity tag. All others stay: browsers need those of CORS also in a 304.
 pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let has_tag = stored.etag().is_some();
     stored.fields().select(move |name| match name {
-        b"cache-control" | b"content-location" | b"date" | b"etag" | b"expires" | b"vary"
-        | b"cdn-cache-control" => true,
         b"last-modified" => !has_tag,
-        _ => false,
+        name => !describes_content(name),
     })
+}
+
+/// RFC 9110, 8: true for representation metadata. Not all names with this prefix are.
+fn describes_content(name: &[u8]) -> bool {
+    let is_exempt = name == b"content-location" || name.starts_with(b"content-security-policy");
+    name.starts_with(b"content-") && !is_exempt
 }
 
 /// RFC 9111, 4.3.2: true if the client's conditions show that it has the stored response.
@@ -337,16 +342,26 @@ mod tests {
             ("content-location", "/a"),
             ("last-modified", MODIFIED),
             ("content-type", "text/plain"),
+            ("content-language", "de"),
+            ("content-md5", "Q2hlY2s="),
+            ("content-security-policy", "default-src 'none'"),
+            ("content-security-policy-report-only", "img-src *"),
+            ("access-control-allow-origin", "*"),
+            ("x-ratelimit-remaining", "7"),
             ("cdn-cache-control", "max-age=3"),
         ];
         assert_eq!(
             names(&untagged),
             [
+                "access-control-allow-origin",
                 "cdn-cache-control",
                 "content-location",
+                "content-security-policy",
+                "content-security-policy-report-only",
                 "date",
                 "expires",
-                "last-modified"
+                "last-modified",
+                "x-ratelimit-remaining"
             ]
         );
     }

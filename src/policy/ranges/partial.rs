@@ -9,7 +9,7 @@ use actix_web::http::{
 };
 
 use crate::policy::{
-    ByteRange, ContentRange, Policy, Request, Response, StoredHead,
+    ByteRange, ContentRange, Policy, Request, Response, StoredHead, Time,
     freshness::age::date,
     ranges::{
         byte_range::RequestedRange,
@@ -17,7 +17,7 @@ use crate::policy::{
     },
     storing::admit::head_to_store,
     syntax::date::http_date,
-    validating::{is_strong_date, merged_head, strongly_equal},
+    validating::{MergedHead, is_strong_date, strongly_equal},
 };
 
 /// How much of a request a stored part covers.
@@ -129,16 +129,17 @@ pub fn combine(
     response: &Response<'_>,
 ) -> Option<Combination> {
     let held = stored.content_range()?;
-    let new = ContentRange::of(response.headers)
-        .filter(|_| response.status == StatusCode::PARTIAL_CONTENT)?;
+    let received = response.received_fields();
+    let new =
+        ContentRange::of(&received).filter(|_| response.status == StatusCode::PARTIAL_CONTENT)?;
     let lengths_agree = match (held.complete_bytes, new.complete_bytes) {
         (Some(held), Some(new)) => held == new,
         _ => true,
     };
     if !lengths_agree
         || !held.range.adjoins(new.range)
-        || !has_same_strong_validator(stored, response)
-        || !has_same_coding(stored, response)
+        || !has_same_strong_validator(stored, &received, response.response_time)
+        || !has_same_coding(stored, &received)
     {
         return None;
     }
@@ -149,16 +150,12 @@ pub fn combine(
         },
         complete_bytes: new.complete_bytes.or(held.complete_bytes),
     };
-    let mut headers = merged_head(policy, stored, response);
-    headers.insert(
+    let mut merged = MergedHead::new(stored, response);
+    merged.headers.insert(
         CONTENT_RANGE,
         HeaderValue::try_from(union.to_field_value()).ok()?,
     );
-    let merged = Response {
-        headers: &headers,
-        ..*response
-    };
-    let head = head_to_store(policy, request, &merged).ok()?;
+    let head = head_to_store(policy, request, &merged.view(response)).ok()?;
     Some(Combination {
         head,
         before: (held.range.first < new.range.first).then(|| ByteRange {
@@ -173,31 +170,34 @@ pub fn combine(
 }
 
 /// True for the same content coding. Some origins give the compressed and the plain form the same strong tag.
-fn has_same_coding(stored: &StoredHead, response: &Response<'_>) -> bool {
-    let new = response.headers.get_all(CONTENT_ENCODING);
+fn has_same_coding(stored: &StoredHead, headers: &HeaderMap) -> bool {
+    let new = headers.get_all(CONTENT_ENCODING);
     let held = stored.fields.texts(&CONTENT_ENCODING);
     held.eq(new.map(HeaderValue::as_bytes))
 }
 
-fn has_same_strong_validator(stored: &StoredHead, response: &Response<'_>) -> bool {
-    let only = |headers: &HeaderMap, name: HeaderName| {
+fn has_same_strong_validator(
+    stored: &StoredHead,
+    headers: &HeaderMap,
+    response_time: Time,
+) -> bool {
+    let only = |name: HeaderName| {
         let mut lines = headers.get_all(name);
         match (lines.next().cloned(), lines.next()) {
             (line, None) => line,
             _ => None,
         }
     };
-    match (stored.etag(), only(response.headers, ETAG)) {
+    match (stored.etag(), only(ETAG)) {
         (Some(held), Some(new)) => strongly_equal(held, new.as_bytes()),
         (Some(_), None) | (None, Some(_)) => false,
         (None, None) => {
-            let modified = only(response.headers, LAST_MODIFIED);
-            let made =
-                date(response.headers, response.response_time).unwrap_or(response.response_time);
+            let modified = only(LAST_MODIFIED);
+            let made = date(headers, response_time).unwrap_or(response_time);
             strong_validator(stored)
                 .is_some_and(|held| modified.as_ref().map(HeaderValue::as_bytes) == Some(held))
                 && modified
-                    .and_then(|line| http_date(line.as_bytes(), response.response_time))
+                    .and_then(|line| http_date(line.as_bytes(), response_time))
                     .is_some_and(|modified| is_strong_date(modified, made))
         }
     }

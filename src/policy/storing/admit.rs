@@ -1,5 +1,7 @@
 //! RFC 9111, 3: which responses may be stored, and what is stored of their heads.
 
+use std::borrow::Cow;
+
 use actix_web::http::{
     Method, StatusCode,
     header::{
@@ -25,17 +27,43 @@ use crate::policy::{
     syntax::{date::imf_fixdate, list::members},
 };
 
-/// A view of a response of the origin: its head without hop-by-hop fields, and the times of request and response.
+/// A view of a response of the origin: its head, and the times of request and response.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     /// The final status.
     pub status: StatusCode,
-    /// The fields, without hop-by-hop fields.
+    /// The end-to-end fields: what may be stored and passed on.
     pub headers: &'a HeaderMap,
+    /// The fields that Connection names. They count like the others, but are neither stored nor passed on. `None`: there
+    /// are none.
+    pub connection_fields: Option<&'a HeaderMap>,
     /// When the request was sent.
     pub request_time: Time,
     /// When the head was received.
     pub response_time: Time,
+}
+
+impl<'a> Response<'a> {
+    /// RFC 9111, 3.1: the fields as they were received. What a response says is judged by these, before those that
+    /// Connection names are removed.
+    pub fn received_fields(&self) -> Cow<'a, HeaderMap> {
+        let Some(named) = self.connection_fields else {
+            return Cow::Borrowed(self.headers);
+        };
+        let mut received = self.headers.clone();
+        replace_fields(&mut received, named);
+        Cow::Owned(received)
+    }
+}
+
+/// Puts the fields of `newer` in the place of those of the same names in `fields`.
+pub(in crate::policy) fn replace_fields(fields: &mut HeaderMap, newer: &HeaderMap) {
+    for name in newer.keys() {
+        fields.remove(name);
+    }
+    for (name, value) in newer {
+        fields.append(name.clone(), value.clone());
+    }
 }
 
 /// RFC 9111, 3: the head to store of a response to this request.
@@ -61,20 +89,16 @@ pub fn admit_post(
     target: &TargetUri<'_>,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
+    let received = response.received_fields();
     let is_representation = *request.method == Method::POST
         && response.status == StatusCode::OK
-        && target.is_content_location(response.headers);
+        && target.is_content_location(&received);
     if !is_representation {
         return Err(Reason::Method);
     }
-    let origin = policy
-        .mode
-        .obey_origin(OriginDirectives::of(response.headers));
-    let lifetime = origin.explicit_lifetime_seconds(
-        CacheKind::Shared,
-        response.headers,
-        response.response_time,
-    );
+    let origin = policy.mode.obey_origin(OriginDirectives::of(&received));
+    let lifetime =
+        origin.explicit_lifetime_seconds(CacheKind::Shared, &received, response.response_time);
     if lifetime.is_none() {
         return Err(Reason::Method);
     }
@@ -95,7 +119,9 @@ pub(in crate::policy) fn head_to_store(
     if request.directives.no_store {
         return Err(Reason::ClientNoStore);
     }
-    let sent = OriginDirectives::of(response.headers);
+    let received = response.received_fields();
+    let headers = &*received;
+    let sent = OriginDirectives::of(headers);
     let audience = audience(&sent);
     let cache = match (request.identity, audience) {
         (Some(_), Audience::Partition) => CacheKind::Private,
@@ -103,7 +129,7 @@ pub(in crate::policy) fn head_to_store(
     };
     let origin = policy.mode.obey_origin(sent);
     check_directives(policy, request, response, &origin, cache)?;
-    let (status, headers) = (response.status, response.headers);
+    let status = response.status;
     let (request_time, response_time) = (response.request_time, response.response_time);
     let lifetime = lifetime(policy, &origin, cache, status, headers, response_time)?;
     let cookies = policy.mode.set_cookie(audience);
@@ -114,7 +140,7 @@ pub(in crate::policy) fn head_to_store(
         .map_err(|reason| refusal(reason, status))?;
     let never_stale = forbidden_by(&origin.directives, cache);
     check_use(&origin, lifetime, never_stale, response)?;
-    let (status, part) = status_and_range(response)?;
+    let (status, part) = status_and_range(status, headers)?;
     let partition = request.identity.filter(|_| audience == Audience::Partition);
     Ok(StoredHead {
         fields: stored_fields(response, &origin, cache, cookies),
@@ -128,19 +154,28 @@ pub(in crate::policy) fn head_to_store(
         never_stale,
         audience,
         status,
-        scope: Scope::of(partition, part),
+        scope: Scope::of(
+            partition,
+            part,
+            response
+                .connection_fields
+                .map(|named| Fields::copy_of(|| named.iter())),
+        ),
     })
 }
 
 /// RFC 9111, 3.3 and 3.4: the status to store, and the part of the representation, if it is a part. A part that has all
 /// bytes is stored as a 200.
-fn status_and_range(response: &Response<'_>) -> Result<(StatusCode, Option<ContentRange>), Reason> {
-    if response.status != StatusCode::PARTIAL_CONTENT {
-        return Ok((response.status, None));
+fn status_and_range(
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<(StatusCode, Option<ContentRange>), Reason> {
+    if status != StatusCode::PARTIAL_CONTENT {
+        return Ok((status, None));
     }
-    match ContentRange::of(response.headers) {
+    match ContentRange::of(headers) {
         Some(part) if part.is_whole() => Ok((StatusCode::OK, None)),
-        Some(part) => Ok((response.status, Some(part))),
+        Some(part) => Ok((status, Some(part))),
         // Several parts in one body, or a part with an unknown position.
         None => Err(Reason::Partial),
     }
@@ -167,12 +202,21 @@ fn check_message(request: &Request<'_>, response: &Response<'_>) -> Result<(), R
 
 /// Checks content type and status.
 fn check_response(request: &Request<'_>, response: &Response<'_>) -> Result<(), Reason> {
-    if is_event_stream(response.headers) {
+    let received = response.received_fields();
+    if is_event_stream(&received) {
         return Err(Reason::EventStream);
     }
     match response.status.as_u16() {
         // RFC 9111, 3.3: only a request with Range has a 206.
         206 if !request.has_range() => Err(Reason::Partial),
+        // Some origins answer a Range in units of their own with a 200 that is not the whole.
+        200..=299
+            if response.status != StatusCode::PARTIAL_CONTENT
+                && request.has_range()
+                && received.contains_key(CONTENT_RANGE) =>
+        {
+            Err(Reason::ContentRange)
+        }
         // They are about the conditions and the range of this request, not about the target.
         304 | 412 if request.has_condition() => Err(Reason::Condition),
         416 if request.has_range() => Err(Reason::Range),

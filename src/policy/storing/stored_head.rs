@@ -33,25 +33,35 @@ pub struct StoredHead {
     pub(in crate::policy) never_stale: Option<Reason>,
     pub(in crate::policy) audience: Audience,
     pub(in crate::policy) status: StatusCode,
-    /// `None`: it is a whole response in the shared partition.
+    /// `None`: it is a whole response in the shared partition, and Connection named none of its fields.
     pub(in crate::policy) scope: Option<Box<Scope>>,
 }
 
-/// The partition and the range. Most responses have neither.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What few responses have.
+#[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct Scope {
     pub(in crate::policy) partition: Option<Identity>,
     /// `None`: it is whole.
     pub(in crate::policy) part: Option<ContentRange>,
+    /// The fields that Connection named. They count when a 304 updates the head, and are never sent. `None`: there are
+    /// none.
+    pub(in crate::policy) connection_fields: Option<Fields>,
 }
 
 impl Scope {
     pub(in crate::policy) fn of(
         partition: Option<Identity>,
         part: Option<ContentRange>,
+        connection_fields: Option<Fields>,
     ) -> Option<Box<Self>> {
-        let is_some = partition.is_some() || part.is_some();
-        is_some.then(|| Box::new(Self { partition, part }))
+        let is_some = partition.is_some() || part.is_some() || connection_fields.is_some();
+        is_some.then(|| {
+            Box::new(Self {
+                partition,
+                part,
+                connection_fields,
+            })
+        })
     }
 }
 
@@ -70,6 +80,11 @@ impl StoredHead {
     /// use ([`StoredHead::age_seconds`]).
     pub fn fields(&self) -> &Fields {
         &self.fields
+    }
+
+    /// The fields that Connection named. `None`: there are none.
+    pub(in crate::policy) fn connection_fields(&self) -> Option<&Fields> {
+        self.scope.as_ref()?.connection_fields.as_ref()
     }
 
     /// Whom it may be served to.
@@ -130,7 +145,10 @@ impl StoredHead {
     /// The memory that this value and all it owns take, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         let selectors: usize = self.selectors.iter().map(Selector::weight_bytes).sum();
-        let scope = self.scope.as_ref().map_or(0, |_| size_of::<Scope>());
+        let scope = self.scope.as_ref().map_or(0, |scope| {
+            let named = scope.connection_fields.as_ref();
+            size_of::<Scope>() + named.map_or(0, Fields::heap_bytes)
+        });
         let bytes = size_of::<Self>() + scope + self.fields.heap_bytes() + selectors;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }

@@ -12,12 +12,19 @@ static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 impl StoredHead {
     /// Its tags, unchanged.
     pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
-        let spaced = self.fields.texts(&SURROGATE_KEY);
+        let spaced = self.received_texts(&SURROGATE_KEY);
         let spaced = spaced.flat_map(|line| line.split(|byte| matches!(byte, b' ' | b'\t')));
-        let listed = self.fields.texts(&CACHE_TAG);
+        let listed = self.received_texts(&CACHE_TAG);
         let listed = listed.flat_map(|line| line.split(|byte| *byte == b','));
         let tags = spaced.chain(listed).map(trim);
         tags.filter(|tag| !tag.is_empty())
+    }
+
+    /// The values of a field, also if Connection named it.
+    fn received_texts(&self, name: &'static HeaderName) -> impl Iterator<Item = &[u8]> {
+        let named = self.connection_fields().into_iter();
+        let named = named.flat_map(|fields| fields.texts(name));
+        self.fields.texts(name).chain(named)
     }
 
     /// A copy that is stale from now on, if it is not stale already. It is validated before its next use, or used where a

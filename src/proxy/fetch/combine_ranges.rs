@@ -10,7 +10,7 @@ use crate::{
     policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
         fetch::{fetched_response::FetchedResponse, leader::LeaderFetch},
-        hit::from_stored::{from_arriving, insert_content_range, stored_headers},
+        hit::from_stored::{from_arriving, insert_content_range, replace_cookies, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
             streamed_body::{StreamedBody, offsets},
@@ -91,8 +91,9 @@ impl LeaderFetch<'_> {
         let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
         let now = fetched.response_time;
         let (complete, new) = (union.range(), union.new);
-        self.join(part, union, fetched, |head, _, reader| {
+        self.join(part, union, fetched, |head, fetched, reader| {
             let mut headers = stored_headers(head, now);
+            replace_cookies(&mut headers, &fetched);
             if let Some(part) = head.content_range() {
                 insert_content_range(&mut headers, complete, part.complete_bytes);
             }

@@ -1,6 +1,6 @@
 //! A response of the origin, ready to be judged.
 
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
 use actix_web::{
     body::BodySize,
@@ -13,7 +13,7 @@ use actix_web::{
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    origin::{BodyFraming, OriginError, OriginRequest, OriginResponse},
+    origin::{BodyFraming, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
     policy::{self, ContentRange, Forward, Time},
     proxy::{
         response::{
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct FetchedResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// The headers that Connection named. The policy judges them, and they go no further. `None` if there are none.
+    connection_headers: Option<HeaderMap>,
     pub(crate) body: CountedBody,
     pub(crate) response_time: Time,
     request_time: Time,
@@ -54,10 +56,11 @@ pub(crate) async fn forward(
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
         BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
-    headers::remove_hop_by_hop(&mut headers);
+    let connection_headers = headers::remove_hop_by_hop(&mut headers);
     Ok(FetchedResponse {
         status,
         headers,
+        connection_headers,
         body: CountedBody::new(body, &worker.counters),
         response_time: clock::now(),
         request_time,
@@ -68,13 +71,24 @@ pub(crate) async fn forward(
 
 /// Sends the request, and counts how it went.
 async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
-    let start = Instant::now();
+    let (start, began) = (Instant::now(), clock::now());
     let result = worker.origin.forward(request).await;
+    let now = clock::now();
+    let health = &worker.shared.origin_health;
     match &result {
-        Ok(_) => worker
-            .counters
-            .origin_answered(start.elapsed(), clock::now()),
-        Err(error) => worker.counters.origin_failed(error.kind(), clock::now()),
+        Ok(_) => {
+            health.answered(now);
+            worker.counters.origin_answered(start.elapsed(), now);
+        }
+        Err(error) => {
+            if matches!(
+                error.kind(),
+                OriginErrorKind::Unreachable | OriginErrorKind::Timeout
+            ) {
+                health.failed(began, now);
+            }
+            worker.counters.origin_failed(error.kind(), now);
+        }
     }
     result
 }
@@ -89,11 +103,17 @@ fn announced_size(headers: &HeaderMap) -> BodySize {
 }
 
 impl FetchedResponse {
+    /// The headers as they were received, with those that Connection names.
+    pub(crate) fn received_headers(&self) -> Cow<'_, HeaderMap> {
+        self.view().received_fields()
+    }
+
     /// The response as the policy sees it.
     pub(crate) fn view(&self) -> policy::Response<'_> {
         policy::Response {
             status: self.status,
             headers: &self.headers,
+            connection_fields: self.connection_headers.as_ref(),
             request_time: self.request_time,
             response_time: self.response_time,
         }
@@ -108,7 +128,7 @@ impl FetchedResponse {
     /// Which part of the representation the body is; `None` if it is no part, or the response does not say which.
     pub(crate) fn part(&self) -> Option<ContentRange> {
         match self.status {
-            StatusCode::PARTIAL_CONTENT => ContentRange::of(&self.headers),
+            StatusCode::PARTIAL_CONTENT => ContentRange::of(&self.received_headers()),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Requests that pass through: the response is not stored, except that of a POST that stands for later GETs.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use tokio::sync::oneshot;
 
@@ -58,7 +60,7 @@ pub(crate) async fn pass(
     let post = storable_post(worker, forwarded, sent_at, &fetched).await;
     invalidation.disarm();
     if forwarded.invalidates(fetched.status) {
-        let resources = invalidated_resources(forwarded, &fetched.headers);
+        let resources = invalidated_resources(forwarded, &fetched.received_headers());
         let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket));
         // The response leaves after this.
         if cache.send(invalidate.clone()).await.is_err() {
@@ -114,6 +116,8 @@ async fn storable_post(
     let (policy, view) = (forwarded.policy(), forwarded.view());
     let head = policy::admit_post(policy, &view, &target_uri(forwarded), &fetched.view()).ok()?;
     let claim = Claim {
+        variant: None,
+        wait: Duration::ZERO,
         key: forwarded.key.clone(),
         basis: ClaimBasis::Since(sent_at),
         revalidates: None,

@@ -112,9 +112,6 @@ pub(crate) fn from_arriving(
         }
         // RFC 9110, 14.2: a server may ignore Range and send the whole.
         ResponseForm::Full | ResponseForm::Multipart(_) => {
-            if head.content_range().is_none() {
-                headers.remove(header::CONTENT_RANGE);
-            }
             (head.status(), ResponseBody::Streamed(body(None)))
         }
     };
@@ -161,6 +158,17 @@ pub(crate) fn not_modified_headers(head: &StoredHead, now: Time) -> HeaderMap {
     }
     headers::set_age(&mut headers, head.age_seconds(now));
     headers
+}
+
+/// Gives the cookies of the origin's newest response to the client whose request it answers. They are for this client
+/// alone, and the stored response does not have them.
+pub(crate) fn replace_cookies(headers: &mut HeaderMap, newest: &HeaderMap) {
+    if newest.contains_key(header::SET_COOKIE) {
+        headers.remove(header::SET_COOKIE);
+        for cookie in newest.get_all(header::SET_COOKIE) {
+            headers.append(header::SET_COOKIE, cookie.clone());
+        }
+    }
 }
 
 /// Writes the Content-Range of a part (RFC 9110, 14.4).

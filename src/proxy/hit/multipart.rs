@@ -37,6 +37,8 @@ impl Multipart {
     ) -> Self {
         let boundary = boundary();
         let content_type = headers.get(header::CONTENT_TYPE).cloned();
+        // RFC 9110, 15.3.7.2: only the parts have one. The stored 200 may have one that means nothing.
+        headers.remove(header::CONTENT_RANGE);
         if let Ok(value) =
             HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}"))
         {

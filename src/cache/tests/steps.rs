@@ -33,6 +33,8 @@ async fn fill(cache: &Addr<CacheActor>, keys: Range<usize>) {
             basis: ClaimBasis::Found(seen),
             revalidates: None,
             coalescing: Coalescing::Never,
+            variant: None,
+            wait: Duration::ZERO,
             now: NOW,
         };
         let Claimed::Lead(ticket) = cache.send(claim).await.unwrap() else {

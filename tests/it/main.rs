@@ -24,6 +24,7 @@ mod clear_truth;
 mod coalescing;
 mod coalescing_ends;
 mod configuration;
+mod connection_credentials;
 mod dashboard;
 mod dashboard_patience;
 mod demo;

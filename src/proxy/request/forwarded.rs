@@ -62,7 +62,7 @@ impl ForwardedRequest {
     /// The forwarded form of a client's request.
     ///
     /// # Errors
-    /// The request is not forwarded: CONNECT, a loop, or a target without a path.
+    /// The request is not forwarded: CONNECT, a loop, NTLM, or a target without a path.
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
@@ -101,6 +101,9 @@ impl ForwardedRequest {
         }
         if shared.via.is_in(client) {
             return Err(ProxyError::Loop);
+        }
+        if headers::is_ntlm(client) {
+            return Err(ProxyError::Ntlm);
         }
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
         let host = match client.get(header::HOST) {

@@ -78,7 +78,7 @@ impl Server {
         let limits = Limits {
             head: HEAD_LIMIT,
             idle: KEEP_ALIVE,
-            stall: config.timeout,
+            stall: config.client_timeout,
         };
         let builder = actix_server::Server::build()
             .workers(config.workers)

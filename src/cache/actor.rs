@@ -35,6 +35,7 @@ use crate::{
             CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate,
             KeyUse, Remove, Touch,
         },
+        not_stored_paths::NotStoredPaths,
         store::{
             budget::Budget,
             key::{Key, Resource},
@@ -86,6 +87,7 @@ pub struct CacheActor {
     /// By a keyed hash of the key, because clients determine how long a key is.
     hit_for_miss: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
+    not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
     /// How many validations in the background were declined since the start.
     declined: u64,
@@ -109,6 +111,7 @@ impl CacheActor {
             tag_purges: TagPurges::default(),
             hit_for_miss: unsync::Cache::new(MAX_HIT_FOR_MISS),
             hasher: RandomState::new(),
+            not_stored_paths: NotStoredPaths::new(),
             next_id: 0,
             declined: 0,
             budget,
@@ -135,7 +138,7 @@ impl CacheActor {
             ClaimBasis::Found(_) => FetchResult::Failed,
             ClaimBasis::Since(_) => FetchResult::Unused,
         };
-        let (ticket, shared) = FetchTicket::new(
+        let (mut ticket, shared) = FetchTicket::new(
             id,
             claim.key.clone(),
             self.recipients(cache),
@@ -143,6 +146,9 @@ impl CacheActor {
             self.max_object_bytes,
             result,
         );
+        if self.not_stored_paths.contains(&claim.key.resource) {
+            ticket.mark_path_not_stored();
+        }
         let is_joinable = claim.coalescing != Coalescing::Never;
         let partition = claim.key.partition();
         self.fetches
@@ -327,6 +333,7 @@ impl Handler<Put> for CacheActor {
             return MessageResult(PutOutcome::Void);
         }
         self.forget_misses(&put.key, variant);
+        self.not_stored_paths.stored(&put.key.resource);
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
@@ -346,6 +353,9 @@ impl Handler<EndFetch> for CacheActor {
         let Some(fetch) = self.forget(&end.key.resource, end.id) else {
             return;
         };
+        if let Some(reason) = end.refused {
+            self.not_stored_paths.not_stored(&end.key.resource, reason);
+        }
         let refused = end.refused.map(|reason| (reason, fetch.since));
         let hash = self.hasher.hash_one((&end.key, fetch.variant));
         let (hit_for_miss_for, no_background_for) = match (end.result, refused) {
@@ -406,6 +416,7 @@ impl Handler<Clear> for CacheActor {
         self.fetches.clear();
         self.tag_purges = TagPurges::default();
         self.hit_for_miss.clear();
+        self.not_stored_paths.clear();
         MessageResult(self.store.clear())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{OriginErrorKind, OriginRequest},
-    policy::{self, Forward, StoredHead},
+    policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
             claim::under_current_config,
@@ -78,7 +78,11 @@ fn origin_request(
     body: UploadBody,
     relay: InterimRelay<'_>,
 ) -> OriginRequest {
-    let mut headers = forwarded.headers.clone();
+    let mut headers = match forwarded.content {
+        RequestContent::None | RequestContent::Some => forwarded.headers_with_all_cookies(),
+        // The next request with this body may be stored, and its response should be the same.
+        RequestContent::Keyed => forwarded.headers.clone(),
+    };
     max_forwards::count_down(&forwarded.method, &mut headers);
     OriginRequest {
         method: forwarded.method.clone(),

@@ -46,6 +46,9 @@ use crate::{
     policy::{Audience, Reason, Time},
 };
 
+/// How many invalidated keys are freed in one step, and the time between two steps.
+const SWEEP_KEYS: usize = 256;
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// How many messages the mailbox holds. Beyond that, senders wait.
 const MAILBOX: usize = 4096;
 /// For how many keys the actor remembers that a response was not stored.
@@ -93,6 +96,8 @@ pub struct CacheActor {
     declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
+    /// True while invalidated keys are freed, a step at a time.
+    is_sweeping: bool,
     /// The actor, as its tickets address it; dangling while there is no ticket. A strong reference would keep the actor
     /// alive for ever.
     recipients: Weak<TicketRecipients>,
@@ -116,7 +121,16 @@ impl CacheActor {
             declined: 0,
             budget,
             max_object_bytes,
+            is_sweeping: false,
             recipients: Weak::new(),
+        }
+    }
+
+    /// Frees some invalidated keys now, and the others between later messages.
+    fn sweep(&mut self, context: &mut Context<Self>) {
+        self.is_sweeping = self.store.sweep(SWEEP_KEYS);
+        if self.is_sweeping {
+            context.run_later(SWEEP_PAUSE, Self::sweep);
         }
     }
 
@@ -397,13 +411,16 @@ impl Handler<MakeRoom> for CacheActor {
 impl Handler<Invalidate> for CacheActor {
     type Result = MessageResult<Invalidate>;
 
-    fn handle(&mut self, invalidate: Invalidate, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
         let mut cleared = Cleared::default();
         for resource in &invalidate.resources {
             self.void(resource, invalidate.by);
             let removed = self.store.invalidate(resource);
             cleared.entries += removed.entries;
             cleared.bytes += removed.bytes;
+        }
+        if !self.is_sweeping {
+            self.sweep(context);
         }
         MessageResult(cleared)
     }
@@ -413,11 +430,15 @@ impl Handler<Clear> for CacheActor {
     type Result = MessageResult<Clear>;
 
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
-        self.fetches.clear();
+        let fetches = std::mem::take(&mut self.fetches);
         self.tag_purges = TagPurges::default();
         self.hit_for_miss.clear();
         self.not_stored_paths.clear();
-        MessageResult(self.store.clear())
+        let cleared = self.store.clear();
+        if !fetches.is_empty() {
+            self.store.free(fetches);
+        }
+        MessageResult(cleared)
     }
 }
 

@@ -1,6 +1,7 @@
-//! Looking at what is stored, and purging it, a chunk at a time.
+//! Looking at what is stored, and purging it, a step at a time.
 
 pub(super) mod filter;
 pub(super) mod listing;
 pub(super) mod purging;
 pub(super) mod tag_purges;
+pub(super) mod walk;

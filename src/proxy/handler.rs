@@ -104,7 +104,12 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
+    let awaited = match request.head().expect() && forwarded.framing.has_content() {
+        true => active.interim_sender(),
+        false => None,
+    };
     let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
+    let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;

@@ -12,7 +12,7 @@ use crate::{
     clock,
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
-    origin::{OriginErrorKind, OriginRequest},
+    origin::{Expectation, OriginErrorKind, OriginRequest},
     policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
@@ -91,6 +91,10 @@ fn origin_request(
         body: match &forwarded.body {
             Some(body) => body.to_request(),
             None => body.into_request(forwarded.framing),
+        },
+        expectation: match forwarded.content {
+            RequestContent::Some => relay.expectation(),
+            RequestContent::None | RequestContent::Keyed => Expectation::Nothing,
         },
         interim: relay.sink(),
     }

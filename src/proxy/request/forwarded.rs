@@ -113,9 +113,9 @@ impl ForwardedRequest {
             HostHeader::Origin(_) => Resource::new(&target),
             HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let content = match framing {
-            RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
-            RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
+        let content = match framing.has_content() {
+            false => RequestContent::None,
+            true => RequestContent::Some,
         };
         let proxy_headers = ProxyHeaders {
             peer,

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "ignore_query",
     "sort_query",
     "ignore_client_cache_control",
+    "store",
     "store_post",
 ];
 const EFFECTS: &[&str] = KEYS.split_at(1).1;
@@ -123,10 +124,11 @@ impl WrittenRule<'_> {
             true => ClientDirectives::Ignored,
             false => base.client_directives,
         };
+        let stores = self.get("store", value::boolean)?.unwrap_or(true);
         let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
         let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
         let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
-        if !rewrites && !judges && store_post_bytes.is_none() {
+        if !rewrites && !judges && stores && store_post_bytes.is_none() {
             return Err(ConfigError::RuleWithoutEffect {
                 file: self.file.to_owned(),
                 line: self.table.line,
@@ -142,6 +144,7 @@ impl WrittenRule<'_> {
                 client_directives,
                 ..base.clone()
             },
+            stores,
             ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),
             order,
             store_post_bytes,

@@ -39,6 +39,7 @@ use crate::{
             budget::Budget,
             key::{Key, Resource},
             memory::Store,
+            related::UnsafeRequest,
         },
         worker_cache::generations::Generations,
     },
@@ -155,16 +156,25 @@ impl CacheActor {
 
     /// A fetch under way that a request for `key` may join; `None` if there is none.
     pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
+        let oldest = self.oldest_joinable(key);
         self.fetches_of(key)
+            .filter(|fetch| fetch.id >= oldest)
             .find_map(|fetch| fetch.joinable.clone())
+    }
+
+    /// The oldest fetch that may be joined: earlier ones began before the last unsafe request to a related path.
+    fn oldest_joinable(&self, key: &Key) -> FetchId {
+        let last = self.store.last_unsafe(&key.resource);
+        last.map_or(FetchId(0), |request| request.before)
     }
 
     /// Joins a fetch under way; `None` if there is none that a request for `key` may join now.
     fn join(&mut self, key: &Key, now: Time) -> Option<SharedFetch> {
+        let oldest = self.oldest_joinable(key);
         let fetches = self.fetches.get_mut(&key.resource)?;
         let fetches = fetches
             .iter_mut()
-            .filter(|fetch| fetch.partition == key.partition());
+            .filter(|fetch| fetch.id >= oldest && fetch.partition == key.partition());
         fetches
             .filter_map(|fetch| Some((fetch.joinable.as_ref()?.joined(), fetch)))
             .find(|(shared, _)| shared.is_joinable(now))
@@ -351,6 +361,11 @@ impl Handler<Invalidate> for CacheActor {
     type Result = MessageResult<Invalidate>;
 
     fn handle(&mut self, invalidate: Invalidate, _: &mut Self::Context) -> Self::Result {
+        if let Some((resource, at)) = &invalidate.related {
+            let before = FetchId(self.next_id);
+            let request = UnsafeRequest { before, at: *at };
+            self.store.note_unsafe(resource, request);
+        }
         let mut cleared = Cleared::default();
         for resource in &invalidate.resources {
             self.void(resource, invalidate.by);

@@ -96,6 +96,7 @@ fn rule(rule: &Rule) -> Value {
         ignored_parameters,
         order,
         store_post_bytes,
+        invalidates,
     } = rule;
     json!({
         "path": path.patterns().collect::<String>(),
@@ -105,6 +106,7 @@ fn rule(rule: &Rule) -> Value {
         "sort_query": *order == QueryOrder::ByName,
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store_post": store_post_bytes.map_or(json!(false), size),
+        "invalidates": invalidates,
     })
 }
 

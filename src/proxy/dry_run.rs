@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::http::{
-    Method, Uri,
+    Method, StatusCode, Uri,
     header::{self, HeaderMap, HeaderName},
 };
 
@@ -131,6 +131,11 @@ impl DryRun {
             true => names.filter(tells).collect(),
             false => Vec::new(),
         }
+    }
+
+    /// True if a successful response invalidates stored responses.
+    pub fn invalidates(&self) -> bool {
+        self.forwarded.invalidates(StatusCode::OK)
     }
 
     /// True for a POST whose body is part of the key.

@@ -5,5 +5,6 @@ pub(super) mod budget;
 pub(super) mod entry;
 pub(super) mod key;
 pub(super) mod memory;
+pub(super) mod related;
 pub(super) mod shared_list;
 pub(super) mod table;

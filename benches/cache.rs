@@ -68,6 +68,8 @@ fn head(policy: &Policy) -> Option<StoredHead> {
 /// Claims, takes a body of 1 KiB in, and stores it.
 async fn store(cache: &Cache, head: &StoredHead, target: &str) {
     let claim = Claim {
+        variant: None,
+        wait: Duration::from_secs(5),
         key: key(target),
         basis: ClaimBasis::Since(cache.snapshot(&Resource::new(target))),
         revalidates: None,

@@ -1,10 +1,13 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+mod warm_args;
+
+use std::ffi::OsString;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::warm_args::WarmArgs;
 use crate::config::Flags;
 
 const SHORT_EXAMPLES: &str = "\
@@ -142,15 +145,16 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = CACHING, hide_short_help = true, value_name = "DURATION")]
     pub max_stale: Option<OsString>,
 
-    /// Request headers that identify a user, besides Authorization and Cookie [default: *api-key*,*apikey*,*-key,*token*,auth*,*-auth*,*session*,*secret*,*jwt*]
+    /// Request headers that identify a user, besides Authorization and Cookie [default: *api-key*,*apikey*,*accesskey*,*-key,!*idempotency-key,!sec-websocket-key,*token*,auth*,*-auth*,*session*,*secret*,*password*,*jwt*,remote-user,x-remote-*,x-webauth-*,x-user*,x-tenant*,x-account*,x-org*,x-hasura-*,x-amzn-oidc-*,x-goog-authenticated-user-*,x-ms-client-principal*,cf-access-*,*client-cert*,*ssl-client-*,impersonate-*,sudo]
     ///
-    /// A comma-separated list; `*` matches any characters. The list replaces the default.
+    /// A comma-separated list; `*` matches any characters, `!` begins an exception. The list replaces the default.
     #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub identity_headers: Option<OsString>,
 
     /// The only cookies that identify a user; all others are treated like --ignored-cookies [default: *]
     ///
-    /// A comma-separated list; `*` matches any characters. An empty list means that no cookie does.
+    /// A comma-separated list; `*` matches any characters, `!` begins an exception: `*,!lang` names all but `lang`.
+    /// An empty list means that no cookie identifies a user.
     #[arg(long, help_heading = USERS, hide_short_help = true, value_name = "LIST")]
     pub identity_cookies: Option<OsString>,
 
@@ -163,6 +167,10 @@ pub struct SettingsArgs {
     /// Timeout waiting for the origin: to connect, for the first byte, and between two parts of a body [default: 30s]
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub timeout: Option<OsString>,
+
+    /// How long a request waits for the headers of an equal request's fetch before it goes to the origin itself [default: 5s]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
+    pub coalesce_wait: Option<OsString>,
 
     /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
@@ -372,37 +380,6 @@ pub enum Sort {
     Fresh,
 }
 
-/// The paths to fetch, and how.
-#[derive(Debug, Args)]
-pub struct WarmArgs {
-    /// A file with one path or URL per line, `-` for stdin, or the URL or path of a sitemap
-    pub source: String,
-
-    /// Number of concurrent requests
-    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub concurrency: u16,
-
-    /// A header to send with every request, such as 'Accept-Encoding: gzip'; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    pub headers: Vec<String>,
-
-    /// Another host name of the origin, such as its public one, whose URLs to accept; may be repeated
-    #[arg(long = "site", value_name = "HOST[:PORT]")]
-    pub sites: Vec<String>,
-
-    /// Timeout of one request, from connecting to the last byte
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
-    pub timeout: Duration,
-
-    /// File that records paths that could not be cached, so that a second run skips them; removed at the end
-    #[arg(long, value_name = "FILE")]
-    pub resume: Option<PathBuf>,
-
-    /// The proxy and the output format.
-    #[command(flatten)]
-    pub proxy: ProxyArgs,
-}
-
 /// The running proxy that a command talks to, and the output format.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ProxyArgs {
@@ -426,6 +403,7 @@ impl SettingsArgs {
             ("policy", self.policy),
             ("ttl", self.ttl),
             ("timeout", self.timeout),
+            ("coalesce-wait", self.coalesce_wait),
             ("max-memory", self.max_memory),
             ("max-object", self.max_object),
             ("max-stale", self.max_stale),

@@ -133,6 +133,9 @@ impl ProxyError {
                 OriginErrorKind::Busy => {
                     "Too many requests are in progress; try again later.".into()
                 }
+                OriginErrorKind::Upload if error.is_upload_malformed() => {
+                    "The chunked coding of the request body is invalid.".into()
+                }
                 OriginErrorKind::Upload => "The request body did not arrive completely.".into(),
             },
             other => in_a_sentence(&other.to_string()),

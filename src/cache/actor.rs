@@ -66,6 +66,18 @@ pub(super) struct HitForMiss {
     pub(super) refused: Option<(Reason, Time)>,
 }
 
+impl HitForMiss {
+    /// The reason without any effect on requests.
+    fn with_reason_only(self) -> Self {
+        let over = Time::from_unix_millis(0);
+        Self {
+            hit_for_miss_until: over,
+            no_background_until: over,
+            ..self
+        }
+    }
+}
+
 /// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {
     pub(super) store: Store,
@@ -140,6 +152,7 @@ impl CacheActor {
             .push(Fetch {
                 id,
                 partition,
+                variant: claim.variant,
                 since: claim.now,
                 revalidates: claim.revalidates,
                 joinable: is_joinable.then_some(shared),
@@ -168,25 +181,24 @@ impl CacheActor {
         last.map_or(FetchId(0), |request| request.before)
     }
 
-    /// Joins a fetch under way; `None` if there is none that a request for `key` may join now.
-    fn join(&mut self, key: &Key, now: Time) -> Option<SharedFetch> {
-        let oldest = self.oldest_joinable(key);
-        let fetches = self.fetches.get_mut(&key.resource)?;
-        let fetches = fetches
+    /// Joins the fetch under way that has a head, or the youngest, `claim` may wait for it; `None` if there is none.
+    fn join(&mut self, claim: &Claim) -> Option<SharedFetch> {
+        let oldest = self.oldest_joinable(&claim.key);
+        let fetches = self.fetches.get_mut(&claim.key.resource)?;
+        let (shared, fetch) = fetches
             .iter_mut()
-            .filter(|fetch| fetch.id >= oldest && fetch.partition == key.partition());
-        fetches
-            .filter_map(|fetch| Some((fetch.joinable.as_ref()?.joined(), fetch)))
-            .find(|(shared, _)| shared.is_joinable(now))
-            .map(|(shared, fetch)| {
-                fetch.followers += 1;
-                shared
-            })
+            .filter(|fetch| fetch.id >= oldest)
+            .filter_map(|fetch| Some((fetch.joinable_by(claim)?, fetch)))
+            .max_by_key(|(shared, fetch)| (shared.has_head(), fetch.id))?;
+        fetch.followers += 1;
+        Some(shared)
     }
 
-    /// What is remembered of the last response for `key` that was not stored; `None` if there is none.
-    pub(super) fn hit_for_miss_of(&self, key: &Key) -> Option<HitForMiss> {
-        self.hit_for_miss.get(&self.hasher.hash_one(key)).copied()
+    /// What is remembered of the last response for a variant of `key` that was not stored; `None` if there is none.
+    /// Without a variant it is that of the last response of all.
+    pub(super) fn hit_for_miss_of(&self, key: &Key, variant: Option<u64>) -> Option<HitForMiss> {
+        let hash = self.hasher.hash_one((key, variant));
+        self.hit_for_miss.get(&hash).copied()
     }
 
     /// Voids the fetches of `resource`, except `spared`.
@@ -211,10 +223,35 @@ impl CacheActor {
         Some(fetch)
     }
 
-    /// True if the fetch was not voided.
-    fn counts(&self, key: &Key, id: FetchId) -> bool {
-        let fetches = self.fetches.get(&key.resource);
-        fetches.is_some_and(|fetches| fetches.iter().any(|fetch| fetch.id == id))
+    /// A fetch under way; `None` if it was voided.
+    fn fetch(&self, key: &Key, id: FetchId) -> Option<&Fetch> {
+        let fetches = self.fetches.get(&key.resource)?;
+        fetches.iter().find(|fetch| fetch.id == id)
+    }
+
+    /// Remembers that the last response for a variant of `key` was not stored.
+    fn remember(&mut self, key: &Key, variant: Option<u64>, remembered: HitForMiss) {
+        let of_key = self.hasher.hash_one((key, None::<u64>));
+        if variant.is_none() {
+            return self.hit_for_miss.insert(of_key, remembered);
+        }
+        let hash = self.hasher.hash_one((key, variant));
+        self.hit_for_miss.insert(hash, remembered);
+        // Other variants may be storable. `why` asks for the key alone, and shows the reason.
+        match self.hit_for_miss.get_mut(&of_key) {
+            Some(mut last) => last.refused = remembered.refused,
+            None => self
+                .hit_for_miss
+                .insert(of_key, remembered.with_reason_only()),
+        }
+    }
+
+    /// Forgets that responses for a variant of `key` were not stored.
+    fn forget_misses(&mut self, key: &Key, variant: Option<u64>) {
+        for variant in [None, variant] {
+            self.hit_for_miss
+                .remove(&self.hasher.hash_one((key, variant)));
+        }
     }
 }
 
@@ -258,14 +295,14 @@ impl Handler<Claim> for CacheActor {
             }
             ClaimBasis::Found(_) | ClaimBasis::Since(_) => {}
         }
-        let remembered = self.hit_for_miss_of(&claim.key);
+        let remembered = self.hit_for_miss_of(&claim.key, claim.variant);
         let is_before =
             |until: fn(HitForMiss) -> Time| remembered.is_some_and(|it| claim.now < until(it));
         let is_hit_for_miss = is_before(|it| it.hit_for_miss_until);
         let is_no_background = is_before(|it| it.no_background_until);
         match claim.coalescing {
             Coalescing::Join => {
-                if let Some(shared) = self.join(&claim.key, claim.now) {
+                if let Some(shared) = self.join(&claim) {
                     return MessageResult(Claimed::Follow(shared));
                 }
                 if is_hit_for_miss {
@@ -292,14 +329,15 @@ impl Handler<Put> for CacheActor {
     type Result = MessageResult<Put>;
 
     fn handle(&mut self, put: Put, _: &mut Self::Context) -> Self::Result {
-        if !self.counts(&put.key, put.id) {
+        let Some(Fetch { variant, .. }) = self.fetch(&put.key, put.id) else {
             return MessageResult(PutOutcome::Void);
-        }
+        };
+        let variant = *variant;
         if self.tag_purges.concern(put.id, put.entry.head()) {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
         }
-        self.hit_for_miss.remove(&self.hasher.hash_one(&put.key));
+        self.forget_misses(&put.key, variant);
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
@@ -320,7 +358,7 @@ impl Handler<EndFetch> for CacheActor {
             return;
         };
         let refused = end.refused.map(|reason| (reason, fetch.since));
-        let hash = self.hasher.hash_one(&end.key);
+        let hash = self.hasher.hash_one((&end.key, fetch.variant));
         let (hit_for_miss_for, no_background_for) = match (end.result, refused) {
             (FetchResult::Stored, _) | (FetchResult::Unused, None) => return,
             // Only the reason is new. `why` shows it.
@@ -336,7 +374,7 @@ impl Handler<EndFetch> for CacheActor {
             no_background_until: fetch.since.saturating_add(no_background_for),
             refused,
         };
-        self.hit_for_miss.insert(hash, remembered);
+        self.remember(&end.key, fetch.variant, remembered);
     }
 }
 

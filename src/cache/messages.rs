@@ -1,6 +1,6 @@
 //! The messages from workers to the [`CacheActor`](super::CacheActor).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::Message;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,11 @@ pub struct Claim {
     pub revalidates: Option<Arc<Entry>>,
     /// Whether the fetch may be shared with other requests.
     pub coalescing: Coalescing,
+    /// Which variant is requested ([`policy::variant`](crate::policy::variant)); `None` if no Vary of the key is known.
+    /// Only fetches for the same variant are shared.
+    pub variant: Option<u64>,
+    /// How old a fetch without a head may be for other requests to wait for it.
+    pub wait: Duration,
     /// The time of the claim.
     pub now: Time,
 }

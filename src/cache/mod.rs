@@ -37,7 +37,9 @@ mod worker_cache;
 
 pub use actor::CacheActor;
 pub use fetches::messages::Put;
-pub use fetches::reader::{BodyError, BodyReader, FetchEnd, FetchEvent, SharedFetch, SharedHead};
+pub use fetches::reader::{
+    BodyError, BodyReader, FetchEnd, FetchEvent, FetchFailure, SharedError, SharedFetch, SharedHead,
+};
 pub use fetches::ticket::FetchTicket;
 pub use fetches::writer::{BodyWriter, Span};
 pub use found::{Cleared, Found, PutOutcome, Snapshot};

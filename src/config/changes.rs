@@ -8,6 +8,7 @@ use super::Config;
 const RELOADABLE: &[&str] = &[
     "policy",
     "ttl",
+    "coalesce_wait",
     "max_stale",
     "identity_headers",
     "identity_cookies",
@@ -64,6 +65,7 @@ impl Config {
     pub fn changed_to(&self, read: &Self) -> Self {
         Self {
             policy: read.policy.clone(),
+            coalesce_wait: read.coalesce_wait,
             rules: read.rules.clone(),
             drop_headers: read.drop_headers.clone(),
             ..self.clone()

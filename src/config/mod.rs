@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `changes.rs` | the difference between two configurations, for a reload |
+//! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `rules.rs` | `[[rules]]` |
@@ -14,6 +15,7 @@
 //! | `value.rs` | one parser per kind of value |
 
 mod changes;
+mod defaults;
 mod error;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -38,6 +40,7 @@ pub use self::{
     settings::{Setting, in_words},
 };
 use self::{
+    defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
     file::{Presence, SettingsFile},
     value::{Given, MAX_WORKERS},
 };
@@ -66,6 +69,7 @@ const KEYS: &[&str] = &[
     "policy",
     "ttl",
     "timeout",
+    "coalesce_wait",
     "max_memory",
     "max_object",
     "max_stale",
@@ -84,36 +88,9 @@ const RULES: &str = "rules";
 
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_COALESCE_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-const DEFAULT_IDENTITY_HEADERS: &[&str] = &[
-    "*api-key*",
-    "*apikey*",
-    "*-key",
-    "*token*",
-    "auth*",
-    "*-auth*",
-    "*session*",
-    "*secret*",
-    "*jwt*",
-];
-const DEFAULT_IDENTITY_COOKIES: &[&str] = &["*"];
-const DEFAULT_IGNORED_COOKIES: &[&str] = &[
-    "__cf_bm",
-    "_cfuvid",
-    "__cflb",
-    "AWSALB*",
-    "ARRAffinity*",
-    "GCLB",
-    "_ga",
-    "_ga_*",
-    "_gat",
-    "_gat_*",
-    "_gid",
-    "_fbp",
-    "__utm*",
-];
-
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
@@ -146,6 +123,8 @@ pub struct Config {
     pub rules: Rules,
     /// Timeout waiting for the origin.
     pub timeout: Duration,
+    /// How long a request waits for the headers of another request's fetch.
+    pub coalesce_wait: Duration,
     /// Memory of the cache, in bytes, overhead included.
     pub max_memory_bytes: u64,
     /// Largest cached body, in bytes.
@@ -182,6 +161,7 @@ impl Config {
             },
             rules: Rules::default(),
             timeout: DEFAULT_TIMEOUT,
+            coalesce_wait: DEFAULT_COALESCE_WAIT,
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
@@ -298,6 +278,11 @@ impl<'a> SettingSources<'a> {
             timeout: self
                 .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
                 .unwrap_or(DEFAULT_TIMEOUT),
+            coalesce_wait: self
+                .get("coalesce-wait", |given| {
+                    value::duration(given, MILLISECOND, DAY)
+                })?
+                .unwrap_or(DEFAULT_COALESCE_WAIT),
             max_memory_bytes,
             max_object_bytes,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),

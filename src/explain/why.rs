@@ -15,8 +15,8 @@ use crate::{
     error::ProxyError,
     mask::hidden,
     policy::{
-        Decision, Forward, ForwardReason, MissingBytes, Reason, ResponseForm, Reuse, Sharing,
-        StoredHead, Time,
+        Decision, Forward, ForwardReason, IdentityParts, MissingBytes, Reason, ResponseForm, Reuse,
+        Sharing, StoredHead, Time,
     },
     proxy::DryRun,
 };
@@ -41,7 +41,7 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// The partition that is searched beside the shared one: `own` or `no-credentials`.
     pub partition: String,
-    /// The headers that identify the user of the request.
+    /// The headers that identify the user of the request; a cookie as `cookie NAME`.
     pub credentials: Vec<String>,
     /// Why it would be forwarded: the `fwd` of Cache-Status. `None` if it would not be forwarded.
     pub forward: Option<ExplainedReason>,
@@ -141,11 +141,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
             false => "no-credentials",
         }
         .to_owned(),
-        credentials: considered
-            .credentials()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        credentials: credentials(considered.identity_parts()),
         forward: told.why.map(|why| forward_cause(why.reason)),
         reason: told.reason.map(cause),
         stored: if is_known {
@@ -171,6 +167,11 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         explanation.nearest = nearest.and_then(|stored| compared(stored, considered.target()));
     }
     explanation
+}
+
+fn credentials(parts: IdentityParts) -> Vec<String> {
+    let cookies = parts.cookies.iter().map(|name| format!("cookie {name}"));
+    parts.headers.iter().cloned().chain(cookies).collect()
 }
 
 /// A decision in words.
@@ -373,9 +374,12 @@ fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
         name: reason.as_str().to_owned(),
         words: words(reason).to_owned(),
         clause: reason.clause().map(str::to_owned),
-        remedy: reason
-            .remedy_under(mode, considered.rule().as_deref())
-            .map(Cow::into_owned),
+        remedy: match reason {
+            Reason::OwnPartition => Some(considered.identity_parts().remedy()),
+            reason => reason
+                .remedy_under(mode, considered.rule().as_deref())
+                .map(Cow::into_owned),
+        },
     }
 }
 

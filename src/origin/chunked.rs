@@ -8,8 +8,6 @@ use super::malformed::Malformed;
 const MAX_SIZE_LINE_BYTES: u16 = 4096;
 /// Longest trailer section, in bytes.
 const MAX_TRAILER_BYTES: u16 = 16 * 1024;
-/// Most hexadecimal digits of a u64.
-const MAX_SIZE_DIGITS: u16 = 16;
 
 /// A decoder of one chunked body. It is as strict as actix-http's or stricter: a request that is accepted here is decoded
 /// there to the same end.
@@ -145,10 +143,12 @@ impl Chunked {
     fn size_digit(&mut self, byte: u8) -> Result<ChunkedPosition, Malformed> {
         let digit = char::from(byte).to_digit(16).ok_or(Malformed::Chunk)?;
         self.line_bytes += 1;
-        if self.line_bytes > MAX_SIZE_DIGITS {
-            return Err(Malformed::Chunk);
+        if self.line_bytes > MAX_SIZE_LINE_BYTES {
+            return Err(Malformed::TooLarge);
         }
-        self.chunk_bytes = self.chunk_bytes << 4 | u64::from(digit);
+        // Leading zeros do not count.
+        let shifted = self.chunk_bytes.checked_mul(16);
+        self.chunk_bytes = shifted.ok_or(Malformed::Chunk)? | u64::from(digit);
         Ok(ChunkedPosition::Size)
     }
 
@@ -220,6 +220,7 @@ mod tests {
             "5\r\nhello\r\n0\r\n\r\n",
             "A;name=\"va;lue\"\r\n0123456789\r\n00\r\n\r\n",
             "5 \t;x\r\nhello\r\n1\r\n!\r\n0\r\nETag: \"x\"\r\nA: b\r\n\r\n",
+            "0000000000000000000000000005\r\nhello\r\n00000000000000000000000\r\n\r\n",
         ] {
             for piece_bytes in 1..=body.len() + 4 {
                 let surplus = [body.as_bytes(), b"HTTP"].concat();
@@ -249,6 +250,7 @@ mod tests {
             "5;a\x01\r\n",
             "5;a\nhello",
             "11111111111111111\r\n",
+            "00011111111111111111\r\n",
             "0\r\nA: b\nC: d\r\n\r\n",
         ] {
             assert_eq!(
@@ -261,8 +263,12 @@ mod tests {
 
     #[test]
     fn size_lines_and_trailers_are_bounded() {
-        let extension = format!("5;{}\r\n", "x".repeat(5000));
-        assert_eq!(follow(extension.as_bytes(), 7), Err(Malformed::TooLarge));
+        for line in [
+            format!("5;{}\r\n", "x".repeat(5000)),
+            format!("{}5\r\n", "0".repeat(5000)),
+        ] {
+            assert_eq!(follow(line.as_bytes(), 7), Err(Malformed::TooLarge));
+        }
         let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(4000));
         assert_eq!(follow(trailers.as_bytes(), 7), Err(Malformed::TooLarge));
     }

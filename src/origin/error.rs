@@ -108,6 +108,9 @@ pub enum UploadError {
     /// Reading it failed.
     #[error("{0}")]
     Client(#[source] PayloadError),
+    /// Its chunked coding is invalid.
+    #[error("its chunked coding is invalid")]
+    Malformed,
     /// It ended before its Content-Length.
     #[error("{missing_bytes} bytes of its Content-Length are missing")]
     Short {
@@ -117,6 +120,16 @@ pub enum UploadError {
     /// It is longer than its Content-Length.
     #[error("it is longer than its Content-Length")]
     Long,
+}
+
+impl From<PayloadError> for UploadError {
+    /// [`PayloadError::EncodingCorrupted`] is what a body with an invalid chunked coding ends with.
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::EncodingCorrupted => Self::Malformed,
+            error => Self::Client(error),
+        }
+    }
 }
 
 /// The kinds of [`OriginError`] that get different responses.
@@ -188,6 +201,14 @@ impl OriginError {
         }
     }
 
+    /// True if another request at this moment would most likely fail in the same way.
+    pub fn lasts(&self) -> bool {
+        matches!(
+            self.kind(),
+            OriginErrorKind::Unreachable | OriginErrorKind::Timeout | OriginErrorKind::Busy
+        )
+    }
+
     /// True if the client stopped sending in the middle of its body.
     pub fn is_client_silent(&self) -> bool {
         let Self::Upload {
@@ -199,6 +220,16 @@ impl OriginError {
         error.kind() == io::ErrorKind::TimedOut
     }
 
+    /// True if the chunked coding of the client's body is invalid.
+    pub fn is_upload_malformed(&self) -> bool {
+        matches!(
+            self,
+            Self::Upload {
+                source: UploadError::Malformed
+            }
+        )
+    }
+
     /// The cause, without the name of the origin.
     pub fn plain_reason(&self) -> String {
         match self {
@@ -206,6 +237,14 @@ impl OriginError {
             Self::Unreachable { source, .. } => plain_io(source),
             Self::Tls { source, .. } => tls::plain_reason(source),
             other => other.to_string(),
+        }
+    }
+
+    /// The origin sent no head of a response within `limit`.
+    pub fn no_head(limit: Duration) -> Self {
+        Self::Timeout {
+            phase: Phase::FirstByte,
+            limit,
         }
     }
 

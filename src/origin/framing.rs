@@ -1,6 +1,6 @@
 //! Parses the heads of responses and finds the ends of their bodies (RFC 9112, 4 to 7). No I/O.
 
-use std::mem::MaybeUninit;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 use actix_web::http::{
     Method, StatusCode,
@@ -94,10 +94,10 @@ pub(super) fn parse_head(
     if end > MAX_HEAD_BYTES {
         return Err(Malformed::TooLarge);
     }
+    let head = as_known_version(&bytes[..end]);
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
-    let parsed =
-        parser().parse_response_with_uninit_headers(&mut response, &bytes[..end], &mut fields);
+    let parsed = parser().parse_response_with_uninit_headers(&mut response, &head, &mut fields);
     let head_bytes = match parsed {
         Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooLarge),
@@ -121,6 +121,19 @@ pub(super) fn parse_head(
         head: Box::new(head),
         head_bytes,
     })
+}
+
+/// RFC 9110, 2.5: a later minor version is treated as the highest one that is known, HTTP/1.1.
+fn as_known_version(head: &[u8]) -> Cow<'_, [u8]> {
+    let minor_at = b"HTTP/1.".len();
+    match head.get(minor_at) {
+        Some(b'2'..=b'9') if head.starts_with(b"HTTP/1.") => {
+            let mut head = head.to_owned();
+            head[minor_at] = b'1';
+            Cow::Owned(head)
+        }
+        _ => Cow::Borrowed(head),
+    }
 }
 
 fn parser() -> httparse::ParserConfig {

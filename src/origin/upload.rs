@@ -256,8 +256,8 @@ impl Upload {
 
 /// awc carries the errors of a body in a box; ours are of [`RequestBody`].
 fn client_error(error: Box<dyn Error>) -> UploadError {
-    UploadError::Client(match error.downcast::<PayloadError>() {
-        Ok(error) => *error,
-        Err(other) => PayloadError::Io(io::Error::other(other.to_string())),
-    })
+    match error.downcast::<PayloadError>() {
+        Ok(error) => UploadError::from(*error),
+        Err(other) => UploadError::Client(PayloadError::Io(io::Error::other(other.to_string()))),
+    }
 }

@@ -116,7 +116,13 @@ fn decide_retrieval<'s>(
             true => ForwardReason::VaryMiss,
             false => ForwardReason::UriMiss,
         };
-        return fetch(forward.into(), request);
+        return fetch(
+            Forward {
+                reason: forward,
+                detail: own_partition(request, forward),
+            },
+            request,
+        );
     };
     // RFC 9110, 13.2.1: the origin evaluates If-Match and If-Unmodified-Since.
     if request.has_origin_condition() {
@@ -220,6 +226,14 @@ fn not_reusable(stored: &StoredHead, now: Time, reason: Reason) -> Forward {
         true => Forward::with_detail(ForwardReason::Request, reason),
         false => ForwardReason::Stale.into(),
     }
+}
+
+/// The detail of a miss of an identity: what is stored for other identities is not for this one. `None` if the response is
+/// not stored for it either, or the request has no identity.
+fn own_partition(request: &Request<'_>, forward: ForwardReason) -> Option<Reason> {
+    let is_own = request.identity.is_some() && forward == ForwardReason::UriMiss;
+    let may_store = is_own && !matches!(sharing(request), Sharing::PassThrough(_));
+    may_store.then_some(Reason::OwnPartition)
 }
 
 fn fetch(why: Forward, request: &Request<'_>) -> Decision {
@@ -587,7 +601,11 @@ mod tests {
         let missed = shared(ForwardReason::UriMiss, Sharing::Collapsible);
         for foreign in [&others, &private, &anonymous] {
             let variants = [foreign.clone()];
-            assert_eq!(asked_by(Some(1), &variants), missed);
+            let own_partition = Decision::Fetch {
+                why: Forward::with_detail(ForwardReason::UriMiss, Reason::OwnPartition),
+                sharing: Sharing::Collapsible,
+            };
+            assert_eq!(asked_by(Some(1), &variants), own_partition);
         }
         assert_eq!(
             asked_by(None, &[own.clone(), others.clone(), private.clone()]),

@@ -43,25 +43,8 @@ impl IdentitySecret {
         headers: &HeaderMap,
         is_credential: impl Fn(&HeaderName) -> bool,
     ) -> Option<Identity> {
-        if policy.mode.credentials() == Credentials::SharedCache {
-            return None;
-        }
-        let mut credentials: Vec<(&str, &[u8])> = Vec::new();
-        for (name, value) in headers {
-            if *name == COOKIE {
-                let cookies = cookies(value.as_bytes());
-                let counting = cookies.filter(|cookie| !is_ignored(policy, cookie));
-                credentials.extend(counting.map(|cookie| (name.as_str(), cookie)));
-            } else if is_credential(name) {
-                credentials.push((name.as_str(), value.as_bytes()));
-            }
-        }
-        if credentials.is_empty() {
-            return None;
-        }
-        // The map does not order names. Lines of one name stay in order because the sort is stable.
-        credentials.sort_by_key(|(name, _)| *name);
-        Some(Identity(hash(&self.0, &credentials)))
+        let credentials = credentials(policy, headers, is_credential);
+        (!credentials.is_empty()).then(|| Identity(hash(&self.0, &credentials)))
     }
 }
 
@@ -75,6 +58,108 @@ impl fmt::Debug for IdentitySecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("IdentitySecret")
     }
+}
+
+/// The credentials of a request by the names of their fields; each cookie is one. Empty if the policy has no partitions.
+fn credentials<'h>(
+    policy: &Policy,
+    headers: &'h HeaderMap,
+    is_credential: impl Fn(&HeaderName) -> bool,
+) -> Vec<(&'h str, &'h [u8])> {
+    let mut credentials: Vec<(&str, &[u8])> = Vec::new();
+    if policy.mode.credentials() == Credentials::SharedCache {
+        return credentials;
+    }
+    for (name, value) in headers {
+        if *name == COOKIE {
+            let cookies = cookies(value.as_bytes());
+            let counting = cookies.filter(|cookie| !is_ignored(policy, cookie));
+            credentials.extend(counting.map(|cookie| (name.as_str(), cookie)));
+        } else if is_credential(name) {
+            credentials.push((name.as_str(), value.as_bytes()));
+        }
+    }
+    // The map does not order names. Lines of one name stay in order because the sort is stable.
+    credentials.sort_by_key(|(name, _)| *name);
+    credentials
+}
+
+/// Which fields and cookies make the identity of a request: their names, without values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityParts {
+    /// The fields, without Cookie.
+    pub headers: Vec<String>,
+    /// The cookies. A name that is no token has `?` for the other bytes.
+    pub cookies: Vec<String>,
+}
+
+/// The longest name of a cookie in [`IdentityParts`], in bytes.
+const MAX_NAME_BYTES: usize = 64;
+/// The largest number of names of each kind there.
+const MAX_PARTS: usize = 4;
+
+impl IdentityParts {
+    /// The first few of those that make the identity of a request with these fields.
+    pub fn of(policy: &Policy, headers: &HeaderMap) -> Self {
+        let mut parts = Self::default();
+        for (name, value) in credentials(policy, headers, |name| is_credential(policy, name)) {
+            let (names, name) = match name == COOKIE.as_str() {
+                true => (&mut parts.cookies, shown(cookie_name(value))),
+                false => (&mut parts.headers, name.to_owned()),
+            };
+            if names.len() < MAX_PARTS && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        parts
+    }
+
+    /// What would let the request share responses with others.
+    pub fn remedy(&self) -> String {
+        if self
+            .headers
+            .iter()
+            .any(|name| name == AUTHORIZATION.as_str())
+        {
+            return "shared if the origin says public".to_owned();
+        }
+        let settings = [
+            ("identity_cookies", &self.cookies),
+            ("identity_headers", &self.headers),
+        ];
+        let additions: Vec<String> = settings
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(setting, names)| format!("!{} to {setting}", names.join(", !")))
+            .collect();
+        format!(
+            "if it does not change the response, add {}",
+            additions.join(" and ")
+        )
+    }
+}
+
+impl fmt::Display for IdentityParts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers = self.headers.iter().map(|name| ("header ", name));
+        let cookies = self.cookies.iter().map(|name| ("cookie ", name));
+        for (index, (kind, name)) in cookies.chain(headers).enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(formatter, "{separator}{kind}{name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a cookie for people.
+fn shown(name: &[u8]) -> String {
+    let bytes = name.iter().take(MAX_NAME_BYTES);
+    bytes
+        .map(|&byte| match byte {
+            b'!'..=b'~' if !b"\"(),/:;<=>?@[\\]{}".contains(&byte) => char::from(byte),
+            _ => '?',
+        })
+        .collect()
 }
 
 /// The first half of the HMAC. Each text follows its length, so that different lists of credentials are different bytes.
@@ -148,8 +233,7 @@ fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// True for a cookie that does not identify a user: it matches no pattern of `identity_cookies`, or one of
 /// `ignored_cookies`.
 fn is_ignored(policy: &Policy, cookie: &[u8]) -> bool {
-    let name = cookie.split(|&byte| byte == b'=').next();
-    let name = trim(name.unwrap_or_default());
+    let name = cookie_name(cookie);
     // A name that is not UTF-8 can only match a pattern with `*`.
     !policy
         .identity_cookies
@@ -157,11 +241,16 @@ fn is_ignored(policy: &Policy, cookie: &[u8]) -> bool {
         || std::str::from_utf8(name).is_ok_and(|name| policy.ignored_cookies.matches(name))
 }
 
+fn cookie_name(cookie: &[u8]) -> &[u8] {
+    let name = cookie.split(|&byte| byte == b'=').next();
+    trim(name.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::{
-        Mode,
+        Mode, Patterns,
         fixture::{Lines, headers, policy},
     };
     use proptest::prelude::*;
@@ -197,6 +286,50 @@ mod tests {
                 None
             );
         }
+    }
+
+    #[test]
+    fn the_parts_of_an_identity_are_named_without_their_values() {
+        let parts = |mode, lines| IdentityParts::of(&policy(mode), &headers(lines));
+        let lines: Lines<'_> = &[
+            ("x-api-key", "SECRET"),
+            ("cookie", "_ga=1; sid=SECRET; \u{fc}<b>=2; sid=3"),
+            ("accept", "a"),
+        ];
+        let found = parts(Mode::Standard, lines);
+        assert_eq!(
+            found.to_string(),
+            "cookie sid, cookie ???b?, header x-api-key"
+        );
+        assert_eq!(
+            found.remedy(),
+            "if it does not change the response, add !sid, !???b? to identity_cookies and !x-api-key to identity_headers"
+        );
+        assert_eq!(parts(Mode::Strict, lines), IdentityParts::default());
+        let authorized = parts(Mode::Always, &[("authorization", "Bearer SECRET")]);
+        assert_eq!(authorized.to_string(), "header authorization");
+        assert_eq!(authorized.remedy(), "shared if the origin says public");
+        let many: Vec<String> = (0..100)
+            .map(|nth| format!("{}{nth}=1", "n".repeat(99)))
+            .collect();
+        let line = many.join("; ");
+        let long = parts(Mode::Standard, &[("cookie", &line)]);
+        assert_eq!(long.cookies, ["n".repeat(MAX_NAME_BYTES)]);
+    }
+
+    #[test]
+    fn what_the_remedy_names_makes_no_identity_any_more() {
+        let held = headers(&[("cookie", "sid=1; lang=de"), ("x-api-key", "k")]);
+        let mut policy = policy(Mode::Standard);
+        let found = IdentityParts::of(&policy, &held);
+        let with = |patterns: &Patterns, names: &[String]| {
+            let exceptions: Vec<String> = names.iter().map(|name| format!("!{name}")).collect();
+            let all = patterns.written().iter().chain(&exceptions);
+            Patterns::new(all.map(String::as_str))
+        };
+        policy.identity_cookies = with(&policy.identity_cookies, &found.cookies);
+        policy.identity_headers = with(&policy.identity_headers, &found.headers);
+        assert_eq!(IdentityParts::of(&policy, &held), IdentityParts::default());
     }
 
     #[test]

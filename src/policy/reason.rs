@@ -51,6 +51,8 @@ pub enum Reason {
     VaryStar,
     /// It has neither a lifetime nor a validator, so it could not be used.
     NoLifetime,
+    /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
+    OwnPartition,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -101,6 +103,7 @@ impl Reason {
         Self::SetCookie,
         Self::VaryStar,
         Self::NoLifetime,
+        Self::OwnPartition,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -139,6 +142,7 @@ impl Reason {
             Self::SetCookie => "set-cookie",
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
+            Self::OwnPartition => "own-partition",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -178,6 +182,7 @@ impl Reason {
             Self::SetCookie => "the response sets a cookie",
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
+            Self::OwnPartition => "nothing was stored for this user",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -224,6 +229,7 @@ impl Reason {
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
             Self::MethodOverride
+            | Self::OwnPartition
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream

@@ -14,7 +14,7 @@ use bytes::{Buf as _, Bytes};
 use crate::{
     cache::Slices,
     proxy::{
-        request::framing::RequestFraming,
+        request::framing::{BodyFault, RequestFraming},
         response::{access_log::Fate, transfer_log::TransferLog},
     },
 };
@@ -45,6 +45,8 @@ struct ConnectionState {
     sends_zero_copy: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
+    /// Whether the framing of the last request's body is invalid. The connection ends with it.
+    body_fault: BodyFault,
     /// The connection's task, while it waits for the handler.
     handler_waker: TaskWaker,
     /// The connection's task, while interim responses could be written at once.
@@ -108,6 +110,11 @@ impl Connection {
     /// True if a response was cut whose end the client could take for the end of a complete one.
     pub fn is_broken(&self) -> bool {
         self.0.broken.get()
+    }
+
+    /// The framing of the last request's body turned out to be invalid.
+    pub fn set_body_malformed(&self) {
+        self.0.body_fault.set();
     }
 
     /// Must be called whenever everything that was to be written is sent.
@@ -191,6 +198,14 @@ impl ActiveRequest {
             state.handler_waker.wake();
         }
         Self(connection.cloned())
+    }
+
+    /// Whether the framing of the request's body turns out to be invalid.
+    pub(crate) fn body_fault(&self) -> BodyFault {
+        let connection = self.0.as_ref();
+        connection.map_or_else(BodyFault::default, |connection| {
+            connection.0.body_fault.clone()
+        })
     }
 
     /// The sender of interim responses to this request; `None` without a connection.

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::http::{
     Method, StatusCode, Uri,
-    header::{self, HeaderMap, HeaderName},
+    header::{self, HeaderMap},
 };
 
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
-    policy::{self, Audience, Decision, OriginFailure, Policy, Reason, ResponseForm, Time},
+    policy::{
+        self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm, Time,
+    },
     proxy::{
         request::{
             forwarded::{ForwardedRequest, RequestHead},
@@ -121,16 +123,9 @@ impl DryRun {
         self.forwarded.key.identity.is_some()
     }
 
-    /// The headers that make its identity.
-    pub fn credentials(&self) -> Vec<&HeaderName> {
-        let names = self.forwarded.headers.keys();
-        let tells = |name: &&HeaderName| {
-            **name == header::COOKIE || policy::is_credential(self.policy(), name)
-        };
-        match self.has_identity() {
-            true => names.filter(tells).collect(),
-            false => Vec::new(),
-        }
+    /// Which headers and cookies make its identity.
+    pub fn identity_parts(&self) -> IdentityParts {
+        self.forwarded.identity_parts()
     }
 
     /// True if a successful response invalidates stored responses.

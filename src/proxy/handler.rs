@@ -19,13 +19,13 @@ use crate::{
     error::ProxyError,
     headers::StoreOutcome,
     origin::InterimSink,
-    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
+    policy::{self, Decision, Forward, ForwardReason, OriginFailure, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
             claim::claim,
             fetched_response::forward,
-            follower::{FollowOutcome, follow},
+            follower::Follower,
             interim::InterimRelay,
             leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
@@ -44,7 +44,7 @@ use crate::{
     },
 };
 
-/// How often a request looks up its key before it is forwarded without the cache.
+/// How often what is stored may change while a request decides, before it is forwarded without the cache.
 const MAX_LOOKUPS: usize = 8;
 
 /// Handles one request.
@@ -87,7 +87,7 @@ async fn respond(
     worker: &web::Data<Worker>,
     config: &RequestConfig,
     active: &ActiveRequest,
-    entry: Option<&mut AccessLogEntry>,
+    mut entry: Option<&mut AccessLogEntry>,
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
     if let Some(response) = max_forwards::final_response(request, &config.config.policy) {
@@ -95,7 +95,7 @@ async fn respond(
     }
     let mut forwarded =
         ForwardedRequest::new(request, &worker.shared, (&config.config, &config.headers))?;
-    if let Some(entry) = entry {
+    if let Some(entry) = &mut entry {
         entry.set_rule(&forwarded);
     }
     let relay = InterimRelay {
@@ -103,7 +103,7 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
-    let body = UploadBody::new(payload, config.config.timeout);
+    let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;
@@ -119,7 +119,14 @@ async fn respond(
         )
         .await;
     }
-    serve_or_fetch(worker, Rc::new(forwarded), body, relay, now).await
+    let forwarded = Rc::new(forwarded);
+    let response = serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await;
+    if let (Some(entry), Ok(response)) = (entry, &response)
+        && response.cache_status.detail() == Some(Reason::OwnPartition)
+    {
+        entry.set_identity(forwarded.identity_parts());
+    }
+    response
 }
 
 /// Looks up, decides, serves or claims; looks up again when the cache has changed in between.
@@ -131,19 +138,16 @@ async fn serve_or_fetch(
     mut now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
     let mut lookup = look_up(worker, &forwarded).await;
-    // The response to a HEAD has no body that followers could read.
-    let mut never_joins = forwarded.method == Method::HEAD;
-    for _ in 0..MAX_LOOKUPS {
-        let mut plan = match decide(worker, &forwarded, &lookup, now) {
+    let mut follower = Follower::new(worker, &forwarded);
+    let mut changes = 0;
+    while changes < MAX_LOOKUPS {
+        let plan = match decide(worker, &forwarded, &lookup, now) {
             NextStep::Respond(result) => return *result,
             NextStep::Pass(why, storing) => {
                 return pass(worker, &forwarded, body, why, storing, relay).await;
             }
-            NextStep::Claim(plan) => plan,
+            NextStep::Claim(plan) => follower.adapted(plan),
         };
-        if never_joins {
-            plan.coalescing = Coalescing::Never;
-        }
         let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
@@ -151,19 +155,18 @@ async fn serve_or_fetch(
                 return pass(worker, &forwarded, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
+                drop(follower);
                 return lead(worker.clone(), forwarded, plan, ticket, relay.sink()).await;
             }
             Some(Claimed::Changed(found)) => {
-                lookup = worker.worker_cache.insert(&forwarded.key, found)
+                lookup = worker.worker_cache.insert(&forwarded.key, found);
+                changes += 1;
             }
             Some(Claimed::Follow(fetch)) => {
-                if let FollowOutcome::Response(response) = follow(&forwarded, fetch, plan.why).await
-                {
-                    return Ok(*response);
+                if let Some(result) = follower.follow(fetch, &plan).await {
+                    return result;
                 }
-                // The request has waited once. It does not wait for another fetch.
                 lookup = worker.worker_cache.lookup(&forwarded.key).await;
-                never_joins = true;
             }
         }
         now = clock::now();
@@ -224,9 +227,16 @@ fn decide(
             let response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
             NextStep::Respond(Box::new(Ok(response)))
         }),
-        Decision::Revalidate { index, why } => {
-            entry(index).map(|entry| NextStep::Claim(FetchPlan::revalidate(why, entry)))
-        }
+        Decision::Revalidate { index, why } => entry(index).map(|entry| {
+            if is_stale_served_at_once(worker, forwarded, &entry, now) {
+                revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
+                let reuse = Reuse::StaleWhileRevalidate;
+                let mut response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
+                response.problem = Some("stale: the origin is failing".into());
+                return NextStep::Respond(Box::new(Ok(response)));
+            }
+            NextStep::Claim(FetchPlan::revalidate(why, entry))
+        }),
         Decision::Extend { index, missing } => {
             entry(index).map(|entry| NextStep::Claim(FetchPlan::extend(entry, missing)))
         }
@@ -249,6 +259,21 @@ fn decide(
             Coalescing::Never,
         ))
     })
+}
+
+/// Whether `entry` is served without waiting for its validation: the origin is known to fail, and the entry may be served
+/// stale if it does (RFC 9111, 4.2.4).
+fn is_stale_served_at_once(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    entry: &Entry,
+    now: Time,
+) -> bool {
+    let failure = OriginFailure::Unreachable;
+    let (policy, view) = (forwarded.policy(), forwarded.view());
+    let health = &worker.shared.origin_health;
+    health.is_failing(now, forwarded.config.timeout)
+        && policy::may_serve_stale(policy, &view, entry.head(), failure, now).is_ok()
 }
 
 /// Fetches for the cache and for its client, in a task of its own: the fetch goes on when its client leaves, as long as

@@ -9,6 +9,7 @@
 //! | `response` | the response to the client: headers, body, log line |
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
+//! | `origin_health` | whether the origin is known to fail |
 //! | `request_config` | the configuration that a request goes by |
 //! | `dry_run` | what would happen to a request, without forwarding it |
 
@@ -17,6 +18,7 @@ mod dry_run;
 mod fetch;
 mod handler;
 mod hit;
+mod origin_health;
 mod request;
 mod request_config;
 mod response;

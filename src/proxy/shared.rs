@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     observe::{LiveRequests, Observer},
     policy::IdentitySecret,
+    proxy::origin_health::OriginHealth,
     reload::ActiveConfig,
 };
 
@@ -31,6 +32,8 @@ pub struct Shared {
     pub origin_host: HeaderValue,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
+    /// Whether the origin is known to fail.
+    pub(crate) origin_health: OriginHealth,
 }
 
 impl Shared {
@@ -55,6 +58,7 @@ impl Shared {
             via: own_via(),
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
+            origin_health: OriginHealth::default(),
         })
     }
 

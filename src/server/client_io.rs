@@ -1,11 +1,14 @@
-//! A client's connection beneath actix-http: one request at a time, with the limits that actix-http does not have.
+//! A client's connection beneath actix-http: one request at a time, with limits of its own.
 //!
-//! actix-http limits the time for the first head of a connection and the time between requests. This stream limits the
-//! time for the head of every later request, and for a client that does not read its response. It also writes interim
-//! responses and zero-copy bodies, which actix-http does not support.
+//! actix-http's own timers are off: it takes a connection for idle while a body is still being written beneath it. This
+//! stream limits the time between requests, for each head, and for a client that does not read its response. It passes a
+//! head on when it is complete and checked. It also writes interim responses and zero-copy bodies, which actix-http does
+//! not support.
 
 mod body;
 mod departure;
+mod head;
+mod refusal;
 
 use std::{
     future::Future as _,
@@ -15,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use actix_http::StatusCode;
 use actix_rt::time::{Sleep, sleep};
 use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
@@ -24,9 +26,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use self::{body::OutgoingBody, departure::Departure};
+pub(super) use self::refusal::LINGER;
+use self::{
+    body::OutgoingBody,
+    departure::Departure,
+    refusal::{Lingering, RefusedHead},
+};
 use super::request_bounds::RequestBounds;
-use crate::proxy::{self, Connection};
+use crate::proxy::Connection;
 
 /// The stream of one client, as actix-http reads and writes it.
 pub(super) struct ClientIo {
@@ -47,10 +54,17 @@ pub(super) struct ClientIo {
     responded_early: bool,
     /// Limits the rest of such a request: actix-http would read a chunked one for as long as it lasts.
     rest_timer: Option<Pin<Box<Sleep>>>,
-    /// Bytes of the current head so far.
-    head_bytes: usize,
-    /// Runs while a head arrives.
-    head_timer: Option<Pin<Box<Sleep>>>,
+    /// The head that arrives, as long as it is not complete; empty if it arrives in one piece.
+    head: Vec<u8>,
+    /// What is left to pass on of a complete head that did not arrive in one piece, or was rewritten.
+    passing: Bytes,
+    /// `None` as long as no head was refused.
+    refused: Option<RefusedHead>,
+    /// The client may still send, and should get its last response all the same.
+    lingers: bool,
+    lingering: Lingering,
+    /// Runs while a request is awaited, and starts again when its head begins.
+    request_timer: Pin<Box<Sleep>>,
     /// Runs while the client does not read.
     stall_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -58,22 +72,16 @@ pub(super) struct ClientIo {
 /// Time limits for a client.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// For the head of a request, from its first byte.
+    /// For the head of a request, from its first byte; for the first request also until then.
     pub(super) head: Duration,
+    /// Between requests.
+    pub(super) idle: Duration,
     /// Between two writes that the client accepts, and for the rest of a request after its response.
     pub(super) stall: Duration,
 }
 
-/// Longest head of a request, in bytes. Many clients may send one at the same time.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
-const HEAD_TOO_LARGE: &str = "the request line and headers are larger than 64 KiB";
-const HEAD_TOO_LARGE_RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 53\r\nconnection: close\r\n\
-    x-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n\
-    The request line and headers are larger than 64 KiB.\n";
-
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
         // Small writes go out at once. The connection also works where the option cannot be set.
@@ -90,8 +98,12 @@ impl ClientIo {
             outgoing: None,
             responded_early: false,
             rest_timer: None,
-            head_bytes: 0,
-            head_timer: None,
+            head: Vec::new(),
+            passing: Bytes::new(),
+            refused: None,
+            lingers: false,
+            lingering: Lingering::default(),
+            request_timer: Box::pin(sleep(limits.head)),
             stall_timer: None,
         }
     }
@@ -107,7 +119,6 @@ impl ClientIo {
             && self.connection.requests() > self.requests
         {
             self.requests = self.connection.requests();
-            self.head_timer = None;
             self.bounds = RequestBounds::after_head(self.connection.framing());
         }
         if matches!(
@@ -127,28 +138,13 @@ impl ClientIo {
                 return Poll::Ready(NextRead::End);
             }
             self.bounds = RequestBounds::head();
-            self.head_bytes = 0;
+            self.restart_request_timer(self.limits.idle);
         }
         match self.bounds {
             RequestBounds::Decoding | RequestBounds::Complete => Poll::Pending,
+            RequestBounds::Lost => Poll::Ready(NextRead::End),
             _ => Poll::Ready(NextRead::Bytes),
         }
-    }
-
-    /// Refuses a head that is too long. actix-http's own limit is twice as high.
-    fn limit_head(&mut self, own: usize) -> io::Result<()> {
-        self.head_bytes += own;
-        if self.head_bytes <= MAX_HEAD_BYTES {
-            return Ok(());
-        }
-        // Nothing else is being written, unless the client has not read the last response.
-        if self.stall_timer.is_none() {
-            let _ = self.stream.try_write(HEAD_TOO_LARGE_RESPONSE);
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            proxy::log_unread(status, HEAD_TOO_LARGE);
-        }
-        let kind = io::ErrorKind::InvalidData;
-        Err(io::Error::new(kind, HEAD_TOO_LARGE))
     }
 
     fn poll_bytes(
@@ -167,15 +163,15 @@ impl ClientIo {
 
     /// Leaves in `buffer` what belongs to this request. The rest goes into `ahead`.
     fn pass_on(&mut self, buffer: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
-        let read = &buffer.filled()[filled..];
         let is_head = matches!(self.bounds, RequestBounds::Head(_));
+        let read = &buffer.filled()[filled..];
         let own = self.bounds.take(read);
         if matches!(self.bounds, RequestBounds::Lost) {
-            let kind = io::ErrorKind::InvalidData;
-            return Err(io::Error::new(
-                kind,
-                "the chunked coding of the request's body is invalid",
-            ));
+            // The handler gets the end of the body, and says what is wrong with it.
+            self.connection.set_body_malformed();
+            self.lingers = true;
+            buffer.set_filled(filled);
+            return Ok(());
         }
         if own < read.len() {
             let rest = self.ahead.split();
@@ -183,16 +179,8 @@ impl ClientIo {
             self.ahead.unsplit(rest);
             buffer.set_filled(filled + own);
         }
-        // actix-http limits the first head itself. Most others arrive in one piece and need no timer.
-        match self.bounds {
-            RequestBounds::Head(_) if self.requests > 0 && self.head_timer.is_none() => {
-                self.head_timer = Some(Box::pin(sleep(self.limits.head)));
-            }
-            RequestBounds::Head(_) => {}
-            _ => self.head_timer = None,
-        }
         match is_head {
-            true => self.limit_head(own),
+            true => self.pass_head_on(buffer, filled),
             false => Ok(()),
         }
     }
@@ -202,17 +190,6 @@ impl ClientIo {
             Some(limit) => limit.as_mut().poll(context).map(|()| {
                 Err(timed_out(
                     "the client did not complete its request in time after the response",
-                ))
-            }),
-            None => Poll::Pending,
-        }
-    }
-
-    fn poll_head_limit(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.head_timer {
-            Some(limit) => limit.as_mut().poll(context).map(|()| {
-                Err(timed_out(
-                    "the client did not complete the head of its request in time",
                 ))
             }),
             None => Poll::Pending,
@@ -234,36 +211,6 @@ impl ClientIo {
             }
             self.interim.advance(written);
             self.stall_timer = None;
-        }
-    }
-
-    /// Logs a response that actix-http makes itself, to an invalid head or one that did not arrive in time. While a head
-    /// arrives, the only other bytes written are the end of the previous response, which the condition excludes.
-    fn log_error_response(&self, bytes: &[u8]) {
-        let is_unread = self.head_bytes > 0
-            && matches!(
-                self.bounds,
-                RequestBounds::Head(_) | RequestBounds::Decoding
-            )
-            && self.connection.requests() == self.requests
-            && !self.connection.is_responding();
-        if !is_unread {
-            return;
-        }
-        let status = bytes
-            .strip_prefix(b"HTTP/1.1 ")
-            .and_then(|rest| rest.get(..3));
-        let Some(status) = status.and_then(|digits| StatusCode::from_bytes(digits).ok()) else {
-            return;
-        };
-        if memchr::memmem::find(bytes, b"\r\nx-cache: ").is_none() {
-            proxy::log_unread(
-                status,
-                match status {
-                    StatusCode::REQUEST_TIMEOUT => "the request headers did not arrive in time",
-                    _ => "not an HTTP/1.1 request",
-                },
-            );
         }
     }
 
@@ -312,23 +259,39 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
+        if self.refused.is_some() {
+            return self.poll_refused(context);
+        }
+        if !self.passing.is_empty() {
+            self.pass_rest_of_head_on(buffer);
+            return Poll::Ready(Ok(()));
+        }
         match self.poll_next_read() {
             Poll::Ready(NextRead::Bytes) => {}
             Poll::Ready(NextRead::End) => return Poll::Ready(Ok(())),
             Poll::Pending => {
-                return match self.poll_departure(context) {
-                    Poll::Pending => self.poll_head_limit(context),
-                    left => left,
-                };
+                return self.poll_departure(context);
             }
         }
         if let Poll::Ready(failed) = self.poll_rest_limit(context) {
             return Poll::Ready(failed);
         }
-        match self.poll_bytes(context, buffer) {
-            Poll::Pending => self.poll_head_limit(context),
-            Poll::Ready(Ok(())) => Poll::Ready(self.pass_on(buffer, filled)),
-            failed => failed,
+        loop {
+            match self.poll_bytes(context, buffer) {
+                Poll::Pending => return self.poll_request_limit(context),
+                Poll::Ready(Ok(())) if buffer.filled().len() > filled => {
+                    self.pass_on(buffer, filled)?;
+                }
+                ended => return ended,
+            }
+            if self.refused.is_some() {
+                return self.poll_refused(context);
+            }
+            self.pass_rest_of_head_on(buffer);
+            let is_lost = matches!(self.bounds, RequestBounds::Lost);
+            if is_lost || buffer.filled().len() > filled {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 }
@@ -339,14 +302,18 @@ impl AsyncWrite for ClientIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.refused.is_none()
+            && let Some(refusal) = self.replaced_refusal(bytes)
+        {
+            self.refuse(refusal, false)?;
+        }
+        if self.refused.is_some() {
+            // actix-http drops this stream when the response is written, so the end of the connection is awaited here.
+            ready!(self.poll_refused(context))?;
+            return self.poll_linger(context).map_ok(|()| bytes.len());
+        }
         let polled = match self.poll_preceding(context) {
-            Poll::Ready(Ok(())) => {
-                let polled = self.poll_head(context, bytes);
-                if polled.is_ready() {
-                    self.log_error_response(bytes);
-                }
-                polled
-            }
+            Poll::Ready(Ok(())) => self.poll_head(context, bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         };
@@ -373,7 +340,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.poll_linger(context)
     }
 }
 

@@ -4,6 +4,7 @@ mod client_io;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod request_bounds;
+mod request_head;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service,
 use actix_web::{App, dev::AppConfig, web};
 use tokio::sync::watch;
 
-use self::client_io::{ClientIo, Limits};
+use self::client_io::{ClientIo, LINGER, Limits};
 use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
@@ -29,8 +30,6 @@ use crate::{
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a connection stays open for a client that still sends after the last response.
-const LINGER: Duration = Duration::from_secs(2);
 /// How long a stop waits for responses in progress, in seconds.
 const STOP_LIMIT_SECONDS: u64 = 10;
 /// Most client connections at a time, over all workers.
@@ -77,6 +76,7 @@ impl Server {
         let all = Arc::clone(&shared);
         let limits = Limits {
             head: HEAD_LIMIT,
+            idle: KEEP_ALIVE,
             stall: config.timeout,
         };
         let builder = actix_server::Server::build()
@@ -97,8 +97,9 @@ impl Server {
                 .default_service(web::to(proxy::handle));
             let stopping = stopping.clone();
             let http = HttpService::build()
-                .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-                .client_request_timeout(HEAD_LIMIT)
+                // `ClientIo` has these two limits.
+                .keep_alive(KeepAlive::Os)
+                .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(LINGER)
                 .on_connect_ext(|io: &ClientIo, data: &mut actix_http::Extensions| {
                     data.insert(io.connection());

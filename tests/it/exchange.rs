@@ -19,6 +19,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// True if the gate is open.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap()
+    }
+
     /// Waits until the gate is open.
     pub(crate) fn wait(&self) {
         let open = self.0.0.lock().unwrap();

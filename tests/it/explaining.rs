@@ -126,6 +126,12 @@ fn a_missing_entry_is_explained_by_the_nearest_key_and_its_difference() {
     assert!(!told.to_string().contains("S3CR3T"));
     let told = why(&home, &["/zebra", "-H", "Cookie: sid=1"]);
     assert_eq!(told["partition"], "own");
+    assert_eq!(told["credentials"], json!(["cookie sid"]));
+    assert_eq!(told["reason"]["name"], "own-partition");
+    assert_eq!(
+        told["reason"]["remedy"],
+        "if it does not change the response, add !sid to identity_cookies"
+    );
     assert_eq!(told["nearest"]["differs_at"], Value::Null);
     assert_eq!(told["nearest"]["path"], "/zebra");
 }

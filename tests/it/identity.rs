@@ -77,6 +77,84 @@ fn cookies_and_api_keys_are_credentials_too() {
 }
 
 #[test]
+fn headers_of_users_and_tenants_make_an_identity_by_default() {
+    for name in [
+        "AccessKey",
+        "Remote-User",
+        "X-Remote-Group",
+        "X-WEBAUTH-USER",
+        "X-Tenant-Id",
+        "X-User",
+        "X-UserId",
+        "X-Amzn-Oidc-Identity",
+        "X-Goog-Authenticated-User-Email",
+        "Impersonate-User",
+        "CF-Access-Client-Id",
+        "X-MS-Client-Principal",
+        "X-Hasura-Role",
+        "X_User_Id",
+        "Sudo",
+    ] {
+        let origin = Origin::counting("");
+        let proxy = TestProxy::to(&origin);
+        let header = |value: &str| format!("{name}: {value}\r\n");
+        let (anna, bert) = (header("anna"), header("bert"));
+        proxy.expect_gets(
+            "/",
+            &[
+                (&anna, "MISS", "GET / #0"),
+                (&bert, "MISS", "GET / #1"),
+                ("", "MISS", "GET / #2"),
+                (&anna, "HIT", "GET / #0"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn keys_that_are_new_for_each_request_make_no_identity() {
+    for name in ["Idempotency-Key", "X-Idempotency-Key", "Sec-WebSocket-Key"] {
+        let origin = Origin::counting("");
+        let proxy = TestProxy::to(&origin);
+        let header = format!("{name}: 1\r\n");
+        proxy.expect_gets(
+            "/",
+            &[(&header, "MISS", "GET / #0"), ("", "HIT", "GET / #0")],
+        );
+    }
+}
+
+#[test]
+fn a_miss_because_of_the_identity_says_so() {
+    for mode in [Standard, Always] {
+        let origin = Origin::counting("");
+        let proxy = TestProxy::with_mode(&origin, mode);
+        let status = |method: &str, fields: &str| {
+            let answer = proxy.request(method, "/", fields, b"");
+            answer.field("cache-status").unwrap().to_owned()
+        };
+        let plain = "caching-proxy; fwd=uri-miss; fwd-status=200; stored";
+        assert_eq!(status("GET", ""), plain);
+        for fields in [ANNA, BERT, "Cookie: sid=1\r\n"] {
+            assert_eq!(
+                status("GET", fields),
+                format!("{plain}; detail=own-partition")
+            );
+            assert_eq!(status("GET", fields), "caching-proxy; hit");
+        }
+    }
+    let origin = Origin::counting("");
+    let proxy = TestProxy::with_mode(&origin, Strict);
+    let answer = proxy.get_with("/", "Cookie: sid=1\r\n");
+    assert!(
+        !answer
+            .field("cache-status")
+            .unwrap()
+            .contains("own-partition")
+    );
+}
+
+#[test]
 fn identity_headers_are_configurable() {
     let origin = Origin::counting("");
     let tenants = |config: &mut caching_proxy::config::Config| {

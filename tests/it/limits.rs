@@ -2,15 +2,11 @@
 //!
 //! Memory is measured on the real binary, which runs nothing else.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use std::{io::Write, net::TcpStream, time::Duration};
 
 use crate::{
     client::{Client, Ending},
-    harness::{DEADLINE, TestProxy, until},
+    harness::{TestProxy, until},
     instance::Home,
     origin::{Exchange, Origin},
 };
@@ -267,25 +263,24 @@ fn endless_headers_of_the_origin_get_502() {
 }
 
 #[test]
-fn a_client_that_never_finishes_its_headers_is_disconnected() {
+fn a_client_that_never_finishes_its_headers_gets_408() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
-    let mut first = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
-    let mut later = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
-    first
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slo")
-        .unwrap();
+    let (mut first, mut later) = (proxy.connect(), proxy.connect());
+    // These ask for nothing.
+    let (mut silent, mut blank) = (proxy.connect(), proxy.connect());
+    first.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slo");
+    blank.send("\r\n");
     // Unlike the first connection, this one has carried a request.
-    later
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /again HTTP/1.1\r\nHost: a\r\nX-Slo")
-        .unwrap();
-    for mut stream in [first, later] {
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut rest = Vec::new();
-        let end = stream.read_to_end(&mut rest);
-        let timed_out = end.is_err_and(|error| error.kind() != std::io::ErrorKind::ConnectionReset);
-        assert!(!timed_out, "still open after {DEADLINE:?}");
+    later.ask("/", "").answer();
+    later.send("GET /again HTTP/1.1\r\nHost: a\r\nX-Slo");
+    for mut client in [first, later] {
+        let answer = client.answer();
+        answer.expect(408, "MISS", "The request headers did not arrive in time.\n");
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(client.is_closed());
     }
+    assert!(silent.is_closed() && blank.is_closed());
     assert_eq!(origin.count(), 1);
 }
 

@@ -52,6 +52,32 @@ fn a_miss_that_was_not_stored_has_a_reason_and_a_remedy() {
 }
 
 #[test]
+fn a_miss_because_of_the_identity_names_the_cookie_or_header_and_the_remedy() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get_with("/kept", "Cookie: sid=HUSH; lang=HUSH\r\n");
+    let line = proxy.log_line(&["MISS 200 GET /kept "]);
+    let expected = "  own partition: cookie sid, cookie lang \
+                    (if it does not change the response, add !sid, !lang to identity_cookies)";
+    assert!(line.ends_with(expected), "{line}");
+    assert!(!line.contains("HUSH"), "{line}");
+    drop(proxy);
+
+    // The remedy helps.
+    home.write(
+        "config/proxy.toml",
+        "identity_cookies = [\"*\", \"!sid\", \"!lang\"]\n",
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get_with("/kept", "Cookie: sid=1; lang=2\r\n");
+    assert_eq!(
+        proxy.get_with("/kept", "Cookie: sid=3\r\n").x_cache(),
+        "HIT"
+    );
+}
+
+#[test]
 fn a_line_names_the_rule_if_the_rule_sets_the_policy() {
     let origin = varied();
     let home = Home::new();

@@ -29,7 +29,7 @@ fn a_request_after_a_body_gets_its_response_after_that_body() {
 #[test]
 fn a_body_with_an_unknown_end_closes_the_connection() {
     let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(5_000));
-    for body in ["00000000000000005\r\nhello\r\n0\r\n\r\n", &long_extension] {
+    for body in ["00000000000000005 5\r\nhello\r\n0\r\n\r\n", &long_extension] {
         let origin = Origin::counting("");
         let proxy = TestProxy::to(&origin);
         let mut client = proxy.connect();

@@ -1,10 +1,11 @@
 //! The fetches under way, as the actor knows them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     cache::{
         fetches::reader::{FetchId, SharedFetch},
+        messages::Claim,
         store::{entry::Entry, key::Partition},
     },
     policy::Time,
@@ -14,6 +15,8 @@ use crate::{
 pub(in crate::cache) struct Fetch {
     pub(in crate::cache) id: FetchId,
     pub(in crate::cache) partition: Partition,
+    /// Which variant it is for; `None` if no Vary was known.
+    pub(in crate::cache) variant: Option<u64>,
     /// When it began.
     pub(in crate::cache) since: Time,
     /// The stored response that it revalidates; `None` if it fetches a new one.
@@ -25,6 +28,17 @@ pub(in crate::cache) struct Fetch {
 }
 
 impl Fetch {
+    /// What a claim for its key joins; `None` if the claim must not wait for this fetch.
+    pub(in crate::cache) fn joinable_by(&self, claim: &Claim) -> Option<SharedFetch> {
+        let shared = self.joinable.as_ref()?;
+        let wait_millis = u64::try_from(claim.wait.as_millis()).unwrap_or(u64::MAX);
+        // A clock that was set makes no fetch young again.
+        let left_millis = wait_millis.saturating_sub(claim.now.millis_apart(self.since));
+        let is_for_it = self.partition == claim.key.partition() && self.variant == claim.variant;
+        (is_for_it && shared.is_joinable(claim.now, left_millis > 0))
+            .then(|| shared.joined(Duration::from_millis(left_millis.saturating_add(1))))
+    }
+
     /// True if it revalidates `entry`.
     pub(in crate::cache) fn revalidates(&self, entry: Option<&Arc<Entry>>) -> bool {
         let both = self.revalidates.as_ref().zip(entry);

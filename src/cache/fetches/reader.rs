@@ -3,11 +3,15 @@
 //! A follower waits for the [`FetchEvent`] of a [`SharedFetch`]. If the response suits it, it reads the body with a
 //! [`BodyReader`] at its own speed. The reader gets the last byte only when the response is stored.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use actix_web::http::StatusCode;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
@@ -27,8 +31,34 @@ pub enum FetchEvent {
     Head(SharedHead),
     /// The stored response was freshened or replaced. Followers look it up again.
     LookAgain,
-    /// The response is for one client only, or the fetch failed. Each follower fetches for itself.
+    /// The response is for one client only. Each follower fetches for itself.
     Released,
+    /// The fetch failed. Its followers need not ask the origin again.
+    Failed(FetchFailure),
+}
+
+/// Why a fetch failed.
+#[derive(Clone, Debug)]
+pub enum FetchFailure {
+    /// The origin failed with this status, and a stale response was served in its place.
+    Status(StatusCode),
+    /// There was no response.
+    Error(Arc<SharedError>),
+}
+
+/// Why there was no response, as the responses to all who waited for it say.
+#[derive(Debug)]
+pub struct SharedError {
+    /// Whether another fetch at this moment would most likely fail too.
+    pub lasts: bool,
+    /// The short name of the error.
+    pub name: &'static str,
+    /// The status of the response.
+    pub status: StatusCode,
+    /// A sentence for the client.
+    pub sentence: String,
+    /// What went wrong, for the log.
+    pub problem: String,
 }
 
 /// For how many milliseconds after its head a body of unknown length is shared. One that has not ended by then may be
@@ -122,6 +152,8 @@ pub struct SharedFetch {
     followers: Weak<()>,
     /// Counts a follower; `None` where the fetch is listed.
     _follower: Option<Arc<()>>,
+    /// How long the follower waits for the head.
+    wait: Duration,
 }
 
 impl SharedFetch {
@@ -131,22 +163,36 @@ impl SharedFetch {
             state,
             followers,
             _follower: None,
+            wait: Duration::ZERO,
         }
     }
 
-    /// The fetch for one follower more.
-    pub(in crate::cache) fn joined(&self) -> Self {
+    /// The fetch for one follower more, who waits that long for its head.
+    pub(in crate::cache) fn joined(&self, wait: Duration) -> Self {
         Self {
             _follower: self.followers.upgrade(),
+            wait,
             ..self.clone()
         }
     }
 
-    /// True if a request at `now` may follow: the head has not arrived, or the body may still be joined.
-    pub(in crate::cache) fn is_joinable(&self, now: Time) -> bool {
+    /// How long its follower waits for its head.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// True if the head has arrived.
+    pub(in crate::cache) fn has_head(&self) -> bool {
+        matches!(self.state.borrow().event, Some(FetchEvent::Head(_)))
+    }
+
+    /// True if a request at `now` may follow: the body may still be joined, or the head is awaited and the fetch `is_young`.
+    pub(in crate::cache) fn is_joinable(&self, now: Time, is_young: bool) -> bool {
         match &self.state.borrow().event {
             Some(FetchEvent::Head(head)) => head.is_joinable(now),
-            Some(FetchEvent::LookAgain | FetchEvent::Released) | None => true,
+            // It has ended, and the actor is about to hear of it.
+            Some(FetchEvent::LookAgain | FetchEvent::Released | FetchEvent::Failed(_)) => false,
+            None => is_young,
         }
     }
 

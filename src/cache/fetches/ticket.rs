@@ -9,7 +9,7 @@ use crate::{
     cache::{
         fetches::{
             messages::{EndFetch, FetchResult, MakeRoom, Put},
-            reader::{FetchEvent, FetchId, FetchState, SharedFetch},
+            reader::{FetchEvent, FetchFailure, FetchId, FetchState, SharedFetch},
         },
         found::PutOutcome,
         store::{budget::Budget, entry::Entry, key::Key},
@@ -107,6 +107,11 @@ impl FetchTicket {
         if reason.is_lasting() {
             self.result = FetchResult::NotShareable;
         }
+    }
+
+    /// Ends the fetch, which has failed. The failure is the followers' too.
+    pub fn failed(self, failure: FetchFailure) {
+        self.tell(|state| state.event = Some(FetchEvent::Failed(failure)));
     }
 
     /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304.

@@ -243,6 +243,8 @@ fn memory_shared_by_combined_bodies_counts_once_and_is_released() {
             let (first, last) = (40_000 + round * 1000, 200_000 - round);
             let place = |at: u64| usize::try_from(at).unwrap();
             let claim = Claim {
+                variant: None,
+                wait: Duration::from_secs(5),
                 key: key("/a"),
                 basis: ClaimBasis::Found(cache.send(Get(key("/a"))).await.unwrap()),
                 revalidates: None,

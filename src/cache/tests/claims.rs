@@ -115,6 +115,8 @@ fn a_claim_with_an_older_state_must_decide_again() {
         store(&cache, "/a", plain_head(), b"new").await;
         let coalescing = Coalescing::Join;
         let claim = Claim {
+            variant: None,
+            wait: Duration::from_secs(5),
             key: key("/a"),
             basis: ClaimBasis::Found(seen),
             revalidates: None,
@@ -168,6 +170,8 @@ fn a_fetch_that_is_never_coalesced_is_not_joined() {
         let seen = cache.send(Get(key("/a"))).await.unwrap();
         cache.send(Clear).await.unwrap();
         let claim = Claim {
+            variant: None,
+            wait: Duration::from_secs(5),
             key: key("/a"),
             basis: ClaimBasis::Found(seen),
             revalidates: None,
@@ -343,6 +347,8 @@ async fn find(cache: &Addr<CacheActor>, key: &Key) -> Vec<Arc<Entry>> {
 
 async fn claim_with(cache: &Addr<CacheActor>, key: &Key) -> Claimed {
     let claim = Claim {
+        variant: None,
+        wait: Duration::from_secs(5),
         key: key.clone(),
         basis: ClaimBasis::Found(cache.send(Get(key.clone())).await.unwrap()),
         revalidates: None,
@@ -401,5 +407,107 @@ fn a_body_of_unknown_length_that_does_not_end_is_joined_in_its_first_seconds_onl
             assert_eq!(followed, joins, "{length:?} {moment:?}");
             drop((feed, reader));
         }
+    });
+}
+
+fn seconds_later(seconds: u64) -> Time {
+    NOW.saturating_add(Duration::from_secs(seconds))
+}
+
+#[test]
+fn a_fetch_without_a_head_is_joined_while_it_is_young_and_then_one_more_is_begun() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let _silent = lead(&cache, "/a").await;
+        let mut second = None;
+        for (seconds, leads) in [(4, false), (5, true), (6, false), (9, false), (10, true)] {
+            let claimed = claim_at(
+                &cache,
+                "/a",
+                (Coalescing::Join, seconds_later(seconds)),
+                None,
+            );
+            match claimed.await {
+                Claimed::Lead(ticket) => {
+                    assert!(leads, "{seconds}");
+                    second = Some(ticket);
+                }
+                Claimed::Follow(fetch) => {
+                    assert!(!leads, "{seconds}");
+                    assert!(fetch.wait() <= Duration::from_millis(5001), "{seconds}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(second);
+    });
+}
+
+async fn claim_variant(cache: &Addr<CacheActor>, variant: Option<u64>) -> Claimed {
+    let claim = Claim {
+        variant,
+        wait: Duration::from_secs(5),
+        key: key("/a"),
+        basis: ClaimBasis::Found(cache.send(Get(key("/a"))).await.unwrap()),
+        revalidates: None,
+        coalescing: Coalescing::Join,
+        now: NOW,
+    };
+    cache.send(claim).await.unwrap()
+}
+
+#[test]
+fn only_requests_for_the_same_variant_share_a_fetch() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let mut tickets = Vec::new();
+        for variant in [None, Some(1), Some(2)] {
+            match claim_variant(&cache, variant).await {
+                Claimed::Lead(ticket) => tickets.push(ticket),
+                other => panic!("{variant:?}: {other:?}"),
+            }
+            let follows = claim_variant(&cache, variant).await;
+            assert!(matches!(follows, Claimed::Follow(_)), "{variant:?}");
+        }
+    });
+}
+
+#[test]
+fn a_variant_that_is_not_storable_says_nothing_of_the_others() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let Claimed::Lead(ticket) = claim_variant(&cache, Some(1)).await else {
+            panic!()
+        };
+        ticket.not_stored(Reason::NoStore);
+        let mut tickets = Vec::new();
+        for (variant, is_shared) in [(Some(1), false), (Some(2), true), (None, true)] {
+            for nth in 0..2 {
+                match claim_variant(&cache, variant).await {
+                    Claimed::Lead(ticket) => tickets.push(ticket),
+                    _ => assert!(is_shared && nth == 1, "{variant:?}"),
+                }
+            }
+        }
+        assert_eq!(tickets.len(), 4);
+        let asked = crate::cache::Inspect { key: key("/a") };
+        let refused = cache.send(asked).await.unwrap().refused;
+        assert_eq!(refused, Some((Reason::NoStore, NOW)));
+    });
+}
+
+#[test]
+fn followers_of_a_failed_fetch_get_its_failure() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let mut follower = join(&cache, "/a").await;
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        ticket.failed(crate::cache::FetchFailure::Status(status));
+        let event = follower.event().await;
+        assert!(
+            matches!(event, FetchEvent::Failed(crate::cache::FetchFailure::Status(found)) if found == status)
+        );
+        lead(&cache, "/a").await;
     });
 }

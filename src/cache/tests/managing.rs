@@ -21,6 +21,8 @@ fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
 
 async fn claimed(cache: &Cache, target: &str) -> FetchTicket {
     let claim = Claim {
+        variant: None,
+        wait: Duration::from_secs(5),
         key: key(target),
         basis: ClaimBasis::Found(cache.send(Get(key(target))).await.unwrap()),
         revalidates: None,

@@ -138,6 +138,8 @@ async fn claim_at(
 ) -> Claimed {
     let seen = cache.send(Get(key(target))).await.unwrap();
     let claim = Claim {
+        variant: None,
+        wait: Duration::from_secs(5),
         key: key(target),
         basis: ClaimBasis::Found(seen),
         revalidates,

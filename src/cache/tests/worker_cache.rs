@@ -13,6 +13,8 @@ fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
 
 async fn store(cache: &Cache, target: &str, body: &[u8]) {
     let claim = Claim {
+        variant: None,
+        wait: Duration::from_secs(5),
         key: key(target),
         basis: ClaimBasis::Found(Found::default()),
         revalidates: None,

@@ -277,3 +277,12 @@ proptest! {
         prop_assert_eq!(decoder.is_done(), used == length);
     }
 }
+
+#[test]
+fn a_later_minor_version_is_treated_as_http_1_1() {
+    let text = "HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\n";
+    let head = head_for(&Method::GET, text).unwrap();
+    assert_eq!(head.persistence, Persistence::Reusable);
+    let refused = head_for(&Method::GET, "HTTP/2.0 200 OK\r\n\r\n");
+    assert_eq!(refused.unwrap_err(), Malformed::Head);
+}

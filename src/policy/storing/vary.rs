@@ -1,6 +1,9 @@
 //! RFC 9111, 4.1: Vary, and which stored responses match a request.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use actix_web::http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -70,6 +73,21 @@ pub(in crate::policy) fn same_names(one: &[Selector], other: &[Selector]) -> boo
 pub(in crate::policy) fn matches(mode: Mode, stored: &StoredHead, request: &HeaderMap) -> bool {
     let mut selectors = stored.selectors.iter();
     selectors.all(|selector| selects(mode, stored, selector, request))
+}
+
+/// Which variant of `stored` the request asks for: a number that is equal for requests whose fields that Vary names are
+/// equal. `None` if there is no such field.
+pub fn variant(stored: &StoredHead, request: &HeaderMap) -> Option<u64> {
+    if stored.selectors.is_empty() {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    for Selector { name, .. } in &stored.selectors {
+        let is_sent = request.contains_key(name);
+        let value = is_sent.then(|| normal_value(name, request));
+        (name.as_str(), value).hash(&mut hasher);
+    }
+    Some(hasher.finish())
 }
 
 /// The first selecting field in which the request differs, with the value that is stored. `None` if all match.
@@ -243,6 +261,25 @@ fn weight_thousandths(parameter: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s4_1_requests_for_the_same_variant_have_the_same_number() {
+        const VARY: Lines<'_> = &[("vary", "accept-language, x-a")];
+        let held = Exchange::new(Mode::Standard, VARY).admit().unwrap();
+        let number = |request| variant(&held, &headers(request)).unwrap();
+        let german = number(&[("accept-language", "de, en"), ("x-b", "1")]);
+        assert_eq!(german, number(&[("accept-language", "de,en")]));
+        for other in [
+            &[][..] as Lines<'_>,
+            &[("accept-language", "")],
+            &[("accept-language", "en, de")],
+            &[("accept-language", "de, en"), ("x-a", "1")],
+        ] {
+            assert_ne!(german, number(other), "{other:?}");
+        }
+        let plain = Exchange::new(Mode::Standard, &[]).admit().unwrap();
+        assert_eq!(variant(&plain, &headers(&[("x-a", "1")])), None);
+    }
     use crate::policy::fixture::{Exchange, Lines, headers};
     use proptest::prelude::*;
 

@@ -1,8 +1,10 @@
 //! The claim of a fetch: whether this request leads it or follows another one.
 
+use std::sync::Arc;
+
 use crate::{
-    cache::{Claim, ClaimBasis, Claimed, Found},
-    policy::Time,
+    cache::{Claim, ClaimBasis, Claimed, Entry, Found},
+    policy::{self, Time},
     proxy::{fetch::plan::FetchPlan, request::forwarded::ForwardedRequest, worker::Worker},
 };
 
@@ -14,7 +16,10 @@ pub(crate) async fn claim(
     plan: &FetchPlan,
     now: Time,
 ) -> Option<Claimed> {
+    let of_stored = |entry: &Arc<Entry>| policy::variant(entry.head(), &forwarded.headers);
     let claim = Claim {
+        variant: plan.variant.or_else(|| seen.variants().find_map(of_stored)),
+        wait: forwarded.config.coalesce_wait,
         key: forwarded.key.clone(),
         basis: ClaimBasis::Found(seen),
         revalidates: plan.validated_entry(),

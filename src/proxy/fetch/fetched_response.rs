@@ -13,7 +13,7 @@ use actix_web::{
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    origin::{BodyFraming, OriginError, OriginRequest, OriginResponse},
+    origin::{BodyFraming, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
     policy::{self, ContentRange, Forward, Time},
     proxy::{
         response::{
@@ -71,13 +71,24 @@ pub(crate) async fn forward(
 
 /// Sends the request, and counts how it went.
 async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
-    let start = Instant::now();
+    let (start, began) = (Instant::now(), clock::now());
     let result = worker.origin.forward(request).await;
+    let now = clock::now();
+    let health = &worker.shared.origin_health;
     match &result {
-        Ok(_) => worker
-            .counters
-            .origin_answered(start.elapsed(), clock::now()),
-        Err(error) => worker.counters.origin_failed(error.kind(), clock::now()),
+        Ok(_) => {
+            health.answered(now);
+            worker.counters.origin_answered(start.elapsed(), now);
+        }
+        Err(error) => {
+            if matches!(
+                error.kind(),
+                OriginErrorKind::Unreachable | OriginErrorKind::Timeout
+            ) {
+                health.failed(began, now);
+            }
+            worker.counters.origin_failed(error.kind(), now);
+        }
     }
     result
 }

@@ -1,52 +1,201 @@
-//! The follower's side of a fetch: a request that waits for another request's fetch.
+//! The follower's side of fetches: a request that waits for the fetches of other requests.
 
 use std::{iter::once, sync::Arc};
 
+use actix_web::http::Method;
+use futures_util::future::select_all;
+use tokio::time::{Instant, timeout};
+
 use crate::{
-    cache::{FetchEvent, SharedFetch},
+    cache::{Coalescing, FetchEvent, FetchFailure, SharedFetch, SharedHead},
     clock,
+    error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
-    policy::{self, Decision, Forward},
+    origin::OriginError,
+    policy::{self, Decision, ForwardReason, OriginFailure},
     proxy::{
+        fetch::{
+            plan::{FetchKind, FetchPlan},
+            revalidate::stale_instead,
+        },
         hit::from_stored::{stored_headers, while_streaming},
         request::forwarded::ForwardedRequest,
-        response::client_response::ClientResponse,
+        response::{client_response::ClientResponse, error_response::FailedRequest},
+        worker::Worker,
     },
 };
 
-/// How following another request's fetch ended.
-pub(crate) enum FollowOutcome {
-    /// Its response serves this request too.
-    Response(Box<ClientResponse>),
-    /// It does not: the response may not be shared, does not suit this request, or the fetch failed.
-    LookAgain,
+/// Most fetches without a head that a request follows at a time.
+const MAX_FOLLOWED: usize = 8;
+
+/// Which fetches a request joins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joins {
+    /// Those for its key.
+    All,
+    /// Those for its variant. It has waited for a fetch that was for another one, or that has ended.
+    OfVariant,
+    /// None. It has waited for what it cannot use, and goes to the origin itself.
+    None,
 }
 
-/// Waits for the response headers of another request's fetch. Reads its body along if the response would be served to
-/// `forwarded` from the cache.
-pub(crate) async fn follow(
-    forwarded: &ForwardedRequest,
-    mut fetch: SharedFetch,
-    why: Forward,
-) -> FollowOutcome {
-    let shared = match fetch.event().await {
-        FetchEvent::Head(shared) => shared,
-        FetchEvent::LookAgain | FetchEvent::Released => return FollowOutcome::LookAgain,
-    };
-    let now = clock::now();
-    if !shared.is_joinable(now) {
-        return FollowOutcome::LookAgain;
+/// A request that may follow the fetches of other requests, one after the other.
+pub(crate) struct Follower<'a> {
+    worker: &'a Worker,
+    forwarded: &'a ForwardedRequest,
+    joins: Joins,
+    /// Which variant it asks for, as far as a fetch has shown that.
+    variant: Option<u64>,
+    /// The fetches whose heads it waits for. The older ones were silent for too long.
+    fetches: Vec<SharedFetch>,
+    /// When it began to wait; `None` if it has not.
+    since: Option<Instant>,
+    /// Whether a fetch that it followed has failed.
+    has_failed: bool,
+}
+
+impl<'a> Follower<'a> {
+    /// A request that has followed none.
+    pub(crate) fn new(worker: &'a Worker, forwarded: &'a ForwardedRequest) -> Self {
+        Self {
+            worker,
+            forwarded,
+            // The response to a HEAD has no body that followers could read.
+            joins: match forwarded.method {
+                Method::HEAD => Joins::None,
+                _ => Joins::All,
+            },
+            variant: None,
+            fetches: Vec::new(),
+            since: None,
+            has_failed: false,
+        }
     }
-    let view = forwarded.view();
-    let head = Arc::clone(&shared.head);
-    let decision = policy::decide(forwarded.policy(), &view, once(&*head), now);
-    if !matches!(decision, Decision::Serve { .. }) {
-        return FollowOutcome::LookAgain;
+
+    /// What was planned, with what the fetches have shown.
+    pub(crate) fn adapted(&self, plan: FetchPlan) -> FetchPlan {
+        let varies = self.variant.is_some() || plan.why.reason == ForwardReason::VaryMiss;
+        FetchPlan {
+            variant: self.variant,
+            coalescing: match self.joins {
+                Joins::All => plan.coalescing,
+                Joins::OfVariant if varies => plan.coalescing,
+                Joins::OfVariant | Joins::None => Coalescing::Never,
+            },
+            ..plan
+        }
     }
-    let cache_status = CacheStatus::miss(why, None, StoreOutcome::Collapsed);
-    let length = shared.length;
-    let reader = fetch.reader(shared);
-    let headers = stored_headers(&head, now);
-    let response = while_streaming(&view, &head, headers, (reader, length), cache_status);
-    FollowOutcome::Response(Box::new(response))
+
+    /// Waits for the head of `fetch`, or of one that was followed before, for a limited time; `None` if the request has to
+    /// decide again.
+    pub(crate) async fn follow(
+        &mut self,
+        fetch: SharedFetch,
+        plan: &FetchPlan,
+    ) -> Option<Result<ClientResponse, FailedRequest>> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let wait = fetch.wait();
+        if self.fetches.len() == MAX_FOLLOWED {
+            self.fetches.remove(0);
+        }
+        self.fetches.push(fetch);
+        let events = self.fetches.iter_mut();
+        let events = events.map(|fetch| Box::pin(fetch.event()));
+        let Ok((event, index, _)) = timeout(wait, select_all(events)).await else {
+            return (since.elapsed() >= self.forwarded.config.timeout)
+                .then(|| Err(self.timed_out(plan)));
+        };
+        let fetch = self.fetches.swap_remove(index);
+        match event {
+            FetchEvent::Head(shared) => self.read_along(fetch, shared, plan).map(Ok),
+            FetchEvent::Failed(failure) => self.share_failure(failure, plan).await,
+            FetchEvent::LookAgain => {
+                self.joins = match self.joins {
+                    Joins::All => Joins::OfVariant,
+                    Joins::OfVariant | Joins::None => Joins::None,
+                };
+                None
+            }
+            FetchEvent::Released => {
+                self.joins = Joins::None;
+                None
+            }
+        }
+    }
+
+    /// The response that arrives, if it would be served to this request from the cache.
+    fn read_along(
+        &mut self,
+        fetch: SharedFetch,
+        shared: SharedHead,
+        plan: &FetchPlan,
+    ) -> Option<ClientResponse> {
+        let now = clock::now();
+        let view = self.forwarded.view();
+        let head = Arc::clone(&shared.head);
+        let decision = match shared.is_joinable(now) {
+            true => policy::decide(self.forwarded.policy(), &view, once(&*head), now),
+            false => Decision::NotCached,
+        };
+        match decision {
+            Decision::Serve { .. } => {}
+            // The requests for one variant share a fetch of their own.
+            Decision::Fetch { why, .. }
+                if why.reason == ForwardReason::VaryMiss && self.joins == Joins::All =>
+            {
+                self.joins = Joins::OfVariant;
+                self.variant = policy::variant(&head, &self.forwarded.headers);
+                return None;
+            }
+            _ => {
+                self.joins = Joins::None;
+                return None;
+            }
+        }
+        let cache_status = CacheStatus::miss(plan.why, None, StoreOutcome::Collapsed);
+        let length = shared.length;
+        let reader = fetch.reader(shared);
+        let headers = stored_headers(&head, now);
+        Some(while_streaming(
+            &view,
+            &head,
+            headers,
+            (reader, length),
+            cache_status,
+        ))
+    }
+
+    /// What a failed fetch means for this request: the stale response or the same error. A failure that may not happen
+    /// again, as a cut connection, is shared from the second one on.
+    async fn share_failure(
+        &mut self,
+        failure: FetchFailure,
+        plan: &FetchPlan,
+    ) -> Option<Result<ClientResponse, FailedRequest>> {
+        let origin = match &failure {
+            FetchFailure::Error(_) => OriginFailure::Unreachable,
+            FetchFailure::Status(status) => OriginFailure::Status(*status),
+        };
+        if let FetchKind::Revalidate(entry) = &plan.kind
+            && let Ok(mut response) =
+                stale_instead(self.worker, self.forwarded, (entry, plan.why), origin).await
+        {
+            response.problem = Some("stale: the origin failed".into());
+            return Some(Ok(response));
+        }
+        match failure {
+            FetchFailure::Error(error) if error.lasts || self.has_failed => {
+                return Some(Err(FailedRequest::shared(error, plan.why)));
+            }
+            FetchFailure::Error(_) => self.has_failed = true,
+            FetchFailure::Status(_) => self.joins = Joins::None,
+        }
+        None
+    }
+
+    /// The leaders of all fetches wait in vain, and this request has waited for as long as one of them would.
+    fn timed_out(&self, plan: &FetchPlan) -> FailedRequest {
+        let error = OriginError::no_head(self.forwarded.config.timeout);
+        FailedRequest::forwarded(ProxyError::Origin(error), plan.why)
+    }
 }

@@ -9,7 +9,7 @@ use actix_web::{
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{BodyWriter, Entry, FetchTicket, Remove},
+    cache::{BodyWriter, Entry, FetchFailure, FetchTicket, Remove},
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
@@ -21,7 +21,10 @@ use crate::{
         },
         hit::from_stored::while_streaming,
         request::forwarded::ForwardedRequest,
-        response::{client_response::ClientResponse, error_response::FailedRequest},
+        response::{
+            client_response::ClientResponse,
+            error_response::{FailedRequest, shared_error},
+        },
         worker::Worker,
     },
 };
@@ -118,10 +121,14 @@ impl LeaderFetch<'_> {
         self.client.deliver(response);
     }
 
-    /// Ends the fetch with an error.
+    /// Ends the fetch with an error. Its followers get it too if it is the origin's.
     pub(crate) fn fail(self, error: impl Into<ProxyError>) {
+        let error = error.into();
+        if let Some(error) = shared_error(&error) {
+            self.ticket.failed(FetchFailure::Error(error.into()));
+        }
         let failed = FailedRequest::forwarded(error, self.why);
-        self.finish(Err(failed));
+        self.client.deliver(Err(failed));
     }
 
     /// Delivers a response that is not stored.
@@ -204,9 +211,7 @@ impl LeaderFetch<'_> {
 
     /// Whether `entry` may still be served: a Clear, an invalidation or a removal may have come since it was looked up.
     pub(crate) async fn is_stored(&self, entry: &Arc<Entry>) -> bool {
-        let lookup = self.worker.worker_cache.lookup(&self.forwarded.key).await;
-        let mut variants = lookup.found().variants();
-        variants.any(|other| Arc::ptr_eq(other, entry))
+        is_stored(self.worker, self.forwarded, entry).await
     }
 
     pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
@@ -216,4 +221,15 @@ impl LeaderFetch<'_> {
             cache.bump_generation(&self.forwarded.key.resource);
         }
     }
+}
+
+/// Whether `entry` is what is stored for this request.
+pub(crate) async fn is_stored(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    entry: &Arc<Entry>,
+) -> bool {
+    let lookup = worker.worker_cache.lookup(&forwarded.key).await;
+    let mut variants = lookup.found().variants();
+    variants.any(|other| Arc::ptr_eq(other, entry))
 }

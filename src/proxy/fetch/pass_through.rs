@@ -1,5 +1,7 @@
 //! Requests that pass through: the response is not stored, except that of a POST that stands for later GETs.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use tokio::sync::oneshot;
 
@@ -115,6 +117,8 @@ async fn storable_post(
     let (policy, view) = (forwarded.policy(), forwarded.view());
     let head = policy::admit_post(policy, &view, &target_uri(forwarded), &fetched.view()).ok()?;
     let claim = Claim {
+        variant: None,
+        wait: Duration::ZERO,
         key: forwarded.key.clone(),
         basis: ClaimBasis::Since(sent_at),
         revalidates: None,

@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct FetchPlan {
     pub(crate) why: Forward,
     pub(crate) coalescing: Coalescing,
+    /// Which variant is requested; `None` if no fetch under way has shown what the responses vary by.
+    pub(crate) variant: Option<u64>,
     pub(crate) kind: FetchKind,
 }
 
@@ -35,6 +37,7 @@ impl FetchPlan {
         Self {
             why,
             coalescing,
+            variant: None,
             kind: FetchKind::Plain,
         }
     }
@@ -43,6 +46,7 @@ impl FetchPlan {
         Self {
             why,
             coalescing: Coalescing::Join,
+            variant: None,
             kind: FetchKind::Revalidate(entry),
         }
     }
@@ -51,6 +55,7 @@ impl FetchPlan {
         Self {
             why: ForwardReason::Partial.into(),
             coalescing: Coalescing::Never,
+            variant: None,
             kind: match missing {
                 MissingBytes::From(first) => FetchKind::RestOfPart(part, first),
                 MissingBytes::Requested => FetchKind::ExtendPart(part),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::{Method, StatusCode};
 
 use crate::{
-    cache::Entry,
+    cache::{Entry, FetchFailure},
     clock,
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
@@ -14,12 +14,15 @@ use crate::{
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
-            leader::{LeaderFetch, WaitingClient},
+            leader::{LeaderFetch, WaitingClient, is_stored},
             plan::unconditional_request,
         },
         hit::from_stored::{from_entry, replace_cookies},
         request::forwarded::ForwardedRequest,
-        response::{client_response::ClientResponse, error_response::FailedRequest},
+        response::{
+            client_response::ClientResponse,
+            error_response::{FailedRequest, shared_error},
+        },
         worker::Worker,
     },
 };
@@ -40,7 +43,8 @@ impl LeaderFetch<'_> {
             let failure = OriginFailure::Status(fetched.status);
             if let Ok(mut response) = self.stale_instead(entry, failure).await {
                 response.problem = Some("stale: the origin failed".into());
-                return self.finish(Ok(response));
+                self.ticket.failed(FetchFailure::Status(fetched.status));
+                return self.client.deliver(Ok(response));
             }
         }
         if self.forwarded.method == Method::HEAD {
@@ -55,7 +59,10 @@ impl LeaderFetch<'_> {
         match self.stale_instead(entry, OriginFailure::Unreachable).await {
             Ok(mut response) => {
                 response.problem = Some(format!("stale: {error}"));
-                self.finish(Ok(response));
+                if let Some(error) = shared_error(&ProxyError::NotValidated(error)) {
+                    self.ticket.failed(FetchFailure::Error(error.into()));
+                }
+                self.client.deliver(Ok(response));
             }
             // The entry is gone, so the client gets the origin's failure.
             Err(Reason::Cleared) => self.fail(error),
@@ -68,7 +75,7 @@ impl LeaderFetch<'_> {
         let policy = self.forwarded.policy();
         let view = self.forwarded.view();
         let now = fetched.response_time;
-        let mut cache_status = self.validated_hit(Some(fetched.status));
+        let mut cache_status = validated_hit(self.why, Some(fetched.status));
         let head = match policy::revalidated(policy, &view, entry.head(), &fetched.view()) {
             Ok(head) => Ok(head),
             Err(reason) if self.is_stored(entry).await => {
@@ -101,15 +108,6 @@ impl LeaderFetch<'_> {
             Err(reason) => refetch_for_client(worker, forwarded, &client, why, reason).await,
         };
         client.deliver(response);
-    }
-
-    fn validated_hit(&self, forward_status: Option<StatusCode>) -> CacheStatus {
-        CacheStatus {
-            outcome: RequestOutcome::Validated,
-            why: Some(self.why),
-            forward_status,
-            ..CacheStatus::hit(None)
-        }
     }
 
     /// The response from `entry`, which the origin has confirmed with headers that forbid storing it.
@@ -156,29 +154,47 @@ impl LeaderFetch<'_> {
         }
     }
 
-    /// The stale response in place of the origin's failure, if that is allowed (RFC 9111, 4.2.4) and the entry is still
-    /// stored: a Clear may have come since it was looked up.
     async fn stale_instead(
         &self,
         entry: &Arc<Entry>,
         failure: OriginFailure,
     ) -> Result<ClientResponse, Reason> {
-        let now = clock::now();
-        let policy = self.forwarded.policy();
-        let view = self.forwarded.view();
-        policy::may_serve_stale(policy, &view, entry.head(), failure, now)?;
-        if !self.is_stored(entry).await {
-            return Err(Reason::Cleared);
-        }
-        let cache_status = CacheStatus {
-            outcome: RequestOutcome::Stale,
-            ttl_seconds: entry.head().ttl_seconds(now),
-            ..self.validated_hit(match failure {
-                OriginFailure::Status(status) => Some(status),
-                OriginFailure::Unreachable => None,
-            })
-        };
-        Ok(from_entry(&view, entry, cache_status, now))
+        stale_instead(self.worker, self.forwarded, (entry, self.why), failure).await
+    }
+}
+
+/// The stale response in place of the origin's failure, if that is allowed (RFC 9111, 4.2.4) and the entry is still stored:
+/// a Clear may have come since it was looked up.
+pub(crate) async fn stale_instead(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    (entry, why): (&Arc<Entry>, Forward),
+    failure: OriginFailure,
+) -> Result<ClientResponse, Reason> {
+    let now = clock::now();
+    let view = forwarded.view();
+    policy::may_serve_stale(forwarded.policy(), &view, entry.head(), failure, now)?;
+    if !is_stored(worker, forwarded, entry).await {
+        return Err(Reason::Cleared);
+    }
+    let forward_status = match failure {
+        OriginFailure::Status(status) => Some(status),
+        OriginFailure::Unreachable => None,
+    };
+    let cache_status = CacheStatus {
+        outcome: RequestOutcome::Stale,
+        ttl_seconds: entry.head().ttl_seconds(now),
+        ..validated_hit(why, forward_status)
+    };
+    Ok(from_entry(&view, entry, cache_status, now))
+}
+
+fn validated_hit(why: Forward, forward_status: Option<StatusCode>) -> CacheStatus {
+    CacheStatus {
+        outcome: RequestOutcome::Validated,
+        why: Some(why),
+        forward_status,
+        ..CacheStatus::hit(None)
     }
 }
 

@@ -16,7 +16,9 @@ use crate::{
     config::Config,
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
-    policy::{self, BodyKey, ForwardedCookie, Identity, Reason, RequestContent, RuleIndex},
+    policy::{
+        self, BodyKey, ForwardedCookie, Identity, IdentityParts, Reason, RequestContent, RuleIndex,
+    },
     proxy::{
         request::{
             framing::RequestFraming,
@@ -213,6 +215,11 @@ impl ForwardedRequest {
 
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.key.identity
+    }
+
+    /// Which headers and cookies make its identity.
+    pub(crate) fn identity_parts(&self) -> IdentityParts {
+        IdentityParts::of(self.policy(), &self.headers)
     }
 
     /// The patterns of the rule in force; `None` if no rule matches.

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
-    proxy::request::framing::RequestFraming,
+    proxy::request::framing::{BodyFault, RequestFraming},
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -20,6 +20,7 @@ pub(crate) struct UploadBody {
     read: BytesMut,
     /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
+    fault: BodyFault,
     /// How long the client may pause.
     timeout: Duration,
     /// The memory for `read`; `None` if nothing was read.
@@ -35,10 +36,11 @@ pub(crate) enum BodyRead {
 }
 
 impl UploadBody {
-    pub(crate) fn new(payload: web::Payload, timeout: Duration) -> Self {
+    pub(crate) fn new(payload: web::Payload, fault: BodyFault, timeout: Duration) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
+            fault,
             timeout,
             permit: None,
         }
@@ -49,6 +51,7 @@ impl UploadBody {
         Self {
             read: bytes.into(),
             rest: None,
+            fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: Some(permit),
         }
@@ -59,6 +62,7 @@ impl UploadBody {
         Self {
             read: BytesMut::new(),
             rest: None,
+            fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: None,
         }
@@ -80,7 +84,7 @@ impl UploadBody {
     pub(crate) async fn read(mut self, permit: BufferPermit) -> Result<BodyRead, OriginError> {
         while let Some(piece) = self.receive().await {
             let piece = piece.map_err(|error| OriginError::Upload {
-                source: UploadError::Client(error),
+                source: UploadError::from(error),
             })?;
             self.read.extend_from_slice(&piece);
             if self.read.len() as u64 > permit.bytes {
@@ -98,10 +102,14 @@ impl UploadBody {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
         };
-        if !matches!(received, Some(Ok(_))) {
-            self.rest = None;
+        if matches!(received, Some(Ok(_))) {
+            return received;
         }
-        received
+        self.rest = None;
+        match self.fault.is_set() {
+            true => Some(Err(PayloadError::EncodingCorrupted)),
+            false => received,
+        }
     }
 
     fn into_stream(self) -> BodyStream {

@@ -20,7 +20,7 @@ use crate::{
     headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
-    policy::{Mode, Reason},
+    policy::{IdentityParts, Mode, Reason},
     proxy::request::forwarded::{ForwardedRequest, target},
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct AccessLogEntry {
     mode: Mode,
     /// The patterns of the rule in force.
     rule: Option<String>,
+    /// What makes the identity of a request that missed for it; `None` if it did not.
+    identity: Option<Box<IdentityParts>>,
     /// What would have changed the outcome; unset until it is needed.
     remedy: OnceCell<Option<Cow<'static, str>>>,
     /// `None` if the client left before there was a response.
@@ -99,6 +101,7 @@ impl AccessLogEntry {
             target,
             mode: Mode::default(),
             rule: None,
+            identity: None,
             remedy: OnceCell::new(),
             status: None,
             cache_status: None,
@@ -115,6 +118,11 @@ impl AccessLogEntry {
     pub(crate) fn set_rule(&mut self, forwarded: &ForwardedRequest) {
         self.mode = forwarded.policy().mode;
         self.rule = forwarded.rule_patterns();
+    }
+
+    /// Notes what makes the identity of a request for which nothing was stored.
+    pub(crate) fn set_identity(&mut self, parts: IdentityParts) {
+        self.identity = Some(Box::new(parts));
     }
 
     pub(crate) fn responded(
@@ -205,7 +213,10 @@ impl AccessLogEntry {
                 line.push_str("  shared another request's fetch")
             }
             (None, _) => {
-                if let Some(reason) = self.not_reused() {
+                if let Some(parts) = &self.identity {
+                    let _ = write!(line, "  own partition: {parts}");
+                    self.add_remedy(line);
+                } else if let Some(reason) = self.not_reused() {
                     let _ = write!(line, "  not reused: {reason}");
                     self.add_remedy(line);
                 }
@@ -223,6 +234,9 @@ impl AccessLogEntry {
     fn remedy(&self) -> Option<&str> {
         let remedy = self.remedy.get_or_init(|| {
             let reason = self.reason()?;
+            if let (Reason::OwnPartition, Some(parts)) = (reason, &self.identity) {
+                return Some(parts.remedy().into());
+            }
             reason.remedy_under(self.mode, self.rule.as_deref())
         });
         remedy.as_deref()

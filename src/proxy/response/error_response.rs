@@ -1,10 +1,14 @@
 //! Requests that fail: neither the origin nor the cache has a response.
 
+use std::sync::Arc;
+
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use crate::{
+    cache::SharedError,
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
+    origin::OriginErrorKind,
     policy::Forward,
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
@@ -12,42 +16,85 @@ use crate::{
 /// A request that failed.
 #[derive(Debug)]
 pub(crate) struct FailedRequest {
-    error: ProxyError,
+    cause: Cause,
     /// Forward it was forwarded; `None` if it was not.
     why: Option<Forward>,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Own(ProxyError),
+    /// The fetch of another request, which this one followed, has failed.
+    Shared(Arc<SharedError>),
+}
+
+/// What the followers of a fetch say that has failed with `error`; `None` if it is no failure of the origin.
+pub(crate) fn shared_error(error: &ProxyError) -> Option<SharedError> {
+    let (ProxyError::Origin(cause) | ProxyError::NotValidated(cause)) = error else {
+        return None;
+    };
+    (cause.kind() != OriginErrorKind::Upload).then(|| SharedError {
+        lasts: cause.lasts(),
+        name: error.name(),
+        status: error.status(),
+        sentence: error.sentence(),
+        problem: problem(error),
+    })
+}
+
+/// What the log says.
+fn problem(error: &ProxyError) -> String {
+    match error {
+        ProxyError::NotValidated(cause) => format!("{error}: {cause}"),
+        error => error.to_string(),
+    }
 }
 
 impl FailedRequest {
     /// A request that was forwarded because of `why`.
     pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Forward) -> Self {
         Self {
-            error: error.into(),
+            cause: Cause::Own(error.into()),
+            why: Some(why),
+        }
+    }
+
+    /// A request that shared the failed fetch of another one.
+    pub(crate) fn shared(error: Arc<SharedError>, why: Forward) -> Self {
+        Self {
+            cause: Cause::Shared(error),
             why: Some(why),
         }
     }
 
     /// The response to its client.
     pub(crate) fn into_response(self) -> ClientResponse {
-        let Self { error, why } = self;
         let mut headers = HeaderMap::new();
-        if let Some(allow) = error.allow() {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
+        let (name, status, sentence, problem) = match self.cause {
+            Cause::Own(error) => {
+                if let Some(allow) = error.allow() {
+                    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+                }
+                let texts = (error.sentence(), problem(&error));
+                (error.name(), error.status(), texts.0, texts.1)
+            }
+            Cause::Shared(error) => {
+                let texts = (error.sentence.clone(), error.problem.clone());
+                (error.name, error.status, texts.0, texts.1)
+            }
+        };
         ClientResponse {
-            status: error.status(),
+            status,
             headers,
-            body: ResponseBody::Sentence(format!("{}\n", error.sentence())),
+            body: ResponseBody::Sentence(format!("{sentence}\n")),
             cache_status: CacheStatus {
-                outcome: RequestOutcome::Failed(error.name()),
-                ..match why {
+                outcome: RequestOutcome::Failed(name),
+                ..match self.why {
                     Some(why) => CacheStatus::miss(why, None, StoreOutcome::NotApplicable),
                     None => CacheStatus::own_response(),
                 }
             },
-            problem: Some(match &error {
-                ProxyError::NotValidated(cause) => format!("{error}: {cause}"),
-                error => error.to_string(),
-            }),
+            problem: Some(problem),
         }
     }
 }
@@ -55,6 +102,9 @@ impl FailedRequest {
 impl From<ProxyError> for FailedRequest {
     /// A request that was not forwarded.
     fn from(error: ProxyError) -> Self {
-        Self { error, why: None }
+        Self {
+            cause: Cause::Own(error),
+            why: None,
+        }
     }
 }

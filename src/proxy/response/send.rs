@@ -46,12 +46,7 @@ impl ClientResponse {
         if arrives && is_live_stream(&self.headers) {
             active.set_open_ended();
         }
-        // The body of the request may not have been read. Then the connection ends with the response, which has to say
-        // so. After a sized body actix-web does that by itself.
-        let is_early = matches!(
-            self.body,
-            ResponseBody::Generated(_) | ResponseBody::Sentence(_)
-        ) && request.chunked().unwrap_or(false);
+        let closes = self.closes(request);
         let plan = BodyPlan {
             sent: self.sent_body(request.method()),
             version: request.version(),
@@ -67,13 +62,31 @@ impl ClientResponse {
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
-        if framing == ResponseFraming::Close || is_early || request.head().upgrade() {
+        if framing == ResponseFraming::Close || closes || request.head().upgrade() {
             // actix-web would write `Connection: upgrade` to a client that offers an upgrade. None is carried out.
             response
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
         }
         response
+    }
+
+    /// True if the connection ends with this response, which has to say so. After a sized body that was not read, actix-web
+    /// does that by itself.
+    fn closes(&self, request: &HttpRequest) -> bool {
+        let is_unread = request.chunked().unwrap_or(false);
+        match self.body {
+            ResponseBody::Generated(_) => is_unread,
+            // What follows a request that is wrong may be wrong as well.
+            ResponseBody::Sentence(_) => {
+                let is_client_wrong = matches!(
+                    self.status,
+                    StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT
+                );
+                is_unread || is_client_wrong
+            }
+            _ => false,
+        }
     }
 
     /// Writes X-Cache and Cache-Status, Via unless the body is the proxy's own, and the Content-Type of a sentence. Does

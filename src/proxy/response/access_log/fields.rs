@@ -5,13 +5,14 @@ use log::kv::{Error, Key, Source, Value, VisitSource};
 use super::{AccessLogEntry, Fate};
 use crate::headers;
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "method",
     "target",
     "status",
     "outcome",
     "forward",
     "reason",
+    "identity",
     "remedy",
     "milliseconds",
     "bytes",
@@ -49,6 +50,7 @@ impl AccessLogEntry {
             "outcome" => self.source().as_str().into(),
             "forward" => self.cache_status?.why?.reason.as_str().into(),
             "reason" => self.reason()?.as_str().into(),
+            "identity" => Value::from_display(self.identity.as_deref()?),
             "remedy" => self.remedy()?.into(),
             "milliseconds" => u64::try_from(self.began.elapsed().as_millis()).ok()?.into(),
             "bytes" => self.sent_bytes.get().into(),

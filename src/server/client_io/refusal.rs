@@ -1,0 +1,116 @@
+//! The response to a head that is not passed on, and the end of its connection.
+
+use std::{
+    io::{self, Write as _},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_rt::time::{Sleep, sleep};
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::ClientIo;
+use crate::{proxy, server::request_head::HeadRefusal};
+
+/// How long a connection stays open for a client that still sends after the last response. Data that arrives at a closed
+/// connection would reset it, and the client might lose the response.
+pub(in crate::server) const LINGER: Duration = Duration::from_secs(2);
+
+/// A response to a head that is not passed on.
+pub(super) struct RefusedHead {
+    /// The bytes that are still to be written.
+    response: Bytes,
+}
+
+/// Waits for the client to close its side.
+#[derive(Default)]
+pub(super) struct Lingering {
+    is_shut_down: bool,
+    /// `None` before it begins.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl ClientIo {
+    /// Refuses the head that arrives, unless the client has not read the last response. `is_head` says whether the
+    /// method is HEAD.
+    pub(super) fn refuse(&mut self, refusal: HeadRefusal, is_head: bool) -> io::Result<()> {
+        if self.refused.is_some() {
+            return Ok(());
+        }
+        if self.stall_timer.is_some() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, refusal));
+        }
+        proxy::log_unread(refusal.status(), &refusal.to_string());
+        self.refused = Some(RefusedHead {
+            response: response(refusal, is_head),
+        });
+        self.lingers = true;
+        Ok(())
+    }
+
+    /// Writes the response to a refused head.
+    pub(super) fn poll_refused(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = self.poll_write_refused(context);
+        self.limit_stall(polled, context)
+    }
+
+    fn poll_write_refused(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(RefusedHead { response }) = &mut self.refused
+            && !response.is_empty()
+        {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, response))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            response.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the connection: nothing more is written, and what the client still sends is read and dropped, for a limited
+    /// time.
+    pub(super) fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.lingering.is_shut_down {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.lingering.is_shut_down = true;
+        }
+        if !self.lingers {
+            return Poll::Ready(Ok(()));
+        }
+        let limit = self
+            .lingering
+            .limit
+            .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if limit.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut bytes = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+fn response(refusal: HeadRefusal, is_head: bool) -> Bytes {
+    let status = refusal.status();
+    let mut sentence = format!("{refusal}.\n");
+    sentence[..1].make_ascii_uppercase();
+    let length = sentence.len();
+    if is_head {
+        sentence.clear();
+    }
+    let mut response = Vec::new();
+    // Writing to memory does not fail.
+    let _ = write!(
+        response,
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
+         connection: close\r\nx-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n{sentence}"
+    );
+    response.into()
+}

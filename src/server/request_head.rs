@@ -1,0 +1,464 @@
+//! Checks the head of a request before actix-http gets it, and rewrites what actix-http refuses and clients send.
+//!
+//! actix-http refuses with an empty response, and its parser of targets refuses characters that browsers and scripts
+//! send. Here such a target is encoded, an absolute-form target becomes path and Host, and what is refused is refused
+//! with a sentence.
+
+use std::{net::Ipv6Addr, str};
+
+use actix_http::StatusCode;
+
+/// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most header lines in a request. It is the limit of actix-http.
+const MAX_HEADER_LINES: usize = 96;
+
+/// What becomes of a complete head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HeadVerdict {
+    /// It is passed on as it came.
+    Unchanged,
+    /// This is passed on in its place.
+    Rewritten(Vec<u8>),
+    /// It is not passed on.
+    Refused(HeadRefusal),
+}
+
+/// Why a request is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeadRefusal {
+    /// It did not arrive in time.
+    #[error("the request headers did not arrive in time")]
+    Late,
+    /// It is longer than [`MAX_HEAD_BYTES`].
+    #[error("the request line and headers are larger than 64 KiB")]
+    TooLarge,
+    /// It has more lines than actix-http accepts.
+    #[error("the request has more than 96 header lines")]
+    TooManyLines,
+    /// It is of HTTP/2 or a later version, or of HTTP/0.
+    #[error("the request is not in HTTP/1.0 or HTTP/1.1")]
+    Version,
+    /// The target is neither a path nor a URL.
+    #[error("the request target is not a path or a URL")]
+    Target,
+    /// There is no Host (RFC 9112, 3.2).
+    #[error("the request has no Host header")]
+    NoHost,
+    /// There is more than one Host (RFC 9112, 3.2).
+    #[error("the request has more than one Host header")]
+    SeveralHosts,
+    /// The value of Host, or the authority of the target, is invalid.
+    #[error("the host of the request is not a valid name or address")]
+    Host,
+    /// Anything else.
+    #[error("not an HTTP/1.1 request")]
+    Malformed,
+}
+
+impl HeadRefusal {
+    /// The status of the response.
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Target | Self::NoHost | Self::SeveralHosts | Self::Host | Self::Malformed => {
+                StatusCode::BAD_REQUEST
+            }
+        }
+    }
+}
+
+/// Checks a complete head, with the empty lines before it and the one that ends it.
+pub(super) fn check(head: &[u8]) -> HeadVerdict {
+    match checked(head) {
+        Ok(None) => HeadVerdict::Unchanged,
+        Ok(Some(rewritten)) => HeadVerdict::Rewritten(rewritten),
+        Err(refusal) => HeadVerdict::Refused(refusal),
+    }
+}
+
+/// The head to pass on in the place of `head`; `None` if `head` itself is passed on.
+fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let head = &head[start.unwrap_or(head.len())..];
+    let (line, fields) = split_line(head);
+    let request_line = RequestLine::parse(line)?;
+    let host = host_of(fields)?;
+    let target = request_line.target()?;
+    match (host, target) {
+        (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
+        (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
+        (_, Target::Absolute { authority, .. })
+            if authority.is_empty() || !is_valid_host(authority) =>
+        {
+            Err(HeadRefusal::Host)
+        }
+        (_, Target::AsSent) if request_line.minor <= b'1' => Ok(None),
+        (_, target) => request_line.rewritten(target, fields).map(Some),
+    }
+}
+
+/// The first line, without its end, and what follows it.
+fn split_line(head: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b'\n', head);
+    let (line, rest) = match end {
+        Some(end) => (&head[..end], &head[end + 1..]),
+        None => (head, &head[head.len()..]),
+    };
+    (line.strip_suffix(b"\r").unwrap_or(line), rest)
+}
+
+/// The value of Host; `None` if there is none.
+fn host_of(mut fields: &[u8]) -> Result<Option<&[u8]>, HeadRefusal> {
+    let mut host = None;
+    let mut lines = 0;
+    loop {
+        let (line, rest) = split_line(fields);
+        if line.is_empty() {
+            return match lines > MAX_HEADER_LINES {
+                true => Err(HeadRefusal::TooManyLines),
+                false => Ok(host),
+            };
+        }
+        if is_host(line) && host.replace(line[5..].trim_ascii()).is_some() {
+            return Err(HeadRefusal::SeveralHosts);
+        }
+        lines += 1;
+        fields = rest;
+    }
+}
+
+fn is_host(line: &[u8]) -> bool {
+    line.get(..5)
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"host:"))
+}
+
+/// True for a host with an optional port (RFC 3986, 3.2.2 and 3.2.3), and for nothing at all: that is the host of a URL
+/// without one (RFC 9112, 3.2).
+fn is_valid_host(host: &[u8]) -> bool {
+    if host.is_empty() {
+        return true;
+    }
+    let (is_name_valid, port) = match host.strip_prefix(b"[") {
+        Some(rest) => match memchr::memchr(b']', rest) {
+            Some(end) => (is_ipv6(&rest[..end]), &rest[end + 1..]),
+            None => return false,
+        },
+        None => {
+            let end = memchr::memchr(b':', host).unwrap_or(host.len());
+            (is_reg_name(&host[..end]), &host[end..])
+        }
+    };
+    let is_port_valid = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    is_name_valid && is_port_valid
+}
+
+fn is_ipv6(text: &[u8]) -> bool {
+    str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+}
+
+/// RFC 3986, 3.2.2: unreserved characters, sub-delims, and percent-encoded ones.
+fn is_reg_name(name: &[u8]) -> bool {
+    let mut bytes = name.iter();
+    while let Some(byte) = bytes.next() {
+        let is_allowed = match byte {
+            b'%' => {
+                let mut digits = [bytes.next(), bytes.next()].into_iter();
+                digits.all(|digit| digit.is_some_and(u8::is_ascii_hexdigit))
+            }
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte),
+        };
+        if !is_allowed {
+            return false;
+        }
+    }
+    !name.is_empty()
+}
+
+/// The first line of a request.
+struct RequestLine<'h> {
+    method: &'h [u8],
+    target: &'h [u8],
+    /// The digit after `HTTP/1.`.
+    minor: u8,
+}
+
+/// What becomes of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target<'h> {
+    /// It is passed on as it came.
+    AsSent,
+    /// Some of its characters are encoded.
+    Encoded(&'h [u8]),
+    /// RFC 9112, 3.2.2: a URL. Its authority becomes the Host. `path` may be empty, and may have characters to encode.
+    Absolute { authority: &'h [u8], path: &'h [u8] },
+}
+
+impl<'h> RequestLine<'h> {
+    fn parse(line: &'h [u8]) -> Result<Self, HeadRefusal> {
+        let method_end = memchr::memchr(b' ', line).ok_or(HeadRefusal::Malformed)?;
+        let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
+        let target_end = memchr::memchr(b' ', rest).ok_or(HeadRefusal::Malformed)?;
+        let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
+        let minor = match version.strip_prefix(b"HTTP/").unwrap_or_default() {
+            [b'1', b'.', minor @ b'0'..=b'9'] => *minor,
+            [b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(HeadRefusal::Version),
+            _ => return Err(HeadRefusal::Malformed),
+        };
+        Ok(Self {
+            method,
+            target,
+            minor,
+        })
+    }
+
+    fn target(&self) -> Result<Target<'h>, HeadRefusal> {
+        let target = self.target;
+        match target.first() {
+            Some(b'/') if target.iter().any(|byte| is_encoded(*byte)) => {
+                Ok(Target::Encoded(target))
+            }
+            Some(b'/') => Ok(Target::AsSent),
+            _ if target == b"*" || self.method == b"CONNECT" => Ok(Target::AsSent),
+            _ => absolute(target).ok_or(HeadRefusal::Target),
+        }
+    }
+
+    /// The head with another target, as HTTP/1.1 if its version is higher than that.
+    ///
+    /// # Errors
+    /// It is too large.
+    fn rewritten(&self, target: Target<'_>, fields: &[u8]) -> Result<Vec<u8>, HeadRefusal> {
+        let mut head = Vec::with_capacity(self.target.len() + fields.len() + 64);
+        head.extend_from_slice(self.method);
+        head.push(b' ');
+        match target {
+            Target::AsSent => head.extend_from_slice(self.target),
+            Target::Encoded(target) => encode(target, &mut head),
+            // RFC 9112, 3.2.4.
+            Target::Absolute { path: b"", .. } if self.method == b"OPTIONS" => head.push(b'*'),
+            Target::Absolute { path, .. } => {
+                if !path.starts_with(b"/") {
+                    head.push(b'/');
+                }
+                encode(path, &mut head);
+            }
+        }
+        head.extend_from_slice(b" HTTP/1.");
+        head.push(self.minor.min(b'1'));
+        head.extend_from_slice(b"\r\n");
+        match target {
+            Target::Absolute { authority, .. } => write_fields(authority, fields, &mut head),
+            _ => head.extend_from_slice(fields),
+        }
+        match head.len() > MAX_HEAD_BYTES {
+            true => Err(HeadRefusal::TooLarge),
+            false => Ok(head),
+        }
+    }
+}
+
+/// RFC 9112, 3.2.2: the parts of a URL; `None` if `target` is none.
+fn absolute(target: &[u8]) -> Option<Target<'_>> {
+    let scheme_end = memchr::memmem::find(target, b"://")?;
+    let (scheme, rest) = (&target[..scheme_end], &target[scheme_end + 3..]);
+    let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    let authority_end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    is_scheme.then_some(Target::Absolute { authority, path })
+}
+
+/// Characters that RFC 3986 forbids in targets, and that clients send all the same. What follows them in the set of
+/// forbidden characters (`{`, `}`, `|`, `\`, `^`) is passed on as it came.
+const fn is_encoded(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'`' | 0x80..)
+}
+
+fn encode(target: &[u8], into: &mut Vec<u8>) {
+    for &byte in target {
+        match is_encoded(byte) {
+            true => {
+                let hex = |digit: u8| b"0123456789ABCDEF"[usize::from(digit)];
+                into.extend_from_slice(&[b'%', hex(byte >> 4), hex(byte & 15)]);
+            }
+            false => into.push(byte),
+        }
+    }
+}
+
+/// Writes the header lines, with `host` as Host.
+fn write_fields(host: &[u8], mut fields: &[u8], into: &mut Vec<u8>) {
+    into.extend_from_slice(b"Host: ");
+    into.extend_from_slice(host);
+    into.extend_from_slice(b"\r\n");
+    loop {
+        let (line, rest) = split_line(fields);
+        if !is_host(line) {
+            into.extend_from_slice(&fields[..fields.len() - rest.len()]);
+        }
+        if line.is_empty() {
+            return;
+        }
+        fields = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `head` becomes, as text.
+    fn rewritten(head: &str) -> String {
+        match check(head.as_bytes()) {
+            HeadVerdict::Rewritten(rewritten) => String::from_utf8(rewritten).unwrap(),
+            HeadVerdict::Unchanged => head.to_owned(),
+            HeadVerdict::Refused(refusal) => panic!("{head:?} is refused: {refusal}"),
+        }
+    }
+
+    fn with_target(target: &str) -> String {
+        format!("GET {target} HTTP/1.1\r\nhost: a\r\nX: 1\r\n\r\n")
+    }
+
+    #[test]
+    fn characters_that_must_not_be_in_a_target_are_encoded() {
+        for (sent, passed_on) in [
+            ("/?key=\"abc\"", "/?key=%22abc%22"),
+            ("/<a>`b`", "/%3Ca%3E%60b%60"),
+            ("/\u{fc}?\u{20ac}", "/%C3%BC?%E2%82%AC"),
+            ("/{a}|\\^?{b}|\\^", "/{a}|\\^?{b}|\\^"),
+            ("/%zz%22;'!$&()*+,=:@~", "/%zz%22;'!$&()*+,=:@~"),
+        ] {
+            assert_eq!(rewritten(&with_target(sent)), with_target(passed_on));
+        }
+    }
+
+    #[test]
+    fn a_url_becomes_its_path_and_its_host() {
+        for (line, expected) in [
+            ("GET http://b/c?d HTTP/1.1", "GET /c?d HTTP/1.1\r\nHost: b"),
+            ("GET HTTPS://b:8 HTTP/1.1", "GET / HTTP/1.1\r\nHost: b:8"),
+            (
+                "GET http://b?\"c HTTP/1.1",
+                "GET /?%22c HTTP/1.1\r\nHost: b",
+            ),
+            ("OPTIONS http://b HTTP/1.1", "OPTIONS * HTTP/1.1\r\nHost: b"),
+            (
+                "OPTIONS http://b/ HTTP/1.1",
+                "OPTIONS / HTTP/1.1\r\nHost: b",
+            ),
+        ] {
+            let sent = format!("{line}\r\nX: 1\r\nHOST: a\r\nY: 2\r\n\r\n");
+            assert_eq!(
+                rewritten(&sent),
+                format!("{expected}\r\nX: 1\r\nY: 2\r\n\r\n")
+            );
+        }
+        let without_host = rewritten("GET http://b/ HTTP/1.0\r\nX: 1\r\n\r\n");
+        assert_eq!(without_host, "GET / HTTP/1.0\r\nHost: b\r\nX: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn a_later_minor_version_is_treated_as_http_1_1() {
+        let sent = "\r\nGET /a HTTP/1.2\r\nHost: a\r\n\r\n";
+        assert_eq!(rewritten(sent), "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_an_optional_port() {
+        for host in [
+            "a",
+            "a.b:80",
+            "a_b",
+            "1.2.3.4:5",
+            "[::1]",
+            "[2001:db8::1]:80",
+            "a:",
+            "",
+            "%41",
+            "xn--a",
+        ] {
+            assert!(is_valid_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "a b",
+            "u@a",
+            "a:b:c",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[a]",
+            "http://a",
+            "\"a\"",
+            "a/b",
+            "a?",
+            ":80",
+            "a:x",
+            "%4",
+            "a\\b",
+            "\u{fc}",
+            "a:-1",
+            "<a>",
+            "a#",
+            "[]",
+            "[::1%25eth0]",
+        ] {
+            assert!(!is_valid_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_passed_on_is_refused_for_its_reason() {
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(96));
+        let grows = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "\"".repeat(30_000));
+        for (head, refusal) in [
+            ("GET / HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
+            ("GET http://a/ HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+                HeadRefusal::SeveralHosts,
+            ),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", HeadRefusal::Host),
+            (
+                "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                HeadRefusal::Host,
+            ),
+            (
+                "GET http:///b HTTP/1.1\r\nHost: a\r\n\r\n",
+                HeadRefusal::Host,
+            ),
+            (
+                "GET http://a/ HTTP/1.1\r\nHost: u@a\r\n\r\n",
+                HeadRefusal::Host,
+            ),
+            ("GET a/b HTTP/1.1\r\nHost: a\r\n\r\n", HeadRefusal::Target),
+            ("GET 1://a HTTP/1.1\r\nHost: a\r\n\r\n", HeadRefusal::Target),
+            ("PRI * HTTP/2.0\r\n\r\n", HeadRefusal::Version),
+            (
+                "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+                HeadRefusal::Malformed,
+            ),
+            ("GET /\r\n\r\n", HeadRefusal::Malformed),
+            ("\r\n", HeadRefusal::Malformed),
+            (&many, HeadRefusal::TooManyLines),
+            (&grows, HeadRefusal::TooLarge),
+        ] {
+            assert_eq!(
+                check(head.as_bytes()),
+                HeadVerdict::Refused(refusal),
+                "{head:.60}"
+            );
+        }
+        let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(95));
+        assert_eq!(check(most.as_bytes()), HeadVerdict::Unchanged);
+    }
+}

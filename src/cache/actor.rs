@@ -169,21 +169,15 @@ impl CacheActor {
 
     /// A fetch under way that a request for `key` may join; `None` if there is none.
     pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
-        let oldest = self.oldest_joinable(key);
+        let oldest = self.store.oldest_joinable(&key.resource);
         self.fetches_of(key)
             .filter(|fetch| fetch.id >= oldest)
             .find_map(|fetch| fetch.joinable.clone())
     }
 
-    /// The oldest fetch that may be joined: earlier ones began before the last unsafe request to a related path.
-    fn oldest_joinable(&self, key: &Key) -> FetchId {
-        let last = self.store.last_unsafe(&key.resource);
-        last.map_or(FetchId(0), |request| request.before)
-    }
-
     /// Joins the fetch under way that has a head, or the youngest, `claim` may wait for it; `None` if there is none.
     fn join(&mut self, claim: &Claim) -> Option<SharedFetch> {
-        let oldest = self.oldest_joinable(&claim.key);
+        let oldest = self.store.oldest_joinable(&claim.key.resource);
         let fetches = self.fetches.get_mut(&claim.key.resource)?;
         let (shared, fetch) = fetches
             .iter_mut()

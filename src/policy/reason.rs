@@ -81,7 +81,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,

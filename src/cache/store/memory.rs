@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     cache::{
+        fetches::reader::FetchId,
         found::{Cleared, Found, PutOutcome, Snapshot},
         store::{
             budget::Budget,
@@ -84,12 +85,19 @@ impl Store {
     }
 
     /// The last unsafe request that concerned `resource`. `None` if there was none.
-    pub(in crate::cache) fn last_unsafe(&self, resource: &Resource) -> Option<UnsafeRequest> {
+    fn last_unsafe(&self, resource: &Resource) -> Option<UnsafeRequest> {
         if self.unsafe_requests.is_empty() {
             return None;
         }
         self.unsafe_requests
             .last(&self.generations.groups_of(resource))
+    }
+
+    /// The oldest fetch that a request for `resource` may join: earlier ones began before an unsafe request to a related
+    /// path.
+    pub(in crate::cache) fn oldest_joinable(&self, resource: &Resource) -> FetchId {
+        let last = self.last_unsafe(resource);
+        last.map_or(FetchId::default(), |request| request.before)
     }
 
     /// Makes the guessed responses stale whose fetch began before an unsafe request that concerned them.

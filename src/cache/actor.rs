@@ -32,8 +32,7 @@ use crate::{
         found::{Cleared, PutOutcome},
         manage::tag_purges::TagPurges,
         messages::{
-            CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate,
-            KeyUse, Remove, Touch,
+            Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
         },
         store::{
             budget::Budget,
@@ -46,6 +45,9 @@ use crate::{
     policy::{Audience, Reason, Time},
 };
 
+/// How many invalidated keys are freed in one step, and the time between two steps.
+const SWEEP_KEYS: usize = 256;
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// How many messages the mailbox holds. Beyond that, senders wait.
 const MAILBOX: usize = 4096;
 /// For how many keys the actor remembers that a response was not stored.
@@ -89,9 +91,11 @@ pub struct CacheActor {
     hasher: RandomState,
     pub(super) next_id: u64,
     /// How many validations in the background were declined since the start.
-    declined: u64,
+    pub(super) declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
+    /// True while invalidated keys are freed, a step at a time.
+    is_sweeping: bool,
     /// The actor, as its tickets address it; dangling while there is no ticket. A strong reference would keep the actor
     /// alive for ever.
     recipients: Weak<TicketRecipients>,
@@ -114,7 +118,16 @@ impl CacheActor {
             declined: 0,
             budget,
             max_object_bytes,
+            is_sweeping: false,
             recipients: Weak::new(),
+        }
+    }
+
+    /// Frees some invalidated keys now, and the others between later messages.
+    fn sweep(&mut self, context: &mut Context<Self>) {
+        self.is_sweeping = self.store.sweep(SWEEP_KEYS);
+        if self.is_sweeping {
+            context.run_later(SWEEP_PAUSE, Self::sweep);
         }
     }
 
@@ -392,7 +405,7 @@ impl Handler<MakeRoom> for CacheActor {
 impl Handler<Invalidate> for CacheActor {
     type Result = MessageResult<Invalidate>;
 
-    fn handle(&mut self, invalidate: Invalidate, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
         if let Some((resource, at)) = &invalidate.related {
             let before = FetchId(self.next_id);
             let request = UnsafeRequest { before, at: *at };
@@ -405,6 +418,9 @@ impl Handler<Invalidate> for CacheActor {
             cleared.entries += removed.entries;
             cleared.bytes += removed.bytes;
         }
+        if !self.is_sweeping {
+            self.sweep(context);
+        }
         MessageResult(cleared)
     }
 }
@@ -413,35 +429,13 @@ impl Handler<Clear> for CacheActor {
     type Result = MessageResult<Clear>;
 
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
-        self.fetches.clear();
+        let fetches = std::mem::take(&mut self.fetches);
         self.tag_purges = TagPurges::default();
         self.hit_for_miss.clear();
-        MessageResult(self.store.clear())
-    }
-}
-
-impl Handler<GetStats> for CacheActor {
-    type Result = MessageResult<GetStats>;
-
-    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
-        MessageResult(CacheStats {
-            entries: self.store.entries(),
-            stored_bytes: self.store.stored_bytes(),
-            used_bytes: self.budget.used_bytes(),
-            limit_bytes: self.budget.limit_bytes(),
-            evictions: self.store.evictions(),
-            fetches: self
-                .fetches
-                .values()
-                .map(|fetches| fetches.len() as u64)
-                .sum(),
-            followers: self
-                .fetches
-                .values()
-                .flatten()
-                .map(|fetch| fetch.followers)
-                .sum(),
-            declined: self.declined,
-        })
+        let cleared = self.store.clear();
+        if !fetches.is_empty() {
+            self.store.free(fetches);
+        }
+        MessageResult(cleared)
     }
 }

@@ -86,6 +86,12 @@ impl Cache {
         self.hosted.actor.get()
     }
 
+    /// The address of the actor; `None` if it has not started.
+    #[cfg(test)]
+    pub(super) fn address(&self) -> Option<Addr<CacheActor>> {
+        self.hosted.actor.get().cloned()
+    }
+
     /// Sends a message to the actor, even if its mailbox is full, and does not wait.
     pub fn do_send<M>(&self, message: M)
     where

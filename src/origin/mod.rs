@@ -45,7 +45,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::HttpMessage;
 use actix_web::http::{
-    Method, StatusCode, Uri,
+    Method, StatusCode, Uri, Version,
     header::{self, HeaderMap, HeaderValue},
 };
 use awc::{Client, ClientResponse};
@@ -106,6 +106,8 @@ pub struct OriginRequest {
 pub struct OriginResponse {
     /// Any code from 200 to 999.
     pub status: StatusCode,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
     /// As received, repeated headers in their order. Content-Length is one number, the length of the body; with
     /// [`BodyFraming::None`] it is as the origin sent it. It is removed beside Transfer-Encoding, which stays until the
     /// caller removes the hop-by-hop headers.
@@ -217,7 +219,7 @@ impl Origin {
         state: TransferState,
         permit: OwnedSemaphorePermit,
     ) -> OriginResponse {
-        let status = response.status();
+        let (status, version) = (response.status(), response.version());
         let framing = state.framing().unwrap_or(BodyFraming::None);
         let mut headers = HeaderMap::new();
         let mut response = response.map_body(|head, payload| {
@@ -230,6 +232,7 @@ impl Origin {
         };
         OriginResponse {
             status,
+            version,
             headers,
             framing,
             body,

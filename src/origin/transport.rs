@@ -242,6 +242,7 @@ fn response(head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
     let response = TestResponse::default().finish();
     ConnectResponse::Client(response.map_body(|own, _| {
         own.status = head.status;
+        own.version = head.version;
         own.headers = head.headers;
         payload
     }))

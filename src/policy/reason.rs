@@ -15,6 +15,8 @@ pub enum Reason {
     RequestBody,
     /// A header of the request names another method.
     MethodOverride,
+    /// The request asks for another protocol, such as WebSocket. No upgrade is carried out.
+    NotUpgraded,
     /// The response is about the requested range, not about the target.
     Range,
     /// The response is about the condition of the request, not about the target.
@@ -81,10 +83,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
+        Self::NotUpgraded,
         Self::Range,
         Self::Condition,
         Self::ClientNoStore,
@@ -124,6 +127,7 @@ impl Reason {
             Self::Method => "method",
             Self::RequestBody => "request-body",
             Self::MethodOverride => "method-override",
+            Self::NotUpgraded => "not-upgraded",
             Self::Range => "range",
             Self::Condition => "condition",
             Self::ClientNoStore => "client-no-store",
@@ -164,6 +168,7 @@ impl Reason {
             Self::Method => "the method is not GET",
             Self::RequestBody => "the request carries a body",
             Self::MethodOverride => "a header names another method",
+            Self::NotUpgraded => "upgrades (WebSocket) are not carried out",
             Self::Range => "the request is for a range",
             Self::Condition => "the request carries a condition",
             Self::ClientNoStore => "the client says no-store",
@@ -228,6 +233,7 @@ impl Reason {
             Self::OriginAnswered => "RFC 5861, 4",
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
+            Self::NotUpgraded => "RFC 9110, 7.8",
             Self::MethodOverride
             | Self::OwnPartition
             | Self::TooLarge

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::http::{
-    Method, StatusCode, Uri,
+    Method, StatusCode, Uri, Version,
     header::{self, HeaderMap},
 };
 
@@ -58,6 +58,7 @@ pub async fn dry_run(
         method: &described.method,
         uri: &described.uri,
         headers,
+        version: Version::HTTP_11,
         framing: framing(headers),
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };

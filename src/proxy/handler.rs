@@ -30,6 +30,7 @@ use crate::{
             leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
             plan::{FetchKind, FetchPlan},
+            rest_of_body::going_on,
         },
         hit::{fast_path, prepared::PreparedResponses, serve::serve},
         request::{
@@ -164,7 +165,7 @@ async fn serve_or_fetch(
             }
             Some(Claimed::Follow(fetch)) => {
                 if let Some(result) = follower.follow(fetch, &plan).await {
-                    return result;
+                    return result.map(|response| going_on(response, worker, &forwarded));
                 }
                 lookup = worker.worker_cache.lookup(&forwarded.key).await;
             }
@@ -285,14 +286,22 @@ async fn lead(
     ticket: FetchTicket,
     interim: Option<InterimSink>,
 ) -> Result<ClientResponse, FailedRequest> {
-    let why = plan.why;
+    let (why, coalescing) = (plan.why, plan.coalescing);
+    let (going_on_with, request) = (worker.clone(), Rc::clone(&forwarded));
     let (client, response) = WaitingClient::new(interim);
     // In a box: the runtime moves the future several times.
     rt::spawn(Box::pin(async move {
         fetch_and_store(&worker, &forwarded, plan, ticket, client).await;
     }));
     let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
-    response.await.unwrap_or_else(|_| interrupted())
+    let response = response.await.unwrap_or_else(|_| interrupted());
+    match coalescing {
+        // Nobody shares the fetch, so its client cannot fall behind others.
+        Coalescing::Never => response,
+        Coalescing::Join | Coalescing::Background => {
+            response.map(|response| going_on(response, &going_on_with, &request))
+        }
+    }
 }
 
 /// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in

@@ -204,6 +204,16 @@ impl Client {
         self
     }
 
+    /// Waits until the first bytes of a body have arrived. Does not consume them.
+    pub(crate) fn wait_for_body(&mut self) -> &mut Self {
+        self.wait_for("\r\n\r\n");
+        let head = memchr::memmem::find(&self.received, b"\r\n\r\n").unwrap() + 4;
+        while self.received.len() <= head {
+            assert!(self.fill(), "the connection ended before the body");
+        }
+        self
+    }
+
     /// Waits for the next event of an event stream. False at its end.
     pub(crate) fn next_event(&mut self) -> bool {
         self.through(b"\n\n").is_some()

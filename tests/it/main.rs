@@ -81,6 +81,7 @@ mod terminal;
 mod tidy;
 mod tls;
 mod unread_output;
+mod upgrades;
 mod validation;
 mod warm;
 mod warm_sitemaps;

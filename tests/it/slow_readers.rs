@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -124,6 +125,110 @@ fn a_stalled_follower_does_not_stop_the_leader_of_a_body_too_large_to_store() {
     );
     assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     drop(follower);
+}
+
+/// How an origin lets a client go on with a body.
+#[derive(Clone, Copy, Debug)]
+enum GoingOn {
+    /// It has a strong tag, and answers ranges.
+    Ranges,
+    /// It has a strong tag, and ignores Range.
+    TagOnly,
+    /// It says nothing.
+    Nothing,
+}
+
+const LARGE: usize = 32 * KIB * KIB;
+
+/// 32 MiB that do not repeat.
+fn large_body() -> &'static [u8] {
+    static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let words = 0..u32::try_from(LARGE / 4).unwrap();
+        let word = |word: u32| word.wrapping_mul(2_654_435_761).to_le_bytes();
+        words.flat_map(word).collect()
+    });
+    &ALL
+}
+
+/// A chunked body of 32 MiB, whose rest after the first 10 bytes is sent when the gate is open; or the rest of it.
+fn large_body_to_go_on(exchange: &mut Exchange<'_>, gate: &Gate, way: GoingOn) {
+    let body = large_body();
+    let tag = match way {
+        GoingOn::Ranges | GoingOn::TagOnly => "ETag: \"v\"\r\n",
+        GoingOn::Nothing => "",
+    };
+    let range = exchange.request.field("range");
+    if let (GoingOn::Ranges, Some(range)) = (way, range) {
+        assert_eq!(exchange.request.field("if-range").unwrap(), "\"v\"");
+        let first = range
+            .strip_prefix("bytes=")
+            .and_then(|range| range.strip_suffix('-'));
+        let first: usize = first.unwrap().parse().unwrap();
+        let lines = format!(
+            "{tag}Content-Range: bytes {first}-{}/{LARGE}\r\n",
+            LARGE - 1
+        );
+        return exchange.answer("206 Partial Content", &lines, &body[first..]);
+    }
+    exchange.send(format!(
+        "HTTP/1.1 200 OK\r\n{tag}Transfer-Encoding: chunked\r\n\r\n"
+    ));
+    exchange.chunk(&body[..10]);
+    gate.wait();
+    for piece in body[10..].chunks(256 * KIB) {
+        exchange.chunk(piece);
+    }
+    exchange.chunk("");
+}
+
+#[test]
+fn the_slower_of_two_downloads_of_a_body_too_large_to_store_gets_it_whole() {
+    for way in [GoingOn::Ranges, GoingOn::TagOnly, GoingOn::Nothing] {
+        let gate = Gate::default();
+        let origin = Origin::start({
+            let gate = gate.clone();
+            move |exchange| large_body_to_go_on(exchange, &gate, way)
+        });
+        let proxy = proxy_with_small_limit(&origin, 2);
+        let mut clients = [proxy.begin("/", ""), proxy.begin("/", "")];
+        for client in &mut clients {
+            client.wait_for_body();
+        }
+        assert_eq!(origin.count(), 1, "the second streams along with the first");
+        gate.open();
+        // The first is not held to the pace of the second, which reads nothing meanwhile.
+        for client in &mut clients {
+            let answer = client.answer();
+            assert_eq!(
+                (answer.status(), answer.ending),
+                (200, Ending::Whole),
+                "{way:?}"
+            );
+            assert!(answer.body == large_body(), "{way:?}: another body");
+        }
+        assert_eq!(origin.count(), 2, "{way:?}");
+    }
+}
+
+#[test]
+fn the_slower_download_is_cut_if_the_content_has_changed() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| match exchange.nth {
+            0 => large_body_to_go_on(exchange, &gate, GoingOn::Nothing),
+            _ => exchange.ok("", vec![b'x'; LARGE]),
+        }
+    });
+    let proxy = proxy_with_small_limit(&origin, 2);
+    let mut clients = [proxy.begin("/", ""), proxy.begin("/", "")];
+    for client in &mut clients {
+        client.wait_for_body();
+    }
+    gate.open();
+    let [whole, cut] = clients.each_mut().map(Client::answer);
+    assert_eq!((whole.ending, cut.ending), (Ending::Whole, Ending::Cut));
+    assert!(large_body().starts_with(&cut.body));
 }
 
 /// This number of chunks of one byte, and the last chunk.

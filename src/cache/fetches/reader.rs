@@ -289,7 +289,8 @@ pub enum BodyError {
     /// The fetch ended before the end of the body.
     #[error("the body was cut short")]
     Truncated,
-    /// The body is too large to store, and the reader was too slow for the fetch.
+    /// The body is too large to store, and the reader was too slow for the fetch. What it has not read is not lost to it:
+    /// it may fetch that itself.
     #[error("the reader was too slow for the fetch it shared")]
     TooSlow,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::cache::{
     fetches::reader::ReadProgress,
@@ -11,10 +11,8 @@ use crate::cache::{
 
 /// How far the fetch may be ahead of its fastest reader, in bytes of memory.
 const AHEAD_BYTES: u64 = 64 * 1024;
-/// How much is held for slower readers, in bytes of memory.
+/// How much is held for slower readers, in bytes of memory. One who is further behind goes on with a fetch of its own.
 const BEHIND_BYTES: u64 = 1024 * 1024;
-/// A slow reader must read that much in this time. Otherwise it is cut, because it would delay all others.
-const GRACE: Duration = Duration::from_secs(3);
 /// How long the fetch waits for a notification of a reader before it checks the readers itself.
 const CHECK_AFTER: Duration = Duration::from_millis(500);
 
@@ -22,15 +20,12 @@ const CHECK_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(in crate::cache) struct Window {
     pieces: VecDeque<Arc<Piece>>,
-    /// The position of the slowest reader when it began to delay the others, and the time; `None` if it does not.
-    lag: Option<(u64, Instant)>,
 }
 
 impl Window {
     pub(in crate::cache) fn new(pieces: impl Iterator<Item = Arc<Piece>>) -> Self {
         Self {
             pieces: pieces.collect(),
-            lag: None,
         }
     }
 
@@ -47,35 +42,21 @@ impl Window {
         let _ = timeout(CHECK_AFTER, pace.moved()).await;
     }
 
-    /// Drops what all readers have read, and returns whether more may be fetched.
+    /// Drops what all readers have read, and what only slow readers have not. Returns whether more may be fetched, which
+    /// the fastest reader alone decides.
     pub(in crate::cache) fn has_room(&mut self, pace: &ReadProgress, budget: &Arc<Budget>) -> bool {
         let furthest = pace.furthest();
         self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
+        let held = match budget.has_room(0) {
+            true => BEHIND_BYTES,
+            false => AHEAD_BYTES,
+        };
+        self.drop_while(|piece| furthest.saturating_sub(piece.position()) > held);
         let sent = self
             .pieces
             .back()
             .map_or(furthest, |piece| piece.position());
-        if sent.saturating_sub(furthest) > AHEAD_BYTES {
-            return false;
-        }
-        let slowest = self
-            .pieces
-            .front()
-            .map_or(furthest, |piece| piece.position());
-        let behind = furthest.saturating_sub(slowest);
-        if behind <= AHEAD_BYTES || (behind <= BEHIND_BYTES && budget.has_room(0)) {
-            self.lag = None;
-            return true;
-        }
-        let (from, since) = *self.lag.get_or_insert_with(|| (slowest, Instant::now()));
-        if slowest.saturating_sub(from) >= BEHIND_BYTES {
-            self.lag = Some((slowest, Instant::now()));
-        } else if since.elapsed() >= GRACE {
-            self.drop_while(|piece| furthest.saturating_sub(piece.position()) > AHEAD_BYTES);
-            self.lag = None;
-            return true;
-        }
-        false
+        sent.saturating_sub(furthest) <= AHEAD_BYTES
     }
 
     fn drop_while(&mut self, is_over: impl Fn(&Arc<Piece>) -> bool) {

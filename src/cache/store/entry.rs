@@ -70,6 +70,11 @@ impl Entry {
         &self.body
     }
 
+    /// The memory of the entry without its body, in bytes.
+    pub(in crate::cache) fn head_bytes(&self) -> u64 {
+        self.charge.bytes()
+    }
+
     /// The memory that the entry uses of the budget, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         self.charge.bytes() + self.body.weight_bytes()

@@ -11,9 +11,10 @@ use crate::{
         store::{
             budget::Budget,
             entry::Entry,
-            key::{Key, Resource},
+            key::{Key, Resource, StoredKey},
             related::{UnsafeRequest, UnsafeRequests},
-            table::{Cursor, EntryTable, Variants},
+            table::EntryTable,
+            variants::Variants,
         },
         worker_cache::generations::Generations,
     },
@@ -208,22 +209,26 @@ impl Store {
 
     /// Evicts until `bytes` more fit into the budget. Returns false if they still do not fit.
     pub(in crate::cache) fn make_room(&mut self, bytes: u64) -> bool {
-        self.fit(self.outside_bytes().saturating_add(bytes));
-        self.budget.has_room(bytes)
+        // A body of which another stored response has a part is not free when it is evicted. Then more is.
+        loop {
+            let held = self.table.held_bytes();
+            self.fit(self.outside_bytes().saturating_add(bytes));
+            if self.budget.has_room(bytes) || self.table.held_bytes() == held {
+                return self.budget.has_room(bytes);
+            }
+        }
     }
 
-    /// Removes every variant of `resource`, of every identity and every body.
+    /// Removes every variant of `resource`, of every identity and every body. [`Store::sweep`] frees most of it.
     pub(in crate::cache) fn invalidate(&mut self, resource: &Resource) -> Cleared {
         // Even if it was evicted: a worker may have a copy.
         self.generations.bump(resource);
-        let mut cleared = Cleared::default();
-        for key in self.table.keys_of(resource) {
-            if let Some(stored) = self.table.remove(&key) {
-                cleared.entries += stored.entries();
-                cleared.bytes += stored.weight_bytes();
-            }
-        }
-        cleared
+        self.table.remove_resource(resource)
+    }
+
+    /// Frees up to `keys` keys that were invalidated. Returns true if there are more.
+    pub(in crate::cache) fn sweep(&mut self, keys: usize) -> bool {
+        self.table.sweep(keys)
     }
 
     /// True if the resource of the snapshot has not changed since.
@@ -236,24 +241,23 @@ impl Store {
         self.table.peek(key)
     }
 
-    /// The stored keys of `resource`, of every identity and every body.
-    pub(in crate::cache) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
-        self.table.keys_of(resource)
+    /// Walks over all keys: see [`EntryTable::walk`].
+    pub(in crate::cache) fn walk(
+        &self,
+        from: usize,
+        see: impl FnMut(Option<(&StoredKey, &Variants)>) -> bool,
+    ) -> Option<usize> {
+        self.table.walk(from, see)
     }
 
-    /// The position before the first key.
-    pub(in crate::cache) fn front(&self) -> Cursor {
-        self.table.front()
-    }
-
-    /// The keys from a position on. None is left out, but some may be visited twice.
-    pub(in crate::cache) fn from(&self, cursor: Cursor) -> impl Iterator<Item = (Key, &Variants)> {
-        self.table.from(cursor)
-    }
-
-    /// The position behind the next `keys` keys from `cursor`.
-    pub(in crate::cache) fn behind(&self, cursor: Cursor, keys: usize) -> Cursor {
-        self.table.behind(cursor, keys)
+    /// Walks over the keys of `resource`: see [`EntryTable::walk_resource`].
+    pub(in crate::cache) fn walk_resource(
+        &self,
+        resource: &Resource,
+        from: usize,
+        see: impl FnMut(Option<(&Key, &Variants)>) -> bool,
+    ) -> Option<usize> {
+        self.table.walk_resource(resource, from, see)
     }
 
     /// Makes all copies of the workers invalid.
@@ -266,16 +270,17 @@ impl Store {
         self.generations.bump(resource);
     }
 
-    /// Removes everything.
+    /// Removes everything. Another thread frees it.
     pub(in crate::cache) fn clear(&mut self) -> Cleared {
-        let cleared = Cleared {
-            entries: self.table.entries(),
-            bytes: self.table.weight_bytes(),
-        };
-        self.table.clear(initial_capacity(&self.budget));
+        let cleared = self.table.clear(initial_capacity(&self.budget));
         self.unsafe_requests = UnsafeRequests::default();
         self.generations.bump_all();
         cleared
+    }
+
+    /// Frees `garbage` in another thread.
+    pub(in crate::cache) fn free(&self, garbage: impl Send + 'static) {
+        self.table.free_elsewhere(garbage);
     }
 
     /// The number of stored responses.
@@ -283,7 +288,7 @@ impl Store {
         self.table.entries()
     }
 
-    /// The memory of the stored responses and their keys, in bytes. A body that two responses share counts twice.
+    /// The memory of the stored responses and their keys, in bytes. A body that two responses share counts once.
     pub(in crate::cache) fn stored_bytes(&self) -> u64 {
         self.table.weight_bytes()
     }
@@ -296,7 +301,7 @@ impl Store {
     /// The bytes that count against the budget and are not in the table.
     fn outside_bytes(&self) -> u64 {
         let used = self.budget.used_bytes();
-        used.saturating_sub(self.table.weight_bytes())
+        used.saturating_sub(self.table.held_bytes())
     }
 
     /// Leaves room for `outside` bytes beside the table. The capacity changes in steps, because with every change the

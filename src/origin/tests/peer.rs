@@ -172,6 +172,7 @@ pub(super) async fn whole(response: OriginResponse) -> Result<FullResponse, Orig
         headers,
         framing,
         body,
+        ..
     } = response;
     let mut body = pin!(body);
     let mut content = Vec::new();

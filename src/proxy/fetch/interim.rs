@@ -2,13 +2,10 @@
 
 use actix_web::{
     HttpRequest,
-    http::{
-        StatusCode, Version,
-        header::{HeaderMap, HeaderValue},
-    },
+    http::{StatusCode, Version, header::HeaderMap},
 };
 
-use crate::{origin::InterimSink, proxy::connection::ActiveRequest};
+use crate::{headers::OwnVia, origin::InterimSink, proxy::connection::ActiveRequest};
 
 /// The client that would receive interim responses. It costs nothing until a request is forwarded.
 #[derive(Clone, Copy)]
@@ -16,7 +13,7 @@ pub(crate) struct InterimRelay<'a> {
     pub(crate) request: &'a HttpRequest,
     pub(crate) active: &'a ActiveRequest,
     /// Our own member of Via.
-    pub(crate) via: &'a HeaderValue,
+    pub(crate) via: &'a OwnVia,
 }
 
 impl InterimRelay<'_> {
@@ -29,7 +26,8 @@ impl InterimRelay<'_> {
         let via = self.via.clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
-            crate::headers::append_via(&mut headers, &via);
+            // HTTP/1.0 has no interim responses.
+            via.append(&mut headers, Version::HTTP_11);
             sender.send(&head(status, &headers));
         }))
     }
@@ -51,7 +49,7 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderName;
+    use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
 

@@ -8,6 +8,7 @@
 //! | `follower` | a request that waits for another request's fetch |
 //! | `revalidate` | the response to the validation of a stored response |
 //! | `combine_ranges` | the response that continues a stored part |
+//! | `rest_of_body` | the rest of a body for a client that fell behind the fetch which it shared |
 //! | `pass_through` | requests whose response is not stored |
 //! | `invalidate` | what an unsafe request invalidates |
 //! | `fetched_response` | a response of the origin, ready to be judged |
@@ -22,4 +23,5 @@ pub(super) mod invalidate;
 pub(super) mod leader;
 pub(super) mod pass_through;
 pub(super) mod plan;
+pub(super) mod rest_of_body;
 pub(super) mod revalidate;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use actix_web::{
     HttpRequest,
     http::{
-        Method, StatusCode, Uri,
+        Method, StatusCode, Uri, Version,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
@@ -53,6 +53,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) version: Version,
     pub(crate) framing: RequestFraming,
     pub(crate) peer: Option<IpAddr>,
 }
@@ -71,6 +72,7 @@ impl ForwardedRequest {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
+            version: request.version(),
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
@@ -90,13 +92,14 @@ impl ForwardedRequest {
             method,
             uri,
             headers: client,
+            version,
             framing,
             peer,
         } = head;
         if *method == Method::CONNECT {
             return Err(ProxyError::Connect);
         }
-        if headers::is_loop(client, &shared.via) {
+        if shared.via.is_in(client) {
             return Err(ProxyError::Loop);
         }
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
@@ -115,13 +118,12 @@ impl ForwardedRequest {
         let proxy_headers = ProxyHeaders {
             peer,
             host,
-            via: &shared.via,
+            via: shared.via.of(version),
         };
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        let names_method = headers.keys().any(policy::is_method_override);
-        let bypass = names_method.then_some(Reason::MethodOverride);
+        let bypass = bypass_reason(client, &headers);
         if matches!(*method, Method::GET | Method::HEAD)
             && content == RequestContent::None
             && bypass.is_none()
@@ -265,6 +267,17 @@ impl ForwardedRequest {
     pub(crate) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
+}
+
+/// Why the cache has no part in a request with these headers, as the client sent them and as they are forwarded; `None` if
+/// nothing of them speaks against it.
+fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap) -> Option<Reason> {
+    // The stream of the connection leaves Upgrade only where it asks for more than another version of HTTP.
+    if client.contains_key(header::UPGRADE) {
+        return Some(Reason::NotUpgraded);
+    }
+    let names_method = forwarded.keys().any(policy::is_method_override);
+    names_method.then_some(Reason::MethodOverride)
 }
 
 fn identity(

@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    headers::{self, is_live_stream},
+    headers::is_live_stream,
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
         response::{
@@ -62,8 +62,7 @@ impl ClientResponse {
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
-        if framing == ResponseFraming::Close || closes || request.head().upgrade() {
-            // actix-web would write `Connection: upgrade` to a client that offers an upgrade. None is carried out.
+        if framing == ResponseFraming::Close || closes {
             response
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
@@ -99,7 +98,7 @@ impl ClientResponse {
                 self.headers.insert(header::CONTENT_TYPE, text);
             }
             ResponseBody::Generated(_) => {}
-            _ => headers::append_via(&mut self.headers, &worker.shared.via),
+            _ => worker.shared.via.complete(&mut self.headers),
         }
         self.cache_status.write(&mut self.headers);
     }

@@ -34,6 +34,7 @@ use crate::{
         messages::{
             Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
         },
+        not_stored_paths::NotStoredPaths,
         store::{
             budget::Budget,
             key::{Key, Resource},
@@ -89,6 +90,7 @@ pub struct CacheActor {
     /// By a keyed hash of the key, because clients determine how long a key is.
     hit_for_miss: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
+    not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
     /// How many validations in the background were declined since the start.
     pub(super) declined: u64,
@@ -114,6 +116,7 @@ impl CacheActor {
             tag_purges: TagPurges::default(),
             hit_for_miss: unsync::Cache::new(MAX_HIT_FOR_MISS),
             hasher: RandomState::new(),
+            not_stored_paths: NotStoredPaths::new(),
             next_id: 0,
             declined: 0,
             budget,
@@ -149,7 +152,7 @@ impl CacheActor {
             ClaimBasis::Found(_) => FetchResult::Failed,
             ClaimBasis::Since(_) => FetchResult::Unused,
         };
-        let (ticket, shared) = FetchTicket::new(
+        let (mut ticket, shared) = FetchTicket::new(
             id,
             claim.key.clone(),
             self.recipients(cache),
@@ -157,6 +160,9 @@ impl CacheActor {
             self.max_object_bytes,
             result,
         );
+        if self.not_stored_paths.contains(&claim.key.resource) {
+            ticket.mark_path_not_stored();
+        }
         let is_joinable = claim.coalescing != Coalescing::Never;
         let partition = claim.key.partition();
         self.fetches
@@ -345,6 +351,7 @@ impl Handler<Put> for CacheActor {
             return MessageResult(PutOutcome::Void);
         }
         self.forget_misses(&put.key, variant);
+        self.not_stored_paths.stored(&put.key.resource);
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
@@ -364,6 +371,9 @@ impl Handler<EndFetch> for CacheActor {
         let Some(fetch) = self.forget(&end.key.resource, end.id) else {
             return;
         };
+        if let Some(reason) = end.refused {
+            self.not_stored_paths.not_stored(&end.key.resource, reason);
+        }
         let refused = end.refused.map(|reason| (reason, fetch.since));
         let hash = self.hasher.hash_one((&end.key, fetch.variant));
         let (hit_for_miss_for, no_background_for) = match (end.result, refused) {
@@ -432,6 +442,7 @@ impl Handler<Clear> for CacheActor {
         let fetches = std::mem::take(&mut self.fetches);
         self.tag_purges = TagPurges::default();
         self.hit_for_miss.clear();
+        self.not_stored_paths.clear();
         let cleared = self.store.clear();
         if !fetches.is_empty() {
             self.store.free(fetches);

@@ -55,6 +55,8 @@ pub enum Reason {
     NoLifetime,
     /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
     OwnPartition,
+    /// The request was forwarded with ignored cookies, since the last response for the path was not storable.
+    IgnoredCookies,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
@@ -107,6 +109,7 @@ impl Reason {
         Self::VaryStar,
         Self::NoLifetime,
         Self::OwnPartition,
+        Self::IgnoredCookies,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
@@ -147,6 +150,7 @@ impl Reason {
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
             Self::OwnPartition => "own-partition",
+            Self::IgnoredCookies => "ignored-cookies",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -188,6 +192,7 @@ impl Reason {
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
             Self::OwnPartition => "nothing was stored for this user",
+            Self::IgnoredCookies => "it was fetched with ignored cookies",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
@@ -236,6 +241,7 @@ impl Reason {
             Self::NotUpgraded => "RFC 9110, 7.8",
             Self::MethodOverride
             | Self::OwnPartition
+            | Self::IgnoredCookies
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream
@@ -244,6 +250,11 @@ impl Reason {
                 return None;
             }
         })
+    }
+
+    /// True if the response itself is the reason, and not the request or a limit of the cache.
+    pub const fn is_about_response(self) -> bool {
+        matches!(self, Self::Status | Self::StatusWithoutLifetime) || self.is_lasting()
     }
 
     /// True if the next response for the same target will most likely not be shared either.

@@ -28,6 +28,7 @@ mod dashboard;
 mod dashboard_patience;
 mod demo;
 mod departures;
+mod expectations;
 mod explaining;
 mod failure;
 mod fidelity;

@@ -85,7 +85,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,

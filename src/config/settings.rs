@@ -99,6 +99,7 @@ fn rule(rule: &Rule) -> Value {
         ignored_parameters,
         order,
         store_post_bytes,
+        invalidates,
     } = rule;
     json!({
         "path": path.patterns().collect::<String>(),
@@ -109,6 +110,7 @@ fn rule(rule: &Rule) -> Value {
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store": stores,
         "store_post": store_post_bytes.map_or(json!(false), size),
+        "invalidates": invalidates,
     })
 }
 

@@ -63,6 +63,8 @@ pub enum Reason {
     ProxyRevalidate,
     /// The origin said `s-maxage`, which forbids stale responses (RFC 9111, 5.2.2.10).
     SMaxage,
+    /// Its lifetime was a guess, and a related path was changed since.
+    RelatedChange,
     /// It has been stale for too long.
     TooStale,
     /// The origin responded, and not with a failure that a stale response may replace.
@@ -83,7 +85,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
@@ -112,6 +114,7 @@ impl Reason {
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
+        Self::RelatedChange,
         Self::TooStale,
         Self::OriginAnswered,
         Self::TooLarge,
@@ -153,6 +156,7 @@ impl Reason {
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
+            Self::RelatedChange => "related-change",
             Self::TooStale => "too-stale",
             Self::OriginAnswered => "origin-answered",
             Self::TooLarge => "too-large",
@@ -195,6 +199,7 @@ impl Reason {
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
+            Self::RelatedChange => "a related path was changed since",
             Self::TooStale => "it has been stale for too long",
             Self::OriginAnswered => "the origin responded",
             Self::TooLarge => "its body is too large to store",
@@ -244,6 +249,7 @@ impl Reason {
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream
+            | Self::RelatedChange
             | Self::CacheUnavailable => {
                 return None;
             }

@@ -13,6 +13,8 @@ pub enum Remedy {
     IgnoreClient(Mode, &'static str),
     /// Not to say `store = false` in the rule.
     Store,
+    /// `invalidates = false` in a rule for the request that changed a related path, if it changed nothing.
+    Keep,
     /// An exception for the cookie that the response sets, if it identifies nobody.
     IgnoreCookie,
     /// A flag: no rule has the setting.
@@ -31,6 +33,7 @@ impl Remedy {
             }
             Self::IgnoreClient(..) => "ignore_client_cache_control in a rule".into(),
             Self::Store => "a rule says store = false".into(),
+            Self::Keep => "invalidates = false in a rule keeps it".into(),
             Self::IgnoreCookie => "if no login: !NAME in identity_cookies".into(),
             Self::Flag(flag) => flag.into(),
         }
@@ -51,6 +54,10 @@ impl Remedy {
             Self::Store => {
                 let rule = rule.unwrap_or("the path");
                 return format!("remove store = false from the [[rules]] entry for {rule}").into();
+            }
+            Self::Keep => {
+                return "a rule with invalidates = false keeps it, if that request changes nothing"
+                    .into();
             }
             Self::IgnoreCookie => {
                 return "if the cookie identifies nobody, add !NAME to identity_cookies".into();
@@ -86,6 +93,7 @@ impl Reason {
             (Self::TooLarge, _) => Remedy::Flag("raise --max-object"),
             (Self::NoRoom, _) => Remedy::Flag("raise --max-memory"),
             (Self::Rule, _) => Remedy::Store,
+            (Self::RelatedChange, _) => Remedy::Keep,
             (Self::SetCookie, _) => Remedy::IgnoreCookie,
             (Self::Authorization, _) => Remedy::Policy(Mode::Standard, STORES),
             (
@@ -220,7 +228,7 @@ mod tests {
                 identity_cookies: Patterns::new(["*", "!lang"]),
                 ..policy.clone()
             }],
-            Remedy::Store | Remedy::Flag(_) => Vec::new(),
+            Remedy::Store | Remedy::Keep | Remedy::Flag(_) => Vec::new(),
         }
     }
 
@@ -242,14 +250,21 @@ mod tests {
     #[test]
     fn a_remedy_lets_the_stored_response_be_reused() {
         let lasting: Lines<'_> = &[("cache-control", "max-age=100"), ("etag", "\"a\"")];
-        for (reason, mode, request) in [
-            (Reason::ClientNoCache, Mode::Standard, "no-cache"),
-            (Reason::ClientNoCache, Mode::Strict, "no-cache"),
-            (Reason::ClientMaxAge, Mode::Strict, "max-age=0"),
-            (Reason::ClientMinFresh, Mode::Strict, "min-fresh=200"),
+        let guessed: Lines<'_> = &[("etag", "\"a\"")];
+        for (reason, mode, request, response) in [
+            (Reason::ClientNoCache, Mode::Standard, "no-cache", lasting),
+            (Reason::ClientNoCache, Mode::Strict, "no-cache", lasting),
+            (Reason::ClientMaxAge, Mode::Standard, "max-age=0", guessed),
+            (Reason::ClientMaxAge, Mode::Strict, "max-age=0", lasting),
+            (
+                Reason::ClientMinFresh,
+                Mode::Strict,
+                "min-fresh=200",
+                lasting,
+            ),
         ] {
             let lines = [("cache-control", request)];
-            let mut exchange = Exchange::new(mode, lasting).request(&lines);
+            let mut exchange = Exchange::new(mode, response).request(&lines);
             let stored: Vec<StoredHead> = vec![exchange.admit().unwrap()];
             let Decision::Revalidate { why, .. } = exchange.decide(&stored, later(9)) else {
                 panic!("{reason} {mode:?}");
@@ -322,6 +337,7 @@ mod tests {
             Reason::TooLarge,
             Reason::NoRoom,
             Reason::Rule,
+            Reason::RelatedChange,
         ];
         for reason in Reason::ALL {
             let has_remedy = reason.remedy(Mode::Standard).is_some();

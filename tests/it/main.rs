@@ -34,6 +34,7 @@ mod failure;
 mod fidelity;
 mod forwarding;
 mod framing;
+mod guesses;
 mod guides;
 mod identity;
 mod identity_cookies;

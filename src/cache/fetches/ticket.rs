@@ -136,7 +136,7 @@ impl FetchTicket {
         let entry = Arc::new(Entry::new(
             Arc::new(head),
             entry.body().clone(),
-            entry.fetch_millis(),
+            (self.id, entry.fetch_millis()),
             &self.budget,
         ));
         let outcome = self.put(Arc::clone(&entry), since).await;

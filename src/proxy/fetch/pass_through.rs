@@ -61,7 +61,8 @@ pub(crate) async fn pass(
     invalidation.disarm();
     if forwarded.invalidates(fetched.status) {
         let resources = invalidated_resources(forwarded, &fetched.received_headers());
-        let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket));
+        let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket))
+            .with_related(forwarded.key.resource.clone(), clock::now());
         // The response leaves after this.
         if cache.send(invalidate.clone()).await.is_err() {
             cache.force_invalidate(invalidate);

@@ -216,7 +216,10 @@ impl ForwardedRequest {
 
     /// Whether a response with this status invalidates what is stored for the target.
     pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
-        self.content != RequestContent::Keyed && policy::invalidates(&self.method, status)
+        let rule = self.rule.and_then(|index| self.config.rules.get(index));
+        rule.is_none_or(|rule| rule.invalidates)
+            && self.content != RequestContent::Keyed
+            && policy::invalidates(&self.method, status)
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {

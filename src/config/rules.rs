@@ -8,7 +8,9 @@ use super::{
     file::{RuleTable, SettingsFile, Written},
     value::{self, Given},
 };
-use crate::policy::{ClientDirectives, Globs, Policy, QueryOrder, Rule, Rules, covers};
+use crate::policy::{
+    ClientDirectives, Globs, Policy, QueryOrder, Rule, Rules, covers, encoded_target,
+};
 
 /// Rules are matched on every request, so their number is bounded.
 const MAX_RULES: usize = 256;
@@ -140,7 +142,8 @@ impl WrittenRule<'_> {
             });
         }
         Ok(Rule {
-            path: Globs::new([path]),
+            // Targets are encoded before they are compared.
+            path: Globs::new([encoded_target(path.as_bytes()).as_deref().unwrap_or(path)]),
             policy: Policy {
                 mode: mode.unwrap_or(base.mode),
                 ttl: ttl.unwrap_or(base.ttl),

@@ -154,8 +154,11 @@ impl AccessLogEntry {
 
     /// A failed request and a body that the origin has cut are warnings.
     fn level(&self) -> Level {
-        let is_failure =
-            self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
+        let is_failure = self.problem.is_some()
+            && self.status.is_some_and(|status| {
+                // A 505 of the proxy's own is about the client.
+                status.is_server_error() && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            });
         match is_failure || self.fate.get() == Fate::Cut {
             true => Level::Warn,
             false => Level::Info,

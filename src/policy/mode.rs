@@ -1,5 +1,5 @@
 //! The settings of the policy, and its three modes. Every difference between the modes is a method here. No other
-//! file compares modes, except `reason`, which names the mode that would remedy a miss.
+//! file compares modes, except `remedy`, which names the mode that would remedy a miss.
 
 use std::time::Duration;
 
@@ -60,6 +60,15 @@ pub(super) enum Credentials {
     Partitions,
     /// One cache for all, under RFC 9111, 3.5.
     SharedCache,
+}
+
+/// Which stored responses a client's max-age is about.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum ClientMaxAge {
+    AllResponses,
+    /// Those with a guessed lifetime. What the origin says counts more.
+    Guesses,
+    None,
 }
 
 /// How Set-Cookie lines of a response affect storing.
@@ -124,14 +133,28 @@ impl Mode {
     fn obey_client(self, directives: RequestDirectives) -> RequestDirectives {
         match self {
             Self::Strict => directives,
-            // A plain reload in a browser sends `max-age=0`. It must not be a MISS.
+            // Zero is what a reload in a browser sends, and what package managers send. It validates guesses.
             Self::Standard => RequestDirectives {
-                max_age: None,
+                max_age: directives.max_age.filter(|seconds| *seconds == 0),
                 min_fresh: None,
                 max_stale: None,
                 ..directives
             },
             Self::Always => RequestDirectives::default(),
+        }
+    }
+
+    /// True if a lifetime that is a guess is given up more easily than one that the origin has said.
+    pub(super) const fn holds_guesses_loosely(self) -> bool {
+        matches!(self, Self::Standard)
+    }
+
+    /// Which stored responses a client's max-age is about.
+    pub(super) const fn client_max_age(self) -> ClientMaxAge {
+        match self {
+            Self::Strict => ClientMaxAge::AllResponses,
+            Self::Standard => ClientMaxAge::Guesses,
+            Self::Always => ClientMaxAge::None,
         }
     }
 

@@ -318,7 +318,13 @@ async fn fetch_and_store(
     ticket: FetchTicket,
     mut client: WaitingClient,
 ) {
-    let request = client.listening(plan.origin_request(forwarded));
+    let mut request = client.listening(plan.origin_request(forwarded));
+    let sends_all_cookies = forwarded.leaves_out_cookies()
+        && ticket.is_path_not_stored()
+        && matches!(plan.kind, FetchKind::Plain);
+    if sends_all_cookies {
+        request.headers = forwarded.headers_with_all_cookies();
+    }
     let Some(fetched) = client.while_wanted(&ticket, forward(worker, request)).await else {
         return;
     };
@@ -326,6 +332,7 @@ async fn fetch_and_store(
         worker,
         forwarded,
         why: plan.why,
+        sends_all_cookies,
         ticket,
         client,
     };

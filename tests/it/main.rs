@@ -35,6 +35,7 @@ mod failure;
 mod fidelity;
 mod forwarding;
 mod framing;
+mod guesses;
 mod guides;
 mod identity;
 mod identity_cookies;

@@ -14,12 +14,16 @@ pub struct Rule {
     pub path: Globs,
     /// The policy for them.
     pub policy: Policy,
+    /// Whether responses may be stored. If not, requests pass the cache by.
+    pub stores: bool,
     /// Parameters of the query that are ignored: they are neither in the key nor forwarded.
     pub ignored_parameters: Globs,
     /// How the other parameters are ordered.
     pub order: QueryOrder,
     /// The largest body, in bytes, with which a POST is cached like a GET. `None`: POSTs are not cached.
     pub store_post_bytes: Option<u64>,
+    /// False if unsafe requests to these paths change nothing, so that they invalidate nothing.
+    pub invalidates: bool,
 }
 
 impl Rule {
@@ -112,9 +116,11 @@ mod tests {
         Rule {
             path: Globs::new([path]),
             policy: policy(Mode::Standard),
+            stores: true,
             ignored_parameters: Globs::new(["utm_*"]),
             order: QueryOrder::ByName,
             store_post_bytes: None,
+            invalidates: true,
         }
     }
 

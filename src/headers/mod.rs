@@ -23,7 +23,7 @@ pub use self::{
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
     hop_by_hop::remove_hop_by_hop,
     unkeyed::is_unkeyed,
-    via::{append_via, is_loop},
+    via::OwnVia,
 };
 pub use crate::policy::is_live_stream;
 

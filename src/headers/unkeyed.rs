@@ -107,7 +107,8 @@ pub fn is_unkeyed(name: &HeaderName) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&&*name)
 }
 
-fn hyphenated(name: &str) -> Cow<'_, str> {
+/// The name as CGI and its like tell it from others.
+pub(super) fn hyphenated(name: &str) -> Cow<'_, str> {
     match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
         false => Cow::Borrowed(name),

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, mem::MaybeUninit};
 
 use actix_web::http::{
-    Method, StatusCode,
+    Method, StatusCode, Version,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
@@ -42,6 +42,8 @@ pub(super) enum Persistence {
 #[derive(Debug)]
 pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) framing: BodyFraming,
     pub(super) persistence: Persistence,
@@ -212,8 +214,13 @@ fn final_head(
     if framing == BodyFraming::UntilClose {
         persistence = Persistence::Close;
     }
+    let version = match minor {
+        0 => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
     Ok(ResponseHead {
         status,
+        version,
         headers,
         framing,
         persistence,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::http::{
-    Method, Uri,
+    Method, StatusCode, Uri, Version,
     header::{self, HeaderMap},
 };
 
@@ -58,6 +58,7 @@ pub async fn dry_run(
         method: &described.method,
         uri: &described.uri,
         headers,
+        version: Version::HTTP_11,
         framing: framing(headers),
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
@@ -126,6 +127,11 @@ impl DryRun {
     /// Which headers and cookies make its identity.
     pub fn identity_parts(&self) -> IdentityParts {
         self.forwarded.identity_parts()
+    }
+
+    /// True if a successful response invalidates stored responses.
+    pub fn invalidates(&self) -> bool {
+        self.forwarded.invalidates(StatusCode::OK)
     }
 
     /// True for a POST whose body is part of the key.

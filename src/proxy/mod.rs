@@ -31,6 +31,6 @@ pub use self::{
     handler::handle,
     request::framing::RequestFraming,
     response::access_log::log_unread,
-    shared::{Shared, own_via},
+    shared::Shared,
     worker::Worker,
 };

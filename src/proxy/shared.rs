@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::{
     cache::Cache,
     config::Config,
+    headers::OwnVia,
     observe::{LiveRequests, Observer},
     policy::IdentitySecret,
     proxy::origin_health::OriginHealth,
@@ -25,7 +26,7 @@ pub struct Shared {
     /// The secret under which identities are hashed.
     pub secret: IdentitySecret,
     /// Our own member of Via.
-    pub via: HeaderValue,
+    pub via: OwnVia,
     /// The configuration in force.
     pub in_force: watch::Receiver<ActiveConfig>,
     /// The Host that the origin gets.
@@ -55,7 +56,7 @@ impl Shared {
             origin_host: host.map_err(io::Error::other)?,
             cache,
             secret: IdentitySecret::new(),
-            via: own_via(),
+            via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
             origin_health: OriginHealth::default(),
@@ -68,9 +69,8 @@ impl Shared {
     }
 }
 
-/// Our own member of Via. No other instance has the same name, so that a loop can be told (RFC 9110, 7.6.3).
-pub fn own_via() -> HeaderValue {
-    let name = RandomState::new().hash_one(std::process::id());
-    HeaderValue::try_from(format!("1.1 caching-proxy-{name:016x}"))
-        .unwrap_or(HeaderValue::from_static("1.1 caching-proxy"))
+/// The name of this proxy in Via. No other instance has the same, so that a loop can be told (RFC 9110, 7.6.3).
+fn own_name() -> String {
+    let number = RandomState::new().hash_one(std::process::id());
+    format!("caching-proxy-{number:016x}")
 }

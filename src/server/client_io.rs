@@ -9,6 +9,8 @@ mod body;
 mod departure;
 mod head;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::Future as _,

@@ -4,7 +4,9 @@
 //! send. Here such a target is encoded, an absolute-form target becomes path and Host, and what is refused is refused
 //! with a sentence.
 
-use std::{net::Ipv6Addr, str};
+mod upgrade;
+
+use std::{borrow::Cow, net::Ipv6Addr, str};
 
 use actix_http::StatusCode;
 
@@ -85,9 +87,9 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
     let head = &head[start.unwrap_or(head.len())..];
     let (line, fields) = split_line(head);
     let request_line = RequestLine::parse(line)?;
-    let host = host_of(fields)?;
+    let scan = FieldScan::of(fields)?;
     let target = request_line.target()?;
-    match (host, target) {
+    match (scan.host, target) {
         (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
         (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
         (_, Target::Absolute { authority, .. })
@@ -95,8 +97,14 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
         {
             Err(HeadRefusal::Host)
         }
-        (_, Target::AsSent) if request_line.minor <= b'1' => Ok(None),
-        (_, target) => request_line.rewritten(target, fields).map(Some),
+        (_, Target::AsSent) if request_line.minor <= b'1' && !scan.offers_upgrade => Ok(None),
+        (_, target) => {
+            let fields = match scan.offers_upgrade {
+                true => upgrade::without_offers(fields, request_line.minor).into(),
+                false => Cow::Borrowed(fields),
+            };
+            request_line.rewritten(target, &fields).map(Some)
+        }
     }
 }
 
@@ -110,23 +118,35 @@ fn split_line(head: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r").unwrap_or(line), rest)
 }
 
-/// The value of Host; `None` if there is none.
-fn host_of(mut fields: &[u8]) -> Result<Option<&[u8]>, HeadRefusal> {
-    let mut host = None;
-    let mut lines = 0;
-    loop {
-        let (line, rest) = split_line(fields);
-        if line.is_empty() {
-            return match lines > MAX_HEADER_LINES {
-                true => Err(HeadRefusal::TooManyLines),
-                false => Ok(host),
-            };
+/// What the header lines say.
+struct FieldScan<'h> {
+    /// The value of Host; `None` if there is none.
+    host: Option<&'h [u8]>,
+    offers_upgrade: bool,
+}
+
+impl<'h> FieldScan<'h> {
+    fn of(mut fields: &'h [u8]) -> Result<Self, HeadRefusal> {
+        let mut scan = Self {
+            host: None,
+            offers_upgrade: false,
+        };
+        let mut lines = 0;
+        loop {
+            let (line, rest) = split_line(fields);
+            if line.is_empty() {
+                return match lines > MAX_HEADER_LINES {
+                    true => Err(HeadRefusal::TooManyLines),
+                    false => Ok(scan),
+                };
+            }
+            if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {
+                return Err(HeadRefusal::SeveralHosts);
+            }
+            scan.offers_upgrade |= upgrade::is_offer(line);
+            lines += 1;
+            fields = rest;
         }
-        if is_host(line) && host.replace(line[5..].trim_ascii()).is_some() {
-            return Err(HeadRefusal::SeveralHosts);
-        }
-        lines += 1;
-        fields = rest;
     }
 }
 
@@ -314,7 +334,9 @@ fn write_fields(host: &[u8], mut fields: &[u8], into: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{super::request_bounds::RequestBounds, *};
 
     /// What `head` becomes, as text.
     fn rewritten(head: &str) -> String {
@@ -460,5 +482,31 @@ mod tests {
         }
         let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(95));
         assert_eq!(check(most.as_bytes()), HeadVerdict::Unchanged);
+    }
+
+    proptest! {
+        #[test]
+        fn a_rewritten_head_is_one_head_and_is_not_rewritten_again(
+            target in "(http://[a-b:@]{0,4})?/?[a\"<`\u{fc}\r ?*]{0,5}",
+            version in "HTTP/1.[0-3]|HTTP/2.0",
+            fields in "((Host|Connection|Upgrade|A|):? ?(upgrade|h2c|websocket|close|,|a|\r| ){0,4}\r?\n){0,4}",
+            before in "[\r\n]{0,2}",
+        ) {
+            let head = format!("{before}GET {target} {version}\r\nHost: a\r\n{fields}\r\n");
+            // The fields may have an empty line among them.
+            let end = RequestBounds::head().take(head.as_bytes());
+            if let HeadVerdict::Rewritten(rewritten) = check(&head.as_bytes()[..end]) {
+                prop_assert_eq!(RequestBounds::head().take(&rewritten), rewritten.len());
+                match check(&rewritten) {
+                    HeadVerdict::Unchanged => {}
+                    // An Upgrade that is left.
+                    HeadVerdict::Rewritten(_) => {
+                        let text = String::from_utf8_lossy(&rewritten).to_ascii_lowercase();
+                        prop_assert!(text.contains("upgrade: "), "{text}");
+                    }
+                    HeadVerdict::Refused(refusal) => prop_assert!(false, "{refusal}"),
+                }
+            }
+        }
     }
 }

@@ -208,6 +208,52 @@ fn an_earlier_via_is_forwarded_before_ours() {
 }
 
 #[test]
+fn via_has_the_version_in_which_a_message_was_received() {
+    let origin = Origin::start(|exchange| {
+        let version = match exchange.target().as_str() {
+            "/old" => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        exchange.send(format!(
+            "{version} 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok"
+        ));
+    });
+    let proxy = TestProxy::to(&origin);
+    for (target, received) in [
+        ("/old", "1.0 caching-proxy-"),
+        ("/new", "1.1 caching-proxy-"),
+    ] {
+        for outcome in ["MISS", "HIT", "HIT", "HIT"] {
+            let answer = proxy.get(target);
+            answer.expect(200, outcome, "ok");
+            let via = answer.field("via").unwrap();
+            assert!(via.starts_with(received), "{target} {outcome}: {via}");
+        }
+    }
+    for (version, received) in [
+        ("HTTP/1.0", "1.0 caching-proxy-"),
+        ("HTTP/1.1", "1.1 caching-proxy-"),
+    ] {
+        let seen = seen_for(&format!("GET / {version}\r\nHost: a\r\n\r\n"));
+        let via = seen.field("via").unwrap();
+        assert!(via.starts_with(received), "{version}: {via}");
+    }
+}
+
+#[test]
+fn names_that_fold_to_framing_headers_are_dropped() {
+    let seen = seen_for(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\nContent_Length: 9\r\nKeep_Alive: 1\r\n\
+         Api_Key: k\r\nContent-Length: 2\r\n\r\nok",
+    );
+    for name in ["transfer_encoding", "content_length", "keep_alive"] {
+        assert_eq!(seen.field(name), None, "{name}");
+    }
+    assert_eq!(seen.field("api_key").as_deref(), Some("k"));
+    assert_eq!(seen.body, b"ok");
+}
+
+#[test]
 fn responses_have_our_via() {
     let origin = Origin::counting("Via: 1.1 inner\r\n");
     let proxy = TestProxy::to(&origin);

@@ -143,6 +143,11 @@ impl EntryFilter {
                 .any(|tag| self.tags.iter().any(|filter| **filter == *tag))
     }
 
+    /// How many paths, patterns and tags a key is compared with.
+    pub(in crate::cache) fn patterns(&self) -> usize {
+        self.exact.len() + self.globs.len() + self.tags.len()
+    }
+
     /// The tags.
     pub(in crate::cache) fn tags(&self) -> &[Box<[u8]>] {
         &self.tags

@@ -13,12 +13,8 @@ use crate::{
         actor::CacheActor,
         found::Found,
         handle::Cache,
-        manage::purging::CHUNK,
-        store::{
-            entry::Entry,
-            key::Key,
-            table::{Cursor, Variants},
-        },
+        manage::walk::WalkPlace,
+        store::{entry::Entry, key::Key, variants::Variants},
         unavailable::CacheUnavailable,
     },
     mask::hidden,
@@ -33,8 +29,10 @@ pub const MAX_OFFSET: usize = 100_000;
 const MAX_LISTED_BYTES: usize = 4 * 1024 * 1024;
 /// The most keys that are returned in detail.
 const MAX_ROWS: usize = 1000;
-/// How many chunks of keys the search for the nearest key looks at.
-const NEAREST_CHUNKS: usize = 16;
+/// How many steps the search for the nearest key takes: a quarter of a million keys, if they are short.
+const NEAREST_STEPS: usize = 1024;
+/// How many keys a listing holds beyond those that it returns, before it drops the others.
+const SPARE_ROWS: usize = 16 * 1024;
 
 /// The order of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +166,7 @@ impl Cache {
         let everything = EntryFilter::all();
         let mut look = ChunkedLookup::at(&everything);
         let mut nearest: Option<((usize, usize), KeyVariants)> = None;
-        for _ in 0..NEAREST_CHUNKS {
+        for _ in 0..NEAREST_STEPS {
             let Some(rows) = look.next(self).await? else {
                 break;
             };
@@ -275,7 +273,7 @@ impl Ranking {
         };
         self.rows.push((rank, row));
         // Pruning only when twice as many are there keeps its cost per key constant.
-        if self.rows.len() >= 2 * self.wanted + CHUNK {
+        if self.rows.len() >= 2 * self.wanted + SPARE_ROWS {
             self.prune();
         }
     }
@@ -307,7 +305,7 @@ fn compare(
 /// Goes through the keys that match, a chunk at a time.
 struct ChunkedLookup {
     filter: Arc<EntryFilter>,
-    place: Option<Cursor>,
+    place: Option<WalkPlace>,
     is_over: bool,
 }
 
@@ -341,7 +339,7 @@ impl ChunkedLookup {
 pub struct LookChunk {
     filter: Arc<EntryFilter>,
     /// Where to go on; `None` at the beginning.
-    place: Option<Cursor>,
+    place: Option<WalkPlace>,
 }
 
 /// What one message has found.
@@ -349,7 +347,7 @@ pub struct LookChunk {
 pub struct LookedAt {
     rows: Vec<KeyVariants>,
     /// Where to go on; `None` at the end.
-    next: Option<Cursor>,
+    next: Option<WalkPlace>,
 }
 
 impl Handler<LookChunk> for CacheActor {
@@ -360,29 +358,13 @@ impl Handler<LookChunk> for CacheActor {
         LookChunk { filter, place }: LookChunk,
         _: &mut Self::Context,
     ) -> Self::Result {
-        if let Some(resources) = filter.resources() {
-            let keys = resources
-                .iter()
-                .flat_map(|resource| self.store.keys_of(resource));
-            let row = |key: Key| {
-                self.store
-                    .peek(&key)
-                    .map(|variants| KeyVariants::of(&key, variants))
-            };
-            let (rows, next) = (keys.filter_map(row).collect(), None);
-            return MessageResult(LookedAt { rows, next });
-        }
-        let place = place.unwrap_or_else(|| self.store.front());
-        let mut seen = 0;
-        let looked_at = self.store.from(place).take(CHUNK).inspect(|_| seen += 1);
-        let rows = looked_at
-            .filter(|(key, variants)| {
-                let mut variants = variants.variants.iter();
-                variants.any(|entry| filter.matches(&key.resource, entry))
-            })
-            .map(|(key, variants)| KeyVariants::of(&key, variants))
-            .collect();
-        let next = (seen == CHUNK).then(|| self.store.behind(place, seen));
+        let mut rows = Vec::new();
+        let next = self.walk(&filter, place.unwrap_or_default(), |key, variants| {
+            let mut all = variants.variants.iter();
+            if all.any(|entry| filter.matches(&key.resource, entry)) {
+                rows.push(KeyVariants::of(key, variants));
+            }
+        });
         MessageResult(LookedAt { rows, next })
     }
 }

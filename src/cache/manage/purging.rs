@@ -1,6 +1,6 @@
 //! Purging: removing named responses from the cache, or making them stale.
 //!
-//! A purge goes through the store a chunk at a time, so that other messages are handled in between. It first voids the
+//! A purge goes through the store a step at a time, so that other messages are handled in between. It first voids the
 //! fetches under way for what it names: nobody joins them, and they store nothing. So whatever is stored meanwhile was
 //! fetched after the purge began. The tags of a fetch are not known before its response: a purge by tag is remembered
 //! until all fetches that were under way have ended.
@@ -19,10 +19,10 @@ use crate::{
         actor::CacheActor,
         fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
+        manage::walk::WalkPlace,
         store::{
             entry::Entry,
             key::{Key, Resource},
-            table::Cursor,
         },
         unavailable::CacheUnavailable,
     },
@@ -30,8 +30,6 @@ use crate::{
     policy::Time,
 };
 
-/// How many keys one message looks at.
-pub(in crate::cache) const CHUNK: usize = 16 * 1024;
 /// The most paths that a purge lists, and the most bytes of them.
 const MAX_PATHS: usize = 10_000;
 const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
@@ -122,7 +120,7 @@ pub struct PurgeChunk {
     how: PurgeAction,
     now: Time,
     /// Where to go on; `None` at the beginning.
-    place: Option<Cursor>,
+    place: Option<WalkPlace>,
 }
 
 /// What one message has purged.
@@ -133,7 +131,7 @@ pub struct PurgedChunk {
     fetches: u64,
     resources: Vec<Resource>,
     /// Where to go on; `None` at the end.
-    next: Option<Cursor>,
+    next: Option<WalkPlace>,
 }
 
 impl Handler<PurgeChunk> for CacheActor {
@@ -145,28 +143,13 @@ impl Handler<PurgeChunk> for CacheActor {
         if purge.place.is_none() {
             chunk.fetches = self.void_matching(filter, purge.how);
         }
-        let keys: Vec<Key> = match filter.resources() {
-            Some(resources) => {
-                let keys = resources
-                    .iter()
-                    .map(|resource| self.store.keys_of(resource));
-                keys.flatten().collect()
+        let mut keys = Vec::new();
+        chunk.next = self.walk(filter, purge.place.unwrap_or_default(), |key, variants| {
+            let mut variants = variants.variants.iter();
+            if variants.any(|entry| filter.matches(&key.resource, entry)) {
+                keys.push(key.clone());
             }
-            None => {
-                let place = purge.place.unwrap_or_else(|| self.store.front());
-                let mut seen = 0;
-                let looked_at = self.store.from(place).take(CHUNK).inspect(|_| seen += 1);
-                let keys = looked_at
-                    .filter(|(key, variants)| {
-                        let mut variants = variants.variants.iter();
-                        variants.any(|entry| filter.matches(&key.resource, entry))
-                    })
-                    .map(|(key, _)| key)
-                    .collect();
-                chunk.next = (seen == CHUNK).then(|| self.store.behind(place, seen));
-                keys
-            }
-        };
+        });
         for key in keys {
             self.purge_key(key, &purge, &mut chunk);
         }
@@ -204,12 +187,7 @@ impl CacheActor {
                 Some(match expires {
                     true => {
                         let head = entry.head().expired(purge.now);
-                        Arc::new(Entry::new(
-                            Arc::new(head),
-                            entry.body().clone(),
-                            entry.fetch_millis(),
-                            &budget,
-                        ))
+                        Arc::new(entry.with_head(head, &budget))
                     }
                     false => Arc::clone(entry),
                 })

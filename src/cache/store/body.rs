@@ -6,7 +6,10 @@
 
 use std::{
     io::IoSlice,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use bytes::Bytes;
 use crate::cache::store::{budget::Budget, shared_list::SharedList};
 
 /// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
-const PIECE_OVERHEAD_BYTES: u64 = 96;
+const PIECE_OVERHEAD_BYTES: u64 = 104;
 /// Pieces with a mean length below this are joined when the body is complete.
 const SMALL_PIECE_BYTES: usize = 1280;
 /// The largest piece that joining makes.
@@ -31,6 +34,8 @@ pub(in crate::cache) struct Piece {
     position: u64,
     /// The budget that its cost counts against; `None` for the sentinel.
     budget: Option<Arc<Budget>>,
+    /// Which stored responses count its cost, by the number of their change; 0 if none do.
+    counted_by: AtomicU64,
 }
 
 impl Drop for Piece {
@@ -59,6 +64,7 @@ impl Piece {
             next: OnceLock::new(),
             position: 0,
             budget: None,
+            counted_by: AtomicU64::new(0),
         })
     }
 
@@ -75,6 +81,7 @@ impl Piece {
             next: OnceLock::new(),
             position: position + cost,
             budget: Some(Arc::clone(budget)),
+            counted_by: AtomicU64::new(0),
         })
     }
 
@@ -141,6 +148,28 @@ impl Body {
     /// The memory that the body uses of the budget, in bytes.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
         self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES
+    }
+
+    /// Counts the pieces that nothing stored counts for the stored responses of this change. Returns their memory in bytes.
+    pub(in crate::cache) fn count_for(&self, change: u64) -> u64 {
+        let is_counted = |piece: &&Arc<Piece>| {
+            let counted_by = &piece.counted_by;
+            let counted =
+                counted_by.compare_exchange(0, change, Ordering::Relaxed, Ordering::Relaxed);
+            counted.is_ok()
+        };
+        let counted = self.pieces.iter().filter(is_counted);
+        counted
+            .map(|piece| Piece::cost_bytes(piece.bytes.len()))
+            .sum()
+    }
+
+    /// The pieces that the responses of this change count may be counted for others.
+    pub(in crate::cache) fn release(&self, change: u64) {
+        for piece in self.pieces.iter() {
+            let counted_by = &piece.counted_by;
+            let _ = counted_by.compare_exchange(change, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// True if its pieces are so small that their overhead is large, or that fewer pieces could hold it.

@@ -17,6 +17,8 @@ const MAX_UNATTENDED: u64 = 64;
 pub(in crate::cache) struct Budget {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    /// Part of `used_bytes` that another thread is about to free.
+    promised_bytes: AtomicU64,
     unattended: AtomicU64,
 }
 
@@ -26,6 +28,7 @@ impl Budget {
         Arc::new(Self {
             limit_bytes,
             used_bytes: AtomicU64::new(0),
+            promised_bytes: AtomicU64::new(0),
             unattended: AtomicU64::new(0),
         })
     }
@@ -35,9 +38,11 @@ impl Budget {
         self.limit_bytes
     }
 
-    /// The bytes that are used now.
+    /// The bytes that are used now, without those that another thread is about to free.
     pub(in crate::cache) fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed)
+        // In this order: what is freed between the two counts as used.
+        let used = self.used_bytes.load(Ordering::Acquire);
+        used.saturating_sub(self.promised_bytes.load(Ordering::Acquire))
     }
 
     /// True if `bytes` more are within the limit.
@@ -60,9 +65,19 @@ impl Budget {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts `bytes` that another thread is about to free as unused, until [`Budget::keep_promise`].
+    pub(in crate::cache) fn promise(&self, bytes: u64) {
+        self.promised_bytes.fetch_add(bytes, Ordering::Release);
+    }
+
+    /// Ends a promise of `bytes`. They are freed after this call.
+    pub(in crate::cache) fn keep_promise(&self, bytes: u64) {
+        self.promised_bytes.fetch_sub(bytes, Ordering::Release);
+    }
+
     /// Counts `bytes` that were taken as unused again.
     pub(in crate::cache) fn give_back(&self, bytes: u64) {
-        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.used_bytes.fetch_sub(bytes, Ordering::Release);
     }
 }
 

@@ -32,6 +32,12 @@ impl Resource {
             .map_or(&self.0, |(target, _)| target)
     }
 
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        let target = self.target();
+        target.split_once('?').map_or(target, |(path, _)| path)
+    }
+
     /// The Host that the client chose; `None` if it is not part of the key.
     pub fn host(&self) -> Option<&str> {
         self.0.split_once('\n').map(|(_, host)| host)
@@ -89,29 +95,59 @@ impl Key {
     }
 
     /// The memory of the key beyond the overhead of an entry, in bytes.
-    pub(in crate::cache) fn heap_bytes(&self) -> usize {
-        // A partition is also in the set of its resource's partitions, which is at least half full.
+    pub(in crate::cache) fn heap_bytes(&self) -> u64 {
+        // A partition is also in the list of its resource's partitions, and the list may be half full.
         let partition = if self.partition().is_plain() {
             0
         } else {
-            size_of::<Key>() + 2 * size_of::<Partition>()
+            size_of::<PartitionedKey>()
+                + 2 * size_of::<Partition>()
+                + ALLOCATION_BYTES
+                + RESOURCE_BYTES
         };
-        self.resource.0.len() + 2 * size_of::<usize>() + partition
+        (self.resource.0.len() + ALLOCATION_BYTES + partition) as u64
     }
 }
+
+/// The counters and the share of the allocator's own memory for each allocation of a key, in bytes.
+const ALLOCATION_BYTES: usize = 2 * size_of::<usize>();
+
+/// The memory of a resource that has partitions, in bytes.
+const RESOURCE_BYTES: usize = 128;
 
 /// A key as the store holds it. Most keys are a resource alone, and take no memory for more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cache) enum StoredKey {
     Plain(Resource),
-    Partitioned(Box<Key>),
+    Partitioned(Arc<PartitionedKey>),
 }
 
-impl From<&Key> for StoredKey {
-    fn from(key: &Key) -> Self {
+/// A key with an identity or a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cache) struct PartitionedKey {
+    key: Key,
+    epoch: u64,
+}
+
+/// A key, borrowed for a lookup in the store.
+///
+/// The keys of a resource that have an identity or a body also have the epoch of the resource. An invalidation begins a new
+/// epoch, so no lookup finds the keys of earlier ones, however many there are.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cache) struct StoredKeyRef<'a> {
+    pub(in crate::cache) key: &'a Key,
+    /// 0 for a key without identity and body.
+    pub(in crate::cache) epoch: u64,
+}
+
+impl From<StoredKeyRef<'_>> for StoredKey {
+    fn from(StoredKeyRef { key, epoch }: StoredKeyRef<'_>) -> Self {
         match key.partition().is_plain() {
             true => Self::Plain(key.resource.clone()),
-            false => Self::Partitioned(Box::new(key.clone())),
+            false => Self::Partitioned(Arc::new(PartitionedKey {
+                key: key.clone(),
+                epoch,
+            })),
         }
     }
 }
@@ -120,26 +156,63 @@ impl StoredKey {
     pub(in crate::cache) fn key(&self) -> Key {
         match self {
             Self::Plain(resource) => Partition::default().of(resource.clone()),
-            Self::Partitioned(key) => Key::clone(key),
+            Self::Partitioned(stored) => stored.key.clone(),
+        }
+    }
+
+    pub(in crate::cache) fn partition(&self) -> Partition {
+        match self {
+            Self::Plain(_) => Partition::default(),
+            Self::Partitioned(stored) => stored.key.partition(),
+        }
+    }
+
+    pub(in crate::cache) fn resource(&self) -> &Resource {
+        match self {
+            Self::Plain(resource) => resource,
+            Self::Partitioned(stored) => &stored.key.resource,
+        }
+    }
+
+    /// The epoch of its resource in which it was stored; `None` if it has neither an identity nor a body.
+    pub(in crate::cache) fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Partitioned(stored) => Some(stored.epoch),
         }
     }
 }
 
 impl Hash for StoredKey {
-    /// The same hash as that of the key.
+    /// The same hash as that of the borrowed key.
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Plain(resource) => PlainKey(&resource.0).hash(state),
-            Self::Partitioned(key) => key.hash(state),
+            Self::Plain(resource) => {
+                PlainKey(&resource.0).hash(state);
+                0_u64.hash(state);
+            }
+            Self::Partitioned(stored) => {
+                stored.key.hash(state);
+                stored.epoch.hash(state);
+            }
         }
     }
 }
 
-impl Equivalent<StoredKey> for Key {
+impl Hash for StoredKeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+        self.epoch.hash(state);
+    }
+}
+
+impl Equivalent<StoredKey> for StoredKeyRef<'_> {
     fn equivalent(&self, stored: &StoredKey) -> bool {
         match stored {
-            StoredKey::Plain(resource) => self.resource == *resource && self.partition().is_plain(),
-            StoredKey::Partitioned(key) => *self == **key,
+            StoredKey::Plain(resource) => {
+                self.key.resource == *resource && self.key.partition().is_plain()
+            }
+            StoredKey::Partitioned(stored) => self.epoch == stored.epoch && *self.key == stored.key,
         }
     }
 }
@@ -180,11 +253,13 @@ mod tests {
             };
             assert!(PlainKey(target).equivalent(&key));
             assert_eq!(hasher.hash_one(PlainKey(target)), hasher.hash_one(&key));
-            assert_eq!(
-                hasher.hash_one(StoredKey::from(&key)),
-                hasher.hash_one(&key)
-            );
-            assert!(key.equivalent(&StoredKey::from(&key)));
+            let borrowed = StoredKeyRef {
+                key: &key,
+                epoch: 0,
+            };
+            let stored = StoredKey::from(borrowed);
+            assert_eq!(hasher.hash_one(&stored), hasher.hash_one(borrowed));
+            assert!(borrowed.equivalent(&stored));
         }
         let hosted = Key {
             resource: Resource::with_host("/a", b"h"),

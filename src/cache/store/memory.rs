@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use crate::{
     cache::{
+        fetches::reader::FetchId,
         found::{Cleared, Found, PutOutcome, Snapshot},
         store::{
             budget::Budget,
             entry::Entry,
-            key::{Key, Resource},
-            table::{Cursor, EntryTable, Variants},
+            key::{Key, Resource, StoredKey},
+            related::{UnsafeRequest, UnsafeRequests},
+            table::EntryTable,
+            variants::Variants,
         },
         worker_cache::generations::Generations,
     },
@@ -28,6 +31,7 @@ pub(in crate::cache) struct Store {
     table: EntryTable,
     budget: Arc<Budget>,
     generations: Arc<Generations>,
+    unsafe_requests: UnsafeRequests,
 }
 
 impl Store {
@@ -37,33 +41,82 @@ impl Store {
             table: EntryTable::new(initial_capacity(&budget), Arc::clone(&budget)),
             budget,
             generations,
+            unsafe_requests: UnsafeRequests::default(),
         }
     }
 
     /// The responses stored for `key`: of its identity, and shared ones. This counts as a use.
-    pub(in crate::cache) fn find(&self, key: &Key) -> Found {
+    pub(in crate::cache) fn find(&mut self, key: &Key) -> Found {
+        self.doubt_guesses(key);
         self.found(key, |key| self.table.get(key))
     }
 
     /// The same as [`Store::find`], but does not count as a use.
-    pub(in crate::cache) fn peek_found(&self, key: &Key) -> Found {
+    pub(in crate::cache) fn peek_found(&mut self, key: &Key) -> Found {
+        self.doubt_guesses(key);
         self.found(key, |key| self.table.peek(key))
     }
 
     fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Variants>) -> Found {
         let variants = |key: &Key| look(key).map(|stored| stored.variants.clone());
-        let generation = self.generations.current(&key.resource);
-        match key.identity {
-            Some(_) => Found {
-                own: variants(key),
-                shared: variants(&key.shared()),
-                generation,
-            },
-            None => Found {
-                own: None,
-                shared: variants(key),
-                generation,
-            },
+        let (own, shared) = match key.identity {
+            Some(_) => (variants(key), variants(&key.shared())),
+            None => (None, variants(key)),
+        };
+        let mut found = Found {
+            own,
+            shared,
+            generation: self.generations.current(&key.resource),
+            changes: None,
+        };
+        if found.variants().any(|entry| entry.head().is_guess()) {
+            let groups = self.generations.groups_of(&key.resource);
+            found.changes = Some(self.generations.changes(&groups));
+        }
+        found
+    }
+
+    /// Notes a successful unsafe request. Guessed responses of related paths become stale when they are looked up.
+    pub(in crate::cache) fn note_unsafe(&mut self, resource: &Resource, request: UnsafeRequest) {
+        let groups = self.generations.concerned_groups(resource);
+        match self.unsafe_requests.note(&groups, request) {
+            true => self.generations.bump_all(),
+            false => self.generations.bump_changes(&groups),
+        }
+    }
+
+    /// The last unsafe request that concerned `resource`. `None` if there was none.
+    fn last_unsafe(&self, resource: &Resource) -> Option<UnsafeRequest> {
+        if self.unsafe_requests.is_empty() {
+            return None;
+        }
+        self.unsafe_requests
+            .last(&self.generations.groups_of(resource))
+    }
+
+    /// The oldest fetch that a request for `resource` may join: earlier ones began before an unsafe request to a related
+    /// path.
+    pub(in crate::cache) fn oldest_joinable(&self, resource: &Resource) -> FetchId {
+        let last = self.last_unsafe(resource);
+        last.map_or(FetchId::default(), |request| request.before)
+    }
+
+    /// Makes the guessed responses stale whose fetch began before an unsafe request that concerned them.
+    fn doubt_guesses(&mut self, key: &Key) {
+        let Some(request) = self.last_unsafe(&key.resource) else {
+            return;
+        };
+        let is_doubtful =
+            |entry: &Arc<Entry>| entry.head().is_guess() && entry.begun() < request.before;
+        let budget = Arc::clone(&self.budget);
+        let shared = key.identity.map(|_| key.shared());
+        for key in [Some(key), shared.as_ref()].into_iter().flatten() {
+            self.change(key, |entry| {
+                Some(match is_doubtful(entry) {
+                    true => Arc::new(entry.with_head(entry.head().doubted(request.at), &budget)),
+                    false => Arc::clone(entry),
+                })
+            });
         }
     }
 
@@ -156,22 +209,26 @@ impl Store {
 
     /// Evicts until `bytes` more fit into the budget. Returns false if they still do not fit.
     pub(in crate::cache) fn make_room(&mut self, bytes: u64) -> bool {
-        self.fit(self.outside_bytes().saturating_add(bytes));
-        self.budget.has_room(bytes)
+        // A body of which another stored response has a part is not free when it is evicted. Then more is.
+        loop {
+            let held = self.table.held_bytes();
+            self.fit(self.outside_bytes().saturating_add(bytes));
+            if self.budget.has_room(bytes) || self.table.held_bytes() == held {
+                return self.budget.has_room(bytes);
+            }
+        }
     }
 
-    /// Removes every variant of `resource`, of every identity and every body.
+    /// Removes every variant of `resource`, of every identity and every body. [`Store::sweep`] frees most of it.
     pub(in crate::cache) fn invalidate(&mut self, resource: &Resource) -> Cleared {
         // Even if it was evicted: a worker may have a copy.
         self.generations.bump(resource);
-        let mut cleared = Cleared::default();
-        for key in self.table.keys_of(resource) {
-            if let Some(stored) = self.table.remove(&key) {
-                cleared.entries += stored.entries();
-                cleared.bytes += stored.weight_bytes();
-            }
-        }
-        cleared
+        self.table.remove_resource(resource)
+    }
+
+    /// Frees up to `keys` keys that were invalidated. Returns true if there are more.
+    pub(in crate::cache) fn sweep(&mut self, keys: usize) -> bool {
+        self.table.sweep(keys)
     }
 
     /// True if the resource of the snapshot has not changed since.
@@ -184,24 +241,23 @@ impl Store {
         self.table.peek(key)
     }
 
-    /// The stored keys of `resource`, of every identity and every body.
-    pub(in crate::cache) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
-        self.table.keys_of(resource)
+    /// Walks over all keys: see [`EntryTable::walk`].
+    pub(in crate::cache) fn walk(
+        &self,
+        from: usize,
+        see: impl FnMut(Option<(&StoredKey, &Variants)>) -> bool,
+    ) -> Option<usize> {
+        self.table.walk(from, see)
     }
 
-    /// The position before the first key.
-    pub(in crate::cache) fn front(&self) -> Cursor {
-        self.table.front()
-    }
-
-    /// The keys from a position on. None is left out, but some may be visited twice.
-    pub(in crate::cache) fn from(&self, cursor: Cursor) -> impl Iterator<Item = (Key, &Variants)> {
-        self.table.from(cursor)
-    }
-
-    /// The position behind the next `keys` keys from `cursor`.
-    pub(in crate::cache) fn behind(&self, cursor: Cursor, keys: usize) -> Cursor {
-        self.table.behind(cursor, keys)
+    /// Walks over the keys of `resource`: see [`EntryTable::walk_resource`].
+    pub(in crate::cache) fn walk_resource(
+        &self,
+        resource: &Resource,
+        from: usize,
+        see: impl FnMut(Option<(&Key, &Variants)>) -> bool,
+    ) -> Option<usize> {
+        self.table.walk_resource(resource, from, see)
     }
 
     /// Makes all copies of the workers invalid.
@@ -214,15 +270,17 @@ impl Store {
         self.generations.bump(resource);
     }
 
-    /// Removes everything.
+    /// Removes everything. Another thread frees it.
     pub(in crate::cache) fn clear(&mut self) -> Cleared {
-        let cleared = Cleared {
-            entries: self.table.entries(),
-            bytes: self.table.weight_bytes(),
-        };
-        self.table.clear(initial_capacity(&self.budget));
+        let cleared = self.table.clear(initial_capacity(&self.budget));
+        self.unsafe_requests = UnsafeRequests::default();
         self.generations.bump_all();
         cleared
+    }
+
+    /// Frees `garbage` in another thread.
+    pub(in crate::cache) fn free(&self, garbage: impl Send + 'static) {
+        self.table.free_elsewhere(garbage);
     }
 
     /// The number of stored responses.
@@ -230,7 +288,7 @@ impl Store {
         self.table.entries()
     }
 
-    /// The memory of the stored responses and their keys, in bytes. A body that two responses share counts twice.
+    /// The memory of the stored responses and their keys, in bytes. A body that two responses share counts once.
     pub(in crate::cache) fn stored_bytes(&self) -> u64 {
         self.table.weight_bytes()
     }
@@ -243,7 +301,7 @@ impl Store {
     /// The bytes that count against the budget and are not in the table.
     fn outside_bytes(&self) -> u64 {
         let used = self.budget.used_bytes();
-        used.saturating_sub(self.table.weight_bytes())
+        used.saturating_sub(self.table.held_bytes())
     }
 
     /// Leaves room for `outside` bytes beside the table. The capacity changes in steps, because with every change the

@@ -1,110 +1,75 @@
 //! The table of stored responses, and its counts.
 //!
 //! Every change of the underlying `quick_cache` is a method of [`EntryTable`], so the counts cannot differ from the
-//! content. They rely on three properties of the pinned version:
+//! content. They rely on two properties of the pinned version:
 //!
-//! - A value leaves the cache in one of two ways. `remove` returns it, or the hook [`Lifecycle::on_evict`] reports it.
+//! - A value leaves the cache in one of two ways. `remove` returns it, or the hook `Lifecycle::on_evict` reports it.
 //!   The hook also gets a value that was replaced, or refused because it is too large.
 //! - Only `insert` and `set_capacity` call the hook. So its reports are settled at the end of these two methods.
-//! - `iter` visits slots in their order. A value keeps its slot until it leaves.
+//!
+//! No method walks or frees without bound. All keys are listed in [`Slots`], for walks that pause. The partitions of one
+//! resource are invalidated by a new epoch of the resource ([`StoredKeyRef`]), and removed later, a step at a time
+//! ([`EntryTable::sweep`]). Large values are freed in another thread ([`Disposal`]).
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::{HashMap, HashSet, hash_map::RandomState},
-    rc::Rc,
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-use quick_cache::{Equivalent as _, Lifecycle, Weighter, unsync};
-
-use crate::cache::store::{
-    budget::{Budget, Charge},
-    entry::Entry,
-    key::{Key, Partition, Resource, StoredKey},
-    shared_list::SharedList,
+use crate::cache::{
+    found::Cleared,
+    store::{
+        budget::Budget,
+        disposal::Disposal,
+        entry::Entry,
+        key::{Key, Partition, Resource, StoredKey, StoredKeyRef},
+        lifecycle::{LeftValues, QuickCache, quick_cache},
+        slots::Slots,
+        variants::{StoredPlace, Variants, total_bytes},
+    },
 };
 
-/// The expected size of an entry, in bytes. It determines how many evicted keys the cache remembers.
-const TYPICAL_ENTRY_BYTES: u64 = 4096;
-
-type QuickCache = unsync::Cache<StoredKey, Variants, VariantsWeight, RandomState, LeftValues>;
+/// Values of this many bytes and more are freed in another thread.
+const LARGE_BYTES: u64 = 64 * 1024;
+/// A table of so few keys is freed where it is cleared, if it is not large.
+const FEW: usize = 64;
 
 /// The stored responses by key.
 pub(in crate::cache) struct EntryTable {
     cache: QuickCache,
     left: LeftValues,
-    /// The responses in `cache`.
+    keys: Slots<StoredKey>,
+    /// The resources that have keys with an identity or a body.
+    resources: HashMap<Resource, ResourceRecord>,
+    /// What earlier epochs of resources have left in `cache`.
+    outdated: VecDeque<OutdatedEpoch>,
+    outdated_bytes: u64,
+    /// The responses in `cache`, without outdated ones.
     entries: u64,
     /// The responses that were evicted.
     evictions: u64,
-    /// How often a key was inserted that was not in `cache`.
-    inserted_keys: u64,
-    /// The keys in `cache` that have an identity or a body, by resource.
-    partitions: HashMap<Resource, HashSet<Partition>>,
+    /// The number of the last change or epoch.
+    changes: u64,
     budget: Arc<Budget>,
+    disposal: Disposal,
 }
 
-/// A position in the order of the keys. It stays valid when keys are inserted or removed.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cache) struct Cursor {
-    index: usize,
-    /// The removed keys at the time when `index` was right.
-    removals: u64,
+/// The keys of a resource that have an identity or a body.
+#[derive(Debug, Default)]
+struct ResourceRecord {
+    epoch: u64,
+    partitions: Slots<Partition>,
+    total: Cleared,
 }
 
-/// The responses stored for one key.
-pub(in crate::cache) struct Variants {
-    pub(in crate::cache) variants: SharedList<Entry>,
-    /// The memory of the key, counted against the budget.
-    key: Charge,
-    /// Hits, as far as the workers have reported them.
-    hits: Cell<u64>,
-}
-
-impl Variants {
-    pub(in crate::cache) fn hits(&self) -> u64 {
-        self.hits.get()
-    }
-
-    /// Adds hits that a worker has reported.
-    pub(in crate::cache) fn add_hits(&self, hits: u32) {
-        self.hits.set(self.hits.get() + u64::from(hits));
-    }
-
-    /// The memory of the responses and their key, in bytes.
-    pub(in crate::cache) fn weight_bytes(&self) -> u64 {
-        total_bytes(&self.variants) + self.key.bytes()
-    }
-
-    /// The number of responses.
-    pub(in crate::cache) fn entries(&self) -> u64 {
-        self.variants.len() as u64
-    }
-}
-
-fn total_bytes(variants: &[Arc<Entry>]) -> u64 {
-    variants.iter().map(|entry| entry.weight_bytes()).sum()
-}
-
-#[derive(Clone)]
-struct VariantsWeight;
-
-impl Weighter<StoredKey, Variants> for VariantsWeight {
-    fn weight(&self, _: &StoredKey, variants: &Variants) -> u64 {
-        variants.weight_bytes()
-    }
-}
-
-/// The keys of values that have left the cache, and how many responses each had.
-#[derive(Clone, Default)]
-struct LeftValues(Rc<RefCell<Vec<(StoredKey, u64)>>>);
-
-impl Lifecycle<StoredKey, Variants> for LeftValues {
-    type RequestState = ();
-
-    fn on_evict(&self, (): &mut (), key: StoredKey, variants: Variants) {
-        self.0.borrow_mut().push((key, variants.entries()));
-    }
+/// The keys of a resource that an invalidation has left behind.
+#[derive(Debug)]
+struct OutdatedEpoch {
+    resource: Resource,
+    epoch: u64,
+    partitions: Slots<Partition>,
+    /// The number of the next one to remove.
+    next: usize,
 }
 
 impl EntryTable {
@@ -112,73 +77,207 @@ impl EntryTable {
     pub(in crate::cache) fn new(capacity: u64, budget: Arc<Budget>) -> Self {
         let left = LeftValues::default();
         Self {
-            cache: Self::empty(capacity, &left),
+            cache: quick_cache(capacity, &left),
             left,
+            keys: Slots::default(),
+            resources: HashMap::new(),
+            outdated: VecDeque::new(),
+            outdated_bytes: 0,
             entries: 0,
             evictions: 0,
-            inserted_keys: 0,
-            partitions: HashMap::new(),
+            changes: 0,
             budget,
+            disposal: Disposal::default(),
         }
     }
 
-    fn empty(capacity: u64, left: &LeftValues) -> QuickCache {
-        let items = usize::try_from(capacity / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
-        QuickCache::with(
-            items,
-            capacity,
-            VariantsWeight,
-            RandomState::new(),
-            left.clone(),
-        )
+    /// The key as the table has it now; `None` if nothing is stored for it.
+    fn stored_key<'a>(&self, key: &'a Key) -> Option<StoredKeyRef<'a>> {
+        let epoch = match key.partition().is_plain() {
+            true => 0,
+            false => self.resources.get(&key.resource)?.epoch,
+        };
+        Some(StoredKeyRef { key, epoch })
     }
 
     /// The responses for `key`. This counts as a use.
     pub(in crate::cache) fn get(&self, key: &Key) -> Option<&Variants> {
-        self.cache.get(key)
+        self.cache.get(&self.stored_key(key)?)
     }
 
     /// The responses for `key`. This does not count as a use.
     pub(in crate::cache) fn peek(&self, key: &Key) -> Option<&Variants> {
-        self.cache.peek(key)
+        self.cache.peek(&self.stored_key(key)?)
     }
 
     /// The memory that `variants` would use under `key`, in bytes.
     pub(in crate::cache) fn weight_of(key: &Key, variants: &[Arc<Entry>]) -> u64 {
-        total_bytes(variants) + key.heap_bytes() as u64
+        total_bytes(variants) + key.heap_bytes()
     }
 
     /// Inserts `variants` for `key`, in place of those stored. Hits and rank of the key stay. Returns false if they do not
     /// fit; then nothing is stored for `key`.
     pub(in crate::cache) fn insert(&mut self, key: &Key, variants: Vec<Arc<Entry>>) -> bool {
-        let variants = Variants {
-            variants: variants.into(),
-            key: self.budget.charge(key.heap_bytes() as u64),
-            hits: Cell::new(0),
-        };
-        let previous = self.cache.peek(key);
-        let is_new = previous.is_none();
-        if let Some(previous) = previous {
-            variants.hits.set(previous.hits());
-        }
+        let previous = self.peek(key).map(|previous| {
+            // The new responses may have the same bodies.
+            previous.release();
+            (previous.place(), previous.hits())
+        });
+        let stored = self.key_to_store(key);
+        let (mut place, hits) = previous.unwrap_or_else(|| (self.list(&stored), 0));
+        self.changes += 1;
+        place.change = self.changes;
+        let charge = self.budget.charge(key.heap_bytes());
+        let variants = Variants::new(variants, charge, place, hits);
         // If the cache refuses them, they are reported, and subtracted again.
-        self.entries += variants.entries();
-        self.cache.insert(StoredKey::from(key), variants);
-        self.settle(Some(key));
-        let is_stored = self.cache.contains_key(key);
-        if is_stored && is_new {
-            self.inserted_keys += 1;
+        self.add_to_counts(&stored, &variants);
+        self.cache.insert(stored.clone(), variants);
+        self.settle(Some(&stored));
+        let is_stored = self.cache.contains_key(&stored);
+        if !is_stored {
+            self.unlist(&stored, place);
         }
-        self.index(key, is_stored);
         is_stored
     }
 
-    /// Removes the responses for `key`.
-    pub(in crate::cache) fn remove(&mut self, key: &Key) -> Option<Variants> {
-        let (_, variants) = self.cache.remove(key)?;
+    /// The key under which responses for `key` are stored.
+    fn key_to_store(&mut self, key: &Key) -> StoredKey {
+        if !key.partition().is_plain() && !self.resources.contains_key(&key.resource) {
+            self.changes += 1;
+            let record = ResourceRecord {
+                epoch: self.changes,
+                ..ResourceRecord::default()
+            };
+            self.resources.insert(key.resource.clone(), record);
+        }
+        let stored = self.stored_key(key);
+        StoredKey::from(stored.unwrap_or(StoredKeyRef { key, epoch: 0 }))
+    }
+
+    /// Adds a key to the lists.
+    fn list(&mut self, stored: &StoredKey) -> StoredPlace {
+        let record = match stored.epoch() {
+            Some(_) => self.resources.get_mut(stored.resource()),
+            None => None,
+        };
+        let partition = stored.partition();
+        StoredPlace {
+            slot: self.keys.insert(stored.clone()),
+            shelf: record.map_or(0, |record| record.partitions.insert(partition)),
+            change: 0,
+        }
+    }
+
+    /// Removes a key from the lists.
+    fn unlist(&mut self, stored: &StoredKey, place: StoredPlace) {
+        self.keys.remove(place.slot);
+        let Some(record) = self.current_record(stored) else {
+            return;
+        };
+        record.partitions.remove(place.shelf);
+        if record.partitions.is_empty() {
+            self.resources.remove(stored.resource());
+        }
+    }
+
+    /// The record of a key with an identity or a body; `None` if it has neither, or is outdated.
+    fn current_record(&mut self, stored: &StoredKey) -> Option<&mut ResourceRecord> {
+        let epoch = stored.epoch()?;
+        let record = self.resources.get_mut(stored.resource())?;
+        (record.epoch == epoch).then_some(record)
+    }
+
+    /// True if an invalidation has left the key behind.
+    fn is_outdated(&self, stored: &StoredKey) -> bool {
+        !self.outdated.is_empty()
+            && stored.epoch().is_some_and(|epoch| {
+                let record = self.resources.get(stored.resource());
+                record.is_none_or(|record| record.epoch != epoch)
+            })
+    }
+
+    fn add_to_counts(&mut self, stored: &StoredKey, variants: &Variants) {
+        self.entries += variants.entries();
+        if let Some(record) = self.current_record(stored) {
+            record.total.entries += variants.entries();
+            record.total.bytes += variants.weight_bytes();
+        }
+    }
+
+    /// Subtracts what has left the cache. Returns the number of responses, without outdated ones.
+    fn subtract_from_counts(&mut self, stored: &StoredKey, variants: &Variants) -> u64 {
+        variants.release();
+        if self.is_outdated(stored) {
+            self.outdated_bytes -= variants.weight_bytes();
+            return 0;
+        }
         self.entries -= variants.entries();
-        self.index(key, false);
-        Some(variants)
+        if let Some(record) = self.current_record(stored) {
+            record.total.entries -= variants.entries();
+            record.total.bytes -= variants.weight_bytes();
+        }
+        variants.entries()
+    }
+
+    /// Removes the responses for `key`. Returns what was removed.
+    pub(in crate::cache) fn remove(&mut self, key: &Key) -> Cleared {
+        let stored = self.stored_key(key);
+        let removed = stored.and_then(|stored| self.cache.remove(&stored));
+        let Some((stored, variants)) = removed else {
+            return Cleared::default();
+        };
+        let cleared = Cleared {
+            entries: self.subtract_from_counts(&stored, &variants),
+            bytes: variants.weight_bytes(),
+        };
+        self.unlist(&stored, variants.place());
+        self.free(vec![(stored, variants)]);
+        cleared
+    }
+
+    /// Removes all keys of `resource`, of every identity and every body. Most of their memory is freed by [`EntryTable::sweep`].
+    pub(in crate::cache) fn remove_resource(&mut self, resource: &Resource) -> Cleared {
+        let mut cleared = self.remove(&Partition::default().of(resource.clone()));
+        if let Some(record) = self.resources.remove(resource) {
+            cleared.entries += record.total.entries;
+            cleared.bytes += record.total.bytes;
+            self.entries -= record.total.entries;
+            self.outdated_bytes += record.total.bytes;
+            self.outdated.push_back(OutdatedEpoch {
+                resource: resource.clone(),
+                epoch: record.epoch,
+                partitions: record.partitions,
+                next: 0,
+            });
+        }
+        cleared
+    }
+
+    /// Removes up to `keys` outdated keys from memory. Returns true if there are more.
+    pub(in crate::cache) fn sweep(&mut self, keys: usize) -> bool {
+        let mut removed = Vec::new();
+        for _ in 0..keys {
+            let Some(outdated) = self.outdated.front_mut() else {
+                break;
+            };
+            if outdated.next >= outdated.partitions.end() {
+                self.outdated.pop_front();
+                continue;
+            }
+            let partition = outdated.partitions.remove(outdated.next);
+            outdated.next += 1;
+            let (resource, epoch) = (outdated.resource.clone(), outdated.epoch);
+            let Some(partition) = partition else { continue };
+            let key = partition.of(resource);
+            let stored = StoredKeyRef { key: &key, epoch };
+            if let Some((stored, variants)) = self.cache.remove(&stored) {
+                self.subtract_from_counts(&stored, &variants);
+                self.keys.remove(variants.place().slot);
+                removed.push((stored, variants));
+            }
+        }
+        self.free(removed);
+        !self.outdated.is_empty()
     }
 
     /// Changes the capacity to `capacity` bytes, and evicts what does not fit any more.
@@ -187,91 +286,110 @@ impl EntryTable {
         self.settle(None);
     }
 
-    /// Removes everything, and frees the memory of the table itself.
-    pub(in crate::cache) fn clear(&mut self, capacity: u64) {
-        self.cache = Self::empty(capacity, &self.left);
-        self.entries = 0;
-        self.partitions = HashMap::new();
+    /// Removes everything. Another thread frees it.
+    pub(in crate::cache) fn clear(&mut self, capacity: u64) -> Cleared {
+        let cleared = Cleared {
+            entries: self.entries,
+            bytes: self.weight_bytes(),
+        };
+        let mut cache = std::mem::replace(&mut self.cache, quick_cache(capacity, &self.left));
+        let lists = (
+            std::mem::take(&mut self.keys),
+            std::mem::take(&mut self.resources),
+            std::mem::take(&mut self.outdated),
+        );
+        (self.entries, self.outdated_bytes) = (0, 0);
+        if cache.len() <= FEW && cache.weight() < LARGE_BYTES {
+            return cleared;
+        }
+        let budget = Arc::clone(&self.budget);
+        budget.promise(cache.weight());
+        self.disposal.run(move || {
+            for (key, variants) in cache.drain() {
+                budget.keep_promise(variants.weight_bytes());
+                drop((key, variants));
+            }
+            drop((cache, lists));
+        });
+        cleared
+    }
+
+    /// Frees values that have left the cache, here if they are small.
+    fn free(&self, values: Vec<(StoredKey, Variants)>) {
+        let bytes = values.iter().map(|(_, variants)| variants.weight_bytes());
+        let bytes: u64 = bytes.sum();
+        if bytes < LARGE_BYTES {
+            return;
+        }
+        let budget = Arc::clone(&self.budget);
+        budget.promise(bytes);
+        self.disposal.run(move || {
+            for (key, variants) in values {
+                budget.keep_promise(variants.weight_bytes());
+                drop((key, variants));
+            }
+        });
+    }
+
+    /// Frees `garbage` in another thread.
+    pub(in crate::cache) fn free_elsewhere(&self, garbage: impl Send + 'static) {
+        self.disposal.run(move || drop(garbage));
     }
 
     /// Counts the values that the cache has reported. `inserted` is the key of the insertion that has just been made;
     /// `None` if the capacity was changed.
-    fn settle(&mut self, inserted: Option<&Key>) {
-        let left = std::mem::take(&mut *self.left.0.borrow_mut());
-        for (key, entries) in left {
-            self.entries -= entries;
-            // A value of the inserted key was replaced or refused, and its insertion updates the index.
-            if inserted.is_some_and(|inserted| inserted.equivalent(&key)) {
-                continue;
-            }
-            self.evictions += entries;
-            if let StoredKey::Partitioned(key) = key {
-                self.index(&key, false);
+    fn settle(&mut self, inserted: Option<&StoredKey>) {
+        let left = self.left.take();
+        for (stored, variants) in &left {
+            let entries = self.subtract_from_counts(stored, variants);
+            // A value of the inserted key was replaced or refused, and its insertion updates the lists.
+            if inserted != Some(stored) {
+                self.evictions += entries;
+                self.unlist(stored, variants.place());
             }
         }
+        self.free(left);
     }
 
-    /// Notes in `partitions` whether `key` is in the cache.
-    fn index(&mut self, key: &Key, is_stored: bool) {
-        let partition = key.partition();
-        if partition.is_plain() {
-            return;
-        }
-        if is_stored {
-            let partitions = self.partitions.entry(key.resource.clone()).or_default();
-            partitions.insert(partition);
-        } else if let Some(partitions) = self.partitions.get_mut(&key.resource) {
-            partitions.remove(&partition);
-            if partitions.is_empty() {
-                self.partitions.remove(&key.resource);
+    /// Shows `see` the keys from number `from` on, as long as it returns true. Returns the number of the next one; `None` at the
+    /// end. Keys that are there from the beginning of a walk to its end are seen once.
+    pub(in crate::cache) fn walk(
+        &self,
+        from: usize,
+        mut see: impl FnMut(Option<(&StoredKey, &Variants)>) -> bool,
+    ) -> Option<usize> {
+        for slot in from..self.keys.end() {
+            let stored = self.keys.get(slot);
+            let stored = stored.filter(|stored| !self.is_outdated(stored));
+            let variants = stored.and_then(|stored| Some((stored, self.cache.peek(stored)?)));
+            if !see(variants) {
+                return Some(slot + 1);
             }
         }
+        None
     }
 
-    /// The stored keys of `resource`, of every identity and every body.
-    pub(in crate::cache) fn keys_of(&self, resource: &Resource) -> Vec<Key> {
-        let partitions = self.partitions.get(resource).into_iter().flatten();
-        let plain = Partition::default().of(resource.clone());
-        let is_stored = self.cache.contains_key(&plain);
-        partitions
-            .map(|partition| partition.of(resource.clone()))
-            .chain(is_stored.then_some(plain))
-            .collect()
-    }
-
-    /// How many keys have left the table.
-    fn removals(&self) -> u64 {
-        self.inserted_keys - self.cache.len() as u64
-    }
-
-    /// The position before the first key.
-    pub(in crate::cache) fn front(&self) -> Cursor {
-        Cursor {
-            index: 0,
-            removals: self.removals(),
+    /// The same as [`EntryTable::walk`], for the keys of `resource`, of every identity and every body.
+    pub(in crate::cache) fn walk_resource(
+        &self,
+        resource: &Resource,
+        from: usize,
+        mut see: impl FnMut(Option<(&Key, &Variants)>) -> bool,
+    ) -> Option<usize> {
+        let record = self.resources.get(resource);
+        let end = record.map_or(0, |record| record.partitions.end());
+        for number in from..=end {
+            let partition = match number.checked_sub(1) {
+                None => Some(Partition::default()),
+                Some(shelf) => record.and_then(|record| record.partitions.get(shelf).copied()),
+            };
+            let key = partition.map(|partition| partition.of(resource.clone()));
+            let variants = key.as_ref().and_then(|key| Some((key, self.peek(key)?)));
+            if !see(variants) {
+                return Some(number + 1);
+            }
         }
-    }
-
-    /// The keys from a position on. Keys that were removed since may have moved others forward, so some keys may be
-    /// visited twice, but none is left out.
-    pub(in crate::cache) fn from(&self, cursor: Cursor) -> impl Iterator<Item = (Key, &Variants)> {
-        let entries = self.cache.iter().skip(self.index_now(cursor));
-        entries.map(|(key, variants)| (key.key(), variants))
-    }
-
-    /// The position behind the next `keys` keys from `cursor`.
-    pub(in crate::cache) fn behind(&self, cursor: Cursor, keys: usize) -> Cursor {
-        Cursor {
-            index: self.index_now(cursor) + keys,
-            removals: self.removals(),
-        }
-    }
-
-    /// The index of `cursor` now, if all keys that were removed since were before it.
-    fn index_now(&self, cursor: Cursor) -> usize {
-        let removed = self.removals() - cursor.removals;
-        let removed = usize::try_from(removed).unwrap_or(usize::MAX);
-        cursor.index.saturating_sub(removed)
+        None
     }
 
     /// The number of stored responses.
@@ -286,11 +404,22 @@ impl EntryTable {
 
     /// The memory of all stored responses and their keys, in bytes.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
+        self.cache.weight() - self.outdated_bytes
+    }
+
+    /// The memory in the table, in bytes, with what [`EntryTable::sweep`] has not freed yet.
+    pub(in crate::cache) fn held_bytes(&self) -> u64 {
         self.cache.weight()
     }
 
     /// The most that the table holds, in bytes.
     pub(in crate::cache) fn capacity(&self) -> u64 {
         self.cache.capacity()
+    }
+}
+
+impl Drop for EntryTable {
+    fn drop(&mut self) {
+        self.clear(1);
     }
 }

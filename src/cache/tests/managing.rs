@@ -9,7 +9,7 @@ use crate::{
     policy::Rules,
 };
 
-/// More entries than one chunk covers.
+/// More entries than one step covers.
 const MANY: usize = 17_000;
 
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {

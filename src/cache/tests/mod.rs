@@ -4,9 +4,10 @@ mod accounting;
 mod bodies;
 mod claims;
 mod managing;
+mod steps;
 mod worker_cache;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor as _, Addr};
 use actix_web::http::{
@@ -206,6 +207,22 @@ async fn store(
         end = reader.end();
     }
     end
+}
+
+/// Asks for the statistics until they are as expected.
+async fn until<F: Future<Output = CacheStats>>(
+    ask: impl Fn() -> F,
+    is_expected: impl Fn(&CacheStats) -> bool,
+) {
+    let begun = std::time::Instant::now();
+    loop {
+        let stats = ask().await;
+        if is_expected(&stats) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{stats:?}");
+        tokio::task::yield_now().await;
+    }
 }
 
 fn bytes_of(body: &Body) -> Vec<u8> {

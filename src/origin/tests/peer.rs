@@ -140,6 +140,7 @@ pub(super) fn request(method: Method, target: &str) -> OriginRequest {
         target: target.to_owned(),
         headers: HeaderMap::new(),
         body: RequestBody::Empty,
+        expectation: Expectation::Nothing,
         interim: None,
     }
 }
@@ -172,6 +173,7 @@ pub(super) async fn whole(response: OriginResponse) -> Result<FullResponse, Orig
         headers,
         framing,
         body,
+        ..
     } = response;
     let mut body = pin!(body);
     let mut content = Vec::new();

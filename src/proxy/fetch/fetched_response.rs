@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Instant};
 use actix_web::{
     body::BodySize,
     http::{
-        StatusCode,
+        StatusCode, Version,
         header::{self, HeaderMap},
     },
 };
@@ -47,6 +47,7 @@ pub(crate) async fn forward(
     let request_time = clock::now();
     let OriginResponse {
         status,
+        version,
         mut headers,
         framing,
         body,
@@ -57,6 +58,10 @@ pub(crate) async fn forward(
         BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
     };
     let connection_headers = headers::remove_hop_by_hop(&mut headers);
+    if version < Version::HTTP_11 {
+        // Others get their Via when they are sent; few origins send HTTP/1.0.
+        worker.shared.via.append(&mut headers, version);
+    }
     Ok(FetchedResponse {
         status,
         headers,

@@ -2,13 +2,14 @@
 
 use actix_web::{
     HttpRequest,
-    http::{
-        StatusCode, Version,
-        header::{HeaderMap, HeaderValue},
-    },
+    http::{StatusCode, Version, header::HeaderMap},
 };
 
-use crate::{origin::InterimSink, proxy::connection::ActiveRequest};
+use crate::{
+    headers::OwnVia,
+    origin::{Expectation, InterimSink},
+    proxy::connection::ActiveRequest,
+};
 
 /// The client that would receive interim responses. It costs nothing until a request is forwarded.
 #[derive(Clone, Copy)]
@@ -16,10 +17,18 @@ pub(crate) struct InterimRelay<'a> {
     pub(crate) request: &'a HttpRequest,
     pub(crate) active: &'a ActiveRequest,
     /// Our own member of Via.
-    pub(crate) via: &'a HeaderValue,
+    pub(crate) via: &'a OwnVia,
 }
 
 impl InterimRelay<'_> {
+    /// What the client expects before it sends its body; nothing if it was told to send it.
+    pub(crate) fn expectation(&self) -> Expectation {
+        match self.request.head().expect() && !self.active.is_continued() {
+            true => Expectation::Continue,
+            false => Expectation::Nothing,
+        }
+    }
+
     /// Where the origin's interim responses go; `None` if the client does not understand them (RFC 9110, 15.2).
     pub(crate) fn sink(&self) -> Option<InterimSink> {
         if self.request.version() < Version::HTTP_11 {
@@ -29,8 +38,9 @@ impl InterimRelay<'_> {
         let via = self.via.clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);
-            crate::headers::append_via(&mut headers, &via);
-            sender.send(&head(status, &headers));
+            // HTTP/1.0 has no interim responses.
+            via.append(&mut headers, Version::HTTP_11);
+            sender.send(status, &head(status, &headers));
         }))
     }
 }
@@ -51,7 +61,7 @@ fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderName;
+    use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
 

@@ -5,12 +5,12 @@
 
 use std::cell::RefCell;
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 
 use crate::{
     cache::Entry,
-    headers,
+    headers::OwnVia,
     policy::Time,
     proxy::{
         hit::from_stored::{hit_status, stored_headers},
@@ -40,7 +40,7 @@ impl PreparedResponses {
         index: usize,
         entry: &Entry,
         now: Time,
-        via: &HeaderValue,
+        via: &OwnVia,
     ) -> Option<ClientResponse> {
         let head = entry.head();
         let cache_status = hit_status(entry, now);
@@ -59,7 +59,7 @@ impl PreparedResponses {
                 None => entry.body().single()?,
             };
             let mut headers = stored_headers(head, now);
-            headers::append_via(&mut headers, via);
+            via.complete(&mut headers);
             cache_status.write(&mut headers);
             if body.len() as u64 >= zero_copy::MIN_BYTES {
                 headers.insert(header::CONTENT_LENGTH, body.len().into());

@@ -1,10 +1,8 @@
 //! A hit: the response to a request from a stored one.
 
-use actix_web::http::header::HeaderValue;
-
 use crate::{
     cache::{CachedLookup, Entry},
-    headers::RequestOutcome,
+    headers::{OwnVia, RequestOutcome},
     policy::{self, ResponseForm, Reuse, Time},
     proxy::{
         hit::{
@@ -44,7 +42,7 @@ pub(crate) fn prepared(
     lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
     now: Time,
-    via: &HeaderValue,
+    via: &OwnVia,
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
     match policy::response_form(view, entry.head(), length) {

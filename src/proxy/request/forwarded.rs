@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use actix_web::{
     HttpRequest,
     http::{
-        Method, StatusCode, Uri,
+        Method, StatusCode, Uri, Version,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
@@ -37,6 +37,8 @@ pub(crate) struct ForwardedRequest {
     /// Path and query, byte for byte except what a rule removes from the query; or `*`.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
+    /// All cookies, if `headers` has some of them only; else empty.
+    pub(crate) all_cookies: Vec<HeaderValue>,
     pub(crate) content: RequestContent,
     /// Why it passes the cache by, if its headers say so; `None` if they do not.
     pub(crate) bypass: Option<Reason>,
@@ -53,6 +55,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) version: Version,
     pub(crate) framing: RequestFraming,
     pub(crate) peer: Option<IpAddr>,
 }
@@ -71,6 +74,7 @@ impl ForwardedRequest {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
+            version: request.version(),
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
@@ -90,13 +94,14 @@ impl ForwardedRequest {
             method,
             uri,
             headers: client,
+            version,
             framing,
             peer,
         } = head;
         if *method == Method::CONNECT {
             return Err(ProxyError::Connect);
         }
-        if headers::is_loop(client, &shared.via) {
+        if shared.via.is_in(client) {
             return Err(ProxyError::Loop);
         }
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
@@ -108,26 +113,26 @@ impl ForwardedRequest {
             HostHeader::Origin(_) => Resource::new(&target),
             HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let content = match framing {
-            RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
-            RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
+        let content = match framing.has_content() {
+            false => RequestContent::None,
+            true => RequestContent::Some,
         };
         let proxy_headers = ProxyHeaders {
             peer,
             host,
-            via: &shared.via,
+            via: shared.via.of(version),
         };
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        let names_method = headers.keys().any(policy::is_method_override);
-        let bypass = names_method.then_some(Reason::MethodOverride);
-        if matches!(*method, Method::GET | Method::HEAD)
+        let bypass = bypass_reason(client, &headers);
+        let may_be_stored = matches!(*method, Method::GET | Method::HEAD)
             && content == RequestContent::None
-            && bypass.is_none()
-        {
-            remove_ignored_cookies(policy, &mut headers);
-        }
+            && bypass.is_none();
+        let all_cookies = match may_be_stored {
+            true => remove_ignored_cookies(policy, &mut headers),
+            false => Vec::new(),
+        };
         let key = Key {
             resource,
             identity: identity(shared, policy, &headers, table),
@@ -137,6 +142,7 @@ impl ForwardedRequest {
             method: method.clone(),
             target,
             headers,
+            all_cookies,
             content,
             bypass,
             framing,
@@ -198,7 +204,7 @@ impl ForwardedRequest {
         table: &HeaderTable,
     ) {
         let policy = policy_under(self.rule, &self.config);
-        remove_ignored_cookies(policy, &mut self.headers);
+        self.all_cookies = remove_ignored_cookies(policy, &mut self.headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
@@ -207,7 +213,10 @@ impl ForwardedRequest {
 
     /// Whether a response with this status invalidates what is stored for the target.
     pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
-        self.content != RequestContent::Keyed && policy::invalidates(&self.method, status)
+        let rule = self.rule.and_then(|index| self.config.rules.get(index));
+        rule.is_none_or(|rule| rule.invalidates)
+            && self.content != RequestContent::Keyed
+            && policy::invalidates(&self.method, status)
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {
@@ -250,6 +259,23 @@ impl ForwardedRequest {
             .any(|name| self.headers.contains_key(name))
     }
 
+    /// True if cookies are left out because the response may be stored.
+    pub(crate) fn leaves_out_cookies(&self) -> bool {
+        !self.all_cookies.is_empty()
+    }
+
+    /// The headers with all cookies, for a request whose response is not stored.
+    pub(crate) fn headers_with_all_cookies(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if self.leaves_out_cookies() {
+            headers.remove(header::COOKIE);
+        }
+        for cookie in &self.all_cookies {
+            headers.append(header::COOKIE, cookie.clone());
+        }
+        headers
+    }
+
     /// True if cookies are forwarded that are not in the key. They may shape the response.
     pub(crate) fn carries_ignored_cookies(&self) -> bool {
         let mut cookies = self.headers.get_all(header::COOKIE);
@@ -262,6 +288,17 @@ impl ForwardedRequest {
     pub(crate) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
+}
+
+/// Why the cache has no part in a request with these headers, as the client sent them and as they are forwarded; `None` if
+/// nothing of them speaks against it.
+fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap) -> Option<Reason> {
+    // The stream of the connection leaves Upgrade only where it asks for more than another version of HTTP.
+    if client.contains_key(header::UPGRADE) {
+        return Some(Reason::NotUpgraded);
+    }
+    let names_method = forwarded.keys().any(policy::is_method_override);
+    names_method.then_some(Reason::MethodOverride)
 }
 
 fn identity(
@@ -308,12 +345,10 @@ fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
     }
 }
 
-/// Removes the cookies that are not in the key: they must not shape a stored response.
-fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) {
+/// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was
+/// removed.
+fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) -> Vec<HeaderValue> {
     let cookies: Vec<HeaderValue> = headers.get_all(header::COOKIE).cloned().collect();
-    if cookies.is_empty() {
-        return;
-    }
     let forwarded: Vec<ForwardedCookie> = cookies
         .iter()
         .map(|cookie| policy::forwarded_cookie(policy, cookie))
@@ -322,14 +357,15 @@ fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) {
         .iter()
         .all(|cookie| matches!(cookie, ForwardedCookie::Unchanged))
     {
-        return;
+        return Vec::new();
     }
     headers.remove(header::COOKIE);
-    for (cookie, forwarded) in cookies.into_iter().zip(forwarded) {
+    for (cookie, forwarded) in cookies.iter().zip(forwarded) {
         match forwarded {
-            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie),
+            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie.clone()),
             ForwardedCookie::Shortened(cookie) => headers.append(header::COOKIE, cookie),
             ForwardedCookie::Nothing => {}
         }
     }
+    cookies
 }

@@ -10,9 +10,10 @@ use actix_web::{
 };
 
 use crate::{
-    headers::{self, is_live_stream},
+    headers::is_live_stream,
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
+        request::framing::RequestFraming,
         response::{
             access_log::AccessLogEntry,
             client_response::{ClientResponse, ResponseBody},
@@ -46,7 +47,7 @@ impl ClientResponse {
         if arrives && is_live_stream(&self.headers) {
             active.set_open_ended();
         }
-        let closes = self.closes(request);
+        let closes = self.closes(request) || is_withheld(request, &active);
         let plan = BodyPlan {
             sent: self.sent_body(request.method()),
             version: request.version(),
@@ -62,8 +63,7 @@ impl ClientResponse {
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
-        if framing == ResponseFraming::Close || closes || request.head().upgrade() {
-            // actix-web would write `Connection: upgrade` to a client that offers an upgrade. None is carried out.
+        if framing == ResponseFraming::Close || closes {
             response
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
@@ -99,7 +99,7 @@ impl ClientResponse {
                 self.headers.insert(header::CONTENT_TYPE, text);
             }
             ResponseBody::Generated(_) => {}
-            _ => headers::append_via(&mut self.headers, &worker.shared.via),
+            _ => worker.shared.via.complete(&mut self.headers),
         }
         self.cache_status.write(&mut self.headers);
     }
@@ -111,6 +111,12 @@ impl ClientResponse {
             _ => SentBody::Whole,
         }
     }
+}
+
+/// True if the client expects a 100 before it sends its body, and has got none. Whether it will send the body is not known,
+/// so the connection ends with the response.
+fn is_withheld(request: &HttpRequest, active: &ActiveRequest) -> bool {
+    request.head().expect() && !active.is_continued() && RequestFraming::of(request).has_content()
 }
 
 /// How the body of a response is sent and framed.

@@ -1,0 +1,69 @@
+//! Walking over the stored keys that a filter may match, a step for each message.
+
+use crate::cache::{
+    EntryFilter,
+    actor::CacheActor,
+    store::{key::Key, variants::Variants},
+};
+
+/// The effort of one step: some 250 short keys and one pattern.
+const STEP: usize = 4096;
+/// The effort for each key, and one more for so many bytes of it.
+const KEY_EFFORT: usize = 16;
+const BYTES_FOR_ONE: usize = 16;
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::cache) struct WalkPlace {
+    /// The number of the resource among those that the filter names; 0 if it names none.
+    resource: usize,
+    /// The number of the key.
+    key: usize,
+}
+
+impl CacheActor {
+    /// Shows `see` the keys that `filter` may match, from `place` on, as many as one step allows. Returns where to go on;
+    /// `None` at the end.
+    pub(super) fn walk(
+        &self,
+        filter: &EntryFilter,
+        place: WalkPlace,
+        mut see: impl FnMut(&Key, &Variants),
+    ) -> Option<WalkPlace> {
+        let mut effort = 0;
+        let mut spend = |key: Option<&Key>| {
+            let len = key.map(|key| key.resource.target().len());
+            effort += len.map_or(1, |len| {
+                (KEY_EFFORT + len / BYTES_FOR_ONE) * filter.patterns().max(1)
+            });
+            effort < STEP
+        };
+        let Some(resources) = filter.resources() else {
+            let next = self.store.walk(place.key, |stored| {
+                let Some((key, variants)) = stored else {
+                    return spend(None);
+                };
+                let key = key.key();
+                see(&key, variants);
+                spend(Some(&key))
+            });
+            return next.map(|key| WalkPlace { resource: 0, key });
+        };
+        let mut from = place.key;
+        for (number, resource) in resources.iter().enumerate().skip(place.resource) {
+            let next = self.store.walk_resource(resource, from, |stored| {
+                let Some((key, variants)) = stored else {
+                    return spend(None);
+                };
+                see(key, variants);
+                spend(Some(key))
+            });
+            from = 0;
+            if let Some(key) = next {
+                let resource = number;
+                return Some(WalkPlace { resource, key });
+            }
+        }
+        None
+    }
+}

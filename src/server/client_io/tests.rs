@@ -1,0 +1,74 @@
+//! The limit between requests, for clients that read slowly.
+
+use std::future::poll_fn;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use super::*;
+
+const PIECE: &[u8] = &[b'x'; 64 * 1024];
+
+/// Writes pieces until the client has to read. Returns how many bytes were written.
+async fn fill(io: &mut ClientIo) -> usize {
+    let mut written = 0;
+    poll_fn(|context| {
+        loop {
+            match Pin::new(&mut *io).poll_write(context, PIECE) {
+                Poll::Ready(bytes) => written += bytes.unwrap(),
+                Poll::Pending => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
+    written
+}
+
+/// What a read gives when the limit between requests has passed; pending if the connection stays open.
+async fn read_after_limit(io: &mut ClientIo) -> Poll<usize> {
+    poll_fn(|context| io.request_timer.as_mut().poll(context)).await;
+    poll_fn(|context| {
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = Pin::new(&mut *io).poll_read(context, &mut buffer);
+        Poll::Ready(read.map(|read| {
+            read.unwrap();
+            buffer.filled().len()
+        }))
+    })
+    .await
+}
+
+#[test]
+fn a_client_that_still_reads_its_response_is_not_idle() {
+    actix_rt::System::new().block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let limit = Duration::from_millis(1);
+        let limits = Limits {
+            head: limit,
+            idle: limit,
+            stall: Duration::from_secs(3600),
+        };
+        let mut io = ClientIo::new(stream, limits);
+        let mut written = fill(&mut io).await;
+        for _ in 0..3 {
+            assert!(read_after_limit(&mut io).await.is_pending());
+        }
+        // The client reads, so the last piece leaves.
+        let reads = async {
+            let mut bytes = vec![0; written];
+            client.read_exact(&mut bytes).await.unwrap();
+        };
+        let (rest, ()) = tokio::join!(io.write(PIECE), reads);
+        written = rest.unwrap();
+        assert!(written > 0);
+        assert_eq!(read_after_limit(&mut io).await, Poll::Ready(0));
+        drop(io);
+        assert_eq!(client.read_to_end(&mut Vec::new()).await.unwrap(), written);
+    });
+}

@@ -1,0 +1,173 @@
+//! Offers to change the protocol (RFC 9110, 7.8), as actix-http gets them.
+//!
+//! actix-http would answer with `connection: upgrade`, and take what follows a WebSocket handshake for its content. So the
+//! connection option never reaches it. An offer of another version of HTTP, as Java's client makes with each request, is
+//! ignored. Of any other offer Upgrade is left, which tells the handler about it.
+
+use super::split_line;
+
+/// What a header line means for an upgrade.
+enum UpgradeField<'h> {
+    /// Connection, with its value.
+    Connection(&'h [u8]),
+    /// Upgrade, with its value.
+    Upgrade(&'h [u8]),
+    /// HTTP2-Settings, which belongs to the offer of `h2c` (RFC 7540, 3.2.1).
+    Http2Settings,
+    /// Nothing.
+    Other,
+}
+
+impl<'h> UpgradeField<'h> {
+    fn of(line: &'h [u8]) -> Self {
+        let value = |name: &[u8]| {
+            let (start, rest) = line.split_at_checked(name.len())?;
+            let rest = rest.strip_prefix(b":")?;
+            start.eq_ignore_ascii_case(name).then_some(rest)
+        };
+        match line.first() {
+            Some(b'c' | b'C') => value(b"connection").map_or(Self::Other, Self::Connection),
+            Some(b'u' | b'U') => value(b"upgrade").map_or(Self::Other, Self::Upgrade),
+            Some(b'h' | b'H') => {
+                value(b"http2-settings").map_or(Self::Other, |_| Self::Http2Settings)
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// True for a header line that [`without_offers`] changes.
+pub(super) fn is_offer(line: &[u8]) -> bool {
+    match UpgradeField::of(line) {
+        UpgradeField::Connection(value) => members(value).any(is_upgrade_option),
+        UpgradeField::Upgrade(_) | UpgradeField::Http2Settings => true,
+        UpgradeField::Other => false,
+    }
+}
+
+/// Header lines as they are passed on, with the empty line that ends them. `minor` is the digit after `HTTP/1.`.
+pub(super) fn without_offers(fields: &[u8], minor: u8) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(fields.len());
+    let mut protocols: Vec<&[u8]> = Vec::new();
+    let mut has_option = false;
+    let mut rest = fields;
+    loop {
+        let (line, next) = split_line(rest);
+        if line.is_empty() {
+            break;
+        }
+        match UpgradeField::of(line) {
+            UpgradeField::Connection(value) => {
+                has_option |= members(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+                let options = members(value).filter(|option| !is_upgrade_option(option));
+                write_list(b"Connection: ", options, b"", &mut kept);
+            }
+            UpgradeField::Upgrade(value) => {
+                protocols.extend(members(value).filter(|protocol| !is_http(protocol)));
+            }
+            UpgradeField::Http2Settings => {}
+            UpgradeField::Other => kept.extend_from_slice(&rest[..rest.len() - next.len()]),
+        }
+        rest = next;
+    }
+    // RFC 9110, 7.8: an offer in HTTP/1.0, or without the connection option, is ignored.
+    if has_option && minor > b'0' {
+        // With an empty member at its end, which means nothing, actix-http does not take it for a WebSocket handshake.
+        write_list(b"Upgrade: ", protocols.into_iter(), b",", &mut kept);
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+fn write_list<'h>(
+    name: &[u8],
+    members: impl Iterator<Item = &'h [u8]>,
+    end: &[u8],
+    into: &mut Vec<u8>,
+) {
+    let members: Vec<&[u8]> = members.collect();
+    if !members.is_empty() {
+        for part in [name, &members.join(&b", "[..]), end, b"\r\n"] {
+            into.extend_from_slice(part);
+        }
+    }
+}
+
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let members = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    members.filter(|member| !member.is_empty())
+}
+
+fn is_upgrade_option(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"upgrade") || option.eq_ignore_ascii_case(b"http2-settings")
+}
+
+/// True for another version of HTTP, or HTTP over TLS (RFC 2817): the offer changes how a response is sent, not what it is.
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next();
+    let known: [&[u8]; 4] = [b"http", b"h2c", b"h2", b"tls"];
+    known
+        .iter()
+        .any(|known| name.is_some_and(|name| name.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed_on(fields: &str) -> String {
+        let fields = without_offers(format!("{fields}\r\n").as_bytes(), b'1');
+        String::from_utf8(fields).unwrap()
+    }
+
+    #[test]
+    fn offers_of_other_versions_of_http_are_removed() {
+        for fields in [
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n",
+            "upgrade: HTTP/2.0, TLS/1.0\r\nconnection: upgrade\r\n",
+            "Upgrade: websocket\r\n",
+            "Connection: upgrade\r\n",
+        ] {
+            assert_eq!(
+                passed_on(&format!("A: b\r\n{fields}C: d\r\n")),
+                "A: b\r\nC: d\r\n\r\n"
+            );
+        }
+        let options = passed_on("Connection: Upgrade, close\r\nConnection: X\r\nUpgrade: h2\r\n");
+        assert_eq!(options, "Connection: close\r\nConnection: X\r\n\r\n");
+    }
+
+    #[test]
+    fn of_other_offers_the_protocols_are_left() {
+        for (fields, expected) in [
+            (
+                "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
+                "Connection: keep-alive\r\nUpgrade: websocket,\r\n\r\n",
+            ),
+            (
+                "Upgrade: SPDY/3.1, h2c\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n",
+                "Upgrade: SPDY/3.1, tcp,\r\n\r\n",
+            ),
+        ] {
+            assert_eq!(passed_on(fields), expected);
+        }
+        let fields = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert_eq!(without_offers(fields, b'0'), b"\r\n");
+    }
+
+    #[test]
+    fn lines_without_an_offer_are_told_apart() {
+        for line in [
+            "Connection: keep-alive",
+            "Connection: close",
+            "User-Agent: upgrade",
+            "Host: a",
+            "",
+        ] {
+            assert!(!is_offer(line.as_bytes()), "{line}");
+        }
+        for line in ["connection: close,UPGRADE", "Upgrade:", "http2-settings: x"] {
+            assert!(is_offer(line.as_bytes()), "{line}");
+        }
+    }
+}

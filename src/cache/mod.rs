@@ -28,6 +28,7 @@ mod actor;
 mod fetches;
 mod found;
 mod handle;
+mod hit_for_miss;
 mod manage;
 mod messages;
 mod not_stored_paths;

@@ -19,6 +19,7 @@ mod truth;
 mod visitor;
 
 use std::{
+    fmt::Display,
     sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
@@ -58,6 +59,15 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
+/// Says what happens. It is shown with `--nocapture`, and when the test fails.
+#[allow(
+    clippy::print_stdout,
+    reason = "a test that runs for long says how it goes"
+)]
+pub(super) fn tell(what: &dyn Display) {
+    println!("{what}");
+}
+
 /// Numbers that look random and are the same in every run (splitmix64).
 pub(super) struct Dice(u64);
 
@@ -87,7 +97,7 @@ impl Dice {
 fn every_response_under_load_is_right() {
     let seed = setting("CACHING_PROXY_TEST_SEED", DEFAULT_SEED);
     let seconds = setting("CACHING_PROXY_SOAK_SECONDS", DEFAULT_SECONDS);
-    println!("seed {seed}, {seconds} seconds");
+    tell(&format_args!("seed {seed}, {seconds} seconds"));
     let truth = Arc::new(Truth::new());
     let origin = origin::start(&truth, seed);
     let home = Home::new();
@@ -123,11 +133,12 @@ fn every_response_under_load_is_right() {
             check_memory(&truth, &home);
             if reported.elapsed() > Duration::from_secs(60) {
                 reported = Instant::now();
-                println!("{truth}, {} MiB", proxy.memory("VmRSS") >> 20);
+                let memory_mib = proxy.memory("VmRSS") >> 20;
+                tell(&format_args!("{truth}, {memory_mib} MiB"));
             }
         }
     });
-    println!("{truth}");
+    tell(&truth);
     let wrong = truth.violations();
     assert!(
         wrong.is_empty(),

@@ -16,7 +16,10 @@ use std::{
     time::Instant,
 };
 
-use super::content::{Saying, TARGETS, Target, Version};
+use super::{
+    content::{Saying, TARGETS, Target, Version},
+    tell,
+};
 
 /// Violations that are described. More are counted only.
 const DESCRIBED: usize = 20;
@@ -138,7 +141,7 @@ impl Truth {
     pub(super) fn violation(&self, what: String) {
         let mut violations = self.violations.lock().unwrap();
         if violations.len() < DESCRIBED {
-            println!("VIOLATION: {what}");
+            tell(&format_args!("VIOLATION: {what}"));
             violations.push(what);
         }
     }

@@ -32,13 +32,14 @@ use crate::{
         found::{Cleared, PutOutcome},
         manage::tag_purges::TagPurges,
         messages::{
-            CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate,
-            KeyUse, Remove, Touch,
+            Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
         },
+        not_stored_paths::NotStoredPaths,
         store::{
             budget::Budget,
             key::{Key, Resource},
             memory::Store,
+            related::UnsafeRequest,
         },
         worker_cache::generations::Generations,
     },
@@ -89,9 +90,10 @@ pub struct CacheActor {
     /// By a keyed hash of the key, because clients determine how long a key is.
     hit_for_miss: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
+    not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
     /// How many validations in the background were declined since the start.
-    declined: u64,
+    pub(super) declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
     /// True while invalidated keys are freed, a step at a time.
@@ -114,6 +116,7 @@ impl CacheActor {
             tag_purges: TagPurges::default(),
             hit_for_miss: unsync::Cache::new(MAX_HIT_FOR_MISS),
             hasher: RandomState::new(),
+            not_stored_paths: NotStoredPaths::new(),
             next_id: 0,
             declined: 0,
             budget,
@@ -149,7 +152,7 @@ impl CacheActor {
             ClaimBasis::Found(_) => FetchResult::Failed,
             ClaimBasis::Since(_) => FetchResult::Unused,
         };
-        let (ticket, shared) = FetchTicket::new(
+        let (mut ticket, shared) = FetchTicket::new(
             id,
             claim.key.clone(),
             self.recipients(cache),
@@ -157,6 +160,9 @@ impl CacheActor {
             self.max_object_bytes,
             result,
         );
+        if self.not_stored_paths.contains(&claim.key.resource) {
+            ticket.mark_path_not_stored();
+        }
         let is_joinable = claim.coalescing != Coalescing::Never;
         let partition = claim.key.partition();
         self.fetches
@@ -182,15 +188,19 @@ impl CacheActor {
 
     /// A fetch under way that a request for `key` may join; `None` if there is none.
     pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
+        let oldest = self.store.oldest_joinable(&key.resource);
         self.fetches_of(key)
+            .filter(|fetch| fetch.id >= oldest)
             .find_map(|fetch| fetch.joinable.clone())
     }
 
     /// Joins the fetch under way that has a head, or the youngest, `claim` may wait for it; `None` if there is none.
     fn join(&mut self, claim: &Claim) -> Option<SharedFetch> {
+        let oldest = self.store.oldest_joinable(&claim.key.resource);
         let fetches = self.fetches.get_mut(&claim.key.resource)?;
         let (shared, fetch) = fetches
             .iter_mut()
+            .filter(|fetch| fetch.id >= oldest)
             .filter_map(|fetch| Some((fetch.joinable_by(claim)?, fetch)))
             .max_by_key(|(shared, fetch)| (shared.has_head(), fetch.id))?;
         fetch.followers += 1;
@@ -341,6 +351,7 @@ impl Handler<Put> for CacheActor {
             return MessageResult(PutOutcome::Void);
         }
         self.forget_misses(&put.key, variant);
+        self.not_stored_paths.stored(&put.key.resource);
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
@@ -360,6 +371,9 @@ impl Handler<EndFetch> for CacheActor {
         let Some(fetch) = self.forget(&end.key.resource, end.id) else {
             return;
         };
+        if let Some(reason) = end.refused {
+            self.not_stored_paths.not_stored(&end.key.resource, reason);
+        }
         let refused = end.refused.map(|reason| (reason, fetch.since));
         let hash = self.hasher.hash_one((&end.key, fetch.variant));
         let (hit_for_miss_for, no_background_for) = match (end.result, refused) {
@@ -402,6 +416,11 @@ impl Handler<Invalidate> for CacheActor {
     type Result = MessageResult<Invalidate>;
 
     fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
+        if let Some((resource, at)) = &invalidate.related {
+            let before = FetchId(self.next_id);
+            let request = UnsafeRequest { before, at: *at };
+            self.store.note_unsafe(resource, request);
+        }
         let mut cleared = Cleared::default();
         for resource in &invalidate.resources {
             self.void(resource, invalidate.by);
@@ -423,36 +442,11 @@ impl Handler<Clear> for CacheActor {
         let fetches = std::mem::take(&mut self.fetches);
         self.tag_purges = TagPurges::default();
         self.hit_for_miss.clear();
+        self.not_stored_paths.clear();
         let cleared = self.store.clear();
         if !fetches.is_empty() {
             self.store.free(fetches);
         }
         MessageResult(cleared)
-    }
-}
-
-impl Handler<GetStats> for CacheActor {
-    type Result = MessageResult<GetStats>;
-
-    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
-        MessageResult(CacheStats {
-            entries: self.store.entries(),
-            stored_bytes: self.store.stored_bytes(),
-            used_bytes: self.budget.used_bytes(),
-            limit_bytes: self.budget.limit_bytes(),
-            evictions: self.store.evictions(),
-            fetches: self
-                .fetches
-                .values()
-                .map(|fetches| fetches.len() as u64)
-                .sum(),
-            followers: self
-                .fetches
-                .values()
-                .flatten()
-                .map(|fetch| fetch.followers)
-                .sum(),
-            declined: self.declined,
-        })
     }
 }

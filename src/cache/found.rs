@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::{
     store::{entry::Entry, shared_list::SharedList},
-    worker_cache::generations::Generation,
+    worker_cache::generations::{Generation, RelatedChanges},
 };
 
 /// The responses stored for a key: those of its identity, and the shared ones.
@@ -14,6 +14,8 @@ pub struct Found {
     pub(super) shared: Option<SharedList<Entry>>,
     /// The generation of the resource at the time of the lookup.
     pub(super) generation: Generation,
+    /// The unsafe requests that concerned the resource until the lookup; `None` if no lifetime in it is a guess.
+    pub(super) changes: Option<RelatedChanges>,
 }
 
 impl Found {

@@ -107,7 +107,12 @@ impl Cache {
     /// the actor was only late, it handles the message before later ones.
     pub fn force_invalidate(&self, invalidate: Invalidate) {
         let resources = invalidate.resources.clone();
+        let related = invalidate.related.clone();
         self.do_send(invalidate);
+        if let Some((resource, _)) = related {
+            let groups = self.generations.concerned_groups(&resource);
+            self.generations.bump_changes(&groups);
+        }
         for resource in &resources {
             self.bump_generation(resource);
         }

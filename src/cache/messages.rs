@@ -111,6 +111,8 @@ pub struct Invalidate {
     pub resources: Vec<Resource>,
     /// The fetch whose response causes this, which is not voided; `None` if there is no such fetch.
     pub(super) by: Option<FetchId>,
+    /// The unsafe request whose related paths are concerned, and when it had its response; `None` if there is none.
+    pub(super) related: Option<(Resource, Time)>,
 }
 
 impl Invalidate {
@@ -119,7 +121,16 @@ impl Invalidate {
         Self {
             resources,
             by: ticket.map(FetchTicket::id),
+            related: None,
         }
+    }
+
+    /// Also makes guessed responses stale whose path is related to that of `resource`: an unsafe request to it was
+    /// successful at `at`.
+    #[must_use]
+    pub fn with_related(mut self, resource: Resource, at: Time) -> Self {
+        self.related = Some((resource, at));
+        self
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
 //! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
+//! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
@@ -29,6 +30,7 @@ mod found;
 mod handle;
 mod manage;
 mod messages;
+mod not_stored_paths;
 mod store;
 #[cfg(test)]
 mod tests;

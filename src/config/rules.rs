@@ -22,6 +22,7 @@ pub(super) const KEYS: &[&str] = &[
     "sort_query",
     "ignore_client_cache_control",
     "store_post",
+    "invalidates",
 ];
 const EFFECTS: &[&str] = KEYS.split_at(1).1;
 
@@ -126,7 +127,8 @@ impl WrittenRule<'_> {
         let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
         let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
         let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
-        if !rewrites && !judges && store_post_bytes.is_none() {
+        let invalidates = self.get("invalidates", value::boolean)?.unwrap_or(true);
+        if !rewrites && !judges && store_post_bytes.is_none() && invalidates {
             return Err(ConfigError::RuleWithoutEffect {
                 file: self.file.to_owned(),
                 line: self.table.line,
@@ -145,6 +147,7 @@ impl WrittenRule<'_> {
             ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),
             order,
             store_post_bytes,
+            invalidates,
         })
     }
 

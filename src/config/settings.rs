@@ -98,6 +98,7 @@ fn rule(rule: &Rule) -> Value {
         ignored_parameters,
         order,
         store_post_bytes,
+        invalidates,
     } = rule;
     json!({
         "path": path.patterns().collect::<String>(),
@@ -107,6 +108,7 @@ fn rule(rule: &Rule) -> Value {
         "sort_query": *order == QueryOrder::ByName,
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store_post": store_post_bytes.map_or(json!(false), size),
+        "invalidates": invalidates,
     })
 }
 

@@ -304,6 +304,13 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
             .map_or("no cached response can be used", words)
             .to_owned(),
     };
+    if considered.invalidates() {
+        told.notes.push(
+            "a successful response removes what is cached for the path, and makes responses of related paths stale \
+             whose lifetime is a guess, unless a rule says invalidates = false"
+                .to_owned(),
+        );
+    }
     match sharing {
         Sharing::PassThrough(reason) if why.reason != ForwardReason::Method => {
             told.notes.push(format!(

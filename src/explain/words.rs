@@ -17,6 +17,9 @@ pub(super) fn words(reason: Reason) -> &'static str {
             "the request has an Authorization header, and the response does not allow sharing"
         }
         Reason::SMaxage => "the origin says s-maxage, which forbids stale responses",
+        Reason::RelatedChange => {
+            "the origin gave it no lifetime, and a request has changed a related path since"
+        }
         Reason::Cleared => "the cache was cleared, or the path purged, during the fetch",
         reason => reason.meaning(),
     }
@@ -48,7 +51,9 @@ pub(super) fn lifetime_words(source: LifetimeSource) -> &'static str {
         LifetimeSource::Ttl => "the ttl setting: no lifetime from the origin applies",
         LifetimeSource::Minute => "one minute for this status: the origin gives no lifetime",
         LifetimeSource::UntilCleared => "no lifetime from the origin applies",
-        LifetimeSource::Set => "marked as stale by a purge, or stored under another policy",
+        LifetimeSource::Set => {
+            "marked as stale by a purge or a change of a related path, or stored under another policy"
+        }
     }
 }
 

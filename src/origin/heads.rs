@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::headers::write_header_line;
 
 use super::{
+    Expectation,
     framing::{self, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Parsed, ResponseHead},
     malformed::Malformed,
     transfer::InterimSink,
@@ -23,11 +24,22 @@ pub(super) struct HeadSearch {
     searched_bytes: usize,
     interim_responses: u16,
     interim_bytes: usize,
+    expectation: Expectation,
+    /// A 100 has come.
+    is_continued: bool,
 }
 
 impl HeadSearch {
+    /// A search for the response to a request whose client expects this.
+    pub(super) fn new(expectation: Expectation) -> Self {
+        Self {
+            expectation,
+            ..Self::default()
+        }
+    }
+
     /// Removes the final head, and the interim responses before it, from the beginning of `received`; `None` while the head
-    /// is not complete. The interim responses go to `interim`.
+    /// is not complete. The interim responses go to `interim`, a 100 only if it is expected.
     pub(super) fn take(
         &mut self,
         received: &mut BytesMut,
@@ -51,8 +63,10 @@ impl HeadSearch {
                     self.interim_bytes += head_bytes;
                     self.interim_responses += 1;
                     self.check_bounds(0)?;
-                    // RFC 9110, 15.2: a proxy MUST forward 1xx, unless it requested them itself, as it does 100.
-                    if status != StatusCode::CONTINUE
+                    let is_continue = status == StatusCode::CONTINUE;
+                    self.is_continued |= is_continue;
+                    // RFC 9110, 15.2: a proxy MUST forward 1xx, unless it requested them itself.
+                    if (!is_continue || self.expectation == Expectation::Continue)
                         && let Some(interim) = interim
                     {
                         interim.send(status, headers);
@@ -64,6 +78,11 @@ impl HeadSearch {
                 }
             }
         }
+    }
+
+    /// True if a 100 has come.
+    pub(super) fn is_continued(&self) -> bool {
+        self.is_continued
     }
 
     fn check_bounds(&self, waiting_bytes: usize) -> Result<(), Malformed> {

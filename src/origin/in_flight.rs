@@ -8,15 +8,20 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actix_http::{body::BoxBody, error::PayloadError};
 use actix_web::http::Method;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use tokio::io::AsyncReadExt as _;
+use tokio::{
+    io::AsyncReadExt as _,
+    time::{Sleep, sleep},
+};
 
 use super::{
+    Expectation,
     error::OriginError,
     framing::{BodyDecoder, Persistence, ResponseHead},
     heads::HeadSearch,
@@ -26,6 +31,8 @@ use super::{
     upload::{Upload, UploadProgress, UploadStopped},
 };
 
+/// How long the body waits for the 100 that its client expects (RFC 9110, 10.1.1): as long as curl waits.
+const CONTINUE_LIMIT: Duration = Duration::from_secs(1);
 /// Buffer for the head and what arrives with it, in bytes.
 const HEAD_ROOM_BYTES: usize = 8 * 1024;
 /// Most bytes read of a body at once.
@@ -37,6 +44,8 @@ const LEAST_ROOM_BYTES: usize = 2 * 1024;
 pub(super) struct WireRequest {
     pub(super) method: Method,
     pub(super) head: Bytes,
+    /// Whether the body waits for a 100.
+    pub(super) expectation: Expectation,
     /// What the request allows; the response decides as well.
     pub(super) persistence: Persistence,
 }
@@ -50,6 +59,8 @@ pub(super) struct InFlight {
     state: TransferState,
     method: Method,
     upload: Upload,
+    /// Runs while the upload waits for a 100.
+    continue_timer: Option<Pin<Box<Sleep>>>,
     persistence: Persistence,
     search: HeadSearch,
     /// Read from the origin and not yet parsed.
@@ -75,9 +86,10 @@ impl InFlight {
             pool,
             state,
             method: request.method.clone(),
-            upload: Upload::new(request.head.clone(), body),
+            upload: Upload::new(request.head.clone(), body, request.expectation),
+            continue_timer: None,
             persistence: request.persistence,
-            search: HeadSearch::default(),
+            search: HeadSearch::new(request.expectation),
             received: BytesMut::with_capacity(HEAD_ROOM_BYTES),
             has_response: false,
             decoder: BodyDecoder::Length(0),
@@ -94,6 +106,7 @@ impl InFlight {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Box<ResponseHead>, OriginError>> {
+        self.poll_continue_limit(cx);
         self.drive_upload(cx)?;
         loop {
             match ready!(self.poll_read(cx, HEAD_ROOM_BYTES, u64::MAX))? {
@@ -102,10 +115,27 @@ impl InFlight {
             }
             let interim = self.state.interim();
             let found = (self.search).take(&mut self.received, &self.method, interim.as_ref());
-            if let Some(head) = found.map_err(|source| OriginError::Malformed { source })? {
+            let found = found.map_err(|source| OriginError::Malformed { source })?;
+            if self.search.is_continued() {
+                self.upload.release();
+            }
+            if let Some(head) = found {
                 self.accept(&head);
                 return Poll::Ready(Ok(head));
             }
+            self.drive_upload(cx)?;
+        }
+    }
+
+    /// Lets the upload go on if the origin has sent no 100 in time: it may be one that does not know Expect.
+    fn poll_continue_limit(&mut self, cx: &mut Context<'_>) {
+        if !self.upload.is_held() {
+            return;
+        }
+        let timer = &mut self.continue_timer;
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(CONTINUE_LIMIT)));
+        if timer.as_mut().poll(cx).is_ready() {
+            self.upload.release();
         }
     }
 
@@ -134,11 +164,10 @@ impl InFlight {
         if head.persistence == Persistence::Close {
             self.persistence = Persistence::Close;
         }
-        // RFC 9110, 10.1.1 and RFC 9112, 9.5: an error response ends the upload. An origin that responds while it
-        // reads, such as an echo server, gets the whole upload.
-        if (head.status.is_client_error() || head.status.is_server_error())
-            && !self.upload.is_done()
-        {
+        // RFC 9110, 10.1.1 and RFC 9112, 9.5: an error response ends the upload, and so does any response in place of the
+        // 100 that it waits for. An origin that responds while it reads, such as an echo server, gets the whole upload.
+        let is_error = head.status.is_client_error() || head.status.is_server_error();
+        if self.upload.is_held() || (is_error && !self.upload.is_done()) {
             self.abandon_upload();
         }
         self.decoder = BodyDecoder::new(head.framing);

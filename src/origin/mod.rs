@@ -92,13 +92,25 @@ pub struct OriginRequest {
     pub method: Method,
     /// Path and query, byte for byte as the client sent them, or `*`. The origin's path prefix is put before a path.
     pub target: String,
-    /// The headers, without hop-by-hop headers. Content-Length and Expect are not sent: `body` gives the length. Host is
-    /// the origin's own if it is missing.
+    /// The headers, without hop-by-hop headers. Content-Length and Expect are not sent: `body` gives the length, and
+    /// `expectation` whether a 100 is expected. Host is the origin's own if it is missing.
     pub headers: HeaderMap,
     /// The client's body.
     pub body: RequestBody,
-    /// Receives interim (1xx) responses other than 100; `None`: they are dropped.
+    /// What the client expects before it sends the body.
+    pub expectation: Expectation,
+    /// Receives interim (1xx) responses, a 100 only if it is expected; `None`: they are dropped.
     pub interim: Option<InterimSink>,
+}
+
+/// What the client of a request expects before it sends the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A 100 (Continue) from the origin (RFC 9110, 10.1.1). The body is sent after it, or after a second without a response.
+    Continue,
 }
 
 /// A final response. Interim (1xx) responses go to [`OriginRequest::interim`].
@@ -156,10 +168,11 @@ impl Origin {
             method,
             mut headers,
             body,
+            expectation,
             interim,
             ..
         } = request;
-        self.complete(&mut headers)?;
+        self.complete(&mut headers, expectation)?;
         let state = TransferState::new(interim);
         let mut request = self.0.client.request(method, uri).no_decompress();
         *request.headers_mut() = headers;
@@ -172,9 +185,18 @@ impl Origin {
         Ok(self.response(response, state, permit))
     }
 
-    /// Sets Host if it is missing. Removes Expect, which the server has already answered.
-    fn complete(&self, headers: &mut HeaderMap) -> Result<(), OriginError> {
-        headers.remove(header::EXPECT);
+    /// Sets Host if it is missing, and Expect.
+    fn complete(
+        &self,
+        headers: &mut HeaderMap,
+        expectation: Expectation,
+    ) -> Result<(), OriginError> {
+        match expectation {
+            Expectation::Nothing => headers.remove(header::EXPECT),
+            Expectation::Continue => {
+                headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"))
+            }
+        };
         if !headers.contains_key(header::HOST) {
             let host = HeaderValue::try_from(self.0.config.url.authority());
             let host = host.map_err(|error| OriginError::Target {

@@ -28,7 +28,7 @@ use awc::{
 use futures_core::future::LocalBoxFuture;
 
 use super::{
-    IDLE_LIMIT,
+    Expectation, IDLE_LIMIT,
     connect::Dialer,
     error::OriginError,
     framing::{BodyFraming, Persistence, ResponseHead},
@@ -127,6 +127,10 @@ impl PendingRequest {
         let request = WireRequest {
             method: head.method.clone(),
             head: request_head(head, size),
+            expectation: match head.headers.contains_key(header::EXPECT) {
+                true => Expectation::Continue,
+                false => Expectation::Nothing,
+            },
             persistence: match binds_connection(&head.headers) {
                 true => Persistence::Close,
                 false => Persistence::Reusable,

@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use tokio::io::AsyncWrite;
 
-use super::error::UploadError;
+use super::{Expectation, error::UploadError};
 
 /// The client's body, piece by piece.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
@@ -68,7 +68,7 @@ pub(super) fn write_body_header(size: BodySize, head: &mut Vec<u8>) {
 /// What the upload waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UploadProgress {
-    /// The client has not sent the next piece.
+    /// The client has not sent the next piece, or is not to send it yet.
     AwaitsClient,
     /// The connection takes no more bytes at present.
     AwaitsOrigin,
@@ -91,6 +91,8 @@ pub(super) struct Upload {
     outgoing: VecDeque<Bytes>,
     /// The first write has been tried.
     has_started: bool,
+    /// Only the head is written: the body waits for a 100.
+    is_held: bool,
     /// How many more times the head waits for the first piece of the body.
     waits: u8,
     /// The framing, with the bytes that are still to come of a sized body. [`BodySize::None`] if nothing is.
@@ -106,16 +108,27 @@ const HEAD_WAITS: u8 = 2;
 const MAX_SLICES: usize = 4;
 
 impl Upload {
-    pub(super) fn new(head: Bytes, body: BoxBody) -> Self {
+    pub(super) fn new(head: Bytes, body: BoxBody, expectation: Expectation) -> Self {
         let mut outgoing = VecDeque::with_capacity(MAX_SLICES);
         outgoing.push_back(head);
         Self {
             outgoing,
             has_started: false,
+            is_held: expectation == Expectation::Continue,
             waits: HEAD_WAITS,
             remaining: body.size(),
             body,
         }
+    }
+
+    /// True while the body waits for a 100.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// The body no longer waits for a 100.
+    pub(super) fn release(&mut self) {
+        self.is_held = false;
     }
 
     /// True when everything is written.
@@ -126,6 +139,7 @@ impl Upload {
     /// Drops everything that is not written, and the client's body.
     pub(super) fn abandon(&mut self) {
         self.outgoing.clear();
+        self.is_held = false;
         self.end_body();
     }
 
@@ -136,6 +150,7 @@ impl Upload {
         stream: &mut (impl AsyncWrite + Unpin),
         mut wrote: impl FnMut(),
     ) -> Result<UploadProgress, UploadStopped> {
+        self.has_started |= self.is_held;
         if !self.has_started {
             match self.next_piece(cx) {
                 Poll::Ready(Err(error)) => return Err(UploadStopped::Client(error)),
@@ -155,7 +170,11 @@ impl Upload {
                     Poll::Pending => return Ok(UploadProgress::AwaitsOrigin),
                 }
             }
-            let progress = match self.next_piece(cx) {
+            let next = match self.is_held {
+                true => Poll::Pending,
+                false => self.next_piece(cx),
+            };
+            let progress = match next {
                 Poll::Ready(Err(error)) => return Err(UploadStopped::Client(error)),
                 Poll::Ready(Ok(())) if !self.outgoing.is_empty() => continue,
                 Poll::Ready(Ok(())) => UploadProgress::Done,

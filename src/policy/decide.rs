@@ -6,6 +6,7 @@ use super::{
     Audience, Forward, ForwardReason, MissingBytes, Policy, Reason, Request, RequestContent,
     StoredHead, Time,
     freshness::stale::{client_accepts, while_revalidating},
+    mode::ClientMaxAge,
     ranges::partial::{Coverage, coverage},
     storing::vary::matches,
 };
@@ -139,7 +140,7 @@ fn decide_retrieval<'s>(
             return fetch(ForwardReason::Partial.into(), request);
         }
     }
-    match reuse(request, stored, now) {
+    match reuse(policy, request, stored, now) {
         Ok(reuse) => Decision::Serve { index, reuse },
         Err(why) if request.directives.no_store => fetch(why, request),
         Err(why) => Decision::Revalidate { index, why },
@@ -168,7 +169,12 @@ fn may_serve(stored: &StoredHead, request: &Request<'_>) -> bool {
 }
 
 /// RFC 9111, 4, 4.2 and 5.2.1: whether a stored response may be used without validation.
-fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse, Forward> {
+fn reuse(
+    policy: &Policy,
+    request: &Request<'_>,
+    stored: &StoredHead,
+    now: Time,
+) -> Result<Reuse, Forward> {
     let client = &request.directives;
     // RFC 9111, 5.2.2.4.
     if stored.never_stale == Some(Reason::NoCache) {
@@ -182,7 +188,13 @@ fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse,
     let is_too_old = client
         .max_age
         .is_some_and(|seconds| seconds == 0 || stored.age_millis(now) > u64::from(seconds) * 1000);
-    if is_too_old {
+    let is_concerned = match policy.mode.client_max_age() {
+        ClientMaxAge::AllResponses => true,
+        // Without a validator, each reload would be a new fetch.
+        ClientMaxAge::Guesses => stored.is_guess() && stored.has_validator(),
+        ClientMaxAge::None => false,
+    };
+    if is_too_old && is_concerned {
         return Err(not_reusable(stored, now, Reason::ClientMaxAge));
     }
     // RFC 9111, 5.2.1.3.
@@ -198,6 +210,11 @@ fn reuse(request: &Request<'_>, stored: &StoredHead, now: Time) -> Result<Reuse,
         Ok(Reuse::MaxStale)
     } else if while_revalidating(stored, now) {
         Ok(Reuse::StaleWhileRevalidate)
+    } else if stored.is_doubted() {
+        Err(Forward::with_detail(
+            ForwardReason::Stale,
+            Reason::RelatedChange,
+        ))
     } else {
         Err(ForwardReason::Stale.into())
     }

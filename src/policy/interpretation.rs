@@ -38,7 +38,7 @@ pub fn interpret(policy: &Policy, stored: &StoredHead) -> Interpretation {
         headers.append(name, value);
     }
     for (name, value) in stored.fields().iter() {
-        if !named.is_some_and(|named| named.text(&name).is_some()) {
+        if named.is_none_or(|named| named.text(&name).is_none()) {
             headers.append(name, value);
         }
     }

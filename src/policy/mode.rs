@@ -62,6 +62,15 @@ pub(super) enum Credentials {
     SharedCache,
 }
 
+/// Which stored responses a client's max-age is about.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum ClientMaxAge {
+    AllResponses,
+    /// Those with a guessed lifetime. What the origin says counts more.
+    Guesses,
+    None,
+}
+
 /// How Set-Cookie lines of a response affect storing.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum SetCookie {
@@ -124,14 +133,28 @@ impl Mode {
     fn obey_client(self, directives: RequestDirectives) -> RequestDirectives {
         match self {
             Self::Strict => directives,
-            // A plain reload in a browser sends `max-age=0`. It must not be a MISS.
+            // Zero is what a reload in a browser sends, and what package managers send. It validates guesses.
             Self::Standard => RequestDirectives {
-                max_age: None,
+                max_age: directives.max_age.filter(|seconds| *seconds == 0),
                 min_fresh: None,
                 max_stale: None,
                 ..directives
             },
             Self::Always => RequestDirectives::default(),
+        }
+    }
+
+    /// True if a lifetime that is a guess is given up more easily than one that the origin has said.
+    pub(super) const fn holds_guesses_loosely(self) -> bool {
+        matches!(self, Self::Standard)
+    }
+
+    /// Which stored responses a client's max-age is about.
+    pub(super) const fn client_max_age(self) -> ClientMaxAge {
+        match self {
+            Self::Strict => ClientMaxAge::AllResponses,
+            Self::Standard => ClientMaxAge::Guesses,
+            Self::Always => ClientMaxAge::None,
         }
     }
 

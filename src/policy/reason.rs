@@ -55,12 +55,16 @@ pub enum Reason {
     NoLifetime,
     /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
     OwnPartition,
+    /// The request was forwarded with ignored cookies, since the last response for the path was not storable.
+    IgnoredCookies,
     /// The origin said `must-revalidate`.
     MustRevalidate,
     /// The origin said `proxy-revalidate`.
     ProxyRevalidate,
     /// The origin said `s-maxage`, which forbids stale responses (RFC 9111, 5.2.2.10).
     SMaxage,
+    /// Its lifetime was a guess, and a related path was changed since.
+    RelatedChange,
     /// It has been stale for too long.
     TooStale,
     /// The origin responded, and not with a failure that a stale response may replace.
@@ -81,7 +85,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
@@ -105,9 +109,11 @@ impl Reason {
         Self::VaryStar,
         Self::NoLifetime,
         Self::OwnPartition,
+        Self::IgnoredCookies,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
         Self::SMaxage,
+        Self::RelatedChange,
         Self::TooStale,
         Self::OriginAnswered,
         Self::TooLarge,
@@ -144,9 +150,11 @@ impl Reason {
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
             Self::OwnPartition => "own-partition",
+            Self::IgnoredCookies => "ignored-cookies",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
+            Self::RelatedChange => "related-change",
             Self::TooStale => "too-stale",
             Self::OriginAnswered => "origin-answered",
             Self::TooLarge => "too-large",
@@ -184,9 +192,11 @@ impl Reason {
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
             Self::OwnPartition => "nothing was stored for this user",
+            Self::IgnoredCookies => "it was fetched with ignored cookies",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
             Self::SMaxage => "s-maxage forbids stale responses",
+            Self::RelatedChange => "a related path was changed since",
             Self::TooStale => "it has been stale for too long",
             Self::OriginAnswered => "the origin responded",
             Self::TooLarge => "its body is too large to store",
@@ -231,13 +241,20 @@ impl Reason {
             Self::NotUpgraded => "RFC 9110, 7.8",
             Self::MethodOverride
             | Self::OwnPartition
+            | Self::IgnoredCookies
             | Self::TooLarge
             | Self::NoRoom
             | Self::EventStream
+            | Self::RelatedChange
             | Self::CacheUnavailable => {
                 return None;
             }
         })
+    }
+
+    /// True if the response itself is the reason, and not the request or a limit of the cache.
+    pub const fn is_about_response(self) -> bool {
+        matches!(self, Self::Status | Self::StatusWithoutLifetime) || self.is_lasting()
     }
 
     /// True if the next response for the same target will most likely not be shared either.
@@ -261,6 +278,9 @@ impl Reason {
         match (self, mode) {
             (Self::TooLarge, _) => Some("raise --max-object"),
             (Self::NoRoom, _) => Some("raise --max-memory"),
+            (Self::RelatedChange, _) => {
+                Some("a rule with invalidates = false keeps it, if that request changes nothing")
+            }
             (Self::Authorization, _) => Some("--policy standard caches it per user"),
             (
                 Self::ClientNoStore

@@ -8,7 +8,7 @@ use std::{
     task::Waker,
 };
 
-use actix_web::http::Version;
+use actix_web::http::{StatusCode, Version};
 use bytes::{Buf as _, Bytes};
 
 use crate::{
@@ -39,6 +39,8 @@ struct ConnectionState {
     framing: Cell<RequestFraming>,
     /// The last request is of HTTP/1.1 or later.
     understands_interim: Cell<bool>,
+    /// The client of the last request has got a 100 for it, or will get it.
+    continued: Cell<bool>,
     /// A body that the stream is to write, until the stream takes it.
     zero_copy: RefCell<Option<Box<ZeroCopyBody>>>,
     /// Such a body is being sent, or waits for that.
@@ -195,6 +197,7 @@ impl ActiveRequest {
             state.open_ended.set(false);
             state.framing.set(framing);
             state.understands_interim.set(version >= Version::HTTP_11);
+            state.continued.set(false);
             state.handler_waker.wake();
         }
         Self(connection.cloned())
@@ -216,6 +219,13 @@ impl ActiveRequest {
             request: connection.requests(),
             connection,
         })
+    }
+
+    /// True if the client was told to send the body that it announced with Expect.
+    pub(crate) fn is_continued(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|connection| connection.0.continued.get())
     }
 
     /// The connection, if its stream may write the body of the response; `None` if more of the request may arrive. Then
@@ -269,17 +279,27 @@ pub(crate) struct InterimSender {
 }
 
 impl InterimSender {
-    /// Sends one interim response. It is dropped if the final response has begun, or if too many bytes wait.
-    pub(crate) fn send(&self, head: &[u8]) {
+    /// Sends a 100 (Continue) unless the client has got one for this request.
+    pub(crate) fn send_continue(&self) {
+        self.send(StatusCode::CONTINUE, b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    /// Sends one interim response. It is dropped if the final response has begun, if too many bytes wait, or if it is a
+    /// second 100.
+    pub(crate) fn send(&self, status: StatusCode, head: &[u8]) {
         let state = &self.connection.0;
         let is_awaited = state.stage.get() == ResponseStage::Awaited;
-        if !is_awaited || self.connection.requests() != self.request {
+        let is_repeated = status == StatusCode::CONTINUE && state.continued.get();
+        if !is_awaited || is_repeated || self.connection.requests() != self.request {
             return;
         }
         let mut interim = state.interim.borrow_mut();
         if interim.len() + head.len() <= MAX_INTERIM_BYTES {
             interim.extend_from_slice(head);
             drop(interim);
+            if status == StatusCode::CONTINUE {
+                state.continued.set(true);
+            }
             state.interim_waker.wake();
         }
     }
@@ -381,12 +401,12 @@ mod tests {
     fn interim_responses_wait_until_everything_before_them_is_sent() {
         let connection = Connection::default();
         let (_busy, sender) = begin(&connection);
-        sender.send(b"a");
+        sender.send(StatusCode::PROCESSING, b"a");
         assert_eq!(connection.take_interim(), None);
         connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
-        sender.send(b"b");
-        sender.send(b"c");
+        sender.send(StatusCode::PROCESSING, b"b");
+        sender.send(StatusCode::PROCESSING, b"c");
         assert_eq!(connection.take_interim(), Some(b"bc".to_vec()));
         assert_eq!(connection.take_interim(), None);
     }
@@ -396,9 +416,9 @@ mod tests {
         let connection = Connection::default();
         let (active, sender) = begin(&connection);
         connection.flushed(Waker::noop());
-        sender.send(b"a");
+        sender.send(StatusCode::PROCESSING, b"a");
         active.response_begins();
-        sender.send(b"too late");
+        sender.send(StatusCode::PROCESSING, b"too late");
         drop(active);
         assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
     }
@@ -407,7 +427,7 @@ mod tests {
     fn interim_responses_overtaken_by_the_final_response_are_dropped() {
         let connection = Connection::default();
         let (active, sender) = begin(&connection);
-        sender.send(b"a");
+        sender.send(StatusCode::PROCESSING, b"a");
         active.response_begins();
         connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim(), None);
@@ -415,7 +435,7 @@ mod tests {
         connection.flushed(Waker::noop());
         let (_busy, _sender) = begin(&connection);
         connection.flushed(Waker::noop());
-        sender.send(b"of the request before");
+        sender.send(StatusCode::PROCESSING, b"of the request before");
         assert_eq!(connection.take_interim(), None);
     }
 
@@ -424,7 +444,7 @@ mod tests {
         let connection = Connection::default();
         let (_busy, sender) = begin(&connection);
         for _ in 0..10 {
-            sender.send(&[b'x'; MAX_INTERIM_BYTES / 4]);
+            sender.send(StatusCode::PROCESSING, &[b'x'; MAX_INTERIM_BYTES / 4]);
         }
         connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim().unwrap().len(), MAX_INTERIM_BYTES);

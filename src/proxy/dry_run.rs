@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::http::{
-    Method, Uri, Version,
+    Method, StatusCode, Uri, Version,
     header::{self, HeaderMap},
 };
 
@@ -127,6 +127,11 @@ impl DryRun {
     /// Which headers and cookies make its identity.
     pub fn identity_parts(&self) -> IdentityParts {
         self.forwarded.identity_parts()
+    }
+
+    /// True if a successful response invalidates stored responses.
+    pub fn invalidates(&self) -> bool {
+        self.forwarded.invalidates(StatusCode::OK)
     }
 
     /// True for a POST whose body is part of the key.

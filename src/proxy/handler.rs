@@ -104,7 +104,12 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
+    let awaited = match request.head().expect() && forwarded.framing.has_content() {
+        true => active.interim_sender(),
+        false => None,
+    };
     let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
+    let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
         .await?;
@@ -313,7 +318,13 @@ async fn fetch_and_store(
     ticket: FetchTicket,
     mut client: WaitingClient,
 ) {
-    let request = client.listening(plan.origin_request(forwarded));
+    let mut request = client.listening(plan.origin_request(forwarded));
+    let sends_all_cookies = forwarded.leaves_out_cookies()
+        && ticket.is_path_not_stored()
+        && matches!(plan.kind, FetchKind::Plain);
+    if sends_all_cookies {
+        request.headers = forwarded.headers_with_all_cookies();
+    }
     let Some(fetched) = client.while_wanted(&ticket, forward(worker, request)).await else {
         return;
     };
@@ -321,6 +332,7 @@ async fn fetch_and_store(
         worker,
         forwarded,
         why: plan.why,
+        sends_all_cookies,
         ticket,
         client,
     };

@@ -1,6 +1,7 @@
 //! The HTTP server: the cache actor, the workers with their default service, and a graceful stop.
 
 mod client_io;
+mod expect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod request_bounds;
@@ -92,11 +93,15 @@ impl Server {
                 origin.clone(),
                 worker_cache,
             ));
-            let app = App::new()
-                .app_data(worker)
-                .default_service(web::to(proxy::handle));
+            let app = || {
+                let app = App::new()
+                    .app_data(worker.clone())
+                    .default_service(web::to(proxy::handle));
+                map_config(app.into_factory(), |()| AppConfig::default())
+            };
             let stopping = stopping.clone();
             let http = HttpService::build()
+                .expect(expect::without_continue(app()))
                 // `ClientIo` has these two limits.
                 .keep_alive(KeepAlive::Os)
                 .client_request_timeout(Duration::ZERO)
@@ -108,7 +113,7 @@ impl Server {
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
-                .finish(map_config(app.into_factory(), |()| AppConfig::default()));
+                .finish(app());
             fn_service(move |stream: TcpStream| async move {
                 let peer = stream.peer_addr().ok();
                 Ok::<_, Infallible>((ClientIo::new(stream, limits), Protocol::Http1, peer))

@@ -228,6 +228,13 @@ impl<'a> Exchange<'a> {
         self.after = After::Reset;
     }
 
+    /// Reads so many bytes of the body; fewer at the end of the connection.
+    pub(crate) fn read(&mut self, bytes: u64) -> Vec<u8> {
+        let mut read = Vec::new();
+        (&mut self.wire).take(bytes).read_to_end(&mut read).ok();
+        read
+    }
+
     /// Sends nothing until the proxy closes the connection.
     pub(crate) fn stall(&mut self) {
         while matches!(self.wire.read(&mut [0; 4096]), Ok(read) if read > 0) {}

@@ -1,6 +1,6 @@
 //! Messages arrive unchanged, and no request reaches another host.
 
-use crate::{client::Ending, harness::TestProxy, origin::Origin};
+use crate::{harness::TestProxy, origin::Origin};
 
 #[test]
 fn unusual_targets_arrive_byte_for_byte() {
@@ -224,22 +224,4 @@ fn http_1_0_connections_close_unless_keep_alive_is_requested() {
         .answer()
         .expect(200, "MISS", "GET / #0");
     assert!(client.is_closed());
-}
-
-#[test]
-fn an_upload_with_expect_100_continue_arrives() {
-    let origin = Origin::counting("");
-    let proxy = TestProxy::to(&origin);
-    let mut client = proxy.connect();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-    client.wait_for("HTTP/1.1 100").send("hello");
-    let answer = client.answer();
-    assert_eq!(
-        (answer.status(), answer.ending, answer.interim.len()),
-        (200, Ending::Whole, 1)
-    );
-    assert_eq!(
-        (origin.only().body.as_slice(), origin.only().field("expect")),
-        (&b"hello"[..], None)
-    );
 }

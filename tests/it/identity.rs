@@ -331,6 +331,51 @@ fn analytics_cookies_are_forwarded_with_uncacheable_requests() {
 }
 
 #[test]
+fn ignored_cookies_are_forwarded_where_the_last_response_was_not_storable() {
+    // A load balancer that knows its own server only by the cookie.
+    let origin = Origin::start(|exchange| {
+        let cookie = exchange.request.field("cookie").unwrap_or_default();
+        let body = format!("<{cookie}>");
+        match exchange.target().as_str() {
+            target if target.contains("kept") => exchange.ok("", body),
+            target if target.contains("lost") => exchange.answer("400 Bad Request", "", body),
+            _ => exchange.ok("Cache-Control: no-store\r\n", body),
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let sticky = "Cookie: AWSALB=1; _ga=2\r\n";
+    let get = |query: &str| proxy.get_with(&format!("/socket.io/?{query}"), sticky);
+    get("t=1").expect(200, "MISS", "<>");
+    // The query does not matter, the path does.
+    get("t=2").expect(200, "MISS", "<AWSALB=1; _ga=2>");
+    proxy
+        .get_with("/other?kept", sticky)
+        .expect(200, "MISS", "<>");
+    // What was shaped by the cookies is not stored. The next response may be.
+    let unkept = get("kept");
+    unkept.expect(200, "MISS", "<AWSALB=1; _ga=2>");
+    let status = unkept.field("cache-status").unwrap();
+    assert!(status.ends_with("detail=ignored-cookies"), "{status}");
+    get("kept").expect(200, "MISS", "<>");
+    get("kept").expect(200, "HIT", "<>");
+    // An error is not storable either.
+    get("lost").expect(400, "MISS", "<>");
+    get("lost").expect(400, "MISS", "<AWSALB=1; _ga=2>");
+    get("kept").expect(200, "HIT", "<>");
+    proxy.clear();
+    get("kept").expect(200, "MISS", "<>");
+}
+
+#[test]
+fn ignored_cookies_are_forwarded_with_requests_that_pass_the_cache_by() {
+    let origin = personal("");
+    let proxy = TestProxy::to(&origin);
+    let fields = "Cookie: AWSALB=1\r\nCache-Control: no-store\r\n";
+    proxy.expect_gets("/", &[(fields, "MISS", "for <AWSALB=1> #0")]);
+    proxy.get("/").expect(200, "MISS", "for <> #1");
+}
+
+#[test]
 fn a_private_response_with_a_new_session_is_not_stored() {
     let origin = personal("Set-Cookie: sid=new\r\n");
     let proxy = TestProxy::to(&origin);

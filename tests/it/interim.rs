@@ -329,7 +329,7 @@ fn a_client_that_expects_100_gets_it_first_and_whole() {
     let origin = Origin::without_reading({
         let gate = gate.clone();
         move |exchange| {
-            exchange.send(HINT);
+            exchange.send(format!("HTTP/1.1 100 Continue\r\n\r\n{HINT}"));
             gate.wait();
             exchange.ok("Connection: close\r\n", "body");
             exchange.stall();

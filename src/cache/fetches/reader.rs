@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The number of a fetch. Later fetches have larger numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::cache) struct FetchId(pub(crate) u64);
 
 /// What has happened to a fetch, as its followers see it.

@@ -44,6 +44,8 @@ pub struct FetchTicket {
     refused: Option<Reason>,
     /// The memory of the key, counted against the budget until the ticket is dropped.
     _key_charge: Charge,
+    /// Whether the last response for the path, with any query, was not storable.
+    path_not_stored: bool,
 }
 
 /// The actor, as its tickets address it.
@@ -94,8 +96,18 @@ impl FetchTicket {
             result,
             begun: Instant::now(),
             refused: None,
+            path_not_stored: false,
         };
         (ticket, shared)
+    }
+
+    pub(in crate::cache) fn mark_path_not_stored(&mut self) {
+        self.path_not_stored = true;
+    }
+
+    /// Whether the last response for the path, with any query, was not storable.
+    pub fn is_path_not_stored(&self) -> bool {
+        self.path_not_stored
     }
 
     pub(in crate::cache) fn id(&self) -> FetchId {
@@ -131,7 +143,7 @@ impl FetchTicket {
         let entry = Arc::new(Entry::new(
             Arc::new(head),
             entry.body().clone(),
-            entry.fetch_millis(),
+            (self.id, entry.fetch_millis()),
             &self.budget,
         ));
         let outcome = self.put(Arc::clone(&entry), since).await;

@@ -342,9 +342,9 @@ impl BodyWriter {
         }
         let head = &self.shared_head.head;
         let since = head.received();
-        let took = self.ticket.age_millis();
         drop(self.head_charge.take());
-        let entry = Entry::new(Arc::clone(head), body, took, self.ticket.budget());
+        let fetch = (self.ticket.id(), self.ticket.age_millis());
+        let entry = Entry::new(Arc::clone(head), body, fetch, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {
             Ok(PutOutcome::Stored) => FetchEnd::Stored,
             Ok(PutOutcome::Void) => FetchEnd::NotStored(Reason::Cleared),

@@ -1,5 +1,6 @@
-//! Looking at what is stored, and purging it, a step at a time.
+//! Counting and looking at what is stored, and purging it, a step at a time.
 
+pub(super) mod counting;
 pub(super) mod filter;
 pub(super) mod listing;
 pub(super) mod purging;

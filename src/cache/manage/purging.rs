@@ -187,12 +187,7 @@ impl CacheActor {
                 Some(match expires {
                     true => {
                         let head = entry.head().expired(purge.now);
-                        Arc::new(Entry::new(
-                            Arc::new(head),
-                            entry.body().clone(),
-                            entry.fetch_millis(),
-                            &budget,
-                        ))
+                        Arc::new(entry.with_head(head, &budget))
                     }
                     false => Arc::clone(entry),
                 })

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::store::{
-        body::Body,
-        budget::{Budget, Charge},
+    cache::{
+        fetches::reader::FetchId,
+        store::{
+            body::Body,
+            budget::{Budget, Charge},
+        },
     },
     policy::StoredHead,
 };
@@ -20,14 +23,15 @@ pub struct Entry {
     body: Body,
     charge: Charge,
     fetch_millis: u32,
+    begun: FetchId,
 }
 
 impl Entry {
-    /// An entry whose fetch took `fetch_millis` milliseconds.
+    /// An entry that the fetch `begun` has brought or validated, and whose body took `fetch_millis` milliseconds.
     pub(in crate::cache) fn new(
         head: Arc<StoredHead>,
         body: Body,
-        fetch_millis: u32,
+        (begun, fetch_millis): (FetchId, u32),
         budget: &Arc<Budget>,
     ) -> Self {
         let charge = budget.charge(head.weight_bytes() + ENTRY_OVERHEAD_BYTES);
@@ -36,7 +40,19 @@ impl Entry {
             body,
             charge,
             fetch_millis,
+            begun,
         }
+    }
+
+    /// The same response with another head.
+    pub(in crate::cache) fn with_head(&self, head: StoredHead, budget: &Arc<Budget>) -> Self {
+        let fetch = (self.begun, self.fetch_millis);
+        Self::new(Arc::new(head), self.body.clone(), fetch, budget)
+    }
+
+    /// The fetch that has brought or validated it.
+    pub(in crate::cache) fn begun(&self) -> FetchId {
+        self.begun
     }
 
     /// How long the fetch from the origin took, in milliseconds. A hit saves that time.

@@ -32,6 +32,12 @@ impl Resource {
             .map_or(&self.0, |(target, _)| target)
     }
 
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        let target = self.target();
+        target.split_once('?').map_or(target, |(path, _)| path)
+    }
+
     /// The Host that the client chose; `None` if it is not part of the key.
     pub fn host(&self) -> Option<&str> {
         self.0.split_once('\n').map(|(_, host)| host)

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use crate::{
     cache::{
+        fetches::reader::FetchId,
         found::{Cleared, Found, PutOutcome, Snapshot},
         store::{
             budget::Budget,
             entry::Entry,
             key::{Key, Resource, StoredKey},
+            related::{UnsafeRequest, UnsafeRequests},
             table::EntryTable,
             variants::Variants,
         },
@@ -29,6 +31,7 @@ pub(in crate::cache) struct Store {
     table: EntryTable,
     budget: Arc<Budget>,
     generations: Arc<Generations>,
+    unsafe_requests: UnsafeRequests,
 }
 
 impl Store {
@@ -38,33 +41,82 @@ impl Store {
             table: EntryTable::new(initial_capacity(&budget), Arc::clone(&budget)),
             budget,
             generations,
+            unsafe_requests: UnsafeRequests::default(),
         }
     }
 
     /// The responses stored for `key`: of its identity, and shared ones. This counts as a use.
-    pub(in crate::cache) fn find(&self, key: &Key) -> Found {
+    pub(in crate::cache) fn find(&mut self, key: &Key) -> Found {
+        self.doubt_guesses(key);
         self.found(key, |key| self.table.get(key))
     }
 
     /// The same as [`Store::find`], but does not count as a use.
-    pub(in crate::cache) fn peek_found(&self, key: &Key) -> Found {
+    pub(in crate::cache) fn peek_found(&mut self, key: &Key) -> Found {
+        self.doubt_guesses(key);
         self.found(key, |key| self.table.peek(key))
     }
 
     fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Variants>) -> Found {
         let variants = |key: &Key| look(key).map(|stored| stored.variants.clone());
-        let generation = self.generations.current(&key.resource);
-        match key.identity {
-            Some(_) => Found {
-                own: variants(key),
-                shared: variants(&key.shared()),
-                generation,
-            },
-            None => Found {
-                own: None,
-                shared: variants(key),
-                generation,
-            },
+        let (own, shared) = match key.identity {
+            Some(_) => (variants(key), variants(&key.shared())),
+            None => (None, variants(key)),
+        };
+        let mut found = Found {
+            own,
+            shared,
+            generation: self.generations.current(&key.resource),
+            changes: None,
+        };
+        if found.variants().any(|entry| entry.head().is_guess()) {
+            let groups = self.generations.groups_of(&key.resource);
+            found.changes = Some(self.generations.changes(&groups));
+        }
+        found
+    }
+
+    /// Notes a successful unsafe request. Guessed responses of related paths become stale when they are looked up.
+    pub(in crate::cache) fn note_unsafe(&mut self, resource: &Resource, request: UnsafeRequest) {
+        let groups = self.generations.concerned_groups(resource);
+        match self.unsafe_requests.note(&groups, request) {
+            true => self.generations.bump_all(),
+            false => self.generations.bump_changes(&groups),
+        }
+    }
+
+    /// The last unsafe request that concerned `resource`. `None` if there was none.
+    fn last_unsafe(&self, resource: &Resource) -> Option<UnsafeRequest> {
+        if self.unsafe_requests.is_empty() {
+            return None;
+        }
+        self.unsafe_requests
+            .last(&self.generations.groups_of(resource))
+    }
+
+    /// The oldest fetch that a request for `resource` may join: earlier ones began before an unsafe request to a related
+    /// path.
+    pub(in crate::cache) fn oldest_joinable(&self, resource: &Resource) -> FetchId {
+        let last = self.last_unsafe(resource);
+        last.map_or(FetchId::default(), |request| request.before)
+    }
+
+    /// Makes the guessed responses stale whose fetch began before an unsafe request that concerned them.
+    fn doubt_guesses(&mut self, key: &Key) {
+        let Some(request) = self.last_unsafe(&key.resource) else {
+            return;
+        };
+        let is_doubtful =
+            |entry: &Arc<Entry>| entry.head().is_guess() && entry.begun() < request.before;
+        let budget = Arc::clone(&self.budget);
+        let shared = key.identity.map(|_| key.shared());
+        for key in [Some(key), shared.as_ref()].into_iter().flatten() {
+            self.change(key, |entry| {
+                Some(match is_doubtful(entry) {
+                    true => Arc::new(entry.with_head(entry.head().doubted(request.at), &budget)),
+                    false => Arc::clone(entry),
+                })
+            });
         }
     }
 
@@ -221,6 +273,7 @@ impl Store {
     /// Removes everything. Another thread frees it.
     pub(in crate::cache) fn clear(&mut self) -> Cleared {
         let cleared = self.table.clear(initial_capacity(&self.budget));
+        self.unsafe_requests = UnsafeRequests::default();
         self.generations.bump_all();
         cleared
     }

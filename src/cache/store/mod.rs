@@ -7,6 +7,7 @@ pub(super) mod entry;
 pub(super) mod key;
 pub(super) mod lifecycle;
 pub(super) mod memory;
+pub(super) mod related;
 pub(super) mod shared_list;
 pub(super) mod slots;
 pub(super) mod table;

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     cache::{
         PutOutcome,
+        fetches::reader::FetchId,
         store::{body::Piece, budget::Charge, memory::Store},
     },
     policy::BodyKey,
@@ -155,7 +156,7 @@ impl Fixture {
     fn entry(&self, accept: &'static str, age_seconds: u64, body: Body) -> Arc<Entry> {
         let received = NOW.saturating_sub(Duration::from_secs(age_seconds));
         let head = Arc::new(head_at(accept, Some("accept"), received));
-        Arc::new(Entry::new(head, body, 0, &self.budget))
+        Arc::new(Entry::new(head, body, (FetchId(0), 0), &self.budget))
     }
 
     fn put(&mut self, key: usize, entry: Arc<Entry>) -> PutOutcome {
@@ -202,7 +203,8 @@ impl Fixture {
                 self.store.change(&self.keys[key], |entry| {
                     number += 1;
                     let (head, body) = (Arc::clone(entry.head()), entry.body().clone());
-                    (number % 2 == 0).then(|| Arc::new(Entry::new(head, body, 0, &budget)))
+                    (number % 2 == 0)
+                        .then(|| Arc::new(Entry::new(head, body, (FetchId(0), 0), &budget)))
                 });
                 key
             }

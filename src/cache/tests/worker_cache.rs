@@ -156,6 +156,42 @@ fn an_invalidation_applies_without_a_response_of_the_actor() {
 }
 
 #[test]
+fn an_unsafe_request_makes_copies_of_related_guesses_invalid() {
+    run(async {
+        let (cache, worker_cache) = worker(MIB);
+        let is_stale = |known: &Found| {
+            let head = Arc::clone(known.variants().next().unwrap().head());
+            !head.is_fresh(NOW)
+        };
+        for target in ["/items?a", "/items/5/b", "/users"] {
+            store(&cache, target, b"x").await;
+            let known = worker_cache.lookup(&key(target)).await;
+            assert!(!is_stale(known.found()), "{target}");
+        }
+        let request = || {
+            let other = vec![Resource::new("/other")];
+            Invalidate::new(other, None).with_related(Resource::new("/items/5"), NOW)
+        };
+        // The actor may answer too late. Then the copies are invalid all the same.
+        cache.force_invalidate(request());
+        for (target, concerned) in [("/items?a", true), ("/items/5/b", true), ("/users", false)] {
+            assert_eq!(
+                worker_cache.get(&key(target)).is_none(),
+                concerned,
+                "{target}"
+            );
+            let known = worker_cache.lookup(&key(target)).await;
+            assert_eq!(is_stale(known.found()), concerned, "{target}");
+            assert!(worker_cache.get(&key(target)).is_some(), "{target}");
+        }
+        cache.send(request()).await.unwrap();
+        store(&cache, "/items/5/c", b"x").await;
+        let known = worker_cache.lookup(&key("/items/5/c")).await;
+        assert!(!is_stale(known.found()));
+    });
+}
+
+#[test]
 fn a_worker_cache_that_is_off_copies_nothing_and_still_counts_hits() {
     run(async {
         let cache = Cache::new(MIB, MIB / 4);

@@ -193,14 +193,20 @@ impl<T: Default> WorkerCache<T> {
     {
         let mut table = self.copy.borrow_mut();
         let copy = table.get(key)?;
-        let generation = copy.found.generation;
-        if self.cache.generations.is_current(generation) {
+        if self.is_current(&copy.found) {
             let copy = Rc::clone(copy);
             self.touch(&copy);
             return Some(copy);
         }
         table.remove(key);
         None
+    }
+
+    fn is_current(&self, found: &Found) -> bool {
+        let generations = &self.cache.generations;
+        let changes = found.changes.as_ref();
+        generations.is_current(found.generation)
+            && changes.is_none_or(|changes| generations.is_unchanged(changes))
     }
 
     fn store_copy(&self, copy: &Rc<CachedLookup<T>>) {

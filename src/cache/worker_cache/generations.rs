@@ -7,6 +7,8 @@
 //! This makes a Clear hold for every worker. The actor handles one message at a time: it removes, then bumps, then
 //! answers, and each of its answers carries the generation that belongs to its content. So a worker that looks after the
 //! Clear was answered sees another generation than that of its copy. It asks the actor, which has nothing stored.
+//!
+//! A copy with guessed lifetimes also counts the unsafe requests that concern its path (see `related`).
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -16,7 +18,10 @@ use std::{
     },
 };
 
-use crate::cache::store::key::Resource;
+use crate::cache::store::{
+    key::Resource,
+    related::{PathGroup, concerned_groups, groups_of},
+};
 
 /// With more counters, fewer copies become invalid because another resource has changed.
 const COUNTERS: usize = 1024;
@@ -25,7 +30,16 @@ const COUNTERS: usize = 1024;
 #[derive(Debug)]
 pub(in crate::cache) struct Generations {
     counters: Box<[AtomicU64]>,
+    /// The unsafe requests, by the groups of paths that they concern. Several groups share a counter.
+    changes: Box<[AtomicU64]>,
     hasher: RandomState,
+}
+
+/// The unsafe requests that concern a resource, counted at some time.
+#[derive(Clone, Debug)]
+pub(in crate::cache) struct RelatedChanges {
+    counters: Arc<[usize]>,
+    count: u64,
 }
 
 /// The generation of a resource at some time.
@@ -39,6 +53,7 @@ impl Generations {
     pub(in crate::cache) fn new() -> Arc<Self> {
         Arc::new(Self {
             counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+            changes: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         })
     }
@@ -70,10 +85,54 @@ impl Generations {
         }
     }
 
-    fn counter(&self, resource: &Resource) -> usize {
-        let hash = self.hasher.hash_one(resource);
-        usize::try_from(hash % COUNTERS as u64).unwrap_or_default()
+    /// The groups of paths that an unsafe request to `resource` concerns.
+    pub(in crate::cache) fn concerned_groups(&self, resource: &Resource) -> Vec<PathGroup> {
+        concerned_groups(&self.hasher, resource)
     }
+
+    /// The groups of paths that `resource` belongs to.
+    pub(in crate::cache) fn groups_of(&self, resource: &Resource) -> Vec<PathGroup> {
+        groups_of(&self.hasher, resource)
+    }
+
+    /// The unsafe requests until now that concern one of these groups.
+    pub(in crate::cache) fn changes(&self, groups: &[PathGroup]) -> RelatedChanges {
+        let counters: Arc<[usize]> = groups.iter().map(|group| index(group.hash())).collect();
+        RelatedChanges {
+            count: self.count(&counters),
+            counters,
+        }
+    }
+
+    /// True if no unsafe request has concerned the resource since.
+    pub(in crate::cache) fn is_unchanged(&self, changes: &RelatedChanges) -> bool {
+        self.count(&changes.counters) == changes.count
+    }
+
+    fn count(&self, counters: &[usize]) -> u64 {
+        let counters = counters.iter().filter_map(|index| self.changes.get(*index));
+        counters
+            .map(|counter| counter.load(Ordering::Acquire))
+            .sum()
+    }
+
+    /// Makes the copies of guessed responses in these groups invalid.
+    pub(in crate::cache) fn bump_changes(&self, groups: &[PathGroup]) {
+        for group in groups {
+            if let Some(counter) = self.changes.get(index(group.hash())) {
+                counter.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn counter(&self, resource: &Resource) -> usize {
+        index(self.hasher.hash_one(resource))
+    }
+}
+
+/// The counter for a hash.
+fn index(hash: u64) -> usize {
+    usize::try_from(hash % COUNTERS as u64).unwrap_or_default()
 }
 
 #[cfg(test)]

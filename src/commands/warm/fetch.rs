@@ -9,8 +9,8 @@ use actix_web::http::{
 use caching_proxy::{
     control::Instance,
     origin::{
-        Origin, OriginConfig, OriginError, OriginErrorKind, OriginRequest, OriginResponse,
-        OriginUrl, RequestBody, UrlError,
+        Expectation, Origin, OriginConfig, OriginError, OriginErrorKind, OriginRequest,
+        OriginResponse, OriginUrl, RequestBody, UrlError,
     },
 };
 use futures_util::StreamExt as _;
@@ -161,6 +161,7 @@ impl Fetcher {
             target: target.to_owned(),
             headers,
             body: RequestBody::Empty,
+            expectation: Expectation::Nothing,
             interim: None,
         };
         self.proxy.forward(request).await

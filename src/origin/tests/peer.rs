@@ -140,6 +140,7 @@ pub(super) fn request(method: Method, target: &str) -> OriginRequest {
         target: target.to_owned(),
         headers: HeaderMap::new(),
         body: RequestBody::Empty,
+        expectation: Expectation::Nothing,
         interim: None,
     }
 }

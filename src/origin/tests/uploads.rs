@@ -335,6 +335,7 @@ fn the_head_waits_for_bytes_that_the_server_is_about_to_pass_on() {
     let mut upload = Upload::new(
         Bytes::from_static(b"head "),
         RequestBody::Chunked(body).boxed(),
+        Expectation::Nothing,
     );
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
@@ -353,6 +354,7 @@ fn the_head_does_not_wait_for_a_client_that_sends_nothing() {
     let mut upload = Upload::new(
         Bytes::from_static(b"head "),
         RequestBody::Chunked(body).boxed(),
+        Expectation::Nothing,
     );
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
@@ -366,7 +368,11 @@ fn the_head_does_not_wait_for_a_client_that_sends_nothing() {
 fn bytes_already_sent_go_out_with_the_head_and_later_bytes_by_themselves() {
     let (sender, body) = piecemeal();
     let head = Bytes::from_static(b"head ");
-    let mut upload = Upload::new(head, RequestBody::Chunked(body).boxed());
+    let mut upload = Upload::new(
+        head,
+        RequestBody::Chunked(body).boxed(),
+        Expectation::Nothing,
+    );
     let mut writes = Writes::default();
     let cx = &mut Context::from_waker(Waker::noop());
     sender.try_send("ab").unwrap();

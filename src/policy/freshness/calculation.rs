@@ -10,7 +10,7 @@ use crate::policy::{
     directives::origin_directives::{CacheKind, OriginDirectives},
     freshness::{
         age::date,
-        lifetime::{Lifetime, LifetimeSource},
+        lifetime::{Certainty, Lifetime, LifetimeSource},
     },
     mode::{WithoutDirectives, always_stores},
     syntax::date::http_date,
@@ -43,6 +43,20 @@ pub(in crate::policy) fn lifetime(
         return Ok(Lifetime::of_seconds(seconds));
     }
     Err(refused_status(status))
+}
+
+/// How certain the lifetime of a response is.
+pub(in crate::policy) fn certainty(
+    policy: &Policy,
+    origin: &OriginDirectives<'_>,
+    cache: CacheKind,
+    headers: &HeaderMap,
+    response_time: Time,
+) -> Certainty {
+    match origin.explicit_lifetime_seconds(cache, headers, response_time) {
+        None if policy.mode.holds_guesses_loosely() => Certainty::Guessed,
+        Some(_) | None => Certainty::Stated,
+    }
 }
 
 /// Where the lifetime of a response comes from. The arguments are those of [`lifetime`].

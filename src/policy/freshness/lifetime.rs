@@ -37,6 +37,17 @@ impl Lifetime {
     }
 }
 
+/// How certain a lifetime is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum Certainty {
+    /// The origin has said it, or the policy makes no difference.
+    Stated,
+    /// The policy has chosen it, because the origin has said nothing.
+    Guessed,
+    /// It was a guess. A successful unsafe request to a related path has ended it.
+    Doubted,
+}
+
 /// Where a lifetime comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeSource {

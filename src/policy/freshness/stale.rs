@@ -40,7 +40,7 @@ pub fn may_serve_stale(
         return Err(reason);
     }
     // RFC 5861, 4: `stale-if-error` is the limit. Without it, the limit is that of the configuration.
-    let window_millis = match stored.stale_if_error_seconds {
+    let window_millis = match stored.stale_if_error_seconds() {
         Some(seconds) => u64::from(seconds) * 1000,
         None => millis(policy.max_stale),
     };

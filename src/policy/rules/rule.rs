@@ -20,6 +20,8 @@ pub struct Rule {
     pub order: QueryOrder,
     /// The largest body, in bytes, with which a POST is cached like a GET. `None`: POSTs are not cached.
     pub store_post_bytes: Option<u64>,
+    /// False if unsafe requests to these paths change nothing, so that they invalidate nothing.
+    pub invalidates: bool,
 }
 
 impl Rule {
@@ -115,6 +117,7 @@ mod tests {
             ignored_parameters: Globs::new(["utm_*"]),
             order: QueryOrder::ByName,
             store_post_bytes: None,
+            invalidates: true,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::policy::{
     directives::origin_directives::{CacheKind, OriginDirectives},
     freshness::{
         age::{corrected_initial_age_millis, date},
-        calculation::lifetime,
+        calculation::{certainty, lifetime},
         lifetime::Lifetime,
         stale::forbidden_by,
     },
@@ -141,26 +141,27 @@ pub(in crate::policy) fn head_to_store(
     let never_stale = forbidden_by(&origin.directives, cache);
     check_use(&origin, lifetime, never_stale, response)?;
     let (status, part) = status_and_range(status, headers)?;
+    let named = response.connection_fields;
     let partition = request.identity.filter(|_| audience == Audience::Partition);
     Ok(StoredHead {
         fields: stored_fields(response, &origin, cache, cookies),
         selectors,
         lifetime,
+        certainty: certainty(policy, &origin, cache, headers, response_time),
         received: response_time,
         date: date(headers, response_time).unwrap_or(response_time),
         initial_age_millis: corrected_initial_age_millis(headers, request_time, response_time),
         stale_while_revalidate_seconds: origin.directives.stale_while_revalidate.unwrap_or(0),
-        stale_if_error_seconds: origin.directives.stale_if_error,
         never_stale,
         audience,
         status,
-        scope: Scope::of(
+        scope: Scope {
             partition,
             part,
-            response
-                .connection_fields
-                .map(|named| Fields::copy_of(|| named.iter())),
-        ),
+            connection_fields: named.map(|named| Fields::copy_of(|| named.iter())),
+            stale_if_error_seconds: origin.directives.stale_if_error,
+        }
+        .boxed(),
     })
 }
 

@@ -8,7 +8,8 @@ use actix_web::http::{
 };
 
 use crate::policy::{
-    Audience, ContentRange, Fields, Identity, Reason, Time, freshness::lifetime::Lifetime,
+    Audience, ContentRange, Fields, Identity, Reason, Time,
+    freshness::lifetime::{Certainty, Lifetime},
     storing::selector::Selector,
 };
 
@@ -21,19 +22,18 @@ pub struct StoredHead {
     /// The fields that Vary names, with the values of the request.
     pub(in crate::policy) selectors: Box<[Selector]>,
     pub(in crate::policy) lifetime: Lifetime,
+    pub(in crate::policy) certainty: Certainty,
     pub(in crate::policy) received: Time,
     /// The Date of the response, or the time of its receipt.
     pub(in crate::policy) date: Time,
     /// `corrected_initial_age` in milliseconds.
     pub(in crate::policy) initial_age_millis: u64,
     pub(in crate::policy) stale_while_revalidate_seconds: u32,
-    /// `None`: there is no such directive.
-    pub(in crate::policy) stale_if_error_seconds: Option<u32>,
     /// The directive that forbids stale use. `None` if there is none.
     pub(in crate::policy) never_stale: Option<Reason>,
     pub(in crate::policy) audience: Audience,
     pub(in crate::policy) status: StatusCode,
-    /// `None`: it is a whole response in the shared partition, and Connection named none of its fields.
+    /// `None`: it is a whole response in the shared partition, and has nothing else of this either.
     pub(in crate::policy) scope: Option<Box<Scope>>,
 }
 
@@ -46,22 +46,24 @@ pub(in crate::policy) struct Scope {
     /// The fields that Connection named. They count when a 304 updates the head, and are never sent. `None`: there are
     /// none.
     pub(in crate::policy) connection_fields: Option<Fields>,
+    /// `None`: there is no such directive.
+    pub(in crate::policy) stale_if_error_seconds: Option<u32>,
 }
 
 impl Scope {
-    pub(in crate::policy) fn of(
-        partition: Option<Identity>,
-        part: Option<ContentRange>,
-        connection_fields: Option<Fields>,
-    ) -> Option<Box<Self>> {
-        let is_some = partition.is_some() || part.is_some() || connection_fields.is_some();
-        is_some.then(|| {
-            Box::new(Self {
-                partition,
-                part,
-                connection_fields,
-            })
-        })
+    /// `None` if there is nothing in it.
+    pub(in crate::policy) fn boxed(self) -> Option<Box<Self>> {
+        let Self {
+            partition,
+            part,
+            connection_fields,
+            stale_if_error_seconds,
+        } = &self;
+        let is_some = partition.is_some()
+            || part.is_some()
+            || connection_fields.is_some()
+            || stale_if_error_seconds.is_some();
+        is_some.then(|| Box::new(self))
     }
 }
 
@@ -85,6 +87,11 @@ impl StoredHead {
     /// The fields that Connection named. `None`: there are none.
     pub(in crate::policy) fn connection_fields(&self) -> Option<&Fields> {
         self.scope.as_ref()?.connection_fields.as_ref()
+    }
+
+    /// RFC 5861, 4: how long it may be served stale if the origin fails. `None`: there is no such directive.
+    pub(in crate::policy) fn stale_if_error_seconds(&self) -> Option<u32> {
+        self.scope.as_ref()?.stale_if_error_seconds
     }
 
     /// Whom it may be served to.
@@ -120,6 +127,25 @@ impl StoredHead {
             .is_none_or(|(lifetime, used)| lifetime > used)
     }
 
+    /// True if its lifetime is a guess that nothing has ended yet.
+    pub fn is_guess(&self) -> bool {
+        self.certainty == Certainty::Guessed
+    }
+
+    /// True if its lifetime was a guess, which a successful unsafe request has ended.
+    pub(in crate::policy) fn is_doubted(&self) -> bool {
+        self.certainty == Certainty::Doubted
+    }
+
+    /// A copy whose guessed lifetime a successful unsafe request to a related path has ended at `at`.
+    #[must_use]
+    pub fn doubted(&self, at: Time) -> Self {
+        Self {
+            certainty: Certainty::Doubted,
+            ..self.expired(at)
+        }
+    }
+
     /// True if both match the same requests, so that the newer replaces the older.
     pub fn same_variant(&self, other: &Self) -> bool {
         self.partition() == other.partition() && self.selectors == other.selectors
@@ -140,6 +166,11 @@ impl StoredHead {
     /// Its Last-Modified as received.
     pub fn last_modified(&self) -> Option<&[u8]> {
         self.fields.text(&LAST_MODIFIED)
+    }
+
+    /// True if the origin can validate it (RFC 9111, 4.3.1).
+    pub fn has_validator(&self) -> bool {
+        self.etag().is_some() || self.last_modified().is_some()
     }
 
     /// The memory that this value and all it owns take, in bytes.

@@ -5,7 +5,11 @@ use actix_web::{
     http::{StatusCode, Version, header::HeaderMap},
 };
 
-use crate::{headers::OwnVia, origin::InterimSink, proxy::connection::ActiveRequest};
+use crate::{
+    headers::OwnVia,
+    origin::{Expectation, InterimSink},
+    proxy::connection::ActiveRequest,
+};
 
 /// The client that would receive interim responses. It costs nothing until a request is forwarded.
 #[derive(Clone, Copy)]
@@ -17,6 +21,14 @@ pub(crate) struct InterimRelay<'a> {
 }
 
 impl InterimRelay<'_> {
+    /// What the client expects before it sends its body; nothing if it was told to send it.
+    pub(crate) fn expectation(&self) -> Expectation {
+        match self.request.head().expect() && !self.active.is_continued() {
+            true => Expectation::Continue,
+            false => Expectation::Nothing,
+        }
+    }
+
     /// Where the origin's interim responses go; `None` if the client does not understand them (RFC 9110, 15.2).
     pub(crate) fn sink(&self) -> Option<InterimSink> {
         if self.request.version() < Version::HTTP_11 {
@@ -28,7 +40,7 @@ impl InterimRelay<'_> {
             crate::headers::remove_hop_by_hop(&mut headers);
             // HTTP/1.0 has no interim responses.
             via.append(&mut headers, Version::HTTP_11);
-            sender.send(&head(status, &headers));
+            sender.send(status, &head(status, &headers));
         }))
     }
 }

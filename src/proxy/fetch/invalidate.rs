@@ -7,6 +7,7 @@ use actix_web::http::{
 
 use crate::{
     cache::{Cache, Invalidate, Resource},
+    clock,
     policy::TargetUri,
     proxy::request::forwarded::ForwardedRequest,
 };
@@ -72,7 +73,8 @@ impl InvalidateOnDrop {
 impl Drop for InvalidateOnDrop {
     fn drop(&mut self) {
         if let Some((cache, resource)) = self.0.take() {
-            cache.force_invalidate(Invalidate::new(vec![resource], None));
+            let invalidate = Invalidate::new(vec![resource.clone()], None);
+            cache.force_invalidate(invalidate.with_related(resource, clock::now()));
         }
     }
 }

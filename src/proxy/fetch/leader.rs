@@ -110,6 +110,8 @@ pub(crate) struct LeaderFetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) forwarded: &'a ForwardedRequest,
     pub(crate) why: Forward,
+    /// Whether the request carried cookies that are not in the key. Then its response is not stored.
+    pub(crate) sends_all_cookies: bool,
     pub(crate) ticket: FetchTicket,
     pub(crate) client: WaitingClient,
 }
@@ -158,6 +160,7 @@ impl LeaderFetch<'_> {
         }
         match fetched.length() {
             Some(length) if length > self.ticket.max_object_bytes() => Err(Reason::TooLarge),
+            _ if self.sends_all_cookies => Err(Reason::IgnoredCookies),
             _ => Ok(head),
         }
     }

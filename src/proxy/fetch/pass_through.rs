@@ -12,8 +12,8 @@ use crate::{
     clock,
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
-    origin::{OriginErrorKind, OriginRequest},
-    policy::{self, Forward, StoredHead},
+    origin::{Expectation, OriginErrorKind, OriginRequest},
+    policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
             claim::under_current_config,
@@ -61,7 +61,8 @@ pub(crate) async fn pass(
     invalidation.disarm();
     if forwarded.invalidates(fetched.status) {
         let resources = invalidated_resources(forwarded, &fetched.received_headers());
-        let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket));
+        let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket))
+            .with_related(forwarded.key.resource.clone(), clock::now());
         // The response leaves after this.
         if cache.send(invalidate.clone()).await.is_err() {
             cache.force_invalidate(invalidate);
@@ -78,7 +79,11 @@ fn origin_request(
     body: UploadBody,
     relay: InterimRelay<'_>,
 ) -> OriginRequest {
-    let mut headers = forwarded.headers.clone();
+    let mut headers = match forwarded.content {
+        RequestContent::None | RequestContent::Some => forwarded.headers_with_all_cookies(),
+        // The next request with this body may be stored, and its response should be the same.
+        RequestContent::Keyed => forwarded.headers.clone(),
+    };
     max_forwards::count_down(&forwarded.method, &mut headers);
     OriginRequest {
         method: forwarded.method.clone(),
@@ -87,6 +92,10 @@ fn origin_request(
         body: match &forwarded.body {
             Some(body) => body.to_request(),
             None => body.into_request(forwarded.framing),
+        },
+        expectation: match forwarded.content {
+            RequestContent::Some => relay.expectation(),
+            RequestContent::None | RequestContent::Keyed => Expectation::Nothing,
         },
         interim: relay.sink(),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cache::{Coalescing, Entry},
-    origin::{OriginRequest, RequestBody},
+    origin::{Expectation, OriginRequest, RequestBody},
     policy::{self, Forward, ForwardReason, MissingBytes, RequestContent},
     proxy::request::forwarded::ForwardedRequest,
 };
@@ -108,6 +108,7 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
             Some(body) => body.to_request(),
             None => RequestBody::Empty,
         },
+        expectation: Expectation::Nothing,
         interim: None,
     }
 }

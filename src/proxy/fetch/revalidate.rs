@@ -92,6 +92,7 @@ impl LeaderFetch<'_> {
             why,
             ticket,
             client,
+            sends_all_cookies: _,
         } = self;
         let freshened = match head {
             Ok(head) => ticket.freshen(entry, head).await,

@@ -37,6 +37,8 @@ pub(crate) struct ForwardedRequest {
     /// Path and query, byte for byte except what a rule removes from the query; or `*`.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
+    /// All cookies, if `headers` has some of them only; else empty.
+    pub(crate) all_cookies: Vec<HeaderValue>,
     pub(crate) content: RequestContent,
     /// Why it passes the cache by, if its headers say so; `None` if they do not.
     pub(crate) bypass: Option<Reason>,
@@ -111,9 +113,9 @@ impl ForwardedRequest {
             HostHeader::Origin(_) => Resource::new(&target),
             HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let content = match framing {
-            RequestFraming::None | RequestFraming::Sized(0) => RequestContent::None,
-            RequestFraming::Sized(_) | RequestFraming::Chunked => RequestContent::Some,
+        let content = match framing.has_content() {
+            false => RequestContent::None,
+            true => RequestContent::Some,
         };
         let proxy_headers = ProxyHeaders {
             peer,
@@ -124,12 +126,13 @@ impl ForwardedRequest {
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
         let bypass = bypass_reason(client, &headers);
-        if matches!(*method, Method::GET | Method::HEAD)
+        let may_be_stored = matches!(*method, Method::GET | Method::HEAD)
             && content == RequestContent::None
-            && bypass.is_none()
-        {
-            remove_ignored_cookies(policy, &mut headers);
-        }
+            && bypass.is_none();
+        let all_cookies = match may_be_stored {
+            true => remove_ignored_cookies(policy, &mut headers),
+            false => Vec::new(),
+        };
         let key = Key {
             resource,
             identity: identity(shared, policy, &headers, table),
@@ -139,6 +142,7 @@ impl ForwardedRequest {
             method: method.clone(),
             target,
             headers,
+            all_cookies,
             content,
             bypass,
             framing,
@@ -200,7 +204,7 @@ impl ForwardedRequest {
         table: &HeaderTable,
     ) {
         let policy = policy_under(self.rule, &self.config);
-        remove_ignored_cookies(policy, &mut self.headers);
+        self.all_cookies = remove_ignored_cookies(policy, &mut self.headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
@@ -209,7 +213,10 @@ impl ForwardedRequest {
 
     /// Whether a response with this status invalidates what is stored for the target.
     pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
-        self.content != RequestContent::Keyed && policy::invalidates(&self.method, status)
+        let rule = self.rule.and_then(|index| self.config.rules.get(index));
+        rule.is_none_or(|rule| rule.invalidates)
+            && self.content != RequestContent::Keyed
+            && policy::invalidates(&self.method, status)
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {
@@ -250,6 +257,23 @@ impl ForwardedRequest {
         policy::CLIENT_CONDITIONS
             .iter()
             .any(|name| self.headers.contains_key(name))
+    }
+
+    /// True if cookies are left out because the response may be stored.
+    pub(crate) fn leaves_out_cookies(&self) -> bool {
+        !self.all_cookies.is_empty()
+    }
+
+    /// The headers with all cookies, for a request whose response is not stored.
+    pub(crate) fn headers_with_all_cookies(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if self.leaves_out_cookies() {
+            headers.remove(header::COOKIE);
+        }
+        for cookie in &self.all_cookies {
+            headers.append(header::COOKIE, cookie.clone());
+        }
+        headers
     }
 
     /// True if cookies are forwarded that are not in the key. They may shape the response.
@@ -321,12 +345,10 @@ fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
     }
 }
 
-/// Removes the cookies that are not in the key: they must not shape a stored response.
-fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) {
+/// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was
+/// removed.
+fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) -> Vec<HeaderValue> {
     let cookies: Vec<HeaderValue> = headers.get_all(header::COOKIE).cloned().collect();
-    if cookies.is_empty() {
-        return;
-    }
     let forwarded: Vec<ForwardedCookie> = cookies
         .iter()
         .map(|cookie| policy::forwarded_cookie(policy, cookie))
@@ -335,14 +357,15 @@ fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) {
         .iter()
         .all(|cookie| matches!(cookie, ForwardedCookie::Unchanged))
     {
-        return;
+        return Vec::new();
     }
     headers.remove(header::COOKIE);
-    for (cookie, forwarded) in cookies.into_iter().zip(forwarded) {
+    for (cookie, forwarded) in cookies.iter().zip(forwarded) {
         match forwarded {
-            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie),
+            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie.clone()),
             ForwardedCookie::Shortened(cookie) => headers.append(header::COOKIE, cookie),
             ForwardedCookie::Nothing => {}
         }
     }
+    cookies
 }

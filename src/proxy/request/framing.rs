@@ -33,6 +33,11 @@ impl BodyFault {
 }
 
 impl RequestFraming {
+    /// True if the request has content.
+    pub(crate) fn has_content(self) -> bool {
+        !matches!(self, Self::None | Self::Sized(0))
+    }
+
     /// The framing of `request`.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let length = request.headers().get(header::CONTENT_LENGTH);

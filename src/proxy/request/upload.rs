@@ -25,7 +25,12 @@ pub(crate) struct UploadBody {
     timeout: Duration,
     /// The memory for `read`; `None` if nothing was read.
     permit: Option<BufferPermit>,
+    /// The client waits for a 100 before it sends the body; `None` if it does not.
+    awaited: Option<SendContinue>,
 }
+
+/// Tells the client to send its body.
+pub(crate) type SendContinue = Box<dyn FnOnce()>;
 
 /// A body that was read up to a limit.
 pub(crate) enum BodyRead {
@@ -43,7 +48,13 @@ impl UploadBody {
             fault,
             timeout,
             permit: None,
+            awaited: None,
         }
+    }
+
+    /// The same body, whose client waits for a 100, which `awaited` sends; `None` if it does not wait.
+    pub(crate) fn awaited_by(self, awaited: Option<SendContinue>) -> Self {
+        Self { awaited, ..self }
     }
 
     /// A body that was read whole.
@@ -54,6 +65,7 @@ impl UploadBody {
             fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: Some(permit),
+            awaited: None,
         }
     }
 
@@ -65,6 +77,7 @@ impl UploadBody {
             fault: BodyFault::default(),
             timeout: Duration::ZERO,
             permit: None,
+            awaited: None,
         }
     }
 
@@ -98,6 +111,9 @@ impl UploadBody {
     /// The next piece from the client; an error if the client pauses for too long.
     async fn receive(&mut self) -> Option<Result<Bytes, PayloadError>> {
         let rest = self.rest.as_mut()?;
+        if let Some(awaited) = self.awaited.take() {
+            awaited();
+        }
         let received = match tokio::time::timeout(self.timeout, rest.next()).await {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),

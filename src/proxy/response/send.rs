@@ -13,6 +13,7 @@ use crate::{
     headers::is_live_stream,
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
+        request::framing::RequestFraming,
         response::{
             access_log::AccessLogEntry,
             client_response::{ClientResponse, ResponseBody},
@@ -46,7 +47,7 @@ impl ClientResponse {
         if arrives && is_live_stream(&self.headers) {
             active.set_open_ended();
         }
-        let closes = self.closes(request);
+        let closes = self.closes(request) || is_withheld(request, &active);
         let plan = BodyPlan {
             sent: self.sent_body(request.method()),
             version: request.version(),
@@ -110,6 +111,12 @@ impl ClientResponse {
             _ => SentBody::Whole,
         }
     }
+}
+
+/// True if the client expects a 100 before it sends its body, and has got none. Whether it will send the body is not known,
+/// so the connection ends with the response.
+fn is_withheld(request: &HttpRequest, active: &ActiveRequest) -> bool {
+    request.head().expect() && !active.is_continued() && RequestFraming::of(request).has_content()
 }
 
 /// How the body of a response is sent and framed.

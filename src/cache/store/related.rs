@@ -1,0 +1,277 @@
+//! Related paths: whose stored responses a successful unsafe request makes doubtful.
+//!
+//! A request to `/items/5` concerns its own path and all paths below it, and each path above it (`/items` and `/`), in each
+//! case with any query and with or without a slash at the end. Nothing walks the store: the request leaves a mark for each
+//! of these groups of paths, and a lookup compares the marks of the groups that its own path belongs to.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash as _, Hasher},
+};
+
+use crate::{
+    cache::{fetches::reader::FetchId, store::key::Resource},
+    policy::Time,
+};
+
+/// How many levels of a path are told apart. A request to a deeper path concerns all paths below its first levels.
+const MAX_LEVELS: usize = 16;
+/// The most groups whose last change is remembered.
+const MAX_GROUPS: usize = 8192;
+
+/// A keyed hash of a group of paths: one path, or one path and all paths below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::cache) struct PathGroup(u64);
+
+impl PathGroup {
+    /// The hash.
+    pub(in crate::cache) fn hash(self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Hash)]
+enum PathExtent {
+    Alone,
+    WithAllBelow,
+}
+
+/// The hashes of a path and of those above it, from the root on.
+struct PathLevels<H> {
+    levels: Vec<H>,
+    /// True if the path has more levels than are told apart.
+    is_cut: bool,
+}
+
+impl<H: Hasher + Clone> PathLevels<H> {
+    fn of(hasher: &impl BuildHasher<Hasher = H>, resource: &Resource) -> Self {
+        let target = resource.target();
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let Some(path) = path.strip_prefix('/') else {
+            let levels = Vec::new();
+            return Self {
+                levels,
+                is_cut: false,
+            };
+        };
+        let mut state = hasher.build_hasher();
+        resource.host().hash(&mut state);
+        let mut levels = vec![state.clone()];
+        let path = path.trim_end_matches('/');
+        let mut segments = path.split('/').filter(|_| !path.is_empty());
+        for segment in segments.by_ref().take(MAX_LEVELS) {
+            segment.hash(&mut state);
+            levels.push(state.clone());
+        }
+        Self {
+            levels,
+            is_cut: segments.next().is_some(),
+        }
+    }
+}
+
+fn group<H: Hasher + Clone>(level: &H, extent: PathExtent) -> PathGroup {
+    let mut state = level.clone();
+    extent.hash(&mut state);
+    PathGroup(state.finish())
+}
+
+/// The groups that an unsafe request to `resource` concerns. Empty if the target is not a path.
+pub(in crate::cache) fn concerned_groups<H: Hasher + Clone>(
+    hasher: &impl BuildHasher<Hasher = H>,
+    resource: &Resource,
+) -> Vec<PathGroup> {
+    let path = PathLevels::of(hasher, resource);
+    let Some((own, above)) = path.levels.split_last() else {
+        return Vec::new();
+    };
+    let above = above.iter().map(|level| group(level, PathExtent::Alone));
+    above
+        .chain([group(own, PathExtent::WithAllBelow)])
+        .collect()
+}
+
+/// The groups that `resource` belongs to. Empty if the target is not a path.
+pub(in crate::cache) fn groups_of<H: Hasher + Clone>(
+    hasher: &impl BuildHasher<Hasher = H>,
+    resource: &Resource,
+) -> Vec<PathGroup> {
+    let path = PathLevels::of(hasher, resource);
+    let below = path
+        .levels
+        .iter()
+        .map(|level| group(level, PathExtent::WithAllBelow));
+    let own = path.levels.last().filter(|_| !path.is_cut);
+    let own = own.map(|level| group(level, PathExtent::Alone));
+    below.chain(own).collect()
+}
+
+/// A successful unsafe request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) struct UnsafeRequest {
+    /// Fetches before this one began before the request had its response.
+    pub(in crate::cache) before: FetchId,
+    /// When it had its response.
+    pub(in crate::cache) at: Time,
+}
+
+/// The last unsafe request that concerned each group of paths.
+#[derive(Debug, Default)]
+pub(in crate::cache) struct UnsafeRequests {
+    by_group: HashMap<PathGroup, UnsafeRequest>,
+    /// The newest of those that were forgotten. It may concern any path. `None` if none was forgotten.
+    forgotten: Option<UnsafeRequest>,
+}
+
+impl UnsafeRequests {
+    /// Notes a request that concerns these groups. Returns true if older ones were forgotten: they concern all paths from
+    /// now on.
+    pub(in crate::cache) fn note(&mut self, groups: &[PathGroup], request: UnsafeRequest) -> bool {
+        self.by_group
+            .extend(groups.iter().map(|group| (*group, request)));
+        let is_full = self.by_group.len() > MAX_GROUPS;
+        if is_full {
+            self.forget_older_half();
+        }
+        is_full
+    }
+
+    fn forget_older_half(&mut self) {
+        let mut ids: Vec<FetchId> = self
+            .by_group
+            .values()
+            .map(|request| request.before)
+            .collect();
+        let middle = ids.len() / 2;
+        let (_, newest_forgotten, _) = ids.select_nth_unstable(middle);
+        let newest_forgotten = *newest_forgotten;
+        let forgotten = &mut self.forgotten;
+        self.by_group.retain(|_, request| {
+            let is_kept = request.before > newest_forgotten;
+            if !is_kept && forgotten.is_none_or(|newest| newest.before <= request.before) {
+                *forgotten = Some(*request);
+            }
+            is_kept
+        });
+    }
+
+    /// The last request that concerned one of these groups. `None` if there was none.
+    pub(in crate::cache) fn last(&self, groups: &[PathGroup]) -> Option<UnsafeRequest> {
+        let concerning = groups.iter().filter_map(|group| self.by_group.get(group));
+        concerning
+            .chain(&self.forgotten)
+            .max_by_key(|request| request.before)
+            .copied()
+    }
+
+    /// True if there was none.
+    pub(in crate::cache) fn is_empty(&self) -> bool {
+        self.by_group.is_empty() && self.forgotten.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(number: u64) -> UnsafeRequest {
+        UnsafeRequest {
+            before: FetchId(number),
+            at: Time::from_unix_millis(number),
+        }
+    }
+
+    /// Whether an unsafe request to `changed` concerns the responses of `stored`.
+    fn concerns(changed: &Resource, stored: &Resource) -> bool {
+        let hasher = RandomState::new();
+        let mut requests = UnsafeRequests::default();
+        requests.note(&concerned_groups(&hasher, changed), request(1));
+        requests.last(&groups_of(&hasher, stored)).is_some()
+    }
+
+    #[test]
+    fn own_path_all_below_and_each_above_are_concerned_with_any_query() {
+        let stored = [
+            "/",
+            "/?a",
+            "/items",
+            "/items/",
+            "/items?limit=10",
+            "/items/5",
+            "/items/5/parts?x",
+            "/items/7",
+            "/items5",
+            "/users",
+            "/users/items",
+        ];
+        for (changed, expected) in [
+            ("/items", &[0, 1, 2, 3, 4, 5, 6, 7][..]),
+            ("/items/?x", &[0, 1, 2, 3, 4, 5, 6, 7]),
+            ("/items/5", &[0, 1, 2, 3, 4, 5, 6]),
+            ("/items/5/parts", &[0, 1, 2, 3, 4, 5, 6]),
+            ("/items/new", &[0, 1, 2, 3, 4]),
+            ("/users", &[0, 1, 9, 10]),
+            ("/", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+            ("*", &[]),
+        ] {
+            let found: Vec<usize> = (0..stored.len())
+                .filter(|index| concerns(&Resource::new(changed), &Resource::new(stored[*index])))
+                .collect();
+            assert_eq!(found, expected, "{changed}");
+        }
+    }
+
+    #[test]
+    fn another_host_is_not_concerned() {
+        let on = |host: &str| Resource::with_host("/items", host.as_bytes());
+        assert!(concerns(&on("a"), &on("a")));
+        assert!(!concerns(&on("a"), &on("b")));
+        assert!(!concerns(&on("a"), &Resource::new("/items")));
+    }
+
+    #[test]
+    fn what_is_forgotten_concerns_all_paths() {
+        let hasher = RandomState::new();
+        let mut requests = UnsafeRequests::default();
+        let other = groups_of(&hasher, &Resource::new("/other/path"));
+        assert!(requests.is_empty());
+        let mut number = 0;
+        while !requests.note(
+            &concerned_groups(&hasher, &Resource::new(&format!("/items/{number}"))),
+            request(number),
+        ) {
+            assert_eq!(requests.last(&other), None);
+            number += 1;
+        }
+        assert!(requests.by_group.len() <= MAX_GROUPS);
+        let forgotten = requests.last(&other).unwrap();
+        assert!(forgotten.before < FetchId(number) && forgotten.before > FetchId(number / 4));
+        let newest = groups_of(&hasher, &Resource::new(&format!("/items/{number}")));
+        assert_eq!(requests.last(&newest), Some(request(number)));
+    }
+
+    fn path() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(0_u8..3, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn a_deep_path_concerns_at_least_what_a_shallow_one_would(changed in path(), stored in path()) {
+            let target = |path: &[u8]| {
+                let segments: Vec<String> = path.iter().map(ToString::to_string).collect();
+                Resource::new(&format!("/{}", segments.join("/")))
+            };
+            let is_concerned = stored.starts_with(&changed) || changed.starts_with(&stored);
+            let found = concerns(&target(&changed), &target(&stored));
+            if changed.len() <= MAX_LEVELS {
+                prop_assert_eq!(found, is_concerned);
+            } else {
+                prop_assert!(found || !is_concerned);
+            }
+        }
+    }
+}

@@ -30,6 +30,7 @@ use crate::{
             ticket::{FetchTicket, TicketRecipients},
         },
         found::{Cleared, PutOutcome},
+        hit_for_miss::HitForMiss,
         manage::tag_purges::TagPurges,
         messages::{
             Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
@@ -43,7 +44,7 @@ use crate::{
         },
         worker_cache::generations::Generations,
     },
-    policy::{Audience, Reason, Time},
+    policy::{Audience, Time},
 };
 
 /// How many invalidated keys are freed in one step, and the time between two steps.
@@ -57,29 +58,6 @@ const MAX_HIT_FOR_MISS: usize = 4096;
 const HIT_FOR_MISS_FOR: Duration = Duration::from_secs(120);
 /// How long there are no validations in the background after a fetch that stored nothing.
 const NO_BACKGROUND_FOR: Duration = Duration::from_secs(10);
-
-/// Remembers that the last response for a key was not stored.
-#[derive(Clone, Copy)]
-pub(super) struct HitForMiss {
-    /// Until then, requests for the key do not wait for each other.
-    pub(super) hit_for_miss_until: Time,
-    /// Until then, the key is not validated in the background.
-    no_background_until: Time,
-    /// Why the response was not stored, and when it was requested; `None` if the fetch failed.
-    pub(super) refused: Option<(Reason, Time)>,
-}
-
-impl HitForMiss {
-    /// The reason without any effect on requests.
-    fn with_reason_only(self) -> Self {
-        let over = Time::from_unix_millis(0);
-        Self {
-            hit_for_miss_until: over,
-            no_background_until: over,
-            ..self
-        }
-    }
-}
 
 /// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {

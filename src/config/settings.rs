@@ -95,6 +95,7 @@ fn rule(rule: &Rule) -> Value {
     let Rule {
         path,
         policy,
+        stores,
         ignored_parameters,
         order,
         store_post_bytes,
@@ -107,6 +108,7 @@ fn rule(rule: &Rule) -> Value {
         "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
         "sort_query": *order == QueryOrder::ByName,
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
+        "store": stores,
         "store_post": store_post_bytes.map_or(json!(false), size),
         "invalidates": invalidates,
     })

@@ -16,6 +16,8 @@ use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::ServerHandle;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::client_io::{ClientIo, LINGER, Limits};
@@ -31,6 +33,9 @@ use crate::{
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How many bytes for a client may wait in the system before they are sent. The system says that it takes more when about
+/// half of them are left, so a client that reads this much shows that it reads.
+const MAX_UNSENT_BYTES: u32 = 128 * 1024;
 /// How long a stop waits for responses in progress, in seconds.
 const STOP_LIMIT_SECONDS: u64 = 10;
 /// Most client connections at a time, over all workers.
@@ -80,6 +85,7 @@ impl Server {
             idle: KEEP_ALIVE,
             stall: config.timeout,
         };
+        limit_unsent(&listener);
         let builder = actix_server::Server::build()
             .workers(config.workers)
             .max_concurrent_connections((MAX_CLIENTS / config.workers).max(16))
@@ -158,6 +164,17 @@ impl Server {
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
+}
+
+/// Limits the unsent data of the connections that `listener` accepts, where the system can. Without a limit it takes
+/// megabytes at once and then nothing until much of that is read: a client that reads slowly would seem to read nothing.
+fn limit_unsent(listener: &TcpListener) {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Err(error) = SockRef::from(listener).set_tcp_notsent_lowat(MAX_UNSENT_BYTES) {
+        log::debug!("cannot limit the unsent data of clients: {error}");
+    }
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (listener, MAX_UNSENT_BYTES);
 }
 
 fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConfig {

@@ -230,3 +230,25 @@ fn a_later_minor_version_of_http_1_is_treated_as_http_1_1() {
             .expect(200, "MISS", &format!("GET /{version} #0"));
     }
 }
+
+#[test]
+fn commands_and_rules_take_targets_as_clients_write_them() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let rule = "[[rules]]\npath = '/\"m*'\nttl = \"90s\"\n";
+    home.write("config/proxy.toml", rule);
+    let proxy = home.start(&origin.url(), &[]);
+    let mut client = Client::connect(proxy.port);
+    let (target, encoded) = ("/\"m\u{fc}\"?q=\"a\"", "/%22m%C3%BC%22?q=%22a%22");
+    let answer = client.ask(target, "").answer();
+    answer.expect(200, "MISS", &format!("GET {encoded} #0"));
+    let answer = client.ask(target, "").answer();
+    let status = answer.field("cache-status").unwrap();
+    assert!(status.contains("; ttl="), "{status}");
+    for command in ["why", "show"] {
+        let output = home.run_ok(&[command, target]);
+        assert!(output.contains(encoded), "{output}");
+    }
+    let output = home.run_ok(&["purge", "/\"m\u{fc}*"]);
+    assert!(output.contains("1 response"), "{output}");
+}

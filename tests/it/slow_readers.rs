@@ -10,6 +10,7 @@ use std::{
 use crate::{
     client::{Answer, Client, Ending},
     harness::{DEADLINE, TestProxy},
+    instance::Home,
     origin::{Exchange, Gate, Origin},
 };
 
@@ -29,7 +30,7 @@ fn proxy_with_small_limit(origin: &Origin, workers: usize) -> TestProxy {
 }
 
 /// A client with a small receive buffer that sends a request and reads nothing.
-fn client_that_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
+fn client_that_never_reads(port: u16, target: &str) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,
@@ -37,7 +38,7 @@ fn client_that_never_reads(proxy: &TestProxy, target: &str) -> TcpStream {
     )
     .unwrap();
     socket.set_recv_buffer_size(4 * KIB).unwrap();
-    let address: std::net::SocketAddr = ([127, 0, 0, 1], proxy.port).into();
+    let address: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
     socket.connect(&address.into()).unwrap();
     let mut stream = TcpStream::from(socket);
     stream
@@ -280,7 +281,7 @@ fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
     let proxy = proxy_with_small_limit(&origin, 1);
     let mut warm: Client = proxy.connect();
     warm.ask("/quick", "").answer().expect(200, "MISS", "quick");
-    let stalled = client_that_never_reads(&proxy, "/tiny");
+    let stalled = client_that_never_reads(proxy.port, "/tiny");
     begun.wait();
     let start = Instant::now();
     for _ in 0..50 {
@@ -288,4 +289,23 @@ fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
     }
     assert!(start.elapsed() < LONGEST_TRANSFER, "{:?}", start.elapsed());
     drop(stalled);
+}
+
+/// The system takes little for a client that does not read. So it soon takes more for one that reads slowly, and a slow
+/// client is told from one that has stopped.
+#[cfg(target_os = "linux")]
+#[test]
+fn little_waits_in_the_system_for_a_client_that_does_not_read() {
+    let origin = Origin::start(|exchange| exchange.ok("", vec![b'x'; 8 * KIB * KIB]));
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--timeout", "1s"]);
+    proxy.get("/large");
+    let stopped = client_that_never_reads(proxy.port, "/large");
+    let line = proxy.log_line(&["HIT 200 GET /large", "client disconnected"]);
+    drop(stopped);
+    let sent = line.split_whitespace().find_map(|word| {
+        let bytes = word.strip_suffix('B')?;
+        bytes.parse::<usize>().ok()
+    });
+    assert!(sent.unwrap() < 512 * KIB, "{line}");
 }

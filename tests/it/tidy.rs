@@ -18,7 +18,10 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config"]),
     ("config", &["policy", "origin"]),
-    ("server", &["config", "proxy", "cache", "origin", "reload"]),
+    (
+        "server",
+        &["config", "proxy", "cache", "origin", "policy", "reload"],
+    ),
     (
         "proxy",
         &[

@@ -6,7 +6,7 @@ use wildmatch::WildMatchPattern;
 use crate::{
     cache::store::{entry::Entry, key::Resource},
     mask::cut,
-    policy::{Rules, StoredHead},
+    policy::{Rules, StoredHead, encoded_target},
 };
 
 /// The longest path, in bytes: clients send no longer ones.
@@ -154,7 +154,7 @@ impl EntryFilter {
     }
 }
 
-/// The target of a request for `path`, which may be a URL.
+/// The target of a request for `path`, which may be a URL. It is encoded as that of a client's request.
 ///
 /// # Errors
 /// It is not a path.
@@ -183,6 +183,7 @@ pub fn parse_target(path: &str, is_glob: bool) -> Result<String, FilterError> {
     if target.contains(|letter: char| letter.is_control() || letter == ' ') {
         return Err(FilterError::NoTarget(shown(path)));
     }
+    let target = encoded_target(target.as_bytes()).unwrap_or(target);
     if target.starts_with('/') || (is_glob && target.starts_with('*')) {
         Ok(target)
     } else {
@@ -217,6 +218,7 @@ mod tests {
             ("HTTPS://example.org", "/"),
             ("https://example.org?x", "/?x"),
             ("http://a/b//c", "/b//c"),
+            ("/?key=\"\u{e4}\"", "/?key=%22%C3%A4%22"),
         ] {
             assert_eq!(parse_target(path, false).as_deref(), Ok(expected), "{path}");
         }

@@ -6,6 +6,7 @@ use actix_web::http::uri::PathAndQuery;
 use caching_proxy::{
     control::Instance,
     origin::{OriginUrl, UrlError},
+    policy::encoded_target,
 };
 
 use super::{MAX_ECHO_CHARS, cut};
@@ -121,19 +122,9 @@ fn is_loopback(host: &str) -> bool {
 /// Without its fragment, which is the client's own.
 fn sendable(path: &str) -> Result<String, Misfit> {
     let path = path.split('#').next().unwrap_or_default();
-    let mut target = String::with_capacity(path.len() + 1);
-    if !path.starts_with('/') {
-        target.push('/');
-    }
-    for letter in path.chars() {
-        if letter.is_ascii() {
-            target.push(letter);
-        } else {
-            let mut bytes = [0; 4];
-            for byte in letter.encode_utf8(&mut bytes).bytes() {
-                target.push_str(&format!("%{byte:02X}"));
-            }
-        }
+    let mut target = encoded_target(path.as_bytes()).unwrap_or_else(|| path.to_owned());
+    if !target.starts_with('/') {
+        target.insert(0, '/');
     }
     let is_graphic = target.bytes().all(|byte| byte.is_ascii_graphic());
     if is_graphic && PathAndQuery::from_str(&target).is_ok() {
@@ -180,6 +171,7 @@ mod tests {
             ("/a?b=c", "/a?b=c"),
             ("/a#part", "/a"),
             ("/\u{e4}/%2f", "/%C3%A4/%2f"),
+            ("/?q=\"<x>\"", "/?q=%22%3Cx%3E%22"),
             ("https://api.test/v2/a", "/a"),
             ("HTTPS://API.test:443/v2/a?b", "/a?b"),
             ("http://api.test/v2/", "/"),

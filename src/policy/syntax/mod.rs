@@ -1,6 +1,7 @@
-//! How HTTP writes times, dates, lists and fields (RFC 9110, 5).
+//! How HTTP writes times, dates, lists, fields and targets (RFC 9110, 5 and 7).
 
 pub(super) mod date;
 pub(super) mod fields;
 pub(super) mod list;
+pub(super) mod target;
 pub(super) mod time;

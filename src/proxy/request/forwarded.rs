@@ -125,7 +125,10 @@ impl ForwardedRequest {
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        let bypass = bypass_reason(client, &headers);
+        let stores = rule
+            .and_then(|index| config.rules.get(index))
+            .is_none_or(|rule| rule.stores);
+        let bypass = bypass_reason(client, &headers).or((!stores).then_some(Reason::Rule));
         let may_be_stored = matches!(*method, Method::GET | Method::HEAD)
             && content == RequestContent::None
             && bypass.is_none();

@@ -154,8 +154,11 @@ impl AccessLogEntry {
 
     /// A failed request and a body that the origin has cut are warnings.
     fn level(&self) -> Level {
-        let is_failure =
-            self.problem.is_some() && self.status.is_some_and(|status| status.is_server_error());
+        let is_failure = self.problem.is_some()
+            && self.status.is_some_and(|status| {
+                // A 505 of the proxy's own is about the client.
+                status.is_server_error() && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            });
         match is_failure || self.fate.get() == Fate::Cut {
             true => Level::Warn,
             false => Level::Info,
@@ -237,7 +240,9 @@ impl AccessLogEntry {
             if let (Reason::OwnPartition, Some(parts)) = (reason, &self.identity) {
                 return Some(parts.remedy().into());
             }
-            reason.remedy_under(self.mode, self.rule.as_deref())
+            let path = self.target.split('?').next().unwrap_or_default();
+            let remedy = reason.remedy(self.mode)?;
+            Some(remedy.text(path, self.rule.as_deref()))
         });
         remedy.as_deref()
     }
@@ -336,7 +341,7 @@ mod tests {
         let line = access.line();
         assert!(line.starts_with("MISS 200 GET /me "), "{line}");
         assert!(
-            line.ends_with("ms 7B  not stored: no-store (--policy always caches it)"),
+            line.ends_with("ms 7B  not stored: no-store (policy = \"always\" in a [[rules]] entry for /me, or --policy always, caches it)"),
             "{line}"
         );
     }

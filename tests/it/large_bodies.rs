@@ -192,7 +192,7 @@ fn a_request_with_a_body_gets_the_whole_response() {
 }
 
 /// A connection of a client with a small receive buffer.
-fn client_with_small_buffer(port: u16) -> TcpStream {
+pub(crate) fn client_with_small_buffer(port: u16) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,

@@ -75,6 +75,7 @@ mod rules;
 mod shipped;
 mod silent_leaders;
 mod slow_readers;
+mod soak;
 mod stampede;
 mod statistics;
 mod stats_screen;

@@ -9,6 +9,7 @@
 //! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
 //! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
+//! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
@@ -28,6 +29,7 @@ mod actor;
 mod fetches;
 mod found;
 mod handle;
+mod hit_for_miss;
 mod manage;
 mod messages;
 mod not_stored_paths;

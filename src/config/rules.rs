@@ -23,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "ignore_query",
     "sort_query",
     "ignore_client_cache_control",
+    "store",
     "store_post",
     "invalidates",
 ];
@@ -126,11 +127,13 @@ impl WrittenRule<'_> {
             true => ClientDirectives::Ignored,
             false => base.client_directives,
         };
+        let stores = self.get("store", value::boolean)?.unwrap_or(true);
         let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
         let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
         let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
         let invalidates = self.get("invalidates", value::boolean)?.unwrap_or(true);
-        if !rewrites && !judges && store_post_bytes.is_none() && invalidates {
+        let passes = !stores || !invalidates;
+        if !rewrites && !judges && !passes && store_post_bytes.is_none() {
             return Err(ConfigError::RuleWithoutEffect {
                 file: self.file.to_owned(),
                 line: self.table.line,
@@ -147,6 +150,7 @@ impl WrittenRule<'_> {
                 client_directives,
                 ..base.clone()
             },
+            stores,
             ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),
             order,
             store_post_bytes,

@@ -47,6 +47,7 @@ impl Config {
             policy,
             rules,
             timeout,
+            client_timeout,
             coalesce_wait,
             max_memory_bytes,
             max_object_bytes,
@@ -65,6 +66,7 @@ impl Config {
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
             ("timeout", duration(*timeout)),
+            ("client_timeout", duration(*client_timeout)),
             ("coalesce_wait", duration(*coalesce_wait)),
             ("max_memory", size(*max_memory_bytes)),
             ("max_object", size(*max_object_bytes)),
@@ -95,6 +97,7 @@ fn rule(rule: &Rule) -> Value {
     let Rule {
         path,
         policy,
+        stores,
         ignored_parameters,
         order,
         store_post_bytes,
@@ -107,6 +110,7 @@ fn rule(rule: &Rule) -> Value {
         "ignore_query": ignored_parameters.patterns().collect::<Vec<_>>(),
         "sort_query": *order == QueryOrder::ByName,
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
+        "store": stores,
         "store_post": store_post_bytes.map_or(json!(false), size),
         "invalidates": invalidates,
     })

@@ -1,7 +1,5 @@
 //! What the proxy would do with a request now, and why.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -376,9 +374,12 @@ fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
         clause: reason.clause().map(str::to_owned),
         remedy: match reason {
             Reason::OwnPartition => Some(considered.identity_parts().remedy()),
-            reason => reason
-                .remedy_under(mode, considered.rule().as_deref())
-                .map(Cow::into_owned),
+            reason => reason.remedy(mode).map(|remedy| {
+                let target = considered.target();
+                let path = target.split('?').next().unwrap_or_default();
+                let text = remedy.text(path, considered.rule().as_deref());
+                text.into_owned()
+            }),
         },
     }
 }

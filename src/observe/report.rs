@@ -8,7 +8,7 @@ use super::{Observer, Totals, dropped_log_lines};
 use crate::{
     cache::CacheStats,
     error::ProxyError,
-    policy::{Mode, Reason, Time},
+    policy::{Mode, Reason, Remedy, Time},
 };
 
 /// The state of a proxy.
@@ -115,8 +115,9 @@ impl Report {
         let judged = totals.requests().saturating_sub(totals.own());
         let from_cache = totals.hits() + totals.validated() + totals.stale();
         let reason = |(reason, count): (Reason, u64)| {
-            let hint = reason.remedy(mode).unwrap_or(reason.meaning());
-            cause(reason.as_str(), count, hint)
+            let remedy = reason.remedy(mode).map(Remedy::hint);
+            let hint = remedy.unwrap_or(reason.meaning().into());
+            cause(reason.as_str(), count, &hint)
         };
         Self {
             uptime_seconds: observer.uptime().as_secs(),

@@ -12,6 +12,7 @@
 //! | `request` | | [`Request`]: what the policy needs to know of a request |
 //! | `decide` | 9111, 4 | [`decide`]: serve, revalidate or fetch |
 //! | `forward`, `reason` | 9211 | why a request goes to the origin; why a response is not stored or not reused |
+//! | `remedy` | | what would change that |
 //! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`freshen_by_head`] |
 //! | `identity` | | partitions by credentials; cookies that are ignored |
 //! | `interpretation` | | how a stored head was understood, for the commands that explain it |
@@ -33,6 +34,7 @@ mod mode;
 mod post;
 mod ranges;
 mod reason;
+mod remedy;
 mod request;
 mod rules;
 mod storing;
@@ -64,6 +66,7 @@ pub use ranges::{
     partial::{Combination, MissingBytes, combine, rest_request_fields},
 };
 pub use reason::Reason;
+pub use remedy::Remedy;
 pub use request::{CLIENT_CONDITIONS, Request, RequestContent, is_method_override};
 pub use rules::{
     globs::Globs,

@@ -1,5 +1,5 @@
 //! The settings of the policy, and its three modes. Every difference between the modes is a method here. No other
-//! file compares modes, except `reason`, which names the mode that would remedy a miss.
+//! file compares modes, except `remedy`, which names the mode that would remedy a miss.
 
 use std::time::Duration;
 

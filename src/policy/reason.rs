@@ -1,8 +1,6 @@
 //! Why a response is not stored or not reused: the same names in code, log, metrics and Cache-Status.
 
-use std::{borrow::Cow, fmt};
-
-use super::Mode;
+use std::fmt;
 
 /// Why a response was not stored or not reused.
 ///
@@ -15,6 +13,8 @@ pub enum Reason {
     RequestBody,
     /// A header of the request names another method.
     MethodOverride,
+    /// The rule for the path says `store = false`.
+    Rule,
     /// The request asks for another protocol, such as WebSocket. No upgrade is carried out.
     NotUpgraded,
     /// The response is about the requested range, not about the target.
@@ -85,10 +85,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
+        Self::Rule,
         Self::NotUpgraded,
         Self::Range,
         Self::Condition,
@@ -130,6 +131,7 @@ impl Reason {
             Self::Method => "method",
             Self::RequestBody => "request-body",
             Self::MethodOverride => "method-override",
+            Self::Rule => "rule",
             Self::NotUpgraded => "not-upgraded",
             Self::Range => "range",
             Self::Condition => "condition",
@@ -172,6 +174,7 @@ impl Reason {
             Self::Method => "the method is not GET",
             Self::RequestBody => "the request carries a body",
             Self::MethodOverride => "a header names another method",
+            Self::Rule => "a rule says store = false",
             Self::NotUpgraded => "upgrades (WebSocket) are not carried out",
             Self::Range => "the request is for a range",
             Self::Condition => "the request carries a condition",
@@ -240,6 +243,7 @@ impl Reason {
             Self::Outdated => "RFC 9111, 4",
             Self::NotUpgraded => "RFC 9110, 7.8",
             Self::MethodOverride
+            | Self::Rule
             | Self::OwnPartition
             | Self::IgnoredCookies
             | Self::TooLarge
@@ -272,57 +276,6 @@ impl Reason {
                 | Self::TooLarge
         )
     }
-
-    /// The flag that would change this under `mode`. `None` if there is none.
-    pub const fn remedy(self, mode: Mode) -> Option<&'static str> {
-        match (self, mode) {
-            (Self::TooLarge, _) => Some("raise --max-object"),
-            (Self::NoRoom, _) => Some("raise --max-memory"),
-            (Self::RelatedChange, _) => {
-                Some("a rule with invalidates = false keeps it, if that request changes nothing")
-            }
-            (Self::Authorization, _) => Some("--policy standard caches it per user"),
-            (
-                Self::ClientNoStore
-                | Self::NoStore
-                | Self::Private
-                | Self::MustUnderstand
-                | Self::SetCookie
-                | Self::VaryStar
-                | Self::StatusWithoutLifetime,
-                Mode::Standard | Mode::Strict,
-            )
-            | (Self::NoLifetime, Mode::Standard) => Some("--policy always caches it"),
-            (Self::NoLifetime, Mode::Strict) => Some("--policy standard may cache it"),
-            (
-                Self::ClientNoCache
-                | Self::NoCache
-                | Self::MustRevalidate
-                | Self::ProxyRevalidate
-                | Self::SMaxage,
-                Mode::Standard | Mode::Strict,
-            ) => Some("--policy always reuses it"),
-            (Self::ClientMaxAge | Self::ClientMinFresh, Mode::Strict) => {
-                Some("--policy standard reuses it")
-            }
-            _ => None,
-        }
-    }
-
-    /// The same where the rule with the patterns `rule` applies. A flag does not change what a rule sets, so this names the
-    /// setting in the rule.
-    pub fn remedy_under(self, mode: Mode, rule: Option<&str>) -> Option<Cow<'static, str>> {
-        let flag = self.remedy(mode)?;
-        let policy = flag
-            .strip_prefix("--policy ")
-            .and_then(|rest| rest.split_once(' '));
-        Some(match (rule, policy) {
-            (Some(rule), Some((mode, effect))) => {
-                format!("policy = \"{mode}\" in the [[rules]] entry for {rule} {effect}").into()
-            }
-            _ => flag.into(),
-        })
-    }
 }
 
 impl fmt::Display for Reason {
@@ -345,34 +298,5 @@ mod tests {
         let named = source.and_then(|names| names.split("    }\n\n").next());
         let named = named.map(|names| names.matches("Self::").count());
         assert_eq!(named, Some(Reason::ALL.len()));
-    }
-
-    #[test]
-    fn a_reason_names_the_flag_that_changes_it_unless_it_is_set() {
-        assert_eq!(Reason::NoStore.to_string(), "no-store");
-        assert_eq!(
-            Reason::NoStore.remedy(Mode::Standard),
-            Some("--policy always caches it")
-        );
-        assert_eq!(Reason::NoStore.remedy(Mode::Always), None);
-        assert_eq!(Reason::Status.remedy(Mode::Standard), None);
-    }
-
-    #[test]
-    fn where_a_rule_applies_its_setting_is_named_instead_of_the_flag() {
-        let remedy = |reason: Reason, mode, rule| reason.remedy_under(mode, rule);
-        assert_eq!(
-            remedy(Reason::NoStore, Mode::Standard, None).as_deref(),
-            Some("--policy always caches it")
-        );
-        assert_eq!(
-            remedy(Reason::NoStore, Mode::Standard, Some("/api/*")).as_deref(),
-            Some("policy = \"always\" in the [[rules]] entry for /api/* caches it")
-        );
-        assert_eq!(
-            remedy(Reason::TooLarge, Mode::Standard, Some("/api/*")).as_deref(),
-            Some("raise --max-object")
-        );
-        assert_eq!(remedy(Reason::NoStore, Mode::Always, None), None);
     }
 }

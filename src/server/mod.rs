@@ -77,7 +77,7 @@ impl Server {
         let limits = Limits {
             head: HEAD_LIMIT,
             idle: KEEP_ALIVE,
-            stall: config.timeout,
+            stall: config.client_timeout,
         };
         Self::start_with_limits(config, tls, listener, (worker_cache, limits))
     }

@@ -251,7 +251,7 @@ fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
     stream.wait_for("event: now\ndata: {");
     stream.wait_for("\"target\":\"/a?token=***\"");
     stream.wait_for(
-        "\"outcome\":\"miss\",\"reason\":\"no-store\",\"remedy\":\"--policy always caches it\"",
+        "\"outcome\":\"miss\",\"reason\":\"no-store\",\"remedy\":\"policy = \\\"always\\\" in a [[rules]] entry for /a, or --policy always, caches it\"",
     );
 }
 

@@ -178,10 +178,14 @@ fn a_response_that_was_not_stored_is_explained_with_a_remedy() {
             "name": "no-store",
             "words": "the origin says no-store",
             "clause": "RFC 9111, 5.2.2.5",
-            "remedy": "--policy always caches it",
+            "remedy": "policy = \"always\" in a [[rules]] entry for /me, or --policy always, caches it",
         })
     );
     assert_eq!(refusal("/cookie")["name"], "set-cookie");
+    assert_eq!(
+        refusal("/cookie")["remedy"],
+        "if the cookie identifies nobody, add !NAME to identity_cookies"
+    );
     assert_eq!(
         refusal("/api/me")["remedy"],
         "policy = \"always\" in the [[rules]] entry for /api/* caches it"

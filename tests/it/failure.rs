@@ -159,7 +159,7 @@ fn a_failed_fetch_has_the_same_forward_reason_as_a_successful_one() {
     }
     proxy.log_line(&[
         "MISS 504 GET /fresh",
-        "not reused: client-no-cache (--policy always reuses it)",
+        "not reused: client-no-cache (ignore_client_cache_control = true in a [[rules]] entry for ",
         "the cached response must be validated",
     ]);
     // A request that is not forwarded has no forward reason.

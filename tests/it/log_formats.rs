@@ -51,7 +51,10 @@ fn each_record_is_one_json_object() {
     assert!(miss["milliseconds"].is_u64(), "{miss}");
     assert_eq!((&hit["outcome"], hit.get("forward")), (&"HIT".into(), None));
     assert_eq!(not_stored["reason"], "no-store");
-    assert_eq!(not_stored["remedy"], "--policy always caches it");
+    assert_eq!(
+        not_stored["remedy"],
+        "policy = \"always\" in a [[rules]] entry for /no-store, or --policy always, caches it"
+    );
     let cleared = |record: &Value| {
         record["message"]
             .as_str()

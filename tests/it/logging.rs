@@ -37,13 +37,15 @@ fn a_miss_that_was_not_stored_has_a_reason_and_a_remedy() {
     let line = proxy.log_line(&["MISS 200 GET /no-store "]);
     assert!(line.contains("ms"), "{line}");
     assert!(
-        line.contains("  not stored: no-store (--policy always caches it)"),
+        line.contains("  not stored: no-store (policy = \"always\" in a [[rules]] entry for /no-store, or --policy always, caches it)"),
         "{line}"
     );
     proxy.get("/cookie");
     let line = proxy.log_line(&["MISS 200 GET /cookie "]);
     assert!(
-        line.contains("not stored: ") && line.contains("--policy always"),
+        line.contains(
+            "not stored: set-cookie (if the cookie identifies nobody, add !NAME to identity_cookies)"
+        ),
         "{line}"
     );
     proxy.get("/kept");

@@ -1,5 +1,7 @@
 //! Effects of rules on their paths, both in the key and on the way to the origin.
 
+use caching_proxy::policy::Mode;
+
 use crate::{
     harness::TestProxy,
     instance::Home,
@@ -269,5 +271,42 @@ fn mistakes_in_the_rules_of_the_file_are_named() {
         home.write("config/proxy.toml", text);
         home.run(&["--origin", "http://127.0.0.1:9"])
             .refused(2, words);
+    }
+}
+
+#[test]
+fn a_rule_that_stores_nothing_sends_every_request_to_the_origin() {
+    for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+        let origin = Origin::start(|exchange| {
+            let cookie = exchange.request.field("cookie").unwrap_or_default();
+            let body = format!("<{cookie}> #{}", exchange.nth);
+            exchange.ok("Cache-Control: max-age=60\r\n", body);
+        });
+        let file = "[[rules]]\npath = \"/live/*\"\nstore = false\nstore_post = true\n";
+        let proxy = TestProxy::builder(&origin).file(file).mode(mode).start();
+        let cookie = "Cookie: _ga=1\r\n";
+        proxy.expect_gets(
+            "/live/a",
+            &[
+                ("", "MISS", "<> #0"),
+                // No cookie shapes a stored response here.
+                (cookie, "MISS", "<_ga=1> #1"),
+                ("", "MISS", "<> #2"),
+            ],
+        );
+        let status = proxy
+            .get("/live/a")
+            .field("cache-status")
+            .unwrap()
+            .to_owned();
+        assert_eq!(
+            status,
+            "caching-proxy; fwd=bypass; fwd-status=200; detail=rule"
+        );
+        for nth in 0..2 {
+            let answer = proxy.request("POST", "/live/b", "", b"{}");
+            answer.expect(200, "MISS", &format!("<> #{nth}"));
+        }
+        proxy.expect_gets("/other", &[("", "MISS", "<> #0"), ("", "HIT", "<> #0")]);
     }
 }

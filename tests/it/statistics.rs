@@ -106,7 +106,7 @@ fn the_text_report_names_savings_and_remedies_for_misses() {
         "33.3 %",
         "Saved",
         "no-store",
-        "--policy always caches it",
+        "policy = \"always\" in a rule caches it",
         "of 256.0 MiB",
     ] {
         assert!(shown.stdout.contains(words), "{words}: {}", shown.stdout);

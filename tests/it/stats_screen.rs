@@ -134,7 +134,7 @@ fn an_interrupt_restores_the_terminal_and_shows_the_last_figures() {
     terminal.shows("code 0");
     assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "0 1");
     terminal.shows("Hit ratio");
-    terminal.shows("--policy always caches it");
+    terminal.shows("policy = \"always\" in a rule caches it");
 }
 
 #[test]

@@ -12,7 +12,11 @@ use crate::{
             reader::{FetchEvent, FetchFailure, FetchId, FetchState, SharedFetch},
         },
         found::PutOutcome,
-        store::{budget::Budget, entry::Entry, key::Key},
+        store::{
+            budget::{Budget, Charge},
+            entry::Entry,
+            key::Key,
+        },
         unavailable::{CacheUnavailable, in_time},
     },
     policy::{Reason, StoredHead, Time},
@@ -38,6 +42,8 @@ pub struct FetchTicket {
     begun: Instant,
     /// Why the response is not stored; `None` if that is not known.
     refused: Option<Reason>,
+    /// The memory of the key, counted against the budget until the ticket is dropped.
+    _key_charge: Charge,
     /// Whether the last response for the path, with any query, was not storable.
     path_not_stored: bool,
 }
@@ -80,6 +86,7 @@ impl FetchTicket {
         let shared = SharedFetch::new(state, Arc::downgrade(&followers));
         let ticket = Self {
             id,
+            _key_charge: budget.charge(key.heap_bytes()),
             key,
             recipients,
             budget,

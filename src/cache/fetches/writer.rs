@@ -23,7 +23,7 @@ use crate::{
         found::PutOutcome,
         store::{
             body::{Body, Piece},
-            budget::UnattendedPermit,
+            budget::{Charge, UnattendedPermit},
             entry::Entry,
         },
         unavailable::CacheUnavailable,
@@ -54,6 +54,8 @@ const LEFT_ENDLESS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct BodyWriter {
     shared_head: SharedHead,
+    /// The memory of the head, counted against the budget until its entry counts it.
+    head_charge: Option<Charge>,
     last: Arc<Piece>,
     withheld: Option<Arc<Piece>>,
     pieces: Vec<Arc<Piece>>,
@@ -73,10 +75,12 @@ impl BodyWriter {
     /// A writer for the body that belongs to `head`. `length` is the length of the body in bytes; `None` if the origin did
     /// not send it.
     pub fn new(ticket: FetchTicket, head: StoredHead, length: Option<u64>) -> Self {
+        let head_charge = ticket.budget().charge(head.weight_bytes());
         let shared_head = SharedHead::new(head, length);
         Self {
             last: Arc::clone(&shared_head.first),
             shared_head,
+            head_charge: Some(head_charge),
             withheld: None,
             pieces: Vec::new(),
             received_bytes: 0,
@@ -338,6 +342,7 @@ impl BodyWriter {
         }
         let head = &self.shared_head.head;
         let since = head.received();
+        drop(self.head_charge.take());
         let fetch = (self.ticket.id(), self.ticket.age_millis());
         let entry = Entry::new(Arc::clone(head), body, fetch, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {

@@ -337,7 +337,7 @@ mod tests {
     use caching_proxy::{
         error::ProxyError,
         observe::{LiveRequests, Observer},
-        policy::{ForwardReason, Mode, Reason},
+        policy::{ForwardReason, Mode, Reason, Remedy},
     };
 
     use super::*;
@@ -358,8 +358,9 @@ mod tests {
         (report.validated, report.stale, report.misses) = (1, 1, 1);
         (report.collapsed, report.own, report.failed) = (1, 1, 1);
         let reasons = Reason::ALL.iter().zip(0..).map(|(reason, number)| {
-            let hint = reason.remedy(Mode::Strict).unwrap_or(reason.meaning());
-            cause(number, reason.as_str(), hint)
+            let remedy = reason.remedy(Mode::Strict).map(Remedy::hint);
+            let hint = remedy.unwrap_or(reason.meaning().into());
+            cause(number, reason.as_str(), &hint)
         });
         report.not_stored_by = reasons.collect();
         report.not_reused_by = report.not_stored_by.clone();

@@ -203,16 +203,16 @@ function showReasons(report) {
   }));
 }
 
-// A hint that begins with a flag shows it as what is to be typed.
+// A hint that begins with a setting shows it as what is to be typed.
 function withRemedy(className, before, hint) {
   const line = element("span", className, before);
-  const flag = /^(--\S+(?: (?:always|standard|strict))?)(.*)$/.exec(hint);
-  if (!flag) {
+  const setting = /^(\w+ = (?:true|"\w+")|ignore_client_cache_control|raise --\S+)(.*)$/.exec(hint);
+  if (!setting) {
     line.append(hint);
     return line;
   }
   const remedy = element("span", "remedy");
-  remedy.append(element("code", "", flag[1]), flag[2]);
+  remedy.append(element("code", "", setting[1]), setting[2]);
   line.append(remedy);
   return line;
 }

@@ -14,6 +14,8 @@ pub struct Rule {
     pub path: Globs,
     /// The policy for them.
     pub policy: Policy,
+    /// Whether responses may be stored. If not, requests pass the cache by.
+    pub stores: bool,
     /// Parameters of the query that are ignored: they are neither in the key nor forwarded.
     pub ignored_parameters: Globs,
     /// How the other parameters are ordered.
@@ -114,6 +116,7 @@ mod tests {
         Rule {
             path: Globs::new([path]),
             policy: policy(Mode::Standard),
+            stores: true,
             ignored_parameters: Globs::new(["utm_*"]),
             order: QueryOrder::ByName,
             store_post_bytes: None,

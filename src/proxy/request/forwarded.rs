@@ -64,7 +64,7 @@ impl ForwardedRequest {
     /// The forwarded form of a client's request.
     ///
     /// # Errors
-    /// The request is not forwarded: CONNECT, a loop, or a target without a path.
+    /// The request is not forwarded: CONNECT, a loop, NTLM, or a target without a path.
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
@@ -98,12 +98,7 @@ impl ForwardedRequest {
             framing,
             peer,
         } = head;
-        if *method == Method::CONNECT {
-            return Err(ProxyError::Connect);
-        }
-        if shared.via.is_in(client) {
-            return Err(ProxyError::Loop);
-        }
+        check_forwardable(method, client, shared)?;
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
         let host = match client.get(header::HOST) {
             Some(host) if config.preserve_host => HostHeader::Client(host),
@@ -125,7 +120,10 @@ impl ForwardedRequest {
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        let bypass = bypass_reason(client, &headers);
+        let stores = rule
+            .and_then(|index| config.rules.get(index))
+            .is_none_or(|rule| rule.stores);
+        let bypass = bypass_reason(client, &headers).or((!stores).then_some(Reason::Rule));
         let may_be_stored = matches!(*method, Method::GET | Method::HEAD)
             && content == RequestContent::None
             && bypass.is_none();
@@ -299,6 +297,24 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap) -> Option<Reason> {
     }
     let names_method = forwarded.keys().any(policy::is_method_override);
     names_method.then_some(Reason::MethodOverride)
+}
+
+/// Refuses the requests that are never forwarded.
+fn check_forwardable(
+    method: &Method,
+    client: &HeaderMap,
+    shared: &Shared,
+) -> Result<(), ProxyError> {
+    if *method == Method::CONNECT {
+        return Err(ProxyError::Connect);
+    }
+    if shared.via.is_in(client) {
+        return Err(ProxyError::Loop);
+    }
+    if headers::is_ntlm(client) {
+        return Err(ProxyError::Ntlm);
+    }
+    Ok(())
 }
 
 fn identity(

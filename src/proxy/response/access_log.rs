@@ -240,7 +240,9 @@ impl AccessLogEntry {
             if let (Reason::OwnPartition, Some(parts)) = (reason, &self.identity) {
                 return Some(parts.remedy().into());
             }
-            reason.remedy_under(self.mode, self.rule.as_deref())
+            let path = self.target.split('?').next().unwrap_or_default();
+            let remedy = reason.remedy(self.mode)?;
+            Some(remedy.text(path, self.rule.as_deref()))
         });
         remedy.as_deref()
     }
@@ -339,7 +341,7 @@ mod tests {
         let line = access.line();
         assert!(line.starts_with("MISS 200 GET /me "), "{line}");
         assert!(
-            line.ends_with("ms 7B  not stored: no-store (--policy always caches it)"),
+            line.ends_with("ms 7B  not stored: no-store (policy = \"always\" in a [[rules]] entry for /me, or --policy always, caches it)"),
             "{line}"
         );
     }

@@ -141,6 +141,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
     pub dashboard: Option<SocketAddr>,
+    /// The configuration file that was read. `None`: there is none.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -170,6 +172,7 @@ impl Config {
             drop_headers: Patterns::new([]),
             log_format: LogFormat::default(),
             dashboard: None,
+            file: None,
         }
     }
 
@@ -296,6 +299,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard: self.dashboard(bind, port)?,
+            file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             origin: self
                 .get("origin", value::origin)?

@@ -108,7 +108,7 @@ async fn respond(
         true => active.interim_sender(),
         false => None,
     };
-    let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
+    let body = UploadBody::new(payload, active.body_fault(), config.config.client_timeout);
     let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))

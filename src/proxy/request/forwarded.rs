@@ -64,7 +64,7 @@ impl ForwardedRequest {
     /// The forwarded form of a client's request.
     ///
     /// # Errors
-    /// The request is not forwarded: CONNECT, a loop, or a target without a path.
+    /// The request is not forwarded: CONNECT, a loop, NTLM, or a target without a path.
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
@@ -98,12 +98,7 @@ impl ForwardedRequest {
             framing,
             peer,
         } = head;
-        if *method == Method::CONNECT {
-            return Err(ProxyError::Connect);
-        }
-        if shared.via.is_in(client) {
-            return Err(ProxyError::Loop);
-        }
+        check_forwardable(method, client, shared)?;
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
         let host = match client.get(header::HOST) {
             Some(host) if config.preserve_host => HostHeader::Client(host),
@@ -302,6 +297,24 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap) -> Option<Reason> {
     }
     let names_method = forwarded.keys().any(policy::is_method_override);
     names_method.then_some(Reason::MethodOverride)
+}
+
+/// Refuses the requests that are never forwarded.
+fn check_forwardable(
+    method: &Method,
+    client: &HeaderMap,
+    shared: &Shared,
+) -> Result<(), ProxyError> {
+    if *method == Method::CONNECT {
+        return Err(ProxyError::Connect);
+    }
+    if shared.via.is_in(client) {
+        return Err(ProxyError::Loop);
+    }
+    if headers::is_ntlm(client) {
+        return Err(ProxyError::Ntlm);
+    }
+    Ok(())
 }
 
 fn identity(

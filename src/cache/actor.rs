@@ -28,7 +28,7 @@ use crate::{
             ticket::{FetchTicket, TicketRecipients},
         },
         found::{Cleared, PutOutcome},
-        hit_for_miss::{HitForMiss, HitsForMiss},
+        hit_for_miss::HitsForMiss,
         manage::tag_purges::TagPurges,
         messages::{
             Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
@@ -42,7 +42,7 @@ use crate::{
         },
         worker_cache::generations::Generations,
     },
-    policy::{Audience, Time},
+    policy::Audience,
 };
 
 /// How many invalidated keys are freed in one step, and the time between two steps.
@@ -124,7 +124,7 @@ impl CacheActor {
             self.recipients(cache),
             Arc::clone(&self.budget),
             self.max_object_bytes,
-            result,
+            (result, claim.now),
         );
         if self.not_stored_paths.contains(&claim.key.resource) {
             ticket.mark_path_not_stored();
@@ -247,10 +247,8 @@ impl Handler<Claim> for CacheActor {
             ClaimBasis::Found(_) | ClaimBasis::Since(_) => {}
         }
         let remembered = self.hits_for_miss.get(&claim.key, claim.variant);
-        let is_before =
-            |until: fn(HitForMiss) -> Time| remembered.is_some_and(|it| claim.now < until(it));
-        let is_hit_for_miss = is_before(|it| it.hit_for_miss_until);
-        let is_no_background = is_before(|it| it.no_background_until);
+        let is_hit_for_miss = remembered.is_some_and(|it| it.is_hit_for_miss(claim.now));
+        let is_no_background = remembered.is_some_and(|it| it.is_no_background(claim.now));
         match claim.coalescing {
             Coalescing::Join => {
                 if let Some(shared) = self.join(&claim) {
@@ -272,7 +270,13 @@ impl Handler<Claim> for CacheActor {
             }
             Coalescing::Never => {}
         }
-        MessageResult(self.lead(claim, &context.address()))
+        let mut claimed = self.lead(claim, &context.address());
+        if let Claimed::Lead(ticket) = &mut claimed
+            && is_hit_for_miss
+        {
+            ticket.mark_hit_for_miss();
+        }
+        MessageResult(claimed)
     }
 }
 
@@ -294,7 +298,7 @@ impl Handler<Put> for CacheActor {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
         };
-        let outcome = self.store.put(&key, put.entry, put.since);
+        let outcome = self.store.put(&key, put.entry, (put.since, put.now));
         if outcome == PutOutcome::Stored {
             self.forget(&put.key.resource, put.id);
         }

@@ -33,6 +33,24 @@ pub(super) struct HitForMiss {
     pub(super) refused: Option<(Reason, Time)>,
 }
 
+impl HitForMiss {
+    /// True if requests for the key do not wait for each other now.
+    pub(super) fn is_hit_for_miss(&self, now: Time) -> bool {
+        is_ahead(self.hit_for_miss_until, now)
+    }
+
+    /// True if the key is not validated in the background now.
+    pub(super) fn is_no_background(&self, now: Time) -> bool {
+        is_ahead(self.no_background_until, now)
+    }
+}
+
+/// True if `until` is not over at `now`. It is never further ahead than what is remembered longest, unless the clock was
+/// set back.
+fn is_ahead(until: Time, now: Time) -> bool {
+    now < until && until <= now.saturating_add(HIT_FOR_MISS_FOR)
+}
+
 /// The keys, and variants of keys, whose last response was not stored.
 pub(super) struct HitsForMiss {
     /// By a keyed hash of the key, because clients determine how long a key is.
@@ -115,5 +133,30 @@ impl HitsForMiss {
 
     fn hash(&self, key: &Key, variant: Option<u64>) -> u64 {
         self.hasher.hash_one((key, variant))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_remembered_longer_after_the_clock_was_set_back() {
+        let begun = Time::from_unix_millis(1_800_000_000_000);
+        let remembered = HitForMiss {
+            hit_for_miss_until: begun.saturating_add(HIT_FOR_MISS_FOR),
+            no_background_until: begun.saturating_add(NO_BACKGROUND_FOR),
+            refused: None,
+        };
+        let day = Duration::from_secs(86_400);
+        for (now, hit_for_miss, no_background) in [
+            (begun, true, true),
+            (begun.saturating_add(NO_BACKGROUND_FOR), true, false),
+            (begun.saturating_add(HIT_FOR_MISS_FOR), false, false),
+            (begun.saturating_sub(day), false, false),
+        ] {
+            assert_eq!(remembered.is_hit_for_miss(now), hit_for_miss);
+            assert_eq!(remembered.is_no_background(now), no_background);
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `url` | the origin's URL |
-//! | `connect`, `tls`, `stream` | opening connections: names, addresses, certificates |
+//! | `connect`, `resolver`, `tls`, `stream` | opening connections: names, addresses, certificates |
 //! | `pool` | idle connections |
 //! | `permits` | how many connections and uploads there are at a time |
 //! | `transport` | the transport beneath awc |
@@ -34,6 +34,7 @@ mod malformed;
 mod permits;
 mod pool;
 mod probe;
+mod resolver;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,8 @@ pub use self::{
 
 /// How long an idle connection stays open: less than the 5 s after which Node closes it.
 const IDLE_LIMIT: Duration = Duration::from_secs(4);
+/// How old a connection may become, however busy it is.
+const AGE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The settings of an [`Origin`].
 #[derive(Clone, Debug)]

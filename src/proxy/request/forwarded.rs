@@ -108,10 +108,7 @@ impl ForwardedRequest {
             HostHeader::Origin(_) => Resource::new(&target),
             HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let content = match framing.has_content() {
-            false => RequestContent::None,
-            true => RequestContent::Some,
-        };
+        let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
             host,
@@ -215,6 +212,21 @@ impl ForwardedRequest {
         rule.is_none_or(|rule| rule.invalidates)
             && self.content != RequestContent::Keyed
             && policy::invalidates(&self.method, status)
+    }
+
+    /// The GET by which the response to this HEAD is fetched and looked up; `None` if it is no HEAD, or if its policy fetches
+    /// it as it is.
+    pub(crate) fn as_get(&self) -> Option<Self> {
+        policy::is_fetched_by_get(self.policy(), &self.view()).then(|| {
+            let mut get = Self {
+                method: Method::GET,
+                ..self.clone()
+            };
+            // RFC 9110, 14.2: Range is defined for GET alone.
+            get.headers.remove(header::RANGE);
+            get.headers.remove(header::IF_RANGE);
+            get
+        })
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {

@@ -32,7 +32,10 @@ fn get_as(proxy: &Instance, user: &str) -> String {
 /// An origin that greets the user of the request.
 fn greeting() -> Origin {
     Origin::start(|exchange| {
-        let user = exchange.request.field("x-visitor").unwrap_or("nobody".into());
+        let user = exchange
+            .request
+            .field("x-visitor")
+            .unwrap_or("nobody".into());
         exchange.ok("", format!("{user} #{}", exchange.nth));
     })
 }
@@ -156,7 +159,10 @@ fn a_post_started_before_the_reload_is_not_stored() {
     // The proxy sends 100 after it has read the head, with the configuration of that moment.
     let mut anna = post("X-Visitor: anna\r\n", "Expect: 100-continue\r\n");
     anna.wait_for("100 Continue");
-    reload(&home, &format!("identity_headers = [\"x-visitor\"]\n{rule}"));
+    reload(
+        &home,
+        &format!("identity_headers = [\"x-visitor\"]\n{rule}"),
+    );
     anna.send("body").answer().expect(200, "MISS", "anna #0");
     let mut nobody = post("", "");
     nobody

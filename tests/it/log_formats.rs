@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{instance::Home, origin::Origin};
+use crate::{client::Client, instance::Home, origin::Origin};
 
 fn varied() -> Origin {
     Origin::start(|exchange| match exchange.target().as_str() {
@@ -116,6 +116,18 @@ fn a_failure_has_an_additional_line_in_the_combined_format() {
     proxy.get("/a");
     proxy.log_line(&["\"GET /a HTTP/1.1\" 502 ", " MISS"]);
     proxy.log_line(&["WARN  MISS 502 GET /a ", "127.0.0.1:9"]);
+}
+
+#[test]
+fn a_client_that_gives_up_is_logged_with_499_in_the_combined_format() {
+    let origin = Origin::start(|exchange| exchange.stall());
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--log-format", "combined"]);
+    let mut client = Client::connect(proxy.port);
+    client.ask("/slow", "");
+    origin.wait_for(1);
+    drop(client);
+    proxy.log_line(&["\"GET /slow HTTP/1.1\" 499 0 ", " MISS"]);
 }
 
 #[test]

@@ -145,6 +145,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
     pub dashboard: Option<SocketAddr>,
+    /// The configuration file that was read. `None`: there is none.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -175,6 +177,7 @@ impl Config {
             drop_headers: Patterns::new([]),
             log_format: LogFormat::default(),
             dashboard: None,
+            file: None,
         }
     }
 
@@ -306,6 +309,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard: self.dashboard(bind, port)?,
+            file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             origin: self
                 .get("origin", value::origin)?

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
+use crate::policy::{ClientDirectives, Mode, PersistedQueries, QueryOrder, Rule};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +99,7 @@ fn rule(rule: &Rule) -> Value {
         ignored_parameters,
         order,
         store_post_bytes,
+        persisted_queries,
         invalidates,
     } = rule;
     json!({
@@ -110,6 +111,10 @@ fn rule(rule: &Rule) -> Value {
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store": stores,
         "store_post": store_post_bytes.map_or(json!(false), size),
+        "persisted_queries": match persisted_queries {
+            PersistedQueries::Change => "change",
+            PersistedQueries::ReadOnly => "read-only",
+        },
         "invalidates": invalidates,
     })
 }

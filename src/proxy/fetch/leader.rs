@@ -161,6 +161,12 @@ impl LeaderFetch<'_> {
         match fetched.length() {
             Some(length) if length > self.ticket.max_object_bytes() => Err(Reason::TooLarge),
             _ if self.sends_all_cookies => Err(Reason::IgnoredCookies),
+            // It was requested without a content coding, so that errors can be found in it.
+            _ if self.forwarded.is_graphql()
+                && fetched.headers.contains_key(header::CONTENT_ENCODING) =>
+            {
+                Err(Reason::GraphqlErrors)
+            }
             _ => Ok(head),
         }
     }
@@ -182,6 +188,7 @@ impl LeaderFetch<'_> {
         let view = self.forwarded.view();
         let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
         let length = fetched.length();
+        let may_have_errors = self.forwarded.is_graphql() && fetched.status == StatusCode::OK;
         let is_whole_part = fetched.status != head.status();
         let FetchedResponse {
             mut headers, body, ..
@@ -191,7 +198,10 @@ impl LeaderFetch<'_> {
             headers.remove(header::CONTENT_RANGE);
         }
         let client = self.client;
-        let writer = BodyWriter::new(self.ticket, head, length);
+        let mut writer = BodyWriter::new(self.ticket, head, length);
+        if may_have_errors {
+            writer = writer.without_errors();
+        }
         writer
             .run(body, |head, reader| {
                 let response =

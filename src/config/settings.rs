@@ -54,6 +54,7 @@ impl Config {
             workers,
             preserve_host,
             drop_headers,
+            masked_parameters,
             log_format,
             dashboard,
         } = self;
@@ -81,6 +82,7 @@ impl Config {
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
             ("drop_headers", json!(drop_headers.written())),
+            ("masked_parameters", json!(masked_parameters)),
             ("log_format", json!(format(*log_format))),
             (
                 "dashboard",

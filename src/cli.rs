@@ -168,6 +168,10 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub timeout: Option<OsString>,
 
+    /// Timeout waiting for a client: between two parts of its body, and between two parts of the response that it takes [default: 30s]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "DURATION")]
+    pub client_timeout: Option<OsString>,
+
     /// How long a request waits for the headers of an equal request's fetch before it goes to the origin itself [default: 5s]
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub coalesce_wait: Option<OsString>,
@@ -409,6 +413,7 @@ impl SettingsArgs {
             ("policy", self.policy),
             ("ttl", self.ttl),
             ("timeout", self.timeout),
+            ("client-timeout", self.client_timeout),
             ("coalesce-wait", self.coalesce_wait),
             ("max-memory", self.max_memory),
             ("max-object", self.max_object),

@@ -42,6 +42,9 @@ pub enum ProxyError {
     /// The request's target has no path.
     #[error("the request target is not a path")]
     Target,
+    /// The client authenticates its connection.
+    #[error("NTLM is not supported: it needs a connection to the origin for each client")]
+    Ntlm,
     /// The client accepts a cached response only, and there is none (RFC 9111, 5.2.1.7).
     #[error("the request says only-if-cached, and the cache has no usable response")]
     OnlyIfCached,
@@ -62,7 +65,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 13] = [
+    pub const KINDS: [(&str, &str); 14] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -72,6 +75,7 @@ impl ProxyError {
         ("connect", "CONNECT: not supported"),
         ("loop", "the origin forwards back to this proxy"),
         ("target", "the request target is not a path"),
+        ("ntlm", "NTLM: not supported"),
         ("only-if-cached", "only-if-cached, and not in the cache"),
         ("not-validated", "validation needed, origin unreachable"),
         ("not-modified-unasked", "304 to an unconditional request"),
@@ -85,6 +89,7 @@ impl ProxyError {
             Self::Connect => "connect",
             Self::Loop => "loop",
             Self::Target => "target",
+            Self::Ntlm => "ntlm",
             Self::OnlyIfCached => "only-if-cached",
             Self::NotValidated(_) => "not-validated",
             Self::NotModifiedUnasked => "not-modified-unasked",
@@ -107,6 +112,7 @@ impl ProxyError {
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Target => StatusCode::BAD_REQUEST,
+            Self::Ntlm => StatusCode::NOT_IMPLEMENTED,
             Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
@@ -163,6 +169,7 @@ mod tests {
             ProxyError::Connect,
             ProxyError::Loop,
             ProxyError::Target,
+            ProxyError::Ntlm,
             ProxyError::OnlyIfCached,
             ProxyError::NotModifiedUnasked,
             ProxyError::Interrupted,

@@ -13,13 +13,11 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
-use quick_cache::unsync;
 
 use crate::{
     cache::{
@@ -30,7 +28,7 @@ use crate::{
             ticket::{FetchTicket, TicketRecipients},
         },
         found::{Cleared, PutOutcome},
-        hit_for_miss::HitForMiss,
+        hit_for_miss::HitsForMiss,
         manage::tag_purges::TagPurges,
         messages::{
             Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
@@ -44,7 +42,7 @@ use crate::{
         },
         worker_cache::generations::Generations,
     },
-    policy::{Audience, Time},
+    policy::Audience,
 };
 
 /// How many invalidated keys are freed in one step, and the time between two steps.
@@ -52,22 +50,13 @@ const SWEEP_KEYS: usize = 256;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// How many messages the mailbox holds. Beyond that, senders wait.
 const MAILBOX: usize = 4096;
-/// For how many keys the actor remembers that a response was not stored.
-const MAX_HIT_FOR_MISS: usize = 4096;
-/// How long requests for a key do not wait for each other after a response that only one client may get.
-const HIT_FOR_MISS_FOR: Duration = Duration::from_secs(120);
-/// How long there are no validations in the background after a fetch that stored nothing.
-const NO_BACKGROUND_FOR: Duration = Duration::from_secs(10);
-
 /// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {
     pub(super) store: Store,
     pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
     /// Purges by tag that came while fetches were under way.
     pub(super) tag_purges: TagPurges,
-    /// By a keyed hash of the key, because clients determine how long a key is.
-    hit_for_miss: unsync::Cache<u64, HitForMiss>,
-    hasher: RandomState,
+    pub(super) hits_for_miss: HitsForMiss,
     not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
     /// How many validations in the background were declined since the start.
@@ -92,8 +81,7 @@ impl CacheActor {
             store: Store::new(Arc::clone(&budget), generations),
             fetches: HashMap::new(),
             tag_purges: TagPurges::default(),
-            hit_for_miss: unsync::Cache::new(MAX_HIT_FOR_MISS),
-            hasher: RandomState::new(),
+            hits_for_miss: HitsForMiss::new(),
             not_stored_paths: NotStoredPaths::new(),
             next_id: 0,
             declined: 0,
@@ -136,7 +124,7 @@ impl CacheActor {
             self.recipients(cache),
             Arc::clone(&self.budget),
             self.max_object_bytes,
-            result,
+            (result, claim.now),
         );
         if self.not_stored_paths.contains(&claim.key.resource) {
             ticket.mark_path_not_stored();
@@ -185,13 +173,6 @@ impl CacheActor {
         Some(shared)
     }
 
-    /// What is remembered of the last response for a variant of `key` that was not stored; `None` if there is none.
-    /// Without a variant it is that of the last response of all.
-    pub(super) fn hit_for_miss_of(&self, key: &Key, variant: Option<u64>) -> Option<HitForMiss> {
-        let hash = self.hasher.hash_one((key, variant));
-        self.hit_for_miss.get(&hash).copied()
-    }
-
     /// Voids the fetches of `resource`, except `spared`.
     fn void(&mut self, resource: &Resource, spared: Option<FetchId>) {
         if let Some(mut fetches) = self.fetches.remove(resource) {
@@ -218,31 +199,6 @@ impl CacheActor {
     fn fetch(&self, key: &Key, id: FetchId) -> Option<&Fetch> {
         let fetches = self.fetches.get(&key.resource)?;
         fetches.iter().find(|fetch| fetch.id == id)
-    }
-
-    /// Remembers that the last response for a variant of `key` was not stored.
-    fn remember(&mut self, key: &Key, variant: Option<u64>, remembered: HitForMiss) {
-        let of_key = self.hasher.hash_one((key, None::<u64>));
-        if variant.is_none() {
-            return self.hit_for_miss.insert(of_key, remembered);
-        }
-        let hash = self.hasher.hash_one((key, variant));
-        self.hit_for_miss.insert(hash, remembered);
-        // Other variants may be storable. `why` asks for the key alone, and shows the reason.
-        match self.hit_for_miss.get_mut(&of_key) {
-            Some(mut last) => last.refused = remembered.refused,
-            None => self
-                .hit_for_miss
-                .insert(of_key, remembered.with_reason_only()),
-        }
-    }
-
-    /// Forgets that responses for a variant of `key` were not stored.
-    fn forget_misses(&mut self, key: &Key, variant: Option<u64>) {
-        for variant in [None, variant] {
-            self.hit_for_miss
-                .remove(&self.hasher.hash_one((key, variant)));
-        }
     }
 }
 
@@ -286,11 +242,9 @@ impl Handler<Claim> for CacheActor {
             }
             ClaimBasis::Found(_) | ClaimBasis::Since(_) => {}
         }
-        let remembered = self.hit_for_miss_of(&claim.key, claim.variant);
-        let is_before =
-            |until: fn(HitForMiss) -> Time| remembered.is_some_and(|it| claim.now < until(it));
-        let is_hit_for_miss = is_before(|it| it.hit_for_miss_until);
-        let is_no_background = is_before(|it| it.no_background_until);
+        let remembered = self.hits_for_miss.get(&claim.key, claim.variant);
+        let is_hit_for_miss = remembered.is_some_and(|it| it.is_hit_for_miss(claim.now));
+        let is_no_background = remembered.is_some_and(|it| it.is_no_background(claim.now));
         match claim.coalescing {
             Coalescing::Join => {
                 if let Some(shared) = self.join(&claim) {
@@ -312,7 +266,13 @@ impl Handler<Claim> for CacheActor {
             }
             Coalescing::Never => {}
         }
-        MessageResult(self.lead(claim, &context.address()))
+        let mut claimed = self.lead(claim, &context.address());
+        if let Claimed::Lead(ticket) = &mut claimed
+            && is_hit_for_miss
+        {
+            ticket.mark_hit_for_miss();
+        }
+        MessageResult(claimed)
     }
 }
 
@@ -328,13 +288,13 @@ impl Handler<Put> for CacheActor {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
         }
-        self.forget_misses(&put.key, variant);
+        self.hits_for_miss.stored(&put.key, variant);
         self.not_stored_paths.stored(&put.key.resource);
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
         };
-        let outcome = self.store.put(&key, put.entry, put.since);
+        let outcome = self.store.put(&key, put.entry, (put.since, put.now));
         if outcome == PutOutcome::Stored {
             self.forget(&put.key.resource, put.id);
         }
@@ -352,24 +312,8 @@ impl Handler<EndFetch> for CacheActor {
         if let Some(reason) = end.refused {
             self.not_stored_paths.not_stored(&end.key.resource, reason);
         }
-        let refused = end.refused.map(|reason| (reason, fetch.since));
-        let hash = self.hasher.hash_one((&end.key, fetch.variant));
-        let (hit_for_miss_for, no_background_for) = match (end.result, refused) {
-            (FetchResult::Stored, _) | (FetchResult::Unused, None) => return,
-            // Only the reason is new. `why` shows it.
-            (FetchResult::Unused, Some(_)) => match self.hit_for_miss.get_mut(&hash) {
-                Some(mut remembered) => return remembered.refused = refused,
-                None => (Duration::ZERO, Duration::ZERO),
-            },
-            (FetchResult::Failed, _) => (Duration::ZERO, NO_BACKGROUND_FOR),
-            (FetchResult::NotShareable, _) => (HIT_FOR_MISS_FOR, NO_BACKGROUND_FOR),
-        };
-        let remembered = HitForMiss {
-            hit_for_miss_until: fetch.since.saturating_add(hit_for_miss_for),
-            no_background_until: fetch.since.saturating_add(no_background_for),
-            refused,
-        };
-        self.remember(&end.key, fetch.variant, remembered);
+        self.hits_for_miss
+            .ended(&end.key, &fetch, (end.result, end.refused));
     }
 }
 
@@ -419,7 +363,7 @@ impl Handler<Clear> for CacheActor {
     fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
         let fetches = std::mem::take(&mut self.fetches);
         self.tag_purges = TagPurges::default();
-        self.hit_for_miss.clear();
+        self.hits_for_miss.clear();
         self.not_stored_paths.clear();
         let cleared = self.store.clear();
         if !fetches.is_empty() {

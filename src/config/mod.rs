@@ -70,6 +70,7 @@ const KEYS: &[&str] = &[
     "policy",
     "ttl",
     "timeout",
+    "client_timeout",
     "coalesce_wait",
     "max_memory",
     "max_object",
@@ -90,6 +91,7 @@ const RULES: &str = "rules";
 
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_COALESCE_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -125,6 +127,8 @@ pub struct Config {
     pub rules: Rules,
     /// Timeout waiting for the origin.
     pub timeout: Duration,
+    /// Timeout waiting for a client.
+    pub client_timeout: Duration,
     /// How long a request waits for the headers of another request's fetch.
     pub coalesce_wait: Duration,
     /// Memory of the cache, in bytes, overhead included.
@@ -165,6 +169,7 @@ impl Config {
             },
             rules: Rules::default(),
             timeout: DEFAULT_TIMEOUT,
+            client_timeout: DEFAULT_CLIENT_TIMEOUT,
             coalesce_wait: DEFAULT_COALESCE_WAIT,
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
@@ -288,6 +293,11 @@ impl<'a> SettingSources<'a> {
             timeout: self
                 .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
                 .unwrap_or(DEFAULT_TIMEOUT),
+            client_timeout: self
+                .get("client-timeout", |given| {
+                    value::duration(given, MILLISECOND, DAY)
+                })?
+                .unwrap_or(DEFAULT_CLIENT_TIMEOUT),
             coalesce_wait: self
                 .get("coalesce-wait", |given| {
                     value::duration(given, MILLISECOND, DAY)

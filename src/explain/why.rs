@@ -317,25 +317,29 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
             ));
             told.reason = told.reason.or(Some(reason));
         }
-        Sharing::Collapsible if considered.known.is_fetching => told.outcome = "join",
-        Sharing::Collapsible
-            if considered
-                .known
-                .hit_for_miss_until
-                .is_some_and(|until| now < until) =>
-        {
-            told.notes.push(
-                "it would not wait for another request's fetch: the last response could not be shared"
-                    .to_owned(),
-            );
+        Sharing::PassThrough(_) | Sharing::StoreOnly => {}
+        Sharing::Collapsible | Sharing::CollapsibleWhole => {
+            shared_fetch(considered, now, &mut told)
         }
-        Sharing::PassThrough(_) | Sharing::Collapsible | Sharing::StoreOnly => {}
     }
     told.summary = match told.outcome {
         "join" => format!("Would wait for a fetch in progress: {because}."),
         _ => format!("Would be forwarded (MISS): {because}."),
     };
     told
+}
+
+/// What is known about a fetch that other requests may share.
+fn shared_fetch(considered: &DryRun, now: Time, told: &mut Told) {
+    let hit_for_miss_until = considered.known.hit_for_miss_until;
+    if considered.known.is_fetching {
+        told.outcome = "join";
+    } else if hit_for_miss_until.is_some_and(|until| now < until) {
+        told.notes.push(
+            "it would not wait for another request's fetch: the last response could not be shared"
+                .to_owned(),
+        );
+    }
 }
 
 /// The response to a conditional or range request that is a hit; `None` for the full response.

@@ -72,6 +72,8 @@ pub enum StoreOutcome {
     NotApplicable,
     /// It is stored.
     Stored,
+    /// It is stored if it arrives whole. Cache-Status says nothing about that.
+    Arriving,
     /// Another request stores it; this one shares its fetch.
     Collapsed,
     /// It is not stored.
@@ -169,7 +171,7 @@ impl CacheStatus {
             let _ = write!(member, "; ttl={ttl}");
         }
         match self.store {
-            StoreOutcome::NotApplicable | StoreOutcome::NotStored(_) => {}
+            StoreOutcome::NotApplicable | StoreOutcome::Arriving | StoreOutcome::NotStored(_) => {}
             StoreOutcome::Stored => member.push_str("; stored"),
             StoreOutcome::Collapsed => member.push_str("; collapsed"),
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `hop_by_hop` | headers that concern one connection only |
 //! | `forwarded` | the headers of a request as the origin gets them |
+//! | `ntlm` | requests that authenticate a connection |
 //! | `unkeyed` | the headers that a client must not set |
 //! | `via` | Via, and requests that came round in a loop |
 //! | `cache_status` | X-Cache and Cache-Status |
@@ -11,6 +12,7 @@
 mod cache_status;
 mod forwarded;
 mod hop_by_hop;
+mod ntlm;
 #[cfg(test)]
 mod test_maps;
 mod unkeyed;
@@ -22,6 +24,7 @@ pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
     hop_by_hop::remove_hop_by_hop,
+    ntlm::is_ntlm,
     unkeyed::is_unkeyed,
     via::OwnVia,
 };

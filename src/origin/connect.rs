@@ -1,7 +1,6 @@
 //! Connects to the origin: name resolution, TCP, TLS.
 
 use std::{
-    cell::RefCell,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -11,15 +10,13 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::{OriginUrl, error::OriginError, stream::OriginStream};
+use super::{OriginUrl, error::OriginError, resolver::Resolver, stream::OriginStream};
 
-/// How long the addresses of a name are used before it is resolved again.
-const ADDRESSES_TTL: Duration = Duration::from_secs(10);
 /// Head start of an address before the next one is tried beside it (RFC 8305, 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
@@ -27,22 +24,13 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(super) struct Dialer {
     url: OriginUrl,
     tls: Option<Arc<ClientConfig>>,
-    /// `None` before the first lookup, and after a failed connection.
-    addresses: RefCell<Option<Resolved>>,
-}
-
-struct Resolved {
-    addresses: Vec<SocketAddr>,
-    at: Instant,
+    resolver: Resolver,
 }
 
 impl Dialer {
     pub(super) fn new(url: OriginUrl, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self {
-            url,
-            tls,
-            addresses: RefCell::new(None),
-        }
+        let resolver = Resolver::new(url.host(), url.port());
+        Self { url, tls, resolver }
     }
 
     /// Opens a connection, with TLS for an https origin.
@@ -51,8 +39,7 @@ impl Dialer {
         let tcp = match first_to_connect(interleaved(addresses)).await {
             Ok(tcp) => tcp,
             Err(source) => {
-                // The name may have new addresses.
-                self.addresses.replace(None);
+                self.resolver.doubt();
                 return Err(OriginError::Unreachable {
                     authority: self.url.authority(),
                     source,
@@ -62,7 +49,7 @@ impl Dialer {
         if self.url.is_tls() {
             self.handshake(tcp).await
         } else {
-            Ok(OriginStream::Plain(tcp))
+            Ok(OriginStream::plain(tcp))
         }
     }
 
@@ -70,27 +57,12 @@ impl Dialer {
         if let Ok(address) = self.url.host().parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.url.port())]);
         }
-        if let Some(resolved) = &*self.addresses.borrow()
-            && resolved.at.elapsed() < ADDRESSES_TTL
-        {
-            return Ok(resolved.addresses.clone());
-        }
-        let unknown = |source| OriginError::UnknownHost {
+        let addresses = self.resolver.addresses(Instant::now()).await;
+        let addresses = addresses.map_err(|source| OriginError::UnknownHost {
             host: self.url.host().to_owned(),
             source,
-        };
-        let addresses: Vec<_> = lookup_host((self.url.host(), self.url.port()))
-            .await
-            .map_err(unknown)?
-            .collect();
-        if addresses.is_empty() {
-            return Err(unknown(io::ErrorKind::NotFound.into()));
-        }
-        self.addresses.replace(Some(Resolved {
-            addresses: addresses.clone(),
-            at: Instant::now(),
-        }));
-        Ok(addresses)
+        })?;
+        Ok(addresses.to_vec())
     }
 
     async fn handshake(&self, tcp: TcpStream) -> Result<OriginStream, OriginError> {
@@ -111,7 +83,7 @@ impl Dialer {
             .connect(name, tcp)
             .await
             .map_err(failed)?;
-        Ok(OriginStream::Tls(Box::new(tls)))
+        Ok(OriginStream::tls(tls))
     }
 }
 

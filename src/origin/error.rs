@@ -65,6 +65,12 @@ pub enum OriginError {
         /// The limit, per worker.
         max_connections: usize,
     },
+    /// As many bodies as are allowed were being sent to the origin for too long.
+    #[error("{max_uploads} request bodies are being sent to the origin already")]
+    BusyUploading {
+        /// The limit, per worker.
+        max_uploads: usize,
+    },
     /// The client's body failed, or did not have the length it announced.
     #[error("the request's body failed: {source}")]
     Upload {
@@ -196,7 +202,7 @@ impl OriginError {
             Self::Timeout { .. } => OriginErrorKind::Timeout,
             Self::Cut { .. } => OriginErrorKind::Cut,
             Self::Malformed { .. } => OriginErrorKind::Malformed,
-            Self::Busy { .. } => OriginErrorKind::Busy,
+            Self::Busy { .. } | Self::BusyUploading { .. } => OriginErrorKind::Busy,
             Self::Upload { .. } | Self::Target { .. } => OriginErrorKind::Upload,
         }
     }

@@ -9,8 +9,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `url` | the origin's URL |
-//! | `connect`, `tls`, `stream` | opening connections: names, addresses, certificates |
+//! | `connect`, `resolver`, `tls`, `stream` | opening connections: names, addresses, certificates |
 //! | `pool` | idle connections |
+//! | `permits` | how many connections and uploads there are at a time |
 //! | `transport` | the transport beneath awc |
 //! | `in_flight` | one request and its response on a connection |
 //! | `framing`, `chunked`, `malformed` | where HTTP/1 responses begin and end; pure |
@@ -30,8 +31,10 @@ pub(crate) mod fuzzing;
 mod heads;
 mod in_flight;
 mod malformed;
+mod permits;
 mod pool;
 mod probe;
+mod resolver;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -49,11 +52,11 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderValue},
 };
 use awc::{Client, ClientResponse};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::headers::is_live_stream;
 
-use self::{body::SilenceLimit, connect::Dialer, transfer::TransferState};
+use self::{body::SilenceLimit, connect::Dialer, permits::Permits, transfer::TransferState};
 
 pub(crate) use self::chunked::Chunked;
 pub use self::{
@@ -70,8 +73,8 @@ pub use self::{
 
 /// How long an idle connection stays open: less than the 5 s after which Node closes it.
 const IDLE_LIMIT: Duration = Duration::from_secs(4);
-/// Longest wait for a free connection.
-const PERMIT_LIMIT: Duration = Duration::from_secs(10);
+/// How old a connection may become, however busy it is.
+const AGE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The settings of an [`Origin`].
 #[derive(Clone, Debug)]
@@ -137,16 +140,14 @@ pub struct Origin(Rc<OriginParts>);
 struct OriginParts {
     config: OriginConfig,
     client: Client,
-    permits: Arc<Semaphore>,
+    permits: Permits,
 }
 
 impl Origin {
     /// Opens no connection: the first request does.
     pub fn new(config: OriginConfig) -> Self {
         let dialer = Dialer::new(config.url.clone(), config.tls.clone());
-        let permits = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let permits = Permits::new(config.max_connections, config.timeout);
         Self(Rc::new(OriginParts {
             client: transport::client(dialer),
             permits,
@@ -163,7 +164,6 @@ impl Origin {
     /// No head of a final response arrived. Errors after it are errors of the body.
     pub async fn forward(&self, request: OriginRequest) -> Result<OriginResponse, OriginError> {
         let uri = self.uri(&request.target)?;
-        let permit = self.permit().await?;
         let OriginRequest {
             method,
             mut headers,
@@ -173,6 +173,8 @@ impl Origin {
             ..
         } = request;
         self.complete(&mut headers, expectation)?;
+        let body = self.0.permits.upload(body, expectation).await?;
+        let permit = self.0.permits.connection().await?;
         let state = TransferState::new(interim);
         let mut request = self.0.client.request(method, uri).no_decompress();
         *request.headers_mut() = headers;
@@ -205,16 +207,6 @@ impl Origin {
             headers.insert(header::HOST, host);
         }
         Ok(())
-    }
-
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, OriginError> {
-        let limit = self.0.config.timeout.min(PERMIT_LIMIT);
-        match tokio::time::timeout(limit, Arc::clone(&self.0.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(OriginError::Busy {
-                max_connections: self.0.config.max_connections,
-            }),
-        }
     }
 
     /// The target after the path prefix. awc wants an absolute URI, and sends its path and query unchanged.

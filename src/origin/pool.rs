@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     rc::{Rc, Weak},
     task::{Context, Waker},
     time::Duration,
@@ -15,10 +14,19 @@ use super::stream::OriginStream;
 /// Connections that wait for their next request, each for a limited time.
 pub(super) struct Pool {
     /// Ordered by last use, the latest at the back.
-    idle: RefCell<VecDeque<Idle>>,
-    limit: Duration,
+    idle: RefCell<Vec<Idle>>,
+    limits: PoolLimits,
     /// True while a task runs that closes expired connections.
     is_swept: Cell<bool>,
+}
+
+/// How long a connection is kept.
+#[derive(Clone, Copy)]
+pub(super) struct PoolLimits {
+    /// Without a request.
+    pub(super) idle: Duration,
+    /// In all, however much it is used: the origin's name may have moved.
+    pub(super) age: Duration,
 }
 
 struct Idle {
@@ -27,28 +35,35 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(super) fn new(limits: PoolLimits) -> Self {
         Self {
             idle: RefCell::default(),
-            limit,
+            limits,
             is_swept: Cell::new(false),
         }
     }
 
-    /// Stores a connection on which no request is in progress.
+    /// Stores a connection on which no request is in progress, or closes it if it is too old.
     pub(super) fn put(self: &Rc<Self>, stream: OriginStream) {
-        let until = Instant::now() + self.limit;
-        self.idle.borrow_mut().push_back(Idle { stream, until });
+        let now = Instant::now();
+        let until = (now + self.limits.idle).min(stream.opened() + self.limits.age);
+        if until <= now {
+            return stream.close();
+        }
+        self.idle.borrow_mut().push(Idle { stream, until });
         if !self.is_swept.replace(true) {
             actix_rt::spawn(sweep(Rc::downgrade(self), until));
         }
     }
 
-    /// Removes the connection that was used last among those that are still open and silent; `None` if there is none.
+    /// Removes the connection that was used last among those that are still open, silent and not too old; `None` if there is
+    /// none.
     pub(super) fn take(&self) -> Option<OriginStream> {
         loop {
-            let Idle { mut stream, .. } = self.idle.borrow_mut().pop_back()?;
-            if stream.is_quiet(&mut Context::from_waker(Waker::noop())) {
+            let Idle { mut stream, until } = self.idle.borrow_mut().pop()?;
+            if until <= Instant::now() {
+                stream.close();
+            } else if stream.is_quiet(&mut Context::from_waker(Waker::noop())) {
                 return Some(stream);
             }
         }
@@ -57,12 +72,10 @@ impl Pool {
     /// Closes the expired connections. Returns when the next one expires; `None` if no connection is left.
     fn close_expired(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
-        while idle.front()?.until <= now {
-            if let Some(idle) = idle.pop_front() {
-                idle.stream.close();
-            }
+        for expired in idle.extract_if(.., |idle| idle.until <= now) {
+            expired.stream.close();
         }
-        idle.front().map(|idle| idle.until)
+        idle.iter().map(|idle| idle.until).min()
     }
 }
 
@@ -91,7 +104,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ours, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (OriginStream::Plain(ours.unwrap()), accepted.unwrap().0)
+        (OriginStream::plain(ours.unwrap()), accepted.unwrap().0)
+    }
+
+    fn idle_for(idle: Duration) -> PoolLimits {
+        PoolLimits {
+            idle,
+            age: Duration::from_secs(60),
+        }
     }
 
     fn address(stream: &OriginStream) -> std::net::SocketAddr {
@@ -101,7 +121,7 @@ mod tests {
     #[test]
     fn idle_connections_are_closed_in_time_without_another_request() {
         actix_rt::System::new().block_on(async {
-            let pool = Rc::new(Pool::new(Duration::from_millis(20)));
+            let pool = Rc::new(Pool::new(idle_for(Duration::from_millis(20))));
             // A second time after all have been closed.
             for _ in 0..2 {
                 let (ours, mut theirs) = pair().await;
@@ -118,7 +138,7 @@ mod tests {
     #[test]
     fn a_connection_in_use_is_not_closed() {
         actix_rt::System::new().block_on(async {
-            let pool = Rc::new(Pool::new(Duration::from_millis(20)));
+            let pool = Rc::new(Pool::new(idle_for(Duration::from_millis(20))));
             let (ours, mut theirs) = pair().await;
             pool.put(ours);
             let ours = pool.take().unwrap();
@@ -133,7 +153,7 @@ mod tests {
     #[test]
     fn the_connection_used_last_is_used_next_and_a_closed_one_is_not() {
         actix_rt::System::new().block_on(async {
-            let pool = Rc::new(Pool::new(Duration::from_secs(20)));
+            let pool = Rc::new(Pool::new(idle_for(Duration::from_secs(20))));
             let (first, _first_peer) = pair().await;
             let (second, _second_peer) = pair().await;
             let (ended, peer) = pair().await;
@@ -146,6 +166,33 @@ mod tests {
                 assert_eq!(address(&pool.take().unwrap()), expected);
             }
             assert!(pool.take().is_none());
+        });
+    }
+
+    #[test]
+    fn a_connection_is_not_kept_beyond_its_age_however_often_it_is_used() {
+        actix_rt::System::new().block_on(async {
+            let limits = PoolLimits {
+                idle: Duration::from_secs(20),
+                age: Duration::ZERO,
+            };
+            let pool = Rc::new(Pool::new(limits));
+            let (ours, mut theirs) = pair().await;
+            pool.put(ours);
+            assert!(pool.take().is_none());
+            assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+            // One that becomes too old while it is idle is closed then.
+            let limits = PoolLimits {
+                age: Duration::from_millis(20),
+                ..limits
+            };
+            let pool = Rc::new(Pool::new(limits));
+            let (ours, mut theirs) = pair().await;
+            let (older, mut of_older) = pair().await;
+            pool.put(older);
+            pool.put(ours);
+            assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+            assert_eq!(of_older.read(&mut [0]).await.unwrap(), 0);
         });
     }
 }

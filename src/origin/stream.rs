@@ -12,28 +12,54 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_rustls::client::TlsStream;
 
 /// A connection to the origin. With TLS, an end without close_notify is an error: the connection may have been cut.
 #[derive(Debug)]
-pub(super) enum OriginStream {
+pub(super) struct OriginStream {
+    layers: StreamLayers,
+    opened: Instant,
+}
+
+#[derive(Debug)]
+enum StreamLayers {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl OriginStream {
+    /// A connection without TLS that was opened just now.
+    pub(super) fn plain(tcp: TcpStream) -> Self {
+        Self::opened_at(Instant::now(), StreamLayers::Plain(tcp))
+    }
+
+    /// A connection with TLS that was opened just now.
+    pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
+        Self::opened_at(Instant::now(), StreamLayers::Tls(Box::new(tls)))
+    }
+
+    fn opened_at(opened: Instant, layers: StreamLayers) -> Self {
+        Self { layers, opened }
+    }
+
+    /// When it was opened.
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(super) fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+        match &self.layers {
+            StreamLayers::Plain(tcp) => tcp,
+            StreamLayers::Tls(tls) => tls.get_ref().0,
         }
     }
 
     /// True if an idle connection is still open and has no bytes to read. Asks the system itself, without waiting: tokio
     /// learns of a closed connection only when its reactor runs next.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Self::Tls(tls) = self {
+        if let StreamLayers::Tls(tls) = &mut self.layers {
             // Pending TLS bytes may be a session ticket. This read processes it, and yields no content.
             let polled = Pin::new(tls).poll_read(cx, &mut ReadBuf::new(&mut [0]));
             if polled.is_ready() {
@@ -62,9 +88,9 @@ impl AsyncRead for OriginStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        match &mut self.get_mut().layers {
+            StreamLayers::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            StreamLayers::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 }
@@ -75,23 +101,23 @@ impl AsyncWrite for OriginStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        match &mut self.get_mut().layers {
+            StreamLayers::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            StreamLayers::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        match &mut self.get_mut().layers {
+            StreamLayers::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            StreamLayers::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        match &mut self.get_mut().layers {
+            StreamLayers::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            StreamLayers::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 
@@ -100,9 +126,9 @@ impl AsyncWrite for OriginStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+        match &mut self.get_mut().layers {
+            StreamLayers::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            StreamLayers::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
         }
     }
 
@@ -125,7 +151,7 @@ mod tests {
         let ours = StdStream::connect(listener.local_addr().unwrap()).unwrap();
         ours.set_nonblocking(true).unwrap();
         (
-            OriginStream::Plain(TcpStream::from_std(ours).unwrap()),
+            OriginStream::plain(TcpStream::from_std(ours).unwrap()),
             listener.accept().unwrap().0,
         )
     }

@@ -28,13 +28,13 @@ use awc::{
 use futures_core::future::LocalBoxFuture;
 
 use super::{
-    Expectation, IDLE_LIMIT,
+    AGE_LIMIT, Expectation, IDLE_LIMIT,
     connect::Dialer,
     error::OriginError,
     framing::{BodyFraming, Persistence, ResponseHead},
     heads::request_head,
     in_flight::{InFlight, WireRequest},
-    pool::Pool,
+    pool::{Pool, PoolLimits},
     stream::OriginStream,
     transfer::TransferState,
 };
@@ -47,7 +47,10 @@ pub(super) fn client(dialer: Dialer) -> Client {
         .disable_redirects()
         .no_default_headers()
         .wrap(Transport(Rc::new(Connections {
-            pool: Rc::new(Pool::new(IDLE_LIMIT)),
+            pool: Rc::new(Pool::new(PoolLimits {
+                idle: IDLE_LIMIT,
+                age: AGE_LIMIT,
+            })),
             dialer,
         })))
         .finish()

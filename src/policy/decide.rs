@@ -7,7 +7,10 @@ use super::{
     StoredHead, Time,
     freshness::stale::{client_accepts, while_revalidating},
     mode::ClientMaxAge,
-    ranges::partial::{Coverage, coverage},
+    ranges::{
+        conditions::is_range_of_all,
+        partial::{Coverage, coverage},
+    },
     storing::vary::matches,
 };
 
@@ -64,6 +67,8 @@ pub enum Reuse {
 pub enum Sharing {
     /// It may be stored, and other requests may wait for it (RFC 9111, 4: collapsed requests).
     Collapsible,
+    /// The same. The fetch is made without the client's conditions and Range, which are applied to what comes.
+    CollapsibleWhole,
     /// It may be stored. No other request waits for it.
     StoreOnly,
     /// It is only for this client and is not stored, for this reason.
@@ -104,12 +109,12 @@ fn decide_retrieval<'s>(
     now: Time,
 ) -> Decision {
     if request.bypass.is_some() {
-        return fetch(ForwardReason::Bypass.into(), request);
+        return fetch(ForwardReason::Bypass.into(), policy, request);
     }
     // RFC 9110, 13.1 and 14.2: only the origin knows what conditions and ranges mean for a POST.
     if request.content == RequestContent::Keyed && (request.has_range() || request.has_condition())
     {
-        return fetch(ForwardReason::Bypass.into(), request);
+        return fetch(ForwardReason::Bypass.into(), policy, request);
     }
     let Some((index, stored)) = select(policy, request, variants.clone()) else {
         let forward = match variants.clone().any(|stored| may_serve(stored, request)) {
@@ -119,14 +124,19 @@ fn decide_retrieval<'s>(
         return fetch(
             Forward {
                 reason: forward,
-                detail: own_partition(request, forward),
+                detail: own_partition(policy, request, forward),
             },
+            policy,
             request,
         );
     };
     // RFC 9110, 13.2.1: the origin evaluates If-Match and If-Unmodified-Since.
     if request.has_origin_condition() {
-        return fetch(not_reusable(stored, now, Reason::Condition), request);
+        return fetch(
+            not_reusable(stored, now, Reason::Condition),
+            policy,
+            request,
+        );
     }
     match stored
         .content_range()
@@ -137,12 +147,12 @@ fn decide_retrieval<'s>(
             return Decision::Extend { index, missing };
         }
         Some(Coverage::Lacks(_) | Coverage::Misses) => {
-            return fetch(ForwardReason::Partial.into(), request);
+            return fetch(ForwardReason::Partial.into(), policy, request);
         }
     }
     match reuse(policy, request, stored, now) {
         Ok(reuse) => Decision::Serve { index, reuse },
-        Err(why) if request.directives.no_store => fetch(why, request),
+        Err(why) if request.directives.no_store => fetch(why, policy, request),
         Err(why) => Decision::Revalidate { index, why },
     }
 }
@@ -230,16 +240,16 @@ fn not_reusable(stored: &StoredHead, now: Time, reason: Reason) -> Forward {
 
 /// The detail of a miss of an identity: what is stored for other identities is not for this one. `None` if the response is
 /// not stored for it either, or the request has no identity.
-fn own_partition(request: &Request<'_>, forward: ForwardReason) -> Option<Reason> {
+fn own_partition(policy: &Policy, request: &Request<'_>, forward: ForwardReason) -> Option<Reason> {
     let is_own = request.identity.is_some() && forward == ForwardReason::UriMiss;
-    let may_store = is_own && !matches!(sharing(request), Sharing::PassThrough(_));
+    let may_store = is_own && !matches!(sharing(policy, request), Sharing::PassThrough(_));
     may_store.then_some(Reason::OwnPartition)
 }
 
-fn fetch(why: Forward, request: &Request<'_>) -> Decision {
+fn fetch(why: Forward, policy: &Policy, request: &Request<'_>) -> Decision {
     Decision::Fetch {
         why,
-        sharing: sharing(request),
+        sharing: sharing(policy, request),
     }
 }
 
@@ -250,15 +260,26 @@ fn pass(forward: ForwardReason, reason: Reason) -> Decision {
     }
 }
 
-/// True if other requests could wait for the fetch of this one, were nothing stored.
-pub fn is_collapsible(request: &Request<'_>) -> bool {
-    let is_retrieval = *request.method == Method::GET && request.content == RequestContent::None;
-    is_retrieval && !request.directives.only_if_cached && sharing(request) == Sharing::Collapsible
+/// True for a HEAD whose response is fetched with a GET, so that the next HEAD or GET is a hit.
+pub fn is_fetched_by_get(policy: &Policy, request: &Request<'_>) -> bool {
+    *request.method == Method::HEAD
+        && request.content == RequestContent::None
+        && policy.mode.fetches_whole()
 }
 
-/// Other requests wait only for a GET (or a POST whose body is part of the key) without body, Range and conditions,
-/// whose response may be stored.
-fn sharing(request: &Request<'_>) -> Sharing {
+/// True if other requests could wait for the fetch of this one, were nothing stored.
+pub fn is_collapsible(policy: &Policy, request: &Request<'_>) -> bool {
+    let is_retrieval = *request.method == Method::GET && request.content == RequestContent::None;
+    let is_shared = || {
+        let sharing = sharing(policy, request);
+        matches!(sharing, Sharing::Collapsible | Sharing::CollapsibleWhole)
+    };
+    is_retrieval && !request.directives.only_if_cached && is_shared()
+}
+
+/// Other requests wait only for a GET (or a POST whose body is part of the key) of the whole without a body, whose response
+/// may be stored.
+fn sharing(policy: &Policy, request: &Request<'_>) -> Sharing {
     let is_post = request.content == RequestContent::Keyed;
     if let Some(reason) = request.bypass {
         Sharing::PassThrough(reason)
@@ -272,8 +293,14 @@ fn sharing(request: &Request<'_>) -> Sharing {
         Sharing::PassThrough(Reason::ClientNoStore)
     } else if request.has_origin_condition() {
         Sharing::PassThrough(Reason::Condition)
-    } else if request.has_range() || request.has_condition() {
-        Sharing::StoreOnly
+    } else if request.has_range() {
+        match policy.mode.fetches_whole() && is_range_of_all(request) {
+            true => Sharing::CollapsibleWhole,
+            false => Sharing::StoreOnly,
+        }
+    } else if request.has_condition() {
+        // The response is stored, and the condition is evaluated then.
+        Sharing::CollapsibleWhole
     } else {
         Sharing::Collapsible
     }
@@ -319,9 +346,10 @@ mod tests {
             (&[][..] as Lines<'_>, Sharing::Collapsible),
             (&[("cache-control", "no-cache")], Sharing::Collapsible),
             (&[("range", "bytes=0-1")], Sharing::StoreOnly),
-            (&[("if-none-match", "*")], Sharing::StoreOnly),
-            (&[("if-modified-since", "x")], Sharing::StoreOnly),
-            (&[("if-range", "x")], Sharing::StoreOnly),
+            (&[("range", "bytes=1-")], Sharing::StoreOnly),
+            (&[("if-none-match", "*")], Sharing::CollapsibleWhole),
+            (&[("if-modified-since", "x")], Sharing::CollapsibleWhole),
+            (&[("if-range", "x")], Sharing::CollapsibleWhole),
             (
                 &[("if-match", "*")],
                 Sharing::PassThrough(Reason::Condition),
@@ -340,6 +368,21 @@ mod tests {
                 );
             }
         }
+        let all_bytes = [("range", "Bytes=0-"), ("if-range", "x")];
+        let found = |mode| {
+            Exchange::new(mode, &[])
+                .request(&all_bytes)
+                .decide(&[], NOW)
+        };
+        let whole = shared(ForwardReason::UriMiss, Sharing::CollapsibleWhole);
+        assert_eq!(
+            [Mode::Standard, Mode::Strict, Mode::Always].map(found),
+            [
+                whole,
+                shared(ForwardReason::UriMiss, Sharing::StoreOnly),
+                whole
+            ]
+        );
         let no_store = [("cache-control", "no-store")];
         let found = |mode| Exchange::new(mode, &[]).request(&no_store).decide(&[], NOW);
         let kept_out = pass(ForwardReason::UriMiss, Reason::ClientNoStore);

@@ -48,7 +48,7 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 
-pub use decide::{Decision, Reuse, Sharing, decide, is_collapsible};
+pub use decide::{Decision, Reuse, Sharing, decide, is_collapsible, is_fetched_by_get};
 pub use forward::{Forward, ForwardReason};
 pub use freshness::{
     lifetime::LifetimeSource,
@@ -62,7 +62,9 @@ pub use mode::{ClientDirectives, Mode, Policy};
 pub use post::{body_key::BodyKey, errors::ErrorsScan, graphql::PersistedQueries};
 pub use ranges::{
     byte_range::{ByteRange, ContentRange},
-    conditions::{ResponseForm, not_modified_fields, response_form},
+    conditions::{
+        ResponseForm, make_not_modified, not_modified_fields, passed_form, response_form,
+    },
     partial::{Combination, MissingBytes, combine, rest_request_fields},
 };
 pub use reason::Reason;

@@ -144,6 +144,12 @@ impl Mode {
         }
     }
 
+    /// True if a request for all bytes from the first one on, or for the headers alone, is fetched as a request for the
+    /// whole, so that the next one is a hit.
+    pub(super) const fn fetches_whole(self) -> bool {
+        !matches!(self, Self::Strict)
+    }
+
     /// True if a lifetime that is a guess is given up more easily than one that the origin has said.
     pub(super) const fn holds_guesses_loosely(self) -> bool {
         matches!(self, Self::Standard)

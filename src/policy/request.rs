@@ -62,6 +62,8 @@ pub struct Request<'a> {
     pub(super) bypass: Option<Reason>,
     /// Its directives that the policy obeys.
     pub(super) directives: RequestDirectives,
+    /// True if its conditions and its Range were left out of the request to the origin.
+    is_fetched_whole: bool,
 }
 
 impl<'a> Request<'a> {
@@ -80,6 +82,16 @@ impl<'a> Request<'a> {
             identity,
             bypass: None,
             directives: policy.obey_client(directives(headers)),
+            is_fetched_whole: false,
+        }
+    }
+
+    /// The view by which the response to a request without the client's conditions and Range is judged.
+    #[must_use]
+    pub fn fetched_whole(self) -> Self {
+        Self {
+            is_fetched_whole: true,
+            ..self
         }
     }
 
@@ -92,7 +104,7 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn has_range(&self) -> bool {
-        self.headers.contains_key(RANGE)
+        !self.is_fetched_whole && self.headers.contains_key(RANGE)
     }
 
     /// True if there are conditions that only the origin evaluates (RFC 9110, 13.1.1 and 13.1.4).
@@ -101,9 +113,8 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn has_condition(&self) -> bool {
-        CLIENT_CONDITIONS
-            .iter()
-            .any(|name| *name != RANGE && self.headers.contains_key(name))
+        let mut conditions = CLIENT_CONDITIONS.iter().filter(|name| **name != RANGE);
+        !self.is_fetched_whole && conditions.any(|name| self.headers.contains_key(name))
     }
 
     pub(super) fn has_authorization(&self) -> bool {

@@ -9,7 +9,7 @@ use actix_web::http::{
 };
 
 use super::{
-    Fields, Policy, Reason, Request, Response, StoredHead, Time,
+    Fields, Policy, Reason, Request, Response, StoredHead,
     storing::{
         admit::{head_to_store, replace_fields},
         vary::same_names,
@@ -206,11 +206,6 @@ pub(super) fn weakly_equal(one: &[u8], other: &[u8]) -> bool {
 pub(super) fn strongly_equal(one: &[u8], other: &[u8]) -> bool {
     let is_strong = |tag: &[u8]| tag.starts_with(b"\"");
     is_strong(one) && is_strong(other) && one == other
-}
-
-/// RFC 9110, 8.8.2.2: true for a Last-Modified before the Date: no later change within its second was missed.
-pub(super) fn is_strong_date(modified: Time, made: Time) -> bool {
-    made.unix_seconds() > modified.unix_seconds()
 }
 
 fn opaque_tag(tag: &[u8]) -> &[u8] {

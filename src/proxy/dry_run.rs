@@ -71,7 +71,9 @@ pub async fn dry_run(
     let key = forwarded.key.clone();
     let known = shared.cache.send(Inspect { key }).await?;
     let heads = known.found.variants().map(|entry| &**entry.head());
-    let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
+    let get = forwarded.as_get();
+    let decided = get.as_ref().unwrap_or(&forwarded);
+    let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
     Ok(Ok(DryRun {
         forwarded,
         known,

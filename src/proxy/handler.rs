@@ -108,7 +108,7 @@ async fn respond(
         true => active.interim_sender(),
         false => None,
     };
-    let body = UploadBody::new(payload, active.body_fault(), config.config.timeout);
+    let body = UploadBody::new(payload, active.body_fault(), config.config.client_timeout);
     let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
@@ -138,11 +138,13 @@ async fn respond(
 /// Looks up, decides, serves or claims; looks up again when the cache has changed in between.
 async fn serve_or_fetch(
     worker: &web::Data<Worker>,
-    forwarded: Rc<ForwardedRequest>,
+    asked: Rc<ForwardedRequest>,
     body: UploadBody,
     relay: InterimRelay<'_>,
     mut now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
+    // A HEAD is looked up and fetched as a GET.
+    let forwarded = asked.as_get().map_or_else(|| Rc::clone(&asked), Rc::new);
     let mut lookup = look_up(worker, &forwarded).await;
     let mut follower = Follower::new(worker, &forwarded);
     let mut changes = 0;
@@ -150,7 +152,7 @@ async fn serve_or_fetch(
         let plan = match decide(worker, &forwarded, &lookup, now) {
             NextStep::Respond(result) => return *result,
             NextStep::Pass(why, storing) => {
-                return pass(worker, &forwarded, body, why, storing, relay).await;
+                return pass(worker, &asked, body, why, storing, relay).await;
             }
             NextStep::Claim(plan) => follower.adapted(plan),
         };
@@ -158,11 +160,23 @@ async fn serve_or_fetch(
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-                return pass(worker, &forwarded, body, plan.why, storing, relay).await;
+                return pass(worker, &asked, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
                 drop(follower);
-                return lead(worker.clone(), forwarded, plan, ticket, relay.sink()).await;
+                // After a response that was not storable, the origin has less to do for what the client asks.
+                let is_as_asked = ticket.is_hit_for_miss() && plan.is_without_entry();
+                if is_as_asked && asked.method == Method::HEAD {
+                    ticket.unused();
+                    let storing = StoreOutcome::NotStored(Reason::Method);
+                    return pass(worker, &asked, body, plan.why, storing, relay).await;
+                }
+                let plan = match is_as_asked {
+                    true => plan.with_conditions(),
+                    false => plan,
+                };
+                let client = (&asked.method, relay.sink());
+                return lead(worker.clone(), forwarded, plan, ticket, client).await;
             }
             Some(Claimed::Changed(found)) => {
                 lookup = worker.worker_cache.insert(&forwarded.key, found);
@@ -177,16 +191,8 @@ async fn serve_or_fetch(
         }
         now = clock::now();
     }
-    let why = ForwardReason::Miss.into();
-    pass(
-        worker,
-        &forwarded,
-        body,
-        why,
-        StoreOutcome::NotApplicable,
-        relay,
-    )
-    .await
+    let (why, storing) = (ForwardReason::Miss.into(), StoreOutcome::NotApplicable);
+    pass(worker, &asked, body, why, storing, relay).await
 }
 
 /// What is stored for the key: from the worker's copies, else from the actor.
@@ -199,7 +205,7 @@ async fn look_up(
     }
     // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
     // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
-    if policy::is_collapsible(&forwarded.view()) || !forwarded.is_retrieval() {
+    if policy::is_collapsible(forwarded.policy(), &forwarded.view()) || !forwarded.is_retrieval() {
         return worker.worker_cache.insert(&forwarded.key, Found::default());
     }
     worker.worker_cache.lookup(&forwarded.key).await
@@ -248,6 +254,7 @@ fn decide(
         }
         Decision::Fetch { why, sharing } => Some(match sharing {
             Sharing::Collapsible => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Join)),
+            Sharing::CollapsibleWhole => NextStep::Claim(FetchPlan::fetch_whole(why)),
             Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
                 NextStep::Pass(why, StoreOutcome::NotApplicable)
@@ -289,11 +296,11 @@ async fn lead(
     forwarded: Rc<ForwardedRequest>,
     plan: FetchPlan,
     ticket: FetchTicket,
-    interim: Option<InterimSink>,
+    (method, interim): (&Method, Option<InterimSink>),
 ) -> Result<ClientResponse, FailedRequest> {
     let (why, coalescing) = (plan.why, plan.coalescing);
     let (going_on_with, request) = (worker.clone(), Rc::clone(&forwarded));
-    let (client, response) = WaitingClient::new(interim);
+    let (client, response) = WaitingClient::new(method, interim);
     // In a box: the runtime moves the future several times.
     rt::spawn(Box::pin(async move {
         fetch_and_store(&worker, &forwarded, plan, ticket, client).await;
@@ -319,9 +326,8 @@ async fn fetch_and_store(
     mut client: WaitingClient,
 ) {
     let mut request = client.listening(plan.origin_request(forwarded));
-    let sends_all_cookies = forwarded.leaves_out_cookies()
-        && ticket.is_path_not_stored()
-        && matches!(plan.kind, FetchKind::Plain);
+    let sends_all_cookies =
+        forwarded.leaves_out_cookies() && ticket.is_path_not_stored() && plan.is_without_entry();
     if sends_all_cookies {
         request.headers = forwarded.headers_with_all_cookies();
     }
@@ -332,12 +338,13 @@ async fn fetch_and_store(
         worker,
         forwarded,
         why: plan.why,
+        is_whole: !matches!(plan.kind, FetchKind::Plain | FetchKind::ExtendPart(_)),
         sends_all_cookies,
         ticket,
         client,
     };
     match (fetched, plan.kind) {
-        (Ok(fetched), FetchKind::Plain) => fetch.store_or_pass(fetched).await,
+        (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.store_or_pass(fetched).await,
         (Ok(fetched), FetchKind::Revalidate(entry)) => fetch.revalidated(&entry, fetched).await,
         (Ok(fetched), FetchKind::RestOfPart(part, _)) => fetch.rest_received(part, fetched).await,
         (Ok(fetched), FetchKind::ExtendPart(part)) => fetch.part_received(part, fetched).await,

@@ -135,12 +135,9 @@ impl ClientIo {
     /// What actix-http may read next; pending while it may read nothing.
     fn poll_next_read(&mut self) -> Poll<NextRead> {
         self.follow_handler();
+        self.await_next_request();
         if matches!(self.bounds, RequestBounds::Complete) && !self.connection.is_responding() {
-            if self.responded_early {
-                return Poll::Ready(NextRead::End);
-            }
-            self.bounds = RequestBounds::head();
-            self.restart_request_timer(self.limits.idle);
+            return Poll::Ready(NextRead::End);
         }
         match self.bounds {
             RequestBounds::Decoding | RequestBounds::Complete => Poll::Pending,
@@ -338,6 +335,8 @@ impl AsyncWrite for ClientIo {
             polled => polled,
         };
         ready!(self.limit_stall(polled, context))?;
+        self.await_next_request();
+        self.wake_after_request_limit(context);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

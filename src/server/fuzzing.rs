@@ -1,18 +1,26 @@
-//! Entry point for fuzzing: where the head of a client's request ends.
+//! Entry point for fuzzing: where the head of a client's request ends, and what is passed on of it.
 
-use super::request_bounds::RequestBounds;
+use super::{
+    request_bounds::RequestBounds,
+    request_head::{self, HeadVerdict},
+};
 
 /// Most headers that the parser accepts.
 const MAX_HEADERS: usize = 256;
 
 /// The head of a request ends at the byte where the parser ends it, and however it is split. The first byte gives the
-/// size of the pieces.
+/// size of the pieces. A head that is rewritten is one head, which ends at its last byte.
 pub fn request_head(bytes: &[u8]) {
     let Some((&first, sent)) = bytes.split_first() else {
         return;
     };
     let whole = head_end([sent].into_iter());
     assert_eq!(head_end(sent.chunks(usize::from(first) + 1)), whole);
+    if let Some(end) = whole
+        && let HeadVerdict::Rewritten(rewritten) = request_head::check(&sent[..end])
+    {
+        assert_eq!(head_end([&*rewritten].into_iter()), Some(rewritten.len()));
+    }
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     match (httparse::Request::new(&mut fields).parse(sent), whole) {
         (Ok(httparse::Status::Complete(parsed)), found) => assert_eq!(found, Some(parsed)),

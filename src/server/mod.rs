@@ -74,17 +74,26 @@ impl Server {
         listener: TcpListener,
         worker_cache: WorkerCacheMode,
     ) -> io::Result<Self> {
+        let limits = Limits {
+            head: HEAD_LIMIT,
+            idle: KEEP_ALIVE,
+            stall: config.client_timeout,
+        };
+        Self::start_with_limits(config, tls, listener, (worker_cache, limits))
+    }
+
+    fn start_with_limits(
+        config: Arc<Config>,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        listener: TcpListener,
+        (worker_cache, limits): (WorkerCacheMode, Limits),
+    ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
         let origin = origin(&config, tls);
         let shared = Arc::new(Shared::new(&config, news, cache)?);
         let all = Arc::clone(&shared);
-        let limits = Limits {
-            head: HEAD_LIMIT,
-            idle: KEEP_ALIVE,
-            stall: config.timeout,
-        };
         limit_unsent(&listener);
         let builder = actix_server::Server::build()
             .workers(config.workers)

@@ -1,5 +1,7 @@
 //! The basic behaviour of a caching proxy, with the cases that simple caching proxies get wrong.
 
+use caching_proxy::policy::Mode;
+
 use crate::{client::Ending, harness::TestProxy, origin::Origin};
 
 #[test]
@@ -237,9 +239,9 @@ fn head_is_served_from_a_stored_get() {
 }
 
 #[test]
-fn head_without_a_stored_get_is_forwarded_and_stores_nothing() {
-    let origin = Origin::counting("");
-    let proxy = TestProxy::to(&origin);
+fn strict_forwards_a_head_without_a_stored_get_and_stores_nothing() {
+    let origin = Origin::counting("Cache-Control: max-age=60\r\n");
+    let proxy = TestProxy::with_mode(&origin, Mode::Strict);
     let head = proxy.request("HEAD", "/", "", b"");
     assert_eq!(
         (head.status(), head.x_cache(), head.field("content-length")),

@@ -251,6 +251,16 @@ impl Client {
         }
     }
 
+    /// Waits for the next head. False if the connection has ended without one.
+    pub(crate) fn has_head(&mut self) -> bool {
+        while memchr::memmem::find(&self.received, b"\r\n\r\n").is_none() {
+            if !self.fill() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Reads the next head, final or interim.
     pub(crate) fn head(&mut self) -> Head {
         let bytes = self.through(b"\r\n\r\n");

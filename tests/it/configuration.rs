@@ -72,6 +72,7 @@ fn every_setting_can_be_set_in_the_file() {
         "policy = \"always\"".to_owned(),
         "ttl = \"10m\"".to_owned(),
         "timeout = \"30s\"".to_owned(),
+        "client_timeout = \"30s\"".to_owned(),
         "max_memory = \"64MiB\"".to_owned(),
         "max_object = \"1MiB\"".to_owned(),
         "workers = 1".to_owned(),
@@ -256,6 +257,7 @@ fn help_shows_every_flag_and_ends_with_examples() {
         "--policy",
         "--ttl",
         "--timeout",
+        "--client-timeout",
     ];
     for flag in flags.into_iter().chain([
         "--max-memory",
@@ -297,6 +299,7 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         "policy",
         "ttl",
         "timeout",
+        "client_timeout",
         "max_memory",
         "max_object",
         "origin_ca",

@@ -192,7 +192,7 @@ fn a_request_with_a_body_gets_the_whole_response() {
 }
 
 /// A connection of a client with a small receive buffer.
-fn client_with_small_buffer(port: u16) -> TcpStream {
+pub(crate) fn client_with_small_buffer(port: u16) -> TcpStream {
     let socket = socket2::Socket::new(
         socket2::Domain::IPV4,
         socket2::Type::STREAM,
@@ -281,7 +281,7 @@ fn the_log_shows_the_bytes_sent_to_each_client() {
 fn a_client_that_reads_nothing_of_a_large_body_is_disconnected() {
     let origin = of_any_size();
     let home = Home::new();
-    let proxy = home.start(&origin.url(), &["--timeout", "1s"]);
+    let proxy = home.start(&origin.url(), &["--client-timeout", "1s"]);
     assert_eq!(proxy.get("/9216000").status(), 200);
     let mut stream = client_with_small_buffer(proxy.port);
     stream

@@ -288,7 +288,7 @@ fn a_client_that_never_finishes_its_headers_gets_408() {
 fn a_client_that_never_finishes_its_body_after_the_response_is_disconnected() {
     let origin = Origin::counting("");
     let proxy = TestProxy::builder(&origin)
-        .with(|config| config.timeout = Duration::from_millis(300))
+        .with(|config| config.client_timeout = Duration::from_millis(300))
         .start();
     for (framing, begun) in [
         ("Transfer-Encoding: chunked", "5\r\nab"),

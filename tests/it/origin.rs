@@ -161,6 +161,11 @@ impl Origin {
         seen.into_iter().next().unwrap()
     }
 
+    /// Drops the record of the requests so far.
+    pub(crate) fn forget(&self) {
+        self.shared.seen.lock().unwrap().clear();
+    }
+
     /// The newest request.
     pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the origin has seen no request")

@@ -60,8 +60,8 @@ fn a_stored_part_serves_ranges_within_it() {
 }
 
 #[test]
-fn the_policy_always_stores_no_part() {
-    let origin = ranged(FIELDS);
+fn the_policy_always_stores_no_part_without_a_strong_validator() {
+    let origin = ranged("Cache-Control: max-age=60\r\nETag: W/\"v\"\r\n");
     let proxy = TestProxy::with_mode(&origin, Always);
     for _ in 0..2 {
         proxy
@@ -477,7 +477,7 @@ fn the_result_of_a_clients_own_condition_is_not_stored() {
         let lasting = "Cache-Control: max-age=60\r\n";
         if exchange.request.field("range").is_some() {
             exchange.answer("416 Range Not Satisfiable", lasting, "no");
-        } else if exchange.request.field("if-none-match").is_some() {
+        } else if exchange.request.field("if-match").is_some() {
             exchange.answer("412 Precondition Failed", lasting, "no");
         } else {
             exchange.ok(lasting, BODY);
@@ -486,21 +486,18 @@ fn the_result_of_a_clients_own_condition_is_not_stored() {
     let proxy = TestProxy::with_mode(&origin, Strict);
     proxy.get_with("/", &range("50-")).expect(416, "MISS", "no");
     proxy
-        .get_with("/", "If-None-Match: \"x\"\r\n")
+        .get_with("/", "If-Match: \"x\"\r\n")
         .expect(412, "MISS", "no");
     proxy.get("/").expect(200, "MISS", BODY);
 }
 
 #[test]
-fn a_200_to_a_conditional_request_is_stored() {
+fn a_conditional_request_fetches_the_whole_which_is_stored() {
     let origin = Origin::start(|exchange| exchange.ok(FIELDS, BODY));
     let proxy = TestProxy::to(&origin);
     proxy
         .get_with("/", "If-None-Match: \"old\"\r\n")
         .expect(200, "MISS", BODY);
     proxy.get("/").expect(200, "HIT", BODY);
-    assert_eq!(
-        origin.only().field("if-none-match").as_deref(),
-        Some("\"old\"")
-    );
+    assert_eq!(origin.only().field("if-none-match"), None);
 }

@@ -146,9 +146,13 @@ fn point_33_trace_and_options_end_at_zero_and_are_otherwise_decremented() {
             let answer = proxy.request(method, &format!("/{method}{before}"), &fields, b"");
             assert_eq!(answer.status(), 200, "{method}");
             let seen = origin.last();
+            let sent = match method {
+                "HEAD" if mode != Strict => "GET",
+                method => method,
+            };
             assert_eq!(
                 (seen.method().as_str(), seen.fields("max-forwards")),
-                (method, vec![after.into()])
+                (sent, vec![after.into()])
             );
         }
         proxy.request("OPTIONS", "/", "", b"");

@@ -234,27 +234,25 @@ fn point_08g_a_clear_or_invalidation_during_a_post_prevents_storing() {
 
 #[test]
 fn point_09a_a_response_to_head_stores_nothing() {
-    for mode in [Strict, Standard, Always] {
-        let origin = Origin::counting("Cache-Control: max-age=60\r\nETag: \"v\"\r\n");
-        let proxy = TestProxy::with_mode(&origin, mode);
-        for _ in 0..2 {
-            let head = proxy.request("HEAD", "/", "", b"");
-            assert_eq!(
-                (head.status(), head.x_cache(), head.field("age")),
-                (200, "MISS", None)
-            );
-            assert!(!head.field("cache-status").unwrap().contains("stored"));
-            assert_eq!(origin.last().method(), "HEAD");
-        }
-        proxy.get("/").expect(200, "MISS", "GET / #2");
+    let origin = Origin::counting("Cache-Control: max-age=60\r\nETag: \"v\"\r\n");
+    let proxy = TestProxy::with_mode(&origin, Strict);
+    for _ in 0..2 {
         let head = proxy.request("HEAD", "/", "", b"");
         assert_eq!(
-            (head.x_cache(), head.field("content-length")),
-            ("HIT", Some("8"))
+            (head.status(), head.x_cache(), head.field("age")),
+            (200, "MISS", None)
         );
-        assert!(head.field("age").is_some());
-        assert_eq!(origin.count(), 3);
+        assert!(!head.field("cache-status").unwrap().contains("stored"));
+        assert_eq!(origin.last().method(), "HEAD");
     }
+    proxy.get("/").expect(200, "MISS", "GET / #2");
+    let head = proxy.request("HEAD", "/", "", b"");
+    assert_eq!(
+        (head.x_cache(), head.field("content-length")),
+        ("HIT", Some("8"))
+    );
+    assert!(head.field("age").is_some());
+    assert_eq!(origin.count(), 3);
 }
 
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -287,10 +285,10 @@ fn point_09b_a_200_to_head_with_the_same_validators_and_length_freshens() {
         (&*both, format!("{tag}{length}")),
         (&*both, format!("{date}{length}")),
     ] {
-        for mode in [Strict, Standard] {
+        {
             let head = format!("200 OK\r\n{head}Cache-Control: max-age=90\r\nX-New: 2\r\n");
             let origin = headed(held.to_owned(), head.clone());
-            let proxy = TestProxy::with_mode(&origin, mode);
+            let proxy = TestProxy::with_mode(&origin, Strict);
             let mut client = proxy.connect();
             client
                 .ask("/", "")

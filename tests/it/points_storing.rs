@@ -116,6 +116,9 @@ fn point_03b_a_part_may_be_heuristically_fresh() {
     let fields = format!("{}Content-Range: bytes 0-9/90\r\n", long_unchanged());
     let rows = [("206 Partial Content", &fields, "HIT")];
     check(Strict, "Range: bytes=0-9\r\n", &rows);
+    // The Last-Modified is a strong validator.
+    check(Standard, "Range: bytes=0-9\r\n", &rows);
+    let fields = format!("{fields}ETag: W/\"v\"\r\n");
     let rows = [("206 Partial Content", &fields, "MISS")];
     check(Standard, "Range: bytes=0-9\r\n", &rows);
 }

@@ -362,7 +362,7 @@ fn a_truncated_request_body_is_not_forwarded() {
     let origin = echoing("");
     let proxy = TestProxy::builder(&origin)
         .file(SEARCH)
-        .with(|config| config.timeout = std::time::Duration::from_millis(200))
+        .with(|config| config.client_timeout = std::time::Duration::from_millis(200))
         .start();
     for (rest, status) in [
         ("Content-Length: 9\r\n\r\n1234", 408),

@@ -32,7 +32,10 @@ fn get_as(proxy: &Instance, user: &str) -> String {
 /// An origin that greets the user of the request.
 fn greeting() -> Origin {
     Origin::start(|exchange| {
-        let user = exchange.request.field("x-person").unwrap_or("nobody".into());
+        let user = exchange
+            .request
+            .field("x-person")
+            .unwrap_or("nobody".into());
         exchange.ok("", format!("{user} #{}", exchange.nth));
     })
 }
@@ -190,10 +193,10 @@ fn a_setting_that_needs_a_restart_is_named_and_not_applied() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
-    let needs_restart = "timeout, max_memory, max_object, preserve_host";
+    let needs_restart = "timeout, client_timeout, max_memory, max_object, preserve_host";
     let reloaded = reload(
         &home,
-        "ttl = \"1h\"\ntimeout = \"9s\"\nmax_memory = \"32MiB\"\npreserve_host = true\n",
+        "ttl = \"1h\"\ntimeout = \"9s\"\nclient_timeout = \"8s\"\nmax_memory = \"32MiB\"\npreserve_host = true\n",
     );
     let warning = format!("warning: restart the proxy to apply: {needs_restart}\n");
     assert_eq!(reloaded.stderr, format!("changed: ttl\n{warning}"));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    client::{Client, Ending},
+    client::{Answer, Client, Ending},
     harness::{DEADLINE, TestProxy},
     instance::Home,
     origin::{Exchange, Gate, Origin},
@@ -151,8 +151,8 @@ fn large_body() -> &'static [u8] {
     &ALL
 }
 
-/// A chunked body of 32 MiB, whose rest after the first 10 bytes is sent when the gate is open; or the rest of it.
-fn large_body_to_go_on(exchange: &mut Exchange<'_>, gate: &Gate, way: GoingOn) {
+/// A chunked body of 32 MiB, which begins after the first gate and goes on after the second; or the rest of it.
+fn large_body_to_go_on(exchange: &mut Exchange<'_>, gates: &[Gate; 2], way: GoingOn) {
     let body = large_body();
     let tag = match way {
         GoingOn::Ranges | GoingOn::TagOnly => "ETag: \"v\"\r\n",
@@ -171,40 +171,44 @@ fn large_body_to_go_on(exchange: &mut Exchange<'_>, gate: &Gate, way: GoingOn) {
         );
         return exchange.answer("206 Partial Content", &lines, &body[first..]);
     }
+    gates[0].wait();
     exchange.send(format!(
         "HTTP/1.1 200 OK\r\n{tag}Transfer-Encoding: chunked\r\n\r\n"
     ));
     exchange.chunk(&body[..10]);
-    gate.wait();
+    gates[1].wait();
     for piece in body[10..].chunks(256 * KIB) {
         exchange.chunk(piece);
     }
     exchange.chunk("");
 }
 
+/// Two clients of one body too large to store, of which the first is read first.
+fn two_downloads(origin: &Origin, gates: &[Gate; 2]) -> [Answer; 2] {
+    let proxy = proxy_with_small_limit(origin, 2);
+    let mut clients = [proxy.begin("/", ""), proxy.begin("/", "")];
+    proxy.wait_for_followers(1);
+    gates[0].open();
+    for client in &mut clients {
+        client.wait_for_body();
+    }
+    assert_eq!(origin.count(), 1, "the second streams along with the first");
+    gates[1].open();
+    // The first is not held to the pace of the second, which reads nothing meanwhile.
+    clients.each_mut().map(Client::answer)
+}
+
 #[test]
 fn the_slower_of_two_downloads_of_a_body_too_large_to_store_gets_it_whole() {
     for way in [GoingOn::Ranges, GoingOn::TagOnly, GoingOn::Nothing] {
-        let gate = Gate::default();
+        let gates = [Gate::default(), Gate::default()];
         let origin = Origin::start({
-            let gate = gate.clone();
-            move |exchange| large_body_to_go_on(exchange, &gate, way)
+            let gates = gates.clone();
+            move |exchange| large_body_to_go_on(exchange, &gates, way)
         });
-        let proxy = proxy_with_small_limit(&origin, 2);
-        let mut clients = [proxy.begin("/", ""), proxy.begin("/", "")];
-        for client in &mut clients {
-            client.wait_for_body();
-        }
-        assert_eq!(origin.count(), 1, "the second streams along with the first");
-        gate.open();
-        // The first is not held to the pace of the second, which reads nothing meanwhile.
-        for client in &mut clients {
-            let answer = client.answer();
-            assert_eq!(
-                (answer.status(), answer.ending),
-                (200, Ending::Whole),
-                "{way:?}"
-            );
+        for answer in two_downloads(&origin, &gates) {
+            let found = (answer.status(), answer.ending);
+            assert_eq!(found, (200, Ending::Whole), "{way:?}");
             assert!(answer.body == large_body(), "{way:?}: another body");
         }
         assert_eq!(origin.count(), 2, "{way:?}");
@@ -213,21 +217,15 @@ fn the_slower_of_two_downloads_of_a_body_too_large_to_store_gets_it_whole() {
 
 #[test]
 fn the_slower_download_is_cut_if_the_content_has_changed() {
-    let gate = Gate::default();
+    let gates = [Gate::default(), Gate::default()];
     let origin = Origin::start({
-        let gate = gate.clone();
+        let gates = gates.clone();
         move |exchange| match exchange.nth {
-            0 => large_body_to_go_on(exchange, &gate, GoingOn::Nothing),
+            0 => large_body_to_go_on(exchange, &gates, GoingOn::Nothing),
             _ => exchange.ok("", vec![b'x'; LARGE]),
         }
     });
-    let proxy = proxy_with_small_limit(&origin, 2);
-    let mut clients = [proxy.begin("/", ""), proxy.begin("/", "")];
-    for client in &mut clients {
-        client.wait_for_body();
-    }
-    gate.open();
-    let [whole, cut] = clients.each_mut().map(Client::answer);
+    let [whole, cut] = two_downloads(&origin, &gates);
     assert_eq!((whole.ending, cut.ending), (Ending::Whole, Ending::Cut));
     assert!(large_body().starts_with(&cut.body));
 }
@@ -300,7 +298,7 @@ fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
 fn little_waits_in_the_system_for_a_client_that_does_not_read() {
     let origin = Origin::start(|exchange| exchange.ok("", vec![b'x'; 8 * KIB * KIB]));
     let home = Home::new();
-    let proxy = home.start(&origin.url(), &["--timeout", "1s"]);
+    let proxy = home.start(&origin.url(), &["--client-timeout", "1s"]);
     proxy.get("/large");
     let stopped = client_that_never_reads(proxy.port, "/large");
     let line = proxy.log_line(&["HIT 200 GET /large", "client disconnected"]);

@@ -191,14 +191,18 @@ fn the_stored_validator_replaces_the_clients() {
 
 #[test]
 fn a_304_to_the_clients_own_condition_is_relayed_and_stores_nothing() {
-    let origin = validating("ETag: \"v\"\r\n", "ETag: \"v\"\r\n", "if-none-match");
+    let fields = "ETag: \"v\"\r\nCache-Control: no-store\r\n";
+    let origin = validating(fields, fields, "if-none-match");
     let proxy = TestProxy::to(&origin);
+    // After a response that was not storable, the client's condition is forwarded.
+    proxy.get("/").expect(200, "MISS", "body #0");
     let answer = proxy.get_with("/", "If-None-Match: \"v\"\r\n");
     assert_eq!(
         (answer.status(), answer.x_cache(), answer.text().as_str()),
         (304, "MISS", "")
     );
-    proxy.get("/").expect(200, "MISS", "body #1");
+    assert!(origin.last().field("if-none-match").is_some());
+    proxy.get("/").expect(200, "MISS", "body #2");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Put {
     pub(in crate::cache) entry: Arc<Entry>,
     /// When the head of the entry was received, or the head that it updates. Entries received later are not replaced.
     pub(in crate::cache) since: Time,
+    /// The present time. Entries received after it are from before the clock was set back, and are replaced.
+    pub(in crate::cache) now: Time,
 }
 
 /// Ends a fetch that has stored nothing.

@@ -86,11 +86,15 @@ impl SharedHead {
         }
     }
 
+    /// True if the body may be read along by those who have waited for the head.
+    pub fn is_shared(&self) -> bool {
+        self.length.is_some() || !self.head.is_of_records()
+    }
+
     /// True if a request at `now` may read the body along. A clock that was set makes no body young again.
-    pub fn is_joinable(&self, now: Time) -> bool {
-        self.length.is_some()
-            || !self.head.is_of_records()
-                && now.millis_apart(self.head.received()) < SHARED_WITHOUT_END_MILLIS
+    fn is_joinable(&self, now: Time) -> bool {
+        let is_young = now.millis_apart(self.head.received()) < SHARED_WITHOUT_END_MILLIS;
+        self.is_shared() && (self.length.is_some() || is_young)
     }
 }
 

@@ -12,7 +12,11 @@ use crate::{
             reader::{FetchEvent, FetchFailure, FetchId, FetchState, SharedFetch},
         },
         found::PutOutcome,
-        store::{budget::Budget, entry::Entry, key::Key},
+        store::{
+            budget::{Budget, Charge},
+            entry::Entry,
+            key::Key,
+        },
         unavailable::{CacheUnavailable, in_time},
     },
     policy::{Reason, StoredHead, Time},
@@ -36,10 +40,15 @@ pub struct FetchTicket {
     result: FetchResult,
     /// When the ticket was granted.
     begun: Instant,
+    claimed: Time,
     /// Why the response is not stored; `None` if that is not known.
     refused: Option<Reason>,
+    /// The memory of the key, counted against the budget until the ticket is dropped.
+    _key_charge: Charge,
     /// Whether the last response for the path, with any query, was not storable.
     path_not_stored: bool,
+    /// Whether the last response for the key was not storable, and the next one will probably not be either.
+    is_hit_for_miss: bool,
 }
 
 /// The actor, as its tickets address it.
@@ -66,20 +75,22 @@ impl TicketRecipients {
 }
 
 impl FetchTicket {
-    /// A ticket, and the side of its followers. `result` is how the fetch ends if the ticket is dropped unused.
+    /// A ticket that was claimed at `claimed`, and the side of its followers. `result` is how the fetch ends if the ticket
+    /// is dropped unused.
     pub(in crate::cache) fn new(
         id: FetchId,
         key: Key,
         recipients: Arc<TicketRecipients>,
         budget: Arc<Budget>,
         max_object_bytes: u64,
-        result: FetchResult,
+        (result, claimed): (FetchResult, Time),
     ) -> (Self, SharedFetch) {
         let (sender, state) = watch::channel(FetchState::default());
         let followers = Arc::default();
         let shared = SharedFetch::new(state, Arc::downgrade(&followers));
         let ticket = Self {
             id,
+            _key_charge: budget.charge(key.heap_bytes()),
             key,
             recipients,
             budget,
@@ -88,10 +99,26 @@ impl FetchTicket {
             followers,
             result,
             begun: Instant::now(),
+            claimed,
             refused: None,
             path_not_stored: false,
+            is_hit_for_miss: false,
         };
         (ticket, shared)
+    }
+
+    pub(in crate::cache) fn mark_hit_for_miss(&mut self) {
+        self.is_hit_for_miss = true;
+    }
+
+    /// Whether the last response for the key was not storable, and the next one will probably not be either.
+    pub fn is_hit_for_miss(&self) -> bool {
+        self.is_hit_for_miss
+    }
+
+    /// Ends the fetch before it has begun. It says nothing about the key.
+    pub fn unused(mut self) {
+        self.result = FetchResult::Unused;
     }
 
     pub(in crate::cache) fn mark_path_not_stored(&mut self) {
@@ -115,10 +142,13 @@ impl FetchTicket {
     /// Ends the fetch without storing its response. The followers fetch for themselves. If the reason lasts, so do requests
     /// in the near future.
     pub fn not_stored(mut self, reason: Reason) {
-        self.refused = Some(reason);
         if reason.is_lasting() {
             self.result = FetchResult::NotShareable;
+        } else if self.is_hit_for_miss {
+            // The response to a condition or a range says nothing about the whole.
+            return self.unused();
         }
+        self.refused = Some(reason);
     }
 
     /// Ends the fetch, which has failed. The failure is the followers' too.
@@ -126,12 +156,17 @@ impl FetchTicket {
         self.tell(|state| state.event = Some(FetchEvent::Failed(failure)));
     }
 
-    /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304.
+    /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304. The result is the entry, which may
+    /// be used, and why it is not stored if there is no room for it.
     ///
     /// # Errors
     /// The entry must not be used any more, because of a Clear, an invalidation or a newer entry since the claim; or the actor
     /// did not answer.
-    pub async fn freshen(mut self, entry: &Entry, head: StoredHead) -> Result<Arc<Entry>, Reason> {
+    pub async fn freshen(
+        mut self,
+        entry: &Entry,
+        head: StoredHead,
+    ) -> Result<(Arc<Entry>, Result<(), Reason>), Reason> {
         let since = entry.head().received();
         let entry = Arc::new(Entry::new(
             Arc::new(head),
@@ -142,7 +177,8 @@ impl FetchTicket {
         let outcome = self.put(Arc::clone(&entry), since).await;
         self.tell(|state| state.event = Some(FetchEvent::LookAgain));
         match outcome {
-            Ok(PutOutcome::Stored | PutOutcome::NoRoom) => Ok(entry),
+            Ok(PutOutcome::Stored) => Ok((entry, Ok(()))),
+            Ok(PutOutcome::NoRoom) => Ok((entry, Err(Reason::NoRoom))),
             Ok(PutOutcome::Void) => Err(Reason::Cleared),
             Ok(PutOutcome::Outdated) => Err(Reason::Outdated),
             Err(CacheUnavailable) => Err(Reason::CacheUnavailable),
@@ -240,6 +276,7 @@ impl FetchTicket {
             id: self.id,
             entry,
             since,
+            now: self.claimed.saturating_add(self.begun.elapsed()),
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
         if matches!(outcome, Ok(PutOutcome::Stored)) {

@@ -1,6 +1,7 @@
 //! The writer of a body: it stores the body, and passes it on to its readers while it arrives.
 
 use std::{
+    collections::VecDeque,
     ops::RangeInclusive,
     pin::{Pin, pin},
     sync::Arc,
@@ -23,7 +24,7 @@ use crate::{
         found::PutOutcome,
         store::{
             body::{Body, Piece},
-            budget::UnattendedPermit,
+            budget::{Charge, UnattendedPermit},
             entry::Entry,
         },
         unavailable::CacheUnavailable,
@@ -54,6 +55,8 @@ const LEFT_ENDLESS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct BodyWriter {
     shared_head: SharedHead,
+    /// The memory of the head, counted against the budget until its entry counts it.
+    head_charge: Option<Charge>,
     last: Arc<Piece>,
     withheld: Option<Arc<Piece>>,
     pieces: Vec<Arc<Piece>>,
@@ -75,10 +78,12 @@ impl BodyWriter {
     /// A writer for the body that belongs to `head`. `length` is the length of the body in bytes; `None` if the origin did
     /// not send it.
     pub fn new(ticket: FetchTicket, head: StoredHead, length: Option<u64>) -> Self {
+        let head_charge = ticket.budget().charge(head.weight_bytes());
         let shared_head = SharedHead::new(head, length);
         Self {
             last: Arc::clone(&shared_head.first),
             shared_head,
+            head_charge: Some(head_charge),
             withheld: None,
             pieces: Vec::new(),
             received_bytes: 0,
@@ -115,9 +120,9 @@ impl BodyWriter {
     {
         let mut body = pin!(body);
         let mut open = Some(open);
-        let first = self.first_chunk(body.as_mut()).await;
+        let first = self.first_chunks(body.as_mut()).await;
         if self.shared_head.length != Some(0) {
-            if !self.is_all(first.as_ref())
+            if !self.is_all(&first)
                 && let Some(open) = open.take()
             {
                 open(Arc::clone(&self.shared_head.head), self.reader());
@@ -147,29 +152,44 @@ impl BodyWriter {
         }
     }
 
-    /// The first bytes of a short body; `None` if the body is long, or if no byte has arrived yet.
-    async fn first_chunk<S, E>(&self, mut body: Pin<&mut S>) -> Option<Chunk>
+    /// What of a short body has arrived with the headers. Nothing if the body is long.
+    async fn first_chunks<S, E>(&self, mut body: Pin<&mut S>) -> VecDeque<Chunk>
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        let is_short = self
-            .shared_head
-            .length
-            .is_some_and(|length| (1..=SHORT_BYTES).contains(&length));
-        if !is_short {
-            return None;
-        }
+        let mut chunks = VecDeque::new();
+        let mut left_bytes = match self.shared_head.length {
+            Some(length) if (1..=SHORT_BYTES).contains(&length) => length,
+            Some(_) => return chunks,
+            None => SHORT_BYTES,
+        };
         std::future::poll_fn(|context| {
-            Poll::Ready(match body.as_mut().poll_next(context) {
-                Poll::Ready(next) => Some(Chunk::from(next)),
-                Poll::Pending => None,
-            })
+            while left_bytes > 0
+                && let Poll::Ready(next) = body.as_mut().poll_next(context)
+            {
+                let chunk = Chunk::from(next);
+                left_bytes = match &chunk {
+                    Chunk::Bytes(bytes) => left_bytes.saturating_sub(bytes.len() as u64),
+                    Chunk::End | Chunk::Cut => 0,
+                };
+                chunks.push_back(chunk);
+            }
+            Poll::Ready(())
         })
-        .await
+        .await;
+        chunks
     }
 
-    fn is_all(&self, first: Option<&Chunk>) -> bool {
-        matches!(first, Some(Chunk::Bytes(bytes)) if Some(bytes.len() as u64) == self.shared_head.length)
+    /// True if these chunks are the whole body.
+    fn is_all(&self, chunks: &VecDeque<Chunk>) -> bool {
+        let bytes = chunks.iter().map(|chunk| match chunk {
+            Chunk::Bytes(bytes) => bytes.len() as u64,
+            Chunk::End | Chunk::Cut => 0,
+        });
+        match self.shared_head.length {
+            Some(length) => bytes.sum::<u64>() == length,
+            None => matches!(chunks.back(), Some(Chunk::End)),
+        }
     }
 
     /// Lets followers read along.
@@ -184,14 +204,14 @@ impl BodyWriter {
 
     async fn take_in<S, E>(
         &mut self,
-        mut first: Option<Chunk>,
+        mut first: VecDeque<Chunk>,
         mut body: Pin<&mut S>,
     ) -> BodyOutcome
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
         loop {
-            let next = match first.take() {
+            let next = match first.pop_front() {
                 Some(first) => first,
                 None if self.is_complete() => Chunk::End,
                 None => self.next(body.as_mut()).await,
@@ -354,6 +374,7 @@ impl BodyWriter {
         }
         let head = &self.shared_head.head;
         let since = head.received();
+        drop(self.head_charge.take());
         let fetch = (self.ticket.id(), self.ticket.age_millis());
         let entry = Entry::new(Arc::clone(head), body, fetch, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {

@@ -394,7 +394,7 @@ impl Handler<Inspect> for CacheActor {
     type Result = MessageResult<Inspect>;
 
     fn handle(&mut self, Inspect { key }: Inspect, _: &mut Self::Context) -> Self::Result {
-        let hit_for_miss = self.hit_for_miss_of(&key, None);
+        let hit_for_miss = self.hits_for_miss.get(&key, None);
         MessageResult(KeyState {
             found: self.store.peek_found(&key),
             refused: hit_for_miss.and_then(|hit_for_miss| hit_for_miss.refused),

@@ -105,13 +105,15 @@ impl Key {
                 + ALLOCATION_BYTES
                 + RESOURCE_BYTES
         };
-        (self.resource.0.len() + ALLOCATION_BYTES + partition) as u64
+        (self.resource.0.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
     }
 }
 
 /// The counters and the share of the allocator's own memory for each allocation of a key, in bytes.
 const ALLOCATION_BYTES: usize = 2 * size_of::<usize>();
 
+/// The place of a key in the list of all keys, in bytes.
+const LISTED_BYTES: usize = 2 * size_of::<StoredKey>();
 /// The memory of a resource that has partitions, in bytes.
 const RESOURCE_BYTES: usize = 128;
 

@@ -130,12 +130,13 @@ impl Store {
     }
 
     /// Stores `entry` as the first variant of `key`. It replaces the same variant, unless that one was received after
-    /// `since`, or is a whole response and `entry` a part.
+    /// `since`, or is a whole response and `entry` a part. What was received after `now` is replaced: it is from before the
+    /// clock was set back.
     pub(in crate::cache) fn put(
         &mut self,
         key: &Key,
         entry: Arc<Entry>,
-        since: Time,
+        (since, now): (Time, Time),
     ) -> PutOutcome {
         let weight = entry.weight_bytes();
         let stored = self
@@ -147,7 +148,10 @@ impl Store {
             .partition(|other| other.head().same_variant(entry.head()));
         let is_part = entry.head().content_range().is_some();
         let is_replaceable = |other: &Arc<Entry>| {
-            other.head().received() <= since && !(is_part && other.head().content_range().is_none())
+            let received = other.head().received();
+            let is_newer = since < received && received <= now;
+            let is_more = is_part && other.head().content_range().is_none();
+            !is_newer && !is_more
         };
         if !same.iter().all(|other| is_replaceable(other)) {
             return PutOutcome::Outdated;

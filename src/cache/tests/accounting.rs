@@ -165,7 +165,7 @@ impl Fixture {
 
     fn put(&mut self, key: usize, entry: Arc<Entry>) -> PutOutcome {
         let since = entry.head().received();
-        self.store.put(&self.keys[key], entry, since)
+        self.store.put(&self.keys[key], entry, (since, since))
     }
 
     /// Applies `operation`. Returns the key that it changes by itself; `None` if it changes none, or

@@ -195,13 +195,13 @@ fn an_older_response_does_not_replace_a_newer_one() {
             panic!()
         };
         let newer = chunks(vec![Bytes::from_static(b"new")]);
-        let later = head_at("*/*", None, NOW.saturating_add(Duration::from_secs(1)));
-        BodyWriter::new(fast, later, Some(3))
+        BodyWriter::new(fast, plain_head(), Some(3))
             .run(newer, |_, _| {})
             .await;
         let mut reader = None;
         let older = chunks(vec![Bytes::from_static(b"old")]);
-        BodyWriter::new(slow, plain_head(), Some(3))
+        let earlier = head_at("*/*", None, NOW.saturating_sub(Duration::from_secs(1)));
+        BodyWriter::new(slow, earlier, Some(3))
             .run(older, |_, opened| reader = Some(opened))
             .await;
         let end = reader.as_ref().and_then(BodyReader::end);
@@ -509,5 +509,21 @@ fn followers_of_a_failed_fetch_get_its_failure() {
             matches!(event, FetchEvent::Failed(crate::cache::FetchFailure::Status(found)) if found == status)
         );
         lead(&cache, "/a").await;
+    });
+}
+
+#[test]
+fn what_was_stored_before_the_clock_was_set_back_is_replaced() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let day = Duration::from_secs(86_400);
+        let ahead = head_at("*/*", None, NOW.saturating_add(day));
+        assert_eq!(
+            store(&cache, "/", ahead, b"ahead").await,
+            Some(FetchEnd::Stored)
+        );
+        let end = store(&cache, "/", plain_head(), b"now").await;
+        assert_eq!(end, Some(FetchEnd::Stored));
+        assert_eq!(bytes_of(found(&cache, "/").await[0].body()), b"now");
     });
 }

@@ -11,7 +11,7 @@ fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
     (cache, worker_cache)
 }
 
-async fn store(cache: &Cache, target: &str, body: &[u8]) {
+async fn claimed(cache: &Cache, target: &str) -> FetchTicket {
     let claim = Claim {
         variant: None,
         wait: Duration::from_secs(5),
@@ -21,9 +21,14 @@ async fn store(cache: &Cache, target: &str, body: &[u8]) {
         coalescing: Coalescing::Never,
         now: NOW,
     };
-    let Ok(Claimed::Lead(ticket)) = cache.send(claim).await else {
-        panic!("{target}");
-    };
+    match cache.send(claim).await {
+        Ok(Claimed::Lead(ticket)) => ticket,
+        other => panic!("{target} {other:?}"),
+    }
+}
+
+async fn store(cache: &Cache, target: &str, body: &[u8]) {
+    let ticket = claimed(cache, target).await;
     let writer = BodyWriter::new(ticket, plain_head(), Some(body.len() as u64));
     let body = chunks(vec![Bytes::copy_from_slice(body)]);
     writer.run(body, |_, _| {}).await;
@@ -59,6 +64,43 @@ fn keys_in_use_unknown_to_the_actor_pin_no_bodies() {
         let stats = used(&cache).await;
         assert_eq!(stats.stored_bytes, 0);
         assert!(stats.used_bytes <= MIB, "{stats:?}");
+    });
+}
+
+#[test]
+fn long_keys_count_against_the_budget_wherever_they_are_held() {
+    run(async {
+        let (cache, worker_cache) = worker(8 * MIB);
+        let other_worker = WorkerCache::<()>::new(cache.clone(), 1, WorkerCacheMode::On);
+        let target = |number: usize| format!("/{number}/{}", "x".repeat(55_000));
+        let mut tickets = Vec::new();
+        for number in 0..300 {
+            store(&cache, &target(number), b"x").await;
+            for worker_cache in [&worker_cache, &other_worker] {
+                // Each request has its own copy of the key.
+                worker_cache.lookup(&key(&target(number))).await;
+            }
+            let stats = used(&cache).await;
+            assert!(stats.stored_bytes <= stats.used_bytes, "{stats:?}");
+            assert!(stats.used_bytes <= stats.limit_bytes, "{number}: {stats:?}");
+            if number < 20 {
+                let before = stats.used_bytes;
+                tickets.push(claimed(&cache, &format!("{}/slow", target(number))).await);
+                let more = used(&cache).await.used_bytes - before;
+                assert!(more > 55_000, "the key of a fetch counts: {more}");
+            }
+        }
+        let copies = (0..300).flat_map(|number| {
+            let copies = [&worker_cache, &other_worker];
+            copies.map(|copies| copies.get(&key(&target(number))).is_some())
+        });
+        let copies = copies.filter(|is_copied| *is_copied).count() as u64;
+        let stats = used(&cache).await;
+        assert!(copies > 0);
+        assert!(
+            stats.used_bytes >= stats.stored_bytes + (copies + 20) * 55_000,
+            "{copies} copies, {stats:?}"
+        );
     });
 }
 

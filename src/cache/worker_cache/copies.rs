@@ -30,10 +30,13 @@ const PARTS: u64 = 16;
 /// One copy may use this fraction of a worker's share: one part in this many. For larger responses a message to the actor
 /// costs less than the memory.
 const KEY_PARTS: u64 = 4;
-/// The memory of a copy beside the response, in bytes.
+/// The memory of a copy beside its key and the response, in bytes.
 const OVERHEAD_BYTES: u64 = 512;
-/// How many used keys are reported in one message.
+/// Headers of this many bytes are in the overhead: the worker prepares them for later hits.
+const USUAL_HEAD_BYTES: u64 = 512;
+/// How many used keys are reported in one message, and how many bytes of them.
 const MAX_UNREPORTED: usize = 128;
+const MAX_UNREPORTED_BYTES: u64 = 256 * 1024;
 /// How long a use may stay unreported.
 const REPORT_AFTER: Duration = Duration::from_millis(500);
 
@@ -61,6 +64,8 @@ struct UnreportedUses {
     cache: Cache,
     /// The keys; their copies may be dropped before the report.
     touched: RefCell<Vec<KeyUse>>,
+    /// The memory of these keys.
+    bytes: Cell<u64>,
     /// How many reports were sent.
     round: Cell<u64>,
 }
@@ -69,6 +74,7 @@ impl UnreportedUses {
     /// Reports to the actor, unless its mailbox is full: the report is not important.
     fn report(&self) {
         let touched = std::mem::take(&mut *self.touched.borrow_mut());
+        self.bytes.set(0);
         self.round.set(self.round.get() + 1);
         self.cache.try_send(Touch(touched));
     }
@@ -114,6 +120,14 @@ impl<T> CachedLookup<T> {
     }
 }
 
+/// The memory of a copy beside the stored responses, in bytes: the key, which is not the one of the store, and the headers that
+/// the worker prepares.
+fn copy_bytes(key: &Key, found: &Found) -> u64 {
+    let heads = found.variants().map(|entry| entry.head_bytes());
+    let prepared = heads.map(|bytes| bytes.saturating_sub(USUAL_HEAD_BYTES));
+    OVERHEAD_BYTES + key.heap_bytes() + prepared.sum::<u64>()
+}
+
 #[derive(Clone)]
 struct LookupWeight;
 
@@ -141,6 +155,7 @@ impl<T: Default> WorkerCache<T> {
             uses: Rc::new(UnreportedUses {
                 cache: cache.clone(),
                 touched: RefCell::default(),
+                bytes: Cell::new(0),
                 round: Cell::new(0),
             }),
             cache,
@@ -161,7 +176,7 @@ impl<T: Default> WorkerCache<T> {
     /// Copies what the actor has answered for `key`, unless that is nothing, or too large.
     pub fn insert(&self, key: &Key, found: Found) -> Rc<CachedLookup<T>> {
         let copy = Rc::new(CachedLookup {
-            charge: self.cache.budget.charge(OVERHEAD_BYTES),
+            charge: self.cache.budget.charge(copy_bytes(key, &found)),
             found,
             prepared: T::default(),
             key: key.clone(),
@@ -224,9 +239,11 @@ impl<T: Default> WorkerCache<T> {
         {
             return place;
         }
-        if uses.touched.borrow().len() >= MAX_UNREPORTED {
+        if uses.touched.borrow().len() >= MAX_UNREPORTED || uses.bytes.get() >= MAX_UNREPORTED_BYTES
+        {
             uses.report();
         }
+        uses.bytes.set(uses.bytes.get() + copy.key.heap_bytes());
         let mut touched = uses.touched.borrow_mut();
         if touched.is_empty() {
             uses.report_later();

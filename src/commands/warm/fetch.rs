@@ -217,10 +217,13 @@ fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
     {
         return FetchOutcome::StoredNow { bytes };
     }
-    let reason = words.find_map(|word| word.strip_prefix("detail="));
-    FetchOutcome::NotStored {
-        bytes,
-        reason: reason.unwrap_or("unknown").to_owned(),
+    match words.find_map(|word| word.strip_prefix("detail=")) {
+        // Its head was sent before its body had arrived. These say why it was forwarded.
+        None | Some("own-partition" | "related-change") => FetchOutcome::StoredNow { bytes },
+        Some(reason) => FetchOutcome::NotStored {
+            bytes,
+            reason: reason.to_owned(),
+        },
     }
 }
 

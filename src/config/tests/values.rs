@@ -141,6 +141,8 @@ fn a_wrong_value_is_refused_with_its_source_and_a_correction() {
         ("timeout", "0s"),
         ("timeout", "25h"),
         ("timeout", "none"),
+        ("client-timeout", "0s"),
+        ("client-timeout", "soon"),
         ("max-memory", "1023KiB"),
         ("max-memory", "-5MiB"),
         ("max-memory", "99999999EiB"),

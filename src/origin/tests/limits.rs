@@ -1,9 +1,11 @@
 //! Silence, refusal and the limit of connections.
 
-use std::pin::pin;
+use std::{pin::pin, task::Poll};
 
 use actix_web::http::Method;
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::poll_fn};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::peer::*;
 use crate::origin::*;
@@ -104,7 +106,7 @@ fn a_slow_client_is_not_the_origin_s_silence() {
         let script = async {
             let mut peer = test.accept().await;
             peer.head().await;
-            peer.exactly("late").await;
+            peer.exactly("early, late").await;
             peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
         };
         let mut put = request(Method::PUT, "/");
@@ -113,7 +115,7 @@ fn a_slow_client_is_not_the_origin_s_silence() {
             tokio::time::sleep(HASTY * 3).await;
             Ok(bytes::Bytes::from_static(b"late"))
         });
-        put.body = RequestBody::Sized(4, Box::pin(late));
+        put.body = RequestBody::Sized(11, Box::pin(pieces(&["early, "]).chain(late)));
         assert_eq!(
             tokio::join!(ask(&test.origin, put), script)
                 .0
@@ -178,5 +180,101 @@ fn too_many_connections_are_refused_after_a_bounded_wait() {
                 .status,
             204
         );
+    });
+}
+
+/// A POST of three bytes, which the test sends.
+fn post_by_hand() -> (UnboundedSender<&'static str>, OriginRequest) {
+    let (sender, mut receiver) = unbounded_channel();
+    let body = poll_fn(move |cx| {
+        let piece: Poll<Option<&str>> = receiver.poll_recv(cx);
+        piece.map(|piece| piece.map(|piece| Ok(Bytes::from_static(piece.as_bytes()))))
+    });
+    let mut post = request(Method::POST, "/");
+    post.body = RequestBody::Sized(3, Box::pin(body));
+    (sender, post)
+}
+
+#[test]
+fn slow_bodies_leave_half_of_the_connections_to_other_requests() {
+    run(async {
+        let test = TestOrigin::with(|config| {
+            config.timeout = HASTY;
+            config.max_connections = 2;
+        })
+        .await;
+        let (slow, post) = post_by_hand();
+        slow.send("a").unwrap();
+        let mut slow_response = pin!(ask(&test.origin, post));
+        let arrived = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.exactly("a").await;
+            peer
+        };
+        let mut slow_peer = tokio::select! {
+            biased;
+            _ = &mut slow_response => panic!("a response to half a request"),
+            peer = arrived => peer,
+        };
+        let (other, post) = post_by_hand();
+        other.send("abc").unwrap();
+        let busy = ask(&test.origin, post).await.unwrap_err();
+        assert!(
+            matches!(busy, OriginError::BusyUploading { max_uploads: 1 }),
+            "{busy}"
+        );
+        assert_eq!(busy.kind(), OriginErrorKind::Busy);
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.respond("HTTP/1.1 204 No Content\r\n\r\n").await;
+            peer
+        };
+        let (answered, mut peer) = tokio::join!(ask(&test.origin, get("/")), script);
+        assert_eq!(answered.unwrap().status, 204);
+        // The body is whole: it is only the response that is awaited.
+        slow.send("bc").unwrap();
+        let arrived = slow_peer.exactly("bc");
+        tokio::select! {
+            biased;
+            _ = &mut slow_response => panic!("a response before it was sent"),
+            () = arrived => {}
+        };
+        let (other, post) = post_by_hand();
+        other.send("abc").unwrap();
+        let script = peer.respond("HTTP/1.1 204 No Content\r\n\r\n");
+        let (answered, ()) = tokio::join!(ask(&test.origin, post), script);
+        assert_eq!(answered.unwrap().status, 204);
+    });
+}
+
+#[test]
+fn a_body_takes_a_connection_when_its_first_bytes_have_come() {
+    run(async {
+        let test = TestOrigin::with(|config| {
+            config.timeout = HASTY;
+            config.max_connections = 1;
+        })
+        .await;
+        let (client, post) = post_by_hand();
+        let mut posting = pin!(ask(&test.origin, post));
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.respond("HTTP/1.1 204 No Content\r\n\r\n").await;
+            peer
+        };
+        let getting = async { tokio::join!(ask(&test.origin, get("/")), script) };
+        let (answered, mut peer) = tokio::select! {
+            biased;
+            _ = &mut posting => panic!("a response without a body"),
+            answered = getting => answered,
+        };
+        assert_eq!(answered.unwrap().status, 204);
+        client.send("abc").unwrap();
+        let script = async {
+            assert!(peer.head().await.starts_with("POST / "));
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        assert_eq!(tokio::join!(posting, script).0.unwrap().status, 204);
     });
 }

@@ -22,7 +22,12 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::peer::*;
-use crate::origin::{connect::Dialer, pool::Pool, stream::OriginStream, *};
+use crate::origin::{
+    connect::Dialer,
+    pool::{Pool, PoolLimits},
+    stream::OriginStream,
+    *,
+};
 
 const WHOLE: &str = "HTTP/1.1 200 OK\r\n\r\nto the end";
 
@@ -248,7 +253,10 @@ fn an_end_without_close_notify_is_a_cut() {
 #[test]
 fn an_idle_connection_is_closed_with_close_notify() {
     run(async {
-        let pool = Rc::new(Pool::new(Duration::from_millis(1)));
+        let pool = Rc::new(Pool::new(PoolLimits {
+            idle: Duration::from_millis(1),
+            age: Duration::from_secs(60),
+        }));
         let (ours, mut theirs) = pair().await;
         pool.put(ours);
         // Without close_notify, rustls reports an error.

@@ -13,6 +13,7 @@ use crate::policy::{
         lifetime::{Certainty, Lifetime, LifetimeSource},
     },
     mode::{WithoutDirectives, always_stores},
+    ranges::representation::Representation,
     syntax::date::http_date,
 };
 
@@ -28,7 +29,7 @@ pub(in crate::policy) fn lifetime(
     response_time: Time,
 ) -> Result<Lifetime, Reason> {
     if origin.has_no_limits {
-        match policy.without_directives(status) {
+        match policy.without_directives(lasting_status(status, headers, response_time)) {
             WithoutDirectives::Store(lifetime) => return Ok(lifetime),
             WithoutDirectives::Refuse => return Err(refused_status(status)),
             WithoutDirectives::Heuristic => {}
@@ -69,7 +70,8 @@ pub(in crate::policy) fn source(
     response_time: Time,
 ) -> LifetimeSource {
     if origin.has_no_limits
-        && let WithoutDirectives::Store(lifetime) = policy.without_directives(status)
+        && let WithoutDirectives::Store(lifetime) =
+            policy.without_directives(lasting_status(status, headers, response_time))
     {
         return match lifetime {
             Lifetime::UntilCleared => LifetimeSource::UntilCleared,
@@ -87,6 +89,18 @@ pub(in crate::policy) fn source(
         }
         Some(_) if origin.directives.max_age.is_some() => LifetimeSource::MaxAge,
         Some(_) => LifetimeSource::Expires,
+    }
+}
+
+/// The status by which the policy chooses a lifetime. A part of a representation that a strong validator identifies lasts
+/// as long as the whole.
+fn lasting_status(status: StatusCode, headers: &HeaderMap, response_time: Time) -> StatusCode {
+    let representation = Representation::of(status, headers, response_time);
+    match status {
+        StatusCode::PARTIAL_CONTENT if representation.strong_validator().is_some() => {
+            StatusCode::OK
+        }
+        status => status,
     }
 }
 

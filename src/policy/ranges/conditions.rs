@@ -2,17 +2,23 @@
 
 use actix_web::http::{
     Method, StatusCode,
-    header::{HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
+    header::{
+        ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        LAST_MODIFIED, RANGE,
+    },
 };
 
 use crate::policy::{
-    ByteRange, Request, StoredHead,
-    ranges::byte_range::RequestedRange,
+    ByteRange, Request, Response, StoredHead,
+    ranges::{
+        byte_range::RequestedRange,
+        representation::{Representation, is_strong_date},
+    },
     syntax::{
         date::http_date,
         list::{entity_tags, trim},
     },
-    validating::{is_strong_date, strongly_equal, weakly_equal},
+    validating::{strongly_equal, weakly_equal},
 };
 
 /// The form in which a stored response is served to a request. Ranges are those of the whole representation, also if
@@ -38,7 +44,8 @@ pub fn response_form(
     stored: &StoredHead,
     body_bytes: Option<u64>,
 ) -> ResponseForm {
-    if not_modified(request, stored) {
+    let representation = stored.representation();
+    if not_modified(request, &representation) {
         return ResponseForm::NotModified;
     }
     let (held, complete_bytes) = match (stored.content_range(), body_bytes) {
@@ -46,7 +53,7 @@ pub fn response_form(
         (None, Some(bytes)) => (ByteRange::all(bytes), Some(bytes)),
         (None, None) => return ResponseForm::Full,
     };
-    match requested_range(request, stored, complete_bytes) {
+    match requested_range(request, &representation, complete_bytes) {
         RequestedRange::One(range) if held.contains(range) => ResponseForm::Partial(range),
         RequestedRange::Several(ranges) if ranges.iter().all(|range| held.contains(*range)) => {
             ResponseForm::Multipart(ranges)
@@ -58,16 +65,51 @@ pub fn response_form(
     }
 }
 
-/// RFC 9110, 14.2: what the request requests of a stored representation of this length.
+/// The form in which a response that is not stored is passed to a client whose conditions and range were not forwarded.
+/// `body_bytes` is the length of the body; `None` if it is unknown.
+pub fn passed_form(
+    request: &Request<'_>,
+    response: &Response<'_>,
+    body_bytes: Option<u64>,
+) -> ResponseForm {
+    let received = response.received_fields();
+    let representation = Representation::of(response.status, &received, response.response_time);
+    if not_modified(request, &representation) {
+        return ResponseForm::NotModified;
+    }
+    let is_whole = response.status == StatusCode::OK;
+    let Some(bytes) = body_bytes.filter(|bytes| *bytes > 0 && is_whole) else {
+        return ResponseForm::Full;
+    };
+    match requested_range(request, &representation, body_bytes) {
+        // Only this range is left out of a request.
+        RequestedRange::One(range) if range == ByteRange::all(bytes) => {
+            ResponseForm::Partial(range)
+        }
+        _ => ResponseForm::Full,
+    }
+}
+
+/// RFC 9110, 14.1.2: true if the request is for all bytes from the first one on, as the first request of a media player.
+pub(in crate::policy) fn is_range_of_all(request: &Request<'_>) -> bool {
+    let mut lines = request.headers.get_all(RANGE);
+    let all = ByteRange {
+        first: 0,
+        last: u64::MAX,
+    };
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => RequestedRange::parse(line, None) == RequestedRange::One(all),
+        _ => false,
+    }
+}
+
+/// RFC 9110, 14.2: what the request requests of a representation of this length.
 pub(in crate::policy) fn requested_range(
     request: &Request<'_>,
-    stored: &StoredHead,
+    stored: &Representation<'_>,
     complete_bytes: Option<u64>,
 ) -> RequestedRange {
-    let is_divisible = matches!(
-        stored.status(),
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT
-    );
+    let is_divisible = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     match request.headers.get(RANGE) {
         // RFC 9110, 14.2: Range is defined for GET.
         Some(range)
@@ -91,16 +133,32 @@ pub fn not_modified_fields(stored: &StoredHead) -> impl Iterator<Item = (HeaderN
     })
 }
 
+/// RFC 9110, 15.4.5: removes from the fields of a response what a 304 in its place does not have.
+pub fn make_not_modified(headers: &mut HeaderMap) {
+    let has_tag = headers.contains_key(ETAG);
+    let is_left_out = |name: &HeaderName| {
+        describes_content(name.as_str().as_bytes()) || (has_tag && *name == LAST_MODIFIED)
+    };
+    let left_out: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_left_out(name))
+        .cloned()
+        .collect();
+    for name in left_out {
+        headers.remove(name);
+    }
+}
+
 /// RFC 9110, 8: true for representation metadata. Not all names with this prefix are.
 fn describes_content(name: &[u8]) -> bool {
     let is_exempt = name == b"content-location" || name.starts_with(b"content-security-policy");
     name.starts_with(b"content-") && !is_exempt
 }
 
-/// RFC 9111, 4.3.2: true if the client's conditions show that it has the stored response.
-pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead) -> bool {
+/// RFC 9111, 4.3.2: true if the client's conditions show that it has this response.
+pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &Representation<'_>) -> bool {
     // RFC 9110, 13.2.1: conditions only apply to successful responses.
-    if !stored.status().is_success() {
+    if !stored.status.is_success() {
         return false;
     }
     // RFC 9110, 13.1.3: If-None-Match overrides If-Modified-Since.
@@ -115,7 +173,7 @@ pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead
         return false;
     };
     // RFC 9111, 4.3.2: without Last-Modified, the Date is compared.
-    let modified = match stored.last_modified() {
+    let modified = match stored.last_modified {
         Some(modified) => http_date(modified, stored.received),
         None => Some(stored.date),
     };
@@ -123,27 +181,27 @@ pub(in crate::policy) fn not_modified(request: &Request<'_>, stored: &StoredHead
 }
 
 /// RFC 9110, 13.1.2: true if a listed tag is `*` or weakly equal to the stored one.
-fn none_match_fails(request: &Request<'_>, stored: &StoredHead) -> bool {
+fn none_match_fails(request: &Request<'_>, stored: &Representation<'_>) -> bool {
     let mut tags = request
         .headers
         .get_all(IF_NONE_MATCH)
         .flat_map(|line| entity_tags(line.as_bytes()));
-    tags.any(|tag| tag == b"*" || stored.etag().is_some_and(|held| weakly_equal(tag, held)))
+    tags.any(|tag| tag == b"*" || stored.etag.is_some_and(|held| weakly_equal(tag, held)))
 }
 
 /// RFC 9110, 13.1.5: true if If-Range is absent or the same strong validator.
-fn if_range_holds(request: &Request<'_>, stored: &StoredHead) -> bool {
+fn if_range_holds(request: &Request<'_>, stored: &Representation<'_>) -> bool {
     let Some(condition) = request.headers.get(IF_RANGE) else {
         return true;
     };
     let condition = trim(condition.as_bytes());
     if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
         return stored
-            .etag()
+            .etag
             .is_some_and(|held| strongly_equal(condition, held));
     }
     let date = |text: &[u8]| http_date(text, stored.received);
-    let modified = stored.last_modified().and_then(date);
+    let modified = stored.last_modified.and_then(date);
     match (date(condition), modified) {
         (Some(condition), Some(modified)) => {
             condition == modified && is_strong_date(modified, stored.date)

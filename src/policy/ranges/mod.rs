@@ -3,3 +3,4 @@
 pub(super) mod byte_range;
 pub(super) mod conditions;
 pub(super) mod partial;
+pub(super) mod representation;

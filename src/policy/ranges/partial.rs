@@ -14,10 +14,11 @@ use crate::policy::{
     ranges::{
         byte_range::RequestedRange,
         conditions::{not_modified, requested_range},
+        representation::is_strong_date,
     },
     storing::admit::head_to_store,
     syntax::date::http_date,
-    validating::{MergedHead, is_strong_date, strongly_equal},
+    validating::{MergedHead, strongly_equal},
 };
 
 /// How much of a request a stored part covers.
@@ -50,12 +51,13 @@ pub(in crate::policy) fn coverage(
     if *request.method != Method::GET {
         return Coverage::Misses;
     }
-    if not_modified(request, stored) {
+    let representation = stored.representation();
+    if not_modified(request, &representation) {
         return Coverage::Covered;
     }
     let held = part.range;
-    let has_rest = strong_validator(stored).is_some();
-    match requested_range(request, stored, part.complete_bytes) {
+    let has_rest = representation.strong_validator().is_some();
+    match requested_range(request, &representation, part.complete_bytes) {
         RequestedRange::Nothing => Coverage::Covered,
         RequestedRange::One(range) if held.contains(range) => Coverage::Covered,
         RequestedRange::Several(ranges) if ranges.iter().all(|range| held.contains(*range)) => {
@@ -92,19 +94,8 @@ pub fn rest_request_fields(
     first: u64,
 ) -> Option<[(HeaderName, HeaderValue); 2]> {
     let range = HeaderValue::try_from(format!("bytes={first}-")).ok()?;
-    let validator = HeaderValue::from_bytes(strong_validator(stored)?).ok()?;
+    let validator = HeaderValue::from_bytes(stored.representation().strong_validator()?).ok()?;
     Some([(RANGE, range), (IF_RANGE, validator)])
-}
-
-/// RFC 9110, 8.8.1: the strong validator: a strong tag, or else a strong date. `None` if there is none.
-fn strong_validator(stored: &StoredHead) -> Option<&[u8]> {
-    match stored.etag() {
-        Some(tag) => tag.starts_with(b"\"").then_some(tag),
-        None => stored.last_modified().filter(|modified| {
-            http_date(modified, stored.received)
-                .is_some_and(|modified| is_strong_date(modified, stored.date))
-        }),
-    }
 }
 
 /// A stored part combined with a new one.
@@ -194,7 +185,9 @@ fn has_same_strong_validator(
         (None, None) => {
             let modified = only(LAST_MODIFIED);
             let made = date(headers, response_time).unwrap_or(response_time);
-            strong_validator(stored)
+            stored
+                .representation()
+                .strong_validator()
                 .is_some_and(|held| modified.as_ref().map(HeaderValue::as_bytes) == Some(held))
                 && modified
                     .and_then(|line| http_date(line.as_bytes(), response_time))
@@ -288,25 +281,25 @@ mod tests {
     }
 
     #[test]
-    fn only_strict_stores_a_part_without_lifetime() {
-        let response = [
-            ("content-range", "bytes 0-1/10"),
-            ("last-modified", EARLIER),
-        ];
+    fn a_part_without_lifetime_lasts_as_long_as_a_whole_if_its_validator_is_strong() {
         let admitted = |mode, more: Lines<'_>| {
-            Exchange::new(mode, &[&response[..], more].concat())
+            Exchange::new(mode, &[&[("content-range", "bytes 0-1/10")], more].concat())
                 .status(206)
                 .request(&[("range", "bytes=0-1")])
                 .admit()
-                .is_ok()
+                .ok()
+                .map(|head| head.ttl_seconds(NOW))
         };
         let modes = [Mode::Standard, Mode::Strict, Mode::Always];
-        assert_eq!(modes.map(|mode| admitted(mode, &[])), [false, true, false]);
-        // `always` stores no parts.
-        assert_eq!(
-            modes.map(|mode| admitted(mode, &[FRESH])),
-            [true, true, false]
-        );
+        for strong in [("last-modified", EARLIER), ("etag", "\"a\"")] {
+            let found = modes.map(|mode| admitted(mode, &[strong]));
+            assert_eq!([found[0], found[2]], [Some(None); 2], "{strong:?}");
+        }
+        let weak = modes.map(|mode| admitted(mode, &[("etag", "W/\"a\"")]).is_some());
+        assert_eq!(weak, [false, true, false]);
+        // `always` ignores the lifetime.
+        let fresh = modes.map(|mode| admitted(mode, &[FRESH, ("etag", "W/\"a\"")]).is_some());
+        assert_eq!(fresh, [true, true, false]);
     }
 
     #[test]

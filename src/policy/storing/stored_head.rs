@@ -10,6 +10,7 @@ use actix_web::http::{
 use crate::policy::{
     Audience, ContentRange, Fields, Identity, Reason, Time,
     freshness::lifetime::{Certainty, Lifetime},
+    ranges::representation::Representation,
     storing::selector::Selector,
 };
 
@@ -166,6 +167,17 @@ impl StoredHead {
     /// Its Last-Modified as received.
     pub fn last_modified(&self) -> Option<&[u8]> {
         self.fields.text(&LAST_MODIFIED)
+    }
+
+    /// What conditions and ranges are compared with.
+    pub(in crate::policy) fn representation(&self) -> Representation<'_> {
+        Representation {
+            status: self.status,
+            etag: self.etag(),
+            last_modified: self.last_modified(),
+            date: self.date,
+            received: self.received,
+        }
     }
 
     /// True if the origin can validate it (RFC 9111, 4.3.1).

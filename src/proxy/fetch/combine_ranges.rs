@@ -6,10 +6,13 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 
 use crate::{
     cache::{BodyReader, BodyWriter, Entry, Slices},
-    headers::{CacheStatus, StoreOutcome},
+    headers::CacheStatus,
     policy::{self, ByteRange, Combination, StoredHead},
     proxy::{
-        fetch::{fetched_response::FetchedResponse, leader::LeaderFetch},
+        fetch::{
+            fetched_response::FetchedResponse,
+            leader::{LeaderFetch, store_outcome},
+        },
         hit::from_stored::{from_arriving, insert_content_range, replace_cookies, stored_headers},
         response::{
             client_response::{ClientResponse, ResponseBody},
@@ -75,12 +78,12 @@ impl LeaderFetch<'_> {
         };
         let length = Some(union.new.len_bytes());
         let status = fetched.status;
-        let cache_status = CacheStatus::miss(self.why, Some(status), StoreOutcome::Stored);
+        let why = self.why;
         self.join(&part, union, fetched, |_, headers, reader| ClientResponse {
             status,
             headers,
+            cache_status: CacheStatus::miss(why, Some(status), store_outcome(&reader)),
             body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-            cache_status,
             problem: None,
         })
         .await;
@@ -88,10 +91,11 @@ impl LeaderFetch<'_> {
 
     async fn deliver_both(self, part: &Arc<Entry>, union: RangeUnion, fetched: FetchedResponse) {
         let view = self.forwarded.view();
-        let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
+        let (why, status) = (self.why, fetched.status);
         let now = fetched.response_time;
         let (complete, new) = (union.range(), union.new);
         self.join(part, union, fetched, |head, fetched, reader| {
+            let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
             let mut headers = stored_headers(head, now);
             replace_cookies(&mut headers, &fetched);
             if let Some(part) = head.content_range() {

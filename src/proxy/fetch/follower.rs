@@ -133,7 +133,7 @@ impl<'a> Follower<'a> {
         let now = clock::now();
         let view = self.forwarded.view();
         let head = Arc::clone(&shared.head);
-        let decision = match shared.is_joinable(now) {
+        let decision = match shared.is_shared() {
             true => policy::decide(self.forwarded.policy(), &view, once(&*head), now),
             false => Decision::NotCached,
         };

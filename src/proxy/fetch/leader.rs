@@ -9,20 +9,20 @@ use actix_web::{
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{BodyWriter, Entry, FetchFailure, FetchTicket, Remove},
+    cache::{BodyReader, BodyWriter, Entry, FetchEnd, FetchFailure, FetchTicket, Remove},
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
-    policy::{self, Forward, Reason, StoredHead},
+    policy::{self, Forward, Reason, ResponseForm, StoredHead},
     proxy::{
         fetch::{
             fetched_response::{FetchedResponse, forward},
             plan::unconditional_request,
         },
-        hit::from_stored::while_streaming,
+        hit::from_stored::{insert_content_range, while_streaming},
         request::forwarded::ForwardedRequest,
         response::{
-            client_response::ClientResponse,
+            client_response::{ClientResponse, ResponseBody},
             error_response::{FailedRequest, shared_error},
         },
         worker::Worker,
@@ -38,19 +38,26 @@ pub(crate) struct WaitingClient {
     response: Option<oneshot::Sender<Result<ClientResponse, FailedRequest>>>,
     /// Receives the interim responses; `None` if nobody wants them.
     interim: Option<InterimSink>,
+    /// True for a HEAD.
+    wants_no_body: bool,
 }
 
 impl WaitingClient {
-    /// A client, and the receiver of its response.
+    /// The client of a request with this method, and the receiver of its response.
     pub(crate) fn new(
+        method: &Method,
         interim: Option<InterimSink>,
     ) -> (
         Self,
         oneshot::Receiver<Result<ClientResponse, FailedRequest>>,
     ) {
         let (response, receiver) = oneshot::channel();
-        let response = Some(response);
-        (Self { response, interim }, receiver)
+        let client = Self {
+            response: Some(response),
+            interim,
+            wants_no_body: *method == Method::HEAD,
+        };
+        (client, receiver)
     }
 
     /// No client: it was served a stale response before.
@@ -58,11 +65,16 @@ impl WaitingClient {
         Self {
             response: None,
             interim: None,
+            wants_no_body: false,
         }
     }
 
     pub(crate) fn deliver(self, response: Result<ClientResponse, FailedRequest>) {
         if let Some(client) = self.response {
+            let response = match self.wants_no_body {
+                true => response.map(ClientResponse::without_body),
+                false => response,
+            };
             // The client may have left. The fetch goes on for the cache.
             let _ = client.send(response);
         }
@@ -110,6 +122,8 @@ pub(crate) struct LeaderFetch<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) forwarded: &'a ForwardedRequest,
     pub(crate) why: Forward,
+    /// Whether the client's conditions and Range were left out of the request.
+    pub(crate) is_whole: bool,
     /// Whether the request carried cookies that are not in the key. Then its response is not stored.
     pub(crate) sends_all_cookies: bool,
     pub(crate) ticket: FetchTicket,
@@ -136,12 +150,17 @@ impl LeaderFetch<'_> {
     /// Delivers a response that is not stored.
     pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
         self.ticket.not_stored(reason);
+        let form = match self.is_whole {
+            true => policy::passed_form(&self.forwarded.view(), &fetched.view(), fetched.length()),
+            false => ResponseForm::Full,
+        };
         let response = fetched.into_response(self.why, StoreOutcome::NotStored(reason));
-        self.client.deliver(Ok(response));
+        self.client.deliver(Ok(in_form(response, form)));
     }
 
     /// Fetches the whole response, without conditions: what came does not belong to what is stored.
     pub(crate) async fn refetch(mut self) {
+        self.is_whole = true;
         let request = self.client.listening(unconditional_request(self.forwarded));
         let head = forward(self.worker, request);
         match self.client.while_wanted(&self.ticket, head).await {
@@ -154,7 +173,11 @@ impl LeaderFetch<'_> {
     /// Judges a new response: what is stored of it, or why it is not stored.
     pub(crate) fn judge(&self, fetched: &FetchedResponse) -> Result<StoredHead, Reason> {
         let policy = self.forwarded.policy();
-        let head = policy::admit(policy, &self.forwarded.view(), &fetched.view())?;
+        let view = match self.is_whole {
+            true => self.forwarded.view().fetched_whole(),
+            false => self.forwarded.view(),
+        };
+        let head = policy::admit(policy, &view, &fetched.view())?;
         if fetched.contradicts_itself() {
             return Err(Reason::Partial);
         }
@@ -186,7 +209,7 @@ impl LeaderFetch<'_> {
     /// Stores a response, and delivers it while its body arrives.
     async fn store(self, head: StoredHead, fetched: FetchedResponse) {
         let view = self.forwarded.view();
-        let cache_status = CacheStatus::miss(self.why, Some(fetched.status), StoreOutcome::Stored);
+        let (why, status) = (self.why, fetched.status);
         let length = fetched.length();
         let may_have_errors = self.forwarded.is_graphql() && fetched.status == StatusCode::OK;
         let is_whole_part = fetched.status != head.status();
@@ -204,6 +227,7 @@ impl LeaderFetch<'_> {
         }
         writer
             .run(body, |head, reader| {
+                let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
                 let response =
                     while_streaming(&view, &head, headers, (reader, length), cache_status);
                 client.deliver(Ok(response));
@@ -233,6 +257,43 @@ impl LeaderFetch<'_> {
         if cache.send(Remove { key, entry }).await.is_err() {
             cache.bump_generation(&self.forwarded.key.resource);
         }
+    }
+}
+
+/// A response with the whole body, which is not stored, in the form that its client asked for.
+fn in_form(response: ClientResponse, form: ResponseForm) -> ClientResponse {
+    let mut headers = response.headers;
+    match form {
+        ResponseForm::NotModified => {
+            policy::make_not_modified(&mut headers);
+            ClientResponse {
+                status: StatusCode::NOT_MODIFIED,
+                headers,
+                body: ResponseBody::Empty,
+                ..response
+            }
+        }
+        ResponseForm::Partial(range) => {
+            insert_content_range(&mut headers, range, Some(range.len_bytes()));
+            ClientResponse {
+                status: StatusCode::PARTIAL_CONTENT,
+                headers,
+                ..response
+            }
+        }
+        _ => ClientResponse {
+            headers,
+            ..response
+        },
+    }
+}
+
+/// What is known about storing a body when its head is sent.
+pub(crate) fn store_outcome(reader: &BodyReader) -> StoreOutcome {
+    match reader.end() {
+        Some(FetchEnd::Stored) => StoreOutcome::Stored,
+        Some(FetchEnd::NotStored(reason)) => StoreOutcome::NotStored(reason),
+        Some(FetchEnd::Cut) | None => StoreOutcome::Arriving,
     }
 }
 

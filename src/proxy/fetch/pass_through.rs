@@ -20,6 +20,7 @@ use crate::{
             fetched_response::{FetchedResponse, forward},
             interim::InterimRelay,
             invalidate::{InvalidateOnDrop, invalidated_resources, target_uri},
+            leader::store_outcome,
         },
         request::{forwarded::ForwardedRequest, max_forwards, upload::UploadBody},
         response::{
@@ -160,11 +161,12 @@ impl StorablePost {
         let (sender, response) = oneshot::channel();
         let writer = BodyWriter::new(self.ticket, self.head, length);
         actix_web::rt::spawn(writer.run(body, move |_, reader| {
+            let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
             let _ = sender.send(ClientResponse {
                 status,
                 headers,
                 body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-                cache_status: CacheStatus::miss(why, Some(status), StoreOutcome::Stored),
+                cache_status,
                 problem: None,
             });
         }));

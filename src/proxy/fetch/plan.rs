@@ -24,6 +24,8 @@ pub(crate) struct FetchPlan {
 pub(crate) enum FetchKind {
     /// None.
     Plain,
+    /// None. The fetch leaves out the client's conditions and Range, which are applied to what comes.
+    Whole,
     /// It validates this one.
     Revalidate(Arc<Entry>),
     /// It asks for the rest of this incomplete one, from this byte on.
@@ -39,6 +41,21 @@ impl FetchPlan {
             coalescing,
             variant: None,
             kind: FetchKind::Plain,
+        }
+    }
+
+    pub(crate) fn fetch_whole(why: Forward) -> Self {
+        Self {
+            kind: FetchKind::Whole,
+            ..Self::fetch(why, Coalescing::Join)
+        }
+    }
+
+    /// The same fetch with the client's conditions and Range, which save the origin work where nothing is stored.
+    pub(crate) fn with_conditions(self) -> Self {
+        match self.kind {
+            FetchKind::Whole => Self::fetch(self.why, Coalescing::Never),
+            _ => self,
         }
     }
 
@@ -63,11 +80,19 @@ impl FetchPlan {
         }
     }
 
+    /// True if the fetch is about no stored response.
+    pub(crate) fn is_without_entry(&self) -> bool {
+        matches!(self.kind, FetchKind::Plain | FetchKind::Whole)
+    }
+
     /// The stored response that the fetch validates; `None` if it validates none.
     pub(crate) fn validated_entry(&self) -> Option<Arc<Entry>> {
         match &self.kind {
             FetchKind::Revalidate(entry) => Some(Arc::clone(entry)),
-            FetchKind::Plain | FetchKind::RestOfPart(..) | FetchKind::ExtendPart(_) => None,
+            FetchKind::Plain
+            | FetchKind::Whole
+            | FetchKind::RestOfPart(..)
+            | FetchKind::ExtendPart(_) => None,
         }
     }
 
@@ -75,6 +100,7 @@ impl FetchPlan {
     pub(crate) fn origin_request(&self, forwarded: &ForwardedRequest) -> OriginRequest {
         match &self.kind {
             FetchKind::Plain | FetchKind::ExtendPart(_) => plain_request(forwarded),
+            FetchKind::Whole => unconditional_request(forwarded),
             // The origin defines what a condition means for a POST, so the whole response is requested.
             FetchKind::Revalidate(_) if forwarded.content == RequestContent::Keyed => {
                 plain_request(forwarded)

@@ -92,6 +92,7 @@ impl LeaderFetch<'_> {
             why,
             ticket,
             client,
+            is_whole: _,
             sends_all_cookies: _,
         } = self;
         let freshened = match head {
@@ -99,8 +100,9 @@ impl LeaderFetch<'_> {
             Err(reason) => Err(reason),
         };
         let response = match freshened {
-            Ok(entry) => {
-                cache_status.store = StoreOutcome::Stored;
+            Ok((entry, stored)) => {
+                cache_status.store =
+                    stored.map_or_else(StoreOutcome::NotStored, |()| StoreOutcome::Stored);
                 cache_status.ttl_seconds = entry.head().ttl_seconds(now);
                 let mut response = from_entry(&view, &entry, cache_status, now);
                 replace_cookies(&mut response.headers, &fetched.headers);
@@ -141,8 +143,8 @@ impl LeaderFetch<'_> {
         match said {
             HeadUpdate::Freshened(head) => {
                 let storing = match self.ticket.freshen(entry, *head).await {
-                    Ok(_) => StoreOutcome::Stored,
-                    Err(reason) => StoreOutcome::NotStored(reason),
+                    Ok((_, Ok(()))) => StoreOutcome::Stored,
+                    Ok((_, Err(reason))) | Err(reason) => StoreOutcome::NotStored(reason),
                 };
                 self.client
                     .deliver(Ok(fetched.into_response(self.why, storing)));

@@ -65,7 +65,7 @@ impl ForwardedRequest {
     /// The forwarded form of a client's request.
     ///
     /// # Errors
-    /// The request is not forwarded: CONNECT, a loop, or a target without a path.
+    /// The request is not forwarded: CONNECT, a loop, NTLM, or a target without a path.
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
@@ -99,12 +99,7 @@ impl ForwardedRequest {
             framing,
             peer,
         } = head;
-        if *method == Method::CONNECT {
-            return Err(ProxyError::Connect);
-        }
-        if shared.via.is_in(client) {
-            return Err(ProxyError::Loop);
-        }
+        check_forwardable(method, client, shared)?;
         let (target, rule) = ruled_target(target_of(method, uri)?, config);
         let host = match client.get(header::HOST) {
             Some(host) if config.preserve_host => HostHeader::Client(host),
@@ -114,10 +109,7 @@ impl ForwardedRequest {
             HostHeader::Origin(_) => Resource::new(&target),
             HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
         };
-        let content = match framing.has_content() {
-            false => RequestContent::None,
-            true => RequestContent::Some,
-        };
+        let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
             host,
@@ -235,6 +227,21 @@ impl ForwardedRequest {
         self.key.content.is_some_and(|content| content.is_graphql())
     }
 
+    /// The GET by which the response to this HEAD is fetched and looked up; `None` if it is no HEAD, or if its policy fetches
+    /// it as it is.
+    pub(crate) fn as_get(&self) -> Option<Self> {
+        policy::is_fetched_by_get(self.policy(), &self.view()).then(|| {
+            let mut get = Self {
+                method: Method::GET,
+                ..self.clone()
+            };
+            // RFC 9110, 14.2: Range is defined for GET alone.
+            get.headers.remove(header::RANGE);
+            get.headers.remove(header::IF_RANGE);
+            get
+        })
+    }
+
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.key.identity
     }
@@ -319,6 +326,24 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>)
     }
     rule.is_some_and(|rule| !rule.stores)
         .then_some(Reason::Rule)
+}
+
+/// Refuses the requests that are never forwarded.
+fn check_forwardable(
+    method: &Method,
+    client: &HeaderMap,
+    shared: &Shared,
+) -> Result<(), ProxyError> {
+    if *method == Method::CONNECT {
+        return Err(ProxyError::Connect);
+    }
+    if shared.via.is_in(client) {
+        return Err(ProxyError::Loop);
+    }
+    if headers::is_ntlm(client) {
+        return Err(ProxyError::Ntlm);
+    }
+    Ok(())
 }
 
 fn identity(

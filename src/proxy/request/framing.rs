@@ -4,6 +4,8 @@ use std::{cell::Cell, rc::Rc};
 
 use actix_web::{HttpMessage as _, HttpRequest, http::header};
 
+use crate::policy::RequestContent;
+
 /// How the body of a request is framed (RFC 9112, 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RequestFraming {
@@ -36,6 +38,14 @@ impl RequestFraming {
     /// True if the request has content.
     pub(crate) fn has_content(self) -> bool {
         !matches!(self, Self::None | Self::Sized(0))
+    }
+
+    /// The content as the policy sees it, before it is known whether it is part of the key.
+    pub(crate) fn content(self) -> RequestContent {
+        match self.has_content() {
+            false => RequestContent::None,
+            true => RequestContent::Some,
+        }
     }
 
     /// The framing of `request`.

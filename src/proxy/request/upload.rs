@@ -6,12 +6,16 @@ use actix_http::error::PayloadError;
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     origin::{BodyStream, OriginError, RequestBody, UploadError},
     proxy::request::framing::{BodyFault, RequestFraming},
 };
 
+/// How much time a byte gives its client: a body slower than 100 bytes a second on the whole ends, once the client has used
+/// up the time for one pause.
+const MILLIS_PER_BYTE: u32 = 10;
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
 const MAX_BUFFERED_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -21,8 +25,7 @@ pub(crate) struct UploadBody {
     /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
     fault: BodyFault,
-    /// How long the client may pause.
-    timeout: Duration,
+    pace: UploadPace,
     /// The memory for `read`; `None` if nothing was read.
     permit: Option<BufferPermit>,
     /// The client waits for a 100 before it sends the body; `None` if it does not.
@@ -41,12 +44,13 @@ pub(crate) enum BodyRead {
 }
 
 impl UploadBody {
-    pub(crate) fn new(payload: web::Payload, fault: BodyFault, timeout: Duration) -> Self {
+    /// `pause` is how long the client may pause.
+    pub(crate) fn new(payload: web::Payload, fault: BodyFault, pause: Duration) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
             fault,
-            timeout,
+            pace: UploadPace::new(pause),
             permit: None,
             awaited: None,
         }
@@ -63,7 +67,7 @@ impl UploadBody {
             read: bytes.into(),
             rest: None,
             fault: BodyFault::default(),
-            timeout: Duration::ZERO,
+            pace: UploadPace::new(Duration::ZERO),
             permit: Some(permit),
             awaited: None,
         }
@@ -75,7 +79,7 @@ impl UploadBody {
             read: BytesMut::new(),
             rest: None,
             fault: BodyFault::default(),
-            timeout: Duration::ZERO,
+            pace: UploadPace::new(Duration::ZERO),
             permit: None,
             awaited: None,
         }
@@ -108,17 +112,19 @@ impl UploadBody {
         Ok(BodyRead::Whole(self.read.freeze(), permit))
     }
 
-    /// The next piece from the client; an error if the client pauses for too long.
+    /// The next piece from the client; an error if the client pauses for too long, or is too slow.
     async fn receive(&mut self) -> Option<Result<Bytes, PayloadError>> {
         let rest = self.rest.as_mut()?;
         if let Some(awaited) = self.awaited.take() {
             awaited();
         }
-        let received = match tokio::time::timeout(self.timeout, rest.next()).await {
+        let since = Instant::now();
+        let received = match timeout(self.pace.next_limit(), rest.next()).await {
             Ok(received) => received,
             Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
         };
-        if matches!(received, Some(Ok(_))) {
+        if let Some(Ok(bytes)) = &received {
+            self.pace.received(bytes.len(), since.elapsed());
             return received;
         }
         self.rest = None;
@@ -136,6 +142,34 @@ impl UploadBody {
             };
             Some((next, body))
         }))
+    }
+}
+
+/// How slow a client may be with its body.
+#[derive(Clone, Copy, Debug)]
+struct UploadPace {
+    /// For each pause.
+    pause: Duration,
+    /// For all pauses to come. It grows with the bytes that arrive.
+    left: Duration,
+}
+
+impl UploadPace {
+    fn new(pause: Duration) -> Self {
+        Self { pause, left: pause }
+    }
+
+    /// How long the next piece may take.
+    fn next_limit(self) -> Duration {
+        self.pause.min(self.left)
+    }
+
+    /// So many bytes have come after this time.
+    fn received(&mut self, bytes: usize, waited: Duration) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let earned = bytes.saturating_mul(MILLIS_PER_BYTE);
+        let left = self.left.saturating_sub(waited);
+        self.left = left.saturating_add(Duration::from_millis(earned.into()));
     }
 }
 
@@ -214,5 +248,26 @@ mod tests {
         drop(second);
         assert!(buffers.permit(MAX_BUFFERED_BYTES).is_some());
         assert!(buffers.permit(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn a_client_may_pause_once_and_then_keeps_the_minimum_rate() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let mut slow = UploadPace::new(30 * SECOND);
+        let mut steady = slow;
+        let mut fast = slow;
+        for _ in 0..29 {
+            assert!(slow.next_limit() > SECOND);
+            slow.received(1, SECOND);
+            steady.received(100, SECOND);
+            fast.received(1_000_000, SECOND);
+        }
+        // 29 s are used, and 29 bytes give 290 ms.
+        assert_eq!(slow.next_limit(), Duration::from_millis(1_290));
+        assert_eq!(steady.next_limit(), 30 * SECOND);
+        // However much has come, each pause has its limit.
+        assert_eq!(fast.next_limit(), 30 * SECOND);
+        slow.received(0, 2 * SECOND);
+        assert_eq!(slow.next_limit(), Duration::ZERO);
     }
 }

@@ -26,6 +26,14 @@ pub(crate) struct ClientResponse {
     pub(crate) problem: Option<String>,
 }
 
+impl ClientResponse {
+    /// The same response for a HEAD. What the body would be made of is let go at once.
+    pub(crate) fn without_body(self) -> Self {
+        let body = ResponseBody::Announced(self.body.size());
+        Self { body, ..self }
+    }
+}
+
 /// Where the bytes of a response come from.
 pub(crate) enum ResponseBody {
     /// There are none.
@@ -34,6 +42,8 @@ pub(crate) enum ResponseBody {
     Sentence(String),
     /// Another body of the proxy's own. The headers describe it.
     Generated(Bytes),
+    /// The body of the response to a GET, of this size, which a HEAD does not get.
+    Announced(BodySize),
     /// A stored body in one piece. The headers are complete.
     Prepared(Bytes),
     /// A stored body, or a part of one.
@@ -65,7 +75,7 @@ impl ResponseBody {
             Self::Stored(slices) => BodySize::Sized(slices.left_bytes()),
             Self::Multipart(parts) => BodySize::Sized(parts.length()),
             Self::Streamed(body) => body.length().map_or(BodySize::Stream, BodySize::Sized),
-            Self::Forwarded(_, size) => *size,
+            Self::Forwarded(_, size) | Self::Announced(size) => *size,
         }
     }
 }

@@ -77,7 +77,7 @@ impl TrackedBody {
         }
         let source = match body {
             _ if sent != SentBody::Whole => BodySource::Empty,
-            ResponseBody::Empty => BodySource::Empty,
+            ResponseBody::Empty | ResponseBody::Announced(_) => BodySource::Empty,
             ResponseBody::Sentence(text) => BodySource::Bytes(text.into()),
             ResponseBody::Generated(bytes) | ResponseBody::Prepared(bytes) => {
                 BodySource::Bytes(bytes)

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) struct TransferLog {
     counters: Rc<WorkerCounters>,
     outcome: RequestOutcome,
-    /// The response is stored by the fetch of this request.
+    /// The response is stored by the fetch of this request, as far as was known when its head was sent.
     stores: bool,
     entry: Option<AccessLogEntry>,
 }
@@ -27,7 +27,10 @@ impl TransferLog {
         Self {
             counters: Rc::clone(counters),
             outcome: cache_status.outcome,
-            stores: cache_status.store == StoreOutcome::Stored,
+            stores: matches!(
+                cache_status.store,
+                StoreOutcome::Stored | StoreOutcome::Arriving
+            ),
             entry,
         }
     }

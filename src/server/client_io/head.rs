@@ -25,6 +25,27 @@ impl ClientIo {
         buffer.put_slice(&self.passing.split_to(length));
     }
 
+    /// Begins with the next request if the last one is answered, unless its response has announced the end of the connection.
+    pub(super) fn await_next_request(&mut self) {
+        let is_answered = matches!(self.bounds, RequestBounds::Complete)
+            && !self.connection.is_responding()
+            && !self.responded_early;
+        if is_answered {
+            self.bounds = RequestBounds::head();
+            self.restart_request_timer(self.limits.idle);
+        }
+    }
+
+    /// Wakes the task when a request has been awaited for too long: nothing else does while a connection is idle.
+    pub(super) fn wake_after_request_limit(&mut self, context: &mut Context<'_>) {
+        let is_awaited = matches!(self.bounds, RequestBounds::Head(_))
+            && self.refused.is_none()
+            && !self.lingering.is_shut_down();
+        if is_awaited && self.request_timer.as_mut().poll(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
+    }
+
     /// Limits the wait for the next request, or for the rest of its head.
     pub(super) fn restart_request_timer(&mut self, limit: Duration) {
         self.request_timer.as_mut().reset(Instant::now() + limit);

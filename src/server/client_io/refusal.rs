@@ -32,6 +32,13 @@ pub(super) struct Lingering {
     limit: Option<Pin<Box<Sleep>>>,
 }
 
+impl Lingering {
+    /// True if nothing more is written.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.is_shut_down
+    }
+}
+
 impl ClientIo {
     /// Refuses the head that arrives, unless the client has not read the last response. `is_head` says whether the
     /// method is HEAD.

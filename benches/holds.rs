@@ -1,0 +1,202 @@
+//! How long changes of many stored responses hold up a hit on the thread of the cache actor.
+//!
+//! `cargo bench --bench holds`
+//!
+//! A task on that thread does nothing but let others run, as the hits of a worker do. The longest time between two of its
+//! turns is the longest that a hit has waited.
+
+#![allow(clippy::print_stdout, reason = "the figures are the result")]
+
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    http::{
+        Method, StatusCode,
+        header::{CONTENT_TYPE, HeaderMap, HeaderValue},
+    },
+    rt::{System, spawn, task::yield_now},
+};
+use bytes::Bytes;
+use caching_proxy::{
+    cache::{
+        BodyWriter, Cache, Claim, ClaimBasis, Claimed, Clear, Coalescing, EntryFilter, FilterSpec,
+        Invalidate, Key, ListOrder, ListQuery, PurgeAction, Resource,
+    },
+    config::Config,
+    origin::OriginUrl,
+    policy::{
+        self, BodyKey, PersistedQueries, Policy, RequestContent, Response, Rules, StoredHead, Time,
+    },
+};
+
+const MIB: u64 = 1024 * 1024;
+/// 2026-11-23T03:30:00Z.
+const NOW: Time = Time::from_unix_millis(1_795_404_600_000);
+
+fn default_policy() -> Option<Policy> {
+    let origin = OriginUrl::parse("http://localhost").ok()?;
+    Some(Config::for_origin(origin).policy)
+}
+
+fn head(policy: &Policy) -> Option<StoredHead> {
+    let asked = HeaderMap::new();
+    let mut replied = HeaderMap::new();
+    replied.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let request = policy::Request::new(policy, &Method::GET, &asked, RequestContent::None, None);
+    let reply = Response {
+        status: StatusCode::OK,
+        headers: &replied,
+        connection_fields: None,
+        request_time: NOW,
+        response_time: NOW,
+    };
+    policy::admit(policy, &request, &reply).ok()
+}
+
+fn key(target: &str, content: Option<BodyKey>) -> Key {
+    Key {
+        resource: Resource::new(target),
+        identity: None,
+        content,
+    }
+}
+
+/// Claims, takes a body of 1 KiB in, and stores it.
+async fn store(cache: &Cache, head: &StoredHead, key: Key) {
+    let claim = Claim {
+        basis: ClaimBasis::Since(cache.snapshot(&key.resource)),
+        key,
+        revalidates: None,
+        coalescing: Coalescing::Never,
+        variant: None,
+        wait: Duration::ZERO,
+        now: NOW,
+    };
+    if let Ok(Claimed::Lead(ticket)) = cache.send(claim).await {
+        let bytes = Bytes::from_static(&[b'x'; 1024]);
+        let body = futures_util::stream::iter([Ok::<_, Infallible>(bytes)]);
+        let writer = BodyWriter::new(ticket, head.clone(), Some(1024));
+        writer.run(body, |_, _| {}).await;
+    }
+}
+
+/// Stores responses for so many targets.
+async fn fill(cache: &Cache, head: &StoredHead, keys: usize) {
+    for number in 0..keys {
+        store(cache, head, key(&format!("/products/{number}"), None)).await;
+    }
+}
+
+/// Stores responses to so many POSTs with different bodies, all to `/search`.
+async fn fill_partitions(cache: &Cache, head: &StoredHead, keys: usize) {
+    let mut json = HeaderMap::new();
+    json.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for number in 0..keys {
+        let content = BodyKey::of(
+            &json,
+            format!("[{number}]").as_bytes(),
+            PersistedQueries::Change,
+        );
+        store(cache, head, key("/search", content)).await;
+    }
+}
+
+/// Runs `work`, and prints the longest time for which it held up the thread, and how long it took.
+async fn measure(name: &str, work: impl Future<Output = ()>) {
+    let longest = Rc::new(Cell::new(Duration::ZERO));
+    let hits = {
+        let longest = Rc::clone(&longest);
+        spawn(async move {
+            let mut before = Instant::now();
+            loop {
+                yield_now().await;
+                let now = Instant::now();
+                longest.set(longest.get().max(now - before));
+                before = now;
+            }
+        })
+    };
+    yield_now().await;
+    let begun = Instant::now();
+    work.await;
+    let took = begun.elapsed();
+    // What goes on after the work is done counts too.
+    while begun.elapsed() < took + Duration::from_millis(500) {
+        yield_now().await;
+    }
+    hits.abort();
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!(
+        "{name:<55} held up {:>8.2} ms, took {:>8.1} ms",
+        millis(longest.get()),
+        millis(took)
+    );
+}
+
+fn purged(path: &str) -> Option<EntryFilter> {
+    let spec = FilterSpec {
+        paths: vec![path.to_owned()],
+        ..FilterSpec::default()
+    };
+    EntryFilter::new(&spec, &Rules::default(), false).ok()
+}
+
+async fn run(scale: usize) -> Option<()> {
+    let head = head(&default_policy()?)?;
+    let cache = Cache::new(8192 * MIB, 64 * MIB);
+    cache.start();
+    measure("nothing", async {}).await;
+    for keys in [160_000, 750_000] {
+        fill(&cache, &head, keys / scale).await;
+        let clear = async {
+            let _ = cache.send(Clear).await;
+        };
+        measure(&format!("clear {keys}"), clear).await;
+    }
+    fill(&cache, &head, 1_000_000 / scale).await;
+    let list = ListQuery {
+        filter: EntryFilter::all(),
+        order: ListOrder::Size,
+        offset: 0,
+        limit: 50,
+    };
+    let listed = async {
+        let _ = cache.list(&list, NOW).await;
+    };
+    measure("list 1,000,000 by size", listed).await;
+    for (name, path) in [
+        ("purge the 111,111 of 1,000,000 that match", "/products/1*"),
+        ("purge one path", "/products/2"),
+    ] {
+        let filter = purged(path)?;
+        let purge = async {
+            let _ = cache.purge(filter, PurgeAction::Remove, NOW).await;
+        };
+        measure(name, purge).await;
+    }
+    let _ = cache.send(Clear).await;
+    fill_partitions(&cache, &head, 60_000 / scale).await;
+    let filter = purged("/search")?;
+    let expire = async {
+        let _ = cache.purge(filter, PurgeAction::Expire, NOW).await;
+    };
+    measure("expire 60,000 partitions of one path", expire).await;
+    let invalidate = Invalidate::new(vec![Resource::new("/search")], None);
+    let invalidated = async {
+        let _ = cache.send(invalidate).await;
+    };
+    measure("invalidate 60,000 partitions of one path", invalidated).await;
+    Some(())
+}
+
+fn main() {
+    // `cargo test` runs this too, with few keys.
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let scale = if is_bench { 1 } else { 10_000 };
+    System::new().block_on(run(scale));
+}

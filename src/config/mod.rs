@@ -149,6 +149,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
     pub dashboard: Option<SocketAddr>,
+    /// The configuration file that was read. `None`: there is none.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -180,6 +182,7 @@ impl Config {
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
             dashboard: None,
+            file: None,
         }
     }
 
@@ -319,6 +322,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard: self.dashboard(bind, port)?,
+            file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             origin: self
                 .get("origin", value::origin)?

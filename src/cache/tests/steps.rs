@@ -92,7 +92,7 @@ fn a_purge_of_one_path_with_many_partitions_is_complete() {
     run(async {
         let handle = Cache::new(64 * MIB, MIB);
         handle.start();
-        let cache = handle.address().unwrap();
+        let cache = handle.address().unwrap().clone();
         fill(&cache, 0..MANY).await;
         let spec = FilterSpec {
             paths: vec!["/b".to_owned(), "/a".to_owned(), "/c".to_owned()],

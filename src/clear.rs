@@ -43,8 +43,11 @@ pub(crate) fn clear_caches(flags: &Flags) -> Result<(), Failure> {
         return Err(Failure::Unreached);
     }
     if report.cleared.is_empty() {
-        let there = port.map_or_else(String::new, |port| format!(" on port {port}"));
-        say(&format!("no running caching-proxy found{there}"));
+        if port.is_some() {
+            // Says that there is none, and which others there are.
+            control::choose(port)?;
+        }
+        say("no running caching-proxy found");
     }
     print("Cache cleared\n");
     Ok(())

@@ -3,7 +3,7 @@
 use std::{
     mem::ManuallyDrop,
     net::TcpListener,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -13,8 +13,9 @@ use caching_proxy::{
     control::{self, Control, ControlError},
     dashboard::{Dashboard, REQUEST_TIMEOUT},
     error::Chain,
+    mask,
     observe::Saved,
-    origin::{self, OriginUrl},
+    origin::{self, OriginError, OriginUrl},
     server::Server,
 };
 use rustls::ClientConfig;
@@ -28,6 +29,10 @@ use crate::{
 
 /// Signals this close together count as one: some parents signal both the child and its process group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
+/// A handle of the system, kept until the process ends. The threads of the workers may still be ending then. If one of
+/// them dropped the last handle, that would wake a task of the system from a thread whose variables are gone, and abort.
+static SYSTEM: OnceLock<System> = OnceLock::new();
 
 /// A proxy that is about to start.
 pub(crate) struct Startup {
@@ -59,7 +64,10 @@ impl Startup {
             .map_err(Failure::Start)?;
         // Never dropped: dropping waits for its threads, and a DNS lookup may hang in one.
         let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
-        system.block_on(run(self, tls, listener))
+        system.block_on(async {
+            SYSTEM.get_or_init(System::current);
+            run(self, tls, listener).await
+        })
     }
 }
 
@@ -74,10 +82,15 @@ pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Fail
 
 /// Only a warning: the origin may be started after the proxy.
 async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
-    if let Err(error) = origin::reach(url, tls).await {
-        log::warn!(
+    match origin::reach(url, tls).await {
+        Ok(()) => {}
+        // Nothing to wait for: the certificate or the settings have to change.
+        Err(error @ OriginError::Tls { .. }) => log::warn!(
+            "the origin cannot be used: {error}; until this is corrected, uncached requests get 502"
+        ),
+        Err(error) => log::warn!(
             "cannot reach the origin: {error}; until it can be reached, uncached requests get 502 or 504"
-        );
+        ),
     }
 }
 
@@ -108,6 +121,7 @@ async fn run(
         config,
         hints,
     } = startup;
+    mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server =
         Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;
@@ -148,6 +162,8 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         "Proxy starting on port {}\nOrigin: {}\n",
         config.port, config.origin
     ));
+    let url = config.local_url();
+    log::info!("open {url} for {}; {}", config.origin, config.in_short());
     if let Some(dashboard) = dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
     }

@@ -175,10 +175,14 @@ impl CacheActor {
 
     /// Voids the fetches of `resource`, except `spared`.
     fn void(&mut self, resource: &Resource, spared: Option<FetchId>) {
-        if let Some(mut fetches) = self.fetches.remove(resource) {
-            fetches.retain(|fetch| Some(fetch.id) == spared);
-            if !fetches.is_empty() {
-                self.fetches.insert(resource.clone(), fetches);
+        if let Some(fetches) = self.fetches.remove(resource) {
+            let is_spared = |fetch: &Fetch| Some(fetch.id) == spared;
+            let (left, voided): (Vec<_>, Vec<_>) = fetches.into_iter().partition(is_spared);
+            voided
+                .iter()
+                .for_each(|fetch| self.tag_purges.ended(fetch.id));
+            if !left.is_empty() {
+                self.fetches.insert(resource.clone(), left);
             }
         }
     }
@@ -191,7 +195,7 @@ impl CacheActor {
         if fetches.is_empty() {
             self.fetches.remove(resource);
         }
-        self.tag_purges.settle(&self.fetches);
+        self.tag_purges.ended(id);
         Some(fetch)
     }
 

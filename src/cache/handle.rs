@@ -1,15 +1,13 @@
 //! The handle by which the rest of the program uses the cache.
 
-use std::{
-    pin::pin,
-    sync::{Arc, OnceLock},
-};
+use std::{pin::pin, sync::Arc};
 
-use actix::{Actor as _, Addr, Handler, Message};
-use tokio::{sync::Notify, time::timeout};
+use actix::{Actor as _, Addr, Arbiter, Handler, Message};
+use tokio::time::timeout;
 
 use crate::cache::{
     actor::CacheActor,
+    actor_starts::ActorStarts,
     found::Snapshot,
     messages::Invalidate,
     store::{budget::Budget, key::Resource},
@@ -20,24 +18,17 @@ use crate::cache::{
 /// A handle of the cache. Clones are handles of the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    hosted: Arc<Hosted>,
+    starts: Arc<ActorStarts>,
     pub(super) generations: Arc<Generations>,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Hosted {
-    actor: OnceLock<Addr<CacheActor>>,
-    /// Notified when the actor has started.
-    begun: Notify,
 }
 
 impl Cache {
     /// An empty cache. Its actor starts with [`Cache::start`].
     pub fn new(max_memory_bytes: u64, max_object_bytes: u64) -> Self {
         Self {
-            hosted: Arc::default(),
+            starts: Arc::default(),
             generations: Generations::new(),
             budget: Budget::new(max_memory_bytes),
             max_object_bytes,
@@ -49,11 +40,27 @@ impl Cache {
     /// Every worker calls this. An actor in the thread of a worker costs less than a thread of its own, which has to be
     /// woken for each message.
     pub fn start(&self) {
-        self.hosted.actor.get_or_init(|| {
-            let (budget, generations) = (Arc::clone(&self.budget), Arc::clone(&self.generations));
-            CacheActor::new(budget, generations, self.max_object_bytes).start()
-        });
-        self.hosted.begun.notify_waiters();
+        self.starts.first(|| self.empty_actor());
+    }
+
+    fn empty_actor(&self) -> Addr<CacheActor> {
+        let (budget, generations) = (Arc::clone(&self.budget), Arc::clone(&self.generations));
+        CacheActor::new(budget, generations, self.max_object_bytes).start()
+    }
+
+    /// The actor; `None` if it has not started. An actor that has panicked, or whose thread has ended, is started again in
+    /// the arbiter of this thread, with nothing stored.
+    pub(super) fn address(&self) -> Option<&Addr<CacheActor>> {
+        let (number, actor) = self.starts.current()?;
+        if actor.connected() || Arbiter::try_current().is_none() {
+            return Some(actor);
+        }
+        self.starts.again(number, || {
+            log::error!("the cache has failed; it was started again, empty");
+            // What workers have copied from the actor before must not be served after a later Clear.
+            self.generations.bump_all();
+            self.empty_actor()
+        })
     }
 
     /// Sends a message to the actor, and waits for its result for a limited time.
@@ -74,22 +81,16 @@ impl Cache {
 
     /// The actor. Waits for its start for a limited time; `None` if it has not started by then.
     async fn actor(&self) -> Option<&Addr<CacheActor>> {
-        if let Some(actor) = self.hosted.actor.get() {
+        if let Some(actor) = self.address() {
             return Some(actor);
         }
-        let mut begun = pin!(self.hosted.begun.notified());
+        let mut begun = pin!(self.starts.begun());
         // A start after this line wakes the wait below.
         begun.as_mut().enable();
-        if self.hosted.actor.get().is_none() {
+        if self.starts.current().is_none() {
             let _ = timeout(PATIENCE, begun).await;
         }
-        self.hosted.actor.get()
-    }
-
-    /// The address of the actor; `None` if it has not started.
-    #[cfg(test)]
-    pub(super) fn address(&self) -> Option<Addr<CacheActor>> {
-        self.hosted.actor.get().cloned()
+        self.address()
     }
 
     /// Sends a message to the actor, even if its mailbox is full, and does not wait.
@@ -98,7 +99,7 @@ impl Cache {
         M: Message<Result: Send> + Send + 'static,
         CacheActor: Handler<M>,
     {
-        if let Some(actor) = self.hosted.actor.get() {
+        if let Some(actor) = self.address() {
             actor.do_send(message);
         }
     }
@@ -135,7 +136,7 @@ impl Cache {
         M: Message<Result: Send> + Send + 'static,
         CacheActor: Handler<M>,
     {
-        if let Some(actor) = self.hosted.actor.get() {
+        if let Some(actor) = self.address() {
             let _ = actor.try_send(message);
         }
     }

@@ -3,6 +3,7 @@
 //! | place | what it holds |
 //! |---|---|
 //! | `actor` | [`CacheActor`]: it alone changes the store and the list of fetches |
+//! | `actor_starts` | the address of the actor, also after it was started again |
 //! | `messages` | the messages of the actor: [`Get`], [`Claim`], [`Put`], [`Clear`], [`Invalidate`], ... |
 //! | `found` | the results of lookups and changes: [`Found`], [`PutOutcome`], [`Cleared`] |
 //! | `handle` | [`Cache`]: the handle that the rest of the program uses |
@@ -23,9 +24,13 @@
 //! If the actor does not answer in time, the sender of an [`Invalidate`] starts the new generation itself
 //! ([`Cache::force_invalidate`]). `tests/it/model.rs` tests all this with many clients on several workers.
 //!
+//! An actor that has panicked is started again with nothing stored ([`Cache::send`]), after all generations are bumped. Its
+//! tickets are void, because they address the actor before it.
+//!
 //! Eviction starts no generation: a copy of an evicted response is still a valid response.
 
 mod actor;
+mod actor_starts;
 mod fetches;
 mod found;
 mod handle;

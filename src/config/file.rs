@@ -87,6 +87,11 @@ impl Written {
 }
 
 impl SettingsFile {
+    /// Where the file is; `None` if there is none.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        Some(self.file.clone()).filter(|file| !file.as_os_str().is_empty())
+    }
+
     /// Reads the file.
     pub(super) fn read(
         path: &Path,

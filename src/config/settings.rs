@@ -1,12 +1,15 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
+use crate::policy::{ClientDirectives, Mode, PersistedQueries, QueryOrder, Rule};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,27 @@ pub fn in_words(value: &Value) -> String {
 }
 
 impl Config {
+    /// The URL at which a browser on this machine reaches the proxy.
+    pub fn local_url(&self) -> String {
+        let address = match self.bind {
+            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            address => address,
+        };
+        format!("http://{}/", SocketAddr::new(address, self.port))
+    }
+
+    /// The settings that matter most, in one line.
+    pub fn in_short(&self) -> String {
+        let policy = mode(self.policy.mode);
+        let memory = ByteSize(self.max_memory_bytes);
+        let file = self.file.as_ref().map_or_else(
+            || "no configuration file".to_owned(),
+            |file| format!("configuration file {}", file.display()),
+        );
+        format!("policy {policy}, cache in memory (up to {memory}), {file}")
+    }
+
     /// All settings by their keys.
     pub(super) fn values(&self) -> Vec<(&'static str, Value)> {
         let Self {
@@ -55,8 +79,10 @@ impl Config {
             workers,
             preserve_host,
             drop_headers,
+            masked_parameters,
             log_format,
             dashboard,
+            file: _,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
         vec![
@@ -83,6 +109,7 @@ impl Config {
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
             ("drop_headers", json!(drop_headers.written())),
+            ("masked_parameters", json!(masked_parameters)),
             ("log_format", json!(format(*log_format))),
             (
                 "dashboard",
@@ -101,6 +128,7 @@ fn rule(rule: &Rule) -> Value {
         ignored_parameters,
         order,
         store_post_bytes,
+        persisted_queries,
         invalidates,
     } = rule;
     json!({
@@ -112,6 +140,10 @@ fn rule(rule: &Rule) -> Value {
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store": stores,
         "store_post": store_post_bytes.map_or(json!(false), size),
+        "persisted_queries": match persisted_queries {
+            PersistedQueries::Change => "change",
+            PersistedQueries::ReadOnly => "read-only",
+        },
         "invalidates": invalidates,
     })
 }
@@ -189,5 +221,20 @@ mod tests {
             in_words(&json!([{"path": "/a"}, {"path": "/b"}])),
             "2 rules"
         );
+    }
+
+    #[test]
+    fn the_local_url_can_be_opened_whatever_the_proxy_binds_to() {
+        for (bind, url) in [
+            ("127.0.0.1", "http://127.0.0.1:8000/"),
+            ("0.0.0.0", "http://127.0.0.1:8000/"),
+            ("::", "http://[::1]:8000/"),
+            ("192.0.2.7", "http://192.0.2.7:8000/"),
+        ] {
+            let origin = "http://localhost".parse().unwrap();
+            let mut config = Config::for_origin(origin);
+            (config.bind, config.port) = (bind.parse().unwrap(), 8000);
+            assert_eq!(config.local_url(), url);
+        }
     }
 }

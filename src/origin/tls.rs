@@ -7,8 +7,8 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError,
+    RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -167,7 +167,17 @@ impl OriginVerifier {
         }
         parsed
             .verify_is_valid_for_subject_name(server_name)
-            .map_err(|_| invalid(CertificateError::NotValidForName))?;
+            .map_err(|error| {
+                invalid(match error {
+                    webpki::Error::CertNotValidForName(names) => {
+                        CertificateError::NotValidForNameContext {
+                            expected: names.expected,
+                            presented: names.presented,
+                        }
+                    }
+                    _ => CertificateError::NotValidForName,
+                })
+            })?;
         Ok(ServerCertVerified::assertion())
     }
 }
@@ -233,6 +243,9 @@ impl ServerCertVerifier for OriginVerifier {
     }
 }
 
+const UNTRUSTED: &str =
+    "its certificate is not signed by a trusted CA (add one with --origin-ca FILE)";
+
 /// True for a certificate of an authority, as most self-signed certificates of development servers are.
 fn is_self_signed(error: &rustls::OtherError) -> bool {
     let error = error.0.downcast_ref::<webpki::Error>();
@@ -253,28 +266,78 @@ pub(super) fn plain_reason(error: &io::Error) -> String {
         };
     };
     match tls {
-        TlsError::InvalidCertificate(certificate) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "its certificate is for another host name".to_owned()
-            }
-            // BadSignature: the signer has the name of a trusted authority, and another key.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its certificate is not signed by a trusted CA (add one with --origin-ca FILE)"
-                    .to_owned()
-            }
-            CertificateError::Other(other) if is_self_signed(other) => {
-                "its certificate is not signed by a trusted CA (add one with --origin-ca FILE)"
-                    .to_owned()
-            }
-            _ => "its certificate is invalid".to_owned(),
-        },
+        TlsError::InvalidCertificate(certificate) => certificate_fault(certificate).to_owned(),
         TlsError::InvalidMessage(_) => "it does not speak TLS (an http:// origin?)".to_owned(),
+        TlsError::PeerIncompatible(_)
+        | TlsError::AlertReceived(
+            AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity,
+        ) => "it supports no TLS version, cipher or signature algorithm that this proxy supports \
+             (TLS 1.2 and 1.3; RSA, ECDSA with P-256 or P-384, Ed25519)"
+            .to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// Why a certificate is not accepted.
+fn certificate_fault(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet"
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "its certificate has no subjectAltName, and a host name in its subject does not count"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another host name"
+        }
+        // BadSignature: the signer has the name of a trusted authority, and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => UNTRUSTED,
+        CertificateError::Other(other) if is_self_signed(other) => UNTRUSTED,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "its certificate has a key or a signature of an algorithm that this proxy does not support \
+             (it supports RSA, ECDSA with P-256 or P-384, and Ed25519)"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its certificate is not one for servers"
+        }
+        _ => "its certificate is invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::PeerIncompatible;
+
+    use super::*;
+
+    #[test]
+    fn an_algorithm_that_is_not_supported_is_named_as_such() {
+        let certificate = CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: Vec::new(),
+            supported_algorithms: Vec::new(),
+        };
+        for (error, words) in [
+            (
+                TlsError::InvalidCertificate(certificate),
+                "an algorithm that this proxy does not support",
+            ),
+            (
+                TlsError::AlertReceived(AlertDescription::HandshakeFailure),
+                "no TLS version, cipher or signature algorithm that this proxy supports",
+            ),
+            (
+                TlsError::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                "no TLS version, cipher or signature algorithm that this proxy supports",
+            ),
+        ] {
+            let reason = plain_reason(&io::Error::other(error));
+            assert!(reason.contains(words), "{reason}");
+        }
     }
 }

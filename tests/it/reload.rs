@@ -25,14 +25,17 @@ fn reload(home: &Home, text: &str) -> Finished {
 }
 
 fn get_as(proxy: &Instance, user: &str) -> String {
-    let answer = proxy.get_with("/me", &format!("X-User: {user}\r\n"));
+    let answer = proxy.get_with("/me", &format!("X-Visitor: {user}\r\n"));
     format!("{} {}", answer.x_cache(), answer.text())
 }
 
 /// An origin that greets the user of the request.
 fn greeting() -> Origin {
     Origin::start(|exchange| {
-        let user = exchange.request.field("x-user").unwrap_or("nobody".into());
+        let user = exchange
+            .request
+            .field("x-visitor")
+            .unwrap_or("nobody".into());
         exchange.ok("", format!("{user} #{}", exchange.nth));
     })
 }
@@ -104,7 +107,7 @@ fn a_shared_response_is_not_served_after_it_became_private() {
     let proxy = home.start(&origin.url(), &[]);
     assert_eq!(get_as(&proxy, "anna"), "MISS anna #0");
     assert_eq!(get_as(&proxy, "berta"), "HIT anna #0");
-    let reloaded = reload(&home, "identity_headers = [\"x-user\"]\n");
+    let reloaded = reload(&home, "identity_headers = [\"x-visitor\"]\n");
     assert!(
         reloaded.stderr.contains("cache cleared, because"),
         "{reloaded:?}"
@@ -133,8 +136,8 @@ fn a_shared_fetch_is_not_stored_after_it_became_private() {
     let home = Home::new();
     let proxy = home.start(&origin.url(), &[]);
     let mut anna = Client::connect(proxy.port);
-    anna.ask("/me", "X-User: anna\r\n").wait_for("annas");
-    reload(&home, "identity_headers = [\"x-user\"]\n");
+    anna.ask("/me", "X-Visitor: anna\r\n").wait_for("annas");
+    reload(&home, "identity_headers = [\"x-visitor\"]\n");
     gate.open();
     anna.answer().expect(200, "MISS", "annas text");
     proxy.get("/me").expect(200, "MISS", "#1");
@@ -154,9 +157,12 @@ fn a_post_started_before_the_reload_is_not_stored() {
         client
     };
     // The proxy sends 100 after it has read the head, with the configuration of that moment.
-    let mut anna = post("X-User: anna\r\n", "Expect: 100-continue\r\n");
+    let mut anna = post("X-Visitor: anna\r\n", "Expect: 100-continue\r\n");
     anna.wait_for("100 Continue");
-    reload(&home, &format!("identity_headers = [\"x-user\"]\n{rule}"));
+    reload(
+        &home,
+        &format!("identity_headers = [\"x-visitor\"]\n{rule}"),
+    );
     anna.send("body").answer().expect(200, "MISS", "anna #0");
     let mut nobody = post("", "");
     nobody

@@ -252,3 +252,15 @@ fn commands_and_rules_take_targets_as_clients_write_them() {
     let output = home.run_ok(&["purge", "/\"m\u{fc}*"]);
     assert!(output.contains("1 response"), "{output}");
 }
+
+#[test]
+fn a_400_of_the_handler_ends_the_connection_and_one_of_the_origin_does_not() {
+    let origin = Origin::start(|exchange| exchange.answer("400 Bad Request", "", "no"));
+    let proxy = TestProxy::to(&origin);
+    let mut client = proxy.connect();
+    for _ in 0..2 {
+        client.ask("/", "").answer().expect(400, "MISS", "no");
+    }
+    client.ask("*", "");
+    expect_refusal(&mut client, 400, "The request target is not a path.");
+}

@@ -298,7 +298,7 @@ fn a_client_that_does_not_read_tiny_chunks_delays_no_other_client() {
 fn little_waits_in_the_system_for_a_client_that_does_not_read() {
     let origin = Origin::start(|exchange| exchange.ok("", vec![b'x'; 8 * KIB * KIB]));
     let home = Home::new();
-    let proxy = home.start(&origin.url(), &["--timeout", "1s"]);
+    let proxy = home.start(&origin.url(), &["--client-timeout", "1s"]);
     proxy.get("/large");
     let stopped = client_that_never_reads(proxy.port, "/large");
     let line = proxy.log_line(&["HIT 200 GET /large", "client disconnected"]);

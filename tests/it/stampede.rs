@@ -119,6 +119,7 @@ fn requests_after_a_503_share_a_fetch() {
     proxy.get("/").expect(503, "MISS", "failing");
     let mut askers: Vec<Client> = (0..30).map(|_| proxy.begin("/", "")).collect();
     proxy.wait_for_followers(29);
+    until("the fetch is under way", || fetches(&origin) > 1);
     let under_way = fetches(&origin) - 1;
     gate.open();
     for asker in &mut askers {

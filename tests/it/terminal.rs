@@ -164,6 +164,65 @@ fn clear_cache_without_a_running_proxy_is_reported_and_succeeds() {
 }
 
 #[test]
+fn clear_cache_of_a_port_without_a_proxy_is_an_error() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let port = free_port().to_string();
+    home.run(&["--clear-cache", "--port", &port])
+        .refused(4, &["no running caching-proxy found on port", &port]);
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/");
+    // The error names the proxy that was probably meant.
+    home.run(&["--clear-cache", "--port", &port])
+        .refused(4, &[&port, &proxy.port.to_string(), &origin.url()]);
+    proxy.get("/").expect(200, "HIT", "GET / #0");
+}
+
+#[test]
+fn the_log_says_at_the_start_what_is_in_force_and_what_to_open() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--bind", "0.0.0.0"]);
+    let url = format!("open http://127.0.0.1:{}/ for {}", proxy.port, origin.url());
+    proxy.log_line(&[
+        &url,
+        "policy standard",
+        "256.0 MiB",
+        "no configuration file",
+    ]);
+    home.write(
+        "config/proxy.toml",
+        "policy = \"strict\"\nmax_memory = \"64MiB\"\n",
+    );
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.log_line(&[
+        "policy strict",
+        "64.0 MiB",
+        "configuration file config/proxy.toml",
+    ]);
+}
+
+/// How many stops are tried. Without a remedy a few of a hundred aborted.
+const STOPS: usize = 25;
+
+#[test]
+fn a_stop_with_a_filled_cache_never_aborts() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    for _ in 0..STOPS {
+        let mut proxy = home.start(&origin.url(), &["--workers", "2"]);
+        let mut client = crate::client::Client::connect(proxy.port);
+        for number in 0..200 {
+            client.ask(&format!("/{number}"), "").answer();
+        }
+        drop(client);
+        proxy.signal(Signal::TERM);
+        let status = proxy.wait();
+        assert!(status.success(), "{status:?} {}", proxy.log());
+    }
+}
+
+#[test]
 fn clear_cache_finds_instances_started_without_a_runtime_directory() {
     let origin = Origin::counting("");
     let home = Home::new();

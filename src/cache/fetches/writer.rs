@@ -30,7 +30,7 @@ use crate::{
         },
         unavailable::CacheUnavailable,
     },
-    policy::{Reason, StoredHead},
+    policy::{ErrorsScan, Reason, StoredHead},
 };
 
 /// Offsets in a body, both inclusive.
@@ -74,6 +74,8 @@ pub struct BodyWriter {
     /// Stored bytes of the same representation, before and after this part of it.
     before: Option<Body>,
     after: Option<Body>,
+    /// Looks for GraphQL errors; `None` if the body is not looked at.
+    errors: Option<ErrorsScan>,
     ticket: FetchTicket,
 }
 
@@ -95,8 +97,15 @@ impl BodyWriter {
             unattended: None,
             before: None,
             after: None,
+            errors: None,
             ticket,
         }
+    }
+
+    /// Does not store the body if it is a GraphQL response with errors.
+    pub fn without_errors(mut self) -> Self {
+        self.errors = Some(ErrorsScan::default());
+        self
     }
 
     /// Joins the body, when it is stored, with bytes of a stored body before and after it. The offsets are those in the
@@ -126,6 +135,10 @@ impl BodyWriter {
             self.announce();
         }
         let end = match self.take_in(first, body).await {
+            BodyOutcome::Whole if self.errors.as_ref().is_some_and(ErrorsScan::has_errors) => {
+                self.ticket.give_up(Reason::GraphqlErrors);
+                FetchEnd::NotStored(Reason::GraphqlErrors)
+            }
             BodyOutcome::Whole => self.store().await,
             BodyOutcome::Abandoned(reason) => FetchEnd::NotStored(reason),
             BodyOutcome::Cut => FetchEnd::Cut,
@@ -286,6 +299,9 @@ impl BodyWriter {
     async fn append(&mut self, chunk: &Bytes) -> Result<(), Reason> {
         let cost = Piece::cost_bytes(chunk.len());
         let received = self.received_bytes + chunk.len() as u64;
+        if let Some(errors) = &mut self.errors {
+            errors.read(chunk);
+        }
         let room = self.ticket.room(received, cost).await;
         for piece in self.add(chunk) {
             self.pieces.push(piece);

@@ -5,10 +5,7 @@
 //! fetched after the purge began. The tags of a fetch are not known before its response: a purge by tag is remembered
 //! until all fetches that were under way have ended.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use actix::{Handler, Message, MessageResult};
 use serde::{Deserialize, Serialize};
@@ -203,9 +200,6 @@ impl CacheActor {
             filter.matches_path(resource)
                 || about.is_some_and(|entry| filter.matches_tags(entry.head()))
         };
-        let count = |fetches: &HashMap<Resource, Vec<Fetch>>| {
-            fetches.values().map(Vec::len).sum::<usize>() as u64
-        };
         if how == PurgeAction::DryRun {
             let all = self.fetches.iter();
             let of = |(resource, fetches): (&Resource, &Vec<Fetch>)| {
@@ -213,20 +207,28 @@ impl CacheActor {
             };
             return all.map(of).sum();
         }
-        let before = count(&self.fetches);
+        let mut voided = Vec::new();
         self.fetches.retain(|resource, fetches| {
-            fetches.retain(|fetch| !concerns(resource, fetch));
+            let gone = fetches.extract_if(.., |fetch| concerns(resource, fetch));
+            voided.extend(gone);
             !fetches.is_empty()
         });
-        if !filter.tags().is_empty() && !self.tag_purges.remember(filter, FetchId(self.next_id)) {
-            self.fetches.clear();
-        }
+        voided
+            .iter()
+            .for_each(|fetch| self.tag_purges.ended(fetch.id));
+        let mut count = voided.len();
         if !filter.tags().is_empty() {
+            let next = FetchId(self.next_id);
+            let under_way = self.fetches.values().map(Vec::len).sum();
+            if !self.tag_purges.remember(filter, next, under_way) {
+                count += under_way;
+                self.fetches.clear();
+                self.tag_purges.clear();
+            }
             // Their responses may have the tags: later requests do not join them.
             let under_way = self.fetches.values_mut().flatten();
             under_way.for_each(|fetch| fetch.joinable = None);
         }
-        self.tag_purges.settle(&self.fetches);
-        before - count(&self.fetches)
+        count as u64
     }
 }

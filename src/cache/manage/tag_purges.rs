@@ -1,13 +1,7 @@
 //! Purges by tag, remembered for the fetches that were under way.
 
-use std::collections::HashMap;
-
 use crate::{
-    cache::{
-        EntryFilter,
-        fetches::{active::Fetch, reader::FetchId},
-        store::key::Resource,
-    },
+    cache::{EntryFilter, fetches::reader::FetchId},
     policy::StoredHead,
 };
 
@@ -22,17 +16,29 @@ pub(in crate::cache) struct TagPurges(Vec<TagPurge>);
 struct TagPurge {
     /// Fetches before this one began before the purge.
     before: FetchId,
+    /// How many of them are still under way.
+    under_way: usize,
     filter: EntryFilter,
 }
 
 impl TagPurges {
-    /// Remembers the tags of a purge; false if there are too many.
-    pub(in crate::cache) fn remember(&mut self, filter: &EntryFilter, before: FetchId) -> bool {
+    /// Remembers the tags of a purge for the fetches before `before`, of which so many are under way; false if there are too
+    /// many purges.
+    pub(in crate::cache) fn remember(
+        &mut self,
+        filter: &EntryFilter,
+        before: FetchId,
+        under_way: usize,
+    ) -> bool {
+        if under_way == 0 {
+            return true;
+        }
         if self.0.len() >= MAX_TAG_PURGES {
             return false;
         }
         self.0.push(TagPurge {
             before,
+            under_way,
             filter: filter.clone(),
         });
         true
@@ -44,13 +50,21 @@ impl TagPurges {
         tag_purges.any(|purge| id < purge.before && purge.filter.matches_tags(head))
     }
 
-    /// Forgets the purges that are older than every fetch under way.
-    pub(in crate::cache) fn settle(&mut self, fetches: &HashMap<Resource, Vec<Fetch>>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let oldest = fetches.values().flatten().map(|fetch| fetch.id).min();
-        self.0
-            .retain(|purge| oldest.is_some_and(|oldest| oldest < purge.before));
+    /// Notes that a fetch is not under way any more, and forgets the purges that are older than every fetch under way.
+    pub(in crate::cache) fn ended(&mut self, id: FetchId) {
+        self.0.retain_mut(|purge| {
+            purge.under_way -= usize::from(id < purge.before);
+            purge.under_way > 0
+        });
+    }
+
+    /// Forgets all purges, because no fetch is under way.
+    pub(in crate::cache) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    #[cfg(test)]
+    pub(in crate::cache) fn len(&self) -> usize {
+        self.0.len()
     }
 }

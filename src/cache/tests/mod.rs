@@ -4,6 +4,7 @@ mod accounting;
 mod bodies;
 mod claims;
 mod managing;
+mod restart;
 mod steps;
 mod worker_cache;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::*;
 use crate::{
     cache::{Cache, EntryFilter, FilterSpec, PurgeAction},
-    policy::{BodyKey, Rules},
+    policy::{BodyKey, PersistedQueries, Rules},
 };
 
 /// More keys than one step frees.
@@ -19,7 +19,11 @@ fn posted(number: usize) -> Key {
         HeaderValue::from_static("application/json"),
     );
     Key {
-        content: BodyKey::of(&json, format!("[{number}]").as_bytes()),
+        content: BodyKey::of(
+            &json,
+            format!("[{number}]").as_bytes(),
+            PersistedQueries::Change,
+        ),
         ..key("/a")
     }
 }
@@ -88,7 +92,7 @@ fn a_purge_of_one_path_with_many_partitions_is_complete() {
     run(async {
         let handle = Cache::new(64 * MIB, MIB);
         handle.start();
-        let cache = handle.address().unwrap();
+        let cache = handle.address().unwrap().clone();
         fill(&cache, 0..MANY).await;
         let spec = FilterSpec {
             paths: vec!["/b".to_owned(), "/a".to_owned(), "/c".to_owned()],

@@ -58,8 +58,10 @@ fn flag_with(name: &'static str, value: &str) -> Result<Config, String> {
 
 #[test]
 fn the_defaults_apply_without_any_setting() {
-    let config = load(&[ORIGIN], &[], "").unwrap();
+    let mut config = load(&[ORIGIN], &[], "").unwrap();
     let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
+    let file = config.file.take().expect("a file was read");
+    assert!(file.ends_with("proxy.toml"), "{}", file.display());
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
     assert_eq!(config.port, 8000);
     assert_eq!(config.bind.to_string(), "127.0.0.1");
@@ -122,7 +124,8 @@ fn the_shipped_file_has_every_key_once_and_at_its_default() {
     let (settings, rule) = shipped.split_once("# [[rules]]\n").unwrap();
     let known: Vec<&str> = KEYS.iter().copied().filter(|key| *key != RULES).collect();
     let settings = set_lines(settings, &known);
-    let config = load(&[], &[], &settings).unwrap();
+    let mut config = load(&[], &[], &settings).unwrap();
+    config.file = None;
     let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
 

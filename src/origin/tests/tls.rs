@@ -232,6 +232,20 @@ fn names_and_dates_are_checked_for_pinned_certificates_too() {
 }
 
 #[test]
+fn a_certificate_without_names_is_named_as_such() {
+    run(async {
+        for kind in [|params| params, authority] {
+            let mut nameless = params("localhost");
+            nameless.subject_alt_names.clear();
+            let nameless = self_signed(kind(nameless));
+            let reason =
+                reason(ask_tls(&nameless, &nameless.pem, WHOLE, Ending::CloseNotify).await);
+            assert!(reason.contains("has no subjectAltName"), "{reason}");
+        }
+    });
+}
+
+#[test]
 fn an_end_without_close_notify_is_a_cut() {
     run(async {
         let identity = self_signed(params("localhost"));

@@ -29,7 +29,9 @@ use caching_proxy::{
     },
     config::Config,
     origin::OriginUrl,
-    policy::{self, BodyKey, Policy, RequestContent, Response, Rules, StoredHead, Time},
+    policy::{
+        self, BodyKey, PersistedQueries, Policy, RequestContent, Response, Rules, StoredHead, Time,
+    },
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -95,7 +97,11 @@ async fn fill_partitions(cache: &Cache, head: &StoredHead, keys: usize) {
     let mut json = HeaderMap::new();
     json.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for number in 0..keys {
-        let content = BodyKey::of(&json, format!("[{number}]").as_bytes());
+        let content = BodyKey::of(
+            &json,
+            format!("[{number}]").as_bytes(),
+            PersistedQueries::Change,
+        );
         store(cache, head, key("/search", content)).await;
     }
 }

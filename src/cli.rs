@@ -208,6 +208,12 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = LOGGING, value_name = "ADDRESS")]
     pub dashboard: Option<OsString>,
 
+    /// Query parameters whose values are shown as `***` in logs and lists [default: *token*,*secret*,*passw*,*passphrase*,*signature*,*credential*,*apikey*,*accesskey*,*privatekey*,key,*-key,sig,*-sig,code,*-code,jwt,*-jwt,pwd,*-pwd,pass,*-pass,auth,*-auth,authorization,*session*,sid,*-sid,otp,pin,ticket,assertion,samlresponse]
+    ///
+    /// A comma-separated list of names; `*` matches any characters, `!` begins an exception. The list replaces the default.
+    #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "LIST")]
+    pub masked_parameters: Option<OsString>,
+
     /// Log format: `text`, `json` (an object per line), or `combined` (requests as Apache and nginx log them) [default: text]
     #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "text|json|combined")]
     pub log_format: Option<OsString>,
@@ -419,6 +425,7 @@ impl SettingsArgs {
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
             ("drop-headers", self.drop_headers),
+            ("masked-parameters", self.masked_parameters),
             ("log-format", self.log_format),
             ("dashboard", self.dashboard),
         ]

@@ -13,6 +13,7 @@ use caching_proxy::{
     control::{self, Control, ControlError},
     dashboard::{Dashboard, REQUEST_TIMEOUT},
     error::Chain,
+    mask,
     observe::Saved,
     origin::{self, OriginError, OriginUrl},
     server::Server,
@@ -120,6 +121,7 @@ async fn run(
         config,
         hints,
     } = startup;
+    mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server =
         Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;

@@ -45,6 +45,7 @@ use self::{
     value::{Given, MAX_WORKERS},
 };
 use crate::{
+    mask::DEFAULT_NAMES,
     origin::OriginUrl,
     policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
 };
@@ -81,6 +82,7 @@ const KEYS: &[&str] = &[
     "identity_cookies",
     "ignored_cookies",
     "drop_headers",
+    "masked_parameters",
     "log_format",
     "dashboard",
     RULES,
@@ -141,6 +143,8 @@ pub struct Config {
     pub preserve_host: bool,
     /// Patterns of request headers that are not forwarded, beside those that only infrastructure may set.
     pub drop_headers: Patterns,
+    /// Patterns of the names of query parameters whose values are not shown.
+    pub masked_parameters: Vec<String>,
     /// The log format.
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
@@ -175,6 +179,7 @@ impl Config {
             workers: cores(),
             preserve_host: false,
             drop_headers: Patterns::new([]),
+            masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
             dashboard: None,
             file: None,
@@ -231,6 +236,11 @@ pub fn inspect(
 /// The flag's value is not a port.
 pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
     SettingSources::only(flags).get("port", value::port)
+}
+
+fn default_masked_parameters() -> Vec<String> {
+    let names = DEFAULT_NAMES.iter();
+    names.map(ToString::to_string).collect()
 }
 
 fn cores() -> usize {
@@ -305,6 +315,9 @@ impl<'a> SettingSources<'a> {
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
             drop_headers: self.patterns("drop-headers", &[])?,
+            masked_parameters: self
+                .get("masked-parameters", value::names)?
+                .unwrap_or_else(default_masked_parameters),
             log_format: self
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),

@@ -25,6 +25,7 @@ pub(super) const KEYS: &[&str] = &[
     "ignore_client_cache_control",
     "store",
     "store_post",
+    "persisted_queries",
     "invalidates",
 ];
 const EFFECTS: &[&str] = KEYS.split_at(1).1;
@@ -129,6 +130,9 @@ impl WrittenRule<'_> {
         };
         let stores = self.get("store", value::boolean)?.unwrap_or(true);
         let store_post_bytes = self.get("store_post", value::post_size)?.flatten();
+        let persisted_queries = self
+            .get("persisted_queries", value::persisted_queries)?
+            .unwrap_or_default();
         let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
         let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
         let invalidates = self.get("invalidates", value::boolean)?.unwrap_or(true);
@@ -154,6 +158,7 @@ impl WrittenRule<'_> {
             ignored_parameters: Globs::new(ignored.iter().map(String::as_str)),
             order,
             store_post_bytes,
+            persisted_queries,
             invalidates,
         })
     }

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientDirectives, Mode, QueryOrder, Rule};
+use crate::policy::{ClientDirectives, Mode, PersistedQueries, QueryOrder, Rule};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +79,7 @@ impl Config {
             workers,
             preserve_host,
             drop_headers,
+            masked_parameters,
             log_format,
             dashboard,
             file: _,
@@ -108,6 +109,7 @@ impl Config {
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
             ("drop_headers", json!(drop_headers.written())),
+            ("masked_parameters", json!(masked_parameters)),
             ("log_format", json!(format(*log_format))),
             (
                 "dashboard",
@@ -126,6 +128,7 @@ fn rule(rule: &Rule) -> Value {
         ignored_parameters,
         order,
         store_post_bytes,
+        persisted_queries,
         invalidates,
     } = rule;
     json!({
@@ -137,6 +140,10 @@ fn rule(rule: &Rule) -> Value {
         "ignore_client_cache_control": policy.client_directives == ClientDirectives::Ignored,
         "store": stores,
         "store_post": store_post_bytes.map_or(json!(false), size),
+        "persisted_queries": match persisted_queries {
+            PersistedQueries::Change => "change",
+            PersistedQueries::ReadOnly => "read-only",
+        },
         "invalidates": invalidates,
     })
 }

@@ -12,7 +12,10 @@ use bytesize::ByteSize;
 use toml::Value;
 
 use super::{LogFormat, error::ValueError, file::Written};
-use crate::{origin::OriginUrl, policy::Mode};
+use crate::{
+    origin::OriginUrl,
+    policy::{Mode, PersistedQueries},
+};
 
 /// Names are matched on every request, so their number is bounded.
 const MAX_NAMES: usize = 256;
@@ -131,6 +134,14 @@ pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
         Some("strict") => Ok(Mode::Strict),
         Some("always") => Ok(Mode::Always),
         _ => Err(given.is_not("a policy: use \"standard\", \"strict\" or \"always\"")),
+    }
+}
+
+pub(super) fn persisted_queries(given: &Given) -> Result<PersistedQueries, ValueError> {
+    match given.text() {
+        Some("change") => Ok(PersistedQueries::Change),
+        Some("read-only") => Ok(PersistedQueries::ReadOnly),
+        _ => Err(given.is_not("what persisted queries do: use \"change\" or \"read-only\"")),
     }
 }
 

@@ -59,7 +59,7 @@ pub use identity::{
 };
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};
-pub use post::body_key::BodyKey;
+pub use post::{body_key::BodyKey, errors::ErrorsScan, graphql::PersistedQueries};
 pub use ranges::{
     byte_range::{ByteRange, ContentRange},
     conditions::{

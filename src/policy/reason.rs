@@ -55,6 +55,8 @@ pub enum Reason {
     NoLifetime,
     /// Nothing is stored for everybody, and nothing in the partition of the request's identity.
     OwnPartition,
+    /// It has GraphQL errors, or may have: its body cannot be read.
+    GraphqlErrors,
     /// The request was forwarded with ignored cookies, since the last response for the path was not storable.
     IgnoredCookies,
     /// The origin said `must-revalidate`.
@@ -85,7 +87,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Method,
         Self::RequestBody,
         Self::MethodOverride,
@@ -110,6 +112,7 @@ impl Reason {
         Self::VaryStar,
         Self::NoLifetime,
         Self::OwnPartition,
+        Self::GraphqlErrors,
         Self::IgnoredCookies,
         Self::MustRevalidate,
         Self::ProxyRevalidate,
@@ -152,6 +155,7 @@ impl Reason {
             Self::VaryStar => "vary-star",
             Self::NoLifetime => "no-lifetime",
             Self::OwnPartition => "own-partition",
+            Self::GraphqlErrors => "graphql-errors",
             Self::IgnoredCookies => "ignored-cookies",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
@@ -195,6 +199,7 @@ impl Reason {
             Self::VaryStar => "the origin says Vary: *",
             Self::NoLifetime => "it has neither a lifetime nor a validator",
             Self::OwnPartition => "nothing was stored for this user",
+            Self::GraphqlErrors => "it has GraphQL errors, or is encoded",
             Self::IgnoredCookies => "it was fetched with ignored cookies",
             Self::MustRevalidate => "the origin says must-revalidate",
             Self::ProxyRevalidate => "the origin says proxy-revalidate",
@@ -245,6 +250,7 @@ impl Reason {
             Self::MethodOverride
             | Self::Rule
             | Self::OwnPartition
+            | Self::GraphqlErrors
             | Self::IgnoredCookies
             | Self::TooLarge
             | Self::NoRoom

@@ -130,83 +130,86 @@ mod tests {
         may_serve_stale,
     };
 
-    /// An exchange that ends with a reason under a mode.
-    fn scenarios() -> Vec<(Reason, Mode, u16, Lines<'static>, Lines<'static>)> {
-        let mut rows = Vec::new();
-        let both = [Mode::Standard, Mode::Strict];
-        for (reason, modes, status, request, response) in [
-            (
-                Reason::NoStore,
-                &both[..],
-                200,
-                &[][..] as Lines<'static>,
-                &[("cache-control", "no-store")][..] as Lines<'static>,
-            ),
-            (
-                Reason::Private,
-                &both,
-                404,
-                &[],
-                &[("cache-control", "private")],
-            ),
-            (
-                Reason::MustUnderstand,
-                &both,
-                299,
-                &[],
-                &[("cache-control", "must-understand, max-age=9")],
-            ),
-            (
-                Reason::VaryStar,
-                &both,
-                200,
-                &[],
-                &[("vary", "*"), ("cache-control", "max-age=9")],
-            ),
-            (Reason::StatusWithoutLifetime, &both, 302, &[], &[]),
-            (
-                Reason::NoLifetime,
-                &both,
-                200,
-                &[],
-                &[("cache-control", "max-age=0, must-revalidate")],
-            ),
-            (
-                Reason::NoCache,
-                &both,
-                200,
-                &[],
-                &[("cache-control", "no-cache")],
-            ),
-            (
-                Reason::ClientNoStore,
-                &both,
-                200,
-                &[("cache-control", "no-store")],
-                &[("cache-control", "max-age=9")],
-            ),
-            (
-                Reason::Authorization,
-                &both[1..],
-                200,
-                &[("authorization", "a")],
-                &[("cache-control", "max-age=9")],
-            ),
-            (
-                Reason::SetCookie,
-                &both[..1],
-                200,
-                &[],
-                &[("set-cookie", "lang=de")],
-            ),
-        ] {
-            rows.extend(
+    const BOTH: &[Mode] = &[Mode::Standard, Mode::Strict];
+
+    /// Reason, modes, status, request and response of exchanges that end with the reason under each of the modes.
+    type Scenario = (Reason, &'static [Mode], u16, Lines<'static>, Lines<'static>);
+
+    const SCENARIOS: &[Scenario] = &[
+        (
+            Reason::NoStore,
+            BOTH,
+            200,
+            &[],
+            &[("cache-control", "no-store")],
+        ),
+        (
+            Reason::Private,
+            BOTH,
+            404,
+            &[],
+            &[("cache-control", "private")],
+        ),
+        (
+            Reason::MustUnderstand,
+            BOTH,
+            299,
+            &[],
+            &[("cache-control", "must-understand, max-age=9")],
+        ),
+        (
+            Reason::VaryStar,
+            BOTH,
+            200,
+            &[],
+            &[("vary", "*"), ("cache-control", "max-age=9")],
+        ),
+        (Reason::StatusWithoutLifetime, BOTH, 302, &[], &[]),
+        (
+            Reason::NoLifetime,
+            BOTH,
+            200,
+            &[],
+            &[("cache-control", "max-age=0, must-revalidate")],
+        ),
+        (
+            Reason::NoCache,
+            BOTH,
+            200,
+            &[],
+            &[("cache-control", "no-cache")],
+        ),
+        (
+            Reason::ClientNoStore,
+            BOTH,
+            200,
+            &[("cache-control", "no-store")],
+            &[("cache-control", "max-age=9")],
+        ),
+        (
+            Reason::Authorization,
+            &[Mode::Strict],
+            200,
+            &[("authorization", "a")],
+            &[("cache-control", "max-age=9")],
+        ),
+        (
+            Reason::SetCookie,
+            &[Mode::Standard],
+            200,
+            &[],
+            &[("set-cookie", "lang=de")],
+        ),
+    ];
+
+    fn scenarios() -> impl Iterator<Item = (Reason, Mode, u16, Lines<'static>, Lines<'static>)> {
+        SCENARIOS
+            .iter()
+            .flat_map(|&(reason, modes, status, request, response)| {
                 modes
                     .iter()
-                    .map(|mode| (reason, *mode, status, request, response)),
-            );
-        }
-        rows
+                    .map(move |mode| (reason, *mode, status, request, response))
+            })
     }
 
     /// The policies that a remedy names: the narrowest first.

@@ -293,6 +293,7 @@ fn why_explains_what_a_change_does() {
     let proxy = home.start(&origin.url(), &[]);
     let why = |args: &[&str]| home.run_ok(&[&["why"], args].concat());
     proxy.get("/items?a").expect(200, "MISS", "#0");
+    proxy.get("/items?c").expect(200, "MISS", "#0");
     let changes = "makes responses of related paths stale";
     assert!(why(&["/items", "-X", "POST"]).contains(changes));
     assert!(!why(&["/items", "-X", "OPTIONS"]).contains(changes));
@@ -306,4 +307,12 @@ fn why_explains_what_a_change_does() {
         "{told}"
     );
     assert!(told.contains("invalidates = false"), "{told}");
+    proxy.get("/items?b").expect(200, "MISS", "#0");
+    let listed = home.run_json(&["ls", "--json"]);
+    let entries = listed["entries"].as_array().unwrap();
+    let is_fresh = |path: &str| {
+        let entry = entries.iter().find(|entry| entry["path"] == path);
+        entry.unwrap()["is_stale"] == false
+    };
+    assert!(!is_fresh("/items?c") && is_fresh("/items?b"), "{listed}");
 }

@@ -80,6 +80,24 @@ fn a_miss_because_of_the_identity_names_the_cookie_or_header_and_the_remedy() {
 }
 
 #[test]
+fn the_names_of_masked_parameters_are_configurable() {
+    let origin = varied();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--masked-parameters", "colour*,!colour_x"]);
+    proxy.get("/a?Colours=HUSH&key=1&colour_x=2");
+    proxy.log_line(&["MISS 200 GET /a?Colours=***&key=1&colour_x=2 "]);
+    let listed = home.run_ok(&["ls"]);
+    assert!(
+        listed.contains("/a?Colours=***&key=1&colour_x=2"),
+        "{listed}"
+    );
+    drop(proxy);
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/a?code=HUSH&session=HUSH&keyword=x");
+    proxy.log_line(&["MISS 200 GET /a?code=***&session=***&keyword=x "]);
+}
+
+#[test]
 fn a_line_names_the_rule_if_the_rule_sets_the_policy() {
     let origin = varied();
     let home = Home::new();

@@ -1,5 +1,7 @@
 //! Cacheable POSTs: looked up, coalesced and stored by their bodies if a rule allows it.
 
+use caching_proxy::policy::Mode;
+
 use crate::{
     client::{Answer, Ending},
     harness::TestProxy,
@@ -71,7 +73,7 @@ fn bodies_that_an_origin_can_distinguish_never_share_a_response() {
         (JSON, "{\"a\":\"1\"}"),
         (JSON, "{\"a\":1,\"a\":2}"),
         (JSON, "{\"a\":2,\"a\":1}"),
-        (JSON, "{\"a\":1,}"),
+        (JSON, "\"a\":1,"),
         (JSON, "{\"a\":[1,2]}"),
         (JSON, "{\"a\":[2,1]}"),
         (text, "{\"a\":1}"),
@@ -408,4 +410,87 @@ fn invalid_chunks_get_400_as_without_a_rule() {
         assert!(client.is_closed(), "{target}");
     }
     assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn persisted_queries_are_forwarded_unless_the_rule_says_that_they_only_read() {
+    let persisted = r#"{"extensions":{"persistedQuery":{"sha256Hash":"x"}}}"#;
+    for body in [persisted, r#"{"documentId":"x"}"#, r#"{"id":"x"}"#] {
+        let origin = echoing("");
+        let proxy = start(&origin);
+        proxy.get("/search").expect(200, "MISS", " #0");
+        post(&proxy, JSON, body).expect(200, "MISS", &format!("{body} #1"));
+        post(&proxy, JSON, body).expect(200, "MISS", &format!("{body} #2"));
+        // It may have changed something.
+        proxy.get("/search").expect(200, "MISS", " #3");
+
+        let origin = echoing("");
+        let file =
+            "[[rules]]\npath = \"*\"\nstore_post = true\npersisted_queries = \"read-only\"\n";
+        let proxy = TestProxy::builder(&origin).file(file).start();
+        post(&proxy, JSON, body).expect(200, "MISS", &format!("{body} #0"));
+        post(&proxy, JSON, body).expect(200, "HIT", &format!("{body} #0"));
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_to_its_end_is_never_stored() {
+    for document in [
+        "{ a { b }",
+        "{ a(b: \\\"x) } mutation { c }",
+        "{ a } } mutation { c }",
+    ] {
+        let origin = echoing("");
+        let proxy = start(&origin);
+        let body = format!("{{\"query\":\"{document}\"}}");
+        for nth in 0..2 {
+            let expected = format!("{body} #{nth}");
+            post(&proxy, JSON, &body).expect(200, "MISS", &expected);
+        }
+    }
+}
+
+#[test]
+fn a_response_with_graphql_errors_is_not_stored() {
+    let origin = Origin::start(|exchange| {
+        let asked = latin1(&exchange.request.body);
+        let coded = exchange.request.field("accept-encoding").as_deref() != Some("identity");
+        let fields = match coded {
+            true => "Content-Encoding: gzip\r\nCache-Control: max-age=60\r\n",
+            false => "Cache-Control: max-age=60\r\n",
+        };
+        let body = match asked.contains("fail") {
+            true => "{\"data\":null,\"errors\":[{\"message\":\"busy\"}]}".to_owned(),
+            false => format!("{{\"data\":{{\"errors\":[{}]}}}}", exchange.nth),
+        };
+        match asked.contains("slow") {
+            false => exchange.ok(fields, body),
+            true => {
+                exchange.send(format!(
+                    "HTTP/1.1 200 OK\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"
+                ));
+                for byte in body.bytes() {
+                    exchange.chunk([byte]);
+                }
+                exchange.send("0\r\n\r\n");
+            }
+        }
+    });
+    for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+        let proxy = TestProxy::builder(&origin)
+            .file("[[rules]]\npath = \"*\"\nstore_post = true\n")
+            .mode(mode)
+            .start();
+        let fields = format!("{JSON}Accept-Encoding: gzip, br\r\n");
+        let outcome = |body: &str| post(&proxy, &fields, body).x_cache().to_owned();
+        for body in ["{\"query\":\"{ fail }\"}", "{\"query\":\"{ fail slow }\"}"] {
+            assert_eq!([outcome(body), outcome(body)], ["MISS", "MISS"], "{body}");
+        }
+        for body in ["{\"query\":\"{ fine }\"}", "{\"query\":\"{ fine slow }\"}"] {
+            assert_eq!([outcome(body), outcome(body)], ["MISS", "HIT"], "{body}");
+        }
+        // Without GraphQL, `errors` means nothing.
+        let search = "{\"search\":\"fail\"}";
+        assert_eq!([outcome(search), outcome(search)], ["MISS", "HIT"]);
+    }
 }

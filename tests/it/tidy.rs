@@ -17,7 +17,7 @@ use self::{
 const BORDERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("cli", &["config"]),
-    ("config", &["policy", "origin"]),
+    ("config", &["mask", "policy", "origin"]),
     (
         "server",
         &["config", "proxy", "cache", "origin", "policy", "reload"],

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     ops::RangeInclusive,
     pin::{Pin, pin},
     sync::Arc,
@@ -29,7 +30,7 @@ use crate::{
         },
         unavailable::CacheUnavailable,
     },
-    policy::{Reason, StoredHead},
+    policy::{ErrorsScan, Reason, StoredHead},
 };
 
 /// Offsets in a body, both inclusive.
@@ -39,6 +40,10 @@ pub type Span = RangeInclusive<u64>;
 const PIECE_BYTES: usize = 32 * 1024;
 /// Bodies up to this size, in bytes, usually arrive in the same read as the headers.
 const SHORT_BYTES: u64 = PIECE_BYTES as u64;
+
+/// How long the headers of a short body wait for it: many origins send the two apart. A body that is stored before its
+/// headers leave is called stored in them.
+const SHORT_WAIT: Duration = Duration::from_millis(20);
 
 /// After this many bytes the writer yields to the readers: usually more bytes follow.
 const YIELD_BYTES: u64 = 4 * 1024;
@@ -69,6 +74,8 @@ pub struct BodyWriter {
     /// Stored bytes of the same representation, before and after this part of it.
     before: Option<Body>,
     after: Option<Body>,
+    /// Looks for GraphQL errors; `None` if the body is not looked at.
+    errors: Option<ErrorsScan>,
     ticket: FetchTicket,
 }
 
@@ -90,8 +97,15 @@ impl BodyWriter {
             unattended: None,
             before: None,
             after: None,
+            errors: None,
             ticket,
         }
+    }
+
+    /// Does not store the body if it is a GraphQL response with errors.
+    pub fn without_errors(mut self) -> Self {
+        self.errors = Some(ErrorsScan::default());
+        self
     }
 
     /// Joins the body, when it is stored, with bytes of a stored body before and after it. The offsets are those in the
@@ -121,6 +135,10 @@ impl BodyWriter {
             self.announce();
         }
         let end = match self.take_in(first, body).await {
+            BodyOutcome::Whole if self.errors.as_ref().is_some_and(ErrorsScan::has_errors) => {
+                self.ticket.give_up(Reason::GraphqlErrors);
+                FetchEnd::NotStored(Reason::GraphqlErrors)
+            }
             BodyOutcome::Whole => self.store().await,
             BodyOutcome::Abandoned(reason) => FetchEnd::NotStored(reason),
             BodyOutcome::Cut => FetchEnd::Cut,
@@ -139,31 +157,33 @@ impl BodyWriter {
         }
     }
 
-    /// What of a short body has arrived with the headers. Nothing if the body is long.
+    /// What of a short body has arrived with the headers, or soon after them if its length is known. Nothing if the body is
+    /// long.
     async fn first_chunks<S, E>(&self, mut body: Pin<&mut S>) -> VecDeque<Chunk>
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
         let mut chunks = VecDeque::new();
-        let mut left_bytes = match self.shared_head.length {
+        let length = self.shared_head.length;
+        let mut left_bytes = match length {
             Some(length) if (1..=SHORT_BYTES).contains(&length) => length,
             Some(_) => return chunks,
             None => SHORT_BYTES,
         };
-        std::future::poll_fn(|context| {
-            while left_bytes > 0
-                && let Poll::Ready(next) = body.as_mut().poll_next(context)
-            {
-                let chunk = Chunk::from(next);
+        let mut arriving = pin!(async {
+            while left_bytes > 0 {
+                let chunk = Chunk::from(body.next().await);
                 left_bytes = match &chunk {
                     Chunk::Bytes(bytes) => left_bytes.saturating_sub(bytes.len() as u64),
                     Chunk::End | Chunk::Cut => 0,
                 };
                 chunks.push_back(chunk);
             }
-            Poll::Ready(())
-        })
-        .await;
+        });
+        let now = poll_fn(|context| Poll::Ready(arriving.as_mut().poll(context))).await;
+        if now.is_pending() && length.is_some() {
+            let _ = timeout(SHORT_WAIT, arriving).await;
+        }
         chunks
     }
 
@@ -279,6 +299,9 @@ impl BodyWriter {
     async fn append(&mut self, chunk: &Bytes) -> Result<(), Reason> {
         let cost = Piece::cost_bytes(chunk.len());
         let received = self.received_bytes + chunk.len() as u64;
+        if let Some(errors) = &mut self.errors {
+            errors.read(chunk);
+        }
         let room = self.ticket.room(received, cost).await;
         for piece in self.add(chunk) {
             self.pieces.push(piece);

@@ -365,6 +365,11 @@ impl Handler<LookChunk> for CacheActor {
                 rows.push(KeyVariants::of(key, variants));
             }
         });
+        for row in &mut rows {
+            if let Some(found) = self.store.as_found(&row.key, &row.variants) {
+                row.variants = found;
+            }
+        }
         MessageResult(LookedAt { rows, next })
     }
 }

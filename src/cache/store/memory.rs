@@ -101,21 +101,33 @@ impl Store {
         last.map_or(FetchId::default(), |request| request.before)
     }
 
+    /// `variants` of `key` as a lookup would find them; `None` if that is as they are.
+    pub(in crate::cache) fn as_found(
+        &self,
+        key: &Key,
+        variants: &[Arc<Entry>],
+    ) -> Option<Arc<[Arc<Entry>]>> {
+        let request = self.last_unsafe(&key.resource)?;
+        let doubted = |entry| doubted(entry, request, &self.budget);
+        variants
+            .iter()
+            .any(|entry| doubted(entry).is_some())
+            .then(|| {
+                let as_found = |entry| doubted(entry).unwrap_or_else(|| Arc::clone(entry));
+                variants.iter().map(as_found).collect()
+            })
+    }
+
     /// Makes the guessed responses stale whose fetch began before an unsafe request that concerned them.
     fn doubt_guesses(&mut self, key: &Key) {
         let Some(request) = self.last_unsafe(&key.resource) else {
             return;
         };
-        let is_doubtful =
-            |entry: &Arc<Entry>| entry.head().is_guess() && entry.begun() < request.before;
         let budget = Arc::clone(&self.budget);
         let shared = key.identity.map(|_| key.shared());
         for key in [Some(key), shared.as_ref()].into_iter().flatten() {
             self.change(key, |entry| {
-                Some(match is_doubtful(entry) {
-                    true => Arc::new(entry.with_head(entry.head().doubted(request.at), &budget)),
-                    false => Arc::clone(entry),
-                })
+                Some(doubted(entry, request, &budget).unwrap_or_else(|| Arc::clone(entry)))
             });
         }
     }
@@ -319,6 +331,13 @@ impl Store {
             self.table.set_capacity(capacity);
         }
     }
+}
+
+/// The same response, stale; `None` if its lifetime is no guess, or its fetch began after `request`.
+fn doubted(entry: &Arc<Entry>, request: UnsafeRequest, budget: &Arc<Budget>) -> Option<Arc<Entry>> {
+    let head = entry.head();
+    let is_doubtful = head.is_guess() && entry.begun() < request.before;
+    is_doubtful.then(|| Arc::new(entry.with_head(head.doubted(request.at), budget)))
 }
 
 /// The capacity of an empty store, in bytes.

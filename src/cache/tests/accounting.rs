@@ -11,7 +11,7 @@ use crate::{
         fetches::reader::FetchId,
         store::{body::Piece, budget::Charge, memory::Store},
     },
-    policy::BodyKey,
+    policy::{BodyKey, PersistedQueries},
 };
 
 /// An operation on the store. Numbers select a key, a variant or a stored response.
@@ -97,7 +97,11 @@ fn keys() -> Vec<Key> {
         HeaderName::from_static("content-type"),
         HeaderValue::from_static("application/json"),
     );
-    let contents = [None, BodyKey::of(&json, b"{}"), BodyKey::of(&json, b"[]")];
+    let contents = [
+        None,
+        BodyKey::of(&json, b"{}", PersistedQueries::Change),
+        BodyKey::of(&json, b"[]", PersistedQueries::Change),
+    ];
     assert_ne!(contents[0], contents[1]);
     let key = |number: usize| Key {
         // The memory of a long target matters in a small budget.

@@ -34,6 +34,26 @@ fn a_follower_reads_a_growing_body_and_gets_the_last_byte_after_it_is_stored() {
 }
 
 #[test]
+fn the_head_of_a_short_body_waits_a_moment_for_it() {
+    run(async {
+        let cache = cache(16 * MIB);
+        let ticket = lead(&cache, "/a").await;
+        let (feed, body) = fed();
+        let (opened, reader) = oneshot::channel();
+        actix_rt::spawn(BodyWriter::new(ticket, plain_head(), Some(4)).run(
+            body,
+            move |_, reader| {
+                let _ = opened.send(reader);
+            },
+        ));
+        // The writer finds no body the first time it looks.
+        tokio::task::yield_now().await;
+        feed.send(Ok(Bytes::from_static(b"body"))).unwrap();
+        assert_eq!(reader.await.unwrap().end(), Some(FetchEnd::Stored));
+    });
+}
+
+#[test]
 fn a_head_without_body_is_sent_after_it_is_stored() {
     run(async {
         let cache = cache(16 * MIB);

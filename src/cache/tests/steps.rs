@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::*;
 use crate::{
     cache::{Cache, EntryFilter, FilterSpec, PurgeAction},
-    policy::{BodyKey, Rules},
+    policy::{BodyKey, PersistedQueries, Rules},
 };
 
 /// More keys than one step frees.
@@ -19,7 +19,11 @@ fn posted(number: usize) -> Key {
         HeaderValue::from_static("application/json"),
     );
     Key {
-        content: BodyKey::of(&json, format!("[{number}]").as_bytes()),
+        content: BodyKey::of(
+            &json,
+            format!("[{number}]").as_bytes(),
+            PersistedQueries::Change,
+        ),
         ..key("/a")
     }
 }

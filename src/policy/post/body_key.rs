@@ -5,26 +5,37 @@ use std::fmt;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use ring::digest::{Context, SHA256};
 
-use crate::policy::post::{graphql, json};
+use crate::policy::post::{
+    graphql::{self, BodyKind, PersistedQueries},
+    json,
+};
 
 /// A SHA-256 digest of the body of a request and of the fields about it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BodyKey([u8; 32]);
+pub struct BodyKey {
+    digest: [u8; 32],
+    is_graphql: bool,
+}
 
 impl BodyKey {
     /// The key of a body. `None` if the request may change something, or the body cannot be inspected.
     ///
     /// `headers` are those of the forwarded request. Bodies that an origin could tell apart have different keys, except for
     /// spellings of the same JSON.
-    pub fn of(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+    pub fn of(headers: &HeaderMap, body: &[u8], persisted: PersistedQueries) -> Option<Self> {
         let reading = BodyFormat::of(headers)?;
-        let changes = match reading {
-            BodyFormat::Graphql => std::str::from_utf8(body).map_or(true, graphql::names_change),
+        let kind = match reading {
+            BodyFormat::Graphql => {
+                match std::str::from_utf8(body).map_or(true, graphql::may_change) {
+                    true => BodyKind::Change,
+                    false => BodyKind::Query,
+                }
+            }
             // JSON in UTF-8 has no zero byte. This is UTF-16 or UTF-32, which some origins accept.
-            BodyFormat::Json if body.contains(&0) => true,
-            BodyFormat::Json | BodyFormat::Bytes => graphql::is_change(body),
+            BodyFormat::Json if body.contains(&0) => BodyKind::Change,
+            BodyFormat::Json | BodyFormat::Bytes => graphql::kind(body, persisted),
         };
-        if changes {
+        if kind == BodyKind::Change {
             return None;
         }
         let mut digest = Context::new(&SHA256);
@@ -54,13 +65,21 @@ impl BodyKey {
         digest.update(canonical.as_deref().unwrap_or(body));
         let mut name = [0; 32];
         name.copy_from_slice(digest.finish().as_ref());
-        Some(Self(name))
+        Some(Self {
+            digest: name,
+            is_graphql: kind == BodyKind::Query,
+        })
+    }
+
+    /// True for a GraphQL query: its response may have errors, also with the status 200.
+    pub fn is_graphql(&self) -> bool {
+        self.is_graphql
     }
 }
 
 impl fmt::Debug for BodyKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
+        let [a, b, c, d, ..] = self.digest;
         write!(formatter, "Content({a:02x}{b:02x}{c:02x}{d:02x}..)")
     }
 }
@@ -111,7 +130,7 @@ mod tests {
     const JSON: Lines<'_> = &[("content-type", "application/json")];
 
     fn name(lines: Lines<'_>, body: &str) -> Option<BodyKey> {
-        BodyKey::of(&headers(lines), body.as_bytes())
+        BodyKey::of(&headers(lines), body.as_bytes(), PersistedQueries::Change)
     }
 
     #[test]
@@ -155,7 +174,7 @@ mod tests {
             (JSON, "{\"A\":1}"),
             (JSON, "{\"a\":1,\"a\":2}"),
             (JSON, "{\"a\":2,\"a\":1}"),
-            (JSON, "{\"a\":1,}"),
+            (JSON, "\"a\","),
             (&[("content-type", "application/JSON")], "{}"),
             (&[("content-type", "application/json;charset=utf-8")], "{}"),
             (&[("content-type", "text/plain")], "{}"),
@@ -222,9 +241,10 @@ mod tests {
         }
         for encode in [u16::to_le_bytes, u16::to_be_bytes] {
             let wide: Vec<u8> = mutation.encode_utf16().flat_map(encode).collect();
-            assert!(BodyKey::of(&headers(JSON), &wide).is_none());
+            assert!(BodyKey::of(&headers(JSON), &wide, PersistedQueries::Change).is_none());
         }
         assert!(name(&[("content-type", "application/graphql")], "{ a }").is_some());
         assert!(name(&[("content-type", "text/plain")], "mutation { a }").is_none());
+        assert_eq!(name(JSON, "{\"a\":1,}"), None);
     }
 }

@@ -2,25 +2,71 @@
 
 use crate::policy::post::json;
 
-/// True if the body has a GraphQL operation that is not a query, in the `query` of one object or of several.
+/// What a request with a persisted query does, whose document only the origin knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PersistedQueries {
+    /// It may change something.
+    #[default]
+    Change,
+    /// It only reads.
+    ReadOnly,
+}
+
+/// What a body asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum BodyKind {
+    /// A change, or something that cannot be read to its end.
+    Change,
+    /// GraphQL queries.
+    Query,
+    /// Something else.
+    Other,
+}
+
+/// What a body asks for, in the `query` of one object or of several. Without a `query`, a persisted query counts.
 ///
-/// A body that is not valid JSON, such as a form, counts as one if the word `mutation` or `subscription` is anywhere in
-/// it.
-pub(in crate::policy) fn is_change(body: &[u8]) -> bool {
+/// A body that looks like JSON and cannot be read counts as a change. Another body, such as a form, counts as one if it has
+/// one of the words for it anywhere.
+pub(in crate::policy) fn kind(body: &[u8], persisted: PersistedQueries) -> BodyKind {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let body = body.trim_ascii();
-    let is_json = body.starts_with(b"{") || body.starts_with(b"[");
-    let text = std::str::from_utf8(body).ok().filter(|_| is_json);
-    match text.and_then(documents) {
-        Some(documents) => documents.iter().any(|document| names_change(document)),
-        None => has_word(body) || has_word(&percent_decoded(body)),
+    if body.starts_with(b"{") || body.starts_with(b"[") {
+        let requests = std::str::from_utf8(body).ok().and_then(requests);
+        return requests.map_or(BodyKind::Change, |requests| {
+            let kinds = requests.iter().map(|request| request.kind(persisted));
+            kinds.fold(BodyKind::Other, BodyKind::or)
+        });
+    }
+    match has_word(body, persisted) || has_word(&percent_decoded(body), persisted) {
+        true => BodyKind::Change,
+        false => BodyKind::Other,
     }
 }
 
-fn has_word(body: &[u8]) -> bool {
-    [&b"mutation"[..], b"subscription"]
-        .iter()
-        .any(|word| memchr::memmem::find(body, word).is_some())
+impl BodyKind {
+    /// A batch with a change is a change.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Change, _) | (_, Self::Change) => Self::Change,
+            (Self::Query, _) | (_, Self::Query) => Self::Query,
+            (Self::Other, Self::Other) => Self::Other,
+        }
+    }
+}
+
+fn has_word(body: &[u8], persisted: PersistedQueries) -> bool {
+    let words: [&[u8]; 4] = [
+        b"mutation",
+        b"subscription",
+        b"persistedQuery",
+        b"documentId",
+    ];
+    let words = match persisted {
+        PersistedQueries::Change => &words[..],
+        PersistedQueries::ReadOnly => &words[..2],
+    };
+    let mut words = words.iter();
+    words.any(|word| memchr::memmem::find(body, word).is_some())
 }
 
 /// Decodes percent-encoding as in forms (RFC 3986, 2.1).
@@ -41,51 +87,92 @@ fn percent_decoded(body: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The GraphQL documents in an object, or in each object of an array. `None` if one is invalid.
-fn documents(text: &str) -> Option<Vec<String>> {
-    let objects = match text.starts_with('[') {
+/// What one object says of a GraphQL request.
+#[derive(Default)]
+struct GraphqlRequest {
+    /// The documents. Parsers differ in which one of several counts.
+    documents: Vec<String>,
+    names_persisted_query: bool,
+}
+
+impl GraphqlRequest {
+    /// `None` if the object is not valid JSON.
+    fn of(object: &str) -> Option<Self> {
+        let mut request = Self::default();
+        for (name, value) in json::members(object)? {
+            let value = value.get();
+            match name.to_ascii_lowercase().as_str() {
+                "query" if value.starts_with('"') => {
+                    let document = json::string(value)?;
+                    request
+                        .documents
+                        .extend(Some(document).filter(|it| !it.is_empty()));
+                }
+                "id" | "documentid" | "document_id" | "doc_id" | "queryid" => {
+                    request.names_persisted_query |= value != "null";
+                }
+                "extensions" if value.starts_with('{') => {
+                    let mut members = json::members(value)?.into_iter();
+                    request.names_persisted_query |=
+                        members.any(|(name, _)| name.eq_ignore_ascii_case("persistedQuery"));
+                }
+                _ => {}
+            }
+        }
+        Some(request)
+    }
+
+    fn kind(&self, persisted: PersistedQueries) -> BodyKind {
+        let mut documents = self.documents.iter();
+        match persisted {
+            _ if documents.any(|document| may_change(document)) => BodyKind::Change,
+            _ if self.documents.iter().any(|document| document.contains('{')) => BodyKind::Query,
+            _ if !self.documents.is_empty() || !self.names_persisted_query => BodyKind::Other,
+            PersistedQueries::Change => BodyKind::Change,
+            PersistedQueries::ReadOnly => BodyKind::Query,
+        }
+    }
+}
+
+/// The requests in an object, or in each object of an array. `None` if one is invalid.
+fn requests(text: &str) -> Option<Vec<GraphqlRequest>> {
+    let items = match text.starts_with('[') {
         true => json::items(text)?
             .into_iter()
             .map(|item| item.get())
             .collect(),
         false => vec![text],
     };
-    let mut documents = Vec::new();
-    for object in objects {
-        if !object.starts_with('{') {
-            continue;
-        }
-        for (name, value) in json::members(object)? {
-            if name.eq_ignore_ascii_case("query") && value.get().starts_with('"') {
-                documents.push(json::string(value.get())?);
-            }
-        }
-    }
-    Some(documents)
+    let objects = items.into_iter().filter(|item| item.starts_with('{'));
+    objects.map(GraphqlRequest::of).collect()
 }
 
 /// True if an operation of the document is a mutation or a subscription: the word is outside all braces, strings and
-/// comments.
-pub(in crate::policy) fn names_change(document: &str) -> bool {
+/// comments. Also true if a string or a brace has no end, so that the rest cannot be read.
+pub(in crate::policy) fn may_change(document: &str) -> bool {
     let mut rest = document.as_bytes();
     let mut depth = 0_usize;
     while let Some(&byte) = rest.first() {
         let token = match byte {
             b'#' => comment(rest),
-            b'"' => string(rest),
+            b'"' => match string(rest) {
+                Some(length) => length,
+                None => return true,
+            },
             b'_' | b'a'..=b'z' | b'A'..=b'Z' => name(rest),
             _ => 1,
         };
         let (token, behind) = rest.split_at(token);
         match token {
             b"{" => depth += 1,
-            b"}" => depth = depth.saturating_sub(1),
+            b"}" if depth == 0 => return true,
+            b"}" => depth -= 1,
             b"mutation" | b"subscription" if depth == 0 => return true,
             _ => {}
         }
         rest = behind;
     }
-    false
+    depth > 0
 }
 
 fn name(text: &[u8]) -> usize {
@@ -98,24 +185,24 @@ fn comment(text: &[u8]) -> usize {
     text.iter().take_while(|byte| is_part(byte)).count()
 }
 
-/// The length of the string at the start of `text`, or of all the text if the string has no end. A string in single
-/// quotes ends with its line, because an origin would not continue it either.
-fn string(text: &[u8]) -> usize {
+/// The length of the string at the start of `text`; `None` if it has no end. A string in single quotes cannot go on in the
+/// next line.
+fn string(text: &[u8]) -> Option<usize> {
     let (quotes, mut at) = match text.starts_with(b"\"\"\"") {
         true => (&b"\"\"\""[..], 3),
         false => (&b"\""[..], 1),
     };
     while let Some(&byte) = text.get(at) {
         match byte {
-            _ if text[at..].starts_with(quotes) => return at + quotes.len(),
-            b'\n' | b'\r' if quotes.len() == 1 => return at,
+            _ if text[at..].starts_with(quotes) => return Some(at + quotes.len()),
+            b'\n' | b'\r' if quotes.len() == 1 => return None,
             // In a block string only three quotes can be escaped, in other strings any character.
             b'\\' if quotes.len() == 1 => at += 2,
             b'\\' if text[at + 1..].starts_with(quotes) => at += 4,
             _ => at += 1,
         }
     }
-    text.len()
+    None
 }
 
 #[cfg(test)]
@@ -151,11 +238,16 @@ mod tests {
             ("{ a(b: \"{\") } mutation { b }", true),
             ("} mutation { b }", true),
             ("", false),
-            ("\"", false),
-            ("\"\\", false),
-            ("\"\"\"\\", false),
+            // Not readable to the end.
+            ("\"", true),
+            ("\"\\", true),
+            ("\"\"\"\\", true),
+            ("{ a(b: \"x\n\") }", true),
+            ("{ a { b }", true),
+            ("{ a } }", true),
+            ("{ a(b: \"\\\") } mutation { c }", true),
         ] {
-            assert_eq!(names_change(document), expected, "{document}");
+            assert_eq!(may_change(document), expected, "{document}");
         }
     }
 
@@ -191,10 +283,75 @@ mod tests {
             (r#"{"query":"mutation { a }","variables":"\ud800"}"#, true),
             (r#"{"query":"mutation { a } \ud800"}"#, true),
             (r#"{"\ud800":1,"query":"mutation { a }"}"#, true),
-            (r#"{"query":"{ a }",}"#, false),
+            (r#"{"query":"{ a }",}"#, true),
         ] {
-            assert_eq!(is_change(body.as_bytes()), expected, "{body}");
+            let found = kind(body.as_bytes(), PersistedQueries::ReadOnly);
+            assert_eq!(found == BodyKind::Change, expected, "{body}");
         }
+    }
+
+    #[test]
+    fn persisted_queries_count_as_changes_unless_they_only_read() {
+        use BodyKind::{Change, Other, Query};
+        for (body, unknown, read_only) in [
+            (
+                r#"{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"x"}}}"#,
+                Change,
+                Query,
+            ),
+            (
+                r#"{"Extensions":{"PersistedQuery":{}},"variables":{}}"#,
+                Change,
+                Query,
+            ),
+            (r#"{"documentId":"x"}"#, Change, Query),
+            (r#"{"id":"x","variables":{}}"#, Change, Query),
+            (r#"{"doc_id":7}"#, Change, Query),
+            (r#"{"query":"","id":"x"}"#, Change, Query),
+            (r#"{"query":null,"id":"x"}"#, Change, Query),
+            (r#"[{"query":"{ a }"},{"id":"x"}]"#, Change, Query),
+            ("extensions=%7B%22persistedQuery%22%3A1%7D", Change, Other),
+            ("documentId=x", Change, Other),
+            // The document is known.
+            (
+                r#"{"query":"{ a }","extensions":{"persistedQuery":{}}}"#,
+                Query,
+                Query,
+            ),
+            (r#"{"query":"mutation { a }","id":"x"}"#, Change, Change),
+            (r#"{"id":"x","query":"mutation { a }"}"#, Change, Change),
+            // No persisted query.
+            (r#"{"id":null,"extensions":{}}"#, Other, Other),
+            (r#"{"query":"shoes","id":7}"#, Other, Other),
+            (r#"{"variables":{"id":7}}"#, Other, Other),
+            (r#"{"query":{"match":1}}"#, Other, Other),
+        ] {
+            assert_eq!(
+                kind(body.as_bytes(), PersistedQueries::Change),
+                unknown,
+                "{body}"
+            );
+            assert_eq!(
+                kind(body.as_bytes(), PersistedQueries::ReadOnly),
+                read_only,
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_that_cannot_be_read_counts_as_a_change() {
+        let deep = format!(
+            r#"{{"a":{}{},"query":"\u006dutation {{ a }}"}}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        for body in [&deep, r#"{"query":"{ a }""#, "[1,]", "{\"a\":\"\u{1}\"}"] {
+            let found = kind(body.as_bytes(), PersistedQueries::ReadOnly);
+            assert_eq!(found, BodyKind::Change, "{body}");
+        }
+        let latin1 = b"{\"query\":\"{ a }\",\"b\":\"\xff\"}";
+        assert_eq!(kind(latin1, PersistedQueries::ReadOnly), BodyKind::Change);
     }
 
     proptest! {
@@ -203,8 +360,8 @@ mod tests {
             body: Vec<u8>,
             document in "[\"\\\\{}#\nma ]{0,24}",
         ) {
-            let _ = is_change(&body);
-            let _ = names_change(&document);
+            let _ = kind(&body, PersistedQueries::Change);
+            let _ = may_change(&document);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::policy::{
-    Globs, Policy,
+    Globs, PersistedQueries, Policy,
     rules::query::{QueryOrder, rewritten},
 };
 
@@ -22,6 +22,8 @@ pub struct Rule {
     pub order: QueryOrder,
     /// The largest body, in bytes, with which a POST is cached like a GET. `None`: POSTs are not cached.
     pub store_post_bytes: Option<u64>,
+    /// What persisted queries in such a POST do.
+    pub persisted_queries: PersistedQueries,
     /// False if unsafe requests to these paths change nothing, so that they invalidate nothing.
     pub invalidates: bool,
 }
@@ -120,6 +122,7 @@ mod tests {
             ignored_parameters: Globs::new(["utm_*"]),
             order: QueryOrder::ByName,
             store_post_bytes: None,
+            persisted_queries: PersistedQueries::Change,
             invalidates: true,
         }
     }

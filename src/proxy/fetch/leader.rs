@@ -184,6 +184,12 @@ impl LeaderFetch<'_> {
         match fetched.length() {
             Some(length) if length > self.ticket.max_object_bytes() => Err(Reason::TooLarge),
             _ if self.sends_all_cookies => Err(Reason::IgnoredCookies),
+            // It was requested without a content coding, so that errors can be found in it.
+            _ if self.forwarded.is_graphql()
+                && fetched.headers.contains_key(header::CONTENT_ENCODING) =>
+            {
+                Err(Reason::GraphqlErrors)
+            }
             _ => Ok(head),
         }
     }
@@ -205,6 +211,7 @@ impl LeaderFetch<'_> {
         let view = self.forwarded.view();
         let (why, status) = (self.why, fetched.status);
         let length = fetched.length();
+        let may_have_errors = self.forwarded.is_graphql() && fetched.status == StatusCode::OK;
         let is_whole_part = fetched.status != head.status();
         let FetchedResponse {
             mut headers, body, ..
@@ -214,7 +221,10 @@ impl LeaderFetch<'_> {
             headers.remove(header::CONTENT_RANGE);
         }
         let client = self.client;
-        let writer = BodyWriter::new(self.ticket, head, length);
+        let mut writer = BodyWriter::new(self.ticket, head, length);
+        if may_have_errors {
+            writer = writer.without_errors();
+        }
         writer
             .run(body, |head, reader| {
                 let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));

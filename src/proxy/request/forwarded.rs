@@ -17,7 +17,8 @@ use crate::{
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
     policy::{
-        self, BodyKey, ForwardedCookie, Identity, IdentityParts, Reason, RequestContent, RuleIndex,
+        self, BodyKey, ForwardedCookie, Identity, IdentityParts, Reason, RequestContent, Rule,
+        RuleIndex,
     },
     proxy::{
         request::{
@@ -117,16 +118,12 @@ impl ForwardedRequest {
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        let stores = rule
-            .and_then(|index| config.rules.get(index))
-            .is_none_or(|rule| rule.stores);
-        let bypass = bypass_reason(client, &headers).or((!stores).then_some(Reason::Rule));
-        let may_be_stored = matches!(*method, Method::GET | Method::HEAD)
-            && content == RequestContent::None
-            && bypass.is_none();
-        let all_cookies = match may_be_stored {
-            true => remove_ignored_cookies(policy, &mut headers),
-            false => Vec::new(),
+        let bypass = bypass_reason(client, &headers, rule_at(rule, config));
+        let all_cookies = match (method, content, bypass) {
+            (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
+                remove_ignored_cookies(policy, &mut headers)
+            }
+            _ => Vec::new(),
         };
         let key = Key {
             resource,
@@ -167,7 +164,7 @@ impl ForwardedRequest {
         };
         Ok(match body.read(permit).await? {
             BodyRead::Larger(body) => body,
-            BodyRead::Whole(bytes, permit) => match BodyKey::of(&self.headers, &bytes) {
+            BodyRead::Whole(bytes, permit) => match self.body_key(&bytes) {
                 Some(content) => {
                     self.add_to_key(content, (bytes, permit), shared, table);
                     UploadBody::empty()
@@ -180,7 +177,7 @@ impl ForwardedRequest {
     /// The largest body that may become part of the key, in bytes; `None` if no rule says `store_post` for this request,
     /// or the body is larger.
     pub(crate) fn max_key_body_bytes(&self) -> Option<u64> {
-        let rule = self.rule.and_then(|index| self.config.rules.get(index))?;
+        let rule = rule_at(self.rule, &self.config)?;
         let limit = rule.store_post_bytes?;
         let bytes = match self.framing {
             RequestFraming::None => 0,
@@ -189,6 +186,12 @@ impl ForwardedRequest {
         };
         let is_post = self.method == Method::POST && self.bypass.is_none();
         (is_post && bytes <= limit).then_some(bytes)
+    }
+
+    fn body_key(&self, body: &[u8]) -> Option<BodyKey> {
+        let rule = rule_at(self.rule, &self.config);
+        let persisted = rule.map(|rule| rule.persisted_queries);
+        BodyKey::of(&self.headers, body, persisted.unwrap_or_default())
     }
 
     fn add_to_key(
@@ -201,6 +204,11 @@ impl ForwardedRequest {
         let policy = policy_under(self.rule, &self.config);
         self.all_cookies = remove_ignored_cookies(policy, &mut self.headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
+        if content.is_graphql() {
+            // The errors in an encoded response could not be found.
+            let identity = HeaderValue::from_static("identity");
+            self.headers.insert(header::ACCEPT_ENCODING, identity);
+        }
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
         self.body = Some(BufferedBody::new(bytes, self.framing, permit));
@@ -208,10 +216,15 @@ impl ForwardedRequest {
 
     /// Whether a response with this status invalidates what is stored for the target.
     pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
-        let rule = self.rule.and_then(|index| self.config.rules.get(index));
+        let rule = rule_at(self.rule, &self.config);
         rule.is_none_or(|rule| rule.invalidates)
             && self.content != RequestContent::Keyed
             && policy::invalidates(&self.method, status)
+    }
+
+    /// True for a GraphQL query with its body in the key.
+    pub(crate) fn is_graphql(&self) -> bool {
+        self.key.content.is_some_and(|content| content.is_graphql())
     }
 
     /// The GET by which the response to this HEAD is fetched and looked up; `None` if it is no HEAD, or if its policy fetches
@@ -302,13 +315,17 @@ impl ForwardedRequest {
 
 /// Why the cache has no part in a request with these headers, as the client sent them and as they are forwarded; `None` if
 /// nothing of them speaks against it.
-fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap) -> Option<Reason> {
+fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>) -> Option<Reason> {
     // The stream of the connection leaves Upgrade only where it asks for more than another version of HTTP.
     if client.contains_key(header::UPGRADE) {
         return Some(Reason::NotUpgraded);
     }
     let names_method = forwarded.keys().any(policy::is_method_override);
-    names_method.then_some(Reason::MethodOverride)
+    if names_method {
+        return Some(Reason::MethodOverride);
+    }
+    rule.is_some_and(|rule| !rule.stores)
+        .then_some(Reason::Rule)
 }
 
 /// Refuses the requests that are never forwarded.
@@ -349,9 +366,12 @@ fn ruled_target(target: String, config: &Config) -> (String, Option<RuleIndex>) 
     }
 }
 
+fn rule_at(index: Option<RuleIndex>, config: &Config) -> Option<&Rule> {
+    config.rules.get(index?)
+}
+
 fn policy_under(rule: Option<RuleIndex>, config: &Config) -> &policy::Policy {
-    let rule = rule.and_then(|index| config.rules.get(index));
-    rule.map_or(&config.policy, |rule| &rule.policy)
+    rule_at(rule, config).map_or(&config.policy, |rule| &rule.policy)
 }
 
 /// Path and query as the client sent them. An authority in the target changes nothing: there is one origin.

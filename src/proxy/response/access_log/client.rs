@@ -41,7 +41,7 @@ impl ClientInfo {
         Self {
             address: peer.map_or("-".to_owned(), |peer| peer.ip().to_string()),
             line: escaped(&format!("{method} {target} {version}")),
-            // It is a URL, so its secret parameters are masked too.
+            // It is a URL, so its secret parameters and its user are masked too.
             referer: text(header::REFERER).map(|referer| escaped(&masked(&referer))),
             agent: agent.map(|agent| escaped(&cut(&agent, MAX_AGENT_CHARS))),
         }
@@ -77,13 +77,13 @@ mod tests {
     fn a_request_is_written_as_in_the_combined_format() {
         let request = TestRequest::default()
             .peer_addr("192.0.2.7:1234".parse().unwrap())
-            .insert_header((header::REFERER, "http://a.test/?token=HUSH&b=1"))
+            .insert_header((header::REFERER, "http://anna:HUSH@a.test/?token=HUSH&b=1"))
             .insert_header((header::USER_AGENT, "curl \"8\""))
             .to_http_request();
         let client = ClientInfo::new(&request, "GET", "/a\"b");
         assert_eq!(client.address, "192.0.2.7");
         assert_eq!(client.line, "GET /a\\x22b HTTP/1.1");
-        assert_eq!(client.referer.unwrap(), "http://a.test/?token=***&b=1");
+        assert_eq!(client.referer.unwrap(), "http://***@a.test/?token=***&b=1");
         assert_eq!(client.agent.unwrap(), "curl \\x228\\x22");
     }
 

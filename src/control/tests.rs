@@ -296,10 +296,8 @@ fn an_instance_that_ends_during_the_request_has_not_failed() {
 fn an_instance_without_its_cache_responds_with_503() {
     let root = tempfile::tempdir().unwrap();
     System::new().block_on(async {
+        // No worker has started the actor.
         let cache = Cache::new(1 << 20, 1 << 18);
-        let host = cache.clone();
-        let ended = std::thread::spawn(move || System::new().block_on(async { host.start() }));
-        ended.join().unwrap();
         let _control = listen_in(&surroundings(root.path()), shared_with(8000, cache)).unwrap();
         let report = clear_from(root.path(), None).await;
         assert!(matches!(

@@ -65,6 +65,8 @@ pub struct BodyWriter {
     last: Arc<Piece>,
     withheld: Option<Arc<Piece>>,
     pieces: Vec<Arc<Piece>>,
+    /// What has arrived and is not in `pieces` yet.
+    arrived: VecDeque<Chunk>,
     received_bytes: u64,
     position: u64,
     /// Whether there has been a reader.
@@ -91,6 +93,7 @@ impl BodyWriter {
             head_charge: Some(head_charge),
             withheld: None,
             pieces: Vec::new(),
+            arrived: VecDeque::new(),
             received_bytes: 0,
             position: 0,
             was_read: false,
@@ -125,22 +128,29 @@ impl BodyWriter {
     {
         let mut body = pin!(body);
         let mut open = Some(open);
-        let first = self.first_chunks(body.as_mut()).await;
+        self.arrived = self.first_chunks(body.as_mut()).await;
         if self.shared_head.length != Some(0) {
-            if !self.is_all(&first)
+            if !self.has_all_arrived()
                 && let Some(open) = open.take()
             {
                 open(Arc::clone(&self.shared_head.head), self.reader());
             }
             self.announce();
         }
-        let end = match self.take_in(first, body).await {
+        let end = match self.take_in(body.as_mut()).await {
             BodyOutcome::Whole if self.errors.as_ref().is_some_and(ErrorsScan::has_errors) => {
                 self.ticket.give_up(Reason::GraphqlErrors);
                 FetchEnd::NotStored(Reason::GraphqlErrors)
             }
             BodyOutcome::Whole => self.store().await,
-            BodyOutcome::Abandoned(reason) => FetchEnd::NotStored(reason),
+            BodyOutcome::NotStorable(reason) => {
+                // The body is passed on to readers, so the leader has to be one.
+                if let Some(open) = open.take() {
+                    open(Arc::clone(&self.shared_head.head), self.reader());
+                }
+                let passed = self.pass_on(body, reason).await;
+                passed.map_or(FetchEnd::Cut, |()| FetchEnd::NotStored(reason))
+            }
             BodyOutcome::Cut => FetchEnd::Cut,
         };
         if let Some(withheld) = self.withheld.take() {
@@ -187,15 +197,15 @@ impl BodyWriter {
         chunks
     }
 
-    /// True if these chunks are the whole body.
-    fn is_all(&self, chunks: &VecDeque<Chunk>) -> bool {
-        let bytes = chunks.iter().map(|chunk| match chunk {
+    /// True if the whole body has arrived with the headers.
+    fn has_all_arrived(&self) -> bool {
+        let bytes = self.arrived.iter().map(|chunk| match chunk {
             Chunk::Bytes(bytes) => bytes.len() as u64,
             Chunk::End | Chunk::Cut => 0,
         });
         match self.shared_head.length {
             Some(length) => bytes.sum::<u64>() == length,
-            None => matches!(chunks.back(), Some(Chunk::End)),
+            None => matches!(self.arrived.back(), Some(Chunk::End)),
         }
     }
 
@@ -209,26 +219,15 @@ impl BodyWriter {
         BodyReader::new(&self.shared_head, self.ticket.subscribe())
     }
 
-    async fn take_in<S, E>(
-        &mut self,
-        mut first: VecDeque<Chunk>,
-        mut body: Pin<&mut S>,
-    ) -> BodyOutcome
+    async fn take_in<S, E>(&mut self, mut body: Pin<&mut S>) -> BodyOutcome
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
         loop {
-            let next = match first.pop_front() {
-                Some(first) => first,
-                None if self.is_complete() => Chunk::End,
-                None => self.next(body.as_mut()).await,
-            };
-            match next {
+            match self.next(body.as_mut()).await {
                 Chunk::Bytes(chunk) => {
                     if let Err(reason) = self.append(&chunk).await {
-                        let passed = self.pass_on(body, reason).await;
-                        return passed
-                            .map_or(BodyOutcome::Cut, |()| BodyOutcome::Abandoned(reason));
+                        return BodyOutcome::NotStorable(reason);
                     }
                 }
                 Chunk::End if self.is_short() => return BodyOutcome::Cut,
@@ -243,6 +242,12 @@ impl BodyWriter {
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
+        if let Some(chunk) = self.arrived.pop_front() {
+            return chunk;
+        }
+        if self.is_complete() {
+            return Chunk::End;
+        }
         // Readers and other requests of this worker get their turn, even if the origin sends faster than this reads.
         if self.received_bytes >= YIELD_BYTES {
             tokio::task::yield_now().await;
@@ -400,6 +405,7 @@ impl BodyWriter {
     }
 }
 
+#[derive(Debug)]
 enum Chunk {
     Bytes(Bytes),
     End,
@@ -418,6 +424,7 @@ impl<E> From<Option<Result<Bytes, E>>> for Chunk {
 
 enum BodyOutcome {
     Whole,
-    Abandoned(Reason),
+    /// There is more of it, or there may be: what cannot be stored is passed on.
+    NotStorable(Reason),
     Cut,
 }

@@ -213,6 +213,28 @@ fn a_body_that_grows_too_large_reaches_its_readers_and_uses_little_memory() {
 }
 
 #[test]
+fn a_body_that_has_arrived_with_its_head_is_whole_if_it_cannot_be_stored() {
+    run(async {
+        let chunk = Bytes::from(vec![b'x'; 1500]);
+        for (count, length) in [(1, Some(1500)), (3, Some(4500)), (3, None)] {
+            let cache = cache(4 * 1024);
+            let ticket = lead(&cache, "/a").await;
+            let (opened, reader) = oneshot::channel();
+            let body = chunks(vec![chunk.clone(); count]);
+            actix_rt::spawn(BodyWriter::new(ticket, plain_head(), length).run(
+                body,
+                move |_, reader| {
+                    let _ = opened.send(reader);
+                },
+            ));
+            let body = read_all(reader.await.unwrap()).await.unwrap();
+            assert_eq!(body.len(), count * 1500);
+            assert!(found(&cache, "/a").await.is_empty());
+        }
+    });
+}
+
+#[test]
 fn a_body_too_large_to_store_without_readers_is_abandoned() {
     run(async {
         let cache = cache(4 * MIB);

@@ -163,7 +163,9 @@ fn an_unsafe_request_makes_copies_of_related_guesses_invalid() {
             let head = Arc::clone(known.variants().next().unwrap().head());
             !head.is_fresh(NOW)
         };
-        for target in ["/items?a", "/items/5/b", "/users"] {
+        let concerned = ["/items?a", "/items/5/b"];
+        let others = ["/users", "/a", "/b", "/c"];
+        for target in concerned.iter().chain(&others) {
             store(&cache, target, b"x").await;
             let known = worker_cache.lookup(&key(target)).await;
             assert!(!is_stale(known.found()), "{target}");
@@ -174,15 +176,15 @@ fn an_unsafe_request_makes_copies_of_related_guesses_invalid() {
         };
         // The actor may answer too late. Then the copies are invalid all the same.
         cache.force_invalidate(request());
-        for (target, concerned) in [("/items?a", true), ("/items/5/b", true), ("/users", false)] {
-            assert_eq!(
-                worker_cache.get(&key(target)).is_none(),
-                concerned,
-                "{target}"
-            );
+        let is_copied = |target: &str| worker_cache.get(&key(target)).is_some();
+        assert!(!concerned.iter().any(|target| is_copied(target)));
+        // Resources share counters, so one of the others may be looked up again.
+        assert!(others.iter().any(|target| is_copied(target)));
+        for target in concerned.iter().chain(&others) {
             let known = worker_cache.lookup(&key(target)).await;
-            assert_eq!(is_stale(known.found()), concerned, "{target}");
-            assert!(worker_cache.get(&key(target)).is_some(), "{target}");
+            let is_concerned = concerned.contains(target);
+            assert_eq!(is_stale(known.found()), is_concerned, "{target}");
+            assert!(is_copied(target), "{target}");
         }
         cache.send(request()).await.unwrap();
         store(&cache, "/items/5/c", b"x").await;

@@ -208,7 +208,10 @@ fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
     }
     // The proxy's own member is the last.
     let line = headers.get_all("cache-status").last();
-    let line = line.and_then(|line| line.to_str().ok()).unwrap_or_default();
+    let Some(line) = line.and_then(|line| line.to_str().ok()) else {
+        let reason = "unknown".to_owned();
+        return FetchOutcome::NotStored { bytes, reason };
+    };
     let mut words = line.split(';').map(str::trim);
     // A request that shared another's fetch is served only what that fetch stores.
     if words

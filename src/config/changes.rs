@@ -91,7 +91,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Flags, KEYS};
+    use crate::config::{Flags, keys::KEYS};
 
     fn config(text: &str) -> Config {
         let dir = tempfile::tempdir().unwrap();

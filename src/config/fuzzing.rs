@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Flags, KEYS, SettingSources, file::SettingsFile};
+use super::{Flags, SettingSources, file::SettingsFile, keys::KEYS};
 
 /// Any file is understood, or refused with a message.
 pub fn config_file(bytes: &[u8]) {

@@ -10,6 +10,7 @@
 //! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
+//! | `keys.rs` | the keys of the file |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `value.rs` | one parser per kind of value |
@@ -20,6 +21,7 @@ mod error;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod keys;
 mod rules;
 mod settings;
 mod value;
@@ -42,6 +44,7 @@ pub use self::{
 use self::{
     defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
     file::{Presence, SettingsFile},
+    keys::KEYS,
     value::{Given, MAX_WORKERS},
 };
 use crate::{
@@ -61,33 +64,6 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// Makes a configuration from the flags, and from what else it reads.
 pub type LoadConfig = fn(&Flags) -> Result<Config, ConfigError>;
-
-/// Keys of the file. All except the rules are also flags and variables.
-const KEYS: &[&str] = &[
-    "port",
-    "origin",
-    "bind",
-    "policy",
-    "ttl",
-    "timeout",
-    "client_timeout",
-    "coalesce_wait",
-    "max_memory",
-    "max_object",
-    "max_stale",
-    "origin_ca",
-    "workers",
-    "preserve_host",
-    "identity_headers",
-    "identity_cookies",
-    "ignored_cookies",
-    "drop_headers",
-    "masked_parameters",
-    "log_format",
-    "dashboard",
-    RULES,
-];
-const RULES: &str = "rules";
 
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -141,7 +117,7 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
-    /// Patterns of request headers that are not forwarded, beside those that only infrastructure may set.
+    /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
     pub masked_parameters: Vec<String>,
@@ -314,7 +290,7 @@ impl<'a> SettingSources<'a> {
                 .flatten()
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
-            drop_headers: self.patterns("drop-headers", &[])?,
+            drop_headers: self.patterns("drop-headers", value::names, &[])?,
             masked_parameters: self
                 .get("masked-parameters", value::names)?
                 .unwrap_or_else(default_masked_parameters),
@@ -344,14 +320,31 @@ impl<'a> SettingSources<'a> {
                     value::duration(given, Duration::ZERO, TEN_YEARS)
                 })?
                 .unwrap_or(DEFAULT_MAX_STALE),
-            identity_headers: self.patterns("identity-headers", DEFAULT_IDENTITY_HEADERS)?,
-            identity_cookies: self.patterns("identity-cookies", DEFAULT_IDENTITY_COOKIES)?,
-            ignored_cookies: self.patterns("ignored-cookies", DEFAULT_IGNORED_COOKIES)?,
+            identity_headers: self.patterns(
+                "identity-headers",
+                value::identity_names,
+                DEFAULT_IDENTITY_HEADERS,
+            )?,
+            identity_cookies: self.patterns(
+                "identity-cookies",
+                value::identity_names,
+                DEFAULT_IDENTITY_COOKIES,
+            )?,
+            ignored_cookies: self.patterns(
+                "ignored-cookies",
+                value::names,
+                DEFAULT_IGNORED_COOKIES,
+            )?,
         })
     }
 
-    fn patterns(&self, name: &'static str, default: &[&str]) -> Result<Patterns, ConfigError> {
-        Ok(match self.get(name, value::names)? {
+    fn patterns(
+        &self,
+        name: &'static str,
+        parse: fn(&Given) -> Result<Vec<String>, ValueError>,
+        default: &[&str],
+    ) -> Result<Patterns, ConfigError> {
+        Ok(match self.get(name, parse)? {
             Some(names) => Patterns::new(names.iter().map(String::as_str)),
             None => Patterns::new(default.iter().copied()),
         })

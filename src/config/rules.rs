@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::{
-    MILLISECOND, RULES, TEN_YEARS,
+    MILLISECOND, TEN_YEARS,
     error::{ConfigError, SettingSource, ValueError},
     file::{RuleTable, SettingsFile, Written},
+    keys::RULES,
     value::{self, Given},
 };
 use crate::policy::{

@@ -188,7 +188,7 @@ fn size(bytes: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::KEYS;
+    use crate::config::keys::KEYS;
 
     #[test]
     fn every_key_has_its_value() {

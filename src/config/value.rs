@@ -331,9 +331,23 @@ pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
         })
 }
 
-/// RFC 9110, 5.6.2: `token`, the syntax of the names of headers and cookies. `*` is one of its characters.
+/// Names of headers or cookies that identify a user. Exceptions alone would identify nobody, so that users share responses.
+pub(super) fn identity_names(given: &Given) -> Result<Vec<String>, ValueError> {
+    let names = names(given)?;
+    match !names.is_empty() && names.iter().all(|name| name.starts_with('!')) {
+        true => Err(given.is_not(
+            "a list that identifies a user: it has only exceptions; put the patterns before them, \
+             which are in the configuration guide and by default \"*\" for cookies",
+        )),
+        false => Ok(names),
+    }
+}
+
+/// RFC 9110, 5.6.2: `token`, the syntax of the names of headers and cookies, perhaps after the `!` of an exception. `*` is one of its characters.
 fn is_token(name: &str) -> bool {
+    let name = name.strip_prefix('!').unwrap_or(name);
     !name.is_empty()
+        && !name.starts_with('!')
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))

@@ -3,7 +3,7 @@
 mod rule_entries;
 mod values;
 
-use super::*;
+use super::{keys::RULES, *};
 
 fn load_beside(
     default_file: &Path,

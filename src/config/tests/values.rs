@@ -188,6 +188,22 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_a_correction() {
             "preserve_host: \"true\" is not true or false, without quotes",
         ),
         (
+            "identity_cookies = [\"!sid\"]",
+            "identity_cookies: this list is not a list that identifies a user: it has only exceptions",
+        ),
+        (
+            "identity_headers = [\"!x-user\"]",
+            "identity_headers: this list is not a list that identifies a user: it has only exceptions",
+        ),
+        (
+            "drop_headers = [\"!\"]",
+            "drop_headers: this list is not a list of names",
+        ),
+        (
+            "drop_headers = [\"!!x-a\"]",
+            "drop_headers: this list is not a list of names",
+        ),
+        (
             "identity_headers = \"a,b\"",
             "identity_headers: \"a,b\" is not a list of names, such as [\"x-user\"",
         ),

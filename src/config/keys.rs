@@ -1,0 +1,29 @@
+//! The keys of the configuration file.
+
+/// Keys of the file. All except the rules are also flags and variables.
+pub(super) const KEYS: &[&str] = &[
+    "port",
+    "origin",
+    "bind",
+    "policy",
+    "ttl",
+    "timeout",
+    "client_timeout",
+    "coalesce_wait",
+    "max_memory",
+    "max_object",
+    "max_stale",
+    "origin_ca",
+    "workers",
+    "preserve_host",
+    "identity_headers",
+    "identity_cookies",
+    "ignored_cookies",
+    "drop_headers",
+    "masked_parameters",
+    "log_format",
+    "dashboard",
+    RULES,
+];
+/// The key of the rules.
+pub(super) const RULES: &str = "rules";

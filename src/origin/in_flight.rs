@@ -109,9 +109,14 @@ impl InFlight {
         self.poll_continue_limit(cx);
         self.drive_upload(cx)?;
         loop {
+            // Only the beginning of a head is progress, so a head that never ends runs into the time limit.
+            let begins = self.received.is_empty();
             match ready!(self.poll_read(cx, HEAD_ROOM_BYTES, u64::MAX))? {
                 0 => return Poll::Ready(Err(OriginError::cut())),
                 _ => self.has_response = true,
+            }
+            if begins {
+                self.state.progressed();
             }
             let interim = self.state.interim();
             let found = (self.search).take(&mut self.received, &self.method, interim.as_ref());
@@ -154,9 +159,7 @@ impl InFlight {
         }
         let mut limited = stream.take(limit);
         let read = pin!(limited.read_buf(&mut self.received)).poll(cx);
-        let count = ready!(read).map_err(|source| OriginError::Cut { source })?;
-        self.state.progressed();
-        Poll::Ready(Ok(count))
+        read.map_err(|source| OriginError::Cut { source })
     }
 
     /// Prepares for the body of the final response.
@@ -234,7 +237,7 @@ impl InFlight {
                         return Poll::Ready(None);
                     }
                     0 => return Poll::Ready(Some(Err(OriginError::cut()))),
-                    _ => {}
+                    _ => self.state.progressed(),
                 }
             }
             let piece = self.decoder.take(&mut self.received);

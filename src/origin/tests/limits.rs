@@ -37,6 +37,27 @@ fn silence_before_the_first_byte_times_out() {
 }
 
 #[test]
+fn a_head_that_never_ends_times_out() {
+    run(async {
+        let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.respond("HTTP/1.1 200 OK\r\nA: ").await;
+            let mut pace = tokio::time::interval(HASTY / 10);
+            loop {
+                pace.tick().await;
+                peer.send("a").await;
+            }
+        };
+        let dripping = tokio::select! {
+            response = ask(&test.origin, get("/")) => response.unwrap_err(),
+            () = script => unreachable!(),
+        };
+        assert_eq!(dripping.kind(), OriginErrorKind::Timeout);
+    });
+}
+
+#[test]
 fn silence_within_a_body_times_out() {
     run(async {
         let test = TestOrigin::with(|config| config.timeout = HASTY).await;

@@ -8,17 +8,18 @@
 //! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
 //! 5. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 use log::Level;
+use tokio::time::timeout;
 
 use crate::{
     cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
-    origin::InterimSink,
+    origin::{InterimSink, OriginError},
     policy::{self, Decision, Forward, ForwardReason, OriginFailure, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
@@ -163,6 +164,7 @@ async fn serve_or_fetch(
                 return pass(worker, &asked, body, plan.why, storing, relay).await;
             }
             Some(Claimed::Lead(ticket)) => {
+                let limit = follower.time_left();
                 drop(follower);
                 // After a response that was not storable, the origin has less to do for what the client asks.
                 let is_as_asked = ticket.is_hit_for_miss() && plan.is_without_entry();
@@ -176,7 +178,9 @@ async fn serve_or_fetch(
                     false => plan,
                 };
                 let client = (&asked.method, relay.sink());
-                return lead(worker.clone(), forwarded, plan, ticket, client).await;
+                let why = plan.why;
+                let response = lead(worker.clone(), forwarded, plan, ticket, client);
+                return in_time(response, why, limit).await;
             }
             Some(Claimed::Changed(found)) => {
                 lookup = worker.worker_cache.insert(&forwarded.key, found);
@@ -314,6 +318,20 @@ async fn lead(
             response.map(|response| going_on(response, &going_on_with, &request))
         }
     }
+}
+
+/// The response of a fetch, or the error of a request that has waited for too long with the fetches that it followed before.
+/// `limit` is how long it may still wait; `None` if it has followed none: then the origin's limits are enough.
+async fn in_time(
+    response: impl Future<Output = Result<ClientResponse, FailedRequest>>,
+    why: Forward,
+    limit: Option<(Duration, OriginError)>,
+) -> Result<ClientResponse, FailedRequest> {
+    let Some((limit, error)) = limit else {
+        return response.await;
+    };
+    let too_late = |_| Err(FailedRequest::forwarded(ProxyError::Origin(error), why));
+    timeout(limit, response).await.unwrap_or_else(too_late)
 }
 
 /// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in

@@ -123,10 +123,14 @@ fn nobody_waits_longer_than_a_leader_for_an_origin_that_stays_silent() {
             config.coalesce_wait = SECOND;
         })
         .start();
+    let since = Instant::now();
     let (mut leader, mut others) = crowd(&proxy, &origin, 10);
     for client in others.iter_mut().chain([&mut leader]) {
         assert_eq!(client.answer().status(), 504);
     }
+    // A request that leads a second fetch does not wait for all of the time again.
+    let waited = since.elapsed();
+    assert!(waited < Duration::from_millis(4800), "{waited:?}");
     let begun = fetches(&origin, "/");
     assert!((2..=4).contains(&begun), "{begun} fetches");
 }

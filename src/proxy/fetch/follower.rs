@@ -1,6 +1,6 @@
 //! The follower's side of fetches: a request that waits for the fetches of other requests.
 
-use std::{iter::once, sync::Arc};
+use std::{iter::once, sync::Arc, time::Duration};
 
 use actix_web::http::Method;
 use futures_util::future::select_all;
@@ -191,6 +191,14 @@ impl<'a> Follower<'a> {
             FetchFailure::Status(_) => self.joins = Joins::None,
         }
         None
+    }
+
+    /// How long the request may still wait for a fetch of its own, and the error after that; `None` if it has waited for no
+    /// other fetch. What leaders wait for in vain, their followers do not wait for again.
+    pub(crate) fn time_left(&self) -> Option<(Duration, OriginError)> {
+        let limit = self.forwarded.config.timeout;
+        let left = limit.saturating_sub(self.since?.elapsed());
+        Some((left, OriginError::no_head(limit)))
     }
 
     /// The leaders of all fetches wait in vain, and this request has waited for as long as one of them would.

@@ -94,6 +94,10 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
     match (scan.host, target) {
         (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
         (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
+        // The Host that is added would be one line too many.
+        (None, Target::Absolute { .. }) if scan.lines == MAX_HEADER_LINES => {
+            Err(HeadRefusal::TooManyLines)
+        }
         (_, Target::Absolute { authority, .. })
             if authority.is_empty() || !is_valid_host(authority) =>
         {
@@ -125,6 +129,7 @@ struct FieldScan<'h> {
     /// The value of Host; `None` if there is none.
     host: Option<&'h [u8]>,
     offers_upgrade: bool,
+    lines: usize,
 }
 
 impl<'h> FieldScan<'h> {
@@ -132,12 +137,12 @@ impl<'h> FieldScan<'h> {
         let mut scan = Self {
             host: None,
             offers_upgrade: false,
+            lines: 0,
         };
-        let mut lines = 0;
         loop {
             let (line, rest) = split_line(fields);
             if line.is_empty() {
-                return match lines > MAX_HEADER_LINES {
+                return match scan.lines > MAX_HEADER_LINES {
                     true => Err(HeadRefusal::TooManyLines),
                     false => Ok(scan),
                 };
@@ -146,7 +151,7 @@ impl<'h> FieldScan<'h> {
                 return Err(HeadRefusal::SeveralHosts);
             }
             scan.offers_upgrade |= upgrade::is_offer(line);
-            lines += 1;
+            scan.lines += 1;
             fields = rest;
         }
     }
@@ -413,10 +418,12 @@ mod tests {
     #[test]
     fn what_is_not_passed_on_is_refused_for_its_reason() {
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(96));
+        let no_room_for_host = format!("GET http://a/ HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(96));
         let grows = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "\"".repeat(30_000));
         for (head, refusal) in [
             ("GET / HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
             ("GET http://a/ HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
+            (&no_room_for_host, HeadRefusal::TooManyLines),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
                 HeadRefusal::SeveralHosts,

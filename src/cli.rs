@@ -184,7 +184,7 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub preserve_host: Option<OsString>,
 
-    /// Request headers that are not forwarded, beside X-Forwarded-* and others that only a proxy may set [default: none]
+    /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
     /// A comma-separated list; `*` matches any characters. Name headers that change a response and are not part of the key.
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "LIST")]

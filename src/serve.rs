@@ -163,7 +163,11 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.port, config.origin
     ));
     let url = config.local_url();
-    log::info!("open {url} for {}; {}", config.origin, config.in_short());
+    log::info!(
+        "listening on {url} for {}; {}",
+        config.origin,
+        config.in_short()
+    );
     if let Some(dashboard) = dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
     }

@@ -56,7 +56,7 @@ impl Remedy {
                 return format!("remove store = false from the [[rules]] entry for {rule}").into();
             }
             Self::Keep => {
-                return "a rule with invalidates = false keeps it, if that request changes nothing"
+                return "invalidates = false in a rule for the path of the POST, PUT or DELETE keeps it, if that changes nothing"
                     .into();
             }
             Self::IgnoreCookie => {

@@ -183,7 +183,11 @@ fn the_log_says_at_the_start_what_is_in_force_and_what_to_open() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = home.start(&origin.url(), &["--bind", "0.0.0.0"]);
-    let url = format!("open http://127.0.0.1:{}/ for {}", proxy.port, origin.url());
+    let url = format!(
+        "listening on http://127.0.0.1:{}/ for {}",
+        proxy.port,
+        origin.url()
+    );
     proxy.log_line(&[
         &url,
         "policy standard",

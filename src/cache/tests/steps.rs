@@ -81,9 +81,9 @@ fn an_invalidation_of_many_partitions_holds_at_once_and_frees_them_later() {
         }
         // A later response is stored, and stays when the earlier ones are freed.
         fill(&cache, MANY - 1..MANY).await;
-        until(|| stats(&cache), |stats| stats.used_bytes == one.used_bytes).await;
+        // The last bytes count as used again for a moment, while the thread that frees them is at work.
+        until(|| stats(&cache), |stats| *stats == one).await;
         assert_eq!(stored(&cache, MANY - 1).await, 1);
-        assert_eq!(stats(&cache).await, CacheStats { ..one });
     });
 }
 
@@ -108,7 +108,7 @@ fn a_purge_of_one_path_with_many_partitions_is_complete() {
             assert_eq!(purged.responses, MANY as u64, "{how:?}");
             assert_eq!(stats(&cache).await.entries, left as u64, "{how:?}");
         }
-        assert_eq!(stats(&cache).await.used_bytes, 0);
+        until(|| stats(&cache), |stats| stats.used_bytes == 0).await;
     });
 }
 

@@ -95,15 +95,15 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
         (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
         (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
         // The Host that is added would be one line too many.
-        (None, Target::Absolute { .. }) if scan.lines == MAX_HEADER_LINES => {
+        (None, TargetForm::Absolute { .. }) if scan.lines == MAX_HEADER_LINES => {
             Err(HeadRefusal::TooManyLines)
         }
-        (_, Target::Absolute { authority, .. })
+        (_, TargetForm::Absolute { authority, .. })
             if authority.is_empty() || !is_valid_host(authority) =>
         {
             Err(HeadRefusal::Host)
         }
-        (_, Target::AsSent) if request_line.minor <= b'1' && !scan.offers_upgrade => Ok(None),
+        (_, TargetForm::AsSent) if request_line.minor <= b'1' && !scan.offers_upgrade => Ok(None),
         (_, target) => {
             let fields = match scan.offers_upgrade {
                 true => upgrade::without_offers(fields, request_line.minor).into(),
@@ -218,7 +218,7 @@ struct RequestLine<'h> {
 
 /// What becomes of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Target<'h> {
+enum TargetForm<'h> {
     /// It is passed on as it came.
     AsSent,
     /// Some of its characters are encoded.
@@ -245,11 +245,13 @@ impl<'h> RequestLine<'h> {
         })
     }
 
-    fn target(&self) -> Result<Target<'h>, HeadRefusal> {
+    fn target(&self) -> Result<TargetForm<'h>, HeadRefusal> {
         let target = self.target;
         match target.first() {
-            Some(b'/') => Ok(encoded_target(target).map_or(Target::AsSent, Target::Encoded)),
-            _ if target == b"*" || self.method == b"CONNECT" => Ok(Target::AsSent),
+            Some(b'/') => {
+                Ok(encoded_target(target).map_or(TargetForm::AsSent, TargetForm::Encoded))
+            }
+            _ if target == b"*" || self.method == b"CONNECT" => Ok(TargetForm::AsSent),
             _ => absolute(target).ok_or(HeadRefusal::Target),
         }
     }
@@ -258,16 +260,16 @@ impl<'h> RequestLine<'h> {
     ///
     /// # Errors
     /// It is too large.
-    fn rewritten(&self, target: Target<'_>, fields: &[u8]) -> Result<Vec<u8>, HeadRefusal> {
+    fn rewritten(&self, target: TargetForm<'_>, fields: &[u8]) -> Result<Vec<u8>, HeadRefusal> {
         let mut head = Vec::with_capacity(self.target.len() + fields.len() + 64);
         head.extend_from_slice(self.method);
         head.push(b' ');
         match &target {
-            Target::AsSent => head.extend_from_slice(self.target),
-            Target::Encoded(target) => head.extend_from_slice(target.as_bytes()),
+            TargetForm::AsSent => head.extend_from_slice(self.target),
+            TargetForm::Encoded(target) => head.extend_from_slice(target.as_bytes()),
             // RFC 9112, 3.2.4.
-            Target::Absolute { path: [], .. } if self.method == b"OPTIONS" => head.push(b'*'),
-            Target::Absolute { path, .. } => {
+            TargetForm::Absolute { path: [], .. } if self.method == b"OPTIONS" => head.push(b'*'),
+            TargetForm::Absolute { path, .. } => {
                 if !path.starts_with(b"/") {
                     head.push(b'/');
                 }
@@ -278,7 +280,7 @@ impl<'h> RequestLine<'h> {
         head.push(self.minor.min(b'1'));
         head.extend_from_slice(b"\r\n");
         match target {
-            Target::Absolute { authority, .. } => write_fields(authority, fields, &mut head),
+            TargetForm::Absolute { authority, .. } => write_fields(authority, fields, &mut head),
             _ => head.extend_from_slice(fields),
         }
         match head.len() > MAX_HEAD_BYTES {
@@ -289,7 +291,7 @@ impl<'h> RequestLine<'h> {
 }
 
 /// RFC 9112, 3.2.2: the parts of a URL; `None` if `target` is none.
-fn absolute(target: &[u8]) -> Option<Target<'_>> {
+fn absolute(target: &[u8]) -> Option<TargetForm<'_>> {
     let scheme_end = memchr::memmem::find(target, b"://")?;
     let (scheme, rest) = (&target[..scheme_end], &target[scheme_end + 3..]);
     let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
@@ -298,7 +300,7 @@ fn absolute(target: &[u8]) -> Option<Target<'_>> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
     let authority_end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
-    is_scheme.then_some(Target::Absolute { authority, path })
+    is_scheme.then_some(TargetForm::Absolute { authority, path })
 }
 
 /// Writes a target with the characters encoded that it must not have.

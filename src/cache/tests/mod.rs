@@ -3,6 +3,7 @@
 mod accounting;
 mod bodies;
 mod claims;
+mod joining;
 mod managing;
 mod restart;
 mod steps;

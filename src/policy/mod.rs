@@ -55,7 +55,7 @@ pub use freshness::{
     stale::{OriginFailure, may_serve_stale},
 };
 pub use identity::{
-    ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie, is_credential,
+    CredentialNames, ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie,
 };
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};
@@ -188,7 +188,7 @@ mod tests {
         ) {
             let policy = policy(mode);
             let secret = IdentitySecret::new();
-            let own = secret.identity(&policy, &asked, |name| is_credential(&policy, name));
+            let own = secret.identity(&policy, &asked, &policy);
             let request = Request::new(&policy, &Method::GET, &asked, RequestContent::None, own);
             let response = Response {
                 status: StatusCode::from_u16(status).unwrap(),

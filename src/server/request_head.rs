@@ -233,7 +233,9 @@ enum TargetForm<'h> {
 
 impl<'h> RequestLine<'h> {
     fn parse(line: &'h [u8]) -> Result<Self, HeadRefusal> {
-        let method_end = memchr::memchr(b' ', line).ok_or(HeadRefusal::Malformed)?;
+        // Methods are too short for memchr.
+        let method_end = line.iter().position(|byte| *byte == b' ');
+        let method_end = method_end.ok_or(HeadRefusal::Malformed)?;
         let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
         let target_end = memchr::memchr(b' ', rest).ok_or(HeadRefusal::Malformed)?;
         let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);

@@ -261,7 +261,8 @@ fn decide(
             Sharing::CollapsibleWhole => NextStep::Claim(FetchPlan::fetch_whole(why)),
             Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
-                NextStep::Pass(why, StoreOutcome::NotApplicable)
+                let storing = forwarded.unkeyed.map(StoreOutcome::NotStored);
+                NextStep::Pass(why, storing.unwrap_or(StoreOutcome::NotApplicable))
             }
             Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),

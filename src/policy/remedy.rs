@@ -45,6 +45,18 @@ impl Remedy {
         }
     }
 
+    /// The text of [`Remedy::IgnoreCookie`] for the cookies with these names. Without one it says `NAME`.
+    pub fn ignore_cookies(names: &[String]) -> String {
+        match names {
+            [] => "if the cookie identifies nobody, add !NAME to identity_cookies".to_owned(),
+            [name] => format!("if the cookie identifies nobody, add !{name} to identity_cookies"),
+            names => format!(
+                "if the cookies identify nobody, add !{} to identity_cookies",
+                names.join(", !")
+            ),
+        }
+    }
+
     /// For a request to `path`, where the rule with the patterns `rule` applies; `None` if no rule does. A flag does not
     /// change what a rule sets, so then the rule is named alone.
     pub fn text(self, path: &str, rule: Option<&str>) -> Cow<'static, str> {
@@ -80,9 +92,7 @@ impl Remedy {
                 return "invalidates = false in a rule for the path of the POST, PUT or DELETE keeps it, if that changes nothing"
                     .into();
             }
-            Self::IgnoreCookie => {
-                return "if the cookie identifies nobody, add !NAME to identity_cookies".into();
-            }
+            Self::IgnoreCookie => return Self::ignore_cookies(&[]).into(),
             Self::Flag(flag) => return flag.into(),
         };
         match rule {

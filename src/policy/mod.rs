@@ -55,7 +55,8 @@ pub use freshness::{
     stale::{OriginFailure, may_serve_stale},
 };
 pub use identity::{
-    ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie, is_credential,
+    ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie,
+    identifying_set_cookies, is_credential,
 };
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};

@@ -102,7 +102,7 @@ async fn fill_partitions(cache: &Cache, head: &StoredHead, keys: usize) {
             format!("[{number}]").as_bytes(),
             PersistedQueries::Change,
         );
-        store(cache, head, key("/search", content)).await;
+        store(cache, head, key("/search", content.ok())).await;
     }
 }
 

@@ -142,6 +142,7 @@ impl CacheActor {
                 revalidates: claim.revalidates,
                 joinable: is_joinable.then_some(shared),
                 followers: 0,
+                voiding: ticket.voiding(),
             });
         Claimed::Lead(ticket)
     }
@@ -178,9 +179,10 @@ impl CacheActor {
         if let Some(fetches) = self.fetches.remove(resource) {
             let is_spared = |fetch: &Fetch| Some(fetch.id) == spared;
             let (left, voided): (Vec<_>, Vec<_>) = fetches.into_iter().partition(is_spared);
-            voided
-                .iter()
-                .for_each(|fetch| self.tag_purges.ended(fetch.id));
+            for fetch in voided {
+                self.tag_purges.ended(fetch.id);
+                fetch.voided();
+            }
             if !left.is_empty() {
                 self.fetches.insert(resource.clone(), left);
             }
@@ -298,9 +300,14 @@ impl Handler<Put> for CacheActor {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
         };
+        let is_doubted =
+            put.entry.head().is_guess() && put.id < self.store.oldest_joinable(&put.key.resource);
         let outcome = self.store.put(&key, put.entry, (put.since, put.now));
         if outcome == PutOutcome::Stored {
             self.forget(&put.key.resource, put.id);
+            if is_doubted {
+                return MessageResult(PutOutcome::StoredStale);
+            }
         }
         MessageResult(outcome)
     }
@@ -370,6 +377,7 @@ impl Handler<Clear> for CacheActor {
         self.hits_for_miss.clear();
         self.not_stored_paths.clear();
         let cleared = self.store.clear();
+        fetches.values().flatten().for_each(Fetch::voided);
         if !fetches.is_empty() {
             self.store.free(fetches);
         }

@@ -53,6 +53,8 @@ pub struct Snapshot(pub(super) Generation);
 pub enum PutOutcome {
     /// Stored.
     Stored,
+    /// Stored, and already stale: an unsafe request to a related path came after the claim.
+    StoredStale,
     /// Not stored: a Clear or an invalidation came after the claim.
     Void,
     /// Not stored: a newer response is stored.

@@ -81,6 +81,18 @@ pub enum ConfigError {
         /// The keys that change something.
         known: &'static [&'static str],
     },
+    /// A key of a rule changes nothing beside the others.
+    #[error("{}:{line}: {key} has no effect {why}", file.display())]
+    RuleKeyWithoutEffect {
+        /// The file.
+        file: PathBuf,
+        /// Line of the key, starting at 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// Beside which other key, and what would be right.
+        why: &'static str,
+    },
     /// An earlier rule matches all paths of a rule.
     #[error(
         "{}:{line}: the rule for {path:?} never applies: the rule for {earlier:?} on line {earlier_line} \
@@ -157,10 +169,37 @@ pub enum ValueError {
         given: String,
         /// The valid values.
         right: Cow<'static, str>,
+        /// Line of the value in the file, if it is an entry of a list; else `None`: its setting has the line.
+        line: Option<usize>,
     },
     /// The value is not the URL of an origin.
     #[error(transparent)]
     Origin(UrlError),
+}
+
+impl ValueError {
+    /// The error as one about an entry on `line`; `None` outside of the file.
+    pub(super) fn on(mut self, of_entry: Option<usize>) -> Self {
+        if let Self::Not { line, .. } = &mut self {
+            *line = of_entry;
+        }
+        self
+    }
+}
+
+impl ConfigError {
+    /// A value at `place` is invalid.
+    pub(super) fn value(mut place: SettingSource, source: ValueError) -> Self {
+        if let SettingSource::File { line, .. } = &mut place
+            && let ValueError::Not {
+                line: Some(of_entry),
+                ..
+            } = &source
+        {
+            *line = *of_entry;
+        }
+        Self::Value { place, source }
+    }
 }
 
 /// The place where a value is set.

@@ -37,8 +37,10 @@ pub(super) struct SettingsFile {
 /// A value in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Written {
-    /// A TOML value.
+    /// A TOML value, except a list.
     Value(Value),
+    /// A list, each entry with its line.
+    List(Vec<(usize, Value)>),
     /// Text that is TOML in form, but has a number out of range.
     Beyond(String),
     /// A list of tables, at least one.
@@ -79,6 +81,17 @@ impl Written {
             return Self::Tables(tables);
         }
         let written = text.get(value.span()).unwrap_or_default();
+        if let DeValue::Array(items) = value.get_ref() {
+            let items = items.iter().map(|item| {
+                let line = line_of(text.as_bytes(), item.span().start);
+                let item = Value::deserialize(ValueDeserializer::from(item.clone()));
+                item.map(|item| (line, item))
+            });
+            return match items.collect() {
+                Ok(items) => Self::List(items),
+                Err(_) => Self::Beyond(written.to_owned()),
+            };
+        }
         match Value::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Self::Value(value),
             Err(_) => Self::Beyond(written.to_owned()),
@@ -263,7 +276,13 @@ mod tests {
         let tables = vec![table(2, 2)];
         assert_eq!(settings.values["port"], (1, Written::Tables(tables)));
         let settings = parse("port = []").unwrap();
-        assert!(matches!(settings.values["port"].1, Written::Value(_)));
+        assert_eq!(settings.values["port"], (1, Written::List(Vec::new())));
+        let settings = parse("port = [\n 1,\n\n [2]\n]").unwrap();
+        let items = vec![
+            (2, Value::Integer(1)),
+            (4, Value::Array(vec![Value::Integer(2)])),
+        ];
+        assert_eq!(settings.values["port"], (1, Written::List(items)));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod keys;
+mod names;
 mod rules;
 mod settings;
 mod value;
@@ -290,9 +291,9 @@ impl<'a> SettingSources<'a> {
                 .flatten()
                 .unwrap_or_else(cores),
             preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
-            drop_headers: self.patterns("drop-headers", value::names, &[])?,
+            drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
-                .get("masked-parameters", value::names)?
+                .get("masked-parameters", names::masked_parameters)?
                 .unwrap_or_else(default_masked_parameters),
             log_format: self
                 .get("log-format", value::log_format)?
@@ -322,17 +323,17 @@ impl<'a> SettingSources<'a> {
                 .unwrap_or(DEFAULT_MAX_STALE),
             identity_headers: self.patterns(
                 "identity-headers",
-                value::identity_names,
+                names::headers,
                 DEFAULT_IDENTITY_HEADERS,
             )?,
             identity_cookies: self.patterns(
                 "identity-cookies",
-                value::identity_names,
+                names::cookies,
                 DEFAULT_IDENTITY_COOKIES,
             )?,
             ignored_cookies: self.patterns(
                 "ignored-cookies",
-                value::names,
+                names::cookies,
                 DEFAULT_IGNORED_COOKIES,
             )?,
         })
@@ -394,7 +395,7 @@ impl<'a> SettingSources<'a> {
     ) -> Result<Option<(T, SettingSource)>, ConfigError> {
         let parse = |(given, place): (Given, SettingSource)| match parse(&given) {
             Ok(value) => Ok((value, place)),
-            Err(source) => Err(ConfigError::Value { place, source }),
+            Err(source) => Err(ConfigError::value(place, source)),
         };
         let in_file = self.in_file(name).map(parse).transpose()?;
         match self

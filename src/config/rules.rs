@@ -7,6 +7,7 @@ use super::{
     error::{ConfigError, SettingSource, ValueError},
     file::{RuleTable, SettingsFile, Written},
     keys::RULES,
+    names,
     value::{self, Given},
 };
 use crate::policy::{
@@ -26,10 +27,16 @@ pub(super) const KEYS: &[&str] = &[
     "ignore_client_cache_control",
     "store",
     "store_post",
-    "persisted_queries",
     "invalidates",
+    "persisted_queries",
 ];
-const EFFECTS: &[&str] = KEYS.split_at(1).1;
+/// The keys that change something without another.
+const EFFECTS: &[&str] = match KEYS {
+    [_path, effects @ .., _persisted_queries] => effects,
+    [_] | [] => &[],
+};
+/// The keys that only concern stored responses.
+const ABOUT_STORED: &[&str] = &["policy", "ttl", "store_post", "persisted_queries"];
 
 /// The rules of the file. Settings that a rule leaves out are those of `base`.
 pub(super) fn rules(settings: &SettingsFile, base: &Policy) -> Result<Rules, ConfigError> {
@@ -39,7 +46,7 @@ pub(super) fn rules(settings: &SettingsFile, base: &Policy) -> Result<Rules, Con
     let file = &settings.file;
     let tables = match written {
         Written::Tables(tables) => tables,
-        Written::Value(toml::Value::Array(none)) if none.is_empty() => return Ok(Rules::default()),
+        Written::List(none) if none.is_empty() => return Ok(Rules::default()),
         other => {
             let right = "a list of tables that each begin with a line [[rules]]";
             return Err(ConfigError::Value {
@@ -119,7 +126,7 @@ impl WrittenRule<'_> {
         })?;
         let mode = self.get("policy", value::mode)?;
         let ignored = self
-            .get("ignore_query", value::parameters)?
+            .get("ignore_query", names::ignored_parameters)?
             .unwrap_or_default();
         let order = match self.is_set("sort_query")? {
             true => QueryOrder::ByName,
@@ -134,6 +141,17 @@ impl WrittenRule<'_> {
         let persisted_queries = self
             .get("persisted_queries", value::persisted_queries)?
             .unwrap_or_default();
+        if !stores {
+            // `store_post = false` says the same as `store = false`.
+            let said = |key: &&&str| **key != "store_post" || store_post_bytes.is_some();
+            for key in ABOUT_STORED.iter().filter(said) {
+                self.refuse_set(key, "in a rule with store = false; remove one of the two")?;
+            }
+        }
+        if store_post_bytes.is_none() {
+            let why = "without store_post; add store_post = true, or remove it";
+            self.refuse_set("persisted_queries", why)?;
+        }
         let rewrites = !ignored.is_empty() || order != QueryOrder::AsWritten;
         let judges = ttl.is_some() || mode.is_some() || client_directives != base.client_directives;
         let invalidates = self.get("invalidates", value::boolean)?.unwrap_or(true);
@@ -164,6 +182,19 @@ impl WrittenRule<'_> {
         })
     }
 
+    /// Refuses the rule if it sets a key that has no effect, for this reason.
+    fn refuse_set(&self, key: &str, why: &'static str) -> Result<(), ConfigError> {
+        match self.table.values.get(key) {
+            None => Ok(()),
+            Some((line, _)) => Err(ConfigError::RuleKeyWithoutEffect {
+                file: self.file.to_owned(),
+                line: *line,
+                key: key.to_owned(),
+                why,
+            }),
+        }
+    }
+
     fn is_set(&self, key: &str) -> Result<bool, ConfigError> {
         Ok(self.get(key, value::boolean)?.unwrap_or(false))
     }
@@ -178,9 +209,6 @@ impl WrittenRule<'_> {
         };
         parse(&Given::from(written))
             .map(Some)
-            .map_err(|source| ConfigError::Value {
-                place: place(self.file, *line, key),
-                source,
-            })
+            .map_err(|source| ConfigError::value(place(self.file, *line, key), source))
     }
 }

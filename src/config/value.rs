@@ -17,10 +17,8 @@ use crate::{
     policy::{Mode, PersistedQueries},
 };
 
-/// Names are matched on every request, so their number is bounded.
-const MAX_NAMES: usize = 256;
 /// The longest pattern of a path or a parameter. Patterns are matched on every request.
-const MAX_PATTERN_BYTES: usize = 256;
+pub(super) const MAX_PATTERN_BYTES: usize = 256;
 /// The most workers that actix-server can distribute connections to.
 pub(super) const MAX_WORKERS: usize = 512;
 
@@ -31,6 +29,8 @@ pub(super) enum Given {
     Argument(OsString),
     /// From the file, where values have types.
     Typed(Value),
+    /// A list from the file, each entry with its line.
+    List(Vec<(usize, Value)>),
     /// From the file, with a number out of range, or a value that no setting takes.
     Beyond(String),
 }
@@ -39,6 +39,7 @@ impl From<&Written> for Given {
     fn from(written: &Written) -> Self {
         match written {
             Written::Value(value) => Self::Typed(value.clone()),
+            Written::List(items) => Self::List(items.clone()),
             Written::Beyond(text) => Self::Beyond(text.clone()),
             // Only the rules are tables, and `rules.rs` reads those.
             Written::Tables(_) => Self::Beyond("this list of tables".to_owned()),
@@ -48,11 +49,11 @@ impl From<&Written> for Given {
 
 impl Given {
     /// The value as text; `None` if it is not text.
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Argument(text) => text.to_str(),
             Self::Typed(Value::String(text)) => Some(text),
-            Self::Typed(_) | Self::Beyond(_) => None,
+            Self::Typed(_) | Self::List(_) | Self::Beyond(_) => None,
         }
     }
 
@@ -61,7 +62,7 @@ impl Given {
         match self {
             Self::Argument(text) => text.to_str()?.parse().ok(),
             Self::Typed(Value::Integer(integer)) => Some(*integer),
-            Self::Typed(_) | Self::Beyond(_) => None,
+            Self::Typed(_) | Self::List(_) | Self::Beyond(_) => None,
         }
     }
 
@@ -73,13 +74,14 @@ impl Given {
             Self::Typed(Value::Float(number)) => number.to_string(),
             Self::Typed(Value::Boolean(boolean)) => boolean.to_string(),
             Self::Typed(Value::Datetime(date)) => date.to_string(),
-            Self::Typed(Value::Array(_)) => "this list".to_owned(),
+            Self::Typed(Value::Array(_)) | Self::List(_) => "this list".to_owned(),
             Self::Typed(Value::Table(_)) => "this table".to_owned(),
             Self::Beyond(text) => text.clone(),
         };
         ValueError::Not {
             given,
             right: right.into(),
+            line: None,
         }
     }
 }
@@ -252,9 +254,10 @@ pub(super) fn optional_duration(
         _ => duration(given, least, most)
             .map(Some)
             .map_err(|error| match error {
-                ValueError::Not { given, right } => ValueError::Not {
+                ValueError::Not { given, right, line } => ValueError::Not {
                     given,
                     right: format!("\"none\" or {right}").into(),
+                    line,
                 },
                 other => other,
             }),
@@ -281,7 +284,7 @@ pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
 pub(super) fn boolean(given: &Given) -> Result<bool, ValueError> {
     let text = match given {
         Given::Typed(Value::Boolean(boolean)) => return Ok(*boolean),
-        Given::Typed(_) | Given::Beyond(_) => {
+        Given::Typed(_) | Given::List(_) | Given::Beyond(_) => {
             return Err(given.is_not("true or false, without quotes"));
         }
         Given::Argument(text) => text.to_string_lossy().to_ascii_lowercase(),
@@ -298,59 +301,11 @@ pub(super) fn path(given: &Given) -> Result<Option<PathBuf>, ValueError> {
     let path = match given {
         Given::Argument(text) => PathBuf::from(text),
         Given::Typed(Value::String(text)) => PathBuf::from(text),
-        Given::Typed(_) | Given::Beyond(_) => {
+        Given::Typed(_) | Given::List(_) | Given::Beyond(_) => {
             return Err(given.is_not("a file name in quotes"));
         }
     };
     Ok((!path.as_os_str().is_empty()).then_some(path))
-}
-
-/// Names of headers or cookies; `*` matches any characters.
-pub(super) fn names(given: &Given) -> Result<Vec<String>, ValueError> {
-    let names: Option<Vec<String>> = match given {
-        Given::Typed(Value::Array(array)) => array
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect(),
-        Given::Typed(_) | Given::Beyond(_) => None,
-        Given::Argument(text) => text.to_str().map(|text| {
-            let items = text.split(',').map(str::trim);
-            items
-                .filter(|item| !item.is_empty())
-                .map(str::to_owned)
-                .collect()
-        }),
-    };
-    names
-        .filter(|names| names.len() <= MAX_NAMES && names.iter().all(|name| is_token(name)))
-        .ok_or_else(|| {
-            given.is_not(match given {
-                Given::Argument(_) => "a comma-separated list of names, such as x-user,*-token",
-                _ => "a list of names, such as [\"x-user\", \"*-token\"]",
-            })
-        })
-}
-
-/// Names of headers or cookies that identify a user. Exceptions alone would identify nobody, so that users share responses.
-pub(super) fn identity_names(given: &Given) -> Result<Vec<String>, ValueError> {
-    let names = names(given)?;
-    match !names.is_empty() && names.iter().all(|name| name.starts_with('!')) {
-        true => Err(given.is_not(
-            "a list that identifies a user: it has only exceptions; put the patterns before them, \
-             which are in the configuration guide and by default \"*\" for cookies",
-        )),
-        false => Ok(names),
-    }
-}
-
-/// RFC 9110, 5.6.2: `token`, the syntax of the names of headers and cookies, perhaps after the `!` of an exception. `*` is one of its characters.
-fn is_token(name: &str) -> bool {
-    let name = name.strip_prefix('!').unwrap_or(name);
-    !name.is_empty()
-        && !name.starts_with('!')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// A pattern that some path can match.
@@ -368,22 +323,6 @@ pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
         })
 }
 
-/// Patterns of names of query parameters.
-pub(super) fn parameters(given: &Given) -> Result<Vec<String>, ValueError> {
-    let Given::Typed(Value::Array(array)) = given else {
-        return Err(given.is_not(PARAMETERS));
-    };
-    let names = array.iter().map(|item| item.as_str().map(str::to_owned));
-    names
-        .collect::<Option<Vec<String>>>()
-        .filter(|names| names.len() <= MAX_NAMES)
-        .filter(|names| names.iter().all(|name| is_pattern(name, is_in_parameter)))
-        .ok_or_else(|| given.is_not(PARAMETERS))
-}
-
-const PARAMETERS: &str = "a list of names of query parameters, such as \
-                          [\"utm_*\", \"fbclid\"]";
-
 fn is_pattern(text: &str, allowed: fn(u8) -> bool) -> bool {
     (1..=MAX_PATTERN_BYTES).contains(&text.len()) && text.bytes().all(allowed)
 }
@@ -391,11 +330,6 @@ fn is_pattern(text: &str, allowed: fn(u8) -> bool) -> bool {
 /// The bytes that the HTTP types allow in a path, and the `?` of patterns.
 fn is_in_path(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"#<>`".contains(&byte)
-}
-
-/// The bytes that the HTTP types allow in a query, without those that end a parameter or its name.
-fn is_in_parameter(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"\"#&<=>".contains(&byte)
 }
 
 #[cfg(test)]
@@ -428,9 +362,6 @@ mod tests {
         }
         let threads = workers(given).ok().flatten();
         prop_assert!(threads.is_none_or(|it| (1..=MAX_WORKERS).contains(&it)));
-        for name in names(given).unwrap_or_default() {
-            prop_assert!(is_token(&name));
-        }
         let _ = (
             address(given),
             origin(given),
@@ -494,12 +425,6 @@ mod tests {
                 let read = duration(&argument(&written), Duration::ZERO, Duration::MAX);
                 prop_assert_eq!(read.ok(), Some(time), "{}", written);
             }
-        }
-
-        #[test]
-        fn written_names_are_parsed_again(listed in proptest::collection::vec("[a-z*_-]{1,9}", 0..9)) {
-            let read = names(&argument(&listed.join(" , ")));
-            prop_assert_eq!(read.ok(), Some(listed));
         }
     }
 }

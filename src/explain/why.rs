@@ -188,7 +188,12 @@ fn tell(considered: &DryRun, now: Time) -> Told {
         return Told {
             summary: "Depends on the request body: responses to POST requests for this path are cached by body.".to_owned(),
             outcome: "depends",
-            notes: vec!["the request body is part of the cache key, and it is not known here".to_owned()],
+            notes: vec![
+                "the request body is part of the cache key, and it is not known here".to_owned(),
+                "bodies that may change something, that cannot be read, or that are too large are forwarded: the detail of \
+                 Cache-Status and the log say why"
+                    .to_owned(),
+            ],
             ..Told::default()
         };
     }
@@ -282,7 +287,7 @@ fn fetching(considered: &DryRun, why: Forward, sharing: Sharing, now: Time) -> T
     let mut told = Told {
         outcome: "forward",
         why: Some(why),
-        reason: why.detail,
+        reason: why.detail.or(considered.unkeyed()),
         ..Told::default()
     };
     let because = match why.reason {

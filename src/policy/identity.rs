@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{
+    AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+};
 use ring::{
     hmac::{Context, HMAC_SHA256, Key},
     rand::SystemRandom,
@@ -114,11 +116,11 @@ fn credentials<'h>(
 pub struct IdentityParts {
     /// The fields, without Cookie.
     pub headers: Vec<String>,
-    /// The cookies. A name that is no token has `?` for the other bytes.
+    /// The cookies, by a pattern that matches the name: `?` for bytes that no token has, `*` for random parts.
     pub cookies: Vec<String>,
 }
 
-/// The longest name of a cookie in [`IdentityParts`], in bytes.
+/// The longest name of a cookie that is shown, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 /// The largest number of names of each kind there.
 const MAX_PARTS: usize = 4;
@@ -176,15 +178,56 @@ impl fmt::Display for IdentityParts {
     }
 }
 
-/// The name of a cookie for people.
+/// The cookies of a response that identify a user, so that it is not stored: the first few, as in [`IdentityParts`]. A name
+/// that is random as a whole is not among them.
+pub fn identifying_set_cookies(policy: &Policy, headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(SET_COOKIE);
+    let identifying = lines.filter(|line| !is_ignored_set_cookie(policy, line));
+    let cookies = identifying.filter_map(|line| cookies(line.as_bytes()).next());
+    let mut names: Vec<String> = Vec::new();
+    for name in cookies.map(|cookie| shown(cookie_name(cookie))) {
+        let is_telling = name.bytes().any(|byte| !b"*?!".contains(&byte));
+        if is_telling && names.len() < MAX_PARTS && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The name of a cookie for people, as a pattern that matches it: without parts that look like an id or a secret.
 fn shown(name: &[u8]) -> String {
-    let bytes = name.iter().take(MAX_NAME_BYTES);
-    bytes
-        .map(|&byte| match byte {
-            b'!'..=b'~' if !b"\"(),/:;<=>?@[\\]{}".contains(&byte) => char::from(byte),
-            _ => '?',
-        })
-        .collect()
+    let mut shown = String::with_capacity(name.len().min(MAX_NAME_BYTES + 1));
+    let mut rest = name;
+    while let Some(&byte) = rest.first() {
+        if shown.len() >= MAX_NAME_BYTES {
+            shown.push('*');
+            break;
+        }
+        let run = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric());
+        let run = &rest[..run.count()];
+        if is_random(run) {
+            shown.push('*');
+            rest = &rest[run.len()..];
+            continue;
+        }
+        let taken = run.len().clamp(1, MAX_NAME_BYTES - shown.len());
+        match byte {
+            b'!'..=b'~' if !b"\"(),/:;<=>?@[\\]{}".contains(&byte) => {
+                shown.extend(rest[..taken].iter().map(|byte| char::from(*byte)));
+            }
+            _ => shown.push('?'),
+        }
+        rest = &rest[taken..];
+    }
+    shown
+}
+
+/// True for letters and digits that look like an id or a secret: many, with several digits.
+fn is_random(run: &[u8]) -> bool {
+    const LEAST_BYTES: usize = 16;
+    const LEAST_DIGITS: usize = 4;
+    let digits = run.iter().filter(|byte| byte.is_ascii_digit());
+    run.len() >= LEAST_BYTES && digits.count() >= LEAST_DIGITS
 }
 
 /// The first half of the HMAC. Each text follows its length, so that different lists of credentials are different bytes.
@@ -326,7 +369,52 @@ mod tests {
             .collect();
         let line = many.join("; ");
         let long = parts(Mode::Standard, &[("cookie", &line)]);
-        assert_eq!(long.cookies, ["n".repeat(MAX_NAME_BYTES)]);
+        assert_eq!(long.cookies, [format!("{}*", "n".repeat(MAX_NAME_BYTES))]);
+    }
+
+    #[test]
+    fn the_name_of_a_cookie_is_shown_as_a_pattern_that_matches_it() {
+        let long = "n".repeat(MAX_NAME_BYTES);
+        for (name, expected) in [
+            ("sid", "sid"),
+            (
+                "wordpress_logged_in_0123456789abcdef0123",
+                "wordpress_logged_in_*",
+            ),
+            ("0123456789abcdef0123", "*"),
+            ("a b\u{fc}", "a?b??"),
+            ("internationalization", "internationalization"),
+            ("_ga_G12345", "_ga_G12345"),
+            (&long, &long),
+            (&format!("{long}-"), &format!("{long}*")),
+        ] {
+            assert_eq!(shown(name.as_bytes()), expected, "{name}");
+            let bytes: String = name.bytes().map(char::from).collect();
+            assert!(
+                super::super::Patterns::new([expected]).matches(&bytes),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cookies_that_prevent_storing_are_named_without_what_looks_like_a_secret() {
+        let named = |lines: Lines<'_>| {
+            identifying_set_cookies(&policy(Mode::Standard), &headers(lines)).join(" ")
+        };
+        assert_eq!(named(&[("set-cookie", "lang=de; Path=/")]), "lang");
+        assert_eq!(
+            named(&[
+                ("set-cookie", "_ga=1"),
+                ("set-cookie", "sid=SECRET"),
+                ("set-cookie", "sid=SECRET; Path=/a"),
+                ("set-cookie", "0123456789abcdef0123=1"),
+                ("set-cookie", "b"),
+            ]),
+            "sid b"
+        );
+        assert_eq!(named(&[("set-cookie", "a=1"); 9]), "a");
+        assert_eq!(named(&[("cookie", "a=1")]), "");
     }
 
     #[test]

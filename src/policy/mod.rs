@@ -56,6 +56,7 @@ pub use freshness::{
 };
 pub use identity::{
     CredentialNames, ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie,
+    identifying_set_cookies,
 };
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};

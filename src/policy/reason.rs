@@ -11,6 +11,18 @@ pub enum Reason {
     Method,
     /// The GET carries a body.
     RequestBody,
+    /// A GraphQL mutation or subscription, or a body that may be one.
+    GraphqlMutation,
+    /// A persisted GraphQL query, of which only the origin knows whether it changes something.
+    PersistedQuery,
+    /// The body of a POST, or the GraphQL document in it, cannot be read to its end.
+    UnreadableBody,
+    /// The body of a POST has a content coding.
+    EncodedBody,
+    /// The body of a POST is larger than `store_post` allows.
+    LargeBody,
+    /// Too many bodies of POSTs are being read for the key.
+    NoBuffer,
     /// A header of the request names another method.
     MethodOverride,
     /// The rule for the path says `store = false`.
@@ -87,9 +99,15 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 44] = [
         Self::Method,
         Self::RequestBody,
+        Self::GraphqlMutation,
+        Self::PersistedQuery,
+        Self::UnreadableBody,
+        Self::EncodedBody,
+        Self::LargeBody,
+        Self::NoBuffer,
         Self::MethodOverride,
         Self::Rule,
         Self::NotUpgraded,
@@ -133,6 +151,12 @@ impl Reason {
         match self {
             Self::Method => "method",
             Self::RequestBody => "request-body",
+            Self::GraphqlMutation => "graphql-mutation",
+            Self::PersistedQuery => "persisted-query",
+            Self::UnreadableBody => "unreadable-body",
+            Self::EncodedBody => "encoded-body",
+            Self::LargeBody => "large-body",
+            Self::NoBuffer => "no-buffer",
             Self::MethodOverride => "method-override",
             Self::Rule => "rule",
             Self::NotUpgraded => "not-upgraded",
@@ -177,6 +201,12 @@ impl Reason {
         match self {
             Self::Method => "the method is not GET",
             Self::RequestBody => "the request carries a body",
+            Self::GraphqlMutation => "a GraphQL mutation or subscription",
+            Self::PersistedQuery => "a persisted query may change something",
+            Self::UnreadableBody => "its body cannot be read to its end",
+            Self::EncodedBody => "its body has a content coding",
+            Self::LargeBody => "its body is larger than store_post",
+            Self::NoBuffer => "too many bodies were being read",
             Self::MethodOverride => "a header names another method",
             Self::Rule => "a rule says store = false",
             Self::NotUpgraded => "upgrades (WebSocket) are not carried out",
@@ -247,7 +277,13 @@ impl Reason {
             Self::Cleared => "RFC 9111, 4.4",
             Self::Outdated => "RFC 9111, 4",
             Self::NotUpgraded => "RFC 9110, 7.8",
-            Self::MethodOverride
+            Self::GraphqlMutation
+            | Self::PersistedQuery
+            | Self::UnreadableBody
+            | Self::EncodedBody
+            | Self::LargeBody
+            | Self::NoBuffer
+            | Self::MethodOverride
             | Self::Rule
             | Self::OwnPartition
             | Self::GraphqlErrors

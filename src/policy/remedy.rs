@@ -15,6 +15,10 @@ pub enum Remedy {
     Store,
     /// `invalidates = false` in a rule for the request that changed a related path, if it changed nothing.
     Keep,
+    /// `persisted_queries = "read-only"` in the rule for the path, if its persisted queries change nothing.
+    PersistedQueries,
+    /// A larger `store_post` in the rule for the path.
+    StorePost,
     /// An exception for the cookie that the response sets, if it identifies nobody.
     IgnoreCookie,
     /// A flag: no rule has the setting.
@@ -34,8 +38,22 @@ impl Remedy {
             Self::IgnoreClient(..) => "ignore_client_cache_control in a rule".into(),
             Self::Store => "a rule says store = false".into(),
             Self::Keep => "invalidates = false in a rule keeps it".into(),
+            Self::PersistedQueries => "persisted_queries in the rule caches it".into(),
+            Self::StorePost => "raise store_post in the rule".into(),
             Self::IgnoreCookie => "if no login: !NAME in identity_cookies".into(),
             Self::Flag(flag) => flag.into(),
+        }
+    }
+
+    /// The text of [`Remedy::IgnoreCookie`] for the cookies with these names. Without one it says `NAME`.
+    pub fn ignore_cookies(names: &[String]) -> String {
+        match names {
+            [] => "if the cookie identifies nobody, add !NAME to identity_cookies".to_owned(),
+            [name] => format!("if the cookie identifies nobody, add !{name} to identity_cookies"),
+            names => format!(
+                "if the cookies identify nobody, add !{} to identity_cookies",
+                names.join(", !")
+            ),
         }
     }
 
@@ -55,13 +73,26 @@ impl Remedy {
                 let rule = rule.unwrap_or("the path");
                 return format!("remove store = false from the [[rules]] entry for {rule}").into();
             }
+            Self::PersistedQueries => {
+                let rule = rule.unwrap_or("the path");
+                return format!(
+                    "persisted_queries = \"read-only\" in the [[rules]] entry for {rule} caches it, if persisted queries \
+                     change nothing there"
+                )
+                .into();
+            }
+            Self::StorePost => {
+                let rule = rule.unwrap_or("the path");
+                return format!(
+                    "raise store_post in the [[rules]] entry for {rule}, to at most 1MiB"
+                )
+                .into();
+            }
             Self::Keep => {
                 return "invalidates = false in a rule for the path of the POST, PUT or DELETE keeps it, if that changes nothing"
                     .into();
             }
-            Self::IgnoreCookie => {
-                return "if the cookie identifies nobody, add !NAME to identity_cookies".into();
-            }
+            Self::IgnoreCookie => return Self::ignore_cookies(&[]).into(),
             Self::Flag(flag) => return flag.into(),
         };
         match rule {
@@ -94,6 +125,8 @@ impl Reason {
             (Self::NoRoom, _) => Remedy::Flag("raise --max-memory"),
             (Self::Rule, _) => Remedy::Store,
             (Self::RelatedChange, _) => Remedy::Keep,
+            (Self::PersistedQuery, _) => Remedy::PersistedQueries,
+            (Self::LargeBody, _) => Remedy::StorePost,
             (Self::SetCookie, _) => Remedy::IgnoreCookie,
             (Self::Authorization, _) => Remedy::Policy(Mode::Standard, STORES),
             (
@@ -231,7 +264,11 @@ mod tests {
                 identity_cookies: Patterns::new(["*", "!lang"]),
                 ..policy.clone()
             }],
-            Remedy::Store | Remedy::Keep | Remedy::Flag(_) => Vec::new(),
+            Remedy::Store
+            | Remedy::Keep
+            | Remedy::PersistedQueries
+            | Remedy::StorePost
+            | Remedy::Flag(_) => Vec::new(),
         }
     }
 
@@ -341,6 +378,8 @@ mod tests {
             Reason::NoRoom,
             Reason::Rule,
             Reason::RelatedChange,
+            Reason::PersistedQuery,
+            Reason::LargeBody,
         ];
         for reason in Reason::ALL {
             let has_remedy = reason.remedy(Mode::Standard).is_some();
@@ -383,6 +422,15 @@ mod tests {
         assert_eq!(
             text(Reason::Rule, Some("/m*")),
             "remove store = false from the [[rules]] entry for /m*"
+        );
+        assert_eq!(
+            text(Reason::PersistedQuery, Some("/graphql")),
+            "persisted_queries = \"read-only\" in the [[rules]] entry for /graphql caches it, if persisted queries change \
+             nothing there"
+        );
+        assert_eq!(
+            text(Reason::LargeBody, Some("/graphql")),
+            "raise store_post in the [[rules]] entry for /graphql, to at most 1MiB"
         );
         let long = format!("/{}", "a".repeat(MAX_PATH_CHARS));
         let remedy = Remedy::Policy(Mode::Always, "caches it").text(&long, None);

@@ -138,7 +138,13 @@ impl DryRun {
 
     /// True for a POST whose body is part of the key.
     pub fn is_stored_by_body(&self) -> bool {
-        self.forwarded.max_key_body_bytes().is_some()
+        matches!(self.forwarded.max_key_body_bytes(), Some(Ok(_)))
+    }
+
+    /// Why its body is not part of the key, as far as its headers say that; `None` if they do not, or if no rule says
+    /// `store_post` for it.
+    pub fn unkeyed(&self) -> Option<Reason> {
+        self.forwarded.max_key_body_bytes()?.err()
     }
 
     /// The stored responses that this request may get. Those of other identities are not among them.

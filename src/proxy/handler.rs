@@ -128,10 +128,15 @@ async fn respond(
     }
     let forwarded = Rc::new(forwarded);
     let response = serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await;
-    if let (Some(entry), Ok(response)) = (entry, &response)
-        && response.cache_status.detail() == Some(Reason::OwnPartition)
-    {
-        entry.set_identity(forwarded.identity_parts());
+    if let (Some(entry), Ok(response)) = (entry, &response) {
+        match response.cache_status.detail() {
+            Some(Reason::OwnPartition) => entry.set_identity(forwarded.identity_parts()),
+            Some(Reason::SetCookie) => entry.set_cookies(policy::identifying_set_cookies(
+                forwarded.policy(),
+                &response.headers,
+            )),
+            _ => {}
+        }
     }
     response
 }
@@ -261,7 +266,8 @@ fn decide(
             Sharing::CollapsibleWhole => NextStep::Claim(FetchPlan::fetch_whole(why)),
             Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
-                NextStep::Pass(why, StoreOutcome::NotApplicable)
+                let storing = forwarded.unkeyed.map(StoreOutcome::NotStored);
+                NextStep::Pass(why, storing.unwrap_or(StoreOutcome::NotApplicable))
             }
             Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
         }),

@@ -345,11 +345,22 @@ fn the_explanation_of_a_cached_post_depends_on_its_body() {
     );
     assert_eq!(
         said["notes"],
-        json!(["the request body is part of the cache key, and it is not known here"])
+        json!([
+            "the request body is part of the cache key, and it is not known here",
+            "bodies that may change something, that cannot be read, or that are too large are forwarded: the detail of \
+             Cache-Status and the log say why"
+        ])
     );
     for name in ["forward", "nearest", "last_refusal"] {
         assert_eq!(said[name], Value::Null, "{name}");
     }
+    let large = ["/search", "-X", "POST", "-H", "Content-Length: 100000"];
+    let reason = &why(&home, &large)["reason"];
+    assert_eq!(reason["name"], "large-body");
+    assert_eq!(
+        reason["remedy"],
+        "raise store_post in the [[rules]] entry for /search, to at most 1MiB"
+    );
     assert_eq!(said["stored"], 0);
     assert_eq!(told(&home, &["/other", "-X", "POST"]).0, "forward");
 }

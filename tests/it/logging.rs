@@ -44,7 +44,7 @@ fn a_miss_that_was_not_stored_has_a_reason_and_a_remedy() {
     let line = proxy.log_line(&["MISS 200 GET /cookie "]);
     assert!(
         line.contains(
-            "not stored: set-cookie (if the cookie identifies nobody, add !NAME to identity_cookies)"
+            "not stored: set-cookie (if the cookie identifies nobody, add !sid to identity_cookies)"
         ),
         "{line}"
     );

@@ -87,6 +87,7 @@ mod tls;
 mod unread_output;
 mod upgrades;
 mod validation;
+mod voided;
 mod warm;
 mod warm_sitemaps;
 mod whole_fetches;

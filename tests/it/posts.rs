@@ -494,3 +494,53 @@ fn a_response_with_graphql_errors_is_not_stored() {
         assert_eq!([outcome(search), outcome(search)], ["MISS", "HIT"]);
     }
 }
+
+#[test]
+fn a_post_that_is_forwarded_under_store_post_says_why() {
+    let origin = echoing("");
+    let file = "[[rules]]\npath = \"/small\"\nstore_post = 8\n[[rules]]\npath = \"*\"\nstore_post = true\n";
+    let proxy = TestProxy::builder(&origin).file(file).start();
+    let mutation = r#"{"query":"mutation { a }"}"#;
+    let graphql = "Content-Type: application/graphql\r\n";
+    for (target, fields, body, reason) in [
+        ("/a", JSON, mutation, "graphql-mutation"),
+        ("/a", graphql, "subscription { a }", "graphql-mutation"),
+        ("/a", "", "query=mutation", "graphql-mutation"),
+        ("/a", JSON, r#"{"id":"x"}"#, "persisted-query"),
+        ("/a", "", "documentId=x", "persisted-query"),
+        ("/a", JSON, r#"{"query":"{ a { b }"}"#, "unreadable-body"),
+        ("/a", graphql, "{ a", "unreadable-body"),
+        ("/a", JSON, "{\"a\":1,}", "unreadable-body"),
+        (
+            "/a",
+            "Content-Type: text/plain; charset=utf-16\r\n",
+            "a",
+            "unreadable-body",
+        ),
+        ("/a", "Content-Encoding: gzip\r\n", "a", "encoded-body"),
+        ("/small", JSON, "{\"a\":1234}", "large-body"),
+        (
+            "/a",
+            "X-HTTP-Method-Override: PUT\r\n",
+            "{}",
+            "method-override",
+        ),
+    ] {
+        let answer = proxy.request("POST", target, fields, body.as_bytes());
+        assert_eq!(
+            answer.field("cache-status").unwrap(),
+            format!("caching-proxy; fwd=method; fwd-status=200; detail={reason}"),
+            "{body}"
+        );
+    }
+    let mut client = proxy.connect();
+    client.send("POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n");
+    let answer = client.answer_to("POST");
+    let status = answer.field("cache-status").unwrap();
+    assert!(status.ends_with("; detail=large-body"), "{status}");
+    // A rule that does not cache POSTs has nothing to say about one.
+    let proxy = TestProxy::to(&origin);
+    let answer = post(&proxy, JSON, mutation);
+    let status = answer.field("cache-status").unwrap();
+    assert_eq!(status, "caching-proxy; fwd=method; fwd-status=200");
+}

@@ -282,7 +282,7 @@ fn a_rule_that_stores_nothing_sends_every_request_to_the_origin() {
             let body = format!("<{cookie}> #{}", exchange.nth);
             exchange.ok("Cache-Control: max-age=60\r\n", body);
         });
-        let file = "[[rules]]\npath = \"/live/*\"\nstore = false\nstore_post = true\n";
+        let file = "[[rules]]\npath = \"/live/*\"\nstore = false\n";
         let proxy = TestProxy::builder(&origin).file(file).mode(mode).start();
         let cookie = "Cookie: _ga=1\r\n";
         proxy.expect_gets(

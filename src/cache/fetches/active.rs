@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch;
+
 use crate::{
     cache::{
-        fetches::reader::{FetchId, SharedFetch},
+        fetches::reader::{FetchEvent, FetchId, FetchState, SharedFetch},
         messages::Claim,
         store::{entry::Entry, key::Partition},
     },
@@ -25,6 +27,8 @@ pub(in crate::cache) struct Fetch {
     pub(in crate::cache) joinable: Option<SharedFetch>,
     /// How many requests have joined.
     pub(in crate::cache) followers: u64,
+    /// Tells those who wait for the head that the fetch is voided.
+    pub(in crate::cache) voiding: watch::Sender<FetchState>,
 }
 
 impl Fetch {
@@ -37,6 +41,18 @@ impl Fetch {
         let is_for_it = self.partition == claim.key.partition() && self.variant == claim.variant;
         (is_for_it && shared.is_joinable(claim.now, left_millis > 0))
             .then(|| shared.joined(Duration::from_millis(left_millis.saturating_add(1))))
+    }
+
+    /// Tells those who wait for the head to look again: the fetch is not in the list any more. Those who read the body
+    /// read on.
+    pub(in crate::cache) fn voided(&self) {
+        self.voiding.send_if_modified(|state| {
+            let is_awaited = state.event.is_none();
+            if is_awaited {
+                state.event = Some(FetchEvent::Voided);
+            }
+            is_awaited
+        });
     }
 
     /// True if it revalidates `entry`.

@@ -31,6 +31,9 @@ pub enum FetchEvent {
     Head(SharedHead),
     /// The stored response was freshened or replaced. Followers look it up again.
     LookAgain,
+    /// A Clear, a purge or an invalidation came during the fetch. Followers look it up again as requests that arrive now do,
+    /// and share the next fetch.
+    Voided,
     /// The response is for one client only. Each follower fetches for itself.
     Released,
     /// The fetch failed. Its followers need not ask the origin again.
@@ -117,6 +120,15 @@ pub(in crate::cache) struct FetchState {
     pub(in crate::cache) pieces: Option<Arc<[Arc<Piece>]>>,
 }
 
+impl FetchState {
+    /// Notes what has happened. A voided fetch stays voided: nobody else may read its body along.
+    pub(in crate::cache) fn note(&mut self, event: FetchEvent) {
+        if !matches!(self.event, Some(FetchEvent::Voided)) {
+            self.event = Some(event);
+        }
+    }
+}
+
 /// How far the readers of a fetch have come.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct ReadProgress {
@@ -195,7 +207,12 @@ impl SharedFetch {
         match &self.state.borrow().event {
             Some(FetchEvent::Head(head)) => head.is_joinable(now),
             // It has ended, and the actor is about to hear of it.
-            Some(FetchEvent::LookAgain | FetchEvent::Released | FetchEvent::Failed(_)) => false,
+            Some(
+                FetchEvent::LookAgain
+                | FetchEvent::Voided
+                | FetchEvent::Released
+                | FetchEvent::Failed(_),
+            ) => false,
             None => is_young,
         }
     }

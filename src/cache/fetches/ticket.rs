@@ -153,7 +153,12 @@ impl FetchTicket {
 
     /// Ends the fetch, which has failed. The failure is the followers' too.
     pub fn failed(self, failure: FetchFailure) {
-        self.tell(|state| state.event = Some(FetchEvent::Failed(failure)));
+        self.tell(|state| state.note(FetchEvent::Failed(failure)));
+    }
+
+    /// Ends the fetch. What it was to confirm is not stored any more, so its followers look again.
+    pub fn voided(self) {
+        self.tell(|state| state.note(FetchEvent::Voided));
     }
 
     /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304. The result is the entry, which may
@@ -175,9 +180,9 @@ impl FetchTicket {
             &self.budget,
         ));
         let outcome = self.put(Arc::clone(&entry), since).await;
-        self.tell(|state| state.event = Some(FetchEvent::LookAgain));
+        self.tell(|state| state.note(FetchEvent::LookAgain));
         match outcome {
-            Ok(PutOutcome::Stored) => Ok((entry, Ok(()))),
+            Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Ok((entry, Ok(()))),
             Ok(PutOutcome::NoRoom) => Ok((entry, Err(Reason::NoRoom))),
             Ok(PutOutcome::Void) => Err(Reason::Cleared),
             Ok(PutOutcome::Outdated) => Err(Reason::Outdated),
@@ -197,6 +202,11 @@ impl FetchTicket {
     /// Changes the state that the followers see.
     pub(in crate::cache) fn tell(&self, change: impl FnOnce(&mut FetchState)) {
         self.state.send_modify(change);
+    }
+
+    /// The sender by which the actor tells the followers that the fetch is voided.
+    pub(in crate::cache) fn voiding(&self) -> watch::Sender<FetchState> {
+        self.state.clone()
     }
 
     /// The state that the followers see.
@@ -244,7 +254,7 @@ impl FetchTicket {
 
     /// Ends the fetch without storing its response. No more requests join, but the present readers read on.
     pub(in crate::cache) fn give_up(&self, reason: Reason) {
-        self.tell(|state| state.event = Some(FetchEvent::Released));
+        self.tell(|state| state.note(FetchEvent::Released));
         let result = match reason.is_lasting() {
             true => FetchResult::NotShareable,
             false => FetchResult::Failed,
@@ -279,8 +289,11 @@ impl FetchTicket {
             now: self.claimed.saturating_add(self.begun.elapsed()),
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
-        if matches!(outcome, Ok(PutOutcome::Stored)) {
+        if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {
             self.result = FetchResult::Stored;
+        }
+        if let Ok(PutOutcome::Void | PutOutcome::StoredStale) = outcome {
+            self.tell(|state| state.note(FetchEvent::Voided));
         }
         outcome
     }

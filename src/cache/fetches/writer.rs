@@ -159,7 +159,7 @@ impl BodyWriter {
         let pieces = std::mem::take(&mut self.pieces);
         self.ticket.tell(|state| {
             state.end = Some(end);
-            state.event = Some(FetchEvent::LookAgain);
+            state.note(FetchEvent::LookAgain);
             state.pieces.get_or_insert_with(|| pieces.into());
         });
         if let Some(open) = open.take() {
@@ -212,7 +212,7 @@ impl BodyWriter {
     /// Lets followers read along.
     fn announce(&self) {
         let event = FetchEvent::Head(self.shared_head.clone());
-        self.ticket.tell(|state| state.event = Some(event));
+        self.ticket.tell(|state| state.note(event));
     }
 
     fn reader(&self) -> BodyReader {
@@ -390,7 +390,7 @@ impl BodyWriter {
         let fetch = (self.ticket.id(), self.ticket.age_millis());
         let entry = Entry::new(Arc::clone(head), body, fetch, self.ticket.budget());
         match self.ticket.put(Arc::new(entry), since).await {
-            Ok(PutOutcome::Stored) => FetchEnd::Stored,
+            Ok(PutOutcome::Stored | PutOutcome::StoredStale) => FetchEnd::Stored,
             Ok(PutOutcome::Void) => FetchEnd::NotStored(Reason::Cleared),
             Ok(PutOutcome::Outdated) => FetchEnd::NotStored(Reason::Outdated),
             Ok(PutOutcome::NoRoom) => FetchEnd::NotStored(Reason::NoRoom),

@@ -213,15 +213,17 @@ impl CacheActor {
             voided.extend(gone);
             !fetches.is_empty()
         });
-        voided
-            .iter()
-            .for_each(|fetch| self.tag_purges.ended(fetch.id));
+        for fetch in &voided {
+            self.tag_purges.ended(fetch.id);
+            fetch.voided();
+        }
         let mut count = voided.len();
         if !filter.tags().is_empty() {
             let next = FetchId(self.next_id);
             let under_way = self.fetches.values().map(Vec::len).sum();
             if !self.tag_purges.remember(filter, next, under_way) {
                 count += under_way;
+                self.fetches.values().flatten().for_each(Fetch::voided);
                 self.fetches.clear();
                 self.tag_purges.clear();
             }

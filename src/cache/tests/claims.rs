@@ -300,7 +300,8 @@ fn an_invalidation_voids_the_responses_to_every_body() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
-            content: policy::BodyKey::of(&HeaderMap::new(), body, policy::PersistedQueries::Change),
+            content: policy::BodyKey::of(&HeaderMap::new(), body, policy::PersistedQueries::Change)
+                .ok(),
             ..key("/a")
         };
         let (one, other) = (keyed(b"1"), keyed(b"2"));
@@ -329,7 +330,8 @@ fn only_requests_with_the_same_body_share_a_fetch() {
     run(async {
         let cache = cache(16 * MIB);
         let keyed = |body: &[u8]| Key {
-            content: policy::BodyKey::of(&HeaderMap::new(), body, policy::PersistedQueries::Change),
+            content: policy::BodyKey::of(&HeaderMap::new(), body, policy::PersistedQueries::Change)
+                .ok(),
             ..key("/a")
         };
         let _leads = lead_with(&cache, &keyed(b"1")).await;

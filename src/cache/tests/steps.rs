@@ -23,7 +23,8 @@ fn posted(number: usize) -> Key {
             &json,
             format!("[{number}]").as_bytes(),
             PersistedQueries::Change,
-        ),
+        )
+        .ok(),
         ..key("/a")
     }
 }

@@ -103,15 +103,15 @@ fn a_wrong_rule_is_refused_with_its_line_and_a_correction() {
         ),
         (
             "[[rules]]\npath = \"/a\"\nignore_query = \"utm_*\"",
-            "3: ignore_query: \"utm_*\" is not a list of names of query parameters",
+            "3: ignore_query: \"utm_*\" is not a list of parameter names",
         ),
         (
             "[[rules]]\npath = \"/a\"\nignore_query = [\"a=b\"]",
-            "3: ignore_query: this list is not a list of names",
+            "3: ignore_query: \"a=b\" is not a parameter name: it has \"=\"; write a list such as [\"utm_*\", \"fbclid\"]",
         ),
         (
             "[[rules]]\npath = \"/a\"\nignore_query = [\"\"]",
-            "3: ignore_query: this list is not",
+            "3: ignore_query: \"\" is not a parameter name: it is empty",
         ),
         (
             "[[rules]]\npath = \"/a\"\nstore_post = 0",
@@ -131,7 +131,7 @@ fn a_wrong_rule_is_refused_with_its_line_and_a_correction() {
         ),
         (
             "[[ignored_cookies]]\na = 1",
-            "1: ignored_cookies: this list of tables is not a list of names",
+            "1: ignored_cookies: this list of tables is not a list of cookie names",
         ),
     ] {
         let error = file_with(rules).unwrap_err();
@@ -195,5 +195,53 @@ fn a_rule_covered_by_an_earlier_rule_is_refused() {
             rules([path, earlier]).is_ok() || path == earlier,
             "{paths:?}"
         );
+    }
+}
+
+#[test]
+fn a_key_that_has_no_effect_beside_the_others_is_refused_with_its_line() {
+    let stored = "has no effect in a rule with store = false; remove one of the two";
+    let post = "has no effect without store_post; add store_post = true, or remove it";
+    for (rule, expected) in [
+        (
+            "persisted_queries = \"read-only\"",
+            format!("3: persisted_queries {post}"),
+        ),
+        (
+            "persisted_queries = \"change\"",
+            format!("3: persisted_queries {post}"),
+        ),
+        (
+            "ttl = \"1m\"\npersisted_queries = \"read-only\"\nstore_post = false",
+            format!("4: persisted_queries {post}"),
+        ),
+        (
+            "store = false\nstore_post = true",
+            format!("4: store_post {stored}"),
+        ),
+        ("ttl = \"1m\"\nstore = false", format!("3: ttl {stored}")),
+        ("store = false\nttl = \"none\"", format!("4: ttl {stored}")),
+        (
+            "policy = \"strict\"\nstore = false",
+            format!("3: policy {stored}"),
+        ),
+        (
+            "store = false\npersisted_queries = \"read-only\"",
+            format!("4: persisted_queries {stored}"),
+        ),
+    ] {
+        let error = file_with(&format!("[[rules]]\npath = \"/a\"\n{rule}")).unwrap_err();
+        assert_eq!(error, format!("proxy.toml:{expected}"), "{rule}");
+    }
+    for rule in [
+        "store_post = true\npersisted_queries = \"read-only\"",
+        "store = false\nstore_post = false",
+        "store = false\nsort_query = true\nignore_query = [\"a\"]",
+        // A request with only-if-cached is forwarded only if the directive is ignored.
+        "store = false\nignore_client_cache_control = true",
+        "store = false\ninvalidates = false",
+    ] {
+        let rules = file_with(&format!("[[rules]]\npath = \"/a\"\n{rule}"));
+        assert!(rules.is_ok(), "{rule}: {rules:?}");
     }
 }

@@ -151,9 +151,6 @@ fn a_wrong_value_is_refused_with_its_source_and_a_correction() {
         ("workers", "0"),
         ("workers", "513"),
         ("preserve-host", "maybe"),
-        ("identity-headers", "x user"),
-        ("identity-cookies", "a;b"),
-        ("ignored-cookies", "a=b"),
     ] {
         let error = flag_with(flag, text).unwrap_err();
         assert!(
@@ -187,30 +184,6 @@ fn a_wrong_type_in_the_file_is_refused_with_its_line_and_a_correction() {
             "preserve_host = \"true\"",
             "preserve_host: \"true\" is not true or false, without quotes",
         ),
-        (
-            "identity_cookies = [\"!sid\"]",
-            "identity_cookies: this list is not a list that identifies a user: it has only exceptions",
-        ),
-        (
-            "identity_headers = [\"!x-user\"]",
-            "identity_headers: this list is not a list that identifies a user: it has only exceptions",
-        ),
-        (
-            "drop_headers = [\"!\"]",
-            "drop_headers: this list is not a list of names",
-        ),
-        (
-            "drop_headers = [\"!!x-a\"]",
-            "drop_headers: this list is not a list of names",
-        ),
-        (
-            "identity_headers = \"a,b\"",
-            "identity_headers: \"a,b\" is not a list of names, such as [\"x-user\"",
-        ),
-        (
-            "identity_headers = [1]",
-            "identity_headers: this list is not a list of names",
-        ),
         ("origin_ca = 1", "origin_ca: 1 is not a file name"),
         (
             "[policy]",
@@ -240,4 +213,153 @@ fn a_number_out_of_range_is_refused_like_any_other() {
         error.ends_with("a port: a number from 1 to 65535, such as 8000"),
         "{error}"
     );
+}
+
+#[test]
+fn a_wrong_name_in_a_list_is_named_with_its_kind_and_its_line() {
+    let with_space = "it has a space; write a list such as";
+    for (key, name, fault, kind, examples) in [
+        (
+            "identity_headers",
+            "x user",
+            with_space,
+            "header",
+            ["x-user", "*-token"],
+        ),
+        (
+            "drop_headers",
+            "x foo",
+            with_space,
+            "header",
+            ["x-user", "*-token"],
+        ),
+        (
+            "drop_headers",
+            "x-foo: 1",
+            "it has \":\"; write a list such as",
+            "header",
+            ["x-user", "*-token"],
+        ),
+        (
+            "identity_cookies",
+            "a;b",
+            "it has \";\"; write a list such as",
+            "cookie",
+            ["sid", "*_session"],
+        ),
+        (
+            "ignored_cookies",
+            "a=b",
+            "it has \"=\"; write a list such as",
+            "cookie",
+            ["sid", "*_session"],
+        ),
+        (
+            "drop_headers",
+            "!",
+            "the name is missing after \"!\"; write a list such as",
+            "header",
+            ["x-user", "*-token"],
+        ),
+        (
+            "identity_headers",
+            "!!x-a",
+            "an exception begins with one \"!\"; write a list such as",
+            "header",
+            ["x-user", "*-token"],
+        ),
+        (
+            "masked_parameters",
+            "my code",
+            with_space,
+            "parameter",
+            ["code", "*token*"],
+        ),
+    ] {
+        let said = format!("{name:?} is not a {kind} name: {fault}");
+        let flag = key.replace('_', "-");
+        let variable = format!("CACHING_PROXY_{}", key.to_ascii_uppercase());
+        let list = format!("x-a, {name}");
+        let written = load(&[ORIGIN], &[(&variable, &list)], "").unwrap_err();
+        assert_eq!(
+            written,
+            format!("{variable}: {said} {}", examples.join(","))
+        );
+        let flags: Flags = [("origin", ORIGIN.1), (flag.leak(), &list)]
+            .map(|(name, value)| (name, OsString::from(value)))
+            .into();
+        let error = Config::from_flags(&flags).unwrap_err();
+        assert!(error.to_string().starts_with("--"), "{error}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, format!("{said} {}", examples.join(",")));
+        let error =
+            file_with(&format!("# one\n{key} = [\n  \"x-a\",\n  {name:?},\n]")).unwrap_err();
+        assert_eq!(error, format!("proxy.toml:4: {key}: {said} {examples:?}"));
+    }
+}
+
+#[test]
+fn a_list_that_is_none_or_too_long_says_what_it_lists() {
+    let many: Vec<String> = (0..257).map(|number| format!("\"x-{number}\"")).collect();
+    let many = many.join(",");
+    for (text, expected) in [
+        (
+            "identity_headers = \"a,b\"",
+            "identity_headers: \"a,b\" is not a list of header names, such as [\"x-user\", \"*-token\"]",
+        ),
+        (
+            "ignored_cookies = true",
+            "ignored_cookies: true is not a list of cookie names, such as [\"sid\", \"*_session\"]",
+        ),
+        (
+            "identity_headers = [1]",
+            "identity_headers: 1 is not a header name: it is not text in quotes; write",
+        ),
+        (
+            "identity_headers = [[\"a\"]]",
+            "identity_headers: this list is not a header name: it is not text in quotes",
+        ),
+        (
+            "ignored_cookies = [\"\"]",
+            "ignored_cookies: \"\" is not a cookie name: it is empty; write",
+        ),
+        (
+            &format!("drop_headers = [{many}]"),
+            "drop_headers: this list of 257 names is not a list of at most 256; combine some with \"*\"",
+        ),
+        (
+            &format!("drop_headers = [\"{}\"]", "a".repeat(257)),
+            "drop_headers: \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...\" is not a header name: it is longer than 256 bytes",
+        ),
+    ] {
+        let error = file_with(text).unwrap_err();
+        assert!(
+            error.starts_with(&format!("proxy.toml:1: {expected}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_list_of_exceptions_alone_is_refused() {
+    for (key, example) in [
+        ("identity_cookies", ["*", "!theme"]),
+        ("ignored_cookies", ["*", "!theme"]),
+        ("identity_headers", ["x-user*", "!x-user-agent"]),
+        ("drop_headers", ["x-user*", "!x-user-agent"]),
+        ("masked_parameters", ["*code", "!zip-code"]),
+    ] {
+        let error = file_with(&format!("{key} = [\n\"!sid\", \"!b\"]")).unwrap_err();
+        let expected = format!(
+            "proxy.toml:2: {key}: \"!sid\" is not enough: it is an exception, and the list has nothing that it is an \
+             exception to; write that too, as in {example:?} (a list replaces the default, which check-config prints)"
+        );
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn masked_parameters_may_have_brackets() {
+    let config = file_with("masked_parameters = [\"user[password]\"]").unwrap();
+    assert_eq!(config.masked_parameters, ["user[password]"]);
 }

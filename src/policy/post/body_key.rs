@@ -5,9 +5,12 @@ use std::fmt;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use ring::digest::{Context, SHA256};
 
-use crate::policy::post::{
-    graphql::{self, BodyKind, PersistedQueries},
-    json,
+use crate::policy::{
+    Reason,
+    post::{
+        graphql::{self, BodyKind, PersistedQueries},
+        json,
+    },
 };
 
 /// A SHA-256 digest of the body of a request and of the fields about it.
@@ -18,25 +21,31 @@ pub struct BodyKey {
 }
 
 impl BodyKey {
-    /// The key of a body. `None` if the request may change something, or the body cannot be inspected.
+    /// The key of a body.
     ///
     /// `headers` are those of the forwarded request. Bodies that an origin could tell apart have different keys, except for
     /// spellings of the same JSON.
-    pub fn of(headers: &HeaderMap, body: &[u8], persisted: PersistedQueries) -> Option<Self> {
+    ///
+    /// # Errors
+    /// The request may change something, or the body cannot be read: why it is not answered from the cache.
+    pub fn of(
+        headers: &HeaderMap,
+        body: &[u8],
+        persisted: PersistedQueries,
+    ) -> Result<Self, Reason> {
         let reading = BodyFormat::of(headers)?;
         let kind = match reading {
             BodyFormat::Graphql => {
-                match std::str::from_utf8(body).map_or(true, graphql::may_change) {
-                    true => BodyKind::Change,
-                    false => BodyKind::Query,
-                }
+                let document = std::str::from_utf8(body);
+                let change = document.map_or(Some(Reason::UnreadableBody), graphql::change);
+                change.map_or(BodyKind::Query, BodyKind::Change)
             }
             // JSON in UTF-8 has no zero byte. This is UTF-16 or UTF-32, which some origins accept.
-            BodyFormat::Json if body.contains(&0) => BodyKind::Change,
+            BodyFormat::Json if body.contains(&0) => BodyKind::Change(Reason::UnreadableBody),
             BodyFormat::Json | BodyFormat::Bytes => graphql::kind(body, persisted),
         };
-        if kind == BodyKind::Change {
-            return None;
+        if let BodyKind::Change(reason) = kind {
+            return Err(reason);
         }
         let mut digest = Context::new(&SHA256);
         // Fields about the body may change its meaning.
@@ -65,7 +74,7 @@ impl BodyKey {
         digest.update(canonical.as_deref().unwrap_or(body));
         let mut name = [0; 32];
         name.copy_from_slice(digest.finish().as_ref());
-        Some(Self {
+        Ok(Self {
             digest: name,
             is_graphql: kind == BodyKind::Query,
         })
@@ -93,14 +102,14 @@ enum BodyFormat {
 }
 
 impl BodyFormat {
-    /// `None` for a body that cannot be inspected, because of its content coding or charset.
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    /// Fails for a body that cannot be inspected, because of its content coding or charset.
+    fn of(headers: &HeaderMap) -> Result<Self, Reason> {
         if headers.contains_key(CONTENT_ENCODING) {
-            return None;
+            return Err(Reason::EncodedBody);
         }
         let mut lines = headers.get_all(CONTENT_TYPE);
         let (Some(line), None) = (lines.next(), lines.next()) else {
-            return Some(Self::Bytes);
+            return Ok(Self::Bytes);
         };
         let line = line.as_bytes().to_ascii_lowercase();
         let mut parts = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
@@ -110,10 +119,10 @@ impl BodyFormat {
             match parameter.strip_prefix(b"charset") {
                 None => is_plain = false,
                 Some(b"=utf-8" | b"=\"utf-8\"" | b"=utf8") => {}
-                Some(_) => return None,
+                Some(_) => return Err(Reason::UnreadableBody),
             }
         }
-        Some(match media_type {
+        Ok(match media_type {
             b"application/graphql" => Self::Graphql,
             b"application/json" if is_plain => Self::Json,
             other if is_plain && other.ends_with(b"+json") => Self::Json,
@@ -130,7 +139,7 @@ mod tests {
     const JSON: Lines<'_> = &[("content-type", "application/json")];
 
     fn name(lines: Lines<'_>, body: &str) -> Option<BodyKey> {
-        BodyKey::of(&headers(lines), body.as_bytes(), PersistedQueries::Change)
+        BodyKey::of(&headers(lines), body.as_bytes(), PersistedQueries::Change).ok()
     }
 
     #[test]
@@ -241,7 +250,7 @@ mod tests {
         }
         for encode in [u16::to_le_bytes, u16::to_be_bytes] {
             let wide: Vec<u8> = mutation.encode_utf16().flat_map(encode).collect();
-            assert!(BodyKey::of(&headers(JSON), &wide, PersistedQueries::Change).is_none());
+            assert!(BodyKey::of(&headers(JSON), &wide, PersistedQueries::Change).is_err());
         }
         assert!(name(&[("content-type", "application/graphql")], "{ a }").is_some());
         assert!(name(&[("content-type", "text/plain")], "mutation { a }").is_none());

@@ -1,6 +1,6 @@
 //! GraphQL in the body of a POST: whether it only reads, or changes something.
 
-use crate::policy::post::json;
+use crate::policy::{Reason, post::json};
 
 /// What a request with a persisted query does, whose document only the origin knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum PersistedQueries {
 /// What a body asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum BodyKind {
-    /// A change, or something that cannot be read to its end.
-    Change,
+    /// A change, or something that cannot be read to its end: why it is not answered from the cache.
+    Change(Reason),
     /// GraphQL queries.
     Query,
     /// Something else.
@@ -32,41 +32,37 @@ pub(in crate::policy) fn kind(body: &[u8], persisted: PersistedQueries) -> BodyK
     let body = body.trim_ascii();
     if body.starts_with(b"{") || body.starts_with(b"[") {
         let requests = std::str::from_utf8(body).ok().and_then(requests);
-        return requests.map_or(BodyKind::Change, |requests| {
+        let unreadable = BodyKind::Change(Reason::UnreadableBody);
+        return requests.map_or(unreadable, |requests| {
             let kinds = requests.iter().map(|request| request.kind(persisted));
             kinds.fold(BodyKind::Other, BodyKind::or)
         });
     }
-    match has_word(body, persisted) || has_word(&percent_decoded(body), persisted) {
-        true => BodyKind::Change,
-        false => BodyKind::Other,
+    let decoded = percent_decoded(body);
+    let is_in = |word: &[u8]| {
+        memchr::memmem::find(body, word).is_some() || memchr::memmem::find(&decoded, word).is_some()
+    };
+    if is_in(b"mutation") || is_in(b"subscription") {
+        return BodyKind::Change(Reason::GraphqlMutation);
+    }
+    let is_persisted = is_in(b"persistedQuery") || is_in(b"documentId");
+    match persisted {
+        PersistedQueries::Change if is_persisted => BodyKind::Change(Reason::PersistedQuery),
+        PersistedQueries::Change | PersistedQueries::ReadOnly => BodyKind::Other,
     }
 }
 
 impl BodyKind {
-    /// A batch with a change is a change.
+    /// A batch with a change is a change. What no setting lets be cached is named first.
     fn or(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Change, _) | (_, Self::Change) => Self::Change,
+            (Self::Change(Reason::PersistedQuery), Self::Change(reason))
+            | (Self::Change(reason), _)
+            | (_, Self::Change(reason)) => Self::Change(reason),
             (Self::Query, _) | (_, Self::Query) => Self::Query,
             (Self::Other, Self::Other) => Self::Other,
         }
     }
-}
-
-fn has_word(body: &[u8], persisted: PersistedQueries) -> bool {
-    let words: [&[u8]; 4] = [
-        b"mutation",
-        b"subscription",
-        b"persistedQuery",
-        b"documentId",
-    ];
-    let words = match persisted {
-        PersistedQueries::Change => &words[..],
-        PersistedQueries::ReadOnly => &words[..2],
-    };
-    let mut words = words.iter();
-    words.any(|word| memchr::memmem::find(body, word).is_some())
 }
 
 /// Decodes percent-encoding as in forms (RFC 3986, 2.1).
@@ -124,11 +120,13 @@ impl GraphqlRequest {
 
     fn kind(&self, persisted: PersistedQueries) -> BodyKind {
         let mut documents = self.documents.iter();
+        if let Some(reason) = documents.find_map(|document| change(document)) {
+            return BodyKind::Change(reason);
+        }
         match persisted {
-            _ if documents.any(|document| may_change(document)) => BodyKind::Change,
             _ if self.documents.iter().any(|document| document.contains('{')) => BodyKind::Query,
             _ if !self.documents.is_empty() || !self.names_persisted_query => BodyKind::Other,
-            PersistedQueries::Change => BodyKind::Change,
+            PersistedQueries::Change => BodyKind::Change(Reason::PersistedQuery),
             PersistedQueries::ReadOnly => BodyKind::Query,
         }
     }
@@ -147,9 +145,9 @@ fn requests(text: &str) -> Option<Vec<GraphqlRequest>> {
     objects.map(GraphqlRequest::of).collect()
 }
 
-/// True if an operation of the document is a mutation or a subscription: the word is outside all braces, strings and
-/// comments. Also true if a string or a brace has no end, so that the rest cannot be read.
-pub(in crate::policy) fn may_change(document: &str) -> bool {
+/// Why a document may change something; `None` if it only reads. An operation is a mutation or a subscription: the word is
+/// outside all braces, strings and comments. Or a string or a brace has no end, so that the rest cannot be read.
+pub(in crate::policy) fn change(document: &str) -> Option<Reason> {
     let mut rest = document.as_bytes();
     let mut depth = 0_usize;
     while let Some(&byte) = rest.first() {
@@ -157,7 +155,7 @@ pub(in crate::policy) fn may_change(document: &str) -> bool {
             b'#' => comment(rest),
             b'"' => match string(rest) {
                 Some(length) => length,
-                None => return true,
+                None => return Some(Reason::UnreadableBody),
             },
             b'_' | b'a'..=b'z' | b'A'..=b'Z' => name(rest),
             _ => 1,
@@ -165,14 +163,14 @@ pub(in crate::policy) fn may_change(document: &str) -> bool {
         let (token, behind) = rest.split_at(token);
         match token {
             b"{" => depth += 1,
-            b"}" if depth == 0 => return true,
+            b"}" if depth == 0 => return Some(Reason::UnreadableBody),
             b"}" => depth -= 1,
-            b"mutation" | b"subscription" if depth == 0 => return true,
+            b"mutation" | b"subscription" if depth == 0 => return Some(Reason::GraphqlMutation),
             _ => {}
         }
         rest = behind;
     }
-    depth > 0
+    (depth > 0).then_some(Reason::UnreadableBody)
 }
 
 fn name(text: &[u8]) -> usize {
@@ -247,7 +245,7 @@ mod tests {
             ("{ a } }", true),
             ("{ a(b: \"\\\") } mutation { c }", true),
         ] {
-            assert_eq!(may_change(document), expected, "{document}");
+            assert_eq!(change(document).is_some(), expected, "{document}");
         }
     }
 
@@ -286,40 +284,42 @@ mod tests {
             (r#"{"query":"{ a }",}"#, true),
         ] {
             let found = kind(body.as_bytes(), PersistedQueries::ReadOnly);
-            assert_eq!(found == BodyKind::Change, expected, "{body}");
+            assert_eq!(matches!(found, BodyKind::Change(_)), expected, "{body}");
         }
     }
 
     #[test]
     fn persisted_queries_count_as_changes_unless_they_only_read() {
-        use BodyKind::{Change, Other, Query};
+        use BodyKind::{Other, Query};
+        const CHANGE: BodyKind = BodyKind::Change(Reason::PersistedQuery);
+        const MUTATION: BodyKind = BodyKind::Change(Reason::GraphqlMutation);
         for (body, unknown, read_only) in [
             (
                 r#"{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"x"}}}"#,
-                Change,
+                CHANGE,
                 Query,
             ),
             (
                 r#"{"Extensions":{"PersistedQuery":{}},"variables":{}}"#,
-                Change,
+                CHANGE,
                 Query,
             ),
-            (r#"{"documentId":"x"}"#, Change, Query),
-            (r#"{"id":"x","variables":{}}"#, Change, Query),
-            (r#"{"doc_id":7}"#, Change, Query),
-            (r#"{"query":"","id":"x"}"#, Change, Query),
-            (r#"{"query":null,"id":"x"}"#, Change, Query),
-            (r#"[{"query":"{ a }"},{"id":"x"}]"#, Change, Query),
-            ("extensions=%7B%22persistedQuery%22%3A1%7D", Change, Other),
-            ("documentId=x", Change, Other),
+            (r#"{"documentId":"x"}"#, CHANGE, Query),
+            (r#"{"id":"x","variables":{}}"#, CHANGE, Query),
+            (r#"{"doc_id":7}"#, CHANGE, Query),
+            (r#"{"query":"","id":"x"}"#, CHANGE, Query),
+            (r#"{"query":null,"id":"x"}"#, CHANGE, Query),
+            (r#"[{"query":"{ a }"},{"id":"x"}]"#, CHANGE, Query),
+            ("extensions=%7B%22persistedQuery%22%3A1%7D", CHANGE, Other),
+            ("documentId=x", CHANGE, Other),
             // The document is known.
             (
                 r#"{"query":"{ a }","extensions":{"persistedQuery":{}}}"#,
                 Query,
                 Query,
             ),
-            (r#"{"query":"mutation { a }","id":"x"}"#, Change, Change),
-            (r#"{"id":"x","query":"mutation { a }"}"#, Change, Change),
+            (r#"{"query":"mutation { a }","id":"x"}"#, MUTATION, MUTATION),
+            (r#"{"id":"x","query":"mutation { a }"}"#, MUTATION, MUTATION),
             // No persisted query.
             (r#"{"id":null,"extensions":{}}"#, Other, Other),
             (r#"{"query":"shoes","id":7}"#, Other, Other),
@@ -346,12 +346,34 @@ mod tests {
             "[".repeat(500),
             "]".repeat(500)
         );
-        for body in [&deep, r#"{"query":"{ a }""#, "[1,]", "{\"a\":\"\u{1}\"}"] {
+        for (body, reason) in [
+            (&*deep, Reason::GraphqlMutation),
+            (r#"{"query":"{ a }""#, Reason::UnreadableBody),
+            ("[1,]", Reason::UnreadableBody),
+            ("{\"a\":\"\u{1}\"}", Reason::UnreadableBody),
+        ] {
             let found = kind(body.as_bytes(), PersistedQueries::ReadOnly);
-            assert_eq!(found, BodyKind::Change, "{body}");
+            assert_eq!(found, BodyKind::Change(reason), "{body}");
         }
         let latin1 = b"{\"query\":\"{ a }\",\"b\":\"\xff\"}";
-        assert_eq!(kind(latin1, PersistedQueries::ReadOnly), BodyKind::Change);
+        let found = kind(latin1, PersistedQueries::ReadOnly);
+        assert_eq!(found, BodyKind::Change(Reason::UnreadableBody));
+    }
+
+    #[test]
+    fn the_reason_is_the_one_that_no_setting_changes() {
+        let (mutation, unreadable) = (Reason::GraphqlMutation, Reason::UnreadableBody);
+        for (body, reason) in [
+            (r#"[{"id":"x"},{"query":"mutation { a }"}]"#, mutation),
+            (r#"[{"query":"mutation { a }"},{"id":"x"}]"#, mutation),
+            (r#"[{"query":"{ a "},{"id":"x"}]"#, unreadable),
+            (r#"[{"id":"x"},{"id":"y"}]"#, Reason::PersistedQuery),
+            ("documentId=x&query=mutation", mutation),
+            ("subscription", mutation),
+        ] {
+            let found = kind(body.as_bytes(), PersistedQueries::Change);
+            assert_eq!(found, BodyKind::Change(reason), "{body}");
+        }
     }
 
     proptest! {
@@ -361,7 +383,7 @@ mod tests {
             document in "[\"\\\\{}#\nma ]{0,24}",
         ) {
             let _ = kind(&body, PersistedQueries::Change);
-            let _ = may_change(&document);
+            let _ = change(&document);
         }
     }
 }

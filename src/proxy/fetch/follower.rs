@@ -28,6 +28,9 @@ use crate::{
 /// Most fetches without a head that a request follows at a time.
 const MAX_FOLLOWED: usize = 8;
 
+/// How many voided fetches a request follows before it fetches for itself.
+const MAX_VOIDED: usize = 8;
+
 /// Which fetches a request joins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Joins {
@@ -52,6 +55,8 @@ pub(crate) struct Follower<'a> {
     since: Option<Instant>,
     /// Whether a fetch that it followed has failed.
     has_failed: bool,
+    /// How many fetches that it followed were voided.
+    voided: usize,
 }
 
 impl<'a> Follower<'a> {
@@ -69,6 +74,7 @@ impl<'a> Follower<'a> {
             fetches: Vec::new(),
             since: None,
             has_failed: false,
+            voided: 0,
         }
     }
 
@@ -114,6 +120,13 @@ impl<'a> Follower<'a> {
                     Joins::All => Joins::OfVariant,
                     Joins::OfVariant | Joins::None => Joins::None,
                 };
+                None
+            }
+            FetchEvent::Voided => {
+                self.voided += 1;
+                if self.voided == MAX_VOIDED {
+                    self.joins = Joins::None;
+                }
                 None
             }
             FetchEvent::Released => {

@@ -97,7 +97,10 @@ impl LeaderFetch<'_> {
         } = self;
         let freshened = match head {
             Ok(head) => ticket.freshen(entry, head).await,
-            Err(reason) => Err(reason),
+            Err(reason) => {
+                ticket.voided();
+                Err(reason)
+            }
         };
         let response = match freshened {
             Ok((entry, stored)) => {

@@ -43,6 +43,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) content: RequestContent,
     /// Why it passes the cache by, if its headers say so; `None` if they do not.
     pub(crate) bypass: Option<Reason>,
+    /// Why its body is not part of the key, though a rule says `store_post`; `None` for any other request.
+    pub(crate) unkeyed: Option<Reason>,
     pub(crate) framing: RequestFraming,
     /// The body, if it is part of the key.
     pub(crate) body: Option<BufferedBody>,
@@ -137,6 +139,7 @@ impl ForwardedRequest {
             all_cookies,
             content,
             bypass,
+            unkeyed: None,
             framing,
             body: None,
             key,
@@ -156,27 +159,39 @@ impl ForwardedRequest {
         shared: &Shared,
         (buffers, table): (&BodyBuffers, &NameTable),
     ) -> Result<UploadBody, ProxyError> {
-        let permit = self
-            .max_key_body_bytes()
-            .and_then(|bytes| buffers.permit(bytes));
-        let Some(permit) = permit else {
-            return Ok(body);
+        let permit = match self.max_key_body_bytes() {
+            None => return Ok(body),
+            Some(Err(reason)) => Err(reason),
+            Some(Ok(bytes)) => buffers.permit(bytes).ok_or(Reason::NoBuffer),
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(reason) => {
+                self.unkeyed = Some(reason);
+                return Ok(body);
+            }
         };
         Ok(match body.read(permit).await? {
-            BodyRead::Larger(body) => body,
+            BodyRead::Larger(body) => {
+                self.unkeyed = Some(Reason::LargeBody);
+                body
+            }
             BodyRead::Whole(bytes, permit) => match self.body_key(&bytes) {
-                Some(content) => {
+                Ok(content) => {
                     self.add_to_key(content, (bytes, permit), shared, table);
                     UploadBody::empty()
                 }
-                None => UploadBody::of(bytes, permit),
+                Err(reason) => {
+                    self.unkeyed = Some(reason);
+                    UploadBody::of(bytes, permit)
+                }
             },
         })
     }
 
-    /// The largest body that may become part of the key, in bytes; `None` if no rule says `store_post` for this request,
-    /// or the body is larger.
-    pub(crate) fn max_key_body_bytes(&self) -> Option<u64> {
+    /// The largest body that may become part of the key, in bytes, or why no body of this request may; `None` if no rule
+    /// says `store_post` for it.
+    pub(crate) fn max_key_body_bytes(&self) -> Option<Result<u64, Reason>> {
         let rule = rule_at(self.rule, &self.config)?;
         let limit = rule.store_post_bytes?;
         let bytes = match self.framing {
@@ -184,11 +199,14 @@ impl ForwardedRequest {
             RequestFraming::Sized(length) => length,
             RequestFraming::Chunked => limit,
         };
-        let is_post = self.method == Method::POST && self.bypass.is_none();
-        (is_post && bytes <= limit).then_some(bytes)
+        (self.method == Method::POST).then_some(match self.bypass {
+            Some(reason) => Err(reason),
+            None if bytes > limit => Err(Reason::LargeBody),
+            None => Ok(bytes),
+        })
     }
 
-    fn body_key(&self, body: &[u8]) -> Option<BodyKey> {
+    fn body_key(&self, body: &[u8]) -> Result<BodyKey, Reason> {
         let rule = rule_at(self.rule, &self.config);
         let persisted = rule.map(|rule| rule.persisted_queries);
         BodyKey::of(&self.headers, body, persisted.unwrap_or_default())

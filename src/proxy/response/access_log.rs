@@ -20,7 +20,7 @@ use crate::{
     headers::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
-    policy::{IdentityParts, Mode, Reason},
+    policy::{IdentityParts, Mode, Reason, Remedy},
     proxy::request::forwarded::{ForwardedRequest, target},
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct AccessLogEntry {
     rule: Option<String>,
     /// What makes the identity of a request that missed for it; `None` if it did not.
     identity: Option<Box<IdentityParts>>,
+    /// The names of the cookies for which the response is not stored; empty if that is not the reason.
+    cookies: Vec<String>,
     /// What would have changed the outcome; unset until it is needed.
     remedy: OnceCell<Option<Cow<'static, str>>>,
     /// `None` if the client left before there was a response.
@@ -102,6 +104,7 @@ impl AccessLogEntry {
             mode: Mode::default(),
             rule: None,
             identity: None,
+            cookies: Vec::new(),
             remedy: OnceCell::new(),
             status: None,
             cache_status: None,
@@ -123,6 +126,11 @@ impl AccessLogEntry {
     /// Notes what makes the identity of a request for which nothing was stored.
     pub(crate) fn set_identity(&mut self, parts: IdentityParts) {
         self.identity = Some(Box::new(parts));
+    }
+
+    /// Notes the cookies for which the response is not stored.
+    pub(crate) fn set_cookies(&mut self, names: Vec<String>) {
+        self.cookies = names;
     }
 
     pub(crate) fn responded(
@@ -239,6 +247,9 @@ impl AccessLogEntry {
             let reason = self.reason()?;
             if let (Reason::OwnPartition, Some(parts)) = (reason, &self.identity) {
                 return Some(parts.remedy().into());
+            }
+            if reason == Reason::SetCookie {
+                return Some(Remedy::ignore_cookies(&self.cookies).into());
             }
             let path = self.target.split('?').next().unwrap_or_default();
             let remedy = reason.remedy(self.mode)?;

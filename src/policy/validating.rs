@@ -83,7 +83,10 @@ pub enum HeadUpdate {
 }
 
 /// RFC 9111, 4.3.5: freshens a stored response with a body of `body_bytes` by a 200 response to HEAD with a
-/// Content-Length of `announced_bytes`, if the validators and the length that both have are equal.
+/// Content-Length of `announced_bytes`, if they have a validator in common, and neither a validator nor the length differs.
+///
+/// The RFC lets equal lengths alone freshen. Bodies of the same length often differ, and then the stored body would get the
+/// headers of another one.
 pub fn freshen_by_head(
     policy: &Policy,
     request: &Request<'_>,
@@ -100,15 +103,15 @@ pub fn freshen_by_head(
         let new = received.get(name);
         new.map(|new| Some(new.as_bytes()) == held)
     };
-    let said = [
+    let validators = [
         agrees(ETAG, stored.etag()),
         agrees(LAST_MODIFIED, stored.last_modified()),
-        announced_bytes.map(|bytes| bytes == body_bytes),
     ];
-    if said.contains(&Some(false)) {
+    let is_other_length = announced_bytes.is_some_and(|bytes| bytes != body_bytes);
+    if is_other_length || validators.contains(&Some(false)) {
         return HeadUpdate::Outdated;
     }
-    if said == [None; 3] {
+    if !validators.contains(&Some(true)) {
         return HeadUpdate::Inconclusive;
     }
     match revalidated(policy, request, stored, response) {
@@ -328,6 +331,50 @@ mod tests {
         assert_eq!(values(&fresh, "etag"), ["W/\"a\""]);
         assert!(values(&fresh, "set-cookie").is_empty());
         assert_eq!(fresh.status().as_u16(), 200);
+    }
+
+    #[test]
+    fn s4_3_5_a_head_freshens_by_a_validator_and_is_refuted_by_any_difference() {
+        const TAG: (&str, &str) = ("etag", "\"a\"");
+        const OTHER_TAG: (&str, &str) = ("etag", "\"b\"");
+        const OLD: (&str, &str) = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        const NEW: (&str, &str) = ("last-modified", DATE);
+        for (held, head, length, expected) in [
+            (
+                &[TAG][..] as Lines<'_>,
+                &[TAG][..] as Lines<'_>,
+                None,
+                "fresh",
+            ),
+            (&[TAG], &[TAG], Some(7), "fresh"),
+            (&[OLD], &[OLD], None, "fresh"),
+            (&[TAG, OLD], &[OLD], Some(7), "fresh"),
+            (&[TAG], &[TAG], Some(8), "outdated"),
+            (&[TAG], &[OTHER_TAG], Some(7), "outdated"),
+            (&[OLD], &[NEW], None, "outdated"),
+            (&[TAG, OLD], &[TAG, NEW], Some(7), "outdated"),
+            (&[], &[TAG], Some(7), "outdated"),
+            (&[], &[], Some(8), "outdated"),
+            (&[TAG, OLD], &[], Some(8), "outdated"),
+            (&[], &[], Some(7), "nothing"),
+            (&[TAG, OLD], &[], Some(7), "nothing"),
+            (&[TAG, OLD], &[], None, "nothing"),
+            (&[], &[], None, "nothing"),
+        ] {
+            let exchange = Exchange::new(Mode::Standard, held);
+            let stored = exchange.admit().unwrap();
+            let headers = headers(head);
+            let response = exchange.response_of(&headers, later(1));
+            let update = exchange.with_request(|request| {
+                freshen_by_head(&exchange.policy, request, &stored, 7, &response, length)
+            });
+            let found = match update {
+                HeadUpdate::Freshened(_) => "fresh",
+                HeadUpdate::Outdated => "outdated",
+                HeadUpdate::Inconclusive => "nothing",
+            };
+            assert_eq!(found, expected, "{held:?} {head:?} {length:?}");
+        }
     }
 
     #[test]

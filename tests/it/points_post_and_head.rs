@@ -369,3 +369,28 @@ fn point_09d_a_304_to_head_freshens() {
     proxy.get("/").expect(200, "HIT", "body");
     assert_eq!(origin.count(), 2);
 }
+
+#[test]
+fn point_09e_a_200_to_head_without_a_validator_freshens_nothing() {
+    let tag = "ETag: \"v\"\r\n";
+    for held in ["", tag] {
+        for (length, is_left) in [
+            ("Content-Length: 10\r\n", true),
+            ("", true),
+            ("Content-Length: 11\r\n", false),
+        ] {
+            let head = format!("200 OK\r\n{length}Cache-Control: max-age=90\r\nX-New: 2\r\n");
+            let mut origin = headed(held.to_owned(), head);
+            let proxy = TestProxy::with_mode(&origin, Strict);
+            proxy.get("/").expect(200, "MISS", "0123456789");
+            let answer = proxy.request("HEAD", "/", "", b"");
+            assert_eq!((answer.status(), answer.field("x-new")), (200, Some("2")));
+            origin.stop();
+            // It is as stale as before, and may be served while the origin is down; or it is gone.
+            let stale = proxy.get("/");
+            let found = (stale.status() == 200).then(|| stale.field("x-old"));
+            assert_eq!(found, is_left.then_some(Some("1")), "{held} {length}");
+            assert_eq!(stale.field("x-new"), None, "{held} {length}");
+        }
+    }
+}

@@ -57,8 +57,7 @@ impl<'a> Visitor<'a> {
         match self.dice.below(100) {
             0..2 => self.change(&asked, &lines),
             2..8 => self.leave(&asked, &lines),
-            // RFC 9111, 4.3.5: without a tag a HEAD freshens by the length alone. Then X-Version is not that of the body.
-            8..13 if target.has_tag() => self.request(&asked, &lines, Wants::Head),
+            8..13 => self.request(&asked, &lines, Wants::Head),
             13..22 => self.request(&asked, &lines, Wants::Range),
             22..30 => {
                 if let Some(version) = &self.known[target.0] {

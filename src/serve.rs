@@ -74,7 +74,8 @@ impl Startup {
 /// The TLS configuration for the origin. `None` for an http origin without --origin-ca: a bad certificate file is an error
 /// even for an http origin, so that it does not surface only when the origin moves to https.
 pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
-    Ok(match (config.origin.is_tls(), &config.origin_ca) {
+    let is_tls = config.origins.iter().any(OriginUrl::is_tls);
+    Ok(match (is_tls, &config.origin_ca) {
         (false, None) => None,
         (_, ca) => Some(origin::tls_config(ca.as_deref())?),
     })
@@ -141,7 +142,9 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
-    actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
+    for origin in config.origins.iter() {
+        actix_web::rt::spawn(warn_unless_reached(origin.clone(), tls.clone()));
+    }
 
     loop {
         tokio::select! {
@@ -160,12 +163,13 @@ async fn run(
 fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>) {
     print(&format!(
         "Proxy starting on port {}\nOrigin: {}\n",
-        config.port, config.origin
+        config.port,
+        config.origins.first()
     ));
     let url = config.local_url();
     log::info!(
         "listening on {url} for {}; {}",
-        config.origin,
+        config.origins.first(),
         config.in_short()
     );
     if let Some(dashboard) = dashboard {

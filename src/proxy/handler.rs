@@ -294,7 +294,7 @@ fn is_stale_served_at_once(
 ) -> bool {
     let failure = OriginFailure::Unreachable;
     let (policy, view) = (forwarded.policy(), forwarded.view());
-    let health = &worker.shared.origin_health;
+    let health = &worker.shared.origins.get(forwarded.first_origin()).health;
     health.is_failing(now, forwarded.config.timeout)
         && policy::may_serve_stale(policy, &view, entry.head(), failure, now).is_ok()
 }
@@ -355,7 +355,10 @@ async fn fetch_and_store(
     if sends_all_cookies {
         request.headers = forwarded.headers_with_all_cookies();
     }
-    let Some(fetched) = client.while_wanted(&ticket, forward(worker, request)).await else {
+    let Some(fetched) = client
+        .while_wanted(&ticket, forward(worker, forwarded, request))
+        .await
+    else {
         return;
     };
     let fetch = LeaderFetch {

@@ -14,7 +14,8 @@ use crate::{
     config::Config,
     headers::OwnVia,
     observe::{LiveRequests, Observer},
-    policy::IdentitySecret,
+    origin::OriginUrl,
+    policy::{IdentitySecret, PerOrigin},
     proxy::origin_health::OriginHealth,
     reload::ActiveConfig,
 };
@@ -29,37 +30,50 @@ pub struct Shared {
     pub via: OwnVia,
     /// The configuration in force.
     pub in_force: watch::Receiver<ActiveConfig>,
-    /// The Host that the origin gets.
-    pub origin_host: HeaderValue,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
-    /// Whether the origin is known to fail.
-    pub(crate) origin_health: OriginHealth,
+    /// The origins, by their index.
+    pub(crate) origins: PerOrigin<SharedOrigin>,
+}
+
+/// What all workers share of one origin.
+pub(crate) struct SharedOrigin {
+    /// The Host that it gets.
+    pub(crate) host: HeaderValue,
+    /// Whether it is known to fail.
+    pub(crate) health: OriginHealth,
+}
+
+impl SharedOrigin {
+    fn new(url: &OriginUrl) -> io::Result<Self> {
+        Ok(Self {
+            host: HeaderValue::try_from(url.authority()).map_err(io::Error::other)?,
+            health: OriginHealth::default(),
+        })
+    }
 }
 
 impl Shared {
     /// The state of a proxy with this configuration and this cache.
     ///
     /// # Errors
-    /// The origin's name is no valid Host.
+    /// The name of an origin is no valid Host.
     pub fn new(
         config: &Config,
         in_force: watch::Receiver<ActiveConfig>,
         cache: Cache,
     ) -> io::Result<Self> {
-        let host = HeaderValue::try_from(config.origin.authority());
         let live_requests = match config.dashboard {
             Some(_) => LiveRequests::On,
             None => LiveRequests::Off,
         };
         Ok(Self {
-            origin_host: host.map_err(io::Error::other)?,
+            origins: config.origins.try_map(SharedOrigin::new)?,
             cache,
             secret: IdentitySecret::new(),
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
-            origin_health: OriginHealth::default(),
         })
     }
 

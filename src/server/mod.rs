@@ -24,7 +24,7 @@ use self::client_io::{ClientIo, LINGER, Limits};
 use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
-    origin::OriginConfig,
+    origin::{OriginConfig, OriginUrl},
     proxy::{self, RefusalLog, Shared, Worker},
     reload::{ActiveConfig, Reload},
 };
@@ -40,7 +40,7 @@ const MAX_UNSENT_BYTES: u32 = 128 * 1024;
 const STOP_LIMIT_SECONDS: u64 = 10;
 /// Most client connections at a time, over all workers.
 const MAX_CLIENTS: usize = 8192;
-/// Most connections to the origin at a time, over all workers.
+/// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 /// A running proxy.
@@ -91,7 +91,7 @@ impl Server {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let origin = origin(&config, tls);
+        let origins = config.origins.map(|url| origin(&config, url, tls.clone()));
         let shared = Arc::new(Shared::new(&config, news, cache)?);
         let all = Arc::clone(&shared);
         limit_unsent(&listener);
@@ -103,11 +103,7 @@ impl Server {
         let stopping = builder.graceful_shutdown_signal();
         let builder = builder.listen("caching-proxy", listener, move || {
             shared.cache.start();
-            let worker = web::Data::new(Worker::new(
-                Arc::clone(&shared),
-                origin.clone(),
-                worker_cache,
-            ));
+            let worker = web::Data::new(Worker::new(Arc::clone(&shared), &origins, worker_cache));
             let observer = &worker.shared.observer;
             let refusals = RefusalLog::new(Rc::clone(&worker.counters), observer.feed().cloned());
             let refusals = Rc::new(refusals);
@@ -190,9 +186,13 @@ fn limit_unsent(listener: &TcpListener) {
     let _ = (listener, MAX_UNSENT_BYTES);
 }
 
-fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConfig {
+fn origin(
+    config: &Config,
+    url: &OriginUrl,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> OriginConfig {
     OriginConfig {
-        url: config.origin.clone(),
+        url: url.clone(),
         timeout: config.timeout,
         tls,
         max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),

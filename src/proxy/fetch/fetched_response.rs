@@ -14,8 +14,9 @@ use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
     origin::{BodyFraming, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
-    policy::{self, ContentRange, Forward, Time},
+    policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
+        request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
             counted_body::CountedBody,
@@ -39,9 +40,10 @@ pub(crate) struct FetchedResponse {
     length: Option<u64>,
 }
 
-/// Sends a request to the origin.
+/// Sends a request to the origin of `forwarded`, for which it is made.
 pub(crate) async fn forward(
     worker: &Worker,
+    forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
     let request_time = clock::now();
@@ -51,7 +53,7 @@ pub(crate) async fn forward(
         mut headers,
         framing,
         body,
-    } = send(worker, request).await?;
+    } = send(worker, forwarded.first_origin(), request).await?;
     let (size, length) = match framing {
         BodyFraming::None => (announced_size(&headers), Some(0)),
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
@@ -75,11 +77,15 @@ pub(crate) async fn forward(
 }
 
 /// Sends the request, and counts how it went.
-async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
+async fn send(
+    worker: &Worker,
+    origin: OriginIndex,
+    request: OriginRequest,
+) -> Result<OriginResponse, OriginError> {
     let (start, began) = (Instant::now(), clock::now());
-    let result = worker.origin.forward(request).await;
+    let result = worker.origins.get(origin).forward(request).await;
     let now = clock::now();
-    let health = &worker.shared.origin_health;
+    let health = &worker.shared.origins.get(origin).health;
     match &result {
         Ok(_) => {
             health.answered(now);

@@ -55,6 +55,12 @@ pub(super) enum HeadRefusal {
     /// The value of Host, or the authority of the target, is invalid.
     #[error("the host of the request is not a valid name or address")]
     Host,
+    /// RFC 9112, 5.1: no whitespace may stand between a field name and its colon.
+    #[error("the request has a space between the name of a header and its colon")]
+    SpaceBeforeColon,
+    /// A TLS ClientHello.
+    #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
+    Tls,
     /// Anything else.
     #[error("not an HTTP/1.1 request")]
     Malformed,
@@ -67,11 +73,20 @@ impl HeadRefusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::Target | Self::NoHost | Self::SeveralHosts | Self::Host | Self::Malformed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Target
+            | Self::NoHost
+            | Self::SeveralHosts
+            | Self::Host
+            | Self::SpaceBeforeColon
+            | Self::Tls
+            | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }
+}
+
+/// True if `bytes` begin a TLS connection (RFC 8446, 5.1): a handshake record of any version.
+pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
+    bytes.next() == Some(0x16) && bytes.next() == Some(3) && bytes.next().is_some_and(|it| it <= 4)
 }
 
 /// Checks a complete head, with the empty lines before it and the one that ends it.
@@ -147,6 +162,9 @@ impl<'h> FieldScan<'h> {
                     false => Ok(scan),
                 };
             }
+            if has_space_before_colon(line) {
+                return Err(HeadRefusal::SpaceBeforeColon);
+            }
             if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {
                 return Err(HeadRefusal::SeveralHosts);
             }
@@ -155,6 +173,19 @@ impl<'h> FieldScan<'h> {
             fields = rest;
         }
     }
+}
+
+/// RFC 9112, 5.1. A line that begins with whitespace goes on with the one before (5.2).
+fn has_space_before_colon(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else {
+        return false;
+    };
+    let name = &line[..colon];
+    let is_bare = !name
+        .trim_ascii_end()
+        .iter()
+        .any(|byte| b" \t".contains(byte));
+    matches!(name, [.., b' ' | b'\t']) && is_bare
 }
 
 fn is_host(line: &[u8]) -> bool {
@@ -450,6 +481,16 @@ mod tests {
                 "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
                 HeadRefusal::Malformed,
             ),
+            (
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nX\t: b\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            ("GET / HTTP/1.1\r\nb a : a\r\n\r\n", HeadRefusal::NoHost),
+            ("GET / HTTP/1.1\r\n b : a\r\n\r\n", HeadRefusal::NoHost),
             ("GET /\r\n\r\n", HeadRefusal::Malformed),
             ("\r\n", HeadRefusal::Malformed),
             (&many, HeadRefusal::TooManyLines),

@@ -189,8 +189,10 @@ fn has_space_before_colon(line: &[u8]) -> bool {
 }
 
 fn is_host(line: &[u8]) -> bool {
-    line.get(..5)
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"host:"))
+    matches!(
+        line,
+        [b'h' | b'H', b'o' | b'O', b's' | b'S', b't' | b'T', b':', ..]
+    )
 }
 
 /// True for a host with an optional port (RFC 3986, 3.2.2 and 3.2.3), and for nothing at all: that is the host of a URL
@@ -226,11 +228,13 @@ fn is_reg_name(name: &[u8]) -> bool {
     let mut bytes = name.iter();
     while let Some(byte) = bytes.next() {
         let is_allowed = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => true,
+            b'!' | b'$' | b'&'..=b',' | b';' | b'=' => true,
             b'%' => {
                 let mut digits = [bytes.next(), bytes.next()].into_iter();
                 digits.all(|digit| digit.is_some_and(u8::is_ascii_hexdigit))
             }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte),
+            _ => false,
         };
         if !is_allowed {
             return false;
@@ -260,7 +264,9 @@ enum TargetForm<'h> {
 
 impl<'h> RequestLine<'h> {
     fn parse(line: &'h [u8]) -> Result<Self, HeadRefusal> {
-        let method_end = memchr::memchr(b' ', line).ok_or(HeadRefusal::Malformed)?;
+        // Methods are too short for memchr.
+        let method_end = line.iter().position(|byte| *byte == b' ');
+        let method_end = method_end.ok_or(HeadRefusal::Malformed)?;
         let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
         let target_end = memchr::memchr(b' ', rest).ok_or(HeadRefusal::Malformed)?;
         let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);

@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
@@ -15,6 +16,7 @@
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `value.rs` | one parser per kind of value |
 
+mod bind;
 mod changes;
 mod defaults;
 mod error;
@@ -30,7 +32,7 @@ mod value;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,6 +40,7 @@ use std::{
 use bytesize::ByteSize;
 
 pub use self::{
+    bind::BindAddress,
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
     settings::{Setting, in_words},
@@ -92,10 +95,10 @@ pub enum LogFormat {
 /// The validated configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port to listen on.
+    /// The port to listen on. 0: any free one, until the proxy listens.
     pub port: u16,
-    /// The address to listen on.
-    pub bind: IpAddr,
+    /// The addresses to listen on.
+    pub bind: BindAddress,
     /// Where requests are forwarded to.
     pub origin: OriginUrl,
     /// Decides what is stored and reused.
@@ -135,7 +138,7 @@ impl Config {
     pub fn for_origin(origin: OriginUrl) -> Self {
         Self {
             port: DEFAULT_PORT,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: BindAddress::default(),
             origin,
             policy: Policy {
                 mode: Mode::default(),
@@ -261,10 +264,10 @@ impl<'a> SettingSources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
-        let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
-        let bind = self
-            .get("bind", value::address)?
-            .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let port = self
+            .get("port", value::listen_port)?
+            .unwrap_or(DEFAULT_PORT);
+        let bind = self.get("bind", bind::bind)?.unwrap_or_default();
         Ok(Config {
             port,
             bind,
@@ -352,12 +355,11 @@ impl<'a> SettingSources<'a> {
     }
 
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+    fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
         };
-        let is_taken = address.port() == port && (bind == address.ip() || bind.is_unspecified());
-        match is_taken {
+        match bind.takes(port, address) {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
         }

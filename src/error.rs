@@ -9,6 +9,16 @@ use crate::origin::{OriginError, OriginErrorKind};
 /// The methods of RFC 9110 and 5789 that are forwarded. Unknown methods are forwarded too; CONNECT is not.
 pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
 
+/// The short name of the kind of a request head that is refused with this status.
+pub fn refused_head_kind(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::REQUEST_TIMEOUT => "late-head",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "large-head",
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED => "http-version",
+        _ => "malformed-head",
+    }
+}
+
 /// An error and its causes in one line. A cause that the error already contains is not repeated.
 pub struct Chain<'a>(pub &'a dyn Error);
 
@@ -64,8 +74,8 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 }
 
 impl ProxyError {
-    /// All kinds: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 14] = [
+    /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
+    pub const KINDS: [(&str, &str); 19] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -80,11 +90,17 @@ impl ProxyError {
         ("not-validated", "validation needed, origin unreachable"),
         ("not-modified-unasked", "304 to an unconditional request"),
         ("interrupted", "the proxy ended the fetch"),
+        ("malformed-body", "invalid chunked coding of a body (400)"),
+        ("malformed-head", "not a valid HTTP/1.1 request (400)"),
+        ("late-head", "request headers not there in time (408)"),
+        ("large-head", "request headers too large (431)"),
+        ("http-version", "not in HTTP/1.0 or HTTP/1.1 (505)"),
     ];
 
     /// The short name of its kind.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Origin(error) if error.is_upload_malformed() => "malformed-body",
             Self::Origin(error) => error.kind().name(),
             Self::Connect => "connect",
             Self::Loop => "loop",
@@ -179,6 +195,12 @@ mod tests {
                 ProxyError::KINDS.iter().any(|kind| kind.0 == name),
                 "{name}"
             );
+        }
+        for status in [400, 408, 431, 505] {
+            let name = refused_head_kind(StatusCode::from_u16(status).unwrap());
+            let kind = ProxyError::KINDS.iter().find(|kind| kind.0 == name);
+            let says_status = kind.is_some_and(|kind| kind.1.contains(&status.to_string()));
+            assert!(says_status, "{name}");
         }
         for kind in OriginErrorKind::ALL {
             let listed = ProxyError::KINDS.contains(&(kind.name(), kind.meaning()));

@@ -109,12 +109,18 @@ impl Figures {
     fn reasons(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Responses of the origin that were not stored, by reason";
         let mut family = to.encode_descriptor("not_stored", help, None, MetricType::Counter)?;
-        for (reason, count) in self.totals.not_stored_by() {
+        // What has occurred is never left out.
+        let not_stored = self.totals.not_stored_by();
+        let not_stored =
+            not_stored.filter(|(reason, count)| *count > 0 || reason.concerns_storing());
+        for (reason, count) in not_stored {
             sample(&mut family, &[("reason", reason.as_str())], count)?;
         }
         let help = "Stored responses that were not reused, by reason";
         let mut family = to.encode_descriptor("not_reused", help, None, MetricType::Counter)?;
-        for (reason, count) in self.totals.not_reused_by() {
+        let not_reused = self.totals.not_reused_by();
+        let not_reused = not_reused.filter(|(reason, count)| *count > 0 || reason.concerns_reuse());
+        for (reason, count) in not_reused {
             sample(&mut family, &[("reason", reason.as_str())], count)?;
         }
         Ok(())

@@ -16,7 +16,7 @@ use actix_web::http::header::{self, HeaderName};
 
 use crate::{
     mask::hidden,
-    policy::{Policy, is_credential},
+    policy::{CredentialNames as _, Policy},
 };
 
 /// Replaces a secret.
@@ -36,7 +36,7 @@ fn shown_value(policy: &Policy, name: &HeaderName, value: &[u8]) -> String {
             cookie => format!("{cookie}={MASK}"),
         };
     }
-    if is_credential(policy, name) && !HARMLESS.contains(&name.as_str()) {
+    if policy.is_credential(name) && !HARMLESS.contains(&name.as_str()) {
         return MASK.to_owned();
     }
     match TARGETS.contains(name) {

@@ -1,8 +1,9 @@
 //! The headers of a request as the origin gets them.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::LazyLock};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use memchr::memmem::Finder;
 
 use super::{
     hop_by_hop::{HOP_BY_HOP, is_hop_by_hop, named_in_connection},
@@ -100,6 +101,7 @@ fn folds_to_framing(name: &HeaderName) -> bool {
 
 /// The start of the names of cookies that earlier versions of the dashboard set.
 const OWN_COOKIE: &[u8] = b"caching-proxy-";
+static OWN_COOKIE_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OWN_COOKIE));
 
 /// A Cookie line without the cookies of the dashboard, which browsers send to all ports of a host; any other line as it
 /// is. `None` if no cookie is left.
@@ -108,7 +110,7 @@ fn without_own_cookies<'a>(
     value: &'a HeaderValue,
 ) -> Option<Cow<'a, HeaderValue>> {
     let line = value.as_bytes();
-    if *name != header::COOKIE || memchr::memmem::find(line, OWN_COOKIE).is_none() {
+    if *name != header::COOKIE || OWN_COOKIE_FINDER.find(line).is_none() {
         return Some(Cow::Borrowed(value));
     }
     let cookies = || line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);

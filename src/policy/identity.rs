@@ -36,16 +36,16 @@ impl IdentitySecret {
     }
 
     /// The identity of a request: a hash of Authorization, of the cookies that are not ignored, and of the fields of
-    /// `identity_headers`. `is_credential` is [`is_credential`], or a table of what it says.
+    /// `identity_headers`. `names` is `policy`, or a table of what it says.
     ///
     /// `None` if the request carries no credentials, or the policy has no partitions.
     pub fn identity(
         &self,
         policy: &Policy,
         headers: &HeaderMap,
-        is_credential: impl Fn(&HeaderName) -> bool,
+        names: &impl CredentialNames,
     ) -> Option<Identity> {
-        let credentials = credentials(policy, headers, is_credential);
+        let credentials = credentials(policy, headers, names);
         (!credentials.is_empty()).then(|| Identity(hash(&self.0, &credentials)))
     }
 }
@@ -62,11 +62,36 @@ impl fmt::Debug for IdentitySecret {
     }
 }
 
+/// What the names of fields and cookies mean for identities. The patterns of a [`Policy`] say it; a table may remember it.
+pub trait CredentialNames {
+    /// True for a field that identifies a user: Authorization and those of `identity_headers`. Cookie is not among them,
+    /// because it depends on the cookies.
+    fn is_credential(&self, field: &HeaderName) -> bool;
+
+    /// True for the name of a cookie that does not identify a user: it matches no pattern of `identity_cookies`, or one of
+    /// `ignored_cookies`.
+    fn is_ignored_cookie(&self, name: &[u8]) -> bool;
+}
+
+impl CredentialNames for Policy {
+    fn is_credential(&self, field: &HeaderName) -> bool {
+        *field == AUTHORIZATION || self.identity_headers.matches(field.as_str())
+    }
+
+    fn is_ignored_cookie(&self, name: &[u8]) -> bool {
+        // A name that is not UTF-8 can only match a pattern with `*`.
+        !self
+            .identity_cookies
+            .matches(&String::from_utf8_lossy(name))
+            || std::str::from_utf8(name).is_ok_and(|name| self.ignored_cookies.matches(name))
+    }
+}
+
 /// The credentials of a request by the names of their fields; each cookie is one. Empty if the policy has no partitions.
 fn credentials<'h>(
     policy: &Policy,
     headers: &'h HeaderMap,
-    is_credential: impl Fn(&HeaderName) -> bool,
+    names: &impl CredentialNames,
 ) -> Vec<(&'h str, &'h [u8])> {
     let mut credentials: Vec<(&str, &[u8])> = Vec::new();
     if policy.mode.credentials() == Credentials::SharedCache {
@@ -75,9 +100,9 @@ fn credentials<'h>(
     for (name, value) in headers {
         if *name == COOKIE {
             let cookies = cookies(value.as_bytes());
-            let counting = cookies.filter(|cookie| !is_ignored(policy, cookie));
+            let counting = cookies.filter(|cookie| !is_ignored(names, cookie));
             credentials.extend(counting.map(|cookie| (name.as_str(), cookie)));
-        } else if is_credential(name) {
+        } else if names.is_credential(name) {
             credentials.push((name.as_str(), value.as_bytes()));
         }
     }
@@ -104,7 +129,7 @@ impl IdentityParts {
     /// The first few of those that make the identity of a request with these fields.
     pub fn of(policy: &Policy, headers: &HeaderMap) -> Self {
         let mut parts = Self::default();
-        for (name, value) in credentials(policy, headers, |name| is_credential(policy, name)) {
+        for (name, value) in credentials(policy, headers, policy) {
             let (names, name) = match name == COOKIE.as_str() {
                 true => (&mut parts.cookies, shown(cookie_name(value))),
                 false => (&mut parts.headers, name.to_owned()),
@@ -221,12 +246,6 @@ fn hash(key: &Key, credentials: &[(&str, &[u8])]) -> [u8; 16] {
     half
 }
 
-/// True for a field that identifies a user: Authorization and those of `identity_headers`. Cookie is not among them,
-/// because it depends on the cookies.
-pub fn is_credential(policy: &Policy, name: &HeaderName) -> bool {
-    *name == AUTHORIZATION || policy.identity_headers.matches(name.as_str())
-}
-
 /// How a Cookie line is forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardedCookie {
@@ -239,16 +258,20 @@ pub enum ForwardedCookie {
 }
 
 /// Removes the ignored cookies from a Cookie line of a request whose response may be stored: they are not part of the
-/// key, so they must not influence the response.
-pub fn forwarded_cookie(policy: &Policy, line: &HeaderValue) -> ForwardedCookie {
+/// key, so they must not influence the response. `names` is `policy`, or a table of what it says.
+pub fn forwarded_cookie(
+    policy: &Policy,
+    names: &impl CredentialNames,
+    line: &HeaderValue,
+) -> ForwardedCookie {
     let text = line.as_bytes();
     if policy.mode.credentials() == Credentials::SharedCache
-        || !cookies(text).any(|cookie| is_ignored(policy, cookie))
+        || !cookies(text).any(|cookie| is_ignored(names, cookie))
     {
         return ForwardedCookie::Unchanged;
     }
     let kept: Vec<&[u8]> = cookies(text)
-        .filter(|cookie| !is_ignored(policy, cookie))
+        .filter(|cookie| !is_ignored(names, cookie))
         .collect();
     if kept.is_empty() {
         return ForwardedCookie::Nothing;
@@ -273,15 +296,9 @@ fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|cookie| !cookie.is_empty())
 }
 
-/// True for a cookie that does not identify a user: it matches no pattern of `identity_cookies`, or one of
-/// `ignored_cookies`.
-fn is_ignored(policy: &Policy, cookie: &[u8]) -> bool {
-    let name = cookie_name(cookie);
-    // A name that is not UTF-8 can only match a pattern with `*`.
-    !policy
-        .identity_cookies
-        .matches(&String::from_utf8_lossy(name))
-        || std::str::from_utf8(name).is_ok_and(|name| policy.ignored_cookies.matches(name))
+/// True for a cookie that does not identify a user.
+fn is_ignored(names: &impl CredentialNames, cookie: &[u8]) -> bool {
+    names.is_ignored_cookie(cookie_name(cookie))
 }
 
 fn cookie_name(cookie: &[u8]) -> &[u8] {
@@ -316,16 +333,11 @@ mod tests {
         ] {
             let held = headers(lines);
             for mode in [Mode::Standard, Mode::Always] {
-                let found = secret.identity(&policy(mode), &held, |name| {
-                    is_credential(&policy(mode), name)
-                });
+                let found = secret.identity(&policy(mode), &held, &policy(mode));
                 assert_eq!(found.is_some(), expected, "{lines:?}");
             }
             assert_eq!(
-                secret.identity(&policy(Mode::Strict), &held, |name| is_credential(
-                    &policy(Mode::Strict),
-                    name
-                )),
+                secret.identity(&policy(Mode::Strict), &held, &policy(Mode::Strict)),
                 None
             );
         }
@@ -424,13 +436,7 @@ mod tests {
     fn identities_differ_by_all_credentials_and_only_by_them() {
         let secret = IdentitySecret::new();
         let policy = policy(Mode::Standard);
-        let identity = |lines| {
-            secret
-                .identity(&policy, &headers(lines), |name| {
-                    is_credential(&policy, name)
-                })
-                .unwrap()
-        };
+        let identity = |lines| secret.identity(&policy, &headers(lines), &policy).unwrap();
         let one = identity(&[("authorization", "a"), ("x-api-key", "b")]);
         assert_eq!(
             one,
@@ -464,7 +470,7 @@ mod tests {
             another.identity(
                 &policy,
                 &headers(&[("authorization", "a"), ("x-api-key", "b")]),
-                |name| is_credential(&policy, name)
+                &policy
             )
         );
     }
@@ -473,6 +479,7 @@ mod tests {
     fn ignored_cookies_are_removed_and_the_rest_is_unchanged() {
         let forwarded = |mode, line: &str| {
             forwarded_cookie(
+                &policy(mode),
                 &policy(mode),
                 &HeaderValue::from_bytes(line.as_bytes()).unwrap(),
             )
@@ -503,11 +510,9 @@ mod tests {
             let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
             let mut fields = HeaderMap::new();
             fields.insert(COOKIE, line.clone());
-            let forwarded = forwarded_cookie(&policy, &line);
+            let forwarded = forwarded_cookie(&policy, &policy, &line);
             (
-                secret
-                    .identity(&policy, &fields, |name| is_credential(&policy, name))
-                    .is_some(),
+                secret.identity(&policy, &fields, &policy).is_some(),
                 forwarded,
             )
         };
@@ -536,9 +541,15 @@ mod tests {
     fn a_cookie_with_a_non_utf8_name_matches_only_a_star() {
         let line = HeaderValue::from_bytes(b"\xff=1").unwrap();
         let mut policy = policy(Mode::Standard);
-        assert_eq!(forwarded_cookie(&policy, &line), ForwardedCookie::Unchanged);
+        assert_eq!(
+            forwarded_cookie(&policy, &policy, &line),
+            ForwardedCookie::Unchanged
+        );
         policy.identity_cookies = crate::policy::Patterns::new(["sid"]);
-        assert_eq!(forwarded_cookie(&policy, &line), ForwardedCookie::Nothing);
+        assert_eq!(
+            forwarded_cookie(&policy, &policy, &line),
+            ForwardedCookie::Nothing
+        );
     }
 
     #[test]
@@ -556,7 +567,7 @@ mod tests {
         fn any_cookie_line_is_read_without_panic(bytes: Vec<u8>) {
             if let Ok(line) = HeaderValue::from_bytes(&bytes) {
                 let policy = policy(Mode::Standard);
-                let _ = forwarded_cookie(&policy, &line);
+                let _ = forwarded_cookie(&policy, &policy, &line);
                 let _ = is_ignored_set_cookie(&policy, &line);
             }
         }
@@ -569,13 +580,13 @@ mod tests {
             let counting: Vec<&[u8]> =
                 cookies(line.as_bytes()).filter(|cookie| !is_ignored(&policy, cookie)).collect();
             let came = HeaderValue::from_str(&line).unwrap();
-            let forwarded = match forwarded_cookie(&policy, &came) {
+            let forwarded = match forwarded_cookie(&policy, &policy, &came) {
                 ForwardedCookie::Unchanged => came,
                 ForwardedCookie::Shortened(shortened) => shortened,
                 ForwardedCookie::Nothing => HeaderValue::from_static(""),
             };
             prop_assert_eq!(cookies(forwarded.as_bytes()).collect::<Vec<_>>(), counting);
-            prop_assert_eq!(forwarded_cookie(&policy, &forwarded), ForwardedCookie::Unchanged);
+            prop_assert_eq!(forwarded_cookie(&policy, &policy, &forwarded), ForwardedCookie::Unchanged);
         }
     }
 }

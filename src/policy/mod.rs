@@ -55,8 +55,8 @@ pub use freshness::{
     stale::{OriginFailure, may_serve_stale},
 };
 pub use identity::{
-    ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie,
-    identifying_set_cookies, is_credential,
+    CredentialNames, ForwardedCookie, Identity, IdentityParts, IdentitySecret, forwarded_cookie,
+    identifying_set_cookies,
 };
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};
@@ -189,7 +189,7 @@ mod tests {
         ) {
             let policy = policy(mode);
             let secret = IdentitySecret::new();
-            let own = secret.identity(&policy, &asked, |name| is_credential(&policy, name));
+            let own = secret.identity(&policy, &asked, &policy);
             let request = Request::new(&policy, &Method::GET, &asked, RequestContent::None, own);
             let response = Response {
                 status: StatusCode::from_u16(status).unwrap(),

@@ -298,6 +298,37 @@ impl Reason {
         })
     }
 
+    /// False if it is only ever why a stored response is not reused.
+    pub const fn concerns_storing(self) -> bool {
+        !matches!(
+            self,
+            Self::ClientNoCache
+                | Self::ClientMaxAge
+                | Self::ClientMinFresh
+                | Self::OwnPartition
+                | Self::MustRevalidate
+                | Self::ProxyRevalidate
+                | Self::SMaxage
+                | Self::RelatedChange
+                | Self::TooStale
+                | Self::OriginAnswered
+        )
+    }
+
+    /// True if it can be the detail of a request that is forwarded although a response is stored.
+    pub const fn concerns_reuse(self) -> bool {
+        matches!(
+            self,
+            Self::Condition
+                | Self::ClientNoCache
+                | Self::ClientMaxAge
+                | Self::ClientMinFresh
+                | Self::NoCache
+                | Self::OwnPartition
+                | Self::RelatedChange
+        )
+    }
+
     /// True if the response itself is the reason, and not the request or a limit of the cache.
     pub const fn is_about_response(self) -> bool {
         matches!(self, Self::Status | Self::StatusWithoutLifetime) || self.is_lasting()

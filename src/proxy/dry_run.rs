@@ -17,7 +17,7 @@ use crate::{
         request::{
             forwarded::{ForwardedRequest, RequestHead},
             framing::RequestFraming,
-            header_table::HeaderTable,
+            name_table::NameTable,
         },
         shared::Shared,
     },
@@ -63,7 +63,7 @@ pub async fn dry_run(
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
     let config = shared.config();
-    let table = HeaderTable::new(&config);
+    let table = NameTable::new(&config);
     let forwarded = match ForwardedRequest::of(&head, shared, (&config, &table)) {
         Ok(forwarded) => forwarded,
         Err(error) => return Ok(Err(error)),

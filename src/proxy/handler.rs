@@ -96,7 +96,7 @@ async fn respond(
         return Ok(response);
     }
     let mut forwarded =
-        ForwardedRequest::new(request, &worker.shared, (&config.config, &config.headers))?;
+        ForwardedRequest::new(request, &worker.shared, (&config.config, &config.names))?;
     if let Some(entry) = &mut entry {
         entry.set_rule(&forwarded);
     }
@@ -112,7 +112,7 @@ async fn respond(
     let body = UploadBody::new(payload, active.body_fault(), config.config.client_timeout);
     let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
     let body = forwarded
-        .read_key_body(body, &worker.shared, (&worker.buffers, &config.headers))
+        .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
         .await?;
     if !config.may_use_cache() {
         let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);

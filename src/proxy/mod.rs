@@ -30,7 +30,7 @@ pub use self::{
     dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
     request::framing::RequestFraming,
-    response::access_log::log_unread,
+    response::refusal_log::{RefusalEntry, RefusalLog},
     shared::Shared,
     worker::Worker,
 };

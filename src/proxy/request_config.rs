@@ -6,15 +6,16 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    headers, policy,
-    proxy::request::header_table::HeaderTable,
+    headers,
+    policy::CredentialNames as _,
+    proxy::request::name_table::NameTable,
     reload::{ActiveConfig, CacheState},
 };
 
 /// The configuration that a request goes by, from its beginning to its end.
 pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
-    pub(crate) headers: HeaderTable,
+    pub(crate) names: NameTable,
     allows_fast_path: bool,
     cache_state: CacheState,
 }
@@ -23,7 +24,7 @@ impl RequestConfig {
     fn new(in_force: &ActiveConfig) -> Rc<Self> {
         Rc::new(Self {
             config: Arc::clone(&in_force.config),
-            headers: HeaderTable::new(&in_force.config),
+            names: NameTable::new(&in_force.config),
             allows_fast_path: forwards_unchanged(&in_force.config),
             cache_state: in_force.cache_state,
         })
@@ -43,7 +44,7 @@ impl RequestConfig {
 /// Whether a plain request has the same key, identity and policy before and after it is made ready to be forwarded.
 fn forwards_unchanged(config: &Config) -> bool {
     // A header that the proxy sets itself differs from what the client sent, so it must not make the identity.
-    let is_credential = |name| policy::is_credential(&config.policy, name);
+    let is_credential = |name| config.policy.is_credential(name);
     config.rules.is_empty()
         && !config.preserve_host
         && !headers::SET_BY_US.iter().any(is_credential)

@@ -16,6 +16,7 @@ use std::{
     future::Future as _,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -35,13 +36,14 @@ use self::{
     refusal::{Lingering, RefusedHead},
 };
 use super::request_bounds::RequestBounds;
-use crate::proxy::Connection;
+use crate::proxy::{Connection, RefusalLog};
 
 /// The stream of one client, as actix-http reads and writes it.
 pub(super) struct ClientIo {
     stream: TcpStream,
     connection: Connection,
     limits: Limits,
+    refusals: Rc<RefusalLog>,
     bounds: RequestBounds,
     /// How many requests the handler had seen when `bounds` last began a new one.
     requests: u64,
@@ -85,13 +87,14 @@ pub(super) struct Limits {
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, limits: Limits) -> Self {
+    pub(super) fn new(stream: TcpStream, limits: Limits, refusals: Rc<RefusalLog>) -> Self {
         // Small writes go out at once. The connection also works where the option cannot be set.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
             connection: Connection::default(),
             limits,
+            refusals,
             bounds: RequestBounds::head(),
             requests: 0,
             ahead: BytesMut::new(),

@@ -9,7 +9,7 @@ mod request_head;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, io, net::TcpListener, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_rt::{net::TcpStream, task::JoinHandle};
@@ -25,7 +25,7 @@ use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
-    proxy::{self, Shared, Worker},
+    proxy::{self, RefusalLog, Shared, Worker},
     reload::{ActiveConfig, Reload},
 };
 
@@ -108,6 +108,9 @@ impl Server {
                 origin.clone(),
                 worker_cache,
             ));
+            let observer = &worker.shared.observer;
+            let refusals = RefusalLog::new(Rc::clone(&worker.counters), observer.feed().cloned());
+            let refusals = Rc::new(refusals);
             let app = || {
                 let app = App::new()
                     .app_data(worker.clone())
@@ -129,9 +132,10 @@ impl Server {
                     async move { stopping.notified().await }
                 })
                 .finish(app());
-            fn_service(move |stream: TcpStream| async move {
+            fn_service(move |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
-                Ok::<_, Infallible>((ClientIo::new(stream, limits), Protocol::Http1, peer))
+                let io = ClientIo::new(stream, limits, Rc::clone(&refusals));
+                async move { Ok::<_, Infallible>((io, Protocol::Http1, peer)) }
             })
             .map_err(|never: Infallible| match never {})
             .and_then(http)

@@ -55,6 +55,12 @@ pub(super) enum HeadRefusal {
     /// The value of Host, or the authority of the target, is invalid.
     #[error("the host of the request is not a valid name or address")]
     Host,
+    /// RFC 9112, 5.1: no whitespace may stand between a field name and its colon.
+    #[error("the request has a space between the name of a header and its colon")]
+    SpaceBeforeColon,
+    /// A TLS ClientHello.
+    #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
+    Tls,
     /// Anything else.
     #[error("not an HTTP/1.1 request")]
     Malformed,
@@ -67,11 +73,20 @@ impl HeadRefusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::Target | Self::NoHost | Self::SeveralHosts | Self::Host | Self::Malformed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Target
+            | Self::NoHost
+            | Self::SeveralHosts
+            | Self::Host
+            | Self::SpaceBeforeColon
+            | Self::Tls
+            | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }
+}
+
+/// True if `bytes` begin a TLS connection (RFC 8446, 5.1): a handshake record of any version.
+pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
+    bytes.next() == Some(0x16) && bytes.next() == Some(3) && bytes.next().is_some_and(|it| it <= 4)
 }
 
 /// Checks a complete head, with the empty lines before it and the one that ends it.
@@ -147,6 +162,9 @@ impl<'h> FieldScan<'h> {
                     false => Ok(scan),
                 };
             }
+            if has_space_before_colon(line) {
+                return Err(HeadRefusal::SpaceBeforeColon);
+            }
             if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {
                 return Err(HeadRefusal::SeveralHosts);
             }
@@ -157,9 +175,24 @@ impl<'h> FieldScan<'h> {
     }
 }
 
+/// RFC 9112, 5.1. A line that begins with whitespace goes on with the one before (5.2).
+fn has_space_before_colon(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else {
+        return false;
+    };
+    let name = &line[..colon];
+    let is_bare = !name
+        .trim_ascii_end()
+        .iter()
+        .any(|byte| b" \t".contains(byte));
+    matches!(name, [.., b' ' | b'\t']) && is_bare
+}
+
 fn is_host(line: &[u8]) -> bool {
-    line.get(..5)
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"host:"))
+    matches!(
+        line,
+        [b'h' | b'H', b'o' | b'O', b's' | b'S', b't' | b'T', b':', ..]
+    )
 }
 
 /// True for a host with an optional port (RFC 3986, 3.2.2 and 3.2.3), and for nothing at all: that is the host of a URL
@@ -195,11 +228,13 @@ fn is_reg_name(name: &[u8]) -> bool {
     let mut bytes = name.iter();
     while let Some(byte) = bytes.next() {
         let is_allowed = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => true,
+            b'!' | b'$' | b'&'..=b',' | b';' | b'=' => true,
             b'%' => {
                 let mut digits = [bytes.next(), bytes.next()].into_iter();
                 digits.all(|digit| digit.is_some_and(u8::is_ascii_hexdigit))
             }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte),
+            _ => false,
         };
         if !is_allowed {
             return false;
@@ -229,7 +264,9 @@ enum TargetForm<'h> {
 
 impl<'h> RequestLine<'h> {
     fn parse(line: &'h [u8]) -> Result<Self, HeadRefusal> {
-        let method_end = memchr::memchr(b' ', line).ok_or(HeadRefusal::Malformed)?;
+        // Methods are too short for memchr.
+        let method_end = line.iter().position(|byte| *byte == b' ');
+        let method_end = method_end.ok_or(HeadRefusal::Malformed)?;
         let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
         let target_end = memchr::memchr(b' ', rest).ok_or(HeadRefusal::Malformed)?;
         let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
@@ -450,6 +487,16 @@ mod tests {
                 "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
                 HeadRefusal::Malformed,
             ),
+            (
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nX\t: b\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            ("GET / HTTP/1.1\r\nb a : a\r\n\r\n", HeadRefusal::NoHost),
+            ("GET / HTTP/1.1\r\n b : a\r\n\r\n", HeadRefusal::NoHost),
             ("GET /\r\n\r\n", HeadRefusal::Malformed),
             ("\r\n", HeadRefusal::Malformed),
             (&many, HeadRefusal::TooManyLines),

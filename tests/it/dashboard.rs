@@ -351,6 +351,17 @@ fn the_metrics_for_prometheus_match_the_counters() {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
+    // Only reasons that can occur.
+    for (metric, occurs, never) in [
+        ("not_stored", "no-store", "client-no-cache"),
+        ("not_stored", "too-large", "related-change"),
+        ("not_reused", "client-no-cache", "no-store"),
+        ("not_reused", "condition", "too-large"),
+    ] {
+        let sample = |reason| format!("caching_proxy_{metric}_total{{reason=\"{reason}\"}} 0");
+        assert!(text.contains(&sample(occurs)), "{metric} {occurs}");
+        assert!(!text.contains(&sample(never)), "{metric} {never}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
+    client::Client,
     instance::{Finished, Home, Instance},
     origin::Origin,
     ports::free_port,
@@ -164,4 +165,75 @@ fn the_proxy_prints_its_savings_at_the_end_if_there_were_requests() {
     );
     let log = ended(home.start(&origin.url(), &[]));
     assert!(!log.contains("saved"), "{log}");
+}
+
+#[test]
+fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged_with_their_bytes()
+{
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let proxy = home.start(&origin.url(), &[]);
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(96));
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
+    for (head, status, name, logged) in [
+        (
+            "GET / HTTP/1.1\r\n\r\n",
+            400,
+            "malformed-head",
+            "B  the request has no Host header",
+        ),
+        // actix-http refuses it.
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
+            400,
+            "malformed-head",
+            "B  not an HTTP/1.1 request",
+        ),
+        (
+            "HEAD a HTTP/1.1\r\nHost: a\r\n\r\n",
+            400,
+            "malformed-head",
+            "B  the request target is not a path or a URL",
+        ),
+        (
+            &large,
+            431,
+            "large-head",
+            "B  the request has more than 96 header lines",
+        ),
+        (
+            "PRI * HTTP/2.0\r\n\r\n",
+            505,
+            "http-version",
+            "B  the request is not in HTTP/1.0 or HTTP/1.1",
+        ),
+        (chunked, 400, "malformed-body", "B  "),
+    ] {
+        let before = stats(&home);
+        let mut client = Client::connect(proxy.port);
+        client.send(head);
+        let method = head.split(' ').next().unwrap();
+        let answer = client.answer_to(method);
+        assert_eq!(answer.status(), status);
+        let line = proxy.log_line(&[&format!("ms {}{logged}", answer.text().len())]);
+        assert!(line.contains(&format!("MISS {status} ")), "{line}");
+        assert!(!line.contains("disconnected"), "{line}");
+        let after = stats(&home);
+        let counted =
+            |name: &str| count(&after["failed_by"], name) - count(&before["failed_by"], name);
+        assert_eq!(counted(name), 1, "{after:#}");
+        let class = usize::from(status / 100 - 1);
+        for (path, index) in [
+            ("status_classes", Some(class)),
+            ("requests", None),
+            ("failed", None),
+        ] {
+            let number = |stats: &Value| match index {
+                Some(index) => stats[path][index].as_u64().unwrap(),
+                None => stats[path].as_u64().unwrap(),
+            };
+            assert_eq!(number(&after), number(&before) + 1, "{path} {head:.40}");
+        }
+        assert!(after["sent_bytes"].as_u64() >= before["sent_bytes"].as_u64());
+    }
+    assert_eq!(origin.count(), 0);
 }

@@ -17,7 +17,7 @@ use crate::{
     headers,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
-        hit::serve::prepared, request::header_table::HeaderTable, request_config::RequestConfig,
+        hit::serve::prepared, request::name_table::NameTable, request_config::RequestConfig,
         response::client_response::ClientResponse, worker::Worker,
     },
 };
@@ -32,7 +32,7 @@ pub(crate) fn respond(
     let fields = request.headers();
     if !config.allows_fast_path()
         || request.method() != Method::GET
-        || !is_plain(&config.headers, fields)
+        || !is_plain(&config.names, fields)
     {
         return None;
     }
@@ -59,7 +59,7 @@ pub(crate) fn respond(
 }
 
 /// True if the request is forwarded as it came, carries no credentials, and names no other method.
-fn is_plain(table: &HeaderTable, fields: &HeaderMap) -> bool {
+fn is_plain(table: &NameTable, fields: &HeaderMap) -> bool {
     fields.iter().all(|(name, value)| match *name {
         // The origin gets its own Host, whichever the client sent.
         header::HOST => true,

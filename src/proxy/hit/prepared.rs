@@ -3,7 +3,7 @@
 //! Everything that is the same for each hit is made once: the headers as they are sent, and a body whose reference count
 //! belongs to this thread. Age and Cache-Status change with the seconds.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, rc::Rc};
 
 use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::{
     proxy::{
         hit::from_stored::{hit_status, stored_headers},
         response::{
-            client_response::{ClientResponse, ResponseBody},
+            client_response::{ClientResponse, PreparedHeaders, ResponseBody},
             zero_copy,
         },
     },
@@ -27,7 +27,7 @@ pub(crate) struct PreparedResponses(RefCell<Vec<Option<PreparedResponse>>>);
 
 /// The whole of a stored response.
 struct PreparedResponse {
-    headers: HeaderMap,
+    headers: PreparedHeaders,
     body: Bytes,
     age_seconds: u64,
     ttl_seconds: Option<i64>,
@@ -65,7 +65,7 @@ impl PreparedResponses {
                 headers.insert(header::CONTENT_LENGTH, body.len().into());
             }
             *slot = Some(PreparedResponse {
-                headers,
+                headers: headers.into_iter().collect(),
                 body,
                 age_seconds,
                 ttl_seconds,
@@ -74,8 +74,8 @@ impl PreparedResponses {
         let response = slot.as_ref()?;
         Some(ClientResponse {
             status: head.status(),
-            headers: response.headers.clone(),
-            body: ResponseBody::Prepared(response.body.clone()),
+            headers: HeaderMap::new(),
+            body: ResponseBody::Prepared(response.body.clone(), Rc::clone(&response.headers)),
             cache_status,
             problem: None,
         })

@@ -23,7 +23,7 @@ use crate::{
     proxy::{
         request::{
             framing::RequestFraming,
-            header_table::HeaderTable,
+            name_table::NameTable,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -71,7 +71,7 @@ impl ForwardedRequest {
     pub(crate) fn new(
         request: &HttpRequest,
         shared: &Shared,
-        (config, table): (&Arc<Config>, &HeaderTable),
+        (config, table): (&Arc<Config>, &NameTable),
     ) -> Result<Self, ProxyError> {
         let head = RequestHead {
             method: request.method(),
@@ -91,7 +91,7 @@ impl ForwardedRequest {
     pub(crate) fn of(
         head: &RequestHead<'_>,
         shared: &Shared,
-        (config, table): (&Arc<Config>, &HeaderTable),
+        (config, table): (&Arc<Config>, &NameTable),
     ) -> Result<Self, ProxyError> {
         let &RequestHead {
             method,
@@ -123,7 +123,7 @@ impl ForwardedRequest {
         let bypass = bypass_reason(client, &headers, rule_at(rule, config));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
-                remove_ignored_cookies(policy, &mut headers)
+                remove_ignored_cookies(policy, table, &mut headers)
             }
             _ => Vec::new(),
         };
@@ -157,7 +157,7 @@ impl ForwardedRequest {
         &mut self,
         body: UploadBody,
         shared: &Shared,
-        (buffers, table): (&BodyBuffers, &HeaderTable),
+        (buffers, table): (&BodyBuffers, &NameTable),
     ) -> Result<UploadBody, ProxyError> {
         let permit = match self.max_key_body_bytes() {
             None => return Ok(body),
@@ -217,10 +217,10 @@ impl ForwardedRequest {
         content: BodyKey,
         (bytes, permit): (Bytes, BufferPermit),
         shared: &Shared,
-        table: &HeaderTable,
+        table: &NameTable,
     ) {
         let policy = policy_under(self.rule, &self.config);
-        self.all_cookies = remove_ignored_cookies(policy, &mut self.headers);
+        self.all_cookies = remove_ignored_cookies(policy, table, &mut self.headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         if content.is_graphql() {
             // The errors in an encoded response could not be found.
@@ -321,7 +321,8 @@ impl ForwardedRequest {
     pub(crate) fn carries_ignored_cookies(&self) -> bool {
         let mut cookies = self.headers.get_all(header::COOKIE);
         cookies.any(|cookie| {
-            policy::forwarded_cookie(self.policy(), cookie) != ForwardedCookie::Unchanged
+            policy::forwarded_cookie(self.policy(), self.policy(), cookie)
+                != ForwardedCookie::Unchanged
         })
     }
 
@@ -368,10 +369,9 @@ fn identity(
     shared: &Shared,
     policy: &policy::Policy,
     headers: &HeaderMap,
-    table: &HeaderTable,
+    table: &NameTable,
 ) -> Option<Identity> {
-    let is_credential = |name: &HeaderName| table.is_credential(name);
-    shared.secret.identity(policy, headers, is_credential)
+    shared.secret.identity(policy, headers, table)
 }
 
 /// The target as it is forwarded, and the rule that matches it. What a rule removes from the query is neither in the key
@@ -413,11 +413,15 @@ fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
 
 /// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was
 /// removed.
-fn remove_ignored_cookies(policy: &policy::Policy, headers: &mut HeaderMap) -> Vec<HeaderValue> {
+fn remove_ignored_cookies(
+    policy: &policy::Policy,
+    table: &NameTable,
+    headers: &mut HeaderMap,
+) -> Vec<HeaderValue> {
     let cookies: Vec<HeaderValue> = headers.get_all(header::COOKIE).cloned().collect();
     let forwarded: Vec<ForwardedCookie> = cookies
         .iter()
-        .map(|cookie| policy::forwarded_cookie(policy, cookie))
+        .map(|cookie| policy::forwarded_cookie(policy, table, cookie))
         .collect();
     if forwarded
         .iter()

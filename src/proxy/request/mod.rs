@@ -2,6 +2,6 @@
 
 pub(super) mod forwarded;
 pub(super) mod framing;
-pub(super) mod header_table;
 pub(super) mod max_forwards;
+pub(super) mod name_table;
 pub(super) mod upload;

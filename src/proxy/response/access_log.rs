@@ -96,6 +96,13 @@ impl AccessLogEntry {
         entry
     }
 
+    /// The entry of what could not be read as a request: neither method nor target are known.
+    pub(crate) fn unread(feed: Option<RequestFeed>) -> Self {
+        let mut entry = Self::of("-".to_owned(), "-".to_owned());
+        entry.feed = feed;
+        entry
+    }
+
     fn of(method: String, target: String) -> Self {
         Self {
             began: Instant::now(),
@@ -300,17 +307,6 @@ impl AccessLogEntry {
             .and_then(|cache_status| cache_status.why)
             .and_then(|why| why.detail)
     }
-}
-
-/// Logs the response to what could not be read as a request: neither method nor target are known.
-pub fn log_unread(status: StatusCode, problem: &str) {
-    let mut entry = AccessLogEntry::of("-".to_owned(), "-".to_owned());
-    entry.responded(
-        status,
-        CacheStatus::own_response(),
-        Some(problem.to_owned()),
-    );
-    entry.ended(Fate::Whole);
 }
 
 impl Drop for AccessLogEntry {

@@ -1,5 +1,7 @@
 //! The last step: a response becomes what actix-web sends.
 
+use std::rc::Rc;
+
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
     body::{BodySize, BoxBody, MessageBody as _},
@@ -54,12 +56,23 @@ impl ClientResponse {
         };
         let has_entry = entry.is_some();
         let log = TransferLog::new(&worker.counters, &self.cache_status, entry);
+        let prepared = match &self.body {
+            ResponseBody::Prepared(_, headers) => Some(Rc::clone(headers)),
+            _ => None,
+        };
         let (body, framing) = plan.body(self.body, (log, has_entry), active);
         if let ResponseFraming::Length(bytes) = framing {
             self.headers.insert(header::CONTENT_LENGTH, bytes.into());
         }
         let mut response = HttpResponse::with_body(self.status, body);
-        *response.headers_mut() = self.headers;
+        match prepared {
+            Some(headers) => {
+                for (name, value) in headers.iter() {
+                    response.headers_mut().append(name.clone(), value.clone());
+                }
+            }
+            None => *response.headers_mut() = self.headers,
+        }
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
@@ -93,7 +106,7 @@ impl ClientResponse {
     /// nothing to a prepared response.
     fn complete_headers(&mut self, worker: &Worker) {
         match self.body {
-            ResponseBody::Prepared(_) => return,
+            ResponseBody::Prepared(..) => return,
             ResponseBody::Sentence(_) => {
                 let text = HeaderValue::from_static("text/plain; charset=utf-8");
                 self.headers.insert(header::CONTENT_TYPE, text);
@@ -151,7 +164,7 @@ impl BodyPlan {
             _ => None,
         };
         match (body, connection) {
-            (ResponseBody::Prepared(bytes), Some(connection)) => {
+            (ResponseBody::Prepared(bytes, _), Some(connection)) => {
                 let source = ZeroCopySource::Bytes(bytes);
                 let body = ZeroCopyPlaceholder::new(connection, source, log, active);
                 (BoxBody::new(body), ResponseFraming::Headers)
@@ -163,7 +176,7 @@ impl BodyPlan {
                 (BoxBody::new(body), framing)
             }
             // Nothing is logged about it, and it is written at once: it needs no tracking.
-            (ResponseBody::Prepared(bytes), _) if self.sent == SentBody::Whole && !has_entry => {
+            (ResponseBody::Prepared(bytes, _), _) if self.sent == SentBody::Whole && !has_entry => {
                 drop(active);
                 log.sent(bytes.len());
                 (BoxBody::new(bytes), ResponseFraming::Server)

@@ -79,7 +79,7 @@ impl TrackedBody {
             _ if sent != SentBody::Whole => BodySource::Empty,
             ResponseBody::Empty | ResponseBody::Announced(_) => BodySource::Empty,
             ResponseBody::Sentence(text) => BodySource::Bytes(text.into()),
-            ResponseBody::Generated(bytes) | ResponseBody::Prepared(bytes) => {
+            ResponseBody::Generated(bytes) | ResponseBody::Prepared(bytes, _) => {
                 BodySource::Bytes(bytes)
             }
             ResponseBody::Stored(slices) => BodySource::Stored(slices),

@@ -63,6 +63,10 @@ impl ClientIo {
             buffer.set_filled(filled);
             return self.refuse(HeadRefusal::TooLarge, false);
         }
+        if request_head::is_tls(self.head.iter().chain(piece).copied()) {
+            buffer.set_filled(filled);
+            return self.refuse(HeadRefusal::Tls, false);
+        }
         let is_complete = matches!(self.bounds, RequestBounds::Decoding);
         if is_complete && self.head.is_empty() {
             let verdict = request_head::check(piece);

@@ -12,7 +12,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::ClientIo;
-use crate::{proxy, server::request_head::HeadRefusal};
+use crate::{proxy::RefusalEntry, server::request_head::HeadRefusal};
 
 /// How long a connection stays open for a client that still sends after the last response. Data that arrives at a closed
 /// connection would reset it, and the client might lose the response.
@@ -22,6 +22,28 @@ pub(in crate::server) const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct RefusedHead {
     /// The bytes that are still to be written.
     response: Bytes,
+    /// How many of them are the body.
+    body_bytes: usize,
+    /// `None` once the response is written.
+    entry: Option<RefusalEntry>,
+}
+
+impl RefusedHead {
+    /// Notes that so many bytes were written.
+    fn written(&mut self, bytes: usize) {
+        let body_left = |response: &Bytes| response.len().min(self.body_bytes);
+        let body_before = body_left(&self.response);
+        self.response.advance(bytes);
+        let body_written = body_before - body_left(&self.response);
+        if let Some(entry) = &self.entry {
+            entry.sent(body_written);
+        }
+        if self.response.is_empty()
+            && let Some(entry) = self.entry.take()
+        {
+            entry.ended();
+        }
+    }
 }
 
 /// Waits for the client to close its side.
@@ -49,9 +71,14 @@ impl ClientIo {
         if self.stall_timer.is_some() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, refusal));
         }
-        proxy::log_unread(refusal.status(), &refusal.to_string());
+        let entry = self
+            .refusals
+            .refused(refusal.status(), &refusal.to_string());
+        let (response, body_bytes) = response(refusal, is_head);
         self.refused = Some(RefusedHead {
-            response: response(refusal, is_head),
+            response,
+            body_bytes,
+            entry: Some(entry),
         });
         self.lingers = true;
         Ok(())
@@ -64,14 +91,15 @@ impl ClientIo {
     }
 
     fn poll_write_refused(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(RefusedHead { response }) = &mut self.refused
-            && !response.is_empty()
+        while let Some(refused) = &mut self.refused
+            && !refused.response.is_empty()
         {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, response))?;
+            let stream = Pin::new(&mut self.stream);
+            let written = ready!(stream.poll_write(context, &refused.response))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            response.advance(written);
+            refused.written(written);
         }
         Poll::Ready(Ok(()))
     }
@@ -104,7 +132,8 @@ impl ClientIo {
     }
 }
 
-fn response(refusal: HeadRefusal, is_head: bool) -> Bytes {
+/// The response, and how many bytes of it are the body.
+fn response(refusal: HeadRefusal, is_head: bool) -> (Bytes, usize) {
     let status = refusal.status();
     let mut sentence = format!("{refusal}.\n");
     sentence[..1].make_ascii_uppercase();
@@ -119,5 +148,5 @@ fn response(refusal: HeadRefusal, is_head: bool) -> Bytes {
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
          connection: close\r\nx-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n{sentence}"
     );
-    response.into()
+    (response.into(), sentence.len())
 }

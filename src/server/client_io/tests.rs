@@ -55,7 +55,8 @@ fn a_client_that_still_reads_its_response_is_not_idle() {
             idle: limit,
             stall: Duration::from_secs(3600),
         };
-        let mut io = ClientIo::new(stream, limits);
+        let refusals = RefusalLog::new(Rc::default(), None);
+        let mut io = ClientIo::new(stream, limits, Rc::new(refusals));
         let mut written = fill(&mut io).await;
         for _ in 0..3 {
             assert!(read_after_limit(&mut io).await.is_pending());

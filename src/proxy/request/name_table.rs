@@ -1,0 +1,99 @@
+//! What the names of request headers and cookies mean under one configuration.
+
+use std::{cell::RefCell, collections::HashMap, hash::Hash, sync::Arc};
+
+use actix_web::http::header::HeaderName;
+use foldhash::fast::RandomState;
+
+use crate::{
+    config::Config,
+    headers,
+    policy::{self, CredentialNames},
+};
+
+/// Clients can send any number of names. This many of each kind are remembered.
+const MAX_NAMES: usize = 256;
+/// The longest name of a cookie that is remembered, in bytes.
+const MAX_COOKIE_NAME_BYTES: usize = 64;
+
+/// What each name means. A name is compared with the configured patterns once.
+pub(crate) struct NameTable {
+    config: Arc<Config>,
+    headers: Remembered<HeaderName, HeaderMeaning>,
+    ignored_cookies: Remembered<Box<[u8]>, bool>,
+}
+
+/// What is known of names. There are few, so it does not matter if a client finds some with the same hash.
+type Remembered<K, V> = RefCell<HashMap<K, V, RandomState>>;
+
+/// What a request header means by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderMeaning {
+    /// It is not forwarded: only infrastructure may set it, or it matches `drop_headers`.
+    pub(crate) is_dropped: bool,
+    /// It is forwarded as it came, unless Connection names it, and affects neither the key nor whether the cache is used.
+    /// Of Cookie this says nothing.
+    pub(crate) is_plain: bool,
+    /// It is a part of the identity. Of Cookie this is false: the cookies decide.
+    is_credential: bool,
+}
+
+impl NameTable {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
+        Self {
+            config: Arc::clone(config),
+            headers: RefCell::default(),
+            ignored_cookies: RefCell::default(),
+        }
+    }
+
+    /// What a header name means.
+    pub(crate) fn meaning(&self, name: &HeaderName) -> HeaderMeaning {
+        if let Some(meaning) = self.headers.borrow().get(name) {
+            return *meaning;
+        }
+        let is_dropped =
+            headers::is_unkeyed(name) || self.config.drop_headers.matches(name.as_str());
+        // Rules have the names of the whole configuration.
+        let is_credential = self.config.policy.is_credential(name);
+        let meaning = HeaderMeaning {
+            is_dropped,
+            is_plain: headers::is_forwarded(name)
+                && !is_dropped
+                && !is_credential
+                && !policy::is_method_override(name),
+            is_credential,
+        };
+        remember(&self.headers, name.clone(), meaning);
+        meaning
+    }
+
+    /// Whether headers with this name are not forwarded.
+    pub(crate) fn is_dropped(&self, name: &HeaderName) -> bool {
+        self.meaning(name).is_dropped
+    }
+}
+
+impl CredentialNames for NameTable {
+    fn is_credential(&self, field: &HeaderName) -> bool {
+        self.meaning(field).is_credential
+    }
+
+    fn is_ignored_cookie(&self, name: &[u8]) -> bool {
+        if let Some(is_ignored) = self.ignored_cookies.borrow().get(name) {
+            return *is_ignored;
+        }
+        let is_ignored = self.config.policy.is_ignored_cookie(name);
+        if name.len() <= MAX_COOKIE_NAME_BYTES {
+            remember(&self.ignored_cookies, name.into(), is_ignored);
+        }
+        is_ignored
+    }
+}
+
+fn remember<K: Eq + Hash, V>(names: &Remembered<K, V>, name: K, meaning: V) {
+    let mut names = names.borrow_mut();
+    if names.len() < MAX_NAMES {
+        names.insert(name, meaning);
+    }
+}

@@ -67,7 +67,7 @@ pub use self::{
     probe::reach,
     tls::{CaError, tls_config},
     transfer::InterimSink,
-    upload::{BodyStream, RequestBody},
+    upload::{BodyStream, MILLIS_PER_BYTE, RequestBody},
     url::{OriginUrl, UrlError},
 };
 

@@ -69,7 +69,7 @@ pub use self::{
     probe::reach,
     tls::{CaError, tls_config},
     transfer::InterimSink,
-    upload::{BodyStream, RequestBody},
+    upload::{BodyStream, MILLIS_PER_BYTE, RequestBody},
     url::OriginUrl,
     url_error::UrlError,
 };

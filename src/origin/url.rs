@@ -90,6 +90,12 @@ impl OriginUrl {
                 suggestion: format!("{}://{authority}{path}", scheme.as_str()),
             });
         }
+        if let Some(host) = before_missing_port(authority) {
+            return Err(UrlError::NoPort {
+                host: host.to_owned(),
+                suggestion: format!("{}://{host}{path}", scheme.as_str()),
+            });
+        }
         let (host, port) = host_and_port(authority)?;
         Ok(Self {
             scheme,
@@ -203,6 +209,13 @@ fn no_scheme(given: &str) -> UrlError {
         let path = bare.strip_prefix(authority).unwrap_or_default();
         return without_userinfo(Scheme::Https, authority, path);
     }
+    let path = bare.strip_prefix(authority).unwrap_or_default();
+    let path = path.trim_end_matches('/');
+    // An @ may end a password, which no suggestion repeats.
+    let authority = match before_missing_port(authority) {
+        Some(host) if !path.contains('@') => host,
+        _ => authority,
+    };
     let (host, _) = match host_and_port(authority) {
         Ok(parts) => parts,
         Err(error) => return error,
@@ -210,7 +223,7 @@ fn no_scheme(given: &str) -> UrlError {
     let local =
         host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
     let scheme = if local { Scheme::Http } else { Scheme::Https };
-    let suggestion = format!("{}://{}", scheme.as_str(), bare.trim_end_matches('/'));
+    let suggestion = format!("{}://{authority}{path}", scheme.as_str());
     UrlError::NoScheme {
         given: given.to_owned(),
         suggestion,
@@ -222,6 +235,14 @@ fn without_userinfo(scheme: Scheme, authority: &str, path: &str) -> UrlError {
     let host = authority.rsplit('@').next().unwrap_or_default();
     let suggestion = format!("{}://{host}{}", scheme.as_str(), path.trim_end_matches('/'));
     UrlError::Userinfo { suggestion }
+}
+
+/// The host in an authority that ends with the colon before a port; `None` if it does not, or if there is no valid host.
+fn before_missing_port(authority: &str) -> Option<&str> {
+    let host = authority.strip_suffix(':')?;
+    host_and_port(host)
+        .is_ok_and(|(_, port)| port.is_none())
+        .then_some(host)
 }
 
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
@@ -346,6 +367,10 @@ mod tests {
             ("http:/dummyjson.com", "http://dummyjson.com"),
             ("127.0.0.1:3000/x", "http://127.0.0.1:3000/x"),
             ("[::1]:3000", "http://[::1]:3000"),
+            ("foo:", "https://foo"),
+            ("localhost:/x/", "http://localhost/x"),
+            ("http://h:", "http://h"),
+            ("https://[::1]:/a", "https://[::1]/a"),
         ] {
             let error = OriginUrl::parse(given).unwrap_err();
             assert!(

@@ -40,6 +40,14 @@ pub enum UrlError {
         /// What stands where the port should.
         port: String,
     },
+    /// `localhost:`: a colon without a port.
+    #[error("the port is missing after {host:?}: did you mean {suggestion} ?")]
+    NoPort {
+        /// What stands before the colon.
+        host: String,
+        /// The same without the colon.
+        suggestion: String,
+    },
     /// `https://user:password@host`. The message does not repeat the text, which holds a secret.
     #[error(
         "a user name or password in the origin's URL is refused (let the client send Authorization): \

@@ -110,7 +110,7 @@ pub struct SettingsArgs {
     )]
     pub port: Option<OsString>,
 
-    /// Server to forward requests to, as an http or https URL; required to serve
+    /// Server to forward requests to: an http or https URL, or unix:/path.sock; required to serve
     #[arg(short, long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 

@@ -8,13 +8,17 @@ use std::{
 
 use actix_web::http::uri::PathAndQuery;
 
-/// Where the origin is: scheme, host, port and path prefix.
+use super::{socket_path::SocketPath, url_error::UrlError};
+
+/// Where the origin is: scheme, host, port and path prefix; or a Unix socket, whose host is `localhost`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginUrl {
     scheme: Scheme,
     host: String,
     port: u16,
     path_prefix: String,
+    /// `None` for an origin that is reached over TCP.
+    socket: Option<SocketPath>,
 }
 
 /// The schemes that an origin may have.
@@ -40,77 +44,8 @@ impl Scheme {
     }
 }
 
-/// Why a text is not the URL of an origin, with a suggestion where there is one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// The text is empty.
-    #[error("the origin's URL is empty: it looks like https://dummyjson.com")]
-    Empty,
-    /// `dummyjson.com`: a host without a scheme.
-    #[error("{given:?} has no scheme: did you mean {suggestion} ?")]
-    NoScheme {
-        /// What was given.
-        given: String,
-        /// The same with the likely scheme.
-        suggestion: String,
-    },
-    /// Something other than http and https.
-    #[error("an origin speaks http or https, not {scheme:?}: it looks like https://dummyjson.com")]
-    UnsupportedScheme {
-        /// What stood before `://`.
-        scheme: String,
-    },
-    /// `http:///path`.
-    #[error("{given:?} names no host: it looks like https://dummyjson.com")]
-    NoHost {
-        /// What was given.
-        given: String,
-    },
-    /// A host with invalid characters.
-    #[error("{host:?} is not a host name (names beyond ASCII are written as xn--...)")]
-    Host {
-        /// What stands where the host should.
-        host: String,
-    },
-    /// A port that is not a number from 1 to 65535.
-    #[error("{port:?} is not a port: a number from 1 to 65535")]
-    Port {
-        /// What stands where the port should.
-        port: String,
-    },
-    /// `localhost:`: a colon without a port.
-    #[error("the port is missing after {host:?}: did you mean {suggestion} ?")]
-    NoPort {
-        /// What stands before the colon.
-        host: String,
-        /// The same without the colon.
-        suggestion: String,
-    },
-    /// `https://user:password@host`. The message does not repeat the text, which holds a secret.
-    #[error(
-        "a user name or password in the origin's URL is refused (let the client send Authorization): \
-         did you mean {suggestion} ?"
-    )]
-    Userinfo {
-        /// The same without them.
-        suggestion: String,
-    },
-    /// `https://host/?query` or `https://host/#fragment`.
-    #[error("the origin's URL ends with its path: did you mean {suggestion} ?")]
-    QueryOrFragment {
-        /// The same without the query or fragment.
-        suggestion: String,
-    },
-    /// A path with invalid characters.
-    #[error("{path:?} is not a path of a URL (other characters are written as %20)")]
-    Path {
-        /// What stands where the path should.
-        path: String,
-    },
-}
-
 impl OriginUrl {
-    /// Parses `http[s]://host[:port][/prefix]`.
+    /// Parses `http[s]://host[:port][/prefix]` or `unix:/path`.
     ///
     /// # Errors
     /// The scheme is missing or another one; there is userinfo, a query or a fragment; host, port or path is malformed.
@@ -118,6 +53,15 @@ impl OriginUrl {
         let given = given.trim();
         if given.is_empty() {
             return Err(UrlError::Empty);
+        }
+        if let Some(socket) = SocketPath::parse(given) {
+            return Ok(Self {
+                scheme: Scheme::Http,
+                host: "localhost".to_owned(),
+                port: Scheme::Http.default_port(),
+                path_prefix: String::new(),
+                socket: Some(socket?),
+            });
         }
         let Some((scheme, rest)) = given.split_once("://") else {
             return Err(no_scheme(given));
@@ -158,7 +102,21 @@ impl OriginUrl {
             host,
             port: port.unwrap_or(scheme.default_port()),
             path_prefix: path_prefix(path)?,
+            socket: None,
         })
+    }
+
+    /// Checks what the file system knows about it: whether the socket of a `unix:` origin exists.
+    ///
+    /// # Errors
+    /// There is no socket with that path.
+    pub fn check(&self) -> Result<(), UrlError> {
+        self.socket.as_ref().map_or(Ok(()), SocketPath::check)
+    }
+
+    /// The Unix socket; `None` for an origin that is reached over TCP.
+    pub(super) fn socket(&self) -> Option<&SocketPath> {
+        self.socket.as_ref()
     }
 
     /// `http` or `https`.
@@ -203,6 +161,9 @@ impl OriginUrl {
 
 impl fmt::Display for OriginUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(socket) = &self.socket {
+            return socket.fmt(f);
+        }
         write!(
             f,
             "{}://{}{}",

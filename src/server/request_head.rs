@@ -10,7 +10,7 @@ use std::{borrow::Cow, net::Ipv6Addr, str};
 
 use actix_http::StatusCode;
 
-use crate::policy::encoded_target;
+use crate::{error::ProxyError, policy::encoded_target};
 
 /// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -67,6 +67,9 @@ pub(super) enum HeadRefusal {
          to set the origin, start caching-proxy with --origin URL"
     )]
     OtherHost,
+    /// CONNECT. Its connection would carry a tunnel, whatever Content-Length and Transfer-Encoding say (RFC 9110, 9.3.6).
+    #[error("{}", ProxyError::Connect)]
+    Connect,
     /// Anything else.
     #[error("not an HTTP/1.1 request")]
     Malformed,
@@ -80,6 +83,7 @@ impl HeadRefusal {
             Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::OtherHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target
             | Self::NoHost
             | Self::SeveralHosts
@@ -106,6 +110,14 @@ pub(super) fn check(head: &[u8], is_own: impl Fn(&[u8], &[u8]) -> bool) -> HeadV
     }
 }
 
+/// The method and target of a complete head, for the log; `None` if they cannot be read.
+pub(super) fn method_and_target(head: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let (line, _) = split_line(head.trim_ascii_start());
+    let line = RequestLine::parse(line).ok()?;
+    let text = String::from_utf8_lossy;
+    Some((text(line.method), text(line.target)))
+}
+
 /// The head to pass on in the place of `head`; `None` if `head` itself is passed on.
 fn checked(
     head: &[u8],
@@ -120,6 +132,7 @@ fn checked(
     match (scan.host, target) {
         (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
         (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
+        _ if request_line.method == b"CONNECT" => Err(HeadRefusal::Connect),
         // The Host that is added would be one line too many.
         (None, TargetForm::Absolute { .. }) if scan.lines == MAX_HEADER_LINES => {
             Err(HeadRefusal::TooManyLines)
@@ -309,6 +322,7 @@ impl<'h> RequestLine<'h> {
             Some(b'/') => {
                 Ok(encoded_target(target).map_or(TargetForm::AsSent, TargetForm::Encoded))
             }
+            // CONNECT is refused, whatever its target is.
             _ if target == b"*" || self.method == b"CONNECT" => Ok(TargetForm::AsSent),
             _ => absolute(target).ok_or(HeadRefusal::Target),
         }
@@ -543,6 +557,11 @@ mod tests {
             ),
             ("GET / HTTP/1.1\r\nb a : a\r\n\r\n", HeadRefusal::NoHost),
             ("GET / HTTP/1.1\r\n b : a\r\n\r\n", HeadRefusal::NoHost),
+            (
+                "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+                HeadRefusal::Connect,
+            ),
+            ("CONNECT a:443 HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
             ("GET /\r\n\r\n", HeadRefusal::Malformed),
             ("\r\n", HeadRefusal::Malformed),
             (&many, HeadRefusal::TooManyLines),

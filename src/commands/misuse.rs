@@ -2,7 +2,7 @@
 
 use caching_proxy::cli::Cli;
 use clap::{
-    Command, CommandFactory as _, Error,
+    CommandFactory as _, Error,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 

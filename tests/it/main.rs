@@ -67,6 +67,7 @@ mod policies;
 mod posts;
 mod purging;
 mod ranges;
+mod redirects;
 mod reload;
 mod request_bodies;
 mod request_heads;

@@ -1,5 +1,6 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
+mod negative_values;
 mod warm_args;
 
 use std::ffi::OsString;
@@ -104,12 +105,11 @@ pub struct SettingsArgs {
         long,
         help_heading = BASICS,
         display_order = 1,
-        value_name = "PORT",
-        allow_negative_numbers = true
+        value_name = "PORT"
     )]
     pub port: Option<OsString>,
 
-    /// Server to forward requests to, as an http or https URL; required to serve
+    /// Server to forward requests to: an http or https URL, or unix:/path.sock; required to serve
     #[arg(long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
@@ -205,7 +205,7 @@ pub struct SettingsArgs {
     pub max_object: Option<OsString>,
 
     /// Number of worker threads [default: one per CPU core]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER")]
     pub workers: Option<OsString>,
 
     /// Serve a dashboard on this loopback address or port, such as 8001 [default: none]
@@ -474,6 +474,33 @@ mod tests {
         let flags = Cli::try_parse_from(line).unwrap().settings.flags();
         for name in &names {
             assert!(flags.contains_key(name.as_str()), "--{name} is lost");
+        }
+    }
+
+    #[test]
+    fn options_have_the_same_headings_in_help_and_file() {
+        let file = include_str!("../config/proxy.toml")
+            .split("# ---- Rules")
+            .next();
+        let mut heading = "";
+        let mut in_file = Vec::new();
+        for line in file.unwrap().lines() {
+            if let Some(text) = line.strip_prefix("# ---- ") {
+                heading = text;
+            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+                in_file.push((key.replace('_', "-"), heading.to_owned()));
+            }
+        }
+        assert!(in_file.len() > 20);
+        let command = Cli::command();
+        for (name, heading) in in_file {
+            let mut arguments = command.get_arguments();
+            let option = arguments.find(|option| option.get_long() == Some(&name));
+            assert_eq!(
+                option.unwrap().get_help_heading(),
+                Some(&*heading),
+                "{name}"
+            );
         }
     }
 

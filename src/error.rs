@@ -12,6 +12,7 @@ pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTION
 /// The short name of the kind of a request head that is refused with this status.
 pub fn refused_head_kind(status: StatusCode) -> &'static str {
     match status {
+        StatusCode::METHOD_NOT_ALLOWED => "connect",
         StatusCode::REQUEST_TIMEOUT => "late-head",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "large-head",
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => "http-version",
@@ -140,11 +141,6 @@ impl ProxyError {
             Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         }
-    }
-
-    /// The Allow header of a 405 (RFC 9110, 15.5.6). `None` for other statuses.
-    pub fn allow(&self) -> Option<&'static str> {
-        matches!(self, Self::Connect).then_some(FORWARDED_METHODS)
     }
 
     /// One plain sentence for the client, without addresses or internals.

@@ -30,7 +30,6 @@ use caching_proxy::{
     cli::Cli,
     config::{Config, Flags, LogFormat},
 };
-use clap::Parser;
 
 use self::{failure::Failure, serve::Startup, terminal::say_error};
 
@@ -39,7 +38,7 @@ use self::{failure::Failure, serve::Startup, terminal::say_error};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of(std::env::args_os()) {
         Ok(cli) => cli,
         // Help and version arrive here too, with exit code 0.
         Err(error) => {

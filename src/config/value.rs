@@ -127,7 +127,9 @@ pub(super) fn origin(given: &Given) -> Result<OriginUrl, ValueError> {
     let text = given
         .text()
         .ok_or_else(|| given.is_not("the URL of an origin, such as \"https://dummyjson.com\""))?;
-    OriginUrl::parse(text).map_err(ValueError::Origin)
+    let origin = OriginUrl::parse(text).map_err(ValueError::Origin)?;
+    origin.check().map_err(ValueError::Origin)?;
+    Ok(origin)
 }
 
 pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {

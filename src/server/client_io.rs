@@ -307,7 +307,7 @@ impl AsyncWrite for ClientIo {
         if self.refused.is_none()
             && let Some(refusal) = self.replaced_refusal(bytes)
         {
-            self.refuse(refusal, false)?;
+            self.refuse(refusal, &[])?;
         }
         if self.refused.is_some() {
             // actix-http drops this stream when the response is written, so the end of the connection is awaited here.

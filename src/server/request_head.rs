@@ -10,7 +10,7 @@ use std::{borrow::Cow, net::Ipv6Addr, str};
 
 use actix_http::StatusCode;
 
-use crate::policy::encoded_target;
+use crate::{error::ProxyError, policy::encoded_target};
 
 /// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -55,6 +55,15 @@ pub(super) enum HeadRefusal {
     /// The value of Host, or the authority of the target, is invalid.
     #[error("the host of the request is not a valid name or address")]
     Host,
+    /// RFC 9112, 5.1: no whitespace may stand between a field name and its colon.
+    #[error("the request has a space between the name of a header and its colon")]
+    SpaceBeforeColon,
+    /// A TLS ClientHello.
+    #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
+    Tls,
+    /// CONNECT. Its connection would carry a tunnel, whatever Content-Length and Transfer-Encoding say (RFC 9110, 9.3.6).
+    #[error("{}", ProxyError::Connect)]
+    Connect,
     /// Anything else.
     #[error("not an HTTP/1.1 request")]
     Malformed,
@@ -67,11 +76,21 @@ impl HeadRefusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::Target | Self::NoHost | Self::SeveralHosts | Self::Host | Self::Malformed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Target
+            | Self::NoHost
+            | Self::SeveralHosts
+            | Self::Host
+            | Self::SpaceBeforeColon
+            | Self::Tls
+            | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }
+}
+
+/// True if `bytes` begin a TLS connection (RFC 8446, 5.1): a handshake record of any version.
+pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
+    bytes.next() == Some(0x16) && bytes.next() == Some(3) && bytes.next().is_some_and(|it| it <= 4)
 }
 
 /// Checks a complete head, with the empty lines before it and the one that ends it.
@@ -81,6 +100,14 @@ pub(super) fn check(head: &[u8]) -> HeadVerdict {
         Ok(Some(rewritten)) => HeadVerdict::Rewritten(rewritten),
         Err(refusal) => HeadVerdict::Refused(refusal),
     }
+}
+
+/// The method and target of a complete head, for the log; `None` if they cannot be read.
+pub(super) fn method_and_target(head: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let (line, _) = split_line(head.trim_ascii_start());
+    let line = RequestLine::parse(line).ok()?;
+    let text = String::from_utf8_lossy;
+    Some((text(line.method), text(line.target)))
 }
 
 /// The head to pass on in the place of `head`; `None` if `head` itself is passed on.
@@ -94,6 +121,7 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
     match (scan.host, target) {
         (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
         (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
+        _ if request_line.method == b"CONNECT" => Err(HeadRefusal::Connect),
         // The Host that is added would be one line too many.
         (None, TargetForm::Absolute { .. }) if scan.lines == MAX_HEADER_LINES => {
             Err(HeadRefusal::TooManyLines)
@@ -147,6 +175,9 @@ impl<'h> FieldScan<'h> {
                     false => Ok(scan),
                 };
             }
+            if has_space_before_colon(line) {
+                return Err(HeadRefusal::SpaceBeforeColon);
+            }
             if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {
                 return Err(HeadRefusal::SeveralHosts);
             }
@@ -155,6 +186,19 @@ impl<'h> FieldScan<'h> {
             fields = rest;
         }
     }
+}
+
+/// RFC 9112, 5.1. A line that begins with whitespace goes on with the one before (5.2).
+fn has_space_before_colon(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else {
+        return false;
+    };
+    let name = &line[..colon];
+    let is_bare = !name
+        .trim_ascii_end()
+        .iter()
+        .any(|byte| b" \t".contains(byte));
+    matches!(name, [.., b' ' | b'\t']) && is_bare
 }
 
 fn is_host(line: &[u8]) -> bool {
@@ -257,6 +301,7 @@ impl<'h> RequestLine<'h> {
             Some(b'/') => {
                 Ok(encoded_target(target).map_or(TargetForm::AsSent, TargetForm::Encoded))
             }
+            // CONNECT is refused, whatever its target is.
             _ if target == b"*" || self.method == b"CONNECT" => Ok(TargetForm::AsSent),
             _ => absolute(target).ok_or(HeadRefusal::Target),
         }
@@ -456,6 +501,21 @@ mod tests {
                 "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
                 HeadRefusal::Malformed,
             ),
+            (
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nX\t: b\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            ("GET / HTTP/1.1\r\nb a : a\r\n\r\n", HeadRefusal::NoHost),
+            ("GET / HTTP/1.1\r\n b : a\r\n\r\n", HeadRefusal::NoHost),
+            (
+                "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+                HeadRefusal::Connect,
+            ),
+            ("CONNECT a:443 HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
             ("GET /\r\n\r\n", HeadRefusal::Malformed),
             ("\r\n", HeadRefusal::Malformed),
             (&many, HeadRefusal::TooManyLines),

@@ -85,6 +85,7 @@ mod superseded;
 mod terminal;
 mod tidy;
 mod tls;
+mod unix_origins;
 mod unread_output;
 mod upgrades;
 mod validation;

@@ -61,7 +61,11 @@ impl ClientIo {
         let piece = &buffer.filled()[filled..];
         if self.head.len() + piece.len() > MAX_HEAD_BYTES {
             buffer.set_filled(filled);
-            return self.refuse(HeadRefusal::TooLarge, false);
+            return self.refuse(HeadRefusal::TooLarge, &[]);
+        }
+        if request_head::is_tls(self.head.iter().chain(piece).copied()) {
+            buffer.set_filled(filled);
+            return self.refuse(HeadRefusal::Tls, &[]);
         }
         let is_complete = matches!(self.bounds, RequestBounds::Decoding);
         if is_complete && self.head.is_empty() {
@@ -91,7 +95,7 @@ impl ClientIo {
         match verdict {
             HeadVerdict::Unchanged => self.passing = head.into(),
             HeadVerdict::Rewritten(head) => self.passing = head.into(),
-            HeadVerdict::Refused(refusal) => return self.refuse(refusal, is_head_request(&head)),
+            HeadVerdict::Refused(refusal) => return self.refuse(refusal, &head),
         }
         Ok(())
     }
@@ -108,7 +112,8 @@ impl ClientIo {
             return self.poll_request_limit(context);
         }
         if has_begun(&self.head) {
-            self.refuse(HeadRefusal::Late, is_head_request(&self.head))?;
+            let head = std::mem::take(&mut self.head);
+            self.refuse(HeadRefusal::Late, &head)?;
             return self.poll_refused(context);
         }
         Poll::Ready(Ok(()))
@@ -134,8 +139,4 @@ impl ClientIo {
 /// True if `head` is more than the empty lines that may precede a request.
 fn has_begun(head: &[u8]) -> bool {
     !head.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
-fn is_head_request(head: &[u8]) -> bool {
-    head.trim_ascii_start().starts_with(b"HEAD ")
 }

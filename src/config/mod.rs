@@ -14,6 +14,7 @@
 //! | `keys.rs` | the keys of the file |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
+//! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
 
 mod bind;
@@ -27,6 +28,7 @@ mod keys;
 mod names;
 mod rules;
 mod settings;
+mod sizes;
 mod value;
 
 use std::{
@@ -36,8 +38,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-
-use bytesize::ByteSize;
 
 pub use self::{
     bind::BindAddress,
@@ -121,6 +121,8 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// Leave addresses of the origin in responses, and of the proxy in requests.
+    pub no_rewrite: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -158,6 +160,7 @@ impl Config {
             origin_ca: None,
             workers: cores(),
             preserve_host: false,
+            no_rewrite: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -293,7 +296,8 @@ impl<'a> SettingSources<'a> {
                 .get("workers", value::workers)?
                 .flatten()
                 .unwrap_or_else(cores),
-            preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            preserve_host: self.switch("preserve-host")?,
+            no_rewrite: self.switch("no-rewrite")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?
@@ -354,6 +358,11 @@ impl<'a> SettingSources<'a> {
         })
     }
 
+    /// A setting that is off unless it is set.
+    fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+        Ok(self.get(name, value::boolean)?.unwrap_or(false))
+    }
+
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
     fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
@@ -362,22 +371,6 @@ impl<'a> SettingSources<'a> {
         match bind.takes(port, address) {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
-        }
-    }
-
-    /// Memory of the cache and largest body, in bytes.
-    fn sizes(&self) -> Result<(u64, u64), ConfigError> {
-        let max_memory = self
-            .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
-            .unwrap_or(DEFAULT_MAX_MEMORY_BYTES);
-        match self.find("max-object", |given| value::size(given, ByteSize::b(1)))? {
-            None => Ok((max_memory, max_memory / 4)),
-            Some((max_object, _)) if max_object <= max_memory => Ok((max_memory, max_object)),
-            Some((max_object, place)) => Err(ConfigError::ObjectOverMemory {
-                place,
-                max_object: ByteSize(max_object),
-                max_memory: ByteSize(max_memory),
-            }),
         }
     }
 

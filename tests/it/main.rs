@@ -68,6 +68,7 @@ mod policies;
 mod posts;
 mod purging;
 mod ranges;
+mod redirects;
 mod reload;
 mod request_bodies;
 mod request_heads;

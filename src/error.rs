@@ -82,7 +82,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 20] = [
+    pub const KINDS: [(&str, &str); 21] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),

@@ -1,13 +1,18 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
+mod entry_args;
+mod negative_values;
 mod warm_args;
 
 use std::ffi::OsString;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::warm_args::WarmArgs;
+pub use self::{
+    entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort, WhyArgs},
+    warm_args::WarmArgs,
+};
 use crate::config::Flags;
 
 const SHORT_EXAMPLES: &str = "\
@@ -99,18 +104,18 @@ const LOGGING: &str = "Logging and dashboard";
 /// `-h` shows only the options that most people need; the others have `hide_short_help`.
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
-    /// Port to listen on [default: 8000]
+    /// Port to listen on; 0 for any free one [default: 8000]
     #[arg(
+        short,
         long,
         help_heading = BASICS,
         display_order = 1,
-        value_name = "PORT",
-        allow_negative_numbers = true
+        value_name = "PORT"
     )]
     pub port: Option<OsString>,
 
-    /// Server to forward requests to, as an http or https URL; required to serve
-    #[arg(long, help_heading = BASICS, display_order = 2, value_name = "URL")]
+    /// Server to forward requests to: an http or https URL, or unix:/path.sock; required to serve
+    #[arg(short, long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
     /// Another server for some paths: a pattern, `=` and a URL, such as '/api/*=http://localhost:3001'; may be repeated
@@ -120,12 +125,12 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "PATTERN=URL")]
     pub route: Vec<OsString>,
 
-    /// IP address to listen on; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
+    /// IP address to listen on, or localhost for 127.0.0.1 and ::1; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
     #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "ADDRESS")]
     pub bind: Option<OsString>,
 
     /// Configuration file [default: config/proxy.toml, if it exists]
-    #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
+    #[arg(short, long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
     pub config: Option<OsString>,
 
     /// How closely to follow the origin's caching headers [default: standard]
@@ -191,6 +196,12 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub preserve_host: Option<OsString>,
 
+    /// Leave the origin's addresses in responses, and the proxy's in requests [default: false]
+    ///
+    /// Without it, redirects to the origin lead to the proxy.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_rewrite: Option<OsString>,
+
     /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
     /// A comma-separated list; `*` matches any characters. Name headers that change a response and are not part of the key.
@@ -206,7 +217,7 @@ pub struct SettingsArgs {
     pub max_object: Option<OsString>,
 
     /// Number of worker threads [default: one per CPU core]
-    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER")]
     pub workers: Option<OsString>,
 
     /// Serve a dashboard on this loopback address or port, such as 8001 [default: none]
@@ -267,7 +278,7 @@ pub enum Command {
     /// The demo reads no configuration file and no CACHING_PROXY_... variables, so it works in any directory.
     Demo {
         /// Port to listen on [default: any free port]
-        #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
     /// Print a guide: policies, configuration, commands, http, service, troubleshooting, internals
@@ -284,124 +295,11 @@ pub enum Command {
     Man,
 }
 
-/// The responses to purge.
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).multiple(true))]
-pub struct PurgeArgs {
-    /// Path with its query, or a URL (its host is ignored); `*` matches any characters: '/products/*'
-    #[arg(value_name = "PATH", group = "what")]
-    pub paths: Vec<String>,
-
-    /// Purge responses with this tag in Surrogate-Key or Cache-Tag; may be repeated
-    #[arg(long, value_name = "NAME", group = "what")]
-    pub tag: Vec<String>,
-
-    /// Treat `*` in a path as an ordinary character
-    #[arg(long)]
-    pub exact: bool,
-
-    /// Mark responses as stale instead of removing them: they are validated at the next use, and still
-    /// served if the origin fails
-    #[arg(long)]
-    pub soft: bool,
-
-    /// Show what would be purged, and purge nothing
-    #[arg(long)]
-    pub dry_run: bool,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The responses to list.
-#[derive(Clone, Debug, Args)]
-pub struct LsArgs {
-    /// Path or pattern, such as '/products/*' [default: all]
-    #[arg(value_name = "PATTERN")]
-    pub path: Option<String>,
-
-    /// Sort order
-    #[arg(long, value_name = "BY", default_value = "path")]
-    pub sort: Sort,
-
-    /// Number of responses to list
-    #[arg(long, value_name = "NUMBER", default_value = "50")]
-    pub limit: usize,
-
-    /// Number of responses to skip first
-    #[arg(long, value_name = "NUMBER", default_value = "0")]
-    pub offset: usize,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The path to show.
-#[derive(Clone, Debug, Args)]
-pub struct ShowArgs {
-    /// Path with its query, or a URL
-    #[arg(value_name = "PATH")]
-    pub path: String,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The request to explain.
-#[derive(Clone, Debug, Args)]
-pub struct WhyArgs {
-    /// Path with its query, or a URL
-    #[arg(value_name = "PATH")]
-    pub path: String,
-
-    /// A request header; may be repeated
-    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
-    pub header: Vec<String>,
-
-    /// Request method
-    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
-    pub method: String,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The order of a list.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Sort {
-    /// By path
-    Path,
-    /// Largest first
-    Size,
-    /// Newest first
-    Age,
-    /// Most hits first
-    Hits,
-    /// Soonest to become stale first
-    Fresh,
-}
-
 /// The running proxy that a command talks to, and the output format.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ProxyArgs {
     /// Port of the running proxy; required only if several run
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
     /// Print JSON
@@ -428,6 +326,7 @@ impl SettingsArgs {
             ("origin-ca", self.origin_ca),
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
+            ("no-rewrite", self.no_rewrite),
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
@@ -489,6 +388,33 @@ mod tests {
     }
 
     #[test]
+    fn options_have_the_same_headings_in_help_and_file() {
+        let file = include_str!("../config/proxy.toml")
+            .split("# ---- Rules")
+            .next();
+        let mut heading = "";
+        let mut in_file = Vec::new();
+        for line in file.unwrap().lines() {
+            if let Some(text) = line.strip_prefix("# ---- ") {
+                heading = text;
+            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+                in_file.push((key.replace('_', "-"), heading.to_owned()));
+            }
+        }
+        assert!(in_file.len() > 20);
+        let command = Cli::command();
+        for (name, heading) in in_file {
+            let mut arguments = command.get_arguments();
+            let option = arguments.find(|option| option.get_long() == Some(&name));
+            assert_eq!(
+                option.unwrap().get_help_heading(),
+                Some(&*heading),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn help_begins_its_examples_with_the_first_call() {
         let help = Cli::command().render_long_help().to_string();
         let examples = help.split("Examples:\n").nth(1).unwrap();
@@ -500,11 +426,15 @@ mod tests {
 
     #[test]
     fn short_help_shows_only_the_options_that_most_people_need() {
+        const OF_CLAP: [&str; 2] = ["help", "version"];
         let help = Cli::command().render_help().to_string();
-        let options = help
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("--"));
-        let names: Vec<&str> = options.filter_map(|line| line.split(' ').next()).collect();
+        let options = help.lines().filter_map(|line| {
+            let line = line.trim();
+            let long = line.get(4..).filter(|_| line.get(2..4) == Some(", "));
+            long.unwrap_or(line).strip_prefix("--")
+        });
+        let names = options.filter_map(|line| line.split(' ').next());
+        let names: Vec<&str> = names.filter(|name| !OF_CLAP.contains(name)).collect();
         assert_eq!(
             names,
             [

@@ -12,9 +12,11 @@ pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTION
 /// The short name of the kind of a request head that is refused with this status.
 pub fn refused_head_kind(status: StatusCode) -> &'static str {
     match status {
+        StatusCode::METHOD_NOT_ALLOWED => "connect",
         StatusCode::REQUEST_TIMEOUT => "late-head",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "large-head",
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => "http-version",
+        StatusCode::MISDIRECTED_REQUEST => "other-host",
         _ => "malformed-head",
     }
 }
@@ -52,6 +54,11 @@ pub enum ProxyError {
     /// The request's target has no path.
     #[error("the request target is not a path")]
     Target,
+    /// Dot segments of the request's path, or of its Destination, may lead out of the path that is before every target.
+    #[error(
+        "the path has dot segments that lead out of the path below which this proxy forwards: write it without them"
+    )]
+    DotSegments,
     /// The client authenticates its connection.
     #[error("NTLM is not supported: it needs a connection to the origin for each client")]
     Ntlm,
@@ -75,7 +82,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 19] = [
+    pub const KINDS: [(&str, &str); 21] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -85,6 +92,7 @@ impl ProxyError {
         ("connect", "CONNECT: not supported"),
         ("loop", "the origin forwards back to this proxy"),
         ("target", "the request target is not a path"),
+        ("dot-segments", "dot segments lead out of the path (400)"),
         ("ntlm", "NTLM: not supported"),
         ("only-if-cached", "only-if-cached, and not in the cache"),
         ("not-validated", "validation needed, origin unreachable"),
@@ -95,6 +103,7 @@ impl ProxyError {
         ("late-head", "request headers not there in time (408)"),
         ("large-head", "request headers too large (431)"),
         ("http-version", "not in HTTP/1.0 or HTTP/1.1 (505)"),
+        ("other-host", "for another host, not this proxy (421)"),
     ];
 
     /// The short name of its kind.
@@ -105,6 +114,7 @@ impl ProxyError {
             Self::Connect => "connect",
             Self::Loop => "loop",
             Self::Target => "target",
+            Self::DotSegments => "dot-segments",
             Self::Ntlm => "ntlm",
             Self::OnlyIfCached => "only-if-cached",
             Self::NotValidated(_) => "not-validated",
@@ -127,17 +137,12 @@ impl ProxyError {
             },
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::Target => StatusCode::BAD_REQUEST,
+            Self::Target | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::Ntlm => StatusCode::NOT_IMPLEMENTED,
             Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         }
-    }
-
-    /// The Allow header of a 405 (RFC 9110, 15.5.6). `None` for other statuses.
-    pub fn allow(&self) -> Option<&'static str> {
-        matches!(self, Self::Connect).then_some(FORWARDED_METHODS)
     }
 
     /// One plain sentence for the client, without addresses or internals.
@@ -185,6 +190,7 @@ mod tests {
             ProxyError::Connect,
             ProxyError::Loop,
             ProxyError::Target,
+            ProxyError::DotSegments,
             ProxyError::Ntlm,
             ProxyError::OnlyIfCached,
             ProxyError::NotModifiedUnasked,

@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "origin_ca",
     "workers",
     "preserve_host",
+    "no_rewrite",
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Config, SettingSources,
+    BindAddress, Config, SettingSources,
     error::{ConfigError, SettingSource},
     keys::ROUTES,
     rule_keys::RuleKeys,
@@ -45,13 +45,13 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 impl SettingSources<'_> {
-    /// The defaults, with this policy, and with the origins, the routes and the rules of a proxy that listens on `listens`.
+    /// The defaults, with this policy, and with the origins, the routes and the rules of a proxy that listens there.
     ///
     /// The origin is read last, so that an invalid value is reported before a missing origin.
     pub(super) fn routed(
         &self,
         policy: Policy,
-        listens: SocketAddr,
+        listens: (BindAddress, u16),
     ) -> Result<Config, ConfigError> {
         let base = settings_without_rules(&policy);
         let written = WrittenRoutes::read(self)?;
@@ -142,8 +142,8 @@ impl WrittenRoutes {
         self.0.is_empty()
     }
 
-    /// Refuses origins that are a proxy which listens on this address.
-    fn check_not_on(&self, listens: SocketAddr) -> Result<(), ConfigError> {
+    /// Refuses origins that are a proxy which listens there.
+    fn check_not_on(&self, listens: (BindAddress, u16)) -> Result<(), ConfigError> {
         self.0
             .iter()
             .try_for_each(|route| check_not_on(listens, &route.origins, || route.place.clone()))
@@ -283,25 +283,22 @@ fn literal_directory(path: &str) -> &str {
     path[..end].strip_suffix('/').unwrap_or(&path[..end])
 }
 
-/// Refuses origins that are a proxy which listens on this address.
+/// Refuses origins that are a proxy which listens there.
 fn check_not_on(
-    listens: SocketAddr,
+    (bind, port): (BindAddress, u16),
     origins: &[OriginUrl],
     place: impl FnOnce() -> SettingSource,
 ) -> Result<(), ConfigError> {
-    let is_here = |address: IpAddr| match listens.ip() {
-        any if any.is_unspecified() => address.is_loopback(),
-        own => own == address && own.is_loopback(),
-    };
     let is_itself = |url: &&OriginUrl| {
-        url.port() == listens.port()
-            && match url.host().parse::<IpAddr>() {
-                Ok(address) => is_here(address),
-                Err(_) => {
-                    url.host() == "localhost"
-                        && (listens.ip().is_loopback() || listens.ip().is_unspecified())
-                }
-            }
+        let addresses = match url.host().parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) if url.host() == "localhost" => BindAddress::Localhost.addresses(),
+            Err(_) => Vec::new(),
+        };
+        let is_taken = |address: IpAddr| {
+            address.is_loopback() && bind.takes(port, SocketAddr::new(address, url.port()))
+        };
+        !url.is_unix() && addresses.into_iter().any(is_taken)
     };
     match origins.iter().find(is_itself) {
         None => Ok(()),

@@ -119,6 +119,20 @@ impl Config {
         self.origins.get(self.first_origin(selection))
     }
 
+    /// The target that the origin gets for `target`.
+    pub fn at_origin<'t>(&self, selection: Selection, target: &'t str) -> Cow<'t, str> {
+        match self.route(selection) {
+            Some(route) => route.at_origin(target),
+            None => Cow::Borrowed(target),
+        }
+    }
+
+    /// What the route in force strips from paths; empty if that is nothing.
+    pub fn stripped_prefix(&self, selection: Selection) -> &str {
+        let route = self.route(selection);
+        route.map_or("", |route| &route.stripped_prefix)
+    }
+
     /// What the keys of the route in force have beside target and Host; `None` if that is nothing.
     pub fn key_scope(&self, selection: Selection) -> Option<&str> {
         self.route(selection)?.scope.as_deref()

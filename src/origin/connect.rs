@@ -1,4 +1,4 @@
-//! Connects to the origin: name resolution, TCP, TLS.
+//! Connects to the origin: name resolution, TCP, TLS; or its Unix socket.
 
 use std::{
     io,
@@ -10,15 +10,21 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
+    net::{TcpStream, UnixStream},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::{OriginUrl, error::OriginError, resolver::Resolver, stream::OriginStream};
+use super::{
+    OriginUrl, error::OriginError, resolver::Resolver, socket_path::SocketPath,
+    stream::OriginStream,
+};
 
 /// Head start of an address before the next one is tried beside it (RFC 8305, 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long a connection to a Unix socket waits before it tries again, if the socket has too many waiting connections.
+const BACKLOG_DELAY: Duration = Duration::from_millis(10);
 
 /// Opens connections to one origin.
 pub(super) struct Dialer {
@@ -35,6 +41,9 @@ impl Dialer {
 
     /// Opens a connection, with TLS for an https origin.
     pub(super) async fn dial(&self) -> Result<OriginStream, OriginError> {
+        if let Some(socket) = self.url.socket() {
+            return dial_socket(socket).await;
+        }
         let addresses = self.resolve().await?;
         let tcp = match first_to_connect(interleaved(addresses)).await {
             Ok(tcp) => tcp,
@@ -84,6 +93,23 @@ impl Dialer {
             .await
             .map_err(failed)?;
         Ok(OriginStream::tls(tls))
+    }
+}
+
+/// Connects to a Unix socket. The system refuses a connection at once while the socket has too many that wait; then it is
+/// tried again, until the caller gives up.
+async fn dial_socket(socket: &SocketPath) -> Result<OriginStream, OriginError> {
+    loop {
+        match UnixStream::connect(socket.as_path()).await {
+            Ok(stream) => return Ok(OriginStream::unix(stream)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(BACKLOG_DELAY).await,
+            Err(source) => {
+                return Err(OriginError::Unreachable {
+                    authority: socket.to_string(),
+                    source,
+                });
+            }
+        }
     }
 }
 

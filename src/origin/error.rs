@@ -279,6 +279,8 @@ fn is_our_limit(error: &io::Error) -> bool {
 fn plain_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::HostUnreachable => "no route to the host".to_owned(),
         io::ErrorKind::NetworkUnreachable => "the network is unreachable".to_owned(),
         io::ErrorKind::TimedOut => "connecting took too long".to_owned(),

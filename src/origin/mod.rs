@@ -8,7 +8,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `url` | the origin's URL |
+//! | `url`, `url_error`, `socket_path` | the origin's URL |
 //! | `connect`, `resolver`, `tls`, `stream` | opening connections: names, addresses, certificates |
 //! | `pool` | idle connections |
 //! | `permits` | how many connections and uploads there are at a time |
@@ -35,6 +35,7 @@ mod permits;
 mod pool;
 mod probe;
 mod resolver;
+mod socket_path;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ mod transfer;
 mod transport;
 mod upload;
 mod url;
+mod url_error;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -67,8 +69,9 @@ pub use self::{
     probe::reach,
     tls::{CaError, tls_config},
     transfer::InterimSink,
-    upload::{BodyStream, RequestBody},
-    url::{OriginUrl, UrlError},
+    upload::{BodyStream, MILLIS_PER_BYTE, RequestBody},
+    url::OriginUrl,
+    url_error::UrlError,
 };
 
 /// How long an idle connection stays open: less than the 5 s after which Node closes it.

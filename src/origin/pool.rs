@@ -115,7 +115,8 @@ mod tests {
     }
 
     fn address(stream: &OriginStream) -> std::net::SocketAddr {
-        stream.tcp().local_addr().unwrap()
+        let address = stream.socket().local_addr().unwrap();
+        address.as_socket().unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A connection to the origin beneath HTTP: TCP, or TLS over TCP.
+//! A connection to the origin beneath HTTP: TCP, TLS over TCP, or a Unix socket.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::Instant,
 };
 use tokio_rustls::client::TlsStream;
@@ -27,6 +27,7 @@ pub(super) struct OriginStream {
 enum StreamLayers {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
 }
 
 impl OriginStream {
@@ -40,6 +41,11 @@ impl OriginStream {
         Self::opened_at(Instant::now(), StreamLayers::Tls(Box::new(tls)))
     }
 
+    /// A connection to a Unix socket that was opened just now.
+    pub(super) fn unix(unix: UnixStream) -> Self {
+        Self::opened_at(Instant::now(), StreamLayers::Unix(unix))
+    }
+
     fn opened_at(opened: Instant, layers: StreamLayers) -> Self {
         Self { layers, opened }
     }
@@ -49,10 +55,11 @@ impl OriginStream {
         self.opened
     }
 
-    pub(super) fn tcp(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> SockRef<'_> {
         match &self.layers {
-            StreamLayers::Plain(tcp) => tcp,
-            StreamLayers::Tls(tls) => tls.get_ref().0,
+            StreamLayers::Plain(tcp) => SockRef::from(tcp),
+            StreamLayers::Tls(tls) => SockRef::from(tls.get_ref().0),
+            StreamLayers::Unix(unix) => SockRef::from(unix),
         }
     }
 
@@ -66,14 +73,14 @@ impl OriginStream {
                 return false;
             }
         }
-        let peeked = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]);
+        let peeked = self.socket().peek(&mut [MaybeUninit::uninit()]);
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Resets the connection.
     pub(super) fn reset(self) {
         // Where the option cannot be set, the connection is closed.
-        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+        let _ = self.socket().set_linger(Some(Duration::ZERO));
     }
 
     /// Closes the connection, with close_notify for TLS if it can be written at once.
@@ -91,6 +98,7 @@ impl AsyncRead for OriginStream {
         match &mut self.get_mut().layers {
             StreamLayers::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             StreamLayers::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            StreamLayers::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
         }
     }
 }
@@ -104,6 +112,7 @@ impl AsyncWrite for OriginStream {
         match &mut self.get_mut().layers {
             StreamLayers::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             StreamLayers::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+            StreamLayers::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
         }
     }
 
@@ -111,6 +120,7 @@ impl AsyncWrite for OriginStream {
         match &mut self.get_mut().layers {
             StreamLayers::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             StreamLayers::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            StreamLayers::Unix(unix) => Pin::new(unix).poll_flush(cx),
         }
     }
 
@@ -118,6 +128,7 @@ impl AsyncWrite for OriginStream {
         match &mut self.get_mut().layers {
             StreamLayers::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             StreamLayers::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            StreamLayers::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         }
     }
 
@@ -129,6 +140,7 @@ impl AsyncWrite for OriginStream {
         match &mut self.get_mut().layers {
             StreamLayers::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             StreamLayers::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            StreamLayers::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
         }
     }
 

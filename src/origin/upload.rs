@@ -18,6 +18,9 @@ use tokio::io::AsyncWrite;
 
 use super::{Expectation, error::UploadError};
 
+/// How much time a byte gives its client, in milliseconds: a body slower than 100 bytes a second on the whole is too slow.
+pub const MILLIS_PER_BYTE: u32 = 10;
+
 /// The client's body, piece by piece.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 

@@ -8,13 +8,17 @@ use std::{
 
 use actix_web::http::uri::PathAndQuery;
 
-/// Where the origin is: scheme, host, port and path prefix.
+use super::{socket_path::SocketPath, url_error::UrlError};
+
+/// Where the origin is: scheme, host, port and path prefix; or a Unix socket, whose host is `localhost`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginUrl {
     scheme: Scheme,
     host: String,
     port: u16,
     path_prefix: String,
+    /// `None` for an origin that is reached over TCP.
+    socket: Option<SocketPath>,
 }
 
 /// The schemes that an origin may have.
@@ -40,69 +44,8 @@ impl Scheme {
     }
 }
 
-/// Why a text is not the URL of an origin, with a suggestion where there is one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// The text is empty.
-    #[error("the origin's URL is empty: it looks like https://dummyjson.com")]
-    Empty,
-    /// `dummyjson.com`: a host without a scheme.
-    #[error("{given:?} has no scheme: did you mean {suggestion} ?")]
-    NoScheme {
-        /// What was given.
-        given: String,
-        /// The same with the likely scheme.
-        suggestion: String,
-    },
-    /// Something other than http and https.
-    #[error("an origin speaks http or https, not {scheme:?}: it looks like https://dummyjson.com")]
-    UnsupportedScheme {
-        /// What stood before `://`.
-        scheme: String,
-    },
-    /// `http:///path`.
-    #[error("{given:?} names no host: it looks like https://dummyjson.com")]
-    NoHost {
-        /// What was given.
-        given: String,
-    },
-    /// A host with invalid characters.
-    #[error("{host:?} is not a host name (names beyond ASCII are written as xn--...)")]
-    Host {
-        /// What stands where the host should.
-        host: String,
-    },
-    /// A port that is not a number from 1 to 65535.
-    #[error("{port:?} is not a port: a number from 1 to 65535")]
-    Port {
-        /// What stands where the port should.
-        port: String,
-    },
-    /// `https://user:password@host`. The message does not repeat the text, which holds a secret.
-    #[error(
-        "a user name or password in the origin's URL is refused (let the client send Authorization): \
-         did you mean {suggestion} ?"
-    )]
-    Userinfo {
-        /// The same without them.
-        suggestion: String,
-    },
-    /// `https://host/?query` or `https://host/#fragment`.
-    #[error("the origin's URL ends with its path: did you mean {suggestion} ?")]
-    QueryOrFragment {
-        /// The same without the query or fragment.
-        suggestion: String,
-    },
-    /// A path with invalid characters.
-    #[error("{path:?} is not a path of a URL (other characters are written as %20)")]
-    Path {
-        /// What stands where the path should.
-        path: String,
-    },
-}
-
 impl OriginUrl {
-    /// Parses `http[s]://host[:port][/prefix]`.
+    /// Parses `http[s]://host[:port][/prefix]` or `unix:/path`.
     ///
     /// # Errors
     /// The scheme is missing or another one; there is userinfo, a query or a fragment; host, port or path is malformed.
@@ -110,6 +53,15 @@ impl OriginUrl {
         let given = given.trim();
         if given.is_empty() {
             return Err(UrlError::Empty);
+        }
+        if let Some(socket) = SocketPath::parse(given) {
+            return Ok(Self {
+                scheme: Scheme::Http,
+                host: "localhost".to_owned(),
+                port: Scheme::Http.default_port(),
+                path_prefix: String::new(),
+                socket: Some(socket?),
+            });
         }
         let Some((scheme, rest)) = given.split_once("://") else {
             return Err(no_scheme(given));
@@ -138,13 +90,38 @@ impl OriginUrl {
                 suggestion: format!("{}://{authority}{path}", scheme.as_str()),
             });
         }
+        if let Some(host) = before_missing_port(authority) {
+            return Err(UrlError::NoPort {
+                host: host.to_owned(),
+                suggestion: format!("{}://{host}{path}", scheme.as_str()),
+            });
+        }
         let (host, port) = host_and_port(authority)?;
         Ok(Self {
             scheme,
             host,
             port: port.unwrap_or(scheme.default_port()),
             path_prefix: path_prefix(path)?,
+            socket: None,
         })
+    }
+
+    /// Checks what the file system knows about it: whether the socket of a `unix:` origin exists.
+    ///
+    /// # Errors
+    /// There is no socket with that path.
+    pub fn check(&self) -> Result<(), UrlError> {
+        self.socket.as_ref().map_or(Ok(()), SocketPath::check)
+    }
+
+    /// The Unix socket; `None` for an origin that is reached over TCP.
+    pub(super) fn socket(&self) -> Option<&SocketPath> {
+        self.socket.as_ref()
+    }
+
+    /// True for an origin that is reached by a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// `http` or `https`.
@@ -189,6 +166,9 @@ impl OriginUrl {
 
 impl fmt::Display for OriginUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(socket) = &self.socket {
+            return socket.fmt(f);
+        }
         write!(
             f,
             "{}://{}{}",
@@ -234,6 +214,13 @@ fn no_scheme(given: &str) -> UrlError {
         let path = bare.strip_prefix(authority).unwrap_or_default();
         return without_userinfo(Scheme::Https, authority, path);
     }
+    let path = bare.strip_prefix(authority).unwrap_or_default();
+    let path = path.trim_end_matches('/');
+    // An @ may end a password, which no suggestion repeats.
+    let authority = match before_missing_port(authority) {
+        Some(host) if !path.contains('@') => host,
+        _ => authority,
+    };
     let (host, _) = match host_and_port(authority) {
         Ok(parts) => parts,
         Err(error) => return error,
@@ -241,7 +228,7 @@ fn no_scheme(given: &str) -> UrlError {
     let local =
         host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
     let scheme = if local { Scheme::Http } else { Scheme::Https };
-    let suggestion = format!("{}://{}", scheme.as_str(), bare.trim_end_matches('/'));
+    let suggestion = format!("{}://{authority}{path}", scheme.as_str());
     UrlError::NoScheme {
         given: given.to_owned(),
         suggestion,
@@ -253,6 +240,14 @@ fn without_userinfo(scheme: Scheme, authority: &str, path: &str) -> UrlError {
     let host = authority.rsplit('@').next().unwrap_or_default();
     let suggestion = format!("{}://{host}{}", scheme.as_str(), path.trim_end_matches('/'));
     UrlError::Userinfo { suggestion }
+}
+
+/// The host in an authority that ends with the colon before a port; `None` if it does not, or if there is no valid host.
+fn before_missing_port(authority: &str) -> Option<&str> {
+    let host = authority.strip_suffix(':')?;
+    host_and_port(host)
+        .is_ok_and(|(_, port)| port.is_none())
+        .then_some(host)
 }
 
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
@@ -377,6 +372,10 @@ mod tests {
             ("http:/dummyjson.com", "http://dummyjson.com"),
             ("127.0.0.1:3000/x", "http://127.0.0.1:3000/x"),
             ("[::1]:3000", "http://[::1]:3000"),
+            ("foo:", "https://foo"),
+            ("localhost:/x/", "http://localhost/x"),
+            ("http://h:", "http://h"),
+            ("https://[::1]:/a", "https://[::1]/a"),
         ] {
             let error = OriginUrl::parse(given).unwrap_err();
             assert!(

@@ -10,7 +10,7 @@ use std::{borrow::Cow, net::Ipv6Addr, str};
 
 use actix_http::StatusCode;
 
-use crate::policy::encoded_target;
+use crate::{error::ProxyError, policy::encoded_target};
 
 /// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -55,6 +55,21 @@ pub(super) enum HeadRefusal {
     /// The value of Host, or the authority of the target, is invalid.
     #[error("the host of the request is not a valid name or address")]
     Host,
+    /// RFC 9112, 5.1: no whitespace may stand between a field name and its colon.
+    #[error("the request has a space between the name of a header and its colon")]
+    SpaceBeforeColon,
+    /// A TLS ClientHello.
+    #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
+    Tls,
+    /// RFC 9110, 15.5.20: the URL in the request line is of another server.
+    #[error(
+        "this is no forward proxy: it serves one origin, and not the host in the URL of the request; \
+         to set the origin, start caching-proxy with --origin URL"
+    )]
+    OtherHost,
+    /// CONNECT. Its connection would carry a tunnel, whatever Content-Length and Transfer-Encoding say (RFC 9110, 9.3.6).
+    #[error("{}", ProxyError::Connect)]
+    Connect,
     /// Anything else.
     #[error("not an HTTP/1.1 request")]
     Malformed,
@@ -67,24 +82,47 @@ impl HeadRefusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::Target | Self::NoHost | Self::SeveralHosts | Self::Host | Self::Malformed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::OtherHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Target
+            | Self::NoHost
+            | Self::SeveralHosts
+            | Self::Host
+            | Self::SpaceBeforeColon
+            | Self::Tls
+            | Self::Malformed => StatusCode::BAD_REQUEST,
         }
     }
 }
 
-/// Checks a complete head, with the empty lines before it and the one that ends it.
-pub(super) fn check(head: &[u8]) -> HeadVerdict {
-    match checked(head) {
+/// True if `bytes` begin a TLS connection (RFC 8446, 5.1): a handshake record of any version.
+pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
+    bytes.next() == Some(0x16) && bytes.next() == Some(3) && bytes.next().is_some_and(|it| it <= 4)
+}
+
+/// Checks a complete head, with the empty lines before it and the one that ends it. `is_own` is true for the scheme and
+/// authority of a URL of this proxy.
+pub(super) fn check(head: &[u8], is_own: impl Fn(&[u8], &[u8]) -> bool) -> HeadVerdict {
+    match checked(head, is_own) {
         Ok(None) => HeadVerdict::Unchanged,
         Ok(Some(rewritten)) => HeadVerdict::Rewritten(rewritten),
         Err(refusal) => HeadVerdict::Refused(refusal),
     }
 }
 
+/// The method and target of a complete head, for the log; `None` if they cannot be read.
+pub(super) fn method_and_target(head: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let (line, _) = split_line(head.trim_ascii_start());
+    let line = RequestLine::parse(line).ok()?;
+    let text = String::from_utf8_lossy;
+    Some((text(line.method), text(line.target)))
+}
+
 /// The head to pass on in the place of `head`; `None` if `head` itself is passed on.
-fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
+fn checked(
+    head: &[u8],
+    is_own: impl Fn(&[u8], &[u8]) -> bool,
+) -> Result<Option<Vec<u8>>, HeadRefusal> {
     let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     let head = &head[start.unwrap_or(head.len())..];
     let (line, fields) = split_line(head);
@@ -94,6 +132,7 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
     match (scan.host, target) {
         (None, _) if request_line.minor > b'0' => Err(HeadRefusal::NoHost),
         (Some(host), _) if !is_valid_host(host) => Err(HeadRefusal::Host),
+        _ if request_line.method == b"CONNECT" => Err(HeadRefusal::Connect),
         // The Host that is added would be one line too many.
         (None, TargetForm::Absolute { .. }) if scan.lines == MAX_HEADER_LINES => {
             Err(HeadRefusal::TooManyLines)
@@ -103,6 +142,12 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
         {
             Err(HeadRefusal::Host)
         }
+        (
+            _,
+            TargetForm::Absolute {
+                scheme, authority, ..
+            },
+        ) if !is_own(scheme, authority) => Err(HeadRefusal::OtherHost),
         (_, TargetForm::AsSent) if request_line.minor <= b'1' && !scan.offers_upgrade => Ok(None),
         (_, target) => {
             let fields = match scan.offers_upgrade {
@@ -147,6 +192,9 @@ impl<'h> FieldScan<'h> {
                     false => Ok(scan),
                 };
             }
+            if has_space_before_colon(line) {
+                return Err(HeadRefusal::SpaceBeforeColon);
+            }
             if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {
                 return Err(HeadRefusal::SeveralHosts);
             }
@@ -155,6 +203,19 @@ impl<'h> FieldScan<'h> {
             fields = rest;
         }
     }
+}
+
+/// RFC 9112, 5.1. A line that begins with whitespace goes on with the one before (5.2).
+fn has_space_before_colon(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else {
+        return false;
+    };
+    let name = &line[..colon];
+    let is_bare = !name
+        .trim_ascii_end()
+        .iter()
+        .any(|byte| b" \t".contains(byte));
+    matches!(name, [.., b' ' | b'\t']) && is_bare
 }
 
 fn is_host(line: &[u8]) -> bool {
@@ -228,7 +289,11 @@ enum TargetForm<'h> {
     /// Some of its characters are encoded.
     Encoded(String),
     /// RFC 9112, 3.2.2: a URL. Its authority becomes the Host. `path` may be empty, and may have characters to encode.
-    Absolute { authority: &'h [u8], path: &'h [u8] },
+    Absolute {
+        scheme: &'h [u8],
+        authority: &'h [u8],
+        path: &'h [u8],
+    },
 }
 
 impl<'h> RequestLine<'h> {
@@ -257,6 +322,7 @@ impl<'h> RequestLine<'h> {
             Some(b'/') => {
                 Ok(encoded_target(target).map_or(TargetForm::AsSent, TargetForm::Encoded))
             }
+            // CONNECT is refused, whatever its target is.
             _ if target == b"*" || self.method == b"CONNECT" => Ok(TargetForm::AsSent),
             _ => absolute(target).ok_or(HeadRefusal::Target),
         }
@@ -306,7 +372,11 @@ fn absolute(target: &[u8]) -> Option<TargetForm<'_>> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
     let authority_end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
-    is_scheme.then_some(TargetForm::Absolute { authority, path })
+    is_scheme.then_some(TargetForm::Absolute {
+        scheme,
+        authority,
+        path,
+    })
 }
 
 /// Writes a target with the characters encoded that it must not have.
@@ -339,6 +409,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::request_bounds::RequestBounds, *};
+
+    /// As [`super::check`], with every URL ours.
+    fn check(head: &[u8]) -> HeadVerdict {
+        super::check(head, |_, _| true)
+    }
 
     /// What `head` becomes, as text.
     fn rewritten(head: &str) -> String {
@@ -424,6 +499,22 @@ mod tests {
     }
 
     #[test]
+    fn a_url_of_another_server_is_refused() {
+        for (url, is_own) in [
+            ("http://a", true),
+            ("http://b", false),
+            ("https://a", false),
+        ] {
+            let head = format!("GET {url}/x HTTP/1.1\r\nHost: a\r\n\r\n");
+            let verdict = super::check(head.as_bytes(), |scheme, authority| {
+                scheme == b"http" && authority == b"a"
+            });
+            let refused = HeadVerdict::Refused(HeadRefusal::OtherHost);
+            assert_eq!(verdict != refused, is_own, "{url}");
+        }
+    }
+
+    #[test]
     fn what_is_not_passed_on_is_refused_for_its_reason() {
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(96));
         let no_room_for_host = format!("GET http://a/ HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(96));
@@ -456,6 +547,21 @@ mod tests {
                 "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
                 HeadRefusal::Malformed,
             ),
+            (
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nX\t: b\r\n\r\n",
+                HeadRefusal::SpaceBeforeColon,
+            ),
+            ("GET / HTTP/1.1\r\nb a : a\r\n\r\n", HeadRefusal::NoHost),
+            ("GET / HTTP/1.1\r\n b : a\r\n\r\n", HeadRefusal::NoHost),
+            (
+                "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+                HeadRefusal::Connect,
+            ),
+            ("CONNECT a:443 HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
             ("GET /\r\n\r\n", HeadRefusal::Malformed),
             ("\r\n", HeadRefusal::Malformed),
             (&many, HeadRefusal::TooManyLines),

@@ -152,15 +152,21 @@ impl Drop for Browser {
     }
 }
 
+/// A browser that shows the page of a proxy in front of a counting origin.
+fn live_page(home: &Home) -> (Browser, Origin, DashboardProxy) {
+    let browser = Browser::open(home);
+    let origin = Origin::counting("");
+    let watched = DashboardProxy::start(home, &origin);
+    browser.go(&watched.link);
+    browser.shows("#live-text", "Live");
+    (browser, origin, watched)
+}
+
 #[test]
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
     let home = Home::new();
-    let browser = Browser::open(&home);
-    let origin = Origin::counting("");
-    let watched = DashboardProxy::start(&home, &origin);
-    browser.go(&watched.link);
-    browser.shows("#live-text", "Live");
+    let (browser, _origin, watched) = live_page(&home);
     assert_eq!(browser.eval("location.hash"), "");
     assert_eq!(browser.eval("document.cookie"), "");
 
@@ -185,11 +191,7 @@ fn the_page_opens_with_its_link_shows_a_hit_and_clears() {
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn untrusted_text_is_shown_as_text_and_the_page_fits_a_phone() {
     let home = Home::new();
-    let browser = Browser::open(&home);
-    let origin = Origin::counting("");
-    let watched = DashboardProxy::start(&home, &origin);
-    browser.go(&watched.link);
-    browser.shows("#live-text", "Live");
+    let (browser, _origin, watched) = live_page(&home);
     let long = "x".repeat(300);
     watched
         .proxy
@@ -215,11 +217,7 @@ fn untrusted_text_is_shown_as_text_and_the_page_fits_a_phone() {
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn a_plot_has_a_gap_where_nothing_was_measured() {
     let home = Home::new();
-    let browser = Browser::open(&home);
-    let origin = Origin::counting("");
-    let watched = DashboardProxy::start(&home, &origin);
-    browser.go(&watched.link);
-    browser.shows("#live-text", "Live");
+    let (browser, _origin, _watched) = live_page(&home);
     let runs = |values: &str| browser.eval(&format!("runs({values}, 10)"));
     assert_eq!(runs("[]"), json!([]));
     assert_eq!(runs("[null, null]"), json!([]));
@@ -268,11 +266,7 @@ fn without_the_token_the_page_says_where_to_find_it() {
 #[ignore = "needs chromium and chromedriver: cargo test -- --include-ignored"]
 fn a_reload_works_and_the_browser_sends_nothing_of_the_dashboard_through_the_proxy() {
     let home = Home::new();
-    let browser = Browser::open(&home);
-    let origin = Origin::counting("");
-    let watched = DashboardProxy::start(&home, &origin);
-    browser.go(&watched.link);
-    browser.shows("#live-text", "Live");
+    let (browser, origin, watched) = live_page(&home);
     browser.call("POST", &format!("{}/refresh", browser.session), &json!({}));
     browser.shows("#live-text", "Live");
     assert_eq!(browser.eval("location.hash"), "");

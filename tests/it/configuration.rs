@@ -326,3 +326,23 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         "standard"
     );
 }
+
+#[test]
+fn a_negative_value_is_refused_with_what_would_be_right() {
+    let home = Home::new();
+    for (flag, value, right) in [
+        ("--client-timeout", "-1s", "is not a duration from 1ms"),
+        ("--ttl", "-10m", "is not \"none\" or a duration"),
+        ("--max-memory", "-5MiB", "is not a size from 1.0 MiB"),
+        ("--port", "-1", "is not a port: a number from 1 to 65535"),
+        ("--workers", "-2", "is not a number of threads"),
+    ] {
+        let said = format!("{flag}: {value:?} {right}");
+        home.run(&["--origin", "http://127.0.0.1:9", flag, value])
+            .refused(2, &[&said]);
+    }
+    home.run(&["ls", "--limit", "-1"])
+        .refused(2, &["invalid value '-1' for '--limit <NUMBER>'"]);
+    home.run(&["--origin", "foo:"])
+        .refused(2, &["did you mean https://foo ?"]);
+}

@@ -294,9 +294,24 @@ fn two_chained_proxies_are_no_loop() {
 fn connect_gets_405() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
-    let mut client = proxy.connect();
-    client.send("CONNECT other.test:443 HTTP/1.1\r\nHost: other.test:443\r\n\r\n");
-    assert_eq!(client.answer_to("CONNECT").status(), 405);
+    // In CONNECT these fields say nothing about a body, so no body is awaited.
+    for fields in [
+        "",
+        "Content-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        let mut client = proxy.connect();
+        client.send(format!(
+            "CONNECT other.test:443 HTTP/1.1\r\nHost: other.test:443\r\n{fields}\r\n"
+        ));
+        let answer = client.answer_to("CONNECT");
+        let sentence = "CONNECT is not supported: this proxy forwards to one origin only.\n";
+        answer.expect(405, "MISS", sentence);
+        let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+        assert_eq!(answer.field("allow"), Some(allowed));
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(client.is_closed(), "{fields}");
+    }
     assert_eq!(origin.count(), 0);
 }
 

@@ -224,8 +224,8 @@ fn a_rule_keeps_requests_that_change_nothing_from_invalidating() {
     proxy.get("/items").expect(200, "MISS", "#1");
 }
 
-#[test]
-fn a_fetch_under_way_counts_as_begun_before() {
+/// An origin whose response to the first GET waits for the gate.
+fn held_first() -> (Origin, Gate) {
     let gate = Gate::default();
     let opened = gate.clone();
     let origin = Origin::start(move |exchange| match exchange.request.method().as_str() {
@@ -237,6 +237,12 @@ fn a_fetch_under_way_counts_as_begun_before() {
         }
         _ => exchange.ok("", ""),
     });
+    (origin, gate)
+}
+
+#[test]
+fn a_fetch_under_way_counts_as_begun_before() {
+    let (origin, gate) = held_first();
     let proxy = TestProxy::to(&origin);
     let mut before = proxy.begin("/items?a", "");
     origin.wait_for(1);
@@ -253,17 +259,7 @@ fn a_fetch_under_way_counts_as_begun_before() {
 
 #[test]
 fn a_response_that_was_fetched_before_a_change_is_stored_as_stale() {
-    let gate = Gate::default();
-    let opened = gate.clone();
-    let origin = Origin::start(move |exchange| match exchange.request.method().as_str() {
-        "GET" => {
-            if exchange.nth == 0 {
-                opened.wait();
-            }
-            exchange.ok("", format!("#{}", exchange.nth));
-        }
-        _ => exchange.ok("", ""),
-    });
+    let (origin, gate) = held_first();
     let proxy = TestProxy::to(&origin);
     let mut before = proxy.begin("/items?a", "");
     origin.wait_for(1);

@@ -131,6 +131,29 @@ fn a_client_that_gives_up_is_logged_with_499_in_the_combined_format() {
 }
 
 #[test]
+fn a_client_that_leaves_within_a_body_is_logged_before_the_body_ends() {
+    let origin = Origin::start(|exchange| {
+        let storing = match exchange.target().as_str() {
+            "/stored" => "",
+            _ => "Cache-Control: no-store\r\n",
+        };
+        exchange.send(format!(
+            "HTTP/1.1 200 OK\r\n{storing}Content-Length: 100\r\n\r\nfirst"
+        ));
+        exchange.stall();
+    });
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--log-format", "combined"]);
+    for target in ["/stored", "/passed"] {
+        let mut client = Client::connect(proxy.port);
+        client.ask(target, "").wait_for("first");
+        client.reset();
+        // The origin has sent no more since.
+        proxy.log_line(&[&format!("\"GET {target} HTTP/1.1\" 200 5 "), " MISS"]);
+    }
+}
+
+#[test]
 fn only_the_startup_lines_go_to_stdout() {
     let origin = varied();
     let home = Home::new();

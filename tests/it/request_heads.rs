@@ -151,17 +151,18 @@ fn the_authority_of_an_absolute_target_is_the_host() {
     let proxy = TestProxy::builder(&origin)
         .with(|config| config.preserve_host = true)
         .start();
-    let absolute = "GET http://one.test:80/a HTTP/1.1\r\nHost: two.test\r\n\r\n";
+    let one = format!("one.test:{}", proxy.port);
+    let absolute = format!("GET http://{one}/a HTTP/1.1\r\nHost: two.test\r\n\r\n");
     let mut client = proxy.connect();
     client
         .send(absolute)
         .answer()
         .expect(200, "MISS", "GET /a #0");
     for name in ["host", "x-forwarded-host"] {
-        assert_eq!(origin.only().fields(name), ["one.test:80"]);
+        assert_eq!(origin.only().fields(name), [&*one]);
     }
-    let own = |host| format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    for (host, x_cache) in [("one.test:80", "HIT"), ("two.test", "MISS")] {
+    let own = |host: &str| format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    for (host, x_cache) in [(&*one, "HIT"), ("two.test", "MISS")] {
         assert_eq!(client.send(own(host)).answer().x_cache(), x_cache);
     }
 }
@@ -197,6 +198,11 @@ fn what_actix_http_refuses_gets_a_response_of_ours() {
         ),
     ] {
         refuses(&proxy, head.as_bytes(), 400, sentence);
+    }
+    let spaced = "The request has a space between the name of a header and its colon.";
+    for line in ["Host : a", "Host: a\r\nX\t: b"] {
+        let head = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
+        refuses(&proxy, head.as_bytes(), 400, spaced);
     }
     let sentence = "The request is not in HTTP/1.0 or HTTP/1.1.";
     refuses(&proxy, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, sentence);
@@ -263,4 +269,27 @@ fn a_400_of_the_handler_ends_the_connection_and_one_of_the_origin_does_not() {
     }
     client.ask("*", "");
     expect_refusal(&mut client, 400, "The request target is not a path.");
+}
+
+#[test]
+fn a_client_that_speaks_tls_is_told_so_at_once() {
+    let (origin, home) = (Origin::counting(""), Home::new());
+    let proxy = home.start(&origin.url(), &[]);
+    let sentence = "The client speaks TLS, and this port takes plain HTTP: use http:// for it.";
+    // The beginning of a ClientHello, in one piece and in two.
+    for pieces in [
+        &[&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..]][..],
+        &[b"\x16\x03", b"\x01\x02\0\x01"],
+    ] {
+        let mut client = Client::connect(proxy.port);
+        for piece in pieces {
+            client.send(piece);
+        }
+        expect_refusal(&mut client, 400, sentence);
+    }
+    proxy.log_line(&[
+        "MISS 400 - - ",
+        "the client speaks TLS, and this port takes plain HTTP",
+    ]);
+    assert_eq!(origin.count(), 0);
 }

@@ -20,7 +20,9 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("config", &["mask", "policy", "origin"]),
     (
         "server",
-        &["config", "proxy", "cache", "origin", "policy", "reload"],
+        &[
+            "config", "proxy", "cache", "origin", "policy", "error", "reload",
+        ],
     ),
     (
         "proxy",

@@ -1,11 +1,21 @@
 //! Silence, refusal and the limit of connections.
 
-use std::{pin::pin, task::Poll};
+use std::{
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use actix_web::http::Method;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::poll_fn};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::{
+    net::TcpStream,
+    sync::{
+        mpsc::{UnboundedSender, unbounded_channel},
+        oneshot,
+    },
+    time::Instant,
+};
 
 use super::peer::*;
 use crate::origin::*;
@@ -124,26 +134,32 @@ fn a_silent_handshake_times_out_as_connecting() {
 fn a_slow_client_is_not_the_origin_s_silence() {
     run(async {
         let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let (early, is_early) = oneshot::channel();
+        let (limit_passed, has_passed) = oneshot::channel();
         let script = async {
             let mut peer = test.accept().await;
             peer.head().await;
-            peer.exactly("early, late").await;
+            peer.exactly("early, ").await;
+            early.send(()).unwrap();
+            test.accept().await.gone().await;
+            peer.exactly("late").await;
             peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        // The client takes longer than the limit for the origin: a request that is sent meanwhile reaches it.
+        let silent = async {
+            is_early.await.unwrap();
+            let silent = ask(&test.origin, get("/")).await.unwrap_err();
+            assert_eq!(phase_of(&silent), Phase::FirstByte);
+            limit_passed.send(()).unwrap();
         };
         let mut put = request(Method::PUT, "/");
         let late = futures_util::stream::once(async {
-            // The client has to take longer than the limit for the origin.
-            tokio::time::sleep(HASTY * 3).await;
-            Ok(bytes::Bytes::from_static(b"late"))
+            has_passed.await.unwrap();
+            Ok(Bytes::from_static(b"late"))
         });
         put.body = RequestBody::Sized(11, Box::pin(pieces(&["early, "]).chain(late)));
-        assert_eq!(
-            tokio::join!(ask(&test.origin, put), script)
-                .0
-                .unwrap()
-                .status,
-            204
-        );
+        let response = tokio::join!(ask(&test.origin, put), script, silent).0;
+        assert_eq!(response.unwrap().status, 204);
     });
 }
 
@@ -216,30 +232,60 @@ fn post_by_hand() -> (UnboundedSender<&'static str>, OriginRequest) {
     (sender, post)
 }
 
+/// Waits until a body of which "a" has come is on its way to the origin.
+async fn begun(test: &TestOrigin, mut response: Pin<&mut impl Future>) -> Peer<TcpStream> {
+    let arrived = async {
+        let mut peer = test.accept().await;
+        peer.head().await;
+        peer.exactly("a").await;
+        peer
+    };
+    tokio::select! {
+        biased;
+        _ = &mut response => panic!("a response to half a request"),
+        peer = arrived => peer,
+    }
+}
+
+#[test]
+fn a_body_that_has_come_whole_waits_for_no_slow_one() {
+    run(async {
+        let test = TestOrigin::with(|config| config.max_connections = 2).await;
+        let (slow, post) = post_by_hand();
+        slow.send("a").unwrap();
+        let mut slow_response = pin!(ask(&test.origin, post));
+        let _slow_peer = begun(&test, slow_response.as_mut()).await;
+        let (whole, post) = post_by_hand();
+        whole.send("abc").unwrap();
+        let script = async {
+            let mut peer = test.accept().await;
+            peer.head().await;
+            peer.exactly("abc").await;
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        let begin = Instant::now();
+        let (answered, ()) = tokio::join!(ask(&test.origin, post), script);
+        assert_eq!(answered.unwrap().status, 204);
+        // A slow body would give way after a second.
+        assert!(begin.elapsed() < HASTY);
+    });
+}
+
 #[test]
 fn slow_bodies_leave_half_of_the_connections_to_other_requests() {
     run(async {
         let test = TestOrigin::with(|config| {
-            config.timeout = HASTY;
+            // The wait ends before a slow body has to give way.
+            config.timeout = HASTY / 2;
             config.max_connections = 2;
         })
         .await;
         let (slow, post) = post_by_hand();
         slow.send("a").unwrap();
         let mut slow_response = pin!(ask(&test.origin, post));
-        let arrived = async {
-            let mut peer = test.accept().await;
-            peer.head().await;
-            peer.exactly("a").await;
-            peer
-        };
-        let mut slow_peer = tokio::select! {
-            biased;
-            _ = &mut slow_response => panic!("a response to half a request"),
-            peer = arrived => peer,
-        };
+        let mut slow_peer = begun(&test, slow_response.as_mut()).await;
         let (other, post) = post_by_hand();
-        other.send("abc").unwrap();
+        other.send("ab").unwrap();
         let busy = ask(&test.origin, post).await.unwrap_err();
         assert!(
             matches!(busy, OriginError::BusyUploading { max_uploads: 1 }),
@@ -262,10 +308,50 @@ fn slow_bodies_leave_half_of_the_connections_to_other_requests() {
             () = arrived => {}
         };
         let (other, post) = post_by_hand();
-        other.send("abc").unwrap();
-        let script = peer.respond("HTTP/1.1 204 No Content\r\n\r\n");
+        other.send("ab").unwrap();
+        let script = async {
+            assert!(peer.head().await.starts_with("POST / "));
+            peer.exactly("ab").await;
+            other.send("c").unwrap();
+            peer.exactly("c").await;
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
         let (answered, ()) = tokio::join!(ask(&test.origin, post), script);
         assert_eq!(answered.unwrap().status, 204);
+    });
+}
+
+#[test]
+fn the_body_that_is_furthest_behind_gives_way_to_another() {
+    run(async {
+        let test = TestOrigin::with(|config| config.max_connections = 4).await;
+        let begin = || {
+            let (client, post) = post_by_hand();
+            client.send("a").unwrap();
+            (client, Box::pin(ask(&test.origin, post)))
+        };
+        let (_slowest, mut slowest) = begin();
+        let mut slowest_peer = begun(&test, slowest.as_mut()).await;
+        // It is waited for later than the first one.
+        let (slow, mut slow_response) = begin();
+        let (other, mut other_response) = begin();
+        let given_way = async {
+            let gone = slowest_peer.gone();
+            let failed = tokio::join!(&mut slowest, gone).0.unwrap_err();
+            assert!(failed.is_client_silent(), "{failed}");
+            assert!(failed.to_string().contains("its place"), "{failed}");
+            slow.send("bc").unwrap();
+            other.send("bc").unwrap();
+            for _ in 0..2 {
+                let mut peer = test.accept().await;
+                peer.head().await;
+                peer.exactly("abc").await;
+                peer.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                    .await;
+            }
+        };
+        let (slow, other, ()) = tokio::join!(&mut slow_response, &mut other_response, given_way);
+        assert_eq!((slow.unwrap().status, other.unwrap().status), (204, 204));
     });
 }
 

@@ -13,7 +13,6 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
-use socket2::SockRef;
 use tempfile::NamedTempFile;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -285,10 +284,7 @@ fn a_close_notify_is_seen_before_the_reactor_runs() {
         theirs.get_mut().1.send_close_notify();
         theirs.flush().await.unwrap();
         // Waits without running the reactor.
-        while SockRef::from(ours.tcp())
-            .peek(&mut [MaybeUninit::uninit()])
-            .is_err()
-        {}
+        while ours.socket().peek(&mut [MaybeUninit::uninit()]).is_err() {}
         assert!(!ours.is_quiet(&mut Context::from_waker(Waker::noop())));
     });
 }

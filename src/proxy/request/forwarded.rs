@@ -25,6 +25,8 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
+            rewriting,
+            target::{check_forwardable, rewritten, target_of},
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -107,6 +109,7 @@ impl ForwardedRequest {
         let client_host = client.get(header::HOST);
         let target = target_of(method, uri)?;
         let selection = config.select(&target, client_host.and_then(|host| host.to_str().ok()));
+        rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
         let host = match client_host {
             Some(host) if config.preserves_host(selection) => HostHeader::Client(host),
@@ -126,6 +129,7 @@ impl ForwardedRequest {
         let policy = config.policy_for(selection);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
+        rewriting::rewrite_request((config, selection), client_host, &mut headers)?;
         let bypass = bypass_reason(client, &headers, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
@@ -304,10 +308,7 @@ impl ForwardedRequest {
 
     /// The target that the origin gets: without the prefix that the route strips.
     pub(crate) fn origin_target(&self) -> Cow<'_, str> {
-        match self.config.route(self.selection) {
-            Some(route) => route.at_origin(&self.target),
-            None => Cow::Borrowed(&self.target),
-        }
+        self.config.at_origin(self.selection, &self.target)
     }
 
     /// The Host of the client, if it is forwarded.
@@ -382,24 +383,6 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>)
         .then_some(Reason::Rule)
 }
 
-/// Refuses the requests that are never forwarded.
-fn check_forwardable(
-    method: &Method,
-    client: &HeaderMap,
-    shared: &Shared,
-) -> Result<(), ProxyError> {
-    if *method == Method::CONNECT {
-        return Err(ProxyError::Connect);
-    }
-    if shared.via.is_in(client) {
-        return Err(ProxyError::Loop);
-    }
-    if headers::is_ntlm(client) {
-        return Err(ProxyError::Ntlm);
-    }
-    Ok(())
-}
-
 fn identity(
     shared: &Shared,
     policy: &policy::Policy,
@@ -407,33 +390,6 @@ fn identity(
     table: &NameTable,
 ) -> Option<Identity> {
     shared.secret.identity(policy, headers, table)
-}
-
-/// The target without what its settings remove from the query, which is neither in the key nor sent to the origin.
-fn rewritten(target: String, settings: Option<&Rule>) -> String {
-    match settings {
-        Some(settings) => settings.rewritten(&target).into_owned(),
-        None => target,
-    }
-}
-
-/// Path and query as the client sent them. An authority in the target is in Host, too.
-///
-/// # Errors
-/// The target has no path.
-pub(crate) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
-    target_of(request.method(), request.uri())
-}
-
-fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
-    match uri.path_and_query().map(|target| target.as_str()) {
-        Some(target) if target.starts_with('/') => Ok(target.to_owned()),
-        // RFC 9110, 7.1: OPTIONS uses it. So do methods like M-SEARCH, which are not about a path either.
-        Some("*") if !matches!(*method, Method::GET | Method::HEAD) => Ok("*".to_owned()),
-        Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
-        Some("") | None if uri.scheme().is_some() => Ok("/".to_owned()),
-        _ => Err(ProxyError::Target),
-    }
 }
 
 /// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was

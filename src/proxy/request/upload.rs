@@ -9,13 +9,10 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    origin::{BodyStream, OriginError, RequestBody, UploadError},
+    origin::{BodyStream, MILLIS_PER_BYTE, OriginError, RequestBody, UploadError},
     proxy::request::framing::{BodyFault, RequestFraming},
 };
 
-/// How much time a byte gives its client: a body slower than 100 bytes a second on the whole ends, once the client has used
-/// up the time for one pause.
-const MILLIS_PER_BYTE: u32 = 10;
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
 const MAX_BUFFERED_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -145,7 +142,8 @@ impl UploadBody {
     }
 }
 
-/// How slow a client may be with its body.
+/// How slow a client may be with its body: it ends when it is slower than the minimum rate, and has used up the time for one
+/// pause.
 #[derive(Clone, Copy, Debug)]
 struct UploadPace {
     /// For each pause.

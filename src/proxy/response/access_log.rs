@@ -21,7 +21,7 @@ use crate::{
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
     policy::{IdentityParts, Mode, Reason, Remedy},
-    proxy::request::forwarded::{ForwardedRequest, target},
+    proxy::request::{forwarded::ForwardedRequest, target::target},
 };
 
 /// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.
@@ -96,9 +96,12 @@ impl AccessLogEntry {
         entry
     }
 
-    /// The entry of what could not be read as a request: neither method nor target are known.
-    pub(crate) fn unread(feed: Option<RequestFeed>) -> Self {
-        let mut entry = Self::of("-".to_owned(), "-".to_owned());
+    /// The entry of a request that the handler does not get. `request` is its method and target; `None` if they are not
+    /// known.
+    pub(crate) fn refused(request: Option<(&str, &str)>, feed: Option<RequestFeed>) -> Self {
+        let (method, target) = request.unwrap_or(("-", "-"));
+        let method = cut(method, MAX_METHOD_CHARS).into_owned();
+        let mut entry = Self::of(method, masked(target).into_owned());
         entry.feed = feed;
         entry
     }

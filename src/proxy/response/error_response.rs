@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::HeaderMap;
 
 use crate::{
     cache::SharedError,
@@ -69,12 +69,8 @@ impl FailedRequest {
 
     /// The response to its client.
     pub(crate) fn into_response(self) -> ClientResponse {
-        let mut headers = HeaderMap::new();
         let (name, status, sentence, problem) = match self.cause {
             Cause::Own(error) => {
-                if let Some(allow) = error.allow() {
-                    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-                }
                 let texts = (error.sentence(), problem(&error));
                 (error.name(), error.status(), texts.0, texts.1)
             }
@@ -85,7 +81,7 @@ impl FailedRequest {
         };
         ClientResponse {
             status,
-            headers,
+            headers: HeaderMap::new(),
             body: ResponseBody::Sentence(format!("{sentence}\n")),
             cache_status: CacheStatus {
                 outcome: RequestOutcome::Failed(name),

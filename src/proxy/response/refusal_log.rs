@@ -31,14 +31,20 @@ impl RefusalLog {
         Self { counters, feed }
     }
 
-    /// Counts a request that gets `status`, for the reason in `problem`.
-    pub fn refused(&self, status: StatusCode, problem: &str) -> RefusalEntry {
+    /// Counts a request that gets `status`, for the reason in `problem`. `request` is its method and target; `None` if they
+    /// are not known.
+    pub fn refused(
+        &self,
+        status: StatusCode,
+        request: Option<(&str, &str)>,
+        problem: &str,
+    ) -> RefusalEntry {
         let cache_status = CacheStatus {
             outcome: RequestOutcome::Failed(refused_head_kind(status)),
             ..CacheStatus::own_response()
         };
         self.counters.answered(status, &cache_status);
-        let mut entry = AccessLogEntry::unread(self.feed.clone());
+        let mut entry = AccessLogEntry::refused(request, self.feed.clone());
         entry.responded(status, cache_status, Some(problem.to_owned()));
         RefusalEntry(TransferLog::new(&self.counters, &cache_status, Some(entry)))
     }

@@ -61,11 +61,15 @@ impl ClientIo {
         let piece = &buffer.filled()[filled..];
         if self.head.len() + piece.len() > MAX_HEAD_BYTES {
             buffer.set_filled(filled);
-            return self.refuse(HeadRefusal::TooLarge, false);
+            return self.refuse(HeadRefusal::TooLarge, &[]);
+        }
+        if request_head::is_tls(self.head.iter().chain(piece).copied()) {
+            buffer.set_filled(filled);
+            return self.refuse(HeadRefusal::Tls, &[]);
         }
         let is_complete = matches!(self.bounds, RequestBounds::Decoding);
         if is_complete && self.head.is_empty() {
-            let verdict = request_head::check(piece);
+            let verdict = self.checked(piece);
             if verdict != HeadVerdict::Unchanged {
                 self.head.extend_from_slice(piece);
                 buffer.set_filled(filled);
@@ -77,12 +81,18 @@ impl ClientIo {
         self.head.extend_from_slice(piece);
         buffer.set_filled(filled);
         if is_complete {
-            return self.pass_verdict_on(request_head::check(&self.head));
+            return self.pass_verdict_on(self.checked(&self.head));
         }
         if !has_begun && self::has_begun(&self.head) {
             self.restart_request_timer(self.limits.head);
         }
         Ok(())
+    }
+
+    fn checked(&self, head: &[u8]) -> HeadVerdict {
+        request_head::check(head, |scheme, authority| {
+            self.names.include(scheme, authority)
+        })
     }
 
     /// Passes `head` on as the verdict about it says.
@@ -91,7 +101,7 @@ impl ClientIo {
         match verdict {
             HeadVerdict::Unchanged => self.passing = head.into(),
             HeadVerdict::Rewritten(head) => self.passing = head.into(),
-            HeadVerdict::Refused(refusal) => return self.refuse(refusal, is_head_request(&head)),
+            HeadVerdict::Refused(refusal) => return self.refuse(refusal, &head),
         }
         Ok(())
     }
@@ -108,7 +118,8 @@ impl ClientIo {
             return self.poll_request_limit(context);
         }
         if has_begun(&self.head) {
-            self.refuse(HeadRefusal::Late, is_head_request(&self.head))?;
+            let head = std::mem::take(&mut self.head);
+            self.refuse(HeadRefusal::Late, &head)?;
             return self.poll_refused(context);
         }
         Poll::Ready(Ok(()))
@@ -134,8 +145,4 @@ impl ClientIo {
 /// True if `head` is more than the empty lines that may precede a request.
 fn has_begun(head: &[u8]) -> bool {
     !head.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
-}
-
-fn is_head_request(head: &[u8]) -> bool {
-    head.trim_ascii_start().starts_with(b"HEAD ")
 }

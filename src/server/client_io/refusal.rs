@@ -7,12 +7,17 @@ use std::{
     time::Duration,
 };
 
+use actix_http::StatusCode;
 use actix_rt::time::{Sleep, sleep};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::ClientIo;
-use crate::{proxy::RefusalEntry, server::request_head::HeadRefusal};
+use crate::{
+    error::FORWARDED_METHODS,
+    proxy::RefusalEntry,
+    server::request_head::{self, HeadRefusal},
+};
 
 /// How long a connection stays open for a client that still sends after the last response. Data that arrives at a closed
 /// connection would reset it, and the client might lose the response.
@@ -62,18 +67,26 @@ impl Lingering {
 }
 
 impl ClientIo {
-    /// Refuses the head that arrives, unless the client has not read the last response. `is_head` says whether the
-    /// method is HEAD.
-    pub(super) fn refuse(&mut self, refusal: HeadRefusal, is_head: bool) -> io::Result<()> {
+    /// Refuses the head that arrives, unless the client has not read the last response. `head` is empty if it is not known.
+    pub(super) fn refuse(&mut self, refusal: HeadRefusal, head: &[u8]) -> io::Result<()> {
         if self.refused.is_some() {
             return Ok(());
         }
         if self.stall_timer.is_some() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, refusal));
         }
-        let entry = self
-            .refusals
-            .refused(refusal.status(), &refusal.to_string());
+        // The request line of any other refused head says nothing certain.
+        let request = match refusal {
+            HeadRefusal::Connect => request_head::method_and_target(head),
+            _ => None,
+        };
+        let request = request.as_ref();
+        let entry = self.refusals.refused(
+            refusal.status(),
+            request.map(|(method, target)| (&**method, &**target)),
+            &refusal.to_string(),
+        );
+        let is_head = head.trim_ascii_start().starts_with(b"HEAD ");
         let (response, body_bytes) = response(refusal, is_head);
         self.refused = Some(RefusedHead {
             response,
@@ -141,12 +154,16 @@ fn response(refusal: HeadRefusal, is_head: bool) -> (Bytes, usize) {
     if is_head {
         sentence.clear();
     }
+    let allow = match status {
+        StatusCode::METHOD_NOT_ALLOWED => format!("allow: {FORWARDED_METHODS}\r\n"),
+        _ => String::new(),
+    };
     let mut response = Vec::new();
     // Writing to memory does not fail.
     let _ = write!(
         response,
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
-         connection: close\r\nx-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n{sentence}"
+         connection: close\r\n{allow}x-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n{sentence}"
     );
     (response.into(), sentence.len())
 }

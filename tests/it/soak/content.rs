@@ -1,8 +1,6 @@
 //! The resources, and content that says what it is: each line has the path, the identity, the language, the number, the time
 //! and its own position. So every byte of a response can be compared.
 
-use std::fmt::Write as _;
-
 /// Resources with small, medium and large bodies, and two that are too large to store.
 pub(super) const TARGETS: usize = 64;
 /// The target of the largest body.
@@ -140,19 +138,7 @@ impl Version {
     /// All bytes of this version of `target`.
     pub(super) fn content(&self, target: Target) -> Vec<u8> {
         let size = target.size();
-        let mut prefix = String::new();
-        let Self {
-            number,
-            millis,
-            identity,
-            lang,
-        } = self;
-        write!(
-            prefix,
-            "{} {identity} {lang} {number} {millis} ",
-            target.path()
-        )
-        .unwrap();
+        let prefix = format!("{} {self} ", target.path());
         let mut content = Vec::with_capacity(size + 80);
         let mut line = 0_u32;
         while content.len() < size {

@@ -11,8 +11,10 @@
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
+//! | `origin.rs` | how requests reach the origin |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
+//! | `sizes.rs` | memory of the cache and largest body |
 //! | `value.rs` | one parser per kind of value |
 
 mod changes;
@@ -23,8 +25,10 @@ mod file;
 pub(crate) mod fuzzing;
 mod keys;
 mod names;
+mod origin;
 mod rules;
 mod settings;
+mod sizes;
 mod value;
 
 use std::{
@@ -35,11 +39,10 @@ use std::{
     time::Duration,
 };
 
-use bytesize::ByteSize;
-
 pub use self::{
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
+    origin::OriginSettings,
     settings::{Setting, in_words},
 };
 use self::{
@@ -114,6 +117,8 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
+    /// How requests reach the origin.
+    pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
@@ -153,6 +158,7 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
+            origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
             drop_headers: Patterns::new([]),
@@ -259,6 +265,12 @@ impl<'a> SettingSources<'a> {
     }
 
     fn config(&self) -> Result<Config, ConfigError> {
+        let config = self.unchecked_config()?;
+        config.origin_settings.check_proxy(&config.origin)?;
+        Ok(config)
+    }
+
+    fn unchecked_config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
         let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
@@ -286,6 +298,7 @@ impl<'a> SettingSources<'a> {
             max_memory_bytes,
             max_object_bytes,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),
+            origin_settings: self.origin_settings()?,
             workers: self
                 .get("workers", value::workers)?
                 .flatten()
@@ -360,22 +373,6 @@ impl<'a> SettingSources<'a> {
         match is_taken {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
-        }
-    }
-
-    /// Memory of the cache and largest body, in bytes.
-    fn sizes(&self) -> Result<(u64, u64), ConfigError> {
-        let max_memory = self
-            .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
-            .unwrap_or(DEFAULT_MAX_MEMORY_BYTES);
-        match self.find("max-object", |given| value::size(given, ByteSize::b(1)))? {
-            None => Ok((max_memory, max_memory / 4)),
-            Some((max_object, _)) if max_object <= max_memory => Ok((max_memory, max_object)),
-            Some((max_object, place)) => Err(ConfigError::ObjectOverMemory {
-                place,
-                max_object: ByteSize(max_object),
-                max_memory: ByteSize(max_memory),
-            }),
         }
     }
 

@@ -206,6 +206,12 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub preserve_host: Option<OsString>,
 
+    /// Leave the origin's addresses in responses, and the proxy's in requests [default: false]
+    ///
+    /// Without it, redirects to the origin lead to the proxy.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_rewrite: Option<OsString>,
+
     /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
     /// A comma-separated list; `*` matches any characters. Name headers that change a response and are not part of the key.
@@ -357,6 +363,7 @@ impl SettingsArgs {
             ("proxy", self.proxy),
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
+            ("no-rewrite", self.no_rewrite),
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),

@@ -53,6 +53,11 @@ pub enum ProxyError {
     /// The request's target has no path.
     #[error("the request target is not a path")]
     Target,
+    /// Dot segments of the request's path, or of its Destination, may lead out of the path that is before every target.
+    #[error(
+        "the path has dot segments that lead out of the path below which this proxy forwards: write it without them"
+    )]
+    DotSegments,
     /// The client authenticates its connection.
     #[error("NTLM is not supported: it needs a connection to the origin for each client")]
     Ntlm,
@@ -76,7 +81,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 21] = [
+    pub const KINDS: [(&str, &str); 22] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -88,6 +93,7 @@ impl ProxyError {
         ("connect", "CONNECT: not supported"),
         ("loop", "the origin forwards back to this proxy"),
         ("target", "the request target is not a path"),
+        ("dot-segments", "dot segments lead out of the path (400)"),
         ("ntlm", "NTLM: not supported"),
         ("only-if-cached", "only-if-cached, and not in the cache"),
         ("not-validated", "validation needed, origin unreachable"),
@@ -108,6 +114,7 @@ impl ProxyError {
             Self::Connect => "connect",
             Self::Loop => "loop",
             Self::Target => "target",
+            Self::DotSegments => "dot-segments",
             Self::Ntlm => "ntlm",
             Self::OnlyIfCached => "only-if-cached",
             Self::NotValidated(_) => "not-validated",
@@ -132,7 +139,7 @@ impl ProxyError {
             },
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::Target => StatusCode::BAD_REQUEST,
+            Self::Target | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::Ntlm => StatusCode::NOT_IMPLEMENTED,
             Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
@@ -197,6 +204,7 @@ mod tests {
             ProxyError::Connect,
             ProxyError::Loop,
             ProxyError::Target,
+            ProxyError::DotSegments,
             ProxyError::Ntlm,
             ProxyError::OnlyIfCached,
             ProxyError::NotModifiedUnasked,

@@ -20,6 +20,7 @@ pub(super) const KEYS: &[&str] = &[
     "proxy",
     "workers",
     "preserve_host",
+    "no_rewrite",
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",

@@ -14,7 +14,7 @@
 //! | `origin.rs` | how requests reach the origin |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
-//! | `sizes.rs` | memory of the cache and largest body |
+//! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
 
 mod changes;
@@ -123,6 +123,8 @@ pub struct Config {
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// Leave addresses of the origin in responses, and of the proxy in requests.
+    pub no_rewrite: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -161,6 +163,7 @@ impl Config {
             origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
+            no_rewrite: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -303,7 +306,8 @@ impl<'a> SettingSources<'a> {
                 .get("workers", value::workers)?
                 .flatten()
                 .unwrap_or_else(cores),
-            preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            preserve_host: self.switch("preserve-host")?,
+            no_rewrite: self.switch("no-rewrite")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?
@@ -362,6 +366,11 @@ impl<'a> SettingSources<'a> {
             Some(names) => Patterns::new(names.iter().map(String::as_str)),
             None => Patterns::new(default.iter().copied()),
         })
+    }
+
+    /// A setting that is off unless it is set.
+    fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+        Ok(self.get(name, value::boolean)?.unwrap_or(false))
     }
 
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.

@@ -6,7 +6,8 @@
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
 //! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
-//! 5. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
+//! 5. [`respond`] makes the response name the proxy where the origin names itself.
+//! 6. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -40,7 +41,7 @@ use crate::{
         request_config::RequestConfig,
         response::{
             access_log::AccessLogEntry, client_response::ClientResponse,
-            error_response::FailedRequest,
+            error_response::FailedRequest, for_client,
         },
         worker::Worker,
     },
@@ -114,20 +115,15 @@ async fn respond(
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
         .await?;
-    if !config.may_use_cache() {
-        let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-        return pass(
-            worker,
-            &forwarded,
-            body,
-            ForwardReason::Bypass.into(),
-            storing,
-            relay,
-        )
-        .await;
-    }
     let forwarded = Rc::new(forwarded);
-    let response = serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await;
+    let mut response = match config.may_use_cache() {
+        true => serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await,
+        false => {
+            let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
+            let why = ForwardReason::Bypass.into();
+            pass(worker, &forwarded, body, why, storing, relay).await
+        }
+    };
     if let (Some(entry), Ok(response)) = (entry, &response) {
         match response.cache_status.detail() {
             Some(Reason::OwnPartition) => entry.set_identity(forwarded.identity_parts()),
@@ -137,6 +133,9 @@ async fn respond(
             )),
             _ => {}
         }
+    }
+    if let Ok(response) = &mut response {
+        for_client::rewrite(response, &forwarded);
     }
     response
 }

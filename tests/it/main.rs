@@ -69,6 +69,7 @@ mod posts;
 mod purging;
 mod ranges;
 mod rate_limits;
+mod redirects;
 mod reload;
 mod request_bodies;
 mod request_heads;

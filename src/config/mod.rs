@@ -268,14 +268,9 @@ impl<'a> SettingSources<'a> {
     }
 
     fn config(&self) -> Result<Config, ConfigError> {
-        let config = self.unchecked_config()?;
-        config.origin_settings.check_proxy(&config.origin)?;
-        Ok(config)
-    }
-
-    fn unchecked_config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
+        let origin_settings = self.origin_settings()?;
         let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
         let bind = self
             .get("bind", value::address)?
@@ -301,7 +296,6 @@ impl<'a> SettingSources<'a> {
             max_memory_bytes,
             max_object_bytes,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),
-            origin_settings: self.origin_settings()?,
             workers: self
                 .get("workers", value::workers)?
                 .flatten()
@@ -318,9 +312,8 @@ impl<'a> SettingSources<'a> {
             dashboard: self.dashboard(bind, port)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            origin: self
-                .get("origin", value::origin)?
-                .ok_or(ConfigError::NoOrigin)?,
+            origin: self.origin(&origin_settings)?,
+            origin_settings,
         })
     }
 

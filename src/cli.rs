@@ -104,8 +104,9 @@ const LOGGING: &str = "Logging and dashboard";
 /// `-h` shows only the options that most people need; the others have `hide_short_help`.
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
-    /// Port to listen on [default: 8000]
+    /// Port to listen on; 0 for any free one [default: 8000]
     #[arg(
+        short,
         long,
         help_heading = BASICS,
         display_order = 1,
@@ -114,15 +115,15 @@ pub struct SettingsArgs {
     pub port: Option<OsString>,
 
     /// Server to forward requests to: an http or https URL, or unix:/path.sock; required to serve
-    #[arg(long, help_heading = BASICS, display_order = 2, value_name = "URL")]
+    #[arg(short, long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
-    /// IP address to listen on; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
+    /// IP address to listen on, or localhost for 127.0.0.1 and ::1; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
     #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "ADDRESS")]
     pub bind: Option<OsString>,
 
     /// Configuration file [default: config/proxy.toml, if it exists]
-    #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
+    #[arg(short, long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
     pub config: Option<OsString>,
 
     /// How closely to follow the origin's caching headers [default: standard]
@@ -288,7 +289,7 @@ pub enum Command {
     /// The demo reads no configuration file and no CACHING_PROXY_... variables, so it works in any directory.
     Demo {
         /// Port to listen on [default: any free port]
-        #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
     /// Print a guide: policies, configuration, commands, http, service, troubleshooting, internals
@@ -332,7 +333,7 @@ pub struct WhyArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ProxyArgs {
     /// Port of the running proxy; required only if several run
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
     /// Print JSON
@@ -452,11 +453,15 @@ mod tests {
 
     #[test]
     fn short_help_shows_only_the_options_that_most_people_need() {
+        const OF_CLAP: [&str; 2] = ["help", "version"];
         let help = Cli::command().render_help().to_string();
-        let options = help
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("--"));
-        let names: Vec<&str> = options.filter_map(|line| line.split(' ').next()).collect();
+        let options = help.lines().filter_map(|line| {
+            let line = line.trim();
+            let long = line.get(4..).filter(|_| line.get(2..4) == Some(", "));
+            long.unwrap_or(line).strip_prefix("--")
+        });
+        let names = options.filter_map(|line| line.split(' ').next());
+        let names: Vec<&str> = names.filter(|name| !OF_CLAP.contains(name)).collect();
         assert_eq!(
             names,
             [

@@ -16,6 +16,7 @@ pub fn refused_head_kind(status: StatusCode) -> &'static str {
         StatusCode::REQUEST_TIMEOUT => "late-head",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "large-head",
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => "http-version",
+        StatusCode::MISDIRECTED_REQUEST => "other-host",
         _ => "malformed-head",
     }
 }
@@ -81,7 +82,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 22] = [
+    pub const KINDS: [(&str, &str); 23] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -104,6 +105,7 @@ impl ProxyError {
         ("late-head", "request headers not there in time (408)"),
         ("large-head", "request headers too large (431)"),
         ("http-version", "not in HTTP/1.0 or HTTP/1.1 (505)"),
+        ("other-host", "for another host, not this proxy (421)"),
     ];
 
     /// The short name of its kind.

@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
@@ -17,6 +18,7 @@
 //! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
 
+mod bind;
 mod changes;
 mod defaults;
 mod error;
@@ -34,12 +36,13 @@ mod value;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 pub use self::{
+    bind::BindAddress,
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
     origin::OriginSettings,
@@ -95,10 +98,10 @@ pub enum LogFormat {
 /// The validated configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port to listen on.
+    /// The port to listen on. 0: any free one, until the proxy listens.
     pub port: u16,
-    /// The address to listen on.
-    pub bind: IpAddr,
+    /// The addresses to listen on.
+    pub bind: BindAddress,
     /// Where requests are forwarded to.
     pub origin: OriginUrl,
     /// Decides what is stored and reused.
@@ -142,7 +145,7 @@ impl Config {
     pub fn for_origin(origin: OriginUrl) -> Self {
         Self {
             port: DEFAULT_PORT,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: BindAddress::default(),
             origin,
             policy: Policy {
                 mode: Mode::default(),
@@ -271,10 +274,10 @@ impl<'a> SettingSources<'a> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
         let origin_settings = self.origin_settings()?;
-        let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
-        let bind = self
-            .get("bind", value::address)?
-            .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let port = self
+            .get("port", value::listen_port)?
+            .unwrap_or(DEFAULT_PORT);
+        let bind = self.get("bind", bind::bind)?.unwrap_or_default();
         Ok(Config {
             port,
             bind,
@@ -367,12 +370,11 @@ impl<'a> SettingSources<'a> {
     }
 
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+    fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
         };
-        let is_taken = address.port() == port && (bind == address.ip() || bind.is_unspecified());
-        match is_taken {
+        match bind.takes(port, address) {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
         }

@@ -1,9 +1,6 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -43,12 +40,7 @@ pub fn in_words(value: &Value) -> String {
 impl Config {
     /// The URL at which a browser on this machine reaches the proxy.
     pub fn local_url(&self) -> String {
-        let address = match self.bind {
-            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            address => address,
-        };
-        format!("http://{}/", SocketAddr::new(address, self.port))
+        format!("http://{}/", self.bind.local_authority(self.port))
     }
 
     /// The settings that matter most, in one line.
@@ -90,7 +82,7 @@ impl Config {
         vec![
             ("port", json!(port)),
             ("origin", json!(origin.to_string())),
-            ("bind", json!(bind)),
+            ("bind", json!(bind.to_string())),
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
             ("timeout", duration(*timeout)),
@@ -205,7 +197,7 @@ fn size(bytes: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::KEYS;
+    use crate::config::{BindAddress, keys::KEYS};
 
     #[test]
     fn every_key_has_its_value() {
@@ -247,10 +239,12 @@ mod tests {
             ("0.0.0.0", "http://127.0.0.1:8000/"),
             ("::", "http://[::1]:8000/"),
             ("192.0.2.7", "http://192.0.2.7:8000/"),
+            ("localhost", "http://localhost:8000/"),
         ] {
             let origin = "http://localhost".parse().unwrap();
             let mut config = Config::for_origin(origin);
-            (config.bind, config.port) = (bind.parse().unwrap(), 8000);
+            let address = bind.parse().map(BindAddress::One);
+            (config.bind, config.port) = (address.unwrap_or(BindAddress::Localhost), 8000);
             assert_eq!(config.local_url(), url);
         }
     }

@@ -47,6 +47,7 @@ mod live_streams;
 mod log_formats;
 mod logging;
 mod max_forwards;
+mod mistakes;
 mod model;
 mod origin_proxy;
 mod parts;

@@ -15,7 +15,7 @@ use caching_proxy::{
     error::Chain,
     mask,
     observe::Saved,
-    origin::{self, OriginError, OriginUrl},
+    origin::{self, Destination, OriginError},
     server::Server,
 };
 use rustls::ClientConfig;
@@ -95,16 +95,17 @@ impl Startup {
 /// The TLS configuration for the origin. `None` for an http origin without --origin-ca: a bad certificate file is an error
 /// even for an http origin, so that it does not surface only when the origin moves to https.
 pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
-    let is_tls = config.origins.iter().any(OriginUrl::is_tls);
+    let is_tls = config.origins.iter().any(|url| url.is_tls());
     Ok(match (is_tls, &config.origin_ca) {
+        (true, _) if config.origin_settings.insecure => Some(origin::insecure_tls_config()?),
         (false, None) => None,
         (_, ca) => Some(origin::tls_config(ca.as_deref())?),
     })
 }
 
 /// Only a warning: the origin may be started after the proxy.
-async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
-    match origin::reach(url, tls).await {
+async fn warn_unless_reached(destination: Destination) {
+    match origin::reach(destination).await {
         Ok(()) => {}
         // Nothing to wait for: the certificate or the settings have to change.
         Err(error @ OriginError::Tls { .. }) => log::warn!(
@@ -164,7 +165,8 @@ async fn run(
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
     for origin in config.origins.iter() {
-        actix_web::rt::spawn(warn_unless_reached(origin.clone(), tls.clone()));
+        let destination = config.destination(origin, tls.clone());
+        actix_web::rt::spawn(warn_unless_reached(destination));
     }
 
     loop {
@@ -193,6 +195,16 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.origins.first(),
         config.in_short()
     );
+    for origin in config.origins.iter() {
+        if let Some(proxy) = config.destination(origin, None).proxy {
+            log::info!("{origin} is reached through the proxy {proxy}");
+        }
+    }
+    if config.origin_settings.insecure {
+        log::warn!(
+            "--insecure: certificates of origins are not checked, so anybody between may read and change what is sent"
+        );
+    }
     if let Some(dashboard) = dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
     }

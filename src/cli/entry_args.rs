@@ -1,4 +1,4 @@
-//! The options of the commands about stored responses.
+//! The options of the commands about cached responses: `ls`, `show` and `purge`.
 
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -70,29 +70,6 @@ pub struct ShowArgs {
     /// Path with its query, or a URL
     #[arg(value_name = "PATH")]
     pub path: String,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The request to explain.
-#[derive(Clone, Debug, Args)]
-pub struct WhyArgs {
-    /// Path with its query, or a URL
-    #[arg(value_name = "PATH")]
-    pub path: String,
-
-    /// A request header; may be repeated
-    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
-    pub header: Vec<String>,
-
-    /// Request method
-    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
-    pub method: String,
 
     #[command(flatten)]
     #[allow(

@@ -12,6 +12,7 @@
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
+//! | `origin.rs` | how requests reach the origin |
 //! | `policy.rs` | the settings of the policy |
 //! | `routes.rs`, `rules.rs` | `[[routes]]`, `[[rules]]`, in `tables.rs` with the keys of `rule_keys.rs` |
 //! | `selection.rs` | the route and the rule that apply to a request |
@@ -28,6 +29,7 @@ mod file;
 pub(crate) mod fuzzing;
 mod keys;
 mod names;
+mod origin;
 mod policy;
 mod routes;
 mod rule_keys;
@@ -50,6 +52,7 @@ pub use self::{
     bind::BindAddress,
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
+    origin::OriginSettings,
     selection::Selection,
     settings::{Setting, in_words},
 };
@@ -125,6 +128,8 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
+    /// How requests reach the origin.
+    pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
@@ -159,6 +164,7 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
+            origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
             no_rewrite: false,
@@ -268,6 +274,7 @@ impl<'a> SettingSources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
+        let origin_settings = self.origin_settings()?;
         let port = self
             .get("port", value::listen_port)?
             .unwrap_or(DEFAULT_PORT);
@@ -307,7 +314,7 @@ impl<'a> SettingSources<'a> {
             dashboard: self.dashboard(bind, port)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            ..self.routed(policy, (bind, port))?
+            ..self.routed((policy, origin_settings), (bind, port))?
         })
     }
 

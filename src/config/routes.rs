@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    BindAddress, Config, SettingSources,
+    BindAddress, Config, OriginSettings, SettingSources,
     error::{ConfigError, SettingSource},
     keys::ROUTES,
     rule_keys::RuleKeys,
@@ -50,7 +50,7 @@ impl SettingSources<'_> {
     /// The origin is read last, so that an invalid value is reported before a missing origin.
     pub(super) fn routed(
         &self,
-        policy: Policy,
+        (policy, origin_settings): (Policy, OriginSettings),
         listens: (BindAddress, u16),
     ) -> Result<Config, ConfigError> {
         let base = settings_without_rules(&policy);
@@ -65,12 +65,16 @@ impl SettingSources<'_> {
         let (routes, origins) = written.over(&base, &rules, last)?;
         let mut others = origins.into_iter();
         let first = others.next().ok_or(ConfigError::NoOrigin)?;
-        let others = others.collect();
+        let others: Vec<OriginUrl> = others.collect();
+        for origin in std::iter::once(&first).chain(&others) {
+            origin_settings.check_proxy(origin)?;
+        }
         Ok(Config {
             origins: PerOrigin::new(first.clone(), others),
             routes,
             rules: rules.over(&base),
             policy,
+            origin_settings,
             ..Config::for_origin(first)
         })
     }

@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     headers::OwnVia,
     observe::{LiveRequests, Observer},
-    origin::OriginUrl,
+    origin::{OriginPace, OriginUrl},
     policy::{IdentitySecret, PerOrigin},
     proxy::origin_health::OriginHealth,
     reload::ActiveConfig,
@@ -37,18 +37,23 @@ pub struct Shared {
 }
 
 /// What all workers share of one origin.
-pub(crate) struct SharedOrigin {
+pub struct SharedOrigin {
+    pub(crate) url: OriginUrl,
     /// The Host that it gets.
     pub(crate) host: HeaderValue,
     /// Whether it is known to fail.
     pub(crate) health: OriginHealth,
+    /// How fast requests go to it.
+    pub(crate) pace: Arc<OriginPace>,
 }
 
 impl SharedOrigin {
-    fn new(url: &OriginUrl) -> io::Result<Self> {
+    fn new(url: &OriginUrl, config: &Config) -> io::Result<Self> {
         Ok(Self {
+            url: url.clone(),
             host: HeaderValue::try_from(url.authority()).map_err(io::Error::other)?,
             health: OriginHealth::default(),
+            pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
         })
     }
 }
@@ -68,13 +73,20 @@ impl Shared {
             None => LiveRequests::Off,
         };
         Ok(Self {
-            origins: config.origins.try_map(SharedOrigin::new)?,
+            origins: config
+                .origins
+                .try_map(|url| SharedOrigin::new(url, config))?,
             cache,
             secret: IdentitySecret::new(),
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
         })
+    }
+
+    /// How fast requests go to the first origin.
+    pub fn origin_pace(&self) -> Arc<OriginPace> {
+        Arc::clone(&self.origins.first().pace)
     }
 
     /// The configuration in force.

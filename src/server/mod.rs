@@ -30,8 +30,8 @@ use self::{
 use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
-    origin::{OriginConfig, OriginUrl},
-    proxy::{self, RefusalLog, Shared, Worker},
+    origin::OriginConfig,
+    proxy::{self, RefusalLog, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
 };
 
@@ -97,8 +97,10 @@ impl Server {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let origins = config.origins.map(|url| origin(&config, url, tls.clone()));
         let shared = Arc::new(Shared::new(&config, news, cache)?);
+        let origins = shared
+            .origins
+            .map(|shared| origin(&config, shared, tls.clone()));
         let all = Arc::clone(&shared);
         let mut builder = actix_server::Server::build()
             .workers(config.workers)
@@ -201,13 +203,14 @@ fn limit_unsent(listener: &TcpListener) {
 
 fn origin(
     config: &Config,
-    url: &OriginUrl,
+    shared: &SharedOrigin,
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> OriginConfig {
+    let max_connections = (MAX_ORIGIN_CONNECTIONS / config.workers).max(16);
+    let destination = config.destination(&shared.url, tls);
     OriginConfig {
-        url: url.clone(),
-        timeout: config.timeout,
-        tls,
-        max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
+        first_byte_timeout: config.origin_settings.first_byte_timeout,
+        pace: Arc::clone(&shared.pace),
+        ..OriginConfig::new(destination, config.timeout, max_connections)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     observe::{LiveRequests, Observer},
     origin::{OriginPace, OriginUrl},
     policy::{IdentitySecret, PerOrigin},
-    proxy::origin_health::OriginHealth,
+    proxy::{availability::Availability, origin_health::OriginHealth},
     reload::ActiveConfig,
 };
 
@@ -43,6 +43,8 @@ pub struct SharedOrigin {
     pub(crate) host: HeaderValue,
     /// Whether it is known to fail.
     pub(crate) health: OriginHealth,
+    /// Whether it gets requests where it is one of several.
+    pub(crate) availability: Availability,
     /// How fast requests go to it.
     pub(crate) pace: Arc<OriginPace>,
 }
@@ -53,6 +55,7 @@ impl SharedOrigin {
             url: url.clone(),
             host: HeaderValue::try_from(url.authority()).map_err(io::Error::other)?,
             health: OriginHealth::default(),
+            availability: Availability::default(),
             pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
         })
     }

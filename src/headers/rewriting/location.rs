@@ -41,6 +41,16 @@ impl ProxiedOrigin<'_> {
         }
     }
 
+    /// The absolute path for the client of a URL with a scheme; `None` if it is not one of this origin.
+    pub(super) fn absolute_location(&self, reference: &[u8]) -> Option<Vec<u8>> {
+        match UriReference::of(reference.trim_ascii()) {
+            UriReference::WithAuthority {
+                scheme: Some(_), ..
+            } => self.location(reference, "/"),
+            _ => None,
+        }
+    }
+
     /// The Refresh for the client: its URL is changed as in [`Self::location`]; `None` if it can stay.
     pub(super) fn refresh(&self, value: &[u8], target: &str) -> Option<Vec<u8>> {
         let start = url_start(value)?;

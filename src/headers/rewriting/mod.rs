@@ -32,6 +32,17 @@ impl ProxiedOrigin<'_> {
         }
         rewrite_lines(headers, &header::REFRESH, |line| self.refresh(line, target));
     }
+
+    /// Makes a response of another origin name the proxy where it names this one with scheme and host. `leads_there` is true
+    /// for a target at the proxy that leads to this one.
+    pub fn rewrite_absolute(&self, headers: &mut HeaderMap, leads_there: impl Fn(&str) -> bool) {
+        for name in [header::LOCATION, header::CONTENT_LOCATION] {
+            rewrite_lines(headers, &name, |line| {
+                let path = self.absolute_location(line)?;
+                leads_there(std::str::from_utf8(&path).ok()?).then_some(path)
+            });
+        }
+    }
 }
 
 /// Replaces the values of a header for which `rewritten` returns another one.

@@ -18,7 +18,7 @@ use crate::{
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
-        request::{name_table::NameTable, rewriting::proxied_origin},
+        request::{name_table::NameTable, rewriting::rewrite_response},
         request_config::RequestConfig,
         response::client_response::ClientResponse,
         worker::Worker,
@@ -78,9 +78,7 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        if let Some(origin) = proxied_origin(&config.config, selection, host) {
-            origin.rewrite_response(headers, &config.config.at_origin(selection, target));
-        }
+        rewrite_response((&config.config, selection), host, headers, target);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);

@@ -1,11 +1,12 @@
 //! The addresses of the proxy and of the origin in one request.
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use crate::{
     config::{Config, Selection},
     error::ProxyError,
     headers::{self, ClientAddress, ProxiedOrigin},
+    origin::OriginUrl,
 };
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
@@ -17,12 +18,51 @@ pub(crate) fn proxied_origin<'a>(
     (!config.no_rewrite).then(|| origin_seen_by(config, selection, host))
 }
 
+/// Makes the headers of the response to a request for `target`, with this Host, name the proxy where they name an origin.
+pub(crate) fn rewrite_response(
+    (config, selection): (&Config, Selection),
+    host: Option<&HeaderValue>,
+    headers: &mut HeaderMap,
+    target: &str,
+) {
+    let Some(origin) = proxied_origin(config, selection, host) else {
+        return;
+    };
+    origin.rewrite_response(headers, &config.at_origin(selection, target));
+    let has_host = |selection| config.route(selection).is_some_and(|it| it.host.is_some());
+    // By a path alone, a client reaches other origins only as long as the Host does not choose.
+    let has_location = [header::LOCATION, header::CONTENT_LOCATION]
+        .iter()
+        .any(|name| headers.contains_key(name));
+    if !has_location || config.origins.iter().count() == 1 || has_host(selection) {
+        return;
+    }
+    for route in config.routes_alone().filter(|route| !has_host(*route)) {
+        let urls = config.origins_for(route).iter();
+        for url in urls.map(|index| config.origins.get(*index)) {
+            let other = seen_by((config, route), url, None);
+            let leads_there = |path: &str| {
+                let origins = config.origins_for(config.select(path, None));
+                origins == config.origins_for(route)
+            };
+            other.rewrite_absolute(headers, leads_there);
+        }
+    }
+}
+
 fn origin_seen_by<'a>(
     config: &'a Config,
     selection: Selection,
     host: Option<&'a HeaderValue>,
 ) -> ProxiedOrigin<'a> {
-    let origin = config.origin_for(selection);
+    seen_by((config, selection), config.origin_for(selection), host)
+}
+
+fn seen_by<'a>(
+    (config, selection): (&'a Config, Selection),
+    origin: &'a OriginUrl,
+    host: Option<&'a HeaderValue>,
+) -> ProxiedOrigin<'a> {
     ProxiedOrigin {
         scheme: origin.scheme(),
         host: origin.host(),

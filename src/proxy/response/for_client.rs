@@ -3,7 +3,7 @@
 use actix_web::http::header::{self, HeaderMap};
 
 use crate::proxy::{
-    request::{forwarded::ForwardedRequest, rewriting::proxied_origin},
+    request::{forwarded::ForwardedRequest, rewriting::rewrite_response},
     response::client_response::ClientResponse,
 };
 
@@ -15,7 +15,6 @@ pub(crate) fn rewrite(response: &mut ClientResponse, forwarded: &ForwardedReques
 /// Rewrites headers of the response to `forwarded`.
 pub(crate) fn rewrite_headers(headers: &mut HeaderMap, forwarded: &ForwardedRequest) {
     let host = forwarded.headers.get(header::HOST);
-    if let Some(origin) = proxied_origin(&forwarded.config, forwarded.selection, host) {
-        origin.rewrite_response(headers, &forwarded.origin_target());
-    }
+    let selected = (&*forwarded.config, forwarded.selection);
+    rewrite_response(selected, host, headers, &forwarded.target);
 }

@@ -389,12 +389,11 @@ impl SettingsArgs {
 
 /// The values of an option that may be repeated, as one; `None` if it was not given.
 fn one_on_a_line(values: Vec<OsString>) -> Option<OsString> {
-    let lines = values.into_iter().reduce(|mut lines, value| {
+    values.into_iter().reduce(|mut lines, value| {
         lines.push("\n");
         lines.push(value);
         lines
-    });
-    lines
+    })
 }
 
 #[cfg(test)]

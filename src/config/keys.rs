@@ -1,6 +1,6 @@
 //! The keys of the configuration file.
 
-/// Keys of the file. All except the rules are also flags and variables.
+/// Keys of the file. All except the routes and the rules are also flags and variables.
 pub(super) const KEYS: &[&str] = &[
     "port",
     "origin",
@@ -8,14 +8,19 @@ pub(super) const KEYS: &[&str] = &[
     "policy",
     "ttl",
     "timeout",
+    "first_byte_timeout",
     "client_timeout",
     "coalesce_wait",
     "max_memory",
     "max_object",
     "max_stale",
+    "max_rate",
     "origin_ca",
+    "insecure",
+    "proxy",
     "workers",
     "preserve_host",
+    "no_rewrite",
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",
@@ -23,7 +28,10 @@ pub(super) const KEYS: &[&str] = &[
     "masked_parameters",
     "log_format",
     "dashboard",
+    ROUTES,
     RULES,
 ];
+/// The key of the routes.
+pub(super) const ROUTES: &str = "routes";
 /// The key of the rules.
 pub(super) const RULES: &str = "rules";

@@ -6,15 +6,21 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
-//! | `rules.rs` | `[[rules]]` |
+//! | `origin.rs` | how requests reach the origin |
+//! | `policy.rs` | the settings of the policy |
+//! | `routes.rs`, `rules.rs` | `[[routes]]`, `[[rules]]`, in `tables.rs` with the keys of `rule_keys.rs` |
+//! | `selection.rs` | the route and the rule that apply to a request |
 //! | `settings.rs` | all settings as values, for `check-config` |
+//! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
 
+mod bind;
 mod changes;
 mod defaults;
 mod error;
@@ -23,27 +29,34 @@ mod file;
 pub(crate) mod fuzzing;
 mod keys;
 mod names;
+mod origin;
+mod policy;
+mod routes;
+mod rule_keys;
 mod rules;
+mod selection;
 mod settings;
+mod sizes;
+mod tables;
 mod value;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use bytesize::ByteSize;
-
 pub use self::{
+    bind::BindAddress,
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
+    origin::OriginSettings,
+    selection::Selection,
     settings::{Setting, in_words},
 };
 use self::{
-    defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
     file::{Presence, SettingsFile},
     keys::KEYS,
     value::{Given, MAX_WORKERS},
@@ -51,7 +64,7 @@ use self::{
 use crate::{
     mask::DEFAULT_NAMES,
     origin::OriginUrl,
-    policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
+    policy::{Patterns, PerOrigin, Policy, Routes, Rules},
 };
 
 /// The file that is read without --config.
@@ -71,7 +84,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_COALESCE_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
-const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
@@ -92,15 +104,17 @@ pub enum LogFormat {
 /// The validated configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port to listen on.
+    /// The port to listen on. 0: any free one, until the proxy listens.
     pub port: u16,
-    /// The address to listen on.
-    pub bind: IpAddr,
-    /// Where requests are forwarded to.
-    pub origin: OriginUrl,
+    /// The addresses to listen on.
+    pub bind: BindAddress,
+    /// Where requests are forwarded to. The first origin is for those that no route matches.
+    pub origins: PerOrigin<OriginUrl>,
+    /// Which origins get which requests.
+    pub routes: Routes,
     /// Decides what is stored and reused.
     pub policy: Policy,
-    /// Settings for single paths.
+    /// Settings for single paths, of requests that no route matches.
     pub rules: Rules,
     /// Timeout waiting for the origin.
     pub timeout: Duration,
@@ -114,10 +128,14 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
+    /// How requests reach the origin.
+    pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// Leave addresses of the origin in responses, and of the proxy in requests.
+    pub no_rewrite: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -135,17 +153,10 @@ impl Config {
     pub fn for_origin(origin: OriginUrl) -> Self {
         Self {
             port: DEFAULT_PORT,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            origin,
-            policy: Policy {
-                mode: Mode::default(),
-                ttl: None,
-                client_directives: ClientDirectives::Obeyed,
-                max_stale: DEFAULT_MAX_STALE,
-                identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
-                identity_cookies: Patterns::new(DEFAULT_IDENTITY_COOKIES.iter().copied()),
-                ignored_cookies: Patterns::new(DEFAULT_IGNORED_COOKIES.iter().copied()),
-            },
+            bind: BindAddress::default(),
+            origins: PerOrigin::new(origin, Vec::new()),
+            routes: Routes::default(),
+            policy: policy::default_policy(),
             rules: Rules::default(),
             timeout: DEFAULT_TIMEOUT,
             client_timeout: DEFAULT_CLIENT_TIMEOUT,
@@ -153,8 +164,10 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
+            origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
+            no_rewrite: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -261,15 +274,14 @@ impl<'a> SettingSources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
-        let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
-        let bind = self
-            .get("bind", value::address)?
-            .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let origin_settings = self.origin_settings()?;
+        let port = self
+            .get("port", value::listen_port)?
+            .unwrap_or(DEFAULT_PORT);
+        let bind = self.get("bind", bind::bind)?.unwrap_or_default();
         Ok(Config {
             port,
             bind,
-            rules: rules::rules(&self.file, &policy)?,
-            policy,
             timeout: self
                 .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
                 .unwrap_or(DEFAULT_TIMEOUT),
@@ -290,7 +302,8 @@ impl<'a> SettingSources<'a> {
                 .get("workers", value::workers)?
                 .flatten()
                 .unwrap_or_else(cores),
-            preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            preserve_host: self.switch("preserve-host")?,
+            no_rewrite: self.switch("no-rewrite")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?
@@ -301,81 +314,23 @@ impl<'a> SettingSources<'a> {
             dashboard: self.dashboard(bind, port)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            origin: self
-                .get("origin", value::origin)?
-                .ok_or(ConfigError::NoOrigin)?,
+            ..self.routed((policy, origin_settings), (bind, port))?
         })
     }
 
-    fn policy(&self) -> Result<Policy, ConfigError> {
-        Ok(Policy {
-            mode: self.get("policy", value::mode)?.unwrap_or_default(),
-            ttl: self
-                .get("ttl", |given| {
-                    value::optional_duration(given, MILLISECOND, TEN_YEARS)
-                })?
-                .flatten(),
-            client_directives: ClientDirectives::Obeyed,
-            max_stale: self
-                .get("max-stale", |given| {
-                    value::duration(given, Duration::ZERO, TEN_YEARS)
-                })?
-                .unwrap_or(DEFAULT_MAX_STALE),
-            identity_headers: self.patterns(
-                "identity-headers",
-                names::headers,
-                DEFAULT_IDENTITY_HEADERS,
-            )?,
-            identity_cookies: self.patterns(
-                "identity-cookies",
-                names::cookies,
-                DEFAULT_IDENTITY_COOKIES,
-            )?,
-            ignored_cookies: self.patterns(
-                "ignored-cookies",
-                names::cookies,
-                DEFAULT_IGNORED_COOKIES,
-            )?,
-        })
-    }
-
-    fn patterns(
-        &self,
-        name: &'static str,
-        parse: fn(&Given) -> Result<Vec<String>, ValueError>,
-        default: &[&str],
-    ) -> Result<Patterns, ConfigError> {
-        Ok(match self.get(name, parse)? {
-            Some(names) => Patterns::new(names.iter().map(String::as_str)),
-            None => Patterns::new(default.iter().copied()),
-        })
+    /// A setting that is off unless it is set.
+    fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+        Ok(self.get(name, value::boolean)?.unwrap_or(false))
     }
 
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+    fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
         };
-        let is_taken = address.port() == port && (bind == address.ip() || bind.is_unspecified());
-        match is_taken {
+        match bind.takes(port, address) {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
-        }
-    }
-
-    /// Memory of the cache and largest body, in bytes.
-    fn sizes(&self) -> Result<(u64, u64), ConfigError> {
-        let max_memory = self
-            .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
-            .unwrap_or(DEFAULT_MAX_MEMORY_BYTES);
-        match self.find("max-object", |given| value::size(given, ByteSize::b(1)))? {
-            None => Ok((max_memory, max_memory / 4)),
-            Some((max_object, _)) if max_object <= max_memory => Ok((max_memory, max_object)),
-            Some((max_object, place)) => Err(ConfigError::ObjectOverMemory {
-                place,
-                max_object: ByteSize(max_object),
-                max_memory: ByteSize(max_memory),
-            }),
         }
     }
 
@@ -410,9 +365,12 @@ impl<'a> SettingSources<'a> {
 
     /// The source of a key's effective value. `None`: the default.
     fn place(&self, key: &str) -> Option<SettingSource> {
-        let name = key.replace('_', "-");
+        let name = match key {
+            keys::ROUTES => routes::FLAG.to_owned(),
+            key => key.replace('_', "-"),
+        };
         let found = self.in_flags(&name).or_else(|| self.in_environment(&name));
-        let (_, place) = found.or_else(|| self.in_file(&name))?;
+        let (_, place) = found.or_else(|| self.in_file(key))?;
         Some(place)
     }
 

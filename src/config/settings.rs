@@ -1,15 +1,14 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientDirectives, Mode, PersistedQueries, QueryOrder, Rule};
+use crate::policy::{
+    ClientDirectives, Mode, OriginIndex, PersistedQueries, QueryOrder, Route, Rule,
+};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,10 +26,17 @@ pub fn in_words(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.iter().any(Value::is_object) => match items.len() {
-            1 => "1 rule".to_owned(),
-            many => format!("{many} rules"),
-        },
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            // Only a route has an origin.
+            let kind = match items.iter().any(|item| item.get("origin").is_some()) {
+                true => "route",
+                false => "rule",
+            };
+            match items.len() {
+                1 => format!("1 {kind}"),
+                many => format!("{many} {kind}s"),
+            }
+        }
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(in_words).collect();
@@ -43,12 +49,7 @@ pub fn in_words(value: &Value) -> String {
 impl Config {
     /// The URL at which a browser on this machine reaches the proxy.
     pub fn local_url(&self) -> String {
-        let address = match self.bind {
-            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            address => address,
-        };
-        format!("http://{}/", SocketAddr::new(address, self.port))
+        format!("http://{}/", self.bind.local_authority(self.port))
     }
 
     /// The settings that matter most, in one line.
@@ -67,7 +68,8 @@ impl Config {
         let Self {
             port,
             bind,
-            origin,
+            origins: _,
+            routes,
             policy,
             rules,
             timeout,
@@ -76,8 +78,10 @@ impl Config {
             max_memory_bytes,
             max_object_bytes,
             origin_ca,
+            origin_settings,
             workers,
             preserve_host,
+            no_rewrite,
             drop_headers,
             masked_parameters,
             log_format,
@@ -85,26 +89,42 @@ impl Config {
             file: _,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
+        let routes: Vec<Value> = routes.iter().map(|it| self.route_value(it)).collect();
         vec![
             ("port", json!(port)),
-            ("origin", json!(origin.to_string())),
-            ("bind", json!(bind)),
+            ("origin", self.origin_value(self.routes.last())),
+            ("bind", json!(bind.to_string())),
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
             ("timeout", duration(*timeout)),
+            (
+                "first_byte_timeout",
+                (origin_settings.first_byte_timeout).map_or(json!("auto"), duration),
+            ),
             ("client_timeout", duration(*client_timeout)),
             ("coalesce_wait", duration(*coalesce_wait)),
             ("max_memory", size(*max_memory_bytes)),
             ("max_object", size(*max_object_bytes)),
             ("max_stale", duration(policy.max_stale)),
             (
+                "max_rate",
+                json!(
+                    origin_settings
+                        .max_rate
+                        .map_or("none".to_owned(), |rate| rate.to_string())
+                ),
+            ),
+            (
                 "origin_ca",
                 json!(origin_ca.as_ref().map_or(String::new(), |file| {
                     file.to_string_lossy().into_owned()
                 })),
             ),
+            ("insecure", json!(origin_settings.insecure)),
+            ("proxy", json!(origin_settings.written_proxy())),
             ("workers", json!(workers)),
             ("preserve_host", json!(preserve_host)),
+            ("no_rewrite", json!(no_rewrite)),
             ("identity_headers", json!(policy.identity_headers.written())),
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
@@ -115,8 +135,42 @@ impl Config {
                 "dashboard",
                 json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
             ),
+            ("routes", Value::Array(routes)),
             ("rules", Value::Array(rules)),
         ]
+    }
+
+    /// The origins at these places, as they are written: one alone, several as a list.
+    fn origin_value(&self, origins: &[OriginIndex]) -> Value {
+        let mut urls = origins
+            .iter()
+            .map(|index| self.origins.get(*index).to_string());
+        match origins.len() {
+            1 => urls.next().into(),
+            _ => urls.collect(),
+        }
+    }
+
+    fn route_value(&self, route: &Route) -> Value {
+        let Route {
+            path: _,
+            host,
+            origins,
+            stripped_prefix,
+            preserves_host,
+            settings,
+            rules: _,
+            scope: _,
+        } = route;
+        let mut value = rule(settings);
+        value["host"] = json!(
+            host.as_ref()
+                .map_or("*", |it| it.patterns().next().unwrap_or_default())
+        );
+        value["origin"] = self.origin_value(origins);
+        value["strip_prefix"] = json!(!stripped_prefix.is_empty());
+        value["preserve_host"] = json!(preserves_host.unwrap_or(self.preserve_host));
+        value
     }
 }
 
@@ -188,7 +242,7 @@ fn size(bytes: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::KEYS;
+    use crate::config::{BindAddress, keys::KEYS};
 
     #[test]
     fn every_key_has_its_value() {
@@ -230,10 +284,12 @@ mod tests {
             ("0.0.0.0", "http://127.0.0.1:8000/"),
             ("::", "http://[::1]:8000/"),
             ("192.0.2.7", "http://192.0.2.7:8000/"),
+            ("localhost", "http://localhost:8000/"),
         ] {
             let origin = "http://localhost".parse().unwrap();
             let mut config = Config::for_origin(origin);
-            (config.bind, config.port) = (bind.parse().unwrap(), 8000);
+            let address = bind.parse().map(BindAddress::One);
+            (config.bind, config.port) = (address.unwrap_or(BindAddress::Localhost), 8000);
             assert_eq!(config.local_url(), url);
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -86,20 +86,21 @@ impl Given {
     }
 }
 
-/// A TCP port. Zero, "any port", is refused: users would not know where to send requests.
+/// A TCP port to listen on; 0 means any free port.
+pub(super) fn listen_port(given: &Given) -> Result<u16, ValueError> {
+    match given.integer() {
+        Some(0) => Ok(0),
+        _ => port(given),
+    }
+}
+
+/// The TCP port of something that listens already, or is to be found at this port.
 pub(super) fn port(given: &Given) -> Result<u16, ValueError> {
     given
         .integer()
         .and_then(|number| u16::try_from(number).ok())
         .filter(|port| *port != 0)
         .ok_or_else(|| given.is_not("a port: a number from 1 to 65535, such as 8000"))
-}
-
-pub(super) fn address(given: &Given) -> Result<IpAddr, ValueError> {
-    given
-        .text()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| given.is_not("an IP address, such as \"127.0.0.1\", \"0.0.0.0\" or \"::1\""))
 }
 
 /// A loopback address and port. `None` for `none`. A port alone belongs to 127.0.0.1.
@@ -130,6 +131,33 @@ pub(super) fn origin(given: &Given) -> Result<OriginUrl, ValueError> {
     let origin = OriginUrl::parse(text).map_err(ValueError::Origin)?;
     origin.check().map_err(ValueError::Origin)?;
     Ok(origin)
+}
+
+/// Routes of the command line or the environment: a pattern of paths and an origin each, one on a line.
+pub(super) fn routes(given: &Given) -> Result<Vec<(String, OriginUrl)>, ValueError> {
+    let text = given.text().unwrap_or_default();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let routes: Vec<_> = lines.map(route).collect::<Result<_, _>>()?;
+    match routes.is_empty() {
+        true => Err(given.is_not(ROUTE)),
+        false => Ok(routes),
+    }
+}
+
+/// What a route of the command line is.
+const ROUTE: &str = "a route: a pattern of paths, \"=\" and the URL of an origin, such as \"/api/*=http://localhost:3001\"";
+
+fn route(written: &str) -> Result<(String, OriginUrl), ValueError> {
+    let text = |text: &str| Given::Argument(text.into());
+    // A path may have "=", too.
+    let begin = ["=http://", "=https://", "=unix:"]
+        .iter()
+        .find_map(|it| written.find(it));
+    let begin = begin.or_else(|| written.find('='));
+    let Some((path, url)) = begin.map(|begin| (&written[..begin], &written[begin + 1..])) else {
+        return Err(text(written).is_not(ROUTE));
+    };
+    Ok((path_pattern(&text(path))?, origin(&text(url))?))
 }
 
 pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
@@ -325,6 +353,31 @@ pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
         })
 }
 
+/// A pattern of hosts, in lower case.
+pub(super) fn host_pattern(given: &Given) -> Result<String, ValueError> {
+    given
+        .text()
+        .filter(|text| is_pattern(text, is_in_host) && !has_port(text))
+        .map(str::to_ascii_lowercase)
+        .ok_or_else(|| {
+            given.is_not(format!(
+                "a pattern of hosts, such as \"*.example.test\": it has no port, no path, at most \
+                 {MAX_PATTERN_BYTES} bytes, and names beyond ASCII as xn--...; \"*\" matches any characters, \"?\" one"
+            ))
+        })
+}
+
+/// True for a colon outside of the brackets of an IPv6 address.
+fn has_port(host: &str) -> bool {
+    let after_address = host.rsplit(']').next().unwrap_or(host);
+    after_address.contains(':')
+}
+
+/// The bytes that a host may have, and the wildcards of patterns.
+fn is_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]*?".contains(&byte)
+}
+
 fn is_pattern(text: &str, allowed: fn(u8) -> bool) -> bool {
     (1..=MAX_PATTERN_BYTES).contains(&text.len()) && text.bytes().all(allowed)
 }
@@ -365,7 +418,7 @@ mod tests {
         let threads = workers(given).ok().flatten();
         prop_assert!(threads.is_none_or(|it| (1..=MAX_WORKERS).contains(&it)));
         let _ = (
-            address(given),
+            crate::config::bind::bind(given),
             origin(given),
             mode(given),
             log_format(given),

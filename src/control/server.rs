@@ -55,8 +55,8 @@ pub(super) fn listen_in(
     let instance = Instance {
         pid: std::process::id(),
         port: config.port,
-        bind: config.bind,
-        origin: config.origin.to_string(),
+        bind: config.bind.first(),
+        origin: config.origins.first().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: chrono::Local::now().to_rfc3339(),
     };

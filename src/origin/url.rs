@@ -119,6 +119,11 @@ impl OriginUrl {
         self.socket.as_ref()
     }
 
+    /// True for an origin that is reached by a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         self.scheme.as_str()
@@ -142,6 +147,14 @@ impl OriginUrl {
     /// Path before every target, without a slash at its end; empty if there is none.
     pub fn path_prefix(&self) -> &str {
         &self.path_prefix
+    }
+
+    /// Host and port, also the default one: the target of CONNECT (RFC 9112, 3.2.3).
+    pub(super) fn host_with_port(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
 
     /// The value of Host (RFC 9110, 7.2): IPv6 in brackets, without the scheme's default port.
@@ -245,7 +258,7 @@ fn before_missing_port(authority: &str) -> Option<&str> {
         .then_some(host)
 }
 
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
+pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
     let refused = || UrlError::Host {
         host: authority.to_owned(),
     };

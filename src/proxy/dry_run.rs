@@ -7,9 +7,12 @@ use actix_web::http::{
     header::{self, HeaderMap},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
+    origin::PaceState,
     policy::{
         self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm, Time,
     },
@@ -42,6 +45,8 @@ pub struct DryRun {
     pub known: KeyState,
     /// The decision of the policy.
     pub decision: Decision,
+    /// Whether the origin gets requests now.
+    pub pace: PaceState,
 }
 
 /// Decides about a described request as the handler does.
@@ -74,10 +79,13 @@ pub async fn dry_run(
     let get = forwarded.as_get();
     let decided = get.as_ref().unwrap_or(&forwarded);
     let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
+    let origin = shared.origins.get(forwarded.first_origin());
+    let pace = origin.pace.state(Instant::now());
     Ok(Ok(DryRun {
         forwarded,
         known,
         decision,
+        pace,
     }))
 }
 

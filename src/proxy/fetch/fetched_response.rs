@@ -13,9 +13,13 @@ use actix_web::{
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    origin::{BodyFraming, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
-    policy::{self, ContentRange, Forward, Time},
+    origin::{
+        BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginPace, OriginRequest,
+        OriginResponse,
+    },
+    policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
+        request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
             counted_body::CountedBody,
@@ -39,19 +43,26 @@ pub(crate) struct FetchedResponse {
     length: Option<u64>,
 }
 
-/// Sends a request to the origin.
+/// Sends a request to the origin of `forwarded`, for which it is made.
 pub(crate) async fn forward(
     worker: &Worker,
+    forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
+    let origin = worker.origins.get(forwarded.first_origin());
+    let admitted = origin.pace().admit().await;
     let request_time = clock::now();
+    if let Err(error) = admitted {
+        worker.counters.origin_failed(error.kind(), request_time);
+        return Err(error);
+    }
     let OriginResponse {
         status,
         version,
         mut headers,
         framing,
         body,
-    } = send(worker, request).await?;
+    } = send(worker, forwarded.first_origin(), request).await?;
     let (size, length) = match framing {
         BodyFraming::None => (announced_size(&headers), Some(0)),
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
@@ -75,14 +86,19 @@ pub(crate) async fn forward(
 }
 
 /// Sends the request, and counts how it went.
-async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
+async fn send(
+    worker: &Worker,
+    origin: OriginIndex,
+    request: OriginRequest,
+) -> Result<OriginResponse, OriginError> {
     let (start, began) = (Instant::now(), clock::now());
-    let result = worker.origin.forward(request).await;
+    let result = worker.origins.get(origin).forward(request).await;
     let now = clock::now();
-    let health = &worker.shared.origin_health;
+    let health = &worker.shared.origins.get(origin).health;
     match &result {
-        Ok(_) => {
+        Ok(response) => {
             health.answered(now);
+            pause_if_asked(worker.origins.get(origin).pace(), response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {
@@ -96,6 +112,24 @@ async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse,
         }
     }
     result
+}
+
+/// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).
+fn pause_if_asked(pace: &OriginPace, response: &OriginResponse, now: Time) {
+    let (status, headers) = (response.status, &response.headers);
+    let asks = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    let length = policy::retry_after(headers, now).filter(|_| asks);
+    if let Some(length) = length {
+        pace.pause(length, status, tokio::time::Instant::now());
+        log::warn!(
+            "the origin has responded with {} and Retry-After: it gets no requests for {} s",
+            status.as_u16(),
+            length.min(MAX_PAUSE).as_secs()
+        );
+    }
 }
 
 /// The size that a response without a body announces for the one with a body (RFC 9110, 8.6).

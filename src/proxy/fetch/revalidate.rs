@@ -66,6 +66,8 @@ impl LeaderFetch<'_> {
             }
             // The entry is gone, so the client gets the origin's failure.
             Err(Reason::Cleared) => self.fail(error),
+            // The client is told when to come back.
+            Err(_) if error.retry_after_seconds().is_some() => self.fail(error),
             Err(_) => self.fail(ProxyError::NotValidated(error)),
         }
     }
@@ -215,7 +217,7 @@ async fn refetch_for_client(
     reason: Reason,
 ) -> Result<ClientResponse, FailedRequest> {
     let request = client.listening(unconditional_request(forwarded));
-    let fetched = forward(worker, request)
+    let fetched = forward(worker, forwarded, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
     Ok(fetched.into_response(why, StoreOutcome::NotStored(reason)))

@@ -186,7 +186,7 @@ pub struct SettingsArgs {
 
     /// Leave the origin's addresses in responses, and the proxy's in requests [default: false]
     ///
-    /// Without it, redirects to the origin lead to the proxy.
+    /// Without it, redirects to the origin lead to the proxy, and its cookies become those of the proxy.
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_rewrite: Option<OsString>,
 

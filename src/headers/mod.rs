@@ -27,7 +27,7 @@ pub use self::{
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
-    rewriting::{ClientAddress, ProxiedOrigin, may_climb},
+    rewriting::{ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, may_climb},
     unkeyed::is_unkeyed,
     via::OwnVia,
 };

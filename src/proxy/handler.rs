@@ -135,7 +135,7 @@ async fn respond(
         }
     }
     if let Ok(response) = &mut response {
-        for_client::rewrite(response, &forwarded);
+        for_client::rewrite(response, request, &forwarded);
     }
     response
 }

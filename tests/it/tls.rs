@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// The certificate of an origin, and the PEM that a client must trust.
-struct Identity {
-    server: Arc<rustls::ServerConfig>,
-    trusted_pem: String,
+pub(crate) struct Identity {
+    pub(crate) server: Arc<rustls::ServerConfig>,
+    pub(crate) trusted_pem: String,
 }
 
 fn params(name: &str) -> CertificateParams {
@@ -39,7 +39,7 @@ fn server(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<rustls::Server
 }
 
 /// A certificate for this name, signed by a private authority.
-fn by_private_ca(name: &str) -> Identity {
+pub(crate) fn by_private_ca(name: &str) -> Identity {
     let mut authority = params("private authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

@@ -24,7 +24,7 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
-            rewriting,
+            rewriting::{self, CLIENT_SCHEME},
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -117,6 +117,10 @@ impl ForwardedRequest {
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
+            scheme: match host {
+                HostHeader::Origin(_) => config.origin.scheme(),
+                HostHeader::Client(_) => CLIENT_SCHEME,
+            },
             host,
             via: shared.via.of(version),
         };

@@ -6,16 +6,19 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
+//! | `origin.rs` | how requests reach the origin |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
 
+mod bind;
 mod changes;
 mod defaults;
 mod error;
@@ -24,6 +27,7 @@ mod file;
 pub(crate) mod fuzzing;
 mod keys;
 mod names;
+mod origin;
 mod rules;
 mod settings;
 mod sizes;
@@ -32,14 +36,16 @@ mod value;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 pub use self::{
+    bind::BindAddress,
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
+    origin::OriginSettings,
     settings::{Setting, in_words},
 };
 use self::{
@@ -92,10 +98,10 @@ pub enum LogFormat {
 /// The validated configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port to listen on.
+    /// The port to listen on. 0: any free one, until the proxy listens.
     pub port: u16,
-    /// The address to listen on.
-    pub bind: IpAddr,
+    /// The addresses to listen on.
+    pub bind: BindAddress,
     /// Where requests are forwarded to.
     pub origin: OriginUrl,
     /// Decides what is stored and reused.
@@ -114,6 +120,8 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
+    /// How requests reach the origin.
+    pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
@@ -137,7 +145,7 @@ impl Config {
     pub fn for_origin(origin: OriginUrl) -> Self {
         Self {
             port: DEFAULT_PORT,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: BindAddress::default(),
             origin,
             policy: Policy {
                 mode: Mode::default(),
@@ -155,6 +163,7 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
+            origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
             no_rewrite: false,
@@ -264,10 +273,11 @@ impl<'a> SettingSources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
-        let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
-        let bind = self
-            .get("bind", value::address)?
-            .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let origin_settings = self.origin_settings()?;
+        let port = self
+            .get("port", value::listen_port)?
+            .unwrap_or(DEFAULT_PORT);
+        let bind = self.get("bind", bind::bind)?.unwrap_or_default();
         Ok(Config {
             port,
             bind,
@@ -305,9 +315,8 @@ impl<'a> SettingSources<'a> {
             dashboard: self.dashboard(bind, port)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            origin: self
-                .get("origin", value::origin)?
-                .ok_or(ConfigError::NoOrigin)?,
+            origin: self.origin(&origin_settings)?,
+            origin_settings,
         })
     }
 
@@ -361,12 +370,11 @@ impl<'a> SettingSources<'a> {
     }
 
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+    fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
         };
-        let is_taken = address.port() == port && (bind == address.ip() || bind.is_unspecified());
-        match is_taken {
+        match bind.takes(port, address) {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
         }

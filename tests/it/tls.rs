@@ -20,7 +20,7 @@ pub(crate) struct Identity {
     pub(crate) trusted_pem: String,
 }
 
-fn params(name: &str) -> CertificateParams {
+pub(crate) fn params(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn by_private_ca(name: &str) -> Identity {
 }
 
 /// A self-signed certificate, as development servers use.
-fn self_signed(params: &CertificateParams) -> Identity {
+pub(crate) fn self_signed(params: &CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     Identity {

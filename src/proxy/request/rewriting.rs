@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    config::Config,
+    config::{Config, Selection},
     error::ProxyError,
     headers::{self, ClientAddress, CookieRewriting, ProxiedOrigin},
 };
@@ -22,23 +22,30 @@ const RELAY_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// The origin as the client sees it that sent this Host; `None` if messages are forwarded as they are.
+/// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
 pub(crate) fn proxied_origin<'a>(
     config: &'a Config,
+    selection: Selection,
     host: Option<&'a HeaderValue>,
 ) -> Option<ProxiedOrigin<'a>> {
-    (!config.no_rewrite).then(|| origin_seen_by(config, host))
+    (!config.no_rewrite).then(|| origin_seen_by(config, selection, host))
 }
 
-fn origin_seen_by<'a>(config: &'a Config, host: Option<&'a HeaderValue>) -> ProxiedOrigin<'a> {
-    let origin = &config.origin;
+fn origin_seen_by<'a>(
+    config: &'a Config,
+    selection: Selection,
+    host: Option<&'a HeaderValue>,
+) -> ProxiedOrigin<'a> {
+    let origin = config.origin_for(selection);
     ProxiedOrigin {
         scheme: origin.scheme(),
         host: origin.host(),
         port: origin.port(),
         prefix: origin.path_prefix(),
-        stripped: "",
-        preserved: host.filter(|_| config.preserve_host).map(client_address),
+        stripped: config.stripped_prefix(selection),
+        preserved: host
+            .filter(|_| config.preserves_host(selection))
+            .map(client_address),
     }
 }
 
@@ -50,10 +57,17 @@ fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
     }
 }
 
-/// Refuses a target that may lead out of the origin's path prefix.
-pub(crate) fn check_path(config: &Config, target: &str) -> Result<(), ProxyError> {
+/// Refuses a target that may lead out of the origin's path prefix, or out of the prefix that the route strips.
+pub(crate) fn check_path(
+    config: &Config,
+    selection: Selection,
+    target: &str,
+) -> Result<(), ProxyError> {
+    let prefix = config.origin_for(selection).path_prefix();
+    let stripped = config.stripped_prefix(selection);
     let path = target.split('?').next().unwrap_or_default();
-    match !config.origin.path_prefix().is_empty() && headers::may_climb(path) {
+    let path = path.strip_prefix(stripped).unwrap_or(path);
+    match (!prefix.is_empty() || !stripped.is_empty()) && headers::may_climb(path) {
         true => Err(ProxyError::DotSegments),
         false => Ok(()),
     }
@@ -64,11 +78,11 @@ pub(crate) fn check_path(config: &Config, target: &str) -> Result<(), ProxyError
 /// # Errors
 /// One of them names a path that may lead out of the origin's path prefix.
 pub(crate) fn rewrite_request(
-    config: &Config,
+    (config, selection): (&Config, Selection),
     host: Option<&HeaderValue>,
     headers: &mut HeaderMap,
 ) -> Result<(), ProxyError> {
-    let (Some(origin), Some(host)) = (proxied_origin(config, host), host) else {
+    let (Some(origin), Some(host)) = (proxied_origin(config, selection, host), host) else {
         return Ok(());
     };
     if origin.is_destination_outside(headers) {
@@ -79,9 +93,9 @@ pub(crate) fn rewrite_request(
 }
 
 /// True if Origin or Referer of a request is forwarded with another value.
-pub(crate) fn changes_page(config: &Config, headers: &HeaderMap) -> bool {
+pub(crate) fn changes_page(config: &Config, selection: Selection, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST);
-    match (proxied_origin(config, host), host) {
+    match (proxied_origin(config, selection, host), host) {
         (Some(origin), Some(host)) => origin.changes_page(headers, &client_address(host)),
         _ => false,
     }
@@ -89,15 +103,15 @@ pub(crate) fn changes_page(config: &Config, headers: &HeaderMap) -> bool {
 
 /// How far the cookies of a response are changed. `client` are the headers of the request as its client sent them.
 pub(crate) fn cookie_rewriting(
-    config: &Config,
+    (config, selection): (&Config, Selection),
     client: &HeaderMap,
     peer: Option<IpAddr>,
 ) -> CookieRewriting {
     let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
     // Another proxy on this machine: its own client may well have come over TLS.
     let is_relayed = RELAY_HEADERS.iter().any(|name| client.contains_key(name));
-    match config.origin.is_tls() && is_loopback && !is_relayed {
-        _ if config.preserve_host => CookieRewriting::Off,
+    match config.origin_for(selection).is_tls() && is_loopback && !is_relayed {
+        _ if config.preserves_host(selection) => CookieRewriting::Off,
         true => CookieRewriting::ScopeAndSecure,
         false => CookieRewriting::Scope,
     }

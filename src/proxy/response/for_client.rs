@@ -24,7 +24,11 @@ pub(crate) fn rewrite(
     forwarded: &ForwardedRequest,
 ) {
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let cookies = cookie_rewriting(&forwarded.config, request.headers(), peer);
+    let cookies = cookie_rewriting(
+        (&forwarded.config, forwarded.selection),
+        request.headers(),
+        peer,
+    );
     rewrite_headers(&mut response.headers, forwarded, cookies);
 }
 
@@ -35,7 +39,7 @@ pub(crate) fn rewrite_headers(
     cookies: CookieRewriting,
 ) {
     let host = forwarded.headers.get(header::HOST);
-    if let Some(origin) = proxied_origin(&forwarded.config, host) {
-        origin.rewrite_response(headers, &forwarded.target, cookies);
+    if let Some(origin) = proxied_origin(&forwarded.config, forwarded.selection, host) {
+        origin.rewrite_response(headers, &forwarded.origin_target(), cookies);
     }
 }

@@ -220,6 +220,12 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_rewrite: Option<OsString>,
 
+    /// Let pages of all sites read responses: answer CORS preflights, and add CORS headers [default: false]
+    ///
+    /// Any site that is open in a browser that reaches the proxy can then read what it serves.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cors: Option<OsString>,
+
     /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
     /// A comma-separated list; `*` matches any characters. Name headers that change a response and are not part of the key.
@@ -372,6 +378,7 @@ impl SettingsArgs {
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
             ("no-rewrite", self.no_rewrite),
+            ("cors", self.cors),
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),

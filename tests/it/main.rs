@@ -26,6 +26,7 @@ mod coalescing_ends;
 mod configuration;
 mod connection_credentials;
 mod cookies_and_forms;
+mod cors;
 mod dashboard;
 mod dashboard_patience;
 mod demo;

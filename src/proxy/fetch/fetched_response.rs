@@ -13,16 +13,14 @@ use actix_web::{
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    origin::{
-        BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginPace, OriginRequest,
-        OriginResponse,
-    },
+    origin::{BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
     policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
         response::{
             client_response::{ClientResponse, ResponseBody},
             counted_body::CountedBody,
         },
+        shared::SharedOrigin,
         worker::Worker,
     },
 };
@@ -100,7 +98,7 @@ async fn send(
                 true => shared.availability.failed(now),
                 false => shared.availability.responded(),
             }
-            pause_if_asked(worker.origins.get(origin).pace(), response, now);
+            pause_if_asked(shared, response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {
@@ -131,7 +129,7 @@ fn is_unavailable(status: StatusCode) -> bool {
 }
 
 /// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).
-fn pause_if_asked(pace: &OriginPace, response: &OriginResponse, now: Time) {
+fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
     let (status, headers) = (response.status, &response.headers);
     let asks = matches!(
         status,
@@ -139,9 +137,12 @@ fn pause_if_asked(pace: &OriginPace, response: &OriginResponse, now: Time) {
     );
     let length = policy::retry_after(headers, now).filter(|_| asks);
     if let Some(length) = length {
-        pace.pause(length, status, tokio::time::Instant::now());
+        origin
+            .pace
+            .pause(length, status, tokio::time::Instant::now());
         log::warn!(
-            "the origin has responded with {} and Retry-After: it gets no requests for {} s",
+            "{} has responded with {} and Retry-After: it gets no requests for {} s",
+            origin.url,
             status.as_u16(),
             length.min(MAX_PAUSE).as_secs()
         );

@@ -14,11 +14,11 @@ use actix_web::{
 
 use crate::{
     cache::{self, PlainKey},
-    headers,
+    headers::{self, CookieRewriting},
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
-        request::{name_table::NameTable, rewriting::rewrite_response},
+        request::{name_table::NameTable, rewriting},
         request_config::RequestConfig,
         response::client_response::ClientResponse,
         worker::Worker,
@@ -68,6 +68,10 @@ pub(crate) fn respond(
     if heads().any(|head| head.is_selected_by(&headers::SET_BY_US)) {
         return None;
     }
+    let is_by_page = heads().any(|head| head.is_selected_by(&headers::PAGE_HEADERS));
+    if is_by_page && rewriting::changes_page(&config.config, selection, fields) {
+        return None;
+    }
     let Decision::Serve {
         index,
         reuse: Reuse::Fresh,
@@ -78,7 +82,9 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        rewrite_response((&config.config, selection), host, headers, target);
+        let cookies = CookieRewriting::Off;
+        let selected = (&*config.config, selection);
+        rewriting::rewrite_response((selected, host), headers, target, cookies);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);

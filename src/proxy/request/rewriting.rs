@@ -1,13 +1,27 @@
 //! The addresses of the proxy and of the origin in one request.
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use std::net::IpAddr;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, ProxiedOrigin},
+    headers::{self, ClientAddress, CookieRewriting, ProxiedOrigin},
     origin::OriginUrl,
 };
+
+/// The scheme of the URL by which clients reach the proxy.
+pub(crate) const CLIENT_SCHEME: &str = "http";
+
+/// The headers that a proxy between client and this one adds.
+const RELAY_HEADERS: [HeaderName; 5] = [
+    header::VIA,
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
 pub(crate) fn proxied_origin<'a>(
@@ -20,15 +34,15 @@ pub(crate) fn proxied_origin<'a>(
 
 /// Makes the headers of the response to a request for `target`, with this Host, name the proxy where they name an origin.
 pub(crate) fn rewrite_response(
-    (config, selection): (&Config, Selection),
-    host: Option<&HeaderValue>,
+    ((config, selection), host): ((&Config, Selection), Option<&HeaderValue>),
     headers: &mut HeaderMap,
     target: &str,
+    cookies: CookieRewriting,
 ) {
     let Some(origin) = proxied_origin(config, selection, host) else {
         return;
     };
-    origin.rewrite_response(headers, &config.at_origin(selection, target));
+    origin.rewrite_response(headers, &config.at_origin(selection, target), cookies);
     let has_host = |selection| config.route(selection).is_some_and(|it| it.host.is_some());
     // By a path alone, a client reaches other origins only as long as the Host does not choose.
     let has_location = [header::LOCATION, header::CONTENT_LOCATION]
@@ -78,7 +92,7 @@ fn seen_by<'a>(
 /// How the client addressed the proxy that sent this Host.
 fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
     ClientAddress {
-        scheme: "http",
+        scheme: CLIENT_SCHEME,
         authority: host.as_bytes(),
     }
 }
@@ -116,4 +130,29 @@ pub(crate) fn rewrite_request(
     }
     origin.rewrite_request(headers, &client_address(host));
     Ok(())
+}
+
+/// True if Origin or Referer of a request is forwarded with another value.
+pub(crate) fn changes_page(config: &Config, selection: Selection, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST);
+    match (proxied_origin(config, selection, host), host) {
+        (Some(origin), Some(host)) => origin.changes_page(headers, &client_address(host)),
+        _ => false,
+    }
+}
+
+/// How far the cookies of a response are changed. `client` are the headers of the request as its client sent them.
+pub(crate) fn cookie_rewriting(
+    (config, selection): (&Config, Selection),
+    client: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> CookieRewriting {
+    let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+    // Another proxy on this machine: its own client may well have come over TLS.
+    let is_relayed = RELAY_HEADERS.iter().any(|name| client.contains_key(name));
+    match config.origin_for(selection).is_tls() && is_loopback && !is_relayed {
+        _ if config.preserves_host(selection) => CookieRewriting::Off,
+        true => CookieRewriting::ScopeAndSecure,
+        false => CookieRewriting::Scope,
+    }
 }

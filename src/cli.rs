@@ -1,14 +1,20 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
+mod deployment_args;
+mod ls_args;
 mod negative_values;
 mod warm_args;
 
 use std::ffi::OsString;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::warm_args::WarmArgs;
+pub use self::{
+    deployment_args::DeploymentArgs,
+    ls_args::{LsArgs, Sort},
+    warm_args::WarmArgs,
+};
 use crate::config::Flags;
 
 const SHORT_EXAMPLES: &str = "\
@@ -224,6 +230,13 @@ pub struct SettingsArgs {
     /// Log format: `text`, `json` (an object per line), or `combined` (requests as Apache and nginx log them) [default: text]
     #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "text|json|combined")]
     pub log_format: Option<OsString>,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub deployment: DeploymentArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -317,33 +330,6 @@ pub struct PurgeArgs {
     pub proxy: ProxyArgs,
 }
 
-/// The responses to list.
-#[derive(Clone, Debug, Args)]
-pub struct LsArgs {
-    /// Path or pattern, such as '/products/*' [default: all]
-    #[arg(value_name = "PATTERN")]
-    pub path: Option<String>,
-
-    /// Sort order
-    #[arg(long, value_name = "BY", default_value = "path")]
-    pub sort: Sort,
-
-    /// Number of responses to list
-    #[arg(long, value_name = "NUMBER", default_value = "50")]
-    pub limit: usize,
-
-    /// Number of responses to skip first
-    #[arg(long, value_name = "NUMBER", default_value = "0")]
-    pub offset: usize,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
 /// The path to show.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
@@ -380,21 +366,6 @@ pub struct WhyArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub proxy: ProxyArgs,
-}
-
-/// The order of a list.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Sort {
-    /// By path
-    Path,
-    /// Largest first
-    Size,
-    /// Newest first
-    Age,
-    /// Most hits first
-    Hits,
-    /// Soonest to become stale first
-    Fresh,
 }
 
 /// The running proxy that a command talks to, and the output format.
@@ -438,6 +409,7 @@ impl SettingsArgs {
             ("dashboard", self.dashboard),
         ]
         .into_iter()
+        .chain(self.deployment.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
     }

@@ -24,6 +24,9 @@ pub(super) const KEYS: &[&str] = &[
     "masked_parameters",
     "log_format",
     "dashboard",
+    "trusted_proxies",
+    "proxy_protocol",
+    "metrics",
     RULES,
 ];
 /// The key of the rules.

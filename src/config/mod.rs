@@ -9,17 +9,20 @@
 //! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
+//! | `deployment.rs` | proxies in front of this one, and what watches it |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
+//! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
 //! | `value.rs` | one parser per kind of value |
 
 mod bind;
 mod changes;
 mod defaults;
+mod deployment;
 mod error;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -29,6 +32,7 @@ mod names;
 mod rules;
 mod settings;
 mod sizes;
+mod trusted_proxies;
 mod value;
 
 use std::{
@@ -42,8 +46,10 @@ use std::{
 pub use self::{
     bind::BindAddress,
     changes::Changes,
+    deployment::Deployment,
     error::{ConfigError, SettingSource, ValueError},
     settings::{Setting, in_words},
+    trusted_proxies::TrustedProxies,
 };
 use self::{
     defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
@@ -131,6 +137,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
     pub dashboard: Option<SocketAddr>,
+    /// Proxies in front of this one, and what watches it.
+    pub deployment: Deployment,
     /// The configuration file that was read. `None`: there is none.
     pub file: Option<PathBuf>,
 }
@@ -165,6 +173,7 @@ impl Config {
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
             dashboard: None,
+            deployment: Deployment::default(),
             file: None,
         }
     }
@@ -306,6 +315,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard: self.dashboard(bind, port)?,
+            deployment: Deployment::read(self)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             origin: self

@@ -75,10 +75,11 @@ impl Config {
             masked_parameters,
             log_format,
             dashboard,
+            deployment,
             file: _,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
-        vec![
+        let mut values = vec![
             ("port", json!(port)),
             ("origin", json!(origin.to_string())),
             ("bind", json!(bind.to_string())),
@@ -109,8 +110,10 @@ impl Config {
                 "dashboard",
                 json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
             ),
-            ("rules", Value::Array(rules)),
-        ]
+        ];
+        values.extend(deployment.values());
+        values.push(("rules", Value::Array(rules)));
+        values
     }
 }
 

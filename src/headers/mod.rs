@@ -12,6 +12,8 @@
 
 mod cache_status;
 mod forwarded;
+mod forwarded_client;
+mod forwarded_names;
 mod hop_by_hop;
 mod ntlm;
 mod rewriting;
@@ -25,6 +27,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
+    forwarded_client::ForwardedClient,
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
     rewriting::{ClientAddress, ProxiedOrigin, may_climb},

@@ -12,7 +12,7 @@ use actix_web::{
 use bytes::Bytes;
 
 use crate::{
-    cache::{Key, Resource},
+    cache::Key,
     config::Config,
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
@@ -24,7 +24,7 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
-            rewriting,
+            rewriting, told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -110,20 +110,20 @@ impl ForwardedRequest {
             Some(host) if config.preserve_host => HostHeader::Client(host),
             _ => HostHeader::Origin(&shared.origin_host),
         };
-        let resource = match host {
-            HostHeader::Origin(_) => Resource::new(&target),
-            HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
-        };
+        let told = told_client::of(config, client, peer);
+        let resource = told_client::resource(&target, &host, &told);
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
+            client: &told,
             host,
             via: shared.via.of(version),
         };
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        rewriting::rewrite_request(config, client.get(header::HOST), &mut headers)?;
+        let address = told_client::address(&told, client.get(header::HOST));
+        rewriting::rewrite_request(config, address, &mut headers)?;
         let bypass = bypass_reason(client, &headers, rule_at(rule, config));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {

@@ -5,4 +5,5 @@ pub(super) mod framing;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
 pub(super) mod rewriting;
+pub(super) mod told_client;
 pub(super) mod upload;

@@ -45,21 +45,21 @@ pub(crate) fn check_path(config: &Config, target: &str) -> Result<(), ProxyError
     }
 }
 
-/// Makes the headers of a request, whose client sent this Host, name the origin where they name the proxy.
+/// Makes the headers of a request, whose client uses this address, name the origin where they name the proxy.
 ///
 /// # Errors
 /// One of them names a path that may lead out of the origin's path prefix.
 pub(crate) fn rewrite_request(
     config: &Config,
-    host: Option<&HeaderValue>,
+    address: Option<ClientAddress<'_>>,
     headers: &mut HeaderMap,
 ) -> Result<(), ProxyError> {
-    let (Some(origin), Some(host)) = (proxied_origin(config, host), host) else {
+    let (Some(origin), Some(address)) = (proxied_origin(config, None), address) else {
         return Ok(());
     };
     if origin.is_destination_outside(headers) {
         return Err(ProxyError::DotSegments);
     }
-    origin.rewrite_request(headers, &client_address(host));
+    origin.rewrite_request(headers, &address);
     Ok(())
 }

@@ -90,7 +90,7 @@ impl AccessLogEntry {
         entry.mode = config.policy.mode;
         entry.feed = feed.cloned();
         if config.log_format == LogFormat::Combined {
-            let client = ClientInfo::new(request, &entry.method, &entry.target);
+            let client = ClientInfo::new(request, config, (&entry.method, &entry.target));
             entry.client = Some(Box::new(client));
         }
         entry

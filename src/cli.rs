@@ -1,18 +1,18 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
 mod deployment_args;
-mod ls_args;
+mod entry_args;
 mod negative_values;
 mod warm_args;
 
 use std::ffi::OsString;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::{
     deployment_args::DeploymentArgs,
-    ls_args::{LsArgs, Sort},
+    entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
     warm_args::WarmArgs,
 };
 use crate::config::Flags;
@@ -175,6 +175,10 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub timeout: Option<OsString>,
 
+    /// Timeout waiting for the first byte of a response, for slow reports and language models [default: auto, that of --timeout]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
+    pub first_byte_timeout: Option<OsString>,
+
     /// Timeout waiting for a client: between two parts of its body, and between two parts of the response that it takes [default: 30s]
     #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "DURATION")]
     pub client_timeout: Option<OsString>,
@@ -186,6 +190,20 @@ pub struct SettingsArgs {
     /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
     pub origin_ca: Option<OsString>,
+
+    /// Accept any certificate of an https origin, whoever signed it and for whatever name [default: false]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub insecure: Option<OsString>,
+
+    /// Reach the origin through this HTTP proxy; `none` for no proxy [default: as HTTP_PROXY, HTTPS_PROXY and NO_PROXY say]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "URL|none")]
+    pub proxy: Option<OsString>,
+
+    /// Most requests to an origin, such as 10/s, 100/m or 1000/h, with a burst 10/s,20 [default: none]
+    ///
+    /// Requests above it get a stale response where that is allowed, or wait for up to 5 seconds, or get 503.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "RATE")]
+    pub max_rate: Option<OsString>,
 
     /// Forward the client's Host header instead of the origin's host name [default: false]
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -297,54 +315,6 @@ pub enum Command {
     Man,
 }
 
-/// The responses to purge.
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).multiple(true))]
-pub struct PurgeArgs {
-    /// Path with its query, or a URL (its host is ignored); `*` matches any characters: '/products/*'
-    #[arg(value_name = "PATH", group = "what")]
-    pub paths: Vec<String>,
-
-    /// Purge responses with this tag in Surrogate-Key or Cache-Tag; may be repeated
-    #[arg(long, value_name = "NAME", group = "what")]
-    pub tag: Vec<String>,
-
-    /// Treat `*` in a path as an ordinary character
-    #[arg(long)]
-    pub exact: bool,
-
-    /// Mark responses as stale instead of removing them: they are validated at the next use, and still
-    /// served if the origin fails
-    #[arg(long)]
-    pub soft: bool,
-
-    /// Show what would be purged, and purge nothing
-    #[arg(long)]
-    pub dry_run: bool,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The path to show.
-#[derive(Clone, Debug, Args)]
-pub struct ShowArgs {
-    /// Path with its query, or a URL
-    #[arg(value_name = "PATH")]
-    pub path: String,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
 /// The request to explain.
 #[derive(Clone, Debug, Args)]
 pub struct WhyArgs {
@@ -391,12 +361,16 @@ impl SettingsArgs {
             ("policy", self.policy),
             ("ttl", self.ttl),
             ("timeout", self.timeout),
+            ("first-byte-timeout", self.first_byte_timeout),
             ("client-timeout", self.client_timeout),
             ("coalesce-wait", self.coalesce_wait),
             ("max-memory", self.max_memory),
             ("max-object", self.max_object),
             ("max-stale", self.max_stale),
+            ("max-rate", self.max_rate),
             ("origin-ca", self.origin_ca),
+            ("insecure", self.insecure),
+            ("proxy", self.proxy),
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
             ("no-rewrite", self.no_rewrite),

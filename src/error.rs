@@ -82,12 +82,14 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 21] = [
+    pub const KINDS: [(&str, &str); 23] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
         of_origin(OriginErrorKind::Malformed),
         of_origin(OriginErrorKind::Busy),
+        of_origin(OriginErrorKind::Limited),
+        of_origin(OriginErrorKind::Paused),
         of_origin(OriginErrorKind::Upload),
         ("connect", "CONNECT: not supported"),
         ("loop", "the origin forwards back to this proxy"),
@@ -131,7 +133,9 @@ impl ProxyError {
                 | OriginErrorKind::Cut
                 | OriginErrorKind::Malformed => StatusCode::BAD_GATEWAY,
                 OriginErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-                OriginErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                OriginErrorKind::Busy | OriginErrorKind::Limited | OriginErrorKind::Paused => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 OriginErrorKind::Upload if error.is_client_silent() => StatusCode::REQUEST_TIMEOUT,
                 OriginErrorKind::Upload => StatusCode::BAD_REQUEST,
             },
@@ -145,6 +149,14 @@ impl ProxyError {
         }
     }
 
+    /// The Retry-After header of a 503, in seconds (RFC 9110, 10.2.3). `None` if nothing is known about it.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Origin(error) => error.retry_after_seconds(),
+            _ => None,
+        }
+    }
+
     /// One plain sentence for the client, without addresses or internals.
     pub fn sentence(&self) -> String {
         match self {
@@ -152,11 +164,15 @@ impl ProxyError {
                 OriginErrorKind::Unreachable => {
                     format!("The origin could not be reached: {}.", error.plain_reason())
                 }
-                OriginErrorKind::Timeout => format!("The origin did not respond in time: {error}."),
+                OriginErrorKind::Timeout => {
+                    format!("The origin did not respond in time ({error}).")
+                }
                 OriginErrorKind::Cut => {
                     "The origin closed the connection before its response was complete.".into()
                 }
-                OriginErrorKind::Malformed => in_a_sentence(&error.to_string()),
+                OriginErrorKind::Malformed | OriginErrorKind::Limited | OriginErrorKind::Paused => {
+                    in_a_sentence(&error.to_string())
+                }
                 OriginErrorKind::Busy => {
                     "Too many requests are in progress; try again later.".into()
                 }

@@ -15,7 +15,7 @@ use caching_proxy::{
     error::Chain,
     mask,
     observe::Saved,
-    origin::{self, OriginError, OriginUrl},
+    origin::{self, Destination, OriginError},
     server::Server,
 };
 use rustls::ClientConfig;
@@ -96,14 +96,15 @@ impl Startup {
 /// even for an http origin, so that it does not surface only when the origin moves to https.
 pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
     Ok(match (config.origin.is_tls(), &config.origin_ca) {
+        (true, _) if config.origin_settings.insecure => Some(origin::insecure_tls_config()?),
         (false, None) => None,
         (_, ca) => Some(origin::tls_config(ca.as_deref())?),
     })
 }
 
 /// Only a warning: the origin may be started after the proxy.
-async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
-    match origin::reach(url, tls).await {
+async fn warn_unless_reached(destination: Destination) {
+    match origin::reach(destination).await {
         Ok(()) => {}
         // Nothing to wait for: the certificate or the settings have to change.
         Err(error @ OriginError::Tls { .. }) => log::warn!(
@@ -162,7 +163,7 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
-    actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
+    actix_web::rt::spawn(warn_unless_reached(config.destination(&config.origin, tls)));
 
     loop {
         tokio::select! {
@@ -189,6 +190,14 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.origin,
         config.in_short()
     );
+    if let Some(proxy) = config.destination(&config.origin, None).proxy {
+        log::info!("{} is reached through the proxy {proxy}", config.origin);
+    }
+    if config.origin_settings.insecure {
+        log::warn!(
+            "--insecure: certificates of origins are not checked, so anybody between may read and change what is sent"
+        );
+    }
     if let Some(dashboard) = dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
     }

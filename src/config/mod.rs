@@ -13,6 +13,7 @@
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
+//! | `origin.rs` | how requests reach the origin |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
@@ -29,6 +30,7 @@ mod file;
 pub(crate) mod fuzzing;
 mod keys;
 mod names;
+mod origin;
 mod rules;
 mod settings;
 mod sizes;
@@ -48,17 +50,20 @@ pub use self::{
     changes::Changes,
     deployment::Deployment,
     error::{ConfigError, SettingSource, ValueError},
+    origin::OriginSettings,
     settings::{Setting, in_words},
     trusted_proxies::TrustedProxies,
 };
 use self::{
-    defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
+    defaults::{
+        DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES, cores,
+        default_masked_parameters,
+    },
     file::{Presence, SettingsFile},
     keys::KEYS,
-    value::{Given, MAX_WORKERS},
+    value::Given,
 };
 use crate::{
-    mask::DEFAULT_NAMES,
     origin::OriginUrl,
     policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
 };
@@ -123,6 +128,8 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
+    /// How requests reach the origin.
+    pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
@@ -166,6 +173,7 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
+            origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
             no_rewrite: false,
@@ -230,15 +238,6 @@ pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
     SettingSources::only(flags).get("port", value::port)
 }
 
-fn default_masked_parameters() -> Vec<String> {
-    let names = DEFAULT_NAMES.iter();
-    names.map(ToString::to_string).collect()
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
-}
-
 /// All places where a setting may be set.
 struct SettingSources<'a> {
     flags: &'a Flags,
@@ -276,6 +275,7 @@ impl<'a> SettingSources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
+        let origin_settings = self.origin_settings()?;
         let port = self
             .get("port", value::listen_port)?
             .unwrap_or(DEFAULT_PORT);
@@ -318,9 +318,8 @@ impl<'a> SettingSources<'a> {
             deployment: Deployment::read(self)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            origin: self
-                .get("origin", value::origin)?
-                .ok_or(ConfigError::NoOrigin)?,
+            origin: self.origin(&origin_settings)?,
+            origin_settings,
         })
     }
 

@@ -68,6 +68,7 @@ impl Config {
             max_memory_bytes,
             max_object_bytes,
             origin_ca,
+            origin_settings,
             workers,
             preserve_host,
             no_rewrite,
@@ -86,17 +87,31 @@ impl Config {
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
             ("timeout", duration(*timeout)),
+            (
+                "first_byte_timeout",
+                (origin_settings.first_byte_timeout).map_or(json!("auto"), duration),
+            ),
             ("client_timeout", duration(*client_timeout)),
             ("coalesce_wait", duration(*coalesce_wait)),
             ("max_memory", size(*max_memory_bytes)),
             ("max_object", size(*max_object_bytes)),
             ("max_stale", duration(policy.max_stale)),
             (
+                "max_rate",
+                json!(
+                    origin_settings
+                        .max_rate
+                        .map_or("none".to_owned(), |rate| rate.to_string())
+                ),
+            ),
+            (
                 "origin_ca",
                 json!(origin_ca.as_ref().map_or(String::new(), |file| {
                     file.to_string_lossy().into_owned()
                 })),
             ),
+            ("insecure", json!(origin_settings.insecure)),
+            ("proxy", json!(origin_settings.written_proxy())),
             ("workers", json!(workers)),
             ("preserve_host", json!(preserve_host)),
             ("no_rewrite", json!(no_rewrite)),

@@ -100,8 +100,11 @@ impl Server {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let origin = origin(&config, tls);
         let shared = Arc::new(Shared::new(&config, news, cache)?);
+        let origin = OriginConfig {
+            pace: shared.origin_pace(),
+            ..origin(&config, tls)
+        };
         let all = Arc::clone(&shared);
         let mut builder = actix_server::Server::build()
             .workers(config.workers)
@@ -209,10 +212,10 @@ fn limit_unsent(listener: &TcpListener) {
 }
 
 fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConfig {
+    let max_connections = (MAX_ORIGIN_CONNECTIONS / config.workers).max(16);
+    let destination = config.destination(&config.origin, tls);
     OriginConfig {
-        url: config.origin.clone(),
-        timeout: config.timeout,
-        tls,
-        max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
+        first_byte_timeout: config.origin_settings.first_byte_timeout,
+        ..OriginConfig::new(destination, config.timeout, max_connections)
     }
 }

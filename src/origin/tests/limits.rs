@@ -22,7 +22,7 @@ use crate::origin::*;
 
 fn phase_of(error: &OriginError) -> Phase {
     match error {
-        OriginError::Timeout { phase, limit } if *limit == HASTY => *phase,
+        OriginError::Timeout { phase, limit, .. } if *limit == WaitLimit::timeout(HASTY) => *phase,
         other => panic!("{other}"),
     }
 }
@@ -114,12 +114,18 @@ fn a_silent_handshake_times_out_as_connecting() {
     run(async {
         let test = TestOrigin::with(|config| {
             config.timeout = HASTY;
-            config.url =
-                OriginUrl::parse(&config.url.to_string().replace("http:", "https:")).unwrap();
+            config.destination.url = OriginUrl::parse(
+                &config
+                    .destination
+                    .url
+                    .to_string()
+                    .replace("http:", "https:"),
+            )
+            .unwrap();
             let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), certificate.cert.pem()).unwrap();
-            config.tls = Some(tls_config(Some(file.path())).unwrap());
+            config.destination.tls = Some(tls_config(Some(file.path())).unwrap());
         })
         .await;
         let script = async { test.accept().await.gone().await };

@@ -4,5 +4,6 @@ pub(super) mod date;
 pub(super) mod fields;
 pub(super) mod host;
 pub(super) mod list;
+pub(super) mod retry_after;
 pub(super) mod target;
 pub(super) mod time;

@@ -17,6 +17,12 @@ pub struct DeploymentArgs {
     #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "ADDRESS")]
     pub metrics: Option<OsString>,
 
+    /// Header with an id for each request, such as X-Request-Id [default: none]
+    ///
+    /// An id is made where a request has none. It is logged, forwarded, and sent back in the response.
+    #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "HEADER")]
+    pub request_id: Option<OsString>,
+
     /// Proxies whose X-Forwarded-* and Forwarded headers are believed [default: none]
     ///
     /// A comma-separated list of addresses, networks such as 10.0.0.0/8, and `unix`.
@@ -32,11 +38,12 @@ pub struct DeploymentArgs {
 
 impl DeploymentArgs {
     /// The options by name. `None` for those that were not given.
-    pub(super) fn options(self) -> [(&'static str, Option<OsString>); 3] {
+    pub(super) fn options(self) -> [(&'static str, Option<OsString>); 4] {
         [
             ("trusted-proxies", self.trusted_proxies),
             ("proxy-protocol", self.proxy_protocol),
             ("metrics", self.metrics),
+            ("request-id", self.request_id),
         ]
     }
 }

@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use actix_web::http::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{
     ConfigError, SettingSources, ValueError,
+    request_id::request_id,
     trusted_proxies::{self, TrustedProxies},
     value::{self, Given},
 };
@@ -19,6 +21,8 @@ pub struct Deployment {
     pub proxy_protocol: bool,
     /// The address of metrics and health checks; `None` if there is none.
     pub metrics: Option<SocketAddr>,
+    /// The header of the request id; `None` if requests have none.
+    pub request_id: Option<HeaderName>,
 }
 
 impl Deployment {
@@ -31,15 +35,17 @@ impl Deployment {
                 .get("proxy-protocol", value::boolean)?
                 .unwrap_or(false),
             metrics: sources.get("metrics", metrics)?.flatten(),
+            request_id: sources.get("request-id", request_id)?.flatten(),
         })
     }
 
     /// The settings by their keys, in the order of the file.
-    pub(super) fn values(&self) -> [(&'static str, Value); 3] {
+    pub(super) fn values(&self) -> [(&'static str, Value); 4] {
         let Self {
             trusted_proxies,
             proxy_protocol,
             metrics,
+            request_id,
         } = self;
         [
             ("trusted_proxies", json!(trusted_proxies.written())),
@@ -47,6 +53,10 @@ impl Deployment {
             (
                 "metrics",
                 json!(metrics.map_or("none".to_owned(), |address| address.to_string())),
+            ),
+            (
+                "request_id",
+                json!(request_id.as_ref().map_or("none", HeaderName::as_str)),
             ),
         ]
     }

@@ -31,6 +31,7 @@ pub(super) const KEYS: &[&str] = &[
     "trusted_proxies",
     "proxy_protocol",
     "metrics",
+    "request_id",
     RULES,
 ];
 /// The key of the rules.

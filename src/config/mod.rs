@@ -14,6 +14,7 @@
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
 //! | `origin.rs` | how requests reach the origin |
+//! | `request_id.rs` | the header of the request id |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
@@ -31,6 +32,7 @@ pub(crate) mod fuzzing;
 mod keys;
 mod names;
 mod origin;
+mod request_id;
 mod rules;
 mod settings;
 mod sizes;

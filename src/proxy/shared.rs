@@ -3,7 +3,10 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use actix_web::http::header::HeaderValue;
@@ -34,6 +37,8 @@ pub struct Shared {
     pub origin_host: HeaderValue,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
+    /// No more requests are wanted.
+    stopping: AtomicBool,
     /// Whether the origin is known to fail.
     pub(crate) origin_health: OriginHealth,
     /// How fast requests go to the origin.
@@ -62,6 +67,7 @@ impl Shared {
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
+            stopping: AtomicBool::new(false),
             origin_health: OriginHealth::default(),
             origin_pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
         })
@@ -70,6 +76,15 @@ impl Shared {
     /// How fast requests go to the origin.
     pub fn origin_pace(&self) -> Arc<OriginPace> {
         Arc::clone(&self.origin_pace)
+    }
+
+    /// From now on no more requests are wanted.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// The configuration in force.

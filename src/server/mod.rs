@@ -196,6 +196,7 @@ impl Server {
 
     /// Stops the server: no new connections, and a limited time for the responses in progress.
     pub async fn stop(self) {
+        self.shared.set_stopping();
         self.handle.stop(true).await;
     }
 }

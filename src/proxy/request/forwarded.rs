@@ -24,6 +24,7 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
+            request_id::RequestId,
             rewriting, told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
@@ -82,7 +83,9 @@ impl ForwardedRequest {
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
-        Self::of(&head, shared, (config, table))
+        let mut forwarded = Self::of(&head, shared, (config, table))?;
+        RequestId::forward(request, config, &mut forwarded.headers);
+        Ok(forwarded)
     }
 
     /// The forwarded form of a request line and headers.
@@ -295,6 +298,7 @@ impl ForwardedRequest {
             self.identity(),
         )
         .bypassing(self.bypass)
+        .with_request_id(self.config.deployment.request_id.as_ref())
     }
 
     /// True if the client sets conditions, or wants a range.

@@ -1,6 +1,6 @@
 //! The keys of the configuration file.
 
-/// Keys of the file. All except the rules are also flags and variables.
+/// Keys of the file. All except the routes and the rules are also flags and variables.
 pub(super) const KEYS: &[&str] = &[
     "port",
     "origin",
@@ -32,7 +32,10 @@ pub(super) const KEYS: &[&str] = &[
     "proxy_protocol",
     "metrics",
     "request_id",
+    ROUTES,
     RULES,
 ];
+/// The key of the routes.
+pub(super) const ROUTES: &str = "routes";
 /// The key of the rules.
 pub(super) const RULES: &str = "rules";

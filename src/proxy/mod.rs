@@ -34,6 +34,6 @@ pub use self::{
     readiness::Readiness,
     request::framing::RequestFraming,
     response::refusal_log::{RefusalEntry, RefusalLog},
-    shared::Shared,
+    shared::{Shared, SharedOrigin},
     worker::Worker,
 };

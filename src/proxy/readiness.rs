@@ -9,7 +9,7 @@ pub enum Readiness {
     Ready,
     /// The proxy is shutting down.
     Stopping,
-    /// No origin has responded since the last failure, a short time ago.
+    /// Each origin has failed a short time ago, and not responded since.
     OriginFailing,
 }
 
@@ -19,8 +19,10 @@ impl Shared {
         if self.is_stopping() {
             return Readiness::Stopping;
         }
-        let timeout = self.in_force.borrow().config.timeout;
-        match self.origin_health.is_failing(now, timeout) {
+        let config = self.config();
+        let timeout = config.head_limit().time;
+        let mut origins = self.origins.iter();
+        match origins.all(|origin| origin.health.is_failing(now, timeout)) {
             true => Readiness::OriginFailing,
             false => Readiness::Ready,
         }

@@ -78,6 +78,7 @@ mod request_bodies;
 mod request_heads;
 mod request_ids;
 mod response_headers;
+mod routes;
 mod rules;
 mod shipped;
 mod silent_leaders;

@@ -135,9 +135,10 @@ fn headers_of_the_client_about_the_proxys_own_host_name_the_origin() {
     let origin = Origin::counting("");
     let home = Home::new();
     let proxy = start(&home, &origin, LOOPBACK);
-    let lines = format!("{TOLD}Origin: https://shop.test\r\n");
+    let lines = format!("{TOLD}Destination: https://shop.test/b\r\n");
     assert_eq!(proxy.get_with("/a", &lines).status(), 200);
-    assert_eq!(origin.only().field("origin"), Some(origin.url()));
+    let destination = format!("{}/b", origin.url());
+    assert_eq!(origin.only().field("destination"), Some(destination));
 }
 
 #[test]

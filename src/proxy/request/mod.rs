@@ -1,4 +1,4 @@
-//! The client's request: as it is forwarded, and its body.
+//! The client's request: as it is forwarded, its target, its body.
 
 pub(super) mod forwarded;
 pub(super) mod framing;
@@ -6,5 +6,6 @@ pub(super) mod max_forwards;
 pub(super) mod name_table;
 pub(super) mod request_id;
 pub(super) mod rewriting;
+pub(super) mod target;
 pub(super) mod told_client;
 pub(super) mod upload;

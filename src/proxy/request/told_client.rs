@@ -1,11 +1,10 @@
 //! The client of a request, as trusted proxies in front of this one describe it.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use actix_web::http::header::{HeaderMap, HeaderValue};
 
 use crate::{
-    cache::Resource,
     config::Config,
     headers::{ClientAddress, ForwardedClient, HostHeader},
 };
@@ -16,15 +15,14 @@ pub(crate) fn of(config: &Config, headers: &HeaderMap, peer: Option<IpAddr>) -> 
     ForwardedClient::of(headers, peer, |address| trusted.trust(address))
 }
 
-/// The resource at `target`. What the origin is told about the host that the client used is a part of it.
-pub(crate) fn resource(target: &str, host: &HostHeader<'_>, told: &ForwardedClient) -> Resource {
+/// What the origin is told about the host that the client used, for the key; `None` if it is told nothing.
+pub(crate) fn key_host<'h>(host: &HostHeader<'h>, told: &ForwardedClient) -> Option<Cow<'h, [u8]>> {
     let told = told.key_part().map(String::into_bytes);
     match (host, told) {
-        (HostHeader::Origin(_), None) => Resource::new(target),
-        (HostHeader::Origin(_), Some(told)) => Resource::with_host(target, &told),
-        (HostHeader::Client(host), None) => Resource::with_host(target, host.as_bytes()),
+        (HostHeader::Origin(_), told) => told.map(Cow::Owned),
+        (HostHeader::Client(host), None) => Some(host.as_bytes().into()),
         (HostHeader::Client(host), Some(told)) => {
-            Resource::with_host(target, &[host.as_bytes(), b" ", &told].concat())
+            Some([host.as_bytes(), b" ", &told].concat().into())
         }
     }
 }

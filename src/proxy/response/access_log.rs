@@ -21,10 +21,7 @@ use crate::{
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
     policy::{IdentityParts, Mode, Reason, Remedy},
-    proxy::request::{
-        forwarded::{ForwardedRequest, target},
-        request_id::RequestId,
-    },
+    proxy::request::{forwarded::ForwardedRequest, request_id::RequestId, target::target},
 };
 
 /// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.

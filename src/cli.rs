@@ -218,9 +218,15 @@ pub struct SettingsArgs {
 
     /// Leave the origin's addresses in responses, and the proxy's in requests [default: false]
     ///
-    /// Without it, redirects to the origin lead to the proxy.
+    /// Without it, redirects to the origin lead to the proxy, and its cookies become those of the proxy.
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_rewrite: Option<OsString>,
+
+    /// Let pages of all sites read responses: answer CORS preflights, and add CORS headers [default: false]
+    ///
+    /// Any site that is open in a browser that reaches the proxy can then read what it serves.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cors: Option<OsString>,
 
     /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
@@ -381,6 +387,7 @@ impl SettingsArgs {
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
             ("no-rewrite", self.no_rewrite),
+            ("cors", self.cors),
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
@@ -399,12 +406,11 @@ impl SettingsArgs {
 
 /// The values of an option that may be repeated, as one; `None` if it was not given.
 fn one_on_a_line(values: Vec<OsString>) -> Option<OsString> {
-    let lines = values.into_iter().reduce(|mut lines, value| {
+    values.into_iter().reduce(|mut lines, value| {
         lines.push("\n");
         lines.push(value);
         lines
-    });
-    lines
+    })
 }
 
 #[cfg(test)]

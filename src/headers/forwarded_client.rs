@@ -118,8 +118,15 @@ impl ForwardedClient {
         if let Some(host) = &self.host {
             headers.insert(X_FORWARDED_HOST, host.clone());
         }
-        if let Some(port) = self.port {
-            headers.insert(X_FORWARDED_PORT, port.into());
+        match self.port {
+            Some(port) => {
+                headers.insert(X_FORWARDED_PORT, port.into());
+            }
+            // Any port that is there belongs to another host.
+            None if self.host.is_some() => {
+                headers.remove(X_FORWARDED_PORT);
+            }
+            None => {}
         }
     }
 

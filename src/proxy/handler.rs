@@ -36,7 +36,7 @@ use crate::{
         },
         hit::{fast_path, prepared::PreparedResponses, serve::serve},
         request::{
-            forwarded::ForwardedRequest, framing::RequestFraming, max_forwards,
+            forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, preflight,
             request_id::RequestId, upload::UploadBody,
         },
         request_config::RequestConfig,
@@ -82,7 +82,7 @@ pub async fn handle(
         }
     };
     let response = response.unwrap_or_else(FailedRequest::into_response);
-    let mut response = response.into_http(&request, &worker, entry, active);
+    let mut response = response.into_http(&request, (&worker, &config.config), entry, active);
     if let Some(id) = request_id {
         id.write(response.headers_mut());
     }
@@ -99,7 +99,9 @@ async fn respond(
     mut entry: Option<&mut AccessLogEntry>,
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
-    if let Some(response) = max_forwards::final_response(request, &config.config.policy) {
+    let own_response = max_forwards::final_response(request, &config.config.policy)
+        .or_else(|| preflight::response(request, &config.config));
+    if let Some(response) = own_response {
         return Ok(response);
     }
     let mut forwarded =
@@ -141,7 +143,7 @@ async fn respond(
         }
     }
     if let Ok(response) = &mut response {
-        for_client::rewrite(response, &forwarded);
+        for_client::rewrite(response, request, &forwarded);
     }
     response
 }

@@ -90,9 +90,11 @@ impl Shared {
         })
     }
 
-    /// How fast requests go to the first origin.
-    pub fn origin_pace(&self) -> Arc<OriginPace> {
-        Arc::clone(&self.origins.first().pace)
+    /// How fast requests go to each origin, with its URL.
+    pub fn paces(&self) -> impl Iterator<Item = (&OriginUrl, &OriginPace)> {
+        self.origins
+            .iter()
+            .map(|origin| (&origin.url, &*origin.pace))
     }
 
     /// From now on no more requests are wanted.

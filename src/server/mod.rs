@@ -17,7 +17,7 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_rt::{net::TcpStream, task::JoinHandle};
-use actix_server::ServerHandle;
+use actix_server::{ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -97,19 +97,14 @@ impl Server {
         listeners: Vec<TcpListener>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
     ) -> io::Result<Self> {
-        let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
-        let cache = Cache::new(max_memory, max_object);
+        let cache = Cache::new(config.max_memory_bytes, config.max_object_bytes);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
         let shared = Arc::new(Shared::new(&config, news, cache)?);
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
         let all = Arc::clone(&shared);
-        let mut builder = actix_server::Server::build()
-            .workers(config.workers)
-            .max_concurrent_connections((MAX_CLIENTS / config.workers).max(16))
-            .shutdown_timeout(STOP_LIMIT_SECONDS)
-            .disable_signals();
+        let mut builder = worker_threads(config.workers);
         let stopping = builder.graceful_shutdown_signal();
         let any_name = config.depends_on_host();
         let gate = Gate::new(&config.deployment, limits.head);
@@ -198,6 +193,15 @@ impl Server {
         self.shared.set_stopping();
         self.handle.stop(true).await;
     }
+}
+
+/// A server with this number of workers.
+fn worker_threads(workers: usize) -> ServerBuilder {
+    actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections((MAX_CLIENTS / workers).max(16))
+        .shutdown_timeout(STOP_LIMIT_SECONDS)
+        .disable_signals()
 }
 
 /// Limits the unsent data of the connections that `listener` accepts, where the system can. Without a limit it takes

@@ -26,7 +26,7 @@ use crate::{
             framing::RequestFraming,
             name_table::NameTable,
             request_id::RequestId,
-            rewriting,
+            rewriting::{self, CLIENT_SCHEME},
             target::{check_forwardable, rewritten, target_of},
             told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
@@ -127,6 +127,10 @@ impl ForwardedRequest {
         let proxy_headers = ProxyHeaders {
             peer,
             client: &told,
+            scheme: match host {
+                HostHeader::Origin(_) => config.origin_for(selection).scheme(),
+                HostHeader::Client(_) => CLIENT_SCHEME,
+            },
             host,
             via: shared.via.of(version),
         };

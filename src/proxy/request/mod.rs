@@ -4,6 +4,7 @@ pub(super) mod forwarded;
 pub(super) mod framing;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
+pub(super) mod preflight;
 pub(super) mod request_id;
 pub(super) mod rewriting;
 pub(super) mod target;

@@ -10,6 +10,7 @@
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
 //! | `origin_health`, `availability` | whether an origin is known to fail; whether it gets requests beside others |
+//! | `readiness` | whether this proxy should get requests |
 //! | `request_config` | the configuration that a request goes by |
 //! | `dry_run` | what would happen to a request, without forwarding it |
 
@@ -20,6 +21,7 @@ mod fetch;
 mod handler;
 mod hit;
 mod origin_health;
+mod readiness;
 mod request;
 mod request_config;
 mod response;
@@ -30,6 +32,7 @@ pub use self::{
     connection::{Connection, ZeroCopyBody},
     dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
+    readiness::Readiness,
     request::framing::RequestFraming,
     response::refusal_log::{RefusalEntry, RefusalLog},
     shared::{Shared, SharedOrigin},

@@ -6,9 +6,10 @@
 
 mod upgrade;
 
-use std::{borrow::Cow, net::Ipv6Addr, str};
+use std::{borrow::Cow, net::Ipv6Addr, str, sync::LazyLock};
 
 use actix_http::StatusCode;
+use memchr::memmem::Finder;
 
 use crate::{error::ProxyError, policy::encoded_target};
 
@@ -169,6 +170,9 @@ fn split_line(head: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r").unwrap_or(line), rest)
 }
 
+static SPACE_COLON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" :"));
+static TAB_COLON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\t:"));
+
 /// What the header lines say.
 struct FieldScan<'h> {
     /// The value of Host; `None` if there is none.
@@ -184,6 +188,8 @@ impl<'h> FieldScan<'h> {
             offers_upgrade: false,
             lines: 0,
         };
+        // Most heads have neither, and need not be searched line by line.
+        let may_have_space = SPACE_COLON.find(fields).is_some() || TAB_COLON.find(fields).is_some();
         loop {
             let (line, rest) = split_line(fields);
             if line.is_empty() {
@@ -192,7 +198,7 @@ impl<'h> FieldScan<'h> {
                     false => Ok(scan),
                 };
             }
-            if has_space_before_colon(line) {
+            if may_have_space && has_space_before_colon(line) {
                 return Err(HeadRefusal::SpaceBeforeColon);
             }
             if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {

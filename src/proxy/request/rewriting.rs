@@ -129,22 +129,22 @@ pub(crate) fn check_path(
     }
 }
 
-/// Makes the headers of a request, whose client sent this Host, name the origin where they name the proxy.
+/// Makes the headers of a request with this Host, whose client uses this address, name the origin where they name the proxy.
 ///
 /// # Errors
 /// One of them names a path that may lead out of the origin's path prefix.
 pub(crate) fn rewrite_request(
     (config, selection): (&Config, Selection),
-    host: Option<&HeaderValue>,
+    (host, address): (Option<&HeaderValue>, Option<ClientAddress<'_>>),
     headers: &mut HeaderMap,
 ) -> Result<(), ProxyError> {
-    let (Some(origin), Some(host)) = (proxied_origin(config, selection, host), host) else {
+    let (Some(origin), Some(address)) = (proxied_origin(config, selection, host), address) else {
         return Ok(());
     };
     if origin.is_destination_outside(headers) {
         return Err(ProxyError::DotSegments);
     }
-    origin.rewrite_request(headers, &client_address(host));
+    origin.rewrite_request(headers, &address);
     Ok(())
 }
 

@@ -119,12 +119,6 @@ impl Config {
         self.origins.get(self.first_origin(selection))
     }
 
-    /// What applies without a rule: each route, and the last one, which matches all requests.
-    pub fn routes_alone(&self) -> impl Iterator<Item = Selection> {
-        let routes = self.routes.indices().map(Some).chain([None]);
-        routes.map(|route| Selection { route, rule: None })
-    }
-
     /// The target that the origin gets for `target`.
     pub fn at_origin<'t>(&self, selection: Selection, target: &'t str) -> Cow<'t, str> {
         match self.route(selection) {

@@ -162,11 +162,6 @@ impl Routes {
         self.routes.iter()
     }
 
-    /// The index of each.
-    pub fn indices(&self) -> impl Iterator<Item = RouteIndex> {
-        (0..self.routes.len()).map(RouteIndex)
-    }
-
     /// The route for a target and the Host of its request. `None`: the last one.
     pub fn index_for(&self, target: &str, host: Option<&str>) -> Option<RouteIndex> {
         if self.routes.is_empty() {

@@ -82,9 +82,8 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        let cookies = CookieRewriting::Off;
-        let selected = (&*config.config, selection);
-        rewriting::rewrite_response((selected, host), headers, target, cookies);
+        let config = (&*config.config, selection);
+        rewriting::rewrite_response(config, (target, host), headers, CookieRewriting::Off);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);

@@ -24,7 +24,7 @@ const RELAY_HEADERS: [HeaderName; 5] = [
 ];
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
-pub(crate) fn proxied_origin<'a>(
+fn proxied_origin<'a>(
     config: &'a Config,
     selection: Selection,
     host: Option<&'a HeaderValue>,
@@ -32,61 +32,77 @@ pub(crate) fn proxied_origin<'a>(
     (!config.no_rewrite).then(|| origin_seen_by(config, selection, host))
 }
 
-/// Makes the headers of the response to a request for `target`, with this Host, name the proxy where they name an origin.
-pub(crate) fn rewrite_response(
-    ((config, selection), host): ((&Config, Selection), Option<&HeaderValue>),
-    headers: &mut HeaderMap,
-    target: &str,
-    cookies: CookieRewriting,
-) {
-    let Some(origin) = proxied_origin(config, selection, host) else {
-        return;
-    };
-    origin.rewrite_response(headers, &config.at_origin(selection, target), cookies);
-    let has_host = |selection| config.route(selection).is_some_and(|it| it.host.is_some());
-    // By a path alone, a client reaches other origins only as long as the Host does not choose.
-    let has_location = [header::LOCATION, header::CONTENT_LOCATION]
-        .iter()
-        .any(|name| headers.contains_key(name));
-    if !has_location || config.origins.iter().count() == 1 || has_host(selection) {
-        return;
-    }
-    for route in config.routes_alone().filter(|route| !has_host(*route)) {
-        let urls = config.origins_for(route).iter();
-        for url in urls.map(|index| config.origins.get(*index)) {
-            let other = seen_by((config, route), url, None);
-            let leads_there = |path: &str| {
-                let origins = config.origins_for(config.select(path, None));
-                origins == config.origins_for(route)
-            };
-            other.rewrite_absolute(headers, leads_there);
-        }
-    }
-}
-
 fn origin_seen_by<'a>(
     config: &'a Config,
     selection: Selection,
     host: Option<&'a HeaderValue>,
 ) -> ProxiedOrigin<'a> {
-    seen_by((config, selection), config.origin_for(selection), host)
+    let host = host.filter(|_| config.preserves_host(selection));
+    ProxiedOrigin {
+        preserved: host.map(client_address),
+        ..below(
+            config.origin_for(selection),
+            config.stripped_prefix(selection),
+        )
+    }
 }
 
-fn seen_by<'a>(
-    (config, selection): (&'a Config, Selection),
-    origin: &'a OriginUrl,
-    host: Option<&'a HeaderValue>,
-) -> ProxiedOrigin<'a> {
+/// An origin that gets paths without `stripped`.
+fn below<'a>(origin: &'a OriginUrl, stripped: &'a str) -> ProxiedOrigin<'a> {
     ProxiedOrigin {
         scheme: origin.scheme(),
         host: origin.host(),
         port: origin.port(),
         prefix: origin.path_prefix(),
-        stripped: config.stripped_prefix(selection),
-        preserved: host
-            .filter(|_| config.preserves_host(selection))
-            .map(client_address),
+        stripped,
+        preserved: None,
     }
+}
+
+/// Makes the headers of a response name the proxy where they name an origin. The request was for `target`, and its client
+/// sent this Host, which is needed only where it is forwarded.
+pub(crate) fn rewrite_response(
+    (config, selection): (&Config, Selection),
+    (target, host): (&str, Option<&HeaderValue>),
+    headers: &mut HeaderMap,
+    cookies: CookieRewriting,
+) {
+    let Some(origin) = proxied_origin(config, selection, host) else {
+        return;
+    };
+    let target = config.at_origin(selection, target);
+    origin.rewrite_response(headers, &target, cookies, |url| {
+        match config.routes.iter().all(|route| route.host.is_none()) {
+            true => routed_url(config, &origin, url),
+            // Which routes are those of a path depends on the host.
+            false => origin.url_at_proxy(url, |_| true),
+        }
+    });
+}
+
+/// The path at the proxy for a URL of any origin, if a request for it goes to that origin; `None` if the URL can stay. `own`
+/// is the origin that sent it.
+fn routed_url(config: &Config, own: &ProxiedOrigin<'_>, url: &[u8]) -> Option<Vec<u8>> {
+    let leads_to = |origin: &ProxiedOrigin<'_>, path: &[u8]| {
+        let path = String::from_utf8_lossy(path);
+        let target = path.split('#').next().unwrap_or_default();
+        let selection = config.select(target, None);
+        config.stripped_prefix(selection) == origin.stripped
+            && config.origins_for(selection).iter().any(|index| {
+                let other = config.origins.get(*index);
+                (other.host(), other.port()) == (origin.host, origin.port)
+            })
+    };
+    let routed = config.routes.iter().flat_map(|route| {
+        let origins = route.origins.iter();
+        origins.map(|index| below(config.origins.get(*index), &route.stripped_prefix))
+    });
+    let last = config.routes.last().iter();
+    let last = last.map(|index| below(config.origins.get(*index), ""));
+    std::iter::once(*own)
+        .chain(routed)
+        .chain(last)
+        .find_map(|origin| origin.url_at_proxy(url, |path| leads_to(&origin, path)))
 }
 
 /// How the client addressed the proxy that sent this Host.

@@ -39,6 +39,11 @@ pub(crate) fn rewrite_headers(
     cookies: CookieRewriting,
 ) {
     let host = forwarded.headers.get(header::HOST);
-    let selected = (&*forwarded.config, forwarded.selection);
-    rewrite_response((selected, host), headers, &forwarded.target, cookies);
+    let target = (&*forwarded.target, host);
+    rewrite_response(
+        (&forwarded.config, forwarded.selection),
+        target,
+        headers,
+        cookies,
+    );
 }

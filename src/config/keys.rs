@@ -29,6 +29,10 @@ pub(super) const KEYS: &[&str] = &[
     "masked_parameters",
     "log_format",
     "dashboard",
+    "trusted_proxies",
+    "proxy_protocol",
+    "metrics",
+    "request_id",
     ROUTES,
     RULES,
 ];

@@ -87,6 +87,7 @@ impl Config {
             masked_parameters,
             log_format,
             dashboard,
+            deployment,
             file: _,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
@@ -121,9 +122,10 @@ impl Config {
                 "dashboard",
                 json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
             ),
-            ("routes", Value::Array(routes)),
-            ("rules", Value::Array(rules)),
         ]);
+        values.extend(deployment.values());
+        values.push(("routes", Value::Array(routes)));
+        values.push(("rules", Value::Array(rules)));
         values
     }
 

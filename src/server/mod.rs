@@ -4,16 +4,18 @@ mod client_io;
 mod expect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gate;
 mod own_names;
+mod proxy_protocol;
 mod request_bounds;
 mod request_head;
 #[cfg(test)]
 mod tests;
 mod thread_worker;
 
-use std::{convert::Infallible, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_rt::{net::TcpStream, task::JoinHandle};
 use actix_server::{ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 
 use self::{
     client_io::{ClientIo, LINGER, Limits},
+    gate::Gate,
     own_names::OwnNames,
     thread_worker::worker_of_thread,
 };
@@ -104,6 +107,7 @@ impl Server {
         let mut builder = worker_threads(config.workers);
         let stopping = builder.graceful_shutdown_signal();
         let any_name = config.depends_on_host();
+        let gate = Gate::new(&config.deployment, limits.head);
         let service = move || {
             shared.cache.start();
             let worker = worker_of_thread(&shared, || {
@@ -118,7 +122,8 @@ impl Server {
                     .default_service(web::to(proxy::handle));
                 map_config(app.into_factory(), |()| AppConfig::default())
             };
-            let stopping = stopping.clone();
+            let (stopping, gate) = (stopping.clone(), gate.clone());
+            let stopped = stopping.clone();
             let http = HttpService::build()
                 .expect(expect::without_continue(app()))
                 // `ClientIo` has these two limits.
@@ -133,13 +138,17 @@ impl Server {
                     async move { stopping.notified().await }
                 })
                 .finish(app());
-            fn_service(move |stream: TcpStream| {
-                let peer = stream.peer_addr().ok();
-                let names = OwnNames::new(&stream, any_name);
-                let io = ClientIo::new(stream, names, limits, Rc::clone(&refusals));
-                async move { Ok::<_, Infallible>((io, Protocol::Http1, peer)) }
+            fn_service(move |mut stream: TcpStream| {
+                let (gate, stopped) = (gate.clone(), stopped.clone());
+                let refusals = Rc::clone(&refusals);
+                async move {
+                    let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
+                    let names = OwnNames::new(&stream, any_name);
+                    let io = ClientIo::new(stream, names, limits, refusals, read);
+                    Ok::<_, io::Error>((io, Protocol::Http1, peer))
+                }
             })
-            .map_err(|never: Infallible| match never {})
+            .map_err(DispatchError::Io)
             .and_then(http)
         };
         for listener in listeners {
@@ -181,6 +190,7 @@ impl Server {
 
     /// Stops the server: no new connections, and a limited time for the responses in progress.
     pub async fn stop(self) {
+        self.shared.set_stopping();
         self.handle.stop(true).await;
     }
 }

@@ -1,6 +1,6 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -75,6 +75,7 @@ impl Config {
             timeout,
             client_timeout,
             coalesce_wait,
+            tunnels,
             max_memory_bytes,
             max_object_bytes,
             origin_ca,
@@ -90,7 +91,6 @@ impl Config {
             deployment,
             file: _,
         } = self;
-        let rules: Vec<Value> = rules.iter().map(rule).collect();
         let routes: Vec<Value> = routes.iter().map(|it| self.route_value(it)).collect();
         let mut values = vec![
             ("port", json!(port)),
@@ -107,6 +107,7 @@ impl Config {
             ("origin_ca", path(origin_ca.as_deref())),
         ];
         values.extend(origin_settings.values());
+        values.extend(tunnels.values());
         values.extend([
             ("workers", json!(workers)),
             ("preserve_host", json!(preserve_host)),
@@ -118,14 +119,11 @@ impl Config {
             ("drop_headers", json!(drop_headers.written())),
             ("masked_parameters", json!(masked_parameters)),
             ("log_format", json!(format(*log_format))),
-            (
-                "dashboard",
-                json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
-            ),
+            ("dashboard", address(*dashboard)),
         ]);
         values.extend(deployment.values());
         values.push(("routes", Value::Array(routes)));
-        values.push(("rules", Value::Array(rules)));
+        values.push(("rules", rules.iter().map(rule).collect()));
         values
     }
 
@@ -205,6 +203,10 @@ fn format(format: LogFormat) -> &'static str {
         LogFormat::Json => "json",
         LogFormat::Combined => "combined",
     }
+}
+
+fn address(address: Option<SocketAddr>) -> Value {
+    json!(address.map_or("none".to_owned(), |address| address.to_string()))
 }
 
 fn optional(time: Option<Duration>) -> Value {

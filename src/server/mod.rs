@@ -17,7 +17,7 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_rt::{net::TcpStream, task::JoinHandle};
-use actix_server::{ServerBuilder, ServerHandle};
+use actix_server::{GracefulShutdownSignal, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -113,9 +113,7 @@ impl Server {
             let worker = worker_of_thread(&shared, || {
                 Worker::new(Arc::clone(&shared), &origins, worker_cache)
             });
-            let observer = &worker.shared.observer;
-            let refusals = RefusalLog::new(Rc::clone(&worker.counters), observer.feed().cloned());
-            let refusals = Rc::new(refusals);
+            let refusals = Rc::new(refusal_log(&worker));
             let app = || {
                 let app = App::new()
                     .app_data(worker.clone())
@@ -133,10 +131,7 @@ impl Server {
                 .on_connect_ext(|io: &ClientIo, data: &mut actix_http::Extensions| {
                     data.insert(io.connection());
                 })
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
+                .graceful_shutdown_signal(move || when_stopped(stopping.clone()))
                 .finish(app());
             fn_service(move |mut stream: TcpStream| {
                 let (gate, stopped) = (gate.clone(), stopped.clone());
@@ -144,7 +139,7 @@ impl Server {
                 async move {
                     let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
                     let names = OwnNames::new(&stream, any_name);
-                    let io = ClientIo::new(stream, names, limits, refusals, read);
+                    let io = ClientIo::new(stream, names, limits, (refusals, stopped), read);
                     Ok::<_, io::Error>((io, Protocol::Http1, peer))
                 }
             })
@@ -227,4 +222,15 @@ fn origin(
         pace: Arc::clone(&shared.pace),
         ..OriginConfig::new(destination, config.timeout, max_connections)
     }
+}
+
+/// Resolves when the server begins to stop.
+async fn when_stopped(signal: GracefulShutdownSignal) {
+    signal.notified().await;
+}
+
+/// The log of the heads that a worker refuses.
+fn refusal_log(worker: &Worker) -> RefusalLog {
+    let feed = worker.shared.observer.feed();
+    RefusalLog::new(Rc::clone(&worker.counters), feed.cloned())
 }

@@ -1,14 +1,18 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
+mod entry_args;
 mod negative_values;
 mod warm_args;
 
 use std::ffi::OsString;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::warm_args::WarmArgs;
+pub use self::{
+    entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
+    warm_args::WarmArgs,
+};
 use crate::config::Flags;
 
 const SHORT_EXAMPLES: &str = "\
@@ -100,8 +104,9 @@ const LOGGING: &str = "Logging and dashboard";
 /// `-h` shows only the options that most people need; the others have `hide_short_help`.
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
-    /// Port to listen on [default: 8000]
+    /// Port to listen on; 0 for any free one [default: 8000]
     #[arg(
+        short,
         long,
         help_heading = BASICS,
         display_order = 1,
@@ -110,15 +115,15 @@ pub struct SettingsArgs {
     pub port: Option<OsString>,
 
     /// Server to forward requests to: an http or https URL, or unix:/path.sock; required to serve
-    #[arg(long, help_heading = BASICS, display_order = 2, value_name = "URL")]
+    #[arg(short, long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
-    /// IP address to listen on; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
+    /// IP address to listen on, or localhost for 127.0.0.1 and ::1; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
     #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "ADDRESS")]
     pub bind: Option<OsString>,
 
     /// Configuration file [default: config/proxy.toml, if it exists]
-    #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
+    #[arg(short, long, help_heading = BASICS, hide_short_help = true, value_name = "FILE")]
     pub config: Option<OsString>,
 
     /// How closely to follow the origin's caching headers [default: standard]
@@ -168,6 +173,10 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub timeout: Option<OsString>,
 
+    /// Timeout waiting for the first byte of a response, for slow reports and language models [default: auto, that of --timeout]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
+    pub first_byte_timeout: Option<OsString>,
+
     /// Timeout waiting for a client: between two parts of its body, and between two parts of the response that it takes [default: 30s]
     #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "DURATION")]
     pub client_timeout: Option<OsString>,
@@ -180,9 +189,29 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
     pub origin_ca: Option<OsString>,
 
+    /// Accept any certificate of an https origin, whoever signed it and for whatever name [default: false]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub insecure: Option<OsString>,
+
+    /// Reach the origin through this HTTP proxy; `none` for no proxy [default: as HTTP_PROXY, HTTPS_PROXY and NO_PROXY say]
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "URL|none")]
+    pub proxy: Option<OsString>,
+
+    /// Most requests to an origin, such as 10/s, 100/m or 1000/h, with a burst 10/s,20 [default: none]
+    ///
+    /// Requests above it get a stale response where that is allowed, or wait for up to 5 seconds, or get 503.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "RATE")]
+    pub max_rate: Option<OsString>,
+
     /// Forward the client's Host header instead of the origin's host name [default: false]
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub preserve_host: Option<OsString>,
+
+    /// Leave the origin's addresses in responses, and the proxy's in requests [default: false]
+    ///
+    /// Without it, redirects to the origin lead to the proxy.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_rewrite: Option<OsString>,
 
     /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
@@ -260,7 +289,7 @@ pub enum Command {
     /// The demo reads no configuration file and no CACHING_PROXY_... variables, so it works in any directory.
     Demo {
         /// Port to listen on [default: any free port]
-        #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
     /// Print a guide: policies, configuration, commands, http, service, troubleshooting, internals
@@ -275,81 +304,6 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
-}
-
-/// The responses to purge.
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).multiple(true))]
-pub struct PurgeArgs {
-    /// Path with its query, or a URL (its host is ignored); `*` matches any characters: '/products/*'
-    #[arg(value_name = "PATH", group = "what")]
-    pub paths: Vec<String>,
-
-    /// Purge responses with this tag in Surrogate-Key or Cache-Tag; may be repeated
-    #[arg(long, value_name = "NAME", group = "what")]
-    pub tag: Vec<String>,
-
-    /// Treat `*` in a path as an ordinary character
-    #[arg(long)]
-    pub exact: bool,
-
-    /// Mark responses as stale instead of removing them: they are validated at the next use, and still
-    /// served if the origin fails
-    #[arg(long)]
-    pub soft: bool,
-
-    /// Show what would be purged, and purge nothing
-    #[arg(long)]
-    pub dry_run: bool,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The responses to list.
-#[derive(Clone, Debug, Args)]
-pub struct LsArgs {
-    /// Path or pattern, such as '/products/*' [default: all]
-    #[arg(value_name = "PATTERN")]
-    pub path: Option<String>,
-
-    /// Sort order
-    #[arg(long, value_name = "BY", default_value = "path")]
-    pub sort: Sort,
-
-    /// Number of responses to list
-    #[arg(long, value_name = "NUMBER", default_value = "50")]
-    pub limit: usize,
-
-    /// Number of responses to skip first
-    #[arg(long, value_name = "NUMBER", default_value = "0")]
-    pub offset: usize,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
-}
-
-/// The path to show.
-#[derive(Clone, Debug, Args)]
-pub struct ShowArgs {
-    /// Path with its query, or a URL
-    #[arg(value_name = "PATH")]
-    pub path: String,
-
-    #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a doc comment here would replace the help of the command"
-    )]
-    pub proxy: ProxyArgs,
 }
 
 /// The request to explain.
@@ -375,26 +329,11 @@ pub struct WhyArgs {
     pub proxy: ProxyArgs,
 }
 
-/// The order of a list.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Sort {
-    /// By path
-    Path,
-    /// Largest first
-    Size,
-    /// Newest first
-    Age,
-    /// Most hits first
-    Hits,
-    /// Soonest to become stale first
-    Fresh,
-}
-
 /// The running proxy that a command talks to, and the output format.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ProxyArgs {
     /// Port of the running proxy; required only if several run
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
     /// Print JSON
@@ -413,14 +352,19 @@ impl SettingsArgs {
             ("policy", self.policy),
             ("ttl", self.ttl),
             ("timeout", self.timeout),
+            ("first-byte-timeout", self.first_byte_timeout),
             ("client-timeout", self.client_timeout),
             ("coalesce-wait", self.coalesce_wait),
             ("max-memory", self.max_memory),
             ("max-object", self.max_object),
             ("max-stale", self.max_stale),
+            ("max-rate", self.max_rate),
             ("origin-ca", self.origin_ca),
+            ("insecure", self.insecure),
+            ("proxy", self.proxy),
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
+            ("no-rewrite", self.no_rewrite),
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),
@@ -509,11 +453,15 @@ mod tests {
 
     #[test]
     fn short_help_shows_only_the_options_that_most_people_need() {
+        const OF_CLAP: [&str; 2] = ["help", "version"];
         let help = Cli::command().render_help().to_string();
-        let options = help
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("--"));
-        let names: Vec<&str> = options.filter_map(|line| line.split(' ').next()).collect();
+        let options = help.lines().filter_map(|line| {
+            let line = line.trim();
+            let long = line.get(4..).filter(|_| line.get(2..4) == Some(", "));
+            long.unwrap_or(line).strip_prefix("--")
+        });
+        let names = options.filter_map(|line| line.split(' ').next());
+        let names: Vec<&str> = names.filter(|name| !OF_CLAP.contains(name)).collect();
         assert_eq!(
             names,
             [

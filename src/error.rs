@@ -16,6 +16,7 @@ pub fn refused_head_kind(status: StatusCode) -> &'static str {
         StatusCode::REQUEST_TIMEOUT => "late-head",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "large-head",
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => "http-version",
+        StatusCode::MISDIRECTED_REQUEST => "other-host",
         _ => "malformed-head",
     }
 }
@@ -53,6 +54,11 @@ pub enum ProxyError {
     /// The request's target has no path.
     #[error("the request target is not a path")]
     Target,
+    /// Dot segments of the request's path, or of its Destination, may lead out of the path that is before every target.
+    #[error(
+        "the path has dot segments that lead out of the path below which this proxy forwards: write it without them"
+    )]
+    DotSegments,
     /// The client authenticates its connection.
     #[error("NTLM is not supported: it needs a connection to the origin for each client")]
     Ntlm,
@@ -76,16 +82,19 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 19] = [
+    pub const KINDS: [(&str, &str); 23] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
         of_origin(OriginErrorKind::Malformed),
         of_origin(OriginErrorKind::Busy),
+        of_origin(OriginErrorKind::Limited),
+        of_origin(OriginErrorKind::Paused),
         of_origin(OriginErrorKind::Upload),
         ("connect", "CONNECT: not supported"),
         ("loop", "the origin forwards back to this proxy"),
         ("target", "the request target is not a path"),
+        ("dot-segments", "dot segments lead out of the path (400)"),
         ("ntlm", "NTLM: not supported"),
         ("only-if-cached", "only-if-cached, and not in the cache"),
         ("not-validated", "validation needed, origin unreachable"),
@@ -96,6 +105,7 @@ impl ProxyError {
         ("late-head", "request headers not there in time (408)"),
         ("large-head", "request headers too large (431)"),
         ("http-version", "not in HTTP/1.0 or HTTP/1.1 (505)"),
+        ("other-host", "for another host, not this proxy (421)"),
     ];
 
     /// The short name of its kind.
@@ -106,6 +116,7 @@ impl ProxyError {
             Self::Connect => "connect",
             Self::Loop => "loop",
             Self::Target => "target",
+            Self::DotSegments => "dot-segments",
             Self::Ntlm => "ntlm",
             Self::OnlyIfCached => "only-if-cached",
             Self::NotValidated(_) => "not-validated",
@@ -122,17 +133,27 @@ impl ProxyError {
                 | OriginErrorKind::Cut
                 | OriginErrorKind::Malformed => StatusCode::BAD_GATEWAY,
                 OriginErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-                OriginErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                OriginErrorKind::Busy | OriginErrorKind::Limited | OriginErrorKind::Paused => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 OriginErrorKind::Upload if error.is_client_silent() => StatusCode::REQUEST_TIMEOUT,
                 OriginErrorKind::Upload => StatusCode::BAD_REQUEST,
             },
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::Target => StatusCode::BAD_REQUEST,
+            Self::Target | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::Ntlm => StatusCode::NOT_IMPLEMENTED,
             Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The Retry-After header of a 503, in seconds (RFC 9110, 10.2.3). `None` if nothing is known about it.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Origin(error) => error.retry_after_seconds(),
+            _ => None,
         }
     }
 
@@ -143,11 +164,15 @@ impl ProxyError {
                 OriginErrorKind::Unreachable => {
                     format!("The origin could not be reached: {}.", error.plain_reason())
                 }
-                OriginErrorKind::Timeout => format!("The origin did not respond in time: {error}."),
+                OriginErrorKind::Timeout => {
+                    format!("The origin did not respond in time ({error}).")
+                }
                 OriginErrorKind::Cut => {
                     "The origin closed the connection before its response was complete.".into()
                 }
-                OriginErrorKind::Malformed => in_a_sentence(&error.to_string()),
+                OriginErrorKind::Malformed | OriginErrorKind::Limited | OriginErrorKind::Paused => {
+                    in_a_sentence(&error.to_string())
+                }
                 OriginErrorKind::Busy => {
                     "Too many requests are in progress; try again later.".into()
                 }
@@ -181,6 +206,7 @@ mod tests {
             ProxyError::Connect,
             ProxyError::Loop,
             ProxyError::Target,
+            ProxyError::DotSegments,
             ProxyError::Ntlm,
             ProxyError::OnlyIfCached,
             ProxyError::NotModifiedUnasked,

@@ -5,7 +5,8 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use caching_proxy::control;
+use caching_proxy::{config::BindAddress, control};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::failure::Failure;
@@ -17,10 +18,53 @@ const FIRST_OPEN_PORT: u16 = 1024;
 /// How many ports after one in use are tried, to suggest a free one.
 const PORTS_TRIED: u16 = 20;
 
+/// How many ports are tried to find one that is free in both families.
+const PAIRS_TRIED: u32 = 20;
+
+/// Listens on `port` of all addresses that `bind` names; port 0 means any free port, the same for all. Where `localhost` has
+/// no address in one family, that of the other is enough.
+pub(crate) fn bind_all(bind: BindAddress, port: u16) -> Result<Vec<TcpListener>, Failure> {
+    let [first, second] = bind.addresses()[..] else {
+        return Ok(vec![self::bind(SocketAddr::new(bind.first(), port))?]);
+    };
+    let mut tries_left = PAIRS_TRIED;
+    loop {
+        tries_left -= 1;
+        let address = SocketAddr::new(first, port);
+        let one = match listen(address) {
+            Ok(one) => Some(one),
+            Err(error) if is_missing(&error) => None,
+            Err(error) => return Err(failure(address, error)),
+        };
+        let port_of_one = one.as_ref().map(TcpListener::local_addr).transpose();
+        let got = port_of_one
+            .map_err(Failure::Start)?
+            .map_or(port, |address| address.port());
+        let address = SocketAddr::new(second, got);
+        match (listen(address), one) {
+            (Ok(other), one) => return Ok(one.into_iter().chain([other]).collect()),
+            (Err(error), Some(one)) if is_missing(&error) => return Ok(vec![one]),
+            (Err(error), Some(_))
+                if error.kind() == ErrorKind::AddrInUse && port == 0 && tries_left > 0 => {}
+            (Err(error), _) => return Err(failure(address, error)),
+        }
+    }
+}
+
+/// True if this machine has no such address, or not its family.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
+}
+
 /// Listens on `address`; port 0 means any free port.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    listen(address).map_err(|source| failure(address, source))
+}
+
+fn failure(address: SocketAddr, source: io::Error) -> Failure {
     let port = address.port();
-    listen(address).map_err(|source| match source.kind() {
+    match source.kind() {
         ErrorKind::AddrInUse => Failure::PortInUse {
             port,
             holder: control::holder(address),
@@ -32,7 +76,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         },
         ErrorKind::AddrNotAvailable => Failure::NoSuchAddress(address.ip()),
         _ => Failure::Bind { address, source },
-    })
+    }
 }
 
 /// With address reuse, so that a restart does not wait for connections that are still closing. Without port reuse: two

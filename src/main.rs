@@ -6,7 +6,7 @@
 //! | `commands/` | the other commands, one file each |
 //! | `failure.rs` | everything that ends the program with an error, and its exit code |
 //! | `file_limit.rs` | the limit of open files |
-//! | `listen.rs` | the socket the proxy listens on |
+//! | `listen.rs` | the sockets the proxy listens on |
 //! | `logging/` | the log: its formats and its filter |
 //! | `output_queue.rs` | a queue in front of stdout or stderr, for a proxy that serves |
 //! | `serve.rs` | a proxy from its start to its end |
@@ -24,7 +24,7 @@ mod serve;
 mod signals;
 mod terminal;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use caching_proxy::{
     cli::Cli,
@@ -72,12 +72,12 @@ fn main() -> ExitCode {
 fn serve(flags: Flags) -> Result<(), Failure> {
     let config = Config::load_everything(&flags)?;
     logging::start(config.log_format);
-    let address = SocketAddr::new(config.bind, config.port);
+    let (bind, port) = (config.bind, config.port);
     let startup = Startup {
         flags,
         load: Config::load_everything,
         config: Arc::new(config),
         hints: None,
     };
-    startup.serve(|| listen::bind(address))
+    startup.serve(|| listen::bind_all(bind, port))
 }

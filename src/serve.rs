@@ -9,13 +9,13 @@ use std::{
 
 use actix_web::rt::System;
 use caching_proxy::{
-    config::{Config, Flags, LoadConfig},
+    config::{BindAddress, Config, Flags, LoadConfig},
     control::{self, Control, ControlError},
     dashboard::{Dashboard, REQUEST_TIMEOUT},
     error::Chain,
     mask,
     observe::Saved,
-    origin::{self, OriginError, OriginUrl},
+    origin::{self, Destination, OriginError},
     server::Server,
 };
 use rustls::ClientConfig;
@@ -47,15 +47,16 @@ pub(crate) struct Startup {
 }
 
 impl Startup {
-    /// Opens the socket with `listen`, and serves until a signal ends the program.
+    /// Opens the sockets with `listen`, and serves until a signal ends the program.
     pub(crate) fn serve(
-        self,
-        listen: impl FnOnce() -> Result<TcpListener, Failure>,
+        mut self,
+        listen: impl FnOnce() -> Result<Vec<TcpListener>, Failure>,
     ) -> Result<(), Failure> {
         let tls = tls_for(&self.config)?;
         file_limit::raise();
         file_limit::check(self.config.workers)?;
-        let listener = listen()?;
+        let listeners = listen()?;
+        self.settle(&listeners)?;
         start_queues();
         logging::log_panics();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,8 +67,28 @@ impl Startup {
         let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
         system.block_on(async {
             SYSTEM.get_or_init(System::current);
-            run(self, tls, listener).await
+            run(self, tls, listeners).await
         })
+    }
+
+    /// Puts the port and the address that were got in the place of those that were asked for: of any free port, and of
+    /// both families of `localhost`. Flags hold over reloads, whatever the file says.
+    fn settle(&mut self, listeners: &[TcpListener]) -> Result<(), Failure> {
+        let [first, others @ ..] = listeners else {
+            return Ok(());
+        };
+        let address = first.local_addr().map_err(Failure::Start)?;
+        let config = Arc::make_mut(&mut self.config);
+        if config.port == 0 {
+            config.port = address.port();
+            let port = address.port().to_string();
+            self.flags.insert("port", port.into());
+        }
+        if config.bind == BindAddress::Localhost && others.is_empty() {
+            config.bind = address.ip().into();
+            self.flags.insert("bind", address.ip().to_string().into());
+        }
+        Ok(())
     }
 }
 
@@ -75,14 +96,15 @@ impl Startup {
 /// even for an http origin, so that it does not surface only when the origin moves to https.
 pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
     Ok(match (config.origin.is_tls(), &config.origin_ca) {
+        (true, _) if config.origin_settings.insecure => Some(origin::insecure_tls_config()?),
         (false, None) => None,
         (_, ca) => Some(origin::tls_config(ca.as_deref())?),
     })
 }
 
 /// Only a warning: the origin may be started after the proxy.
-async fn warn_unless_reached(url: OriginUrl, tls: Option<Arc<ClientConfig>>) {
-    match origin::reach(url, tls).await {
+async fn warn_unless_reached(destination: Destination) {
+    match origin::reach(destination).await {
         Ok(()) => {}
         // Nothing to wait for: the certificate or the settings have to change.
         Err(error @ OriginError::Tls { .. }) => log::warn!(
@@ -113,7 +135,7 @@ fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, 
 async fn run(
     startup: Startup,
     tls: Option<Arc<ClientConfig>>,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
 ) -> Result<(), Failure> {
     let Startup {
         flags,
@@ -124,7 +146,7 @@ async fn run(
     mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server =
-        Server::start(Arc::clone(&config), tls.clone(), listener).map_err(Failure::Start)?;
+        Server::start(Arc::clone(&config), tls.clone(), listeners).map_err(Failure::Start)?;
     // The workers start when the server is first polled; only then does the proxy serve.
     tokio::select! {
         biased;
@@ -141,7 +163,7 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
-    actix_web::rt::spawn(warn_unless_reached(config.origin.clone(), tls));
+    actix_web::rt::spawn(warn_unless_reached(config.destination(&config.origin, tls)));
 
     loop {
         tokio::select! {
@@ -168,6 +190,14 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.origin,
         config.in_short()
     );
+    if let Some(proxy) = config.destination(&config.origin, None).proxy {
+        log::info!("{} is reached through the proxy {proxy}", config.origin);
+    }
+    if config.origin_settings.insecure {
+        log::warn!(
+            "--insecure: certificates of origins are not checked, so anybody between may read and change what is sent"
+        );
+    }
     if let Some(dashboard) = dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));
     }

@@ -5,5 +5,6 @@ use crate::{cache::GetStats, observe::Report, proxy::Shared};
 /// What the proxy has counted so far. Without the cache's part if the cache does not respond.
 pub async fn stats(shared: &Shared) -> Report {
     let stored = shared.cache.send(GetStats).await.ok();
-    Report::new(&shared.observer, stored, shared.config().policy.mode)
+    let report = Report::new(&shared.observer, stored, shared.config().policy.mode);
+    report.with_pace(&shared.origin_pace(), tokio::time::Instant::now())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Command, CommandFactory as _, Parser as _};
+use clap::{Arg, Command, CommandFactory as _, Parser as _};
 
 use super::Cli;
 
@@ -39,14 +39,14 @@ fn is_negative(argument: &OsString) -> bool {
     matches!(argument.as_encoded_bytes(), [b'-', b'0'..=b'9' | b'.', ..])
 }
 
-/// True for `--name` if the program or one of its commands has such an option, and it needs a value.
+/// True for `--name` or `-n` if the program or one of its commands has such an option, and it needs a value.
 fn takes_value(command: &Command, option: &OsString) -> bool {
-    let Some(name) = option.to_str().and_then(|option| option.strip_prefix("--")) else {
+    let Some(option_text) = option.to_str() else {
         return false;
     };
     let mut arguments = command.get_arguments();
     let takes_it = arguments.any(|argument| {
-        argument.get_long() == Some(name)
+        is_spelled(argument, option_text)
             && argument.get_action().takes_values()
             && !argument.is_require_equals_set()
     });
@@ -54,6 +54,16 @@ fn takes_value(command: &Command, option: &OsString) -> bool {
         || command
             .get_subcommands()
             .any(|command| takes_value(command, option))
+}
+
+fn is_spelled(argument: &Arg, option: &str) -> bool {
+    match option.strip_prefix("--") {
+        Some(name) => argument.get_long() == Some(name),
+        None => {
+            let short = argument.get_short().map(|letter| format!("-{letter}"));
+            short.as_deref() == Some(option)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +78,7 @@ mod tests {
                 "x --max-memory -5MiB --port -1",
                 "x --max-memory=-5MiB --port=-1",
             ),
+            ("x -p -1", "x -p=-1"),
             ("x ls --limit -1", "x ls --limit=-1"),
             ("x warm --timeout -.5s", "x warm --timeout=-.5s"),
             ("x --ttl --port 1", "x --ttl --port 1"),

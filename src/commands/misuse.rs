@@ -2,11 +2,15 @@
 
 use caching_proxy::cli::Cli;
 use clap::{
-    Command, CommandFactory as _, Error,
+    CommandFactory as _, Error,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::text::{cut, plain};
+use super::{
+    command_line::{flag_of, has_flag, quoted},
+    corrections::corrected,
+    text::cut,
+};
 use crate::terminal::say;
 
 /// The longest command line in a hint, in characters.
@@ -14,11 +18,17 @@ const MAX_LINE_CHARS: usize = 200;
 
 /// Prints the error, or the requested help.
 pub(crate) fn tell(error: &Error) {
-    let _ = error.print();
     let words: Option<Vec<String>> = std::env::args_os()
         .skip(1)
         .map(|word| word.into_string().ok())
         .collect();
+    if error.use_stderr()
+        && let Some(line) = words.as_deref().and_then(corrected)
+    {
+        say(&format!("error: {line}"));
+        return;
+    }
+    let _ = error.print();
     if let Some(hint) = words.and_then(|words| misplaced(error, &words)) {
         say(&format!("\nhint: {hint}"));
     }
@@ -71,29 +81,6 @@ fn misplaced(error: &Error, words: &[String]) -> Option<String> {
     ))
 }
 
-/// `--port` of `--port=8000`.
-fn flag_of(word: &str) -> &str {
-    word.split('=').next().unwrap_or(word)
-}
-
-fn has_flag(command: &Command, word: &str) -> bool {
-    let flag = flag_of(word);
-    command.get_arguments().any(|argument| {
-        let long = argument.get_long().map(|long| format!("--{long}"));
-        let short = argument.get_short().map(|short| format!("-{short}"));
-        long.as_deref() == Some(flag) || short.as_deref() == Some(flag)
-    })
-}
-
-/// Quoted for a shell, if needed.
-fn quoted(word: &str) -> String {
-    let is_simple = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
-    match !word.is_empty() && word.chars().all(is_simple) {
-        true => word.to_owned(),
-        false => plain(&format!("'{}'", word.replace('\'', "'\\''"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,12 +104,5 @@ mod tests {
             assert_eq!(hint(line), None, "{line}");
         }
         assert!(hint("--config stats stats").is_some());
-    }
-
-    #[test]
-    fn a_proposed_command_can_be_pasted() {
-        assert_eq!(quoted("/a?b"), "'/a?b'");
-        assert_eq!(quoted("a'b"), "'a'\\''b'");
-        assert_eq!(quoted("--port=1"), "--port=1");
     }
 }

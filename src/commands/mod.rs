@@ -3,6 +3,8 @@
 //! The result goes to stdout, everything else to stderr. With `--json` the result is one JSON document.
 
 mod check_config;
+mod command_line;
+mod corrections;
 mod demo;
 mod guide;
 mod ls;

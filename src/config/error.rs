@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, io, path::PathBuf};
 
-use crate::origin::UrlError;
+use crate::origin::{ProxyUrlError, UrlError};
 
 /// Why a configuration is refused. `Display` and its sources form one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +175,9 @@ pub enum ValueError {
     /// The value is not the URL of an origin.
     #[error(transparent)]
     Origin(UrlError),
+    /// The value is not the URL of a proxy.
+    #[error(transparent)]
+    Proxy(ProxyUrlError),
 }
 
 impl ValueError {

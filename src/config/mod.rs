@@ -6,15 +6,19 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
+//! | `origin.rs` | how requests reach the origin |
 //! | `rules.rs` | `[[rules]]` |
 //! | `settings.rs` | all settings as values, for `check-config` |
+//! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
 
+mod bind;
 mod changes;
 mod defaults;
 mod error;
@@ -23,23 +27,25 @@ mod file;
 pub(crate) mod fuzzing;
 mod keys;
 mod names;
+mod origin;
 mod rules;
 mod settings;
+mod sizes;
 mod value;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use bytesize::ByteSize;
-
 pub use self::{
+    bind::BindAddress,
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
+    origin::OriginSettings,
     settings::{Setting, in_words},
 };
 use self::{
@@ -92,10 +98,10 @@ pub enum LogFormat {
 /// The validated configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port to listen on.
+    /// The port to listen on. 0: any free one, until the proxy listens.
     pub port: u16,
-    /// The address to listen on.
-    pub bind: IpAddr,
+    /// The addresses to listen on.
+    pub bind: BindAddress,
     /// Where requests are forwarded to.
     pub origin: OriginUrl,
     /// Decides what is stored and reused.
@@ -114,10 +120,14 @@ pub struct Config {
     pub max_object_bytes: u64,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
+    /// How requests reach the origin.
+    pub origin_settings: OriginSettings,
     /// Number of worker threads.
     pub workers: usize,
     /// Forward the client's Host instead of the origin's.
     pub preserve_host: bool,
+    /// Leave addresses of the origin in responses, and of the proxy in requests.
+    pub no_rewrite: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -135,7 +145,7 @@ impl Config {
     pub fn for_origin(origin: OriginUrl) -> Self {
         Self {
             port: DEFAULT_PORT,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: BindAddress::default(),
             origin,
             policy: Policy {
                 mode: Mode::default(),
@@ -153,8 +163,10 @@ impl Config {
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
+            origin_settings: OriginSettings::default(),
             workers: cores(),
             preserve_host: false,
+            no_rewrite: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -261,10 +273,11 @@ impl<'a> SettingSources<'a> {
     fn config(&self) -> Result<Config, ConfigError> {
         let (max_memory_bytes, max_object_bytes) = self.sizes()?;
         let policy = self.policy()?;
-        let port = self.get("port", value::port)?.unwrap_or(DEFAULT_PORT);
-        let bind = self
-            .get("bind", value::address)?
-            .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let origin_settings = self.origin_settings()?;
+        let port = self
+            .get("port", value::listen_port)?
+            .unwrap_or(DEFAULT_PORT);
+        let bind = self.get("bind", bind::bind)?.unwrap_or_default();
         Ok(Config {
             port,
             bind,
@@ -290,7 +303,8 @@ impl<'a> SettingSources<'a> {
                 .get("workers", value::workers)?
                 .flatten()
                 .unwrap_or_else(cores),
-            preserve_host: self.get("preserve-host", value::boolean)?.unwrap_or(false),
+            preserve_host: self.switch("preserve-host")?,
+            no_rewrite: self.switch("no-rewrite")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?
@@ -301,9 +315,8 @@ impl<'a> SettingSources<'a> {
             dashboard: self.dashboard(bind, port)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            origin: self
-                .get("origin", value::origin)?
-                .ok_or(ConfigError::NoOrigin)?,
+            origin: self.origin(&origin_settings)?,
+            origin_settings,
         })
     }
 
@@ -351,31 +364,19 @@ impl<'a> SettingSources<'a> {
         })
     }
 
+    /// A setting that is off unless it is set.
+    fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+        Ok(self.get(name, value::boolean)?.unwrap_or(false))
+    }
+
     /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    fn dashboard(&self, bind: IpAddr, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
+    fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
         let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
             return Ok(None);
         };
-        let is_taken = address.port() == port && (bind == address.ip() || bind.is_unspecified());
-        match is_taken {
+        match bind.takes(port, address) {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
-        }
-    }
-
-    /// Memory of the cache and largest body, in bytes.
-    fn sizes(&self) -> Result<(u64, u64), ConfigError> {
-        let max_memory = self
-            .get("max-memory", |given| value::size(given, ByteSize::mib(1)))?
-            .unwrap_or(DEFAULT_MAX_MEMORY_BYTES);
-        match self.find("max-object", |given| value::size(given, ByteSize::b(1)))? {
-            None => Ok((max_memory, max_memory / 4)),
-            Some((max_object, _)) if max_object <= max_memory => Ok((max_memory, max_object)),
-            Some((max_object, place)) => Err(ConfigError::ObjectOverMemory {
-                place,
-                max_object: ByteSize(max_object),
-                max_memory: ByteSize(max_memory),
-            }),
         }
     }
 

@@ -1,9 +1,6 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -43,12 +40,7 @@ pub fn in_words(value: &Value) -> String {
 impl Config {
     /// The URL at which a browser on this machine reaches the proxy.
     pub fn local_url(&self) -> String {
-        let address = match self.bind {
-            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            address => address,
-        };
-        format!("http://{}/", SocketAddr::new(address, self.port))
+        format!("http://{}/", self.bind.local_authority(self.port))
     }
 
     /// The settings that matter most, in one line.
@@ -76,8 +68,10 @@ impl Config {
             max_memory_bytes,
             max_object_bytes,
             origin_ca,
+            origin_settings,
             workers,
             preserve_host,
+            no_rewrite,
             drop_headers,
             masked_parameters,
             log_format,
@@ -88,23 +82,38 @@ impl Config {
         vec![
             ("port", json!(port)),
             ("origin", json!(origin.to_string())),
-            ("bind", json!(bind)),
+            ("bind", json!(bind.to_string())),
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
             ("timeout", duration(*timeout)),
+            (
+                "first_byte_timeout",
+                (origin_settings.first_byte_timeout).map_or(json!("auto"), duration),
+            ),
             ("client_timeout", duration(*client_timeout)),
             ("coalesce_wait", duration(*coalesce_wait)),
             ("max_memory", size(*max_memory_bytes)),
             ("max_object", size(*max_object_bytes)),
             ("max_stale", duration(policy.max_stale)),
             (
+                "max_rate",
+                json!(
+                    origin_settings
+                        .max_rate
+                        .map_or("none".to_owned(), |rate| rate.to_string())
+                ),
+            ),
+            (
                 "origin_ca",
                 json!(origin_ca.as_ref().map_or(String::new(), |file| {
                     file.to_string_lossy().into_owned()
                 })),
             ),
+            ("insecure", json!(origin_settings.insecure)),
+            ("proxy", json!(origin_settings.written_proxy())),
             ("workers", json!(workers)),
             ("preserve_host", json!(preserve_host)),
+            ("no_rewrite", json!(no_rewrite)),
             ("identity_headers", json!(policy.identity_headers.written())),
             ("identity_cookies", json!(policy.identity_cookies.written())),
             ("ignored_cookies", json!(policy.ignored_cookies.written())),
@@ -188,7 +197,7 @@ fn size(bytes: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::KEYS;
+    use crate::config::{BindAddress, keys::KEYS};
 
     #[test]
     fn every_key_has_its_value() {
@@ -230,10 +239,12 @@ mod tests {
             ("0.0.0.0", "http://127.0.0.1:8000/"),
             ("::", "http://[::1]:8000/"),
             ("192.0.2.7", "http://192.0.2.7:8000/"),
+            ("localhost", "http://localhost:8000/"),
         ] {
             let origin = "http://localhost".parse().unwrap();
             let mut config = Config::for_origin(origin);
-            (config.bind, config.port) = (bind.parse().unwrap(), 8000);
+            let address = bind.parse().map(BindAddress::One);
+            (config.bind, config.port) = (address.unwrap_or(BindAddress::Localhost), 8000);
             assert_eq!(config.local_url(), url);
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -86,20 +86,21 @@ impl Given {
     }
 }
 
-/// A TCP port. Zero, "any port", is refused: users would not know where to send requests.
+/// A TCP port to listen on; 0 means any free port.
+pub(super) fn listen_port(given: &Given) -> Result<u16, ValueError> {
+    match given.integer() {
+        Some(0) => Ok(0),
+        _ => port(given),
+    }
+}
+
+/// The TCP port of something that listens already, or is to be found at this port.
 pub(super) fn port(given: &Given) -> Result<u16, ValueError> {
     given
         .integer()
         .and_then(|number| u16::try_from(number).ok())
         .filter(|port| *port != 0)
         .ok_or_else(|| given.is_not("a port: a number from 1 to 65535, such as 8000"))
-}
-
-pub(super) fn address(given: &Given) -> Result<IpAddr, ValueError> {
-    given
-        .text()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| given.is_not("an IP address, such as \"127.0.0.1\", \"0.0.0.0\" or \"::1\""))
 }
 
 /// A loopback address and port. `None` for `none`. A port alone belongs to 127.0.0.1.
@@ -365,7 +366,7 @@ mod tests {
         let threads = workers(given).ok().flatten();
         prop_assert!(threads.is_none_or(|it| (1..=MAX_WORKERS).contains(&it)));
         let _ = (
-            address(given),
+            crate::config::bind::bind(given),
             origin(given),
             mode(given),
             log_format(given),

@@ -47,7 +47,7 @@ pub struct Instance {
     pub pid: u32,
     /// The port it listens on.
     pub port: u16,
-    /// The address it listens on.
+    /// The address it listens on; with `localhost`, the one of IPv4.
     pub bind: IpAddr,
     /// The URL it forwards to.
     pub origin: String,

@@ -55,7 +55,7 @@ pub(super) fn listen_in(
     let instance = Instance {
         pid: std::process::id(),
         port: config.port,
-        bind: config.bind,
+        bind: config.bind.first(),
         origin: config.origin.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: chrono::Local::now().to_rfc3339(),

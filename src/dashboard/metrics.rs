@@ -9,6 +9,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
+use tokio::time::Instant;
 
 use crate::{
     cache::{CacheStats, GetStats},
@@ -27,6 +28,12 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
+        queued: shared.origin_pace().queued() as u64,
+        paused: shared
+            .origin_pace()
+            .state(Instant::now())
+            .pause()
+            .map_or(0.0, |(left, _)| left.as_secs_f64()),
     };
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(figures));
@@ -44,6 +51,10 @@ struct Figures {
     stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
+    /// Requests that queue for the origin.
+    queued: u64,
+    /// For how long the origin gets no requests, in seconds.
+    paused: f64,
 }
 
 impl Collector for Figures {
@@ -157,7 +168,10 @@ impl Figures {
         for (kind, count) in totals.origin_failed_by() {
             sample(&mut family, &[("kind", kind.name())], count)?;
         }
-        Ok(())
+        let help = "Requests that queue for the origin, because of --max-rate";
+        gauge(to, "origin_queued", help, None, self.queued)?;
+        let help = "How long the origin gets no requests, as it has asked for";
+        gauge(to, "origin_paused", help, Some(Unit::Seconds), self.paused)
     }
 }
 

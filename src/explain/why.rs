@@ -161,10 +161,36 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         nearest: None,
         notes: told.notes,
     };
+    let needs_origin = !matches!(told.outcome, "hit" | "stale-hit" | "refuse");
+    explanation
+        .notes
+        .extend(pace_note(considered).filter(|_| needs_origin));
     if considered.is_unknown() {
         explanation.nearest = nearest.and_then(|stored| compared(stored, considered.target()));
     }
     explanation
+}
+
+/// Why the origin gets no request now; `None` if it does.
+fn pace_note(considered: &DryRun) -> Option<String> {
+    let pace = considered.pace;
+    let (left, why) = match pace.pause() {
+        Some((left, status)) => {
+            let status = status.as_u16();
+            (
+                left,
+                format!("it has responded with {status} and Retry-After"),
+            )
+        }
+        None => (
+            pace.limit()?,
+            "--max-rate allows no more requests".to_owned(),
+        ),
+    };
+    let left = seconds(left.as_secs() + 1);
+    Some(format!(
+        "the origin gets no request for {left}: {why}; until then stale responses are served where that is allowed"
+    ))
 }
 
 fn credentials(parts: IdentityParts) -> Vec<String> {

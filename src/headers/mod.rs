@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `hop_by_hop` | headers that concern one connection only |
 //! | `forwarded` | the headers of a request as the origin gets them |
+//! | `rewriting` | headers that name the origin on one side and the proxy on the other |
 //! | `ntlm` | requests that authenticate a connection |
 //! | `unkeyed` | the headers that a client must not set |
 //! | `via` | Via, and requests that came round in a loop |
@@ -13,6 +14,7 @@ mod cache_status;
 mod forwarded;
 mod hop_by_hop;
 mod ntlm;
+mod rewriting;
 #[cfg(test)]
 mod test_maps;
 mod unkeyed;
@@ -25,6 +27,7 @@ pub use self::{
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
+    rewriting::{ClientAddress, ProxiedOrigin, may_climb},
     unkeyed::is_unkeyed,
     via::OwnVia,
 };

@@ -172,7 +172,14 @@ impl WorkerCounters {
     pub fn origin_failed(&self, kind: OriginErrorKind, now: Time) {
         self.add(FAILURE + kind as usize, 1);
         // These are caused by the client or by the proxy, not by the origin.
-        if !matches!(kind, OriginErrorKind::Busy | OriginErrorKind::Upload) {
+        let is_our_own = matches!(
+            kind,
+            OriginErrorKind::Busy
+                | OriginErrorKind::Limited
+                | OriginErrorKind::Paused
+                | OriginErrorKind::Upload
+        );
+        if !is_our_own {
             let block = &self.block;
             block.last_kind.store(kind as u64, Ordering::Relaxed);
             block

@@ -3,11 +3,13 @@
 use std::{fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{Observer, Totals, dropped_log_lines};
 use crate::{
     cache::CacheStats,
     error::ProxyError,
+    origin::OriginPace,
     policy::{Mode, Reason, Remedy, Time},
 };
 
@@ -106,6 +108,12 @@ pub struct OriginReport {
     pub last_failure: Option<u64>,
     /// The short name of that failure.
     pub last_failure_kind: Option<String>,
+    /// For how many seconds the origin gets no requests, as it has asked for; `None` if it has not.
+    #[serde(default)]
+    pub paused_seconds: Option<u64>,
+    /// How many requests queue because of `--max-rate`.
+    #[serde(default)]
+    pub queued: u64,
 }
 
 impl Report {
@@ -150,6 +158,17 @@ impl Report {
             cache,
             dropped_log_lines: dropped_log_lines(),
         }
+    }
+}
+
+impl Report {
+    /// This report, with how fast requests go to the origin at `now`.
+    #[must_use]
+    pub fn with_pace(mut self, pace: &OriginPace, now: Instant) -> Self {
+        self.origin.queued = pace.queued() as u64;
+        let pause = pace.state(now).pause();
+        self.origin.paused_seconds = pause.map(|(left, _)| left.as_secs() + 1);
+        self
     }
 }
 
@@ -198,6 +217,8 @@ impl OriginReport {
             last_answer: totals.last_answer().map(Time::unix_millis),
             last_failure: failure.map(|(time, _)| time.unix_millis()),
             last_failure_kind: failure.map(|(_, kind)| kind.name().to_owned()),
+            paused_seconds: None,
+            queued: 0,
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    error::{OriginError, Phase},
+    error::{OriginError, Phase, WaitLimit},
     transfer::TransferState,
 };
 
@@ -87,7 +87,8 @@ impl SilenceLimit {
             let Some(until) = state.deadline(limit) else {
                 return Poll::Ready(OriginError::Timeout {
                     phase: Phase::Body,
-                    limit,
+                    limit: WaitLimit::timeout(limit),
+                    proxy: None,
                 });
             };
             timer.as_mut().reset(until);

@@ -16,7 +16,13 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    OriginUrl, error::OriginError, resolver::Resolver, socket_path::SocketPath,
+    Destination, OriginUrl,
+    error::{OriginError, ProxyProblem},
+    forward_proxy::ForwardProxy,
+    heads::ProxiedRequests,
+    proxy_connect::connect_through,
+    resolver::Resolver,
+    socket_path::SocketPath,
     stream::OriginStream,
 };
 
@@ -30,31 +36,72 @@ const BACKLOG_DELAY: Duration = Duration::from_millis(10);
 pub(super) struct Dialer {
     url: OriginUrl,
     tls: Option<Arc<ClientConfig>>,
+    /// The proxy that leads to the origin, and its name for errors. `None`: the origin is reached directly.
+    proxy: Option<(ForwardProxy, Arc<str>)>,
+    /// Looks up the host that connections are opened to: the proxy, else the origin.
     resolver: Resolver,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionUse {
+    /// Requests, which a proxy may read.
+    Requests,
+    /// Something else after a request: a proxy must pass on all bytes.
+    Tunnel,
+}
+
 impl Dialer {
-    pub(super) fn new(url: OriginUrl, tls: Option<Arc<ClientConfig>>) -> Self {
-        let resolver = Resolver::new(url.host(), url.port());
-        Self { url, tls, resolver }
+    pub(super) fn new(destination: Destination) -> Self {
+        let Destination { url, tls, proxy } = destination;
+        let proxy = proxy.map(|proxy| {
+            let name = proxy.to_string();
+            (proxy, Arc::from(name))
+        });
+        let (host, port) = peer(&url, proxy.as_ref());
+        let resolver = Resolver::new(host, port);
+        Self {
+            url,
+            tls,
+            proxy,
+            resolver,
+        }
+    }
+
+    /// The URL of the proxy without credentials; `None` if there is none.
+    pub(super) fn proxy_name(&self) -> Option<Arc<str>> {
+        self.proxy.as_ref().map(|(_, name)| Arc::clone(name))
+    }
+
+    /// How requests are written for the proxy on connections for this use; `None` if they are written as for the origin.
+    pub(super) fn proxied_requests(&self, used_for: ConnectionUse) -> Option<ProxiedRequests<'_>> {
+        let (proxy, _) = self.proxy.as_ref()?;
+        let is_read = !self.url.is_tls() && used_for == ConnectionUse::Requests;
+        is_read.then(|| ProxiedRequests {
+            authority: self.url.authority(),
+            authorization: proxy.authorization(),
+        })
     }
 
     /// Opens a connection, with TLS for an https origin.
-    pub(super) async fn dial(&self) -> Result<OriginStream, OriginError> {
+    pub(super) async fn dial(&self, used_for: ConnectionUse) -> Result<OriginStream, OriginError> {
         if let Some(socket) = self.url.socket() {
             return dial_socket(socket).await;
         }
         let addresses = self.resolve().await?;
-        let tcp = match first_to_connect(interleaved(addresses)).await {
+        let mut tcp = match first_to_connect(interleaved(addresses)).await {
             Ok(tcp) => tcp,
             Err(source) => {
                 self.resolver.doubt();
-                return Err(OriginError::Unreachable {
-                    authority: self.url.authority(),
-                    source,
-                });
+                return Err(self.unreachable(source));
             }
         };
+        if let Some((proxy, name)) = &self.proxy
+            && (self.url.is_tls() || used_for == ConnectionUse::Tunnel)
+        {
+            let connected = connect_through(&mut tcp, proxy, &self.url.host_with_port()).await;
+            connected.map_err(|source| through(name, source))?;
+        }
         if self.url.is_tls() {
             self.handshake(tcp).await
         } else {
@@ -63,15 +110,29 @@ impl Dialer {
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, OriginError> {
-        if let Ok(address) = self.url.host().parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, self.url.port())]);
+        let (host, port) = peer(&self.url, self.proxy.as_ref());
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
         }
         let addresses = self.resolver.addresses(Instant::now()).await;
-        let addresses = addresses.map_err(|source| OriginError::UnknownHost {
-            host: self.url.host().to_owned(),
-            source,
+        let addresses = addresses.map_err(|source| match &self.proxy {
+            Some((_, name)) => through(name, ProxyProblem::UnknownHost { source }),
+            None => OriginError::UnknownHost {
+                host: host.to_owned(),
+                source,
+            },
         })?;
         Ok(addresses.to_vec())
+    }
+
+    fn unreachable(&self, source: io::Error) -> OriginError {
+        match &self.proxy {
+            Some((_, name)) => through(name, ProxyProblem::Unreachable { source }),
+            None => OriginError::Unreachable {
+                authority: self.url.authority(),
+                source,
+            },
+        }
     }
 
     async fn handshake(&self, tcp: TcpStream) -> Result<OriginStream, OriginError> {
@@ -93,6 +154,22 @@ impl Dialer {
             .await
             .map_err(failed)?;
         Ok(OriginStream::tls(tls))
+    }
+}
+
+/// The host and port that connections are opened to.
+fn peer<'a>(url: &'a OriginUrl, proxy: Option<&'a (ForwardProxy, Arc<str>)>) -> (&'a str, u16) {
+    match proxy {
+        Some((proxy, _)) => (proxy.host(), proxy.port()),
+        None => (url.host(), url.port()),
+    }
+}
+
+/// The proxy of this name has failed.
+pub(super) fn through(name: &Arc<str>, source: ProxyProblem) -> OriginError {
+    OriginError::Proxy {
+        proxy: Arc::clone(name),
+        source,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Errors between the proxy and the origin.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use actix_http::error::PayloadError;
+use actix_web::http::StatusCode;
 use rustix::io::Errno;
 
-use super::{malformed::Malformed, tls};
+use super::{malformed::Malformed, rate::MaxRate, tls};
 
 /// Why a request could not be forwarded, or its response not be received completely.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +38,40 @@ pub enum OriginError {
         #[source]
         source: io::Error,
     },
+    /// The forward proxy that leads to the origin did not open a connection.
+    #[error("the proxy {proxy} {source}")]
+    Proxy {
+        /// Its URL, without credentials.
+        proxy: Arc<str>,
+        /// What went wrong.
+        #[source]
+        source: ProxyProblem,
+    },
     /// The origin was silent for longer than the limit.
-    #[error("the origin was silent for {}s while {phase}", limit.as_secs_f64())]
+    #[error("{limit}: {phase}{}", through(proxy.as_deref()))]
     Timeout {
         /// What the proxy was waiting for.
         phase: Phase,
         /// The limit.
-        limit: Duration,
+        limit: WaitLimit,
+        /// The forward proxy that should have opened the connection; `None` if another thing was awaited.
+        proxy: Option<Arc<str>>,
+    },
+    /// As many requests as `--max-rate` allows have gone to the origin.
+    #[error("--max-rate {rate} allows no more requests to the origin at the moment; try again in {}", in_seconds(*left))]
+    Limited {
+        /// The rate.
+        rate: MaxRate,
+        /// When the next request may go.
+        left: Duration,
+    },
+    /// The origin has said when it wants the next request (RFC 9110, 10.2.3), and it is not time yet.
+    #[error("the origin has responded with {} and Retry-After; try again in {}", status.as_u16(), in_seconds(*left))]
+    Paused {
+        /// The status of that response.
+        status: StatusCode,
+        /// How long it still wants none.
+        left: Duration,
     },
     /// The connection ended before the response was complete.
     #[error("the origin closed the connection before its response was complete")]
@@ -87,6 +115,98 @@ pub enum OriginError {
     },
 }
 
+/// A limit of a wait, by the name of its flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitLimit {
+    /// The flag that sets it.
+    pub flag: &'static str,
+    /// The longest wait.
+    pub time: Duration,
+}
+
+impl WaitLimit {
+    /// The limit of `--timeout`.
+    pub fn timeout(time: Duration) -> Self {
+        Self {
+            flag: "--timeout",
+            time,
+        }
+    }
+
+    /// The limit of `--first-byte-timeout`.
+    pub fn first_byte_timeout(time: Duration) -> Self {
+        Self {
+            flag: "--first-byte-timeout",
+            time,
+        }
+    }
+}
+
+impl fmt::Display for WaitLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flag, humantime::format_duration(self.time))
+    }
+}
+
+/// Why a forward proxy did not open a connection to the origin. It goes on from "the proxy ...".
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyProblem {
+    /// Its name could not be resolved.
+    #[error("has an unknown host name")]
+    UnknownHost {
+        /// The resolver's error.
+        #[source]
+        source: io::Error,
+    },
+    /// No address of it accepted a connection.
+    #[error("cannot be reached: {}", plain_io(source))]
+    Unreachable {
+        /// The error of the last attempt.
+        #[source]
+        source: io::Error,
+    },
+    /// It responded with an error.
+    #[error("refused: {status}{}", remedy(*status))]
+    Refused {
+        /// The status of its response.
+        status: StatusCode,
+    },
+    /// It responded with something else than the head of a response, or with more.
+    #[error("did not send a valid HTTP response")]
+    Malformed,
+    /// The connection to it ended.
+    #[error("closed the connection")]
+    Closed {
+        /// The connection's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn remedy(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            " (give it a user and a password: http://USER:PASSWORD@HOST:PORT)"
+        }
+        _ => "",
+    }
+}
+
+fn through(proxy: Option<&str>) -> String {
+    proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"))
+}
+
+/// A time as whole seconds, rounded up.
+fn in_seconds(time: Duration) -> String {
+    format!("{} s", whole_seconds(time))
+}
+
+/// Rounded up, at least 1.
+fn whole_seconds(time: Duration) -> u64 {
+    let more = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(more).max(1)
+}
+
 /// What the proxy waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -101,9 +221,9 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connecting => "connecting to it",
-            Self::FirstByte => "waiting for its response",
-            Self::Body => "sending its response",
+            Self::Connecting => "no connection",
+            Self::FirstByte => "no response",
+            Self::Body => "the response stopped",
         })
     }
 }
@@ -151,18 +271,24 @@ pub enum OriginErrorKind {
     Malformed,
     /// The proxy's own limit of connections or system resources.
     Busy,
+    /// `--max-rate` allows no more requests.
+    Limited,
+    /// The origin has asked for a pause.
+    Paused,
     /// A fault of the client's: its body failed, or its target cannot be sent.
     Upload,
 }
 
 impl OriginErrorKind {
     /// All of them, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Cut,
         Self::Malformed,
         Self::Busy,
+        Self::Limited,
+        Self::Paused,
         Self::Upload,
     ];
 
@@ -174,6 +300,8 @@ impl OriginErrorKind {
             Self::Cut => "origin-cut",
             Self::Malformed => "origin-malformed",
             Self::Busy => "busy",
+            Self::Limited => "rate-limited",
+            Self::Paused => "origin-paused",
             Self::Upload => "upload",
         }
     }
@@ -186,6 +314,8 @@ impl OriginErrorKind {
             Self::Cut => "the origin cut its response short",
             Self::Malformed => "the origin's response is not valid HTTP",
             Self::Busy => "too many requests in progress",
+            Self::Limited => "--max-rate allows no more requests",
+            Self::Paused => "the origin wants a pause",
             Self::Upload => "the client's body was not complete",
         }
     }
@@ -195,10 +325,17 @@ impl OriginError {
     /// The kind of this error.
     pub fn kind(&self) -> OriginErrorKind {
         match self {
-            Self::Unreachable { source, .. } if is_our_limit(source) => OriginErrorKind::Busy,
-            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. } => {
-                OriginErrorKind::Unreachable
-            }
+            Self::Unreachable { source, .. }
+            | Self::Proxy {
+                source: ProxyProblem::Unreachable { source },
+                ..
+            } if is_our_limit(source) => OriginErrorKind::Busy,
+            Self::UnknownHost { .. }
+            | Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::Proxy { .. } => OriginErrorKind::Unreachable,
+            Self::Limited { .. } => OriginErrorKind::Limited,
+            Self::Paused { .. } => OriginErrorKind::Paused,
             Self::Timeout { .. } => OriginErrorKind::Timeout,
             Self::Cut { .. } => OriginErrorKind::Cut,
             Self::Malformed { .. } => OriginErrorKind::Malformed,
@@ -211,8 +348,20 @@ impl OriginError {
     pub fn lasts(&self) -> bool {
         matches!(
             self.kind(),
-            OriginErrorKind::Unreachable | OriginErrorKind::Timeout | OriginErrorKind::Busy
+            OriginErrorKind::Unreachable
+                | OriginErrorKind::Timeout
+                | OriginErrorKind::Busy
+                | OriginErrorKind::Limited
+                | OriginErrorKind::Paused
         )
+    }
+
+    /// In how many seconds the next request may go to the origin; `None` if that is not known.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Limited { left, .. } | Self::Paused { left, .. } => Some(whole_seconds(*left)),
+            _ => None,
+        }
     }
 
     /// True if the client stopped sending in the middle of its body.
@@ -247,10 +396,11 @@ impl OriginError {
     }
 
     /// The origin sent no head of a response within `limit`.
-    pub fn no_head(limit: Duration) -> Self {
+    pub fn no_head(limit: WaitLimit) -> Self {
         Self::Timeout {
             phase: Phase::FirstByte,
             limit,
+            proxy: None,
         }
     }
 

@@ -80,6 +80,11 @@ pub(super) fn head_end(bytes: &[u8], searched_bytes: usize) -> Option<usize> {
     })
 }
 
+/// RFC 8446, 5.1: an alert record of any version.
+fn is_tls_alert(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15, 3, 0..=4, ..])
+}
+
 /// Parses the head at the beginning of `bytes`, of a response to a request with `method`.
 pub(super) fn parse_head(
     bytes: &[u8],
@@ -89,6 +94,8 @@ pub(super) fn parse_head(
     let Some(end) = head_end(bytes, searched_bytes) else {
         return if bytes.len() > MAX_HEAD_BYTES {
             Err(Malformed::TooLarge)
+        } else if is_tls_alert(bytes) {
+            Err(Malformed::Tls)
         } else {
             Ok(Parsed::Partial)
         };

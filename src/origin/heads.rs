@@ -1,7 +1,10 @@
 //! Heads: the one written to the origin, and the final one among those it sends.
 
 use actix_http::{RequestHead, body::BodySize};
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{
+    Method, StatusCode,
+    header::{self, HeaderValue},
+};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::headers::write_header_line;
@@ -95,16 +98,36 @@ impl HeadSearch {
     }
 }
 
+/// How requests are written for a forward proxy that reads them (RFC 9112, 3.2.2).
+pub(super) struct ProxiedRequests<'a> {
+    /// The origin's host, with its port unless that is the default.
+    pub(super) authority: String,
+    /// The value of Proxy-Authorization; `None` without credentials.
+    pub(super) authorization: Option<&'a HeaderValue>,
+}
+
 /// The head of a request as it is written. The headers stay as they are, but those that frame the body come from `size`.
-pub(super) fn request_head(request: &RequestHead, size: BodySize) -> Bytes {
+pub(super) fn request_head(
+    request: &RequestHead,
+    size: BodySize,
+    proxied: Option<&ProxiedRequests<'_>>,
+) -> Bytes {
     let target = request
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
     let mut head = Vec::with_capacity(USUAL_REQUEST_HEAD_BYTES);
-    for part in [request.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    head.extend_from_slice(request.method.as_str().as_bytes());
+    head.extend_from_slice(b" ");
+    if let Some(proxied) = proxied {
+        head.extend_from_slice(b"http://");
+        head.extend_from_slice(proxied.authority.as_bytes());
     }
+    // RFC 9112, 3.2.4: for a proxy, `*` is a URL without a path.
+    if proxied.is_none() || target != "*" {
+        head.extend_from_slice(target.as_bytes());
+    }
+    head.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in &request.headers {
         if matches!(
             *name,
@@ -113,6 +136,9 @@ pub(super) fn request_head(request: &RequestHead, size: BodySize) -> Bytes {
             continue;
         }
         write_header_line(&mut head, name, value);
+    }
+    if let Some(authorization) = proxied.and_then(|proxied| proxied.authorization) {
+        write_header_line(&mut head, &header::PROXY_AUTHORIZATION, authorization);
     }
     write_body_header(size, &mut head);
     head.extend_from_slice(b"\r\n");

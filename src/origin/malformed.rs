@@ -6,6 +6,9 @@ pub enum Malformed {
     /// Status line or headers.
     #[error("its head is not HTTP/1")]
     Head,
+    /// A TLS alert: what a TLS server says to a plain request.
+    #[error("it is a TLS alert: the origin speaks TLS, so its URL begins with https://")]
+    Tls,
     /// Head, chunk-size line, trailers, or too many interim responses.
     #[error("its head is too large")]
     TooLarge,

@@ -9,9 +9,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `url`, `url_error`, `socket_path` | the origin's URL |
-//! | `connect`, `resolver`, `tls`, `stream` | opening connections: names, addresses, certificates |
+//! | `connect`, `resolver`, `tls`, `accept_any`, `stream` | opening connections: names, addresses, certificates |
+//! | `forward_proxy`, `no_proxy`, `proxy_connect` | the proxy that leads to the origin |
 //! | `pool` | idle connections |
 //! | `permits` | how many connections and uploads there are at a time |
+//! | `rate`, `pace` | how fast requests go to the origin |
 //! | `transport` | the transport beneath awc |
 //! | `in_flight` | one request and its response on a connection |
 //! | `framing`, `chunked`, `malformed` | where HTTP/1 responses begin and end; pure |
@@ -21,19 +23,25 @@
 //! | `probe` | whether the origin can be reached |
 //! | `error` | errors |
 
+mod accept_any;
 mod body;
 mod chunked;
 mod connect;
 mod error;
+mod forward_proxy;
 mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod heads;
 mod in_flight;
 mod malformed;
+mod no_proxy;
+mod pace;
 mod permits;
 mod pool;
 mod probe;
+mod proxy_connect;
+mod rate;
 mod resolver;
 mod socket_path;
 mod stream;
@@ -58,15 +66,24 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::headers::is_live_stream;
 
-use self::{body::SilenceLimit, connect::Dialer, permits::Permits, transfer::TransferState};
+use self::{
+    body::SilenceLimit,
+    connect::Dialer,
+    permits::Permits,
+    transfer::{TransferState, WaitLimits},
+};
 
 pub(crate) use self::chunked::Chunked;
 pub use self::{
+    accept_any::insecure_tls_config,
     body::OriginBody,
-    error::{OriginError, OriginErrorKind, Phase, UploadError},
+    error::{OriginError, OriginErrorKind, Phase, ProxyProblem, UploadError, WaitLimit},
+    forward_proxy::{ForwardProxy, ProxySetting, ProxyUrlError, ProxyVariables},
     framing::BodyFraming,
     malformed::Malformed,
+    pace::{MAX_PAUSE, OriginPace, PaceState},
     probe::reach,
+    rate::MaxRate,
     tls::{CaError, tls_config},
     transfer::InterimSink,
     upload::{BodyStream, MILLIS_PER_BYTE, RequestBody},
@@ -79,17 +96,63 @@ const IDLE_LIMIT: Duration = Duration::from_secs(4);
 /// How old a connection may become, however busy it is.
 const AGE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where an origin is, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Where it is.
+    pub url: OriginUrl,
+    /// From [`tls_config`] or [`insecure_tls_config`]; `None` for an http origin.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The proxy that leads to it. `None`: it is reached directly.
+    pub proxy: Option<ForwardProxy>,
+}
+
+impl Destination {
+    /// An http origin that is reached directly.
+    pub fn direct(url: OriginUrl) -> Self {
+        Self {
+            url,
+            tls: None,
+            proxy: None,
+        }
+    }
+}
+
 /// The settings of an [`Origin`].
 #[derive(Clone, Debug)]
 pub struct OriginConfig {
     /// Where the origin is.
-    pub url: OriginUrl,
+    pub destination: Destination,
     /// The longest silence of the origin: while connecting, before the first byte, between two pieces of a body.
     pub timeout: Duration,
-    /// From [`tls_config`]; `None` for an http origin.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The longest silence before the first byte. `None`: `timeout`.
+    pub first_byte_timeout: Option<Duration>,
     /// Most connections in use at a time.
     pub max_connections: usize,
+    /// How fast requests go to the origin. All workers share it.
+    pub pace: Arc<OriginPace>,
+}
+
+impl OriginConfig {
+    /// The settings without a limit of the rate.
+    pub fn new(destination: Destination, timeout: Duration, max_connections: usize) -> Self {
+        Self {
+            destination,
+            timeout,
+            first_byte_timeout: None,
+            max_connections,
+            pace: Arc::default(),
+        }
+    }
+
+    fn wait_limits(&self) -> WaitLimits {
+        let connecting = WaitLimit::timeout(self.timeout);
+        let first_byte = self.first_byte_timeout.map(WaitLimit::first_byte_timeout);
+        WaitLimits {
+            connecting,
+            first_byte: first_byte.unwrap_or(connecting),
+        }
+    }
 }
 
 /// A request to the origin.
@@ -143,19 +206,28 @@ pub struct Origin(Rc<OriginParts>);
 struct OriginParts {
     config: OriginConfig,
     client: Client,
+    /// `None` if the origin is reached directly.
+    proxy_name: Option<Arc<str>>,
     permits: Permits,
 }
 
 impl Origin {
     /// Opens no connection: the first request does.
     pub fn new(config: OriginConfig) -> Self {
-        let dialer = Dialer::new(config.url.clone(), config.tls.clone());
+        let dialer = Dialer::new(config.destination.clone());
+        let proxy_name = dialer.proxy_name();
         let permits = Permits::new(config.max_connections, config.timeout);
         Self(Rc::new(OriginParts {
             client: transport::client(dialer),
+            proxy_name,
             permits,
             config,
         }))
+    }
+
+    /// How fast requests go to it. The caller asks it before each request.
+    pub fn pace(&self) -> &OriginPace {
+        &self.0.config.pace
     }
 
     /// Sends a request and waits for the head of the response.
@@ -185,9 +257,25 @@ impl Origin {
         let response = tokio::select! {
             biased;
             sent = sent => sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut))?,
-            timeout = state.timeout(self.0.config.timeout) => return Err(timeout),
+            timeout = state.timeout(self.0.config.wait_limits()) => return Err(self.named(timeout)),
         };
         Ok(self.response(response, state, permit))
+    }
+
+    /// Names the proxy that has not opened the connection.
+    fn named(&self, error: OriginError) -> OriginError {
+        match error {
+            OriginError::Timeout {
+                phase: phase @ Phase::Connecting,
+                limit,
+                proxy: None,
+            } => OriginError::Timeout {
+                phase,
+                limit,
+                proxy: self.0.proxy_name.clone(),
+            },
+            other => other,
+        }
     }
 
     /// Sets Host if it is missing, and Expect.
@@ -203,7 +291,7 @@ impl Origin {
             }
         };
         if !headers.contains_key(header::HOST) {
-            let host = HeaderValue::try_from(self.0.config.url.authority());
+            let host = HeaderValue::try_from(self.0.config.destination.url.authority());
             let host = host.map_err(|error| OriginError::Target {
                 source: Some(error.into()),
             })?;
@@ -216,7 +304,9 @@ impl Origin {
     fn uri(&self, target: &str) -> Result<Uri, OriginError> {
         let target = match target {
             "*" => target.to_owned(),
-            _ if target.starts_with('/') => format!("{}{target}", self.0.config.url.path_prefix()),
+            _ if target.starts_with('/') => {
+                format!("{}{target}", self.0.config.destination.url.path_prefix())
+            }
             _ => return Err(OriginError::Target { source: None }),
         };
         // The authority is not used: the transport has one origin, and Host is set.

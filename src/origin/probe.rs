@@ -1,14 +1,13 @@
 //! Whether the origin can be reached.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use super::{
-    OriginUrl,
-    connect::Dialer,
-    error::{OriginError, Phase},
+    Destination,
+    connect::{ConnectionUse, Dialer},
+    error::{OriginError, Phase, WaitLimit},
 };
 
 /// How long one attempt may take.
@@ -18,21 +17,21 @@ const LIMIT: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The error that a request would have had while connecting; a timeout after 3 s.
-pub async fn reach(url: OriginUrl, tls: Option<Arc<ClientConfig>>) -> Result<(), OriginError> {
-    reach_within(LIMIT, url, tls).await
+pub async fn reach(destination: Destination) -> Result<(), OriginError> {
+    reach_within(LIMIT, destination).await
 }
 
-async fn reach_within(
-    limit: Duration,
-    url: OriginUrl,
-    tls: Option<Arc<ClientConfig>>,
-) -> Result<(), OriginError> {
-    let dialer = Dialer::new(url, tls);
-    match timeout(limit, dialer.dial()).await {
+async fn reach_within(limit: Duration, destination: Destination) -> Result<(), OriginError> {
+    let dialer = Dialer::new(destination);
+    match timeout(limit, dialer.dial(ConnectionUse::Requests)).await {
         Ok(dialed) => dialed.map(drop),
         Err(_) => Err(OriginError::Timeout {
             phase: Phase::Connecting,
-            limit,
+            limit: WaitLimit {
+                flag: "after",
+                time: limit,
+            },
+            proxy: dialer.proxy_name(),
         }),
     }
 }
@@ -42,8 +41,8 @@ mod tests {
     use super::*;
 
     async fn reach_port(port: u16) -> Result<(), OriginError> {
-        let url = format!("http://127.0.0.1:{port}").parse().unwrap();
-        reach(url, None).await
+        let url = format!("http://127.0.0.1:{port}");
+        reach(Destination::direct(url.parse().unwrap())).await
     }
 
     #[tokio::test]
@@ -65,10 +64,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         // It accepts the connection and does not respond to the handshake.
         let url = format!("https://127.0.0.1:{port}").parse().unwrap();
-        let tls = crate::origin::tls_config(None).unwrap();
         let limit = Duration::from_millis(1);
-        let silent = reach_within(limit, url, Some(tls)).await.unwrap_err();
-        let sentence = "the origin was silent for 0.001s while connecting to it";
+        let destination = Destination {
+            tls: Some(crate::origin::tls_config(None).unwrap()),
+            ..Destination::direct(url)
+        };
+        let silent = reach_within(limit, destination).await.unwrap_err();
+        let sentence = "after 1ms: no connection";
         assert_eq!(silent.to_string(), sentence);
     }
 }

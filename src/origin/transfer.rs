@@ -11,7 +11,7 @@ use actix_web::http::{StatusCode, header::HeaderMap};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    error::{OriginError, Phase},
+    error::{OriginError, Phase, WaitLimit},
     framing::BodyFraming,
 };
 
@@ -37,6 +37,22 @@ impl InterimSink {
 impl fmt::Debug for InterimSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InterimSink")
+    }
+}
+
+/// The limits of the waits before a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitLimits {
+    pub(super) connecting: WaitLimit,
+    pub(super) first_byte: WaitLimit,
+}
+
+impl WaitLimits {
+    fn of(self, phase: Phase) -> WaitLimit {
+        match phase {
+            Phase::FirstByte => self.first_byte,
+            Phase::Connecting | Phase::Body => self.connecting,
+        }
     }
 }
 
@@ -158,14 +174,25 @@ impl TransferState {
         self.0.borrow_mut().failure.take()
     }
 
-    /// Resolves when the origin has been silent for `limit`.
-    pub(super) async fn timeout(&self, limit: Duration) -> OriginError {
-        while let Some(until) = self.deadline(limit) {
-            sleep_until(until).await;
-        }
-        OriginError::Timeout {
-            phase: self.0.borrow().phase,
-            limit,
+    /// Resolves when the origin has been silent for too long.
+    pub(super) async fn timeout(&self, limits: WaitLimits) -> OriginError {
+        loop {
+            let phase = self.0.borrow().phase;
+            let limit = limits.of(phase);
+            let Some(until) = self.deadline(limit.time) else {
+                return OriginError::Timeout {
+                    phase,
+                    limit,
+                    proxy: None,
+                };
+            };
+            // The next phase may have a shorter limit, which counts from its begin.
+            let next = Instant::now() + limits.first_byte.time;
+            sleep_until(match phase {
+                Phase::Connecting => until.min(next),
+                Phase::FirstByte | Phase::Body => until,
+            })
+            .await;
         }
     }
 }

@@ -29,8 +29,8 @@ use futures_core::future::LocalBoxFuture;
 
 use super::{
     AGE_LIMIT, Expectation, IDLE_LIMIT,
-    connect::Dialer,
-    error::OriginError,
+    connect::{ConnectionUse, Dialer, through},
+    error::{OriginError, ProxyProblem},
     framing::{BodyFraming, Persistence, ResponseHead},
     heads::request_head,
     in_flight::{InFlight, WireRequest},
@@ -127,9 +127,10 @@ impl PendingRequest {
         body: BoxBody,
     ) -> Self {
         let size = body.size();
+        let proxied = connections.dialer.proxied_requests(ConnectionUse::Requests);
         let request = WireRequest {
             method: head.method.clone(),
-            head: request_head(head, size),
+            head: request_head(head, size, proxied.as_ref()),
             expectation: match head.headers.contains_key(header::EXPECT) {
                 true => Expectation::Continue,
                 false => Expectation::Nothing,
@@ -160,7 +161,7 @@ impl PendingRequest {
             Some(stream) => self.send(stream, true),
             None => {
                 let connections = Rc::clone(&self.connections);
-                let dialing = async move { connections.dialer.dial().await };
+                let dialing = async move { connections.dialer.dial(ConnectionUse::Requests).await };
                 self.stage = SendStage::Dialing(Box::pin(dialing));
             }
         }
@@ -174,6 +175,16 @@ impl PendingRequest {
             in_flight: Box::new(in_flight),
             is_reused,
         };
+    }
+
+    /// The error of a proxy that read the request and wants other credentials; `None` for any other response.
+    fn refused_by_proxy(&self, head: &ResponseHead) -> Option<OriginError> {
+        let status = head.status;
+        let dialer = &self.connections.dialer;
+        let is_refusal = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && dialer.proxied_requests(ConnectionUse::Requests).is_some();
+        let name = dialer.proxy_name().filter(|_| is_refusal)?;
+        Some(through(&name, ProxyProblem::Refused { status }))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ResponseHead>, OriginError>> {
@@ -223,6 +234,10 @@ impl Future for SendFuture {
             return Poll::Ready(Err(disconnected()));
         };
         let head = ready!(request.poll(cx));
+        let head = head.and_then(|head| match request.refused_by_proxy(&head) {
+            Some(refused) => Err(refused),
+            None => Ok(head),
+        });
         let Some(PendingRequest { state, stage, .. }) = self.0.take() else {
             return Poll::Ready(Err(disconnected()));
         };

@@ -144,6 +144,14 @@ impl OriginUrl {
         &self.path_prefix
     }
 
+    /// Host and port, also the default one: the target of CONNECT (RFC 9112, 3.2.3).
+    pub(super) fn host_with_port(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
     /// The value of Host (RFC 9110, 7.2): IPv6 in brackets, without the scheme's default port.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {
@@ -245,7 +253,7 @@ fn before_missing_port(authority: &str) -> Option<&str> {
         .then_some(host)
 }
 
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
+pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), UrlError> {
     let refused = || UrlError::Host {
         host: authority.to_owned(),
     };

@@ -7,9 +7,12 @@ use actix_web::http::{
     header::{self, HeaderMap},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
+    origin::PaceState,
     policy::{
         self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm, Time,
     },
@@ -42,6 +45,8 @@ pub struct DryRun {
     pub known: KeyState,
     /// The decision of the policy.
     pub decision: Decision,
+    /// Whether the origin gets requests now.
+    pub pace: PaceState,
 }
 
 /// Decides about a described request as the handler does.
@@ -78,6 +83,7 @@ pub async fn dry_run(
         forwarded,
         known,
         decision,
+        pace: shared.origin_pace.state(Instant::now()),
     }))
 }
 

@@ -6,20 +6,21 @@
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
 //! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
-//! 5. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
+//! 5. [`respond`] makes the response name the proxy where the origin names itself.
+//! 6. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 use log::Level;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
-    origin::{InterimSink, OriginError},
+    origin::{InterimSink, OriginError, PaceState},
     policy::{self, Decision, Forward, ForwardReason, OriginFailure, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
@@ -40,7 +41,7 @@ use crate::{
         request_config::RequestConfig,
         response::{
             access_log::AccessLogEntry, client_response::ClientResponse,
-            error_response::FailedRequest,
+            error_response::FailedRequest, for_client,
         },
         worker::Worker,
     },
@@ -114,20 +115,15 @@ async fn respond(
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
         .await?;
-    if !config.may_use_cache() {
-        let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-        return pass(
-            worker,
-            &forwarded,
-            body,
-            ForwardReason::Bypass.into(),
-            storing,
-            relay,
-        )
-        .await;
-    }
     let forwarded = Rc::new(forwarded);
-    let response = serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await;
+    let mut response = match config.may_use_cache() {
+        true => serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await,
+        false => {
+            let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
+            let why = ForwardReason::Bypass.into();
+            pass(worker, &forwarded, body, why, storing, relay).await
+        }
+    };
     if let (Some(entry), Ok(response)) = (entry, &response) {
         match response.cache_status.detail() {
             Some(Reason::OwnPartition) => entry.set_identity(forwarded.identity_parts()),
@@ -137,6 +133,9 @@ async fn respond(
             )),
             _ => {}
         }
+    }
+    if let Ok(response) = &mut response {
+        for_client::rewrite(response, &forwarded);
     }
     response
 }
@@ -249,11 +248,11 @@ fn decide(
             NextStep::Respond(Box::new(Ok(response)))
         }),
         Decision::Revalidate { index, why } => entry(index).map(|entry| {
-            if is_stale_served_at_once(worker, forwarded, &entry, now) {
+            if let Some(why) = why_stale_at_once(worker, forwarded, &entry, now) {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
                 let reuse = Reuse::StaleWhileRevalidate;
                 let mut response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
-                response.problem = Some("stale: the origin is failing".into());
+                response.problem = Some(why.into());
                 return NextStep::Respond(Box::new(Ok(response)));
             }
             NextStep::Claim(FetchPlan::revalidate(why, entry))
@@ -284,19 +283,27 @@ fn decide(
     })
 }
 
-/// Whether `entry` is served without waiting for its validation: the origin is known to fail, and the entry may be served
-/// stale if it does (RFC 9111, 4.2.4).
-fn is_stale_served_at_once(
+/// Why `entry` is served without waiting for its validation: the origin is known to fail, or gets no request at the moment,
+/// and the entry may be served stale then (RFC 9111, 4.2.4). `None` if it is not.
+fn why_stale_at_once(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     entry: &Entry,
     now: Time,
-) -> bool {
+) -> Option<&'static str> {
     let failure = OriginFailure::Unreachable;
     let (policy, view) = (forwarded.policy(), forwarded.view());
     let health = &worker.shared.origin_health;
-    health.is_failing(now, forwarded.config.timeout)
-        && policy::may_serve_stale(policy, &view, entry.head(), failure, now).is_ok()
+    let why = match worker.origin.pace().state(Instant::now()) {
+        PaceState::Paused(..) => "stale: the origin has asked for a pause",
+        PaceState::Limited(_) => "stale: --max-rate allows no more requests",
+        PaceState::Open if health.is_failing(now, forwarded.config.head_limit().time) => {
+            "stale: the origin is failing"
+        }
+        PaceState::Open => return None,
+    };
+    let may_be_served = policy::may_serve_stale(policy, &view, entry.head(), failure, now);
+    may_be_served.ok().map(|()| why)
 }
 
 /// Fetches for the cache and for its client, in a task of its own: the fetch goes on when its client leaves, as long as
@@ -386,6 +393,11 @@ fn revalidate_in_background(
     entry: Arc<Entry>,
     now: Time,
 ) {
+    if worker.origin.pace().state(Instant::now()) != PaceState::Open {
+        // It would take the place of a request whose client waits.
+        log::debug!("the origin gets no request now: a later request will validate");
+        return;
+    }
     let Ok(permit) = Arc::clone(&worker.background).try_acquire_owned() else {
         log::debug!("too many validations in the background: a later request will validate");
         return;

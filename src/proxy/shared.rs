@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     headers::OwnVia,
     observe::{LiveRequests, Observer},
+    origin::OriginPace,
     policy::IdentitySecret,
     proxy::origin_health::OriginHealth,
     reload::ActiveConfig,
@@ -35,6 +36,8 @@ pub struct Shared {
     pub observer: Arc<Observer>,
     /// Whether the origin is known to fail.
     pub(crate) origin_health: OriginHealth,
+    /// How fast requests go to the origin.
+    pub(crate) origin_pace: Arc<OriginPace>,
 }
 
 impl Shared {
@@ -60,7 +63,13 @@ impl Shared {
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
             origin_health: OriginHealth::default(),
+            origin_pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
         })
+    }
+
+    /// How fast requests go to the origin.
+    pub fn origin_pace(&self) -> Arc<OriginPace> {
+        Arc::clone(&self.origin_pace)
     }
 
     /// The configuration in force.

@@ -35,13 +35,14 @@ use self::{
     departure::Departure,
     refusal::{Lingering, RefusedHead},
 };
-use super::request_bounds::RequestBounds;
+use super::{own_names::OwnNames, request_bounds::RequestBounds};
 use crate::proxy::{Connection, RefusalLog};
 
 /// The stream of one client, as actix-http reads and writes it.
 pub(super) struct ClientIo {
     stream: TcpStream,
     connection: Connection,
+    names: OwnNames,
     limits: Limits,
     refusals: Rc<RefusalLog>,
     bounds: RequestBounds,
@@ -87,12 +88,18 @@ pub(super) struct Limits {
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, limits: Limits, refusals: Rc<RefusalLog>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        names: OwnNames,
+        limits: Limits,
+        refusals: Rc<RefusalLog>,
+    ) -> Self {
         // Small writes go out at once. The connection also works where the option cannot be set.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
             connection: Connection::default(),
+            names,
             limits,
             refusals,
             bounds: RequestBounds::head(),

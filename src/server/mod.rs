@@ -4,10 +4,12 @@ mod client_io;
 mod expect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod own_names;
 mod request_bounds;
 mod request_head;
 #[cfg(test)]
 mod tests;
+mod thread_worker;
 
 use std::{convert::Infallible, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
@@ -20,7 +22,11 @@ use actix_web::{App, dev::AppConfig, web};
 use socket2::SockRef;
 use tokio::sync::watch;
 
-use self::client_io::{ClientIo, LINGER, Limits};
+use self::{
+    client_io::{ClientIo, LINGER, Limits},
+    own_names::OwnNames,
+    thread_worker::worker_of_thread,
+};
 use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
@@ -55,23 +61,23 @@ impl Server {
     /// Starts the workers, and the cache actor in one of them. Must be called within an actix `System`.
     ///
     /// # Errors
-    /// The listener cannot be used.
+    /// A listener cannot be used.
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
     ) -> io::Result<Self> {
-        Self::start_with(config, tls, listener, WorkerCacheMode::On)
+        Self::start_with(config, tls, listeners, WorkerCacheMode::On)
     }
 
     /// The same as [`Server::start`], with the workers' copies of lookups on or off.
     ///
     /// # Errors
-    /// The listener cannot be used.
+    /// A listener cannot be used.
     pub fn start_with(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         worker_cache: WorkerCacheMode,
     ) -> io::Result<Self> {
         let limits = Limits {
@@ -79,35 +85,36 @@ impl Server {
             idle: KEEP_ALIVE,
             stall: config.client_timeout,
         };
-        Self::start_with_limits(config, tls, listener, (worker_cache, limits))
+        Self::start_with_limits(config, tls, listeners, (worker_cache, limits))
     }
 
     fn start_with_limits(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
     ) -> io::Result<Self> {
         let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let origin = origin(&config, tls);
         let shared = Arc::new(Shared::new(&config, news, cache)?);
+        let origin = OriginConfig {
+            pace: shared.origin_pace(),
+            ..origin(&config, tls)
+        };
         let all = Arc::clone(&shared);
-        limit_unsent(&listener);
-        let builder = actix_server::Server::build()
+        let mut builder = actix_server::Server::build()
             .workers(config.workers)
             .max_concurrent_connections((MAX_CLIENTS / config.workers).max(16))
             .shutdown_timeout(STOP_LIMIT_SECONDS)
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
-        let builder = builder.listen("caching-proxy", listener, move || {
+        let any_name = config.preserve_host;
+        let service = move || {
             shared.cache.start();
-            let worker = web::Data::new(Worker::new(
-                Arc::clone(&shared),
-                origin.clone(),
-                worker_cache,
-            ));
+            let worker = worker_of_thread(&shared, || {
+                Worker::new(Arc::clone(&shared), origin.clone(), worker_cache)
+            });
             let observer = &worker.shared.observer;
             let refusals = RefusalLog::new(Rc::clone(&worker.counters), observer.feed().cloned());
             let refusals = Rc::new(refusals);
@@ -134,12 +141,17 @@ impl Server {
                 .finish(app());
             fn_service(move |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
-                let io = ClientIo::new(stream, limits, Rc::clone(&refusals));
+                let names = OwnNames::new(&stream, any_name);
+                let io = ClientIo::new(stream, names, limits, Rc::clone(&refusals));
                 async move { Ok::<_, Infallible>((io, Protocol::Http1, peer)) }
             })
             .map_err(|never: Infallible| match never {})
             .and_then(http)
-        })?;
+        };
+        for listener in listeners {
+            limit_unsent(&listener);
+            builder = builder.listen("caching-proxy", listener, service.clone())?;
+        }
         let server = builder.run();
         let handle = server.handle();
         Ok(Self {
@@ -191,10 +203,10 @@ fn limit_unsent(listener: &TcpListener) {
 }
 
 fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConfig {
+    let max_connections = (MAX_ORIGIN_CONNECTIONS / config.workers).max(16);
+    let destination = config.destination(&config.origin, tls);
     OriginConfig {
-        url: config.origin.clone(),
-        timeout: config.timeout,
-        tls,
-        max_connections: (MAX_ORIGIN_CONNECTIONS / config.workers).max(16),
+        first_byte_timeout: config.origin_settings.first_byte_timeout,
+        ..OriginConfig::new(destination, config.timeout, max_connections)
     }
 }

@@ -61,6 +61,12 @@ pub(super) enum HeadRefusal {
     /// A TLS ClientHello.
     #[error("the client speaks TLS, and this port takes plain HTTP: use http:// for it")]
     Tls,
+    /// RFC 9110, 15.5.20: the URL in the request line is of another server.
+    #[error(
+        "this is no forward proxy: it serves one origin, and not the host in the URL of the request; \
+         to set the origin, start caching-proxy with --origin URL"
+    )]
+    OtherHost,
     /// CONNECT. Its connection would carry a tunnel, whatever Content-Length and Transfer-Encoding say (RFC 9110, 9.3.6).
     #[error("{}", ProxyError::Connect)]
     Connect,
@@ -76,6 +82,7 @@ impl HeadRefusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge | Self::TooManyLines => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::OtherHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target
             | Self::NoHost
@@ -93,9 +100,10 @@ pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
     bytes.next() == Some(0x16) && bytes.next() == Some(3) && bytes.next().is_some_and(|it| it <= 4)
 }
 
-/// Checks a complete head, with the empty lines before it and the one that ends it.
-pub(super) fn check(head: &[u8]) -> HeadVerdict {
-    match checked(head) {
+/// Checks a complete head, with the empty lines before it and the one that ends it. `is_own` is true for the scheme and
+/// authority of a URL of this proxy.
+pub(super) fn check(head: &[u8], is_own: impl Fn(&[u8], &[u8]) -> bool) -> HeadVerdict {
+    match checked(head, is_own) {
         Ok(None) => HeadVerdict::Unchanged,
         Ok(Some(rewritten)) => HeadVerdict::Rewritten(rewritten),
         Err(refusal) => HeadVerdict::Refused(refusal),
@@ -111,7 +119,10 @@ pub(super) fn method_and_target(head: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, st
 }
 
 /// The head to pass on in the place of `head`; `None` if `head` itself is passed on.
-fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
+fn checked(
+    head: &[u8],
+    is_own: impl Fn(&[u8], &[u8]) -> bool,
+) -> Result<Option<Vec<u8>>, HeadRefusal> {
     let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     let head = &head[start.unwrap_or(head.len())..];
     let (line, fields) = split_line(head);
@@ -131,6 +142,12 @@ fn checked(head: &[u8]) -> Result<Option<Vec<u8>>, HeadRefusal> {
         {
             Err(HeadRefusal::Host)
         }
+        (
+            _,
+            TargetForm::Absolute {
+                scheme, authority, ..
+            },
+        ) if !is_own(scheme, authority) => Err(HeadRefusal::OtherHost),
         (_, TargetForm::AsSent) if request_line.minor <= b'1' && !scan.offers_upgrade => Ok(None),
         (_, target) => {
             let fields = match scan.offers_upgrade {
@@ -272,7 +289,11 @@ enum TargetForm<'h> {
     /// Some of its characters are encoded.
     Encoded(String),
     /// RFC 9112, 3.2.2: a URL. Its authority becomes the Host. `path` may be empty, and may have characters to encode.
-    Absolute { authority: &'h [u8], path: &'h [u8] },
+    Absolute {
+        scheme: &'h [u8],
+        authority: &'h [u8],
+        path: &'h [u8],
+    },
 }
 
 impl<'h> RequestLine<'h> {
@@ -351,7 +372,11 @@ fn absolute(target: &[u8]) -> Option<TargetForm<'_>> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
     let authority_end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
-    is_scheme.then_some(TargetForm::Absolute { authority, path })
+    is_scheme.then_some(TargetForm::Absolute {
+        scheme,
+        authority,
+        path,
+    })
 }
 
 /// Writes a target with the characters encoded that it must not have.
@@ -384,6 +409,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::request_bounds::RequestBounds, *};
+
+    /// As [`super::check`], with every URL ours.
+    fn check(head: &[u8]) -> HeadVerdict {
+        super::check(head, |_, _| true)
+    }
 
     /// What `head` becomes, as text.
     fn rewritten(head: &str) -> String {
@@ -465,6 +495,22 @@ mod tests {
             "[::1%25eth0]",
         ] {
             assert!(!is_valid_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_another_server_is_refused() {
+        for (url, is_own) in [
+            ("http://a", true),
+            ("http://b", false),
+            ("https://a", false),
+        ] {
+            let head = format!("GET {url}/x HTTP/1.1\r\nHost: a\r\n\r\n");
+            let verdict = super::check(head.as_bytes(), |scheme, authority| {
+                scheme == b"http" && authority == b"a"
+            });
+            let refused = HeadVerdict::Refused(HeadRefusal::OtherHost);
+            assert_eq!(verdict != refused, is_own, "{url}");
         }
     }
 

@@ -31,7 +31,7 @@ impl ShortLimits {
                 let listener = TcpListener::bind("127.0.0.1:0").unwrap();
                 let mut config = Config::for_origin(origin);
                 config.workers = 1;
-                let server = Server::start(config.into(), None, listener).unwrap();
+                let server = Server::start(config.into(), None, vec![listener]).unwrap();
                 let address = "127.0.0.1:0".parse().unwrap();
                 let dashboard = Dashboard::start(address, server.shared(), PATIENCE).unwrap();
                 ready.send(dashboard.link()).unwrap();

@@ -110,7 +110,7 @@ async fn run(
         .origin
         .is_tls()
         .then(|| tls_config(config.origin_ca.as_deref()).expect("the certificates are read"));
-    let server = Server::start_with(Arc::new(config), tls, listener, worker_cache())
+    let server = Server::start_with(Arc::new(config), tls, vec![listener], worker_cache())
         .expect("the server starts");
     ready.send(()).expect("the test waits");
     while let Some(order) = inbox.recv().await {

@@ -167,6 +167,19 @@ fn the_proxy_prints_its_savings_at_the_end_if_there_were_requests() {
     assert!(!log.contains("saved"), "{log}");
 }
 
+/// One more request has failed for the reason `name`, with a status of this class.
+#[track_caller]
+fn assert_one_more(before: &Value, after: &Value, name: &str, class: usize) {
+    let failed = |stats: &Value| count(&stats["failed_by"], name);
+    assert_eq!(failed(after), failed(before) + 1, "{after:#}");
+    let number = |value: &Value| value.as_u64().unwrap();
+    for path in ["requests", "failed"] {
+        assert_eq!(number(&after[path]), number(&before[path]) + 1, "{path}");
+    }
+    let of_class = |stats: &Value| number(&stats["status_classes"][class]);
+    assert_eq!(of_class(after), of_class(before) + 1, "{name}");
+}
+
 #[test]
 fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged_with_their_bytes()
 {
@@ -218,21 +231,7 @@ fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged
         assert!(line.contains(&format!("MISS {status} ")), "{line}");
         assert!(!line.contains("disconnected"), "{line}");
         let after = stats(&home);
-        let counted =
-            |name: &str| count(&after["failed_by"], name) - count(&before["failed_by"], name);
-        assert_eq!(counted(name), 1, "{after:#}");
-        let class = usize::from(status / 100 - 1);
-        for (path, index) in [
-            ("status_classes", Some(class)),
-            ("requests", None),
-            ("failed", None),
-        ] {
-            let number = |stats: &Value| match index {
-                Some(index) => stats[path][index].as_u64().unwrap(),
-                None => stats[path].as_u64().unwrap(),
-            };
-            assert_eq!(number(&after), number(&before) + 1, "{path} {head:.40}");
-        }
+        assert_one_more(&before, &after, name, usize::from(status / 100 - 1));
         assert!(after["sent_bytes"].as_u64() >= before["sent_bytes"].as_u64());
     }
     assert_eq!(origin.count(), 0);

@@ -15,12 +15,12 @@ use crate::{
 };
 
 /// The certificate of an origin, and the PEM that a client must trust.
-struct Identity {
-    server: Arc<rustls::ServerConfig>,
-    trusted_pem: String,
+pub(crate) struct Identity {
+    pub(crate) server: Arc<rustls::ServerConfig>,
+    pub(crate) trusted_pem: String,
 }
 
-fn params(name: &str) -> CertificateParams {
+pub(crate) fn params(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn server(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<rustls::Server
 }
 
 /// A certificate for this name, signed by a private authority.
-fn by_private_ca(name: &str) -> Identity {
+pub(crate) fn by_private_ca(name: &str) -> Identity {
     let mut authority = params("private authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
@@ -52,7 +52,7 @@ fn by_private_ca(name: &str) -> Identity {
 }
 
 /// A self-signed certificate, as development servers use.
-fn self_signed(params: &CertificateParams) -> Identity {
+pub(crate) fn self_signed(params: &CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     Identity {

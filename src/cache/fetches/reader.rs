@@ -58,6 +58,8 @@ pub struct SharedError {
     pub name: &'static str,
     /// The status of the response.
     pub status: StatusCode,
+    /// Its Retry-After, in seconds; `None` if it has none.
+    pub retry_after_seconds: Option<u64>,
     /// A sentence for the client.
     pub sentence: String,
     /// What went wrong, for the log.

@@ -39,7 +39,7 @@ pub(super) fn run(port: Option<u16>) -> Result<(), Failure> {
             log::error!("the demo API has stopped: {error}");
         }
     });
-    startup.serve(|| Ok(proxy))
+    startup.serve(|| Ok(vec![proxy]))
 }
 
 /// The defaults and a dashboard. No file and no variable is read: the demo works in any directory.

@@ -99,6 +99,7 @@ impl Page {
             origin_line(&report.origin),
             memory_line(report.cache.as_ref()),
         ];
+        top.extend(pace_line(&report.origin));
         top.extend(dropped_lines(report));
         Self {
             title: text::plain(&format!("{origin} on port {port}, up {uptime}")),
@@ -290,6 +291,21 @@ fn origin_line(origin: &OriginReport) -> String {
         grouped(origin.answers),
         grouped(origin.failures),
     )
+}
+
+/// `None` if requests go to the origin at once.
+fn pace_line(origin: &OriginReport) -> Option<String> {
+    if let Some(left) = origin.paused_seconds {
+        let left = format!("{left} s");
+        return Some(format!(
+            "Pause      {left:>8}   until the origin gets requests again, as it has asked for (Retry-After)"
+        ));
+    }
+    let queued = || {
+        let queued = grouped(origin.queued);
+        format!("Queue      {queued:>8}   requests wait, because of --max-rate")
+    };
+    (origin.queued > 0).then(queued)
 }
 
 fn memory_line(cache: Option<&CacheStats>) -> String {

@@ -9,8 +9,8 @@ use actix_web::http::{
 use caching_proxy::{
     control::Instance,
     origin::{
-        Expectation, Origin, OriginConfig, OriginError, OriginErrorKind, OriginRequest,
-        OriginResponse, OriginUrl, RequestBody, UrlError,
+        Destination, Expectation, Origin, OriginConfig, OriginError, OriginErrorKind,
+        OriginRequest, OriginResponse, OriginUrl, RequestBody, UrlError,
     },
 };
 use futures_util::StreamExt as _;
@@ -71,12 +71,9 @@ impl Fetcher {
             std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         };
         let address = SocketAddr::new(host, instance.port);
-        let proxy = Origin::new(OriginConfig {
-            url: OriginUrl::parse(&format!("http://{address}"))?,
-            timeout: limit,
-            tls: None,
-            max_connections: usize::from(concurrency),
-        });
+        let destination = Destination::direct(OriginUrl::parse(&format!("http://{address}"))?);
+        let config = OriginConfig::new(destination, limit, usize::from(concurrency));
+        let proxy = Origin::new(config);
         Ok(Self {
             proxy,
             fields: Rc::new(fields),
@@ -174,7 +171,10 @@ impl Fetcher {
             OriginErrorKind::Cut => "the response is incomplete".to_owned(),
             OriginErrorKind::Malformed => "the response is not valid HTTP".to_owned(),
             OriginErrorKind::Busy => "too many connections are open".to_owned(),
-            OriginErrorKind::Unreachable | OriginErrorKind::Upload => error.plain_reason(),
+            OriginErrorKind::Unreachable
+            | OriginErrorKind::Limited
+            | OriginErrorKind::Paused
+            | OriginErrorKind::Upload => error.plain_reason(),
         };
         FetchOutcome::Failed {
             status: None,

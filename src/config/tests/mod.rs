@@ -166,8 +166,11 @@ fn the_number_of_workers_is_limited_by_the_server() {
 
 #[test]
 fn the_file_must_be_valid_even_where_a_flag_overrides_it() {
-    let error = load(&[ORIGIN, ("port", "1")], &[], "port = 0").unwrap_err();
-    assert!(error.starts_with("proxy.toml:1: port: 0 is not"), "{error}");
+    let error = load(&[ORIGIN, ("port", "1")], &[], "port = -1").unwrap_err();
+    assert!(
+        error.starts_with("proxy.toml:1: port: -1 is not"),
+        "{error}"
+    );
     // A variable need not: others set them, as Kubernetes does CACHING_PROXY_PORT for a service of that name.
     let environment = [("CACHING_PROXY_PORT", "tcp://10.0.0.1:80")];
     assert_eq!(

@@ -127,14 +127,15 @@ fn booleans_have_several_spellings_outside_the_file() {
 #[test]
 fn a_wrong_value_is_refused_with_its_source_and_a_correction() {
     let port = "a port: a number from 1 to 65535, such as 8000";
-    for text in ["0", "65536", "-1", "http", "", "80 "] {
+    assert_eq!(flag_with("port", "0").unwrap().port, 0);
+    for text in ["65536", "-1", "http", "", "80 "] {
         assert_eq!(
             flag_with("port", text).unwrap_err(),
             format!("--port: {text:?} is not {port}")
         );
     }
     for (flag, text) in [
-        ("bind", "localhost"),
+        ("bind", "localhos"),
         ("policy", "Always"),
         ("ttl", "0s"),
         ("ttl", "30"),
@@ -215,67 +216,71 @@ fn a_number_out_of_range_is_refused_like_any_other() {
     );
 }
 
+const WITH_SPACE: &str = "it has a space; write a list such as";
+
+/// Setting, wrong name, its fault, its kind, and the list that is proposed.
+const WRONG_NAMES: [(&str, &str, &str, &str, [&str; 2]); 8] = [
+    (
+        "identity_headers",
+        "x user",
+        WITH_SPACE,
+        "header",
+        ["x-user", "*-token"],
+    ),
+    (
+        "drop_headers",
+        "x foo",
+        WITH_SPACE,
+        "header",
+        ["x-user", "*-token"],
+    ),
+    (
+        "drop_headers",
+        "x-foo: 1",
+        "it has \":\"; write a list such as",
+        "header",
+        ["x-user", "*-token"],
+    ),
+    (
+        "identity_cookies",
+        "a;b",
+        "it has \";\"; write a list such as",
+        "cookie",
+        ["sid", "*_session"],
+    ),
+    (
+        "ignored_cookies",
+        "a=b",
+        "it has \"=\"; write a list such as",
+        "cookie",
+        ["sid", "*_session"],
+    ),
+    (
+        "drop_headers",
+        "!",
+        "the name is missing after \"!\"; write a list such as",
+        "header",
+        ["x-user", "*-token"],
+    ),
+    (
+        "identity_headers",
+        "!!x-a",
+        "an exception begins with one \"!\"; write a list such as",
+        "header",
+        ["x-user", "*-token"],
+    ),
+    (
+        "masked_parameters",
+        "my code",
+        WITH_SPACE,
+        "parameter",
+        ["code", "*token*"],
+    ),
+];
+
 #[test]
 fn a_wrong_name_in_a_list_is_named_with_its_kind_and_its_line() {
-    let with_space = "it has a space; write a list such as";
-    for (key, name, fault, kind, examples) in [
-        (
-            "identity_headers",
-            "x user",
-            with_space,
-            "header",
-            ["x-user", "*-token"],
-        ),
-        (
-            "drop_headers",
-            "x foo",
-            with_space,
-            "header",
-            ["x-user", "*-token"],
-        ),
-        (
-            "drop_headers",
-            "x-foo: 1",
-            "it has \":\"; write a list such as",
-            "header",
-            ["x-user", "*-token"],
-        ),
-        (
-            "identity_cookies",
-            "a;b",
-            "it has \";\"; write a list such as",
-            "cookie",
-            ["sid", "*_session"],
-        ),
-        (
-            "ignored_cookies",
-            "a=b",
-            "it has \"=\"; write a list such as",
-            "cookie",
-            ["sid", "*_session"],
-        ),
-        (
-            "drop_headers",
-            "!",
-            "the name is missing after \"!\"; write a list such as",
-            "header",
-            ["x-user", "*-token"],
-        ),
-        (
-            "identity_headers",
-            "!!x-a",
-            "an exception begins with one \"!\"; write a list such as",
-            "header",
-            ["x-user", "*-token"],
-        ),
-        (
-            "masked_parameters",
-            "my code",
-            with_space,
-            "parameter",
-            ["code", "*token*"],
-        ),
-    ] {
+    for (key, name, fault, kind, examples) in WRONG_NAMES {
         let said = format!("{name:?} is not a {kind} name: {fault}");
         let flag = key.replace('_', "-");
         let variable = format!("CACHING_PROXY_{}", key.to_ascii_uppercase());

@@ -174,8 +174,9 @@ function showNow(now) {
 function showOrigin(origin, report, cache) {
   const failedLast = origin.last_failure !== null && origin.last_failure >= (origin.last_answer || 0);
   const isKnown = origin.last_failure !== null || origin.last_answer !== null;
-  byId("origin-state").dataset.state = !isKnown ? "unknown" : failedLast ? "bad" : "good";
-  show("origin-text", !isKnown ? "No requests yet" : failedLast ? "Failing" : "Responding");
+  const pause = origin.paused_seconds;
+  byId("origin-state").dataset.state = !isKnown ? "unknown" : failedLast || pause !== null ? "bad" : "good";
+  show("origin-text", pause !== null ? `Paused for ${pause} s, as it has asked for` : !isKnown ? "No requests yet" : failedLast ? "Failing" : "Responding");
   show("last-answer", origin.last_answer === null ? "–" : ago(origin.last_answer));
   show("last-failure", origin.last_failure === null ? "none" : `${ago(origin.last_failure)} (${plain(origin.last_failure_kind)})`);
   show("origin-answers", grouped(origin.answers));

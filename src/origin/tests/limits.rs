@@ -10,7 +10,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::poll_fn};
 use tokio::{
     net::TcpStream,
-    sync::mpsc::{UnboundedSender, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     time::Instant,
 };
 
@@ -19,7 +22,7 @@ use crate::origin::*;
 
 fn phase_of(error: &OriginError) -> Phase {
     match error {
-        OriginError::Timeout { phase, limit } if *limit == HASTY => *phase,
+        OriginError::Timeout { phase, limit, .. } if *limit == WaitLimit::timeout(HASTY) => *phase,
         other => panic!("{other}"),
     }
 }
@@ -111,12 +114,18 @@ fn a_silent_handshake_times_out_as_connecting() {
     run(async {
         let test = TestOrigin::with(|config| {
             config.timeout = HASTY;
-            config.url =
-                OriginUrl::parse(&config.url.to_string().replace("http:", "https:")).unwrap();
+            config.destination.url = OriginUrl::parse(
+                &config
+                    .destination
+                    .url
+                    .to_string()
+                    .replace("http:", "https:"),
+            )
+            .unwrap();
             let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), certificate.cert.pem()).unwrap();
-            config.tls = Some(tls_config(Some(file.path())).unwrap());
+            config.destination.tls = Some(tls_config(Some(file.path())).unwrap());
         })
         .await;
         let script = async { test.accept().await.gone().await };
@@ -131,26 +140,32 @@ fn a_silent_handshake_times_out_as_connecting() {
 fn a_slow_client_is_not_the_origin_s_silence() {
     run(async {
         let test = TestOrigin::with(|config| config.timeout = HASTY).await;
+        let (early, is_early) = oneshot::channel();
+        let (limit_passed, has_passed) = oneshot::channel();
         let script = async {
             let mut peer = test.accept().await;
             peer.head().await;
-            peer.exactly("early, late").await;
+            peer.exactly("early, ").await;
+            early.send(()).unwrap();
+            test.accept().await.gone().await;
+            peer.exactly("late").await;
             peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        };
+        // The client takes longer than the limit for the origin: a request that is sent meanwhile reaches it.
+        let silent = async {
+            is_early.await.unwrap();
+            let silent = ask(&test.origin, get("/")).await.unwrap_err();
+            assert_eq!(phase_of(&silent), Phase::FirstByte);
+            limit_passed.send(()).unwrap();
         };
         let mut put = request(Method::PUT, "/");
         let late = futures_util::stream::once(async {
-            // The client has to take longer than the limit for the origin.
-            tokio::time::sleep(HASTY * 3).await;
-            Ok(bytes::Bytes::from_static(b"late"))
+            has_passed.await.unwrap();
+            Ok(Bytes::from_static(b"late"))
         });
         put.body = RequestBody::Sized(11, Box::pin(pieces(&["early, "]).chain(late)));
-        assert_eq!(
-            tokio::join!(ask(&test.origin, put), script)
-                .0
-                .unwrap()
-                .status,
-            204
-        );
+        let response = tokio::join!(ask(&test.origin, put), script, silent).0;
+        assert_eq!(response.unwrap().status, 204);
     });
 }
 

@@ -76,12 +76,7 @@ pub(in crate::origin) fn refusing() -> (TcpSocket, SocketAddr) {
 }
 
 pub(super) fn config(url: &str) -> OriginConfig {
-    OriginConfig {
-        url: OriginUrl::parse(url).unwrap(),
-        timeout: PATIENT,
-        tls: None,
-        max_connections: 8,
-    }
+    OriginConfig::new(Destination::direct(url.parse().unwrap()), PATIENT, 8)
 }
 
 /// The origin's end of a connection.

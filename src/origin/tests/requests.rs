@@ -10,7 +10,8 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 /// The head that the origin receives.
 async fn received(prefix: &str, request: OriginRequest) -> String {
     let test = TestOrigin::with(|config| {
-        config.url = OriginUrl::parse(&format!("{}{prefix}", config.url)).unwrap();
+        config.destination.url =
+            OriginUrl::parse(&format!("{}{prefix}", config.destination.url)).unwrap();
     })
     .await;
     let script = async {

@@ -22,7 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::peer::*;
 use crate::origin::{
-    connect::Dialer,
+    connect::{ConnectionUse, Dialer},
     pool::{Pool, PoolLimits},
     stream::OriginStream,
     *,
@@ -95,12 +95,15 @@ async fn pair() -> (OriginStream, TlsStream<TcpStream>) {
     let port = listener.local_addr().unwrap().port();
     let url = OriginUrl::parse(&format!("https://localhost:{port}")).unwrap();
     let trusted = tls_config(Some(pem_file(&identity.pem).path())).unwrap();
-    let dialer = Dialer::new(url, Some(trusted));
+    let dialer = Dialer::new(Destination {
+        tls: Some(trusted),
+        ..Destination::direct(url)
+    });
     let script = async {
         let tcp = listener.accept().await.unwrap().0;
         acceptor(&identity).accept(tcp).await.unwrap()
     };
-    let (ours, theirs) = tokio::join!(dialer.dial(), script);
+    let (ours, theirs) = tokio::join!(dialer.dial(ConnectionUse::Requests), script);
     let mut ours = ours.unwrap();
     // Processes the session tickets.
     while !ours.is_quiet(&mut Context::from_waker(Waker::noop())) {
@@ -122,7 +125,7 @@ async fn ask_tls(
         "https://localhost:{}",
         listener.local_addr().unwrap().port()
     ));
-    config.tls = Some(tls_config(Some(pem_file(ca).path())).unwrap());
+    config.destination.tls = Some(tls_config(Some(pem_file(ca).path())).unwrap());
     let script = async {
         let tcp = listener.accept().await.unwrap().0;
         let Ok(tls) = acceptor.accept(tcp).await else {
@@ -293,9 +296,15 @@ fn a_close_notify_is_seen_before_the_reactor_runs() {
 fn an_origin_without_tls_is_reported_as_such() {
     run(async {
         let test = TestOrigin::with(|config| {
-            config.url =
-                OriginUrl::parse(&config.url.to_string().replace("http:", "https:")).unwrap();
-            config.tls = Some(
+            config.destination.url = OriginUrl::parse(
+                &config
+                    .destination
+                    .url
+                    .to_string()
+                    .replace("http:", "https:"),
+            )
+            .unwrap();
+            config.destination.tls = Some(
                 tls_config(Some(pem_file(&self_signed(params("localhost")).pem).path())).unwrap(),
             );
         })

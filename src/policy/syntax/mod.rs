@@ -3,5 +3,6 @@
 pub(super) mod date;
 pub(super) mod fields;
 pub(super) mod list;
+pub(super) mod retry_after;
 pub(super) mod target;
 pub(super) mod time;

@@ -13,7 +13,10 @@ use actix_web::{
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    origin::{BodyFraming, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
+    origin::{
+        BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginPace, OriginRequest,
+        OriginResponse,
+    },
     policy::{self, ContentRange, Forward, Time},
     proxy::{
         response::{
@@ -44,7 +47,12 @@ pub(crate) async fn forward(
     worker: &Worker,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
+    let admitted = worker.origin.pace().admit().await;
     let request_time = clock::now();
+    if let Err(error) = admitted {
+        worker.counters.origin_failed(error.kind(), request_time);
+        return Err(error);
+    }
     let OriginResponse {
         status,
         version,
@@ -81,8 +89,9 @@ async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse,
     let now = clock::now();
     let health = &worker.shared.origin_health;
     match &result {
-        Ok(_) => {
+        Ok(response) => {
             health.answered(now);
+            pause_if_asked(worker.origin.pace(), response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {
@@ -96,6 +105,24 @@ async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse,
         }
     }
     result
+}
+
+/// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).
+fn pause_if_asked(pace: &OriginPace, response: &OriginResponse, now: Time) {
+    let (status, headers) = (response.status, &response.headers);
+    let asks = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    let length = policy::retry_after(headers, now).filter(|_| asks);
+    if let Some(length) = length {
+        pace.pause(length, status, tokio::time::Instant::now());
+        log::warn!(
+            "the origin has responded with {} and Retry-After: it gets no requests for {} s",
+            status.as_u16(),
+            length.min(MAX_PAUSE).as_secs()
+        );
+    }
 }
 
 /// The size that a response without a body announces for the one with a body (RFC 9110, 8.6).

@@ -108,7 +108,7 @@ impl<'a> Follower<'a> {
         let events = self.fetches.iter_mut();
         let events = events.map(|fetch| Box::pin(fetch.event()));
         let Ok((event, index, _)) = timeout(wait, select_all(events)).await else {
-            return (since.elapsed() >= self.forwarded.config.timeout)
+            return (since.elapsed() >= self.forwarded.config.head_limit().time)
                 .then(|| Err(self.timed_out(plan)));
         };
         let fetch = self.fetches.swap_remove(index);
@@ -209,14 +209,14 @@ impl<'a> Follower<'a> {
     /// How long the request may still wait for a fetch of its own, and the error after that; `None` if it has waited for no
     /// other fetch. What leaders wait for in vain, their followers do not wait for again.
     pub(crate) fn time_left(&self) -> Option<(Duration, OriginError)> {
-        let limit = self.forwarded.config.timeout;
-        let left = limit.saturating_sub(self.since?.elapsed());
+        let limit = self.forwarded.config.head_limit();
+        let left = limit.time.saturating_sub(self.since?.elapsed());
         Some((left, OriginError::no_head(limit)))
     }
 
     /// The leaders of all fetches wait in vain, and this request has waited for as long as one of them would.
     fn timed_out(&self, plan: &FetchPlan) -> FailedRequest {
-        let error = OriginError::no_head(self.forwarded.config.timeout);
+        let error = OriginError::no_head(self.forwarded.config.head_limit());
         FailedRequest::forwarded(ProxyError::Origin(error), plan.why)
     }
 }

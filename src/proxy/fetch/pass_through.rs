@@ -51,7 +51,10 @@ pub(crate) async fn pass(
             // Only these say for certain that the origin has not received the request.
             if matches!(
                 error.kind(),
-                OriginErrorKind::Unreachable | OriginErrorKind::Busy
+                OriginErrorKind::Unreachable
+                    | OriginErrorKind::Busy
+                    | OriginErrorKind::Limited
+                    | OriginErrorKind::Paused
             ) {
                 invalidation.disarm();
             }

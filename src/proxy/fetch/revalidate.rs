@@ -66,6 +66,8 @@ impl LeaderFetch<'_> {
             }
             // The entry is gone, so the client gets the origin's failure.
             Err(Reason::Cleared) => self.fail(error),
+            // The client is told when to come back.
+            Err(_) if error.retry_after_seconds().is_some() => self.fail(error),
             Err(_) => self.fail(ProxyError::NotValidated(error)),
         }
     }

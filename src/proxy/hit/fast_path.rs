@@ -17,8 +17,11 @@ use crate::{
     headers,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
-        hit::serve::prepared, request::name_table::NameTable, request_config::RequestConfig,
-        response::client_response::ClientResponse, worker::Worker,
+        hit::serve::prepared,
+        request::{name_table::NameTable, rewriting::proxied_origin},
+        request_config::RequestConfig,
+        response::client_response::ClientResponse,
+        worker::Worker,
     },
 };
 
@@ -53,7 +56,13 @@ pub(crate) fn respond(
         return None;
     };
     let entry = lookup.found().variants().nth(index)?;
-    let response = prepared(&view, &lookup, (index, entry), now, &worker.shared.via)?;
+    let complete = |headers: &mut HeaderMap| {
+        worker.shared.via.complete(headers);
+        if let Some(origin) = proxied_origin(&config.config, None) {
+            origin.rewrite_response(headers, target);
+        }
+    };
+    let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);
     Some(response)
 }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 
 use crate::{
     cache::Entry,
-    headers::OwnVia,
     policy::Time,
     proxy::{
         hit::from_stored::{hit_status, stored_headers},
@@ -35,12 +34,13 @@ struct PreparedResponse {
 
 impl PreparedResponses {
     /// The response with the whole of `entry`, which is the variant at `index`; `None` if its body is not in one piece.
+    /// `complete` makes the stored headers those for the client; it is called when a response is prepared.
     pub(crate) fn response(
         &self,
         index: usize,
         entry: &Entry,
         now: Time,
-        via: &OwnVia,
+        complete: impl FnOnce(&mut HeaderMap),
     ) -> Option<ClientResponse> {
         let head = entry.head();
         let cache_status = hit_status(entry, now);
@@ -59,7 +59,7 @@ impl PreparedResponses {
                 None => entry.body().single()?,
             };
             let mut headers = stored_headers(head, now);
-            via.complete(&mut headers);
+            complete(&mut headers);
             cache_status.write(&mut headers);
             if body.len() as u64 >= zero_copy::MIN_BYTES {
                 headers.insert(header::CONTENT_LENGTH, body.len().into());

@@ -1,8 +1,10 @@
 //! A hit: the response to a request from a stored one.
 
+use actix_web::http::header::HeaderMap;
+
 use crate::{
     cache::{CachedLookup, Entry},
-    headers::{OwnVia, RequestOutcome},
+    headers::RequestOutcome,
     policy::{self, ResponseForm, Reuse, Time},
     proxy::{
         hit::{
@@ -10,7 +12,7 @@ use crate::{
             prepared::PreparedResponses,
         },
         request::forwarded::ForwardedRequest,
-        response::client_response::ClientResponse,
+        response::{client_response::ClientResponse, for_client::rewrite_headers},
         worker::Worker,
     },
 };
@@ -26,7 +28,11 @@ pub(crate) fn serve(
 ) -> ClientResponse {
     let via = &worker.shared.via;
     let view = forwarded.view();
-    let mut response = prepared(&view, lookup, (index, entry), now, via)
+    let complete = |headers: &mut HeaderMap| {
+        via.complete(headers);
+        rewrite_headers(headers, forwarded);
+    };
+    let mut response = prepared(&view, lookup, (index, entry), now, complete)
         .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
     // After the response: counting marks the copy as used.
     worker.worker_cache.count_hit(lookup);
@@ -37,18 +43,19 @@ pub(crate) fn serve(
 }
 
 /// The prepared response for the whole of `entry`; `None` if the client wants something else, or none is worth preparing.
+/// `complete` makes the stored headers those for the client.
 pub(crate) fn prepared(
     view: &policy::Request<'_>,
     lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
     now: Time,
-    via: &OwnVia,
+    complete: impl FnOnce(&mut HeaderMap),
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
     match policy::response_form(view, entry.head(), length) {
         // The first use of a copy prepares nothing: most are used once.
         ResponseForm::Full if lookup.is_reused() => {
-            lookup.prepared.response(index, entry, now, via)
+            lookup.prepared.response(index, entry, now, complete)
         }
         _ => None,
     }

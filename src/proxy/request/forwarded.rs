@@ -24,6 +24,7 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
+            rewriting,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -102,7 +103,9 @@ impl ForwardedRequest {
             peer,
         } = head;
         check_forwardable(method, client, shared)?;
-        let (target, rule) = ruled_target(target_of(method, uri)?, config);
+        let target = target_of(method, uri)?;
+        rewriting::check_path(config, &target)?;
+        let (target, rule) = ruled_target(target, config);
         let host = match client.get(header::HOST) {
             Some(host) if config.preserve_host => HostHeader::Client(host),
             _ => HostHeader::Origin(&shared.origin_host),
@@ -120,6 +123,7 @@ impl ForwardedRequest {
         let policy = policy_under(rule, config);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
+        rewriting::rewrite_request(config, client.get(header::HOST), &mut headers)?;
         let bypass = bypass_reason(client, &headers, rule_at(rule, config));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {

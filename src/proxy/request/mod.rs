@@ -4,4 +4,5 @@ pub(super) mod forwarded;
 pub(super) mod framing;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
+pub(super) mod rewriting;
 pub(super) mod upload;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use crate::{
     cache::SharedError,
@@ -37,6 +37,7 @@ pub(crate) fn shared_error(error: &ProxyError) -> Option<SharedError> {
         lasts: cause.lasts(),
         name: error.name(),
         status: error.status(),
+        retry_after_seconds: error.retry_after_seconds(),
         sentence: error.sentence(),
         problem: problem(error),
     })
@@ -69,19 +70,25 @@ impl FailedRequest {
 
     /// The response to its client.
     pub(crate) fn into_response(self) -> ClientResponse {
-        let (name, status, sentence, problem) = match self.cause {
+        let (name, status, retry_after, sentence, problem) = match self.cause {
             Cause::Own(error) => {
                 let texts = (error.sentence(), problem(&error));
-                (error.name(), error.status(), texts.0, texts.1)
+                let retry_after = error.retry_after_seconds();
+                (error.name(), error.status(), retry_after, texts.0, texts.1)
             }
             Cause::Shared(error) => {
                 let texts = (error.sentence.clone(), error.problem.clone());
-                (error.name, error.status, texts.0, texts.1)
+                let retry_after = error.retry_after_seconds;
+                (error.name, error.status, retry_after, texts.0, texts.1)
             }
         };
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         ClientResponse {
             status,
-            headers: HeaderMap::new(),
+            headers,
             body: ResponseBody::Sentence(format!("{sentence}\n")),
             cache_status: CacheStatus {
                 outcome: RequestOutcome::Failed(name),

@@ -69,7 +69,7 @@ impl ClientIo {
         }
         let is_complete = matches!(self.bounds, RequestBounds::Decoding);
         if is_complete && self.head.is_empty() {
-            let verdict = request_head::check(piece);
+            let verdict = self.checked(piece);
             if verdict != HeadVerdict::Unchanged {
                 self.head.extend_from_slice(piece);
                 buffer.set_filled(filled);
@@ -81,12 +81,18 @@ impl ClientIo {
         self.head.extend_from_slice(piece);
         buffer.set_filled(filled);
         if is_complete {
-            return self.pass_verdict_on(request_head::check(&self.head));
+            return self.pass_verdict_on(self.checked(&self.head));
         }
         if !has_begun && self::has_begun(&self.head) {
             self.restart_request_timer(self.limits.head);
         }
         Ok(())
+    }
+
+    fn checked(&self, head: &[u8]) -> HeadVerdict {
+        request_head::check(head, |scheme, authority| {
+            self.names.include(scheme, authority)
+        })
     }
 
     /// Passes `head` on as the verdict about it says.

@@ -56,7 +56,8 @@ fn a_client_that_still_reads_its_response_is_not_idle() {
             stall: Duration::from_secs(3600),
         };
         let refusals = RefusalLog::new(Rc::default(), None);
-        let mut io = ClientIo::new(stream, limits, Rc::new(refusals));
+        let names = OwnNames::new(&stream, false);
+        let mut io = ClientIo::new(stream, names, limits, Rc::new(refusals));
         let mut written = fill(&mut io).await;
         for _ in 0..3 {
             assert!(read_after_limit(&mut io).await.is_pending());
@@ -87,7 +88,8 @@ fn a_connection_is_closed_when_it_was_idle_for_too_long_after_a_response() {
             stall: Duration::from_secs(3600),
         };
         let options = (WorkerCacheMode::On, limits);
-        let server = Server::start_with_limits(Arc::new(config), None, listener, options).unwrap();
+        let server =
+            Server::start_with_limits(Arc::new(config), None, vec![listener], options).unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         // The proxy answers this itself.
         let request = b"OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n";

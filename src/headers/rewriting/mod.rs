@@ -1,0 +1,55 @@
+//! Messages that name the origin on one side and the proxy on the other. Pure functions.
+//!
+//! A client sees the proxy in the place of the origin, so what the origin says about itself in a response is changed on
+//! its way to the client. What is stored stays as the origin sent it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `proxied_origin` | the origin as clients see it, and the paths on both sides |
+//! | `reference` | the parts of a URI reference |
+//! | `path` | dot segments |
+//! | `location` | Location, Content-Location and Refresh |
+//! | `request` | request headers that name the proxy |
+
+mod location;
+mod path;
+mod proxied_origin;
+mod reference;
+mod request;
+
+pub use self::{
+    path::may_climb,
+    proxied_origin::{ClientAddress, ProxiedOrigin},
+};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+impl ProxiedOrigin<'_> {
+    /// Makes a response to the request for `target` name the proxy where it names the origin. `target` is the one that the
+    /// origin got, without the origin's prefix.
+    pub fn rewrite_response(&self, headers: &mut HeaderMap, target: &str) {
+        for name in [header::LOCATION, header::CONTENT_LOCATION] {
+            rewrite_lines(headers, &name, |line| self.location(line, target));
+        }
+        rewrite_lines(headers, &header::REFRESH, |line| self.refresh(line, target));
+    }
+}
+
+/// Replaces the values of a header for which `rewritten` returns another one.
+fn rewrite_lines(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) {
+    if !headers.contains_key(name) {
+        return;
+    }
+    let lines = headers.get_all(name).map(|line| {
+        let new = rewritten(line.as_bytes()).and_then(|new| HeaderValue::from_bytes(&new).ok());
+        new.unwrap_or_else(|| line.clone())
+    });
+    let lines: Vec<HeaderValue> = lines.collect();
+    headers.remove(name);
+    for line in lines {
+        headers.append(name.clone(), line);
+    }
+}

@@ -1,0 +1,207 @@
+//! Limits of the rate of requests to the origin: `--max-rate`, and those that the origin sets with Retry-After.
+
+use crate::{
+    failure::assert_plain,
+    harness::http_date,
+    instance::{Home, Instance},
+    origin::{Exchange, Origin},
+};
+
+/// An origin whose responses have this head line and header lines for `/busy`, are stale at once for `/old`, and fresh
+/// until cleared for other targets.
+fn busy(status: &'static str, lines: impl Into<String>) -> Origin {
+    let lines = lines.into();
+    Origin::start(
+        move |exchange: &mut Exchange<'_>| match exchange.target().as_str() {
+            "/busy" => exchange.answer(status, &lines, "come back later"),
+            "/old" => exchange.ok("ETag: \"v\"\r\nCache-Control: max-age=0\r\n", "old"),
+            "/must" => exchange.ok(
+                "ETag: \"v\"\r\nCache-Control: max-age=0, must-revalidate\r\n",
+                "must",
+            ),
+            "/swr" => exchange.ok(
+                "Cache-Control: max-age=0, stale-while-revalidate=600\r\n",
+                "swr",
+            ),
+            target => {
+                let body = target.to_owned();
+                exchange.ok("", body);
+            }
+        },
+    )
+}
+
+/// The 503 of the proxy's own, with these words and a Retry-After in this range.
+#[track_caller]
+fn put_off(proxy: &Instance, target: &str, seconds: std::ops::RangeInclusive<u64>, words: &str) {
+    let answer = proxy.get(target);
+    assert_plain(&answer, 503);
+    assert!(answer.text().contains(words), "{}", answer.text());
+    let retry_after = answer.field("retry-after").unwrap().parse().unwrap();
+    assert!(seconds.contains(&retry_after), "{retry_after}");
+}
+
+#[test]
+fn requests_above_the_rate_are_put_off_and_hits_are_not() {
+    let origin = busy("200 OK", "");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--max-rate", "2/h,2"]);
+    proxy.get("/a").expect(200, "MISS", "/a");
+    proxy.get("/old").expect(200, "MISS", "old");
+    put_off(&proxy, "/b", 1790..=1800, "--max-rate 2/h,2");
+    for _ in 0..3 {
+        proxy.get("/a").expect(200, "HIT", "/a");
+        // It is stale, and may be served stale.
+        proxy.get("/old").expect(200, "HIT", "old");
+    }
+    assert_eq!(origin.count(), 2);
+    let stats = home.run_json(&["stats", "--json"]);
+    assert_eq!(stats["failed"], 1, "{stats}");
+    let why = home.run_ok(&["why", "/b"]);
+    assert!(why.contains("--max-rate allows no more requests"), "{why}");
+    proxy.log_line(&["/old", "stale: --max-rate"]);
+}
+
+#[test]
+fn a_few_requests_wait_for_their_turn() {
+    let origin = busy("200 OK", "");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--max-rate", "20/s,1"]);
+    let targets = ["/1", "/2", "/3", "/4", "/5"];
+    let mut clients = targets.map(|target| {
+        let mut client = crate::client::Client::connect(proxy.port);
+        client.ask(target, "");
+        client
+    });
+    for (client, target) in clients.iter_mut().zip(targets) {
+        client.answer().expect(200, "MISS", target);
+    }
+    assert_eq!(origin.count(), targets.len());
+}
+
+#[test]
+fn equal_requests_that_wait_share_one_place() {
+    let origin = busy("200 OK", "");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &["--max-rate", "1/s"]);
+    proxy.get("/first").expect(200, "MISS", "/first");
+    let mut clients: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = crate::client::Client::connect(proxy.port);
+            client.ask("/same", "");
+            client
+        })
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "/same");
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn an_origin_that_asks_for_a_pause_gets_it() {
+    let later = format!("Retry-After: {}\r\n", http_date(60));
+    for (status, lines, seconds) in [
+        (
+            "429 Too Many Requests",
+            "Retry-After: 60\r\n".to_owned(),
+            50..=60,
+        ),
+        ("503 Service Unavailable", later, 50..=60),
+        (
+            "429 Too Many Requests",
+            "Retry-After: 99999999999\r\n".to_owned(),
+            290..=300,
+        ),
+    ] {
+        let origin = busy(status, lines.clone());
+        let home = Home::new();
+        let proxy = home.start(&origin.url(), &[]);
+        for target in ["/a", "/old", "/must", "/swr"] {
+            assert_eq!(proxy.get(target).x_cache(), "MISS");
+        }
+        // The response that asks for the pause is the origin's own.
+        let asked = proxy.get("/busy");
+        let code: u16 = status[..3].parse().unwrap();
+        asked.expect(code, "MISS", "come back later");
+        assert!(lines.contains(asked.field("retry-after").unwrap()));
+        let reason = format!("responded with {code}");
+        put_off(&proxy, "/b", seconds.clone(), &reason);
+        put_off(&proxy, "/busy", seconds.clone(), &reason);
+        // What must be validated is not served stale.
+        put_off(&proxy, "/must", seconds, &reason);
+        for (target, body) in [("/a", "/a"), ("/old", "old"), ("/swr", "swr")] {
+            proxy.get(target).expect(200, "HIT", body);
+        }
+        assert_eq!(origin.count(), 5, "{status}");
+    }
+}
+
+#[test]
+fn a_pause_is_shown() {
+    let origin = busy("429 Too Many Requests", "Retry-After: 200\r\n");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    assert_eq!(proxy.get("/busy").status(), 429);
+    proxy.log_line(&["WARN", "429", "Retry-After", "no requests for 200 s"]);
+    let stats = home.run_json(&["stats", "--json"]);
+    let left = stats["origin"]["paused_seconds"].as_u64().unwrap();
+    assert!((190..=201).contains(&left), "{stats}");
+    assert!(
+        home.run_ok(&["stats"])
+            .contains("until the origin gets requests again")
+    );
+    let why = home.run_ok(&["why", "/b"]);
+    assert!(
+        why.contains("it has responded with 429 and Retry-After"),
+        "{why}"
+    );
+}
+
+#[test]
+fn without_a_usable_retry_after_there_is_no_pause() {
+    for (status, lines) in [
+        ("429 Too Many Requests", "Retry-After: 0\r\n"),
+        ("429 Too Many Requests", "Retry-After: -5\r\n"),
+        ("429 Too Many Requests", "Retry-After: soon\r\n"),
+        (
+            "503 Service Unavailable",
+            "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+        ),
+        ("503 Service Unavailable", ""),
+        (
+            "301 Moved Permanently",
+            "Location: /\r\nRetry-After: 60\r\n",
+        ),
+    ] {
+        let origin = busy(status, lines);
+        let home = Home::new();
+        let proxy = home.start(&origin.url(), &[]);
+        assert_eq!(proxy.get("/busy").text(), "come back later");
+        proxy.get("/a").expect(200, "MISS", "/a");
+    }
+}
+
+#[test]
+fn an_unsafe_request_that_was_put_off_invalidates_nothing() {
+    let origin = busy("429 Too Many Requests", "Retry-After: 60\r\n");
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    proxy.get("/items").expect(200, "MISS", "/items");
+    assert_eq!(proxy.get("/busy").status(), 429);
+    let mut client = crate::client::Client::connect(proxy.port);
+    let post = "POST /items HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
+    assert_plain(&client.send(post).answer(), 503);
+    proxy.get("/items").expect(200, "HIT", "/items");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn rates_that_are_none_are_refused() {
+    let home = Home::new();
+    for wrong in ["10", "0/s", "10/d", "10/s,0", "-1/s"] {
+        let flag = format!("--max-rate={wrong}");
+        home.run(&["--origin", "http://a.test", &flag])
+            .refused(2, &["--max-rate", "\"10/s\""]);
+    }
+}

@@ -30,7 +30,8 @@ use caching_proxy::{
     config::Config,
     origin::OriginUrl,
     policy::{
-        self, BodyKey, PersistedQueries, Policy, RequestContent, Response, Rules, StoredHead, Time,
+        self, BodyKey, PersistedQueries, Policy, RequestContent, Response, Routes, Rules,
+        StoredHead, Time,
     },
 };
 
@@ -143,7 +144,7 @@ fn purged(path: &str) -> Option<EntryFilter> {
         paths: vec![path.to_owned()],
         ..FilterSpec::default()
     };
-    EntryFilter::new(&spec, &Rules::default(), false).ok()
+    EntryFilter::new(&spec, (&Routes::default(), &Rules::default()), false).ok()
 }
 
 async fn run(scale: usize) -> Option<()> {

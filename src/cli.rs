@@ -118,6 +118,13 @@ pub struct SettingsArgs {
     #[arg(short, long, help_heading = BASICS, display_order = 2, value_name = "URL")]
     pub origin: Option<OsString>,
 
+    /// Another server for some paths: a pattern, `=` and a URL, such as '/api/*=http://localhost:3001'; may be repeated
+    ///
+    /// The first route that matches applies. Requests that no route matches go to --origin. Routes with settings of their own
+    /// are in the configuration file.
+    #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "PATTERN=URL")]
+    pub route: Vec<OsString>,
+
     /// IP address to listen on, or localhost for 127.0.0.1 and ::1; 0.0.0.0 accepts requests from other machines [default: 127.0.0.1]
     #[arg(long, help_heading = BASICS, hide_short_help = true, value_name = "ADDRESS")]
     pub bind: Option<OsString>,
@@ -372,11 +379,22 @@ impl SettingsArgs {
             ("masked-parameters", self.masked_parameters),
             ("log-format", self.log_format),
             ("dashboard", self.dashboard),
+            ("route", one_on_a_line(self.route)),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
     }
+}
+
+/// The values of an option that may be repeated, as one; `None` if it was not given.
+fn one_on_a_line(values: Vec<OsString>) -> Option<OsString> {
+    let lines = values.into_iter().reduce(|mut lines, value| {
+        lines.push("\n");
+        lines.push(value);
+        lines
+    });
+    lines
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ impl Startup {
 /// The TLS configuration for the origin. `None` for an http origin without --origin-ca: a bad certificate file is an error
 /// even for an http origin, so that it does not surface only when the origin moves to https.
 pub(crate) fn tls_for(config: &Config) -> Result<Option<Arc<ClientConfig>>, Failure> {
-    Ok(match (config.origin.is_tls(), &config.origin_ca) {
+    let is_tls = config.origins.iter().any(|url| url.is_tls());
+    Ok(match (is_tls, &config.origin_ca) {
         (true, _) if config.origin_settings.insecure => Some(origin::insecure_tls_config()?),
         (false, None) => None,
         (_, ca) => Some(origin::tls_config(ca.as_deref())?),
@@ -163,7 +164,10 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
-    actix_web::rt::spawn(warn_unless_reached(config.destination(&config.origin, tls)));
+    for origin in config.origins.iter() {
+        let destination = config.destination(origin, tls.clone());
+        actix_web::rt::spawn(warn_unless_reached(destination));
+    }
 
     loop {
         tokio::select! {
@@ -182,16 +186,19 @@ async fn run(
 fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>) {
     print(&format!(
         "Proxy starting on port {}\nOrigin: {}\n",
-        config.port, config.origin
+        config.port,
+        config.origins.first()
     ));
     let url = config.local_url();
     log::info!(
         "listening on {url} for {}; {}",
-        config.origin,
+        config.origins.first(),
         config.in_short()
     );
-    if let Some(proxy) = config.destination(&config.origin, None).proxy {
-        log::info!("{} is reached through the proxy {proxy}", config.origin);
+    for origin in config.origins.iter() {
+        if let Some(proxy) = config.destination(origin, None).proxy {
+            log::info!("{origin} is reached through the proxy {proxy}");
+        }
     }
     if config.origin_settings.insecure {
         log::warn!(

@@ -62,5 +62,5 @@ impl Caller {
 /// The stored responses that `names` match under the configuration in force.
 fn filter(names: &FilterSpec, shared: &Shared) -> Result<EntryFilter, FilterError> {
     let config = shared.config();
-    EntryFilter::new(names, &config.rules, config.preserve_host)
+    EntryFilter::new(names, (&config.routes, &config.rules), config.is_hosted())
 }

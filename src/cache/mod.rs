@@ -64,6 +64,6 @@ pub use messages::{
 };
 pub use store::body::{Body, Slices};
 pub use store::entry::Entry;
-pub use store::key::{Key, PlainKey, Resource};
+pub use store::key::{Key, PlainKey, Resource, write_resource};
 pub use unavailable::CacheUnavailable;
 pub use worker_cache::copies::{CachedLookup, WorkerCache, WorkerCacheMode};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Config;
+use super::{Config, keys::ROUTES};
 
 /// Settings that a reload applies from the next request on; all others need a restart.
 const RELOADABLE: &[&str] = &[
@@ -14,6 +14,18 @@ const RELOADABLE: &[&str] = &[
     "identity_cookies",
     "ignored_cookies",
     "drop_headers",
+    ROUTES,
+    "rules",
+];
+/// Reloadable settings that are part of routes.
+const IN_ROUTES: &[&str] = &[
+    "policy",
+    "ttl",
+    "max_stale",
+    "identity_headers",
+    "identity_cookies",
+    "ignored_cookies",
+    ROUTES,
     "rules",
 ];
 /// Reloadable settings that decide who may receive a stored response, or what is in it.
@@ -23,6 +35,7 @@ const REPARTITIONING: &[&str] = &[
     "identity_cookies",
     "ignored_cookies",
     "drop_headers",
+    ROUTES,
 ];
 
 /// The difference between two configurations.
@@ -47,8 +60,9 @@ impl Config {
             .zip(&now)
             .filter(|(before, now)| before != now)
             .map(|((name, _), _)| *name);
+        let keeps_routes = self.keeps_routes(read);
         for name in changed {
-            if RELOADABLE.contains(&name) {
+            if RELOADABLE.contains(&name) && !(keeps_routes && IN_ROUTES.contains(&name)) {
                 changes.in_force.push(name);
             } else {
                 changes.needs_restart.push(name);
@@ -63,17 +77,29 @@ impl Config {
     /// This configuration, with the reloadable settings of `read`.
     #[must_use]
     pub fn changed_to(&self, read: &Self) -> Self {
+        let with_routes = match self.keeps_routes(read) {
+            true => self,
+            false => read,
+        };
         Self {
-            policy: read.policy.clone(),
+            policy: with_routes.policy.clone(),
+            routes: with_routes.routes.clone(),
+            rules: with_routes.rules.clone(),
             coalesce_wait: read.coalesce_wait,
-            rules: read.rules.clone(),
             drop_headers: read.drop_headers.clone(),
             ..self.clone()
         }
     }
 
+    /// True if the routes of `read` do not apply before a restart, nor do the settings that are part of routes: each origin
+    /// has connections and counters, which are made at the start.
+    fn keeps_routes(&self, read: &Self) -> bool {
+        let has_routes = !self.routes.is_empty() || !read.routes.is_empty();
+        has_routes && !self.origins.iter().eq(read.origins.iter())
+    }
+
     /// The policy of each rule's paths; empty if all paths have the same policy.
-    fn policies(&self) -> Vec<(Vec<String>, Value)> {
+    fn policies(&self) -> Vec<(Vec<&str>, Value)> {
         let base = self.policy.mode;
         if self.rules.iter().all(|rule| rule.policy.mode == base) {
             return Vec::new();

@@ -91,7 +91,7 @@ pub enum ConfigError {
         /// The key.
         key: String,
         /// Beside which other key, and what would be right.
-        why: &'static str,
+        why: String,
     },
     /// An earlier rule matches all paths of a rule.
     #[error(
@@ -120,6 +120,71 @@ pub enum ConfigError {
         line: usize,
         /// How many there may be.
         limit: usize,
+    },
+    /// A route does not say where it leads.
+    #[error(
+        "{}:{line}: this route has no origin; add one, such as origin = \"http://localhost:3001\"",
+        file.display()
+    )]
+    RouteWithoutOrigin {
+        /// The file.
+        file: PathBuf,
+        /// Line of the route, starting at 1.
+        line: usize,
+    },
+    /// A route does not say what it matches.
+    #[error(
+        "{}:{line}: this route has neither path nor host; add one, such as path = \"/api/*\" \
+         (requests that no route matches go to the origin outside of the routes)",
+        file.display()
+    )]
+    RouteWithoutMatch {
+        /// The file.
+        file: PathBuf,
+        /// Line of the route, starting at 1.
+        line: usize,
+    },
+    /// An earlier route matches all requests of a route.
+    #[error(
+        "{place}: the route for {route:?} never applies: the route for {earlier:?} ({earlier_place}) \
+         matches all of its requests first; move it before that route, or remove it"
+    )]
+    RouteNeverCounts {
+        /// Where the route was written.
+        place: SettingSource,
+        /// What it matches.
+        route: String,
+        /// Where the route was written that goes before it.
+        earlier_place: SettingSource,
+        /// What that one matches.
+        earlier: String,
+    },
+    /// There are too many routes.
+    #[error("{place}: more than {limit} routes; combine some with a pattern such as \"/api/*\"")]
+    TooManyRoutes {
+        /// Where the first that is too many was written.
+        place: SettingSource,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// There are too many origins.
+    #[error("{place}: more than {limit} origins in all; let some routes lead to the same one")]
+    TooManyOrigins {
+        /// Where the last route was written.
+        place: SettingSource,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// An origin is this proxy.
+    #[error(
+        "{place}: {origin} is this proxy itself; write the URL of the server behind it, or give the proxy \
+         another --port"
+    )]
+    OriginIsProxy {
+        /// Where the origin was written.
+        place: SettingSource,
+        /// The origin.
+        origin: String,
     },
     /// The file is not valid TOML.
     #[error("{}:{line}: not valid TOML", file.display())]

@@ -1,6 +1,6 @@
 //! The keys of the configuration file.
 
-/// Keys of the file. All except the rules are also flags and variables.
+/// Keys of the file. All except the routes and the rules are also flags and variables.
 pub(super) const KEYS: &[&str] = &[
     "port",
     "origin",
@@ -28,7 +28,10 @@ pub(super) const KEYS: &[&str] = &[
     "masked_parameters",
     "log_format",
     "dashboard",
+    ROUTES,
     RULES,
 ];
+/// The key of the routes.
+pub(super) const ROUTES: &str = "routes";
 /// The key of the rules.
 pub(super) const RULES: &str = "rules";

@@ -13,7 +13,9 @@
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
 //! | `origin.rs` | how requests reach the origin |
-//! | `rules.rs` | `[[rules]]` |
+//! | `policy.rs` | the settings of the policy |
+//! | `routes.rs`, `rules.rs` | `[[routes]]`, `[[rules]]`, in `tables.rs` with the keys of `rule_keys.rs` |
+//! | `selection.rs` | the route and the rule that apply to a request |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
 //! | `value.rs` | one parser per kind of value |
@@ -28,9 +30,14 @@ pub(crate) mod fuzzing;
 mod keys;
 mod names;
 mod origin;
+mod policy;
+mod routes;
+mod rule_keys;
 mod rules;
+mod selection;
 mod settings;
 mod sizes;
+mod tables;
 mod value;
 
 use std::{
@@ -46,10 +53,10 @@ pub use self::{
     changes::Changes,
     error::{ConfigError, SettingSource, ValueError},
     origin::OriginSettings,
+    selection::Selection,
     settings::{Setting, in_words},
 };
 use self::{
-    defaults::{DEFAULT_IDENTITY_COOKIES, DEFAULT_IDENTITY_HEADERS, DEFAULT_IGNORED_COOKIES},
     file::{Presence, SettingsFile},
     keys::KEYS,
     value::{Given, MAX_WORKERS},
@@ -57,7 +64,7 @@ use self::{
 use crate::{
     mask::DEFAULT_NAMES,
     origin::OriginUrl,
-    policy::{ClientDirectives, Mode, Patterns, Policy, Rules},
+    policy::{Patterns, PerOrigin, Policy, Routes, Rules},
 };
 
 /// The file that is read without --config.
@@ -77,7 +84,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_COALESCE_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
-const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9111, 1.2.2: no lifetime is reckoned beyond 2^31 seconds; ten years are enough to write.
@@ -102,11 +108,13 @@ pub struct Config {
     pub port: u16,
     /// The addresses to listen on.
     pub bind: BindAddress,
-    /// Where requests are forwarded to.
-    pub origin: OriginUrl,
+    /// Where requests are forwarded to. The first origin is for those that no route matches.
+    pub origins: PerOrigin<OriginUrl>,
+    /// Which origins get which requests.
+    pub routes: Routes,
     /// Decides what is stored and reused.
     pub policy: Policy,
-    /// Settings for single paths.
+    /// Settings for single paths, of requests that no route matches.
     pub rules: Rules,
     /// Timeout waiting for the origin.
     pub timeout: Duration,
@@ -146,16 +154,9 @@ impl Config {
         Self {
             port: DEFAULT_PORT,
             bind: BindAddress::default(),
-            origin,
-            policy: Policy {
-                mode: Mode::default(),
-                ttl: None,
-                client_directives: ClientDirectives::Obeyed,
-                max_stale: DEFAULT_MAX_STALE,
-                identity_headers: Patterns::new(DEFAULT_IDENTITY_HEADERS.iter().copied()),
-                identity_cookies: Patterns::new(DEFAULT_IDENTITY_COOKIES.iter().copied()),
-                ignored_cookies: Patterns::new(DEFAULT_IGNORED_COOKIES.iter().copied()),
-            },
+            origins: PerOrigin::new(origin, Vec::new()),
+            routes: Routes::default(),
+            policy: policy::default_policy(),
             rules: Rules::default(),
             timeout: DEFAULT_TIMEOUT,
             client_timeout: DEFAULT_CLIENT_TIMEOUT,
@@ -281,8 +282,6 @@ impl<'a> SettingSources<'a> {
         Ok(Config {
             port,
             bind,
-            rules: rules::rules(&self.file, &policy)?,
-            policy,
             timeout: self
                 .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
                 .unwrap_or(DEFAULT_TIMEOUT),
@@ -315,52 +314,7 @@ impl<'a> SettingSources<'a> {
             dashboard: self.dashboard(bind, port)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
-            origin: self.origin(&origin_settings)?,
-            origin_settings,
-        })
-    }
-
-    fn policy(&self) -> Result<Policy, ConfigError> {
-        Ok(Policy {
-            mode: self.get("policy", value::mode)?.unwrap_or_default(),
-            ttl: self
-                .get("ttl", |given| {
-                    value::optional_duration(given, MILLISECOND, TEN_YEARS)
-                })?
-                .flatten(),
-            client_directives: ClientDirectives::Obeyed,
-            max_stale: self
-                .get("max-stale", |given| {
-                    value::duration(given, Duration::ZERO, TEN_YEARS)
-                })?
-                .unwrap_or(DEFAULT_MAX_STALE),
-            identity_headers: self.patterns(
-                "identity-headers",
-                names::headers,
-                DEFAULT_IDENTITY_HEADERS,
-            )?,
-            identity_cookies: self.patterns(
-                "identity-cookies",
-                names::cookies,
-                DEFAULT_IDENTITY_COOKIES,
-            )?,
-            ignored_cookies: self.patterns(
-                "ignored-cookies",
-                names::cookies,
-                DEFAULT_IGNORED_COOKIES,
-            )?,
-        })
-    }
-
-    fn patterns(
-        &self,
-        name: &'static str,
-        parse: fn(&Given) -> Result<Vec<String>, ValueError>,
-        default: &[&str],
-    ) -> Result<Patterns, ConfigError> {
-        Ok(match self.get(name, parse)? {
-            Some(names) => Patterns::new(names.iter().map(String::as_str)),
-            None => Patterns::new(default.iter().copied()),
+            ..self.routed((policy, origin_settings), (bind, port))?
         })
     }
 
@@ -411,9 +365,12 @@ impl<'a> SettingSources<'a> {
 
     /// The source of a key's effective value. `None`: the default.
     fn place(&self, key: &str) -> Option<SettingSource> {
-        let name = key.replace('_', "-");
+        let name = match key {
+            keys::ROUTES => routes::FLAG.to_owned(),
+            key => key.replace('_', "-"),
+        };
         let found = self.in_flags(&name).or_else(|| self.in_environment(&name));
-        let (_, place) = found.or_else(|| self.in_file(&name))?;
+        let (_, place) = found.or_else(|| self.in_file(key))?;
         Some(place)
     }
 

@@ -44,14 +44,6 @@ impl SettingSources<'_> {
             insecure: self.get("insecure", value::boolean)?.unwrap_or(false),
         })
     }
-
-    /// The origin, which can be reached as these settings say.
-    pub(super) fn origin(&self, settings: &OriginSettings) -> Result<OriginUrl, ConfigError> {
-        let origin = self.get("origin", value::origin)?;
-        let origin = origin.ok_or(ConfigError::NoOrigin)?;
-        settings.check_proxy(&origin)?;
-        Ok(origin)
-    }
 }
 
 impl Config {
@@ -81,7 +73,7 @@ impl OriginSettings {
     ///
     /// # Errors
     /// It names one that cannot be used.
-    fn check_proxy(&self, origin: &OriginUrl) -> Result<(), ConfigError> {
+    pub(super) fn check_proxy(&self, origin: &OriginUrl) -> Result<(), ConfigError> {
         match self.proxy.for_origin(origin) {
             Ok(_) => Ok(()),
             Err((variable, error)) => Err(ConfigError::value(

@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, SettingSource, value::written_duration};
-use crate::policy::{ClientDirectives, Mode, PersistedQueries, QueryOrder, Rule};
+use crate::policy::{
+    ClientDirectives, Mode, OriginIndex, PersistedQueries, QueryOrder, Route, Rule,
+};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +26,17 @@ pub fn in_words(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.iter().any(Value::is_object) => match items.len() {
-            1 => "1 rule".to_owned(),
-            many => format!("{many} rules"),
-        },
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            // Only a route has an origin.
+            let kind = match items.iter().any(|item| item.get("origin").is_some()) {
+                true => "route",
+                false => "rule",
+            };
+            match items.len() {
+                1 => format!("1 {kind}"),
+                many => format!("{many} {kind}s"),
+            }
+        }
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(in_words).collect();
@@ -59,7 +68,8 @@ impl Config {
         let Self {
             port,
             bind,
-            origin,
+            origins: _,
+            routes,
             policy,
             rules,
             timeout,
@@ -79,9 +89,10 @@ impl Config {
             file: _,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
+        let routes: Vec<Value> = routes.iter().map(|it| self.route_value(it)).collect();
         vec![
             ("port", json!(port)),
-            ("origin", json!(origin.to_string())),
+            ("origin", self.origin_value(self.routes.last())),
             ("bind", json!(bind.to_string())),
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
@@ -124,8 +135,42 @@ impl Config {
                 "dashboard",
                 json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
             ),
+            ("routes", Value::Array(routes)),
             ("rules", Value::Array(rules)),
         ]
+    }
+
+    /// The origins at these places, as they are written: one alone, several as a list.
+    fn origin_value(&self, origins: &[OriginIndex]) -> Value {
+        let mut urls = origins
+            .iter()
+            .map(|index| self.origins.get(*index).to_string());
+        match origins.len() {
+            1 => urls.next().into(),
+            _ => urls.collect(),
+        }
+    }
+
+    fn route_value(&self, route: &Route) -> Value {
+        let Route {
+            path: _,
+            host,
+            origins,
+            stripped_prefix,
+            preserves_host,
+            settings,
+            rules: _,
+            scope: _,
+        } = route;
+        let mut value = rule(settings);
+        value["host"] = json!(
+            host.as_ref()
+                .map_or("*", |it| it.patterns().next().unwrap_or_default())
+        );
+        value["origin"] = self.origin_value(origins);
+        value["strip_prefix"] = json!(!stripped_prefix.is_empty());
+        value["preserve_host"] = json!(preserves_host.unwrap_or(self.preserve_host));
+        value
     }
 }
 

@@ -133,6 +133,33 @@ pub(super) fn origin(given: &Given) -> Result<OriginUrl, ValueError> {
     Ok(origin)
 }
 
+/// Routes of the command line or the environment: a pattern of paths and an origin each, one on a line.
+pub(super) fn routes(given: &Given) -> Result<Vec<(String, OriginUrl)>, ValueError> {
+    let text = given.text().unwrap_or_default();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let routes: Vec<_> = lines.map(route).collect::<Result<_, _>>()?;
+    match routes.is_empty() {
+        true => Err(given.is_not(ROUTE)),
+        false => Ok(routes),
+    }
+}
+
+/// What a route of the command line is.
+const ROUTE: &str = "a route: a pattern of paths, \"=\" and the URL of an origin, such as \"/api/*=http://localhost:3001\"";
+
+fn route(written: &str) -> Result<(String, OriginUrl), ValueError> {
+    let text = |text: &str| Given::Argument(text.into());
+    // A path may have "=", too.
+    let begin = ["=http://", "=https://", "=unix:"]
+        .iter()
+        .find_map(|it| written.find(it));
+    let begin = begin.or_else(|| written.find('='));
+    let Some((path, url)) = begin.map(|begin| (&written[..begin], &written[begin + 1..])) else {
+        return Err(text(written).is_not(ROUTE));
+    };
+    Ok((path_pattern(&text(path))?, origin(&text(url))?))
+}
+
 pub(super) fn mode(given: &Given) -> Result<Mode, ValueError> {
     match given.text() {
         Some("standard") => Ok(Mode::Standard),
@@ -324,6 +351,31 @@ pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
                  \"?\" one"
             ))
         })
+}
+
+/// A pattern of hosts, in lower case.
+pub(super) fn host_pattern(given: &Given) -> Result<String, ValueError> {
+    given
+        .text()
+        .filter(|text| is_pattern(text, is_in_host) && !has_port(text))
+        .map(str::to_ascii_lowercase)
+        .ok_or_else(|| {
+            given.is_not(format!(
+                "a pattern of hosts, such as \"*.example.test\": it has no port, no path, at most \
+                 {MAX_PATTERN_BYTES} bytes, and names beyond ASCII as xn--...; \"*\" matches any characters, \"?\" one"
+            ))
+        })
+}
+
+/// True for a colon outside of the brackets of an IPv6 address.
+fn has_port(host: &str) -> bool {
+    let after_address = host.rsplit(']').next().unwrap_or(host);
+    after_address.contains(':')
+}
+
+/// The bytes that a host may have, and the wildcards of patterns.
+fn is_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]*?".contains(&byte)
 }
 
 fn is_pattern(text: &str, allowed: fn(u8) -> bool) -> bool {

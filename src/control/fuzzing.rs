@@ -4,7 +4,7 @@ use super::routes::parse;
 use crate::{
     admin::{ListRequest, PurgeRequest, ShowRequest, WhyRequest, parse_why},
     cache::{EntryFilter, FilterSpec},
-    policy::Rules,
+    policy::{Routes, Rules},
 };
 
 /// Any body of a command is understood or refused.
@@ -13,7 +13,7 @@ pub fn control_message(bytes: &[u8]) {
         let _ = parse_why(&ask);
     }
     if let Ok(ask) = parse::<PurgeRequest>(bytes) {
-        let _ = EntryFilter::new(&ask.names, &Rules::default(), false);
+        let _ = EntryFilter::new(&ask.names, (&Routes::default(), &Rules::default()), false);
     }
     let listed = parse::<ListRequest>(bytes).ok().and_then(|ask| ask.path);
     let shown = parse::<ShowRequest>(bytes).ok().map(|ask| ask.path);
@@ -22,6 +22,6 @@ pub fn control_message(bytes: &[u8]) {
             paths: vec![path],
             ..FilterSpec::default()
         };
-        let _ = EntryFilter::new(&names, &Rules::default(), true);
+        let _ = EntryFilter::new(&names, (&Routes::default(), &Rules::default()), true);
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn listen_in(
         pid: std::process::id(),
         port: config.port,
         bind: config.bind.first(),
-        origin: config.origin.to_string(),
+        origin: config.origins.first().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: chrono::Local::now().to_rfc3339(),
     };

@@ -71,7 +71,7 @@ impl Sampler {
         let (ticks, receiver) = watch::channel(PageUpdate::default());
         let sampler = Self {
             requests: shared.observer.watch(),
-            origin_url: shared.config().origin.to_string(),
+            origin_url: shared.config().origins.first().to_string(),
             shared,
             ticks,
             seen: VecDeque::new(),

@@ -139,9 +139,7 @@ fn answer(
     now: Time,
 ) -> ShownAnswer {
     let target = row.key.resource.target();
-    let rule = config.rules.index_for(target);
-    let rule = rule.and_then(|index| config.rules.get(index));
-    let policy = rule.map_or(&config.policy, |rule| &rule.policy);
+    let policy = config.policy_for_key(target, row.key.resource.scope());
     let head = entry.head();
     let interpret = interpret(policy, head);
     let stale_for = head.ttl_seconds(now).filter(|_| !head.is_fresh(now));

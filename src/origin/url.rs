@@ -119,6 +119,11 @@ impl OriginUrl {
         self.socket.as_ref()
     }
 
+    /// True for an origin that is reached by a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         self.scheme.as_str()

@@ -20,7 +20,7 @@
 //! | `freshness/` | 9111, 4.2; 5861 | age, lifetime, [`may_serve_stale`] |
 //! | `ranges/` | 9110, 13 and 14; 9111, 3.3 and 3.4 | [`response_form`], byte ranges, [`combine`] |
 //! | `directives/` | 9111, 5.2; 9213 | Cache-Control, `CDN-Cache-Control` |
-//! | `rules/` | | [`Rules`] for some paths, [`Patterns`] of names |
+//! | `rules/` | | [`Routes`] to origins, [`Rules`] for some paths, [`Patterns`] of names |
 //! | `post/` | | [`BodyKey`] of a POST that only reads |
 //! | `syntax/` | 9110, 5 | [`Time`], HTTP dates, lists, [`Fields`] |
 
@@ -75,6 +75,7 @@ pub use rules::{
     globs::Globs,
     patterns::Patterns,
     query::QueryOrder,
+    route::{OriginIndex, PerOrigin, Route, RouteIndex, Routes},
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{

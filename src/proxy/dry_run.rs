@@ -79,11 +79,13 @@ pub async fn dry_run(
     let get = forwarded.as_get();
     let decided = get.as_ref().unwrap_or(&forwarded);
     let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
+    let origin = shared.origins.get(forwarded.first_origin());
+    let pace = origin.pace.state(Instant::now());
     Ok(Ok(DryRun {
         forwarded,
         known,
         decision,
-        pace: shared.origin_pace.state(Instant::now()),
+        pace,
     }))
 }
 

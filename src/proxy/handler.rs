@@ -293,8 +293,9 @@ fn why_stale_at_once(
 ) -> Option<&'static str> {
     let failure = OriginFailure::Unreachable;
     let (policy, view) = (forwarded.policy(), forwarded.view());
-    let health = &worker.shared.origin_health;
-    let why = match worker.origin.pace().state(Instant::now()) {
+    let origin = forwarded.first_origin();
+    let health = &worker.shared.origins.get(origin).health;
+    let why = match worker.origins.get(origin).pace().state(Instant::now()) {
         PaceState::Paused(..) => "stale: the origin has asked for a pause",
         PaceState::Limited(_) => "stale: --max-rate allows no more requests",
         PaceState::Open if health.is_failing(now, forwarded.config.head_limit().time) => {
@@ -362,7 +363,10 @@ async fn fetch_and_store(
     if sends_all_cookies {
         request.headers = forwarded.headers_with_all_cookies();
     }
-    let Some(fetched) = client.while_wanted(&ticket, forward(worker, request)).await else {
+    let Some(fetched) = client
+        .while_wanted(&ticket, forward(worker, forwarded, request))
+        .await
+    else {
         return;
     };
     let fetch = LeaderFetch {
@@ -393,7 +397,13 @@ fn revalidate_in_background(
     entry: Arc<Entry>,
     now: Time,
 ) {
-    if worker.origin.pace().state(Instant::now()) != PaceState::Open {
+    if worker
+        .origins
+        .get(forwarded.first_origin())
+        .pace()
+        .state(Instant::now())
+        != PaceState::Open
+    {
         // It would take the place of a request whose client waits.
         log::debug!("the origin gets no request now: a later request will validate");
         return;

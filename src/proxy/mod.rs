@@ -31,6 +31,6 @@ pub use self::{
     handler::handle,
     request::framing::RequestFraming,
     response::refusal_log::{RefusalEntry, RefusalLog},
-    shared::Shared,
+    shared::{Shared, SharedOrigin},
     worker::Worker,
 };

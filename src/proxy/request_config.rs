@@ -17,6 +17,7 @@ pub(crate) struct RequestConfig {
     pub(crate) config: Arc<Config>,
     pub(crate) names: NameTable,
     allows_fast_path: bool,
+    depends_on_host: bool,
     cache_state: CacheState,
 }
 
@@ -26,6 +27,7 @@ impl RequestConfig {
             config: Arc::clone(&in_force.config),
             names: NameTable::new(&in_force.config),
             allows_fast_path: forwards_unchanged(&in_force.config),
+            depends_on_host: in_force.config.depends_on_host(),
             cache_state: in_force.cache_state,
         })
     }
@@ -35,19 +37,22 @@ impl RequestConfig {
         self.allows_fast_path && self.may_use_cache()
     }
 
+    /// Whether the route or the key may depend on the Host of the client.
+    pub(crate) fn depends_on_host(&self) -> bool {
+        self.depends_on_host
+    }
+
     /// Whether what is stored may be served.
     pub(crate) fn may_use_cache(&self) -> bool {
         self.cache_state == CacheState::Usable
     }
 }
 
-/// Whether a plain request has the same key, identity and policy before and after it is made ready to be forwarded.
+/// Whether a plain request has the same identity before and after it is made ready to be forwarded.
 fn forwards_unchanged(config: &Config) -> bool {
     // A header that the proxy sets itself differs from what the client sent, so it must not make the identity.
     let is_credential = |name| config.policy.is_credential(name);
-    config.rules.is_empty()
-        && !config.preserve_host
-        && !headers::SET_BY_US.iter().any(is_credential)
+    !headers::SET_BY_US.iter().any(is_credential)
 }
 
 /// The newest configuration, as one worker knows it. Checking for a newer one reads one number.

@@ -14,8 +14,8 @@ use crate::{
     config::Config,
     headers::OwnVia,
     observe::{LiveRequests, Observer},
-    origin::OriginPace,
-    policy::IdentitySecret,
+    origin::{OriginPace, OriginUrl},
+    policy::{IdentitySecret, PerOrigin},
     proxy::origin_health::OriginHealth,
     reload::ActiveConfig,
 };
@@ -30,46 +30,63 @@ pub struct Shared {
     pub via: OwnVia,
     /// The configuration in force.
     pub in_force: watch::Receiver<ActiveConfig>,
-    /// The Host that the origin gets.
-    pub origin_host: HeaderValue,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
-    /// Whether the origin is known to fail.
-    pub(crate) origin_health: OriginHealth,
-    /// How fast requests go to the origin.
-    pub(crate) origin_pace: Arc<OriginPace>,
+    /// The origins, by their index.
+    pub(crate) origins: PerOrigin<SharedOrigin>,
+}
+
+/// What all workers share of one origin.
+pub struct SharedOrigin {
+    pub(crate) url: OriginUrl,
+    /// The Host that it gets.
+    pub(crate) host: HeaderValue,
+    /// Whether it is known to fail.
+    pub(crate) health: OriginHealth,
+    /// How fast requests go to it.
+    pub(crate) pace: Arc<OriginPace>,
+}
+
+impl SharedOrigin {
+    fn new(url: &OriginUrl, config: &Config) -> io::Result<Self> {
+        Ok(Self {
+            url: url.clone(),
+            host: HeaderValue::try_from(url.authority()).map_err(io::Error::other)?,
+            health: OriginHealth::default(),
+            pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
+        })
+    }
 }
 
 impl Shared {
     /// The state of a proxy with this configuration and this cache.
     ///
     /// # Errors
-    /// The origin's name is no valid Host.
+    /// The name of an origin is no valid Host.
     pub fn new(
         config: &Config,
         in_force: watch::Receiver<ActiveConfig>,
         cache: Cache,
     ) -> io::Result<Self> {
-        let host = HeaderValue::try_from(config.origin.authority());
         let live_requests = match config.dashboard {
             Some(_) => LiveRequests::On,
             None => LiveRequests::Off,
         };
         Ok(Self {
-            origin_host: host.map_err(io::Error::other)?,
+            origins: config
+                .origins
+                .try_map(|url| SharedOrigin::new(url, config))?,
             cache,
             secret: IdentitySecret::new(),
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
-            origin_health: OriginHealth::default(),
-            origin_pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
         })
     }
 
-    /// How fast requests go to the origin.
+    /// How fast requests go to the first origin.
     pub fn origin_pace(&self) -> Arc<OriginPace> {
-        Arc::clone(&self.origin_pace)
+        Arc::clone(&self.origins.first().pace)
     }
 
     /// The configuration in force.

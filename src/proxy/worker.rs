@@ -1,6 +1,6 @@
 //! What one worker holds.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use tokio::sync::Semaphore;
 
@@ -8,6 +8,7 @@ use crate::{
     cache::{WorkerCache, WorkerCacheMode},
     observe::WorkerCounters,
     origin::{Origin, OriginConfig},
+    policy::PerOrigin,
     proxy::{
         hit::prepared::PreparedResponses, request::upload::BodyBuffers,
         request_config::WorkerConfig, shared::Shared,
@@ -23,16 +24,23 @@ pub struct Worker {
     pub(crate) config: WorkerConfig,
     /// Copies of lookups, with the responses prepared from them.
     pub(crate) worker_cache: WorkerCache<PreparedResponses>,
-    pub(crate) origin: Origin,
+    /// The origins, each with connections of its own.
+    pub(crate) origins: PerOrigin<Origin>,
     /// Permits for validations in the background.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) buffers: BodyBuffers,
+    /// Where the fast path writes a key that is more than a target.
+    pub(crate) key_text: RefCell<String>,
     pub(crate) counters: Rc<WorkerCounters>,
 }
 
 impl Worker {
-    /// A worker with its own connections to the origin.
-    pub fn new(shared: Arc<Shared>, origin: OriginConfig, worker_cache: WorkerCacheMode) -> Self {
+    /// A worker with its own connections to the origins.
+    pub fn new(
+        shared: Arc<Shared>,
+        origins: &PerOrigin<OriginConfig>,
+        worker_cache: WorkerCacheMode,
+    ) -> Self {
         let config = WorkerConfig::new(shared.in_force.clone());
         let workers = config.current().config.workers;
         let counters = Rc::new(shared.observer.tally());
@@ -40,9 +48,10 @@ impl Worker {
             worker_cache: WorkerCache::new(shared.cache.clone(), workers, worker_cache),
             config,
             shared,
-            origin: Origin::new(origin),
+            origins: origins.map(|origin| Origin::new(origin.clone())),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
             buffers: BodyBuffers::default(),
+            key_text: RefCell::default(),
             counters,
         }
     }

@@ -31,7 +31,7 @@ use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
-    proxy::{self, RefusalLog, Shared, Worker},
+    proxy::{self, RefusalLog, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
 };
 
@@ -46,7 +46,7 @@ const MAX_UNSENT_BYTES: u32 = 128 * 1024;
 const STOP_LIMIT_SECONDS: u64 = 10;
 /// Most client connections at a time, over all workers.
 const MAX_CLIENTS: usize = 8192;
-/// Most connections to the origin at a time, over all workers.
+/// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
 /// A running proxy.
@@ -98,10 +98,9 @@ impl Server {
         let cache = Cache::new(max_memory, max_object);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
         let shared = Arc::new(Shared::new(&config, news, cache)?);
-        let origin = OriginConfig {
-            pace: shared.origin_pace(),
-            ..origin(&config, tls)
-        };
+        let origins = shared
+            .origins
+            .map(|shared| origin(&config, shared, tls.clone()));
         let all = Arc::clone(&shared);
         let mut builder = actix_server::Server::build()
             .workers(config.workers)
@@ -109,11 +108,11 @@ impl Server {
             .shutdown_timeout(STOP_LIMIT_SECONDS)
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
-        let any_name = config.preserve_host;
+        let any_name = config.depends_on_host();
         let service = move || {
             shared.cache.start();
             let worker = worker_of_thread(&shared, || {
-                Worker::new(Arc::clone(&shared), origin.clone(), worker_cache)
+                Worker::new(Arc::clone(&shared), &origins, worker_cache)
             });
             let observer = &worker.shared.observer;
             let refusals = RefusalLog::new(Rc::clone(&worker.counters), observer.feed().cloned());
@@ -202,11 +201,16 @@ fn limit_unsent(listener: &TcpListener) {
     let _ = (listener, MAX_UNSENT_BYTES);
 }
 
-fn origin(config: &Config, tls: Option<Arc<rustls::ClientConfig>>) -> OriginConfig {
+fn origin(
+    config: &Config,
+    shared: &SharedOrigin,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> OriginConfig {
     let max_connections = (MAX_ORIGIN_CONNECTIONS / config.workers).max(16);
-    let destination = config.destination(&config.origin, tls);
+    let destination = config.destination(&shared.url, tls);
     OriginConfig {
         first_byte_timeout: config.origin_settings.first_byte_timeout,
+        pace: Arc::clone(&shared.pace),
         ..OriginConfig::new(destination, config.timeout, max_connections)
     }
 }

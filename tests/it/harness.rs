@@ -14,7 +14,7 @@ use caching_proxy::{
     clock,
     config::{Config, Flags},
     origin::{OriginUrl, tls_config},
-    policy::Mode,
+    policy::{Mode, PerOrigin},
     reload::Reloaded,
     server::Server,
 };
@@ -58,7 +58,7 @@ impl Builder {
         self
     }
 
-    /// Takes policy and rules from a configuration file with this text.
+    /// Takes policy, routes and rules from a configuration file with this text.
     pub(crate) fn file(self, text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("proxy.toml");
@@ -69,7 +69,12 @@ impl Builder {
         ];
         let loaded = Config::load(&flags.into(), &|_| None);
         let loaded = loaded.unwrap_or_else(|error| panic!("{text}: {error}"));
-        self.with(|config| (config.policy, config.rules) = (loaded.policy, loaded.rules))
+        let others = loaded.origins.iter().skip(1).cloned().collect();
+        self.with(|config| {
+            config.origins = PerOrigin::new(config.origins.first().clone(), others);
+            (config.policy, config.rules) = (loaded.policy, loaded.rules);
+            config.routes = loaded.routes;
+        })
     }
 
     /// Starts the proxy and waits until it listens.
@@ -106,10 +111,9 @@ async fn run(
     ready: mpsc::Sender<()>,
     mut inbox: tokio::sync::mpsc::UnboundedReceiver<Order>,
 ) {
-    let tls = config
-        .origin
-        .is_tls()
-        .then(|| tls_config(config.origin_ca.as_deref()).expect("the certificates are read"));
+    let is_tls = config.origins.iter().any(OriginUrl::is_tls);
+    let tls =
+        is_tls.then(|| tls_config(config.origin_ca.as_deref()).expect("the certificates are read"));
     let server = Server::start_with(Arc::new(config), tls, vec![listener], worker_cache())
         .expect("the server starts");
     ready.send(()).expect("the test waits");

@@ -77,6 +77,7 @@ mod reload;
 mod request_bodies;
 mod request_heads;
 mod response_headers;
+mod routes;
 mod rules;
 mod shipped;
 mod silent_leaders;

@@ -6,7 +6,7 @@ use wildmatch::WildMatchPattern;
 use crate::{
     cache::store::{entry::Entry, key::Resource},
     mask::cut,
-    policy::{Rules, StoredHead, encoded_target},
+    policy::{Routes, Rules, StoredHead, encoded_target},
 };
 
 /// The longest path, in bytes: clients send no longer ones.
@@ -63,11 +63,18 @@ pub enum FilterError {
 /// A filter of stored responses.
 #[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
-    exact: Vec<Box<str>>,
+    exact: Vec<ExactTarget>,
     globs: Vec<Glob>,
     tags: Vec<Box<[u8]>>,
     /// Whether clients choose the Host, which is then part of the key.
     is_hosted: bool,
+}
+
+/// A target under which responses are stored, in the scope of a route, if it has one.
+#[derive(Clone, Debug, PartialEq)]
+struct ExactTarget {
+    target: Box<str>,
+    scope: Option<Box<str>>,
 }
 
 impl EntryFilter {
@@ -79,12 +86,17 @@ impl EntryFilter {
         }
     }
 
-    /// The filter of `spec`. `rules` rewrite its paths as they rewrite targets of requests. With `is_hosted` clients choose
-    /// the Host, and the filter matches all hosts.
+    /// The filter of `spec`. Rules rewrite its paths as they rewrite targets of requests; `rules` are those of the requests
+    /// that no route matches. A path is meant for all routes that it has. With `is_hosted` clients choose the Host, and the
+    /// filter matches all hosts.
     ///
     /// # Errors
     /// A path or tag is malformed, or there are too many or none.
-    pub fn new(spec: &FilterSpec, rules: &Rules, is_hosted: bool) -> Result<Self, FilterError> {
+    pub fn new(
+        spec: &FilterSpec,
+        (routes, rules): (&Routes, &Rules),
+        is_hosted: bool,
+    ) -> Result<Self, FilterError> {
         match spec.paths.len() + spec.tags.len() {
             0 => return Err(FilterError::Nothing),
             count if count > MAX_NAMES => return Err(FilterError::TooMany),
@@ -97,14 +109,18 @@ impl EntryFilter {
         for path in &spec.paths {
             let is_glob = !spec.exact && path.contains('*');
             let target = parse_target(path, is_glob)?;
-            let rewritten = rules.rewritten(&target);
             if is_glob {
                 filter.globs.push(Glob::new(&target));
-                if *rewritten != target {
+            }
+            for (rewritten, scope) in routes.keys(rules, &target) {
+                if !is_glob {
+                    filter.exact.push(ExactTarget {
+                        target: rewritten.into(),
+                        scope: scope.map(Into::into),
+                    });
+                } else if *rewritten != target {
                     filter.globs.push(Glob::new(&rewritten));
                 }
-            } else {
-                filter.exact.push(rewritten.as_ref().into());
             }
         }
         for tag in &spec.tags {
@@ -120,14 +136,17 @@ impl EntryFilter {
     /// All resources that match; `None` if that depends on what is stored.
     pub(in crate::cache) fn resources(&self) -> Option<Vec<Resource>> {
         let is_known = self.globs.is_empty() && self.tags.is_empty() && !self.is_hosted;
-        is_known.then(|| self.exact.iter().map(|path| Resource::new(path)).collect())
+        let resource = |it: &ExactTarget| Resource::of(&it.target, None, it.scope.as_deref());
+        is_known.then(|| self.exact.iter().map(resource).collect())
     }
 
     /// True if everything stored for `resource` matches.
     pub(in crate::cache) fn matches_path(&self, resource: &Resource) -> bool {
         let target = resource.target();
-        self.exact.iter().any(|exact| **exact == *target)
-            || self.globs.iter().any(|glob| glob.matches(target))
+        let is_exact = |exact: &ExactTarget| {
+            *exact.target == *target && exact.scope.as_deref() == resource.scope()
+        };
+        self.exact.iter().any(is_exact) || self.globs.iter().any(|glob| glob.matches(target))
     }
 
     /// True if this response, which is stored for `resource`, matches.
@@ -205,7 +224,7 @@ mod tests {
             exact,
             tags: Vec::new(),
         };
-        EntryFilter::new(&spec, &Rules::default(), false)
+        EntryFilter::new(&spec, (&Routes::default(), &Rules::default()), false)
     }
 
     #[test]
@@ -246,7 +265,7 @@ mod tests {
                 "{path} {stored}"
             );
         }
-        let hosted = Resource::with_host("/a", b"h");
+        let hosted = Resource::of("/a", Some(b"h"), None);
         assert!(named(&["/a"], false).unwrap().matches_path(&hosted));
     }
 

@@ -9,7 +9,11 @@ use quick_cache::Equivalent;
 
 use crate::policy::{BodyKey, Identity};
 
-/// The target of a request, without its identity: path and query byte for byte, and the Host if it is forwarded.
+/// The target of a request, without its identity: path and query byte for byte, the Host if it is forwarded, and the scope
+/// of the route if it has one.
+///
+/// It is one text: the target, `\n` and the Host, `\r` and the scope. None of the parts holds one of these two characters.
+/// A scope begins with an origin, and may go on after a tab.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource(Arc<str>);
 
@@ -19,16 +23,22 @@ impl Resource {
         Self(target.into())
     }
 
-    /// The resource at `target` for a Host that the client chose.
-    pub fn with_host(target: &str, host: &[u8]) -> Self {
-        // A target holds no line feed, so no host can pass for a part of one.
-        Self(format!("{target}\n{}", host.escape_ascii()).into())
+    /// The resource at `target` for a Host that the client chose, if it did, and in the scope of a route, if it has one.
+    pub fn of(target: &str, host: Option<&[u8]>, scope: Option<&str>) -> Self {
+        match (host, scope) {
+            (None, None) => Self::new(target),
+            _ => {
+                let mut text = String::new();
+                write_resource(&mut text, target, host, scope);
+                Self(text.into())
+            }
+        }
     }
 
     /// Path and query.
     pub fn target(&self) -> &str {
         self.0
-            .split_once('\n')
+            .split_once(['\n', '\r'])
             .map_or(&self.0, |(target, _)| target)
     }
 
@@ -40,7 +50,32 @@ impl Resource {
 
     /// The Host that the client chose; `None` if it is not part of the key.
     pub fn host(&self) -> Option<&str> {
-        self.0.split_once('\n').map(|(_, host)| host)
+        let (_, rest) = self.0.split_once('\n')?;
+        Some(rest.split_once('\r').map_or(rest, |(host, _)| host))
+    }
+
+    /// The scope of its route; `None` if it has none.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.split_once('\r').map(|(_, scope)| scope)
+    }
+
+    /// The origin of its route, as in the configuration; `None` if it is the first origin of a proxy.
+    pub fn origin(&self) -> Option<&str> {
+        let scope = self.scope()?;
+        Some(scope.split_once('\t').map_or(scope, |(origin, _)| origin))
+    }
+}
+
+/// Appends the text of a resource to `text`.
+pub fn write_resource(text: &mut String, target: &str, host: Option<&[u8]>, scope: Option<&str>) {
+    text.push_str(target);
+    if let Some(host) = host {
+        text.push('\n');
+        text.extend(host.escape_ascii().map(char::from));
+    }
+    if let Some(scope) = scope {
+        text.push('\r');
+        text.push_str(scope);
     }
 }
 
@@ -264,7 +299,7 @@ mod tests {
             assert!(borrowed.equivalent(&stored));
         }
         let hosted = Key {
-            resource: Resource::with_host("/a", b"h"),
+            resource: Resource::of("/a", Some(b"h"), None),
             identity: None,
             content: None,
         };

@@ -56,6 +56,7 @@ impl<H: Hasher + Clone> PathLevels<H> {
         };
         let mut state = hasher.build_hasher();
         resource.host().hash(&mut state);
+        resource.origin().hash(&mut state);
         let mut levels = vec![state.clone()];
         let path = path.trim_end_matches('/');
         let mut segments = path.split('/').filter(|_| !path.is_empty());
@@ -227,10 +228,22 @@ mod tests {
 
     #[test]
     fn another_host_is_not_concerned() {
-        let on = |host: &str| Resource::with_host("/items", host.as_bytes());
+        let on = |host: &str| Resource::of("/items", Some(host.as_bytes()), None);
         assert!(concerns(&on("a"), &on("a")));
         assert!(!concerns(&on("a"), &on("b")));
         assert!(!concerns(&on("a"), &Resource::new("/items")));
+    }
+
+    #[test]
+    fn another_origin_is_not_concerned() {
+        let on = |scope: Option<&str>| Resource::of("/items", None, scope);
+        assert!(concerns(
+            &on(Some("http://a\t/items*")),
+            &on(Some("http://a"))
+        ));
+        assert!(!concerns(&on(Some("http://a")), &on(Some("http://b"))));
+        assert!(!concerns(&on(Some("http://a")), &on(None)));
+        assert!(!concerns(&on(None), &on(Some("http://a"))));
     }
 
     #[test]

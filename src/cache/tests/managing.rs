@@ -6,7 +6,7 @@ use crate::{
         Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
         WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom,
     },
-    policy::Rules,
+    policy::{Routes, Rules},
 };
 
 /// More entries than one step covers.
@@ -50,7 +50,7 @@ fn wanted(path: &str) -> EntryFilter {
         paths: vec![path.to_owned()],
         ..FilterSpec::default()
     };
-    EntryFilter::new(&names, &Rules::default(), false).unwrap()
+    EntryFilter::new(&names, (&Routes::default(), &Rules::default()), false).unwrap()
 }
 
 async fn purge(cache: &Cache, path: &str, how: PurgeAction) -> Purged {
@@ -198,7 +198,8 @@ fn too_many_purges_by_tag_void_every_fetch_in_progress() {
                 tags: vec![format!("t{number}")],
                 ..FilterSpec::default()
             };
-            let wanted = EntryFilter::new(&names, &Rules::default(), false).unwrap();
+            let wanted =
+                EntryFilter::new(&names, (&Routes::default(), &Rules::default()), false).unwrap();
             cache.purge(wanted, PurgeAction::Remove, NOW).await.unwrap();
         }
         fill(before, b"old").await;

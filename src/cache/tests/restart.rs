@@ -4,7 +4,7 @@ use actix::{Arbiter, Context, Handler, Message};
 
 use super::*;
 use crate::cache::{Cache, EntryFilter, FilterSpec, WorkerCache, WorkerCacheMode};
-use crate::policy::Rules;
+use crate::policy::{Routes, Rules};
 
 /// Makes the actor panic.
 #[derive(Message)]
@@ -109,7 +109,8 @@ fn purges_by_tag_are_remembered_until_the_fetches_before_them_have_ended() {
             tags: vec!["t".to_owned()],
             ..FilterSpec::default()
         };
-        let filter = EntryFilter::new(&spec, &Rules::default(), false).unwrap();
+        let filter =
+            EntryFilter::new(&spec, (&Routes::default(), &Rules::default()), false).unwrap();
         let purges = &mut actor.tag_purges;
         let fetch = crate::cache::fetches::reader::FetchId;
         assert!(purges.remember(&filter, fetch(0), 0));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::*;
 use crate::{
     cache::{Cache, EntryFilter, FilterSpec, PurgeAction},
-    policy::{BodyKey, PersistedQueries, Rules},
+    policy::{BodyKey, PersistedQueries, Routes, Rules},
 };
 
 /// More keys than one step frees.
@@ -99,7 +99,8 @@ fn a_purge_of_one_path_with_many_partitions_is_complete() {
             paths: vec!["/b".to_owned(), "/a".to_owned(), "/c".to_owned()],
             ..FilterSpec::default()
         };
-        let filter = || EntryFilter::new(&spec, &Rules::default(), false).unwrap();
+        let filter =
+            || EntryFilter::new(&spec, (&Routes::default(), &Rules::default()), false).unwrap();
         for (how, left) in [
             (PurgeAction::DryRun, MANY),
             (PurgeAction::Expire, MANY),

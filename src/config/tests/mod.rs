@@ -1,9 +1,14 @@
 //! What the sources come to; the rules and the values have files of their own.
 
+mod route_entries;
 mod rule_entries;
 mod values;
 
-use super::{keys::RULES, *};
+use super::{
+    keys::{ROUTES, RULES},
+    *,
+};
+use crate::policy::{ClientDirectives, Mode};
 
 fn load_beside(
     default_file: &Path,
@@ -101,7 +106,7 @@ fn every_key_is_also_a_variable() {
     // Any text is the name of a file; all other settings refuse this one, and name where it stands.
     for key in KEYS
         .iter()
-        .filter(|key| !["origin_ca", RULES].contains(key))
+        .filter(|key| !["origin_ca", ROUTES, RULES].contains(key))
     {
         let variable = format!("CACHING_PROXY_{}", key.to_uppercase());
         let error = load(&[], &[(&variable, "neither, (this) nor that")], "").unwrap_err();
@@ -121,13 +126,21 @@ fn the_shipped_file_has_every_key_once_and_at_its_default() {
             .all(|line| line.is_empty() || line.starts_with('#')),
         "something is set"
     );
-    let (settings, rule) = shipped.split_once("# [[rules]]\n").unwrap();
-    let known: Vec<&str> = KEYS.iter().copied().filter(|key| *key != RULES).collect();
+    let (settings, route) = shipped.split_once("# [[routes]]\n").unwrap();
+    let (route, rule) = route.split_once("# [[rules]]\n").unwrap();
+    let is_table = |key: &&str| [ROUTES, RULES].contains(key);
+    let known: Vec<&str> = KEYS.iter().copied().filter(|key| !is_table(key)).collect();
     let settings = set_lines(settings, &known);
     let mut config = load(&[], &[], &settings).unwrap();
     config.file = None;
     let defaults = Config::for_origin(OriginUrl::parse("https://dummyjson.com").unwrap());
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+
+    let route = set_lines(route, routes::KEYS);
+    let config = load(&[], &[], &format!("{settings}\n[[routes]]\n{route}")).unwrap();
+    let route = config.routes.iter().next().unwrap();
+    assert_eq!(route.at_origin("/api/users"), "/users");
+    assert_eq!(route.settings.policy.ttl, Some(Duration::from_secs(600)));
 
     let rule = set_lines(rule, rules::KEYS);
     let config = load(&[], &[], &format!("{settings}\n[[rules]]\n{rule}")).unwrap();

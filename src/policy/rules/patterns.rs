@@ -1,10 +1,13 @@
 //! Patterns of the names of headers and cookies.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Patterns of names in which `*` matches any characters. Case does not count. A pattern after `!` is an exception.
+/// Clones share them.
 #[derive(Clone)]
-pub struct Patterns {
+pub struct Patterns(Arc<NamePatterns>);
+
+struct NamePatterns {
     /// As written.
     written: Vec<String>,
     patterns: Vec<wildmatch::WildMatch>,
@@ -24,22 +27,22 @@ impl Patterns {
                 .map(wildmatch::WildMatch::new_case_insensitive)
                 .collect()
         };
-        Self {
+        Self(Arc::new(NamePatterns {
             patterns: compiled(patterns),
             exceptions: compiled(exceptions),
             written,
-        }
+        }))
     }
 
     /// The patterns as written.
     pub fn written(&self) -> &[String] {
-        &self.written
+        &self.0.written
     }
 
     /// True if one of the patterns matches the name, or the name with hyphens for underscores, and no exception does.
     /// The order of the patterns does not matter.
     pub fn matches(&self, name: &str) -> bool {
-        is_matched(&self.patterns, name) && !is_matched(&self.exceptions, name)
+        is_matched(&self.0.patterns, name) && !is_matched(&self.0.exceptions, name)
     }
 }
 
@@ -50,7 +53,7 @@ fn is_matched(patterns: &[wildmatch::WildMatch], name: &str) -> bool {
 
 impl fmt::Debug for Patterns {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.written.fmt(formatter)
+        self.0.written.fmt(formatter)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Rules: other settings for some paths.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::policy::{
     Globs, PersistedQueries, Policy,
-    rules::query::{QueryOrder, rewritten},
+    rules::{
+        globs::literal_prefix,
+        query::{QueryOrder, rewritten},
+    },
 };
 
 /// Settings for requests whose path matches.
@@ -33,11 +36,16 @@ impl Rule {
     pub fn rewritten<'t>(&self, target: &'t str) -> Cow<'t, str> {
         rewritten(target, &self.ignored_parameters, self.order)
     }
+
+    /// True if targets are forwarded as they came, and responses may be stored.
+    pub fn is_plain(&self) -> bool {
+        self.stores && self.ignored_parameters.is_empty() && self.order == QueryOrder::AsWritten
+    }
 }
 
-/// All rules, in the order of the configuration.
+/// All rules, in the order of the configuration. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules(Arc<[Rule]>);
 
 /// The index of a rule in [`Rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +59,7 @@ impl Rules {
 
     /// Rules of which the first that matches applies.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self(rules)
+        Self(rules.into())
     }
 
     /// All of them, in the order of declaration.
@@ -64,7 +72,7 @@ impl Rules {
         if self.0.is_empty() {
             return None;
         }
-        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let path = path_of(target);
         let position = self.0.iter().position(|rule| rule.path.matches(path));
         position.map(RuleIndex)
     }
@@ -83,6 +91,12 @@ impl Rules {
     }
 }
 
+/// The path of a target, without its query.
+pub(in crate::policy) fn path_of(target: &str) -> &str {
+    let end = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
+    &target[..end]
+}
+
 /// True if every path that `pattern` matches is also matched by `earlier`. Both begin with `/` or `*`.
 ///
 /// Three cases are found: the two are equal, `pattern` has no wildcard, or `earlier` is text with one `*` at its end.
@@ -99,13 +113,6 @@ pub fn covers(earlier: &str, pattern: &str) -> bool {
     } else {
         false
     }
-}
-
-/// The text before the first wildcard.
-fn literal_prefix(pattern: &str) -> &str {
-    pattern
-        .split_once(['*', '?'])
-        .map_or(pattern, |(prefix, _)| prefix)
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use crate::{
         BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginPace, OriginRequest,
         OriginResponse,
     },
-    policy::{self, ContentRange, Forward, Time},
+    policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
+        request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
             counted_body::CountedBody,
@@ -42,12 +43,14 @@ pub(crate) struct FetchedResponse {
     length: Option<u64>,
 }
 
-/// Sends a request to the origin.
+/// Sends a request to the origin of `forwarded`, for which it is made.
 pub(crate) async fn forward(
     worker: &Worker,
+    forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
-    let admitted = worker.origin.pace().admit().await;
+    let origin = worker.origins.get(forwarded.first_origin());
+    let admitted = origin.pace().admit().await;
     let request_time = clock::now();
     if let Err(error) = admitted {
         worker.counters.origin_failed(error.kind(), request_time);
@@ -59,7 +62,7 @@ pub(crate) async fn forward(
         mut headers,
         framing,
         body,
-    } = send(worker, request).await?;
+    } = send(worker, forwarded.first_origin(), request).await?;
     let (size, length) = match framing {
         BodyFraming::None => (announced_size(&headers), Some(0)),
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
@@ -83,15 +86,19 @@ pub(crate) async fn forward(
 }
 
 /// Sends the request, and counts how it went.
-async fn send(worker: &Worker, request: OriginRequest) -> Result<OriginResponse, OriginError> {
+async fn send(
+    worker: &Worker,
+    origin: OriginIndex,
+    request: OriginRequest,
+) -> Result<OriginResponse, OriginError> {
     let (start, began) = (Instant::now(), clock::now());
-    let result = worker.origin.forward(request).await;
+    let result = worker.origins.get(origin).forward(request).await;
     let now = clock::now();
-    let health = &worker.shared.origin_health;
+    let health = &worker.shared.origins.get(origin).health;
     match &result {
         Ok(response) => {
             health.answered(now);
-            pause_if_asked(worker.origin.pace(), response, now);
+            pause_if_asked(worker.origins.get(origin).pace(), response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use actix_web::http::{
     StatusCode,
-    header::{self, HeaderMap, HeaderValue},
+    header::{HeaderMap, HeaderValue},
 };
 
 use crate::{
@@ -13,44 +13,43 @@ use crate::{
 };
 
 /// The resources that an unsafe request has invalidated: its target, and those that the response names in Location and
-/// Content-Location.
+/// Content-Location; under the keys of all routes to its origin.
 pub(crate) fn invalidated_resources(
     forwarded: &ForwardedRequest,
     headers: &HeaderMap,
 ) -> Vec<Resource> {
     let config = &forwarded.config;
-    let prefix = config.origin.path_prefix();
+    let prefix = forwarded.origin().path_prefix();
+    let host = forwarded.preserved_host().map(HeaderValue::as_bytes);
     let named = target_uri(forwarded).also_invalidated(headers);
     let named = named
         .iter()
-        .filter_map(|target| target.strip_prefix(prefix))
-        // The target under which a request for it is stored.
-        .map(|target| config.rules.rewritten(target))
-        .map(|target| match preserved_host(forwarded) {
-            Some(host) => Resource::with_host(&target, host.as_bytes()),
-            None => Resource::new(&target),
-        });
-    std::iter::once(forwarded.key.resource.clone())
-        .chain(named)
-        .collect()
+        .filter_map(|target| target.strip_prefix(prefix));
+    let own = forwarded.origin_target();
+    let mut resources = vec![forwarded.key.resource.clone()];
+    for target in std::iter::once(&*own).chain(named) {
+        let keys = config.keys_for(forwarded.first_origin(), target, host);
+        let keys = keys.map(|(target, host, scope)| Resource::of(&target, host, scope));
+        for resource in keys {
+            if !resources.contains(&resource) {
+                resources.push(resource);
+            }
+        }
+    }
+    resources
 }
 
 /// The target URI of the request to the origin (RFC 9110, 7.1).
 pub(crate) fn target_uri(forwarded: &ForwardedRequest) -> TargetUri<'_> {
-    let origin = &forwarded.config.origin;
+    let origin = forwarded.origin();
     TargetUri {
         scheme: origin.scheme(),
-        authority: match preserved_host(forwarded) {
+        authority: match forwarded.preserved_host() {
             Some(host) => String::from_utf8_lossy(host.as_bytes()),
             None => origin.authority().into(),
         },
-        target: format!("{}{}", origin.path_prefix(), forwarded.target).into(),
+        target: format!("{}{}", origin.path_prefix(), forwarded.origin_target()).into(),
     }
-}
-
-fn preserved_host(forwarded: &ForwardedRequest) -> Option<&HeaderValue> {
-    let host = forwarded.headers.get(header::HOST);
-    host.filter(|_| forwarded.config.preserve_host)
 }
 
 /// Invalidates the target of an unsafe request when it is dropped. The client may leave or the origin break off while

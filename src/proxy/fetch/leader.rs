@@ -162,7 +162,7 @@ impl LeaderFetch<'_> {
     pub(crate) async fn refetch(mut self) {
         self.is_whole = true;
         let request = self.client.listening(unconditional_request(self.forwarded));
-        let head = forward(self.worker, request);
+        let head = forward(self.worker, self.forwarded, request);
         match self.client.while_wanted(&self.ticket, head).await {
             Some(Ok(fetched)) => self.store_or_pass(fetched).await,
             Some(Err(error)) => self.fail(error),

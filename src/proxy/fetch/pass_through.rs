@@ -45,7 +45,7 @@ pub(crate) async fn pass(
     let cache = &worker.shared.cache;
     let sent_at = cache.snapshot(&forwarded.key.resource);
     let mut invalidation = InvalidateOnDrop::of(cache, forwarded);
-    let fetched = match forward(worker, origin_request(forwarded, body, relay)).await {
+    let fetched = match forward(worker, forwarded, origin_request(forwarded, body, relay)).await {
         Ok(fetched) => fetched,
         Err(error) => {
             // Only these say for certain that the origin has not received the request.
@@ -91,7 +91,7 @@ fn origin_request(
     max_forwards::count_down(&forwarded.method, &mut headers);
     OriginRequest {
         method: forwarded.method.clone(),
-        target: forwarded.target.clone(),
+        target: forwarded.origin_target().into_owned(),
         headers,
         body: match &forwarded.body {
             Some(body) => body.to_request(),

@@ -128,7 +128,7 @@ impl FetchPlan {
 fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
     OriginRequest {
         method: forwarded.method.clone(),
-        target: forwarded.target.clone(),
+        target: forwarded.origin_target().into_owned(),
         headers: forwarded.headers.clone(),
         body: match &forwarded.body {
             Some(body) => body.to_request(),

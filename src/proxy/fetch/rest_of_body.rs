@@ -53,7 +53,7 @@ pub(crate) fn going_on(
     let fetch_rest: FetchRest = Box::new(move |arrived| {
         Box::pin(async move {
             let request = request(&forwarded, tag.as_ref(), &arrived);
-            let fetched = forward(&worker, request).await;
+            let fetched = forward(&worker, &forwarded, request).await;
             let rest = fetched.ok().and_then(|it| rest(it, tag.as_ref(), arrived));
             log::debug!(
                 "a client fell behind the fetch that it shared; the rest {}",

@@ -216,7 +216,7 @@ async fn refetch_for_client(
     reason: Reason,
 ) -> Result<ClientResponse, FailedRequest> {
     let request = client.listening(unconditional_request(forwarded));
-    let fetched = forward(worker, request)
+    let fetched = forward(worker, forwarded, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
     Ok(fetched.into_response(why, StoreOutcome::NotStored(reason)))

@@ -1,8 +1,8 @@
 //! The fast path: a plain GET that is a hit on a worker's own copy.
 //!
-//! Making the forwarded request costs more than a hit. For a plain GET the key, the identity and the selecting headers
-//! are the same before and after that, so it is looked up as it came. A request that is not plain, or that is not served
-//! the whole of a fresh response, takes the other steps.
+//! Making the forwarded request costs more than a hit. For a plain GET the identity and the selecting headers are the same
+//! before and after that, and so is the target where no rule rewrites it: it is looked up as it came. A request that is not
+//! plain, or that is not served the whole of a fresh response, takes the other steps.
 
 use actix_web::{
     HttpRequest,
@@ -13,7 +13,7 @@ use actix_web::{
 };
 
 use crate::{
-    cache::PlainKey,
+    cache::{self, PlainKey},
     headers,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
@@ -39,9 +39,29 @@ pub(crate) fn respond(
     {
         return None;
     }
-    let policy = &config.config.policy;
     let target = request.uri().path_and_query()?.as_str();
-    let lookup = worker.worker_cache.get(&PlainKey(target))?;
+    let host = config
+        .depends_on_host()
+        .then(|| fields.get(header::HOST))
+        .flatten();
+    let selection = config
+        .config
+        .select(target, host.and_then(|host| host.to_str().ok()));
+    let settings = config.config.settings(selection);
+    if settings.is_some_and(|settings| !settings.is_plain()) {
+        return None;
+    }
+    let policy = settings.map_or(&config.config.policy, |settings| &settings.policy);
+    let host = host.filter(|_| config.config.preserves_host(selection));
+    let lookup = match (host, config.config.key_scope(selection)) {
+        (None, None) => worker.worker_cache.get(&PlainKey(target))?,
+        (host, scope) => {
+            let mut key = worker.key_text.borrow_mut();
+            key.clear();
+            cache::write_resource(&mut key, target, host.map(HeaderValue::as_bytes), scope);
+            worker.worker_cache.get(&PlainKey(&key))?
+        }
+    };
     let view = policy::Request::new(policy, request.method(), fields, RequestContent::None, None);
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     // A variant must be selected by what the client sent.
@@ -58,8 +78,8 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        if let Some(origin) = proxied_origin(&config.config, None) {
-            origin.rewrite_response(headers, target);
+        if let Some(origin) = proxied_origin(&config.config, selection, host) {
+            origin.rewrite_response(headers, &config.config.at_origin(selection, target));
         }
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;

@@ -1,6 +1,6 @@
 //! A client's request as it is forwarded.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -13,18 +13,20 @@ use bytes::Bytes;
 
 use crate::{
     cache::{Key, Resource},
-    config::Config,
+    config::{Config, Selection},
     error::ProxyError,
     headers::{self, HostHeader, ProxyHeaders},
+    origin::OriginUrl,
     policy::{
-        self, BodyKey, ForwardedCookie, Identity, IdentityParts, Reason, RequestContent, Rule,
-        RuleIndex,
+        self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
+        RequestContent, Rule,
     },
     proxy::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
             rewriting,
+            target::{check_forwardable, rewritten, target_of},
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -36,7 +38,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardedRequest {
     pub(crate) method: Method,
-    /// Path and query, byte for byte except what a rule removes from the query; or `*`.
+    /// Path and query, byte for byte except what a rule removes from the query; or `*`. The origin may get less of it.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     /// All cookies, if `headers` has some of them only; else empty.
@@ -51,7 +53,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) body: Option<BufferedBody>,
     pub(crate) key: Key,
     pub(crate) config: Arc<Config>,
-    pub(crate) rule: Option<RuleIndex>,
+    /// The route and the rule in force.
+    pub(crate) selection: Selection,
 }
 
 /// Request line and headers, as the client sent them.
@@ -103,28 +106,31 @@ impl ForwardedRequest {
             peer,
         } = head;
         check_forwardable(method, client, shared)?;
+        let client_host = client.get(header::HOST);
         let target = target_of(method, uri)?;
-        rewriting::check_path(config, &target)?;
-        let (target, rule) = ruled_target(target, config);
-        let host = match client.get(header::HOST) {
-            Some(host) if config.preserve_host => HostHeader::Client(host),
-            _ => HostHeader::Origin(&shared.origin_host),
+        let selection = config.select(&target, client_host.and_then(|host| host.to_str().ok()));
+        rewriting::check_path(config, selection, &target)?;
+        let target = rewritten(target, config.settings(selection));
+        let host = match client_host {
+            Some(host) if config.preserves_host(selection) => HostHeader::Client(host),
+            _ => HostHeader::Origin(&shared.origins.get(config.first_origin(selection)).host),
         };
-        let resource = match host {
-            HostHeader::Origin(_) => Resource::new(&target),
-            HostHeader::Client(host) => Resource::with_host(&target, host.as_bytes()),
+        let key_host = match host {
+            HostHeader::Origin(_) => None,
+            HostHeader::Client(host) => Some(host.as_bytes()),
         };
+        let resource = Resource::of(&target, key_host, config.key_scope(selection));
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
             host,
             via: shared.via.of(version),
         };
-        let policy = policy_under(rule, config);
+        let policy = config.policy_for(selection);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        rewriting::rewrite_request(config, client.get(header::HOST), &mut headers)?;
-        let bypass = bypass_reason(client, &headers, rule_at(rule, config));
+        rewriting::rewrite_request((config, selection), client_host, &mut headers)?;
+        let bypass = bypass_reason(client, &headers, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
                 remove_ignored_cookies(policy, table, &mut headers)
@@ -148,7 +154,7 @@ impl ForwardedRequest {
             body: None,
             key,
             config: Arc::clone(config),
-            rule,
+            selection,
         })
     }
 
@@ -196,7 +202,7 @@ impl ForwardedRequest {
     /// The largest body that may become part of the key, in bytes, or why no body of this request may; `None` if no rule
     /// says `store_post` for it.
     pub(crate) fn max_key_body_bytes(&self) -> Option<Result<u64, Reason>> {
-        let rule = rule_at(self.rule, &self.config)?;
+        let rule = self.settings()?;
         let limit = rule.store_post_bytes?;
         let bytes = match self.framing {
             RequestFraming::None => 0,
@@ -211,7 +217,7 @@ impl ForwardedRequest {
     }
 
     fn body_key(&self, body: &[u8]) -> Result<BodyKey, Reason> {
-        let rule = rule_at(self.rule, &self.config);
+        let rule = self.settings();
         let persisted = rule.map(|rule| rule.persisted_queries);
         BodyKey::of(&self.headers, body, persisted.unwrap_or_default())
     }
@@ -223,7 +229,7 @@ impl ForwardedRequest {
         shared: &Shared,
         table: &NameTable,
     ) {
-        let policy = policy_under(self.rule, &self.config);
+        let policy = self.config.policy_for(self.selection);
         self.all_cookies = remove_ignored_cookies(policy, table, &mut self.headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         if content.is_graphql() {
@@ -238,7 +244,7 @@ impl ForwardedRequest {
 
     /// Whether a response with this status invalidates what is stored for the target.
     pub(crate) fn invalidates(&self, status: StatusCode) -> bool {
-        let rule = rule_at(self.rule, &self.config);
+        let rule = self.settings();
         rule.is_none_or(|rule| rule.invalidates)
             && self.content != RequestContent::Keyed
             && policy::invalidates(&self.method, status)
@@ -275,14 +281,40 @@ impl ForwardedRequest {
 
     /// The patterns of the rule in force; `None` if no rule matches.
     pub(crate) fn rule_patterns(&self) -> Option<String> {
-        let rule = self.config.rules.get(self.rule?)?;
-        let patterns: Vec<String> = rule.path.patterns().collect();
+        let rule = self.config.rule(self.selection)?;
+        let patterns: Vec<&str> = rule.path.patterns().collect();
         Some(patterns.join(", "))
     }
 
     /// The policy that decides about this request.
     pub(crate) fn policy(&self) -> &policy::Policy {
-        policy_under(self.rule, &self.config)
+        self.config.policy_for(self.selection)
+    }
+
+    /// The settings of the rule or else of the route in force; `None` if there is neither.
+    fn settings(&self) -> Option<&Rule> {
+        self.config.settings(self.selection)
+    }
+
+    /// The first origin of its route.
+    pub(crate) fn first_origin(&self) -> OriginIndex {
+        self.config.first_origin(self.selection)
+    }
+
+    /// The URL of the first origin of its route.
+    pub(crate) fn origin(&self) -> &OriginUrl {
+        self.config.origin_for(self.selection)
+    }
+
+    /// The target that the origin gets: without the prefix that the route strips.
+    pub(crate) fn origin_target(&self) -> Cow<'_, str> {
+        self.config.at_origin(self.selection, &self.target)
+    }
+
+    /// The Host of the client, if it is forwarded.
+    pub(crate) fn preserved_host(&self) -> Option<&HeaderValue> {
+        let host = self.headers.get(header::HOST);
+        host.filter(|_| self.config.preserves_host(self.selection))
     }
 
     /// The request as the policy sees it.
@@ -351,24 +383,6 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>)
         .then_some(Reason::Rule)
 }
 
-/// Refuses the requests that are never forwarded.
-fn check_forwardable(
-    method: &Method,
-    client: &HeaderMap,
-    shared: &Shared,
-) -> Result<(), ProxyError> {
-    if *method == Method::CONNECT {
-        return Err(ProxyError::Connect);
-    }
-    if shared.via.is_in(client) {
-        return Err(ProxyError::Loop);
-    }
-    if headers::is_ntlm(client) {
-        return Err(ProxyError::Ntlm);
-    }
-    Ok(())
-}
-
 fn identity(
     shared: &Shared,
     policy: &policy::Policy,
@@ -376,43 +390,6 @@ fn identity(
     table: &NameTable,
 ) -> Option<Identity> {
     shared.secret.identity(policy, headers, table)
-}
-
-/// The target as it is forwarded, and the rule that matches it. What a rule removes from the query is neither in the key
-/// nor sent to the origin.
-fn ruled_target(target: String, config: &Config) -> (String, Option<RuleIndex>) {
-    let index = config.rules.index_for(&target);
-    match index.and_then(|index| config.rules.get(index)) {
-        Some(rule) => (rule.rewritten(&target).into_owned(), index),
-        None => (target, None),
-    }
-}
-
-fn rule_at(index: Option<RuleIndex>, config: &Config) -> Option<&Rule> {
-    config.rules.get(index?)
-}
-
-fn policy_under(rule: Option<RuleIndex>, config: &Config) -> &policy::Policy {
-    rule_at(rule, config).map_or(&config.policy, |rule| &rule.policy)
-}
-
-/// Path and query as the client sent them. An authority in the target changes nothing: there is one origin.
-///
-/// # Errors
-/// The target has no path.
-pub(crate) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
-    target_of(request.method(), request.uri())
-}
-
-fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
-    match uri.path_and_query().map(|target| target.as_str()) {
-        Some(target) if target.starts_with('/') => Ok(target.to_owned()),
-        // RFC 9110, 7.1: OPTIONS uses it. So do methods like M-SEARCH, which are not about a path either.
-        Some("*") if !matches!(*method, Method::GET | Method::HEAD) => Ok("*".to_owned()),
-        Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
-        Some("") | None if uri.scheme().is_some() => Ok("/".to_owned()),
-        _ => Err(ProxyError::Target),
-    }
 }
 
 /// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was

@@ -1,8 +1,9 @@
-//! The client's request: as it is forwarded, and its body.
+//! The client's request: as it is forwarded, its target, its body.
 
 pub(super) mod forwarded;
 pub(super) mod framing;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
 pub(super) mod rewriting;
+pub(super) mod target;
 pub(super) mod upload;

@@ -3,28 +3,35 @@
 use actix_web::http::header::{HeaderMap, HeaderValue};
 
 use crate::{
-    config::Config,
+    config::{Config, Selection},
     error::ProxyError,
     headers::{self, ClientAddress, ProxiedOrigin},
 };
 
-/// The origin as the client sees it that sent this Host; `None` if messages are forwarded as they are.
+/// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
 pub(crate) fn proxied_origin<'a>(
     config: &'a Config,
+    selection: Selection,
     host: Option<&'a HeaderValue>,
 ) -> Option<ProxiedOrigin<'a>> {
-    (!config.no_rewrite).then(|| origin_seen_by(config, host))
+    (!config.no_rewrite).then(|| origin_seen_by(config, selection, host))
 }
 
-fn origin_seen_by<'a>(config: &'a Config, host: Option<&'a HeaderValue>) -> ProxiedOrigin<'a> {
-    let origin = &config.origin;
+fn origin_seen_by<'a>(
+    config: &'a Config,
+    selection: Selection,
+    host: Option<&'a HeaderValue>,
+) -> ProxiedOrigin<'a> {
+    let origin = config.origin_for(selection);
     ProxiedOrigin {
         scheme: origin.scheme(),
         host: origin.host(),
         port: origin.port(),
         prefix: origin.path_prefix(),
-        stripped: "",
-        preserved: host.filter(|_| config.preserve_host).map(client_address),
+        stripped: config.stripped_prefix(selection),
+        preserved: host
+            .filter(|_| config.preserves_host(selection))
+            .map(client_address),
     }
 }
 
@@ -36,10 +43,17 @@ fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
     }
 }
 
-/// Refuses a target that may lead out of the origin's path prefix.
-pub(crate) fn check_path(config: &Config, target: &str) -> Result<(), ProxyError> {
+/// Refuses a target that may lead out of the origin's path prefix, or out of the prefix that the route strips.
+pub(crate) fn check_path(
+    config: &Config,
+    selection: Selection,
+    target: &str,
+) -> Result<(), ProxyError> {
+    let prefix = config.origin_for(selection).path_prefix();
+    let stripped = config.stripped_prefix(selection);
     let path = target.split('?').next().unwrap_or_default();
-    match !config.origin.path_prefix().is_empty() && headers::may_climb(path) {
+    let path = path.strip_prefix(stripped).unwrap_or(path);
+    match (!prefix.is_empty() || !stripped.is_empty()) && headers::may_climb(path) {
         true => Err(ProxyError::DotSegments),
         false => Ok(()),
     }
@@ -50,11 +64,11 @@ pub(crate) fn check_path(config: &Config, target: &str) -> Result<(), ProxyError
 /// # Errors
 /// One of them names a path that may lead out of the origin's path prefix.
 pub(crate) fn rewrite_request(
-    config: &Config,
+    (config, selection): (&Config, Selection),
     host: Option<&HeaderValue>,
     headers: &mut HeaderMap,
 ) -> Result<(), ProxyError> {
-    let (Some(origin), Some(host)) = (proxied_origin(config, host), host) else {
+    let (Some(origin), Some(host)) = (proxied_origin(config, selection, host), host) else {
         return Ok(());
     };
     if origin.is_destination_outside(headers) {

@@ -21,7 +21,7 @@ use crate::{
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
     policy::{IdentityParts, Mode, Reason, Remedy},
-    proxy::request::forwarded::{ForwardedRequest, target},
+    proxy::request::{forwarded::ForwardedRequest, target::target},
 };
 
 /// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.

@@ -15,7 +15,7 @@ pub(crate) fn rewrite(response: &mut ClientResponse, forwarded: &ForwardedReques
 /// Rewrites headers of the response to `forwarded`.
 pub(crate) fn rewrite_headers(headers: &mut HeaderMap, forwarded: &ForwardedRequest) {
     let host = forwarded.headers.get(header::HOST);
-    if let Some(origin) = proxied_origin(&forwarded.config, host) {
-        origin.rewrite_response(headers, &forwarded.target);
+    if let Some(origin) = proxied_origin(&forwarded.config, forwarded.selection, host) {
+        origin.rewrite_response(headers, &forwarded.origin_target());
     }
 }

@@ -1,0 +1,217 @@
+//! Several origins: routes by path and by host, each origin with keys and connections of its own.
+
+use caching_proxy::cache::FilterSpec;
+
+use crate::{
+    client::Client,
+    harness::TestProxy,
+    instance::Home,
+    origin::{Gate, Origin},
+};
+
+/// An origin that responds with its name, the target and the number of the request for it.
+fn named(name: &'static str) -> Origin {
+    Origin::start(move |exchange| {
+        let body = format!("{name} {} #{}", exchange.target(), exchange.nth);
+        exchange.ok("", body);
+    })
+}
+
+fn route(lines: &str, origin: &Origin) -> String {
+    format!("[[routes]]\n{lines}\norigin = \"{}\"\n", origin.url())
+}
+
+/// A GET with this Host.
+fn get(proxy: &TestProxy, host: &str, target: &str) -> crate::client::Answer {
+    let mut client = Client::connect(proxy.port);
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    client.answer()
+}
+
+#[test]
+fn the_first_route_that_matches_chooses_the_origin() {
+    let (a, b, c) = (named("a"), named("b"), named("c"));
+    let file = route("path = \"/api/v2/*\"", &c) + &route("path = \"/api/*\"", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    for (target, body) in [
+        ("/api/v2/x", "c /api/v2/x #0"),
+        ("/api/x?y=1", "b /api/x?y=1 #0"),
+        ("/api/", "b /api/ #0"),
+        ("/api", "a /api #0"),
+        ("/API/x", "a /API/x #0"),
+        ("/%61pi/x", "a /%61pi/x #0"),
+    ] {
+        proxy.get(target).expect(200, "MISS", body);
+        proxy.get(target).expect(200, "HIT", body);
+    }
+    let host = format!("127.0.0.1:{}", b.port());
+    assert_eq!(b.last().field("host"), Some(host));
+}
+
+#[test]
+fn a_host_chooses_the_origin_whatever_its_case_and_port() {
+    let (a, b) = (named("a"), named("b"));
+    let file = route("host = \"*.example.test\"\npath = \"/x/*\"", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    for (host, target, body) in [
+        ("www.example.test", "/x/1", "b /x/1 #0"),
+        ("WWW.Example.TEST:8000", "/x/2", "b /x/2 #0"),
+        ("www.example.test", "/y/1", "a /y/1 #0"),
+        ("example.test.evil", "/x/3", "a /x/3 #0"),
+    ] {
+        get(&proxy, host, target).expect(200, "MISS", body);
+        get(&proxy, host, target).expect(200, "HIT", body);
+    }
+}
+
+#[test]
+fn equal_targets_of_two_origins_are_two_responses() {
+    let (a, b) = (named("a"), named("b"));
+    let file = route("host = \"b.test\"", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    for x_cache in ["MISS", "HIT"] {
+        get(&proxy, "a.test", "/same").expect(200, x_cache, "a /same #0");
+        get(&proxy, "b.test", "/same").expect(200, x_cache, "b /same #0");
+    }
+    let purged = proxy.purge(FilterSpec {
+        paths: vec!["/same".to_owned()],
+        ..FilterSpec::default()
+    });
+    assert_eq!(purged.responses, 2);
+    get(&proxy, "b.test", "/same").expect(200, "MISS", "b /same #1");
+}
+
+#[test]
+fn routes_that_treat_a_target_differently_share_no_response() {
+    let (a, b) = (named("a"), named("b"));
+    let file = route(
+        "host = \"cut.test\"\npath = \"/x/*\"\nstrip_prefix = true",
+        &b,
+    ) + &route("host = \"whole.test\"", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    get(&proxy, "cut.test", "/x/1").expect(200, "MISS", "b /1 #0");
+    get(&proxy, "whole.test", "/x/1").expect(200, "MISS", "b /x/1 #0");
+    get(&proxy, "cut.test", "/x/1").expect(200, "HIT", "b /1 #0");
+}
+
+#[test]
+fn a_prefix_is_stripped_on_the_way_to_the_origin_only() {
+    let (a, b) = (named("a"), named("b"));
+    let file = format!(
+        "[[routes]]\npath = \"/api/*\"\norigin = \"{}/base\"\nstrip_prefix = true\n",
+        b.url()
+    );
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    for (target, forwarded) in [
+        ("/api/x?y=1", "/base/x?y=1"),
+        ("/api/", "/base/"),
+        ("/api/?y", "/base/?y"),
+        ("/api/a//b", "/base/a//b"),
+        ("/api/api/x", "/base/api/x"),
+    ] {
+        proxy
+            .get(target)
+            .expect(200, "MISS", &format!("b {forwarded} #0"));
+        assert_eq!(b.last().target(), forwarded);
+        proxy
+            .get(target)
+            .expect(200, "HIT", &format!("b {forwarded} #0"));
+    }
+    assert_eq!(a.count(), 0);
+}
+
+#[test]
+fn an_unsafe_request_invalidates_responses_of_its_own_origin_only() {
+    let (a, b) = (named("a"), named("b"));
+    let file =
+        route("host = \"b.test\"", &b) + &route("path = \"/cut/*\"\nstrip_prefix = true", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    get(&proxy, "a.test", "/items").expect(200, "MISS", "a /items #0");
+    get(&proxy, "b.test", "/items").expect(200, "MISS", "b /items #0");
+    get(&proxy, "a.test", "/cut/items").expect(200, "MISS", "b /items #1");
+    proxy.request("POST", "/items", "", b"x");
+    get(&proxy, "a.test", "/items").expect(200, "MISS", "a /items #2");
+    get(&proxy, "b.test", "/items").expect(200, "HIT", "b /items #0");
+    // The same resource of the origin, through two routes.
+    proxy.request("POST", "/cut/items", "", b"x");
+    get(&proxy, "a.test", "/cut/items").expect(200, "MISS", "b /items #3");
+    get(&proxy, "b.test", "/items").expect(200, "MISS", "b /items #4");
+    get(&proxy, "a.test", "/items").expect(200, "HIT", "a /items #2");
+}
+
+#[test]
+fn a_route_has_settings_of_its_own_and_rules_go_before_them() {
+    let (a, b) = (
+        Origin::counting("Cache-Control: no-store\r\n"),
+        Origin::counting("Cache-Control: no-store\r\n"),
+    );
+    let file = route(
+        "path = \"/api/*\"\npolicy = \"always\"\npreserve_host = true",
+        &b,
+    ) + "[[rules]]\npath = \"/api/live/*\"\nstore = false\n";
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    proxy.get("/x").expect(200, "MISS", "GET /x #0");
+    proxy.get("/x").expect(200, "MISS", "GET /x #1");
+    proxy.get("/api/x").expect(200, "MISS", "GET /api/x #0");
+    proxy.get("/api/x").expect(200, "HIT", "GET /api/x #0");
+    assert_eq!(b.last().field("host").as_deref(), Some("proxy.test"));
+    get(&proxy, "other.test", "/api/x").expect(200, "MISS", "GET /api/x #1");
+    get(&proxy, "other.test", "/api/x").expect(200, "HIT", "GET /api/x #1");
+    for nth in 0..2 {
+        let body = format!("GET /api/live/x #{nth}");
+        let response = proxy.get("/api/live/x");
+        response.expect(200, "MISS", &body);
+        let status = response.field("cache-status").unwrap();
+        assert!(status.contains("detail=rule"), "{status}");
+    }
+}
+
+#[test]
+fn an_origin_that_hangs_takes_no_connection_from_another() {
+    let gate = Gate::default();
+    let hanging = {
+        let gate = gate.clone();
+        Origin::start(move |exchange| {
+            gate.wait();
+            exchange.ok("", "late");
+        })
+    };
+    let good = named("good");
+    let file = route("path = \"/hang/*\"", &hanging);
+    let proxy = TestProxy::builder(&good).file(&file).start();
+    let waiting: Vec<Client> = (0..200)
+        .map(|number| proxy.begin(&format!("/hang/{number}"), ""))
+        .collect();
+    hanging.wait_for(waiting.len());
+    for number in 0..50 {
+        let target = format!("/{number}");
+        proxy
+            .get(&target)
+            .expect(200, "MISS", &format!("good {target} #0"));
+    }
+    gate.open();
+    for mut client in waiting {
+        client.answer().expect(200, "MISS", "late");
+    }
+}
+
+#[test]
+fn routes_of_the_command_line_and_the_environment_lead_to_their_origins() {
+    let (a, b, c) = (named("a"), named("b"), named("c"));
+    let home = Home::new();
+    let routes = [
+        "--route",
+        &format!("/api/*={}", b.url()),
+        "--route",
+        &format!("/img/*={}", c.url()),
+    ];
+    let proxy = home.start(&a.url(), &routes);
+    for (target, name) in [("/api/x", "b"), ("/img/x", "c"), ("/x", "a")] {
+        proxy
+            .get(target)
+            .expect(200, "MISS", &format!("{name} {target} #0"));
+    }
+    let variable = [("CACHING_PROXY_ROUTE", &*format!("/api/*={}", c.url()))];
+    let proxy = home.start_with(&a.url(), &[], &variable);
+    proxy.get("/api/x").expect(200, "MISS", "c /api/x #0");
+}

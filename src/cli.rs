@@ -216,9 +216,15 @@ pub struct SettingsArgs {
 
     /// Leave the origin's addresses in responses, and the proxy's in requests [default: false]
     ///
-    /// Without it, redirects to the origin lead to the proxy.
+    /// Without it, redirects to the origin lead to the proxy, and its cookies become those of the proxy.
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_rewrite: Option<OsString>,
+
+    /// Let pages of all sites read responses: answer CORS preflights, and add CORS headers [default: false]
+    ///
+    /// Any site that is open in a browser that reaches the proxy can then read what it serves.
+    #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cors: Option<OsString>,
 
     /// Request headers that are not forwarded, besides X-Forwarded-* and others that only a proxy may set [default: none]
     ///
@@ -372,6 +378,7 @@ impl SettingsArgs {
             ("workers", self.workers),
             ("preserve-host", self.preserve_host),
             ("no-rewrite", self.no_rewrite),
+            ("cors", self.cors),
             ("identity-headers", self.identity_headers),
             ("identity-cookies", self.identity_cookies),
             ("ignored-cookies", self.ignored_cookies),

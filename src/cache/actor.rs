@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
+use tokio::task::yield_now;
 
 use crate::{
     cache::{
@@ -90,6 +91,12 @@ impl CacheActor {
             is_sweeping: false,
             recipients: Weak::new(),
         }
+    }
+
+    /// Lets the other tasks of the thread run before the next message. Without this, steps that another thread asks for one
+    /// after the other would follow each other without a pause.
+    pub(super) fn pause(&self, context: &mut Context<Self>) {
+        context.wait(yield_now().into_actor(self));
     }
 
     /// Frees some invalidated keys now, and the others between later messages.

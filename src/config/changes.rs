@@ -8,6 +8,7 @@ use super::{Config, keys::ROUTES};
 const RELOADABLE: &[&str] = &[
     "policy",
     "ttl",
+    "cors",
     "coalesce_wait",
     "max_stale",
     "identity_headers",
@@ -85,6 +86,7 @@ impl Config {
             policy: with_routes.policy.clone(),
             routes: with_routes.routes.clone(),
             rules: with_routes.rules.clone(),
+            cors: read.cors,
             coalesce_wait: read.coalesce_wait,
             drop_headers: read.drop_headers.clone(),
             ..self.clone()

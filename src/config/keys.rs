@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "workers",
     "preserve_host",
     "no_rewrite",
+    "cors",
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",

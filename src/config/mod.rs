@@ -136,6 +136,8 @@ pub struct Config {
     pub preserve_host: bool,
     /// Leave addresses of the origin in responses, and of the proxy in requests.
     pub no_rewrite: bool,
+    /// Let pages of all sites read responses.
+    pub cors: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -168,6 +170,7 @@ impl Config {
             workers: cores(),
             preserve_host: false,
             no_rewrite: false,
+            cors: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -304,6 +307,7 @@ impl<'a> SettingSources<'a> {
                 .unwrap_or_else(cores),
             preserve_host: self.switch("preserve-host")?,
             no_rewrite: self.switch("no-rewrite")?,
+            cors: self.switch("cors")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?

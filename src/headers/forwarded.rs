@@ -7,20 +7,23 @@ use memchr::memmem::Finder;
 
 use super::{
     hop_by_hop::{HOP_BY_HOP, is_hop_by_hop, named_in_connection},
+    rewriting::ClientAddress,
     unkeyed::{hyphenated, is_unkeyed},
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// The headers that the proxy sets in a request, whatever the client sent.
-pub const SET_BY_US: [HeaderName; 5] = [
+pub const SET_BY_US: [HeaderName; 6] = [
     header::HOST,
     header::VIA,
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
 ];
 
 /// The values of the headers that the proxy sets in a request.
@@ -29,6 +32,8 @@ pub struct ProxyHeaders<'a> {
     pub peer: Option<IpAddr>,
     /// Host.
     pub host: HostHeader<'a>,
+    /// X-Forwarded-Proto: the scheme of the URL that the origin is to believe in.
+    pub scheme: &'static str,
     /// Our own member of Via.
     pub via: &'a HeaderValue,
 }
@@ -37,7 +42,7 @@ pub struct ProxyHeaders<'a> {
 pub enum HostHeader<'a> {
     /// The origin's own.
     Origin(&'a HeaderValue),
-    /// The client's; it goes into X-Forwarded-Host as well.
+    /// The client's; it goes into X-Forwarded-Host as well, and its port into X-Forwarded-Port.
     Client(&'a HeaderValue),
 }
 
@@ -65,7 +70,12 @@ pub fn forwarded_headers(
     let host = match proxy_headers.host {
         HostHeader::Origin(host) => host,
         HostHeader::Client(host) => {
+            let address = ClientAddress {
+                scheme: proxy_headers.scheme,
+                authority: host.as_bytes(),
+            };
             headers.insert(X_FORWARDED_HOST, host.clone());
+            headers.insert(X_FORWARDED_PORT, address.port().into());
             host
         }
     };
@@ -75,7 +85,8 @@ pub fn forwarded_headers(
     if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer).ok()) {
         headers.insert(X_FORWARDED_FOR, peer);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = HeaderValue::from_static(proxy_headers.scheme);
+    headers.insert(X_FORWARDED_PROTO, scheme);
     headers
 }
 
@@ -154,6 +165,7 @@ mod tests {
             &ProxyHeaders {
                 peer: Some(IpAddr::from([192, 0, 2, 7])),
                 host: HostHeader::Origin(&host),
+                scheme: "https",
                 via: &via,
             },
             is_unkeyed,
@@ -216,6 +228,7 @@ mod tests {
         ]));
         assert_eq!(headers.keys().count(), 4);
         assert_eq!(all(&headers, "host"), ["origin.example"]);
+        assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
         assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
     }
 
@@ -246,19 +259,22 @@ mod tests {
 
     #[test]
     fn a_preserved_host_is_sent_as_x_forwarded_host_too() {
-        let host = HeaderValue::from_static("client.example");
+        let host = HeaderValue::from_static("client.example:8000");
         let via = HeaderValue::from_static("1.1 us");
         let headers = forwarded_headers(
             &map(&[("via", "1.0 fred")]),
             &ProxyHeaders {
                 peer: None,
                 host: HostHeader::Client(&host),
+                scheme: "http",
                 via: &via,
             },
             is_unkeyed,
         );
-        assert_eq!(all(&headers, "host"), ["client.example"]);
-        assert_eq!(all(&headers, "x-forwarded-host"), ["client.example"]);
+        assert_eq!(all(&headers, "host"), ["client.example:8000"]);
+        assert_eq!(all(&headers, "x-forwarded-host"), ["client.example:8000"]);
+        assert_eq!(all(&headers, "x-forwarded-port"), ["8000"]);
+        assert_eq!(all(&headers, "x-forwarded-proto"), ["http"]);
         assert_eq!(all(&headers, "via"), ["1.0 fred", "1.1 us"]);
     }
 

@@ -8,9 +8,11 @@
 //! | `ntlm` | requests that authenticate a connection |
 //! | `unkeyed` | the headers that a client must not set |
 //! | `via` | Via, and requests that came round in a loop |
+//! | `cors` | the headers of `--cors` |
 //! | `cache_status` | X-Cache and Cache-Status |
 
 mod cache_status;
+mod cors;
 mod forwarded;
 mod hop_by_hop;
 mod ntlm;
@@ -24,10 +26,11 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
+    cors::{allow_site, is_preflight, preflight_headers},
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
-    rewriting::{ClientAddress, ProxiedOrigin, may_climb},
+    rewriting::{ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, may_climb},
     unkeyed::is_unkeyed,
     via::OwnVia,
 };

@@ -174,10 +174,15 @@ impl Mode {
     /// How Set-Cookie lines of cookies that are not ignored affect storing.
     pub(super) const fn set_cookie(self, audience: Audience) -> SetCookie {
         match (self, audience) {
-            (Self::Strict, _) => SetCookie::Store,
-            (Self::Always, _) | (Self::Standard, Audience::Everyone) => SetCookie::Drop,
+            _ if self.stores_set_cookie() => SetCookie::Store,
             (Self::Standard, Audience::Partition) => SetCookie::Refuse,
+            _ => SetCookie::Drop,
         }
+    }
+
+    /// True if Set-Cookie is stored like any other field.
+    pub(super) const fn stores_set_cookie(self) -> bool {
+        matches!(self, Self::Strict)
     }
 
     /// True if `Vary: *` prevents storing. Only `Always` ignores it.

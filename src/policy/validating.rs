@@ -53,7 +53,7 @@ pub fn revalidated(
     stored: &StoredHead,
     response: &Response<'_>,
 ) -> Result<StoredHead, Reason> {
-    let mut merged = MergedHead::new(stored, response);
+    let mut merged = MergedHead::new(policy, stored, response);
     if let Some(part) = stored.content_range()
         && let Ok(content_range) = HeaderValue::try_from(part.to_field_value())
     {
@@ -131,9 +131,9 @@ pub struct MergedHead {
 
 impl MergedHead {
     /// The fields of `stored`, updated with those of `response`.
-    pub fn new(stored: &StoredHead, response: &Response<'_>) -> Self {
+    pub fn new(policy: &Policy, stored: &StoredHead, response: &Response<'_>) -> Self {
         Self {
-            headers: merged_fields(stored, response),
+            headers: merged_fields(policy, stored, response),
             connection_fields: merged_connection_fields(stored, response),
         }
     }
@@ -150,10 +150,15 @@ impl MergedHead {
     }
 }
 
-fn merged_fields(stored: &StoredHead, response: &Response<'_>) -> HeaderMap {
-    // A cookie in a 304 is for the client whose request was validated, and is not stored.
+fn merged_fields(policy: &Policy, stored: &StoredHead, response: &Response<'_>) -> HeaderMap {
+    // A cookie in a 304 is for the client whose request was validated, and is not stored. It replaces one that every
+    // client gets from the cache all the same.
+    let replaces_cookies =
+        policy.mode.stores_set_cookie() && stored.fields().text(&SET_COOKIE).is_some();
     let is_replaced = |name: &HeaderName| {
-        !describes_body(name) && *name != SET_COOKIE && response.headers.contains_key(name)
+        !describes_body(name)
+            && (*name != SET_COOKIE || replaces_cookies)
+            && response.headers.contains_key(name)
     };
     let mut merged = HeaderMap::with_capacity(stored.fields().len());
     for (name, value) in stored.fields().iter() {
@@ -411,6 +416,17 @@ mod tests {
             let fresh = freshened(mode, HELD, COOKIE).unwrap();
             assert!(values(&fresh, "set-cookie").is_empty(), "{mode:?}");
         }
+    }
+
+    #[test]
+    fn s3_2_the_set_cookie_of_a_304_replaces_one_that_strict_has_stored() {
+        const HELD_COOKIE: Lines<'_> = &[
+            ("etag", "\"a\""),
+            ("cache-control", "max-age=9"),
+            ("set-cookie", "a=b"),
+        ];
+        let fresh = freshened(Mode::Strict, HELD_COOKIE, &[("set-cookie", "a=c")]).unwrap();
+        assert_eq!(values(&fresh, "set-cookie"), ["a=c"]);
     }
 
     #[test]

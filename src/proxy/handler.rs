@@ -36,7 +36,8 @@ use crate::{
         },
         hit::{fast_path, prepared::PreparedResponses, serve::serve},
         request::{
-            forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, upload::UploadBody,
+            forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, preflight,
+            upload::UploadBody,
         },
         request_config::RequestConfig,
         response::{
@@ -80,7 +81,7 @@ pub async fn handle(
         }
     };
     let response = response.unwrap_or_else(FailedRequest::into_response);
-    response.into_http(&request, &worker, entry, active)
+    response.into_http(&request, (&worker, &config.config), entry, active)
 }
 
 /// Makes the forwarded request, and finds a response for it.
@@ -93,7 +94,9 @@ async fn respond(
     mut entry: Option<&mut AccessLogEntry>,
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
-    if let Some(response) = max_forwards::final_response(request, &config.config.policy) {
+    let own_response = max_forwards::final_response(request, &config.config.policy)
+        .or_else(|| preflight::response(request, &config.config));
+    if let Some(response) = own_response {
         return Ok(response);
     }
     let mut forwarded =
@@ -135,7 +138,7 @@ async fn respond(
         }
     }
     if let Ok(response) = &mut response {
-        for_client::rewrite(response, &forwarded);
+        for_client::rewrite(response, request, &forwarded);
     }
     response
 }

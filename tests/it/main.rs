@@ -27,6 +27,8 @@ mod coalescing;
 mod coalescing_ends;
 mod configuration;
 mod connection_credentials;
+mod cookies_and_forms;
+mod cors;
 mod dashboard;
 mod dashboard_patience;
 mod demo;

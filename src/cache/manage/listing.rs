@@ -356,8 +356,9 @@ impl Handler<LookChunk> for CacheActor {
     fn handle(
         &mut self,
         LookChunk { filter, place }: LookChunk,
-        _: &mut Self::Context,
+        context: &mut Self::Context,
     ) -> Self::Result {
+        self.pause(context);
         let mut rows = Vec::new();
         let next = self.walk(&filter, place.unwrap_or_default(), |key, variants| {
             let mut all = variants.variants.iter();

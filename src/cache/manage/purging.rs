@@ -134,7 +134,8 @@ pub struct PurgedChunk {
 impl Handler<PurgeChunk> for CacheActor {
     type Result = MessageResult<PurgeChunk>;
 
-    fn handle(&mut self, purge: PurgeChunk, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, purge: PurgeChunk, context: &mut Self::Context) -> Self::Result {
+        self.pause(context);
         let mut chunk = PurgedChunk::default();
         let filter = &purge.filter;
         if purge.place.is_none() {

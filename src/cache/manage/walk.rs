@@ -1,4 +1,4 @@
-//! Walking over the stored keys that a filter may match, a step for each message.
+//! Walking over the stored keys that a filter may match, a step for each message. After each step, other tasks run.
 
 use crate::cache::{
     EntryFilter,

@@ -1,5 +1,7 @@
 //! Lists and purges, which run in chunks and apply to every worker.
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::{
     cache::{
@@ -103,6 +105,28 @@ fn a_list_or_purge_of_several_chunks_is_complete() {
             list(&cache, ListOrder::Path, 0, 1).await,
             Listing::default()
         );
+    });
+}
+
+#[test]
+fn other_tasks_run_between_two_steps_of_the_actor() {
+    run(async {
+        let (cache, _) = worker(MIB);
+        store(&cache, "/a", b"x").await;
+        let mut listings = [(); 2].map(|()| Box::pin(list(&cache, ListOrder::Path, 0, 1)));
+        for listing in &mut listings {
+            assert!(listing.now_or_never().is_none());
+        }
+        let [first, mut second] = listings;
+        assert_eq!(first.await.total, 1);
+        assert!((&mut second).now_or_never().is_none());
+        assert_eq!(second.await.total, 1);
+        let dry_run = || Box::pin(purge(&cache, "/*", PurgeAction::DryRun));
+        let (mut first, mut second) = (dry_run(), dry_run());
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        assert_eq!(first.await.responses, 1);
+        assert!((&mut second).now_or_never().is_none());
+        assert_eq!(second.await.responses, 1);
     });
 }
 

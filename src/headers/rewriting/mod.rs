@@ -10,27 +10,41 @@
 //! | `path` | dot segments |
 //! | `location` | Location, Content-Location and Refresh |
 //! | `request` | request headers that name the proxy |
+//! | `set_cookie` | cookies |
 
 mod location;
 mod path;
 mod proxied_origin;
 mod reference;
 mod request;
+mod set_cookie;
 
 pub use self::{
     path::may_climb,
     proxied_origin::{ClientAddress, ProxiedOrigin},
+    request::PAGE_HEADERS,
+    set_cookie::CookieRewriting,
 };
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 impl ProxiedOrigin<'_> {
     /// Makes a response to the request for `target` name the proxy where it names the origin. `target` is the one that the
     /// origin got, without the origin's prefix.
-    pub fn rewrite_response(&self, headers: &mut HeaderMap, target: &str) {
+    pub fn rewrite_response(
+        &self,
+        headers: &mut HeaderMap,
+        target: &str,
+        cookies: CookieRewriting,
+    ) {
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
             rewrite_lines(headers, &name, |line| self.location(line, target));
         }
         rewrite_lines(headers, &header::REFRESH, |line| self.refresh(line, target));
+        if cookies != CookieRewriting::Off {
+            rewrite_lines(headers, &header::SET_COOKIE, |line| {
+                self.set_cookie(line, cookies)
+            });
+        }
     }
 }
 

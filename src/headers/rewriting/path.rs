@@ -18,6 +18,14 @@ fn dots(segment: &[u8]) -> Option<usize> {
     matches!(count, 1 | 2).then_some(count)
 }
 
+/// What follows the prefix in a path, with the slash before it; `None` if the path is not below the prefix.
+pub(super) fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    match path.strip_prefix(prefix)? {
+        b"" => Some(b"/"),
+        rest => rest.starts_with(b"/").then_some(rest),
+    }
+}
+
 /// True if the path may have dot segments.
 pub(super) fn has_dots(path: &[u8]) -> bool {
     memchr(b'.', path).is_some()

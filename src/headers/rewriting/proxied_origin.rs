@@ -1,7 +1,7 @@
 //! The origin as clients see it: in the place of the proxy, below a prefix.
 
 use super::{
-    path::without_dot_segments,
+    path::{below, without_dot_segments},
     reference::{WebScheme, host_and_port, is_same_host, path_end},
 };
 
@@ -34,6 +34,13 @@ pub struct ClientAddress<'a> {
 }
 
 impl ClientAddress<'_> {
+    /// The port to which the client has sent its request.
+    pub fn port(&self) -> u16 {
+        let port = host_and_port(self.authority).and_then(|(_, port)| port);
+        let scheme = WebScheme::of(self.scheme.as_bytes()).unwrap_or(WebScheme::Http);
+        port.unwrap_or(scheme.default_port())
+    }
+
     /// True if a URL with this scheme and authority is one of the proxy.
     pub(super) fn is_named_by(&self, scheme: WebScheme, authority: &[u8]) -> bool {
         let named = (host_and_port(authority), host_and_port(self.authority));
@@ -114,7 +121,7 @@ impl ProxiedOrigin<'_> {
             true => path.into(),
             false => without_dot_segments(path),
         };
-        let path = below(&path, self.prefix)?;
+        let path = below(&path, self.prefix.as_bytes())?;
         let mut at_proxy = [self.stripped.as_bytes(), path, tail].concat();
         // Browsers drop tabs from URLs, and take a backslash for a slash.
         let second = at_proxy.iter().skip(1).find(|byte| **byte != b'\t');
@@ -128,15 +135,7 @@ impl ProxiedOrigin<'_> {
     /// asked for it.
     pub(super) fn path_at_origin(&self, reference: &[u8]) -> Option<Vec<u8>> {
         let (path, tail) = reference.split_at(path_end(reference));
-        let path = below(path, self.stripped)?;
+        let path = below(path, self.stripped.as_bytes())?;
         Some([self.prefix.as_bytes(), path, tail].concat())
-    }
-}
-
-/// What follows the prefix in a path, with the slash before it; `None` if the path is not below the prefix.
-fn below<'a>(path: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
-    match path.strip_prefix(prefix.as_bytes())? {
-        b"" => Some(b"/"),
-        rest => rest.starts_with(b"/").then_some(rest),
     }
 }

@@ -141,7 +141,7 @@ pub fn combine(
         },
         complete_bytes: new.complete_bytes.or(held.complete_bytes),
     };
-    let mut merged = MergedHead::new(stored, response);
+    let mut merged = MergedHead::new(policy, stored, response);
     merged.headers.insert(
         CONTENT_RANGE,
         HeaderValue::try_from(union.to_field_value()).ok()?,

@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use actix_web::http::{
     StatusCode,
-    header::{ETAG, HeaderName, LAST_MODIFIED},
+    header::{ETAG, HeaderName, LAST_MODIFIED, SET_COOKIE},
 };
 
 use crate::policy::{
@@ -167,6 +167,11 @@ impl StoredHead {
         self.selectors
             .iter()
             .any(|selector| names.contains(selector.name()))
+    }
+
+    /// True if it has a Set-Cookie.
+    pub fn sets_cookies(&self) -> bool {
+        self.fields.text(&SET_COOKIE).is_some()
     }
 
     /// Its entity tag as received.

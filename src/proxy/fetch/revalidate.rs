@@ -128,7 +128,8 @@ impl LeaderFetch<'_> {
         let view = self.forwarded.view();
         let mut response = from_entry(&view, entry, cache_status, fetched.response_time);
         if response.status == entry.head().status() && entry.head().content_range().is_none() {
-            response.headers = MergedHead::new(entry.head(), &fetched.view()).headers;
+            let policy = self.forwarded.policy();
+            response.headers = MergedHead::new(policy, entry.head(), &fetched.view()).headers;
         }
         replace_cookies(&mut response.headers, &fetched.headers);
         response

@@ -14,11 +14,11 @@ use actix_web::{
 
 use crate::{
     cache::{self, PlainKey},
-    headers,
+    headers::{self, CookieRewriting},
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
-        request::{name_table::NameTable, rewriting::proxied_origin},
+        request::{name_table::NameTable, rewriting},
         request_config::RequestConfig,
         response::client_response::ClientResponse,
         worker::Worker,
@@ -68,6 +68,10 @@ pub(crate) fn respond(
     if heads().any(|head| head.is_selected_by(&headers::SET_BY_US)) {
         return None;
     }
+    let is_by_page = heads().any(|head| head.is_selected_by(&headers::PAGE_HEADERS));
+    if is_by_page && rewriting::changes_page(&config.config, selection, fields) {
+        return None;
+    }
     let Decision::Serve {
         index,
         reuse: Reuse::Fresh,
@@ -78,8 +82,9 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        if let Some(origin) = proxied_origin(&config.config, selection, host) {
-            origin.rewrite_response(headers, &config.config.at_origin(selection, target));
+        if let Some(origin) = rewriting::proxied_origin(&config.config, selection, host) {
+            let target = config.config.at_origin(selection, target);
+            origin.rewrite_response(headers, &target, CookieRewriting::Off);
         }
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;

@@ -33,8 +33,8 @@ struct PreparedResponse {
 }
 
 impl PreparedResponses {
-    /// The response with the whole of `entry`, which is the variant at `index`; `None` if its body is not in one piece.
-    /// `complete` makes the stored headers those for the client; it is called when a response is prepared.
+    /// The response with the whole of `entry`, which is the variant at `index`; `None` if its body is not in one piece, or
+    /// if it sets cookies, which differ by client. `complete` makes the stored headers those for the client; it is called when a response is prepared.
     pub(crate) fn response(
         &self,
         index: usize,
@@ -56,6 +56,7 @@ impl PreparedResponses {
         if !slot.as_ref().is_some_and(is_current) {
             let body = match slot.take() {
                 Some(response) => response.body,
+                None if head.sets_cookies() => return None,
                 None => entry.body().single()?,
             };
             let mut headers = stored_headers(head, now);

@@ -4,7 +4,7 @@ use actix_web::http::header::HeaderMap;
 
 use crate::{
     cache::{CachedLookup, Entry},
-    headers::RequestOutcome,
+    headers::{CookieRewriting, RequestOutcome},
     policy::{self, ResponseForm, Reuse, Time},
     proxy::{
         hit::{
@@ -30,7 +30,7 @@ pub(crate) fn serve(
     let view = forwarded.view();
     let complete = |headers: &mut HeaderMap| {
         via.complete(headers);
-        rewrite_headers(headers, forwarded);
+        rewrite_headers(headers, forwarded, CookieRewriting::Off);
     };
     let mut response = prepared(&view, lookup, (index, entry), now, complete)
         .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));

@@ -25,7 +25,7 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
-            rewriting,
+            rewriting::{self, CLIENT_SCHEME},
             target::{check_forwardable, rewritten, target_of},
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
@@ -123,6 +123,10 @@ impl ForwardedRequest {
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
+            scheme: match host {
+                HostHeader::Origin(_) => config.origin_for(selection).scheme(),
+                HostHeader::Client(_) => CLIENT_SCHEME,
+            },
             host,
             via: shared.via.of(version),
         };

@@ -4,6 +4,7 @@ pub(super) mod forwarded;
 pub(super) mod framing;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
+pub(super) mod preflight;
 pub(super) mod rewriting;
 pub(super) mod target;
 pub(super) mod upload;

@@ -1,12 +1,26 @@
 //! The addresses of the proxy and of the origin in one request.
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
+use std::net::IpAddr;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, ProxiedOrigin},
+    headers::{self, ClientAddress, CookieRewriting, ProxiedOrigin},
 };
+
+/// The scheme of the URL by which clients reach the proxy.
+pub(crate) const CLIENT_SCHEME: &str = "http";
+
+/// The headers that a proxy between client and this one adds.
+const RELAY_HEADERS: [HeaderName; 5] = [
+    header::VIA,
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
 pub(crate) fn proxied_origin<'a>(
@@ -38,7 +52,7 @@ fn origin_seen_by<'a>(
 /// How the client addressed the proxy that sent this Host.
 fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
     ClientAddress {
-        scheme: "http",
+        scheme: CLIENT_SCHEME,
         authority: host.as_bytes(),
     }
 }
@@ -76,4 +90,29 @@ pub(crate) fn rewrite_request(
     }
     origin.rewrite_request(headers, &client_address(host));
     Ok(())
+}
+
+/// True if Origin or Referer of a request is forwarded with another value.
+pub(crate) fn changes_page(config: &Config, selection: Selection, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST);
+    match (proxied_origin(config, selection, host), host) {
+        (Some(origin), Some(host)) => origin.changes_page(headers, &client_address(host)),
+        _ => false,
+    }
+}
+
+/// How far the cookies of a response are changed. `client` are the headers of the request as its client sent them.
+pub(crate) fn cookie_rewriting(
+    (config, selection): (&Config, Selection),
+    client: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> CookieRewriting {
+    let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+    // Another proxy on this machine: its own client may well have come over TLS.
+    let is_relayed = RELAY_HEADERS.iter().any(|name| client.contains_key(name));
+    match config.origin_for(selection).is_tls() && is_loopback && !is_relayed {
+        _ if config.preserves_host(selection) => CookieRewriting::Off,
+        true => CookieRewriting::ScopeAndSecure,
+        false => CookieRewriting::Scope,
+    }
 }

@@ -1,21 +1,45 @@
 //! A response as its client gets it: it names the proxy where the origin names itself.
 
-use actix_web::http::header::{self, HeaderMap};
-
-use crate::proxy::{
-    request::{forwarded::ForwardedRequest, rewriting::proxied_origin},
-    response::client_response::ClientResponse,
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap},
 };
 
-/// Rewrites the headers of a response. Those of a prepared one have been rewritten before.
-pub(crate) fn rewrite(response: &mut ClientResponse, forwarded: &ForwardedRequest) {
-    rewrite_headers(&mut response.headers, forwarded);
+use crate::{
+    headers::CookieRewriting,
+    proxy::{
+        request::{
+            forwarded::ForwardedRequest,
+            rewriting::{cookie_rewriting, proxied_origin},
+        },
+        response::client_response::ClientResponse,
+    },
+};
+
+/// Rewrites the headers of the response to `request`, which was forwarded as `forwarded`. Those of a prepared response have
+/// been rewritten before.
+pub(crate) fn rewrite(
+    response: &mut ClientResponse,
+    request: &HttpRequest,
+    forwarded: &ForwardedRequest,
+) {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let cookies = cookie_rewriting(
+        (&forwarded.config, forwarded.selection),
+        request.headers(),
+        peer,
+    );
+    rewrite_headers(&mut response.headers, forwarded, cookies);
 }
 
 /// Rewrites headers of the response to `forwarded`.
-pub(crate) fn rewrite_headers(headers: &mut HeaderMap, forwarded: &ForwardedRequest) {
+pub(crate) fn rewrite_headers(
+    headers: &mut HeaderMap,
+    forwarded: &ForwardedRequest,
+    cookies: CookieRewriting,
+) {
     let host = forwarded.headers.get(header::HOST);
     if let Some(origin) = proxied_origin(&forwarded.config, forwarded.selection, host) {
-        origin.rewrite_response(headers, &forwarded.origin_target());
+        origin.rewrite_response(headers, &forwarded.origin_target(), cookies);
     }
 }

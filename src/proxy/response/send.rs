@@ -12,7 +12,8 @@ use actix_web::{
 };
 
 use crate::{
-    headers::is_live_stream,
+    config::Config,
+    headers::{allow_site, is_live_stream},
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
         request::framing::RequestFraming,
@@ -32,7 +33,7 @@ impl ClientResponse {
     pub(crate) fn into_http(
         mut self,
         request: &HttpRequest,
-        worker: &Worker,
+        (worker, config): (&Worker, &Config),
         mut entry: Option<AccessLogEntry>,
         active: ActiveRequest,
     ) -> HttpResponse {
@@ -72,6 +73,9 @@ impl ClientResponse {
                 }
             }
             None => *response.headers_mut() = self.headers,
+        }
+        if config.cors {
+            allow_site(response.headers_mut(), request.method(), request.headers());
         }
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);

@@ -28,7 +28,8 @@ pub(crate) fn users_have_sessions_of_their_own_and_etags_validate() {
         assert_eq!((same.status(), same.x_cache()), (304, "HIT"));
     }
     let logged_out = ada.post("/logout", &[]);
-    assert_eq!(ada.follow(&logged_out).status(), 401);
+    assert_eq!(ada.follow(&logged_out).text(), "welcome");
+    assert_eq!(ada.get("/me").status(), 401);
     grace
         .get("/me")
         .expect(200, "HIT", "{\"user\":\"grace\",\"made\":1}");

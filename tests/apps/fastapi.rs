@@ -25,7 +25,7 @@ pub(crate) fn socket_and_event_stream_run_in_both_directions() {
         let wrong = proxy.get("/items/seven");
         assert_eq!((wrong.status(), wrong.x_cache()), (422, "MISS"));
     }
-    proxy.log_line(&["101 GET /socket"]);
     drop(application);
     browser.shows("#socket", "closed;");
+    proxy.log_line(&["101 GET /socket"]);
 }

@@ -1,7 +1,7 @@
 //! pip with a package index behind the proxy.
 
 use crate::{
-    application::{Application, output, packages, python},
+    application::{Application, output, python},
     instance::Home,
     ports::free_port,
 };
@@ -74,5 +74,4 @@ pub(crate) fn downloads_a_package() {
         1,
         "{seen}"
     );
-    let _ = packages;
 }

@@ -157,7 +157,8 @@ impl Drop for Browser {
             && driver.set_read_timeout(Some(DEADLINE)).is_ok()
             && driver.write_all(end.as_bytes()).is_ok()
         {
-            driver.read_to_end(&mut Vec::new()).ok();
+            // The response comes when Chromium has ended. The connection stays open.
+            driver.read(&mut [0; 1024]).ok();
         }
         self.driver.kill().ok();
         self.driver.wait().ok();

@@ -455,7 +455,7 @@ mod tests {
             (("etag", "W/\"a\""), TAG, false),
             (("x-a", "1"), ("x-a", "1"), false),
         ] {
-            let whole = stored(&[FRESH, of_whole]);
+            let whole = stored(Mode::Strict, &[FRESH, of_whole]);
             let part = part("bytes 4-6/10", &[of_part]);
             let found = whole.is_whole_of(&part);
             assert_eq!(found, expected, "{of_whole:?} {of_part:?}");

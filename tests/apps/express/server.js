@@ -22,8 +22,10 @@ app.post("/login", (request, response) => {
 });
 
 app.post("/logout", (request, response) => {
-  request.session.destroy(() => response.clearCookie("connect.sid").redirect("/me"));
+  request.session.destroy(() => response.clearCookie("connect.sid").redirect("/"));
 });
+
+app.get("/", (request, response) => response.send("welcome"));
 
 app.get("/me", (request, response) => {
   const user = request.session.user;

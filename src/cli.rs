@@ -1,5 +1,6 @@
 //! The command line: options and commands. Values of settings stay text here; [`crate::config`] parses them.
 
+mod deployment_args;
 mod entry_args;
 mod negative_values;
 mod warm_args;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::{
+    deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
     warm_args::WarmArgs,
 };
@@ -259,6 +261,13 @@ pub struct SettingsArgs {
     /// Log format: `text`, `json` (an object per line), or `combined` (requests as Apache and nginx log them) [default: text]
     #[arg(long, help_heading = LOGGING, hide_short_help = true, value_name = "text|json|combined")]
     pub log_format: Option<OsString>,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub deployment: DeploymentArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -389,6 +398,7 @@ impl SettingsArgs {
             ("route", one_on_a_line(self.route)),
         ]
         .into_iter()
+        .chain(self.deployment.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
     }
@@ -396,12 +406,11 @@ impl SettingsArgs {
 
 /// The values of an option that may be repeated, as one; `None` if it was not given.
 fn one_on_a_line(values: Vec<OsString>) -> Option<OsString> {
-    let lines = values.into_iter().reduce(|mut lines, value| {
+    values.into_iter().reduce(|mut lines, value| {
         lines.push("\n");
         lines.push(value);
         lines
-    });
-    lines
+    })
 }
 
 #[cfg(test)]

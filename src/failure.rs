@@ -43,6 +43,11 @@ pub(crate) enum Failure {
         address: SocketAddr,
         cause: io::Error,
     },
+    #[error("cannot listen on {address} for --metrics: {cause}")]
+    Metrics {
+        address: SocketAddr,
+        cause: io::Error,
+    },
     #[error(
         "the limit of open files is {limit}, but --workers {workers} needs at least {least}; \
          raise it, for example with: ulimit -n 1024"
@@ -111,7 +116,8 @@ impl Failure {
             | Self::PortReserved { .. }
             | Self::NoSuchAddress(_)
             | Self::Bind { .. }
-            | Self::Dashboard { .. } => 3,
+            | Self::Dashboard { .. }
+            | Self::Metrics { .. } => 3,
             Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
         })

@@ -11,7 +11,7 @@ use actix_web::rt::System;
 use caching_proxy::{
     config::{BindAddress, Config, Flags, LoadConfig},
     control::{self, Control, ControlError},
-    dashboard::{Dashboard, REQUEST_TIMEOUT},
+    dashboard::{Dashboard, MetricsListener, REQUEST_TIMEOUT},
     error::Chain,
     mask,
     observe::Saved,
@@ -163,6 +163,14 @@ async fn run(
         ),
         None => None,
     };
+    // It tells load balancers that the proxy is shutting down, so it ends last.
+    let _metrics = match config.deployment.metrics {
+        Some(address) => Some(
+            MetricsListener::start(address, server.shared(), REQUEST_TIMEOUT)
+                .map_err(|cause| Failure::Metrics { address, cause })?,
+        ),
+        None => None,
+    };
     announce(&config, dashboard.as_ref(), hints.as_deref());
     for origin in config.origins.iter() {
         let destination = config.destination(origin, tls.clone());
@@ -204,6 +212,9 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         log::warn!(
             "--insecure: certificates of origins are not checked, so anybody between may read and change what is sent"
         );
+    }
+    if let Some(address) = config.deployment.metrics {
+        log::info!("metrics and health checks on http://{address}/metrics, /healthz and /readyz");
     }
     if let Some(dashboard) = dashboard {
         say(&format!("Dashboard: {}", dashboard.link()));

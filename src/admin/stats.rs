@@ -6,5 +6,5 @@ use crate::{cache::GetStats, observe::Report, proxy::Shared};
 pub async fn stats(shared: &Shared) -> Report {
     let stored = shared.cache.send(GetStats).await.ok();
     let report = Report::new(&shared.observer, stored, shared.config().policy.mode);
-    report.with_pace(&shared.origin_pace(), tokio::time::Instant::now())
+    report.with_paces(shared.paces(), tokio::time::Instant::now())
 }

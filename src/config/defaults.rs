@@ -1,4 +1,7 @@
-//! The default lists of headers and cookies.
+//! The default lists of headers and cookies, and the number of workers.
+
+use super::value::MAX_WORKERS;
+use crate::mask::DEFAULT_NAMES;
 
 /// Request headers that identify a user, besides Authorization and Cookie.
 pub(super) const DEFAULT_IDENTITY_HEADERS: &[&str] = &[
@@ -52,3 +55,14 @@ pub(super) const DEFAULT_IGNORED_COOKIES: &[&str] = &[
     "_fbp",
     "__utm*",
 ];
+
+/// Patterns of the names of query parameters whose values are not shown.
+pub(super) fn default_masked_parameters() -> Vec<String> {
+    let names = DEFAULT_NAMES.iter();
+    names.map(ToString::to_string).collect()
+}
+
+/// The number of CPU cores, within what the server takes.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
+}

@@ -155,7 +155,7 @@ pub enum ConfigError {
         /// What it matches.
         route: String,
         /// Where the route was written that goes before it.
-        earlier_place: SettingSource,
+        earlier_place: Box<SettingSource>,
         /// What that one matches.
         earlier: String,
     },

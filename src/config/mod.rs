@@ -9,20 +9,24 @@
 //! | `bind.rs` | the addresses to listen on |
 //! | `changes.rs` | the difference between two configurations, for a reload |
 //! | `defaults.rs` | the default lists of headers and cookies |
+//! | `deployment.rs` | proxies in front of this one, and what watches it |
 //! | `error.rs` | the errors, and where a value is set |
 //! | `file.rs` | the file: keys and values with their lines |
 //! | `keys.rs` | the keys of the file |
 //! | `origin.rs` | how requests reach the origin |
 //! | `policy.rs` | the settings of the policy |
+//! | `request_id.rs` | the header of the request id |
 //! | `routes.rs`, `rules.rs` | `[[routes]]`, `[[rules]]`, in `tables.rs` with the keys of `rule_keys.rs` |
 //! | `selection.rs` | the route and the rule that apply to a request |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
+//! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
 //! | `value.rs` | one parser per kind of value |
 
 mod bind;
 mod changes;
 mod defaults;
+mod deployment;
 mod error;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -31,6 +35,7 @@ mod keys;
 mod names;
 mod origin;
 mod policy;
+mod request_id;
 mod routes;
 mod rule_keys;
 mod rules;
@@ -38,6 +43,7 @@ mod selection;
 mod settings;
 mod sizes;
 mod tables;
+mod trusted_proxies;
 mod value;
 
 use std::{
@@ -51,18 +57,20 @@ use std::{
 pub use self::{
     bind::BindAddress,
     changes::Changes,
+    deployment::Deployment,
     error::{ConfigError, SettingSource, ValueError},
     origin::OriginSettings,
     selection::Selection,
     settings::{Setting, in_words},
+    trusted_proxies::TrustedProxies,
 };
 use self::{
+    defaults::{cores, default_masked_parameters},
     file::{Presence, SettingsFile},
     keys::KEYS,
-    value::{Given, MAX_WORKERS},
+    value::Given,
 };
 use crate::{
-    mask::DEFAULT_NAMES,
     origin::OriginUrl,
     policy::{Patterns, PerOrigin, Policy, Routes, Rules},
 };
@@ -146,6 +154,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The loopback address of the dashboard. `None`: no dashboard.
     pub dashboard: Option<SocketAddr>,
+    /// Proxies in front of this one, and what watches it.
+    pub deployment: Deployment,
     /// The configuration file that was read. `None`: there is none.
     pub file: Option<PathBuf>,
 }
@@ -175,6 +185,7 @@ impl Config {
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
             dashboard: None,
+            deployment: Deployment::default(),
             file: None,
         }
     }
@@ -229,15 +240,6 @@ pub fn inspect(
 /// The flag's value is not a port.
 pub fn port_flag(flags: &Flags) -> Result<Option<u16>, ConfigError> {
     SettingSources::only(flags).get("port", value::port)
-}
-
-fn default_masked_parameters() -> Vec<String> {
-    let names = DEFAULT_NAMES.iter();
-    names.map(ToString::to_string).collect()
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
 }
 
 /// All places where a setting may be set.
@@ -316,6 +318,7 @@ impl<'a> SettingSources<'a> {
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
             dashboard: self.dashboard(bind, port)?,
+            deployment: Deployment::read(self)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             ..self.routed((policy, origin_settings), (bind, port))?

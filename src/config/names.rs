@@ -45,7 +45,7 @@ pub(super) fn ignored_parameters(given: &Given) -> Result<Vec<String>, ValueErro
 }
 
 /// An entry of a list, before it is checked.
-struct ListEntry {
+pub(super) struct ListEntry {
     /// Its line in the file; `None` outside of it.
     line: Option<usize>,
     written: Given,
@@ -78,7 +78,7 @@ fn names(given: &Given, kind: NameKind) -> Result<Vec<String>, ValueError> {
 }
 
 /// The entries of a list; `None` if the value is none.
-fn entries(given: &Given) -> Option<Vec<ListEntry>> {
+pub(super) fn entries(given: &Given) -> Option<Vec<ListEntry>> {
     match given {
         Given::List(items) => {
             let entries = items.iter().map(|(line, item)| ListEntry {
@@ -100,6 +100,11 @@ fn entries(given: &Given) -> Option<Vec<ListEntry>> {
 }
 
 impl ListEntry {
+    /// The entry as text; `None` if it is not text.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.written.text()
+    }
+
     fn name(&self, kind: NameKind, example: &str) -> Result<String, ValueError> {
         let fault = match self.written.text() {
             None => Cow::Borrowed("it is not text in quotes"),
@@ -112,7 +117,7 @@ impl ListEntry {
         Err(self.is_not(format!("a {noun}: {fault}; write a list such as {example}")))
     }
 
-    fn is_not(&self, right: String) -> ValueError {
+    pub(super) fn is_not(&self, right: String) -> ValueError {
         let shown = match self.written.text() {
             Some(text) => {
                 &Given::Typed(Value::String(mask::cut(text, MAX_SHOWN_CHARS).into_owned()))

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use rustls::ClientConfig;
+use serde_json::{Value, json};
 
 use super::{
     Config, ConfigError, DAY, MILLISECOND, SettingSource, SettingSources, ValueError,
+    settings::duration,
     value::{self, Given},
 };
 use crate::origin::{
@@ -83,13 +85,24 @@ impl OriginSettings {
         }
     }
 
-    /// The proxy as it is written in the file, without credentials.
-    pub(super) fn written_proxy(&self) -> String {
-        match &self.proxy {
+    /// The settings by their keys.
+    pub(super) fn values(&self) -> [(&'static str, Value); 4] {
+        let rate = self.max_rate.map(|rate| rate.to_string());
+        let proxy = match &self.proxy {
             ProxySetting::Environment(_) => "auto".to_owned(),
             ProxySetting::Direct => "none".to_owned(),
+            // Without its credentials.
             ProxySetting::Always(proxy) => proxy.to_string(),
-        }
+        };
+        [
+            (
+                "first_byte_timeout",
+                self.first_byte_timeout.map_or(json!("auto"), duration),
+            ),
+            ("max_rate", json!(rate.as_deref().unwrap_or("none"))),
+            ("proxy", json!(proxy)),
+            ("insecure", json!(self.insecure)),
+        ]
     }
 }
 

@@ -133,7 +133,7 @@ impl WrittenRoutes {
                     route: route.matched(),
                     place: route.place,
                     earlier: earlier.matched(),
-                    earlier_place: earlier.place.clone(),
+                    earlier_place: Box::new(earlier.place.clone()),
                 });
             }
             routes.push(route);

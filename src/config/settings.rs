@@ -1,6 +1,6 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -87,42 +87,27 @@ impl Config {
             masked_parameters,
             log_format,
             dashboard,
+            deployment,
             file: _,
         } = self;
         let rules: Vec<Value> = rules.iter().map(rule).collect();
         let routes: Vec<Value> = routes.iter().map(|it| self.route_value(it)).collect();
-        vec![
+        let mut values = vec![
             ("port", json!(port)),
             ("origin", self.origin_value(self.routes.last())),
             ("bind", json!(bind.to_string())),
             ("policy", json!(mode(policy.mode))),
             ("ttl", optional(policy.ttl)),
             ("timeout", duration(*timeout)),
-            (
-                "first_byte_timeout",
-                (origin_settings.first_byte_timeout).map_or(json!("auto"), duration),
-            ),
             ("client_timeout", duration(*client_timeout)),
             ("coalesce_wait", duration(*coalesce_wait)),
             ("max_memory", size(*max_memory_bytes)),
             ("max_object", size(*max_object_bytes)),
             ("max_stale", duration(policy.max_stale)),
-            (
-                "max_rate",
-                json!(
-                    origin_settings
-                        .max_rate
-                        .map_or("none".to_owned(), |rate| rate.to_string())
-                ),
-            ),
-            (
-                "origin_ca",
-                json!(origin_ca.as_ref().map_or(String::new(), |file| {
-                    file.to_string_lossy().into_owned()
-                })),
-            ),
-            ("insecure", json!(origin_settings.insecure)),
-            ("proxy", json!(origin_settings.written_proxy())),
+            ("origin_ca", path(origin_ca.as_deref())),
+        ];
+        values.extend(origin_settings.values());
+        values.extend([
             ("workers", json!(workers)),
             ("preserve_host", json!(preserve_host)),
             ("no_rewrite", json!(no_rewrite)),
@@ -137,9 +122,11 @@ impl Config {
                 "dashboard",
                 json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
             ),
-            ("routes", Value::Array(routes)),
-            ("rules", Value::Array(rules)),
-        ]
+        ]);
+        values.extend(deployment.values());
+        values.push(("routes", Value::Array(routes)));
+        values.push(("rules", Value::Array(rules)));
+        values
     }
 
     /// The origins at these places, as they are written: one alone, several as a list.
@@ -224,7 +211,12 @@ fn optional(time: Option<Duration>) -> Value {
     time.map_or(json!("none"), duration)
 }
 
-fn duration(time: Duration) -> Value {
+/// Empty for no file.
+fn path(file: Option<&Path>) -> Value {
+    json!(file.map_or(String::new(), |file| file.to_string_lossy().into_owned()))
+}
+
+pub(super) fn duration(time: Duration) -> Value {
     json!(written_duration(time))
 }
 

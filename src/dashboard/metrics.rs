@@ -28,12 +28,17 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
-        queued: shared.origin_pace().queued() as u64,
-        paused: shared
-            .origin_pace()
-            .state(Instant::now())
-            .pause()
-            .map_or(0.0, |(left, _)| left.as_secs_f64()),
+        paces: shared
+            .paces()
+            .map(|(url, pace)| {
+                let pause = pace.state(Instant::now()).pause();
+                OriginFigures {
+                    origin: url.to_string(),
+                    queued: pace.queued() as u64,
+                    paused_seconds: pause.map_or(0.0, |(left, _)| left.as_secs_f64()),
+                }
+            })
+            .collect(),
     };
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(figures));
@@ -51,10 +56,15 @@ struct Figures {
     stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
-    /// Requests that queue for the origin.
+    paces: Vec<OriginFigures>,
+}
+
+/// The values of one origin.
+#[derive(Debug)]
+struct OriginFigures {
+    origin: String,
     queued: u64,
-    /// For how long the origin gets no requests, in seconds.
-    paused: f64,
+    paused_seconds: f64,
 }
 
 impl Collector for Figures {
@@ -168,10 +178,20 @@ impl Figures {
         for (kind, count) in totals.origin_failed_by() {
             sample(&mut family, &[("kind", kind.name())], count)?;
         }
-        let help = "Requests that queue for the origin, because of --max-rate";
-        gauge(to, "origin_queued", help, None, self.queued)?;
-        let help = "How long the origin gets no requests, as it has asked for";
-        gauge(to, "origin_paused", help, Some(Unit::Seconds), self.paused)
+        let help = "Requests that queue for an origin, because of --max-rate";
+        let mut family = to.encode_descriptor("origin_queued", help, None, MetricType::Gauge)?;
+        for figures in &self.paces {
+            let labels = [("origin", figures.origin.as_str())];
+            ConstGauge::new(figures.queued).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "How long an origin gets no requests, as it has asked for";
+        let unit = Some(&Unit::Seconds);
+        let mut family = to.encode_descriptor("origin_paused", help, unit, MetricType::Gauge)?;
+        for figures in &self.paces {
+            let labels = [("origin", figures.origin.as_str())];
+            ConstGauge::new(figures.paused_seconds).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

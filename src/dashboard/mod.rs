@@ -5,6 +5,7 @@
 //! | `sampler.rs` | once a second: the counters, and the requests since |
 //! | `events.rs` | the same, streamed to the page (server-sent events) |
 //! | `metrics.rs` | `/metrics`, in the text form of OpenMetrics |
+//! | `metrics_listener.rs` | metrics and health checks on another address |
 //! | `entries.rs` | the list of what is stored; purge and clear |
 //! | `guard.rs` | access control: Host, Origin, token |
 //! | `methods.rs` | which methods each path takes |
@@ -20,6 +21,7 @@ mod events;
 mod guard;
 mod methods;
 mod metrics;
+mod metrics_listener;
 mod sampler;
 mod time_limits;
 
@@ -43,6 +45,7 @@ use actix_web::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinHandle;
 
+pub use self::metrics_listener::MetricsListener;
 use self::{
     events::EventStreams,
     guard::Guard,

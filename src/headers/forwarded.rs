@@ -6,15 +6,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem::Finder;
 
 use super::{
+    forwarded_client::ForwardedClient,
+    forwarded_names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO},
     hop_by_hop::{HOP_BY_HOP, is_hop_by_hop, named_in_connection},
     rewriting::ClientAddress,
     unkeyed::{hyphenated, is_unkeyed},
 };
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// The headers that the proxy sets in a request, whatever the client sent.
 pub const SET_BY_US: [HeaderName; 6] = [
@@ -28,8 +25,10 @@ pub const SET_BY_US: [HeaderName; 6] = [
 
 /// The values of the headers that the proxy sets in a request.
 pub struct ProxyHeaders<'a> {
-    /// The client's address, for X-Forwarded-For; `None` if the system does not tell it.
+    /// The address of the client or of the proxy before this one, for X-Forwarded-For; `None` if the system does not tell it.
     pub peer: Option<IpAddr>,
+    /// What trusted proxies say about the client.
+    pub client: &'a ForwardedClient,
     /// Host.
     pub host: HostHeader<'a>,
     /// X-Forwarded-Proto: the scheme of the URL that the origin is to believe in.
@@ -81,12 +80,9 @@ pub fn forwarded_headers(
     };
     headers.insert(header::HOST, host.clone());
     headers.append(header::VIA, proxy_headers.via.clone());
-    let peer = proxy_headers.peer.map(|peer| peer.to_string());
-    if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer).ok()) {
-        headers.insert(X_FORWARDED_FOR, peer);
-    }
     let scheme = HeaderValue::from_static(proxy_headers.scheme);
     headers.insert(X_FORWARDED_PROTO, scheme);
+    proxy_headers.client.write(proxy_headers.peer, &mut headers);
     headers
 }
 
@@ -164,6 +160,7 @@ mod tests {
             client,
             &ProxyHeaders {
                 peer: Some(IpAddr::from([192, 0, 2, 7])),
+                client: &ForwardedClient::default(),
                 host: HostHeader::Origin(&host),
                 scheme: "https",
                 via: &via,
@@ -265,6 +262,7 @@ mod tests {
             &map(&[("via", "1.0 fred")]),
             &ProxyHeaders {
                 peer: None,
+                client: &ForwardedClient::default(),
                 host: HostHeader::Client(&host),
                 scheme: "http",
                 via: &via,

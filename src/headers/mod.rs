@@ -14,6 +14,8 @@
 mod cache_status;
 mod cors;
 mod forwarded;
+mod forwarded_client;
+mod forwarded_names;
 mod hop_by_hop;
 mod ntlm;
 mod rewriting;
@@ -28,6 +30,7 @@ pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     cors::{allow_site, is_preflight, preflight_headers},
     forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
+    forwarded_client::ForwardedClient,
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
     rewriting::{ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, may_climb},

@@ -9,7 +9,7 @@ use super::{Observer, Totals, dropped_log_lines};
 use crate::{
     cache::CacheStats,
     error::ProxyError,
-    origin::OriginPace,
+    origin::{OriginPace, OriginUrl},
     policy::{Mode, Reason, Remedy, Time},
 };
 
@@ -108,9 +108,12 @@ pub struct OriginReport {
     pub last_failure: Option<u64>,
     /// The short name of that failure.
     pub last_failure_kind: Option<String>,
-    /// For how many seconds the origin gets no requests, as it has asked for; `None` if it has not.
+    /// For how many seconds an origin gets no requests, as it has asked for: the longest such time. `None` if no origin has.
     #[serde(default)]
     pub paused_seconds: Option<u64>,
+    /// The URL of that origin.
+    #[serde(default)]
+    pub paused: Option<String>,
     /// How many requests queue because of `--max-rate`.
     #[serde(default)]
     pub queued: u64,
@@ -162,12 +165,21 @@ impl Report {
 }
 
 impl Report {
-    /// This report, with how fast requests go to the origin at `now`.
+    /// This report, with how fast requests go to the origins at `now`.
     #[must_use]
-    pub fn with_pace(mut self, pace: &OriginPace, now: Instant) -> Self {
-        self.origin.queued = pace.queued() as u64;
-        let pause = pace.state(now).pause();
-        self.origin.paused_seconds = pause.map(|(left, _)| left.as_secs() + 1);
+    pub fn with_paces<'a>(
+        mut self,
+        paces: impl Iterator<Item = (&'a OriginUrl, &'a OriginPace)>,
+        now: Instant,
+    ) -> Self {
+        for (url, pace) in paces {
+            self.origin.queued += pace.queued() as u64;
+            let left = pace.state(now).pause().map(|(left, _)| left.as_secs() + 1);
+            if left > self.origin.paused_seconds {
+                self.origin.paused_seconds = left;
+                self.origin.paused = Some(url.to_string());
+            }
+        }
         self
     }
 }
@@ -218,6 +230,7 @@ impl OriginReport {
             last_failure: failure.map(|(time, _)| time.unix_millis()),
             last_failure_kind: failure.map(|(_, kind)| kind.name().to_owned()),
             paused_seconds: None,
+            paused: None,
             queued: 0,
         }
     }

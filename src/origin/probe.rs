@@ -28,7 +28,7 @@ async fn reach_within(limit: Duration, destination: Destination) -> Result<(), O
         Err(_) => Err(OriginError::Timeout {
             phase: Phase::Connecting,
             limit: WaitLimit {
-                flag: "after",
+                flag: "within",
                 time: limit,
             },
             proxy: dialer.proxy_name(),
@@ -70,7 +70,7 @@ mod tests {
             ..Destination::direct(url)
         };
         let silent = reach_within(limit, destination).await.unwrap_err();
-        let sentence = "after 1ms: no connection";
+        let sentence = "within 1ms: no connection";
         assert_eq!(silent.to_string(), sentence);
     }
 }

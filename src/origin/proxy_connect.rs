@@ -34,11 +34,11 @@ pub(super) async fn connect_through(
         if stream.read_buf(&mut received).await.map_err(closed)? == 0 {
             return Err(closed(io::ErrorKind::UnexpectedEof.into()));
         }
-        if let Some(outcome) = outcome(&received)? {
-            return outcome;
-        }
         if received.len() > MAX_HEAD_BYTES {
             return Err(ProxyProblem::Malformed);
+        }
+        if let Some(outcome) = outcome(&received)? {
+            return outcome;
         }
     }
 }

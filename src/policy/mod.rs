@@ -86,7 +86,10 @@ pub use storing::{
     stored_head::StoredHead,
     vary::variant,
 };
-pub use syntax::{fields::Fields, retry_after::retry_after, target::encoded_target, time::Time};
+pub use syntax::{
+    fields::Fields, host::is_valid_host, retry_after::retry_after, target::encoded_target,
+    time::Time,
+};
 pub use validating::{
     HeadUpdate, MergedHead, freshen_by_head, outdates_stored, revalidated, revalidation_matches,
     validators,

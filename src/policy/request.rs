@@ -60,6 +60,8 @@ pub struct Request<'a> {
     pub(super) identity: Option<Identity>,
     /// Why it passes the cache by; `None` if it does not, or method or body are the reason.
     pub(super) bypass: Option<Reason>,
+    /// The field that has another value in each request; `None` if there is none.
+    pub(super) request_id: Option<&'a HeaderName>,
     /// Its directives that the policy obeys.
     pub(super) directives: RequestDirectives,
     /// True if its conditions and its Range were left out of the request to the origin.
@@ -81,6 +83,7 @@ impl<'a> Request<'a> {
             content,
             identity,
             bypass: None,
+            request_id: None,
             directives: policy.obey_client(directives(headers)),
             is_fetched_whole: false,
         }
@@ -100,6 +103,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn bypassing(mut self, reason: Option<Reason>) -> Self {
         self.bypass = self.bypass.or(reason);
+        self
+    }
+
+    /// The same request. The field `request_id` has another value in each request.
+    #[must_use]
+    pub fn with_request_id(mut self, request_id: Option<&'a HeaderName>) -> Self {
+        self.request_id = request_id;
         self
     }
 

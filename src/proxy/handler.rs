@@ -37,7 +37,7 @@ use crate::{
         hit::{fast_path, prepared::PreparedResponses, serve::serve},
         request::{
             forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, preflight,
-            upload::UploadBody,
+            request_id::RequestId, upload::UploadBody,
         },
         request_config::RequestConfig,
         response::{
@@ -64,6 +64,7 @@ pub async fn handle(
     );
     let now = clock::now();
     let config = worker.config.current();
+    let request_id = RequestId::begin(&request, &config.config);
     let feed = worker.shared.observer.feed();
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
     let response = match fast_path::respond(&request, &worker, &config, now) {
@@ -81,7 +82,11 @@ pub async fn handle(
         }
     };
     let response = response.unwrap_or_else(FailedRequest::into_response);
-    response.into_http(&request, (&worker, &config.config), entry, active)
+    let mut response = response.into_http(&request, (&worker, &config.config), entry, active);
+    if let Some(id) = request_id {
+        id.write(response.headers_mut());
+    }
+    response
 }
 
 /// Makes the forwarded request, and finds a response for it.

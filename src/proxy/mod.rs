@@ -10,6 +10,7 @@
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
 //! | `origin_health` | whether the origin is known to fail |
+//! | `readiness` | whether this proxy should get requests |
 //! | `request_config` | the configuration that a request goes by |
 //! | `dry_run` | what would happen to a request, without forwarding it |
 
@@ -19,6 +20,7 @@ mod fetch;
 mod handler;
 mod hit;
 mod origin_health;
+mod readiness;
 mod request;
 mod request_config;
 mod response;
@@ -29,6 +31,7 @@ pub use self::{
     connection::{Connection, ZeroCopyBody},
     dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
+    readiness::Readiness,
     request::framing::RequestFraming,
     response::refusal_log::{RefusalEntry, RefusalLog},
     shared::{Shared, SharedOrigin},

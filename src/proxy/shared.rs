@@ -3,7 +3,10 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use actix_web::http::header::HeaderValue;
@@ -32,6 +35,8 @@ pub struct Shared {
     pub in_force: watch::Receiver<ActiveConfig>,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
+    /// No more requests are wanted.
+    stopping: AtomicBool,
     /// The origins, by their index.
     pub(crate) origins: PerOrigin<SharedOrigin>,
 }
@@ -81,12 +86,24 @@ impl Shared {
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
+            stopping: AtomicBool::new(false),
         })
     }
 
-    /// How fast requests go to the first origin.
-    pub fn origin_pace(&self) -> Arc<OriginPace> {
-        Arc::clone(&self.origins.first().pace)
+    /// How fast requests go to each origin, with its URL.
+    pub fn paces(&self) -> impl Iterator<Item = (&OriginUrl, &OriginPace)> {
+        self.origins
+            .iter()
+            .map(|origin| (&origin.url, &*origin.pace))
+    }
+
+    /// From now on no more requests are wanted.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// The configuration in force.

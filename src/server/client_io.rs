@@ -88,11 +88,13 @@ pub(super) struct Limits {
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
 impl ClientIo {
+    /// `ahead` was read from `stream` already.
     pub(super) fn new(
         stream: TcpStream,
         names: OwnNames,
         limits: Limits,
         refusals: Rc<RefusalLog>,
+        ahead: BytesMut,
     ) -> Self {
         // Small writes go out at once. The connection also works where the option cannot be set.
         let _ = stream.set_nodelay(true);
@@ -104,7 +106,7 @@ impl ClientIo {
             refusals,
             bounds: RequestBounds::head(),
             requests: 0,
-            ahead: BytesMut::new(),
+            ahead,
             departure: Departure::default(),
             interim: Bytes::new(),
             outgoing: None,

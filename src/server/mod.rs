@@ -4,18 +4,20 @@ mod client_io;
 mod expect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gate;
 mod own_names;
+mod proxy_protocol;
 mod request_bounds;
 mod request_head;
 #[cfg(test)]
 mod tests;
 mod thread_worker;
 
-use std::{convert::Infallible, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_rt::{net::TcpStream, task::JoinHandle};
-use actix_server::ServerHandle;
+use actix_server::{ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 
 use self::{
     client_io::{ClientIo, LINGER, Limits},
+    gate::Gate,
     own_names::OwnNames,
     thread_worker::worker_of_thread,
 };
@@ -94,21 +97,17 @@ impl Server {
         listeners: Vec<TcpListener>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
     ) -> io::Result<Self> {
-        let (max_memory, max_object) = (config.max_memory_bytes, config.max_object_bytes);
-        let cache = Cache::new(max_memory, max_object);
+        let cache = Cache::new(config.max_memory_bytes, config.max_object_bytes);
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
         let shared = Arc::new(Shared::new(&config, news, cache)?);
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
         let all = Arc::clone(&shared);
-        let mut builder = actix_server::Server::build()
-            .workers(config.workers)
-            .max_concurrent_connections((MAX_CLIENTS / config.workers).max(16))
-            .shutdown_timeout(STOP_LIMIT_SECONDS)
-            .disable_signals();
+        let mut builder = worker_threads(config.workers);
         let stopping = builder.graceful_shutdown_signal();
         let any_name = config.depends_on_host();
+        let gate = Gate::new(&config.deployment, limits.head);
         let service = move || {
             shared.cache.start();
             let worker = worker_of_thread(&shared, || {
@@ -123,7 +122,8 @@ impl Server {
                     .default_service(web::to(proxy::handle));
                 map_config(app.into_factory(), |()| AppConfig::default())
             };
-            let stopping = stopping.clone();
+            let (stopping, gate) = (stopping.clone(), gate.clone());
+            let stopped = stopping.clone();
             let http = HttpService::build()
                 .expect(expect::without_continue(app()))
                 // `ClientIo` has these two limits.
@@ -138,13 +138,17 @@ impl Server {
                     async move { stopping.notified().await }
                 })
                 .finish(app());
-            fn_service(move |stream: TcpStream| {
-                let peer = stream.peer_addr().ok();
-                let names = OwnNames::new(&stream, any_name);
-                let io = ClientIo::new(stream, names, limits, Rc::clone(&refusals));
-                async move { Ok::<_, Infallible>((io, Protocol::Http1, peer)) }
+            fn_service(move |mut stream: TcpStream| {
+                let (gate, stopped) = (gate.clone(), stopped.clone());
+                let refusals = Rc::clone(&refusals);
+                async move {
+                    let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
+                    let names = OwnNames::new(&stream, any_name);
+                    let io = ClientIo::new(stream, names, limits, refusals, read);
+                    Ok::<_, io::Error>((io, Protocol::Http1, peer))
+                }
             })
-            .map_err(|never: Infallible| match never {})
+            .map_err(DispatchError::Io)
             .and_then(http)
         };
         for listener in listeners {
@@ -186,8 +190,18 @@ impl Server {
 
     /// Stops the server: no new connections, and a limited time for the responses in progress.
     pub async fn stop(self) {
+        self.shared.set_stopping();
         self.handle.stop(true).await;
     }
+}
+
+/// A server with this number of workers.
+fn worker_threads(workers: usize) -> ServerBuilder {
+    actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections((MAX_CLIENTS / workers).max(16))
+        .shutdown_timeout(STOP_LIMIT_SECONDS)
+        .disable_signals()
 }
 
 /// Limits the unsent data of the connections that `listener` accepts, where the system can. Without a limit it takes

@@ -149,7 +149,7 @@ fn a_pause_is_shown() {
     assert!((190..=201).contains(&left), "{stats}");
     assert!(
         home.run_ok(&["stats"])
-            .contains("until the origin gets requests again")
+            .contains(" gets requests again, as it has asked for")
     );
     let why = home.run_ok(&["why", "/b"]);
     assert!(

@@ -234,3 +234,50 @@ fn dot_segments_that_lead_out_of_the_prefix_are_refused() {
         .get("/../secret")
         .expect(200, "MISS", "GET /../secret #0");
 }
+
+#[test]
+fn redirects_between_the_origins_of_routes_stay_with_the_proxy() {
+    let [last, stripped, whole] = [(); 3].map(|()| origin_by_query("301 Moved Permanently"));
+    let home = Home::new();
+    home.write(
+        "config/proxy.toml",
+        &format!(
+            "[[routes]]\npath = \"/api/*\"\norigin = \"{}/v1\"\nstrip_prefix = true\n\
+             [[routes]]\npath = \"/shop/*\"\norigin = \"{}\"\n",
+            stripped.url(),
+            whole.url()
+        ),
+    );
+    let proxy = home.start(&last.url(), &[]);
+    let url = |origin: &Origin, path: &str| format!("{}{path}", origin.url());
+    for (from, reference, expected) in [
+        ("/at", url(&last, "/login"), "/login".to_owned()),
+        (
+            "/at",
+            url(&stripped, "/v1/next?x"),
+            "/api/next?x".to_owned(),
+        ),
+        (
+            "/at",
+            url(&stripped, "/v2/next"),
+            url(&stripped, "/v2/next"),
+        ),
+        ("/at", url(&whole, "/shop/cart"), "/shop/cart".to_owned()),
+        ("/at", url(&whole, "/other"), url(&whole, "/other")),
+        (
+            "/at",
+            "http://other.test/shop/x".to_owned(),
+            "http://other.test/shop/x".to_owned(),
+        ),
+        ("/api/at", url(&stripped, "/v1/x"), "/api/x".to_owned()),
+        ("/api/at", "/v1/x".to_owned(), "/api/x".to_owned()),
+        ("/api/at", url(&last, "/login"), "/login".to_owned()),
+        ("/shop/at", url(&whole, "/shop/x"), "/shop/x".to_owned()),
+        ("/shop/at", url(&last, "/shop/x"), url(&last, "/shop/x")),
+    ] {
+        for _ in 0..3 {
+            let response = proxy.get(&format!("{from}?Location:+{reference}"));
+            location(&response, &expected);
+        }
+    }
+}

@@ -297,8 +297,9 @@ fn origin_line(origin: &OriginReport) -> String {
 fn pace_line(origin: &OriginReport) -> Option<String> {
     if let Some(left) = origin.paused_seconds {
         let left = format!("{left} s");
+        let origin = text::plain(origin.paused.as_deref().unwrap_or("the origin"));
         return Some(format!(
-            "Pause      {left:>8}   until the origin gets requests again, as it has asked for (Retry-After)"
+            "Pause      {left:>8}   until {origin} gets requests again, as it has asked for (Retry-After)"
         ));
     }
     let queued = || {

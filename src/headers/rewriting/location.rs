@@ -8,24 +8,16 @@ use super::{
 
 impl ProxiedOrigin<'_> {
     /// The Location or Content-Location for the client, in place of the one that the origin sent with its response for
-    /// `target`; `None` if that can stay. A reference to the origin becomes an absolute path, which every client resolves
-    /// against the URL by which it reached the proxy. What is outside of the prefix becomes an absolute URL.
-    pub(super) fn location(&self, reference: &[u8], target: &str) -> Option<Vec<u8>> {
+    /// `target`; `None` if that can stay. A path becomes one at the proxy, or an absolute URL if it is outside of the prefix.
+    pub(super) fn location(
+        &self,
+        reference: &[u8],
+        target: &str,
+        url_at_proxy: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Option<Vec<u8>> {
         let reference = reference.trim_ascii();
         match UriReference::of(reference) {
-            UriReference::WithAuthority {
-                scheme,
-                authority,
-                rest,
-            } if self.is_named_by(scheme, authority) => {
-                let rest = match rest.first() {
-                    Some(b'/') => rest.into(),
-                    _ => [b"/", rest].concat(),
-                };
-                let is_relative = scheme.is_none();
-                self.path_at_proxy(&rest)
-                    .or_else(|| is_relative.then(|| self.absolute(&rest)))
-            }
+            UriReference::WithAuthority { .. } => url_at_proxy(reference),
             UriReference::AbsolutePath(path) if !self.has_same_paths() => self
                 .path_at_proxy(path)
                 .or_else(|| Some(self.absolute(path))),
@@ -41,16 +33,27 @@ impl ProxiedOrigin<'_> {
         }
     }
 
-    /// The Refresh for the client: its URL is changed as in [`Self::location`]; `None` if it can stay.
-    pub(super) fn refresh(&self, value: &[u8], target: &str) -> Option<Vec<u8>> {
-        let start = url_start(value)?;
-        let (before, url) = value.split_at(start);
-        let (quote, url) = url.split_at(usize::from(matches!(url.first(), Some(b'"' | b'\''))));
-        // Without a closing quote the URL goes to the end.
-        let end = url.iter().position(|byte| quote.contains(byte));
-        let (url, after) = url.split_at(end.unwrap_or(url.len()));
-        let rewritten = self.location(url, target)?;
-        Some([before, quote, &rewritten, after].concat())
+    /// The absolute path at the proxy for a URL of this origin, which every client resolves against the URL by which it
+    /// reached the proxy; `None` if the URL is of another host, or can stay. `leads_back` tells whether a request for that
+    /// path goes to this origin.
+    pub fn url_at_proxy(&self, url: &[u8], leads_back: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        match UriReference::of(url) {
+            UriReference::WithAuthority {
+                scheme,
+                authority,
+                rest,
+            } if self.is_named_by(scheme, authority) => {
+                let rest = match rest.first() {
+                    Some(b'/') => rest.into(),
+                    _ => [b"/", rest].concat(),
+                };
+                let is_relative = scheme.is_none();
+                self.path_at_proxy(&rest)
+                    .filter(|path| leads_back(path))
+                    .or_else(|| is_relative.then(|| self.absolute(&rest)))
+            }
+            _ => None,
+        }
     }
 
     /// A path at the origin as an absolute URL.
@@ -68,6 +71,21 @@ impl ProxiedOrigin<'_> {
         let whole = [self.prefix.as_bytes(), folder, path].concat();
         [&*without_dot_segments(&whole), tail].concat()
     }
+}
+
+/// The Refresh for the client, with another URL; `None` if it can stay.
+pub(super) fn refresh(
+    value: &[u8],
+    location: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let start = url_start(value)?;
+    let (before, url) = value.split_at(start);
+    let (quote, url) = url.split_at(usize::from(matches!(url.first(), Some(b'"' | b'\''))));
+    // Without a closing quote the URL goes to the end.
+    let end = url.iter().position(|byte| quote.contains(byte));
+    let (url, after) = url.split_at(end.unwrap_or(url.len()));
+    let rewritten = location(url)?;
+    Some([before, quote, &rewritten, after].concat())
 }
 
 /// Where the URL of a Refresh begins, or the quote before it: after a number of seconds, a separator, and `url=`, which may
@@ -123,8 +141,13 @@ mod tests {
         ..PLAIN
     };
 
+    fn rewritten(origin: &ProxiedOrigin<'_>, reference: &[u8]) -> Option<Vec<u8>> {
+        let url_at_proxy = |url: &[u8]| origin.url_at_proxy(url, |_| true);
+        origin.location(reference, "/a/b?c=/d/", url_at_proxy)
+    }
+
     fn location(origin: &ProxiedOrigin<'_>, reference: &str) -> String {
-        let rewritten = origin.location(reference.as_bytes(), "/a/b?c=/d/");
+        let rewritten = rewritten(origin, reference.as_bytes());
         String::from_utf8(rewritten.unwrap_or_else(|| reference.into())).unwrap()
     }
 
@@ -235,6 +258,23 @@ mod tests {
     }
 
     #[test]
+    fn a_url_stays_if_its_path_at_the_proxy_leads_to_another_origin() {
+        let found = |url: &[u8]| PLAIN.url_at_proxy(url, |path| path.starts_with(b"/api/"));
+        for (url, expected) in [
+            ("https://shop.example/api/x", Some("/api/x")),
+            ("https://shop.example/x", None),
+            ("//shop.example/x", Some("https://shop.example/x")),
+            ("/api/x", None),
+        ] {
+            assert_eq!(
+                found(url.as_bytes()).as_deref(),
+                expected.map(str::as_bytes),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
     fn a_preserved_host_names_the_origin_as_well() {
         let address = ClientAddress {
             scheme: "http",
@@ -285,7 +325,7 @@ mod tests {
             ("1.5 , https://shop.example/x", "1.5 , /x"),
             ("3 url = https://shop.example/x", "3 url = /x"),
         ] {
-            let found = PLAIN.refresh(value.as_bytes(), "/").unwrap();
+            let found = refresh(value.as_bytes(), |url| rewritten(&PLAIN, url)).unwrap();
             assert_eq!(String::from_utf8(found).unwrap(), expected, "{value}");
         }
         for value in [
@@ -299,13 +339,14 @@ mod tests {
             "; url=https://shop.example/x",
             "5url=https://shop.example/x",
         ] {
-            assert_eq!(PLAIN.refresh(value.as_bytes(), "/"), None, "{value}");
+            let found = refresh(value.as_bytes(), |url| rewritten(&PLAIN, url));
+            assert_eq!(found, None, "{value}");
         }
     }
 
     #[test]
     fn bytes_that_are_no_text_stay() {
-        let found = PLAIN.location(b"https://shop.example/caf\xe9", "/");
+        let found = rewritten(&PLAIN, b"https://shop.example/caf\xe9");
         assert_eq!(found.as_deref(), Some(&b"/caf\xe9"[..]));
     }
 
@@ -317,7 +358,7 @@ mod tests {
         ) {
             for origin in [PLAIN, PREFIXED, STRIPPED] {
                 let reference = format!("{start}{path}");
-                if let Some(found) = origin.location(reference.as_bytes(), "/a/b") {
+                if let Some(found) = rewritten(&origin, reference.as_bytes()) {
                     let found: Vec<u8> = found.into_iter().filter(|byte| *byte != b'\t').collect();
                     let is_path = found.starts_with(b"/") && !found.starts_with(b"//") && !found.starts_with(b"/\\");
                     let is_own = found.starts_with(b"https://shop.example/");
@@ -332,7 +373,7 @@ mod tests {
                 let at_origin = format!("{}{path}", origin.prefix);
                 let url = format!("https://shop.example{at_origin}");
                 for reference in [&at_origin, &url] {
-                    if let Some(found) = origin.location(reference.as_bytes(), "/a") && found.starts_with(b"/") {
+                    if let Some(found) = rewritten(&origin, reference.as_bytes()) && found.starts_with(b"/") {
                         let back = origin.path_at_origin(&found).unwrap();
                         let (one, two) = (path_end(&back), path_end(at_origin.as_bytes()));
                         prop_assert_eq!(without_dot_segments(&back[..one]), without_dot_segments(&at_origin.as_bytes()[..two]));
@@ -344,7 +385,7 @@ mod tests {
 
         #[test]
         fn any_refresh_is_handled(value in "[0-9. ]{0,3}[;, ]{0,2}(url *= *)?['\"]?(https://shop.example)?[ -~]{0,9}") {
-            if let Some(found) = PLAIN.refresh(value.as_bytes(), "/") {
+            if let Some(found) = refresh(value.as_bytes(), |url| rewritten(&PLAIN, url)) {
                 prop_assert!(!found.is_empty());
             }
         }

@@ -19,6 +19,7 @@ mod reference;
 mod request;
 mod set_cookie;
 
+use self::location::refresh;
 pub use self::{
     path::may_climb,
     proxied_origin::{ClientAddress, ProxiedOrigin},
@@ -29,17 +30,20 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 impl ProxiedOrigin<'_> {
     /// Makes a response to the request for `target` name the proxy where it names the origin. `target` is the one that the
-    /// origin got, without the origin's prefix.
+    /// origin got, without the origin's prefix. `url_at_proxy` is [`Self::url_at_proxy`] of this origin, and of others that
+    /// clients know by the proxy.
     pub fn rewrite_response(
         &self,
         headers: &mut HeaderMap,
         target: &str,
         cookies: CookieRewriting,
+        url_at_proxy: impl Fn(&[u8]) -> Option<Vec<u8>>,
     ) {
+        let location = |reference: &[u8]| self.location(reference, target, &url_at_proxy);
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            rewrite_lines(headers, &name, |line| self.location(line, target));
+            rewrite_lines(headers, &name, location);
         }
-        rewrite_lines(headers, &header::REFRESH, |line| self.refresh(line, target));
+        rewrite_lines(headers, &header::REFRESH, |line| refresh(line, location));
         if cookies != CookieRewriting::Off {
             rewrite_lines(headers, &header::SET_COOKIE, |line| {
                 self.set_cookie(line, cookies)

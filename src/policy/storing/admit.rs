@@ -136,7 +136,7 @@ pub(in crate::policy) fn head_to_store(
     if cookies == SetCookie::Refuse && sets_cookie(policy, headers) {
         return Err(refusal(Reason::SetCookie, status));
     }
-    let selectors = selectors(policy.mode, request.headers, headers)
+    let selectors = selectors(policy.mode, (request.headers, request.request_id), headers)
         .map_err(|reason| refusal(reason, status))?;
     let never_stale = forbidden_by(&origin.directives, cache);
     check_use(&origin, lifetime, never_stale, response)?;

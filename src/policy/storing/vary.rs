@@ -19,10 +19,10 @@ use crate::policy::{
 
 /// The selecting fields of a response with their values in the request, ordered by name.
 ///
-/// Fails with [`Reason::VaryStar`] if no request can match.
+/// `request_id` is a field that has another value in each request. Fails with [`Reason::VaryStar`] if no request can match.
 pub(in crate::policy) fn selectors(
     mode: Mode,
-    request: &HeaderMap,
+    (request, request_id): (&HeaderMap, Option<&HeaderName>),
     response: &HeaderMap,
 ) -> Result<Box<[Selector]>, Reason> {
     let mut names = BTreeSet::new();
@@ -31,10 +31,11 @@ pub(in crate::policy) fn selectors(
         .flat_map(|line| members(line.as_bytes()))
     {
         match HeaderName::from_bytes(member) {
-            Ok(name) if name.as_str() != "*" => {
+            Ok(name) if name.as_str() != "*" && Some(&name) != request_id => {
                 names.insert(name.as_str().to_owned());
             }
-            // RFC 9111, 4.1: `*` never matches. Neither does a member that is not a field name.
+            // RFC 9111, 4.1: `*` never matches. Neither does a member that is not a field name, nor a field that has another
+            // value in each request.
             _ if mode.obeys_vary_star() => return Err(Reason::VaryStar),
             _ => {}
         }
@@ -328,7 +329,7 @@ mod tests {
         ] {
             for mode in [Mode::Standard, Mode::Strict] {
                 let exchange = Exchange::new(mode, vary);
-                let selected = selectors(mode, &headers(&[]), &headers(exchange.response));
+                let selected = selectors(mode, (&headers(&[]), None), &headers(exchange.response));
                 assert_eq!(selected.err(), Some(Reason::VaryStar), "{vary:?}");
             }
             assert!(
@@ -336,6 +337,18 @@ mod tests {
                 "{vary:?}"
             );
         }
+        let id = HeaderName::from_static("x-request-id");
+        let varied = headers(&[("vary", "x-a, X-Request-Id")]);
+        let request = headers(&[("x-request-id", "1")]);
+        let names = |mode| {
+            let selected = selectors(mode, (&request, Some(&id)), &varied)?;
+            Ok(selected
+                .iter()
+                .map(|it| it.name.to_string())
+                .collect::<Vec<_>>())
+        };
+        assert_eq!(names(Mode::Standard), Err(Reason::VaryStar));
+        assert_eq!(names(Mode::Always), Ok(vec!["x-a".to_owned()]));
         assert!(!fits(
             Mode::Always,
             &[("vary", "*, x-a")],

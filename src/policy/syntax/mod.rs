@@ -2,6 +2,7 @@
 
 pub(super) mod date;
 pub(super) mod fields;
+pub(super) mod host;
 pub(super) mod list;
 pub(super) mod retry_after;
 pub(super) mod target;

@@ -13,10 +13,7 @@ use actix_web::{
 use crate::{
     clock,
     headers::{self, CacheStatus, StoreOutcome},
-    origin::{
-        BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginPace, OriginRequest,
-        OriginResponse,
-    },
+    origin::{BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
     policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
         request::forwarded::ForwardedRequest,
@@ -24,6 +21,7 @@ use crate::{
             client_response::{ClientResponse, ResponseBody},
             counted_body::CountedBody,
         },
+        shared::SharedOrigin,
         worker::Worker,
     },
 };
@@ -98,7 +96,7 @@ async fn send(
     match &result {
         Ok(response) => {
             health.answered(now);
-            pause_if_asked(worker.origins.get(origin).pace(), response, now);
+            pause_if_asked(worker.shared.origins.get(origin), response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {
@@ -115,7 +113,7 @@ async fn send(
 }
 
 /// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).
-fn pause_if_asked(pace: &OriginPace, response: &OriginResponse, now: Time) {
+fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
     let (status, headers) = (response.status, &response.headers);
     let asks = matches!(
         status,
@@ -123,9 +121,12 @@ fn pause_if_asked(pace: &OriginPace, response: &OriginResponse, now: Time) {
     );
     let length = policy::retry_after(headers, now).filter(|_| asks);
     if let Some(length) = length {
-        pace.pause(length, status, tokio::time::Instant::now());
+        origin
+            .pace
+            .pause(length, status, tokio::time::Instant::now());
         log::warn!(
-            "the origin has responded with {} and Retry-After: it gets no requests for {} s",
+            "{} has responded with {} and Retry-After: it gets no requests for {} s",
+            origin.url,
             status.as_u16(),
             length.min(MAX_PAUSE).as_secs()
         );

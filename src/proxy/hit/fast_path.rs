@@ -82,10 +82,8 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        if let Some(origin) = rewriting::proxied_origin(&config.config, selection, host) {
-            let target = config.config.at_origin(selection, target);
-            origin.rewrite_response(headers, &target, CookieRewriting::Off);
-        }
+        let config = (&*config.config, selection);
+        rewriting::rewrite_response(config, (target, host), headers, CookieRewriting::Off);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);

@@ -25,8 +25,10 @@ use crate::{
         request::{
             framing::RequestFraming,
             name_table::NameTable,
+            request_id::RequestId,
             rewriting::{self, CLIENT_SCHEME},
             target::{check_forwardable, rewritten, target_of},
+            told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
         },
         shared::Shared,
@@ -85,7 +87,9 @@ impl ForwardedRequest {
             framing: RequestFraming::of(request),
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
-        Self::of(&head, shared, (config, table))
+        let mut forwarded = Self::of(&head, shared, (config, table))?;
+        RequestId::forward(request, config, &mut forwarded.headers);
+        Ok(forwarded)
     }
 
     /// The forwarded form of a request line and headers.
@@ -108,21 +112,21 @@ impl ForwardedRequest {
         check_forwardable(method, client, shared)?;
         let client_host = client.get(header::HOST);
         let target = target_of(method, uri)?;
-        let selection = config.select(&target, client_host.and_then(|host| host.to_str().ok()));
+        let told = told_client::of(config, client, peer);
+        let asked_host = told.host().or(client_host);
+        let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
         let host = match client_host {
             Some(host) if config.preserves_host(selection) => HostHeader::Client(host),
             _ => HostHeader::Origin(&shared.origins.get(config.first_origin(selection)).host),
         };
-        let key_host = match host {
-            HostHeader::Origin(_) => None,
-            HostHeader::Client(host) => Some(host.as_bytes()),
-        };
-        let resource = Resource::of(&target, key_host, config.key_scope(selection));
+        let key_host = told_client::key_host(&host, &told);
+        let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
+            client: &told,
             scheme: match host {
                 HostHeader::Origin(_) => config.origin_for(selection).scheme(),
                 HostHeader::Client(_) => CLIENT_SCHEME,
@@ -133,7 +137,8 @@ impl ForwardedRequest {
         let policy = config.policy_for(selection);
         let is_dropped = |name: &HeaderName| table.is_dropped(name);
         let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
-        rewriting::rewrite_request((config, selection), client_host, &mut headers)?;
+        let address = told_client::address(&told, client_host);
+        rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
         let bypass = bypass_reason(client, &headers, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
@@ -331,6 +336,7 @@ impl ForwardedRequest {
             self.identity(),
         )
         .bypassing(self.bypass)
+        .with_request_id(self.config.deployment.request_id.as_ref())
     }
 
     /// True if the client sets conditions, or wants a range.

@@ -5,6 +5,8 @@ pub(super) mod framing;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
 pub(super) mod preflight;
+pub(super) mod request_id;
 pub(super) mod rewriting;
 pub(super) mod target;
+pub(super) mod told_client;
 pub(super) mod upload;

@@ -52,8 +52,11 @@ impl NameTable {
         if let Some(meaning) = self.headers.borrow().get(name) {
             return *meaning;
         }
-        let is_dropped =
-            headers::is_unkeyed(name) || self.config.drop_headers.matches(name.as_str());
+        // The id of the request is set later. What the client sent is neither in the key nor a part of the identity.
+        let is_request_id = self.config.deployment.request_id.as_ref() == Some(name);
+        let is_dropped = is_request_id
+            || headers::is_unkeyed(name)
+            || self.config.drop_headers.matches(name.as_str());
         // Rules have the names of the whole configuration.
         let is_credential = self.config.policy.is_credential(name);
         let meaning = HeaderMeaning {

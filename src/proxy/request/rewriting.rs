@@ -8,6 +8,7 @@ use crate::{
     config::{Config, Selection},
     error::ProxyError,
     headers::{self, ClientAddress, CookieRewriting, ProxiedOrigin},
+    origin::OriginUrl,
 };
 
 /// The scheme of the URL by which clients reach the proxy.
@@ -23,7 +24,7 @@ const RELAY_HEADERS: [HeaderName; 5] = [
 ];
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
-pub(crate) fn proxied_origin<'a>(
+fn proxied_origin<'a>(
     config: &'a Config,
     selection: Selection,
     host: Option<&'a HeaderValue>,
@@ -36,17 +37,72 @@ fn origin_seen_by<'a>(
     selection: Selection,
     host: Option<&'a HeaderValue>,
 ) -> ProxiedOrigin<'a> {
-    let origin = config.origin_for(selection);
+    let host = host.filter(|_| config.preserves_host(selection));
+    ProxiedOrigin {
+        preserved: host.map(client_address),
+        ..below(
+            config.origin_for(selection),
+            config.stripped_prefix(selection),
+        )
+    }
+}
+
+/// An origin that gets paths without `stripped`.
+fn below<'a>(origin: &'a OriginUrl, stripped: &'a str) -> ProxiedOrigin<'a> {
     ProxiedOrigin {
         scheme: origin.scheme(),
         host: origin.host(),
         port: origin.port(),
         prefix: origin.path_prefix(),
-        stripped: config.stripped_prefix(selection),
-        preserved: host
-            .filter(|_| config.preserves_host(selection))
-            .map(client_address),
+        stripped,
+        preserved: None,
     }
+}
+
+/// Makes the headers of a response name the proxy where they name an origin. The request was for `target`, and its client
+/// sent this Host, which is needed only where it is forwarded.
+pub(crate) fn rewrite_response(
+    (config, selection): (&Config, Selection),
+    (target, host): (&str, Option<&HeaderValue>),
+    headers: &mut HeaderMap,
+    cookies: CookieRewriting,
+) {
+    let Some(origin) = proxied_origin(config, selection, host) else {
+        return;
+    };
+    let target = config.at_origin(selection, target);
+    origin.rewrite_response(headers, &target, cookies, |url| {
+        match config.routes.iter().all(|route| route.host.is_none()) {
+            true => routed_url(config, &origin, url),
+            // Which routes are those of a path depends on the host.
+            false => origin.url_at_proxy(url, |_| true),
+        }
+    });
+}
+
+/// The path at the proxy for a URL of any origin, if a request for it goes to that origin; `None` if the URL can stay. `own`
+/// is the origin that sent it.
+fn routed_url(config: &Config, own: &ProxiedOrigin<'_>, url: &[u8]) -> Option<Vec<u8>> {
+    let leads_to = |origin: &ProxiedOrigin<'_>, path: &[u8]| {
+        let path = String::from_utf8_lossy(path);
+        let target = path.split('#').next().unwrap_or_default();
+        let selection = config.select(target, None);
+        config.stripped_prefix(selection) == origin.stripped
+            && config.origins_for(selection).iter().any(|index| {
+                let other = config.origins.get(*index);
+                (other.host(), other.port()) == (origin.host, origin.port)
+            })
+    };
+    let routed = config.routes.iter().flat_map(|route| {
+        let origins = route.origins.iter();
+        origins.map(|index| below(config.origins.get(*index), &route.stripped_prefix))
+    });
+    let last = config.routes.last().iter();
+    let last = last.map(|index| below(config.origins.get(*index), ""));
+    std::iter::once(*own)
+        .chain(routed)
+        .chain(last)
+        .find_map(|origin| origin.url_at_proxy(url, |path| leads_to(&origin, path)))
 }
 
 /// How the client addressed the proxy that sent this Host.
@@ -73,22 +129,22 @@ pub(crate) fn check_path(
     }
 }
 
-/// Makes the headers of a request, whose client sent this Host, name the origin where they name the proxy.
+/// Makes the headers of a request with this Host, whose client uses this address, name the origin where they name the proxy.
 ///
 /// # Errors
 /// One of them names a path that may lead out of the origin's path prefix.
 pub(crate) fn rewrite_request(
     (config, selection): (&Config, Selection),
-    host: Option<&HeaderValue>,
+    (host, address): (Option<&HeaderValue>, Option<ClientAddress<'_>>),
     headers: &mut HeaderMap,
 ) -> Result<(), ProxyError> {
-    let (Some(origin), Some(host)) = (proxied_origin(config, selection, host), host) else {
+    let (Some(origin), Some(address)) = (proxied_origin(config, selection, host), address) else {
         return Ok(());
     };
     if origin.is_destination_outside(headers) {
         return Err(ProxyError::DotSegments);
     }
-    origin.rewrite_request(headers, &client_address(host));
+    origin.rewrite_request(headers, &address);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::{
     mask::{cut, masked},
     observe::{FinishedRequest, RequestFeed},
     policy::{IdentityParts, Mode, Reason, Remedy},
-    proxy::request::{forwarded::ForwardedRequest, target::target},
+    proxy::request::{forwarded::ForwardedRequest, request_id::RequestId, target::target},
 };
 
 /// Where access lines go; `RUST_LOG=caching_proxy::access=off` silences them.
@@ -51,6 +51,8 @@ pub(crate) struct AccessLogEntry {
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
     fate: Cell<Fate>,
+    /// `None` if requests have none.
+    request_id: Option<String>,
     /// `None` if the format of the log does not show it.
     client: Option<Box<ClientInfo>>,
     /// Receives the entry for the dashboard; `None` without one.
@@ -89,8 +91,9 @@ impl AccessLogEntry {
         let mut entry = Self::of(method, masked(&target).into_owned());
         entry.mode = config.policy.mode;
         entry.feed = feed.cloned();
+        entry.request_id = RequestId::of(request, config).map(|id| id.text());
         if config.log_format == LogFormat::Combined {
-            let client = ClientInfo::new(request, &entry.method, &entry.target);
+            let client = ClientInfo::new(request, config, (&entry.method, &entry.target));
             entry.client = Some(Box::new(client));
         }
         entry
@@ -122,6 +125,7 @@ impl AccessLogEntry {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
+            request_id: None,
             client: None,
             feed: None,
         }
@@ -219,6 +223,9 @@ impl AccessLogEntry {
             }
             Fate::Cut => line.push_str("  cut short by the origin"),
             Fate::Unfinished => line.push_str("  client disconnected"),
+        }
+        if let Some(id) = &self.request_id {
+            let _ = write!(line, "  id {id}");
         }
         line
     }

@@ -10,7 +10,7 @@ use crate::{
     proxy::{
         request::{
             forwarded::ForwardedRequest,
-            rewriting::{cookie_rewriting, proxied_origin},
+            rewriting::{cookie_rewriting, rewrite_response},
         },
         response::client_response::ClientResponse,
     },
@@ -39,7 +39,11 @@ pub(crate) fn rewrite_headers(
     cookies: CookieRewriting,
 ) {
     let host = forwarded.headers.get(header::HOST);
-    if let Some(origin) = proxied_origin(&forwarded.config, forwarded.selection, host) {
-        origin.rewrite_response(headers, &forwarded.origin_target(), cookies);
-    }
+    let target = (&*forwarded.target, host);
+    rewrite_response(
+        (&forwarded.config, forwarded.selection),
+        target,
+        headers,
+        cookies,
+    );
 }

@@ -77,7 +77,7 @@ impl ClientIo {
         }
         // The request line of any other refused head says nothing certain.
         let request = match refusal {
-            HeadRefusal::Connect => request_head::method_and_target(head),
+            HeadRefusal::Connect | HeadRefusal::OtherHost => request_head::method_and_target(head),
             _ => None,
         };
         let request = request.as_ref();

@@ -11,6 +11,7 @@ use actix_web::{
 };
 
 use super::{cut, masked};
+use crate::{config::Config, proxy::request::told_client};
 
 /// A user agent is logged up to this many characters.
 const MAX_AGENT_CHARS: usize = 512;
@@ -27,8 +28,15 @@ pub(crate) struct ClientInfo {
 
 impl ClientInfo {
     /// The client of `request`. `method` and `target` are as they are logged.
-    pub(crate) fn new(request: &HttpRequest, method: &str, target: &str) -> Self {
-        let peer = request.peer_addr();
+    pub(crate) fn new(
+        request: &HttpRequest,
+        config: &Config,
+        (method, target): (&str, &str),
+    ) -> Self {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let address = told_client::of(config, request.headers(), peer)
+            .address()
+            .or(peer);
         let version = match request.version() {
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",
@@ -39,7 +47,7 @@ impl ClientInfo {
         };
         let agent = text(header::USER_AGENT);
         Self {
-            address: peer.map_or("-".to_owned(), |peer| peer.ip().to_string()),
+            address: address.map_or("-".to_owned(), |address| address.to_string()),
             line: escaped(&format!("{method} {target} {version}")),
             // It is a URL, so its secret parameters and its user are masked too.
             referer: text(header::REFERER).map(|referer| escaped(&masked(&referer))),
@@ -80,7 +88,8 @@ mod tests {
             .insert_header((header::REFERER, "http://anna:HUSH@a.test/?token=HUSH&b=1"))
             .insert_header((header::USER_AGENT, "curl \"8\""))
             .to_http_request();
-        let client = ClientInfo::new(&request, "GET", "/a\"b");
+        let config = Config::for_origin("http://origin.test".parse().unwrap());
+        let client = ClientInfo::new(&request, &config, ("GET", "/a\"b"));
         assert_eq!(client.address, "192.0.2.7");
         assert_eq!(client.line, "GET /a\\x22b HTTP/1.1");
         assert_eq!(client.referer.unwrap(), "http://***@a.test/?token=***&b=1");

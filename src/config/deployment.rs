@@ -1,0 +1,82 @@
+//! What stands around the proxy: proxies in front of it, and what watches it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use actix_web::http::header::HeaderName;
+use serde_json::{Value, json};
+
+use super::{
+    ConfigError, SettingSources, ValueError,
+    request_id::request_id,
+    trusted_proxies::{self, TrustedProxies},
+    value::{self, Given},
+};
+
+/// The settings about proxies in front of this one and about what watches it.
+#[derive(Clone, Debug, Default)]
+pub struct Deployment {
+    /// The peers whose X-Forwarded-* and Forwarded are read.
+    pub trusted_proxies: TrustedProxies,
+    /// Each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The address of metrics and health checks; `None` if there is none.
+    pub metrics: Option<SocketAddr>,
+    /// The header of the request id; `None` if requests have none.
+    pub request_id: Option<HeaderName>,
+}
+
+impl Deployment {
+    pub(super) fn read(sources: &SettingSources<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            trusted_proxies: sources
+                .get("trusted-proxies", trusted_proxies::trusted_proxies)?
+                .unwrap_or_default(),
+            proxy_protocol: sources
+                .get("proxy-protocol", value::boolean)?
+                .unwrap_or(false),
+            metrics: sources.get("metrics", metrics)?.flatten(),
+            request_id: sources.get("request-id", request_id)?.flatten(),
+        })
+    }
+
+    /// The settings by their keys, in the order of the file.
+    pub(super) fn values(&self) -> [(&'static str, Value); 4] {
+        let Self {
+            trusted_proxies,
+            proxy_protocol,
+            metrics,
+            request_id,
+        } = self;
+        [
+            ("trusted_proxies", json!(trusted_proxies.written())),
+            ("proxy_protocol", json!(proxy_protocol)),
+            (
+                "metrics",
+                json!(metrics.map_or("none".to_owned(), |address| address.to_string())),
+            ),
+            (
+                "request_id",
+                json!(request_id.as_ref().map_or("none", HeaderName::as_str)),
+            ),
+        ]
+    }
+}
+
+/// An address and port. `None` for `none`. A port alone belongs to 127.0.0.1.
+fn metrics(given: &Given) -> Result<Option<SocketAddr>, ValueError> {
+    const RIGHT: &str = "\"none\", or an address with a port, such as \"127.0.0.1:9090\", \"0.0.0.0:9090\" or \"[::]:9090\"";
+    if given.text() == Some("none") {
+        return Ok(None);
+    }
+    if let Ok(port) = value::port(given) {
+        return Ok(Some((Ipv4Addr::LOCALHOST, port).into()));
+    }
+    let address = given.text().and_then(|text| {
+        let text = text.replacen("localhost:", "127.0.0.1:", 1);
+        text.parse::<SocketAddr>().ok()
+    });
+    address
+        .filter(|address| address.port() != 0)
+        .map(Some)
+        .ok_or_else(|| given.is_not(RIGHT))
+}

@@ -1,0 +1,213 @@
+//! What proxies in front of this one say about clients: X-Forwarded-* and Forwarded.
+
+use crate::{
+    client::Client,
+    harness::TestProxy,
+    instance::{Home, Instance},
+    origin::{Origin, Seen},
+};
+
+const LOOPBACK: &[&str] = &["--trusted-proxies", "127.0.0.0/8,::1"];
+const TOLD: &str = "X-Forwarded-For: 6.6.6.6, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.test\r\n";
+const NAMES: [&str; 6] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "forwarded",
+    "x-real-ip",
+];
+
+/// The headers about the client, as the origin got them; empty ones are left out.
+fn told(request: &Seen) -> Vec<(&'static str, String)> {
+    let told = NAMES.map(|name| (name, request.fields(name).join(" | ")));
+    told.into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+fn start(home: &Home, origin: &Origin, args: &[&str]) -> Instance {
+    home.start(&origin.url(), args)
+}
+
+/// What the origin is told by the proxy if this request comes from its peer.
+fn told_of(args: &[&str], lines: &str) -> Vec<(&'static str, String)> {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = start(&home, &origin, args);
+    assert_eq!(proxy.get_with("/a", lines).status(), 200);
+    told(&origin.only())
+}
+
+#[test]
+fn nobody_is_trusted_unless_it_is_listed() {
+    let more = format!(
+        "{TOLD}X-Forwarded-Port: 443\r\nX-Real-IP: 203.0.113.9\r\nForwarded: for=203.0.113.9;host=evil.test\r\n"
+    );
+    for args in [&[][..], &["--trusted-proxies", "10.0.0.0/8,::1,unix"]] {
+        let told = told_of(args, &more);
+        assert_eq!(
+            told,
+            [
+                ("x-forwarded-for", "127.0.0.1".to_owned()),
+                ("x-forwarded-proto", "http".to_owned())
+            ]
+        );
+    }
+}
+
+#[test]
+fn what_a_trusted_proxy_says_is_passed_on_without_what_its_client_said() {
+    let more = format!(
+        "{TOLD}X-Forwarded-Port: 443\r\nX-Real-IP: 6.6.6.6\r\nX-Forwarded-Prefix: /evil\r\n"
+    );
+    let expected = [
+        ("x-forwarded-for", "203.0.113.9, 127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "shop.test"),
+        ("x-forwarded-port", "443"),
+    ];
+    assert_eq!(
+        told_of(LOOPBACK, &more),
+        expected.map(|(name, value)| (name, value.to_owned()))
+    );
+    let forwarded =
+        "Forwarded: for=6.6.6.6, for=\"203.0.113.9:4711\";proto=https;host=shop.test\r\n";
+    assert_eq!(
+        told_of(LOOPBACK, forwarded),
+        expected[..3]
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn where_both_kinds_disagree_neither_is_believed() {
+    let forged = format!("{TOLD}Forwarded: for=6.6.6.6;proto=http;host=evil.test\r\n");
+    assert_eq!(
+        told_of(LOOPBACK, &forged),
+        [
+            ("x-forwarded-for", "127.0.0.1".to_owned()),
+            ("x-forwarded-proto", "http".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn scheme_and_host_are_in_the_key_and_the_address_is_not() {
+    let origin = Origin::start(|exchange| {
+        let told: Vec<String> = ["x-forwarded-proto", "x-forwarded-host"]
+            .iter()
+            .flat_map(|name| exchange.request.fields(name))
+            .collect();
+        exchange.ok("Cache-Control: max-age=60\r\n", told.join(" "));
+    });
+    let home = Home::new();
+    let proxy = start(&home, &origin, LOOPBACK);
+    for x_cache in ["MISS", "HIT"] {
+        for (client, scheme, host) in [
+            (1, "https", "a.test"),
+            (2, "https", "b.test"),
+            (3, "http", "a.test"),
+        ] {
+            let lines = format!(
+                "X-Forwarded-For: 203.0.113.{client}\r\nX-Forwarded-Proto: {scheme}\r\nX-Forwarded-Host: {host}\r\n"
+            );
+            let response = proxy.get_with("/a", &lines);
+            response.expect(200, x_cache, &format!("{scheme} {host}"));
+        }
+        // Without any of this the key is the plain one.
+        proxy.get("/a").expect(200, x_cache, "http");
+        let lines = "X-Forwarded-For: 203.0.113.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: A.test\r\n";
+        proxy
+            .get_with("/a", lines)
+            .expect(200, "HIT", "https a.test");
+    }
+    let listed = home.run_ok(&["ls", "--port", &proxy.port.to_string()]);
+    assert!(listed.contains("https://a.test"), "{listed}");
+    home.run_ok(&["purge", "/a", "--port", &proxy.port.to_string()]);
+    proxy.get("/a").expect(200, "MISS", "http");
+}
+
+#[test]
+fn headers_of_the_client_about_the_proxys_own_host_name_the_origin() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = start(&home, &origin, LOOPBACK);
+    let lines = format!("{TOLD}Destination: https://shop.test/b\r\n");
+    assert_eq!(proxy.get_with("/a", &lines).status(), 200);
+    let destination = format!("{}/b", origin.url());
+    assert_eq!(origin.only().field("destination"), Some(destination));
+}
+
+#[test]
+fn the_log_names_the_client_that_a_trusted_proxy_names() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let args = [LOOPBACK, &["--log-format", "combined"]].concat();
+    let proxy = start(&home, &origin, &args);
+    proxy.get_with("/a", TOLD);
+    proxy.get_with("/b", "X-Forwarded-For: rubbish\r\n");
+    assert!(proxy.log_line(&["GET /a "]).starts_with("203.0.113.9 - "));
+    assert!(proxy.log_line(&["GET /b "]).starts_with("127.0.0.1 - "));
+}
+
+#[test]
+fn rubbish_from_a_trusted_proxy_harms_nobody() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = start(&home, &origin, LOOPBACK);
+    let long = "x".repeat(3000);
+    for rubbish in [
+        ", , ,",
+        &long,
+        "203.0.113.9:99999999",
+        "[::1",
+        "\"",
+        "1.2.3.4, ,",
+    ] {
+        let lines = format!(
+            "X-Forwarded-For: {rubbish}\r\nForwarded: for={rubbish}\r\nX-Forwarded-Proto: javascript\r\n\
+             X-Forwarded-Host: {rubbish}\r\nX-Forwarded-Port: {rubbish}\r\n"
+        );
+        assert_eq!(proxy.get_with("/a", &lines).status(), 200, "{rubbish}");
+        let told = told(&origin.last());
+        assert!(
+            !told.iter().any(|(name, _)| *name == "x-forwarded-host"),
+            "{told:?}"
+        );
+        assert!(
+            told.contains(&("x-forwarded-proto", "http".to_owned())),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn networks_that_are_none_are_refused_by_name() {
+    let home = Home::new();
+    for bad in ["10.0.0.0/99", "nonsense", "300.1.1.1"] {
+        home.write(
+            "config/proxy.toml",
+            &format!("trusted_proxies = [\n  \"10.0.0.0/8\",\n  \"{bad}\",\n]\n"),
+        );
+        let finished = home.run(&["--origin", "http://127.0.0.1:9"]);
+        finished.refused(2, &["proxy.toml:3: trusted_proxies", bad, "10.0.0.0/8"]);
+    }
+}
+
+#[test]
+fn hits_need_no_more_headers_when_a_proxy_is_trusted() {
+    let origin = Origin::counting("");
+    let proxy = TestProxy::to(&origin);
+    let mut client = Client::connect(proxy.port);
+    client
+        .ask("/a", TOLD)
+        .answer()
+        .expect(200, "MISS", "GET /a #0");
+    client
+        .ask("/a", "")
+        .answer()
+        .expect(200, "HIT", "GET /a #0");
+}

@@ -40,9 +40,12 @@ fn program(name: &str) -> Option<PathBuf> {
     found.find(|program| program.is_file())
 }
 
-/// Whether there is a program with this name, or packages.
+/// Whether there is a program with this name; for `apps/NAME`, whether `tests/apps/install` has installed NAME.
 pub(crate) fn is_installed(name: &str) -> bool {
-    packages(name).join("installed").exists() || program(name).is_some()
+    match name.strip_prefix("apps/") {
+        Some(name) => packages(name).join("installed").exists(),
+        None => program(name).is_some(),
+    }
 }
 
 /// A command that has the directories of the home, and none of the settings of the person who runs the test.

@@ -29,18 +29,16 @@ mod visitor;
 
 mod django;
 mod express;
-mod fastapi;
 mod graphql;
 mod nginx;
 mod npm;
 mod pip;
-mod vite;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-/// A test that is ignored if one of these is not installed.
+/// A test that is ignored if one of these is not installed: programs, and `apps/NAME` for what is below `target`.
 fn trial(name: &str, needs: &'static [&str], test: fn()) -> Trial {
     let run = move || {
         let missing = needs.iter().find(|name| !application::is_installed(name));
@@ -59,22 +57,17 @@ fn main() -> ExitCode {
     let trials = vec![
         trial(
             "django_users_log_in_keep_apart_and_log_out",
-            &["python", "django"],
+            &["apps/python", "apps/django"],
             django::users_log_in_keep_apart_and_log_out,
         ),
         trial(
             "express_users_have_sessions_of_their_own_and_etags_validate",
-            &["node", "express"],
+            &["node", "apps/express"],
             express::users_have_sessions_of_their_own_and_etags_validate,
         ),
         trial(
-            "fastapi_socket_and_event_stream_run_in_both_directions",
-            &["python", "fastapi", "chromium", "chromedriver"],
-            fastapi::socket_and_event_stream_run_in_both_directions,
-        ),
-        trial(
             "graphql_queries_are_cached_and_errors_and_mutations_are_not",
-            &["node", "graphql"],
+            &["node", "apps/graphql"],
             graphql::queries_are_cached_and_errors_and_mutations_are_not,
         ),
         trial(
@@ -94,13 +87,8 @@ fn main() -> ExitCode {
         ),
         trial(
             "pip_downloads_a_package",
-            &["python"],
+            &["apps/python"],
             pip::downloads_a_package,
-        ),
-        trial(
-            "vite_an_edit_shows_without_a_reload",
-            &["node", "vite", "chromium", "chromedriver"],
-            vite::an_edit_shows_without_a_reload,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -18,8 +18,8 @@ pub(super) struct OwnNames {
 }
 
 impl OwnNames {
-    /// Those on the connection of `stream`. With `any_host` every name is ours, on our port: the origin is told which one
-    /// the client used.
+    /// Those on the connection of `stream`. With `any_host` every name is ours, with every port: the origin is told which
+    /// one the client used, and a server in front of this proxy may have another port.
     pub(super) fn new(stream: &TcpStream, any_host: bool) -> Self {
         Self {
             local: stream.local_addr().ok(),
@@ -29,6 +29,9 @@ impl OwnNames {
 
     /// True if a URL with this scheme and this valid authority is one of this proxy.
     pub(super) fn include(&self, scheme: &[u8], authority: &[u8]) -> bool {
+        if self.any_host {
+            return true;
+        }
         let (Some(local), Ok(authority)) = (self.local, str::from_utf8(authority)) else {
             return false;
         };
@@ -43,7 +46,7 @@ impl OwnNames {
         };
         scheme.eq_ignore_ascii_case(b"http")
             && port == Some(local.port())
-            && (self.any_host || is_own_host(host, local.ip()))
+            && is_own_host(host, local.ip())
     }
 }
 
@@ -112,17 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn with_any_host_the_port_alone_tells() {
-        assert!(is_own("127.0.0.1:8000", true, "http://shop.test:8000"));
-        assert!(!is_own("127.0.0.1:8000", true, "http://shop.test"));
-        assert!(!is_own("127.0.0.1:8000", true, "https://shop.test:8000"));
+    fn with_any_host_every_host_is_ours_with_every_port() {
+        for url in [
+            "http://shop.test:8000",
+            "http://shop.test",
+            "https://shop.test",
+        ] {
+            assert!(is_own("127.0.0.1:8000", true, url), "{url}");
+        }
     }
 
     #[test]
     fn nothing_is_ours_on_a_connection_that_has_ended() {
         let names = OwnNames {
             local: None,
-            any_host: true,
+            any_host: false,
         };
         assert!(!names.include(b"http", b"localhost:8000"));
     }

@@ -6,9 +6,10 @@
 
 mod upgrade;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use actix_http::StatusCode;
+use memchr::memmem::Finder;
 
 use crate::{
     error::ProxyError,
@@ -172,6 +173,9 @@ fn split_line(head: &[u8]) -> (&[u8], &[u8]) {
     (line.strip_suffix(b"\r").unwrap_or(line), rest)
 }
 
+static SPACE_COLON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" :"));
+static TAB_COLON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\t:"));
+
 /// What the header lines say.
 struct FieldScan<'h> {
     /// The value of Host; `None` if there is none.
@@ -187,6 +191,8 @@ impl<'h> FieldScan<'h> {
             offers_upgrade: false,
             lines: 0,
         };
+        // Most heads have neither, and need not be searched line by line.
+        let may_have_space = SPACE_COLON.find(fields).is_some() || TAB_COLON.find(fields).is_some();
         loop {
             let (line, rest) = split_line(fields);
             if line.is_empty() {
@@ -195,7 +201,7 @@ impl<'h> FieldScan<'h> {
                     false => Ok(scan),
                 };
             }
-            if has_space_before_colon(line) {
+            if may_have_space && has_space_before_colon(line) {
                 return Err(HeadRefusal::SpaceBeforeColon);
             }
             if is_host(line) && scan.host.replace(line[5..].trim_ascii()).is_some() {

@@ -24,8 +24,9 @@ struct ConnectProxy {
 }
 
 impl ConnectProxy {
-    /// Relays to `origin_port`, whatever the client names.
-    fn start(answer: &'static str, origin_port: u16) -> Self {
+    /// Relays to `origin_port`, whatever the client names. `None`: it sends nothing after its answer, and leaves the
+    /// connection open.
+    fn start(answer: &'static str, origin_port: Option<u16>) -> Self {
         let listener = ports::listener();
         let port = listener.local_addr().unwrap().port();
         let (sender, heads) = channel();
@@ -44,7 +45,8 @@ impl ConnectProxy {
     }
 }
 
-fn accept(listener: &TcpListener, answer: &str, origin_port: u16, heads: &Sender<String>) {
+fn accept(listener: &TcpListener, answer: &str, origin_port: Option<u16>, heads: &Sender<String>) {
+    let mut silent = Vec::new();
     for client in listener.incoming() {
         let mut client = client.unwrap();
         let mut head = Vec::new();
@@ -57,12 +59,11 @@ fn accept(listener: &TcpListener, answer: &str, origin_port: u16, heads: &Sender
         }
         // The test may be over.
         let _ = heads.send(String::from_utf8_lossy(&head).into_owned());
-        client.write_all(answer.as_bytes()).unwrap();
-        if answer.starts_with("HTTP/1.1 200") {
-            relay(
-                client,
-                TcpStream::connect(("127.0.0.1", origin_port)).unwrap(),
-            );
+        // The start of the proxy under test connects too, and may have left.
+        let _ = client.write_all(answer.as_bytes());
+        match origin_port {
+            Some(port) => relay(client, TcpStream::connect(("127.0.0.1", port)).unwrap()),
+            None => silent.push(client),
         }
     }
 }
@@ -125,7 +126,7 @@ fn an_https_origin_is_reached_through_a_connection_that_the_proxy_opens() {
     let origin = Origin::tls(identity.server.clone(), |exchange| {
         exchange.ok("", "secret")
     });
-    let opening = ConnectProxy::start("HTTP/1.1 200 Connected\r\n\r\n", origin.port());
+    let opening = ConnectProxy::start("HTTP/1.1 200 Connected\r\n\r\n", Some(origin.port()));
     let home = Home::new();
     let ca = pem(&home, &identity);
     let url = opening.url();
@@ -203,7 +204,7 @@ fn a_proxy_that_refuses_is_named_with_its_reason() {
         ("SSH-2.0-OpenSSH_9\r\n\r\n", "valid HTTP"),
         ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n", "valid HTTP"),
     ] {
-        let refusing = ConnectProxy::start(answer, 0);
+        let refusing = ConnectProxy::start(answer, None);
         let home = Home::new();
         let url = refusing.url();
         let proxy = home.start("https://origin.test", &["--proxy", &url]);
@@ -239,7 +240,7 @@ fn a_proxy_that_is_down_or_silent_is_named() {
         let proxy = home.start(origin, &["--proxy", &url]);
         failed_through(&proxy.get("/"), 502, port, "connection refused");
     }
-    let silent = ConnectProxy::start("HTTP/1.1 200 OK\r\nA: ", 0);
+    let silent = ConnectProxy::start("HTTP/1.1 200 OK\r\nA: ", None);
     let url = format!("http://127.0.0.1:{}", silent.port);
     let proxy = home.start(
         "https://origin.test",

@@ -1,10 +1,12 @@
 //! Limits of the rate of requests to the origin: `--max-rate`, and those that the origin sets with Retry-After.
 
 use crate::{
+    client::Client,
     failure::assert_plain,
     harness::http_date,
     instance::{Home, Instance},
     origin::{Exchange, Origin},
+    ports::free_port,
 };
 
 /// An origin whose responses have this head line and header lines for `/busy`, are stale at once for `/old`, and fresh
@@ -69,7 +71,7 @@ fn a_few_requests_wait_for_their_turn() {
     let proxy = home.start(&origin.url(), &["--max-rate", "20/s,1"]);
     let targets = ["/1", "/2", "/3", "/4", "/5"];
     let mut clients = targets.map(|target| {
-        let mut client = crate::client::Client::connect(proxy.port);
+        let mut client = Client::connect(proxy.port);
         client.ask(target, "");
         client
     });
@@ -87,7 +89,7 @@ fn equal_requests_that_wait_share_one_place() {
     proxy.get("/first").expect(200, "MISS", "/first");
     let mut clients: Vec<_> = (0..5)
         .map(|_| {
-            let mut client = crate::client::Client::connect(proxy.port);
+            let mut client = Client::connect(proxy.port);
             client.ask("/same", "");
             client
         })
@@ -189,11 +191,54 @@ fn an_unsafe_request_that_was_put_off_invalidates_nothing() {
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/items").expect(200, "MISS", "/items");
     assert_eq!(proxy.get("/busy").status(), 429);
-    let mut client = crate::client::Client::connect(proxy.port);
+    let mut client = Client::connect(proxy.port);
     let post = "POST /items HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
     assert_plain(&client.send(post).answer(), 503);
     proxy.get("/items").expect(200, "HIT", "/items");
     assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn each_origin_has_its_own_limit_and_pause() {
+    let first = busy("429 Too Many Requests", "Retry-After: 60\r\n");
+    let second = busy("200 OK", "");
+    let home = Home::new();
+    let route = format!("/b/*={}", second.url());
+    let dashboard = free_port();
+    let address = format!("127.0.0.1:{dashboard}");
+    let args = [
+        "--route",
+        &route,
+        "--max-rate",
+        "2/h,2",
+        "--dashboard",
+        &address,
+    ];
+    let proxy = home.start(&first.url(), &args);
+    assert_eq!(proxy.get("/busy").status(), 429);
+    put_off(&proxy, "/x", 50..=60, "responded with 429");
+    for target in ["/b/1", "/b/2"] {
+        proxy.get(target).expect(200, "MISS", target);
+    }
+    put_off(&proxy, "/b/3", 1790..=1800, "--max-rate 2/h,2");
+    put_off(&proxy, "/x", 40..=60, "responded with 429");
+
+    let mut client = Client::connect(dashboard);
+    client.send(format!(
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    ));
+    let metrics = client.answer().text();
+    let paused_seconds = |origin: &Origin| {
+        let name = "caching_proxy_origin_paused_seconds";
+        let sample = format!("{name}{{origin=\"{}\"}} ", origin.url());
+        let found = metrics.lines().find_map(|line| line.strip_prefix(&sample));
+        found
+            .unwrap_or_else(|| panic!("{sample} in\n{metrics}"))
+            .parse::<f64>()
+            .unwrap()
+    };
+    assert!(paused_seconds(&first) > 40.0, "{metrics}");
+    assert!(paused_seconds(&second) < 1.0, "{metrics}");
 }
 
 #[test]

@@ -58,8 +58,7 @@ impl SettingSources<'_> {
         let rules = WrittenRules::read(&self.file, &base, !written.is_empty())?;
         written.check_not_on(listens)?;
         let (last, place) = self
-            .find("origin", value::origin)?
-            .map(|(url, place)| (vec![url], place))
+            .find("origin", value::origins)?
             .ok_or(ConfigError::NoOrigin)?;
         check_not_on(listens, &last, || place)?;
         let (routes, origins) = written.over(&base, &rules, last)?;
@@ -226,7 +225,7 @@ impl WrittenRoute {
         table.check_keys(KEYS)?;
         let path = table.get("path", value::path_pattern)?;
         let host = table.get("host", value::host_pattern)?;
-        let origins = table.get("origin", value::origin)?.map(|url| vec![url]);
+        let origins = table.get("origin", value::origins)?;
         let (file, line) = (table.file.to_owned(), table.line());
         if path.is_none() && host.is_none() {
             return Err(ConfigError::RouteWithoutMatch { file, line });

@@ -19,6 +19,8 @@ use crate::{
 
 /// The longest pattern of a path or a parameter. Patterns are matched on every request.
 pub(super) const MAX_PATTERN_BYTES: usize = 256;
+/// The most origins in one list.
+const MAX_MEMBERS: usize = 16;
 /// The most workers that actix-server can distribute connections to.
 pub(super) const MAX_WORKERS: usize = 512;
 
@@ -131,6 +133,32 @@ pub(super) fn origin(given: &Given) -> Result<OriginUrl, ValueError> {
     let origin = OriginUrl::parse(text).map_err(ValueError::Origin)?;
     origin.check().map_err(ValueError::Origin)?;
     Ok(origin)
+}
+
+/// One origin, or a list of them, of which the first healthy one gets a request.
+pub(super) fn origins(given: &Given) -> Result<Vec<OriginUrl>, ValueError> {
+    let Given::List(items) = given else {
+        return Ok(vec![origin(given)?]);
+    };
+    let origins = items.iter().map(|(line, item)| {
+        let item = Given::Typed(item.clone());
+        origin(&item).map_err(|error| error.on(Some(*line)))
+    });
+    let origins: Vec<OriginUrl> = origins.collect::<Result<_, _>>()?;
+    let repeated = (1..origins.len()).find(|index| origins[..*index].contains(&origins[*index]));
+    let prefix = origins.first().map(OriginUrl::path_prefix);
+    let other = origins.iter().find(|it| Some(it.path_prefix()) != prefix);
+    if let Some(other) = other {
+        return Err(Given::Beyond(format!("{:?}", other.to_string())).is_not(
+            "an origin with the path of the first one in the list: give all the same path",
+        ));
+    }
+    match (origins.len(), repeated) {
+        (1..=MAX_MEMBERS, None) => Ok(origins),
+        (_, Some(index)) => Err(Given::Beyond(format!("{:?}", origins[index].to_string()))
+            .is_not("another origin than those before it in the list; remove it")),
+        _ => Err(given.is_not(format!("a list of 1 to {MAX_MEMBERS} URLs of origins"))),
+    }
 }
 
 /// Routes of the command line or the environment: a pattern of paths and an origin each, one on a line.

@@ -21,12 +21,15 @@ use crate::{
     error::ProxyError,
     headers::StoreOutcome,
     origin::{InterimSink, OriginError, PaceState},
-    policy::{self, Decision, Forward, ForwardReason, OriginFailure, Reason, Reuse, Sharing, Time},
+    policy::{
+        self, Decision, Forward, ForwardReason, OriginFailure, OriginIndex, Reason, Reuse, Sharing,
+        Time,
+    },
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
             claim::claim,
-            fetched_response::forward,
+            failover::forward,
             follower::Follower,
             interim::InterimRelay,
             leader::{LeaderFetch, WaitingClient},
@@ -301,16 +304,19 @@ fn why_stale_at_once(
 ) -> Option<&'static str> {
     let failure = OriginFailure::Unreachable;
     let (policy, view) = (forwarded.policy(), forwarded.view());
-    let origin = forwarded.first_origin();
-    let health = &worker.shared.origins.get(origin).health;
-    let why = match worker.origins.get(origin).pace().state(Instant::now()) {
-        PaceState::Paused(..) => "stale: the origin has asked for a pause",
-        PaceState::Limited(_) => "stale: --max-rate allows no more requests",
-        PaceState::Open if health.is_failing(now, forwarded.config.head_limit().time) => {
-            "stale: the origin is failing"
+    let limit = forwarded.config.head_limit().time;
+    let why = |origin: &OriginIndex| {
+        let health = &worker.shared.origins.get(*origin).health;
+        match worker.origins.get(*origin).pace().state(Instant::now()) {
+            PaceState::Paused(..) => Some("stale: the origin has asked for a pause"),
+            PaceState::Limited(_) => Some("stale: --max-rate allows no more requests"),
+            PaceState::Open => health
+                .is_failing(now, limit)
+                .then_some("stale: the origin is failing"),
         }
-        PaceState::Open => return None,
     };
+    // Of several origins, one that responds is enough.
+    let why = forwarded.origins().iter().try_fold("", |_, it| why(it))?;
     let may_be_served = policy::may_serve_stale(policy, &view, entry.head(), failure, now);
     may_be_served.ok().map(|()| why)
 }

@@ -9,11 +9,12 @@
 //! | `response` | the response to the client: headers, body, log line |
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
-//! | `origin_health` | whether the origin is known to fail |
+//! | `origin_health`, `availability` | whether an origin is known to fail; whether it gets requests beside others |
 //! | `readiness` | whether this proxy should get requests |
 //! | `request_config` | the configuration that a request goes by |
 //! | `dry_run` | what would happen to a request, without forwarding it |
 
+mod availability;
 mod connection;
 mod dry_run;
 mod fetch;

@@ -19,7 +19,7 @@ use crate::{
     observe::{LiveRequests, Observer},
     origin::{OriginPace, OriginUrl},
     policy::{IdentitySecret, PerOrigin},
-    proxy::origin_health::OriginHealth,
+    proxy::{availability::Availability, origin_health::OriginHealth},
     reload::ActiveConfig,
 };
 
@@ -48,6 +48,8 @@ pub struct SharedOrigin {
     pub(crate) host: HeaderValue,
     /// Whether it is known to fail.
     pub(crate) health: OriginHealth,
+    /// Whether it gets requests where it is one of several.
+    pub(crate) availability: Availability,
     /// How fast requests go to it.
     pub(crate) pace: Arc<OriginPace>,
 }
@@ -58,6 +60,7 @@ impl SharedOrigin {
             url: url.clone(),
             host: HeaderValue::try_from(url.authority()).map_err(io::Error::other)?,
             health: OriginHealth::default(),
+            availability: Availability::default(),
             pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
         })
     }

@@ -16,7 +16,6 @@ use crate::{
     origin::{BodyFraming, MAX_PAUSE, OriginError, OriginErrorKind, OriginRequest, OriginResponse},
     policy::{self, ContentRange, Forward, OriginIndex, Time},
     proxy::{
-        request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
             counted_body::CountedBody,
@@ -41,14 +40,13 @@ pub(crate) struct FetchedResponse {
     length: Option<u64>,
 }
 
-/// Sends a request to the origin of `forwarded`, for which it is made.
-pub(crate) async fn forward(
+/// Sends a request to an origin.
+pub(crate) async fn forward_to(
     worker: &Worker,
-    forwarded: &ForwardedRequest,
+    origin: OriginIndex,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
-    let origin = worker.origins.get(forwarded.first_origin());
-    let admitted = origin.pace().admit().await;
+    let admitted = worker.origins.get(origin).pace().admit().await;
     let request_time = clock::now();
     if let Err(error) = admitted {
         worker.counters.origin_failed(error.kind(), request_time);
@@ -60,7 +58,7 @@ pub(crate) async fn forward(
         mut headers,
         framing,
         body,
-    } = send(worker, forwarded.first_origin(), request).await?;
+    } = send(worker, origin, request).await?;
     let (size, length) = match framing {
         BodyFraming::None => (announced_size(&headers), Some(0)),
         BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
@@ -92,11 +90,15 @@ async fn send(
     let (start, began) = (Instant::now(), clock::now());
     let result = worker.origins.get(origin).forward(request).await;
     let now = clock::now();
-    let health = &worker.shared.origins.get(origin).health;
+    let shared = worker.shared.origins.get(origin);
     match &result {
         Ok(response) => {
-            health.answered(now);
-            pause_if_asked(worker.shared.origins.get(origin), response, now);
+            shared.health.answered(now);
+            match is_unavailable(response.status) {
+                true => shared.availability.failed(now),
+                false => shared.availability.responded(),
+            }
+            pause_if_asked(shared, response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {
@@ -104,12 +106,26 @@ async fn send(
                 error.kind(),
                 OriginErrorKind::Unreachable | OriginErrorKind::Timeout
             ) {
-                health.failed(began, now);
+                shared.health.failed(began, now);
+            }
+            if !matches!(
+                error.kind(),
+                OriginErrorKind::Busy | OriginErrorKind::Upload
+            ) {
+                shared.availability.failed(now);
             }
             worker.counters.origin_failed(error.kind(), now);
         }
     }
     result
+}
+
+/// True for a status with which an origin says that it can respond to no request now.
+fn is_unavailable(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).

@@ -16,8 +16,7 @@ use crate::{
     policy::{self, Forward, Reason, ResponseForm, StoredHead},
     proxy::{
         fetch::{
-            fetched_response::{FetchedResponse, forward},
-            plan::unconditional_request,
+            failover::forward, fetched_response::FetchedResponse, plan::unconditional_request,
         },
         hit::from_stored::{insert_content_range, while_streaming},
         request::forwarded::ForwardedRequest,

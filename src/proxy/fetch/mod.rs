@@ -12,10 +12,12 @@
 //! | `pass_through` | requests whose response is not stored |
 //! | `invalidate` | what an unsafe request invalidates |
 //! | `fetched_response` | a response of the origin, ready to be judged |
+//! | `failover` | which of several origins gets a request |
 //! | `interim` | interim (1xx) responses |
 
 pub(super) mod claim;
 pub(super) mod combine_ranges;
+pub(super) mod failover;
 pub(super) mod fetched_response;
 pub(super) mod follower;
 pub(super) mod interim;

@@ -17,7 +17,8 @@ use crate::{
     proxy::{
         fetch::{
             claim::under_current_config,
-            fetched_response::{FetchedResponse, forward},
+            failover::forward,
+            fetched_response::FetchedResponse,
             interim::InterimRelay,
             invalidate::{InvalidateOnDrop, invalidated_resources, target_uri},
             leader::store_outcome,

@@ -22,8 +22,7 @@ use crate::{
     policy::RequestContent,
     proxy::{
         fetch::{
-            fetched_response::{FetchedResponse, forward},
-            plan::unconditional_request,
+            failover::forward, fetched_response::FetchedResponse, plan::unconditional_request,
         },
         request::forwarded::ForwardedRequest,
         response::{

@@ -13,7 +13,8 @@ use crate::{
     policy::{self, Forward, HeadUpdate, MergedHead, OriginFailure, Reason, RequestContent},
     proxy::{
         fetch::{
-            fetched_response::{FetchedResponse, forward},
+            failover::forward,
+            fetched_response::FetchedResponse,
             leader::{LeaderFetch, WaitingClient, is_stored},
             plan::unconditional_request,
         },

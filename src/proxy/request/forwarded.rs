@@ -305,6 +305,11 @@ impl ForwardedRequest {
         self.config.settings(self.selection)
     }
 
+    /// The origins of its route, at least one. The first one is in the key.
+    pub(crate) fn origins(&self) -> &[OriginIndex] {
+        self.config.origins_for(self.selection)
+    }
+
     /// The first origin of its route.
     pub(crate) fn first_origin(&self) -> OriginIndex {
         self.config.first_origin(self.selection)

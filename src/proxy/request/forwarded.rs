@@ -26,7 +26,7 @@ use crate::{
             framing::RequestFraming,
             name_table::NameTable,
             request_id::RequestId,
-            rewriting,
+            rewriting::{self, CLIENT_SCHEME},
             target::{check_forwardable, rewritten, target_of},
             told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
@@ -117,17 +117,14 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let host = match client_host {
-            Some(host) if config.preserves_host(selection) => HostHeader::Client(host),
-            _ => HostHeader::Origin(&shared.origins.get(config.first_origin(selection)).host),
-        };
+        let (host, scheme) = addressed_as((config, selection), client_host, shared);
         let key_host = told_client::key_host(&host, &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let added = ProxyHeaders {
             peer,
             client: &told,
-            scheme: rewriting::forwarded_scheme(&host, config, selection),
+            scheme,
             host,
             via: shared.via.of(version),
         };
@@ -409,6 +406,22 @@ fn bypass_reason(
     }
     rule.is_some_and(|rule| !rule.stores)
         .then_some(Reason::Rule)
+}
+
+/// The Host that the origin gets, and the scheme of the URL by which it is to believe that it is addressed.
+fn addressed_as<'a>(
+    (config, selection): (&'a Config, Selection),
+    client_host: Option<&'a HeaderValue>,
+    shared: &'a Shared,
+) -> (HostHeader<'a>, &'static str) {
+    let origin = config.first_origin(selection);
+    match client_host {
+        Some(host) if config.preserves_host(selection) => (HostHeader::Client(host), CLIENT_SCHEME),
+        _ => (
+            HostHeader::Origin(&shared.origins.get(origin).host),
+            config.origins.get(origin).scheme(),
+        ),
+    }
 }
 
 fn identity(

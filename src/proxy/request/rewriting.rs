@@ -7,12 +7,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::{
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, CookieRewriting, HostHeader, ProxiedOrigin},
+    headers::{self, ClientAddress, CookieRewriting, ProxiedOrigin},
     origin::OriginUrl,
 };
 
 /// The scheme of the URL by which clients reach the proxy.
-const CLIENT_SCHEME: &str = "http";
+pub(crate) const CLIENT_SCHEME: &str = "http";
 
 /// The headers that a proxy between client and this one adds.
 const RELAY_HEADERS: [HeaderName; 5] = [
@@ -22,18 +22,6 @@ const RELAY_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
-
-/// The scheme that the origin is told: its own, or, with the client's Host, the client's.
-pub(crate) fn forwarded_scheme(
-    host: &HostHeader<'_>,
-    config: &Config,
-    selection: Selection,
-) -> &'static str {
-    match host {
-        HostHeader::Origin(_) => config.origin_for(selection).scheme(),
-        HostHeader::Client(_) => CLIENT_SCHEME,
-    }
-}
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
 fn proxied_origin<'a>(

@@ -117,20 +117,16 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let host = match client_host {
-            Some(host) if config.preserves_host(selection) => HostHeader::Client(host),
-            _ => HostHeader::Origin(&shared.origins.get(config.first_origin(selection)).host),
-        };
+        let preserved = client_host.filter(|_| config.preserves_host(selection));
+        let own = &shared.origins.get(config.first_origin(selection)).host;
+        let host = preserved.map_or(HostHeader::Origin(own), HostHeader::Client);
         let key_host = told_client::key_host(&host, &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
             client: &told,
-            scheme: match host {
-                HostHeader::Origin(_) => config.origin_for(selection).scheme(),
-                HostHeader::Client(_) => CLIENT_SCHEME,
-            },
+            scheme: scheme_for(&host, config.origin_for(selection)),
             host,
             via: shared.via.of(version),
         };
@@ -396,6 +392,14 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>)
     }
     rule.is_some_and(|rule| !rule.stores)
         .then_some(Reason::Rule)
+}
+
+/// The scheme of the URL that the origin is to believe in: its own, unless it gets the Host of the client.
+fn scheme_for(host: &HostHeader<'_>, origin: &OriginUrl) -> &'static str {
+    match host {
+        HostHeader::Origin(_) => origin.scheme(),
+        HostHeader::Client(_) => CLIENT_SCHEME,
+    }
 }
 
 fn identity(

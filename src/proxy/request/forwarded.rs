@@ -117,16 +117,14 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let preserved = client_host.filter(|_| config.preserves_host(selection));
-        let own = &shared.origins.get(config.first_origin(selection)).host;
-        let host = preserved.map_or(HostHeader::Origin(own), HostHeader::Client);
+        let (host, scheme) = addressed_as((config, selection), client_host, shared);
         let key_host = told_client::key_host(&host, &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
             client: &told,
-            scheme: scheme_for(&host, config.origin_for(selection)),
+            scheme,
             host,
             via: shared.via.of(version),
         };
@@ -394,11 +392,19 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>)
         .then_some(Reason::Rule)
 }
 
-/// The scheme of the URL that the origin is to believe in: its own, unless it gets the Host of the client.
-fn scheme_for(host: &HostHeader<'_>, origin: &OriginUrl) -> &'static str {
-    match host {
-        HostHeader::Origin(_) => origin.scheme(),
-        HostHeader::Client(_) => CLIENT_SCHEME,
+/// The Host that the origin gets, and the scheme of the URL by which it is to believe that it is addressed.
+fn addressed_as<'a>(
+    (config, selection): (&'a Config, Selection),
+    client_host: Option<&'a HeaderValue>,
+    shared: &'a Shared,
+) -> (HostHeader<'a>, &'static str) {
+    let origin = config.first_origin(selection);
+    match client_host {
+        Some(host) if config.preserves_host(selection) => (HostHeader::Client(host), CLIENT_SCHEME),
+        _ => (
+            HostHeader::Origin(&shared.origins.get(origin).host),
+            config.origins.get(origin).scheme(),
+        ),
     }
 }
 

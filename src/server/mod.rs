@@ -27,14 +27,13 @@ use tokio::sync::watch;
 use self::{
     client_io::{ClientIo, LINGER, Limits},
     gate::Gate,
-    own_names::OwnNames,
     thread_worker::worker_of_thread,
 };
 use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
-    proxy::{self, RefusalLog, Shared, SharedOrigin, Worker},
+    proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
 };
 
@@ -113,15 +112,14 @@ impl Server {
             let worker = worker_of_thread(&shared, || {
                 Worker::new(Arc::clone(&shared), &origins, worker_cache)
             });
-            let refusals = Rc::new(refusal_log(&worker));
+            let refusals = Rc::new(worker.refusal_log());
             let app = || {
                 let app = App::new()
                     .app_data(worker.clone())
                     .default_service(web::to(proxy::handle));
                 map_config(app.into_factory(), |()| AppConfig::default())
             };
-            let (stopping, gate) = (stopping.clone(), gate.clone());
-            let stopped = stopping.clone();
+            let (stopping, stopped, gate) = (stopping.clone(), stopping.clone(), gate.clone());
             let http = HttpService::build()
                 .expect(expect::without_continue(app()))
                 // `ClientIo` has these two limits.
@@ -134,12 +132,10 @@ impl Server {
                 .graceful_shutdown_signal(move || when_stopped(stopping.clone()))
                 .finish(app());
             fn_service(move |mut stream: TcpStream| {
-                let (gate, stopped) = (gate.clone(), stopped.clone());
-                let refusals = Rc::clone(&refusals);
+                let (gate, stopped, refusals) = (gate.clone(), stopped.clone(), refusals.clone());
                 async move {
                     let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
-                    let names = OwnNames::new(&stream, any_name);
-                    let io = ClientIo::new(stream, names, limits, (refusals, stopped), read);
+                    let io = ClientIo::new(stream, any_name, limits, (refusals, stopped), read);
                     Ok::<_, io::Error>((io, Protocol::Http1, peer))
                 }
             })
@@ -151,11 +147,10 @@ impl Server {
             builder = builder.listen("caching-proxy", listener, service.clone())?;
         }
         let server = builder.run();
-        let handle = server.handle();
         Ok(Self {
             shared: all,
             in_force,
-            handle,
+            handle: server.handle(),
             running: actix_rt::spawn(server),
         })
     }
@@ -227,10 +222,4 @@ fn origin(
 /// Resolves when the server begins to stop.
 async fn when_stopped(signal: GracefulShutdownSignal) {
     signal.notified().await;
-}
-
-/// The log of the heads that a worker refuses.
-fn refusal_log(worker: &Worker) -> RefusalLog {
-    let feed = worker.shared.observer.feed();
-    RefusalLog::new(Rc::clone(&worker.counters), feed.cloned())
 }

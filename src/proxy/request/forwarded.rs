@@ -24,6 +24,7 @@ use crate::{
     proxy::{
         request::{
             framing::RequestFraming,
+            ignored_cookies::remove_ignored_cookies,
             name_table::NameTable,
             request_id::RequestId,
             rewriting::{self, CLIENT_SCHEME},
@@ -431,33 +432,4 @@ fn identity(
     table: &NameTable,
 ) -> Option<Identity> {
     shared.secret.identity(policy, headers, table)
-}
-
-/// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was
-/// removed.
-fn remove_ignored_cookies(
-    policy: &policy::Policy,
-    table: &NameTable,
-    headers: &mut HeaderMap,
-) -> Vec<HeaderValue> {
-    let cookies: Vec<HeaderValue> = headers.get_all(header::COOKIE).cloned().collect();
-    let forwarded: Vec<ForwardedCookie> = cookies
-        .iter()
-        .map(|cookie| policy::forwarded_cookie(policy, table, cookie))
-        .collect();
-    if forwarded
-        .iter()
-        .all(|cookie| matches!(cookie, ForwardedCookie::Unchanged))
-    {
-        return Vec::new();
-    }
-    headers.remove(header::COOKIE);
-    for (cookie, forwarded) in cookies.iter().zip(forwarded) {
-        match forwarded {
-            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie.clone()),
-            ForwardedCookie::Shortened(cookie) => headers.append(header::COOKIE, cookie),
-            ForwardedCookie::Nothing => {}
-        }
-    }
-    cookies
 }

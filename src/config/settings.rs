@@ -204,7 +204,7 @@ fn format(format: LogFormat) -> &'static str {
     }
 }
 
-fn address(address: Option<SocketAddr>) -> Value {
+pub(super) fn address(address: Option<SocketAddr>) -> Value {
     json!(address.map_or("none".to_owned(), |address| address.to_string()))
 }
 

@@ -29,7 +29,7 @@ pub use self::{
     dropped_lines::{count_dropped_log_line, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
-    report::{OriginReport, ReasonCount, Report, Saved, duration, grouped},
+    report::{OriginCount, OriginReport, ReasonCount, Report, Saved, duration, grouped},
 };
 
 /// The counters of all workers of one proxy.

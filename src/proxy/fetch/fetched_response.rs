@@ -1,6 +1,6 @@
 //! A response of the origin, ready to be judged.
 
-use std::{borrow::Cow, time::Instant};
+use std::{borrow::Cow, sync::atomic::Ordering, time::Instant};
 
 use actix_web::{
     body::BodySize,
@@ -93,6 +93,7 @@ async fn send(
     let shared = worker.shared.origins.get(origin);
     match &result {
         Ok(response) => {
+            shared.answers.fetch_add(1, Ordering::Relaxed);
             shared.health.answered(now);
             match is_unavailable(response.status) {
                 true => shared.availability.failed(now),
@@ -114,6 +115,7 @@ async fn send(
             ) {
                 shared.availability.failed(now);
             }
+            shared.failures.fetch_add(1, Ordering::Relaxed);
             worker.counters.origin_failed(error.kind(), now);
         }
     }

@@ -5,7 +5,7 @@ use log::kv::{Error, Key, Source, Value, VisitSource};
 use super::{AccessLogEntry, Fate};
 use crate::headers;
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "method",
     "target",
     "status",
@@ -18,6 +18,7 @@ const NAMES: [&str; 17] = [
     "bytes",
     "fate",
     "problem",
+    "origin",
     "request_id",
     "client",
     "request_line",
@@ -57,6 +58,7 @@ impl AccessLogEntry {
             "bytes" => self.sent_bytes.get().into(),
             "fate" => self.fate.get().as_str().into(),
             "problem" => self.problem.as_deref()?.into(),
+            "origin" => self.origin.as_deref()?.into(),
             "request_id" => self.request_id.as_deref()?.into(),
             "client" => client?.address.as_str().into(),
             "request_line" => client?.line.as_str().into(),

@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn options_have_the_same_headings_in_help_and_file() {
         let file = include_str!("../config/proxy.toml")
-            .split("# ---- Rules")
+            .split("# ---- Routes")
             .next();
         let mut heading = "";
         let mut in_file = Vec::new();

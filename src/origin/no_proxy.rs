@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// A list of hosts, as curl and others read it: names with the names below them, addresses, networks (`10.0.0.0/8`), each
 /// with a port or without, or `*` for all. Entries that are none of these match nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +21,8 @@ enum Hosts {
     All,
     /// A name in lower case, and the names that end with a dot and this name.
     Name(String),
-    /// The addresses whose first bits are those of this one.
-    Network(IpAddr, u8),
+    /// The addresses of a network.
+    Network(IpNet),
 }
 
 impl NoProxy {
@@ -69,15 +71,10 @@ impl Hosts {
             return Some(Self::All);
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Some(Self::Network(address, bits(address)));
+            return Some(Self::Network(address.into()));
         }
-        if let Some((address, length)) = text.split_once('/') {
-            let address: IpAddr = address.parse().ok()?;
-            let length = length
-                .parse()
-                .ok()
-                .filter(|length| *length <= bits(address))?;
-            return Some(Self::Network(address, length));
+        if text.contains('/') {
+            return text.parse().ok().map(Self::Network);
         }
         let name = text.trim_start_matches("*.").trim_matches('.');
         (!name.is_empty()).then(|| Self::Name(name.to_ascii_lowercase()))
@@ -90,28 +87,11 @@ impl Hosts {
                 .trim_end_matches('.')
                 .strip_suffix(name.as_str())
                 .is_some_and(|before| before.is_empty() || before.ends_with('.')),
-            Self::Network(network, length) => host
-                .parse()
-                .is_ok_and(|address| begins_alike(*network, address, *length)),
+            Self::Network(network) => host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| network.contains(&address)),
         }
     }
-}
-
-fn bits(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    }
-}
-
-/// True if two addresses of one family have the same first `length` bits.
-fn begins_alike(one: IpAddr, other: IpAddr, length: u8) -> bool {
-    let differing = match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        _ => return false,
-    };
-    differing >= u32::from(length)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     ConfigError, SettingSources, ValueError,
     request_id::request_id,
+    settings::address,
     trusted_proxies::{self, TrustedProxies},
     value::{self, Given},
 };
@@ -50,10 +51,7 @@ impl Deployment {
         [
             ("trusted_proxies", json!(trusted_proxies.written())),
             ("proxy_protocol", json!(proxy_protocol)),
-            (
-                "metrics",
-                json!(metrics.map_or("none".to_owned(), |address| address.to_string())),
-            ),
+            ("metrics", address(*metrics)),
             (
                 "request_id",
                 json!(request_id.as_ref().map_or("none", HeaderName::as_str)),

@@ -1,6 +1,6 @@
 //! All settings as values, for `check-config` and for comparing configurations.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -118,10 +118,7 @@ impl Config {
             ("drop_headers", json!(drop_headers.written())),
             ("masked_parameters", json!(masked_parameters)),
             ("log_format", json!(format(*log_format))),
-            (
-                "dashboard",
-                json!(dashboard.map_or("none".to_owned(), |address| address.to_string())),
-            ),
+            ("dashboard", address(*dashboard)),
         ]);
         values.extend(deployment.values());
         values.push(("routes", Value::Array(routes)));
@@ -205,6 +202,10 @@ fn format(format: LogFormat) -> &'static str {
         LogFormat::Json => "json",
         LogFormat::Combined => "combined",
     }
+}
+
+pub(super) fn address(address: Option<SocketAddr>) -> Value {
+    json!(address.map_or("none".to_owned(), |address| address.to_string()))
 }
 
 fn optional(time: Option<Duration>) -> Value {

@@ -26,6 +26,7 @@ macro_rules! guides {
             // The first definition of a link counts: here they lead to the modules, in the files to the files.
             /// [policies]: crate::guide::policies
             /// [configuration]: crate::guide::configuration
+            /// [applications]: crate::guide::applications
             /// [commands]: crate::guide::commands
             /// [http]: crate::guide::http
             /// [service]: crate::guide::service
@@ -41,6 +42,7 @@ macro_rules! guides {
 guides! {
     policies: "What is cached, for how long, and for whom",
     configuration: "Flags, environment variables, proxy.toml and rules",
+    applications: "Your application behind caching-proxy: Django, GraphQL, pip, npm, nginx, ...",
     commands: "Every command: stats, why, ls, show, purge, warm, reload, ...",
     http: "What the proxy does with HTTP, point by point",
     service: "Running it as a service: systemd, Docker, logs, signals, exit codes",

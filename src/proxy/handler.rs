@@ -9,25 +9,25 @@
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
 //! 6. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 use log::Level;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::{
     cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
-    origin::{InterimSink, OriginError, PaceState},
+    origin::{InterimSink, PaceState},
     policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
             claim::claim,
             failover::forward,
-            follower::Follower,
+            follower::{Follower, in_time},
             interim::InterimRelay,
             leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
@@ -321,20 +321,6 @@ async fn lead(
             response.map(|response| going_on(response, &going_on_with, &request))
         }
     }
-}
-
-/// The response of a fetch, or the error of a request that has waited for too long with the fetches that it followed before.
-/// `limit` is how long it may still wait; `None` if it has followed none: then the origin's limits are enough.
-async fn in_time(
-    response: impl Future<Output = Result<ClientResponse, FailedRequest>>,
-    why: Forward,
-    limit: Option<(Duration, OriginError)>,
-) -> Result<ClientResponse, FailedRequest> {
-    let Some((limit, error)) = limit else {
-        return response.await;
-    };
-    let too_late = |_| Err(FailedRequest::forwarded(ProxyError::Origin(error), why));
-    timeout(limit, response).await.unwrap_or_else(too_late)
 }
 
 /// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in

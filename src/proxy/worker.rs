@@ -11,7 +11,7 @@ use crate::{
     policy::PerOrigin,
     proxy::{
         hit::prepared::PreparedResponses, request::upload::BodyBuffers,
-        request_config::WorkerConfig, shared::Shared,
+        request_config::WorkerConfig, response::refusal_log::RefusalLog, shared::Shared,
     },
 };
 
@@ -35,6 +35,12 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Counts and logs the requests that are refused before the handler gets them.
+    pub fn refusal_log(&self) -> RefusalLog {
+        let feed = self.shared.observer.feed().cloned();
+        RefusalLog::new(Rc::clone(&self.counters), feed)
+    }
+
     /// A worker with its own connections to the origins.
     pub fn new(
         shared: Arc<Shared>,

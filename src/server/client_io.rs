@@ -88,10 +88,10 @@ pub(super) struct Limits {
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
 impl ClientIo {
-    /// `ahead` was read from `stream` already.
+    /// `ahead` was read from `stream` already. With `any_name` a URL of any host is one of this proxy.
     pub(super) fn new(
         stream: TcpStream,
-        names: OwnNames,
+        any_name: bool,
         limits: Limits,
         refusals: Rc<RefusalLog>,
         ahead: BytesMut,
@@ -99,9 +99,9 @@ impl ClientIo {
         // Small writes go out at once. The connection also works where the option cannot be set.
         let _ = stream.set_nodelay(true);
         Self {
+            names: OwnNames::new(&stream, any_name),
             stream,
             connection: Connection::default(),
-            names,
             limits,
             refusals,
             bounds: RequestBounds::head(),

@@ -27,14 +27,13 @@ use tokio::sync::watch;
 use self::{
     client_io::{ClientIo, LINGER, Limits},
     gate::Gate,
-    own_names::OwnNames,
     thread_worker::worker_of_thread,
 };
 use crate::{
     cache::{Cache, WorkerCacheMode},
     config::{Config, Flags, LoadConfig},
     origin::OriginConfig,
-    proxy::{self, RefusalLog, Shared, SharedOrigin, Worker},
+    proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
 };
 
@@ -113,17 +112,14 @@ impl Server {
             let worker = worker_of_thread(&shared, || {
                 Worker::new(Arc::clone(&shared), &origins, worker_cache)
             });
-            let observer = &worker.shared.observer;
-            let refusals = RefusalLog::new(Rc::clone(&worker.counters), observer.feed().cloned());
-            let refusals = Rc::new(refusals);
+            let refusals = Rc::new(worker.refusal_log());
             let app = || {
                 let app = App::new()
                     .app_data(worker.clone())
                     .default_service(web::to(proxy::handle));
                 map_config(app.into_factory(), |()| AppConfig::default())
             };
-            let (stopping, gate) = (stopping.clone(), gate.clone());
-            let stopped = stopping.clone();
+            let (stopping, stopped, gate) = (stopping.clone(), stopping.clone(), gate.clone());
             let http = HttpService::build()
                 .expect(expect::without_continue(app()))
                 // `ClientIo` has these two limits.
@@ -139,12 +135,10 @@ impl Server {
                 })
                 .finish(app());
             fn_service(move |mut stream: TcpStream| {
-                let (gate, stopped) = (gate.clone(), stopped.clone());
-                let refusals = Rc::clone(&refusals);
+                let (gate, stopped, refusals) = (gate.clone(), stopped.clone(), refusals.clone());
                 async move {
                     let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
-                    let names = OwnNames::new(&stream, any_name);
-                    let io = ClientIo::new(stream, names, limits, refusals, read);
+                    let io = ClientIo::new(stream, any_name, limits, refusals, read);
                     Ok::<_, io::Error>((io, Protocol::Http1, peer))
                 }
             })
@@ -156,11 +150,10 @@ impl Server {
             builder = builder.listen("caching-proxy", listener, service.clone())?;
         }
         let server = builder.run();
-        let handle = server.handle();
         Ok(Self {
             shared: all,
             in_force,
-            handle,
+            handle: server.handle(),
             running: actix_rt::spawn(server),
         })
     }

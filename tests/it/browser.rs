@@ -1,156 +1,11 @@
-//! The dashboard's page in a real browser: Chromium, driven over WebDriver. Ignored unless asked for:
+//! The dashboard's page in a real browser. Ignored unless asked for:
 //! `cargo test -- --include-ignored` runs these tests, and they fail where Chromium or its driver is missing.
 
-use std::{
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-};
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    client::Client, dashboard::DashboardProxy, harness::until, instance::Home, origin::Origin,
-    ports::free_port,
+    chromium::Browser, dashboard::DashboardProxy, harness::until, instance::Home, origin::Origin,
 };
-
-/// The path of a program in `PATH`. Panics without it.
-pub(crate) fn installed(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| panic!("this test needs {name}, which is not on the PATH: install it, or run `cargo test` without --include-ignored"))
-}
-
-/// A headless browser. Dropping it ends it.
-struct Browser {
-    driver: Child,
-    port: u16,
-    session: String,
-}
-
-impl Browser {
-    fn open(home: &Home) -> Self {
-        let (driver, chromium) = (installed("chromedriver"), installed("chromium"));
-        let port = free_port();
-        let driver = Command::new(driver)
-            .arg(format!("--port={port}"))
-            .env("HOME", home.path("work"))
-            .env("TMPDIR", home.path("tmp"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut browser = Self {
-            driver,
-            port,
-            session: String::new(),
-        };
-        until("the driver listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        let args = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-        ];
-        let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "goog:chromeOptions": { "binary": chromium, "args": args },
-            "goog:loggingPrefs": { "browser": "ALL" },
-        }}});
-        let opened = browser.call("POST", "/session", &wanted);
-        browser.session = format!("/session/{}", opened["sessionId"].as_str().unwrap());
-        browser
-    }
-
-    fn call(&self, method: &str, target: &str, body: &Value) -> Value {
-        let body = if method == "GET" {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let (port, length) = (self.port, body.len());
-        let mut client = Client::connect(port);
-        client.send(format!(
-            "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        ));
-        let answer = client.answer();
-        assert_eq!(answer.status(), 200, "{}", answer.text());
-        let mut answer: Value = serde_json::from_slice(&answer.body).unwrap();
-        answer["value"].take()
-    }
-
-    fn go(&self, link: &str) {
-        self.call(
-            "POST",
-            &format!("{}/url", self.session),
-            &json!({ "url": link }),
-        );
-    }
-
-    /// The result of a line of script.
-    fn eval(&self, script: &str) -> Value {
-        let body = json!({ "script": format!("return {script}"), "args": [] });
-        self.call("POST", &format!("{}/execute/sync", self.session), &body)
-    }
-
-    /// The text of the first element that matches a selector.
-    fn text(&self, selector: &str) -> String {
-        let found = self.eval(&format!(
-            "(document.querySelector({selector:?}) || {{}}).textContent || ''"
-        ));
-        found.as_str().unwrap().to_owned()
-    }
-
-    #[track_caller]
-    fn shows(&self, selector: &str, words: &str) {
-        until(
-            &format!("{selector} says {words:?}, not {:?}", self.text(selector)),
-            || self.text(selector).contains(words),
-        );
-    }
-
-    /// Clicks an element as a user does: it must be visible.
-    fn click(&self, selector: &str) {
-        let found = self.call(
-            "POST",
-            &format!("{}/element", self.session),
-            &json!({ "using": "css selector", "value": selector }),
-        );
-        let element = found.as_object().unwrap().values().next().unwrap();
-        let target = format!(
-            "{}/element/{}/click",
-            self.session,
-            element.as_str().unwrap()
-        );
-        self.call("POST", &target, &json!({}));
-    }
-
-    /// The errors on the page's console.
-    fn complaints(&self) -> Vec<String> {
-        let log = self.call(
-            "POST",
-            &format!("{}/se/log", self.session),
-            &json!({ "type": "browser" }),
-        );
-        let lines = log.as_array().unwrap().iter();
-        lines
-            .map(|line| line["message"].as_str().unwrap().to_owned())
-            .collect()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.call("DELETE", &self.session, &json!({}));
-        }
-        self.driver.kill().ok();
-        self.driver.wait().ok();
-    }
-}
 
 /// A browser that shows the page of a proxy in front of a counting origin.
 fn live_page(home: &Home) -> (Browser, Origin, DashboardProxy) {
@@ -203,11 +58,7 @@ fn untrusted_text_is_shown_as_text_and_the_page_fits_a_phone() {
     );
     let narrow = json!({ "cmd": "Emulation.setDeviceMetricsOverride",
         "params": { "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true } });
-    browser.call(
-        "POST",
-        &format!("{}/goog/cdp/execute", browser.session),
-        &narrow,
-    );
+    browser.order("goog/cdp/execute", &narrow);
     until("nothing is wider than the screen", || {
         browser.eval("document.documentElement.scrollWidth") == 390
     });
@@ -267,7 +118,7 @@ fn without_the_token_the_page_says_where_to_find_it() {
 fn a_reload_works_and_the_browser_sends_nothing_of_the_dashboard_through_the_proxy() {
     let home = Home::new();
     let (browser, origin, watched) = live_page(&home);
-    browser.call("POST", &format!("{}/refresh", browser.session), &json!({}));
+    browser.reload();
     browser.shows("#live-text", "Live");
     assert_eq!(browser.eval("location.hash"), "");
 

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{harness::DEADLINE, origin::latin1};
+use crate::waiting::DEADLINE;
+
+/// Bytes as Latin-1 text, one character per byte.
+pub(crate) fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 
-use crate::harness::DEADLINE;
+use crate::{client::latin1, harness::DEADLINE};
 
 /// A gate that a test opens and an origin waits for, or the other way round.
 #[derive(Clone, Default)]
@@ -92,11 +92,6 @@ impl Seen {
         );
         values.pop()
     }
-}
-
-/// Bytes as Latin-1 text, one character per byte.
-pub(crate) fn latin1(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 /// A connection, with or without TLS.

@@ -4,7 +4,6 @@ use std::{
     net::TcpListener,
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::{Duration, Instant},
 };
 
 use caching_proxy::{
@@ -20,27 +19,12 @@ use caching_proxy::{
     server::Server,
 };
 
+pub(crate) use crate::waiting::{DEADLINE, until};
 use crate::{
     client::{Answer, Client, Ending},
     origin::Origin,
     ports,
 };
-
-/// Longest wait for anything. A longer one counts as a hang.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Polls a condition that has no event to wait for. Panics after [`DEADLINE`].
-#[track_caller]
-pub(crate) fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !reached() {
-        assert!(
-            start.elapsed() < DEADLINE,
-            "not within {DEADLINE:?}: {what}"
-        );
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
 
 /// The HTTP date `offset_secs` seconds from now; a negative number gives a past date.
 pub(crate) fn http_date(offset_secs: i64) -> String {

@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     client::{Answer, Client},
-    harness::{DEADLINE, until},
     ports::free_port,
+    waiting::{DEADLINE, until},
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_caching-proxy");

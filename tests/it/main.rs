@@ -9,12 +9,14 @@
     reason = "a test fails by panicking, also in the helpers that are not test functions themselves"
 )]
 
+mod chromium;
 mod client;
 mod exchange;
 mod harness;
 mod instance;
 mod origin;
 mod ports;
+mod waiting;
 
 mod basics;
 mod browser;

@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use crate::exchange::{Exchange, Gate, Seen, latin1};
+pub(crate) use crate::{
+    client::latin1,
+    exchange::{Exchange, Gate, Seen},
+};
 use crate::{
     exchange::{After, Wire},
     harness::DEADLINE,

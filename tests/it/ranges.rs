@@ -1,6 +1,10 @@
 //! Ranges of stored responses, and parts that are only relayed.
 
-use crate::{client::Ending, harness::TestProxy, origin::Origin};
+use crate::{
+    client::Ending,
+    harness::TestProxy,
+    origin::{Gate, Origin},
+};
 
 const BODY: &str = "0123456789";
 
@@ -186,4 +190,37 @@ fn ranges_are_served_from_a_stored_200_only() {
     proxy
         .get_with("/", "Range: bytes=0-1\r\n")
         .expect(404, "HIT", "no such page");
+}
+
+#[test]
+fn a_whole_is_stored_although_a_part_of_it_was_asked_for_later_and_came_first() {
+    let end = Gate::default();
+    let origin = Origin::start({
+        let end = end.clone();
+        move |exchange| match exchange.request.field("range").as_deref() {
+            Some("bytes=7-") => {
+                let fields = "ETag: \"v\"\r\nContent-Range: bytes 7-9/10\r\n";
+                exchange.answer("206 Partial Content", fields, "789");
+            }
+            _ => {
+                exchange.send("HTTP/1.1 200 OK\r\nETag: \"v\"\r\nContent-Length: 10\r\n\r\n");
+                exchange.send("01234");
+                end.wait();
+                exchange.send("56789");
+            }
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    // What browsers do with a video: they ask for the whole, and while it is on its way for its end.
+    let mut whole = proxy.begin("/", "Range: bytes=0-\r\n");
+    whole.wait_for("01234");
+    let answer = proxy.get_with("/", "Range: bytes=7-\r\n");
+    answer.expect(206, "MISS", "789");
+    end.open();
+    whole.answer().expect(206, "MISS", BODY);
+    for (range, part) in [("3-4", "34"), ("7-", "789"), ("0-", BODY)] {
+        let answer = proxy.get_with("/", &format!("Range: bytes={range}\r\n"));
+        answer.expect(206, "HIT", part);
+    }
+    assert_eq!(origin.count(), 2);
 }

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, process::Command};
 
 use crate::{
-    browser::installed,
+    chromium::installed,
     harness::until,
     instance::{Home, Instance},
     origin::Origin,

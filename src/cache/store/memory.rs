@@ -142,8 +142,8 @@ impl Store {
     }
 
     /// Stores `entry` as the first variant of `key`. It replaces the same variant, unless that one was received after
-    /// `since`, or is a whole response and `entry` a part. What was received after `now` is replaced: it is from before the
-    /// clock was set back.
+    /// `since`, or is a whole response and `entry` a part. A part of the same response is replaced by the whole in any case.
+    /// What was received after `now` is replaced too: it is from before the clock was set back.
     pub(in crate::cache) fn put(
         &mut self,
         key: &Key,
@@ -163,7 +163,7 @@ impl Store {
             let received = other.head().received();
             let is_newer = since < received && received <= now;
             let is_more = is_part && other.head().content_range().is_none();
-            !is_newer && !is_more
+            (!is_newer && !is_more) || entry.head().is_whole_of(other.head())
         };
         if !same.iter().all(|other| is_replaceable(other)) {
             return PutOutcome::Outdated;

@@ -243,6 +243,30 @@ fn of_both_kinds_only_what_both_say_counts() {
 }
 
 #[test]
+fn a_port_of_another_host_is_not_sent_with_the_host_of_the_client() {
+    for (lines, expected) in [
+        (&[("x-forwarded-host", "shop.test")][..], None),
+        (
+            &[
+                ("x-forwarded-host", "shop.test"),
+                ("x-forwarded-port", "444"),
+            ],
+            Some("444"),
+        ),
+        (&[("x-forwarded-proto", "https")], Some("8000")),
+    ] {
+        let mut headers = map(&[("x-forwarded-port", "8000")]);
+        told(lines).write(None, &mut headers);
+        let port = headers.get(X_FORWARDED_PORT);
+        assert_eq!(
+            port.map(|port| port.to_str().unwrap()),
+            expected,
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
 fn the_key_has_scheme_host_and_port_and_not_the_address() {
     let key = |lines: &[(&str, &str)]| told(lines).key_part();
     assert_eq!(key(&[("x-forwarded-for", "203.0.113.9")]), None);

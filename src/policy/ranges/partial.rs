@@ -444,6 +444,27 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_is_that_of_a_part_with_the_same_strong_validator() {
+        let dated = ("last-modified", EARLIER);
+        for (of_whole, of_part, expected) in [
+            (TAG, TAG, true),
+            (dated, dated, true),
+            (TAG, ("etag", "\"b\""), false),
+            (TAG, dated, false),
+            (("etag", "W/\"a\""), ("etag", "W/\"a\""), false),
+            (("etag", "W/\"a\""), TAG, false),
+            (("x-a", "1"), ("x-a", "1"), false),
+        ] {
+            let whole = stored(Mode::Strict, &[FRESH, of_whole]);
+            let part = part("bytes 4-6/10", &[of_part]);
+            let found = whole.is_whole_of(&part);
+            assert_eq!(found, expected, "{of_whole:?} {of_part:?}");
+            assert!(!part.is_whole_of(&whole) && !part.is_whole_of(&part));
+            assert!(!whole.is_whole_of(&whole));
+        }
+    }
+
+    #[test]
     fn s3_4_adjoining_parts_are_combined() {
         let held = part("bytes 4-6/10", &[TAG]);
         for (range, position, before, after) in [

@@ -152,6 +152,16 @@ impl StoredHead {
         self.partition() == other.partition() && self.selectors == other.selectors
     }
 
+    /// True if this is a whole response, and `part` is a part of the same one: both have the same strong validator
+    /// (RFC 9110, 8.8.1).
+    pub fn is_whole_of(&self, part: &Self) -> bool {
+        let validator = self.representation().strong_validator();
+        self.content_range().is_none()
+            && part.content_range().is_some()
+            && validator.is_some()
+            && validator == part.representation().strong_validator()
+    }
+
     /// True if Vary names one of these fields.
     pub fn is_selected_by(&self, names: &[HeaderName]) -> bool {
         self.selectors

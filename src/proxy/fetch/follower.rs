@@ -12,7 +12,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::OriginError,
-    policy::{self, Decision, ForwardReason, OriginFailure},
+    policy::{self, Decision, Forward, ForwardReason, OriginFailure},
     proxy::{
         fetch::{
             plan::{FetchKind, FetchPlan},
@@ -219,4 +219,18 @@ impl<'a> Follower<'a> {
         let error = OriginError::no_head(self.forwarded.config.head_limit());
         FailedRequest::forwarded(ProxyError::Origin(error), plan.why)
     }
+}
+
+/// The response of a fetch, or the error of a request that has waited for too long with the fetches that it followed before.
+/// `limit` is how long it may still wait; `None` if it has followed none: then the origin's limits are enough.
+pub(crate) async fn in_time(
+    response: impl Future<Output = Result<ClientResponse, FailedRequest>>,
+    why: Forward,
+    limit: Option<(Duration, OriginError)>,
+) -> Result<ClientResponse, FailedRequest> {
+    let Some((limit, error)) = limit else {
+        return response.await;
+    };
+    let too_late = |_| Err(FailedRequest::forwarded(ProxyError::Origin(error), why));
+    timeout(limit, response).await.unwrap_or_else(too_late)
 }

@@ -119,20 +119,14 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let host = match client_host {
-            Some(host) if config.preserves_host(selection) => HostHeader::Client(host),
-            _ => HostHeader::Origin(&shared.origins.get(config.first_origin(selection)).host),
-        };
+        let (host, scheme) = addressed_as((config, selection), client_host, shared);
         let key_host = told_client::key_host(&host, &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let proxy_headers = ProxyHeaders {
             peer,
             client: &told,
-            scheme: match host {
-                HostHeader::Origin(_) => config.origin_for(selection).scheme(),
-                HostHeader::Client(_) => CLIENT_SCHEME,
-            },
+            scheme,
             host,
             via: shared.via.of(version),
         };
@@ -405,6 +399,22 @@ fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>)
     }
     rule.is_some_and(|rule| !rule.stores)
         .then_some(Reason::Rule)
+}
+
+/// The Host that the origin gets, and the scheme of the URL by which it is to believe that it is addressed.
+fn addressed_as<'a>(
+    (config, selection): (&'a Config, Selection),
+    client_host: Option<&'a HeaderValue>,
+    shared: &'a Shared,
+) -> (HostHeader<'a>, &'static str) {
+    let origin = config.first_origin(selection);
+    match client_host {
+        Some(host) if config.preserves_host(selection) => (HostHeader::Client(host), CLIENT_SCHEME),
+        _ => (
+            HostHeader::Origin(&shared.origins.get(origin).host),
+            config.origins.get(origin).scheme(),
+        ),
+    }
 }
 
 fn identity(

@@ -56,8 +56,7 @@ fn a_client_that_still_reads_its_response_is_not_idle() {
             stall: Duration::from_secs(3600),
         };
         let refusals = RefusalLog::new(Rc::default(), None);
-        let names = OwnNames::new(&stream, false);
-        let mut io = ClientIo::new(stream, names, limits, Rc::new(refusals), BytesMut::new());
+        let mut io = ClientIo::new(stream, false, limits, Rc::new(refusals), BytesMut::new());
         let mut written = fill(&mut io).await;
         for _ in 0..3 {
             assert!(read_after_limit(&mut io).await.is_pending());

@@ -413,3 +413,23 @@ fn a_reload_changes_routes_but_not_the_set_of_origins() {
     assert_eq!(reloaded["needs_restart"], serde_json::json!(["routes"]));
     proxy.get("/v2/y").expect(200, "MISS", "b /v2/y #0");
 }
+
+#[test]
+fn a_websocket_follows_its_route_without_the_stripped_prefix() {
+    const OFFER: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let (a, b) = (
+        named("a"),
+        Origin::start(|exchange| {
+            exchange.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            );
+            exchange.close();
+        }),
+    );
+    let file = route("path = \"/ws/*\"\nstrip_prefix = true", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    assert_eq!(proxy.begin("/ws/chat", OFFER).head().status, 101);
+    assert_eq!((b.only().target(), a.count()), ("/chat".to_owned(), 0));
+}

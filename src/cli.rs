@@ -194,6 +194,14 @@ pub struct SettingsArgs {
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "DURATION")]
     pub coalesce_wait: Option<OsString>,
 
+    /// How long a tunnel (WebSocket) may be without a byte in either direction [default: 10m]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "DURATION")]
+    pub tunnel_idle: Option<OsString>,
+
+    /// Most tunnels (WebSocket) that are open at a time [default: 1000]
+    #[arg(long, help_heading = LIMITS, hide_short_help = true, value_name = "NUMBER")]
+    pub max_tunnels: Option<OsString>,
+
     /// PEM file with certificates to trust in addition to the system's, such as a self-signed one of the origin
     #[arg(long, help_heading = ORIGIN, hide_short_help = true, value_name = "FILE")]
     pub origin_ca: Option<OsString>,
@@ -377,6 +385,8 @@ impl SettingsArgs {
             ("first-byte-timeout", self.first_byte_timeout),
             ("client-timeout", self.client_timeout),
             ("coalesce-wait", self.coalesce_wait),
+            ("tunnel-idle", self.tunnel_idle),
+            ("max-tunnels", self.max_tunnels),
             ("max-memory", self.max_memory),
             ("max-object", self.max_object),
             ("max-stale", self.max_stale),

@@ -68,6 +68,12 @@ pub enum ProxyError {
     /// A stored response must be validated, and the origin failed (RFC 9111, 5.2.2.2).
     #[error("the cached response must be validated, and the origin could not be reached")]
     NotValidated(#[source] OriginError),
+    /// As many tunnels are open as are allowed.
+    #[error("all {max_tunnels} tunnels (WebSocket) are in use; --max-tunnels allows more")]
+    TooManyTunnels {
+        /// The limit.
+        max_tunnels: usize,
+    },
     /// The origin sent a 304 to an unconditional request.
     #[error("the origin sent 304 (Not Modified) to an unconditional request")]
     NotModifiedUnasked,
@@ -82,7 +88,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 23] = [
+    pub const KINDS: [(&str, &str); 24] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -100,6 +106,7 @@ impl ProxyError {
         ("not-validated", "validation needed, origin unreachable"),
         ("not-modified-unasked", "304 to an unconditional request"),
         ("interrupted", "the proxy ended the fetch"),
+        ("tunnels", "too many tunnels (--max-tunnels)"),
         ("malformed-body", "invalid chunked coding of a body (400)"),
         ("malformed-head", "not a valid HTTP/1.1 request (400)"),
         ("late-head", "request headers not there in time (408)"),
@@ -122,6 +129,7 @@ impl ProxyError {
             Self::NotValidated(_) => "not-validated",
             Self::NotModifiedUnasked => "not-modified-unasked",
             Self::Interrupted => "interrupted",
+            Self::TooManyTunnels { .. } => "tunnels",
         }
     }
 
@@ -139,6 +147,7 @@ impl ProxyError {
                 OriginErrorKind::Upload if error.is_client_silent() => StatusCode::REQUEST_TIMEOUT,
                 OriginErrorKind::Upload => StatusCode::BAD_REQUEST,
             },
+            Self::TooManyTunnels { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Target | Self::DotSegments => StatusCode::BAD_REQUEST,
@@ -211,6 +220,7 @@ mod tests {
             ProxyError::OnlyIfCached,
             ProxyError::NotModifiedUnasked,
             ProxyError::Interrupted,
+            ProxyError::TooManyTunnels { max_tunnels: 1 },
         ] {
             let name = error.name();
             assert!(

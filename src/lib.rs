@@ -37,7 +37,8 @@
 //!
 //! 1. actix-web's default service calls [`proxy::handle`], which reads the clock and takes the configuration in force.
 //! 2. A plain hit is served from the worker's own copy ([`cache::WorkerCache`]). For any other request the handler makes the
-//!    request as it is forwarded, and from that the [`cache::Key`].
+//!    request as it is forwarded, and from that the [`cache::Key`]. A WebSocket handshake leaves here: it is forwarded, and
+//!    its connection becomes a tunnel (`proxy/tunnel`).
 //! 3. It looks the key up in the worker's copies. A GET that has no copy and may lead a fetch goes straight to step 5, for
 //!    the claim looks it up as well. Any other retrieval sends [`cache::Get`].
 //! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
@@ -73,8 +74,8 @@
 //! # Where later work goes
 //!
 //! Several origins: a router beside [`origin`], chosen in `proxy/request`. A disk or Redis tier: behind the
-//! messages `Get`, `Claim` and `Put`, whose handlers then answer later; the handler of a request still sees one lookup. Tunnels (WebSocket): a step of their own in
-//! `proxy/handler.rs`, beside `fetch`. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
+//! messages `Get`, `Claim` and `Put`, whose handlers then answer later; the handler of a request still sees one lookup.
+//! TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
 pub mod admin;
 pub mod cache;

@@ -18,6 +18,8 @@ pub(super) const KEYS: &[&str] = &[
     "max_rate",
     "proxy",
     "insecure",
+    "tunnel_idle",
+    "max_tunnels",
     "workers",
     "preserve_host",
     "no_rewrite",

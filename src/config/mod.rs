@@ -21,6 +21,7 @@
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
 //! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
+//! | `tunnels.rs` | settings of tunnels |
 //! | `value.rs` | one parser per kind of value |
 
 mod bind;
@@ -44,6 +45,7 @@ mod settings;
 mod sizes;
 mod tables;
 mod trusted_proxies;
+mod tunnels;
 mod value;
 
 use std::{
@@ -63,6 +65,7 @@ pub use self::{
     selection::Selection,
     settings::{Setting, in_words},
     trusted_proxies::TrustedProxies,
+    tunnels::TunnelSettings,
 };
 use self::{
     defaults::{cores, default_masked_parameters},
@@ -130,6 +133,8 @@ pub struct Config {
     pub client_timeout: Duration,
     /// How long a request waits for the headers of another request's fetch.
     pub coalesce_wait: Duration,
+    /// Limits of tunnels.
+    pub tunnels: TunnelSettings,
     /// Memory of the cache, in bytes, overhead included.
     pub max_memory_bytes: u64,
     /// Largest cached body, in bytes.
@@ -173,6 +178,7 @@ impl Config {
             timeout: DEFAULT_TIMEOUT,
             client_timeout: DEFAULT_CLIENT_TIMEOUT,
             coalesce_wait: DEFAULT_COALESCE_WAIT,
+            tunnels: TunnelSettings::default(),
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
             origin_ca: None,
@@ -287,19 +293,10 @@ impl<'a> SettingSources<'a> {
         Ok(Config {
             port,
             bind,
-            timeout: self
-                .get("timeout", |given| value::duration(given, MILLISECOND, DAY))?
-                .unwrap_or(DEFAULT_TIMEOUT),
-            client_timeout: self
-                .get("client-timeout", |given| {
-                    value::duration(given, MILLISECOND, DAY)
-                })?
-                .unwrap_or(DEFAULT_CLIENT_TIMEOUT),
-            coalesce_wait: self
-                .get("coalesce-wait", |given| {
-                    value::duration(given, MILLISECOND, DAY)
-                })?
-                .unwrap_or(DEFAULT_COALESCE_WAIT),
+            timeout: self.wait("timeout", DEFAULT_TIMEOUT)?,
+            client_timeout: self.wait("client-timeout", DEFAULT_CLIENT_TIMEOUT)?,
+            coalesce_wait: self.wait("coalesce-wait", DEFAULT_COALESCE_WAIT)?,
+            tunnels: self.tunnels()?,
             max_memory_bytes,
             max_object_bytes,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),
@@ -339,6 +336,12 @@ impl<'a> SettingSources<'a> {
             true => Err(ConfigError::DashboardOnPort { place, address }),
             false => Ok(Some(address)),
         }
+    }
+
+    /// A time limit, from a millisecond to a day.
+    fn wait(&self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
+        let given = self.get(name, |given| value::duration(given, MILLISECOND, DAY))?;
+        Ok(given.unwrap_or(default))
     }
 
     fn get<T>(

@@ -75,6 +75,7 @@ impl Config {
             timeout,
             client_timeout,
             coalesce_wait,
+            tunnels,
             max_memory_bytes,
             max_object_bytes,
             origin_ca,
@@ -90,7 +91,6 @@ impl Config {
             deployment,
             file: _,
         } = self;
-        let rules: Vec<Value> = rules.iter().map(rule).collect();
         let routes: Vec<Value> = routes.iter().map(|it| self.route_value(it)).collect();
         let mut values = vec![
             ("port", json!(port)),
@@ -107,6 +107,7 @@ impl Config {
             ("origin_ca", path(origin_ca.as_deref())),
         ];
         values.extend(origin_settings.values());
+        values.extend(tunnels.values());
         values.extend([
             ("workers", json!(workers)),
             ("preserve_host", json!(preserve_host)),
@@ -122,7 +123,7 @@ impl Config {
         ]);
         values.extend(deployment.values());
         values.push(("routes", Value::Array(routes)));
-        values.push(("rules", Value::Array(rules)));
+        values.push(("rules", rules.iter().map(rule).collect()));
         values
     }
 

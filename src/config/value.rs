@@ -339,6 +339,14 @@ pub(super) fn workers(given: &Given) -> Result<Option<usize>, ValueError> {
         })
 }
 
+/// A number from 1 to `max` of what `name` says.
+pub(super) fn count(given: &Given, name: &str, max: usize) -> Result<usize, ValueError> {
+    let number = given.integer();
+    let number = number.and_then(|number| usize::try_from(number).ok());
+    let number = number.filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| given.is_not(format!("a number of {name} from 1 to {max}")))
+}
+
 pub(super) fn boolean(given: &Given) -> Result<bool, ValueError> {
     let text = match given {
         Given::Typed(Value::Boolean(boolean)) => return Ok(*boolean),

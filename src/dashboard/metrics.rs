@@ -74,6 +74,7 @@ impl Collector for Figures {
         self.reasons(to)?;
         self.bytes(to)?;
         self.origin(to)?;
+        self.tunnels(to)?;
         if let Some(stored) = &self.stored {
             cache(to, stored)?;
         }
@@ -98,6 +99,7 @@ impl Figures {
             (RequestOutcome::Stale, totals.stale()),
             (RequestOutcome::Collapsed, totals.collapsed()),
             (RequestOutcome::Own, totals.own()),
+            (RequestOutcome::Tunnel, totals.tunnels()),
         ] {
             sample(
                 &mut family,
@@ -160,6 +162,18 @@ impl Figures {
         let help = "How long the fetches of the reused responses took";
         let seconds = seconds_of_millis(totals.saved_millis());
         counter(to, "saved_origin", help, Some(&Unit::Seconds), seconds)
+    }
+
+    fn tunnels(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (totals, bytes) = (&self.totals, Some(&Unit::Bytes));
+        let help = "Tunnels (WebSocket) that are open";
+        gauge(to, "open_tunnels", help, None, totals.open_tunnels())?;
+        let help = "Bytes that tunnels have passed on to the origin";
+        let number = totals.tunnel_to_origin_bytes();
+        counter(to, "tunnel_to_origin", help, bytes, number)?;
+        let help = "Bytes that tunnels have passed on to clients";
+        let number = totals.tunnel_to_client_bytes();
+        counter(to, "tunnel_to_client", help, bytes, number)
     }
 
     fn origin(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -136,7 +136,7 @@ impl Sampler {
         let since = counted.since(&self.counted);
         self.counted = counted;
         Point {
-            requests: since.requests() - since.own().min(since.requests()),
+            requests: since.judged_requests(),
             from_cache: since.hits() + since.validated() + since.stale(),
             p50_millis: since.latency_percentile(0.5),
             p90_millis: since.latency_percentile(0.9),

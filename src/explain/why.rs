@@ -6,7 +6,7 @@ use super::{
     Field,
     differs::{Mismatch, Nearest, compared, mismatches, other_field},
     show::selected_by,
-    words::{seconds, words},
+    words::{forward_words, seconds, words},
 };
 use crate::{
     cache::Entry,
@@ -25,7 +25,8 @@ use crate::{
 pub struct Explanation {
     /// The result in one sentence.
     pub summary: String,
-    /// `hit`, `stale-hit`, `validate`, `extend`, `forward`, `join`, `refuse`, or `depends` on a body that is not known.
+    /// `hit`, `stale-hit`, `validate`, `extend`, `forward`, `tunnel`, `join`, `refuse`, or `depends` on a body that is not
+    /// known.
     pub outcome: String,
     /// The method.
     pub method: String,
@@ -121,7 +122,10 @@ pub fn refused(method: &str, path: &str, error: &ProxyError) -> Explanation {
 /// Explains the decision about a request. `nearest` is the most similar stored target.
 pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation {
     let rule = considered.rule();
-    let told = tell(considered, now);
+    let told = match considered.is_handshake() {
+        true => handshake(),
+        false => tell(considered, now),
+    };
     let cause = |reason| cause(considered, reason);
     // The lookup was made without the body, so its result does not apply to a key that contains the body.
     let is_known = !considered.is_stored_by_body();
@@ -207,6 +211,17 @@ struct Told {
     reason: Option<Reason>,
     index: Option<usize>,
     notes: Vec<String>,
+}
+
+fn handshake() -> Told {
+    Told {
+        summary:
+            "Would be forwarded as a WebSocket handshake, and tunnelled if the origin accepts it."
+                .to_owned(),
+        outcome: "tunnel",
+        why: Some(ForwardReason::Bypass.into()),
+        ..Told::default()
+    }
 }
 
 fn tell(considered: &DryRun, now: Time) -> Told {
@@ -420,21 +435,9 @@ fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
 }
 
 fn forward_cause(forward: ForwardReason) -> ExplainedReason {
-    let words = match forward {
-        ForwardReason::Bypass => "the cache does not handle this kind of request",
-        ForwardReason::Method => "this method always goes to the origin",
-        ForwardReason::UriMiss => "nothing is cached for the target",
-        ForwardReason::VaryMiss => "a response is cached, but for other request headers",
-        ForwardReason::Miss => "no cached response can be used",
-        ForwardReason::Request => {
-            "a fresh response is cached, but the request does not allow its use"
-        }
-        ForwardReason::Stale => "a response is cached, but it must be validated before use",
-        ForwardReason::Partial => "only a part is cached",
-    };
     ExplainedReason {
         name: forward.as_str().to_owned(),
-        words: words.to_owned(),
+        words: forward_words(forward).to_owned(),
         clause: Some(forward.clause().to_owned()),
         remedy: None,
     }

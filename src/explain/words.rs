@@ -1,6 +1,6 @@
 //! The texts for reasons and lifetimes.
 
-use crate::policy::{LifetimeSource, Reason};
+use crate::policy::{ForwardReason, LifetimeSource, Reason};
 
 /// The meaning of a reason, as the end of a sentence. It may be longer than [`Reason::meaning`], which fits in a row of a
 /// table.
@@ -22,6 +22,22 @@ pub(super) fn words(reason: Reason) -> &'static str {
         }
         Reason::Cleared => "the cache was cleared, or the path purged, during the fetch",
         reason => reason.meaning(),
+    }
+}
+
+/// Why a request would be forwarded.
+pub(super) fn forward_words(forward: ForwardReason) -> &'static str {
+    match forward {
+        ForwardReason::Bypass => "the cache does not handle this kind of request",
+        ForwardReason::Method => "this method always goes to the origin",
+        ForwardReason::UriMiss => "nothing is cached for the target",
+        ForwardReason::VaryMiss => "a response is cached, but for other request headers",
+        ForwardReason::Miss => "no cached response can be used",
+        ForwardReason::Request => {
+            "a fresh response is cached, but the request does not allow its use"
+        }
+        ForwardReason::Stale => "a response is cached, but it must be validated before use",
+        ForwardReason::Partial => "only a part is cached",
     }
 }
 

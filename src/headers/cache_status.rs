@@ -46,6 +46,8 @@ pub enum RequestOutcome {
     Collapsed,
     /// A response that the proxy made itself.
     Own,
+    /// A tunnel, which the cache has no part in.
+    Tunnel,
     /// An error: its short name.
     Failed(&'static str),
 }
@@ -60,6 +62,7 @@ impl RequestOutcome {
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
             Self::Own => "own",
+            Self::Tunnel => "tunnel",
             Self::Failed(_) => "failed",
         }
     }
@@ -119,6 +122,16 @@ impl CacheStatus {
             outcome: RequestOutcome::Own,
             x_cache: XCache::Miss,
             ..Self::hit(None)
+        }
+    }
+
+    /// The 101 that opens a tunnel.
+    pub fn tunnel(why: Forward) -> Self {
+        Self {
+            outcome: RequestOutcome::Tunnel,
+            why: Some(why),
+            forward_status: Some(StatusCode::SWITCHING_PROTOCOLS),
+            ..Self::own_response()
         }
     }
 

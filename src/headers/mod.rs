@@ -6,6 +6,7 @@
 //! | `forwarded` | the headers of a request as the origin gets them |
 //! | `rewriting` | headers that name the origin on one side and the proxy on the other |
 //! | `ntlm` | requests that authenticate a connection |
+//! | `upgrade` | offers of another protocol |
 //! | `unkeyed` | the headers that a client must not set |
 //! | `via` | Via, and requests that came round in a loop |
 //! | `cors` | the headers of `--cors` |
@@ -22,6 +23,7 @@ mod rewriting;
 #[cfg(test)]
 mod test_maps;
 mod unkeyed;
+mod upgrade;
 mod via;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -35,6 +37,7 @@ pub use self::{
     ntlm::is_ntlm,
     rewriting::{ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, may_climb},
     unkeyed::is_unkeyed,
+    upgrade::{has_upgrade_option, offers_websocket},
     via::OwnVia,
 };
 pub use crate::policy::is_live_stream;

@@ -45,7 +45,11 @@ const FAILED: usize = MISS + FORWARDS;
 const NOT_STORED: usize = FAILED + ERRORS;
 const NOT_REUSED: usize = NOT_STORED + REASONS;
 const FAILURE: usize = NOT_REUSED + REASONS;
-const ALL: usize = FAILURE + FAILURES;
+const TUNNEL: usize = FAILURE + FAILURES;
+const TUNNEL_ENDED: usize = TUNNEL + 1;
+const TO_ORIGIN_BYTES: usize = TUNNEL_ENDED + 1;
+const TO_CLIENT_BYTES: usize = TO_ORIGIN_BYTES + 1;
+const ALL: usize = TO_CLIENT_BYTES + 1;
 
 /// The counts of one worker, aligned so that no two workers write to the same cache line.
 #[derive(Debug)]
@@ -123,6 +127,7 @@ impl WorkerCounters {
             }
             RequestOutcome::Collapsed => self.add(COLLAPSED, 1),
             RequestOutcome::Own => self.add(OWN, 1),
+            RequestOutcome::Tunnel => self.add(TUNNEL, 1),
             RequestOutcome::Failed(name) => {
                 let place = ProxyError::KINDS.iter().position(|kind| kind.0 == name);
                 self.add(FAILED + place.unwrap_or(ERRORS - 1), 1);
@@ -155,6 +160,17 @@ impl WorkerCounters {
     /// Counts bytes of a body that came from the origin.
     pub fn received(&self, bytes: usize) {
         self.add(RECEIVED_BYTES, bytes as u64);
+    }
+
+    /// Counts bytes that a tunnel has passed on to the origin, and to the client.
+    pub fn tunnelled(&self, to_origin: u64, to_client: u64) {
+        self.add(TO_ORIGIN_BYTES, to_origin);
+        self.add(TO_CLIENT_BYTES, to_client);
+    }
+
+    /// Counts the end of a tunnel.
+    pub fn tunnel_ended(&self) {
+        self.add(TUNNEL_ENDED, 1);
     }
 
     /// Counts a response of the origin whose headers arrived.
@@ -261,6 +277,26 @@ impl Totals {
         self.at(OWN)
     }
 
+    /// Tunnels that were opened.
+    pub fn tunnels(&self) -> u64 {
+        self.at(TUNNEL)
+    }
+
+    /// Tunnels that are open.
+    pub fn open_tunnels(&self) -> u64 {
+        self.at(TUNNEL).saturating_sub(self.at(TUNNEL_ENDED))
+    }
+
+    /// Bytes that tunnels have passed on to the origin.
+    pub fn tunnel_to_origin_bytes(&self) -> u64 {
+        self.at(TO_ORIGIN_BYTES)
+    }
+
+    /// Bytes that tunnels have passed on to clients.
+    pub fn tunnel_to_client_bytes(&self) -> u64 {
+        self.at(TO_CLIENT_BYTES)
+    }
+
     /// Requests that got an error of the proxy.
     pub fn failed(&self) -> u64 {
         self.range(FAILED, ERRORS).iter().sum()
@@ -269,6 +305,11 @@ impl Totals {
     /// All requests.
     pub fn requests(&self) -> u64 {
         self.range(CLASS, CLASSES).iter().sum()
+    }
+
+    /// All requests, but those that the proxy answered itself, and tunnels: no cache could help them.
+    pub fn judged_requests(&self) -> u64 {
+        self.requests().saturating_sub(self.own() + self.tunnels())
     }
 
     /// Requests that needed no request to the origin.
@@ -412,6 +453,8 @@ mod tests {
         );
         tally.answered(StatusCode::OK, &miss(StoreOutcome::Collapsed));
         tally.answered(StatusCode::OK, &CacheStatus::own_response());
+        let tunnel = CacheStatus::tunnel(ForwardReason::Bypass.into());
+        tally.answered(StatusCode::SWITCHING_PROTOCOLS, &tunnel);
         for outcome in [RequestOutcome::Validated, RequestOutcome::Stale] {
             let outcome = CacheStatus {
                 outcome,
@@ -427,7 +470,8 @@ mod tests {
             tally.answered(StatusCode::BAD_GATEWAY, &failed);
         }
         let totals = summed(&[&tally]);
-        assert_eq!(totals.requests(), 5 + ERRORS as u64);
+        assert_eq!(totals.requests(), 6 + ERRORS as u64);
+        assert_eq!(totals.judged_requests(), 4 + ERRORS as u64);
         assert_eq!(
             (totals.misses(), totals.collapsed(), totals.own()),
             (1, 1, 1)
@@ -438,6 +482,24 @@ mod tests {
         assert_eq!(not_stored, Some((Reason::NoStore, 1)));
         let not_reused = totals.not_reused_by().find(|(_, count)| *count > 0);
         assert_eq!(not_reused, Some((Reason::ClientNoCache, 2)));
+    }
+
+    #[test]
+    fn tunnels_are_open_until_they_end() {
+        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
+        let tunnel = CacheStatus::tunnel(ForwardReason::Bypass.into());
+        for tally in [&one, &two, &two] {
+            tally.answered(StatusCode::SWITCHING_PROTOCOLS, &tunnel);
+            tally.tunnelled(3, 5);
+        }
+        two.tunnel_ended();
+        let totals = summed(&[&one, &two]);
+        assert_eq!((totals.tunnels(), totals.open_tunnels()), (3, 2));
+        let bytes = (
+            totals.tunnel_to_origin_bytes(),
+            totals.tunnel_to_client_bytes(),
+        );
+        assert_eq!((bytes, totals.judged_requests()), ((9, 15), 0));
     }
 
     #[test]

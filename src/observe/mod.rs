@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `counters.rs` | [`WorkerCounters`]: the counters of one worker, and [`Totals`], their sum |
+//! | `tunnel_end.rs` | why a tunnel has ended |
 //! | `latency.rs` | latency of the origin, in fixed buckets |
 //! | `report.rs` | [`Report`]: all counters, for `stats` and the dashboard |
 //! | `dropped_lines.rs` | how many lines of log were dropped |
@@ -15,6 +16,7 @@ mod dropped_lines;
 mod feed;
 mod latency;
 mod report;
+mod tunnel_end;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,7 +31,8 @@ pub use self::{
     dropped_lines::{count_dropped_log_line, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
-    report::{OriginReport, ReasonCount, Report, Saved, duration, grouped},
+    report::{OriginReport, ReasonCount, Report, Saved, TunnelReport, duration, grouped},
+    tunnel_end::TunnelEnd,
 };
 
 /// The counters of all workers of one proxy.

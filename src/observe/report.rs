@@ -20,8 +20,8 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// All requests.
     pub requests: u64,
-    /// The share of requests whose body came from the cache, from 0 to 1. Responses of the proxy's own do not count.
-    /// `None` if there were no others.
+    /// The share of requests whose body came from the cache, from 0 to 1. Responses of the proxy's own, and tunnels, do not
+    /// count. `None` if there were no others.
     pub hit_ratio: Option<f64>,
     /// Fresh stored responses served.
     pub hits: u64,
@@ -35,6 +35,9 @@ pub struct Report {
     pub collapsed: u64,
     /// Responses of the proxy's own, to OPTIONS and TRACE.
     pub own: u64,
+    /// Tunnels (WebSocket).
+    #[serde(default)]
+    pub tunnels: TunnelReport,
     /// Requests that got an error of the proxy.
     pub failed: u64,
     /// Why misses went to the origin.
@@ -73,13 +76,26 @@ pub struct ReasonCount {
     pub hint: Option<String>,
 }
 
+/// Tunnels, and what has passed through them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelReport {
+    /// How many are open.
+    pub open: u64,
+    /// How many were opened.
+    pub total: u64,
+    /// Bytes that were passed on to the origin.
+    pub to_origin_bytes: u64,
+    /// Bytes that were passed on to clients.
+    pub to_client_bytes: u64,
+}
+
 /// What the cache has saved the origin and the clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// Requests that the origin did not get.
     pub requests: u64,
-    /// Their share of all requests, from 0 to 1. Responses of the proxy's own do not count. `None` if there were no
-    /// others.
+    /// Their share of all requests, from 0 to 1. Responses of the proxy's own, and tunnels, do not count. `None` if there
+    /// were no others.
     pub share: Option<f64>,
     /// Bytes of bodies that the origin did not send.
     pub bytes: u64,
@@ -123,7 +139,7 @@ impl Report {
     /// Reports the counters so far, with the state of the cache. Hints are those for `mode`.
     pub fn new(observer: &Observer, cache: Option<CacheStats>, mode: Mode) -> Self {
         let totals = observer.totals();
-        let judged = totals.requests().saturating_sub(totals.own());
+        let judged = totals.judged_requests();
         let from_cache = totals.hits() + totals.validated() + totals.stale();
         let reason = |(reason, count): (Reason, u64)| {
             let remedy = reason.remedy(mode).map(Remedy::hint);
@@ -140,6 +156,7 @@ impl Report {
             misses: totals.misses(),
             collapsed: totals.collapsed(),
             own: totals.own(),
+            tunnels: TunnelReport::of(&totals),
             failed: totals.failed(),
             misses_by: causes(
                 totals
@@ -160,6 +177,17 @@ impl Report {
             origin: OriginReport::of(&totals),
             cache,
             dropped_log_lines: dropped_log_lines(),
+        }
+    }
+}
+
+impl TunnelReport {
+    fn of(totals: &Totals) -> Self {
+        Self {
+            open: totals.open_tunnels(),
+            total: totals.tunnels(),
+            to_origin_bytes: totals.tunnel_to_origin_bytes(),
+            to_client_bytes: totals.tunnel_to_client_bytes(),
         }
     }
 }
@@ -187,7 +215,7 @@ impl Report {
 impl Saved {
     /// The savings in `totals`.
     pub fn of(totals: &Totals) -> Self {
-        let judged = totals.requests().saturating_sub(totals.own());
+        let judged = totals.judged_requests();
         Self {
             requests: totals.saved_requests(),
             share: share(totals.saved_requests(), judged),

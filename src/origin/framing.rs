@@ -49,6 +49,49 @@ pub(super) struct ResponseHead {
     pub(super) persistence: Persistence,
 }
 
+impl ResponseHead {
+    /// The head of a 101, after which HTTP ends on the connection.
+    fn switching(headers: HeaderMap) -> Self {
+        Self {
+            status: StatusCode::SWITCHING_PROTOCOLS,
+            version: Version::HTTP_11,
+            headers,
+            framing: BodyFraming::None,
+            persistence: Persistence::Close,
+        }
+    }
+}
+
+/// Which other protocol a request offers (RFC 9110, 7.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum UpgradeOffer {
+    /// None.
+    #[default]
+    Nothing,
+    /// WebSocket (RFC 6455).
+    WebSocket,
+}
+
+impl UpgradeOffer {
+    /// The head of a 101 with these headers, to a request with this offer.
+    ///
+    /// # Errors
+    /// The offer does not have the protocol that the 101 switches to.
+    pub(super) fn accepted(self, headers: HeaderMap) -> Result<ResponseHead, Malformed> {
+        if self == Self::Nothing {
+            return Err(Malformed::Upgrade);
+        }
+        let mut protocols = members(&headers, &header::UPGRADE);
+        match (protocols.next(), protocols.next()) {
+            (Some(protocol), None) if protocol.eq_ignore_ascii_case(b"websocket") => {
+                drop(protocols);
+                Ok(ResponseHead::switching(headers))
+            }
+            _ => Err(Malformed::OtherProtocol),
+        }
+    }
+}
+
 /// The head at the beginning of a buffer.
 #[derive(Debug)]
 pub(super) enum Parsed {
@@ -57,6 +100,11 @@ pub(super) enum Parsed {
     /// An interim response (RFC 9110, 15.2), `head_bytes` long.
     Interim {
         status: StatusCode,
+        headers: HeaderMap,
+        head_bytes: usize,
+    },
+    /// A 101 (Switching Protocols); the other protocol begins after `head_bytes`.
+    Switching {
         headers: HeaderMap,
         head_bytes: usize,
     },
@@ -114,10 +162,13 @@ pub(super) fn parse_head(
     };
     let code = response.code.ok_or(Malformed::Head)?;
     let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Malformed::Upgrade);
-    }
     let headers = header_map(response.headers)?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Parsed::Switching {
+            headers,
+            head_bytes,
+        });
+    }
     if status.is_informational() {
         return Ok(Parsed::Interim {
             status,

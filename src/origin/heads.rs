@@ -11,7 +11,7 @@ use crate::headers::write_header_line;
 
 use super::{
     Expectation,
-    framing::{self, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Parsed, ResponseHead},
+    framing::{self, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Parsed, ResponseHead, UpgradeOffer},
     malformed::Malformed,
     transfer::InterimSink,
     upload::write_body_header,
@@ -28,21 +28,24 @@ pub(super) struct HeadSearch {
     interim_responses: u16,
     interim_bytes: usize,
     expectation: Expectation,
+    offer: UpgradeOffer,
     /// A 100 has come.
     is_continued: bool,
 }
 
 impl HeadSearch {
-    /// A search for the response to a request whose client expects this.
-    pub(super) fn new(expectation: Expectation) -> Self {
+    /// A search for the response to a request whose client expects this, and which has this offer.
+    pub(super) fn new(expectation: Expectation, offer: UpgradeOffer) -> Self {
         Self {
             expectation,
+            offer,
             ..Self::default()
         }
     }
 
     /// Removes the final head, and the interim responses before it, from the beginning of `received`; `None` while the head
-    /// is not complete. The interim responses go to `interim`, a 100 only if it is expected.
+    /// is not complete. The interim responses go to `interim`, a 100 only if it is expected. A 101 is final if the request
+    /// offers its protocol, and an error otherwise.
     pub(super) fn take(
         &mut self,
         received: &mut BytesMut,
@@ -75,6 +78,13 @@ impl HeadSearch {
                         interim.send(status, headers);
                     }
                 }
+                Parsed::Switching {
+                    headers,
+                    head_bytes,
+                } => {
+                    received.advance(head_bytes);
+                    return self.offer.accepted(headers).map(Box::new).map(Some);
+                }
                 Parsed::Final { head, head_bytes } => {
                     received.advance(head_bytes);
                     return Ok(Some(head));
@@ -106,7 +116,8 @@ pub(super) struct ProxiedRequests<'a> {
     pub(super) authorization: Option<&'a HeaderValue>,
 }
 
-/// The head of a request as it is written. The headers stay as they are, but those that frame the body come from `size`.
+/// The head of a request as it is written. The headers stay as they are, but those that frame the body come from `size`, and
+/// Upgrade gets the connection option that belongs to it (RFC 9110, 7.8).
 pub(super) fn request_head(
     request: &RequestHead,
     size: BodySize,
@@ -136,6 +147,9 @@ pub(super) fn request_head(
             continue;
         }
         write_header_line(&mut head, name, value);
+    }
+    if request.headers.contains_key(header::UPGRADE) {
+        head.extend_from_slice(b"connection: Upgrade\r\n");
     }
     if let Some(authorization) = proxied.and_then(|proxied| proxied.authorization) {
         write_header_line(&mut head, &header::PROXY_AUTHORIZATION, authorization);

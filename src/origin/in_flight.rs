@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_http::{body::BoxBody, error::PayloadError};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::{
@@ -23,8 +23,9 @@ use tokio::{
 use super::{
     Expectation,
     error::OriginError,
-    framing::{BodyDecoder, Persistence, ResponseHead},
+    framing::{BodyDecoder, Persistence, ResponseHead, UpgradeOffer},
     heads::HeadSearch,
+    malformed::Malformed,
     pool::Pool,
     stream::OriginStream,
     transfer::TransferState,
@@ -46,6 +47,8 @@ pub(super) struct WireRequest {
     pub(super) head: Bytes,
     /// Whether the body waits for a 100.
     pub(super) expectation: Expectation,
+    /// Which other protocol the request offers.
+    pub(super) offer: UpgradeOffer,
     /// What the request allows; the response decides as well.
     pub(super) persistence: Persistence,
 }
@@ -89,7 +92,7 @@ impl InFlight {
             upload: Upload::new(request.head.clone(), body, request.expectation),
             continue_timer: None,
             persistence: request.persistence,
-            search: HeadSearch::new(request.expectation),
+            search: HeadSearch::new(request.expectation, request.offer),
             received: BytesMut::with_capacity(HEAD_ROOM_BYTES),
             has_response: false,
             decoder: BodyDecoder::Length(0),
@@ -125,8 +128,13 @@ impl InFlight {
                 self.upload.release();
             }
             if let Some(head) = found {
-                self.accept(&head);
-                return Poll::Ready(Ok(head));
+                return Poll::Ready(match head.status {
+                    StatusCode::SWITCHING_PROTOCOLS => self.switch().map(|()| head),
+                    _ => {
+                        self.accept(&head);
+                        Ok(head)
+                    }
+                });
             }
             self.drive_upload(cx)?;
         }
@@ -178,6 +186,20 @@ impl InFlight {
         if self.decoder.is_done() {
             self.complete();
         }
+    }
+
+    /// Takes the connection out of HTTP, with the bytes that came after the 101.
+    fn switch(&mut self) -> Result<(), OriginError> {
+        if !self.upload.is_done() {
+            // The other protocol would begin with the rest of the request.
+            let source = Malformed::Upgrade;
+            return Err(OriginError::Malformed { source });
+        }
+        if let Some(stream) = self.stream.take() {
+            let received = std::mem::take(&mut self.received);
+            self.state.switched(stream, received);
+        }
+        Ok(())
     }
 
     /// Continues the upload as far as possible without waiting.

@@ -24,4 +24,7 @@ pub enum Malformed {
     /// 101 to a request without Upgrade.
     #[error("it switches protocols without a request to do so")]
     Upgrade,
+    /// 101 to a protocol that the request does not offer (RFC 9110, 7.8).
+    #[error("it switches to a protocol that the request does not offer")]
+    OtherProtocol,
 }

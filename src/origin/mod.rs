@@ -17,6 +17,7 @@
 //! | `transport` | the transport beneath awc |
 //! | `in_flight` | one request and its response on a connection |
 //! | `framing`, `chunked`, `malformed` | where HTTP/1 responses begin and end; pure |
+//! | `handshake` | requests after which a connection may carry WebSocket |
 //! | `heads` | writing the head of a request, finding the head of a response |
 //! | `upload`, `body` | the bodies, one in each direction |
 //! | `transfer` | the state of a request that has no place in awc |
@@ -32,6 +33,7 @@ mod forward_proxy;
 mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod handshake;
 mod heads;
 mod in_flight;
 mod malformed;
@@ -80,10 +82,12 @@ pub use self::{
     error::{OriginError, OriginErrorKind, Phase, ProxyProblem, UploadError, WaitLimit},
     forward_proxy::{ForwardProxy, ProxySetting, ProxyUrlError, ProxyVariables},
     framing::BodyFraming,
+    handshake::{HandshakeResponse, SwitchedConnection},
     malformed::Malformed,
     pace::{MAX_PAUSE, OriginPace, PaceState},
     probe::reach,
     rate::MaxRate,
+    stream::OriginStream,
     tls::{CaError, tls_config},
     transfer::InterimSink,
     upload::{BodyStream, MILLIS_PER_BYTE, RequestBody},
@@ -251,15 +255,26 @@ impl Origin {
         let body = self.0.permits.upload(body, expectation).await?;
         let permit = self.0.permits.connection().await?;
         let state = TransferState::new(interim);
+        let response = self.send((method, uri), headers, body, &state).await?;
+        Ok(self.response(response, state, permit))
+    }
+
+    /// Sends a complete request through awc, and waits for the head of the response.
+    async fn send(
+        &self,
+        (method, uri): (Method, Uri),
+        headers: HeaderMap,
+        body: RequestBody,
+        state: &TransferState,
+    ) -> Result<ClientResponse, OriginError> {
         let mut request = self.0.client.request(method, uri).no_decompress();
         *request.headers_mut() = headers;
         let sent = state.with_current(|| request.send_body(body));
-        let response = tokio::select! {
+        tokio::select! {
             biased;
-            sent = sent => sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut))?,
-            timeout = state.timeout(self.0.config.wait_limits()) => return Err(self.named(timeout)),
-        };
-        Ok(self.response(response, state, permit))
+            sent = sent => sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut)),
+            timeout = state.timeout(self.0.config.wait_limits()) => Err(self.named(timeout)),
+        }
     }
 
     /// Names the proxy that has not opened the connection.

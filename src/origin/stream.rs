@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 /// A connection to the origin. With TLS, an end without close_notify is an error: the connection may have been cut.
 #[derive(Debug)]
-pub(super) struct OriginStream {
+pub struct OriginStream {
     layers: StreamLayers,
     opened: Instant,
 }
@@ -84,7 +84,7 @@ impl OriginStream {
     }
 
     /// Closes the connection, with close_notify for TLS if it can be written at once.
-    pub(super) fn close(mut self) {
+    pub fn close(mut self) {
         let _ = Pin::new(&mut self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 }

@@ -8,11 +8,13 @@
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
 use actix_web::http::{StatusCode, header::HeaderMap};
+use bytes::BytesMut;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     error::{OriginError, Phase, WaitLimit},
-    framing::BodyFraming,
+    framing::{BodyFraming, UpgradeOffer},
+    stream::OriginStream,
 };
 
 tokio::task_local! {
@@ -71,10 +73,18 @@ struct TransferFields {
     framing: Option<BodyFraming>,
     is_whole: bool,
     failure: Option<OriginError>,
+    offer: UpgradeOffer,
+    /// A connection that no longer carries HTTP, with the bytes that came after its 101; `None` if there is none.
+    switched: Option<(OriginStream, BytesMut)>,
 }
 
 impl TransferState {
     pub(super) fn new(interim: Option<InterimSink>) -> Self {
+        Self::offering(UpgradeOffer::Nothing, interim)
+    }
+
+    /// The state of a request with this offer.
+    pub(super) fn offering(offer: UpgradeOffer, interim: Option<InterimSink>) -> Self {
         Self(Rc::new(RefCell::new(TransferFields {
             interim,
             phase: Phase::Connecting,
@@ -83,6 +93,8 @@ impl TransferState {
             framing: None,
             is_whole: false,
             failure: None,
+            offer,
+            switched: None,
         })))
     }
 
@@ -98,6 +110,21 @@ impl TransferState {
 
     pub(super) fn interim(&self) -> Option<InterimSink> {
         self.0.borrow().interim.clone()
+    }
+
+    /// Which other protocol the request offers.
+    pub(super) fn offer(&self) -> UpgradeOffer {
+        self.0.borrow().offer
+    }
+
+    /// The origin has accepted the offer, and `received` came after its 101.
+    pub(super) fn switched(&self, stream: OriginStream, received: BytesMut) {
+        self.0.borrow_mut().switched = Some((stream, received));
+    }
+
+    /// The connection that no longer carries HTTP; `None` if the origin has not accepted an offer.
+    pub(super) fn take_switched(&self) -> Option<(OriginStream, BytesMut)> {
+        self.0.borrow_mut().switched.take()
     }
 
     /// The request starts again with another connection.

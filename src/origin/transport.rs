@@ -31,7 +31,7 @@ use super::{
     AGE_LIMIT, Expectation, IDLE_LIMIT,
     connect::{ConnectionUse, Dialer, through},
     error::{OriginError, ProxyProblem},
-    framing::{BodyFraming, Persistence, ResponseHead},
+    framing::{BodyFraming, Persistence, ResponseHead, UpgradeOffer},
     heads::request_head,
     in_flight::{InFlight, WireRequest},
     pool::{Pool, PoolLimits},
@@ -101,6 +101,7 @@ struct PendingRequest {
     connections: Rc<Connections>,
     state: TransferState,
     request: WireRequest,
+    used_for: ConnectionUse,
     /// Empty once a connection has taken it.
     body: BoxBody,
     /// It may be sent once more if a reused connection ended without a response (RFC 9110, 9.2.2).
@@ -127,7 +128,11 @@ impl PendingRequest {
         body: BoxBody,
     ) -> Self {
         let size = body.size();
-        let proxied = connections.dialer.proxied_requests(ConnectionUse::Requests);
+        let used_for = match state.offer() {
+            UpgradeOffer::Nothing => ConnectionUse::Requests,
+            UpgradeOffer::WebSocket => ConnectionUse::Tunnel,
+        };
+        let proxied = connections.dialer.proxied_requests(used_for);
         let request = WireRequest {
             method: head.method.clone(),
             head: request_head(head, size, proxied.as_ref()),
@@ -135,14 +140,16 @@ impl PendingRequest {
                 true => Expectation::Continue,
                 false => Expectation::Nothing,
             },
+            offer: state.offer(),
             persistence: match binds_connection(&head.headers) {
-                true => Persistence::Close,
-                false => Persistence::Reusable,
+                false if state.offer() == UpgradeOffer::Nothing => Persistence::Reusable,
+                _ => Persistence::Close,
             },
         };
         Self {
             connections,
             state,
+            used_for,
             // A body of no bytes is not lost with its connection.
             repeatable: size.is_eof() && is_idempotent(&head.method),
             request,
@@ -154,14 +161,14 @@ impl PendingRequest {
     fn connect(&mut self) {
         let idle = match self.request.persistence {
             Persistence::Reusable => self.connections.pool.take(),
-            // Credentials that bind a connection must not speak for requests before it.
+            // Credentials that bind a connection must not speak for requests before it, and a tunnel has its own.
             Persistence::Close => None,
         };
         match idle {
             Some(stream) => self.send(stream, true),
             None => {
-                let connections = Rc::clone(&self.connections);
-                let dialing = async move { connections.dialer.dial(ConnectionUse::Requests).await };
+                let (connections, used_for) = (Rc::clone(&self.connections), self.used_for);
+                let dialing = async move { connections.dialer.dial(used_for).await };
                 self.stage = SendStage::Dialing(Box::pin(dialing));
             }
         }
@@ -182,7 +189,7 @@ impl PendingRequest {
         let status = head.status;
         let dialer = &self.connections.dialer;
         let is_refusal = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-            && dialer.proxied_requests(ConnectionUse::Requests).is_some();
+            && dialer.proxied_requests(self.used_for).is_some();
         let name = dialer.proxy_name().filter(|_| is_refusal)?;
         Some(through(&name, ProxyProblem::Refused { status }))
     }

@@ -27,7 +27,7 @@ pub enum Reason {
     MethodOverride,
     /// The rule for the path says `store = false`.
     Rule,
-    /// The request asks for another protocol, such as WebSocket. No upgrade is carried out.
+    /// The request is a WebSocket handshake that the origin has not accepted.
     NotUpgraded,
     /// The response is about the requested range, not about the target.
     Range,
@@ -209,7 +209,7 @@ impl Reason {
             Self::NoBuffer => "too many bodies were being read",
             Self::MethodOverride => "a header names another method",
             Self::Rule => "a rule says store = false",
-            Self::NotUpgraded => "upgrades (WebSocket) are not carried out",
+            Self::NotUpgraded => "the origin did not accept the WebSocket",
             Self::Range => "the request is for a range",
             Self::Condition => "the request carries a condition",
             Self::ClientNoStore => "the client says no-store",

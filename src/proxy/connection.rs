@@ -16,6 +16,7 @@ use crate::{
     proxy::{
         request::framing::{BodyFault, RequestFraming},
         response::{access_log::Fate, transfer_log::TransferLog},
+        tunnel::established::Tunnel,
     },
 };
 
@@ -45,6 +46,10 @@ struct ConnectionState {
     zero_copy: RefCell<Option<Box<ZeroCopyBody>>>,
     /// Such a body is being sent, or waits for that.
     sends_zero_copy: Cell<bool>,
+    /// A tunnel, until the stream takes it.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
+    /// A tunnel is open, or waits for the stream.
+    is_tunnelling: Cell<bool>,
     open_ended: Cell<bool>,
     broken: Cell<bool>,
     /// Whether the framing of the last request's body is invalid. The connection ends with it.
@@ -171,6 +176,29 @@ impl Connection {
         self.0.sends_zero_copy.get()
     }
 
+    /// The tunnel that begins after everything that actix-http has written; `None` if there is none. The caller reports its
+    /// end with [`Connection::tunnel_ended`].
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        match self.is_tunnelling() {
+            true => self.0.tunnel.take(),
+            false => None,
+        }
+    }
+
+    /// The tunnel that was taken has ended.
+    pub fn tunnel_ended(&self) {
+        self.0.is_tunnelling.set(false);
+    }
+
+    pub(crate) fn start_tunnel(&self, tunnel: Box<Tunnel>) {
+        self.0.is_tunnelling.set(true);
+        self.0.tunnel.replace(Some(tunnel));
+    }
+
+    pub(crate) fn is_tunnelling(&self) -> bool {
+        self.0.is_tunnelling.get()
+    }
+
     /// Wakes the connection's task when a handler begins or ends.
     pub fn wake_on_progress(&self, waker: &Waker) {
         self.0.handler_waker.register(waker);
@@ -226,6 +254,11 @@ impl ActiveRequest {
         self.0
             .as_ref()
             .is_some_and(|connection| connection.0.continued.get())
+    }
+
+    /// The connection; `None` outside of a server, in tests.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.0.as_ref()
     }
 
     /// The connection, if its stream may write the body of the response; `None` if more of the request may arrive. Then

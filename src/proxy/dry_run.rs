@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
+    headers::has_upgrade_option,
     origin::PaceState,
     policy::{
         self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm, Time,
@@ -58,7 +59,12 @@ pub async fn dry_run(
     described: &DescribedRequest,
     now: Time,
 ) -> Result<Result<DryRun, ProxyError>, CacheUnavailable> {
-    let headers = &described.headers;
+    let mut headers = described.headers.clone();
+    if !has_upgrade_option(&headers) {
+        // The stream of a connection removes it too (RFC 9110, 7.8).
+        headers.remove(header::UPGRADE);
+    }
+    let headers = &headers;
     let head = RequestHead {
         method: &described.method,
         uri: &described.uri,
@@ -153,6 +159,11 @@ impl DryRun {
     /// `store_post` for it.
     pub fn unkeyed(&self) -> Option<Reason> {
         self.forwarded.max_key_body_bytes()?.err()
+    }
+
+    /// True for a WebSocket handshake.
+    pub fn is_handshake(&self) -> bool {
+        self.forwarded.is_handshake()
     }
 
     /// The stored responses that this request may get. Those of other identities are not among them.

@@ -3,6 +3,7 @@
 //! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit on a worker's own copy is served at
 //!    once ([`fast_path`]).
 //! 2. [`respond`] makes the [`ForwardedRequest`]: the request as the origin would get it. The key is made from it.
+//!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]).
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
 //! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
@@ -47,6 +48,7 @@ use crate::{
             access_log::AccessLogEntry, client_response::ClientResponse,
             error_response::FailedRequest, for_client,
         },
+        tunnel::handshake::forward_handshake,
         worker::Worker,
     },
 };
@@ -117,6 +119,9 @@ async fn respond(
         active,
         via: &worker.shared.via,
     };
+    if forwarded.is_handshake() {
+        return forward_handshake(worker, &forwarded, relay).await;
+    }
     let awaited = match request.head().expect() && forwarded.framing.has_content() {
         true => active.interim_sender(),
         false => None,

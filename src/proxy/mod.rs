@@ -7,6 +7,7 @@
 //! | `hit` | responses made from stored ones |
 //! | `fetch` | requests to the origin, and what becomes of the responses |
 //! | `response` | the response to the client: headers, body, log line |
+//! | `tunnel` | WebSocket: handshakes, and bytes in both directions |
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
 //! | `origin_health`, `availability` | whether an origin is known to fail; whether it gets requests beside others |
@@ -26,6 +27,7 @@ mod request;
 mod request_config;
 mod response;
 mod shared;
+mod tunnel;
 mod worker;
 
 pub use self::{
@@ -36,5 +38,6 @@ pub use self::{
     request::framing::RequestFraming,
     response::refusal_log::{RefusalEntry, RefusalLog},
     shared::{Shared, SharedOrigin},
+    tunnel::established::Tunnel,
     worker::Worker,
 };

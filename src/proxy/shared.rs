@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_web::http::header::HeaderValue;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     cache::Cache,
@@ -35,6 +35,8 @@ pub struct Shared {
     pub in_force: watch::Receiver<ActiveConfig>,
     /// Counts the outcomes of requests.
     pub observer: Arc<Observer>,
+    /// Permits for tunnels.
+    pub(crate) tunnels: Arc<Semaphore>,
     /// No more requests are wanted.
     stopping: AtomicBool,
     /// The origins, by their index.
@@ -89,6 +91,7 @@ impl Shared {
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests)),
+            tunnels: Arc::new(Semaphore::new(config.tunnels.max)),
             stopping: AtomicBool::new(false),
         })
     }

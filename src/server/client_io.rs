@@ -11,6 +11,7 @@ mod head;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::{
     future::Future as _,
@@ -22,6 +23,7 @@ use std::{
 };
 
 use actix_rt::time::{Sleep, sleep};
+use actix_server::GracefulShutdownSignal;
 use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::{
@@ -36,7 +38,7 @@ use self::{
     refusal::{Lingering, RefusedHead},
 };
 use super::{own_names::OwnNames, request_bounds::RequestBounds};
-use crate::proxy::{Connection, RefusalLog};
+use crate::proxy::{Connection, RefusalLog, Tunnel};
 
 /// The stream of one client, as actix-http reads and writes it.
 pub(super) struct ClientIo {
@@ -55,6 +57,9 @@ pub(super) struct ClientIo {
     interim: Bytes,
     /// The zero-copy body that is being written; `None` if there is none.
     outgoing: Option<OutgoingBody>,
+    /// The tunnel that the connection has become; `None` before that, and after its end.
+    tunnel: Option<Box<Tunnel>>,
+    stopping: GracefulShutdownSignal,
     /// The response was complete before its request was. It has announced the end of the connection.
     responded_early: bool,
     /// Limits the rest of such a request: actix-http would read a chunked one for as long as it lasts.
@@ -93,7 +98,7 @@ impl ClientIo {
         stream: TcpStream,
         any_name: bool,
         limits: Limits,
-        refusals: Rc<RefusalLog>,
+        (refusals, stopping): (Rc<RefusalLog>, GracefulShutdownSignal),
         ahead: BytesMut,
     ) -> Self {
         // Small writes go out at once. The connection also works where the option cannot be set.
@@ -110,6 +115,8 @@ impl ClientIo {
             departure: Departure::default(),
             interim: Bytes::new(),
             outgoing: None,
+            tunnel: None,
+            stopping,
             responded_early: false,
             rest_timer: None,
             head: Vec::new(),
@@ -270,6 +277,9 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
+        if self.is_tunnel() {
+            return Poll::Pending;
+        }
         if self.refused.is_some() {
             return self.poll_refused(context);
         }
@@ -332,7 +342,8 @@ impl AsyncWrite for ClientIo {
     }
 
     /// actix-http calls this whenever its task runs and it has nothing left to write. So interim responses are written here
-    /// while the handler has no response yet, and the time limit for the rest of an answered request begins here.
+    /// while the handler has no response yet, the time limit for the rest of an answered request begins here, and so does a
+    /// tunnel.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.flushed(context.waker());
         self.follow_handler();
@@ -347,6 +358,7 @@ impl AsyncWrite for ClientIo {
             polled => polled,
         };
         ready!(self.limit_stall(polled, context))?;
+        self.drive_tunnel(context);
         self.await_next_request();
         self.wake_after_request_limit(context);
         Pin::new(&mut self.stream).poll_flush(context)

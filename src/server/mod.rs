@@ -17,7 +17,7 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_rt::{net::TcpStream, task::JoinHandle};
-use actix_server::{ServerBuilder, ServerHandle};
+use actix_server::{GracefulShutdownSignal, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -129,16 +129,13 @@ impl Server {
                 .on_connect_ext(|io: &ClientIo, data: &mut actix_http::Extensions| {
                     data.insert(io.connection());
                 })
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
+                .graceful_shutdown_signal(move || when_stopped(stopping.clone()))
                 .finish(app());
             fn_service(move |mut stream: TcpStream| {
                 let (gate, stopped, refusals) = (gate.clone(), stopped.clone(), refusals.clone());
                 async move {
                     let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
-                    let io = ClientIo::new(stream, any_name, limits, refusals, read);
+                    let io = ClientIo::new(stream, any_name, limits, (refusals, stopped), read);
                     Ok::<_, io::Error>((io, Protocol::Http1, peer))
                 }
             })
@@ -220,4 +217,9 @@ fn origin(
         pace: Arc::clone(&shared.pace),
         ..OriginConfig::new(destination, config.timeout, max_connections)
     }
+}
+
+/// Resolves when the server begins to stop.
+async fn when_stopped(signal: GracefulShutdownSignal) {
+    signal.notified().await;
 }

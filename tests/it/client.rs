@@ -256,6 +256,14 @@ impl Client {
         }
     }
 
+    /// Reads exactly so many bytes, as text.
+    pub(crate) fn read(&mut self, count: usize) -> String {
+        let mut bytes = Vec::new();
+        let ending = self.exactly(count, &mut bytes);
+        assert_eq!(ending, Ending::Whole, "only {:?}", latin1(&bytes));
+        latin1(&bytes)
+    }
+
     /// Waits for the next head. False if the connection has ended without one.
     pub(crate) fn has_head(&mut self) -> bool {
         while memchr::memmem::find(&self.received, b"\r\n\r\n").is_none() {

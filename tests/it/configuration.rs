@@ -73,6 +73,8 @@ fn every_setting_can_be_set_in_the_file() {
         "ttl = \"10m\"".to_owned(),
         "timeout = \"30s\"".to_owned(),
         "client_timeout = \"30s\"".to_owned(),
+        "tunnel_idle = \"1h\"".to_owned(),
+        "max_tunnels = 7".to_owned(),
         "max_memory = \"64MiB\"".to_owned(),
         "max_object = \"1MiB\"".to_owned(),
         "workers = 1".to_owned(),
@@ -264,6 +266,8 @@ fn help_shows_every_flag_and_ends_with_examples() {
         "--max-object",
         "--origin-ca",
         "--workers",
+        "--tunnel-idle",
+        "--max-tunnels",
         "--preserve-host",
     ]) {
         assert!(help.stdout.contains(flag), "{flag} is missing");
@@ -304,6 +308,8 @@ fn the_shipped_file_has_every_key_and_changes_nothing() {
         "max_object",
         "origin_ca",
         "workers",
+        "tunnel_idle",
+        "max_tunnels",
     ];
     for key in keys.into_iter().chain([
         "preserve_host",

@@ -51,8 +51,16 @@ impl DashboardProxy {
         format!("Host: 127.0.0.1:{}\r\n", self.port)
     }
 
-    fn get(&self, target: &str) -> Answer {
+    pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask(&format!("GET {target}"), &self.host(), "")
+    }
+
+    /// Asks for the events, and leaves them unread.
+    pub(crate) fn events(&self) -> Client {
+        let mut stream = Client::connect(self.port);
+        let headers = self.page_headers();
+        stream.send(format!("GET /events HTTP/1.1\r\n{headers}\r\n"));
+        stream
     }
 
     /// Host and token as the page sends them.
@@ -241,11 +249,7 @@ fn the_event_stream_shows_requests_with_reasons_and_without_secrets() {
     let (origin, home) = (Origin::counting("Cache-Control: no-store\r\n"), Home::new());
     let watched = DashboardProxy::start(&home, &origin);
     watched.proxy.get("/a?token=HUSH");
-    let mut stream = Client::connect(watched.port);
-    stream.send(format!(
-        "GET /events HTTP/1.1\r\n{}\r\n",
-        watched.page_headers()
-    ));
+    let mut stream = watched.events();
     stream.wait_for("content-type: text/event-stream");
     stream.wait_for("event: past\ndata: [");
     stream.wait_for("event: now\ndata: {");

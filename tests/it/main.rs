@@ -98,6 +98,7 @@ mod terminal;
 mod tidy;
 mod tls;
 mod trusted_proxies;
+mod tunnels;
 mod unix_origins;
 mod unread_output;
 mod upgrades;

@@ -112,6 +112,23 @@ fn an_early_hint_over_tls_arrives_before_the_response() {
 }
 
 #[test]
+fn a_websocket_goes_through_tls_and_an_end_without_close_notify_is_its_end() {
+    let identity = by_private_ca("localhost");
+    let origin = Origin::tls(identity.server, |exchange| {
+        exchange.send("HTTP/1.1 101 \r\nUpgrade: websocket\r\n\r\nfirst");
+        let sent = exchange.read(5);
+        exchange.send(sent);
+        exchange.cut();
+    });
+    let proxy = trusting(&origin, &identity.trusted_pem);
+    let offer = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let mut client = proxy.begin("/", offer);
+    assert_eq!(client.head().status, 101);
+    assert_eq!(client.send("hello").read(10), "firsthello");
+    assert!(client.is_closed());
+}
+
+#[test]
 fn a_large_body_over_tls_arrives_whole() {
     let identity = by_private_ca("localhost");
     let origin = Origin::tls(identity.server, |exchange| {

@@ -47,6 +47,7 @@ fn a_websocket_handshake_is_neither_stored_nor_joined_nor_served_from_the_cache(
             (answer.ending, answer.field("connection")),
             (Ending::Whole, None)
         );
+        assert_eq!(answer.field("upgrade"), None);
         let status = answer.field("cache-status").unwrap();
         assert!(status.ends_with("detail=not-upgraded"), "{status}");
     }
@@ -62,23 +63,30 @@ fn a_websocket_handshake_is_neither_stored_nor_joined_nor_served_from_the_cache(
         .expect(404, "MISS", "no");
     let seen = origin.seen();
     assert_eq!(seen.len(), 5);
+    let offer = |index: usize| {
+        (
+            seen[index].field("upgrade"),
+            seen[index].field("connection"),
+        )
+    };
     assert_eq!(
-        (seen[0].field("upgrade"), seen[0].field("connection")),
-        (None, None)
+        offer(0),
+        (Some("websocket".to_owned()), Some("Upgrade".to_owned()))
     );
+    assert_eq!(offer(2), (None, None));
     assert!(seen[0].field("sec-websocket-key").is_some());
     proxy.log_line(&["MISS 404 GET /missing", "not stored: not-upgraded"]);
 }
 
 #[test]
-fn other_upgrades_pass_the_cache_by_and_those_of_http_1_0_are_ignored() {
+fn other_upgrades_and_those_of_http_1_0_are_ignored() {
     let origin = Origin::counting("");
     let proxy = TestProxy::to(&origin);
     let mut client = proxy.connect();
-    for number in 0..2 {
+    for outcome in ["MISS", "HIT"] {
         let fields = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n";
         let answer = client.ask("/spdy", fields).answer();
-        answer.expect(200, "MISS", &format!("GET /spdy #{number}"));
+        answer.expect(200, outcome, "GET /spdy #0");
     }
     for outcome in ["MISS", "HIT"] {
         // Without the connection option, Upgrade means nothing.
@@ -87,5 +95,8 @@ fn other_upgrades_pass_the_cache_by_and_those_of_http_1_0_are_ignored() {
         let request = format!("GET /old HTTP/1.0\r\n{WEBSOCKET}\r\n");
         let answer = proxy.connect().send(request).answer();
         answer.expect(200, outcome, "GET /old #0");
+    }
+    for seen in origin.seen() {
+        assert_eq!(seen.field("upgrade"), None, "{}", seen.target());
     }
 }

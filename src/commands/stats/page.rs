@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cache::CacheStats,
     control::Instance,
-    observe::{OriginReport, ReasonCount, Report, duration, grouped},
+    observe::{OriginReport, ReasonCount, Report, TunnelReport, duration, grouped},
 };
 
 use crate::commands::text::{self, begin};
@@ -100,6 +100,7 @@ impl Page {
             memory_line(report.cache.as_ref()),
         ];
         top.extend(pace_line(&report.origin));
+        top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
         Self {
             title: text::plain(&format!("{origin} on port {port}, up {uptime}")),
@@ -210,6 +211,11 @@ impl CountSection {
                 "shared another request's fetch",
             ),
             (report.own, "own", "created by the proxy itself"),
+            (
+                report.tunnels.total,
+                "tunnel",
+                "WebSocket, passed on both ways",
+            ),
             (
                 report.failed,
                 "failed",
@@ -323,6 +329,20 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
     )
 }
 
+/// `None` if there were no tunnels.
+fn tunnels_line(tunnels: &TunnelReport) -> Option<String> {
+    let text = || {
+        format!(
+            "Tunnels    {:>8}   open; {} in all, {} to the origin, {} to clients",
+            grouped(tunnels.open),
+            grouped(tunnels.total),
+            ByteSize(tunnels.to_origin_bytes),
+            ByteSize(tunnels.to_client_bytes),
+        )
+    };
+    (tunnels.total > 0).then(text)
+}
+
 /// `None` if no lines of log were dropped.
 fn dropped_lines(report: &Report) -> Option<String> {
     let lines = report.dropped_log_lines;
@@ -374,6 +394,7 @@ mod tests {
         report.hits = 9_876_543;
         (report.validated, report.stale, report.misses) = (1, 1, 1);
         (report.collapsed, report.own, report.failed) = (1, 1, 1);
+        report.tunnels.total = 1;
         let reasons = Reason::ALL.iter().zip(0..).map(|(reason, number)| {
             let remedy = reason.remedy(Mode::Strict).map(Remedy::hint);
             let hint = remedy.unwrap_or(reason.meaning().into());

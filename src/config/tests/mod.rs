@@ -75,6 +75,8 @@ fn the_defaults_apply_without_any_setting() {
     assert_eq!(config.policy.max_stale, Duration::from_secs(86_400));
     assert_eq!(config.timeout, Duration::from_secs(30));
     assert_eq!(config.client_timeout, Duration::from_secs(30));
+    assert_eq!(config.tunnels.idle, Duration::from_secs(600));
+    assert_eq!(config.tunnels.max, 1000);
     assert_eq!(config.max_memory_bytes, 268_435_456);
     assert_eq!(config.max_object_bytes, 67_108_864);
     assert!(config.policy.identity_headers.matches("X-Api-Key"));

@@ -183,6 +183,8 @@ function showOrigin(origin, report, cache) {
   show("origin-failures", grouped(origin.failures));
   show("received", size(report.received_bytes));
   show("fetches", cache ? grouped(cache.fetches) : "–");
+  const { tunnels } = report;
+  show("tunnels", tunnels.total === 0 ? "0" : `${grouped(tunnels.open)} of ${grouped(tunnels.total)} (${size(tunnels.to_origin_bytes + tunnels.to_client_bytes)})`);
 }
 
 function showReasons(report) {

@@ -4,7 +4,7 @@ use actix_web::http::{Method, header};
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use crate::origin::{framing::*, malformed::Malformed};
+use crate::origin::{Expectation, framing::*, heads::HeadSearch, malformed::Malformed};
 
 fn head_for(method: &Method, text: &str) -> Result<ResponseHead, Malformed> {
     match parse_head(text.as_bytes(), 0, method)? {
@@ -189,11 +189,40 @@ fn interim_and_final_responses_are_distinguished() {
         assert_eq!(headers.get("link").unwrap(), "</a>");
         assert_eq!(&text[head_bytes..], "HTTP/1.1 200");
     }
-    let upgrade = b"HTTP/1.1 101 \r\nUpgrade: websocket\r\n\r\n";
-    assert_eq!(
-        parse_head(upgrade, 0, &Method::GET).unwrap_err(),
-        Malformed::Upgrade
-    );
+}
+
+#[test]
+fn a_101_is_accepted_only_to_the_protocol_that_was_offered() {
+    let accepted = |offer, fields: &str| {
+        let head = format!("HTTP/1.1 101 \r\n{fields}\r\nframe");
+        let mut received = BytesMut::from(head.as_bytes());
+        let mut search = HeadSearch::new(Expectation::Nothing, offer);
+        let head = search.take(&mut received, &Method::GET, None)?;
+        assert_eq!(received, "frame");
+        Ok(head.unwrap().status.as_u16())
+    };
+    for fields in [
+        "Upgrade: websocket\r\n",
+        "upgrade: ,WebSocket\r\nConnection: Upgrade\r\n",
+    ] {
+        assert_eq!(accepted(UpgradeOffer::WebSocket, fields), Ok(101));
+        let refused = Err(Malformed::Upgrade);
+        assert_eq!(accepted(UpgradeOffer::Nothing, fields), refused);
+    }
+    for fields in [
+        "",
+        "Upgrade: foo/2\r\n",
+        "Upgrade: websocket2\r\n",
+        "Upgrade: websocket, foo\r\n",
+        "Upgrade: foo\r\nUpgrade: websocket\r\n",
+    ] {
+        let refused = Err(Malformed::OtherProtocol);
+        assert_eq!(
+            accepted(UpgradeOffer::WebSocket, fields),
+            refused,
+            "{fields}"
+        );
+    }
 }
 
 #[test]
@@ -254,7 +283,7 @@ proptest! {
                             prop_assert_eq!(lengths, 0);
                         }
                     }
-                    Ok(Parsed::Interim { head_bytes, .. }) => prop_assert!(head_bytes <= end.unwrap()),
+                    Ok(Parsed::Interim { head_bytes, .. } | Parsed::Switching { head_bytes, .. }) => prop_assert!(head_bytes <= end.unwrap()),
                     Ok(Parsed::Partial) => prop_assert_eq!(end, None),
                     Err(_) => {}
                 }

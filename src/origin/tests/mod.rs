@@ -2,6 +2,7 @@
 
 mod connections;
 mod framing;
+mod handshakes;
 mod limits;
 mod peer;
 mod requests;

@@ -35,10 +35,7 @@ pub(crate) async fn forward(
         return forward_to(worker, first, request).await;
     }
     let Some(copy) = Copies::of(&request) else {
-        let mut candidates = origins.iter().copied();
-        let chosen = candidates.find(|origin| is_available(worker, *origin));
-        let chosen = chosen.unwrap_or(first);
-        let request = addressed(request, worker, forwarded, chosen);
+        let (chosen, request) = to_first_available(worker, forwarded, request);
         return forward_to(worker, chosen, request).await;
     };
     let mut failed = Vec::new();
@@ -68,6 +65,18 @@ pub(crate) async fn forward(
         last = Some(result);
     }
     last.unwrap_or_else(|| Err(OriginError::no_head(forwarded.config.head_limit())))
+}
+
+/// The first origin that is available, or else the first one, and the request as it goes there.
+pub(crate) fn to_first_available(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    request: OriginRequest,
+) -> (OriginIndex, OriginRequest) {
+    let mut candidates = forwarded.origins().iter().copied();
+    let chosen = candidates.find(|origin| is_available(worker, *origin));
+    let chosen = chosen.unwrap_or(forwarded.first_origin());
+    (chosen, addressed(request, worker, forwarded, chosen))
 }
 
 fn is_available(worker: &Worker, origin: OriginIndex) -> bool {

@@ -46,59 +46,41 @@ pub(crate) async fn forward_to(
     origin: OriginIndex,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
-    let admitted = worker.origins.get(origin).pace().admit().await;
+    admit(worker, origin).await?;
     let request_time = clock::now();
-    if let Err(error) = admitted {
-        worker.counters.origin_failed(error.kind(), request_time);
-        return Err(error);
-    }
-    let OriginResponse {
-        status,
-        version,
-        mut headers,
-        framing,
-        body,
-    } = send(worker, origin, request).await?;
-    let (size, length) = match framing {
-        BodyFraming::None => (announced_size(&headers), Some(0)),
-        BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
-        BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
-    };
-    let connection_headers = headers::remove_hop_by_hop(&mut headers);
-    if version < Version::HTTP_11 {
-        // Others get their Via when they are sent; few origins send HTTP/1.0.
-        worker.shared.via.append(&mut headers, version);
-    }
-    Ok(FetchedResponse {
-        status,
-        headers,
-        connection_headers,
-        body: CountedBody::new(body, &worker.counters),
-        response_time: clock::now(),
-        request_time,
-        size,
-        length,
-    })
+    let response = worker.origins.get(origin).forward(request);
+    let response = observed(worker, origin, response, |it| it.status).await?;
+    let at = (origin, request_time);
+    Ok(FetchedResponse::new(worker, at, response))
 }
 
-/// Sends the request, and counts how it went.
-async fn send(
+/// Waits until a request may be sent to the origin.
+pub(crate) async fn admit(worker: &Worker, origin: OriginIndex) -> Result<(), OriginError> {
+    let admitted = worker.origins.get(origin).pace().admit().await;
+    if let Err(error) = &admitted {
+        worker.counters.origin_failed(error.kind(), clock::now());
+    }
+    admitted
+}
+
+/// Waits for a response of the origin, and counts how that went.
+pub(crate) async fn observed<T>(
     worker: &Worker,
     origin: OriginIndex,
-    request: OriginRequest,
-) -> Result<OriginResponse, OriginError> {
+    response: impl Future<Output = Result<T, OriginError>>,
+    status: impl FnOnce(&T) -> StatusCode,
+) -> Result<T, OriginError> {
     let (start, began) = (Instant::now(), clock::now());
-    let result = worker.origins.get(origin).forward(request).await;
+    let result = response.await;
     let now = clock::now();
     let shared = worker.shared.origins.get(origin);
     match &result {
         Ok(response) => {
             shared.health.answered(now);
-            match is_unavailable(response.status) {
+            match is_unavailable(status(response)) {
                 true => shared.availability.failed(now),
                 false => shared.availability.responded(),
             }
-            pause_if_asked(shared, response, now);
             worker.counters.origin_answered(start.elapsed(), now);
         }
         Err(error) => {
@@ -159,6 +141,43 @@ fn announced_size(headers: &HeaderMap) -> BodySize {
 }
 
 impl FetchedResponse {
+    /// A response of `origin` to the request that was sent at `request_time`. Its head has just arrived.
+    pub(crate) fn new(
+        worker: &Worker,
+        (origin, request_time): (OriginIndex, Time),
+        response: OriginResponse,
+    ) -> Self {
+        let response_time = clock::now();
+        pause_if_asked(worker.shared.origins.get(origin), &response, response_time);
+        let OriginResponse {
+            status,
+            version,
+            mut headers,
+            framing,
+            body,
+        } = response;
+        let (size, length) = match framing {
+            BodyFraming::None => (announced_size(&headers), Some(0)),
+            BodyFraming::Length(length) => (BodySize::Sized(length), Some(length)),
+            BodyFraming::Chunked | BodyFraming::UntilClose => (BodySize::Stream, None),
+        };
+        let connection_headers = headers::remove_hop_by_hop(&mut headers);
+        if version < Version::HTTP_11 {
+            // Others get their Via when they are sent; few origins send HTTP/1.0.
+            worker.shared.via.append(&mut headers, version);
+        }
+        Self {
+            status,
+            headers,
+            connection_headers,
+            body: CountedBody::new(body, &worker.counters),
+            response_time,
+            request_time,
+            size,
+            length,
+        }
+    }
+
     /// The headers as they were received, with those that Connection names.
     pub(crate) fn received_headers(&self) -> Cow<'_, HeaderMap> {
         self.view().received_fields()

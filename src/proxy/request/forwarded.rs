@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest,
     http::{
         Method, StatusCode, Uri, Version,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderValue},
     },
 };
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::{
     proxy::{
         request::{
             framing::RequestFraming,
+            ignored_cookies::remove_ignored_cookies,
             name_table::NameTable,
             request_id::RequestId,
             rewriting::{self, CLIENT_SCHEME},
@@ -121,7 +122,7 @@ impl ForwardedRequest {
         let key_host = told_client::key_host(&host, &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
-        let proxy_headers = ProxyHeaders {
+        let added = ProxyHeaders {
             peer,
             client: &told,
             scheme,
@@ -129,11 +130,10 @@ impl ForwardedRequest {
             via: shared.via.of(version),
         };
         let policy = config.policy_for(selection);
-        let is_dropped = |name: &HeaderName| table.is_dropped(name);
-        let mut headers = headers::forwarded_headers(client, &proxy_headers, is_dropped);
+        let mut headers = headers::forwarded_headers(client, &added, |name| table.is_dropped(name));
         let address = told_client::address(&told, client_host);
         rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
-        let bypass = bypass_reason(client, &headers, config.settings(selection));
+        let bypass = bypass_reason(head, &headers, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
             (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
                 remove_ignored_cookies(policy, table, &mut headers)
@@ -371,17 +371,34 @@ impl ForwardedRequest {
         })
     }
 
+    /// True for a WebSocket handshake.
+    pub(crate) fn is_handshake(&self) -> bool {
+        self.bypass == Some(Reason::NotUpgraded)
+    }
+
     /// True if the request may be answered from the cache.
     pub(crate) fn is_retrieval(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD) || self.content == RequestContent::Keyed
     }
 }
 
-/// Why the cache has no part in a request with these headers, as the client sent them and as they are forwarded; `None` if
-/// nothing of them speaks against it.
-fn bypass_reason(client: &HeaderMap, forwarded: &HeaderMap, rule: Option<&Rule>) -> Option<Reason> {
-    // The stream of the connection leaves Upgrade only where it asks for more than another version of HTTP.
-    if client.contains_key(header::UPGRADE) {
+/// True for a WebSocket handshake (RFC 6455, 4.1). In HTTP/1.0, and in a request with content, the offer is ignored: what
+/// follows the headers must not be taken for the other protocol.
+fn is_handshake(head: &RequestHead<'_>) -> bool {
+    *head.method == Method::GET
+        && head.version >= Version::HTTP_11
+        && !head.framing.has_content()
+        && headers::offers_websocket(head.headers)
+}
+
+/// Why the cache has no part in a request with this head, and with these headers as they are forwarded; `None` if nothing of
+/// them speaks against it.
+fn bypass_reason(
+    head: &RequestHead<'_>,
+    forwarded: &HeaderMap,
+    rule: Option<&Rule>,
+) -> Option<Reason> {
+    if is_handshake(head) {
         return Some(Reason::NotUpgraded);
     }
     let names_method = forwarded.keys().any(policy::is_method_override);
@@ -415,33 +432,4 @@ fn identity(
     table: &NameTable,
 ) -> Option<Identity> {
     shared.secret.identity(policy, headers, table)
-}
-
-/// Removes the cookies that are not in the key: they must not shape a stored response. Returns all cookies; none if none was
-/// removed.
-fn remove_ignored_cookies(
-    policy: &policy::Policy,
-    table: &NameTable,
-    headers: &mut HeaderMap,
-) -> Vec<HeaderValue> {
-    let cookies: Vec<HeaderValue> = headers.get_all(header::COOKIE).cloned().collect();
-    let forwarded: Vec<ForwardedCookie> = cookies
-        .iter()
-        .map(|cookie| policy::forwarded_cookie(policy, table, cookie))
-        .collect();
-    if forwarded
-        .iter()
-        .all(|cookie| matches!(cookie, ForwardedCookie::Unchanged))
-    {
-        return Vec::new();
-    }
-    headers.remove(header::COOKIE);
-    for (cookie, forwarded) in cookies.iter().zip(forwarded) {
-        match forwarded {
-            ForwardedCookie::Unchanged => headers.append(header::COOKIE, cookie.clone()),
-            ForwardedCookie::Shortened(cookie) => headers.append(header::COOKIE, cookie),
-            ForwardedCookie::Nothing => {}
-        }
-    }
-    cookies
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod forwarded;
 pub(super) mod framing;
+pub(super) mod ignored_cookies;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
 pub(super) mod preflight;

@@ -2,6 +2,7 @@
 
 mod client;
 mod fields;
+mod tunnel;
 
 use std::{
     borrow::Cow,
@@ -13,7 +14,7 @@ use std::{
 use actix_web::{HttpRequest, http::StatusCode};
 use log::{Level, Record};
 
-use self::client::ClientInfo;
+use self::{client::ClientInfo, tunnel::TunnelFigures};
 use crate::{
     clock,
     config::{Config, LogFormat},
@@ -51,6 +52,8 @@ pub(crate) struct AccessLogEntry {
     not_stored: Cell<Option<Reason>>,
     sent_bytes: Cell<u64>,
     fate: Cell<Fate>,
+    /// `None` if the request has opened no tunnel.
+    tunnel: Cell<Option<TunnelFigures>>,
     /// `None` if requests have none.
     request_id: Option<String>,
     /// `None` if the format of the log does not show it.
@@ -125,6 +128,7 @@ impl AccessLogEntry {
             not_stored: Cell::new(None),
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
+            tunnel: Cell::new(None),
             request_id: None,
             client: None,
             feed: None,
@@ -216,6 +220,9 @@ impl AccessLogEntry {
         if let Some(problem) = &self.problem {
             let _ = write!(line, "  {problem}");
         }
+        if let Some(tunnel) = self.tunnel.get() {
+            let _ = write!(line, "  {tunnel}");
+        }
         match self.fate.get() {
             Fate::Whole => {}
             Fate::TooSlow => {
@@ -301,6 +308,7 @@ impl AccessLogEntry {
             outcome: outcome.map_or("left", RequestOutcome::as_str),
             reason: match (outcome, reason) {
                 (Some(RequestOutcome::Failed(name)), _) => Some(name),
+                (Some(RequestOutcome::Tunnel), _) => self.tunnel.get().map(TunnelFigures::state),
                 (_, Some(reason)) => Some(reason.as_str()),
                 _ => forward.map(|why| why.reason.as_str()),
             },

@@ -1,6 +1,6 @@
 //! The response to a client, before it is sent.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use actix_web::{
     body::BodySize,
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::{
     cache::Slices,
     headers::CacheStatus,
+    origin::SwitchedConnection,
     proxy::{
         hit::multipart::Multipart,
         response::{counted_body::CountedBody, streamed_body::StreamedBody},
@@ -63,6 +64,8 @@ pub(crate) enum ResponseBody {
     Streamed(StreamedBody),
     /// A body of the origin that is not stored.
     Forwarded(CountedBody, BodySize),
+    /// A tunnel, and how long it may be quiet.
+    Tunnel(Box<SwitchedConnection>, Duration),
 }
 
 impl ResponseBody {
@@ -87,6 +90,7 @@ impl ResponseBody {
             Self::Multipart(parts) => BodySize::Sized(parts.length()),
             Self::Streamed(body) => body.length().map_or(BodySize::Stream, BodySize::Sized),
             Self::Forwarded(_, size) | Self::Announced(size) => *size,
+            Self::Tunnel(..) => BodySize::Stream,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
             transfer_log::TransferLog,
             zero_copy::{self, ZeroCopyPlaceholder},
         },
+        tunnel::{established::Tunnel, placeholder::TunnelPlaceholder},
         worker::Worker,
     },
 };
@@ -80,10 +81,13 @@ impl ClientResponse {
         if framing != ResponseFraming::Server {
             response.head_mut().no_chunking(true);
         }
-        if framing == ResponseFraming::Close || closes {
-            response
-                .head_mut()
-                .set_connection_type(ConnectionType::Close);
+        let connection_type = match framing {
+            ResponseFraming::Upgrade => Some(ConnectionType::Upgrade),
+            ResponseFraming::Close => Some(ConnectionType::Close),
+            _ => closes.then_some(ConnectionType::Close),
+        };
+        if let Some(connection_type) = connection_type {
+            response.head_mut().set_connection_type(connection_type);
         }
         response
     }
@@ -153,6 +157,8 @@ enum ResponseFraming {
     Length(u64),
     /// The end of the connection, for an HTTP/1.0 client: it does not know chunks.
     Close,
+    /// Nothing: another protocol follows.
+    Upgrade,
 }
 
 impl BodyPlan {
@@ -178,6 +184,11 @@ impl BodyPlan {
                 let source = ZeroCopySource::Slices(slices);
                 let body = ZeroCopyPlaceholder::new(connection, source, log, active);
                 (BoxBody::new(body), framing)
+            }
+            (ResponseBody::Tunnel(accepted, idle), _) => {
+                let tunnel = Tunnel::new(*accepted, idle, log.into_tunnel_log());
+                let body = TunnelPlaceholder::new(tunnel, active);
+                (BoxBody::new(body), ResponseFraming::Upgrade)
             }
             // Nothing is logged about it, and it is written at once: it needs no tracking.
             (ResponseBody::Prepared(bytes, _), _) if self.sent == SentBody::Whole && !has_entry => {

@@ -77,7 +77,9 @@ impl TrackedBody {
         }
         let source = match body {
             _ if sent != SentBody::Whole => BodySource::Empty,
-            ResponseBody::Empty | ResponseBody::Announced(_) => BodySource::Empty,
+            ResponseBody::Empty | ResponseBody::Announced(_) | ResponseBody::Tunnel(..) => {
+                BodySource::Empty
+            }
             ResponseBody::Sentence(text) => BodySource::Bytes(text.into()),
             ResponseBody::Generated(bytes) | ResponseBody::Prepared(bytes, _) => {
                 BodySource::Bytes(bytes)

@@ -6,7 +6,10 @@ use crate::{
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     observe::WorkerCounters,
     policy::Reason,
-    proxy::response::access_log::{AccessLogEntry, Fate},
+    proxy::{
+        response::access_log::{AccessLogEntry, Fate},
+        tunnel::established::TunnelLog,
+    },
 };
 
 /// Counts the bytes of a response body, and notes in the log entry how its transfer ended.
@@ -35,6 +38,11 @@ impl TransferLog {
         }
     }
 
+    /// The same for a tunnel.
+    pub(crate) fn into_tunnel_log(self) -> TunnelLog {
+        TunnelLog::new(self.counters, self.entry)
+    }
+
     /// Counts bytes that were sent.
     pub(crate) fn sent(&self, bytes: usize) {
         match self.outcome {
@@ -44,9 +52,10 @@ impl TransferLog {
             | RequestOutcome::Collapsed => {
                 self.counters.saved(bytes);
             }
-            RequestOutcome::Miss | RequestOutcome::Own | RequestOutcome::Failed(_) => {
-                self.counters.passed(bytes)
-            }
+            RequestOutcome::Miss
+            | RequestOutcome::Own
+            | RequestOutcome::Tunnel
+            | RequestOutcome::Failed(_) => self.counters.passed(bytes),
         }
         if let Some(entry) = &self.entry {
             entry.sent(bytes);

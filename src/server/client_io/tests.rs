@@ -56,7 +56,9 @@ fn a_client_that_still_reads_its_response_is_not_idle() {
             stall: Duration::from_secs(3600),
         };
         let refusals = RefusalLog::new(Rc::default(), None);
-        let mut io = ClientIo::new(stream, false, limits, Rc::new(refusals), BytesMut::new());
+        let stopping = actix_server::Server::build().graceful_shutdown_signal();
+        let of_worker = (Rc::new(refusals), stopping);
+        let mut io = ClientIo::new(stream, false, limits, of_worker, BytesMut::new());
         let mut written = fill(&mut io).await;
         for _ in 0..3 {
             assert!(read_after_limit(&mut io).await.is_pending());

@@ -1,8 +1,8 @@
 //! Offers to change the protocol (RFC 9110, 7.8), as actix-http gets them.
 //!
 //! actix-http would answer with `connection: upgrade`, and take what follows a WebSocket handshake for its content. So the
-//! connection option never reaches it. An offer of another version of HTTP, as Java's client makes with each request, is
-//! ignored. Of any other offer Upgrade is left, which tells the handler about it.
+//! connection option never reaches it. Of an offer of WebSocket Upgrade is left, which tells the handler about it. Any
+//! other offer is ignored, such as that of another version of HTTP, which Java's client makes with each request.
 
 use super::split_line;
 
@@ -48,7 +48,7 @@ pub(super) fn is_offer(line: &[u8]) -> bool {
 /// Header lines as they are passed on, with the empty line that ends them. `minor` is the digit after `HTTP/1.`.
 pub(super) fn without_offers(fields: &[u8], minor: u8) -> Vec<u8> {
     let mut kept = Vec::with_capacity(fields.len());
-    let mut protocols: Vec<&[u8]> = Vec::new();
+    let mut offers_websocket = false;
     let mut has_option = false;
     let mut rest = fields;
     loop {
@@ -60,10 +60,10 @@ pub(super) fn without_offers(fields: &[u8], minor: u8) -> Vec<u8> {
             UpgradeField::Connection(value) => {
                 has_option |= members(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
                 let options = members(value).filter(|option| !is_upgrade_option(option));
-                write_list(b"Connection: ", options, b"", &mut kept);
+                write_options(options, &mut kept);
             }
             UpgradeField::Upgrade(value) => {
-                protocols.extend(members(value).filter(|protocol| !is_http(protocol)));
+                offers_websocket |= members(value).any(is_websocket);
             }
             UpgradeField::Http2Settings => {}
             UpgradeField::Other => kept.extend_from_slice(&rest[..rest.len() - next.len()]),
@@ -71,23 +71,18 @@ pub(super) fn without_offers(fields: &[u8], minor: u8) -> Vec<u8> {
         rest = next;
     }
     // RFC 9110, 7.8: an offer in HTTP/1.0, or without the connection option, is ignored.
-    if has_option && minor > b'0' {
+    if offers_websocket && has_option && minor > b'0' {
         // With an empty member at its end, which means nothing, actix-http does not take it for a WebSocket handshake.
-        write_list(b"Upgrade: ", protocols.into_iter(), b",", &mut kept);
+        kept.extend_from_slice(b"Upgrade: websocket,\r\n");
     }
     kept.extend_from_slice(rest);
     kept
 }
 
-fn write_list<'h>(
-    name: &[u8],
-    members: impl Iterator<Item = &'h [u8]>,
-    end: &[u8],
-    into: &mut Vec<u8>,
-) {
-    let members: Vec<&[u8]> = members.collect();
-    if !members.is_empty() {
-        for part in [name, &members.join(&b", "[..]), end, b"\r\n"] {
+fn write_options<'h>(options: impl Iterator<Item = &'h [u8]>, into: &mut Vec<u8>) {
+    let options: Vec<&[u8]> = options.collect();
+    if !options.is_empty() {
+        for part in [b"Connection: ", &options.join(&b", "[..])[..], b"\r\n"] {
             into.extend_from_slice(part);
         }
     }
@@ -102,13 +97,8 @@ fn is_upgrade_option(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"upgrade") || option.eq_ignore_ascii_case(b"http2-settings")
 }
 
-/// True for another version of HTTP, or HTTP over TLS (RFC 2817): the offer changes how a response is sent, not what it is.
-fn is_http(protocol: &[u8]) -> bool {
-    let name = protocol.split(|byte| *byte == b'/').next();
-    let known: [&[u8]; 4] = [b"http", b"h2c", b"h2", b"tls"];
-    known
-        .iter()
-        .any(|known| name.is_some_and(|name| name.eq_ignore_ascii_case(known)))
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"websocket")
 }
 
 #[cfg(test)]
@@ -121,12 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn offers_of_other_versions_of_http_are_removed() {
+    fn offers_of_other_protocols_are_removed() {
         for fields in [
             "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n",
             "upgrade: HTTP/2.0, TLS/1.0\r\nconnection: upgrade\r\n",
             "Upgrade: websocket\r\n",
             "Connection: upgrade\r\n",
+            "Connection: upgrade\r\nUpgrade: SPDY/3.1, websocket2\r\nUpgrade: tcp\r\n",
         ] {
             assert_eq!(
                 passed_on(&format!("A: b\r\n{fields}C: d\r\n")),
@@ -138,15 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn of_other_offers_the_protocols_are_left() {
+    fn of_an_offer_of_websocket_upgrade_is_left() {
         for (fields, expected) in [
             (
                 "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
                 "Connection: keep-alive\r\nUpgrade: websocket,\r\n\r\n",
             ),
             (
-                "Upgrade: SPDY/3.1, h2c\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n",
-                "Upgrade: SPDY/3.1, tcp,\r\n\r\n",
+                "Upgrade: SPDY/3.1, h2c\r\nUpgrade: tcp,WebSocket\r\nConnection: Upgrade\r\n",
+                "Upgrade: websocket,\r\n\r\n",
             ),
         ] {
             assert_eq!(passed_on(fields), expected);

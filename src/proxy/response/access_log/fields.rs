@@ -5,7 +5,7 @@ use log::kv::{Error, Key, Source, Value, VisitSource};
 use super::{AccessLogEntry, Fate};
 use crate::headers;
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 19] = [
     "method",
     "target",
     "status",
@@ -17,6 +17,8 @@ const NAMES: [&str; 17] = [
     "milliseconds",
     "bytes",
     "fate",
+    "received_bytes",
+    "tunnel_end",
     "problem",
     "request_id",
     "client",
@@ -56,6 +58,8 @@ impl AccessLogEntry {
             "milliseconds" => u64::try_from(self.began.elapsed().as_millis()).ok()?.into(),
             "bytes" => self.sent_bytes.get().into(),
             "fate" => self.fate.get().as_str().into(),
+            "received_bytes" => self.tunnel.get()?.received_bytes.into(),
+            "tunnel_end" => self.tunnel.get()?.state().into(),
             "problem" => self.problem.as_deref()?.into(),
             "request_id" => self.request_id.as_deref()?.into(),
             "client" => client?.address.as_str().into(),

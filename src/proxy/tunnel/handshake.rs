@@ -1,0 +1,75 @@
+//! The step of the handler for WebSocket handshakes.
+
+use std::sync::Arc;
+
+use actix_web::http::{
+    StatusCode,
+    header::{self, HeaderValue},
+};
+
+use crate::{
+    clock,
+    error::ProxyError,
+    headers::{self, CacheStatus, StoreOutcome},
+    origin::{Expectation, HandshakeResponse, OriginError, OriginRequest, RequestBody},
+    policy::{ForwardReason, Reason},
+    proxy::{
+        fetch::{
+            failover::to_first_available,
+            fetched_response::{FetchedResponse, admit, observed},
+            interim::InterimRelay,
+        },
+        request::forwarded::ForwardedRequest,
+        response::{
+            client_response::{ClientResponse, ResponseBody},
+            error_response::FailedRequest,
+        },
+        worker::Worker,
+    },
+};
+
+/// Forwards a handshake. A 101 opens the tunnel; any other response of the origin goes to the client, and is not stored.
+pub(crate) async fn forward_handshake(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    relay: InterimRelay<'_>,
+) -> Result<ClientResponse, FailedRequest> {
+    let why = ForwardReason::Bypass.into();
+    let config = &forwarded.config;
+    let permit = Arc::clone(&worker.shared.tunnels).try_acquire_owned();
+    let permit = permit.map_err(|_| ProxyError::TooManyTunnels {
+        max_tunnels: config.tunnels.max,
+    })?;
+    let request = OriginRequest {
+        method: forwarded.method.clone(),
+        target: forwarded.target.clone(),
+        headers: forwarded.headers_with_all_cookies(),
+        body: RequestBody::Empty,
+        expectation: Expectation::Nothing,
+        interim: relay.sink(),
+    };
+    let (origin, request) = to_first_available(worker, forwarded, request);
+    let failed = |error: OriginError| FailedRequest::forwarded(error, why);
+    admit(worker, origin).await.map_err(failed)?;
+    let request_time = clock::now();
+    let response = worker.origins.get(origin).offer_websocket(request, permit);
+    let response = observed(worker, origin, response, HandshakeResponse::status);
+    let response = response.await.map_err(failed)?;
+    let mut connection = match response {
+        HandshakeResponse::Accepted(connection) => connection,
+        HandshakeResponse::Refused(response) => {
+            let fetched = FetchedResponse::new(worker, (origin, request_time), response);
+            return Ok(fetched.into_response(why, StoreOutcome::NotStored(Reason::NotUpgraded)));
+        }
+    };
+    let mut headers = std::mem::take(&mut connection.headers);
+    headers::remove_hop_by_hop(&mut headers);
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(ClientResponse {
+        status: StatusCode::SWITCHING_PROTOCOLS,
+        headers,
+        body: ResponseBody::Tunnel(Box::new(connection), config.tunnels.idle),
+        cache_status: CacheStatus::tunnel(why),
+        problem: None,
+    })
+}

@@ -11,8 +11,8 @@ use actix_web::http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use caching_proxy::policy::{
-    self, ClientDirectives, Mode, Patterns, Policy, Request, RequestContent, Response, StoredHead,
-    Time,
+    self, ClientDirectives, Globs, Mode, OriginIndex, Patterns, PersistedQueries, Policy,
+    QueryOrder, Request, RequestContent, Response, Route, Routes, Rule, Rules, StoredHead, Time,
 };
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 
@@ -215,5 +215,44 @@ fn answer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide, read_directives, answer);
+/// Routes of which none matches the target of the benchmark.
+fn routes(count: usize) -> Routes {
+    let route = |number: usize| {
+        let path = Globs::new([format!("/service-{number}/*").as_str()]);
+        let settings = Rule {
+            path: path.clone(),
+            policy: policy_of(Mode::Standard),
+            stores: true,
+            ignored_parameters: Globs::default(),
+            order: QueryOrder::AsWritten,
+            store_post_bytes: None,
+            persisted_queries: PersistedQueries::Change,
+            invalidates: true,
+        };
+        Route {
+            path,
+            host: None,
+            origins: [OriginIndex(1)].into(),
+            stripped_prefix: "".into(),
+            preserves_host: None,
+            settings,
+            rules: Rules::default(),
+            scope: Some("http://localhost:3001".into()),
+        }
+    };
+    Routes::new((0..count).map(route).collect(), vec![OriginIndex(0)])
+}
+
+fn find_route(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("find route");
+    for count in [0, 20] {
+        let routes = routes(count);
+        group.bench_function(format!("none of {count}"), |bencher| {
+            bencher.iter(|| routes.index_for(black_box("/service/assets/app.js?v=1"), None));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide, read_directives, answer, find_route);
 criterion_main!(benches);

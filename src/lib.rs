@@ -73,9 +73,8 @@
 //!
 //! # Where later work goes
 //!
-//! Several origins: a router beside [`origin`], chosen in `proxy/request`. A disk or Redis tier: behind the
-//! messages `Get`, `Claim` and `Put`, whose handlers then answer later; the handler of a request still sees one lookup.
-//! TLS and HTTP/2 towards clients: in [`server`], before the same default service.
+//! A disk or Redis tier: behind the messages `Get`, `Claim` and `Put`, whose handlers then answer later; the handler of a
+//! request still sees one lookup. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
 pub mod admin;
 pub mod cache;

@@ -6,5 +6,6 @@ use crate::{cache::GetStats, observe::Report, proxy::Shared};
 pub async fn stats(shared: &Shared) -> Report {
     let stored = shared.cache.send(GetStats).await.ok();
     let report = Report::new(&shared.observer, stored, shared.config().policy.mode);
+    let report = report.with_origins(shared.origin_counts());
     report.with_paces(shared.paces(), tokio::time::Instant::now())
 }

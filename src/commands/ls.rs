@@ -113,6 +113,9 @@ fn path(entry: &ListedKey) -> String {
     if let Some(host) = &entry.host {
         path.push_str(&format!("  ({})", plain(host)));
     }
+    if let Some(origin) = &entry.origin {
+        path.push_str(&format!("  at {}", plain(origin)));
+    }
     path
 }
 
@@ -124,6 +127,7 @@ mod tests {
         ListedKey {
             path: path.to_owned(),
             host: None,
+            origin: None,
             method: "GET".to_owned(),
             status: 200,
             body_bytes: 1536,

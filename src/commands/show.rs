@@ -49,6 +49,9 @@ fn text(response: &ShownAnswer, identities: u64) -> String {
     if let Some(host) = &response.host {
         sheet.line("host", host);
     }
+    if let Some(origin) = &response.origin {
+        sheet.line("origin", origin);
+    }
     sheet.line("status", &response.status.to_string());
     let proxy = match (response.audience.as_str(), response.identity) {
         ("everybody", _) => "everyone".to_owned(),

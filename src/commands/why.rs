@@ -34,6 +34,9 @@ fn text(told: &Explanation) -> String {
     let host = told.host.as_ref();
     let host = host.map_or_else(String::new, |host| format!("  (Host: {host})"));
     sheet.line("request", &format!("{} {}{host}", told.method, told.path));
+    if let Some(origin) = &told.origin {
+        sheet.line("origin", origin);
+    }
     // A request that is refused is not judged.
     if !told.policy.is_empty() {
         circumstances(told, &mut sheet);

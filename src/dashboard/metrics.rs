@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     cache::{CacheStats, GetStats},
     headers::RequestOutcome,
-    observe::{BOUNDS_MILLIS, Totals, dropped_log_lines},
+    observe::{BOUNDS_MILLIS, OriginCount, Totals, dropped_log_lines},
     proxy::Shared,
 };
 
@@ -28,6 +28,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
+        counts: shared.origin_counts().collect(),
         paces: shared
             .paces()
             .map(|(url, pace)| {
@@ -57,6 +58,7 @@ struct Figures {
     dropped: u64,
     uptime_seconds: f64,
     paces: Vec<OriginFigures>,
+    counts: Vec<OriginCount>,
 }
 
 /// The values of one origin.
@@ -191,6 +193,15 @@ impl Figures {
             to.encode_descriptor("origin_failures", help, None, MetricType::Counter)?;
         for (kind, count) in totals.origin_failed_by() {
             sample(&mut family, &[("kind", kind.name())], count)?;
+        }
+        let help = "Requests to each origin: answered or failed";
+        let mut family =
+            to.encode_descriptor("origin_requests", help, None, MetricType::Counter)?;
+        for counted in &self.counts {
+            for (outcome, count) in [("answered", counted.answers), ("failed", counted.failures)] {
+                let labels = [("origin", &*counted.origin), ("outcome", outcome)];
+                sample(&mut family, &labels, count)?;
+            }
         }
         let help = "Requests that queue for an origin, because of --max-rate";
         let mut family = to.encode_descriptor("origin_queued", help, None, MetricType::Gauge)?;

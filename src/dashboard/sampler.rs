@@ -71,7 +71,7 @@ impl Sampler {
         let (ticks, receiver) = watch::channel(PageUpdate::default());
         let sampler = Self {
             requests: shared.observer.watch(),
-            origin_url: shared.config().origins.first().to_string(),
+            origin_url: origin_names(&shared),
             shared,
             ticks,
             seen: VecDeque::new(),
@@ -146,4 +146,15 @@ impl Sampler {
 
 fn json(value: &impl Serialize) -> Arc<str> {
     serde_json::to_string(value).unwrap_or_default().into()
+}
+
+/// The first origin, and how many others there are.
+fn origin_names(shared: &Shared) -> String {
+    let mut origins = shared.origin_counts().map(|counted| counted.origin);
+    let first = origins.next().unwrap_or_default();
+    match origins.count() {
+        0 => first,
+        1 => format!("{first} and another one"),
+        others => format!("{first} and {others} others"),
+    }
 }

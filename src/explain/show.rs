@@ -38,6 +38,9 @@ pub struct ShownAnswer {
     pub path: String,
     /// The Host; `None` unless the Host of the client is forwarded.
     pub host: Option<String>,
+    /// The origin of its route; `None` if that is the first one.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// The method of the requests it is served for.
     pub method: String,
     /// The status.
@@ -150,6 +153,7 @@ fn answer(
     ShownAnswer {
         path: hidden(target).into_owned(),
         host: row.key.resource.host().map(str::to_owned),
+        origin: row.key.resource.origin().map(str::to_owned),
         method: method(row).to_owned(),
         status: head.status().as_u16(),
         audience: match (head.audience(), identity) {

@@ -34,6 +34,8 @@ pub struct Explanation {
     pub path: String,
     /// The Host in the key; `None` if the key has no Host.
     pub host: Option<String>,
+    /// The origin it would be sent to; `None` if there is one origin only.
+    pub origin: Option<String>,
     /// The policy that applies.
     pub policy: String,
     /// The patterns of the rule that applies; `None` without a rule.
@@ -136,6 +138,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         method: considered.method().to_string(),
         path: hidden(considered.target()).into_owned(),
         host: considered.host().map(str::to_owned),
+        origin: considered.origin(),
         policy: considered.policy().mode.as_str().to_owned(),
         rule,
         partition: match considered.has_identity() {

@@ -31,7 +31,9 @@ pub use self::{
     dropped_lines::{count_dropped_log_line, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
-    report::{OriginReport, ReasonCount, Report, Saved, TunnelReport, duration, grouped},
+    report::{
+        OriginCount, OriginReport, ReasonCount, Report, Saved, TunnelReport, duration, grouped,
+    },
     tunnel_end::TunnelEnd,
 };
 

@@ -58,6 +58,9 @@ pub struct Report {
     pub saved: Saved,
     /// The state of the origin.
     pub origin: OriginReport,
+    /// What was counted of each origin; empty if there is one origin only.
+    #[serde(default)]
+    pub origins: Vec<OriginCount>,
     /// The state of the cache; `None` if it did not respond.
     pub cache: Option<CacheStats>,
     /// Lines of log that were dropped because nobody read them.
@@ -74,6 +77,17 @@ pub struct ReasonCount {
     pub count: u64,
     /// The flag that would change it, or else what the reason means.
     pub hint: Option<String>,
+}
+
+/// What was counted of one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginCount {
+    /// Its URL.
+    pub origin: String,
+    /// Responses whose headers arrived.
+    pub answers: u64,
+    /// Requests that failed.
+    pub failures: u64,
 }
 
 /// Tunnels, and what has passed through them.
@@ -175,6 +189,7 @@ impl Report {
             received_bytes: totals.received_bytes(),
             saved: Saved::of(&totals),
             origin: OriginReport::of(&totals),
+            origins: Vec::new(),
             cache,
             dropped_log_lines: dropped_log_lines(),
         }
@@ -209,6 +224,19 @@ impl Report {
             }
         }
         self
+    }
+}
+
+impl Report {
+    /// This report, with what was counted of each origin.
+    #[must_use]
+    pub fn with_origins(self, origins: impl Iterator<Item = OriginCount>) -> Self {
+        let origins: Vec<OriginCount> = origins.collect();
+        let has_several = origins.len() > 1;
+        Self {
+            origins: if has_several { origins } else { Vec::new() },
+            ..self
+        }
     }
 }
 

@@ -120,6 +120,11 @@ impl DryRun {
         self.forwarded.key.resource.host()
     }
 
+    /// The origin that it would be sent to; `None` if there is one origin only.
+    pub fn origin(&self) -> Option<String> {
+        self.forwarded.asked_origin().map(ToString::to_string)
+    }
+
     /// The headers as they are forwarded.
     pub fn headers(&self) -> &HeaderMap {
         &self.forwarded.headers

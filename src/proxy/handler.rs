@@ -22,10 +22,7 @@ use crate::{
     error::ProxyError,
     headers::StoreOutcome,
     origin::{InterimSink, PaceState},
-    policy::{
-        self, Decision, Forward, ForwardReason, OriginFailure, OriginIndex, Reason, Reuse, Sharing,
-        Time,
-    },
+    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
@@ -38,7 +35,9 @@ use crate::{
             plan::{FetchKind, FetchPlan},
             rest_of_body::going_on,
         },
-        hit::{fast_path, prepared::PreparedResponses, serve::serve},
+        hit::{
+            fast_path, prepared::PreparedResponses, serve::serve, stale_at_once::why_stale_at_once,
+        },
         request::{
             forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, preflight,
             request_id::RequestId, upload::UploadBody,
@@ -140,6 +139,9 @@ async fn respond(
             pass(worker, &forwarded, body, why, storing, relay).await
         }
     };
+    if let Some(entry) = &mut entry {
+        entry.set_origin(&forwarded);
+    }
     if let (Some(entry), Ok(response)) = (entry, &response) {
         match response.cache_status.detail() {
             Some(Reason::OwnPartition) => entry.set_identity(forwarded.identity_parts()),
@@ -297,33 +299,6 @@ fn decide(
             Coalescing::Never,
         ))
     })
-}
-
-/// Why `entry` is served without waiting for its validation: the origin is known to fail, or gets no request at the moment,
-/// and the entry may be served stale then (RFC 9111, 4.2.4). `None` if it is not.
-fn why_stale_at_once(
-    worker: &Worker,
-    forwarded: &ForwardedRequest,
-    entry: &Entry,
-    now: Time,
-) -> Option<&'static str> {
-    let failure = OriginFailure::Unreachable;
-    let (policy, view) = (forwarded.policy(), forwarded.view());
-    let limit = forwarded.config.head_limit().time;
-    let why = |origin: &OriginIndex| {
-        let health = &worker.shared.origins.get(*origin).health;
-        match worker.origins.get(*origin).pace().state(Instant::now()) {
-            PaceState::Paused(..) => Some("stale: the origin has asked for a pause"),
-            PaceState::Limited(_) => Some("stale: --max-rate allows no more requests"),
-            PaceState::Open => health
-                .is_failing(now, limit)
-                .then_some("stale: the origin is failing"),
-        }
-    };
-    // Of several origins, one that responds is enough.
-    let why = forwarded.origins().iter().try_fold("", |_, it| why(it))?;
-    let may_be_served = policy::may_serve_stale(policy, &view, entry.head(), failure, now);
-    may_be_served.ok().map(|()| why)
 }
 
 /// Fetches for the cache and for its client, in a task of its own: the fetch goes on when its client leaves, as long as

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
     cache::Cache,
     config::Config,
     headers::OwnVia,
-    observe::{LiveRequests, Observer},
+    observe::{LiveRequests, Observer, OriginCount},
     origin::{OriginPace, OriginUrl},
     policy::{IdentitySecret, PerOrigin},
     proxy::{availability::Availability, origin_health::OriginHealth},
@@ -54,6 +54,10 @@ pub struct SharedOrigin {
     pub(crate) availability: Availability,
     /// How fast requests go to it.
     pub(crate) pace: Arc<OriginPace>,
+    /// Its responses whose headers arrived.
+    pub(crate) answers: AtomicU64,
+    /// Requests to it that failed.
+    pub(crate) failures: AtomicU64,
 }
 
 impl SharedOrigin {
@@ -64,6 +68,8 @@ impl SharedOrigin {
             health: OriginHealth::default(),
             availability: Availability::default(),
             pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
+            answers: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         })
     }
 }
@@ -101,6 +107,15 @@ impl Shared {
         self.origins
             .iter()
             .map(|origin| (&origin.url, &*origin.pace))
+    }
+
+    /// What was counted of each origin.
+    pub fn origin_counts(&self) -> impl Iterator<Item = OriginCount> {
+        self.origins.iter().map(|origin| OriginCount {
+            origin: origin.url.to_string(),
+            answers: origin.answers.load(Ordering::Relaxed),
+            failures: origin.failures.load(Ordering::Relaxed),
+        })
     }
 
     /// From now on no more requests are wanted.

@@ -29,10 +29,12 @@ mod visitor;
 
 mod django;
 mod express;
+mod fastapi;
 mod graphql;
 mod nginx;
 mod npm;
 mod pip;
+mod vite;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,11 @@ fn main() -> ExitCode {
             express::users_have_sessions_of_their_own_and_etags_validate,
         ),
         trial(
+            "fastapi_socket_and_event_stream_run_in_both_directions",
+            &["apps/python", "apps/fastapi", "chromium", "chromedriver"],
+            fastapi::socket_and_event_stream_run_in_both_directions,
+        ),
+        trial(
             "graphql_queries_are_cached_and_errors_and_mutations_are_not",
             &["node", "apps/graphql"],
             graphql::queries_are_cached_and_errors_and_mutations_are_not,
@@ -89,6 +96,11 @@ fn main() -> ExitCode {
             "pip_downloads_a_package",
             &["apps/python"],
             pip::downloads_a_package,
+        ),
+        trial(
+            "vite_an_edit_shows_without_a_reload",
+            &["node", "apps/vite", "chromium", "chromedriver"],
+            vite::an_edit_shows_without_a_reload,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

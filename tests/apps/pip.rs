@@ -8,8 +8,8 @@ use crate::{
 
 const WHEEL: &str = "hello_from_a_test-1.2.3-py3-none-any.whl";
 
-pub(crate) fn downloads_a_package() {
-    let home = Home::new();
+/// Makes an index with one package, a wheel.
+fn make_index(home: &Home) {
     home.write("hello_from_a_test.py", "");
     let info = "hello_from_a_test-1.2.3.dist-info";
     let metadata = "Metadata-Version: 2.1\nName: hello-from-a-test\nVersion: 1.2.3\n";
@@ -24,12 +24,16 @@ pub(crate) fn downloads_a_package() {
         &format!("<!doctype html><a href=\"../../files/{WHEEL}\">{WHEEL}</a>"),
     );
     home.write("index/files/.keep", "");
-    let mut zip = python(&home, "none");
+    let mut zip = python(home, "none");
     zip.args(["-m", "zipfile", "-c"]);
     zip.arg(format!("index/files/{WHEEL}"));
     zip.args(["hello_from_a_test.py", info]);
     output(zip);
+}
 
+pub(crate) fn downloads_a_package() {
+    let home = Home::new();
+    make_index(&home);
     let port = free_port();
     let mut server = python(&home, "none");
     server.args([

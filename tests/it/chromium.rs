@@ -158,7 +158,7 @@ impl Drop for Browser {
             && driver.write_all(end.as_bytes()).is_ok()
         {
             // The response comes when Chromium has ended. The connection stays open.
-            driver.read(&mut [0; 1024]).ok();
+            driver.read_exact(&mut [0]).ok();
         }
         self.driver.kill().ok();
         self.driver.wait().ok();

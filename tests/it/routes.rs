@@ -348,3 +348,88 @@ fn a_redirect_to_another_origin_stays_with_the_proxy() {
     let url = format!("{}/api/next", b.url());
     assert_eq!(proxy.get("/x").field("location"), Some(&*url));
 }
+
+#[test]
+fn why_log_lists_and_statistics_name_the_origin() {
+    let (a, b) = (named("a"), Origin::start(|exchange| exchange.cut()));
+    let home = Home::new();
+    let proxy = home.start(&a.url(), &["--route", &format!("/api/*={}", b.url())]);
+    let port = proxy.port.to_string();
+    let why = home.run_json(&["why", "/api/x", "--json", "--port", &port]);
+    assert_eq!(why["origin"], b.url());
+    let why = home.run_ok(&["why", "/x", "--port", &port]);
+    assert!(why.contains(&a.url()) && !why.contains(&b.url()), "{why}");
+    assert_eq!(proxy.get("/api/x").status(), 502);
+    proxy.log_line(&["MISS 502 GET /api/x", &format!("from {}", b.url())]);
+    proxy.get("/x").expect(200, "MISS", "a /x #0");
+    proxy.log_line(&["MISS 200 GET /x", &format!("from {}", a.url())]);
+    let stats = home.run_json(&["stats", "--json", "--port", &port]);
+    let count = |origin: &Origin, answers: u64, failures: u64| serde_json::json!({ "origin": origin.url(), "answers": answers, "failures": failures });
+    let expected = serde_json::json!([count(&a, 1, 0), count(&b, 0, 1)]);
+    assert_eq!(stats["origins"], expected);
+    let stats = home.run_ok(&["stats", "--port", &port]);
+    assert!(
+        stats.contains(&format!("responses of {}; 1 failures", b.url())),
+        "{stats}"
+    );
+}
+
+#[test]
+fn lists_name_the_origin_of_a_key() {
+    let (a, b) = (named("a"), named("b"));
+    let home = Home::new();
+    let proxy = home.start(&a.url(), &["--route", &format!("/api/*={}", b.url())]);
+    let port = proxy.port.to_string();
+    proxy.get("/api/x").expect(200, "MISS", "b /api/x #0");
+    proxy.get("/x").expect(200, "MISS", "a /x #0");
+    let listed = home.run_ok(&["ls", "--port", &port]);
+    assert!(
+        listed.contains(&format!("/api/x  at {}\n", b.url())),
+        "{listed}"
+    );
+    assert!(listed.contains("  /x\n"), "{listed}");
+    let shown = home.run_json(&["show", "/api/x", "--json", "--port", &port]);
+    assert_eq!(shown["answers"][0]["origin"], b.url());
+    home.run_ok(&["purge", "/api/x", "--port", &port]);
+    proxy.get("/api/x").expect(200, "MISS", "b /api/x #1");
+}
+
+#[test]
+fn a_reload_changes_routes_but_not_the_set_of_origins() {
+    let (a, b, c) = (named("a"), named("b"), named("c"));
+    let home = Home::new();
+    home.write("config/proxy.toml", &route("path = \"/api/*\"", &b));
+    let proxy = home.start(&a.url(), &[]);
+    let reload = || home.run_json(&["reload", "--json", "--port", &proxy.port.to_string()]);
+    proxy.get("/api/x").expect(200, "MISS", "b /api/x #0");
+    home.write("config/proxy.toml", &route("path = \"/v2/*\"", &b));
+    let reloaded = reload();
+    assert_eq!(reloaded["changed"], serde_json::json!(["routes"]));
+    assert_eq!(reloaded["cache_cleared"], true);
+    proxy.get("/api/x").expect(200, "MISS", "a /api/x #0");
+    proxy.get("/v2/x").expect(200, "MISS", "b /v2/x #0");
+    home.write("config/proxy.toml", &route("path = \"/v2/*\"", &c));
+    let reloaded = reload();
+    assert_eq!(reloaded["needs_restart"], serde_json::json!(["routes"]));
+    proxy.get("/v2/y").expect(200, "MISS", "b /v2/y #0");
+}
+
+#[test]
+fn a_websocket_follows_its_route_without_the_stripped_prefix() {
+    const OFFER: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let (a, b) = (
+        named("a"),
+        Origin::start(|exchange| {
+            exchange.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            );
+            exchange.close();
+        }),
+    );
+    let file = route("path = \"/ws/*\"\nstrip_prefix = true", &b);
+    let proxy = TestProxy::builder(&a).file(&file).start();
+    assert_eq!(proxy.begin("/ws/chat", OFFER).head().status, 101);
+    assert_eq!((b.only().target(), a.count()), ("/chat".to_owned(), 0));
+}

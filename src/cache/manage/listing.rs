@@ -84,6 +84,9 @@ pub struct ListedKey {
     pub path: String,
     /// The Host; `None` if clients do not choose it.
     pub host: Option<String>,
+    /// The origin of its route; `None` if that is the first one.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// The method of requests for it.
     pub method: String,
     /// The status.
@@ -224,6 +227,7 @@ impl KeyVariants {
         Some(ListedKey {
             path: hidden(self.key.resource.target()).into_owned(),
             host: self.key.resource.host().map(str::to_owned),
+            origin: self.key.resource.origin().map(str::to_owned),
             method: if asks_with_body { "POST" } else { "GET" }.to_owned(),
             status: head.status().as_u16(),
             body_bytes: self.body_bytes(),

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cache::CacheStats,
     control::Instance,
-    observe::{OriginReport, ReasonCount, Report, TunnelReport, duration, grouped},
+    observe::{OriginCount, OriginReport, ReasonCount, Report, TunnelReport, duration, grouped},
 };
 
 use crate::commands::text::{self, begin};
@@ -99,6 +99,7 @@ impl Page {
             origin_line(&report.origin),
             memory_line(report.cache.as_ref()),
         ];
+        top.extend(report.origins.iter().map(count_line));
         top.extend(pace_line(&report.origin));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
@@ -297,6 +298,13 @@ fn origin_line(origin: &OriginReport) -> String {
         grouped(origin.answers),
         grouped(origin.failures),
     )
+}
+
+/// What was counted of one of several origins.
+fn count_line(count: &OriginCount) -> String {
+    let responses = grouped(count.answers);
+    let (origin, failures) = (text::plain(&count.origin), grouped(count.failures));
+    format!("           {responses:>8}   responses of {origin}; {failures} failures")
 }
 
 /// `None` if requests go to the origin at once.

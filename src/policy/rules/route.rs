@@ -34,6 +34,11 @@ impl<T> PerOrigin<T> {
         &self.first
     }
 
+    /// True if there are several origins.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// All values in the order of the origins.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         std::iter::once(&self.first).chain(&self.others)

@@ -151,6 +151,7 @@ fn addressed(
     forwarded: &ForwardedRequest,
     to: OriginIndex,
 ) -> OriginRequest {
+    forwarded.asked.set(to);
     if to == forwarded.first_origin() || forwarded.preserved_host().is_some() {
         return request;
     }

@@ -1,6 +1,6 @@
 //! A response of the origin, ready to be judged.
 
-use std::{borrow::Cow, time::Instant};
+use std::{borrow::Cow, sync::atomic::Ordering, time::Instant};
 
 use actix_web::{
     body::BodySize,
@@ -76,6 +76,7 @@ pub(crate) async fn observed<T>(
     let shared = worker.shared.origins.get(origin);
     match &result {
         Ok(response) => {
+            shared.answers.fetch_add(1, Ordering::Relaxed);
             shared.health.answered(now);
             match is_unavailable(status(response)) {
                 true => shared.availability.failed(now),
@@ -96,6 +97,7 @@ pub(crate) async fn observed<T>(
             ) {
                 shared.availability.failed(now);
             }
+            shared.failures.fetch_add(1, Ordering::Relaxed);
             worker.counters.origin_failed(error.kind(), now);
         }
     }

@@ -5,3 +5,4 @@ pub(super) mod from_stored;
 pub(super) mod multipart;
 pub(super) mod prepared;
 pub(super) mod serve;
+pub(super) mod stale_at_once;

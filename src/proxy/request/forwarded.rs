@@ -1,6 +1,6 @@
 //! A client's request as it is forwarded.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -58,6 +58,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) config: Arc<Config>,
     /// The route and the rule in force.
     pub(crate) selection: Selection,
+    /// The origin that was asked last. The forms of one request share it.
+    pub(crate) asked: Rc<Cell<OriginIndex>>,
 }
 
 /// Request line and headers, as the client sent them.
@@ -158,6 +160,7 @@ impl ForwardedRequest {
             key,
             config: Arc::clone(config),
             selection,
+            asked: Rc::new(Cell::new(config.first_origin(selection))),
         })
     }
 
@@ -307,6 +310,12 @@ impl ForwardedRequest {
     /// The first origin of its route.
     pub(crate) fn first_origin(&self) -> OriginIndex {
         self.config.first_origin(self.selection)
+    }
+
+    /// The origin that was asked last, or that would be asked first; `None` if there is one origin only.
+    pub(crate) fn asked_origin(&self) -> Option<&OriginUrl> {
+        let origins = &self.config.origins;
+        origins.has_others().then(|| origins.get(self.asked.get()))
     }
 
     /// The URL of the first origin of its route.

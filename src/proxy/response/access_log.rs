@@ -39,6 +39,8 @@ pub(crate) struct AccessLogEntry {
     mode: Mode,
     /// The patterns of the rule in force.
     rule: Option<String>,
+    /// The origin of the request. `None` if there is one origin only, or if the request took the shortest way to a hit.
+    origin: Option<String>,
     /// What makes the identity of a request that missed for it; `None` if it did not.
     identity: Option<Box<IdentityParts>>,
     /// The names of the cookies for which the response is not stored; empty if that is not the reason.
@@ -119,6 +121,7 @@ impl AccessLogEntry {
             target,
             mode: Mode::default(),
             rule: None,
+            origin: None,
             identity: None,
             cookies: Vec::new(),
             remedy: OnceCell::new(),
@@ -139,6 +142,11 @@ impl AccessLogEntry {
     pub(crate) fn set_rule(&mut self, forwarded: &ForwardedRequest) {
         self.mode = forwarded.policy().mode;
         self.rule = forwarded.rule_patterns();
+    }
+
+    /// Notes the origin of the request, if there are several.
+    pub(crate) fn set_origin(&mut self, forwarded: &ForwardedRequest) {
+        self.origin = forwarded.asked_origin().map(ToString::to_string);
     }
 
     /// Notes what makes the identity of a request for which nothing was stored.
@@ -205,6 +213,9 @@ impl AccessLogEntry {
             self.began.elapsed().as_millis(),
             self.sent_bytes.get(),
         );
+        if let Some(origin) = self.origin.as_ref().filter(|_| source == XCache::Miss) {
+            let _ = write!(line, "  from {origin}");
+        }
         if source == XCache::Miss {
             self.explain(&mut line);
         }

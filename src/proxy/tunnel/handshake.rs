@@ -42,7 +42,7 @@ pub(crate) async fn forward_handshake(
     })?;
     let request = OriginRequest {
         method: forwarded.method.clone(),
-        target: forwarded.target.clone(),
+        target: forwarded.origin_target().into_owned(),
         headers: forwarded.headers_with_all_cookies(),
         body: RequestBody::Empty,
         expectation: Expectation::Nothing,

@@ -5,7 +5,7 @@ use log::kv::{Error, Key, Source, Value, VisitSource};
 use super::{AccessLogEntry, Fate};
 use crate::headers;
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "method",
     "target",
     "status",
@@ -20,6 +20,7 @@ const NAMES: [&str; 19] = [
     "received_bytes",
     "tunnel_end",
     "problem",
+    "origin",
     "request_id",
     "client",
     "request_line",
@@ -61,6 +62,7 @@ impl AccessLogEntry {
             "received_bytes" => self.tunnel.get()?.received_bytes.into(),
             "tunnel_end" => self.tunnel.get()?.state().into(),
             "problem" => self.problem.as_deref()?.into(),
+            "origin" => self.origin.as_deref()?.into(),
             "request_id" => self.request_id.as_deref()?.into(),
             "client" => client?.address.as_str().into(),
             "request_line" => client?.line.as_str().into(),

@@ -10,7 +10,7 @@
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
 //! 6. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
 
-use std::{rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 use log::Level;
@@ -343,10 +343,8 @@ async fn fetch_and_store(
     if sends_all_cookies {
         request.headers = forwarded.headers_with_all_cookies();
     }
-    let Some(fetched) = client
-        .while_wanted(&ticket, forward(worker, forwarded, request))
-        .await
-    else {
+    let head = pin!(forward(worker, forwarded, request));
+    let Some(fetched) = client.while_wanted(&ticket, head).await else {
         return;
     };
     let fetch = LeaderFetch {

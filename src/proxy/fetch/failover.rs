@@ -29,18 +29,25 @@ pub(crate) async fn forward(
     forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
-    let origins = forwarded.origins();
-    let first = forwarded.first_origin();
-    if origins.len() < 2 {
-        return forward_to(worker, first, request).await;
+    match forwarded.origins().len() {
+        0 | 1 => forward_to(worker, forwarded.first_origin(), request).await,
+        // In a box: the future is large, and most routes have one origin.
+        _ => Box::pin(forward_to_one_of(worker, forwarded, request)).await,
     }
+}
+
+async fn forward_to_one_of(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    request: OriginRequest,
+) -> Result<FetchedResponse, OriginError> {
     let Some(copy) = Copies::of(&request) else {
         let (chosen, request) = to_first_available(worker, forwarded, request);
         return forward_to(worker, chosen, request).await;
     };
     let mut failed = Vec::new();
     let mut last = None;
-    for &origin in origins {
+    for &origin in forwarded.origins() {
         if !is_available(worker, origin) {
             failed.push(origin);
             continue;

@@ -1,6 +1,6 @@
 //! A response of the origin, ready to be judged.
 
-use std::{borrow::Cow, sync::atomic::Ordering, time::Instant};
+use std::{borrow::Cow, pin::pin, sync::atomic::Ordering, time::Instant};
 
 use actix_web::{
     body::BodySize,
@@ -48,7 +48,7 @@ pub(crate) async fn forward_to(
 ) -> Result<FetchedResponse, OriginError> {
     admit(worker, origin).await?;
     let request_time = clock::now();
-    let response = worker.origins.get(origin).forward(request);
+    let response = pin!(worker.origins.get(origin).forward(request));
     let response = observed(worker, origin, response, |it| it.status).await?;
     let at = (origin, request_time);
     Ok(FetchedResponse::new(worker, at, response))

@@ -53,15 +53,22 @@ pub(crate) fn respond(
     }
     let policy = settings.map_or(&config.config.policy, |settings| &settings.policy);
     let host = host.filter(|_| config.config.preserves_host(selection));
-    let lookup = match (host, config.config.key_scope(selection)) {
-        (None, None) => worker.worker_cache.get(&PlainKey(target))?,
+    let mut key_text = worker.key_text.borrow_mut();
+    let key = match (host, config.config.key_scope(selection)) {
+        (None, None) => target,
         (host, scope) => {
-            let mut key = worker.key_text.borrow_mut();
-            key.clear();
-            cache::write_resource(&mut key, target, host.map(HeaderValue::as_bytes), scope);
-            worker.worker_cache.get(&PlainKey(&key))?
+            key_text.clear();
+            cache::write_resource(
+                &mut key_text,
+                target,
+                host.map(HeaderValue::as_bytes),
+                scope,
+            );
+            key_text.as_str()
         }
     };
+    let lookup = worker.worker_cache.get(&PlainKey(key))?;
+    drop(key_text);
     let view = policy::Request::new(policy, request.method(), fields, RequestContent::None, None);
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     // A variant must be selected by what the client sent.

@@ -53,22 +53,11 @@ pub(crate) fn respond(
     }
     let policy = settings.map_or(&config.config.policy, |settings| &settings.policy);
     let host = host.filter(|_| config.config.preserves_host(selection));
-    let mut key_text = worker.key_text.borrow_mut();
-    let key = match (host, config.config.key_scope(selection)) {
-        (None, None) => target,
-        (host, scope) => {
-            key_text.clear();
-            cache::write_resource(
-                &mut key_text,
-                target,
-                host.map(HeaderValue::as_bytes),
-                scope,
-            );
-            key_text.as_str()
-        }
-    };
+    let mut text = worker.key_text.borrow_mut();
+    let scope = config.config.key_scope(selection);
+    let key = key_in(&mut text, target, host.map(HeaderValue::as_bytes), scope);
     let lookup = worker.worker_cache.get(&PlainKey(key))?;
-    drop(key_text);
+    drop(text);
     let view = policy::Request::new(policy, request.method(), fields, RequestContent::None, None);
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     // A variant must be selected by what the client sent.
@@ -95,6 +84,21 @@ pub(crate) fn respond(
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);
     Some(response)
+}
+
+/// The key of a plain request: its target, or what `text` becomes.
+fn key_in<'k>(
+    text: &'k mut String,
+    target: &'k str,
+    host: Option<&[u8]>,
+    scope: Option<&str>,
+) -> &'k str {
+    if host.is_none() && scope.is_none() {
+        return target;
+    }
+    text.clear();
+    cache::write_resource(text, target, host, scope);
+    text
 }
 
 /// True if the request is forwarded as it came, carries no credentials, and names no other method.

@@ -66,7 +66,7 @@ caching-proxy --origin URL [OPTIONS]
        caching-proxy --clear-cache [--port PORT]
        caching-proxy COMMAND [OPTIONS]";
 
-/// A caching HTTP reverse proxy: forwards requests to one origin and caches its responses
+/// A caching HTTP reverse proxy: forwards requests to one or more origins and caches their responses
 ///
 /// It stores responses in memory and serves repeated requests from there, so that the same GET request is not
 /// forwarded twice.

@@ -46,7 +46,7 @@ pub enum ProxyError {
     #[error(transparent)]
     Origin(#[from] OriginError),
     /// The client sent CONNECT.
-    #[error("CONNECT is not supported: this proxy forwards to one origin only")]
+    #[error("CONNECT is not supported: this proxy forwards to its own origins only")]
     Connect,
     /// The request carries our own Via (RFC 9110, 7.6.3).
     #[error("the request loops: the origin forwards it back to this proxy")]

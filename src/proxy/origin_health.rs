@@ -30,7 +30,8 @@ impl OriginHealth {
     /// A request that was sent at `began` got no response until `now`. The origin fails if no other request got one
     /// meanwhile: else this is about one target.
     pub(crate) fn failed(&self, began: Time, now: Time) {
-        if self.answered.load(Ordering::Relaxed) < began.unix_millis() {
+        // A response in the millisecond in which the request began most likely came before it.
+        if self.answered.load(Ordering::Relaxed) <= began.unix_millis() {
             self.failed.store(now.unix_millis(), Ordering::Relaxed);
         }
     }
@@ -70,6 +71,14 @@ mod tests {
         assert!(health.is_failing(at(70), TIMEOUT));
         health.answered(at(71));
         assert!(!health.is_failing(at(71), TIMEOUT));
+    }
+
+    #[test]
+    fn a_response_in_the_millisecond_in_which_a_request_began_is_no_sign_of_life() {
+        let health = OriginHealth::default();
+        health.answered(at(1));
+        health.failed(at(1), at(31));
+        assert!(health.is_failing(at(31), TIMEOUT));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) enum HeadRefusal {
     Tls,
     /// RFC 9110, 15.5.20: the URL in the request line is of another server.
     #[error(
-        "this is no forward proxy: it serves one origin, and not the host in the URL of the request; \
+        "this is no forward proxy: it serves its own origins, and not the host in the URL of the request; \
          to set the origin, start caching-proxy with --origin URL"
     )]
     OtherHost,

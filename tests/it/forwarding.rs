@@ -305,7 +305,7 @@ fn connect_gets_405() {
             "CONNECT other.test:443 HTTP/1.1\r\nHost: other.test:443\r\n{fields}\r\n"
         ));
         let answer = client.answer_to("CONNECT");
-        let sentence = "CONNECT is not supported: this proxy forwards to one origin only.\n";
+        let sentence = "CONNECT is not supported: this proxy forwards to its own origins only.\n";
         answer.expect(405, "MISS", sentence);
         let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
         assert_eq!(answer.field("allow"), Some(allowed));

@@ -140,7 +140,7 @@ fn a_port_that_is_in_use_in_one_family_is_refused() {
 
 #[test]
 fn a_request_for_another_host_gets_421_and_a_sentence() {
-    const SENTENCE: &str = "This is no forward proxy: it serves one origin, and not the host in the URL of the request; \
+    const SENTENCE: &str = "This is no forward proxy: it serves its own origins, and not the host in the URL of the request; \
                             to set the origin, start caching-proxy with --origin URL.\n";
     let origin = Origin::counting("");
     let home = Home::new();

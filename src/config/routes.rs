@@ -6,7 +6,7 @@ use super::{
     BindAddress, Config, OriginSettings, SettingSources,
     error::{ConfigError, SettingSource},
     keys::ROUTES,
-    rule_keys::RuleKeys,
+    rule_keys::{RuleKeys, with_rule_keys},
     rules::WrittenRules,
     tables::{Table, tables},
     value,
@@ -27,22 +27,8 @@ const MAX_ORIGINS: usize = 64;
 pub(super) const FLAG: &str = "route";
 
 /// The keys of a route: what it matches, where it leads, and the settings for it.
-pub(super) const KEYS: &[&str] = &[
-    "path",
-    "host",
-    "origin",
-    "strip_prefix",
-    "preserve_host",
-    "ttl",
-    "policy",
-    "ignore_query",
-    "sort_query",
-    "ignore_client_cache_control",
-    "store",
-    "store_post",
-    "invalidates",
-    "persisted_queries",
-];
+pub(super) const KEYS: &[&str] =
+    &with_rule_keys::<14>(&["path", "host", "origin", "strip_prefix", "preserve_host"]);
 
 impl SettingSources<'_> {
     /// The defaults, with this policy, and with the origins, the routes and the rules of a proxy that listens there.

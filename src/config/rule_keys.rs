@@ -19,6 +19,21 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "invalidates",
     "persisted_queries",
 ];
+/// The names that `own` has before these: all keys of a rule or of a route. `N` is their number.
+pub(super) const fn with_rule_keys<const N: usize>(own: &[&'static str]) -> [&'static str; N] {
+    assert!(own.len() + RULE_KEYS.len() == N, "the number of the keys");
+    let mut keys = [""; N];
+    let mut at = 0;
+    while at < N {
+        keys[at] = match at < own.len() {
+            true => own[at],
+            false => RULE_KEYS[at - own.len()],
+        };
+        at += 1;
+    }
+    keys
+}
+
 /// The keys that only concern stored responses.
 const ABOUT_STORED: &[&str] = &["policy", "ttl", "store_post", "persisted_queries"];
 

@@ -4,7 +4,7 @@ use super::{
     error::ConfigError,
     file::SettingsFile,
     keys::RULES,
-    rule_keys::{RULE_KEYS, RuleKeys},
+    rule_keys::{RULE_KEYS, RuleKeys, with_rule_keys},
     tables::{Table, tables},
     value,
 };
@@ -14,18 +14,7 @@ use crate::policy::{Rule, Rules, covers};
 const MAX_RULES: usize = 256;
 
 /// The keys of a rule: its path, and the settings for it.
-pub(super) const KEYS: &[&str] = &[
-    "path",
-    "ttl",
-    "policy",
-    "ignore_query",
-    "sort_query",
-    "ignore_client_cache_control",
-    "store",
-    "store_post",
-    "invalidates",
-    "persisted_queries",
-];
+pub(super) const KEYS: &[&str] = &with_rule_keys::<10>(&["path"]);
 
 /// The rules of the file, as they are written.
 pub(super) struct WrittenRules(Vec<WrittenRule>);

@@ -20,8 +20,8 @@ pub struct Put {
     pub(in crate::cache) key: Key,
     pub(in crate::cache) id: FetchId,
     pub(in crate::cache) entry: Arc<Entry>,
-    /// When the head of the entry was received, or the head that it updates. Entries received later are not replaced.
-    pub(in crate::cache) since: Time,
+    /// The order of the entry, or of the entry that it updates. Later entries are not replaced.
+    pub(in crate::cache) since: (Time, FetchId),
     /// The present time. Entries received after it are from before the clock was set back, and are replaced.
     pub(in crate::cache) now: Time,
 }

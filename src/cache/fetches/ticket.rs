@@ -172,7 +172,7 @@ impl FetchTicket {
         entry: &Entry,
         head: StoredHead,
     ) -> Result<(Arc<Entry>, Result<(), Reason>), Reason> {
-        let since = entry.head().received();
+        let since = entry.order();
         let entry = Arc::new(Entry::new(
             Arc::new(head),
             entry.body().clone(),
@@ -272,14 +272,14 @@ impl FetchTicket {
         });
     }
 
-    /// Stores `entry`, whose head, or the head that it updates, was received at `since`.
+    /// Stores `entry`. `since` is its order, or that of the entry that it updates.
     ///
     /// # Errors
     /// The actor did not answer in time.
     pub(in crate::cache) async fn put(
         &mut self,
         entry: Arc<Entry>,
-        since: Time,
+        since: (Time, FetchId),
     ) -> Result<PutOutcome, CacheUnavailable> {
         let put = Put {
             key: self.key.clone(),

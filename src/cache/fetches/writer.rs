@@ -385,10 +385,10 @@ impl BodyWriter {
             body = body.joined(self.ticket.budget());
         }
         let head = &self.shared_head.head;
-        let since = head.received();
         drop(self.head_charge.take());
         let fetch = (self.ticket.id(), self.ticket.age_millis());
         let entry = Entry::new(Arc::clone(head), body, fetch, self.ticket.budget());
+        let since = entry.order();
         match self.ticket.put(Arc::new(entry), since).await {
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => FetchEnd::Stored,
             Ok(PutOutcome::Void) => FetchEnd::NotStored(Reason::Cleared),

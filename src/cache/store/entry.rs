@@ -10,7 +10,7 @@ use crate::{
             budget::{Budget, Charge},
         },
     },
-    policy::StoredHead,
+    policy::{StoredHead, Time},
 };
 
 /// The memory of an entry beyond head and body: the slot in the store, the key, allocations.
@@ -53,6 +53,12 @@ impl Entry {
     /// The fetch that has brought or validated it.
     pub(in crate::cache) fn begun(&self) -> FetchId {
         self.begun
+    }
+
+    /// The order among the responses of a variant: by when the head was received, within a millisecond by when the fetch
+    /// began.
+    pub(in crate::cache) fn order(&self) -> (Time, FetchId) {
+        (self.head.received(), self.begun)
     }
 
     /// How long the fetch from the origin took, in milliseconds. A hit saves that time.

@@ -2,7 +2,7 @@
 //!
 //! The eviction order resists scans: a response that was used once does not displace those that are used often.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     cache::{
@@ -25,6 +25,9 @@ use crate::{
 const MAX_VARIANTS: usize = 32;
 /// The fraction of the budget that stays free for bodies that are arriving: one part in this many.
 const SLACK_PARTS: u64 = 16;
+/// A response that was received so much after the present time is from before the clock was set back. Less is rounding, or
+/// the clock was adjusted during a long fetch.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// The stored responses.
 pub(in crate::cache) struct Store {
@@ -141,15 +144,16 @@ impl Store {
         }
     }
 
-    /// Stores `entry` as the first variant of `key`. It replaces the same variant, unless that one was received after
-    /// `since`, or is a whole response and `entry` a part. A part of the same response is replaced by the whole in any case.
-    /// What was received after `now` is replaced too: it is from before the clock was set back.
+    /// Stores `entry` as the first variant of `key`. It replaces the same variant, unless that one comes after
+    /// `since` in order, or is a whole response and `entry` a part. A part of the same response is replaced by the whole in any case.
+    /// What was received long after `now` is replaced too: it is from before the clock was set back.
     pub(in crate::cache) fn put(
         &mut self,
         key: &Key,
         entry: Arc<Entry>,
-        (since, now): (Time, Time),
+        (since, now): ((Time, FetchId), Time),
     ) -> PutOutcome {
+        let now = now.saturating_add(CLOCK_TOLERANCE);
         let weight = entry.weight_bytes();
         let stored = self
             .table
@@ -160,8 +164,7 @@ impl Store {
             .partition(|other| other.head().same_variant(entry.head()));
         let is_part = entry.head().content_range().is_some();
         let is_replaceable = |other: &Arc<Entry>| {
-            let received = other.head().received();
-            let is_newer = since < received && received <= now;
+            let is_newer = since < other.order() && other.head().received() <= now;
             let is_more = is_part && other.head().content_range().is_none();
             (!is_newer && !is_more) || entry.head().is_whole_of(other.head())
         };

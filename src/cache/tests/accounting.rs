@@ -164,8 +164,8 @@ impl Fixture {
     }
 
     fn put(&mut self, key: usize, entry: Arc<Entry>) -> PutOutcome {
-        let since = entry.head().received();
-        self.store.put(&self.keys[key], entry, (since, since))
+        let (since, now) = (entry.order(), entry.head().received());
+        self.store.put(&self.keys[key], entry, (since, now))
     }
 
     /// Applies `operation`. Returns the key that it changes by itself; `None` if it changes none, or

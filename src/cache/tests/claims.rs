@@ -108,6 +108,27 @@ fn a_freshening_after_a_clear_restores_nothing() {
 }
 
 #[test]
+fn of_two_responses_received_in_the_same_millisecond_the_later_fetch_brought_the_newer_one() {
+    run(async {
+        let cache = cache(16 * MIB);
+        store(&cache, "/a", plain_head(), b"old").await;
+        let entry = found(&cache, "/a").await.remove(0);
+        let validation = lead(&cache, "/a").await;
+        let Claimed::Lead(older) = claim_of(&cache, "/a", Coalescing::Never).await else {
+            panic!("no ticket");
+        };
+        let Claimed::Lead(newer) = claim_of(&cache, "/a", Coalescing::Never).await else {
+            panic!("no ticket");
+        };
+        assert_eq!(fill(newer).await, Some(FetchEnd::Stored));
+        let outdated = Some(FetchEnd::NotStored(Reason::Outdated));
+        assert_eq!(fill(older).await, outdated);
+        let freshened = validation.freshen(&entry, plain_head()).await;
+        assert_eq!(freshened.unwrap_err(), Reason::Outdated);
+    });
+}
+
+#[test]
 fn a_claim_with_an_older_state_must_decide_again() {
     run(async {
         let cache = cache(16 * MIB);
@@ -367,8 +388,12 @@ async fn lead_with(cache: &Addr<CacheActor>, key: &Key) -> FetchTicket {
     }
 }
 
-async fn fill(ticket: FetchTicket) {
+async fn fill(ticket: FetchTicket) -> Option<FetchEnd> {
+    let mut reader = None;
     BodyWriter::new(ticket, plain_head(), Some(1))
-        .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
+        .run(chunks(vec![Bytes::from_static(b"x")]), |_, opened| {
+            reader = Some(opened);
+        })
         .await;
+    reader.and_then(|reader| reader.end())
 }

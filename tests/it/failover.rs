@@ -1,15 +1,13 @@
 //! Lists of origins: the first healthy one gets a request, and the next one if that fails.
 
-use std::{net::TcpStream, time::Duration};
-
-use socket2::SockRef;
+use std::time::Duration;
 
 use crate::{
     client::Answer,
     harness::TestProxy,
     instance::{Home, Instance},
     origin::{Exchange, Origin},
-    ports,
+    ports::{self, BlackHole},
 };
 
 /// An origin that responds with its name, the target and the number of the request for it.
@@ -33,27 +31,6 @@ fn counting_bytes(exchange: &mut Exchange<'_>) {
         None => {
             let body = format!("{} bytes", exchange.request.body.len());
             exchange.ok("", body);
-        }
-    }
-}
-
-/// An address that neither accepts nor refuses connections.
-struct BlackHole {
-    url: String,
-    /// The listener, and the connection that fills its queue.
-    _open: (std::net::TcpListener, TcpStream),
-}
-
-impl BlackHole {
-    fn new() -> Self {
-        let listener = ports::listener();
-        // Room for one connection.
-        SockRef::from(&listener).listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let first = TcpStream::connect(address).unwrap();
-        Self {
-            url: format!("http://{address}"),
-            _open: (listener, first),
         }
     }
 }
@@ -215,7 +192,7 @@ fn response_of_list(origins: &[&str], method: &str, rest: &str) -> (u16, String)
 fn a_request_that_was_not_sent_moves_on_whatever_its_method_and_body() {
     let hole = BlackHole::new();
     let refused = format!("http://127.0.0.1:{}", ports::free_port());
-    for unreachable in [&refused, &hole.url] {
+    for unreachable in [&refused, &hole.url()] {
         for (method, rest, status, body) in CASES {
             let good = Origin::start(counting_bytes);
             let found = response_of_list(&[unreachable, &good.url()], method, rest);
@@ -259,4 +236,72 @@ fn a_request_that_may_have_arrived_is_not_sent_again_with_its_body() {
         assert_eq!((status, good.count()), expected, "{method} {rest:?}");
         assert_eq!(first.count(), 1, "{method} {rest:?}");
     }
+}
+
+#[test]
+fn names_of_the_origin_that_responds_become_names_of_the_proxy() {
+    let good = Origin::start(|exchange| {
+        let host = exchange.request.field("host").unwrap();
+        let location = exchange.request.field("x-location").unwrap();
+        let location = location.replace("{host}", &host);
+        let lines =
+            format!("Location: {location}\r\nSet-Cookie: a=1; Domain=127.0.0.1; Path=/app/x\r\n");
+        exchange.answer("302 Found", &lines, "");
+    });
+    // Another host, to which connections are refused.
+    let dead = format!("http://127.0.0.2:{}", ports::free_port());
+    let urls = [format!("{dead}/app"), format!("{}/app", good.url())];
+    let list = format!("path = \"/*\"\norigin = {urls:?}\n");
+    let other = named("other");
+    for route in [
+        format!("[[routes]]\n{list}"),
+        format!("[[routes]]\nhost = \"proxy.test\"\n{list}"),
+    ] {
+        let proxy = TestProxy::builder(&other).file(&route).start();
+        for (number, (location, expected)) in [
+            ("http://{host}/app/next".to_owned(), "/next".to_owned()),
+            (format!("{dead}/app/next"), "/next".to_owned()),
+            ("/app/next".to_owned(), "/next".to_owned()),
+            // Outside of the path of the origins: it is at the one that has responded.
+            ("/outside".to_owned(), format!("{}/outside", good.url())),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let lines = format!("X-Location: {location}\r\n");
+            let response = proxy.get_with(&format!("/{number}"), &lines);
+            assert_eq!(response.field("location"), Some(&*expected), "{location}");
+            assert_eq!(
+                response.field("set-cookie"),
+                Some("a=1; Path=/x"),
+                "{route}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_location_that_names_any_origin_of_the_list_invalidates() {
+    let dead = format!("http://127.0.0.1:{}", ports::free_port());
+    let good = Origin::start(|exchange| match exchange.request.field("x-location") {
+        Some(location) => {
+            exchange.answer("201 Created", &format!("Location: {location}\r\n"), "");
+        }
+        None => {
+            let body = format!("#{}", exchange.nth);
+            exchange.ok("Cache-Control: max-age=60\r\n", body);
+        }
+    });
+    let other = named("other");
+    let proxy = TestProxy::builder(&other)
+        .file(&list("/*", &[&dead, &good.url()]))
+        .start();
+    for (nth, base) in [&dead, &good.url()].into_iter().enumerate() {
+        let body = format!("#{nth}");
+        proxy.get("/items/1").expect(200, "MISS", &body);
+        proxy.get("/items/1").expect(200, "HIT", &body);
+        let lines = format!("X-Location: {base}/items/1\r\n");
+        assert_eq!(proxy.request("POST", "/new", &lines, b"x").status(), 201);
+    }
+    proxy.get("/items/1").expect(200, "MISS", "#2");
 }

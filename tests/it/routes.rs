@@ -1,12 +1,14 @@
 //! Several origins: routes by path and by host, each origin with keys and connections of its own.
 
 use caching_proxy::cache::FilterSpec;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     client::Client,
-    harness::TestProxy,
+    harness::{TestProxy, until},
     instance::Home,
     origin::{Gate, Origin},
+    ports,
 };
 
 /// An origin that responds with its name, the target and the number of the request for it.
@@ -193,6 +195,64 @@ fn an_origin_that_hangs_takes_no_connection_from_another() {
     for mut client in waiting {
         client.answer().expect(200, "MISS", "late");
     }
+}
+
+/// Lets this process open as many files as the system allows it.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
+
+#[test]
+fn an_origin_whose_connections_are_all_in_use_takes_nothing_from_another() {
+    /// Most connections to one origin at a time.
+    const MAX_CONNECTIONS: usize = 1024;
+    raise_file_limit();
+    let hole = ports::BlackHole::new();
+    let good = named("good");
+    let home = Home::new();
+    let route = format!("/hole/*={}", hole.url());
+    let args = ["--route", &route, "--workers", "1", "--timeout", "10m"];
+    let proxy = home.start(&good.url(), &args);
+    let _waiting: Vec<Client> = (0..MAX_CONNECTIONS + 50)
+        .map(|number| {
+            let mut client = Client::connect(proxy.port);
+            client.ask(&format!("/hole/{number}"), "");
+            client
+        })
+        .collect();
+    until("every permit of the origin is taken", || {
+        hole.attempts() == MAX_CONNECTIONS
+    });
+    let load = (0..8).map(|number| {
+        let port = proxy.port;
+        std::thread::spawn(move || {
+            let mut client = Client::connect(port);
+            for nth in 0..50 {
+                let target = format!("/{number}/{nth}");
+                let body = format!("good {target} #0");
+                for x_cache in ["MISS", "HIT"] {
+                    client.ask(&target, "");
+                    client.answer().expect(200, x_cache, &body);
+                }
+                let post = format!(
+                    "POST {target}/new HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx"
+                );
+                let body = format!("good {target}/new #0");
+                client.send(post).answer().expect(200, "MISS", &body);
+            }
+        })
+    });
+    let load: Vec<_> = load.collect();
+    for client in load {
+        client.join().unwrap();
+    }
+    assert_eq!(good.count(), 8 * 50 * 2);
+    assert_eq!(hole.attempts(), MAX_CONNECTIONS);
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Copies {
             method: self.request.method.clone(),
             target: self.request.target.clone(),
             headers: self.request.headers.clone(),
-            body: self.body.from_start(),
+            body: self.body.whole(),
             expectation: self.request.expectation,
             interim: self.request.interim.clone(),
         };

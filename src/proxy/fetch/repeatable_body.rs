@@ -37,7 +37,7 @@ impl RepeatableBody {
         matches!(self, Self::Empty)
     }
 
-    /// True if [`RepeatableBody::from_start`] gives the whole body.
+    /// True if [`RepeatableBody::whole`] gives the whole body.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Self::Empty => true,
@@ -46,11 +46,11 @@ impl RepeatableBody {
     }
 
     /// The body from its beginning. The one that was returned before must not be read any more.
-    pub(crate) fn from_start(&self) -> RequestBody {
+    pub(crate) fn whole(&self) -> RequestBody {
         match self {
             Self::Empty => RequestBody::Empty,
-            Self::Sized(bytes, body) => RequestBody::Sized(*bytes, body.from_start()),
-            Self::Chunked(body) => RequestBody::Chunked(body.from_start()),
+            Self::Sized(bytes, body) => RequestBody::Sized(*bytes, body.whole()),
+            Self::Chunked(body) => RequestBody::Chunked(body.whole()),
         }
     }
 }
@@ -67,7 +67,7 @@ impl SharedBody {
         })))
     }
 
-    fn from_start(&self) -> BodyStream {
+    fn whole(&self) -> BodyStream {
         Box::pin(BodyFromStart {
             body: Rc::clone(&self.0),
             has_first: false,
@@ -159,7 +159,7 @@ mod tests {
 
     /// What a new reader gets as its first pieces, so many at most; "error" for an error.
     fn read(body: &RepeatableBody, pieces: usize) -> Vec<String> {
-        let RequestBody::Chunked(stream) = body.from_start() else {
+        let RequestBody::Chunked(stream) = body.whole() else {
             panic!("the framing has changed");
         };
         let pieces = stream.take(pieces).map(|piece| match piece {
@@ -202,6 +202,6 @@ mod tests {
     fn a_request_without_a_body_is_repeatable() {
         let body = RepeatableBody::new(RequestBody::Empty);
         assert!(body.is_empty() && body.is_repeatable());
-        assert!(matches!(body.from_start(), RequestBody::Empty));
+        assert!(matches!(body.whole(), RequestBody::Empty));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     cache::{Key, Resource},
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, ForwardedClient, HostHeader, ProxyHeaders},
+    headers::{self, ClientAddress, ForwardedClient, ProxyHeaders},
     origin::OriginUrl,
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
@@ -123,11 +123,7 @@ impl ForwardedRequest {
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
         let (host, scheme) = rewriting::addressed_as((config, selection), client_host, shared);
-        let key_host = match host {
-            HostHeader::Origin(_) => None,
-            HostHeader::Client(host) => Some(host.as_bytes()),
-        };
-        let key_host = told_client::key_host(key_host, &told);
+        let key_host = told_client::key_host(host.of_client(), &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let added = ProxyHeaders {

@@ -70,6 +70,10 @@ impl<T> PerOrigin<T> {
 /// Where the requests that match are sent, and the settings for them.
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// What it matches, as in the configuration: a path, a host, or both.
+    pub name: Box<str>,
+    /// Where it is written: a flag, a variable of the environment, or a file and a line.
+    pub place: Box<str>,
     /// The paths, without queries.
     pub path: Globs,
     /// The hosts, without ports. `None`: all.
@@ -229,8 +233,11 @@ mod tests {
             store_post_bytes: None,
             persisted_queries: PersistedQueries::Change,
             invalidates: true,
+            set_keys: Vec::new(),
         };
         Route {
+            name: path.into(),
+            place: "--route".into(),
             path: Globs::new([path]),
             host: host.map(Globs::of_host),
             origins: [OriginIndex(1)].into(),

@@ -126,7 +126,8 @@ async fn respond(
         via: &worker.shared.via,
     };
     if forwarded.is_handshake() {
-        return forward_handshake(worker, &forwarded, relay).await;
+        let response = forward_handshake(worker, &forwarded, relay).await;
+        return completed(response, request, &forwarded, entry);
     }
     let awaited = match request.head().expect() && forwarded.framing.has_content() {
         true => active.interim_sender(),
@@ -138,7 +139,7 @@ async fn respond(
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
         .await?;
     let forwarded = Rc::new(forwarded);
-    let mut response = match config.may_use_cache() {
+    let response = match config.may_use_cache() {
         true => serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await,
         false => {
             let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
@@ -146,8 +147,18 @@ async fn respond(
             pass(worker, &forwarded, body, why, storing, relay).await
         }
     };
+    completed(response, request, &forwarded, entry)
+}
+
+/// The response to `request`, which names the proxy. Notes in `entry` where it comes from and why it is not shared.
+fn completed(
+    mut response: Result<ClientResponse, FailedRequest>,
+    request: &HttpRequest,
+    forwarded: &ForwardedRequest,
+    mut entry: Option<&mut AccessLogEntry>,
+) -> Result<ClientResponse, FailedRequest> {
     if let Some(entry) = &mut entry {
-        entry.set_origin(&forwarded);
+        entry.set_origin(forwarded);
     }
     if let (Some(entry), Ok(response)) = (entry, &response) {
         match response.cache_status.detail() {
@@ -160,7 +171,7 @@ async fn respond(
         }
     }
     if let Ok(response) = &mut response {
-        for_client::rewrite(response, request, &forwarded);
+        for_client::rewrite(response, request, forwarded);
     }
     response
 }

@@ -57,6 +57,7 @@ fn a_host_chooses_the_origin_whatever_its_case_and_port() {
     for (host, target, body) in [
         ("www.example.test", "/x/1", "b /x/1 #0"),
         ("WWW.Example.TEST:8000", "/x/2", "b /x/2 #0"),
+        ("www.example.test.", "/x/3", "b /x/3 #0"),
         ("www.example.test", "/y/1", "a /y/1 #0"),
         ("example.test.evil", "/x/3", "a /x/3 #0"),
     ] {

@@ -228,8 +228,11 @@ fn routes(count: usize) -> Routes {
             store_post_bytes: None,
             persisted_queries: PersistedQueries::Change,
             invalidates: true,
+            set_keys: Vec::new(),
         };
         Route {
+            name: "/api/*".into(),
+            place: "--route".into(),
             path,
             host: None,
             origins: [OriginIndex(1)].into(),

@@ -351,6 +351,10 @@ pub struct WhyArgs {
     #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
     pub method: String,
 
+    /// Address that sends the request, for --trusted-proxies [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<std::net::IpAddr>,
+
     #[command(flatten)]
     #[allow(
         missing_docs,

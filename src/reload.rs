@@ -150,7 +150,7 @@ impl Reload {
             config: before,
             cache_state,
         };
-        if !changes.in_force.is_empty() {
+        if !changes.in_force.is_empty() || now.config.has_moved_routes(&read) {
             now.config = Arc::new(now.config.changed_to(&read));
         }
         if changes.repartitions {

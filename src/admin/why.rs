@@ -1,5 +1,7 @@
 //! `why`: what the proxy would do with a request, and why.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use actix_web::http::{
     Method, Uri,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -30,6 +32,9 @@ pub struct WhyRequest {
     pub path: String,
     /// The headers, each as `Name: value`.
     pub fields: Vec<String>,
+    /// Which address has sent it, for `trusted_proxies`. `None`: 127.0.0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
 }
 
 impl Default for WhyRequest {
@@ -38,6 +43,7 @@ impl Default for WhyRequest {
             method: Method::GET.to_string(),
             path: String::new(),
             fields: Vec::new(),
+            from: None,
         }
     }
 }
@@ -93,6 +99,7 @@ pub(crate) fn parse(request: &WhyRequest) -> Result<DescribedRequest, AdminError
         method,
         uri,
         headers,
+        peer: request.from.unwrap_or(Ipv4Addr::LOCALHOST.into()),
     })
 }
 

@@ -4,7 +4,9 @@ use caching_proxy::{
     admin::WhyRequest,
     cli::WhyArgs,
     control,
-    explain::{ExplainedReason, Explanation, Fallback, LastRefusal, Nearest, Variant},
+    explain::{
+        ExplainedReason, ExplainedRoute, Explanation, Fallback, LastRefusal, Nearest, Variant,
+    },
 };
 
 use super::{
@@ -18,6 +20,7 @@ pub(super) fn run(explain: WhyArgs) -> Result<(), Failure> {
         method: explain.method,
         path: explain.path,
         fields: explain.header,
+        from: explain.from,
     };
     let body = serde_json::to_vec(&ask).map_err(|error| Failure::Print(error.into()))?;
     let explanation: Explanation =
@@ -37,6 +40,9 @@ fn text(told: &Explanation) -> String {
     if let Some(origin) = &told.origin {
         sheet.line("origin", origin);
     }
+    if let Some(taken) = &told.route {
+        sheet.line("route", &route(taken));
+    }
     // A request that is refused is not judged.
     if !told.policy.is_empty() {
         circumstances(told, &mut sheet);
@@ -44,6 +50,20 @@ fn text(told: &Explanation) -> String {
         reasons(told, &mut sheet);
     }
     sheet.into_text()
+}
+
+fn route(taken: &ExplainedRoute) -> String {
+    let mut text = match (&taken.matches, &taken.place) {
+        (Some(matches), Some(place)) => format!("{matches}, from {place}"),
+        _ => "none matches: the request takes that of --origin".to_owned(),
+    };
+    if taken.origins.len() > 1 {
+        text += &format!("; the first healthy of {}", taken.origins.join(", "));
+    }
+    if !taken.settings.is_empty() {
+        text += &format!("; sets {}", taken.settings.join(", "));
+    }
+    text
 }
 
 fn circumstances(told: &Explanation, sheet: &mut Sheet) {

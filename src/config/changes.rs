@@ -93,6 +93,12 @@ impl Config {
         }
     }
 
+    /// True if routes are written at other places in `read`.
+    pub fn has_moved_routes(&self, read: &Self) -> bool {
+        let places = self.routes.iter().map(|route| &route.place);
+        places.ne(read.routes.iter().map(|route| &route.place))
+    }
+
     /// True if the routes of `read` do not apply before a restart, nor do the settings that are part of routes: each origin
     /// has connections and counters, which are made at the start.
     fn keeps_routes(&self, read: &Self) -> bool {

@@ -288,6 +288,16 @@ pub enum SettingSource {
     },
 }
 
+impl SettingSource {
+    /// The place without the key.
+    pub(super) fn without_key(&self) -> String {
+        match self {
+            Self::File { file, line, .. } => format!("{}:{line}", file.display()),
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -76,6 +76,7 @@ fn settings_without_rules(policy: &Policy) -> Rule {
         store_post_bytes: None,
         persisted_queries: PersistedQueries::default(),
         invalidates: true,
+        set_keys: Vec::new(),
     }
 }
 
@@ -157,6 +158,8 @@ impl WrittenRoutes {
             let origins: Vec<OriginIndex> = route.origins.iter().filter_map(index).collect();
             let settings = route.keys.over(&route.path, base);
             Route {
+                name: route.matched().into(),
+                place: route.place.without_key().into(),
                 path: settings.path.clone(),
                 host: route.host.as_deref().map(Globs::of_host),
                 scope: route.scope(origins.first() == last.first()),

@@ -8,7 +8,7 @@ use crate::policy::{
 };
 
 /// Their names. The last one changes nothing without another.
-pub(super) const RULE_KEYS: &[&str] = &[
+pub(super) const RULE_KEYS: &[&str; 9] = &[
     "ttl",
     "policy",
     "ignore_query",
@@ -106,15 +106,25 @@ impl RuleKeys {
 
     /// True if one is set.
     pub(super) fn is_any_set(&self) -> bool {
-        self.ttl.is_some()
-            || self.mode.is_some()
-            || self.ignored_parameters.is_some()
-            || self.order.is_some()
-            || self.client_directives.is_some()
-            || self.stores.is_some()
-            || self.store_post_bytes.is_some()
-            || self.invalidates.is_some()
-            || self.persisted_queries.is_some()
+        !self.set_keys().is_empty()
+    }
+
+    /// The names of those that are set.
+    fn set_keys(&self) -> Vec<&'static str> {
+        let is_set = [
+            self.ttl.is_some(),
+            self.mode.is_some(),
+            self.ignored_parameters.is_some(),
+            self.order.is_some(),
+            self.client_directives.is_some(),
+            self.stores.is_some(),
+            self.store_post_bytes.is_some(),
+            self.invalidates.is_some(),
+            self.persisted_queries.is_some(),
+        ];
+        let keys = RULE_KEYS.iter().zip(is_set);
+        keys.filter_map(|(key, is_set)| is_set.then_some(*key))
+            .collect()
     }
 
     /// True if one sets something else than `base`. A lifetime and a policy count always.
@@ -159,6 +169,7 @@ impl RuleKeys {
             store_post_bytes: self.store_post_bytes.unwrap_or(base.store_post_bytes),
             persisted_queries: self.persisted_queries.unwrap_or(base.persisted_queries),
             invalidates: self.invalidates.unwrap_or(base.invalidates),
+            set_keys: self.set_keys(),
         }
     }
 }

@@ -96,7 +96,7 @@ impl WrittenRule {
 }
 
 /// The keys that change something without another.
-const EFFECTS: &[&str] = match RULE_KEYS {
-    [effects @ .., _persisted_queries] => effects,
-    [] => &[],
+const EFFECTS: &[&str] = {
+    let [effects @ .., _persisted_queries] = RULE_KEYS;
+    effects
 };

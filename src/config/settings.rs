@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, SettingSource, value::written_duration};
+use super::{Config, LogFormat, Selection, SettingSource, value::written_duration};
 use crate::policy::{
     ClientDirectives, Mode, OriginIndex, PersistedQueries, QueryOrder, Route, Rule,
 };
@@ -140,6 +140,8 @@ impl Config {
 
     fn route_value(&self, route: &Route) -> Value {
         let Route {
+            name: _,
+            place: _,
             path: _,
             host,
             origins,
@@ -159,6 +161,23 @@ impl Config {
         value["preserve_host"] = json!(preserves_host.unwrap_or(self.preserve_host));
         value
     }
+
+    /// The keys by which the route in force changes a request, each as it is written: without those that the rule in force
+    /// sets as well. Empty without a route.
+    pub fn route_keys(&self, selection: Selection) -> Vec<String> {
+        let Some(route) = self.route(selection) else {
+            return Vec::new();
+        };
+        let rule = self.rule(selection);
+        let of_rule = rule.map_or(&[][..], |rule| &rule.set_keys);
+        let of_route = route.settings.set_keys.iter();
+        let settings = of_route.filter(|key| !of_rule.contains(key)).copied();
+        let strips = (!route.stripped_prefix.is_empty()).then_some("strip_prefix");
+        let host = route.preserves_host.map(|_| "preserve_host");
+        let value = self.route_value(route);
+        let keys = strips.into_iter().chain(host).chain(settings);
+        keys.map(|key| format!("{key} = {}", value[key])).collect()
+    }
 }
 
 fn rule(rule: &Rule) -> Value {
@@ -171,6 +190,7 @@ fn rule(rule: &Rule) -> Value {
         store_post_bytes,
         persisted_queries,
         invalidates,
+        set_keys: _,
     } = rule;
     json!({
         "path": path.patterns().collect::<String>(),

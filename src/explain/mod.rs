@@ -4,11 +4,14 @@
 //! The output contains no secrets: values of credentials, cookies and secret parameters are masked.
 
 mod differs;
+mod notes;
+mod route;
 mod show;
 mod why;
 mod words;
 
 pub use differs::{Mismatch, Nearest};
+pub use route::ExplainedRoute;
 pub use show::{Field, Shown, ShownAnswer, show};
 pub use why::{ExplainedReason, Explanation, Fallback, LastRefusal, Variant, refused, why};
 

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Field,
     differs::{Mismatch, Nearest, compared, mismatches, other_field},
+    notes,
+    route::ExplainedRoute,
     show::selected_by,
     words::{forward_words, seconds, words},
 };
@@ -36,6 +38,8 @@ pub struct Explanation {
     pub host: Option<String>,
     /// The origin it would be sent to; `None` if there is one origin only.
     pub origin: Option<String>,
+    /// The route that it takes; `None` if there are no routes.
+    pub route: Option<ExplainedRoute>,
     /// The policy that applies.
     pub policy: String,
     /// The patterns of the rule that applies; `None` without a rule.
@@ -139,6 +143,7 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
         path: hidden(considered.target()).into_owned(),
         host: considered.host().map(str::to_owned),
         origin: considered.origin(),
+        route: ExplainedRoute::of(considered),
         policy: considered.policy().mode.as_str().to_owned(),
         rule,
         partition: match considered.has_identity() {
@@ -171,33 +176,12 @@ pub fn why(considered: &DryRun, nearest: Option<&str>, now: Time) -> Explanation
     let needs_origin = !matches!(told.outcome, "hit" | "stale-hit" | "refuse");
     explanation
         .notes
-        .extend(pace_note(considered).filter(|_| needs_origin));
+        .extend(notes::about_pace(considered).filter(|_| needs_origin));
+    explanation.notes.extend(notes::about_peer(considered));
     if considered.is_unknown() {
         explanation.nearest = nearest.and_then(|stored| compared(stored, considered.target()));
     }
     explanation
-}
-
-/// Why the origin gets no request now; `None` if it does.
-fn pace_note(considered: &DryRun) -> Option<String> {
-    let pace = considered.pace;
-    let (left, why) = match pace.pause() {
-        Some((left, status)) => {
-            let status = status.as_u16();
-            (
-                left,
-                format!("it has responded with {status} and Retry-After"),
-            )
-        }
-        None => (
-            pace.limit()?,
-            "--max-rate allows no more requests".to_owned(),
-        ),
-    };
-    let left = seconds(left.as_secs() + 1);
-    Some(format!(
-        "the origin gets no request for {left}: {why}; until then stale responses are served where that is allowed"
-    ))
 }
 
 fn credentials(parts: IdentityParts) -> Vec<String> {

@@ -13,6 +13,12 @@ use super::forwarded_names::{
 };
 use crate::policy::is_valid_host;
 
+const X_FORWARDED: [HeaderName; 4] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+];
 /// Most proxies between the client and this one.
 const MAX_HOPS: usize = 32;
 /// The longest host, with its port: DNS allows names of 253 characters.
@@ -147,6 +153,14 @@ impl ForwardedClient {
     }
 }
 
+/// True if the headers have one in which a proxy describes the client.
+pub fn describes_client(headers: &HeaderMap) -> bool {
+    X_FORWARDED
+        .iter()
+        .chain([&header::FORWARDED])
+        .any(|name| headers.contains_key(name))
+}
+
 /// Reads entries from the right: the addresses of trusted proxies and, before them, that of the client. Returns them from
 /// left to right, and how many entries were read, the one that ends the search included.
 fn chain<'e>(
@@ -208,13 +222,7 @@ fn by_x_forwarded(
     headers: &HeaderMap,
     is_trusted: impl Fn(IpAddr) -> bool,
 ) -> Option<ForwardedClient> {
-    let names = [
-        X_FORWARDED_FOR,
-        X_FORWARDED_PROTO,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PORT,
-    ];
-    if !names.iter().any(|name| headers.contains_key(name)) {
+    if !X_FORWARDED.iter().any(|name| headers.contains_key(name)) {
         return None;
     }
     let addresses = members(headers, &X_FORWARDED_FOR);

@@ -1,6 +1,6 @@
 //! What would happen to a request. It is not forwarded, and no stored response counts as used.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, KeyState},
     error::ProxyError,
-    headers::has_upgrade_option,
+    headers::{describes_client, has_upgrade_option},
     origin::PaceState,
     policy::{
-        self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm, Time,
+        self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm,
+        Route, Time,
     },
     proxy::{
         request::{
@@ -36,6 +37,8 @@ pub struct DescribedRequest {
     pub uri: Uri,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Which address has sent it.
+    pub peer: IpAddr,
 }
 
 /// What would happen to a described request, and what is known about it.
@@ -48,6 +51,10 @@ pub struct DryRun {
     pub decision: Decision,
     /// Whether the origin gets requests now.
     pub pace: PaceState,
+    /// Which address has sent it.
+    pub peer: IpAddr,
+    /// Whether that is the address of a trusted proxy; `None` if the request has no headers that only those may set.
+    pub trusts_peer: Option<bool>,
 }
 
 /// Decides about a described request as the handler does.
@@ -71,9 +78,11 @@ pub async fn dry_run(
         headers,
         version: Version::HTTP_11,
         framing: framing(headers),
-        peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        peer: Some(described.peer),
     };
     let config = shared.config();
+    let trusted = &config.deployment.trusted_proxies;
+    let trusts_peer = describes_client(headers).then(|| trusted.trust(described.peer));
     let table = NameTable::new(&config);
     let forwarded = match ForwardedRequest::of(&head, shared, (&config, &table)) {
         Ok(forwarded) => forwarded,
@@ -92,6 +101,8 @@ pub async fn dry_run(
         known,
         decision,
         pace,
+        peer: described.peer,
+        trusts_peer,
     }))
 }
 
@@ -123,6 +134,28 @@ impl DryRun {
     /// The origin that it would be sent to; `None` if there is one origin only.
     pub fn origin(&self) -> Option<String> {
         self.forwarded.asked_origin().map(ToString::to_string)
+    }
+
+    /// True if there are routes.
+    pub fn has_routes(&self) -> bool {
+        !self.forwarded.config.routes.is_empty()
+    }
+
+    /// The route in force; `None` if no route matches.
+    pub fn route(&self) -> Option<&Route> {
+        self.forwarded.config.route(self.forwarded.selection)
+    }
+
+    /// The keys by which that route changes the request, each as it is written.
+    pub fn route_keys(&self) -> Vec<String> {
+        self.forwarded.config.route_keys(self.forwarded.selection)
+    }
+
+    /// The origins of its route. The first healthy one gets the request.
+    pub fn origins(&self) -> impl Iterator<Item = String> {
+        let origins = &self.forwarded.config.origins;
+        let its_own = self.forwarded.origins().iter();
+        its_own.map(|index| origins.get(*index).to_string())
     }
 
     /// The headers as they are forwarded.

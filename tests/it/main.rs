@@ -84,6 +84,7 @@ mod request_heads;
 mod request_ids;
 mod response_headers;
 mod routes;
+mod routes_observed;
 mod rules;
 mod shipped;
 mod silent_leaders;

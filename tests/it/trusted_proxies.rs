@@ -308,3 +308,38 @@ fn a_location_invalidates_what_is_stored_for_the_told_host() {
         assert_eq!(proxy.get_with("/items/1", TOLD).x_cache(), "HIT");
     }
 }
+
+#[test]
+fn why_says_whether_the_headers_of_a_proxy_count() {
+    let (origin, other) = (Origin::counting(""), Origin::counting(""));
+    let home = Home::new();
+    let file = format!(
+        "[[routes]]\nhost = \"shop.test\"\norigin = \"{}\"\n",
+        other.url()
+    );
+    home.write("config/proxy.toml", &file);
+    let _proxy = start(&home, &origin, &["--trusted-proxies", "10.0.0.0/8"]);
+    let why = |args: &[&str]| home.run_ok(&[&["why", "/a"], args].concat());
+    let host = ["-H", "X-Forwarded-Host: shop.test"];
+    let told = why(&host);
+    assert!(
+        told.contains(
+            "X-Forwarded-* and Forwarded are ignored: the request is taken as one from 127.0.0.1, which trusted_proxies \
+             does not name; --from sets another address\n"
+        ),
+        "{told}"
+    );
+    assert!(told.contains(&origin.url()), "{told}");
+    let told = why(&[&host[..], &["--from", "10.1.2.3"]].concat());
+    assert!(
+        told.contains(
+            "X-Forwarded-* and Forwarded count: the request is taken as one from 10.1.2.3, which trusted_proxies names\n"
+        ),
+        "{told}"
+    );
+    assert!(told.contains(&other.url()), "{told}");
+    let told = why(&["--from", "10.1.2.3"]);
+    assert!(!told.contains("trusted_proxies"), "{told}");
+    home.run(&["why", "/a", "--from", "shop.test"])
+        .refused(2, &["--from", "shop.test"]);
+}

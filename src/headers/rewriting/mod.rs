@@ -21,7 +21,7 @@ mod set_cookie;
 
 use self::location::refresh;
 pub use self::{
-    path::may_climb,
+    path::may_leave,
     proxied_origin::{ClientAddress, ProxiedOrigin},
     request::PAGE_HEADERS,
     set_cookie::CookieRewriting,

@@ -29,6 +29,8 @@ pub struct Rule {
     pub persisted_queries: PersistedQueries,
     /// False if unsafe requests to these paths change nothing, so that they invalidate nothing.
     pub invalidates: bool,
+    /// The keys that it sets itself. The other settings are those that hold without it.
+    pub set_keys: Vec<&'static str>,
 }
 
 impl Rule {
@@ -131,6 +133,7 @@ mod tests {
             store_post_bytes: None,
             persisted_queries: PersistedQueries::Change,
             invalidates: true,
+            set_keys: Vec::new(),
         }
     }
 

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     pin::pin,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -63,7 +62,8 @@ pub(crate) async fn forward_to(
 pub(crate) async fn admit(worker: &Worker, origin: OriginIndex) -> Result<(), OriginError> {
     let admitted = worker.origins.get(origin).pace().admit().await;
     if let Err(error) = &admitted {
-        worker.counters.origin_failed(error.kind(), clock::now());
+        let (kind, now) = (error.kind(), clock::now());
+        worker.counters.origin_failed(origin, kind, now);
     }
     admitted
 }
@@ -81,13 +81,13 @@ pub(crate) async fn observed<T>(
     let shared = worker.shared.origins.get(origin);
     match &result {
         Ok(response) => {
-            shared.answers.fetch_add(1, Ordering::Relaxed);
             shared.health.answered(now);
             match is_unavailable(status(response)) {
                 true => shared.availability.failed(now),
                 false => shared.availability.responded(),
             }
-            worker.counters.origin_answered(start.elapsed(), now);
+            let latency = start.elapsed();
+            worker.counters.origin_answered(origin, latency, now);
         }
         Err(error) => {
             if matches!(
@@ -102,8 +102,7 @@ pub(crate) async fn observed<T>(
             ) {
                 shared.availability.failed(now);
             }
-            shared.failures.fetch_add(1, Ordering::Relaxed);
-            worker.counters.origin_failed(error.kind(), now);
+            worker.counters.origin_unanswered(origin, error.kind(), now);
         }
     }
     result
@@ -182,7 +181,7 @@ impl FetchedResponse {
             status,
             headers,
             connection_headers,
-            body: CountedBody::new(body, &worker.counters),
+            body: CountedBody::new(body, origin, &worker.counters),
             response_time,
             request_time,
             size,

@@ -15,6 +15,7 @@ use actix_web::{
 use crate::{
     cache::{self, PlainKey},
     headers::{self, CookieRewriting},
+    observe::RouteSlot,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
@@ -28,13 +29,13 @@ use crate::{
     },
 };
 
-/// The response to `request`; `None` if it is not a plain GET, or not a hit.
+/// The response to `request`, and where it is counted; `None` if it is not a plain GET, or not a hit.
 pub(crate) fn respond(
     request: &HttpRequest,
     worker: &Worker,
     config: &RequestConfig,
     now: Time,
-) -> Option<ClientResponse> {
+) -> Option<(ClientResponse, RouteSlot)> {
     let fields = request.headers();
     if !config.allows_fast_path()
         || request.method() != Method::GET
@@ -92,7 +93,7 @@ pub(crate) fn respond(
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);
-    Some(response)
+    Some((response, config.route_slot(selection)))
 }
 
 /// The key of a plain request: its target, or what `text` becomes.

@@ -9,7 +9,7 @@ use crate::{
     error::ProxyError,
     headers::{self, ClientAddress, CookieRewriting, HostHeader, ProxiedOrigin},
     origin::OriginUrl,
-    policy::OriginIndex,
+    policy::{OriginIndex, Route},
     proxy::shared::Shared,
 };
 
@@ -153,17 +153,18 @@ pub(crate) fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
     }
 }
 
-/// Refuses a target that may lead out of the origin's path prefix, or out of the prefix that the route strips.
+/// Refuses a target that may lead out of the origin's path prefix, or out of the paths of its route: the origin may take
+/// the target for another one than the route was chosen for.
 pub(crate) fn check_path(
     config: &Config,
     selection: Selection,
     target: &str,
 ) -> Result<(), ProxyError> {
     let prefix = config.origin_for(selection).path_prefix();
-    let stripped = config.stripped_prefix(selection);
+    let start = config.route(selection).map_or("", Route::start);
     let path = target.split('?').next().unwrap_or_default();
-    let path = path.strip_prefix(stripped).unwrap_or(path);
-    match (!prefix.is_empty() || !stripped.is_empty()) && headers::may_climb(path) {
+    let is_bounded = !prefix.is_empty() || !matches!(start, "" | "/");
+    match is_bounded && headers::may_leave(path, start) {
         true => Err(ProxyError::DotSegments),
         false => Ok(()),
     }

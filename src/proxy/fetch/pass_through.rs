@@ -16,6 +16,7 @@ use crate::{
     policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
+            carried_fetch::CarriedFetch,
             claim::under_current_config,
             failover::forward,
             fetched_response::FetchedResponse,
@@ -157,7 +158,7 @@ impl StorablePost {
         } = fetched;
         let (sender, response) = oneshot::channel();
         let writer = BodyWriter::new(self.ticket, self.head, length);
-        actix_web::rt::spawn(writer.run(body, move |_, reader| {
+        let fetch = writer.run(body, move |_, reader| {
             let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
             let _ = sender.send(ClientResponse {
                 status,
@@ -166,9 +167,9 @@ impl StorablePost {
                 cache_status,
                 problem: None,
             });
-        }));
-        response
+        });
+        CarriedFetch::new(Box::pin(fetch), response)
             .await
-            .map_err(|_| FailedRequest::forwarded(ProxyError::Interrupted, why))
+            .ok_or_else(|| FailedRequest::forwarded(ProxyError::Interrupted, why))
     }
 }

@@ -55,52 +55,61 @@ impl<T> Drop for CarriedFetch<T> {
 
 #[cfg(test)]
 mod tests {
+    use actix_rt::System;
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    /// A fetch that sends a response, waits for `gate`, and says at its end whether its client was there all the time.
+    /// A fetch that sends `response` at once, waits for `gate`, and says at its end whether its client has left.
     fn fetch(
         gate: oneshot::Receiver<()>,
-        sends: Option<u8>,
+        response: Option<u8>,
     ) -> (CarriedFetch<u8>, oneshot::Receiver<bool>) {
-        let (client, response) = oneshot::channel();
-        let (done, ended) = oneshot::channel();
+        let (client, delivered) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
         let fetch = async move {
             let mut client = Some(client);
-            if let Some(response) = sends {
+            if let Some(response) = response {
                 let _ = client.take().map(|client| client.send(response));
             }
             let _ = gate.await;
-            let _ = done.send(client.is_none_or(|client| !client.is_closed()));
+            let _ = end.send(client.is_some_and(|client| client.is_closed()));
         };
-        (CarriedFetch::new(Box::pin(fetch), response), ended)
+        (CarriedFetch::new(Box::pin(fetch), delivered), ended)
     }
 
-    #[actix_web::test]
-    async fn a_fetch_goes_on_when_its_client_leaves() {
-        let (open, gate) = oneshot::channel();
-        let (mut carried, ended) = fetch(gate, None);
-        assert!(futures_util::poll!(&mut carried).is_pending());
-        drop(carried);
-        open.send(()).unwrap();
-        assert_eq!(ended.await, Ok(false));
+    #[test]
+    fn a_fetch_goes_on_when_its_client_leaves() {
+        System::new().block_on(async {
+            let (open, gate) = oneshot::channel();
+            let (mut carried, ended) = fetch(gate, None);
+            assert!((&mut carried).now_or_never().is_none());
+            drop(carried);
+            open.send(()).unwrap();
+            assert_eq!(ended.await, Ok(true));
+        });
     }
 
-    #[actix_web::test]
-    async fn a_fetch_goes_on_after_its_response() {
-        let (open, gate) = oneshot::channel();
-        let (carried, ended) = fetch(gate, Some(7));
-        assert_eq!(carried.await, Some(7));
-        open.send(()).unwrap();
-        assert_eq!(ended.await, Ok(true));
+    #[test]
+    fn a_fetch_goes_on_after_its_response() {
+        System::new().block_on(async {
+            let (open, gate) = oneshot::channel();
+            let (carried, ended) = fetch(gate, Some(7));
+            assert_eq!(carried.await, Some(7));
+            open.send(()).unwrap();
+            assert_eq!(ended.await, Ok(false));
+        });
     }
 
-    #[actix_web::test]
-    async fn a_fetch_that_ends_without_a_response_has_none() {
-        let (open, gate) = oneshot::channel();
-        open.send(()).unwrap();
-        let (carried, ended) = fetch(gate, None);
-        assert_eq!(carried.await, None);
-        assert_eq!(ended.await, Ok(true));
+    #[test]
+    fn a_fetch_that_ends_without_a_response_has_none() {
+        System::new().block_on(async {
+            let (open, gate) = oneshot::channel();
+            open.send(()).unwrap();
+            let (carried, ended) = fetch(gate, None);
+            assert_eq!(carried.await, None);
+            assert_eq!(ended.await, Ok(false));
+        });
     }
 
     #[test]

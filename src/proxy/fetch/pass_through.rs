@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -117,6 +117,7 @@ async fn storable_post(
 ) -> Option<StorablePost> {
     if forwarded.method != Method::POST
         || forwarded.is_retrieval()
+        || !names_itself(fetched)
         || forwarded.carries_ignored_cookies()
     {
         return None;
@@ -140,6 +141,12 @@ async fn storable_post(
         .length()
         .is_some_and(|length| length > ticket.max_object_bytes());
     (!is_too_large).then_some(StorablePost { head, ticket })
+}
+
+/// True if the response may say that it is the representation of a target.
+fn names_itself(fetched: &FetchedResponse) -> bool {
+    let headers = fetched.received_headers();
+    headers.contains_key(header::CONTENT_LOCATION)
 }
 
 impl StorablePost {

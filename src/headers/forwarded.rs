@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The headers that the proxy sets in a request, whatever the client sent.
-pub const SET_BY_US: [HeaderName; 6] = [
+pub static SET_BY_US: [HeaderName; 6] = [
     header::HOST,
     header::VIA,
     X_FORWARDED_FOR,

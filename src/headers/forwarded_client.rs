@@ -16,7 +16,7 @@ use super::forwarded_names::{
 };
 use crate::policy::is_valid_host;
 
-const X_FORWARDED: [HeaderName; 4] = [
+static X_FORWARDED: [HeaderName; 4] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,

@@ -145,7 +145,7 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
 pub(crate) fn unconditional_request(forwarded: &ForwardedRequest) -> OriginRequest {
     let mut request = plain_request(forwarded);
     let headers = Rc::make_mut(&mut request.headers);
-    for name in policy::CLIENT_CONDITIONS {
+    for name in &policy::CLIENT_CONDITIONS {
         headers.remove(name);
     }
     request

@@ -70,6 +70,21 @@ impl<T> PerOrigin<T> {
     }
 }
 
+/// One value for each route of a configuration.
+#[derive(Clone, Debug)]
+pub struct PerRoute<T> {
+    routes: Vec<T>,
+    last: T,
+}
+
+impl<T> PerRoute<T> {
+    /// The value for a route; `None` is the last one.
+    pub fn get(&self, index: Option<RouteIndex>) -> &T {
+        let route = index.and_then(|index| self.routes.get(index.0));
+        route.unwrap_or(&self.last)
+    }
+}
+
 /// Where the requests that match are sent, and the settings for them.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -193,6 +208,14 @@ impl Routes {
     /// The route with an index from [`Routes::index_for`].
     pub fn get(&self, index: RouteIndex) -> Option<&Route> {
         self.routes.get(index.0)
+    }
+
+    /// What `make` makes of each route, and `last` for the last one.
+    pub fn map<T>(&self, last: T, make: impl FnMut(&Route) -> T) -> PerRoute<T> {
+        PerRoute {
+            routes: self.routes.iter().map(make).collect(),
+            last,
+        }
     }
 
     /// The origins of the last route, which matches all requests.

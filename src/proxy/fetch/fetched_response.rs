@@ -1,6 +1,10 @@
 //! A response of the origin, ready to be judged.
 
-use std::{borrow::Cow, pin::pin, time::Instant};
+use std::{
+    borrow::Cow,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     body::BodySize,
@@ -112,15 +116,20 @@ fn is_unavailable(status: StatusCode) -> bool {
     )
 }
 
-/// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).
-fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
-    let (status, headers) = (response.status, &response.headers);
+/// How long the origin wants no request after a response with this status and these headers (RFC 9110, 10.2.3; RFC 6585, 4);
+/// `None` if it does not say that.
+fn asked_pause(status: StatusCode, headers: &HeaderMap, now: Time) -> Option<Duration> {
     let asks = matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     );
-    let length = policy::retry_after(headers, now).filter(|_| asks);
-    if let Some(length) = length {
+    policy::retry_after(headers, now).filter(|_| asks)
+}
+
+/// Pauses the origin if it asks for that.
+fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
+    let status = response.status;
+    if let Some(length) = asked_pause(status, &response.headers, now) {
         origin
             .pace
             .pause(length, status, tokio::time::Instant::now());
@@ -178,6 +187,11 @@ impl FetchedResponse {
             size,
             length,
         }
+    }
+
+    /// True if the origin has asked for a pause with it.
+    pub(crate) fn asks_for_pause(&self) -> bool {
+        asked_pause(self.status, &self.headers, self.response_time).is_some()
     }
 
     /// The headers as they were received, with those that Connection names.

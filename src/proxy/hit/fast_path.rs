@@ -19,7 +19,10 @@ use crate::{
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
-        request::{name_table::NameTable, rewriting},
+        request::{
+            name_table::NameTable,
+            rewriting::{self, ResponseOf},
+        },
         request_config::RequestConfig,
         response::client_response::ClientResponse,
         worker::Worker,
@@ -79,8 +82,14 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        let config = (&*config.config, selection);
-        rewriting::rewrite_response(config, (target, host), headers, CookieRewriting::Off);
+        let of = ResponseOf {
+            config: &config.config,
+            selection,
+            origin: config.config.first_origin(selection),
+            target,
+            address: host.map(rewriting::client_address),
+        };
+        rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);

@@ -14,7 +14,7 @@ use actix_web::http::{
 };
 use caching_proxy::{
     headers::CacheStatus,
-    observe::{LiveRequests, Observer},
+    observe::{LiveRequests, Observer, RouteSlot},
     policy::{
         ClientDirectives, Decision, Mode, Patterns, Policy, Request, RequestContent, Response,
         ResponseForm, Reuse, StoredHead, Time, admit, decide, response_form,
@@ -119,14 +119,14 @@ fn a_conditional_hit_allocates_nothing_in_the_policy() {
 
 #[test]
 fn counting_a_hit_allocates_nothing() {
-    let observer = Observer::new(LiveRequests::Off);
+    let observer = Observer::new(LiveRequests::Off, 1);
     let tally = observer.tally();
     let hit = CacheStatus {
         saved_millis: 300,
         ..CacheStatus::hit(Some(60))
     };
     let counted = allocation_counter::measure(|| {
-        tally.answered(StatusCode::OK, &hit);
+        tally.answered(RouteSlot::DEFAULT, StatusCode::OK, &hit);
         tally.saved(100);
     });
     assert_eq!(counted.count_total, 0);

@@ -1,11 +1,14 @@
 //! `stats`: the counters of the proxy and of its cache.
 
-use crate::{cache::GetStats, observe::Report, proxy::Shared};
+use tokio::time::Instant;
+
+use crate::{cache::GetStats, observe::Report, policy::Time, proxy::Shared};
 
 /// What the proxy has counted so far. Without the cache's part if the cache does not respond.
-pub async fn stats(shared: &Shared) -> Report {
+pub async fn stats(shared: &Shared, now: Time) -> Report {
     let stored = shared.cache.send(GetStats).await.ok();
-    let report = Report::new(&shared.observer, stored, shared.config().policy.mode);
-    let report = report.with_origins(shared.origin_counts());
-    report.with_paces(shared.paces(), tokio::time::Instant::now())
+    let observer = &shared.observer;
+    let report = Report::new(observer, stored, shared.config().policy.mode);
+    let states = shared.origin_states(now);
+    report.with_origins(&observer.origin_totals(), states, Instant::now())
 }

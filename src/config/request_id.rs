@@ -5,29 +5,32 @@ use actix_web::http::header::{self, HeaderName};
 use super::{error::ValueError, value::Given};
 
 /// Headers with a meaning of their own. An id in one of them would change it.
-const TAKEN: [HeaderName; 30] = [
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
+const TAKEN: [HeaderName; 34] = [
     header::AGE,
+    header::ALLOW,
+    header::ALT_SVC,
     header::AUTHORIZATION,
-    header::CACHE_CONTROL,
     header::CONNECTION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
     header::COOKIE,
     header::DATE,
     header::ETAG,
     header::EXPECT,
+    header::EXPIRES,
     header::FORWARDED,
     header::HOST,
+    header::LAST_MODIFIED,
+    header::LINK,
     header::LOCATION,
+    header::MAX_FORWARDS,
     header::ORIGIN,
+    header::PRAGMA,
     header::RANGE,
     header::REFERER,
+    header::REFRESH,
+    header::RETRY_AFTER,
+    header::SERVER,
     header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
@@ -36,6 +39,7 @@ const TAKEN: [HeaderName; 30] = [
     header::VARY,
     header::VIA,
     header::WARNING,
+    header::WWW_AUTHENTICATE,
 ];
 
 /// The name of a header. `None` for `none`.
@@ -53,13 +57,26 @@ pub(super) fn request_id(given: &Given) -> Result<Option<HeaderName>, ValueError
 
 /// True for names of groups of headers that have meanings of their own.
 fn is_of_a_group(name: &str) -> bool {
-    let groups = ["if-", "sec-", "x-forwarded-", "access-control-", "proxy-"];
+    let groups = [
+        "accept",
+        "access-control-",
+        "cache-",
+        "cdn-",
+        "content-",
+        "if-",
+        "proxy-",
+        "sec-",
+        "surrogate-",
+        "x-forwarded-",
+        "x-http-method",
+    ];
     let taken = [
-        "x-cache",
-        "cache-status",
+        "destination",
+        "keep-alive",
         "traceparent",
         "tracestate",
-        "keep-alive",
+        "x-cache",
+        "x-method-override",
     ];
     groups.iter().any(|group| name.starts_with(group)) || taken.contains(&name)
 }
@@ -84,6 +101,8 @@ mod tests {
             "x-forwarded-for",
             "X-Cache",
             "Content-Length",
+            "Last-Modified",
+            "X-HTTP-Method-Override",
         ] {
             assert!(parse(name).is_err(), "{name}");
         }

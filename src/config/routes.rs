@@ -41,7 +41,7 @@ impl SettingSources<'_> {
     ) -> Result<Config, ConfigError> {
         let base = settings_without_rules(&policy);
         let written = WrittenRoutes::read(self)?;
-        let rules = WrittenRules::read(&self.file, &base, !written.is_empty())?;
+        let rules = WrittenRules::read(&self.file, &base, &written.keys())?;
         written.check_not_on(listens)?;
         let (last, place) = self
             .find("origin", value::origins)?
@@ -127,9 +127,9 @@ impl WrittenRoutes {
         Ok(Self(routes))
     }
 
-    /// True if there are none.
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The settings of each.
+    fn keys(&self) -> Vec<&RuleKeys> {
+        self.0.iter().map(|route| &route.keys).collect()
     }
 
     /// Refuses origins that are a proxy which listens there.
@@ -234,7 +234,7 @@ impl WrittenRoute {
             host,
             origins,
             preserves_host: table.get("preserve_host", value::boolean)?,
-            keys: RuleKeys::read(table, "route")?,
+            keys: RuleKeys::read(table, "route", false)?,
             path,
         })
     }

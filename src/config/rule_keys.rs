@@ -52,8 +52,13 @@ pub(super) struct RuleKeys {
 }
 
 impl RuleKeys {
-    /// Reads the keys of `table`, which is a `kind`: a rule or a route.
-    pub(super) fn read(table: &Table<'_>, kind: &str) -> Result<Self, ConfigError> {
+    /// Reads the keys of `table`, which is a `kind`: a rule or a route. `base_stores_posts` is true if it may stand above another
+    /// one that says `store_post`.
+    pub(super) fn read(
+        table: &Table<'_>,
+        kind: &str,
+        base_stores_posts: bool,
+    ) -> Result<Self, ConfigError> {
         let ignored = table.get("ignore_query", names::ignored_parameters)?;
         let order = |is_sorted| match is_sorted {
             true => QueryOrder::ByName,
@@ -78,7 +83,7 @@ impl RuleKeys {
             invalidates: table.get("invalidates", value::boolean)?,
             persisted_queries: table.get("persisted_queries", value::persisted_queries)?,
         };
-        let stores_posts = keys.store_post_bytes.flatten().is_some();
+        let stores_posts = keys.stores_posts();
         if keys.stores == Some(false) {
             // `store_post = false` says the same as `store = false`.
             let said = |key: &&&str| **key != "store_post" || stores_posts;
@@ -87,11 +92,16 @@ impl RuleKeys {
                 table.refuse_set(key, why)?;
             }
         }
-        if !stores_posts {
+        if !stores_posts && (keys.store_post_bytes.is_some() || !base_stores_posts) {
             let why = "without store_post; add store_post = true, or remove it";
             table.refuse_set("persisted_queries", why.to_owned())?;
         }
         Ok(keys)
+    }
+
+    /// True if they say `store_post`.
+    pub(super) fn stores_posts(&self) -> bool {
+        self.store_post_bytes.flatten().is_some()
     }
 
     /// True if one is set.

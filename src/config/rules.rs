@@ -26,12 +26,12 @@ struct WrittenRule {
 }
 
 impl WrittenRules {
-    /// Reads the rules. `base` has the settings that hold without them; with `has_routes`, what changes nothing for `base` may
-    /// change something for a route.
+    /// Reads the rules. `base` has the settings that hold without them. What changes nothing for `base` may change something
+    /// for one of the routes that have `route_keys`.
     pub(super) fn read(
         settings: &SettingsFile,
         base: &Rule,
-        has_routes: bool,
+        route_keys: &[&RuleKeys],
     ) -> Result<Self, ConfigError> {
         let mut rules: Vec<WrittenRule> = Vec::new();
         for table in tables(settings, RULES)? {
@@ -42,7 +42,7 @@ impl WrittenRules {
                     limit: MAX_RULES,
                 });
             }
-            let rule = WrittenRule::read(&table, base, has_routes)?;
+            let rule = WrittenRule::read(&table, base, route_keys)?;
             let earlier = rules.iter().find(|it| covers(&it.path, &rule.path));
             if let Some(earlier) = earlier {
                 return Err(ConfigError::RuleNeverCounts {
@@ -66,7 +66,7 @@ impl WrittenRules {
 }
 
 impl WrittenRule {
-    fn read(table: &Table<'_>, base: &Rule, has_routes: bool) -> Result<Self, ConfigError> {
+    fn read(table: &Table<'_>, base: &Rule, route_keys: &[&RuleKeys]) -> Result<Self, ConfigError> {
         table.check_keys(KEYS)?;
         let path = table.get("path", value::path_pattern)?;
         let (line, path) =
@@ -77,10 +77,11 @@ impl WrittenRule {
                     file: table.file.to_owned(),
                     line: table.line(),
                 })?;
-        let keys = RuleKeys::read(table, "rule")?;
-        let has_effect = match has_routes {
-            true => keys.is_any_set(),
-            false => keys.has_effect(base),
+        let route_stores_posts = route_keys.iter().any(|keys| keys.stores_posts());
+        let keys = RuleKeys::read(table, "rule", route_stores_posts)?;
+        let has_effect = match route_keys.is_empty() {
+            true => keys.has_effect(base),
+            false => keys.is_any_set(),
         };
         match has_effect {
             true => Ok(Self { line, path, keys }),

@@ -17,6 +17,13 @@ pub struct Selection {
     rule: Option<RuleIndex>,
 }
 
+impl Selection {
+    /// The route in force; `None` for the last one.
+    pub fn route(self) -> Option<RouteIndex> {
+        self.route
+    }
+}
+
 impl Config {
     /// What applies to a request for `target` with this Host; `None` if it has none.
     pub fn select(&self, target: &str, host: Option<&str>) -> Selection {
@@ -106,6 +113,14 @@ impl Config {
     pub fn origins_for(&self, selection: Selection) -> &[OriginIndex] {
         let route = self.route(selection);
         route.map_or(self.routes.last(), |route| &route.origins)
+    }
+
+    /// True if a route has this origin and others.
+    pub fn is_one_of_several(&self, origin: OriginIndex) -> bool {
+        let of_routes = self.routes.iter().map(|route| &*route.origins);
+        of_routes
+            .chain([self.routes.last()])
+            .any(|origins| origins.len() > 1 && origins.contains(&origin))
     }
 
     /// The first origin of the route in force.

@@ -402,8 +402,10 @@ fn has_query(path: &str) -> bool {
 
 /// A pattern of hosts, in lower case.
 pub(super) fn host_pattern(given: &Given) -> Result<String, ValueError> {
+    // Hosts are compared without the dot of an absolute name.
     given
         .text()
+        .map(|text| text.strip_suffix('.').unwrap_or(text))
         .filter(|text| is_pattern(text, is_in_host) && !has_port(text))
         .map(str::to_ascii_lowercase)
         .ok_or_else(|| {

@@ -47,7 +47,7 @@ async fn instance(instance: Data<Instance>) -> HttpResponse {
 }
 
 async fn stats(shared: Data<Shared>) -> HttpResponse {
-    HttpResponse::Ok().json(admin::stats(&shared).await)
+    HttpResponse::Ok().json(admin::stats(&shared, clock::now()).await)
 }
 
 async fn clear(

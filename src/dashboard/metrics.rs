@@ -13,12 +13,14 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{CacheStats, GetStats},
+    clock,
     headers::RequestOutcome,
-    observe::{BOUNDS_MILLIS, OriginCount, Totals, dropped_log_lines},
+    observe::{BOUNDS_MILLIS, OriginTotals, RouteTotals, Totals, dropped_log_lines},
     proxy::Shared,
 };
 
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const PREFIX: &str = "caching_proxy";
 
 /// Responds to a scrape.
@@ -28,15 +30,17 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
-        counts: shared.origin_counts().collect(),
-        paces: shared
-            .paces()
-            .map(|(url, pace)| {
-                let pause = pace.state(Instant::now()).pause();
+        routes: shared.observer.route_totals(),
+        origins: shared
+            .origin_states(clock::now())
+            .zip(shared.observer.origin_totals())
+            .map(|(state, totals)| {
+                let pause = state.pace.state(Instant::now()).pause();
                 OriginFigures {
-                    origin: url.to_string(),
-                    queued: pace.queued() as u64,
+                    origin: state.url.to_string(),
+                    queued: state.pace.queued() as u64,
                     paused_seconds: pause.map_or(0.0, |(left, _)| left.as_secs_f64()),
+                    totals,
                 }
             })
             .collect(),
@@ -57,8 +61,8 @@ struct Figures {
     stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
-    paces: Vec<OriginFigures>,
-    counts: Vec<OriginCount>,
+    routes: Vec<RouteTotals>,
+    origins: Vec<OriginFigures>,
 }
 
 /// The values of one origin.
@@ -67,12 +71,14 @@ struct OriginFigures {
     origin: String,
     queued: u64,
     paused_seconds: f64,
+    totals: OriginTotals,
 }
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let to = &mut encoder;
         self.requests(to)?;
+        self.routes(to)?;
         self.reasons(to)?;
         self.bytes(to)?;
         self.origin(to)?;
@@ -122,11 +128,30 @@ impl Figures {
         }
         let help = "Responses by status class";
         let mut family = to.encode_descriptor("responses", help, None, MetricType::Counter)?;
-        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
-            .iter()
-            .zip(totals.classes())
-        {
+        for (class, count) in CLASSES.iter().zip(totals.classes()) {
             sample(&mut family, &[("class", class)], *count)?;
+        }
+        Ok(())
+    }
+
+    /// Requests by route. The reasons are in the sum over all routes alone, for the number of series is bounded.
+    fn routes(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests by route and outcome";
+        let mut family = to.encode_descriptor("route_requests", help, None, MetricType::Counter)?;
+        for route in &self.routes {
+            for outcome in RouteTotals::OUTCOMES {
+                let labels = [("route", &*route.name), ("outcome", outcome.as_str())];
+                sample(&mut family, &labels, route.outcome(outcome))?;
+            }
+        }
+        let help = "Responses by route and status class";
+        let mut family =
+            to.encode_descriptor("route_responses", help, None, MetricType::Counter)?;
+        for route in &self.routes {
+            for (class, count) in CLASSES.iter().zip(route.classes()) {
+                let labels = [("route", &*route.name), ("class", *class)];
+                sample(&mut family, &labels, count)?;
+            }
         }
         Ok(())
     }
@@ -179,45 +204,58 @@ impl Figures {
     }
 
     fn origin(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let totals = &self.totals;
-        let bounds = BOUNDS_MILLIS.iter().map(|bound| seconds_of_millis(*bound));
-        let counts = totals.latency_counts().iter().copied();
-        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
-        let all = buckets.iter().map(|(_, count)| count).sum();
-        let help = "Time until the headers of the origin's response arrived";
+        let help = "Time until the headers of an origin's response arrived";
         let unit = Some(&Unit::Seconds);
-        to.encode_descriptor("origin", help, unit, MetricType::Histogram)?
-            .encode_histogram::<NoLabelSet>(totals.latency_seconds(), all, &buckets, None)?;
-        let help = "Requests to the origin that failed, by kind";
+        let mut family = to.encode_descriptor("origin", help, unit, MetricType::Histogram)?;
+        for OriginFigures { origin, totals, .. } in &self.origins {
+            latency(&mut family, origin, totals)?;
+        }
+        let help = "Requests to each origin that failed, by kind";
         let mut family =
             to.encode_descriptor("origin_failures", help, None, MetricType::Counter)?;
-        for (kind, count) in totals.origin_failed_by() {
-            sample(&mut family, &[("kind", kind.name())], count)?;
+        for OriginFigures { origin, totals, .. } in &self.origins {
+            for (kind, count) in totals.failed_by() {
+                let labels = [("origin", &**origin), ("kind", kind.name())];
+                sample(&mut family, &labels, count)?;
+            }
         }
         let help = "Requests to each origin: answered or failed";
         let mut family =
             to.encode_descriptor("origin_requests", help, None, MetricType::Counter)?;
-        for counted in &self.counts {
-            for (outcome, count) in [("answered", counted.answers), ("failed", counted.failures)] {
-                let labels = [("origin", &*counted.origin), ("outcome", outcome)];
+        for OriginFigures { origin, totals, .. } in &self.origins {
+            for (outcome, count) in [
+                ("answered", totals.answers()),
+                ("failed", totals.unanswered()),
+            ] {
+                let labels = [("origin", &**origin), ("outcome", outcome)];
                 sample(&mut family, &labels, count)?;
             }
         }
         let help = "Requests that queue for an origin, because of --max-rate";
         let mut family = to.encode_descriptor("origin_queued", help, None, MetricType::Gauge)?;
-        for figures in &self.paces {
+        for figures in &self.origins {
             let labels = [("origin", figures.origin.as_str())];
             ConstGauge::new(figures.queued).encode(family.encode_family(&labels)?)?;
         }
         let help = "How long an origin gets no requests, as it has asked for";
-        let unit = Some(&Unit::Seconds);
         let mut family = to.encode_descriptor("origin_paused", help, unit, MetricType::Gauge)?;
-        for figures in &self.paces {
+        for figures in &self.origins {
             let labels = [("origin", figures.origin.as_str())];
             ConstGauge::new(figures.paused_seconds).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
+}
+
+/// The histogram of the latency of one origin.
+fn latency(family: &mut MetricEncoder<'_>, origin: &str, totals: &OriginTotals) -> fmt::Result {
+    let bounds = BOUNDS_MILLIS.iter().map(|bound| seconds_of_millis(*bound));
+    let counts = totals.latency_counts().iter().copied();
+    let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
+    let (seconds, all) = (totals.latency_seconds(), totals.answers());
+    let labels = [("origin", origin)];
+    let mut encoder = family.encode_family(&labels)?;
+    encoder.encode_histogram::<NoLabelSet>(seconds, all, &buckets, None)
 }
 
 fn cache(to: &mut DescriptorEncoder<'_>, stored: &CacheStats) -> fmt::Result {

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    admin,
+    admin, clock,
     observe::{FinishedRequest, Report, Totals},
     proxy::Shared,
 };
@@ -102,7 +102,7 @@ impl Sampler {
                 version: env!("CARGO_PKG_VERSION"),
                 not_shown: feed.map_or(0, |feed| feed.dropped()),
                 point,
-                report: admin::stats(&self.shared).await,
+                report: admin::stats(&self.shared, clock::now()).await,
             };
             let tick = PageUpdate {
                 now: json(&now),
@@ -138,8 +138,8 @@ impl Sampler {
         Point {
             requests: since.judged_requests(),
             from_cache: since.hits() + since.validated() + since.stale(),
-            p50_millis: since.latency_percentile(0.5),
-            p90_millis: since.latency_percentile(0.9),
+            p50_millis: since.origin().latency_percentile(0.5),
+            p90_millis: since.origin().latency_percentile(0.9),
         }
     }
 }
@@ -150,7 +150,9 @@ fn json(value: &impl Serialize) -> Arc<str> {
 
 /// The first origin, and how many others there are.
 fn origin_names(shared: &Shared) -> String {
-    let mut origins = shared.origin_counts().map(|counted| counted.origin);
+    let mut origins = shared
+        .origin_states(clock::now())
+        .map(|state| state.url.to_string());
     let first = origins.next().unwrap_or_default();
     match origins.count() {
         0 => first,

@@ -45,6 +45,16 @@ pub enum HostHeader<'a> {
     Client(&'a HeaderValue),
 }
 
+impl<'a> HostHeader<'a> {
+    /// The client's; `None` if the origin gets its own.
+    pub fn of_client(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Origin(_) => None,
+            Self::Client(host) => Some(host.as_bytes()),
+        }
+    }
+}
+
 /// The headers of a client's request as they are forwarded: without those that concern its connection and those that a
 /// client must not set, with Host, Via, X-Forwarded-For and X-Forwarded-Proto. `is_dropped` is true for the names that are
 /// not forwarded whatever they carry, such as [`is_unkeyed`].

@@ -3,28 +3,27 @@
 use std::{
     cell::Cell,
     marker::PhantomData,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use actix_web::http::StatusCode;
 
-use super::latency::{self, BUCKETS};
+use super::{
+    cells,
+    origin_counters::{OriginCells, OriginTotals},
+    route_counters::{CLASSES, RouteCells, RouteSlot, class},
+};
 use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginErrorKind,
-    policy::{ForwardReason, Reason, Time},
+    policy::{ForwardReason, OriginIndex, Reason, Time},
 };
 
 const REASONS: usize = Reason::ALL.len();
 const FORWARDS: usize = ForwardReason::ALL.len();
 const ERRORS: usize = ProxyError::KINDS.len();
-const FAILURES: usize = OriginErrorKind::ALL.len();
-const CLASSES: usize = 5;
 
 // The counters of a hit come first, so that they share one cache line.
 const HIT: usize = 0;
@@ -38,14 +37,11 @@ const COLLAPSED: usize = STALE_SAVED + 1;
 const OWN: usize = COLLAPSED + 1;
 const PASSED_BYTES: usize = OWN + 1;
 const RECEIVED_BYTES: usize = PASSED_BYTES + 1;
-const LATENCY_MICROS: usize = RECEIVED_BYTES + 1;
-const LATENCY: usize = LATENCY_MICROS + 1;
-const MISS: usize = LATENCY + BUCKETS;
+const MISS: usize = RECEIVED_BYTES + 1;
 const FAILED: usize = MISS + FORWARDS;
 const NOT_STORED: usize = FAILED + ERRORS;
 const NOT_REUSED: usize = NOT_STORED + REASONS;
-const FAILURE: usize = NOT_REUSED + REASONS;
-const TUNNEL: usize = FAILURE + FAILURES;
+const TUNNEL: usize = NOT_REUSED + REASONS;
 const TUNNEL_ENDED: usize = TUNNEL + 1;
 const TO_ORIGIN_BYTES: usize = TUNNEL_ENDED + 1;
 const TO_CLIENT_BYTES: usize = TO_ORIGIN_BYTES + 1;
@@ -56,11 +52,8 @@ const ALL: usize = TO_CLIENT_BYTES + 1;
 #[repr(align(128))]
 pub(super) struct CounterBlock {
     counts: [AtomicU64; ALL],
-    /// Milliseconds since the epoch; 0 for never.
-    last_answer: AtomicU64,
-    last_failure: AtomicU64,
-    /// The kind of the last failure.
-    last_kind: AtomicU64,
+    pub(super) origins: Box<[OriginCells]>,
+    pub(super) routes: RouteCells,
 }
 
 /// The counters of one worker. Only its thread writes them, so an addition is a plain load and store.
@@ -71,41 +64,48 @@ pub struct WorkerCounters {
 }
 
 impl Default for WorkerCounters {
+    /// Counters for one origin.
     fn default() -> Self {
-        Self {
-            block: Arc::new(CounterBlock {
-                counts: [const { AtomicU64::new(0) }; ALL],
-                last_answer: AtomicU64::new(0),
-                last_failure: AtomicU64::new(0),
-                last_kind: AtomicU64::new(0),
-            }),
-            one_thread: PhantomData,
-        }
+        Self::new(1)
     }
 }
 
 impl WorkerCounters {
+    /// Counters for so many origins.
+    pub(super) fn new(origins: usize) -> Self {
+        Self {
+            block: Arc::new(CounterBlock {
+                counts: [const { AtomicU64::new(0) }; ALL],
+                origins: (0..origins).map(|_| OriginCells::default()).collect(),
+                routes: RouteCells::default(),
+            }),
+            one_thread: PhantomData,
+        }
+    }
+
     pub(super) fn block(&self) -> Arc<CounterBlock> {
         Arc::clone(&self.block)
     }
 
     #[inline]
     fn add(&self, index: usize, number: u64) {
-        if let Some(count) = self.block.counts.get(index) {
-            let counted = count.load(Ordering::Relaxed);
-            count.store(counted.wrapping_add(number), Ordering::Relaxed);
-        }
+        cells::add(&self.block.counts, index, number);
+    }
+
+    fn origin(&self, origin: OriginIndex) -> Option<&OriginCells> {
+        self.block.origins.get(origin.0)
     }
 
     /// Counts a response that begins to be sent.
     #[inline]
-    pub fn answered(&self, status: StatusCode, cache_status: &CacheStatus) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
-        self.add(CLASS + class, 1);
+    pub fn answered(&self, route: RouteSlot, status: StatusCode, cache_status: &CacheStatus) {
+        let outcome = cache_status.outcome;
+        self.block.routes.answered(route, status, outcome);
+        self.add(CLASS + class(status), 1);
         if cache_status.saved_millis > 0 {
             self.add(SAVED_MILLIS, u64::from(cache_status.saved_millis));
         }
-        match cache_status.outcome {
+        match outcome {
             RequestOutcome::Hit => self.add(HIT, 1),
             outcome => self.not_hit(outcome, cache_status),
         }
@@ -173,34 +173,24 @@ impl WorkerCounters {
         self.add(TUNNEL_ENDED, 1);
     }
 
-    /// Counts a response of the origin whose headers arrived.
-    pub fn origin_answered(&self, latency: Duration, now: Time) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.add(LATENCY + latency::bucket(micros), 1);
-        self.add(LATENCY_MICROS, micros);
-        let block = &self.block;
-        block
-            .last_answer
-            .store(now.unix_millis(), Ordering::Relaxed);
+    /// Counts a response of an origin whose headers arrived.
+    pub fn origin_answered(&self, origin: OriginIndex, latency: Duration, now: Time) {
+        if let Some(cells) = self.origin(origin) {
+            cells.answered(latency, now);
+        }
     }
 
-    /// Counts a request to the origin that failed.
-    pub fn origin_failed(&self, kind: OriginErrorKind, now: Time) {
-        self.add(FAILURE + kind as usize, 1);
-        // These are caused by the client or by the proxy, not by the origin.
-        let is_our_own = matches!(
-            kind,
-            OriginErrorKind::Busy
-                | OriginErrorKind::Limited
-                | OriginErrorKind::Paused
-                | OriginErrorKind::Upload
-        );
-        if !is_our_own {
-            let block = &self.block;
-            block.last_kind.store(kind as u64, Ordering::Relaxed);
-            block
-                .last_failure
-                .store(now.unix_millis(), Ordering::Relaxed);
+    /// Counts a request that was sent to an origin and got no response.
+    pub fn origin_unanswered(&self, origin: OriginIndex, kind: OriginErrorKind, now: Time) {
+        if let Some(cells) = self.origin(origin) {
+            cells.unanswered(kind, now);
+        }
+    }
+
+    /// Counts a failure of another kind: of a request that was not sent, or of the body of a response.
+    pub fn origin_failed(&self, origin: OriginIndex, kind: OriginErrorKind, now: Time) {
+        if let Some(cells) = self.origin(origin) {
+            cells.failed(kind, now);
         }
     }
 }
@@ -209,33 +199,23 @@ impl WorkerCounters {
 #[derive(Clone, Debug)]
 pub struct Totals {
     counts: [u64; ALL],
-    last_answer: u64,
-    last_failure: u64,
-    last_kind: u64,
+    origin: OriginTotals,
 }
 
 impl Default for Totals {
     fn default() -> Self {
         Self {
             counts: [0; ALL],
-            last_answer: 0,
-            last_failure: 0,
-            last_kind: 0,
+            origin: OriginTotals::default(),
         }
     }
 }
 
 impl Totals {
     pub(super) fn add(&mut self, block: &CounterBlock) {
-        for (sum, count) in self.counts.iter_mut().zip(&block.counts) {
-            *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
-        }
-        let last_answer = block.last_answer.load(Ordering::Relaxed);
-        self.last_answer = self.last_answer.max(last_answer);
-        let last_failure = block.last_failure.load(Ordering::Relaxed);
-        if last_failure > self.last_failure {
-            self.last_failure = last_failure;
-            self.last_kind = block.last_kind.load(Ordering::Relaxed);
+        cells::add_all(&mut self.counts, &block.counts);
+        for origin in &block.origins {
+            self.origin.add(origin);
         }
     }
 
@@ -368,47 +348,17 @@ impl Totals {
         names.zip(counts)
     }
 
-    /// Requests to the origin that failed, by kind.
-    pub fn origin_failed_by(&self) -> impl Iterator<Item = (OriginErrorKind, u64)> + '_ {
-        let counts = self.range(FAILURE, FAILURES).iter().copied();
-        OriginErrorKind::ALL.into_iter().zip(counts)
-    }
-
-    /// Responses of the origin, by bucket of [`super::BOUNDS_MILLIS`].
-    pub fn latency_counts(&self) -> &[u64] {
-        self.range(LATENCY, BUCKETS)
-    }
-
-    /// The sum of all latencies, in seconds.
-    #[allow(clippy::cast_precision_loss, reason = "a sum for means")]
-    pub fn latency_seconds(&self) -> f64 {
-        self.at(LATENCY_MICROS) as f64 / 1e6
-    }
-
-    /// The latency percentile for `share` (0.9 for the 90th), in milliseconds. `None` if there were no responses.
-    pub fn latency_percentile(&self, share: f64) -> Option<f64> {
-        latency::percentile(self.latency_counts(), share)
-    }
-
-    /// When the origin last responded; `None` if it never did.
-    pub fn last_answer(&self) -> Option<Time> {
-        (self.last_answer > 0).then(|| Time::from_unix_millis(self.last_answer))
-    }
-
-    /// When a request to the origin last failed, and how; `None` if none did.
-    pub fn last_failure(&self) -> Option<(Time, OriginErrorKind)> {
-        let kind = usize::try_from(self.last_kind).unwrap_or(0);
-        let kind = OriginErrorKind::ALL.get(kind)?;
-        (self.last_failure > 0).then(|| (Time::from_unix_millis(self.last_failure), *kind))
+    /// What was counted of all origins together.
+    pub fn origin(&self) -> &OriginTotals {
+        &self.origin
     }
 
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
-        let mut since = self.clone();
-        for (now, before) in since.counts.iter_mut().zip(&earlier.counts) {
-            *now = now.saturating_sub(*before);
-        }
-        since
+        let mut counts = self.counts;
+        cells::subtract(&mut counts, &earlier.counts);
+        let origin = self.origin.since(&earlier.origin);
+        Self { counts, origin }
     }
 }
 
@@ -433,7 +383,7 @@ mod tests {
             ..CacheStatus::hit(None)
         };
         for tally in [&one, &two] {
-            tally.answered(StatusCode::OK, &hit);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::OK, &hit);
             tally.saved(72);
         }
         let totals = summed(&[&one, &two]);
@@ -448,26 +398,35 @@ mod tests {
         let why = Forward::with_detail(ForwardReason::Request, Reason::ClientNoCache);
         let miss = |storing| CacheStatus::miss(why, None, storing);
         tally.answered(
+            RouteSlot::DEFAULT,
             StatusCode::OK,
             &miss(StoreOutcome::NotStored(Reason::NoStore)),
         );
-        tally.answered(StatusCode::OK, &miss(StoreOutcome::Collapsed));
-        tally.answered(StatusCode::OK, &CacheStatus::own_response());
+        tally.answered(
+            RouteSlot::DEFAULT,
+            StatusCode::OK,
+            &miss(StoreOutcome::Collapsed),
+        );
+        tally.answered(
+            RouteSlot::DEFAULT,
+            StatusCode::OK,
+            &CacheStatus::own_response(),
+        );
         let tunnel = CacheStatus::tunnel(ForwardReason::Bypass.into());
-        tally.answered(StatusCode::SWITCHING_PROTOCOLS, &tunnel);
+        tally.answered(RouteSlot::DEFAULT, StatusCode::SWITCHING_PROTOCOLS, &tunnel);
         for outcome in [RequestOutcome::Validated, RequestOutcome::Stale] {
             let outcome = CacheStatus {
                 outcome,
                 ..CacheStatus::hit(None)
             };
-            tally.answered(StatusCode::NOT_MODIFIED, &outcome);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::NOT_MODIFIED, &outcome);
         }
         for (name, _) in ProxyError::KINDS {
             let failed = CacheStatus {
                 outcome: RequestOutcome::Failed(name),
                 ..CacheStatus::own_response()
             };
-            tally.answered(StatusCode::BAD_GATEWAY, &failed);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::BAD_GATEWAY, &failed);
         }
         let totals = summed(&[&tally]);
         assert_eq!(totals.requests(), 6 + ERRORS as u64);
@@ -489,7 +448,7 @@ mod tests {
         let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
         let tunnel = CacheStatus::tunnel(ForwardReason::Bypass.into());
         for tally in [&one, &two, &two] {
-            tally.answered(StatusCode::SWITCHING_PROTOCOLS, &tunnel);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::SWITCHING_PROTOCOLS, &tunnel);
             tally.tunnelled(3, 5);
         }
         two.tunnel_ended();
@@ -503,20 +462,30 @@ mod tests {
     }
 
     #[test]
-    fn the_last_response_and_the_last_failure_are_those_of_all_workers() {
-        let (one, two) = (WorkerCounters::default(), WorkerCounters::default());
-        assert_eq!(summed(&[&one, &two]).last_failure(), None);
+    fn the_last_response_and_the_last_failure_are_those_of_all_workers_and_origins() {
+        let (one, two) = (WorkerCounters::new(2), WorkerCounters::new(2));
+        let (first, second) = (OriginIndex(0), OriginIndex(1));
+        assert_eq!(summed(&[&one, &two]).origin().last_failure(), None);
         let at = Time::from_unix_millis;
-        one.origin_failed(OriginErrorKind::Timeout, at(5));
-        two.origin_failed(OriginErrorKind::Cut, at(3));
-        two.origin_answered(Duration::from_millis(4), at(7));
-        one.origin_failed(OriginErrorKind::Upload, at(9));
+        one.origin_unanswered(first, OriginErrorKind::Timeout, at(5));
+        two.origin_failed(second, OriginErrorKind::Cut, at(3));
+        two.origin_answered(second, Duration::from_millis(4), at(7));
+        one.origin_failed(second, OriginErrorKind::Upload, at(9));
         let totals = summed(&[&one, &two]);
+        let all = totals.origin();
+        assert_eq!(all.last_failure(), Some((at(5), OriginErrorKind::Timeout)));
+        assert_eq!((all.last_answer(), all.answers()), (Some(at(7)), 1));
+        let mut of_second = OriginTotals::default();
+        for tally in [&one, &two] {
+            of_second.add(&tally.block().origins[1]);
+        }
         assert_eq!(
-            totals.last_failure(),
-            Some((at(5), OriginErrorKind::Timeout))
+            of_second.last_failure(),
+            Some((at(3), OriginErrorKind::Cut))
         );
-        assert_eq!(totals.last_answer(), Some(at(7)));
-        assert_eq!(totals.latency_counts().iter().sum::<u64>(), 1);
+        assert_eq!((of_second.answers(), of_second.unanswered()), (1, 0));
+        let failed = of_second.failed_by().filter(|(_, count)| *count > 0);
+        assert_eq!(failed.count(), 2);
+        assert_eq!(totals.since(&totals).origin().answers(), 0);
     }
 }

@@ -3,6 +3,9 @@
 //! | file | content |
 //! |---|---|
 //! | `counters.rs` | [`WorkerCounters`]: the counters of one worker, and [`Totals`], their sum |
+//! | `origin_counters.rs` | [`OriginTotals`]: what is counted of one origin |
+//! | `route_counters.rs` | [`RouteTotals`]: what is counted of one route |
+//! | `cells.rs` | numbers that one thread writes and others read |
 //! | `tunnel_end.rs` | why a tunnel has ended |
 //! | `latency.rs` | latency of the origin, in fixed buckets |
 //! | `report.rs` | [`Report`]: all counters, for `stats` and the dashboard |
@@ -11,11 +14,14 @@
 //!
 //! A request costs a few additions: no lock, no allocation. The sums are made when they are read.
 
+mod cells;
 mod counters;
 mod dropped_lines;
 mod feed;
 mod latency;
+mod origin_counters;
 mod report;
+mod route_counters;
 mod tunnel_end;
 
 use std::{
@@ -25,15 +31,18 @@ use std::{
 
 use tokio::sync::mpsc::Receiver;
 
-use self::counters::CounterBlock;
+use self::{counters::CounterBlock, route_counters::RouteNames};
 pub use self::{
     counters::{Totals, WorkerCounters},
     dropped_lines::{count_dropped_log_line, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
+    origin_counters::OriginTotals,
     report::{
-        OriginCount, OriginReport, ReasonCount, Report, Saved, TunnelReport, duration, grouped,
+        OriginCount, OriginReport, OriginState, ReasonCount, Report, RouteCount, Saved,
+        TunnelReport, duration, grouped,
     },
+    route_counters::{RouteSlot, RouteTotals},
     tunnel_end::TunnelEnd,
 };
 
@@ -42,6 +51,10 @@ pub use self::{
 pub struct Observer {
     /// Locked when a worker starts and when the counters are read, never by a request.
     blocks: Mutex<Vec<Arc<CounterBlock>>>,
+    /// How many origins are counted.
+    origins: usize,
+    /// Locked when a worker begins to use a configuration and when the counters are read, never by a request.
+    routes: Mutex<RouteNames>,
     began: Instant,
     feed: Option<RequestFeed>,
     /// `None` once it was taken.
@@ -49,8 +62,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Nothing counted yet.
-    pub fn new(live_requests: LiveRequests) -> Self {
+    /// Nothing counted yet. So many origins will be counted.
+    pub fn new(live_requests: LiveRequests, origins: usize) -> Self {
         let (feed, seen) = match live_requests {
             LiveRequests::Off => (None, None),
             LiveRequests::On => {
@@ -60,6 +73,8 @@ impl Observer {
         };
         Self {
             blocks: Mutex::default(),
+            origins,
+            routes: Mutex::default(),
             began: Instant::now(),
             feed,
             seen: Mutex::new(seen),
@@ -68,7 +83,7 @@ impl Observer {
 
     /// Counters for a worker that starts.
     pub fn tally(&self) -> WorkerCounters {
-        let tally = WorkerCounters::default();
+        let tally = WorkerCounters::new(self.origins);
         locked(&self.blocks).push(tally.block());
         tally
     }
@@ -80,6 +95,34 @@ impl Observer {
             totals.add(block);
         }
         totals
+    }
+
+    /// What was counted of each origin, by its index.
+    pub fn origin_totals(&self) -> Vec<OriginTotals> {
+        let mut totals = vec![OriginTotals::default(); self.origins];
+        for block in locked(&self.blocks).iter() {
+            for (sum, cells) in totals.iter_mut().zip(&block.origins) {
+                sum.add(cells);
+            }
+        }
+        totals
+    }
+
+    /// What was counted of each route. The last route, which matches all requests, is always among them.
+    pub fn route_totals(&self) -> Vec<RouteTotals> {
+        let blocks = locked(&self.blocks);
+        let workers = blocks.iter().map(|block| &block.routes);
+        RouteTotals::of(&locked(&self.routes), workers)
+    }
+
+    /// True if there have been routes.
+    pub fn has_routes(&self) -> bool {
+        !locked(&self.routes).is_empty()
+    }
+
+    /// Where the requests of a route are counted: its name is what it matches. The same name has the same slot.
+    pub fn route_slot(&self, name: &str) -> RouteSlot {
+        locked(&self.routes).slot(name)
     }
 
     /// Time since the counters began.

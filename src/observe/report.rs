@@ -1,14 +1,15 @@
 //! [`Report`]: all counters, with a name and an explanation for each reason. `stats` and the dashboard show it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Observer, Totals, dropped_log_lines};
+use super::{Observer, OriginTotals, RouteTotals, Totals, dropped_log_lines};
 use crate::{
     cache::CacheStats,
     error::ProxyError,
+    headers::RequestOutcome,
     origin::{OriginPace, OriginUrl},
     policy::{Mode, Reason, Remedy, Time},
 };
@@ -61,6 +62,9 @@ pub struct Report {
     /// What was counted of each origin; empty if there is one origin only.
     #[serde(default)]
     pub origins: Vec<OriginCount>,
+    /// What was counted of each route; empty if there have been none.
+    #[serde(default)]
+    pub routes: Vec<RouteCount>,
     /// The state of the cache; `None` if it did not respond.
     pub cache: Option<CacheStats>,
     /// Lines of log that were dropped because nobody read them.
@@ -79,15 +83,44 @@ pub struct ReasonCount {
     pub hint: Option<String>,
 }
 
-/// What was counted of one origin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What was counted of one origin, and its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OriginCount {
     /// Its URL.
     pub origin: String,
-    /// Responses whose headers arrived.
-    pub answers: u64,
-    /// Requests that failed.
-    pub failures: u64,
+    /// True if it gets no requests for a while, because it has failed and is one of several of a route.
+    #[serde(default)]
+    pub is_avoided: bool,
+    /// The rest.
+    #[serde(flatten)]
+    pub counted: OriginReport,
+}
+
+/// What was counted of the requests of one route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteCount {
+    /// What it matches. `default` is the last route, which matches all requests; `none` are the requests that have none,
+    /// and `other` those of routes beyond the number that is told apart.
+    pub route: String,
+    /// All requests.
+    pub requests: u64,
+    /// The share of requests whose body came from the cache, as in [`Report::hit_ratio`].
+    pub hit_ratio: Option<f64>,
+    /// Requests by outcome, those that occurred only.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Responses by the first digit of their status, from 1 to 5.
+    pub status_classes: Vec<u64>,
+}
+
+/// An origin as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct OriginState<'a> {
+    /// Its URL.
+    pub url: &'a OriginUrl,
+    /// How fast requests go to it.
+    pub pace: &'a OriginPace,
+    /// True if it gets no requests for a while, because it has failed and is one of several of a route.
+    pub is_avoided: bool,
 }
 
 /// Tunnels, and what has passed through them.
@@ -188,8 +221,12 @@ impl Report {
             sent_bytes: totals.sent_bytes(),
             received_bytes: totals.received_bytes(),
             saved: Saved::of(&totals),
-            origin: OriginReport::of(&totals),
+            origin: OriginReport::of(totals.origin()),
             origins: Vec::new(),
+            routes: match observer.has_routes() {
+                true => observer.route_totals().iter().map(RouteCount::of).collect(),
+                false => Vec::new(),
+            },
             cache,
             dropped_log_lines: dropped_log_lines(),
         }
@@ -208,34 +245,59 @@ impl TunnelReport {
 }
 
 impl Report {
-    /// This report, with how fast requests go to the origins at `now`.
+    /// This report, with the origins as they are at `now`: `states` are in the order of `totals`.
     #[must_use]
-    pub fn with_paces<'a>(
+    pub fn with_origins<'a>(
         mut self,
-        paces: impl Iterator<Item = (&'a OriginUrl, &'a OriginPace)>,
+        totals: &[OriginTotals],
+        states: impl Iterator<Item = OriginState<'a>>,
         now: Instant,
     ) -> Self {
-        for (url, pace) in paces {
-            self.origin.queued += pace.queued() as u64;
-            let left = pace.state(now).pause().map(|(left, _)| left.as_secs() + 1);
-            if left > self.origin.paused_seconds {
-                self.origin.paused_seconds = left;
-                self.origin.paused = Some(url.to_string());
+        let has_several = totals.len() > 1;
+        for (state, totals) in states.zip(totals) {
+            let counted = OriginReport::of(totals).paced(state, now);
+            self.origin.queued += counted.queued;
+            if counted.paused_seconds > self.origin.paused_seconds {
+                self.origin.paused_seconds = counted.paused_seconds;
+                self.origin.paused.clone_from(&counted.paused);
+            }
+            if has_several {
+                self.origins.push(OriginCount {
+                    origin: state.url.to_string(),
+                    is_avoided: state.is_avoided,
+                    counted,
+                });
             }
         }
         self
     }
 }
 
-impl Report {
-    /// This report, with what was counted of each origin.
-    #[must_use]
-    pub fn with_origins(self, origins: impl Iterator<Item = OriginCount>) -> Self {
-        let origins: Vec<OriginCount> = origins.collect();
-        let has_several = origins.len() > 1;
+impl RouteCount {
+    fn of(totals: &RouteTotals) -> Self {
+        let counts = RouteTotals::OUTCOMES.map(|outcome| (outcome, totals.outcome(outcome)));
+        let of = |wanted: &[RequestOutcome]| -> u64 {
+            let counts = counts
+                .iter()
+                .filter(|(outcome, _)| wanted.contains(outcome));
+            counts.map(|(_, count)| count).sum()
+        };
+        let (hit, validated, stale) = (
+            RequestOutcome::Hit,
+            RequestOutcome::Validated,
+            RequestOutcome::Stale,
+        );
+        let requests = totals.requests();
+        let judged = requests - of(&[RequestOutcome::Own, RequestOutcome::Tunnel]);
+        let occurred = counts.iter().filter(|(_, count)| *count > 0);
         Self {
-            origins: if has_several { origins } else { Vec::new() },
-            ..self
+            route: totals.name.clone(),
+            requests,
+            hit_ratio: share(of(&[hit, validated, stale]), judged),
+            outcomes: occurred
+                .map(|(outcome, count)| (outcome.as_str().to_owned(), *count))
+                .collect(),
+            status_classes: totals.classes().to_vec(),
         }
     }
 }
@@ -269,14 +331,25 @@ impl Saved {
 }
 
 impl OriginReport {
-    fn of(totals: &Totals) -> Self {
+    /// This report, with how fast requests go to the origin.
+    fn paced(self, state: OriginState<'_>, now: Instant) -> Self {
+        let pause = state.pace.state(now).pause();
+        Self {
+            queued: state.pace.queued() as u64,
+            paused_seconds: pause.map(|(left, _)| left.as_secs() + 1),
+            paused: pause.map(|_| state.url.to_string()),
+            ..self
+        }
+    }
+
+    fn of(totals: &OriginTotals) -> Self {
         let failure = totals.last_failure();
         Self {
-            answers: totals.latency_counts().iter().sum(),
-            failures: totals.origin_failed_by().map(|(_, count)| count).sum(),
+            answers: totals.answers(),
+            failures: totals.failed_by().map(|(_, count)| count).sum(),
             failures_by: causes(
                 totals
-                    .origin_failed_by()
+                    .failed_by()
                     .map(|(kind, count)| cause(kind.name(), count, kind.meaning())),
             ),
             p50_millis: totals.latency_percentile(0.5),
@@ -355,16 +428,16 @@ pub fn duration(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::{
-        headers::{CacheStatus, RequestOutcome, StoreOutcome},
-        observe::LiveRequests,
+        headers::{CacheStatus, StoreOutcome},
+        observe::{LiveRequests, RouteSlot},
         origin::OriginErrorKind,
-        policy::{Forward, ForwardReason},
+        policy::{Forward, ForwardReason, OriginIndex},
     };
     use actix_web::http::StatusCode;
 
     #[test]
     fn savings_are_one_line_after_the_first_request() {
-        let observer = Observer::new(LiveRequests::Off);
+        let observer = Observer::new(LiveRequests::Off, 1);
         let tally = observer.tally();
         assert_eq!(Saved::of(&observer.totals()).sentence(), None);
         let hit = CacheStatus {
@@ -372,11 +445,11 @@ mod tests {
             ..CacheStatus::hit(None)
         };
         for _ in 0..4 {
-            tally.answered(StatusCode::OK, &hit);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::OK, &hit);
             tally.saved(1 << 20);
         }
         let miss = CacheStatus::miss(ForwardReason::UriMiss.into(), None, StoreOutcome::Stored);
-        tally.answered(StatusCode::OK, &miss);
+        tally.answered(RouteSlot::DEFAULT, StatusCode::OK, &miss);
         assert_eq!(
             Saved::of(&observer.totals()).sentence().unwrap(),
             "saved 4 requests to the origin (80 %), 4.0 MiB, 3 min 12 s of waiting"
@@ -385,10 +458,14 @@ mod tests {
 
     #[test]
     fn responses_of_the_proxys_own_do_not_count_in_the_hit_ratio() {
-        let observer = Observer::new(LiveRequests::Off);
+        let observer = Observer::new(LiveRequests::Off, 1);
         let tally = observer.tally();
-        tally.answered(StatusCode::OK, &CacheStatus::hit(None));
-        tally.answered(StatusCode::OK, &CacheStatus::own_response());
+        tally.answered(RouteSlot::DEFAULT, StatusCode::OK, &CacheStatus::hit(None));
+        tally.answered(
+            RouteSlot::DEFAULT,
+            StatusCode::OK,
+            &CacheStatus::own_response(),
+        );
         let report = Report::new(&observer, None, Mode::Standard);
         assert_eq!((report.requests, report.hit_ratio), (2, Some(1.0)));
     }
@@ -398,27 +475,31 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_hint_that_fits_in_a_row() {
-        let observer = Observer::new(LiveRequests::Off);
+        let observer = Observer::new(LiveRequests::Off, 1);
         let tally = observer.tally();
         for reason in Reason::ALL {
             let why = Forward::with_detail(ForwardReason::Request, reason);
             let storing = StoreOutcome::NotStored(reason);
-            tally.answered(StatusCode::OK, &CacheStatus::miss(why, None, storing));
+            tally.answered(
+                RouteSlot::DEFAULT,
+                StatusCode::OK,
+                &CacheStatus::miss(why, None, storing),
+            );
         }
         for forward in ForwardReason::ALL {
             let storing = StoreOutcome::Stored;
             let miss = CacheStatus::miss(forward.into(), None, storing);
-            tally.answered(StatusCode::OK, &miss);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::OK, &miss);
         }
         for (name, _) in ProxyError::KINDS {
             let failed = CacheStatus {
                 outcome: RequestOutcome::Failed(name),
                 ..CacheStatus::own_response()
             };
-            tally.answered(StatusCode::BAD_GATEWAY, &failed);
+            tally.answered(RouteSlot::DEFAULT, StatusCode::BAD_GATEWAY, &failed);
         }
         for kind in OriginErrorKind::ALL {
-            tally.origin_failed(kind, Time::from_unix_millis(1));
+            tally.origin_failed(OriginIndex(0), kind, Time::from_unix_millis(1));
         }
         for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
             let report = Report::new(&observer, None, mode);

@@ -356,6 +356,14 @@ impl OriginError {
         )
     }
 
+    /// True if the origin has certainly received nothing of the request.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Timeout { phase, .. } => *phase == Phase::Connecting,
+            _ => self.lasts(),
+        }
+    }
+
     /// In how many seconds the next request may go to the origin; `None` if that is not known.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {

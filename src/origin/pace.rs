@@ -111,10 +111,11 @@ impl OriginPace {
         if left > QUEUE_LIMIT {
             return Err(self.limited(rate, now));
         }
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(place) = self.places.try_acquire() else {
             return Err(self.limited(rate, now));
         };
         let admitted = timeout_at(now + QUEUE_LIMIT, self.take_in_turn(rate)).await;
+        drop(place);
         admitted.unwrap_or_else(|_| Err(self.limited(rate, Instant::now())))
     }
 
@@ -193,13 +194,20 @@ impl OriginPace {
         Duration::from_nanos(rate.left_nanos(full_at, now_nanos))
     }
 
-    /// The error of a request that does not get in: when one behind the queue could.
+    /// The error of a request that does not get in: when one behind the queue could. Those in the queue go within its limit, or
+    /// give up.
     fn limited(&self, rate: MaxRate, now: Instant) -> OriginError {
+        let left = self.left(rate, now);
+        let interval = rate.interval_nanos().max(1);
+        let that_go = match QUEUE_LIMIT.checked_sub(left) {
+            Some(rest) => 1 + nanos(rest) / interval,
+            None => 0,
+        };
         let queued = u64::try_from(self.queued()).unwrap_or(u64::MAX);
-        let behind = Duration::from_nanos(rate.interval_nanos().saturating_mul(queued));
+        let behind = interval.saturating_mul(that_go.min(queued));
         OriginError::Limited {
             rate,
-            left: self.left(rate, now).saturating_add(behind),
+            left: left.saturating_add(Duration::from_nanos(behind)),
         }
     }
 }
@@ -324,7 +332,8 @@ mod tests {
         }
         assert_eq!(pace.queued(), MAX_QUEUED);
         let refused = pace.admit().now_or_never().unwrap().unwrap_err();
-        assert!(refused.retry_after_seconds().unwrap() > 60);
+        // Five of those in the queue go, and the others give up.
+        assert!((5..=6).contains(&refused.retry_after_seconds().unwrap()));
         waiting.pop();
         let mut next = pin!(pace.admit());
         assert!(next.as_mut().now_or_never().is_none());
@@ -332,6 +341,28 @@ mod tests {
         // All before it have left, so it is the next one.
         next.await.unwrap();
         assert_eq!(pace.queued(), 0);
+    }
+
+    #[test]
+    fn a_refused_request_is_told_when_those_before_it_have_gone_or_given_up() {
+        for (text, queued, seconds) in [
+            ("1/s", 0, 1),
+            ("1/s", 3, 4),
+            ("1/s", 64, 6),
+            ("20/m", 1, 6),
+            ("20/m", 64, 6),
+            // None of them goes within 5 seconds.
+            ("1/m", 0, 60),
+            ("1/m", 2, 60),
+            ("100/s,1", 64, 1),
+        ] {
+            let pace = limited_to(text);
+            assert_eq!(taken(&pace, 2, pace.epoch), 1, "{text}");
+            let _queue = pace.places.try_acquire_many(queued).unwrap();
+            let refused = pace.limited(rate(text), pace.epoch);
+            let what = format!("{text} behind {queued}");
+            assert_eq!(refused.retry_after_seconds(), Some(seconds), "{what}");
+        }
     }
 
     #[tokio::test]

@@ -75,7 +75,7 @@ pub use rules::{
     globs::Globs,
     patterns::Patterns,
     query::QueryOrder,
-    route::{OriginIndex, PerOrigin, Route, RouteIndex, Routes},
+    route::{OriginIndex, PerOrigin, PerRoute, Route, RouteIndex, Routes},
     rule::{Rule, RuleIndex, Rules, covers},
 };
 pub use storing::{

@@ -44,6 +44,11 @@ impl Availability {
         until == 0 || (until <= now.unix_millis() && self.pause(until, now))
     }
 
+    /// True if the origin gets requests at `now`, or at least one that tries it.
+    pub(crate) fn is_open(&self, now: Time) -> bool {
+        self.until.load(Ordering::Relaxed) <= now.unix_millis()
+    }
+
     /// Begins a pause in place of the one until `until`. False if another request has done that.
     fn pause(&self, until: u64, now: Time) -> bool {
         let doublings = self.failures.load(Ordering::Relaxed).min(MAX_DOUBLINGS);
@@ -80,8 +85,9 @@ mod tests {
         origin.failed(at(0));
         assert!(!origin.admits(at(0)));
         for (second, next) in [(1, 3), (3, 7), (7, 15)] {
-            assert!(!origin.admits(Time::from_unix_millis(at(second).unix_millis() - 1)));
-            assert!(origin.admits(at(second)));
+            let before = Time::from_unix_millis(at(second).unix_millis() - 1);
+            assert!(!origin.is_open(before) && !origin.admits(before));
+            assert!(origin.is_open(at(second)) && origin.admits(at(second)));
             assert!(!origin.admits(at(second)), "{second}");
             origin.failed(at(second));
             assert!(!origin.admits(Time::from_unix_millis(at(next).unix_millis() - 1)));

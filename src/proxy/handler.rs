@@ -21,6 +21,7 @@ use crate::{
     clock,
     error::ProxyError,
     headers::StoreOutcome,
+    observe::RouteSlot,
     origin::{InterimSink, PaceState},
     policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
@@ -71,22 +72,27 @@ pub async fn handle(
     let request_id = RequestId::begin(&request, &config.config);
     let feed = worker.shared.observer.feed();
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
+    let mut route = RouteSlot::NONE;
     let response = match fast_path::respond(&request, &worker, &config, now) {
-        Some(response) => Ok(response),
+        Some((response, of_hit)) => {
+            route = of_hit;
+            Ok(response)
+        }
         // In a box: the future is large, and most hits do not need it.
         None => {
             // It may fail, and failures are logged even where other requests are not.
             entry = entry
                 .or_else(|| AccessLogEntry::begin(&request, &config.config, feed, Level::Warn));
-            let entry = entry.as_mut();
+            let observed = (entry.as_mut(), &mut route);
             Box::pin(respond(
-                &request, payload, &worker, &config, &active, entry, now,
+                &request, payload, &worker, &config, &active, observed, now,
             ))
             .await
         }
     };
     let response = response.unwrap_or_else(FailedRequest::into_response);
-    let mut response = response.into_http(&request, (&worker, &config.config), entry, active);
+    let mut response =
+        response.into_http(&request, (&worker, &config.config, route), entry, active);
     if let Some(id) = request_id {
         id.write(response.headers_mut());
     }
@@ -100,7 +106,7 @@ async fn respond(
     worker: &web::Data<Worker>,
     config: &RequestConfig,
     active: &ActiveRequest,
-    mut entry: Option<&mut AccessLogEntry>,
+    (mut entry, route): (Option<&mut AccessLogEntry>, &mut RouteSlot),
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
     let own_response = max_forwards::final_response(request, &config.config.policy)
@@ -110,6 +116,7 @@ async fn respond(
     }
     let mut forwarded =
         ForwardedRequest::new(request, &worker.shared, (&config.config, &config.names))?;
+    *route = config.route_slot(forwarded.selection);
     if let Some(entry) = &mut entry {
         entry.set_rule(&forwarded);
     }
@@ -119,7 +126,8 @@ async fn respond(
         via: &worker.shared.via,
     };
     if forwarded.is_handshake() {
-        return forward_handshake(worker, &forwarded, relay).await;
+        let response = forward_handshake(worker, &forwarded, relay).await;
+        return completed(response, request, &forwarded, entry);
     }
     let awaited = match request.head().expect() && forwarded.framing.has_content() {
         true => active.interim_sender(),
@@ -131,7 +139,7 @@ async fn respond(
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
         .await?;
     let forwarded = Rc::new(forwarded);
-    let mut response = match config.may_use_cache() {
+    let response = match config.may_use_cache() {
         true => serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await,
         false => {
             let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
@@ -139,8 +147,18 @@ async fn respond(
             pass(worker, &forwarded, body, why, storing, relay).await
         }
     };
+    completed(response, request, &forwarded, entry)
+}
+
+/// The response to `request`, which names the proxy. Notes in `entry` where it comes from and why it is not shared.
+fn completed(
+    mut response: Result<ClientResponse, FailedRequest>,
+    request: &HttpRequest,
+    forwarded: &ForwardedRequest,
+    mut entry: Option<&mut AccessLogEntry>,
+) -> Result<ClientResponse, FailedRequest> {
     if let Some(entry) = &mut entry {
-        entry.set_origin(&forwarded);
+        entry.set_origin(forwarded);
     }
     if let (Some(entry), Ok(response)) = (entry, &response) {
         match response.cache_status.detail() {
@@ -153,7 +171,7 @@ async fn respond(
         }
     }
     if let Ok(response) = &mut response {
-        for_client::rewrite(response, request, &forwarded);
+        for_client::rewrite(response, request, forwarded);
     }
     response
 }

@@ -5,9 +5,10 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    config::Config,
+    config::{Config, Selection},
     headers,
-    policy::CredentialNames as _,
+    observe::{Observer, RouteSlot},
+    policy::{CredentialNames as _, PerRoute, Route},
     proxy::request::name_table::NameTable,
     reload::{ActiveConfig, CacheState},
 };
@@ -19,17 +20,27 @@ pub(crate) struct RequestConfig {
     allows_fast_path: bool,
     depends_on_host: bool,
     cache_state: CacheState,
+    /// Where the requests of each route are counted.
+    route_slots: PerRoute<RouteSlot>,
 }
 
 impl RequestConfig {
-    fn new(in_force: &ActiveConfig) -> Rc<Self> {
+    fn new(in_force: &ActiveConfig, observer: &Observer) -> Rc<Self> {
+        let routes = &in_force.config.routes;
+        let slot = |route: &Route| observer.route_slot(&route.name);
         Rc::new(Self {
+            route_slots: routes.map(RouteSlot::DEFAULT, slot),
             config: Arc::clone(&in_force.config),
             names: NameTable::new(&in_force.config),
             allows_fast_path: forwards_unchanged(&in_force.config),
             depends_on_host: in_force.config.depends_on_host(),
             cache_state: in_force.cache_state,
         })
+    }
+
+    /// Where a request to which this applies is counted.
+    pub(crate) fn route_slot(&self, selection: Selection) -> RouteSlot {
+        *self.route_slots.get(selection.route())
     }
 
     /// Whether a plain hit may take the fast path.
@@ -59,12 +70,14 @@ fn forwards_unchanged(config: &Config) -> bool {
 pub(crate) struct WorkerConfig {
     current: RefCell<Rc<RequestConfig>>,
     updates: RefCell<watch::Receiver<ActiveConfig>>,
+    observer: Arc<Observer>,
 }
 
 impl WorkerConfig {
-    pub(crate) fn new(mut updates: watch::Receiver<ActiveConfig>) -> Self {
-        let current = RequestConfig::new(&updates.borrow_and_update());
+    pub(crate) fn new(mut updates: watch::Receiver<ActiveConfig>, observer: Arc<Observer>) -> Self {
+        let current = RequestConfig::new(&updates.borrow_and_update(), &observer);
         Self {
+            observer,
             current: RefCell::new(current),
             updates: RefCell::new(updates),
         }
@@ -74,7 +87,8 @@ impl WorkerConfig {
     pub(crate) fn current(&self) -> Rc<RequestConfig> {
         // A closed channel means that nothing is left that could change the configuration.
         if self.updates.borrow().has_changed().unwrap_or(false) {
-            let current = RequestConfig::new(&self.updates.borrow_mut().borrow_and_update());
+            let mut updates = self.updates.borrow_mut();
+            let current = RequestConfig::new(&updates.borrow_and_update(), &self.observer);
             self.current.replace(current);
         }
         Rc::clone(&self.current.borrow())
@@ -89,6 +103,7 @@ impl WorkerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::LiveRequests;
 
     fn in_force() -> ActiveConfig {
         let config = Config::for_origin("http://origin.test".parse().unwrap());
@@ -99,7 +114,8 @@ mod tests {
     fn a_request_keeps_its_configuration_and_the_next_request_gets_the_new_one() {
         let (first, second) = (in_force(), in_force());
         let (sender, updates) = watch::channel(first.clone());
-        let worker_config = WorkerConfig::new(updates);
+        let worker_config =
+            WorkerConfig::new(updates, Arc::new(Observer::new(LiveRequests::Off, 1)));
         let began_before = worker_config.current();
         assert!(Rc::ptr_eq(&began_before, &worker_config.current()));
         sender.send_replace(second.clone());

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -16,9 +16,9 @@ use crate::{
     cache::Cache,
     config::Config,
     headers::OwnVia,
-    observe::{LiveRequests, Observer, OriginCount},
+    observe::{LiveRequests, Observer, OriginState},
     origin::{OriginPace, OriginUrl},
-    policy::{IdentitySecret, PerOrigin},
+    policy::{IdentitySecret, OriginIndex, PerOrigin, Time},
     proxy::{availability::Availability, origin_health::OriginHealth},
     reload::ActiveConfig,
 };
@@ -54,10 +54,6 @@ pub struct SharedOrigin {
     pub(crate) availability: Availability,
     /// How fast requests go to it.
     pub(crate) pace: Arc<OriginPace>,
-    /// Its responses whose headers arrived.
-    pub(crate) answers: AtomicU64,
-    /// Requests to it that failed.
-    pub(crate) failures: AtomicU64,
 }
 
 impl SharedOrigin {
@@ -68,8 +64,6 @@ impl SharedOrigin {
             health: OriginHealth::default(),
             availability: Availability::default(),
             pace: Arc::new(OriginPace::new(config.origin_settings.max_rate)),
-            answers: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
         })
     }
 }
@@ -96,25 +90,21 @@ impl Shared {
             secret: IdentitySecret::new(),
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
-            observer: Arc::new(Observer::new(live_requests)),
+            observer: Arc::new(Observer::new(live_requests, config.origins.iter().count())),
             tunnels: Arc::new(Semaphore::new(config.tunnels.max)),
             stopping: AtomicBool::new(false),
         })
     }
 
-    /// How fast requests go to each origin, with its URL.
-    pub fn paces(&self) -> impl Iterator<Item = (&OriginUrl, &OriginPace)> {
-        self.origins
-            .iter()
-            .map(|origin| (&origin.url, &*origin.pace))
-    }
-
-    /// What was counted of each origin.
-    pub fn origin_counts(&self) -> impl Iterator<Item = OriginCount> {
-        self.origins.iter().map(|origin| OriginCount {
-            origin: origin.url.to_string(),
-            answers: origin.answers.load(Ordering::Relaxed),
-            failures: origin.failures.load(Ordering::Relaxed),
+    /// The origins as they are at `now`, by their index.
+    pub fn origin_states(&self, now: Time) -> impl Iterator<Item = OriginState<'_>> {
+        let config = self.config();
+        let origins = self.origins.iter().enumerate();
+        origins.map(move |(index, origin)| OriginState {
+            url: &origin.url,
+            pace: &origin.pace,
+            is_avoided: config.is_one_of_several(OriginIndex(index))
+                && !origin.availability.is_open(now),
         })
     }
 

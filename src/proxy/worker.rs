@@ -47,7 +47,7 @@ impl Worker {
         origins: &PerOrigin<OriginConfig>,
         worker_cache: WorkerCacheMode,
     ) -> Self {
-        let config = WorkerConfig::new(shared.in_force.clone());
+        let config = WorkerConfig::new(shared.in_force.clone(), Arc::clone(&shared.observer));
         let workers = config.current().config.workers;
         let counters = Rc::new(shared.observer.tally());
         Self {

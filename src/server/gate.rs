@@ -35,7 +35,7 @@ impl Gate {
         stream: &mut TcpStream,
         stopped: impl Future<Output = ()>,
     ) -> io::Result<(Option<SocketAddr>, BytesMut)> {
-        let peer = stream.peer_addr().ok();
+        let peer = stream.peer_addr().ok().map(canonical);
         let Self::ProxyProtocol(trusted, limit) = self else {
             return Ok((peer, BytesMut::new()));
         };
@@ -44,7 +44,7 @@ impl Gate {
             () = stopped => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         match read {
-            Ok(Preamble { source, rest }) => Ok((source.or(peer), rest)),
+            Ok(Preamble { source, rest }) => Ok((source.map(canonical).or(peer), rest)),
             Err(error) => {
                 let who = peer.map_or("a client".to_owned(), |peer| peer.ip().to_string());
                 match error {
@@ -58,4 +58,9 @@ impl Gate {
             }
         }
     }
+}
+
+/// The address as an IPv4 one if it is one that is mapped into IPv6, as those of clients are on a socket for both families.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -65,6 +65,24 @@ fn without_cors_a_hit_and_a_304_carry_what_the_origin_says() {
 }
 
 #[test]
+fn a_response_for_the_site_of_one_page_is_not_reused_for_another() {
+    let origin = Origin::start(|exchange| {
+        let site = exchange.request.field("origin");
+        let lines = site.map(|site| format!("Access-Control-Allow-Origin: {site}\r\n"));
+        let lines = lines.unwrap_or_default();
+        exchange.ok(&format!("Cache-Control: max-age=60\r\n{lines}"), "body");
+    });
+    let proxy = Home::new().start(&origin.url(), &[]);
+    for x_cache in ["MISS", "HIT", "HIT"] {
+        for site in ["http://evil.test", "http://app.test:3000", "null"] {
+            let response = proxy.get_with("/", &format!("Origin: {site}\r\n"));
+            assert_eq!(response.x_cache(), x_cache, "{site}");
+            assert_eq!(response.field("access-control-allow-origin"), Some(site));
+        }
+    }
+}
+
+#[test]
 fn with_cors_preflights_are_answered_here() {
     let origin = Origin::counting("");
     let home = Home::new();

@@ -22,9 +22,14 @@ pub(crate) struct DashboardProxy {
 impl DashboardProxy {
     /// Starts a proxy with a dashboard.
     pub(crate) fn start(home: &Home, origin: &Origin) -> Self {
+        Self::start_with(home, origin, &[])
+    }
+
+    /// Starts one with these arguments.
+    pub(crate) fn start_with(home: &Home, origin: &Origin, args: &[&str]) -> Self {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
-        let proxy = home.start(&origin.url(), &["--dashboard", &address]);
+        let proxy = home.start(&origin.url(), &[&["--dashboard", &address], args].concat());
         let line = proxy.log_line(&["Dashboard: "]);
         assert!(line.len() < 80, "a terminal would break it: {line}");
         let link = line.strip_prefix("Dashboard: ").unwrap().to_owned();
@@ -340,6 +345,7 @@ fn the_metrics_for_prometheus_match_the_counters() {
         Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
     );
     let text = answer.text();
+    let labels = format!("origin=\"{}\"", origin.url());
     for line in [
         "caching_proxy_requests_total{outcome=\"hit\",reason=\"\"} 1",
         "caching_proxy_requests_total{outcome=\"miss\",reason=\"uri-miss\"} 1",
@@ -347,8 +353,8 @@ fn the_metrics_for_prometheus_match_the_counters() {
         "caching_proxy_saved_requests_total 1",
         "caching_proxy_entries 1",
         "caching_proxy_memory_limit_bytes 268435456",
-        "caching_proxy_origin_seconds_count 1",
-        "caching_proxy_origin_seconds_bucket{le=\"+Inf\"} 1",
+        &format!("caching_proxy_origin_seconds_count{{{labels}}} 1"),
+        &format!("caching_proxy_origin_seconds_bucket{{le=\"+Inf\",{labels}}} 1"),
         "# TYPE caching_proxy_origin_seconds histogram",
         "# UNIT caching_proxy_saved_bytes bytes",
     ] {

@@ -35,6 +35,7 @@ mod demo;
 mod departures;
 mod expectations;
 mod explaining;
+mod failover;
 mod failure;
 mod fidelity;
 mod forwarding;

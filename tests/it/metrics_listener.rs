@@ -1,6 +1,9 @@
 //! Metrics and health checks on an address of their own.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, TcpListener},
+};
 
 use crate::{
     client::{Answer, Client},
@@ -38,6 +41,27 @@ impl Watched {
     fn get(&self, path: &str) -> Answer {
         self.request("GET", path)
     }
+}
+
+#[test]
+fn the_guide_lists_every_metric() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let watched = Watched::start(&home, &origin.url());
+    let metrics = watched.get("/metrics").text();
+    let of_program = metrics.lines().filter_map(|line| {
+        let name = line.strip_prefix("# TYPE caching_proxy_")?;
+        name.split(' ').next()
+    });
+    let guide = include_str!("../../src/guide/service.md");
+    let (_, table) = guide.split_once("| metric | labels |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let first_cells = table.lines().filter_map(|row| row.split('|').nth(1));
+    let of_guide = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let (of_program, of_guide): (BTreeSet<&str>, BTreeSet<&str>) =
+        (of_program.collect(), of_guide.collect());
+    assert!(of_program.len() > 20);
+    assert_eq!(of_guide, of_program);
 }
 
 #[test]

@@ -5,13 +5,13 @@
 //! taken yet is still free a moment later.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     ops::Range,
     process,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 const PORTS: Range<u16> = 10_240..32_768;
 /// Distance between two ports: the program tries the twenty ports after one in use.
@@ -50,4 +50,42 @@ pub(crate) fn listener() -> TcpListener {
     let mut all = PORTS.map(|_| next());
     let taken = all.find_map(|port| TcpListener::bind(loopback(port)).ok());
     taken.expect("a port is free")
+}
+
+/// A port that neither accepts nor refuses connections, as long as this lives.
+pub(crate) struct BlackHole {
+    listener: TcpListener,
+    /// It fills the queue of the listener.
+    _first: TcpStream,
+}
+
+impl BlackHole {
+    pub(crate) fn new() -> Self {
+        let listener = listener();
+        // Room for one connection.
+        SockRef::from(&listener).listen(0).unwrap();
+        let first = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Self {
+            listener,
+            _first: first,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    /// How many connections to it are being made.
+    pub(crate) fn attempts(&self) -> usize {
+        const SYN_SENT: &str = "02";
+        let port = self.listener.local_addr().unwrap().port();
+        let end = format!(":{port:04X}");
+        let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let to_it = |line: &&str| {
+            let mut words = line.split_whitespace().skip(2);
+            words.next().is_some_and(|remote| remote.ends_with(&end))
+                && words.next() == Some(SYN_SENT)
+        };
+        table.lines().filter(to_it).count()
+    }
 }

@@ -39,6 +39,10 @@ fn each_header_names_the_client_of_its_connection() {
             b"PROXY TCP6 2001:db8::9 ::1 4711 80\r\n".to_vec(),
             "2001:db8::9",
         ),
+        (
+            b"PROXY TCP6 ::ffff:203.0.113.9 ::1 4711 80\r\n".to_vec(),
+            "203.0.113.9",
+        ),
         (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
         (binary(0x21, 0x11, &v4), "203.0.113.9"),
         (binary(0x21, 0x11, &with_fields), "203.0.113.9"),

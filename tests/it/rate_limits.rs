@@ -3,9 +3,9 @@
 use crate::{
     client::Client,
     failure::assert_plain,
-    harness::http_date,
+    harness::{TestProxy, http_date},
     instance::{Home, Instance},
-    origin::{Exchange, Origin},
+    origin::{Exchange, Gate, Origin},
     ports::free_port,
 };
 
@@ -137,6 +137,86 @@ fn an_origin_that_asks_for_a_pause_gets_it() {
         }
         assert_eq!(origin.count(), 5, "{status}");
     }
+}
+
+/// An origin whose first response to a target is stale at once, with this Cache-Control. The second one waits for the gate,
+/// and has this status and these header lines.
+fn limiting(
+    gate: &Gate,
+    cache_control: &'static str,
+    status: &'static str,
+    lines: &'static str,
+) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |exchange| match exchange.nth {
+        0 => {
+            let lines = format!("ETag: \"v\"\r\nCache-Control: {cache_control}\r\n");
+            exchange.ok(&lines, "old");
+        }
+        _ => {
+            gate.wait();
+            exchange.answer(status, lines, "come back later");
+        }
+    })
+}
+
+#[test]
+fn a_validation_that_is_put_off_gets_the_stale_response() {
+    const LATER: &str = "Retry-After: 60\r\n";
+    const LIMIT: &str = "429 Too Many Requests";
+    for (cache_control, status, lines, expected) in [
+        ("max-age=0", LIMIT, LATER, 200),
+        ("max-age=0", "503 Unavailable", LATER, 200),
+        ("max-age=0, stale-if-error=60", LIMIT, LATER, 200),
+        // Not allowed, or no pause.
+        ("max-age=0, must-revalidate", LIMIT, LATER, 429),
+        ("no-cache", LIMIT, LATER, 429),
+        ("max-age=0, must-revalidate", "503 Unavailable", LATER, 503),
+        ("max-age=0", LIMIT, "", 429),
+        ("max-age=0", LIMIT, "Retry-After: 0\r\n", 429),
+    ] {
+        let gate = Gate::default();
+        gate.open();
+        let origin = limiting(&gate, cache_control, status, lines);
+        let home = Home::new();
+        let proxy = home.start(&origin.url(), &[]);
+        proxy.get("/a").expect(200, "MISS", "old");
+        let validated = proxy.get("/a");
+        let what = format!("{cache_control}, {status}, {lines:?}");
+        assert_eq!(validated.status(), expected, "{what}");
+        assert_eq!(origin.count(), 2, "{what}");
+        if expected == 200 {
+            validated.expect(200, "HIT", "old");
+            assert_eq!(validated.field("retry-after"), None, "{what}");
+            let code = &status[..3];
+            let said = validated.field("cache-status").unwrap();
+            assert!(said.contains(&format!("fwd-status={code}")), "{said}");
+            proxy.log_line(&["/a", "stale: the origin has asked for a pause"]);
+            // The stored response is still there, and the origin is left alone.
+            proxy.get("/a").expect(200, "HIT", "old");
+            put_off(&proxy, "/b", 50..=60, &format!("responded with {code}"));
+            assert_eq!(origin.count(), 2, "{what}");
+        }
+    }
+}
+
+#[test]
+fn those_who_share_a_validation_that_is_put_off_get_the_stale_response_too() {
+    let gate = Gate::default();
+    let status = "429 Too Many Requests";
+    let origin = limiting(&gate, "max-age=0", status, "Retry-After: 60\r\n");
+    let proxy = TestProxy::to(&origin);
+    proxy.get("/a").expect(200, "MISS", "old");
+    let mut leader = proxy.begin("/a", "");
+    origin.wait_for(2);
+    let mut followers: Vec<Client> = (0..3).map(|_| proxy.begin("/a", "")).collect();
+    proxy.wait_for_followers(3);
+    gate.open();
+    leader.answer().expect(200, "HIT", "old");
+    for follower in &mut followers {
+        follower.answer().expect(200, "HIT", "old");
+    }
+    assert_eq!(origin.count(), 2);
 }
 
 #[test]

@@ -236,6 +236,27 @@ fn dot_segments_that_lead_out_of_the_prefix_are_refused() {
 }
 
 #[test]
+fn dot_segments_that_lead_out_of_the_paths_of_a_route_are_refused() {
+    let (last, routed) = (Origin::counting(""), Origin::counting(""));
+    let home = Home::new();
+    let route = format!("/api/*={}", routed.url());
+    let proxy = home.start(&last.url(), &["--route", &route]);
+    for target in ["/api/../secret", "/api/x/..%2F../secret", "/api/..;/secret"] {
+        assert_eq!(proxy.get(target).status(), 400, "{target}");
+    }
+    assert_eq!((last.count(), routed.count()), (0, 0));
+    let inside = "/api/a/../b?x=/../../c";
+    proxy
+        .get(inside)
+        .expect(200, "MISS", &format!("GET {inside} #0"));
+    // The last route has all paths.
+    proxy
+        .get("/x/../../api")
+        .expect(200, "MISS", "GET /x/../../api #0");
+    assert_eq!((last.count(), routed.count()), (1, 1));
+}
+
+#[test]
 fn redirects_between_the_origins_of_routes_stay_with_the_proxy() {
     let [last, stripped, whole] = [(); 3].map(|()| origin_by_query("301 Moved Permanently"));
     let home = Home::new();

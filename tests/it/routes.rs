@@ -1,11 +1,12 @@
 //! Several origins: routes by path and by host, each origin with keys and connections of its own.
 
 use caching_proxy::cache::FilterSpec;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     client::Client,
-    harness::TestProxy,
-    instance::{Home, Instance},
+    harness::{TestProxy, until},
+    instance::Home,
     origin::{Gate, Origin},
     ports,
 };
@@ -57,6 +58,7 @@ fn a_host_chooses_the_origin_whatever_its_case_and_port() {
     for (host, target, body) in [
         ("www.example.test", "/x/1", "b /x/1 #0"),
         ("WWW.Example.TEST:8000", "/x/2", "b /x/2 #0"),
+        ("www.example.test.", "/x/3", "b /x/3 #0"),
         ("www.example.test", "/y/1", "a /y/1 #0"),
         ("example.test.evil", "/x/3", "a /x/3 #0"),
     ] {
@@ -196,6 +198,64 @@ fn an_origin_that_hangs_takes_no_connection_from_another() {
     }
 }
 
+/// Lets this process open as many files as the system allows it.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
+
+#[test]
+fn an_origin_whose_connections_are_all_in_use_takes_nothing_from_another() {
+    /// Most connections to one origin at a time.
+    const MAX_CONNECTIONS: usize = 1024;
+    raise_file_limit();
+    let hole = ports::BlackHole::new();
+    let good = named("good");
+    let home = Home::new();
+    let route = format!("/hole/*={}", hole.url());
+    let args = ["--route", &route, "--workers", "1", "--timeout", "10m"];
+    let proxy = home.start(&good.url(), &args);
+    let _waiting: Vec<Client> = (0..MAX_CONNECTIONS + 50)
+        .map(|number| {
+            let mut client = Client::connect(proxy.port);
+            client.ask(&format!("/hole/{number}"), "");
+            client
+        })
+        .collect();
+    until("every permit of the origin is taken", || {
+        hole.attempts() == MAX_CONNECTIONS
+    });
+    let load = (0..8).map(|number| {
+        let port = proxy.port;
+        std::thread::spawn(move || {
+            let mut client = Client::connect(port);
+            for nth in 0..50 {
+                let target = format!("/{number}/{nth}");
+                let body = format!("good {target} #0");
+                for x_cache in ["MISS", "HIT"] {
+                    client.ask(&target, "");
+                    client.answer().expect(200, x_cache, &body);
+                }
+                let post = format!(
+                    "POST {target}/new HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx"
+                );
+                let body = format!("good {target}/new #0");
+                client.send(post).answer().expect(200, "MISS", &body);
+            }
+        })
+    });
+    let load: Vec<_> = load.collect();
+    for client in load {
+        client.join().unwrap();
+    }
+    assert_eq!(good.count(), 8 * 50 * 2);
+    assert_eq!(hole.attempts(), MAX_CONNECTIONS);
+}
+
 #[test]
 fn routes_of_the_command_line_and_the_environment_lead_to_their_origins() {
     let (a, b, c) = (named("a"), named("b"), named("c"));
@@ -215,114 +275,6 @@ fn routes_of_the_command_line_and_the_environment_lead_to_their_origins() {
     let variable = [("CACHING_PROXY_ROUTE", &*format!("/api/*={}", c.url()))];
     let proxy = home.start_with(&a.url(), &[], &variable);
     proxy.get("/api/x").expect(200, "MISS", "c /api/x #0");
-}
-
-/// A route with a list of origins.
-fn list(path: &str, urls: &[&str]) -> String {
-    format!("[[routes]]\npath = \"{path}\"\norigin = {urls:?}\n")
-}
-
-#[test]
-fn the_next_origin_of_a_list_answers_while_the_first_cannot_be_reached() {
-    let (a, b) = (named("a"), named("b"));
-    let dead = format!("http://127.0.0.1:{}", ports::free_port());
-    let file = list("/api/*", &[&dead, &b.url()]);
-    let proxy = TestProxy::builder(&a).file(&file).start();
-    for target in ["/api/1", "/api/2", "/api/3"] {
-        proxy
-            .get(target)
-            .expect(200, "MISS", &format!("b {target} #0"));
-        proxy
-            .get(target)
-            .expect(200, "HIT", &format!("b {target} #0"));
-    }
-    let host = format!("127.0.0.1:{}", b.port());
-    assert_eq!(b.last().field("host"), Some(host));
-    let post = proxy.request("POST", "/api/1", "", b"x");
-    post.expect(200, "MISS", "b /api/1 #1");
-}
-
-#[test]
-fn a_failure_moves_an_idempotent_request_on_and_no_other() {
-    for (head, is_moved) in [
-        ("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n", true),
-        ("HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n", false),
-        ("no HTTP\r\n\r\n", true),
-    ] {
-        let (a, b) = (
-            Origin::start(move |exchange| exchange.send(head)),
-            named("b"),
-        );
-        let file = list("/api/*", &[&a.url(), &b.url()]);
-        let proxy = TestProxy::builder(&b).file(&file).start();
-        let expected = match is_moved {
-            true => 200,
-            false => 404,
-        };
-        assert_eq!(proxy.get("/api/x").status(), expected, "{head:?}");
-        assert_eq!(a.count(), 1, "{head:?}");
-        let moved = b.count();
-        assert_eq!(moved, usize::from(is_moved), "{head:?}");
-    }
-    let a = Origin::start(|exchange| {
-        exchange.send("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n");
-    });
-    let b = named("b");
-    let file = list("/api/*", &[&a.url(), &b.url()]);
-    let proxy = TestProxy::builder(&b).file(&file).start();
-    for body in [&b""[..], b"1 euro"] {
-        assert_eq!(proxy.request("POST", "/api/pay", "", body).status(), 500);
-    }
-    assert_eq!((a.count(), b.count()), (2, 0));
-}
-
-#[test]
-fn an_origin_that_fails_is_not_asked_each_time() {
-    let (a, b) = (Origin::start(|exchange| exchange.cut()), named("b"));
-    let file = list("/api/*", &[&a.url(), &b.url()]);
-    let proxy = TestProxy::builder(&b).file(&file).start();
-    for number in 0..20 {
-        let target = format!("/api/{number}");
-        proxy
-            .get(&target)
-            .expect(200, "MISS", &format!("b {target} #0"));
-    }
-    // Once, and once again for each of its pauses that has ended by now: they are at least a second long.
-    assert!((1..10).contains(&a.count()), "{}", a.count());
-}
-
-#[test]
-fn if_all_of_a_list_fail_the_client_gets_the_failure_of_the_last() {
-    let dead = format!("http://127.0.0.1:{}", ports::free_port());
-    let broken = Origin::start(|exchange| {
-        exchange.send("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
-    });
-    let good = named("good");
-    let file = list("/dead/*", &[&dead, &dead.replace("127.0.0.1", "127.0.0.2")])
-        + &list(
-            "/busy/*",
-            &[&dead.replace("127.0.0.1", "127.0.0.3"), &broken.url()],
-        );
-    let proxy = TestProxy::builder(&good).file(&file).start();
-    for number in 0..3 {
-        assert_eq!(proxy.get(&format!("/dead/{number}")).status(), 502);
-        let response = proxy.get(&format!("/busy/{number}"));
-        assert_eq!((response.status(), &*response.text()), (503, "busy"));
-    }
-    proxy.get("/x").expect(200, "MISS", "good /x #0");
-}
-
-#[test]
-fn the_origin_itself_may_be_a_list() {
-    let b = named("b");
-    let dead = format!("http://127.0.0.1:{}", ports::free_port());
-    let home = Home::new();
-    let port = ports::free_port();
-    let file = format!("port = {port}\norigin = [\"{dead}\", \"{}\"]\n", b.url());
-    home.write("config/proxy.toml", &file);
-    let proxy = Instance::launch(home.command(&[]), port).unwrap();
-    proxy.get("/x").expect(200, "MISS", "b /x #0");
-    proxy.get("/x").expect(200, "HIT", "b /x #0");
 }
 
 #[test]
@@ -364,14 +316,17 @@ fn why_log_lists_and_statistics_name_the_origin() {
     proxy.get("/x").expect(200, "MISS", "a /x #0");
     proxy.log_line(&["MISS 200 GET /x", &format!("from {}", a.url())]);
     let stats = home.run_json(&["stats", "--json", "--port", &port]);
-    let count = |origin: &Origin, answers: u64, failures: u64| serde_json::json!({ "origin": origin.url(), "answers": answers, "failures": failures });
-    let expected = serde_json::json!([count(&a, 1, 0), count(&b, 0, 1)]);
-    assert_eq!(stats["origins"], expected);
+    for (index, origin, answers, failures) in [(0, &a, 1, 0), (1, &b, 0, 1)] {
+        let counted = &stats["origins"][index];
+        assert_eq!(counted["origin"], origin.url(), "{stats}");
+        assert_eq!(counted["answers"], answers, "{stats}");
+        assert_eq!(counted["failures"], failures, "{stats}");
+        assert_eq!(counted["p50_millis"].is_number(), answers > 0, "{stats}");
+    }
+    assert_eq!(stats["origins"][1]["failures_by"][0]["name"], "origin-cut");
     let stats = home.run_ok(&["stats", "--port", &port]);
-    assert!(
-        stats.contains(&format!("responses of {}; 1 failures", b.url())),
-        "{stats}"
-    );
+    let row = stats.lines().find(|line| line.contains(&b.url())).unwrap();
+    assert!(row.ends_with("  median -, p99 -, 1 failures"), "{stats}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What proxies in front of this one say about clients: X-Forwarded-* and Forwarded.
 
+use caching_proxy::config::Config;
+
 use crate::{
     client::Client,
     harness::TestProxy,
@@ -210,6 +212,101 @@ fn hits_need_no_more_headers_when_a_proxy_is_trusted() {
         .ask("/a", "")
         .answer()
         .expect(200, "HIT", "GET /a #0");
+}
+
+/// A proxy that trusts its peer, before an origin with this path in its URL.
+fn below(origin: &Origin, path: &str, preserve_host: bool) -> TestProxy {
+    let url = format!("{}{path}", origin.url());
+    TestProxy::for_url(&url)
+        .with(|config| {
+            config.preserve_host = preserve_host;
+            let given = [
+                ("trusted-proxies", LOOPBACK[1].into()),
+                ("origin", url.clone().into()),
+            ];
+            let loaded = Config::load(&given.into(), &|_| None).unwrap();
+            config.deployment.trusted_proxies = loaded.deployment.trusted_proxies;
+        })
+        .start()
+}
+
+#[test]
+fn a_location_with_the_told_host_loses_the_path_of_the_origin() {
+    let origin = Origin::start(|exchange| {
+        let location = exchange.request.field("x-location").unwrap();
+        let lines = format!("Cache-Control: max-age=60\r\nLocation: {location}\r\n");
+        exchange.answer("302 Found", &lines, "");
+    });
+    let proxy = below(&origin, "/app", false);
+    for (number, (told, location, expected)) in [
+        (TOLD, "https://shop.test/app/next", "/next"),
+        (TOLD, "https://SHOP.test:443/app", "/"),
+        (TOLD, "//shop.test/app/next", "/next"),
+        // Many applications believe to be reached over http.
+        (TOLD, "http://shop.test/app/next", "/next"),
+        (TOLD, "https://shop.test/other", "https://shop.test/other"),
+        (
+            TOLD,
+            "https://evil.test/app/next",
+            "https://evil.test/app/next",
+        ),
+        (
+            "",
+            "https://shop.test/app/next",
+            "https://shop.test/app/next",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let lines = format!("{told}X-Location: {location}\r\n");
+        // The third response is prepared.
+        for x_cache in ["MISS", "HIT", "HIT", "HIT"] {
+            let response = proxy.get_with(&format!("/{number}"), &lines);
+            assert_eq!(response.x_cache(), x_cache);
+            assert_eq!(response.field("location"), Some(expected), "{location}");
+        }
+    }
+}
+
+#[test]
+fn a_location_invalidates_what_is_stored_for_the_told_host() {
+    let origin = Origin::start(|exchange| match exchange.request.method().as_str() {
+        "POST" => {
+            let location = exchange.request.field("x-location").unwrap();
+            exchange.answer("201 Created", &format!("Location: {location}\r\n"), "");
+        }
+        _ => {
+            let body = format!("#{}", exchange.nth);
+            exchange.ok("Cache-Control: max-age=60\r\n", body);
+        }
+    });
+    let other_host = TOLD.replace("shop.test", "other.test");
+    for preserve_host in [false, true] {
+        let proxy = below(&origin, "/app", preserve_host);
+        for location in [
+            "/app/items/1",
+            "1",
+            "https://shop.test/app/items/1",
+            &format!("{}/app/items/1", origin.url()),
+        ] {
+            proxy.clear();
+            for lines in [TOLD, "", &other_host] {
+                assert_eq!(proxy.get_with("/items/1", lines).x_cache(), "MISS");
+                assert_eq!(proxy.get_with("/items/1", lines).x_cache(), "HIT");
+            }
+            let lines = format!("{TOLD}X-Location: {location}\r\n");
+            let created = proxy.request("POST", "/items/", &lines, b"x");
+            assert_eq!(created.status(), 201);
+            let x_cache = |lines: &str| proxy.get_with("/items/1", lines).x_cache().to_owned();
+            assert_eq!(x_cache(TOLD), "MISS", "{location}, {preserve_host}");
+        }
+        // A reference to another host invalidates nothing.
+        assert_eq!(proxy.get_with("/items/1", TOLD).x_cache(), "HIT");
+        let lines = format!("{TOLD}X-Location: https://other.test/app/items/1\r\n");
+        proxy.request("POST", "/items/", &lines, b"x");
+        assert_eq!(proxy.get_with("/items/1", TOLD).x_cache(), "HIT");
+    }
 }
 
 #[test]

@@ -136,6 +136,30 @@ fn bytes_that_came_with_the_heads_go_first_and_none_before_the_101() {
 }
 
 #[test]
+fn responses_to_handshakes_name_the_proxy() {
+    let origin = Origin::start(|exchange| {
+        let host = exchange.request.field("host").unwrap_or_default();
+        let lines = format!(
+            "Location: http://{host}/login\r\nSet-Cookie: a=b; Domain=127.0.0.1; Path=/\r\n"
+        );
+        match &*exchange.target() {
+            "/no" => exchange.answer("302 Found", &lines, ""),
+            _ => {
+                exchange.send(ACCEPTED.replacen("\r\n", &format!("\r\n{lines}"), 1));
+                exchange.close();
+            }
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    for (target, status) in [("/no", 302), ("/yes", 101)] {
+        let head = proxy.connect().ask(target, OFFER).head();
+        assert_eq!(head.status, status);
+        assert_eq!(head.all("location"), ["/login"]);
+        assert_eq!(head.all("set-cookie"), ["a=b; Path=/"]);
+    }
+}
+
+#[test]
 fn large_transfers_go_both_ways_at_once() {
     let origin = Origin::start(|exchange| echo(exchange, 256 * 1024));
     let proxy = TestProxy::to(&origin);

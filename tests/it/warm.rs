@@ -443,3 +443,42 @@ fn a_run_with_no_cache_fetches_stored_responses_again() {
     assert_eq!(summary(&anew)["stored_now"], 1);
     proxy.get("/a").expect(200, "HIT", "GET /a #1");
 }
+
+#[test]
+fn a_run_waits_where_retry_after_asks_for_that() {
+    let origin = Origin::start(
+        |exchange| match (exchange.target().as_str(), exchange.nth) {
+            ("/limited", 0) => {
+                exchange.answer("429 Too Many Requests", "Retry-After: 1\r\n", "later")
+            }
+            ("/never", _) => exchange.answer("503 Unavailable", "Retry-After: 301\r\n", "later"),
+            (target, _) => {
+                let body = target.to_owned();
+                exchange.ok("", body);
+            }
+        },
+    );
+    let home = Home::new();
+    home.write("paths.txt", "/limited\n/a\n/b\n/c\n");
+    let proxy = home.start(&origin.url(), &[]);
+    let done = home.run(&["warm", "--json", "paths.txt"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let done = summary(&done);
+    assert_eq!([&done["stored_now"], &done["failed"]], [4, 0], "{done}");
+    let waited = done["waited_seconds"].as_f64().unwrap();
+    assert!((0.5..10.0).contains(&waited), "{done}");
+    for target in ["/limited", "/a", "/b", "/c"] {
+        proxy.get(target).expect(200, "HIT", target);
+    }
+    // It would be longer than five minutes, and the proxy says how long it waits itself.
+    home.write("paths.txt", "/never\n");
+    let done = home.run(&["warm", "--json", "--concurrency", "1", "paths.txt"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let done = summary(&done);
+    let error = done["failures"][0]["error"].as_str().unwrap();
+    assert!(
+        error.contains("wants a request in 301 s; warm waits for 5m at most"),
+        "{error}"
+    );
+    assert_eq!(done["failures"][0]["status"], 503);
+}

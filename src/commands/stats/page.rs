@@ -7,7 +7,9 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cache::CacheStats,
     control::Instance,
-    observe::{OriginCount, OriginReport, ReasonCount, Report, TunnelReport, duration, grouped},
+    observe::{
+        OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport, duration, grouped,
+    },
 };
 
 use crate::commands::text::{self, begin};
@@ -92,6 +94,8 @@ impl Page {
         let causes = causes.map(|(title, causes)| CountSection::of_causes(title, causes));
         let mut sections = vec![CountSection::of_outcomes(report)];
         sections.extend(causes);
+        sections.push(CountSection::of_origins(&report.origins));
+        sections.push(CountSection::of_routes(&report.routes));
         sections.retain(|section| !section.rows.is_empty());
         let mut top = vec![
             ratio_line(report, earlier),
@@ -99,7 +103,6 @@ impl Page {
             origin_line(&report.origin),
             memory_line(report.cache.as_ref()),
         ];
-        top.extend(report.origins.iter().map(count_line));
         top.extend(pace_line(&report.origin));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
@@ -194,6 +197,34 @@ impl CountSection {
             hint: text::plain(cause.hint.as_deref().unwrap_or_default()),
         };
         Self::new(title, causes.iter().map(row).collect())
+    }
+
+    fn of_origins(origins: &[OriginCount]) -> Self {
+        let row = |origin: &OriginCount| CountRow {
+            count: origin.counted.answers,
+            name: text::plain(&origin.origin),
+            hint: origin_state(origin),
+        };
+        Self::most_first("Responses of each origin", origins.iter().map(row))
+    }
+
+    fn of_routes(routes: &[RouteCount]) -> Self {
+        let row = |route: &RouteCount| {
+            let failed = route.outcomes.get("failed").copied().unwrap_or(0);
+            let ratio = percent(route.hit_ratio);
+            CountRow {
+                count: route.requests,
+                name: text::plain(&route.route),
+                hint: format!("hit ratio {ratio}, {} failed", grouped(failed)),
+            }
+        };
+        Self::most_first("Requests of each route", routes.iter().map(row))
+    }
+
+    fn most_first(title: &'static str, rows: impl Iterator<Item = CountRow>) -> Self {
+        let mut rows: Vec<CountRow> = rows.collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+        Self::new(title, rows)
     }
 
     fn of_outcomes(report: &Report) -> Self {
@@ -300,11 +331,25 @@ fn origin_line(origin: &OriginReport) -> String {
     )
 }
 
-/// What was counted of one of several origins.
-fn count_line(count: &OriginCount) -> String {
-    let responses = grouped(count.answers);
-    let (origin, failures) = (text::plain(&count.origin), grouped(count.failures));
-    format!("           {responses:>8}   responses of {origin}; {failures} failures")
+/// How fast one of several origins responds, how often it failed, and why it gets no requests now.
+fn origin_state(origin: &OriginCount) -> String {
+    let OriginCount {
+        is_avoided,
+        counted,
+        ..
+    } = origin;
+    let mut text = format!(
+        "median {}, p99 {}, {} failures",
+        millis(counted.p50_millis),
+        millis(counted.p99_millis),
+        grouped(counted.failures)
+    );
+    match counted.paused_seconds {
+        Some(left) => text += &format!(", paused for {left} s"),
+        None if *is_avoided => text += ", avoided after a failure",
+        None => {}
+    }
+    text
 }
 
 /// `None` if requests go to the origin at once.
@@ -395,9 +440,9 @@ mod tests {
         }
     }
 
-    /// Of everything there can be.
-    fn everything() -> Page {
-        let mut report = Report::new(&Observer::new(LiveRequests::Off), None, Mode::Strict);
+    /// Of everything there can be, with this many origins and routes.
+    fn everything(origins: u64) -> Page {
+        let mut report = Report::new(&Observer::new(LiveRequests::Off, 1), None, Mode::Strict);
         report.requests = 12_345_678;
         report.hits = 9_876_543;
         (report.validated, report.stale, report.misses) = (1, 1, 1);
@@ -416,6 +461,23 @@ mod tests {
         let kinds = ProxyError::KINDS.iter().zip(0..);
         let kinds = kinds.map(|(kind, number)| cause(number, kind.0, kind.1));
         report.failed_by = kinds.collect();
+        let origins = (0..origins).map(|number| OriginCount {
+            origin: format!("http://origin-{number}.test"),
+            is_avoided: true,
+            counted: OriginReport {
+                answers: number,
+                ..report.origin.clone()
+            },
+        });
+        report.origins = origins.collect();
+        let routes = report.origins.iter().map(|origin| RouteCount {
+            route: format!("{}/*", origin.origin),
+            requests: origin.counted.answers,
+            hit_ratio: Some(0.5),
+            outcomes: [("failed".to_owned(), 3)].into(),
+            status_classes: vec![0; 5],
+        });
+        report.routes = routes.collect();
         let instance = Instance {
             pid: 1,
             port: 8000,
@@ -428,18 +490,26 @@ mod tests {
     }
 
     fn shown(columns: usize, rows: usize) -> Vec<String> {
+        shown_of(&everything(0), columns, rows)
+    }
+
+    fn shown_of(page: &Page, columns: usize, rows: usize) -> Vec<String> {
         let room = Room {
             columns: Some(columns),
             rows: Some(rows),
         };
-        everything().text(room).lines().map(str::to_owned).collect()
+        page.text(room).lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn the_page_never_exceeds_its_size() {
+        let pages = [everything(0), everything(64)];
         for columns in [1, 2, 10, 39, 63, 64, 79, 119, 500] {
-            for rows in [1, 2, 5, 10, 24, 40, 100] {
-                let lines = shown(columns, rows);
+            for (rows, page) in [1, 2, 5, 10, 24, 40, 100]
+                .into_iter()
+                .flat_map(|rows| pages.iter().map(move |page| (rows, page)))
+            {
+                let lines = shown_of(page, columns, rows);
                 assert!(lines.len() <= rows, "{columns}x{rows}: {lines:#?}");
                 let widest = lines.iter().map(|line| line.chars().count()).max();
                 assert!(widest <= Some(columns), "{columns}x{rows}: {lines:#?}");
@@ -469,6 +539,30 @@ mod tests {
         ] {
             assert!(
                 lines.iter().any(|line| line.starts_with(title)),
+                "{lines:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_busiest_origins_and_routes_have_rows_and_the_others_one() {
+        let lines = shown_of(&everything(64), 119, 1000);
+        for (title, first) in [
+            (
+                "Responses of each origin",
+                "63  http://origin-63.test    median -, p99 -, 0 failures, avoided after a failure",
+            ),
+            (
+                "Requests of each route",
+                "63  http://origin-63.test/*  hit ratio 50.0 %, 3 failed",
+            ),
+        ] {
+            let at = lines.iter().position(|line| line == title).unwrap();
+            assert_eq!(lines[at + 1].trim_start(), first);
+            let rest: u64 = (0..=57).sum();
+            let others = format!("{}  others", grouped(rest));
+            assert!(
+                lines[at + 7].trim_start().starts_with(&others),
                 "{lines:#?}"
             );
         }

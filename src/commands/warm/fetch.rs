@@ -9,13 +9,16 @@ use actix_web::http::{
 use caching_proxy::{
     control::Instance,
     origin::{
-        Destination, Expectation, Origin, OriginConfig, OriginError, OriginErrorKind,
+        Destination, Expectation, MAX_PAUSE, Origin, OriginConfig, OriginError, OriginErrorKind,
         OriginRequest, OriginResponse, OriginUrl, RequestBody, UrlError,
     },
 };
 use futures_util::StreamExt as _;
 
-use super::WarmError;
+use super::{
+    WarmError,
+    retry_after::{PutOff, RetryWaits},
+};
 
 const USER_AGENT: &str = concat!("caching-proxy/", env!("CARGO_PKG_VERSION"), " (warm)");
 /// Headers of the connection, and headers that request less than the complete response.
@@ -56,6 +59,13 @@ pub(super) struct Fetcher {
     proxy: Origin,
     fields: Rc<HeaderMap>,
     limit: Duration,
+    waits: Rc<RetryWaits>,
+}
+
+/// A try to fetch something.
+enum Tried<T> {
+    Done(T),
+    PutOff(PutOff),
 }
 
 impl Fetcher {
@@ -78,11 +88,47 @@ impl Fetcher {
             proxy,
             fields: Rc::new(fields),
             limit,
+            waits: Rc::new(RetryWaits::new()),
         })
+    }
+
+    /// How long requests have waited because of Retry-After.
+    pub(super) fn waited(&self) -> Duration {
+        self.waits.waited()
     }
 
     /// Fetches a target completely, and drops the body.
     pub(super) async fn warm(&self, target: &str) -> FetchOutcome {
+        let fetched = self.patiently(async || self.try_warm(target).await).await;
+        fetched.unwrap_or_else(|failed| failed)
+    }
+
+    /// Tries again, after the time that Retry-After asks for, while that may help.
+    async fn patiently<T>(&self, attempt: impl AsyncFn() -> Tried<T>) -> Result<T, FetchOutcome> {
+        loop {
+            let _turn = self.waits.turn().await;
+            match attempt().await {
+                Tried::Done(done) => {
+                    self.waits.responded();
+                    return Ok(done);
+                }
+                Tried::PutOff(PutOff { wait, .. }) if self.waits.put_off(wait) => {}
+                Tried::PutOff(PutOff { status, wait }) => {
+                    let limit = humantime::format_duration(MAX_PAUSE);
+                    let (status_text, wait) = (in_words(status), wait.as_secs());
+                    let error = format!(
+                        "{status_text}, wants a request in {wait} s; warm waits for {limit} at most"
+                    );
+                    return Err(FetchOutcome::Failed {
+                        status: Some(status.as_u16()),
+                        error,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn try_warm(&self, target: &str) -> Tried<FetchOutcome> {
         let whole = async {
             let response = self.ask(target, HeaderMap::clone(&self.fields)).await?;
             let OriginResponse {
@@ -95,16 +141,21 @@ impl Fetcher {
             while let Some(piece) = body.next().await {
                 bytes += piece?.len() as u64;
             }
-            Ok(judge(status, &headers, bytes))
+            Ok(match PutOff::of(status, &headers) {
+                Some(put_off) => Tried::PutOff(put_off),
+                None => Tried::Done(judge(status, &headers, bytes)),
+            })
         };
         match tokio::time::timeout(self.limit, whole).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) if is_gone(&error) => FetchOutcome::Gone(error.plain_reason()),
-            Ok(Err(error)) => self.failed(&error),
-            Err(_) => FetchOutcome::Failed {
+            Ok(Ok(tried)) => tried,
+            Ok(Err(error)) if is_gone(&error) => {
+                Tried::Done(FetchOutcome::Gone(error.plain_reason()))
+            }
+            Ok(Err(error)) => Tried::Done(self.failed(&error)),
+            Err(_) => Tried::Done(FetchOutcome::Failed {
                 status: None,
                 error: self.too_slow(),
-            },
+            }),
         }
     }
 
@@ -114,9 +165,24 @@ impl Fetcher {
         target: &str,
         max_bytes: usize,
     ) -> Result<Vec<u8>, FetchOutcome> {
-        let failed = |status: Option<StatusCode>, error: String| FetchOutcome::Failed {
-            status: status.map(|status| status.as_u16()),
-            error,
+        let attempt = async || match self.try_document(target, max_bytes).await {
+            Ok(document) => Tried::Done(Ok(document)),
+            Err(Tried::Done(failed)) => Tried::Done(Err(failed)),
+            Err(Tried::PutOff(put_off)) => Tried::PutOff(put_off),
+        };
+        self.patiently(attempt).await?
+    }
+
+    async fn try_document(
+        &self,
+        target: &str,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, Tried<FetchOutcome>> {
+        let failed = |status: Option<StatusCode>, error: String| {
+            Tried::Done(FetchOutcome::Failed {
+                status: status.map(|status| status.as_u16()),
+                error,
+            })
         };
         let mut fields = HeaderMap::clone(&self.fields);
         fields.remove(header::ACCEPT_ENCODING);
@@ -124,10 +190,13 @@ impl Fetcher {
             let mut response = match self.ask(target, fields).await {
                 Ok(response) => response,
                 Err(error) if is_gone(&error) => {
-                    return Err(FetchOutcome::Gone(error.plain_reason()));
+                    return Err(Tried::Done(FetchOutcome::Gone(error.plain_reason())));
                 }
-                Err(error) => return Err(self.failed(&error)),
+                Err(error) => return Err(Tried::Done(self.failed(&error))),
             };
+            if let Some(put_off) = PutOff::of(response.status, &response.headers) {
+                return Err(Tried::PutOff(put_off));
+            }
             if response.status != StatusCode::OK {
                 let to = response.headers.get(header::LOCATION);
                 let to = to.and_then(|to| to.to_str().ok());
@@ -139,7 +208,8 @@ impl Fetcher {
             }
             let mut whole = Vec::new();
             while let Some(piece) = response.body.next().await {
-                whole.extend_from_slice(&piece.map_err(|error| self.failed(&error))?);
+                let piece = piece.map_err(|error| Tried::Done(self.failed(&error)))?;
+                whole.extend_from_slice(&piece);
                 if whole.len() > max_bytes {
                     return Err(failed(None, format!("it is larger than {max_bytes} bytes")));
                 }

@@ -5,6 +5,7 @@ mod gather;
 mod list;
 mod progress;
 mod resume;
+mod retry_after;
 mod sitemap;
 mod summary;
 mod target;
@@ -182,7 +183,7 @@ impl WarmRun<'_> {
             _ = signals.next() => Err(WarmError::Interrupted),
             ended = self.fetch(source) => ended,
         };
-        self.tally.took(begun.elapsed());
+        self.tally.took(begun.elapsed(), self.fetcher.waited());
         self.conclude(ended)
     }
 

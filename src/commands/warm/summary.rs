@@ -43,6 +43,8 @@ pub(super) struct WarmSummary {
     /// Bytes of bodies.
     pub(super) bytes: u64,
     pub(super) seconds: f64,
+    /// How many of them the run has waited because of Retry-After.
+    pub(super) waited_seconds: f64,
     /// True if the run was stopped before its end.
     pub(super) interrupted: bool,
 }
@@ -91,8 +93,11 @@ impl WarmSummary {
         }
     }
 
-    pub(super) fn took(&mut self, time: Duration) {
-        self.seconds = (time.as_secs_f64() * 1000.0).round() / 1000.0;
+    /// The run has taken this time, and has waited for this part of it because of Retry-After.
+    pub(super) fn took(&mut self, time: Duration, waited: Duration) {
+        let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
+        self.seconds = seconds(time);
+        self.waited_seconds = seconds(waited);
     }
 
     /// The summary for people; counters that are 0 are left out.
@@ -123,6 +128,10 @@ impl WarmSummary {
         line("on other hosts", self.other_hosts, &list(&self.hosts));
         line("elsewhere", self.outside, "outside the origin's path");
         line("sitemaps read", self.sitemaps, "");
+        if self.waited_seconds > 0.0 {
+            let waited = self.waited_seconds;
+            let _ = writeln!(text, "  waited {waited:.1} s, as Retry-After asked for");
+        }
         for Failed { path, error, .. } in &self.failures {
             let _ = writeln!(text, "failed: {path}: {error}");
         }

@@ -233,6 +233,18 @@ fn a_key_that_has_no_effect_beside_the_others_is_refused_with_its_line() {
         let error = file_with(&format!("[[rules]]\npath = \"/a\"\n{rule}")).unwrap_err();
         assert_eq!(error, format!("proxy.toml:{expected}"), "{rule}");
     }
+    // A route may say store_post for the same requests.
+    let route = "[[routes]]\npath = \"/a\"\norigin = \"http://b.test\"\n";
+    for (store_post, rule, is_right) in [
+        ("store_post = true\n", "", true),
+        ("store_post = true\n", "store_post = false\n", false),
+        ("store_post = false\n", "", false),
+        ("", "", false),
+    ] {
+        let rule = format!("[[rules]]\npath = \"/a\"\npersisted_queries = \"read-only\"\n{rule}");
+        let found = file_with(&format!("{route}{store_post}{rule}"));
+        assert_eq!(found.is_ok(), is_right, "{store_post}{rule}: {found:?}");
+    }
     for rule in [
         "store_post = true\npersisted_queries = \"read-only\"",
         "store = false\nstore_post = false",

@@ -171,12 +171,24 @@ function showNow(now) {
   show("not-shown", `${counted(now.not_shown, "request", "requests")} came too fast to list; the totals include them.`);
 }
 
-function showOrigin(origin, report, cache) {
+// The state of an origin: its colour, and a text.
+function originState(origin, isAvoided) {
+  if (origin.paused_seconds !== null) return ["bad", `Paused for ${origin.paused_seconds} s, as it has asked for`];
+  if (isAvoided) return ["bad", "Avoided after a failure"];
+  if (origin.last_failure === null && origin.last_answer === null) return ["unknown", "No requests yet"];
   const failedLast = origin.last_failure !== null && origin.last_failure >= (origin.last_answer || 0);
-  const isKnown = origin.last_failure !== null || origin.last_answer !== null;
-  const pause = origin.paused_seconds;
-  byId("origin-state").dataset.state = !isKnown ? "unknown" : failedLast || pause !== null ? "bad" : "good";
-  show("origin-text", pause !== null ? `Paused for ${pause} s, as it has asked for` : !isKnown ? "No requests yet" : failedLast ? "Failing" : "Responding");
+  return failedLast ? ["bad", "Failing"] : ["good", "Responding"];
+}
+
+function showOrigin(origin, report, cache) {
+  const several = report.origins.map((one) => ({ ...one, state: originState(one, one.is_avoided) }));
+  const failing = several.filter((one) => one.state[0] === "bad").length;
+  const [colour, text] = failing === 0 && several.length > 0
+    ? (origin.last_answer === null ? ["unknown", "No requests yet"] : ["good", "Responding"])
+    : several.length > 0 ? ["bad", `${failing} of ${several.length} failing`] : originState(origin, false);
+  byId("origin-state").dataset.state = colour;
+  show("origin-text", text);
+  showOrigins(several);
   show("last-answer", origin.last_answer === null ? "–" : ago(origin.last_answer));
   show("last-failure", origin.last_failure === null ? "none" : `${ago(origin.last_failure)} (${plain(origin.last_failure_kind)})`);
   show("origin-answers", grouped(origin.answers));
@@ -185,6 +197,28 @@ function showOrigin(origin, report, cache) {
   show("fetches", cache ? grouped(cache.fetches) : "–");
   const { tunnels } = report;
   show("tunnels", tunnels.total === 0 ? "0" : `${grouped(tunnels.open)} of ${grouped(tunnels.total)} (${size(tunnels.to_origin_bytes + tunnels.to_client_bytes)})`);
+}
+
+// Several origins: each with its state and figures, the failing ones first. The list scrolls.
+function showOrigins(origins) {
+  byId("origins").hidden = origins.length === 0;
+  const rank = { bad: 0, good: 1, unknown: 2 };
+  origins.sort((one, other) => rank[one.state[0]] - rank[other.state[0]] || other.answers - one.answers);
+  const text = JSON.stringify(origins);
+  if (showOrigins.shown === text) return;
+  showOrigins.shown = text;
+  byId("origins").replaceChildren(...origins.map((one) => {
+    const row = element("li");
+    const name = element("span", "name path");
+    name.dataset.state = one.state[0];
+    const dot = element("span", "dot");
+    dot.setAttribute("aria-hidden", "true");
+    name.append(dot, one.origin);
+    const latency = one.p50_millis === null ? "" : ` · median ${millis(one.p50_millis)} · p99 ${millis(one.p99_millis)}`;
+    row.append(name, element("span", "count", grouped(one.answers)));
+    row.append(element("span", "hint", `${one.state[1]}${latency} · ${counted(one.failures, "failure", "failures")}`));
+    return row;
+  }));
 }
 
 function showReasons(report) {

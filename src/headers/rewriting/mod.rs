@@ -21,7 +21,7 @@ mod set_cookie;
 
 use self::location::refresh;
 pub use self::{
-    path::may_climb,
+    path::may_leave,
     proxied_origin::{ClientAddress, ProxiedOrigin},
     request::PAGE_HEADERS,
     set_cookie::CookieRewriting,
@@ -31,12 +31,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 impl ProxiedOrigin<'_> {
     /// Makes a response to the request for `target` name the proxy where it names the origin. `target` is the one that the
     /// origin got, without the origin's prefix. `url_at_proxy` is [`Self::url_at_proxy`] of this origin, and of others that
-    /// clients know by the proxy.
+    /// clients know by the proxy; `is_covered_by` likewise.
     pub fn rewrite_response(
         &self,
         headers: &mut HeaderMap,
         target: &str,
-        cookies: CookieRewriting,
+        (cookies, is_covered_by): (CookieRewriting, impl Fn(&[u8]) -> bool),
         url_at_proxy: impl Fn(&[u8]) -> Option<Vec<u8>>,
     ) {
         let location = |reference: &[u8]| self.location(reference, target, &url_at_proxy);
@@ -46,7 +46,7 @@ impl ProxiedOrigin<'_> {
         rewrite_lines(headers, &header::REFRESH, |line| refresh(line, location));
         if cookies != CookieRewriting::Off {
             rewrite_lines(headers, &header::SET_COOKIE, |line| {
-                self.set_cookie(line, cookies)
+                self.set_cookie(line, cookies, &is_covered_by)
             });
         }
     }

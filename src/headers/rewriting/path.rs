@@ -56,15 +56,20 @@ pub(super) fn without_dot_segments(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(path)
 }
 
-/// True if dot segments of a path may lead above the folder in which it begins. Servers differ in what they take for a
-/// slash (`\`, `%5c`, `%2f`), and some cut `;parameters` off a segment before they compare it: each reading counts.
-pub fn may_climb(path: &str) -> bool {
+/// True if dot segments of a path may lead above the folder in which it begins.
+pub(super) fn may_climb(path: &str) -> bool {
+    may_leave(path, "")
+}
+
+/// True if dot segments of a path that begins with `start` may lead to one that does not. Servers differ in what they take
+/// for a slash (`\`, `%5c`, `%2f`), and some cut `;parameters` off a segment before they compare it: each reading counts.
+pub fn may_leave(path: &str, start: &str) -> bool {
     let path = path.as_bytes();
     let readings = [(false, false), (false, true), (true, false), (true, true)];
     has_dots(path)
         && readings
             .into_iter()
-            .any(|reading| climbs(&with_slashes(path, reading)))
+            .any(|reading| leaves(&with_slashes(path, reading), start.as_bytes()))
 }
 
 /// The path with a slash in the place of backslashes, and of encoded slashes.
@@ -86,20 +91,23 @@ fn with_slashes(path: &[u8], (backslashes, encoded): (bool, bool)) -> Vec<u8> {
     read
 }
 
-fn climbs(path: &[u8]) -> bool {
-    let mut depth = 0_usize;
+fn leaves(path: &[u8], start: &[u8]) -> bool {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut is_climbing = false;
     for segment in path.split(|byte| *byte == b'/') {
-        let segment = segment.split(|byte| *byte == b';').next();
-        let segment = segment.unwrap_or_default();
-        match dots(segment) {
-            Some(2) if depth == 0 => return true,
-            Some(2) => depth -= 1,
+        let name = segment.split(|byte| *byte == b';').next();
+        match dots(name.unwrap_or_default()) {
+            Some(2) if kept.pop().is_none() => return true,
+            Some(2) => is_climbing = true,
             // Servers that merge slashes see no empty segment.
-            None if !segment.is_empty() => depth += 1,
+            None if !segment.is_empty() => kept.push(segment),
             _ => {}
         }
     }
-    false
+    let mut start = start.to_vec();
+    start.dedup_by(|one, other| (*one, *other) == (b'/', b'/'));
+    let resolved = [b"/", &*kept.join(&b'/'), b"/"].concat();
+    is_climbing && !resolved.starts_with(&start)
 }
 
 #[cfg(test)]
@@ -157,6 +165,39 @@ mod tests {
             "/a;b/../c",
         ] {
             assert!(!may_climb(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_may_lead_to_another_start_is_found() {
+        for (path, start) in [
+            ("/api/..", "/api/"),
+            ("/api/../secret", "/api/"),
+            ("/api/x/../../secret", "/api/"),
+            ("/api/%2e%2e/apix", "/api/"),
+            ("/api/..%2fsecret", "/api/"),
+            ("/api/..\\secret", "/api/"),
+            ("/api/..;/secret", "/api/"),
+            ("/api/;/../../secret", "/api/"),
+            ("/api//../secret", "/api/"),
+            ("/api/../../api/x", "/api/"),
+            ("/files-a/../b", "/files-"),
+            ("/files-a%2f../../b", "/files-"),
+            ("/apis/../b", "/api"),
+        ] {
+            assert!(may_leave(path, start), "{path} {start}");
+        }
+        for (path, start) in [
+            ("/api/x/..", "/api/"),
+            ("/api/x/../y", "/api/"),
+            ("/api/../api/x", "/api/"),
+            ("/api/./x.html", "/api/"),
+            ("/files-a/../files-b", "/files-"),
+            ("//a/b/../c", "//a/"),
+            ("/a/../b", "/"),
+            ("/a/../b", ""),
+        ] {
+            assert!(!may_leave(path, start), "{path} {start}");
         }
     }
 

@@ -19,8 +19,8 @@ pub struct ProxiedOrigin<'a> {
     /// The path before every target at the proxy that the origin does not get, without a slash at its end; empty if there
     /// is none.
     pub stripped: &'a str,
-    /// The address by which the client knows the proxy, if the origin is addressed by it as well; `None` if the origin is
-    /// addressed by its own name.
+    /// The address by which the client knows the proxy, if the origin is addressed by it as well, or told about it; `None` if
+    /// the origin knows its own name only.
     pub preserved: Option<ClientAddress<'a>>,
 }
 
@@ -52,6 +52,20 @@ impl ClientAddress<'_> {
             && is_same_host(host, own_host)
             && port_of(port) == port_of(own_port)
     }
+
+    /// The same for a URL of the origin's, which may have no scheme. An application behind TLS often believes to be reached
+    /// over `http`.
+    fn is_meant_by(&self, scheme: Option<WebScheme>, authority: &[u8]) -> bool {
+        let plain = Self {
+            scheme: "http",
+            ..*self
+        };
+        [*self, plain].iter().any(|address| {
+            let own = WebScheme::of(address.scheme.as_bytes());
+            let scheme = scheme.or(own);
+            scheme.is_some_and(|scheme| address.is_named_by(scheme, authority))
+        })
+    }
 }
 
 impl ProxiedOrigin<'_> {
@@ -67,13 +81,9 @@ impl ProxiedOrigin<'_> {
             false => WebScheme::Http,
         };
         let scheme_said = scheme.unwrap_or(own);
-        if let Some(address) = self.preserved
-            && address.is_named_by(
-                scheme
-                    .or(WebScheme::of(address.scheme.as_bytes()))
-                    .unwrap_or(own),
-                authority,
-            )
+        if self
+            .preserved
+            .is_some_and(|address| address.is_meant_by(scheme, authority))
         {
             return true;
         }

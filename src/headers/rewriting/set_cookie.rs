@@ -45,7 +45,13 @@ impl CookieAttribute {
 impl ProxiedOrigin<'_> {
     /// The Set-Cookie for a client; `None` if it can stay. A Domain that covers the origin is left out, so that the cookie
     /// belongs to the host by which the client knows the proxy. A Domain that does not is left for the client to refuse.
-    pub(super) fn set_cookie(&self, line: &[u8], how: CookieRewriting) -> Option<Vec<u8>> {
+    /// `is_covered_by` is [`Self::is_covered_by`] of this origin, or also of others that are equal to it.
+    pub(super) fn set_cookie(
+        &self,
+        line: &[u8],
+        how: CookieRewriting,
+        is_covered_by: impl Fn(&[u8]) -> bool,
+    ) -> Option<Vec<u8>> {
         let parts = || line.split(|byte| *byte == b';');
         let name = line.trim_ascii_start();
         let has_prefix = |prefix: &[u8]| {
@@ -61,7 +67,7 @@ impl ProxiedOrigin<'_> {
         let domain = domain.filter(|(attribute, _)| *attribute == CookieAttribute::Domain);
         let is_covered = domain
             .last()
-            .is_some_and(|(_, domain)| self.is_covered_by(domain));
+            .is_some_and(|(_, domain)| is_covered_by(domain));
         let mut rewritten = Vec::with_capacity(line.len());
         for (index, part) in parts().enumerate() {
             let (attribute, value) = match index {
@@ -86,7 +92,7 @@ impl ProxiedOrigin<'_> {
     }
 
     /// RFC 6265, 5.1.3: true if a cookie with this Domain is for the origin.
-    fn is_covered_by(&self, domain: &[u8]) -> bool {
+    pub fn is_covered_by(&self, domain: &[u8]) -> bool {
         let domain = domain.strip_prefix(b".").unwrap_or(domain);
         let (host, domain) = (self.host.as_bytes(), domain.to_ascii_lowercase());
         let parent = host.strip_suffix(domain.as_slice());
@@ -138,7 +144,8 @@ mod tests {
     };
 
     fn cookie(origin: &ProxiedOrigin<'_>, line: &str, how: CookieRewriting) -> String {
-        let rewritten = origin.set_cookie(line.as_bytes(), how);
+        let covers = |domain: &[u8]| origin.is_covered_by(domain);
+        let rewritten = origin.set_cookie(line.as_bytes(), how, covers);
         String::from_utf8(rewritten.unwrap_or_else(|| line.into())).unwrap()
     }
 

@@ -15,6 +15,8 @@ pub enum OriginFailure {
     Unreachable,
     /// The origin responded with this status.
     Status(StatusCode),
+    /// The origin responded with this status and Retry-After: it wants no request now (RFC 9110, 10.2.3; RFC 6585, 4).
+    Paused(StatusCode),
 }
 
 /// Whether a stored response may be served although its validation failed.
@@ -123,6 +125,8 @@ mod tests {
             (status(502), Ok(())),
             (status(503), Ok(())),
             (status(504), Ok(())),
+            (OriginFailure::Paused(StatusCode::TOO_MANY_REQUESTS), Ok(())),
+            (status(429), Err(Reason::OriginAnswered)),
             (status(501), Err(Reason::OriginAnswered)),
             (status(404), Err(Reason::OriginAnswered)),
             (status(200), Err(Reason::OriginAnswered)),

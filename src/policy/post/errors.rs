@@ -62,6 +62,11 @@ impl ErrorsScan {
         }
     }
 
+    /// True if the last name is `errors`, or is written with an escape: servers write no other name so either.
+    fn may_be_errors(&self) -> bool {
+        self.name == NAME || self.name.contains(&b'\\')
+    }
+
     fn read_token(&mut self, byte: u8) {
         let object_depth = *self
             .object_depth
@@ -79,7 +84,7 @@ impl ErrorsScan {
             _ => {}
         }
         self.next = match byte {
-            b':' if is_member && self.name == NAME => NextToken::Errors,
+            b':' if is_member && self.may_be_errors() => NextToken::Errors,
             b'{' | b'[' if self.next == NextToken::Errors => NextToken::InErrors,
             b'{' if self.depth == object_depth => NextToken::Name,
             b',' if is_member => NextToken::Name,
@@ -109,6 +114,7 @@ mod tests {
             (r#"[{"data":1},{"errors":["x"]}]"#, true),
             (r#"{"a":"\"","errors":[1]}"#, true),
             (r#"{"a":"\\","errors":[1]}"#, true),
+            (r#"{"err\u006frs":[1]}"#, true),
             (r#"{"errors":[]}"#, false),
             (r#"{"errors":{}}"#, false),
             (r#"{"errors":null,"data":[1]}"#, false),

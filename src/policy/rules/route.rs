@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::policy::{Globs, Rule, Rules, rules::rule::path_of};
+use crate::policy::{
+    Globs, Rule, Rules,
+    rules::{globs::literal_prefix, rule::path_of},
+};
 
 /// The place of an origin in the list of all origins of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +70,21 @@ impl<T> PerOrigin<T> {
     }
 }
 
+/// One value for each route of a configuration.
+#[derive(Clone, Debug)]
+pub struct PerRoute<T> {
+    routes: Vec<T>,
+    last: T,
+}
+
+impl<T> PerRoute<T> {
+    /// The value for a route; `None` is the last one.
+    pub fn get(&self, index: Option<RouteIndex>) -> &T {
+        let route = index.and_then(|index| self.routes.get(index.0));
+        route.unwrap_or(&self.last)
+    }
+}
+
 /// Where the requests that match are sent, and the settings for them.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -76,7 +94,7 @@ pub struct Route {
     pub place: Box<str>,
     /// The paths, without queries.
     pub path: Globs,
-    /// The hosts, without ports. `None`: all.
+    /// The hosts, without ports and without the dot of an absolute name. `None`: all.
     pub host: Option<Globs>,
     /// The origins, of which the first healthy one gets a request. At least one.
     pub origins: Arc<[OriginIndex]>,
@@ -112,6 +130,11 @@ impl Route {
         }
     }
 
+    /// What all of its paths begin with: the pattern up to its first wildcard.
+    pub fn start(&self) -> &str {
+        self.path.patterns().next().map_or("", literal_prefix)
+    }
+
     /// True if the path of `target` is one of its paths.
     pub fn is_for(&self, target: &str) -> bool {
         self.path.matches(path_of(target))
@@ -129,7 +152,7 @@ impl Route {
             && self
                 .host
                 .as_ref()
-                .is_none_or(|pattern| host.is_some_and(|host| pattern.matches(without_port(host))))
+                .is_none_or(|pattern| host.is_some_and(|host| pattern.matches(bare_host(host))))
     }
 }
 
@@ -187,6 +210,14 @@ impl Routes {
         self.routes.get(index.0)
     }
 
+    /// What `make` makes of each route, and `last` for the last one.
+    pub fn map<T>(&self, last: T, make: impl FnMut(&Route) -> T) -> PerRoute<T> {
+        PerRoute {
+            routes: self.routes.iter().map(make).collect(),
+            last,
+        }
+    }
+
     /// The origins of the last route, which matches all requests.
     pub fn last(&self) -> &[OriginIndex] {
         &self.last
@@ -210,12 +241,14 @@ impl Routes {
     }
 }
 
-/// The host without the port. The colons of an IPv6 address are within brackets.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
+/// The host without the port, and without the dot at the end of an absolute name: it is the same host (RFC 1034, 3.1). The
+/// colons of an IPv6 address are within brackets.
+fn bare_host(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => name,
         _ => host,
-    }
+    };
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -270,6 +303,9 @@ mod tests {
             ("/api/a?b", None, Some(2)),
             ("/api?/a", None, None),
             ("/API/a", None, None),
+            ("/", Some("www.example.test."), Some(1)),
+            ("/", Some("www.example.test.:80"), Some(1)),
+            ("/", Some("www.example.test.."), None),
             ("/", Some("[::1]:80"), Some(3)),
             ("/", Some("[::1]"), Some(3)),
             ("*", Some("www.example.test"), Some(1)),

@@ -6,8 +6,8 @@ use std::{
 };
 
 use actix_web::http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE,
-    HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_ORIGIN,
+    CONTENT_ENCODING, CONTENT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 
 use crate::policy::{
@@ -43,6 +43,9 @@ pub(in crate::policy) fn selectors(
     if mode.codings() == Codings::Select && is_coded(response) {
         names.insert(ACCEPT_ENCODING.as_str().to_owned());
     }
+    if is_for_site_of(request, response) {
+        names.insert(ORIGIN.as_str().to_owned());
+    }
     Ok(names
         .into_iter()
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -61,6 +64,13 @@ fn is_coded(response: &HeaderMap) -> bool {
         .get_all(CONTENT_ENCODING)
         .flat_map(|line| members(line.as_bytes()))
         .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// True if the response names the site of the request as the one whose pages may read it (the Fetch standard, 3.2.3). Pages
+/// of other sites may not read it then, so it is for that site even if Vary does not say so.
+fn is_for_site_of(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let site = request.get(ORIGIN);
+    site.is_some() && response.get(ACCESS_CONTROL_ALLOW_ORIGIN) == site
 }
 
 /// True if both name the same fields.
@@ -315,6 +325,29 @@ mod tests {
                     expected,
                     "{first:?} {second:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn s4_1_a_response_for_one_site_varies_by_origin() {
+        const FRESH: (&str, &str) = ("cache-control", "max-age=9");
+        const NAMED: Lines<'_> = &[FRESH, ("access-control-allow-origin", "http://a.test")];
+        const A: Lines<'_> = &[("origin", "http://a.test")];
+        const B: Lines<'_> = &[("origin", "http://b.test")];
+        for (response, first, second, expected) in [
+            (NAMED, A, A, true),
+            (NAMED, A, B, false),
+            (NAMED, A, &[][..], false),
+            // The origin names this site in whichever response.
+            (NAMED, B, A, true),
+            (NAMED, &[], B, true),
+            (&[FRESH, ("access-control-allow-origin", "*")], A, B, true),
+            (&[FRESH], A, B, true),
+        ] {
+            for mode in [Mode::Standard, Mode::Strict, Mode::Always] {
+                let found = fits(mode, response, first, second);
+                assert_eq!(found, expected, "{response:?} {first:?} {second:?}");
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Routes with several origins: the first healthy one gets a request, the next one if that fails.
 //!
-//! A request that an origin cannot have received is sent to the next one, as far as its body is not needed again. One that
-//! may have been received is, if its method is idempotent and it has no body (RFC 9110, 9.2.2).
+//! A request that an origin cannot have received is sent to the next one, whatever its method, as far as its body can be
+//! sent again. One that may have been received is, if its method is idempotent and it has no body (RFC 9110, 9.2.2).
 
 use actix_web::http::{
-    Method,
+    Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
@@ -13,7 +13,10 @@ use crate::{
     origin::{OriginError, OriginErrorKind, OriginRequest, OriginUrl, RequestBody},
     policy::OriginIndex,
     proxy::{
-        fetch::fetched_response::{FetchedResponse, forward_to},
+        fetch::{
+            fetched_response::{FetchedResponse, forward_to},
+            repeatable_body::RepeatableBody,
+        },
         request::forwarded::ForwardedRequest,
         worker::Worker,
     },
@@ -29,22 +32,33 @@ pub(crate) async fn forward(
     forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
-    match forwarded.origins().len() {
-        0 | 1 => forward_to(worker, forwarded.first_origin(), request).await,
-        // In a box: the future is large, and most routes have one origin.
-        _ => Box::pin(forward_to_one_of(worker, forwarded, request)).await,
-    }
+    let send = async |origin, request| forward_to(worker, origin, request).await;
+    send_to_one_of(worker, forwarded, request, send, |it| it.status).await
 }
 
-async fn forward_to_one_of(
+/// The same with another way to send a request to an origin. `status` is that of a response.
+pub(crate) async fn send_to_one_of<T>(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     request: OriginRequest,
-) -> Result<FetchedResponse, OriginError> {
-    let Some(copy) = Copies::of(&request) else {
-        let (chosen, request) = to_first_available(worker, forwarded, request);
-        return forward_to(worker, chosen, request).await;
-    };
+    mut send: impl AsyncFnMut(OriginIndex, OriginRequest) -> Result<T, OriginError>,
+    status: impl Fn(&T) -> StatusCode,
+) -> Result<T, OriginError> {
+    match forwarded.origins().len() {
+        0 | 1 => send(forwarded.first_origin(), request).await,
+        // In a box: the future is large, and most routes have one origin.
+        _ => Box::pin(try_each(worker, forwarded, request, send, status)).await,
+    }
+}
+
+async fn try_each<T>(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    request: OriginRequest,
+    mut send: impl AsyncFnMut(OriginIndex, OriginRequest) -> Result<T, OriginError>,
+    status: impl Fn(&T) -> StatusCode,
+) -> Result<T, OriginError> {
+    let copies = Copies::of(request);
     let mut failed = Vec::new();
     let mut last = None;
     for &origin in forwarded.origins() {
@@ -52,9 +66,9 @@ async fn forward_to_one_of(
             failed.push(origin);
             continue;
         }
-        let request = copy.request(worker, forwarded, origin);
-        let result = forward_to(worker, origin, request).await;
-        if !copy.may_move_on(&result) {
+        let request = copies.request(worker, forwarded, origin);
+        let result = send(origin, request).await;
+        if !copies.may_move_on(result.as_ref().map(&status)) {
             return result;
         }
         last = Some(result);
@@ -64,9 +78,9 @@ async fn forward_to_one_of(
     }
     // All have failed, so those that failed some time ago are tried as well.
     for origin in failed {
-        let request = copy.request(worker, forwarded, origin);
-        let result = forward_to(worker, origin, request).await;
-        if result.is_ok() || !copy.may_move_on(&result) {
+        let request = copies.request(worker, forwarded, origin);
+        let result = send(origin, request).await;
+        if result.is_ok() || !copies.may_move_on(result.as_ref().map(&status)) {
             return result;
         }
         last = Some(result);
@@ -74,32 +88,22 @@ async fn forward_to_one_of(
     last.unwrap_or_else(|| Err(OriginError::no_head(forwarded.config.head_limit())))
 }
 
-/// The first origin that is available, or else the first one, and the request as it goes there.
-pub(crate) fn to_first_available(
-    worker: &Worker,
-    forwarded: &ForwardedRequest,
-    request: OriginRequest,
-) -> (OriginIndex, OriginRequest) {
-    let mut candidates = forwarded.origins().iter().copied();
-    let chosen = candidates.find(|origin| is_available(worker, *origin));
-    let chosen = chosen.unwrap_or(forwarded.first_origin());
-    (chosen, addressed(request, worker, forwarded, chosen))
-}
-
 fn is_available(worker: &Worker, origin: OriginIndex) -> bool {
     let availability = &worker.shared.origins.get(origin).availability;
     availability.admits(clock::now())
 }
 
-/// A request without a body, of which each origin can get a copy.
-struct Copies<'a> {
-    request: &'a OriginRequest,
+/// A request of which each origin can get a copy.
+struct Copies {
+    /// Without its body.
+    request: OriginRequest,
+    body: RepeatableBody,
     is_idempotent: bool,
 }
 
-impl<'a> Copies<'a> {
-    /// `None` if the request has a body: it can be read once.
-    fn of(request: &'a OriginRequest) -> Option<Self> {
+impl Copies {
+    fn of(mut request: OriginRequest) -> Self {
+        let body = std::mem::replace(&mut request.body, RequestBody::Empty);
         let is_idempotent = matches!(
             request.method,
             Method::GET
@@ -109,10 +113,11 @@ impl<'a> Copies<'a> {
                 | Method::PUT
                 | Method::DELETE
         );
-        matches!(request.body, RequestBody::Empty).then_some(Self {
+        Self {
             request,
+            body: RepeatableBody::new(body),
             is_idempotent,
-        })
+        }
     }
 
     fn request(
@@ -125,28 +130,20 @@ impl<'a> Copies<'a> {
             method: self.request.method.clone(),
             target: self.request.target.clone(),
             headers: self.request.headers.clone(),
-            body: RequestBody::Empty,
+            body: self.body.whole(),
             expectation: self.request.expectation,
             interim: self.request.interim.clone(),
         };
         addressed(copy, worker, forwarded, to)
     }
 
-    /// True if the request may be sent to another origin after this result.
-    fn may_move_on(&self, result: &Result<FetchedResponse, OriginError>) -> bool {
+    /// True if the request may be sent to another origin after a response with this status, or this error.
+    fn may_move_on(&self, result: Result<StatusCode, &OriginError>) -> bool {
+        let may_be_repeated = self.is_idempotent && self.body.is_empty();
         match result {
-            Ok(response) => self.is_idempotent && response.status.is_server_error(),
-            Err(error) => match error.kind() {
-                // The origin has not received it.
-                OriginErrorKind::Unreachable
-                | OriginErrorKind::Busy
-                | OriginErrorKind::Limited
-                | OriginErrorKind::Paused => true,
-                OriginErrorKind::Timeout | OriginErrorKind::Cut | OriginErrorKind::Malformed => {
-                    self.is_idempotent
-                }
-                OriginErrorKind::Upload => false,
-            },
+            Ok(status) => may_be_repeated && status.is_server_error(),
+            Err(error) if error.is_unsent() => self.body.is_repeatable(),
+            Err(error) => may_be_repeated && error.kind() != OriginErrorKind::Upload,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! A response of the origin, ready to be judged.
 
-use std::{borrow::Cow, pin::pin, sync::atomic::Ordering, time::Instant};
+use std::{
+    borrow::Cow,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     body::BodySize,
@@ -58,7 +62,8 @@ pub(crate) async fn forward_to(
 pub(crate) async fn admit(worker: &Worker, origin: OriginIndex) -> Result<(), OriginError> {
     let admitted = worker.origins.get(origin).pace().admit().await;
     if let Err(error) = &admitted {
-        worker.counters.origin_failed(error.kind(), clock::now());
+        let (kind, now) = (error.kind(), clock::now());
+        worker.counters.origin_failed(origin, kind, now);
     }
     admitted
 }
@@ -76,13 +81,13 @@ pub(crate) async fn observed<T>(
     let shared = worker.shared.origins.get(origin);
     match &result {
         Ok(response) => {
-            shared.answers.fetch_add(1, Ordering::Relaxed);
             shared.health.answered(now);
             match is_unavailable(status(response)) {
                 true => shared.availability.failed(now),
                 false => shared.availability.responded(),
             }
-            worker.counters.origin_answered(start.elapsed(), now);
+            let latency = start.elapsed();
+            worker.counters.origin_answered(origin, latency, now);
         }
         Err(error) => {
             if matches!(
@@ -97,8 +102,7 @@ pub(crate) async fn observed<T>(
             ) {
                 shared.availability.failed(now);
             }
-            shared.failures.fetch_add(1, Ordering::Relaxed);
-            worker.counters.origin_failed(error.kind(), now);
+            worker.counters.origin_unanswered(origin, error.kind(), now);
         }
     }
     result
@@ -112,15 +116,20 @@ fn is_unavailable(status: StatusCode) -> bool {
     )
 }
 
-/// Pauses the origin if it says when it wants the next request (RFC 9110, 10.2.3; RFC 6585, 4).
-fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
-    let (status, headers) = (response.status, &response.headers);
+/// How long the origin wants no request after a response with this status and these headers (RFC 9110, 10.2.3; RFC 6585, 4);
+/// `None` if it does not say that.
+fn asked_pause(status: StatusCode, headers: &HeaderMap, now: Time) -> Option<Duration> {
     let asks = matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     );
-    let length = policy::retry_after(headers, now).filter(|_| asks);
-    if let Some(length) = length {
+    policy::retry_after(headers, now).filter(|_| asks)
+}
+
+/// Pauses the origin if it asks for that.
+fn pause_if_asked(origin: &SharedOrigin, response: &OriginResponse, now: Time) {
+    let status = response.status;
+    if let Some(length) = asked_pause(status, &response.headers, now) {
         origin
             .pace
             .pause(length, status, tokio::time::Instant::now());
@@ -172,12 +181,17 @@ impl FetchedResponse {
             status,
             headers,
             connection_headers,
-            body: CountedBody::new(body, &worker.counters),
+            body: CountedBody::new(body, origin, &worker.counters),
             response_time,
             request_time,
             size,
             length,
         }
+    }
+
+    /// True if the origin has asked for a pause with it.
+    pub(crate) fn asks_for_pause(&self) -> bool {
+        asked_pause(self.status, &self.headers, self.response_time).is_some()
     }
 
     /// The headers as they were received, with those that Connection names.

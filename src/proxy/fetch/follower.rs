@@ -2,7 +2,7 @@
 
 use std::{iter::once, sync::Arc, time::Duration};
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use futures_util::future::select_all;
 use tokio::time::{Instant, timeout};
 
@@ -187,6 +187,10 @@ impl<'a> Follower<'a> {
     ) -> Option<Result<ClientResponse, FailedRequest>> {
         let origin = match &failure {
             FetchFailure::Error(_) => OriginFailure::Unreachable,
+            // A 429 is a failure only if it asks for a pause.
+            FetchFailure::Status(StatusCode::TOO_MANY_REQUESTS) => {
+                OriginFailure::Paused(StatusCode::TOO_MANY_REQUESTS)
+            }
             FetchFailure::Status(status) => OriginFailure::Status(*status),
         };
         if let FetchKind::Revalidate(entry) = &plan.kind

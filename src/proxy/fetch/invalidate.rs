@@ -1,5 +1,7 @@
 //! What an unsafe request invalidates (RFC 9111, 4.4).
 
+use std::borrow::Cow;
+
 use actix_web::http::{
     StatusCode,
     header::{HeaderMap, HeaderValue},
@@ -9,11 +11,12 @@ use crate::{
     cache::{Cache, Invalidate, Resource},
     clock,
     policy::TargetUri,
-    proxy::request::forwarded::ForwardedRequest,
+    proxy::request::{forwarded::ForwardedRequest, told_client},
 };
 
 /// The resources that an unsafe request has invalidated: its target, and those that the response names in Location and
-/// Content-Location; under the keys of all routes to its origin.
+/// Content-Location; under the keys of all routes to its origin. What trusted proxies said about the client is in the key, so
+/// responses to clients who said nothing, and to those who said the same are invalidated.
 pub(crate) fn invalidated_resources(
     forwarded: &ForwardedRequest,
     headers: &HeaderMap,
@@ -21,7 +24,11 @@ pub(crate) fn invalidated_resources(
     let config = &forwarded.config;
     let prefix = forwarded.origin().path_prefix();
     let host = forwarded.preserved_host().map(HeaderValue::as_bytes);
-    let named = target_uri(forwarded).also_invalidated(headers);
+    let uris = target_uris(forwarded);
+    let named: Vec<String> = uris
+        .iter()
+        .flat_map(|uri| uri.also_invalidated(headers))
+        .collect();
     let named = named
         .iter()
         .filter_map(|target| target.strip_prefix(prefix));
@@ -29,7 +36,10 @@ pub(crate) fn invalidated_resources(
     let mut resources = vec![forwarded.key.resource.clone()];
     for target in std::iter::once(&*own).chain(named) {
         let keys = config.keys_for(forwarded.first_origin(), target, host);
-        let keys = keys.map(|(target, host, scope)| Resource::of(&target, host, scope));
+        let keys = keys.flat_map(|(target, host, scope)| {
+            let told = told_client::key_host(host, &forwarded.told);
+            [host, told.as_deref()].map(|host| Resource::of(&target, host, scope))
+        });
         for resource in keys {
             if !resources.contains(&resource) {
                 resources.push(resource);
@@ -42,13 +52,40 @@ pub(crate) fn invalidated_resources(
 /// The target URI of the request to the origin (RFC 9110, 7.1).
 pub(crate) fn target_uri(forwarded: &ForwardedRequest) -> TargetUri<'_> {
     let origin = forwarded.origin();
+    let authority = match forwarded.preserved_host() {
+        Some(host) => String::from_utf8_lossy(host.as_bytes()),
+        None => origin.authority().into(),
+    };
+    uri_at(forwarded, origin.scheme(), authority)
+}
+
+/// The target URI by all names that the origin may use: its own, those of the others in its list, and how the client addressed
+/// the proxy as far as the origin is told.
+fn target_uris(forwarded: &ForwardedRequest) -> Vec<TargetUri<'_>> {
+    let origins = forwarded.origins().iter();
+    let origins = origins.map(|index| forwarded.config.origins.get(*index));
+    let origins =
+        origins.map(|origin| uri_at(forwarded, origin.scheme(), origin.authority().into()));
+    let told = forwarded.client_address().map(|address| {
+        let authority = String::from_utf8_lossy(address.authority);
+        uri_at(forwarded, address.scheme, authority)
+    });
+    std::iter::once(target_uri(forwarded))
+        .chain(origins)
+        .chain(told)
+        .collect()
+}
+
+fn uri_at<'a>(
+    forwarded: &'a ForwardedRequest,
+    scheme: &'a str,
+    authority: Cow<'a, str>,
+) -> TargetUri<'a> {
+    let prefix = forwarded.origin().path_prefix();
     TargetUri {
-        scheme: origin.scheme(),
-        authority: match forwarded.preserved_host() {
-            Some(host) => String::from_utf8_lossy(host.as_bytes()),
-            None => origin.authority().into(),
-        },
-        target: format!("{}{}", origin.path_prefix(), forwarded.origin_target()).into(),
+        scheme,
+        authority,
+        target: format!("{prefix}{}", forwarded.origin_target()).into(),
     }
 }
 

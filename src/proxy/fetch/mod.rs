@@ -13,6 +13,7 @@
 //! | `invalidate` | what an unsafe request invalidates |
 //! | `fetched_response` | a response of the origin, ready to be judged |
 //! | `failover` | which of several origins gets a request |
+//! | `repeatable_body` | the body of a request that may go to several origins |
 //! | `interim` | interim (1xx) responses |
 
 pub(super) mod claim;
@@ -25,5 +26,6 @@ pub(super) mod invalidate;
 pub(super) mod leader;
 pub(super) mod pass_through;
 pub(super) mod plan;
+pub(super) mod repeatable_body;
 pub(super) mod rest_of_body;
 pub(super) mod revalidate;

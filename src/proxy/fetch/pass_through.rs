@@ -12,7 +12,7 @@ use crate::{
     clock,
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
-    origin::{Expectation, OriginErrorKind, OriginRequest},
+    origin::{Expectation, OriginRequest},
     policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
@@ -49,14 +49,7 @@ pub(crate) async fn pass(
     let fetched = match forward(worker, forwarded, origin_request(forwarded, body, relay)).await {
         Ok(fetched) => fetched,
         Err(error) => {
-            // Only these say for certain that the origin has not received the request.
-            if matches!(
-                error.kind(),
-                OriginErrorKind::Unreachable
-                    | OriginErrorKind::Busy
-                    | OriginErrorKind::Limited
-                    | OriginErrorKind::Paused
-            ) {
+            if error.is_unsent() {
                 invalidation.disarm();
             }
             return Err(FailedRequest::forwarded(error, why));

@@ -40,13 +40,12 @@ impl LeaderFetch<'_> {
                 false => self.refetch().await,
             };
         }
-        if fetched.status.is_server_error() {
-            let failure = OriginFailure::Status(fetched.status);
-            if let Ok(mut response) = self.stale_instead(entry, failure).await {
-                response.problem = Some("stale: the origin failed".into());
-                self.ticket.failed(FetchFailure::Status(fetched.status));
-                return self.client.deliver(Ok(response));
-            }
+        if let Some((failure, problem)) = failure_of(&fetched)
+            && let Ok(mut response) = self.stale_instead(entry, failure).await
+        {
+            response.problem = Some(problem.into());
+            self.ticket.failed(FetchFailure::Status(fetched.status));
+            return self.client.deliver(Ok(response));
         }
         if self.forwarded.method == Method::HEAD {
             return self.freshened_by_head(entry, fetched).await;
@@ -188,7 +187,7 @@ pub(crate) async fn stale_instead(
         return Err(Reason::Cleared);
     }
     let forward_status = match failure {
-        OriginFailure::Status(status) => Some(status),
+        OriginFailure::Status(status) | OriginFailure::Paused(status) => Some(status),
         OriginFailure::Unreachable => None,
     };
     let cache_status = CacheStatus {
@@ -197,6 +196,17 @@ pub(crate) async fn stale_instead(
         ..validated_hit(why, forward_status)
     };
     Ok(from_entry(&view, entry, cache_status, now))
+}
+
+/// In what way the response to a validation is a failure, and the words for the log; `None` if it is not.
+fn failure_of(fetched: &FetchedResponse) -> Option<(OriginFailure, &'static str)> {
+    let status = fetched.status;
+    if fetched.asks_for_pause() {
+        let problem = "stale: the origin has asked for a pause";
+        return Some((OriginFailure::Paused(status), problem));
+    }
+    let failure = (OriginFailure::Status(status), "stale: the origin failed");
+    status.is_server_error().then_some(failure)
 }
 
 fn validated_hit(why: Forward, forward_status: Option<StatusCode>) -> CacheStatus {

@@ -15,23 +15,27 @@ use actix_web::{
 use crate::{
     cache::{self, PlainKey},
     headers::{self, CookieRewriting},
+    observe::RouteSlot,
     policy::{self, Decision, RequestContent, Reuse, Time},
     proxy::{
         hit::serve::prepared,
-        request::{name_table::NameTable, rewriting},
+        request::{
+            name_table::NameTable,
+            rewriting::{self, ResponseOf},
+        },
         request_config::RequestConfig,
         response::client_response::ClientResponse,
         worker::Worker,
     },
 };
 
-/// The response to `request`; `None` if it is not a plain GET, or not a hit.
+/// The response to `request`, and where it is counted; `None` if it is not a plain GET, or not a hit.
 pub(crate) fn respond(
     request: &HttpRequest,
     worker: &Worker,
     config: &RequestConfig,
     now: Time,
-) -> Option<ClientResponse> {
+) -> Option<(ClientResponse, RouteSlot)> {
     let fields = request.headers();
     if !config.allows_fast_path()
         || request.method() != Method::GET
@@ -78,12 +82,18 @@ pub(crate) fn respond(
     let entry = lookup.found().variants().nth(index)?;
     let complete = |headers: &mut HeaderMap| {
         worker.shared.via.complete(headers);
-        let config = (&*config.config, selection);
-        rewriting::rewrite_response(config, (target, host), headers, CookieRewriting::Off);
+        let of = ResponseOf {
+            config: &config.config,
+            selection,
+            origin: config.config.first_origin(selection),
+            target,
+            address: host.map(rewriting::client_address),
+        };
+        rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
     worker.worker_cache.count_hit(&lookup);
-    Some(response)
+    Some((response, config.route_slot(selection)))
 }
 
 /// The key of a plain request: its target, or what `text` becomes.

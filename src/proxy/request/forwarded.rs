@@ -15,7 +15,7 @@ use crate::{
     cache::{Key, Resource},
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, HostHeader, ProxyHeaders},
+    headers::{self, ClientAddress, ForwardedClient, ProxyHeaders},
     origin::OriginUrl,
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
@@ -27,7 +27,7 @@ use crate::{
             ignored_cookies::remove_ignored_cookies,
             name_table::NameTable,
             request_id::RequestId,
-            rewriting::{self, CLIENT_SCHEME},
+            rewriting,
             target::{check_forwardable, rewritten, target_of},
             told_client,
             upload::{BodyBuffers, BodyRead, BufferPermit, BufferedBody, UploadBody},
@@ -58,6 +58,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) config: Arc<Config>,
     /// The route and the rule in force.
     pub(crate) selection: Selection,
+    /// What trusted proxies say about the client.
+    pub(crate) told: ForwardedClient,
     /// The origin that was asked last. The forms of one request share it.
     pub(crate) asked: Rc<Cell<OriginIndex>>,
 }
@@ -120,8 +122,8 @@ impl ForwardedRequest {
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
         rewriting::check_path(config, selection, &target)?;
         let target = rewritten(target, config.settings(selection));
-        let (host, scheme) = addressed_as((config, selection), client_host, shared);
-        let key_host = told_client::key_host(&host, &told);
+        let (host, scheme) = rewriting::addressed_as((config, selection), client_host, shared);
+        let key_host = told_client::key_host(host.of_client(), &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
         let content = framing.content();
         let added = ProxyHeaders {
@@ -160,6 +162,7 @@ impl ForwardedRequest {
             key,
             config: Arc::clone(config),
             selection,
+            told,
             asked: Rc::new(Cell::new(config.first_origin(selection))),
         })
     }
@@ -334,6 +337,11 @@ impl ForwardedRequest {
         host.filter(|_| self.config.preserves_host(self.selection))
     }
 
+    /// How the client addressed the proxy, as far as the origin is told; `None` if it is told nothing.
+    pub(crate) fn client_address(&self) -> Option<ClientAddress<'_>> {
+        told_client::address(&self.told, self.preserved_host())
+    }
+
     /// The request as the policy sees it.
     pub(crate) fn view(&self) -> policy::Request<'_> {
         policy::Request::new(
@@ -416,22 +424,6 @@ fn bypass_reason(
     }
     rule.is_some_and(|rule| !rule.stores)
         .then_some(Reason::Rule)
-}
-
-/// The Host that the origin gets, and the scheme of the URL by which it is to believe that it is addressed.
-fn addressed_as<'a>(
-    (config, selection): (&'a Config, Selection),
-    client_host: Option<&'a HeaderValue>,
-    shared: &'a Shared,
-) -> (HostHeader<'a>, &'static str) {
-    let origin = config.first_origin(selection);
-    match client_host {
-        Some(host) if config.preserves_host(selection) => (HostHeader::Client(host), CLIENT_SCHEME),
-        _ => (
-            HostHeader::Origin(&shared.origins.get(origin).host),
-            config.origins.get(origin).scheme(),
-        ),
-    }
 }
 
 fn identity(

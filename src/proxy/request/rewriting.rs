@@ -7,12 +7,14 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::{
     config::{Config, Selection},
     error::ProxyError,
-    headers::{self, ClientAddress, CookieRewriting, ProxiedOrigin},
+    headers::{self, ClientAddress, CookieRewriting, HostHeader, ProxiedOrigin},
     origin::OriginUrl,
+    policy::{OriginIndex, Route},
+    proxy::shared::Shared,
 };
 
 /// The scheme of the URL by which clients reach the proxy.
-pub(crate) const CLIENT_SCHEME: &str = "http";
+const CLIENT_SCHEME: &str = "http";
 
 /// The headers that a proxy between client and this one adds.
 const RELAY_HEADERS: [HeaderName; 5] = [
@@ -22,6 +24,22 @@ const RELAY_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
+
+/// The Host that the origin gets, and the scheme of the URL by which it is to believe that it is addressed.
+pub(crate) fn addressed_as<'a>(
+    (config, selection): (&'a Config, Selection),
+    client_host: Option<&'a HeaderValue>,
+    shared: &'a Shared,
+) -> (HostHeader<'a>, &'static str) {
+    let origin = config.first_origin(selection);
+    match client_host {
+        Some(host) if config.preserves_host(selection) => (HostHeader::Client(host), CLIENT_SCHEME),
+        _ => (
+            HostHeader::Origin(&shared.origins.get(origin).host),
+            config.origins.get(origin).scheme(),
+        ),
+    }
+}
 
 /// The origin of a route as the client sees it that sent this Host; `None` if messages are forwarded as they are.
 fn proxied_origin<'a>(
@@ -59,23 +77,45 @@ fn below<'a>(origin: &'a OriginUrl, stripped: &'a str) -> ProxiedOrigin<'a> {
     }
 }
 
-/// Makes the headers of a response name the proxy where they name an origin. The request was for `target`, and its client
-/// sent this Host, which is needed only where it is forwarded.
+/// A response to be rewritten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResponseOf<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) selection: Selection,
+    /// The origin that has responded. For a stored response, any of those of the route: they are equal.
+    pub(crate) origin: OriginIndex,
+    /// The target of the request.
+    pub(crate) target: &'a str,
+    /// How the client addressed the proxy, as far as the origin is told; `None` if it is told nothing.
+    pub(crate) address: Option<ClientAddress<'a>>,
+}
+
+/// Makes the headers of a response name the proxy where they name an origin.
 pub(crate) fn rewrite_response(
-    (config, selection): (&Config, Selection),
-    (target, host): (&str, Option<&HeaderValue>),
+    of: &ResponseOf<'_>,
     headers: &mut HeaderMap,
     cookies: CookieRewriting,
 ) {
-    let Some(origin) = proxied_origin(config, selection, host) else {
+    let &ResponseOf {
+        config, selection, ..
+    } = of;
+    if config.no_rewrite {
         return;
+    }
+    let seen = |index: OriginIndex| ProxiedOrigin {
+        preserved: of.address,
+        ..below(config.origins.get(index), config.stripped_prefix(selection))
     };
-    let target = config.at_origin(selection, target);
-    origin.rewrite_response(headers, &target, cookies, |url| {
-        match config.routes.iter().all(|route| route.host.is_none()) {
-            true => routed_url(config, &origin, url),
+    let origin = seen(of.origin);
+    let equal = || config.origins_for(selection).iter().map(|it| seen(*it));
+    let is_covered_by = |domain: &[u8]| equal().any(|it| it.is_covered_by(domain));
+    let target = config.at_origin(selection, of.target);
+    let has_hosts = config.routes.iter().any(|route| route.host.is_some());
+    origin.rewrite_response(headers, &target, (cookies, is_covered_by), |url| {
+        match has_hosts {
+            false => routed_url(config, &origin, url),
             // Which routes are those of a path depends on the host.
-            false => origin.url_at_proxy(url, |_| true),
+            true => equal().find_map(|it| it.url_at_proxy(url, |_| true)),
         }
     });
 }
@@ -106,24 +146,25 @@ fn routed_url(config: &Config, own: &ProxiedOrigin<'_>, url: &[u8]) -> Option<Ve
 }
 
 /// How the client addressed the proxy that sent this Host.
-fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
+pub(crate) fn client_address(host: &HeaderValue) -> ClientAddress<'_> {
     ClientAddress {
         scheme: CLIENT_SCHEME,
         authority: host.as_bytes(),
     }
 }
 
-/// Refuses a target that may lead out of the origin's path prefix, or out of the prefix that the route strips.
+/// Refuses a target that may lead out of the origin's path prefix, or out of the paths of its route: the origin may take
+/// the target for another one than the route was chosen for.
 pub(crate) fn check_path(
     config: &Config,
     selection: Selection,
     target: &str,
 ) -> Result<(), ProxyError> {
     let prefix = config.origin_for(selection).path_prefix();
-    let stripped = config.stripped_prefix(selection);
+    let start = config.route(selection).map_or("", Route::start);
     let path = target.split('?').next().unwrap_or_default();
-    let path = path.strip_prefix(stripped).unwrap_or(path);
-    match (!prefix.is_empty() || !stripped.is_empty()) && headers::may_climb(path) {
+    let is_bounded = !prefix.is_empty() || !matches!(start, "" | "/");
+    match is_bounded && headers::may_leave(path, start) {
         true => Err(ProxyError::DotSegments),
         false => Ok(()),
     }
@@ -157,16 +198,17 @@ pub(crate) fn changes_page(config: &Config, selection: Selection, headers: &Head
     }
 }
 
-/// How far the cookies of a response are changed. `client` are the headers of the request as its client sent them.
+/// How far the cookies of a response of `origin` are changed. `client` are the headers of the request as its client sent
+/// them.
 pub(crate) fn cookie_rewriting(
-    (config, selection): (&Config, Selection),
+    (config, selection, origin): (&Config, Selection, OriginIndex),
     client: &HeaderMap,
     peer: Option<IpAddr>,
 ) -> CookieRewriting {
     let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
     // Another proxy on this machine: its own client may well have come over TLS.
     let is_relayed = RELAY_HEADERS.iter().any(|name| client.contains_key(name));
-    match config.origin_for(selection).is_tls() && is_loopback && !is_relayed {
+    match config.origins.get(origin).is_tls() && is_loopback && !is_relayed {
         _ if config.preserves_host(selection) => CookieRewriting::Off,
         true => CookieRewriting::ScopeAndSecure,
         false => CookieRewriting::Scope,

@@ -6,7 +6,7 @@ use actix_web::http::header::{HeaderMap, HeaderValue};
 
 use crate::{
     config::Config,
-    headers::{ClientAddress, ForwardedClient, HostHeader},
+    headers::{ClientAddress, ForwardedClient},
 };
 
 /// What trusted proxies say about the client. `headers` are those of the request, which `peer` has sent.
@@ -15,15 +15,17 @@ pub(crate) fn of(config: &Config, headers: &HeaderMap, peer: Option<IpAddr>) -> 
     ForwardedClient::of(headers, peer, |address| trusted.trust(address))
 }
 
-/// What the origin is told about the host that the client used, for the key; `None` if it is told nothing.
-pub(crate) fn key_host<'h>(host: &HostHeader<'h>, told: &ForwardedClient) -> Option<Cow<'h, [u8]>> {
+/// What the origin is told about the host that the client used, for the key; `None` if it is told nothing. `host` is the
+/// Host of the client, if it is forwarded.
+pub(crate) fn key_host<'h>(
+    host: Option<&'h [u8]>,
+    told: &ForwardedClient,
+) -> Option<Cow<'h, [u8]>> {
     let told = told.key_part().map(String::into_bytes);
     match (host, told) {
-        (HostHeader::Origin(_), told) => told.map(Cow::Owned),
-        (HostHeader::Client(host), None) => Some(host.as_bytes().into()),
-        (HostHeader::Client(host), Some(told)) => {
-            Some([host.as_bytes(), b" ", &told].concat().into())
-        }
+        (None, told) => told.map(Cow::Owned),
+        (Some(host), None) => Some(host.into()),
+        (Some(host), Some(told)) => Some([host, b" ", &told].concat().into()),
     }
 }
 

@@ -13,18 +13,27 @@ use crate::{
     clock,
     observe::WorkerCounters,
     origin::{OriginBody, OriginError},
+    policy::OriginIndex,
 };
 
 /// A body of the origin. Its bytes, and its failure, are counted.
 pub(crate) struct CountedBody {
     body: OriginBody,
+    origin: OriginIndex,
     counters: Rc<WorkerCounters>,
 }
 
 impl CountedBody {
-    pub(crate) fn new(body: OriginBody, counters: &Rc<WorkerCounters>) -> Self {
-        let counters = Rc::clone(counters);
-        Self { body, counters }
+    pub(crate) fn new(
+        body: OriginBody,
+        origin: OriginIndex,
+        counters: &Rc<WorkerCounters>,
+    ) -> Self {
+        Self {
+            body,
+            origin,
+            counters: Rc::clone(counters),
+        }
     }
 }
 
@@ -36,7 +45,10 @@ impl Stream for CountedBody {
         let item = ready!(Pin::new(&mut this.body).poll_next(context));
         match &item {
             Some(Ok(bytes)) => this.counters.received(bytes.len()),
-            Some(Err(error)) => this.counters.origin_failed(error.kind(), clock::now()),
+            Some(Err(error)) => {
+                let (kind, now) = (error.kind(), clock::now());
+                this.counters.origin_failed(this.origin, kind, now);
+            }
             None => {}
         }
         Poll::Ready(item)

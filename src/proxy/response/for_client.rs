@@ -1,16 +1,13 @@
 //! A response as its client gets it: it names the proxy where the origin names itself.
 
-use actix_web::{
-    HttpRequest,
-    http::header::{self, HeaderMap},
-};
+use actix_web::{HttpRequest, http::header::HeaderMap};
 
 use crate::{
     headers::CookieRewriting,
     proxy::{
         request::{
             forwarded::ForwardedRequest,
-            rewriting::{cookie_rewriting, rewrite_response},
+            rewriting::{ResponseOf, cookie_rewriting, rewrite_response},
         },
         response::client_response::ClientResponse,
     },
@@ -25,7 +22,11 @@ pub(crate) fn rewrite(
 ) {
     let peer = request.peer_addr().map(|peer| peer.ip());
     let cookies = cookie_rewriting(
-        (&forwarded.config, forwarded.selection),
+        (
+            &forwarded.config,
+            forwarded.selection,
+            forwarded.asked.get(),
+        ),
         request.headers(),
         peer,
     );
@@ -38,12 +39,12 @@ pub(crate) fn rewrite_headers(
     forwarded: &ForwardedRequest,
     cookies: CookieRewriting,
 ) {
-    let host = forwarded.headers.get(header::HOST);
-    let target = (&*forwarded.target, host);
-    rewrite_response(
-        (&forwarded.config, forwarded.selection),
-        target,
-        headers,
-        cookies,
-    );
+    let of = ResponseOf {
+        config: &forwarded.config,
+        selection: forwarded.selection,
+        origin: forwarded.asked.get(),
+        target: &forwarded.target,
+        address: forwarded.client_address(),
+    };
+    rewrite_response(&of, headers, cookies);
 }

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use crate::{
     error::refused_head_kind,
     headers::{CacheStatus, RequestOutcome},
-    observe::{RequestFeed, WorkerCounters},
+    observe::{RequestFeed, RouteSlot, WorkerCounters},
     proxy::response::{
         access_log::{AccessLogEntry, Fate},
         transfer_log::TransferLog,
@@ -43,7 +43,8 @@ impl RefusalLog {
             outcome: RequestOutcome::Failed(refused_head_kind(status)),
             ..CacheStatus::own_response()
         };
-        self.counters.answered(status, &cache_status);
+        self.counters
+            .answered(RouteSlot::NONE, status, &cache_status);
         let mut entry = AccessLogEntry::refused(request, self.feed.clone());
         entry.responded(status, cache_status, Some(problem.to_owned()));
         RefusalEntry(TransferLog::new(&self.counters, &cache_status, Some(entry)))

@@ -14,6 +14,7 @@ use actix_web::{
 use crate::{
     config::Config,
     headers::{allow_site, is_live_stream},
+    observe::RouteSlot,
     proxy::{
         connection::{ActiveRequest, ZeroCopySource},
         request::framing::RequestFraming,
@@ -34,12 +35,14 @@ impl ClientResponse {
     pub(crate) fn into_http(
         mut self,
         request: &HttpRequest,
-        (worker, config): (&Worker, &Config),
+        (worker, config, route): (&Worker, &Config, RouteSlot),
         mut entry: Option<AccessLogEntry>,
         active: ActiveRequest,
     ) -> HttpResponse {
         active.response_begins();
-        worker.counters.answered(self.status, &self.cache_status);
+        worker
+            .counters
+            .answered(route, self.status, &self.cache_status);
         if let Some(entry) = &mut entry {
             entry.responded(self.status, self.cache_status, self.problem.take());
         }

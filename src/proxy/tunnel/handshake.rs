@@ -15,7 +15,7 @@ use crate::{
     policy::{ForwardReason, Reason},
     proxy::{
         fetch::{
-            failover::to_first_available,
+            failover::send_to_one_of,
             fetched_response::{FetchedResponse, admit, observed},
             interim::InterimRelay,
         },
@@ -48,13 +48,24 @@ pub(crate) async fn forward_handshake(
         expectation: Expectation::Nothing,
         interim: relay.sink(),
     };
-    let (origin, request) = to_first_available(worker, forwarded, request);
+    let mut permit = Some(permit);
+    let mut request_time = clock::now();
+    let offer = async |origin, request| {
+        // One that failed has returned its permit.
+        let again = || Arc::clone(&worker.shared.tunnels).try_acquire_owned().ok();
+        let permit = permit.take().or_else(again);
+        let permit = permit.ok_or(OriginError::Busy {
+            max_connections: config.tunnels.max,
+        })?;
+        admit(worker, origin).await?;
+        request_time = clock::now();
+        let response = worker.origins.get(origin).offer_websocket(request, permit);
+        observed(worker, origin, response, HandshakeResponse::status).await
+    };
+    let response = send_to_one_of(worker, forwarded, request, offer, HandshakeResponse::status);
     let failed = |error: OriginError| FailedRequest::forwarded(error, why);
-    admit(worker, origin).await.map_err(failed)?;
-    let request_time = clock::now();
-    let response = worker.origins.get(origin).offer_websocket(request, permit);
-    let response = observed(worker, origin, response, HandshakeResponse::status);
     let response = response.await.map_err(failed)?;
+    let origin = forwarded.asked.get();
     let mut connection = match response {
         HandshakeResponse::Accepted(connection) => connection,
         HandshakeResponse::Refused(response) => {

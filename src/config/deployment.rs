@@ -77,7 +77,7 @@ impl SettingSources<'_> {
         };
         match bind.takes(port, address) {
             true => Err(ConfigError::SameAddress {
-                place,
+                place: Box::new(place),
                 taken_by: "the proxy itself",
                 address,
                 listener: "the dashboard",
@@ -101,7 +101,7 @@ impl SettingSources<'_> {
             .chain(dashboard.map(|dashboard| ("the dashboard", dashboard)));
         match taken.find(|(_, taken)| is_same(*taken, address)) {
             Some((taken_by, address)) => Err(ConfigError::SameAddress {
-                place,
+                place: Box::new(place),
                 taken_by,
                 address,
                 listener: "the metrics",

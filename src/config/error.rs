@@ -40,7 +40,7 @@ pub enum ConfigError {
     #[error("{place}: {taken_by} listens on {address}; give {listener} another port")]
     SameAddress {
         /// Where the address was written.
-        place: SettingSource,
+        place: Box<SettingSource>,
         /// What listens there.
         taken_by: &'static str,
         /// The address.

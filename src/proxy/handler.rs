@@ -23,7 +23,7 @@ use crate::{
     headers::StoreOutcome,
     observe::RouteSlot,
     origin::{InterimSink, PaceState},
-    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
+    policy::{self, Decision, Forward, ForwardReason, OriginIndex, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
@@ -393,15 +393,13 @@ fn revalidate_in_background(
     entry: Arc<Entry>,
     now: Time,
 ) {
-    if worker
-        .origins
-        .get(forwarded.first_origin())
-        .pace()
-        .state(Instant::now())
-        != PaceState::Open
-    {
+    let is_open = |origin: &OriginIndex| {
+        let state = worker.origins.get(*origin).pace().state(Instant::now());
+        state == PaceState::Open
+    };
+    if !forwarded.origins().iter().any(is_open) {
         // It would take the place of a request whose client waits.
-        log::debug!("the origin gets no request now: a later request will validate");
+        log::debug!("no origin gets a request now: a later request will validate");
         return;
     }
     let Ok(permit) = Arc::clone(&worker.background).try_acquire_owned() else {

@@ -1,6 +1,6 @@
 //! The steps of a request, in their order.
 //!
-//! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit on a worker's own copy is served at
+//! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit is served at
 //!    once ([`fast_path`]).
 //! 2. [`respond`] makes the [`ForwardedRequest`]: the request as the origin would get it. The key is made from it.
 //!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]).
@@ -223,7 +223,7 @@ async fn serve_or_fetch(
                 return in_time(response, why, limit).await;
             }
             Some(Claimed::Changed(found)) => {
-                lookup = worker.worker_cache.insert(&forwarded.key, found);
+                lookup = Rc::new(found.into());
                 changes += 1;
             }
             Some(Claimed::Follow(fetch)) => {
@@ -239,7 +239,7 @@ async fn serve_or_fetch(
     pass(worker, &asked, body, why, storing, relay).await
 }
 
-/// What is stored for the key: from the worker's copies, else from the actor.
+/// What is stored for the key, by the index, else by the actor.
 async fn look_up(
     worker: &Worker,
     forwarded: &ForwardedRequest,
@@ -247,10 +247,10 @@ async fn look_up(
     if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
         return lookup;
     }
-    // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
+    // A request that would lead a fetch asks the actor once, with its claim: what the index does not have is mostly not
     // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
     if policy::is_collapsible(forwarded.policy(), &forwarded.view()) || !forwarded.is_retrieval() {
-        return worker.worker_cache.insert(&forwarded.key, Found::default());
+        return Rc::new(Found::default().into());
     }
     worker.worker_cache.lookup(&forwarded.key).await
 }
@@ -425,11 +425,7 @@ fn revalidate_in_background(
             Some(Claimed::Lead(ticket)) => {
                 fetch_and_store(&worker, &forwarded, plan, ticket, WaitingClient::none()).await;
             }
-            // The worker's copy may have been evicted from the store. Then the next request has to fetch.
-            Some(Claimed::Changed(found)) => {
-                worker.worker_cache.insert(&forwarded.key, found);
-            }
-            Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
+            Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}
         }
     });
 }

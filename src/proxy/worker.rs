@@ -22,7 +22,7 @@ const MAX_BACKGROUND: usize = 32;
 pub struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: WorkerConfig,
-    /// Copies of lookups, with the responses prepared from them.
+    /// Lookups, with the responses prepared from them.
     pub(crate) worker_cache: WorkerCache<PreparedResponses>,
     /// The origins, each with connections of its own.
     pub(crate) origins: PerOrigin<Origin>,

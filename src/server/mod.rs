@@ -72,7 +72,7 @@ impl Server {
         Self::start_with(config, tls, listeners, WorkerCacheMode::On)
     }
 
-    /// The same as [`Server::start`], with the workers' copies of lookups on or off.
+    /// The same as [`Server::start`], with workers that look in the index of the cache, or always ask its actor.
     ///
     /// # Errors
     /// A listener cannot be used.

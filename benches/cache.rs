@@ -103,14 +103,14 @@ fn keys(criterion: &mut Criterion) {
     });
 }
 
-fn near(criterion: &mut Criterion) {
+fn index(criterion: &mut Criterion) {
     with_cache(|system, cache, _| {
         let worker_cache: WorkerCache<()> = WorkerCache::new(cache.clone(), 1, WorkerCacheMode::On);
         system.block_on(worker_cache.lookup(&key(TARGET)));
-        criterion.bench_function("near: a hit on what a worker remembers", |bencher| {
+        criterion.bench_function("index: a hit", |bencher| {
             bencher.iter(|| worker_cache.get(&PlainKey(black_box(TARGET))));
         });
-        criterion.bench_function("near: nothing remembered", |bencher| {
+        criterion.bench_function("index: nothing stored", |bencher| {
             bencher.iter(|| worker_cache.get(&PlainKey(black_box("/other"))));
         });
     });
@@ -171,6 +171,6 @@ fn lists(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3));
-    targets = keys, near, actor, fills, lists
+    targets = keys, index, actor, fills, lists
 }
 criterion_main!(benches);

@@ -15,7 +15,7 @@ use crate::commands;
 pub(crate) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("origin-ca")]
+    #[error("--origin-ca")]
     OriginCa(#[from] CaError),
     #[error("{}", in_use(*.port, .holder.as_ref(), *.free))]
     PortInUse {
@@ -43,7 +43,9 @@ pub(crate) enum Failure {
         address: SocketAddr,
         cause: io::Error,
     },
-    #[error("cannot listen on {address} for --metrics: {cause}")]
+    #[error(
+        "cannot listen on {address} for --metrics: {cause}; use another port, such as --metrics 127.0.0.1:9091"
+    )]
     Metrics {
         address: SocketAddr,
         cause: io::Error,

@@ -36,10 +36,10 @@
 //! # The steps of a request
 //!
 //! 1. actix-web's default service calls [`proxy::handle`], which reads the clock and takes the configuration in force.
-//! 2. A plain hit is served from the worker's own copy ([`cache::WorkerCache`]). For any other request the handler makes the
+//! 2. A plain hit is served from the index of the cache ([`cache::WorkerCache`]). For any other request the handler makes the
 //!    request as it is forwarded, and from that the [`cache::Key`]. A WebSocket handshake leaves here: it is forwarded, and
 //!    its connection becomes a tunnel (`proxy/tunnel`).
-//! 3. It looks the key up in the worker's copies. A GET that has no copy and may lead a fetch goes straight to step 5, for
+//! 3. It looks the key up in the index. A GET that is not there and may lead a fetch goes straight to step 5, for
 //!    the claim looks it up as well. Any other retrieval sends [`cache::Get`].
 //! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
 //! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::FetchTicket`] and leads. The others follow, and read
@@ -52,9 +52,9 @@
 //!
 //! - **awc** carries every request to the origin: its client, its request builder, its middleware. Its HTTP/1 transport
 //!   is replaced by ours through the hook that awc has for that. See [`origin`] for the reasons.
-//! - **The actor** owns every change of the cache. After a worker's first lookup of a key, hits come from that worker's
-//!   own copy, which is valid for one generation. [`cache`] says why a Clear holds all the same. The copies can be
-//!   switched off; the tests run both ways.
+//! - **The actor** owns every change of the cache. It alone writes the index of what is stored; workers read it without a
+//!   lock, so a hit needs no message. [`cache`] says why a Clear holds all the same. Workers can be told to send
+//!   [`cache::Get`] instead; the tests run both ways.
 //!
 //! # What always holds
 //!

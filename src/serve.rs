@@ -203,6 +203,17 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.origins.first(),
         config.in_short()
     );
+    if let Some(routes) = config.routes_in_short() {
+        log::info!("routes: {routes}");
+    }
+    for route in config.routes.iter() {
+        if let Some(path) = route.directory() {
+            let place = &route.place;
+            log::warn!(
+                "the route for {path:?} ({place}) is for that path alone; {path}* is for all below it"
+            );
+        }
+    }
     for origin in config.origins.iter() {
         if let Some(proxy) = config.destination(origin, None).proxy {
             log::info!("{origin} is reached through the proxy {proxy}");

@@ -3,13 +3,11 @@
 //! There is one actor for all workers. It runs in the thread of one of them and owns all shared state: the stored
 //! responses, the fetches under way and the memory budget. Workers send it messages:
 //!
-//! - [`Get`] for the first lookup of a key. The worker copies the result (`worker_cache`) with its generation, and serves
-//!   later hits from the copy. To check the generation it reads one counter. It writes nothing that other threads read.
+//! - [`Get`] for a lookup. Most lookups need no message: workers look in the index that the actor writes (`store::index`).
 //! - [`Claim`] before a fetch, then [`Put`] to store its response, or [`EndFetch`].
-//! - [`Touch`], in batches, with the keys that were used, so that the actor does not evict them.
 //!
-//! It handles one message at a time: it makes a change, then bumps the generation, then answers. [The module](super) says
-//! why a [`Clear`] therefore holds for every worker.
+//! It handles one message at a time, and answers after the change. [The module](super) says why a [`Clear`] therefore holds
+//! for every worker.
 
 use std::{
     collections::HashMap,
@@ -31,9 +29,7 @@ use crate::{
         found::{Cleared, PutOutcome},
         hit_for_miss::HitsForMiss,
         manage::tag_purges::TagPurges,
-        messages::{
-            Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, KeyUse, Remove, Touch,
-        },
+        messages::{Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, Invalidate, Remove},
         not_stored_paths::NotStoredPaths,
         store::{
             budget::Budget,
@@ -41,7 +37,6 @@ use crate::{
             memory::Store,
             related::UnsafeRequest,
         },
-        worker_cache::generations::Generations,
     },
     policy::Audience,
 };
@@ -72,14 +67,10 @@ pub struct CacheActor {
 }
 
 impl CacheActor {
-    /// An empty cache. It stays on the thread that makes it.
-    pub(super) fn new(
-        budget: Arc<Budget>,
-        generations: Arc<Generations>,
-        max_object_bytes: u64,
-    ) -> Self {
+    /// A cache with an empty store. It stays on the thread that makes it.
+    pub(super) fn new(store: Store, budget: Arc<Budget>, max_object_bytes: u64) -> Self {
         Self {
-            store: Store::new(Arc::clone(&budget), generations),
+            store,
             fetches: HashMap::new(),
             tag_purges: TagPurges::default(),
             hits_for_miss: HitsForMiss::new(),
@@ -228,16 +219,6 @@ impl Handler<Get> for CacheActor {
 
     fn handle(&mut self, Get(key): Get, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.store.find(&key))
-    }
-}
-
-impl Handler<Touch> for CacheActor {
-    type Result = ();
-
-    fn handle(&mut self, Touch(touched): Touch, _: &mut Self::Context) {
-        for KeyUse { key, hits } in touched {
-            self.store.touch(&key, hits);
-        }
     }
 }
 

@@ -3,23 +3,29 @@
 use std::{pin::pin, sync::Arc};
 
 use actix::{Actor as _, Addr, Arbiter, Handler, Message};
+use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
 use crate::cache::{
     actor::CacheActor,
     actor_starts::ActorStarts,
-    found::Snapshot,
     messages::Invalidate,
-    store::{budget::Budget, key::Resource},
+    store::{
+        budget::Budget,
+        changes::{ChangeCounts, Snapshot},
+        index::{Index, SharedIndex},
+        key::Resource,
+        memory::Store,
+    },
     unavailable::{CacheUnavailable, PATIENCE, in_time},
-    worker_cache::generations::Generations,
 };
 
 /// A handle of the cache. Clones are handles of the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     starts: Arc<ActorStarts>,
-    pub(super) generations: Arc<Generations>,
+    pub(super) index: SharedIndex,
+    pub(super) changes: Arc<ChangeCounts>,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
 }
@@ -29,7 +35,8 @@ impl Cache {
     pub fn new(max_memory_bytes: u64, max_object_bytes: u64) -> Self {
         Self {
             starts: Arc::default(),
-            generations: Generations::new(),
+            index: Arc::new(ArcSwap::from_pointee(Index::new(0))),
+            changes: ChangeCounts::new(),
             budget: Budget::new(max_memory_bytes),
             max_object_bytes,
         }
@@ -44,8 +51,9 @@ impl Cache {
     }
 
     fn empty_actor(&self) -> Addr<CacheActor> {
-        let (budget, generations) = (Arc::clone(&self.budget), Arc::clone(&self.generations));
-        CacheActor::new(budget, generations, self.max_object_bytes).start()
+        let (budget, changes) = (Arc::clone(&self.budget), Arc::clone(&self.changes));
+        let store = Store::new(Arc::clone(&self.index), budget, changes);
+        CacheActor::new(store, Arc::clone(&self.budget), self.max_object_bytes).start()
     }
 
     /// The actor; `None` if it has not started. An actor that has panicked, or whose thread has ended, is started again in
@@ -57,8 +65,7 @@ impl Cache {
         }
         self.starts.again(number, || {
             log::error!("the cache has failed; it was started again, empty");
-            // What workers have copied from the actor before must not be served after a later Clear.
-            self.generations.bump_all();
+            self.changes.all_changed();
             self.empty_actor()
         })
     }
@@ -104,40 +111,29 @@ impl Cache {
         }
     }
 
-    /// Makes sure that `invalidate` takes effect after the actor did not answer. The copies of all workers become invalid. If
-    /// the actor was only late, it handles the message before later ones.
+    /// Makes sure that `invalidate` takes effect after the actor did not answer: workers ask the actor from now on. If the
+    /// actor was only late, it handles the message before later ones.
     pub fn force_invalidate(&self, invalidate: Invalidate) {
         let resources = invalidate.resources.clone();
         let related = invalidate.related.clone();
         self.do_send(invalidate);
         if let Some((resource, _)) = related {
-            let groups = self.generations.concerned_groups(&resource);
-            self.generations.bump_changes(&groups);
+            let groups = self.changes.concerned_groups(&resource);
+            self.changes.doubt_related(&groups);
         }
         for resource in &resources {
-            self.bump_generation(resource);
+            self.doubt(resource);
         }
     }
 
     /// The present state of `resource`, for a fetch that claims only when its response has arrived. The claim is declined if
     /// a response for `resource` was stored or invalidated since, or if the cache was cleared.
     pub fn snapshot(&self, resource: &Resource) -> Snapshot {
-        Snapshot(self.generations.current(resource))
+        self.changes.snapshot(resource)
     }
 
-    /// Makes the workers' copies of `resource` invalid.
-    pub fn bump_generation(&self, resource: &Resource) {
-        self.generations.bump(resource);
-    }
-
-    /// Sends a message to the actor, unless its mailbox is full.
-    pub(super) fn try_send<M>(&self, message: M)
-    where
-        M: Message<Result: Send> + Send + 'static,
-        CacheActor: Handler<M>,
-    {
-        if let Some(actor) = self.address() {
-            let _ = actor.try_send(message);
-        }
+    /// Makes workers ask the actor about `resource` before they serve it.
+    pub fn doubt(&self, resource: &Resource) {
+        self.changes.doubt(resource);
     }
 }

@@ -11,8 +11,9 @@ use crate::{
             reader::{FetchId, SharedFetch},
             ticket::FetchTicket,
         },
-        found::{Cleared, Found, Snapshot},
+        found::{Cleared, Found},
         store::{
+            changes::Snapshot,
             entry::Entry,
             key::{Key, Resource},
         },
@@ -24,19 +25,6 @@ use crate::{
 #[derive(Message, Debug)]
 #[rtype(result = "Found")]
 pub struct Get(pub Key);
-
-/// Reports uses of keys, so that they are not evicted.
-#[derive(Message, Debug)]
-#[rtype(result = "()")]
-pub struct Touch(pub(super) Vec<KeyUse>);
-
-/// The uses of one key.
-#[derive(Clone, Debug)]
-pub(super) struct KeyUse {
-    pub(super) key: Key,
-    /// Hits from the copy of a worker, which the actor does not know of.
-    pub(super) hits: u32,
-}
 
 /// Asks for the right to fetch a key and to store the response.
 #[derive(Message, Debug)]

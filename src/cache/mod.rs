@@ -9,25 +9,24 @@
 //! | `handle` | [`Cache`]: the handle that the rest of the program uses |
 //! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
-//! | `worker_cache` | [`WorkerCache`]: a worker's copies of lookups, valid for one generation |
+//! | `worker_cache` | [`WorkerCache`]: a worker's lookups in the index of what is stored |
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
 //!
-//! A worker's copy carries the generation that the actor read when it answered, and is used only while that generation is
-//! current. [`Clear`] voids the tickets, empties the store and starts a new generation, all in one message, and only then
-//! answers. So a later request finds its copy out of date and asks an actor that has nothing stored. A fetch that began
-//! earlier has lost its ticket, so its [`Put`] stores nothing. [`Invalidate`] and purges hold in the same way.
+//! Workers find what is stored in one index, which the actor alone writes, and look there for each request. [`Clear`] voids
+//! the tickets and puts an empty index in the place of the one before, in one message, and only then answers. So a later
+//! request finds nothing. A fetch that began earlier has lost its ticket, so its [`Put`] stores nothing. [`Invalidate`],
+//! purges and evictions take single keys out of the index, and hold in the same way. What a worker keeps beside the index,
+//! it uses only for what it has just found there.
 //!
-//! If the actor does not answer in time, the sender of an [`Invalidate`] starts the new generation itself
+//! If the actor does not answer in time, the sender of an [`Invalidate`] makes workers ask the actor about the resource
 //! ([`Cache::force_invalidate`]). `tests/it/model.rs` tests all this with many clients on several workers.
 //!
-//! An actor that has panicked is started again with nothing stored ([`Cache::send`]), after all generations are bumped. Its
-//! tickets are void, because they address the actor before it.
-//!
-//! Eviction starts no generation: a copy of an evicted response is still a valid response.
+//! An actor that has panicked is started again with nothing stored and an empty index ([`Cache::send`]). Its tickets are void,
+//! because they address the actor before it.
 
 mod actor;
 mod actor_starts;
@@ -51,7 +50,7 @@ pub use fetches::reader::{
 };
 pub use fetches::ticket::FetchTicket;
 pub use fetches::writer::{BodyWriter, Span};
-pub use found::{Cleared, Found, PutOutcome, Snapshot};
+pub use found::{Cleared, Found, PutOutcome};
 pub use handle::Cache;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::listing::{
@@ -63,7 +62,8 @@ pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
 pub use store::body::{Body, Slices};
+pub use store::changes::Snapshot;
 pub use store::entry::Entry;
-pub use store::key::{Key, PlainKey, Resource, write_resource};
+pub use store::key::{Key, KeyRef, PlainKey, Resource, write_resource};
 pub use unavailable::CacheUnavailable;
-pub use worker_cache::copies::{CachedLookup, WorkerCache, WorkerCacheMode};
+pub use worker_cache::{CachedLookup, WorkerCache, WorkerCacheMode};

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 
-use caching_proxy::cli::Cli;
-use clap::CommandFactory as _;
+use caching_proxy::{
+    cli::Cli,
+    origin::{OriginUrl, UrlError},
+};
+use clap::{Arg, CommandFactory as _};
 
 use super::{
     command_line::{flag_of, has_flag, is_spelled, quoted},
@@ -35,12 +38,15 @@ const CLEAR_WORDS: [&str; 6] = [
 /// Commands that others have to serve.
 const SERVE_WORDS: [&str; 5] = ["start", "serve", "server", "run", "up"];
 
+/// The values of switches.
+const BOOLEANS: [&str; 2] = ["true", "false"];
+
 /// The mistake and the right spelling in one line; `None` if the mistake is another one.
 pub(super) fn corrected(words: &[String]) -> Option<String> {
     let program = Cli::command();
     let mut mistake = None;
     let mut line: Vec<String> = Vec::new();
-    let mut words = words.iter();
+    let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let flag = flag_of(word);
         let is_url = word.starts_with("http://") || word.starts_with("https://");
@@ -58,15 +64,27 @@ pub(super) fn corrected(words: &[String]) -> Option<String> {
         } else if is_url {
             line.extend(["--origin".to_owned(), word.clone()]);
             mistake.get_or_insert_with(|| "the URL of the origin needs --origin".to_owned());
+        } else if let Some(url) = url_without_scheme(word) {
+            line.extend(["--origin".to_owned(), url]);
+            mistake.get_or_insert_with(|| "the URL of the origin needs --origin".to_owned());
+        } else if word.parse().is_ok_and(|port: u16| port != 0) {
+            line.extend(["--port".to_owned(), word.clone()]);
+            mistake.get_or_insert_with(|| "the port needs --port".to_owned());
         } else if has_flag(&program, word) {
+            let argument = program.get_arguments().find(|it| is_spelled(it, word));
+            let takes_values = argument.filter(|it| it.get_action().takes_values());
             line.push(word.clone());
-            let takes_value = program.get_arguments().any(|argument| {
-                is_spelled(argument, word)
-                    && argument.get_action().takes_values()
-                    && !argument.is_require_equals_set()
-            });
-            if takes_value {
-                line.extend(words.next().cloned());
+            match takes_values.map(Arg::is_require_equals_set) {
+                Some(false) => line.extend(words.next().cloned()),
+                Some(true) => {
+                    if let Some(value) = words.next_if(|next| BOOLEANS.contains(&next.as_str())) {
+                        line.pop();
+                        line.push(format!("{word}={value}"));
+                        mistake
+                            .get_or_insert_with(|| format!("{word} takes its value after \"=\""));
+                    }
+                }
+                None => {}
             }
         } else {
             return None;
@@ -82,6 +100,16 @@ pub(super) fn corrected(words: &[String]) -> Option<String> {
     let line: Vec<String> = line.iter().map(|word| quoted(word)).collect();
     let line = cut(&line.join(" "), MAX_LINE_CHARS);
     Some(format!("{mistake}; run: caching-proxy {line}"))
+}
+
+/// The likely URL for `localhost:3000` and `dummyjson.com`. `None` for anything else: a word without a dot and a port may be a
+/// misspelled command.
+fn url_without_scheme(word: &str) -> Option<String> {
+    let is_host = !word.starts_with(['-', '/']) && word.contains(['.', ':']);
+    match OriginUrl::parse(word) {
+        Err(UrlError::NoScheme { suggestion, .. }) if is_host => Some(suggestion),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +143,18 @@ mod tests {
             (
                 "http://a.test --port 8000",
                 "the URL of the origin needs --origin; run: caching-proxy --origin http://a.test --port 8000",
+            ),
+            (
+                "localhost:3000 -p 8000",
+                "the URL of the origin needs --origin; run: caching-proxy --origin http://localhost:3000 -p 8000",
+            ),
+            (
+                "8000 https://a.test",
+                "the port needs --port; run: caching-proxy --port 8000 --origin https://a.test",
+            ),
+            (
+                "--origin http://a.test --cors true",
+                "--cors takes its value after \"=\"; run: caching-proxy --origin http://a.test --cors=true",
             ),
             (
                 "serve",

@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{
-    ConfigError, SettingSources, ValueError,
+    BindAddress, ConfigError, SettingSources, ValueError,
     request_id::request_id,
     settings::address,
     trusted_proxies::{self, TrustedProxies},
@@ -27,7 +27,12 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    pub(super) fn read(sources: &SettingSources<'_>) -> Result<Self, ConfigError> {
+    /// The settings of a proxy that listens there, with this dashboard.
+    pub(super) fn read(
+        sources: &SettingSources<'_>,
+        listens: (BindAddress, u16),
+        dashboard: Option<SocketAddr>,
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
             trusted_proxies: sources
                 .get("trusted-proxies", trusted_proxies::trusted_proxies)?
@@ -35,7 +40,7 @@ impl Deployment {
             proxy_protocol: sources
                 .get("proxy-protocol", value::boolean)?
                 .unwrap_or(false),
-            metrics: sources.get("metrics", metrics)?.flatten(),
+            metrics: sources.metrics(listens, dashboard)?,
             request_id: sources.get("request-id", request_id)?.flatten(),
         })
     }
@@ -58,6 +63,58 @@ impl Deployment {
             ),
         ]
     }
+}
+
+impl SettingSources<'_> {
+    /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
+    pub(super) fn dashboard(
+        &self,
+        bind: BindAddress,
+        port: u16,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
+        let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
+            return Ok(None);
+        };
+        match bind.takes(port, address) {
+            true => Err(ConfigError::SameAddress {
+                place: Box::new(place),
+                taken_by: "the proxy itself",
+                address,
+                listener: "the dashboard",
+            }),
+            false => Ok(Some(address)),
+        }
+    }
+
+    /// The address of the metrics of a proxy that listens there, with this dashboard. `None`: no such address.
+    fn metrics(
+        &self,
+        (bind, port): (BindAddress, u16),
+        dashboard: Option<SocketAddr>,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
+        let Some((Some(address), place)) = self.find("metrics", metrics)? else {
+            return Ok(None);
+        };
+        let addresses = bind.addresses().into_iter();
+        let mut taken = addresses
+            .map(|ip| ("the proxy itself", SocketAddr::new(ip, port)))
+            .chain(dashboard.map(|dashboard| ("the dashboard", dashboard)));
+        match taken.find(|(_, taken)| is_same(*taken, address)) {
+            Some((taken_by, address)) => Err(ConfigError::SameAddress {
+                place: Box::new(place),
+                taken_by,
+                address,
+                listener: "the metrics",
+            }),
+            None => Ok(Some(address)),
+        }
+    }
+}
+
+/// True if only one of two listeners gets its address.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (is_any || one.ip() == other.ip())
 }
 
 /// An address and port. `None` for `none`. A port alone belongs to 127.0.0.1.

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, io, path::PathBuf};
 
+use super::keys::KEYS;
 use crate::origin::{ProxyUrlError, UrlError};
 
 /// Why a configuration is refused. `Display` and its sources form one sentence.
@@ -35,13 +36,17 @@ pub enum ConfigError {
         /// The memory.
         max_memory: bytesize::ByteSize,
     },
-    /// The dashboard has the address of the proxy.
-    #[error("{place}: the proxy itself listens on {address}; give the dashboard another port")]
-    DashboardOnPort {
-        /// Where the dashboard's address was written.
-        place: SettingSource,
+    /// Two listeners of the proxy have the same address.
+    #[error("{place}: {taken_by} listens on {address}; give {listener} another port")]
+    SameAddress {
+        /// Where the address was written.
+        place: Box<SettingSource>,
+        /// What listens there.
+        taken_by: &'static str,
         /// The address.
         address: std::net::SocketAddr,
+        /// What cannot listen there.
+        listener: &'static str,
     },
     /// The file has an unknown key.
     #[error("{}:{line}: unknown key {key:?}{}", file.display(), suggestion(key, known))]
@@ -311,6 +316,15 @@ impl fmt::Display for SettingSource {
 /// The nearest known key, if there is a near one, and all of them.
 fn suggestion(key: &str, known: &[&str]) -> String {
     const MAX_DISTANCE: usize = 3;
+    if KEYS.contains(&key) && !known.contains(&key) {
+        let route = match key {
+            "origin" => "; a [[routes]] entry leads some paths to another origin",
+            _ => "",
+        };
+        return format!(
+            "; it is a setting for all requests, and stands above the first [[routes]] or [[rules]]{route}"
+        );
+    }
     let nearest = known
         .iter()
         .map(|name| (distance(key, name), name))
@@ -355,6 +369,16 @@ mod tests {
             let expected = format!("; did you mean {nearest:?}? Known keys are port, ttl, ");
             assert!(said.starts_with(&expected), "{said}");
         }
+        let said = suggestion("timeout", &["path", "ttl"]);
+        assert!(
+            said.starts_with("; it is a setting for all requests, and stands above"),
+            "{said}"
+        );
+        let said = suggestion("origin", &["path", "ttl"]);
+        assert!(
+            said.ends_with("; a [[routes]] entry leads some paths to another origin"),
+            "{said}"
+        );
         for key in ["colour", "", "a", &"x".repeat(1000)] {
             let said = suggestion(key, known);
             assert_eq!(said, "; known keys are port, ttl, max_memory, ignore_query");

@@ -290,6 +290,7 @@ impl<'a> SettingSources<'a> {
             .get("port", value::listen_port)?
             .unwrap_or(DEFAULT_PORT);
         let bind = self.get("bind", bind::bind)?.unwrap_or_default();
+        let dashboard = self.dashboard(bind, port)?;
         Ok(Config {
             port,
             bind,
@@ -314,8 +315,8 @@ impl<'a> SettingSources<'a> {
             log_format: self
                 .get("log-format", value::log_format)?
                 .unwrap_or_default(),
-            dashboard: self.dashboard(bind, port)?,
-            deployment: Deployment::read(self)?,
+            dashboard,
+            deployment: Deployment::read(self, (bind, port), dashboard)?,
             file: self.file.path(),
             // Last, so that an invalid value is reported before a missing origin.
             ..self.routed((policy, origin_settings), (bind, port))?
@@ -325,17 +326,6 @@ impl<'a> SettingSources<'a> {
     /// A setting that is off unless it is set.
     fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
         Ok(self.get(name, value::boolean)?.unwrap_or(false))
-    }
-
-    /// The address of the dashboard of a proxy that listens on `bind` and `port`. `None`: no dashboard.
-    fn dashboard(&self, bind: BindAddress, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
-        let Some((Some(address), place)) = self.find("dashboard", value::loopback)? else {
-            return Ok(None);
-        };
-        match bind.takes(port, address) {
-            true => Err(ConfigError::DashboardOnPort { place, address }),
-            false => Ok(Some(address)),
-        }
     }
 
     /// A time limit, from a millisecond to a day.

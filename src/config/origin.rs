@@ -111,6 +111,9 @@ fn proxy(given: &Given) -> Result<Option<ProxySetting>, ValueError> {
     match given.text().map(str::trim) {
         Some("auto") => Ok(None),
         Some("none") => Ok(Some(ProxySetting::Direct)),
+        Some("off" | "no" | "false" | "direct") => {
+            Err(given.is_not("the URL of a proxy: use \"none\" for no proxy"))
+        }
         Some(text) => match ForwardProxy::parse(text) {
             Ok(proxy) => Ok(Some(ProxySetting::Always(proxy))),
             Err(error) => Err(ValueError::Proxy(error)),

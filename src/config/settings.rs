@@ -63,6 +63,26 @@ impl Config {
         format!("policy {policy}, cache in memory (up to {memory}), {file}")
     }
 
+    /// Where the routes lead, in one line. `None` without routes.
+    pub fn routes_in_short(&self) -> Option<String> {
+        const MOST: usize = 8;
+        let shown = self.routes.iter().take(MOST).map(|route| {
+            let origins = route
+                .origins
+                .iter()
+                .map(|it| self.origins.get(*it).to_string());
+            let origins: Vec<String> = origins.collect();
+            format!("{} to {}", route.name, origins.join(" or "))
+        });
+        let mut shown: Vec<String> = shown.collect();
+        match self.routes.iter().count() {
+            0 => return None,
+            count if count > MOST => shown.push(format!("and {} more", count - MOST)),
+            _ => {}
+        }
+        Some(shown.join(", "))
+    }
+
     /// All settings by their keys.
     pub(super) fn values(&self) -> Vec<(&'static str, Value)> {
         let Self {

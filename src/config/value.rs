@@ -90,8 +90,12 @@ impl Given {
 
 /// A TCP port to listen on; 0 means any free port.
 pub(super) fn listen_port(given: &Given) -> Result<u16, ValueError> {
-    match given.integer() {
-        Some(0) => Ok(0),
+    match (given.integer(), given.text()) {
+        (Some(0), _) => Ok(0),
+        (_, Some(text)) if text.starts_with("tcp://") => Err(given.is_not(
+            "a port: Kubernetes sets this variable for a service named caching-proxy; set enableServiceLinks: false, or \
+             give the service another name",
+        )),
         _ => port(given),
     }
 }
@@ -379,6 +383,7 @@ pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
     given
         .text()
         .filter(|text| text.starts_with(['/', '*']) && is_pattern(text, is_in_path))
+        .filter(|text| !has_query(text))
         .map(str::to_owned)
         .ok_or_else(|| {
             given.is_not(format!(
@@ -387,6 +392,12 @@ pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
                  \"?\" one"
             ))
         })
+}
+
+/// True for `/search?q=*`: its "?" is meant for the beginning of a query.
+fn has_query(path: &str) -> bool {
+    let behind = path.split_once('?').map(|(_, behind)| behind);
+    behind.is_some_and(|behind| behind.contains('='))
 }
 
 /// A pattern of hosts, in lower case.
@@ -399,7 +410,7 @@ pub(super) fn host_pattern(given: &Given) -> Result<String, ValueError> {
         .map(str::to_ascii_lowercase)
         .ok_or_else(|| {
             given.is_not(format!(
-                "a pattern of hosts, such as \"*.example.test\": it has no port, no path, at most \
+                "a pattern of hosts, such as \"*.example.test\": it has no port, no path, no scheme, at most \
                  {MAX_PATTERN_BYTES} bytes, and names beyond ASCII as xn--...; \"*\" matches any characters, \"?\" one"
             ))
         })

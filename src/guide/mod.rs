@@ -42,7 +42,7 @@ macro_rules! guides {
 guides! {
     policies: "What is cached, for how long, and for whom",
     configuration: "Flags, environment variables, proxy.toml and rules",
-    applications: "Your application behind caching-proxy: Vite, Django, GraphQL, pip, npm, nginx, ...",
+    applications: "Your application behind caching-proxy: Vite, Django, Rails, GraphQL, pip, npm, nginx, ...",
     commands: "Every command: stats, why, ls, show, purge, warm, reload, ...",
     http: "What the proxy does with HTTP, point by point",
     service: "Running it as a service: systemd, Docker, logs, signals, exit codes",

@@ -35,7 +35,10 @@ pub use self::{
     forwarded_client::{ForwardedClient, describes_client},
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,
-    rewriting::{ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, may_leave},
+    rewriting::{
+        ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, is_destination_outside,
+        may_leave,
+    },
     upgrade::{has_upgrade_option, offers_websocket},
     via::OwnVia,
 };

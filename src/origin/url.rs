@@ -10,6 +10,11 @@ use actix_web::http::uri::PathAndQuery;
 
 use super::{socket_path::SocketPath, url_error::UrlError};
 
+/// Quotes, also those that word processors make.
+const QUOTES: [char; 7] = [
+    '\'', '"', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}',
+];
+
 /// Where the origin is: scheme, host, port and path prefix; or a Unix socket, whose host is `localhost`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginUrl {
@@ -53,6 +58,13 @@ impl OriginUrl {
         let given = given.trim();
         if given.is_empty() {
             return Err(UrlError::Empty);
+        }
+        if given.starts_with(QUOTES) {
+            let bare = given.trim_matches(QUOTES);
+            // Its own mistakes are said first. They include a password, which no suggestion repeats.
+            return Err(Self::parse(bare).err().unwrap_or(UrlError::Quoted {
+                suggestion: bare.to_owned(),
+            }));
         }
         if let Some(socket) = SocketPath::parse(given) {
             return Ok(Self {
@@ -210,6 +222,15 @@ fn no_scheme(given: &str) -> UrlError {
             .filter(|rest| !rest.is_empty() && rest.parse::<u16>().is_err() && !rest.contains('@'))
         {
             let suggestion = format!("{}://{rest}", scheme.as_str());
+            return UrlError::NoScheme {
+                given: given.to_owned(),
+                suggestion,
+            };
+        }
+    }
+    if given.starts_with('/') && !given.starts_with("//") && !given.contains('@') {
+        let suggestion = format!("unix:{given}");
+        if OriginUrl::parse(&suggestion).is_ok() {
             return UrlError::NoScheme {
                 given: given.to_owned(),
                 suggestion,
@@ -381,6 +402,9 @@ mod tests {
             ("127.0.0.1:3000/x", "http://127.0.0.1:3000/x"),
             ("[::1]:3000", "http://[::1]:3000"),
             ("foo:", "https://foo"),
+            ("/run/app.sock", "unix:/run/app.sock"),
+            ("'http://h:3000'", "http://h:3000"),
+            ("\u{201c}dummyjson.com\u{201d}", "https://dummyjson.com"),
             ("localhost:/x/", "http://localhost/x"),
             ("http://h:", "http://h"),
             ("https://[::1]:/a", "https://[::1]/a"),

@@ -14,6 +14,12 @@ pub enum UrlError {
         /// The same with the likely scheme.
         suggestion: String,
     },
+    /// `'https://dummyjson.com'`: quotes that a shell, a unit or a file of variables has left.
+    #[error("the quotes are part of the origin's URL: did you mean {suggestion} ?")]
+    Quoted {
+        /// The same without quotes.
+        suggestion: String,
+    },
     /// Something other than http, https and unix.
     #[error(
         "an origin speaks http or https, not {scheme:?}: it looks like https://dummyjson.com or unix:/run/app.sock"

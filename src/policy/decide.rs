@@ -1,6 +1,6 @@
 //! RFC 9111, 4: whether a request is served from the cache or goes to the origin.
 
-use actix_web::http::Method;
+use actix_web::http::{Method, header::ORIGIN};
 
 use super::{
     Audience, Forward, ForwardReason, MissingBytes, Policy, Reason, Request, RequestContent,
@@ -157,7 +157,8 @@ fn decide_retrieval<'s>(
     }
 }
 
-/// RFC 9111, 4.1: of the variants that match, the one with the most recent Date.
+/// RFC 9111, 4.1: of the variants that match, the one with the most recent Date. One for the site of the page is preferred to
+/// one for whichever request: the page could not read the other.
 fn select<'s>(
     policy: &Policy,
     request: &Request<'_>,
@@ -167,7 +168,10 @@ fn select<'s>(
         .enumerate()
         .filter(|(_, stored)| may_serve(stored, request))
         .filter(|(_, stored)| matches(policy.mode, stored, request.headers))
-        .max_by_key(|(_, stored)| (stored.date, stored.received))
+        .max_by_key(|(_, stored)| {
+            let is_for_site = stored.is_selected_by(&[ORIGIN]);
+            (is_for_site, stored.date, stored.received)
+        })
 }
 
 /// A response made for some credentials is only served to requests with the same credentials.

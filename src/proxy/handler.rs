@@ -1,6 +1,6 @@
 //! The steps of a request, in their order.
 //!
-//! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit on a worker's own copy is served at
+//! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit is served at
 //!    once ([`fast_path`]).
 //! 2. [`respond`] makes the [`ForwardedRequest`]: the request as the origin would get it. The key is made from it.
 //!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]).
@@ -23,7 +23,7 @@ use crate::{
     headers::StoreOutcome,
     observe::RouteSlot,
     origin::{InterimSink, PaceState},
-    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
+    policy::{self, Decision, Forward, ForwardReason, OriginIndex, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::{ActiveRequest, Connection},
         fetch::{
@@ -224,7 +224,7 @@ async fn serve_or_fetch(
                 return in_time(response, why, limit).await;
             }
             Some(Claimed::Changed(found)) => {
-                lookup = worker.worker_cache.insert(&forwarded.key, found);
+                lookup = Rc::new(found.into());
                 changes += 1;
             }
             Some(Claimed::Follow(fetch)) => {
@@ -240,7 +240,7 @@ async fn serve_or_fetch(
     pass(worker, &asked, body, why, storing, relay).await
 }
 
-/// What is stored for the key: from the worker's copies, else from the actor.
+/// What is stored for the key, by the index, else by the actor.
 async fn look_up(
     worker: &Worker,
     forwarded: &ForwardedRequest,
@@ -248,10 +248,10 @@ async fn look_up(
     if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
         return lookup;
     }
-    // A request that would lead a fetch asks the actor once, with its claim: what a worker has no copy of is mostly not
+    // A request that would lead a fetch asks the actor once, with its claim: what the index does not have is mostly not
     // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
     if policy::is_collapsible(forwarded.policy(), &forwarded.view()) || !forwarded.is_retrieval() {
-        return worker.worker_cache.insert(&forwarded.key, Found::default());
+        return Rc::new(Found::default().into());
     }
     worker.worker_cache.lookup(&forwarded.key).await
 }
@@ -401,15 +401,13 @@ fn revalidate_in_background(
     entry: Arc<Entry>,
     now: Time,
 ) {
-    if worker
-        .origins
-        .get(forwarded.first_origin())
-        .pace()
-        .state(Instant::now())
-        != PaceState::Open
-    {
+    let is_open = |origin: &OriginIndex| {
+        let state = worker.origins.get(*origin).pace().state(Instant::now());
+        state == PaceState::Open
+    };
+    if !forwarded.origins().iter().any(is_open) {
         // It would take the place of a request whose client waits.
-        log::debug!("the origin gets no request now: a later request will validate");
+        log::debug!("no origin gets a request now: a later request will validate");
         return;
     }
     let Ok(permit) = Arc::clone(&worker.background).try_acquire_owned() else {
@@ -435,11 +433,7 @@ fn revalidate_in_background(
             Some(Claimed::Lead(ticket)) => {
                 fetch_and_store(worker, forwarded, plan, ticket, WaitingClient::none()).await;
             }
-            // The worker's copy may have been evicted from the store. Then the next request has to fetch.
-            Some(Claimed::Changed(found)) => {
-                worker.worker_cache.insert(&forwarded.key, found);
-            }
-            Some(Claimed::Follow(_) | Claimed::Declined) | None => {}
+            Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}
         }
     });
 }

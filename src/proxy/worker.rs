@@ -22,7 +22,7 @@ const MAX_BACKGROUND: usize = 32;
 pub struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: WorkerConfig,
-    /// Copies of lookups, with the responses prepared from them.
+    /// Lookups, with the responses prepared from them.
     pub(crate) worker_cache: WorkerCache<PreparedResponses>,
     /// The origins, each with connections of its own.
     pub(crate) origins: PerOrigin<Origin>,
@@ -38,7 +38,8 @@ impl Worker {
     /// Counts and logs the requests that are refused before the handler gets them.
     pub fn refusal_log(&self) -> RefusalLog {
         let feed = self.shared.observer.feed().cloned();
-        RefusalLog::new(Rc::clone(&self.counters), feed)
+        let request_id = self.shared.config().deployment.request_id.clone();
+        RefusalLog::new(Rc::clone(&self.counters), feed, request_id)
     }
 
     /// A worker with its own connections to the origins.

@@ -16,6 +16,7 @@ mod tunnel;
 use std::{
     future::Future as _,
     io,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -46,6 +47,8 @@ pub(super) struct ClientIo {
     connection: Connection,
     names: OwnNames,
     limits: Limits,
+    /// The address of the client; `None` if it is not known.
+    peer: Option<IpAddr>,
     refusals: Rc<RefusalLog>,
     bounds: RequestBounds,
     /// How many requests the handler had seen when `bounds` last began a new one.
@@ -93,9 +96,10 @@ pub(super) struct Limits {
 /// Most bytes read ahead while a response is in progress.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
 impl ClientIo {
-    /// `ahead` was read from `stream` already. With `any_name` a URL of any host is one of this proxy.
+    /// `ahead` was read from `stream` already, and `peer` is on its other side, if that is known. With `any_name` a URL of any
+    /// host is one of this proxy.
     pub(super) fn new(
-        stream: TcpStream,
+        (stream, peer): (TcpStream, Option<IpAddr>),
         any_name: bool,
         limits: Limits,
         (refusals, stopping): (Rc<RefusalLog>, GracefulShutdownSignal),
@@ -106,6 +110,7 @@ impl ClientIo {
         Self {
             names: OwnNames::new(&stream, any_name),
             stream,
+            peer,
             connection: Connection::default(),
             limits,
             refusals,

@@ -72,7 +72,7 @@ impl Server {
         Self::start_with(config, tls, listeners, WorkerCacheMode::On)
     }
 
-    /// The same as [`Server::start`], with the workers' copies of lookups on or off.
+    /// The same as [`Server::start`], with workers that look in the index of the cache, or always ask its actor.
     ///
     /// # Errors
     /// A listener cannot be used.
@@ -135,7 +135,8 @@ impl Server {
                 let (gate, stopped, refusals) = (gate.clone(), stopped.clone(), refusals.clone());
                 async move {
                     let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
-                    let io = ClientIo::new(stream, any_name, limits, (refusals, stopped), read);
+                    let client = (stream, peer.map(|peer| peer.ip()));
+                    let io = ClientIo::new(client, any_name, limits, (refusals, stopped), read);
                     Ok::<_, io::Error>((io, Protocol::Http1, peer))
                 }
             })

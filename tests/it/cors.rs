@@ -79,6 +79,9 @@ fn a_response_for_the_site_of_one_page_is_not_reused_for_another() {
             assert_eq!(response.x_cache(), x_cache, "{site}");
             assert_eq!(response.field("access-control-allow-origin"), Some(site));
         }
+        // The one without a page is stored last.
+        let response = proxy.get_with("/", "");
+        assert_eq!(response.field("access-control-allow-origin"), None);
     }
 }
 

@@ -96,7 +96,7 @@ impl Builder {
     }
 }
 
-/// The workers' copies of lookups are on, unless `CACHING_PROXY_TEST_WORKER_CACHE` is `off`.
+/// Workers look in the index of the cache, unless `CACHING_PROXY_TEST_WORKER_CACHE` is `off`.
 fn worker_cache() -> WorkerCacheMode {
     match std::env::var("CACHING_PROXY_TEST_WORKER_CACHE").as_deref() {
         Ok("off") => WorkerCacheMode::Off,

@@ -122,7 +122,6 @@ fn localhost_is_both_loopback_addresses_with_one_cache() {
             .ask("/a", "")
             .answer()
             .expect(200, "HIT", "GET /a #0");
-        // The worker's copies are those of the other socket.
         assert_eq!(origin.count(), 1);
     }
 }

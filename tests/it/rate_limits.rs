@@ -322,6 +322,23 @@ fn each_origin_has_its_own_limit_and_pause() {
 }
 
 #[test]
+fn while_one_origin_of_a_list_is_paused_the_next_one_validates() {
+    let first = busy("429 Too Many Requests", "Retry-After: 60\r\n");
+    let second = busy("200 OK", "");
+    let other = busy("200 OK", "");
+    let urls = [first.url(), second.url()];
+    let file = format!("[[routes]]\npath = \"/*\"\norigin = {urls:?}\n");
+    let proxy = TestProxy::builder(&other).file(&file).start();
+    proxy.get("/swr").expect(200, "MISS", "swr");
+    assert_eq!(proxy.get("/busy").status(), 429);
+    assert_eq!((first.count(), second.count()), (2, 0));
+    proxy.get("/swr").expect(200, "HIT", "swr");
+    second.wait_for(1);
+    proxy.get("/b").expect(200, "MISS", "/b");
+    assert_eq!(first.count(), 2);
+}
+
+#[test]
 fn rates_that_are_none_are_refused() {
     let home = Home::new();
     for wrong in ["10", "0/s", "10/d", "10/s,0", "-1/s"] {

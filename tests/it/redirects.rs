@@ -244,6 +244,11 @@ fn dot_segments_that_lead_out_of_the_paths_of_a_route_are_refused() {
     for target in ["/api/../secret", "/api/x/..%2F../secret", "/api/..;/secret"] {
         assert_eq!(proxy.get(target).status(), 400, "{target}");
     }
+    for destination in ["/api/../b", "http://proxy.test/api/%2e%2e/b"] {
+        let lines =
+            format!("MOVE /api/a HTTP/1.1\r\nHost: proxy.test\r\nDestination: {destination}\r\n");
+        assert_eq!(request(&proxy, &lines).status(), 400, "{destination}");
+    }
     assert_eq!((last.count(), routed.count()), (0, 0));
     let inside = "/api/a/../b?x=/../../c";
     proxy

@@ -1,6 +1,6 @@
 //! `--request-id`, and the headers of traces.
 
-use crate::{instance::Home, origin::Origin};
+use crate::{client::Client, instance::Home, origin::Origin};
 
 const ON: &[&str] = &["--request-id", "X-Request-Id"];
 
@@ -48,6 +48,41 @@ fn a_clients_own_id_is_kept_unless_it_is_long_or_unprintable() {
     }
     let response = proxy.get_with("/a", "X-Request-Id: a\r\nX-Request-Id: b\r\n");
     assert_eq!(response.field("x-request-id").unwrap().len(), 32);
+}
+
+#[test]
+fn a_request_that_is_refused_for_its_head_gets_an_id() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let args = [ON, &["--log-format", "json"]].concat();
+    let proxy = home.start(&origin.url(), &args);
+    let without = home.start(&origin.url(), &[]);
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\nX-Request-Id: own\r\n\r\n", 400),
+        (
+            "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
+            405,
+        ),
+        (
+            "GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n",
+            421,
+        ),
+    ] {
+        let mut client = Client::connect(proxy.port);
+        client.send(head);
+        let response = client.answer();
+        assert_eq!(response.status(), status, "{head}");
+        let id = response.field("x-request-id").unwrap();
+        assert!(id.len() == 32 && !response.text().is_empty(), "{id}");
+        let line = proxy.log_line(&[&format!("\"request_id\":\"{id}\"")]);
+        let status = format!("\"status\":{status}");
+        for part in [&*status, "\"client\":\"127.0.0.1\""] {
+            assert!(line.contains(part), "{line}");
+        }
+        let mut client = Client::connect(without.port);
+        client.send(head);
+        assert_eq!(client.answer().field("x-request-id"), None);
+    }
 }
 
 #[test]

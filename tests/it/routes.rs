@@ -253,7 +253,9 @@ fn an_origin_whose_connections_are_all_in_use_takes_nothing_from_another() {
         client.join().unwrap();
     }
     assert_eq!(good.count(), 8 * 50 * 2);
-    assert_eq!(hole.attempts(), MAX_CONNECTIONS);
+    until("every permit is still taken", || {
+        hole.attempts() == MAX_CONNECTIONS
+    });
 }
 
 #[test]

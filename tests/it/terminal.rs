@@ -179,6 +179,23 @@ fn clear_cache_of_a_port_without_a_proxy_is_an_error() {
 }
 
 #[test]
+fn the_log_says_at_the_start_where_routes_lead() {
+    let origin = Origin::counting("");
+    let other = Origin::counting("");
+    let home = Home::new();
+    let route = |path: &str| format!("{path}={}", other.url());
+    let proxy = home.start(
+        &origin.url(),
+        &["--route", &route("/api/*"), "--route", &route("/shop/")],
+    );
+    proxy.log_line(&["routes: /api/* to ", &other.url(), ", /shop/ to "]);
+    proxy.log_line(&[
+        "the route for \"/shop/\" (--route) is for that path alone",
+        "; /shop/* is for all below it",
+    ]);
+}
+
+#[test]
 fn the_log_says_at_the_start_what_is_in_force_and_what_to_open() {
     let origin = Origin::counting("");
     let home = Home::new();

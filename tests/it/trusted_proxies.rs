@@ -343,3 +343,25 @@ fn why_says_whether_the_headers_of_a_proxy_count() {
     home.run(&["why", "/a", "--from", "shop.test"])
         .refused(2, &["--from", "shop.test"]);
 }
+
+#[test]
+fn the_log_shows_the_address_of_the_client_that_a_trusted_proxy_names() {
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let proxy = start(&home, &origin, LOOPBACK);
+    for x_cache in ["MISS", "HIT"] {
+        assert_eq!(proxy.get_with("/a", TOLD).x_cache(), x_cache);
+        let line = proxy.log_line(&[x_cache, "GET /a "]);
+        assert!(line.ends_with("  client 203.0.113.9"), "{line}");
+    }
+    // A loopback address says nothing.
+    proxy.get("/b");
+    let line = proxy.log_line(&["GET /b "]);
+    assert!(!line.contains("client"), "{line}");
+    let args = [LOOPBACK, &["--log-format", "json"]].concat();
+    let proxy = start(&home, &origin, &args);
+    proxy.get_with("/a", TOLD);
+    proxy.log_line(&["\"target\":\"/a\"", "\"client\":\"203.0.113.9\""]);
+    proxy.get("/b");
+    proxy.log_line(&["\"target\":\"/b\"", "\"client\":\"127.0.0.1\""]);
+}

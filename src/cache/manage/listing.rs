@@ -14,7 +14,7 @@ use crate::{
         found::Found,
         handle::Cache,
         manage::walk::WalkPlace,
-        store::{entry::Entry, key::Key, variants::Variants},
+        store::{entry::Entry, key::Key, stored::Stored},
         unavailable::CacheUnavailable,
     },
     mask::hidden,
@@ -204,11 +204,11 @@ pub struct KeyVariants {
 }
 
 impl KeyVariants {
-    fn of(key: &Key, variants: &Variants) -> Self {
+    fn of(key: &Key, stored: &Stored) -> Self {
         Self {
             key: key.clone(),
-            variants: variants.variants.iter().cloned().collect(),
-            hits: variants.hits(),
+            variants: stored.variants.iter().cloned().collect(),
+            hits: stored.hits(),
         }
     }
 
@@ -364,10 +364,10 @@ impl Handler<LookChunk> for CacheActor {
     ) -> Self::Result {
         self.pause(context);
         let mut rows = Vec::new();
-        let next = self.walk(&filter, place.unwrap_or_default(), |key, variants| {
-            let mut all = variants.variants.iter();
+        let next = self.walk(&filter, place.unwrap_or_default(), |key, stored| {
+            let mut all = stored.variants.iter();
             if all.any(|entry| filter.matches(&key.resource, entry)) {
-                rows.push(KeyVariants::of(key, variants));
+                rows.push(KeyVariants::of(key, stored));
             }
         });
         for row in &mut rows {

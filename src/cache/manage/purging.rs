@@ -142,8 +142,8 @@ impl Handler<PurgeChunk> for CacheActor {
             chunk.fetches = self.void_matching(filter, purge.how);
         }
         let mut keys = Vec::new();
-        chunk.next = self.walk(filter, purge.place.unwrap_or_default(), |key, variants| {
-            let mut variants = variants.variants.iter();
+        chunk.next = self.walk(filter, purge.place.unwrap_or_default(), |key, stored| {
+            let mut variants = stored.variants.iter();
             if variants.any(|entry| filter.matches(&key.resource, entry)) {
                 keys.push(key.clone());
             }
@@ -151,13 +151,11 @@ impl Handler<PurgeChunk> for CacheActor {
         for key in keys {
             self.purge_key(key, &purge, &mut chunk);
         }
-        // Workers may have copies of what the store has evicted, and of what they have looked up since the beginning.
+        // Fetches without a claim may bring what was purged.
         if chunk.next.is_none() && purge.how != PurgeAction::DryRun {
             match filter.resources() {
-                Some(resources) => resources
-                    .iter()
-                    .for_each(|one| self.store.bump_generation(one)),
-                None => self.store.bump_all_generations(),
+                Some(resources) => resources.iter().for_each(|one| self.store.changed(one)),
+                None => self.store.all_changed(),
             }
         }
         MessageResult(chunk)
@@ -166,11 +164,11 @@ impl Handler<PurgeChunk> for CacheActor {
 
 impl CacheActor {
     fn purge_key(&mut self, key: Key, purge: &PurgeChunk, chunk: &mut PurgedChunk) {
-        let Some(variants) = self.store.peek(&key) else {
+        let Some(stored) = self.store.peek(&key) else {
             return;
         };
         let matches = |entry: &Arc<Entry>| purge.filter.matches(&key.resource, entry);
-        for entry in variants.variants.iter().filter(|entry| matches(entry)) {
+        for entry in stored.variants.iter().filter(|entry| matches(entry)) {
             chunk.responses += 1;
             chunk.bytes += entry.weight_bytes();
         }

@@ -3,7 +3,7 @@
 use crate::cache::{
     EntryFilter,
     actor::CacheActor,
-    store::{key::Key, variants::Variants},
+    store::{key::Key, stored::Stored},
 };
 
 /// The effort of one step: some 250 short keys and one pattern.
@@ -28,36 +28,25 @@ impl CacheActor {
         &self,
         filter: &EntryFilter,
         place: WalkPlace,
-        mut see: impl FnMut(&Key, &Variants),
+        mut see: impl FnMut(&Key, &Stored),
     ) -> Option<WalkPlace> {
         let mut effort = 0;
-        let mut spend = |key: Option<&Key>| {
-            let len = key.map(|key| key.resource.target().len());
-            effort += len.map_or(1, |len| {
+        let mut step = |stored: Option<&Stored>| {
+            effort += stored.map_or(1, |stored| {
+                let key = stored.key.key();
+                see(&key, stored);
+                let len = key.resource.target().len();
                 (KEY_EFFORT + len / BYTES_FOR_ONE) * filter.patterns().max(1)
             });
             effort < STEP
         };
         let Some(resources) = filter.resources() else {
-            let next = self.store.walk(place.key, |stored| {
-                let Some((key, variants)) = stored else {
-                    return spend(None);
-                };
-                let key = key.key();
-                see(&key, variants);
-                spend(Some(&key))
-            });
+            let next = self.store.walk(place.key, step);
             return next.map(|key| WalkPlace { resource: 0, key });
         };
         let mut from = place.key;
         for (number, resource) in resources.iter().enumerate().skip(place.resource) {
-            let next = self.store.walk_resource(resource, from, |stored| {
-                let Some((key, variants)) = stored else {
-                    return spend(None);
-                };
-                see(key, variants);
-                spend(Some(key))
-            });
+            let next = self.store.walk_resource(resource, from, &mut step);
             from = 0;
             if let Some(key) = next {
                 let resource = number;

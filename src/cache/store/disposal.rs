@@ -9,6 +9,11 @@ use std::{
     thread,
 };
 
+use rustix::process::setpriority_process;
+
+/// The nice value of the thread.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// Frees one piece of garbage.
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -34,7 +39,13 @@ impl Disposal {
 
     fn start() -> Option<Sender<Job>> {
         let (jobs, waiting) = channel::<Job>();
-        let run = move || waiting.into_iter().for_each(|job| job());
+        let run = move || {
+            // The workers go first where they share a processor with it. Elsewhere this would concern the whole process.
+            if cfg!(target_os = "linux") {
+                let _ = setpriority_process(None, LOWEST_PRIORITY);
+            }
+            waiting.into_iter().for_each(|job| job());
+        };
         let thread = thread::Builder::new().name("cache-free".to_owned());
         thread.spawn(run).ok().map(|_| jobs)
     }

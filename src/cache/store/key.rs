@@ -1,11 +1,9 @@
 //! The keys of stored responses.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
-
-use quick_cache::Equivalent;
 
 use crate::policy::{BodyKey, Identity};
 
@@ -135,10 +133,7 @@ impl Key {
         let partition = if self.partition().is_plain() {
             0
         } else {
-            size_of::<PartitionedKey>()
-                + 2 * size_of::<Partition>()
-                + ALLOCATION_BYTES
-                + RESOURCE_BYTES
+            size_of::<PartitionedKey>() + 4 * size_of::<usize>() + ALLOCATION_BYTES + RESOURCE_BYTES
         };
         (self.resource.0.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
     }
@@ -147,60 +142,115 @@ impl Key {
 /// The counters and the share of the allocator's own memory for each allocation of a key, in bytes.
 const ALLOCATION_BYTES: usize = 2 * size_of::<usize>();
 
-/// The place of a key in the list of all keys, in bytes.
-const LISTED_BYTES: usize = 2 * size_of::<StoredKey>();
+/// The place of a key in the index and in the eviction order, in bytes.
+const LISTED_BYTES: usize = 6 * size_of::<usize>();
 /// The memory of a resource that has partitions, in bytes.
 const RESOURCE_BYTES: usize = 128;
 
+/// A key, borrowed for a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyRef<'a> {
+    resource: &'a str,
+    partition: Partition,
+}
+
+impl KeyRef<'_> {
+    /// True if the key has an identity: then shared responses may be stored for it too.
+    pub(in crate::cache) fn has_identity(self) -> bool {
+        self.partition.identity.is_some()
+    }
+
+    /// The key without its identity.
+    pub(in crate::cache) fn shared(self) -> Self {
+        let partition = Partition {
+            identity: None,
+            ..self.partition
+        };
+        Self { partition, ..self }
+    }
+}
+
+impl<'a> From<&'a Key> for KeyRef<'a> {
+    fn from(key: &'a Key) -> Self {
+        Self {
+            resource: &key.resource.0,
+            partition: key.partition(),
+        }
+    }
+}
+
+/// The key of a target in the shared partition, borrowed for a lookup.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainKey<'a>(pub &'a str);
+
+impl<'a> From<&PlainKey<'a>> for KeyRef<'a> {
+    fn from(PlainKey(resource): &PlainKey<'a>) -> Self {
+        Self {
+            resource,
+            partition: Partition::default(),
+        }
+    }
+}
+
+/// A time between two invalidations of a resource. The keys of the resource that have an identity or a body share it, so an
+/// invalidation ends it for all of them, however many there are.
+#[derive(Debug, Default)]
+pub(in crate::cache) struct Epoch(AtomicBool);
+
+impl Epoch {
+    pub(in crate::cache) fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// A key as the store holds it. Most keys are a resource alone, and take no memory for more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::cache) enum StoredKey {
     Plain(Resource),
     Partitioned(Arc<PartitionedKey>),
 }
 
-/// A key with an identity or a body.
-#[derive(Debug, PartialEq, Eq)]
+/// A key with an identity or a body, and the epoch of its resource.
+#[derive(Debug)]
 pub(in crate::cache) struct PartitionedKey {
     key: Key,
-    epoch: u64,
+    epoch: Arc<Epoch>,
 }
 
-/// A key, borrowed for a lookup in the store.
-///
-/// The keys of a resource that have an identity or a body also have the epoch of the resource. An invalidation begins a new
-/// epoch, so no lookup finds the keys of earlier ones, however many there are.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cache) struct StoredKeyRef<'a> {
-    pub(in crate::cache) key: &'a Key,
-    /// 0 for a key without identity and body.
-    pub(in crate::cache) epoch: u64,
-}
-
-impl From<StoredKeyRef<'_>> for StoredKey {
-    fn from(StoredKeyRef { key, epoch }: StoredKeyRef<'_>) -> Self {
-        match key.partition().is_plain() {
-            true => Self::Plain(key.resource.clone()),
-            false => Self::Partitioned(Arc::new(PartitionedKey {
+impl StoredKey {
+    /// `key` in an epoch of its resource; `None` for a key without identity and body.
+    pub(in crate::cache) fn new(key: &Key, epoch: Option<Arc<Epoch>>) -> Self {
+        match epoch {
+            None => Self::Plain(key.resource.clone()),
+            Some(epoch) => Self::Partitioned(Arc::new(PartitionedKey {
                 key: key.clone(),
                 epoch,
             })),
         }
     }
-}
 
-impl StoredKey {
+    /// True if it is `key`, and not outdated.
+    pub(in crate::cache) fn is(&self, key: KeyRef<'_>) -> bool {
+        let is_same = match self {
+            Self::Plain(resource) => *resource.0 == *key.resource && key.partition.is_plain(),
+            Self::Partitioned(stored) => KeyRef::from(&stored.key) == key,
+        };
+        is_same && !self.is_outdated()
+    }
+
+    /// True if an invalidation has left the key behind.
+    pub(in crate::cache) fn is_outdated(&self) -> bool {
+        self.epoch().is_some_and(|epoch| epoch.has_ended())
+    }
+
     pub(in crate::cache) fn key(&self) -> Key {
         match self {
             Self::Plain(resource) => Partition::default().of(resource.clone()),
             Self::Partitioned(stored) => stored.key.clone(),
-        }
-    }
-
-    pub(in crate::cache) fn partition(&self) -> Partition {
-        match self {
-            Self::Plain(_) => Partition::default(),
-            Self::Partitioned(stored) => stored.key.partition(),
         }
     }
 
@@ -211,99 +261,43 @@ impl StoredKey {
         }
     }
 
-    /// The epoch of its resource in which it was stored; `None` if it has neither an identity nor a body.
-    pub(in crate::cache) fn epoch(&self) -> Option<u64> {
+    /// The epoch in which it was stored; `None` if it has neither an identity nor a body.
+    pub(in crate::cache) fn epoch(&self) -> Option<&Arc<Epoch>> {
         match self {
             Self::Plain(_) => None,
-            Self::Partitioned(stored) => Some(stored.epoch),
+            Self::Partitioned(stored) => Some(&stored.epoch),
         }
-    }
-}
-
-impl Hash for StoredKey {
-    /// The same hash as that of the borrowed key.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Plain(resource) => {
-                PlainKey(&resource.0).hash(state);
-                0_u64.hash(state);
-            }
-            Self::Partitioned(stored) => {
-                stored.key.hash(state);
-                stored.epoch.hash(state);
-            }
-        }
-    }
-}
-
-impl Hash for StoredKeyRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-        self.epoch.hash(state);
-    }
-}
-
-impl Equivalent<StoredKey> for StoredKeyRef<'_> {
-    fn equivalent(&self, stored: &StoredKey) -> bool {
-        match stored {
-            StoredKey::Plain(resource) => {
-                self.key.resource == *resource && self.key.partition().is_plain()
-            }
-            StoredKey::Partitioned(stored) => self.epoch == stored.epoch && *self.key == stored.key,
-        }
-    }
-}
-
-/// The key of a target in the shared partition, borrowed for a lookup.
-#[derive(Clone, Copy, Debug)]
-pub struct PlainKey<'a>(pub &'a str);
-
-impl Hash for PlainKey<'_> {
-    /// The same hash as that of the key.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-        None::<Identity>.hash(state);
-        None::<BodyKey>.hash(state);
-    }
-}
-
-impl Equivalent<Key> for PlainKey<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *key.resource.0 == *self.0 && key.partition().is_plain()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::hash::{BuildHasher as _, RandomState};
-
     use super::*;
 
     #[test]
-    fn a_borrowed_key_finds_the_entry_of_its_owned_key() {
-        let hasher = RandomState::new();
+    fn a_stored_key_is_the_borrowed_one_until_its_epoch_ends() {
         for target in ["/", "/a?b", ""] {
             let key = Key {
                 resource: Resource::new(target),
                 identity: None,
                 content: None,
             };
-            assert!(PlainKey(target).equivalent(&key));
-            assert_eq!(hasher.hash_one(PlainKey(target)), hasher.hash_one(&key));
-            let borrowed = StoredKeyRef {
-                key: &key,
-                epoch: 0,
-            };
-            let stored = StoredKey::from(borrowed);
-            assert_eq!(hasher.hash_one(&stored), hasher.hash_one(borrowed));
-            assert!(borrowed.equivalent(&stored));
+            let plain = KeyRef::from(&PlainKey(target));
+            assert_eq!(plain, KeyRef::from(&key));
+            assert!(StoredKey::new(&key, None).is(plain));
+            let epoch = Arc::new(Epoch::default());
+            let stored = StoredKey::new(&key, Some(Arc::clone(&epoch)));
+            assert!(stored.is(plain));
+            epoch.end();
+            assert!(!stored.is(plain));
         }
         let hosted = Key {
             resource: Resource::of("/a", Some(b"h"), None),
             identity: None,
             content: None,
         };
-        assert!(!PlainKey("/a").equivalent(&hosted));
+        let plain = KeyRef::from(&PlainKey("/a"));
+        assert!(!StoredKey::new(&hosted, None).is(plain));
         assert_eq!(size_of::<StoredKey>(), 2 * size_of::<usize>());
     }
 }

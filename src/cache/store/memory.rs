@@ -7,16 +7,17 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     cache::{
         fetches::reader::FetchId,
-        found::{Cleared, Found, PutOutcome, Snapshot},
+        found::{Cleared, Found, PutOutcome},
         store::{
             budget::Budget,
+            changes::{ChangeCounts, Snapshot},
             entry::Entry,
-            key::{Key, Resource, StoredKey},
+            index::SharedIndex,
+            key::{Key, Resource},
             related::{UnsafeRequest, UnsafeRequests},
+            stored::Stored,
             table::EntryTable,
-            variants::Variants,
         },
-        worker_cache::generations::Generations,
     },
     policy::Time,
 };
@@ -33,58 +34,52 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 pub(in crate::cache) struct Store {
     table: EntryTable,
     budget: Arc<Budget>,
-    generations: Arc<Generations>,
+    changes: Arc<ChangeCounts>,
     unsafe_requests: UnsafeRequests,
 }
 
 impl Store {
-    /// An empty store. Its changes bump `generations`.
-    pub(in crate::cache) fn new(budget: Arc<Budget>, generations: Arc<Generations>) -> Self {
+    /// An empty store, which workers read at `index`. Its changes are counted in `changes`.
+    pub(in crate::cache) fn new(
+        index: SharedIndex,
+        budget: Arc<Budget>,
+        changes: Arc<ChangeCounts>,
+    ) -> Self {
         Self {
-            table: EntryTable::new(initial_capacity(&budget), Arc::clone(&budget)),
+            table: EntryTable::new(index, Arc::clone(&budget), Arc::clone(&changes)),
             budget,
-            generations,
+            changes,
             unsafe_requests: UnsafeRequests::default(),
         }
     }
 
     /// The responses stored for `key`: of its identity, and shared ones. This counts as a use.
     pub(in crate::cache) fn find(&mut self, key: &Key) -> Found {
-        self.doubt_guesses(key);
-        self.found(key, |key| self.table.get(key))
+        let found = self.peek_found(key);
+        found.stored().for_each(Stored::note_use);
+        found
     }
 
     /// The same as [`Store::find`], but does not count as a use.
     pub(in crate::cache) fn peek_found(&mut self, key: &Key) -> Found {
         self.doubt_guesses(key);
-        self.found(key, |key| self.table.peek(key))
-    }
-
-    fn found<'s>(&'s self, key: &Key, look: impl Fn(&Key) -> Option<&'s Variants>) -> Found {
-        let variants = |key: &Key| look(key).map(|stored| stored.variants.clone());
         let (own, shared) = match key.identity {
-            Some(_) => (variants(key), variants(&key.shared())),
-            None => (None, variants(key)),
+            Some(_) => (self.table.peek(key), self.table.peek(&key.shared())),
+            None => (None, self.table.peek(key)),
         };
-        let mut found = Found {
-            own,
-            shared,
-            generation: self.generations.current(&key.resource),
-            changes: None,
-        };
-        if found.variants().any(|entry| entry.head().is_guess()) {
-            let groups = self.generations.groups_of(&key.resource);
-            found.changes = Some(self.generations.changes(&groups));
+        let found = Found { own, shared };
+        for stored in found.stored() {
+            self.changes.look(&stored.watch);
         }
         found
     }
 
     /// Notes a successful unsafe request. Guessed responses of related paths become stale when they are looked up.
     pub(in crate::cache) fn note_unsafe(&mut self, resource: &Resource, request: UnsafeRequest) {
-        let groups = self.generations.concerned_groups(resource);
+        let groups = self.changes.concerned_groups(resource);
         match self.unsafe_requests.note(&groups, request) {
-            true => self.generations.bump_all(),
-            false => self.generations.bump_changes(&groups),
+            true => self.changes.doubt_all_related(),
+            false => self.changes.doubt_related(&groups),
         }
     }
 
@@ -93,8 +88,7 @@ impl Store {
         if self.unsafe_requests.is_empty() {
             return None;
         }
-        self.unsafe_requests
-            .last(&self.generations.groups_of(resource))
+        self.unsafe_requests.last(&self.changes.groups_of(resource))
     }
 
     /// The oldest fetch that a request for `resource` may join: earlier ones began before an unsafe request to a related
@@ -123,24 +117,12 @@ impl Store {
 
     /// Makes the guessed responses stale whose fetch began before an unsafe request that concerned them.
     fn doubt_guesses(&mut self, key: &Key) {
-        let Some(request) = self.last_unsafe(&key.resource) else {
+        if self.unsafe_requests.is_empty() {
             return;
-        };
-        let budget = Arc::clone(&self.budget);
+        }
         let shared = key.identity.map(|_| key.shared());
         for key in [Some(key), shared.as_ref()].into_iter().flatten() {
-            self.change(key, |entry| {
-                Some(doubted(entry, request, &budget).unwrap_or_else(|| Arc::clone(entry)))
-            });
-        }
-    }
-
-    /// Counts a use of `key`, and `hits` more hits.
-    pub(in crate::cache) fn touch(&self, key: &Key, hits: u32) {
-        let own = self.table.get(key);
-        let shared = key.identity.and_then(|_| self.table.get(&key.shared()));
-        if let Some(stored) = own.or(shared) {
-            stored.add_hits(hits);
+            self.change(key, |entry| Some(Arc::clone(entry)));
         }
     }
 
@@ -155,13 +137,10 @@ impl Store {
     ) -> PutOutcome {
         let now = now.saturating_add(CLOCK_TOLERANCE);
         let weight = entry.weight_bytes();
-        let stored = self
-            .table
-            .peek(key)
-            .map_or(&[][..], |stored| &stored.variants);
-        let (same, others): (Vec<_>, Vec<_>) = stored
-            .iter()
-            .partition(|other| other.head().same_variant(entry.head()));
+        let stored = self.table.peek(key);
+        let variants = stored.iter().flat_map(|stored| stored.variants.iter());
+        let (same, others): (Vec<_>, Vec<_>) =
+            variants.partition(|other| other.head().same_variant(entry.head()));
         let is_part = entry.head().content_range().is_some();
         let is_replaceable = |other: &Arc<Entry>| {
             let is_newer = since < other.order() && other.head().received() <= now;
@@ -173,9 +152,7 @@ impl Store {
         }
         let others = others.into_iter().take(MAX_VARIANTS - 1).cloned();
         let mut variants: Vec<_> = std::iter::once(entry).chain(others).collect();
-        // The entry is already counted against the budget, but will be in the table.
-        self.fit(self.outside_bytes().saturating_sub(weight));
-        let most = self.table.capacity() / 2;
+        let most = self.capacity(weight) / 2;
         while variants.len() > 1 && EntryTable::weight_of(key, &variants) > most {
             variants.pop();
         }
@@ -187,8 +164,8 @@ impl Store {
 
     /// Removes one stored response, if it is still there.
     pub(in crate::cache) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
-        // Even if it was evicted: a worker may have a copy.
-        self.generations.bump(&key.resource);
+        // Even if it was evicted: a fetch without a claim may bring it again.
+        self.changes.changed(&key.resource);
         self.change(key, |other| {
             (!Arc::ptr_eq(other, entry)).then(|| Arc::clone(other))
         });
@@ -198,19 +175,28 @@ impl Store {
     pub(in crate::cache) fn change(
         &mut self,
         key: &Key,
-        mut change: impl FnMut(&Arc<Entry>) -> Option<Arc<Entry>>,
+        change: impl FnMut(&Arc<Entry>) -> Option<Arc<Entry>>,
     ) {
         let Some(stored) = self.table.peek(key) else {
             return;
         };
-        let changed: Vec<_> = stored.variants.iter().filter_map(&mut change).collect();
+        let changed = stored.variants.iter().filter_map(change).collect();
+        let changed = self.doubted(key, changed);
         let same = |(one, other)| Arc::ptr_eq(one, other);
-        if changed.len() == stored.variants.len()
-            && changed.iter().zip(stored.variants.iter()).all(same)
+        if changed.len() != stored.variants.len()
+            || !changed.iter().zip(stored.variants.iter()).all(same)
         {
-            return;
+            self.replace(key, changed);
         }
-        self.replace(key, changed);
+    }
+
+    /// `variants` of `key`, of which guessed ones are stale if an unsafe request concerned them.
+    fn doubted(&self, key: &Key, variants: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+        let Some(request) = self.last_unsafe(&key.resource) else {
+            return variants;
+        };
+        let doubted = |entry| doubted(&entry, request, &self.budget).unwrap_or(entry);
+        variants.into_iter().map(doubted).collect()
     }
 
     /// Replaces all variants of `key`. Returns false if the new ones do not fit; then nothing is stored for `key`.
@@ -220,28 +206,35 @@ impl Store {
                 self.table.remove(key);
                 true
             }
-            false => self.table.insert(key, variants),
+            false => {
+                let variants = self.doubted(key, variants);
+                let previous = self.table.peek(key);
+                let previous = previous.iter().flat_map(|stored| stored.variants.iter());
+                let is_new = |entry: &&Arc<Entry>| {
+                    !previous
+                        .clone()
+                        .any(|previous| Arc::ptr_eq(previous, entry))
+                };
+                let new = variants.iter().filter(is_new);
+                let new_bytes = new.map(|entry| entry.weight_bytes()).sum();
+                let capacity = self.capacity(new_bytes);
+                self.table.insert(key, variants, capacity)
+            }
         };
-        self.generations.bump(&key.resource);
+        self.changes.changed(&key.resource);
         fits
     }
 
     /// Evicts until `bytes` more fit into the budget. Returns false if they still do not fit.
     pub(in crate::cache) fn make_room(&mut self, bytes: u64) -> bool {
         // A body of which another stored response has a part is not free when it is evicted. Then more is.
-        loop {
-            let held = self.table.held_bytes();
-            self.fit(self.outside_bytes().saturating_add(bytes));
-            if self.budget.has_room(bytes) || self.table.held_bytes() == held {
-                return self.budget.has_room(bytes);
-            }
-        }
+        while !self.budget.has_room(bytes) && self.table.evict() {}
+        self.budget.has_room(bytes)
     }
 
     /// Removes every variant of `resource`, of every identity and every body. [`Store::sweep`] frees most of it.
     pub(in crate::cache) fn invalidate(&mut self, resource: &Resource) -> Cleared {
-        // Even if it was evicted: a worker may have a copy.
-        self.generations.bump(resource);
+        self.changes.changed(resource);
         self.table.remove_resource(resource)
     }
 
@@ -251,12 +244,12 @@ impl Store {
     }
 
     /// True if the resource of the snapshot has not changed since.
-    pub(in crate::cache) fn is_unchanged_since(&self, Snapshot(generation): Snapshot) -> bool {
-        self.generations.is_current(generation)
+    pub(in crate::cache) fn is_unchanged_since(&self, snapshot: Snapshot) -> bool {
+        self.changes.is_unchanged_since(snapshot)
     }
 
     /// The responses stored for exactly this `key`. This does not count as a use.
-    pub(in crate::cache) fn peek(&self, key: &Key) -> Option<&Variants> {
+    pub(in crate::cache) fn peek(&self, key: &Key) -> Option<Arc<Stored>> {
         self.table.peek(key)
     }
 
@@ -264,7 +257,7 @@ impl Store {
     pub(in crate::cache) fn walk(
         &self,
         from: usize,
-        see: impl FnMut(Option<(&StoredKey, &Variants)>) -> bool,
+        see: impl FnMut(Option<&Stored>) -> bool,
     ) -> Option<usize> {
         self.table.walk(from, see)
     }
@@ -274,26 +267,26 @@ impl Store {
         &self,
         resource: &Resource,
         from: usize,
-        see: impl FnMut(Option<(&Key, &Variants)>) -> bool,
+        see: impl FnMut(Option<&Stored>) -> bool,
     ) -> Option<usize> {
         self.table.walk_resource(resource, from, see)
     }
 
-    /// Makes all copies of the workers invalid.
-    pub(in crate::cache) fn bump_all_generations(&self) {
-        self.generations.bump_all();
+    /// Counts a change of all resources.
+    pub(in crate::cache) fn all_changed(&self) {
+        self.changes.all_changed();
     }
 
-    /// Makes the workers' copies of `resource` invalid.
-    pub(in crate::cache) fn bump_generation(&self, resource: &Resource) {
-        self.generations.bump(resource);
+    /// Counts a change of `resource`.
+    pub(in crate::cache) fn changed(&self, resource: &Resource) {
+        self.changes.changed(resource);
     }
 
     /// Removes everything. Another thread frees it.
     pub(in crate::cache) fn clear(&mut self) -> Cleared {
-        let cleared = self.table.clear(initial_capacity(&self.budget));
+        let cleared = self.table.clear();
         self.unsafe_requests = UnsafeRequests::default();
-        self.generations.bump_all();
+        self.changes.all_changed();
         cleared
     }
 
@@ -317,22 +310,14 @@ impl Store {
         self.table.evictions()
     }
 
-    /// The bytes that count against the budget and are not in the table.
-    fn outside_bytes(&self) -> u64 {
-        let used = self.budget.used_bytes();
-        used.saturating_sub(self.table.held_bytes())
-    }
-
-    /// Leaves room for `outside` bytes beside the table. The capacity changes in steps, because with every change the
-    /// cache forgets some of the evicted keys that it remembers.
-    fn fit(&mut self, outside: u64) {
+    /// The most bytes that the table may have, if `coming` bytes that are counted already will be in it. Some of the budget
+    /// stays free for bodies that are arriving.
+    fn capacity(&self, coming: u64) -> u64 {
         let limit = self.budget.limit_bytes();
-        let step = (limit / SLACK_PARTS).max(1);
-        let reserved = outside.div_ceil(step).max(1).saturating_mul(step);
-        let capacity = limit.saturating_sub(reserved);
-        if capacity != self.table.capacity() {
-            self.table.set_capacity(capacity);
-        }
+        let used = self.budget.used_bytes();
+        let outside = used.saturating_sub(self.table.held_bytes());
+        let outside = outside.saturating_sub(coming);
+        limit.saturating_sub(outside.max(limit / SLACK_PARTS))
     }
 }
 
@@ -341,9 +326,4 @@ fn doubted(entry: &Arc<Entry>, request: UnsafeRequest, budget: &Arc<Budget>) -> 
     let head = entry.head();
     let is_doubtful = head.is_guess() && entry.begun() < request.before;
     is_doubtful.then(|| Arc::new(entry.with_head(head.doubted(request.at), budget)))
-}
-
-/// The capacity of an empty store, in bytes.
-fn initial_capacity(budget: &Budget) -> u64 {
-    budget.limit_bytes() - budget.limit_bytes() / SLACK_PARTS
 }

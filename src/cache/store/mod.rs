@@ -2,13 +2,15 @@
 
 pub(super) mod body;
 pub(super) mod budget;
+pub(super) mod changes;
 pub(super) mod disposal;
 pub(super) mod entry;
+pub(super) mod index;
 pub(super) mod key;
-pub(super) mod lifecycle;
 pub(super) mod memory;
+pub(super) mod order;
 pub(super) mod related;
 pub(super) mod shared_list;
 pub(super) mod slots;
+pub(super) mod stored;
 pub(super) mod table;
-pub(super) mod variants;

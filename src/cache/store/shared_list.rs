@@ -9,17 +9,6 @@ pub(in crate::cache) enum SharedList<T> {
     Many(Arc<[Arc<T>]>),
 }
 
-impl<T> SharedList<T> {
-    /// True if both are the same list, not only equal ones.
-    pub(in crate::cache) fn is_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::One(one), Self::One(other)) => Arc::ptr_eq(one, other),
-            (Self::Many(one), Self::Many(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
-    }
-}
-
 impl<T> Deref for SharedList<T> {
     type Target = [Arc<T>];
 

@@ -66,6 +66,19 @@ impl<T> Slots<T> {
         }
     }
 
+    /// The number that the next item will have.
+    pub(in crate::cache) fn next_number(&self) -> usize {
+        self.free.unwrap_or_else(|| self.end())
+    }
+
+    /// The item with this number; `None` if there is none.
+    pub(in crate::cache) fn get_mut(&mut self, number: usize) -> Option<&mut T> {
+        match self.slot_mut(number)? {
+            Slot::Taken(item) => Some(item),
+            Slot::Free(_) => None,
+        }
+    }
+
     /// The item with this number; `None` if there is none.
     pub(in crate::cache) fn get(&self, number: usize) -> Option<&T> {
         match self.blocks.get(number / BLOCK)?.get(number % BLOCK)? {
@@ -78,6 +91,20 @@ impl<T> Slots<T> {
     pub(in crate::cache) fn end(&self) -> usize {
         let full = self.blocks.len().saturating_sub(1) * BLOCK;
         full + self.blocks.last().map_or(0, Vec::len)
+    }
+
+    /// The number of items.
+    pub(in crate::cache) fn len(&self) -> usize {
+        self.taken
+    }
+
+    /// All items.
+    pub(in crate::cache) fn into_items(self) -> impl Iterator<Item = T> {
+        let slots = self.blocks.into_iter().flatten();
+        slots.filter_map(|slot| match slot {
+            Slot::Taken(item) => Some(item),
+            Slot::Free(_) => None,
+        })
     }
 
     /// True if there is no item.
@@ -99,6 +126,7 @@ mod tests {
         let mut slots = Slots::default();
         let many = 3 * BLOCK + 5;
         for item in 0..many {
+            assert_eq!(slots.next_number(), item);
             assert_eq!(slots.insert(item), item);
         }
         assert_eq!(slots.end(), many);
@@ -106,6 +134,7 @@ mod tests {
         assert_eq!(slots.remove(7), None);
         assert_eq!(slots.remove(BLOCK), Some(BLOCK));
         assert_eq!((slots.get(7), slots.get(8)), (None, Some(&8)));
+        assert_eq!(slots.next_number(), BLOCK);
         assert_eq!((slots.insert(1), slots.insert(2)), (BLOCK, 7));
         assert_eq!(slots.insert(3), many);
         for number in 0..=many {

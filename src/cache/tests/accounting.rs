@@ -9,7 +9,7 @@ use crate::{
     cache::{
         PutOutcome,
         fetches::reader::FetchId,
-        store::{body::Piece, budget::Charge, memory::Store},
+        store::{body::Piece, budget::Charge},
     },
     policy::{BodyKey, PersistedQueries},
 };
@@ -130,7 +130,7 @@ impl Fixture {
     fn new(limit_bytes: u64) -> Self {
         let budget = Budget::new(limit_bytes);
         Self {
-            store: Store::new(Arc::clone(&budget), Generations::new()),
+            store: empty_store(&budget),
             budget,
             keys: keys(),
             held: Vec::new(),
@@ -142,7 +142,7 @@ impl Fixture {
     fn stored(&self) -> Vec<(Key, Vec<Arc<Entry>>)> {
         let mut all = Vec::new();
         let end = self.store.walk(0, |stored| {
-            let stored = stored.map(|(key, stored)| (key.key(), stored.variants.to_vec()));
+            let stored = stored.map(|stored| (stored.key.key(), stored.variants.to_vec()));
             all.extend(stored);
             true
         });
@@ -227,7 +227,7 @@ impl Fixture {
             Operation::Clear => self.remove_resources(None),
             Operation::Sweep { keys } => drop(self.store.sweep(keys)),
             Operation::MakeRoom { bytes } => self.make_room(bytes),
-            Operation::Touch { key } => self.store.touch(&self.keys[key], 1),
+            Operation::Touch { key } => drop(self.store.find(&self.keys[key])),
             Operation::Charge { bytes } => self.charges.push(self.budget.charge(bytes)),
             Operation::GiveBack => drop(self.charges.pop()),
             Operation::Release => self.held.clear(),
@@ -327,7 +327,7 @@ impl Fixture {
                 .collect();
             let mut keys_of = Vec::new();
             self.store.walk_resource(&key.resource, 0, |stored| {
-                keys_of.extend(stored.map(|(key, _)| key.clone()));
+                keys_of.extend(stored.map(|stored| stored.key.key()));
                 true
             });
             assert_eq!(keys_of.len(), of_resource.len());
@@ -389,7 +389,7 @@ proptest! {
             let mut visited = Vec::new();
             if let Some(cursor) = cursor {
                 fixture.store.walk(cursor, |stored| {
-                    visited.extend(stored.map(|(key, _)| key.key()));
+                    visited.extend(stored.map(|stored| stored.key.key()));
                     true
                 });
             }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     cache::{
         Cache, EntryFilter, FilterSpec, ListOrder, ListQuery, Listing, PurgeAction, Purged,
-        WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom,
+        WorkerCache, WorkerCacheMode,
     },
     policy::{Routes, Rules},
 };
@@ -162,22 +162,6 @@ fn changes_between_two_chunks_hide_no_entry_from_a_purge() {
 }
 
 #[test]
-fn a_purge_voids_the_copies_of_evicted_entries() {
-    run(async {
-        for path in ["/a", "/*"] {
-            let (cache, worker_cache) = worker(MIB);
-            store(&cache, "/a", b"old").await;
-            worker_cache.lookup(&key("/a")).await;
-            cache.send(MakeRoom { bytes: u64::MAX }).await.unwrap();
-            assert!(worker_cache.get(&key("/a")).is_some());
-            let purged = purge(&cache, path, PurgeAction::Remove).await;
-            assert_eq!(purged.responses, 0);
-            assert!(worker_cache.get(&key("/a")).is_none(), "{path}");
-        }
-    });
-}
-
-#[test]
 fn an_inspection_changes_nothing() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
@@ -234,7 +218,7 @@ fn too_many_purges_by_tag_void_every_fetch_in_progress() {
 }
 
 #[test]
-fn hits_are_counted_by_the_worker_and_reported_in_batches() {
+fn hits_are_counted_by_the_worker_and_added_when_a_lookup_is_dropped() {
     run(async {
         let (cache, worker_cache) = worker(16 * MIB);
         for number in 0..300 {
@@ -242,11 +226,10 @@ fn hits_are_counted_by_the_worker_and_reported_in_batches() {
             store(&cache, &target, b"x").await;
             for _ in 0..=number % 3 {
                 let known = worker_cache.lookup(&key(&target)).await;
-                worker_cache.count_hit(&known);
+                known.count_hit();
             }
         }
-        // The last batch is sent after a short time; other batches when they are full.
-        tokio::task::yield_now().await;
+        while worker_cache.kept.drop_unused() {}
         let listing = list(&cache, ListOrder::Hits, 0, 1).await;
         assert_eq!(
             (paths(&listing), listing.entries[0].hits),

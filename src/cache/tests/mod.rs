@@ -3,6 +3,7 @@
 mod accounting;
 mod bodies;
 mod claims;
+mod eviction;
 mod joining;
 mod managing;
 mod restart;
@@ -16,6 +17,7 @@ use actix_web::http::{
     Method, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
@@ -45,7 +47,9 @@ use crate::cache::Remove;
 use crate::cache::Resource;
 use crate::cache::SharedFetch;
 use crate::cache::store::budget::Budget;
-use crate::cache::worker_cache::generations::Generations;
+use crate::cache::store::changes::ChangeCounts;
+use crate::cache::store::index::Index;
+use crate::cache::store::memory::Store;
 use crate::policy::{
     self, ClientDirectives, Mode, Patterns, Policy, Reason, RequestContent, Response, StoredHead,
     Time,
@@ -66,9 +70,15 @@ fn nothing(limit_bytes: u64) -> CacheStats {
     }
 }
 
+/// A store that no worker reads.
+fn empty_store(budget: &Arc<Budget>) -> Store {
+    let index = Arc::new(ArcSwap::from_pointee(Index::new(0)));
+    Store::new(index, Arc::clone(budget), ChangeCounts::new())
+}
+
 fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
     let budget = Budget::new(max_memory_bytes);
-    CacheActor::new(budget, Generations::new(), max_memory_bytes / 4).start()
+    CacheActor::new(empty_store(&budget), budget, max_memory_bytes / 4).start()
 }
 
 fn key(target: &str) -> Key {

@@ -69,6 +69,9 @@ fn an_actor_that_panics_is_started_again_empty_for_every_worker() {
             assert_eq!(end, Some(FetchEnd::NotStored(Reason::CacheUnavailable)));
             assert_eq!(entries(&cache).await, 0);
         }
+        for worker in &workers {
+            while worker.kept.drop_unused() {}
+        }
         assert_eq!(cache.send(GetStats).await.unwrap().used_bytes, 0);
     });
 }
@@ -104,7 +107,7 @@ fn an_actor_whose_thread_has_ended_is_started_again_in_another_one() {
 fn purges_by_tag_are_remembered_until_the_fetches_before_them_have_ended() {
     run(async {
         let budget = Budget::new(MIB);
-        let mut actor = CacheActor::new(budget, Generations::new(), MIB / 4);
+        let mut actor = CacheActor::new(empty_store(&budget), budget, MIB / 4);
         let spec = FilterSpec {
             tags: vec!["t".to_owned()],
             ..FilterSpec::default()

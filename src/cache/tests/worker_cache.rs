@@ -1,7 +1,14 @@
-//! A worker's copies compared with the entries of the actor.
+//! A worker's lookups compared with what the actor has stored.
 
 use super::*;
-use crate::cache::{Cache, EntryFilter, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom};
+use std::{
+    rc::Rc,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use crate::cache::{
+    Cache, EntryFilter, PlainKey, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom,
+};
 
 /// A cache of this size, and the copies of one worker.
 fn worker(max_memory_bytes: u64) -> (Cache, WorkerCache<()>) {
@@ -34,12 +41,11 @@ async fn store(cache: &Cache, target: &str, body: &[u8]) {
     writer.run(body, |_, _| {}).await;
 }
 
-/// Has the actor evict all it holds; answers what it holds of `/` then.
-async fn evicted(cache: &Cache) -> Found {
+/// Has the actor evict all it holds.
+async fn evict_all(cache: &Cache) {
     cache.send(MakeRoom { bytes: u64::MAX }).await.unwrap();
     let held = cache.send(Get(key("/"))).await.unwrap();
     assert_eq!(held.variants().count(), 0);
-    held
 }
 
 async fn used(cache: &Cache) -> CacheStats {
@@ -84,54 +90,135 @@ fn long_keys_count_against_the_budget_wherever_they_are_held() {
             assert!(stats.stored_bytes <= stats.used_bytes, "{stats:?}");
             assert!(stats.used_bytes <= stats.limit_bytes, "{number}: {stats:?}");
             if number < 20 {
-                let before = stats.used_bytes;
+                for worker_cache in [&worker_cache, &other_worker] {
+                    while worker_cache.kept.drop_unused() {}
+                }
+                let before = used(&cache).await.used_bytes;
                 tickets.push(claimed(&cache, &format!("{}/slow", target(number))).await);
                 let more = used(&cache).await.used_bytes - before;
                 assert!(more > 55_000, "the key of a fetch counts: {more}");
             }
         }
-        let copies = (0..300).flat_map(|number| {
-            let copies = [&worker_cache, &other_worker];
-            copies.map(|copies| copies.get(&key(&target(number))).is_some())
-        });
-        let copies = copies.filter(|is_copied| *is_copied).count() as u64;
-        let stats = used(&cache).await;
-        assert!(copies > 0);
-        assert!(
-            stats.used_bytes >= stats.stored_bytes + (copies + 20) * 55_000,
-            "{copies} copies, {stats:?}"
-        );
     });
 }
 
 #[test]
-fn copies_of_removed_entries_are_dropped_when_the_actor_reports_them() {
-    run(async {
-        let (cache, worker_cache) = worker(MIB);
-        store(&cache, "/", b"old").await;
-        worker_cache.lookup(&key("/")).await;
-        let held = evicted(&cache).await;
-        assert!(worker_cache.get(&key("/")).is_some());
-        worker_cache.insert(&key("/"), held);
-        assert!(worker_cache.get(&key("/")).is_none());
-    });
-}
-
-#[test]
-fn a_copy_of_an_evicted_entry_is_void_after_its_removal() {
+fn what_is_evicted_or_removed_is_not_found_even_if_it_was_just_used() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
         store(&cache, "/", b"old").await;
         let old = worker_cache.lookup(&key("/")).await;
-        evicted(&cache).await;
-        assert!(worker_cache.get(&key("/")).is_some());
-        let entry = old.found().variants().next().unwrap();
         let remove = Remove {
             key: key("/"),
-            entry: Arc::clone(entry),
+            entry: Arc::clone(old.found().variants().next().unwrap()),
         };
+        assert!(worker_cache.get(&key("/")).is_some());
         cache.send(remove).await.unwrap();
         assert!(worker_cache.get(&key("/")).is_none());
+        store(&cache, "/", b"new").await;
+        assert!(worker_cache.get(&key("/")).is_some());
+        evict_all(&cache).await;
+        assert!(worker_cache.get(&key("/")).is_none());
+    });
+}
+
+#[test]
+fn every_stored_key_is_found_while_the_index_grows_and_shrinks() {
+    run(async {
+        let (cache, worker_cache) = worker(64 * MIB);
+        let target = |number: usize| format!("/{number}");
+        let found = |number| worker_cache.get(&PlainKey(&target(number))).is_some();
+        for number in 0..5000 {
+            assert!(!found(number));
+            store(&cache, &target(number), b"x").await;
+            assert!(found(number) && found(number / 2));
+        }
+        assert!((0..5000).all(found));
+        for number in (0..5000).step_by(3) {
+            let resource = Resource::new(&target(number));
+            cache
+                .send(Invalidate::new(vec![resource], None))
+                .await
+                .unwrap();
+        }
+        for number in 0..5000 {
+            assert_eq!(found(number), number % 3 != 0, "{number}");
+        }
+        cache.send(Clear).await.unwrap();
+        assert!(!(0..5000).any(found));
+    });
+}
+
+#[test]
+fn a_look_in_the_index_finds_nothing_that_was_removed_before_it_began() {
+    const KEYS: usize = 3000;
+    run(async {
+        let (cache, _) = worker(64 * MIB);
+        let removed = Arc::new(AtomicUsize::new(0));
+        let readers = [(); 2].map(|()| {
+            let (index, removed) = (Arc::clone(&cache.index), Arc::clone(&removed));
+            std::thread::spawn(move || {
+                let mut found = 0;
+                for number in (0..KEYS).cycle() {
+                    let removed = removed.load(Ordering::Acquire);
+                    let (kept, other) = (format!("/kept/{}", number % 100), format!("/{number}"));
+                    for target in [kept, other] {
+                        let seen = index.load().find((&PlainKey(&target)).into());
+                        if let Some(stored) = &*seen {
+                            found += 1;
+                            assert_eq!(stored.key.key(), key(&target));
+                            assert!(number >= removed || target.starts_with("/kept"), "{target}");
+                        }
+                    }
+                    if removed == KEYS {
+                        return found;
+                    }
+                }
+                0
+            })
+        });
+        for number in 0..100 {
+            store(&cache, &format!("/kept/{number}"), b"x").await;
+        }
+        for number in 0..KEYS {
+            store(&cache, &format!("/{number}"), b"x").await;
+        }
+        for number in 0..KEYS {
+            let resource = Resource::new(&format!("/{number}"));
+            cache
+                .send(Invalidate::new(vec![resource], None))
+                .await
+                .unwrap();
+            removed.store(number + 1, Ordering::Release);
+        }
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0);
+        }
+    });
+}
+
+#[test]
+fn lookups_are_kept_while_they_are_used_and_their_hits_are_counted() {
+    run(async {
+        let (cache, worker_cache) = worker(MIB);
+        store(&cache, "/", b"x").await;
+        let empty = used(&cache).await.used_bytes;
+        let hits = || async { cache.matching(&EntryFilter::all()).await.unwrap()[0].hits };
+        let lookup = worker_cache.get(&key("/")).unwrap();
+        lookup.count_hit();
+        assert!(Rc::ptr_eq(&lookup, &worker_cache.get(&key("/")).unwrap()));
+        assert!(
+            used(&cache).await.used_bytes > empty,
+            "it counts against the budget"
+        );
+        let kept = Rc::downgrade(&lookup);
+        drop(lookup);
+        assert!(worker_cache.kept.drop_unused());
+        assert!(kept.upgrade().is_some());
+        assert!(!worker_cache.kept.drop_unused());
+        assert!(kept.upgrade().is_none());
+        assert_eq!(used(&cache).await.used_bytes, empty);
+        assert_eq!(hits().await, 1);
     });
 }
 
@@ -147,16 +234,17 @@ fn an_invalidation_applies_without_a_response_of_the_actor() {
         assert!(worker_cache.get(&key("/a")).is_none());
         let known = worker_cache.lookup(&key("/a")).await;
         assert_eq!(known.found().variants().count(), 0);
-        // This invalidation only makes workers look up again.
-        cache.bump_generation(&Resource::new("/b"));
+        // This only makes workers ask the actor.
+        cache.doubt(&Resource::new("/b"));
         assert!(worker_cache.get(&key("/b")).is_none());
         let known = worker_cache.lookup(&key("/b")).await;
         assert_eq!(known.found().variants().count(), 1);
+        assert!(worker_cache.get(&key("/b")).is_some());
     });
 }
 
 #[test]
-fn an_unsafe_request_makes_copies_of_related_guesses_invalid() {
+fn an_unsafe_request_makes_workers_ask_about_related_guesses() {
     run(async {
         let (cache, worker_cache) = worker(MIB);
         let is_stale = |known: &Found| {
@@ -174,17 +262,17 @@ fn an_unsafe_request_makes_copies_of_related_guesses_invalid() {
             let other = vec![Resource::new("/other")];
             Invalidate::new(other, None).with_related(Resource::new("/items/5"), NOW)
         };
-        // The actor may answer too late. Then the copies are invalid all the same.
+        // The actor may answer too late. Workers ask it all the same.
         cache.force_invalidate(request());
-        let is_copied = |target: &str| worker_cache.get(&key(target)).is_some();
-        assert!(!concerned.iter().any(|target| is_copied(target)));
-        // Resources share counters, so one of the others may be looked up again.
-        assert!(others.iter().any(|target| is_copied(target)));
+        let is_found = |target: &str| worker_cache.get(&key(target)).is_some();
+        assert!(!concerned.iter().any(|target| is_found(target)));
+        // Resources share counters, so the actor may be asked about one of the others.
+        assert!(others.iter().any(|target| is_found(target)));
         for target in concerned.iter().chain(&others) {
             let known = worker_cache.lookup(&key(target)).await;
             let is_concerned = concerned.contains(target);
             assert_eq!(is_stale(known.found()), is_concerned, "{target}");
-            assert!(is_copied(target), "{target}");
+            assert!(is_found(target), "{target}");
         }
         cache.send(request()).await.unwrap();
         store(&cache, "/items/5/c", b"x").await;
@@ -194,7 +282,7 @@ fn an_unsafe_request_makes_copies_of_related_guesses_invalid() {
 }
 
 #[test]
-fn a_worker_cache_that_is_off_copies_nothing_and_still_counts_hits() {
+fn a_worker_cache_that_is_off_asks_the_actor_and_still_counts_hits() {
     run(async {
         let cache = Cache::new(MIB, MIB / 4);
         cache.start();
@@ -204,15 +292,9 @@ fn a_worker_cache_that_is_off_copies_nothing_and_still_counts_hits() {
         for _ in 0..2 {
             let lookup = worker_cache.lookup(&key("/")).await;
             assert_eq!(lookup.found().variants().count(), 1);
-            worker_cache.count_hit(&lookup);
+            lookup.count_hit();
             assert!(worker_cache.get(&key("/")).is_none());
         }
-        let lookup = worker_cache.lookup(&key("/")).await;
-        for _ in 0..200 {
-            let target = key("/other");
-            worker_cache.count_hit(&worker_cache.insert(&target, lookup.found().clone()));
-        }
-        // The actor receives uses in batches; one batch is full now.
         let rows = cache.matching(&EntryFilter::all()).await.unwrap();
         assert_eq!(rows[0].hits, 2);
     });

@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 
 use super::{
     WarmError,
-    retry_after::{PutOff, RetryWaits},
+    retry_after::{PutOff, RetryWaits, is_hit},
 };
 
 const USER_AGENT: &str = concat!("caching-proxy/", env!("CARGO_PKG_VERSION"), " (warm)");
@@ -273,7 +273,7 @@ fn judge(status: StatusCode, headers: &HeaderMap, bytes: u64) -> FetchOutcome {
             error: in_words(status),
         };
     }
-    if headers.get("x-cache").is_some_and(|value| value == "HIT") {
+    if is_hit(headers) {
         return FetchOutcome::AlreadyStored { bytes };
     }
     // The proxy's own member is the last.

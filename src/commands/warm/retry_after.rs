@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// A response that asks for a later request: a 429 or 503 with Retry-After.
+/// A response that asks for a later request: a 429 or 503 with Retry-After that is not from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PutOff {
     pub(super) status: StatusCode,
@@ -24,9 +24,17 @@ impl PutOff {
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
-        let wait = policy::retry_after(headers, clock::now()).filter(|_| asks)?;
+        if !asks || is_hit(headers) {
+            return None;
+        }
+        let wait = policy::retry_after(headers, clock::now())?;
         Some(Self { status, wait })
     }
+}
+
+/// True if the proxy's response is a hit.
+pub(super) fn is_hit(headers: &HeaderMap) -> bool {
+    headers.get("x-cache").is_some_and(|value| value == "HIT")
 }
 
 /// How long a run waits. Once it was put off, its requests go one at a time, in their order.
@@ -89,7 +97,7 @@ impl RetryWaits {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+    use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -110,6 +118,13 @@ mod tests {
         for code in [200, 301, 404, 500, 504] {
             assert_eq!(put_off(code, &headers), None, "{code}");
         }
+        // A stored response would be the same later.
+        headers.insert(
+            HeaderName::from_static("x-cache"),
+            HeaderValue::from_static("HIT"),
+        );
+        assert_eq!(put_off(429, &headers), None);
+        headers.remove("x-cache");
         headers.insert(RETRY_AFTER, HeaderValue::from_static("0"));
         assert_eq!(put_off(429, &headers), None);
     }

@@ -156,6 +156,14 @@ fn a_wrong_route_is_refused_with_its_place_and_a_correction() {
             "2: host: \"http://a\" is not a pattern of hosts",
         ),
         (
+            format!("[[routes]]\npath = \"/search?q=*\"\n{origin}"),
+            "2: path: \"/search?q=*\" is not a pattern of paths, such as \"/api/*\": it begins with \"/\" or \"*\", has no query",
+        ),
+        (
+            format!("{API}timeout = \"5s\""),
+            "4: unknown key \"timeout\"; it is a setting for all requests, and stands above the first [[routes]]",
+        ),
+        (
             format!("{API}ttl = \"1m\"\nstore = false"),
             "4: ttl has no effect in a route with store = false; remove one of the two",
         ),

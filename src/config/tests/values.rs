@@ -92,6 +92,57 @@ fn the_dashboard_cannot_share_the_address_of_the_proxy() {
 }
 
 #[test]
+fn the_metrics_share_no_address_with_the_proxy_or_its_dashboard() {
+    let load_with = |bind, metrics| {
+        let flags = [
+            ORIGIN,
+            ("port", "8060"),
+            ("bind", bind),
+            ("dashboard", "8061"),
+            ("metrics", metrics),
+        ];
+        load(&flags, &[], "")
+    };
+    for (bind, metrics, expected) in [
+        (
+            "127.0.0.1",
+            "0.0.0.0:8060",
+            "--metrics: the proxy itself listens on 127.0.0.1:8060; give the metrics another port",
+        ),
+        (
+            "0.0.0.0",
+            "8060",
+            "--metrics: the proxy itself listens on 0.0.0.0:8060; give the metrics another port",
+        ),
+        (
+            "127.0.0.1",
+            "0.0.0.0:8061",
+            "--metrics: the dashboard listens on 127.0.0.1:8061; give the metrics another port",
+        ),
+    ] {
+        assert_eq!(load_with(bind, metrics).unwrap_err(), expected);
+    }
+    assert!(load_with("127.0.0.1", "0.0.0.0:8062").is_ok());
+    assert!(load_with("127.0.0.2", "127.0.0.1:8060").is_ok());
+}
+
+#[test]
+fn a_port_from_kubernetes_is_explained() {
+    let variable = ("CACHING_PROXY_PORT", "tcp://10.96.0.1:8000");
+    let error = load(&[ORIGIN], &[variable], "").unwrap_err();
+    assert!(error.contains("set enableServiceLinks: false"), "{error}");
+}
+
+#[test]
+fn a_word_for_no_proxy_is_no_host() {
+    for word in ["off", "no", "false", "direct"] {
+        let error = flag_with("proxy", word).unwrap_err();
+        assert!(error.ends_with("use \"none\" for no proxy"), "{error}");
+    }
+    assert!(flag_with("proxy", "none").is_ok());
+}
+
+#[test]
 fn lists_are_written_with_commas_in_text_and_brackets_in_the_file() {
     let config = flag_with("identity-headers", "x-user, *-session").unwrap();
     assert!(config.policy.identity_headers.matches("X-User"));

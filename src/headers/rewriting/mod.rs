@@ -23,7 +23,7 @@ use self::location::refresh;
 pub use self::{
     path::may_leave,
     proxied_origin::{ClientAddress, ProxiedOrigin},
-    request::PAGE_HEADERS,
+    request::{PAGE_HEADERS, is_destination_outside},
     set_cookie::CookieRewriting,
 };
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};

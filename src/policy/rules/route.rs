@@ -135,6 +135,13 @@ impl Route {
         self.path.patterns().next().map_or("", literal_prefix)
     }
 
+    /// Its one path, if that ends with a slash; `None` for any other. Whoever writes it may mean all paths below it.
+    pub fn directory(&self) -> Option<&str> {
+        let path = self.path.patterns().next()?;
+        let is_directory = path.len() > 1 && path.ends_with('/') && !path.contains(['*', '?']);
+        is_directory.then_some(path)
+    }
+
     /// True if the path of `target` is one of its paths.
     pub fn is_for(&self, target: &str) -> bool {
         self.path.matches(path_of(target))

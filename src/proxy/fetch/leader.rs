@@ -254,7 +254,7 @@ impl LeaderFetch<'_> {
         let (key, entry) = (self.forwarded.key.clone(), Arc::clone(entry));
         let cache = &self.worker.shared.cache;
         if cache.send(Remove { key, entry }).await.is_err() {
-            cache.bump_generation(&self.forwarded.key.resource);
+            cache.doubt(&self.forwarded.key.resource);
         }
     }
 }

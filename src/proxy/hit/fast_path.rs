@@ -1,4 +1,4 @@
-//! The fast path: a plain GET that is a hit on a worker's own copy.
+//! The fast path: a plain GET that is a hit.
 //!
 //! Making the forwarded request costs more than a hit. For a plain GET the identity and the selecting headers are the same
 //! before and after that, and so is the target where no rule rewrites it: it is looked up as it came. A request that is not
@@ -92,7 +92,7 @@ pub(crate) fn respond(
         rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
     let response = prepared(&view, &lookup, (index, entry), now, complete)?;
-    worker.worker_cache.count_hit(&lookup);
+    lookup.count_hit();
     Some((response, config.route_slot(selection)))
 }
 

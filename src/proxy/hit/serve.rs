@@ -34,8 +34,7 @@ pub(crate) fn serve(
     };
     let mut response = prepared(&view, lookup, (index, entry), now, complete)
         .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
-    // After the response: counting marks the copy as used.
-    worker.worker_cache.count_hit(lookup);
+    lookup.count_hit();
     if reuse != Reuse::Fresh {
         response.cache_status.outcome = RequestOutcome::Stale;
     }
@@ -53,10 +52,7 @@ pub(crate) fn prepared(
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
     match policy::response_form(view, entry.head(), length) {
-        // The first use of a copy prepares nothing: most are used once.
-        ResponseForm::Full if lookup.is_reused() => {
-            lookup.prepared.response(index, entry, now, complete)
-        }
+        ResponseForm::Full => lookup.prepared.response(index, entry, now, complete),
         _ => None,
     }
 }

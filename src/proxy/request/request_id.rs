@@ -6,7 +6,7 @@ use actix_web::{
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::config::Config;
+use crate::{config::Config, headers};
 
 /// The longest id of a client that is kept, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -32,6 +32,12 @@ impl RequestId {
         Some(id)
     }
 
+    /// A new id for a request that the handler does not get; `None` if the system has no random bytes.
+    pub(crate) fn generate(name: &HeaderName) -> Option<Self> {
+        let name = name.clone();
+        new_id().map(|value| Self { name, value })
+    }
+
     /// The id that a request has got; `None` if requests have none.
     pub(crate) fn of(request: &HttpRequest, config: &Config) -> Option<Self> {
         config.deployment.request_id.as_ref()?;
@@ -48,6 +54,11 @@ impl RequestId {
     /// Sets the header.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(self.name.clone(), self.value.clone());
+    }
+
+    /// Appends the header to the head of a message.
+    pub(crate) fn write_line(&self, head: &mut Vec<u8>) {
+        headers::write_header_line(head, &self.name, &self.value);
     }
 
     /// The id as text.

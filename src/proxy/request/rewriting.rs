@@ -160,20 +160,24 @@ pub(crate) fn check_path(
     selection: Selection,
     target: &str,
 ) -> Result<(), ProxyError> {
-    let prefix = config.origin_for(selection).path_prefix();
-    let start = config.route(selection).map_or("", Route::start);
     let path = target.split('?').next().unwrap_or_default();
-    let is_bounded = !prefix.is_empty() || !matches!(start, "" | "/");
-    match is_bounded && headers::may_leave(path, start) {
+    match leads_out(config, selection, path) {
         true => Err(ProxyError::DotSegments),
         false => Ok(()),
     }
 }
 
+fn leads_out(config: &Config, selection: Selection, path: &str) -> bool {
+    let prefix = config.origin_for(selection).path_prefix();
+    let start = config.route(selection).map_or("", Route::start);
+    let is_bounded = !prefix.is_empty() || !matches!(start, "" | "/");
+    is_bounded && headers::may_leave(path, start)
+}
+
 /// Makes the headers of a request with this Host, whose client uses this address, name the origin where they name the proxy.
 ///
 /// # Errors
-/// One of them names a path that may lead out of the origin's path prefix.
+/// One of them names a path that may lead out of the origin's path prefix, or out of the paths of the route.
 pub(crate) fn rewrite_request(
     (config, selection): (&Config, Selection),
     (host, address): (Option<&HeaderValue>, Option<ClientAddress<'_>>),
@@ -182,7 +186,7 @@ pub(crate) fn rewrite_request(
     let (Some(origin), Some(address)) = (proxied_origin(config, selection, host), address) else {
         return Ok(());
     };
-    if origin.is_destination_outside(headers) {
+    if headers::is_destination_outside(headers, |path| leads_out(config, selection, path)) {
         return Err(ProxyError::DotSegments);
     }
     origin.rewrite_request(headers, &address);

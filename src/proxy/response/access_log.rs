@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     cell::{Cell, OnceCell},
     fmt::Write as _,
+    net::IpAddr,
     time::Instant,
 };
 
@@ -56,9 +57,11 @@ pub(crate) struct AccessLogEntry {
     fate: Cell<Fate>,
     /// `None` if the request has opened no tunnel.
     tunnel: Cell<Option<TunnelFigures>>,
+    /// The address of the client; `None` if it is not known.
+    address: Option<IpAddr>,
     /// `None` if requests have none.
     request_id: Option<String>,
-    /// `None` if the format of the log does not show it.
+    /// `None` if the format of the log does not show that.
     client: Option<Box<ClientInfo>>,
     /// Receives the entry for the dashboard; `None` without one.
     feed: Option<RequestFeed>,
@@ -96,22 +99,33 @@ impl AccessLogEntry {
         let mut entry = Self::of(method, masked(&target).into_owned());
         entry.mode = config.policy.mode;
         entry.feed = feed.cloned();
+        entry.address = client::address(request, config);
         entry.request_id = RequestId::of(request, config).map(|id| id.text());
         if config.log_format == LogFormat::Combined {
-            let client = ClientInfo::new(request, config, (&entry.method, &entry.target));
+            let client = ClientInfo::new(request, (&entry.method, &entry.target));
             entry.client = Some(Box::new(client));
         }
         entry
     }
 
     /// The entry of a request that the handler does not get. `request` is its method and target; `None` if they are not
-    /// known.
-    pub(crate) fn refused(request: Option<(&str, &str)>, feed: Option<RequestFeed>) -> Self {
+    /// known. `peer` has sent it.
+    pub(crate) fn refused(
+        request: Option<(&str, &str)>,
+        peer: Option<IpAddr>,
+        feed: Option<RequestFeed>,
+    ) -> Self {
         let (method, target) = request.unwrap_or(("-", "-"));
         let method = cut(method, MAX_METHOD_CHARS).into_owned();
         let mut entry = Self::of(method, masked(target).into_owned());
+        entry.address = peer;
         entry.feed = feed;
         entry
+    }
+
+    /// Notes the id of a request that the handler does not get.
+    pub(crate) fn set_request_id(&mut self, id: &RequestId) {
+        self.request_id = Some(id.text());
     }
 
     fn of(method: String, target: String) -> Self {
@@ -132,6 +146,7 @@ impl AccessLogEntry {
             sent_bytes: Cell::new(0),
             fate: Cell::new(Fate::Unfinished),
             tunnel: Cell::new(None),
+            address: None,
             request_id: None,
             client: None,
             feed: None,
@@ -241,6 +256,9 @@ impl AccessLogEntry {
             }
             Fate::Cut => line.push_str("  cut short by the origin"),
             Fate::Unfinished => line.push_str("  client disconnected"),
+        }
+        if let Some(address) = self.address.filter(|address| !address.is_loopback()) {
+            let _ = write!(line, "  client {address}");
         }
         if let Some(id) = &self.request_id {
             let _ = write!(line, "  id {id}");

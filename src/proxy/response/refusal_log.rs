@@ -1,16 +1,19 @@
 //! What is counted and logged about requests that are refused before the handler gets them.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header::HeaderName};
 
 use crate::{
     error::refused_head_kind,
     headers::{CacheStatus, RequestOutcome},
     observe::{RequestFeed, RouteSlot, WorkerCounters},
-    proxy::response::{
-        access_log::{AccessLogEntry, Fate},
-        transfer_log::TransferLog,
+    proxy::{
+        request::request_id::RequestId,
+        response::{
+            access_log::{AccessLogEntry, Fate},
+            transfer_log::TransferLog,
+        },
     },
 };
 
@@ -20,24 +23,40 @@ pub struct RefusalLog {
     counters: Rc<WorkerCounters>,
     /// `None` without a dashboard.
     feed: Option<RequestFeed>,
+    /// The header for ids; `None` if requests have none.
+    request_id: Option<HeaderName>,
 }
 
 /// The log entry of a refused request. It is written when it is dropped.
-pub struct RefusalEntry(TransferLog);
+pub struct RefusalEntry {
+    log: TransferLog,
+    /// `None` if requests have none.
+    id: Option<RequestId>,
+}
 
 impl RefusalLog {
-    /// Refused requests are added to `counters`, and shown in `feed`; `None` without a dashboard.
-    pub fn new(counters: Rc<WorkerCounters>, feed: Option<RequestFeed>) -> Self {
-        Self { counters, feed }
+    /// Refused requests are added to `counters`, and shown in `feed`; `None` without a dashboard. They get an id if there is
+    /// a header for it.
+    pub fn new(
+        counters: Rc<WorkerCounters>,
+        feed: Option<RequestFeed>,
+        request_id: Option<HeaderName>,
+    ) -> Self {
+        Self {
+            counters,
+            feed,
+            request_id,
+        }
     }
 
-    /// Counts a request that gets `status`, for the reason in `problem`. `request` is its method and target; `None` if they
-    /// are not known.
+    /// Counts a request that gets `status`, for the reason in `problem`. `peer` has sent it. `request` is its method and
+    /// target; `None` if they are not known.
     pub fn refused(
         &self,
         status: StatusCode,
         request: Option<(&str, &str)>,
         problem: &str,
+        peer: Option<IpAddr>,
     ) -> RefusalEntry {
         let cache_status = CacheStatus {
             outcome: RequestOutcome::Failed(refused_head_kind(status)),
@@ -45,20 +64,32 @@ impl RefusalLog {
         };
         self.counters
             .answered(RouteSlot::NONE, status, &cache_status);
-        let mut entry = AccessLogEntry::refused(request, self.feed.clone());
+        let mut entry = AccessLogEntry::refused(request, peer, self.feed.clone());
         entry.responded(status, cache_status, Some(problem.to_owned()));
-        RefusalEntry(TransferLog::new(&self.counters, &cache_status, Some(entry)))
+        let id = self.request_id.as_ref().and_then(RequestId::generate);
+        if let Some(id) = &id {
+            entry.set_request_id(id);
+        }
+        let log = TransferLog::new(&self.counters, &cache_status, Some(entry));
+        RefusalEntry { log, id }
     }
 }
 
 impl RefusalEntry {
+    /// Writes the header with the id of the request, if it has one.
+    pub fn write_id(&self, head: &mut Vec<u8>) {
+        if let Some(id) = &self.id {
+            id.write_line(head);
+        }
+    }
+
     /// Counts bytes of the body that were sent.
     pub fn sent(&self, bytes: usize) {
-        self.0.sent(bytes);
+        self.log.sent(bytes);
     }
 
     /// The response was sent whole.
     pub fn ended(self) {
-        self.0.ended(Fate::Whole);
+        self.log.ended(Fate::Whole);
     }
 }

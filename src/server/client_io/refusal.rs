@@ -85,9 +85,10 @@ impl ClientIo {
             refusal.status(),
             request.map(|(method, target)| (&**method, &**target)),
             &refusal.to_string(),
+            self.peer,
         );
         let is_head = head.trim_ascii_start().starts_with(b"HEAD ");
-        let (response, body_bytes) = response(refusal, is_head);
+        let (response, body_bytes) = response(refusal, is_head, &entry);
         self.refused = Some(RefusedHead {
             response,
             body_bytes,
@@ -146,7 +147,7 @@ impl ClientIo {
 }
 
 /// The response, and how many bytes of it are the body.
-fn response(refusal: HeadRefusal, is_head: bool) -> (Bytes, usize) {
+fn response(refusal: HeadRefusal, is_head: bool, entry: &RefusalEntry) -> (Bytes, usize) {
     let status = refusal.status();
     let mut sentence = format!("{refusal}.\n");
     sentence[..1].make_ascii_uppercase();
@@ -163,7 +164,9 @@ fn response(refusal: HeadRefusal, is_head: bool) -> (Bytes, usize) {
     let _ = write!(
         response,
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
-         connection: close\r\n{allow}x-cache: MISS\r\ncache-status: caching-proxy\r\n\r\n{sentence}"
+         connection: close\r\n{allow}x-cache: MISS\r\ncache-status: caching-proxy\r\n"
     );
+    entry.write_id(&mut response);
+    let _ = write!(response, "\r\n{sentence}");
     (response.into(), sentence.len())
 }

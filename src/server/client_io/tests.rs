@@ -55,10 +55,10 @@ fn a_client_that_still_reads_its_response_is_not_idle() {
             idle: limit,
             stall: Duration::from_secs(3600),
         };
-        let refusals = RefusalLog::new(Rc::default(), None);
+        let refusals = RefusalLog::new(Rc::default(), None, None);
         let stopping = actix_server::Server::build().graceful_shutdown_signal();
         let of_worker = (Rc::new(refusals), stopping);
-        let mut io = ClientIo::new(stream, false, limits, of_worker, BytesMut::new());
+        let mut io = ClientIo::new((stream, None), false, limits, of_worker, BytesMut::new());
         let mut written = fill(&mut io).await;
         for _ in 0..3 {
             assert!(read_after_limit(&mut io).await.is_pending());

@@ -89,7 +89,7 @@ impl<'a> ModelClient<'a> {
         self.get(target, kind, &asked);
     }
 
-    /// The second GET is mostly from the worker's copy. The third must not be.
+    /// The second GET is mostly a hit. The third must not be.
     fn remove_between_gets(&mut self, target: Target, asked: &MadeFor) {
         self.get(target, Get::Plain, asked);
         self.get(target, Get::Plain, asked);

@@ -1,6 +1,6 @@
-//! What the combined log format shows of a client, escaped for that format.
+//! The address of a client, and what the combined log format shows beside it, escaped for that format.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 use actix_web::{
     HttpRequest,
@@ -16,10 +16,9 @@ use crate::{config::Config, proxy::request::told_client};
 /// A user agent is logged up to this many characters.
 const MAX_AGENT_CHARS: usize = 512;
 
-/// The client of a request, and its request line.
+/// What the headers of a request say about its client, and its request line.
 #[derive(Debug)]
 pub(crate) struct ClientInfo {
-    pub(crate) address: String,
     /// The first line of the request.
     pub(crate) line: String,
     pub(crate) referer: Option<String>,
@@ -28,15 +27,7 @@ pub(crate) struct ClientInfo {
 
 impl ClientInfo {
     /// The client of `request`. `method` and `target` are as they are logged.
-    pub(crate) fn new(
-        request: &HttpRequest,
-        config: &Config,
-        (method, target): (&str, &str),
-    ) -> Self {
-        let peer = request.peer_addr().map(|peer| peer.ip());
-        let address = told_client::of(config, request.headers(), peer)
-            .address()
-            .or(peer);
+    pub(crate) fn new(request: &HttpRequest, (method, target): (&str, &str)) -> Self {
         let version = match request.version() {
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",
@@ -47,13 +38,19 @@ impl ClientInfo {
         };
         let agent = text(header::USER_AGENT);
         Self {
-            address: address.map_or("-".to_owned(), |address| address.to_string()),
             line: escaped(&format!("{method} {target} {version}")),
             // It is a URL, so its secret parameters and its user are masked too.
             referer: text(header::REFERER).map(|referer| escaped(&masked(&referer))),
             agent: agent.map(|agent| escaped(&cut(&agent, MAX_AGENT_CHARS))),
         }
     }
+}
+
+/// The address of the client: the one that a trusted proxy names, or else that of the peer. `None` without a peer.
+pub(crate) fn address(request: &HttpRequest, config: &Config) -> Option<IpAddr> {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let told = told_client::of(config, request.headers(), peer);
+    told.address().or(peer)
 }
 
 /// Escapes as nginx does, so that no header can end a quotation or a line.
@@ -89,8 +86,9 @@ mod tests {
             .insert_header((header::USER_AGENT, "curl \"8\""))
             .to_http_request();
         let config = Config::for_origin("http://origin.test".parse().unwrap());
-        let client = ClientInfo::new(&request, &config, ("GET", "/a\"b"));
-        assert_eq!(client.address, "192.0.2.7");
+        let expected = "192.0.2.7".parse().unwrap();
+        assert_eq!(address(&request, &config), Some(expected));
+        let client = ClientInfo::new(&request, ("GET", "/a\"b"));
         assert_eq!(client.line, "GET /a\\x22b HTTP/1.1");
         assert_eq!(client.referer.unwrap(), "http://***@a.test/?token=***&b=1");
         assert_eq!(client.agent.unwrap(), "curl \\x228\\x22");

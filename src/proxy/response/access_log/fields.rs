@@ -64,7 +64,7 @@ impl AccessLogEntry {
             "problem" => self.problem.as_deref()?.into(),
             "origin" => self.origin.as_deref()?.into(),
             "request_id" => self.request_id.as_deref()?.into(),
-            "client" => client?.address.as_str().into(),
+            "client" => Value::from_display(self.address.as_ref()?),
             "request_line" => client?.line.as_str().into(),
             "referer" => client?.referer.as_deref()?.into(),
             "user_agent" => client?.agent.as_deref()?.into(),

@@ -1,0 +1,140 @@
+//! What is stored for one key.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+
+use crate::cache::store::{
+    budget::Charge, changes::Watch, entry::Entry, key::StoredKey, shared_list::SharedList,
+};
+
+/// So many uses keep a key from being evicted; more are not counted.
+const MAX_USES: u8 = 3;
+
+/// What is stored for one key. Only what is counted changes.
+pub(in crate::cache) struct Stored {
+    pub(in crate::cache) key: StoredKey,
+    pub(in crate::cache) variants: SharedList<Entry>,
+    pub(in crate::cache) watch: Watch,
+    /// The hash of the key in the index.
+    pub(in crate::cache) hash: u64,
+    /// The next one in the same bucket of the index.
+    pub(in crate::cache) next: ArcSwapOption<Stored>,
+    /// The memory of the key, counted against the budget.
+    key_charge: Charge,
+    /// The memory of the responses, in bytes. A body that another key counts is left out.
+    responses_bytes: u64,
+    place: StoredPlace,
+    /// A response that replaces this one goes on counting.
+    hits: Arc<AtomicU64>,
+    /// Uses since the eviction order last came by.
+    uses: AtomicU8,
+}
+
+/// Where the table lists a key.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cache) struct StoredPlace {
+    /// Its number among all keys.
+    pub(in crate::cache) slot: usize,
+    /// Its number among the partitions of its resource; 0 if it has neither an identity nor a body.
+    pub(in crate::cache) shelf: usize,
+    /// No other change of the table has this number.
+    pub(in crate::cache) change: u64,
+}
+
+impl Stored {
+    /// The responses of a key whose memory is `key_charge`. They count the bodies that no other key counts, until
+    /// [`Stored::release`]. Hits and uses are those of `previous`, if the key had responses before.
+    pub(in crate::cache) fn new(
+        (key, hash, key_charge): (StoredKey, u64, Charge),
+        variants: Vec<Arc<Entry>>,
+        watch: Watch,
+        place: StoredPlace,
+        previous: Option<&Self>,
+    ) -> Self {
+        let counted = variants.iter().map(|entry| {
+            let body = entry.body().count_for(place.change);
+            entry.head_bytes() + body
+        });
+        Self {
+            responses_bytes: counted.sum(),
+            variants: variants.into(),
+            key,
+            hash,
+            watch,
+            next: ArcSwapOption::empty(),
+            key_charge,
+            place,
+            hits: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.hits)),
+            uses: AtomicU8::new(
+                previous.map_or(0, |previous| previous.uses.load(Ordering::Relaxed)),
+            ),
+        }
+    }
+
+    /// Lets other keys count the bodies.
+    pub(in crate::cache) fn release(&self) {
+        for entry in self.variants.iter() {
+            entry.body().release(self.place.change);
+        }
+    }
+
+    pub(in crate::cache) fn place(&self) -> StoredPlace {
+        self.place
+    }
+
+    /// Hits, as far as the workers have counted them.
+    pub(in crate::cache) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::cache) fn add_hits(&self, hits: u64) {
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    /// Counts a use. A key in frequent use is not written to.
+    pub(in crate::cache) fn note_use(&self) {
+        let uses = self.uses.load(Ordering::Relaxed);
+        if uses < MAX_USES {
+            self.uses.store(uses + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one use away. Returns false if there is none.
+    pub(in crate::cache) fn take_use(&self) -> bool {
+        let taken = |uses: u8| uses.checked_sub(1);
+        let (set, read) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.uses.fetch_update(set, read, taken).is_ok()
+    }
+
+    /// The memory of the responses and their key, in bytes. A body that another key counts is left out.
+    pub(in crate::cache) fn weight_bytes(&self) -> u64 {
+        self.responses_bytes + self.key_charge.bytes()
+    }
+
+    /// The number of responses.
+    pub(in crate::cache) fn entries(&self) -> u64 {
+        self.variants.len() as u64
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut stored = formatter.debug_struct("Stored");
+        stored
+            .field("key", &self.key)
+            .field("variants", &self.variants);
+        stored.finish_non_exhaustive()
+    }
+}
+
+/// The memory of responses in bytes, whoever shares their bodies.
+pub(in crate::cache) fn total_bytes(variants: &[Arc<Entry>]) -> u64 {
+    variants.iter().map(|entry| entry.weight_bytes()).sum()
+}

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::OnceLock};
 
+use wildmatch::WildMatch;
+
 /// The longest target that is logged whole, in characters.
 const MAX_TARGET_CHARS: usize = 512;
 
@@ -56,18 +58,25 @@ pub fn set_names<'a>(patterns: impl IntoIterator<Item = &'a str>) {
 /// Patterns of the names of secret parameters.
 #[derive(Debug, Default)]
 struct SecretNames {
-    secret: Vec<NamePattern>,
-    exceptions: Vec<NamePattern>,
+    secret: SecretPatterns,
+    exceptions: SecretPatterns,
 }
 
-/// A pattern of names. Names are compared in lower case, with `-` for `_`.
+/// Patterns of names. Names are compared in lower case, with `-` for `_`.
+#[derive(Debug, Default)]
+struct SecretPatterns {
+    /// Patterns of which a text remains without the `*` at both ends, by the first byte of the text. So a name is compared
+    /// with few of them.
+    by_first_byte: Vec<Vec<SecretPattern>>,
+    others: Vec<WildMatch>,
+}
+
+/// A text, and whether other characters may precede and follow it in a name.
 #[derive(Debug)]
-enum NamePattern {
-    Whole(String),
-    Start(String),
-    End(String),
-    Part(String),
-    Other(wildmatch::WildMatch),
+struct SecretPattern {
+    text: String,
+    may_be_preceded: bool,
+    may_be_followed: bool,
 }
 
 impl SecretNames {
@@ -75,41 +84,52 @@ impl SecretNames {
         let mut names = Self::default();
         for pattern in patterns {
             match pattern.strip_prefix('!') {
-                Some(exception) => names.exceptions.push(NamePattern::new(exception)),
-                None => names.secret.push(NamePattern::new(pattern)),
+                Some(exception) => names.exceptions.add(exception),
+                None => names.secret.add(pattern),
             }
         }
         names
     }
 
     fn matches(&self, name: &str) -> bool {
-        let matches =
-            |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(name));
-        matches(&self.secret) && !matches(&self.exceptions)
+        self.secret.matches(name) && !self.exceptions.matches(name)
     }
 }
 
-impl NamePattern {
-    fn new(pattern: &str) -> Self {
+impl SecretPatterns {
+    fn add(&mut self, pattern: &str) {
         let pattern = pattern.to_ascii_lowercase().replace('_', "-");
-        let text = pattern.trim_matches('*').to_owned();
-        match (pattern.starts_with('*'), pattern.ends_with('*')) {
-            _ if text.contains(['*', '?']) => Self::Other(wildmatch::WildMatch::new(&pattern)),
-            (true, true) => Self::Part(text),
-            (true, false) => Self::End(text),
-            (false, true) => Self::Start(text),
-            (false, false) => Self::Whole(text),
+        let text = pattern.trim_matches('*');
+        match text.bytes().next() {
+            Some(first) if !text.contains(['*', '?']) => {
+                self.by_first_byte.resize_with(256, Vec::new);
+                self.by_first_byte[usize::from(first)].push(SecretPattern {
+                    text: text.to_owned(),
+                    may_be_preceded: pattern.starts_with('*'),
+                    may_be_followed: pattern.ends_with('*'),
+                });
+            }
+            _ => self.others.push(WildMatch::new(&pattern)),
         }
     }
 
     fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Whole(text) => name == text,
-            Self::Start(text) => name.starts_with(text),
-            Self::End(text) => name.ends_with(text),
-            Self::Part(text) => name.contains(text),
-            Self::Other(pattern) => pattern.matches(name),
-        }
+        let matches_from = |(start, byte): (usize, u8)| {
+            let patterns = self.by_first_byte.get(usize::from(byte));
+            patterns.is_some_and(|patterns| patterns.iter().any(|one| one.matches(name, start)))
+        };
+        name.bytes().enumerate().any(matches_from)
+            || self.others.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+impl SecretPattern {
+    /// Whether the text is in `name` from the byte `start` on, and the rest is allowed.
+    fn matches(&self, name: &str, start: usize) -> bool {
+        let rest = name.as_bytes().get(start..).unwrap_or_default();
+        rest.strip_prefix(self.text.as_bytes())
+            .is_some_and(|after| after.is_empty() || self.may_be_followed)
+            && (start == 0 || self.may_be_preceded)
     }
 }
 
@@ -127,11 +147,28 @@ pub fn hidden(target: &str) -> Cow<'_, str> {
         return without_user(target);
     };
     let names = NAMES.get_or_init(|| SecretNames::new(DEFAULT_NAMES.iter().copied()));
-    let parameters = query
-        .split_inclusive(['&', ';'])
-        .map(|parameter| masked_parameter(parameter, names));
+    let is_secret = |parameter| secret_value(parameter, names).is_some();
     let path = without_user(path);
-    Cow::Owned(format!("{path}?{}", parameters.collect::<String>()))
+    if matches!(path, Cow::Borrowed(_)) && !query.split(['&', ';']).any(is_secret) {
+        return Cow::Borrowed(target);
+    }
+    let mut hidden = path.into_owned();
+    hidden.push('?');
+    for parameter in query.split_inclusive(['&', ';']) {
+        let (parameter, separator) = match parameter.strip_suffix(['&', ';']) {
+            Some(before) => parameter.split_at(before.len()),
+            None => (parameter, ""),
+        };
+        match secret_value(parameter, names) {
+            Some(value) => {
+                hidden.push_str(&parameter[..parameter.len() - value.len()]);
+                hidden.push_str("***");
+            }
+            None => hidden.push_str(parameter),
+        }
+        hidden.push_str(separator);
+    }
+    Cow::Owned(hidden)
 }
 
 /// A URL, or the authority of one, with its user and password replaced (RFC 3986, 3.2.1). A path is unchanged.
@@ -151,32 +188,28 @@ fn without_user(url: &str) -> Cow<'_, str> {
 
 /// The first `chars` characters of `text`, followed by dots if anything was cut.
 pub fn cut(text: &str, chars: usize) -> Cow<'_, str> {
+    if text.len() <= chars {
+        return Cow::Borrowed(text);
+    }
     match text.char_indices().nth(chars) {
         Some((index, _)) => Cow::Owned(format!("{}...", &text[..index])),
         None => Cow::Borrowed(text),
     }
 }
 
-fn masked_parameter<'p>(parameter: &'p str, names: &SecretNames) -> Cow<'p, str> {
-    let Some((name, value)) = parameter.split_once('=') else {
-        return Cow::Borrowed(parameter);
-    };
-    let plain = decoded(name);
-    if !matches!(value, "" | "&" | ";") && names.matches(&plain) {
-        let end = if value.ends_with(['&', ';']) {
-            &value[value.len() - 1..]
-        } else {
-            ""
-        };
-        Cow::Owned(format!("{name}=***{end}"))
-    } else {
-        Cow::Borrowed(parameter)
-    }
+/// The value of a secret parameter; `None` if it is empty, or not secret.
+fn secret_value<'p>(parameter: &'p str, names: &SecretNames) -> Option<&'p str> {
+    let (name, value) = parameter.split_once('=')?;
+    (!value.is_empty() && names.matches(&decoded(name))).then_some(value)
 }
 
 /// A parameter's name in lower case, percent-decoded and with `-` for `_`, so that each spelling of a secret name is found.
-fn decoded(name: &str) -> String {
+fn decoded(name: &str) -> Cow<'_, str> {
     let bytes = name.as_bytes();
+    let is_changed = |byte: &u8| matches!(byte, b'%' | b'_' | b'A'..=b'Z');
+    if !bytes.iter().any(is_changed) {
+        return Cow::Borrowed(name);
+    }
     let mut plain = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while let Some(byte) = bytes.get(index) {
@@ -192,7 +225,7 @@ fn decoded(name: &str) -> String {
         }
     }
     let plain = String::from_utf8_lossy(&plain);
-    plain.to_ascii_lowercase().replace('_', "-")
+    Cow::Owned(plain.to_ascii_lowercase().replace('_', "-"))
 }
 
 #[cfg(test)]
@@ -262,6 +295,9 @@ mod tests {
             assert_eq!(names.matches(name), expected, "{name}");
         }
         assert!(!SecretNames::new([]).matches("token"));
+        let [all, empty] = [["*"], [""]].map(SecretNames::new);
+        assert!(all.matches("a") && all.matches(""));
+        assert!(empty.matches("") && !empty.matches("a"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use caching_proxy::{error::Chain, observe::count_dropped_log_line};
+use caching_proxy::{error::Chain, observe::count_dropped_log_lines};
 
 use crate::{
     logging,
@@ -31,7 +31,7 @@ struct OutputQueues {
 /// Starts the queues. If their threads cannot be started, the program goes on printing directly.
 pub(crate) fn start_queues() {
     let report = DropReport {
-        count: count_dropped_log_line,
+        count: count_dropped_log_lines,
         line: logging::dropped_lines,
     };
     let started = OutputQueue::start("stdout", io::stdout(), report)
@@ -58,7 +58,7 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
 /// Prints text to stdout.
 pub(crate) fn print(text: &str) {
     match QUEUES.get() {
-        Some(queues) => queues.stdout.push(text.into()),
+        Some(queues) => queues.stdout.push(text.as_bytes()),
         None => {
             let mut out = io::stdout().lock();
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -67,16 +67,16 @@ pub(crate) fn print(text: &str) {
 }
 
 /// Prints whole lines to stderr.
-pub(crate) fn write_stderr(lines: Vec<u8>) {
+pub(crate) fn write_stderr(lines: &[u8]) {
     match QUEUES.get() {
         Some(queues) => queues.stderr.push(lines),
-        None => drop(io::stderr().write_all(&lines)),
+        None => drop(io::stderr().write_all(lines)),
     }
 }
 
 /// Prints a line to stderr.
 pub(crate) fn say(line: &str) {
-    write_stderr(format!("{line}\n").into_bytes());
+    write_stderr(format!("{line}\n").as_bytes());
 }
 
 /// Prints an error with its causes to stderr.

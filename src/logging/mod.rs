@@ -1,7 +1,7 @@
 //! The log: each record of the program and its libraries is a line on stderr.
 //!
 //! Requests are records with named values (see `proxy/response/access_log`), which each format shows in its own way. The
-//! thread that logs a record formats it, and gives the line to the queue in front of stderr (`output_queue`).
+//! thread that logs a record formats it, and adds the line to the queue in front of stderr (`output_queue`).
 //!
 //! | file | what |
 //! |---|---|
@@ -13,6 +13,7 @@ mod timestamp;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
+    cell::Cell,
     io::{self, IsTerminal as _, Write},
     panic,
     sync::OnceLock,
@@ -27,14 +28,14 @@ use log::{
 
 use self::{
     filter::add_filter,
-    timestamp::{TimeFormat, with_time},
+    timestamp::{TimeFormat, write_time},
 };
 use crate::terminal::{flush, say, write_stderr};
 
 /// The message of a request in JSON. The other values describe it.
 const REQUEST_MESSAGE: &str = "request";
-/// The length of most lines, in bytes.
-const LINE_BYTES: usize = 256;
+/// A longer line is not kept as the memory for the next one, in bytes.
+const MAX_RETAINED_BYTES: usize = 4 * 1024;
 
 /// The log of the program; unset until [`start`].
 static LOG: OnceLock<StderrLog> = OnceLock::new();
@@ -116,12 +117,20 @@ impl Log for StderrLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.filter.matches(record) {
-            let mut line = Vec::with_capacity(LINE_BYTES);
-            // Writing to a vector does not fail. A value that cannot be shown is left out.
-            let _ = self.write(&mut line, record);
-            write_stderr(line);
+        if !self.filter.matches(record) {
+            return;
         }
+        thread_local! {
+            /// The memory for lines; empty while a line is written, for its values may log as well.
+            static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        // Writing to a vector does not fail. A value that cannot be shown is left out.
+        let _ = self.write(&mut line, record);
+        write_stderr(&line);
+        line.clear();
+        line.shrink_to(MAX_RETAINED_BYTES);
+        let _ = LINE.try_with(|kept| kept.set(line));
     }
 
     fn flush(&self) {}
@@ -147,15 +156,19 @@ impl Colour {
         }
     }
 
-    /// The escape sequences before and after a level.
-    const fn around(self, level: Level) -> (&'static str, &'static str) {
+    /// A level as lines of text show it.
+    const fn shown(self, level: Level) -> &'static str {
         match (self, level) {
-            (Self::Off, _) => ("", ""),
-            (Self::On, Level::Error) => ("\u{1b}[1;31m", "\u{1b}[0m"),
-            (Self::On, Level::Warn) => ("\u{1b}[33m", "\u{1b}[0m"),
-            (Self::On, Level::Info) => ("\u{1b}[32m", "\u{1b}[0m"),
-            (Self::On, Level::Debug) => ("\u{1b}[34m", "\u{1b}[0m"),
-            (Self::On, Level::Trace) => ("\u{1b}[36m", "\u{1b}[0m"),
+            (Self::Off, Level::Error) => "ERROR",
+            (Self::Off, Level::Warn) => "WARN ",
+            (Self::Off, Level::Info) => "INFO ",
+            (Self::Off, Level::Debug) => "DEBUG",
+            (Self::Off, Level::Trace) => "TRACE",
+            (Self::On, Level::Error) => "\u{1b}[1;31mERROR\u{1b}[0m",
+            (Self::On, Level::Warn) => "\u{1b}[33mWARN \u{1b}[0m",
+            (Self::On, Level::Info) => "\u{1b}[32mINFO \u{1b}[0m",
+            (Self::On, Level::Debug) => "\u{1b}[34mDEBUG\u{1b}[0m",
+            (Self::On, Level::Trace) => "\u{1b}[36mTRACE\u{1b}[0m",
         }
     }
 }
@@ -166,25 +179,16 @@ fn is_request(record: &Record<'_>) -> bool {
 }
 
 fn text(out: &mut Vec<u8>, record: &Record<'_>, colour: Colour) -> io::Result<()> {
-    let level = record.level();
-    let (before, after) = colour.around(level);
-    with_time(TimeFormat::Rfc3339, |time, millis, offset| {
-        writeln!(
-            out,
-            "{time}.{millis:03}{offset} {before}{level:<5}{after} {}",
-            record.args()
-        )
-    })
+    write_time(out, TimeFormat::Rfc3339);
+    let level = colour.shown(record.level());
+    writeln!(out, " {level} {}", record.args())
 }
 
 fn json(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+    out.extend_from_slice(b"{\"time\":\"");
+    write_time(out, TimeFormat::Rfc3339);
     let level = record.level();
-    with_time(TimeFormat::Rfc3339, |time, millis, offset| {
-        write!(
-            out,
-            "{{\"time\":\"{time}.{millis:03}{offset}\",\"level\":\"{level}\",\"message\":"
-        )
-    })?;
+    write!(out, "\",\"level\":\"{level}\",\"message\":")?;
     match is_request(record) {
         true => serde_json::to_writer(&mut *out, REQUEST_MESSAGE)?,
         false => serde_json::to_writer(&mut *out, &record.args().to_string())?,
@@ -206,20 +210,19 @@ fn combined(out: &mut Vec<u8>, record: &Record<'_>, colour: Colour) -> io::Resul
     let values = record.key_values();
     let shown = |name| values.get(Key::from(name));
     let or_dash = |name| shown(name).unwrap_or_else(|| Value::from("-"));
-    with_time(TimeFormat::CommonLog, |time, _, offset| {
-        writeln!(
-            out,
-            "{} - - [{time} {offset}] \"{}\" {} {} \"{}\" \"{}\" {}",
-            or_dash("client"),
-            or_dash("request_line"),
-            // nginx logs 499 if the client disconnects before the response.
-            shown("status").unwrap_or_else(|| Value::from(499)),
-            or_dash("bytes"),
-            or_dash("referer"),
-            or_dash("user_agent"),
-            or_dash("outcome"),
-        )
-    })?;
+    write!(out, "{} - - [", or_dash("client"))?;
+    write_time(out, TimeFormat::CommonLog);
+    writeln!(
+        out,
+        "] \"{}\" {} {} \"{}\" \"{}\" {}",
+        or_dash("request_line"),
+        // nginx logs 499 if the client disconnects before the response.
+        shown("status").unwrap_or_else(|| Value::from(499)),
+        or_dash("bytes"),
+        or_dash("referer"),
+        or_dash("user_agent"),
+        or_dash("outcome"),
+    )?;
     match shown("problem") {
         Some(_) => text(out, record, colour),
         None => Ok(()),

@@ -34,7 +34,7 @@ use tokio::sync::mpsc::Receiver;
 use self::{counters::CounterBlock, route_counters::RouteNames};
 pub use self::{
     counters::{Totals, WorkerCounters},
-    dropped_lines::{count_dropped_log_line, dropped_log_lines},
+    dropped_lines::{count_dropped_log_lines, dropped_log_lines},
     feed::{FinishedRequest, RequestFeed},
     latency::BOUNDS_MILLIS,
     origin_counters::OriginTotals,

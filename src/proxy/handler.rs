@@ -79,7 +79,7 @@ pub async fn handle(
             // It may fail, and failures are logged even where other requests are not.
             entry = entry
                 .or_else(|| AccessLogEntry::begin(&request, &config.config, feed, Level::Warn));
-            let observed = (entry.as_mut(), &mut route);
+            let observed = (entry.as_deref_mut(), &mut route);
             Box::pin(respond(
                 &request,
                 payload,

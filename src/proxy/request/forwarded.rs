@@ -116,7 +116,7 @@ impl ForwardedRequest {
         } = head;
         check_forwardable(method, client, shared)?;
         let client_host = client.get(header::HOST);
-        let target = target_of(method, uri)?;
+        let target = target_of(method, uri)?.into_owned();
         let told = told_client::of(config, client, peer);
         let asked_host = told.host().or(client_host);
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));

@@ -1,5 +1,7 @@
 //! The target of a request, and the requests that are never forwarded.
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpRequest,
     http::{Method, Uri, header::HeaderMap},
@@ -37,17 +39,17 @@ pub(super) fn rewritten(target: String, settings: Option<&Rule>) -> String {
 ///
 /// # Errors
 /// The target has no path.
-pub(crate) fn target(request: &HttpRequest) -> Result<String, ProxyError> {
+pub(crate) fn target(request: &HttpRequest) -> Result<Cow<'_, str>, ProxyError> {
     target_of(request.method(), request.uri())
 }
 
-pub(super) fn target_of(method: &Method, uri: &Uri) -> Result<String, ProxyError> {
+pub(super) fn target_of<'u>(method: &Method, uri: &'u Uri) -> Result<Cow<'u, str>, ProxyError> {
     match uri.path_and_query().map(|target| target.as_str()) {
-        Some(target) if target.starts_with('/') => Ok(target.to_owned()),
+        Some(target) if target.starts_with('/') => Ok(target.into()),
         // RFC 9110, 7.1: OPTIONS uses it. So do methods like M-SEARCH, which are not about a path either.
-        Some("*") if !matches!(*method, Method::GET | Method::HEAD) => Ok("*".to_owned()),
-        Some(target) if target.starts_with('?') => Ok(format!("/{target}")),
-        Some("") | None if uri.scheme().is_some() => Ok("/".to_owned()),
+        Some("*") if !matches!(*method, Method::GET | Method::HEAD) => Ok("*".into()),
+        Some(target) if target.starts_with('?') => Ok(format!("/{target}").into()),
+        Some("") | None if uri.scheme().is_some() => Ok("/".into()),
         _ => Err(ProxyError::Target),
     }
 }

@@ -2,12 +2,12 @@
 
 mod client;
 mod fields;
+mod text;
 mod tunnel;
 
 use std::{
     borrow::Cow,
     cell::{Cell, OnceCell},
-    fmt::Write as _,
     net::IpAddr,
     time::Instant,
 };
@@ -88,13 +88,13 @@ impl AccessLogEntry {
         config: &Config,
         feed: Option<&RequestFeed>,
         level: Level,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let is_wanted = feed.is_some() || log::log_enabled!(target: TARGET, level);
-        is_wanted.then(|| Self::new(request, config, feed))
+        is_wanted.then(|| Box::new(Self::new(request, config, feed)))
     }
 
     fn new(request: &HttpRequest, config: &Config, feed: Option<&RequestFeed>) -> Self {
-        let target = target(request).unwrap_or_else(|_| request.uri().to_string());
+        let target = target(request).unwrap_or_else(|_| request.uri().to_string().into());
         let method = cut(request.method().as_str(), MAX_METHOD_CHARS).into_owned();
         let mut entry = Self::of(method, masked(&target).into_owned());
         entry.mode = config.policy.mode;
@@ -214,84 +214,15 @@ impl AccessLogEntry {
         }
     }
 
-    fn line(&self) -> String {
-        let source = self
-            .cache_status
-            .map_or(XCache::Miss, |cache_status| cache_status.x_cache);
-        let mut line = format!(
-            "{} {} {} {} {}ms {}B",
-            source.as_str(),
-            self.status
-                .map_or("-".into(), |status| status.as_u16().to_string()),
-            self.method,
-            self.target,
-            self.began.elapsed().as_millis(),
-            self.sent_bytes.get(),
-        );
-        if let Some(origin) = self.origin.as_ref().filter(|_| source == XCache::Miss) {
-            let _ = write!(line, "  from {origin}");
-        }
-        if source == XCache::Miss {
-            self.explain(&mut line);
-        }
-        let is_validated = self
-            .cache_status
-            .is_some_and(|cache_status| cache_status.why.is_some());
-        if source == XCache::Hit && is_validated && self.problem.is_none() {
-            line.push_str("  validated");
-            if let Some(reason) = self.not_reused() {
-                let _ = write!(line, ": {reason}");
-            }
-        }
-        if let Some(problem) = &self.problem {
-            let _ = write!(line, "  {problem}");
-        }
-        if let Some(tunnel) = self.tunnel.get() {
-            let _ = write!(line, "  {tunnel}");
-        }
-        match self.fate.get() {
-            Fate::Whole => {}
-            Fate::TooSlow => {
-                line.push_str("  cut: the client was too slow for the fetch it shared")
-            }
-            Fate::Cut => line.push_str("  cut short by the origin"),
-            Fate::Unfinished => line.push_str("  client disconnected"),
-        }
-        if let Some(address) = self.address.filter(|address| !address.is_loopback()) {
-            let _ = write!(line, "  client {address}");
-        }
-        if let Some(id) = &self.request_id {
-            let _ = write!(line, "  id {id}");
-        }
-        line
+    /// Where the body of the response came from.
+    fn source(&self) -> XCache {
+        self.cache_status
+            .map_or(XCache::Miss, |cache_status| cache_status.x_cache)
     }
 
-    fn explain(&self, line: &mut String) {
-        let storing = self.cache_status.map(|cache_status| cache_status.store);
-        match (self.why_not_stored(), storing) {
-            (Some(reason), _) => {
-                let _ = write!(line, "  not stored: {reason}");
-                self.add_remedy(line);
-            }
-            (None, Some(StoreOutcome::Collapsed)) => {
-                line.push_str("  shared another request's fetch")
-            }
-            (None, _) => {
-                if let Some(parts) = &self.identity {
-                    let _ = write!(line, "  own partition: {parts}");
-                    self.add_remedy(line);
-                } else if let Some(reason) = self.not_reused() {
-                    let _ = write!(line, "  not reused: {reason}");
-                    self.add_remedy(line);
-                }
-            }
-        }
-    }
-
-    fn add_remedy(&self, line: &mut String) {
-        if let Some(remedy) = self.remedy() {
-            let _ = write!(line, " ({remedy})");
-        }
+    /// How long the request has taken, in milliseconds.
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What would change the outcome; `None` if nothing would.
@@ -343,7 +274,7 @@ impl AccessLogEntry {
             },
             remedy: self.remedy().map(str::to_owned),
             problem: self.problem.clone(),
-            millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            millis: self.millis(),
             bytes: self.sent_bytes.get(),
         }
     }
@@ -361,18 +292,14 @@ impl Drop for AccessLogEntry {
         if let Some(feed) = &self.feed {
             feed.tell(self.seen());
         }
-        let level = self.level();
-        if log::log_enabled!(target: TARGET, level) {
-            let line = self.line();
-            log::logger().log(
-                &Record::builder()
-                    .args(format_args!("{line}"))
-                    .level(level)
-                    .target(TARGET)
-                    .key_values(self)
-                    .build(),
-            );
-        }
+        log::logger().log(
+            &Record::builder()
+                .args(format_args!("{self}"))
+                .level(self.level())
+                .target(TARGET)
+                .key_values(self)
+                .build(),
+        );
     }
 }
 
@@ -392,7 +319,7 @@ mod tests {
             CacheStatus::miss(crate::policy::ForwardReason::UriMiss.into(), None, storing),
             None,
         );
-        let line = access.line();
+        let line = access.to_string();
         assert!(line.starts_with("MISS 200 GET /me "), "{line}");
         assert!(
             line.ends_with("ms 7B  not stored: no-store (policy = \"always\" in a [[rules]] entry for /me, or --policy always, caches it)"),

@@ -70,7 +70,7 @@ impl RefusalLog {
         if let Some(id) = &id {
             entry.set_request_id(id);
         }
-        let log = TransferLog::new(&self.counters, &cache_status, Some(entry));
+        let log = TransferLog::new(&self.counters, &cache_status, Some(Box::new(entry)));
         RefusalEntry { log, id }
     }
 }

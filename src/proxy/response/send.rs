@@ -34,7 +34,7 @@ impl ClientResponse {
         mut self,
         request: &HttpRequest,
         (worker, config, route): (&Worker, &Config, RouteSlot),
-        mut entry: Option<AccessLogEntry>,
+        mut entry: Option<Box<AccessLogEntry>>,
         connection: &Connection,
     ) -> HttpResponse {
         worker

@@ -18,14 +18,14 @@ pub(crate) struct TransferLog {
     outcome: RequestOutcome,
     /// The response is stored by the fetch of this request, as far as was known when its head was sent.
     stores: bool,
-    entry: Option<AccessLogEntry>,
+    entry: Option<Box<AccessLogEntry>>,
 }
 
 impl TransferLog {
     pub(crate) fn new(
         counters: &Rc<WorkerCounters>,
         cache_status: &CacheStatus,
-        entry: Option<AccessLogEntry>,
+        entry: Option<Box<AccessLogEntry>>,
     ) -> Self {
         Self {
             counters: Rc::clone(counters),

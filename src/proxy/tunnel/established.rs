@@ -77,13 +77,13 @@ impl fmt::Debug for Tunnel {
 /// What is counted and logged about a tunnel.
 pub(crate) struct TunnelLog {
     counters: Rc<WorkerCounters>,
-    entry: Option<AccessLogEntry>,
+    entry: Option<Box<AccessLogEntry>>,
     end: TunnelEnd,
 }
 
 impl TunnelLog {
     /// Until the tunnel has begun, only the client can end it.
-    pub(crate) fn new(counters: Rc<WorkerCounters>, entry: Option<AccessLogEntry>) -> Self {
+    pub(crate) fn new(counters: Rc<WorkerCounters>, entry: Option<Box<AccessLogEntry>>) -> Self {
         Self {
             counters,
             entry,

@@ -68,7 +68,7 @@ mod tests {
         access.tunnelled(5, 7);
         access.tunnelled(5, 0);
         access.tunnel_ended(TunnelEnd::Idle);
-        let line = access.line();
+        let line = access.to_string();
         assert!(
             line.ends_with("ms 7B  tunnel idle for too long, 10B from the client"),
             "{line}"

@@ -1,8 +1,10 @@
 //! What is remembered of responses that were not stored.
 
-use std::{hash::BuildHasher as _, time::Duration};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
 
-use foldhash::quality::RandomState;
 use quick_cache::unsync;
 
 use crate::{
@@ -51,8 +53,7 @@ fn is_ahead(until: Time, now: Time) -> bool {
 
 /// The keys, and variants of keys, whose last response was not stored.
 pub(super) struct HitsForMiss {
-    /// By a keyed hash of the key, because clients determine how long a key is. Two keys with one hash would share what is
-    /// remembered, which is an estimate.
+    /// By a keyed hash of the key, because clients determine how long a key is.
     remembered: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
 }
@@ -62,7 +63,7 @@ impl HitsForMiss {
     pub(super) fn new() -> Self {
         Self {
             remembered: unsync::Cache::new(MAX_REMEMBERED),
-            hasher: RandomState::default(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -119,9 +120,9 @@ impl HitsForMiss {
 
     /// A response for a variant of `key` is stored.
     pub(super) fn stored(&mut self, key: &Key, variant: Option<u64>) {
-        self.remembered.remove(&self.hash(key, None));
-        if variant.is_some() {
-            self.remembered.remove(&self.hash(key, variant));
+        for variant in [None, variant] {
+            let hash = self.hash(key, variant);
+            self.remembered.remove(&hash);
         }
     }
 

@@ -1,8 +1,7 @@
 //! Paths whose last response was not storable.
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, RandomState};
 
-use foldhash::quality::RandomState;
 use quick_cache::unsync;
 
 use crate::{cache::store::key::Resource, policy::Reason};
@@ -22,7 +21,7 @@ impl NotStoredPaths {
     pub(super) fn new() -> Self {
         Self {
             hashes: unsync::Cache::new(MAX_PATHS),
-            hasher: RandomState::default(),
+            hasher: RandomState::new(),
         }
     }
 

@@ -58,7 +58,8 @@ impl Chunked {
         self.position == ChunkedPosition::Done
     }
 
-    /// Reads the next bytes. Returns how many of them belong to the body.
+    /// Reads the next bytes without decoding them. Returns how many of them belong to the body.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && !self.is_done() {

@@ -87,8 +87,8 @@ pub use storing::{
     vary::variant,
 };
 pub use syntax::{
-    fields::Fields, host::is_valid_host, retry_after::retry_after, target::encoded_target,
-    time::Time,
+    date::imf_fixdate, fields::Fields, host::is_valid_host, retry_after::retry_after,
+    target::encoded_target, time::Time,
 };
 pub use validating::{
     HeadUpdate, MergedHead, freshen_by_head, outdates_stored, revalidated, revalidation_matches,

@@ -1,306 +1,139 @@
-//! A client's connection, as the handler and the stream of the connection share it.
+//! A client's connection, as the handler and the server share it.
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
-    io::IoSlice,
     rc::Rc,
     task::Waker,
 };
 
-use actix_web::http::{StatusCode, Version};
-use bytes::{Buf as _, Bytes};
-
-use crate::{
-    cache::Slices,
-    proxy::{
-        request::framing::{BodyFault, RequestFraming},
-        response::{access_log::Fate, transfer_log::TransferLog},
-        tunnel::established::Tunnel,
-    },
+use actix_web::{
+    HttpMessage as _, HttpRequest,
+    http::{StatusCode, Version},
 };
+
+use crate::proxy::{response::client_response::PreparedHeaders, tunnel::established::Tunnel};
 
 /// How many bytes of interim responses may wait for a client. Those beyond are dropped.
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
 /// A client's connection. Clones are the same connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Connection(Rc<ConnectionState>);
 
-#[derive(Debug, Default)]
+/// What is known of the last request, and what its handler passes to the server beside the response.
+#[derive(Default)]
 struct ConnectionState {
+    /// How many requests there were.
     requests: Cell<u64>,
-    stage: Cell<ResponseStage>,
-    /// An [`InterimSender`] exists for the last request.
-    relays_interim: Cell<bool>,
-    /// Everything that was written before the response to the last request is sent.
-    flushed: Cell<bool>,
-    /// Interim responses to the last request that are not being written yet.
-    interim: RefCell<Vec<u8>>,
-    framing: Cell<RequestFraming>,
+    /// The final response to the last request has not begun.
+    is_awaited: Cell<bool>,
     /// The last request is of HTTP/1.1 or later.
     understands_interim: Cell<bool>,
-    /// The client of the last request has got a 100 for it, or will get it.
+    /// The client awaits a 100 before it sends the body (RFC 9110, 10.1.1).
+    expects_continue: Cell<bool>,
+    /// The client has got a 100, or will get it.
     continued: Cell<bool>,
-    /// A body that the stream is to write, until the stream takes it.
-    zero_copy: RefCell<Option<Box<ZeroCopyBody>>>,
-    /// Such a body is being sent, or waits for that.
-    sends_zero_copy: Cell<bool>,
-    /// A tunnel, until the stream takes it.
-    tunnel: RefCell<Option<Box<Tunnel>>>,
-    /// A tunnel is open, or waits for the stream.
-    is_tunnelling: Cell<bool>,
+    /// Interim responses that are not being written yet.
+    interim: RefCell<Vec<u8>>,
+    /// An [`InterimSender`] exists for the last request.
+    relays_interim: Cell<bool>,
+    /// The task of the connection, while interim responses could be written.
+    waker: RefCell<Option<Waker>>,
     open_ended: Cell<bool>,
-    broken: Cell<bool>,
-    /// Whether the framing of the last request's body is invalid. The connection ends with it.
-    body_fault: BodyFault,
-    /// The connection's task, while it waits for the handler.
-    handler_waker: TaskWaker,
-    /// The connection's task, while interim responses could be written at once.
-    interim_waker: TaskWaker,
-}
-
-/// Wakes a task, once for each time that the task has asked for it.
-#[derive(Debug, Default)]
-struct TaskWaker(RefCell<Option<Waker>>);
-
-impl TaskWaker {
-    fn register(&self, waker: &Waker) {
-        let mut registered = self.0.borrow_mut();
-        match &mut *registered {
-            Some(registered) => registered.clone_from(waker),
-            None => *registered = Some(waker.clone()),
-        }
-    }
-
-    fn wake(&self) {
-        let waker = self.0.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-/// How far the response to the last request is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum ResponseStage {
-    /// It is complete, or there was no request.
-    #[default]
-    Complete,
-    /// The handler has none yet.
-    Awaited,
-    /// It is being sent.
-    Sending,
+    /// The first header lines of the response, until the server takes them.
+    prepared: Cell<Option<Rc<PreparedHeaders>>>,
+    /// A tunnel, until the server takes it.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 impl Connection {
-    /// How many requests have reached the handler.
-    pub fn requests(&self) -> u64 {
-        self.0.requests.get()
+    /// The connection that `request` came on; a new one outside of a server, in tests.
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        let extensions = request.extensions();
+        extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// True until the response to the last request is complete.
-    pub fn is_responding(&self) -> bool {
-        self.0.stage.get() != ResponseStage::Complete
+    /// A request of this version has arrived. With `expects_continue` its client awaits a 100 before it sends the body.
+    pub fn begin(&self, version: Version, expects_continue: bool) {
+        let state = &self.0;
+        state.requests.set(state.requests.get() + 1);
+        state.is_awaited.set(true);
+        state.understands_interim.set(version >= Version::HTTP_11);
+        state.expects_continue.set(expects_continue);
+        state.continued.set(false);
+        state.relays_interim.set(false);
+        state.open_ended.set(false);
+        state.prepared.set(None);
     }
 
-    /// The framing of the last request.
-    pub fn framing(&self) -> RequestFraming {
-        self.0.framing.get()
-    }
-
-    /// True while a response is sent that may pause for ever, so that only the client's departure ends it.
-    pub fn is_open_ended(&self) -> bool {
-        self.is_responding() && self.0.open_ended.get()
-    }
-
-    /// True if a response was cut whose end the client could take for the end of a complete one.
-    pub fn is_broken(&self) -> bool {
-        self.0.broken.get()
-    }
-
-    /// The framing of the last request's body turned out to be invalid.
-    pub fn set_body_malformed(&self) {
-        self.0.body_fault.set();
-    }
-
-    /// Must be called whenever everything that was to be written is sent.
-    pub fn flushed(&self, waker: &Waker) {
-        // More may follow of a response that is being sent. Of an awaited one nothing is written yet: everything before
-        // it is sent, a 100 (Continue) included.
-        if self.0.stage.get() == ResponseStage::Awaited {
-            self.0.flushed.set(true);
-            if self.0.relays_interim.get() {
-                self.0.interim_waker.register(waker);
-            }
-        }
+    /// The final response begins. Interim responses that precede it may be left; `None` if there are none.
+    pub fn response_begins(&self) -> Option<Vec<u8>> {
+        self.0.is_awaited.set(false);
+        self.take_interim()
     }
 
     /// True if an interim response may be written now: its client understands it (RFC 9110, 15.2), and the final response
     /// has not begun.
     pub fn takes_interim(&self) -> bool {
-        let state = &self.0;
-        state.stage.get() == ResponseStage::Awaited
-            && state.flushed.get()
-            && state.understands_interim.get()
+        self.0.is_awaited.get() && self.0.understands_interim.get()
     }
 
-    /// Complete interim responses that may be written now, before anything else; `None` if there are none.
+    /// Complete interim responses that are to be written; `None` if there are none.
     pub fn take_interim(&self) -> Option<Vec<u8>> {
-        if !self.0.flushed.get() || self.0.interim.borrow().is_empty() {
-            return None;
-        }
-        Some(self.0.interim.take())
+        let is_empty = self.0.interim.borrow().is_empty();
+        (!is_empty).then(|| self.0.interim.take())
     }
 
-    /// The body that is to be written after what actix-http has written, and before what it will write; `None` if there
-    /// is none. The caller reports its end with [`Connection::zero_copy_sent`].
-    pub fn take_zero_copy(&self) -> Option<Box<ZeroCopyBody>> {
-        match self.0.sends_zero_copy.get() {
-            true => self.0.zero_copy.take(),
-            false => None,
-        }
-    }
-
-    /// The body that was taken is sent.
-    pub fn zero_copy_sent(&self) {
-        self.0.sends_zero_copy.set(false);
-    }
-
-    pub(crate) fn start_zero_copy(&self, body: Box<ZeroCopyBody>) {
-        self.0.sends_zero_copy.set(true);
-        self.0.zero_copy.replace(Some(body));
-    }
-
-    pub(crate) fn is_sending_zero_copy(&self) -> bool {
-        self.0.sends_zero_copy.get()
-    }
-
-    /// The tunnel that begins after everything that actix-http has written; `None` if there is none. The caller reports its
-    /// end with [`Connection::tunnel_ended`].
-    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
-        match self.is_tunnelling() {
-            true => self.0.tunnel.take(),
-            false => None,
-        }
-    }
-
-    /// The tunnel that was taken has ended.
-    pub fn tunnel_ended(&self) {
-        self.0.is_tunnelling.set(false);
-    }
-
-    pub(crate) fn start_tunnel(&self, tunnel: Box<Tunnel>) {
-        self.0.is_tunnelling.set(true);
-        self.0.tunnel.replace(Some(tunnel));
-    }
-
-    pub(crate) fn is_tunnelling(&self) -> bool {
-        self.0.is_tunnelling.get()
-    }
-
-    /// Wakes the connection's task when a handler begins or ends.
-    pub fn wake_on_progress(&self, waker: &Waker) {
-        self.0.handler_waker.register(waker);
-    }
-}
-
-/// A request whose response is under way, until this is dropped.
-pub(crate) struct ActiveRequest(Option<Connection>);
-
-impl ActiveRequest {
-    /// The request that has reached the handler; `connection` is `None` outside of a server, in tests.
-    pub(crate) fn new(
-        connection: Option<&Connection>,
-        version: Version,
-        framing: RequestFraming,
-    ) -> Self {
-        if let Some(connection) = connection {
-            let state = &connection.0;
-            state.requests.set(state.requests.get() + 1);
-            state.stage.set(ResponseStage::Awaited);
-            state.relays_interim.set(false);
-            state.flushed.set(false);
-            state.interim.take();
-            state.open_ended.set(false);
-            state.framing.set(framing);
-            state.understands_interim.set(version >= Version::HTTP_11);
-            state.continued.set(false);
-            state.handler_waker.wake();
-        }
-        Self(connection.cloned())
-    }
-
-    /// Whether the framing of the request's body turns out to be invalid.
-    pub(crate) fn body_fault(&self) -> BodyFault {
-        let connection = self.0.as_ref();
-        connection.map_or_else(BodyFault::default, |connection| {
-            connection.0.body_fault.clone()
-        })
-    }
-
-    /// The sender of interim responses to this request; `None` without a connection.
-    pub(crate) fn interim_sender(&self) -> Option<InterimSender> {
-        let connection = self.0.clone()?;
-        connection.0.relays_interim.set(true);
-        Some(InterimSender {
-            request: connection.requests(),
-            connection,
-        })
-    }
-
-    /// True if the client was told to send the body that it announced with Expect.
-    pub(crate) fn is_continued(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|connection| connection.0.continued.get())
-    }
-
-    /// The connection; `None` outside of a server, in tests.
-    pub(crate) fn connection(&self) -> Option<&Connection> {
-        self.0.as_ref()
-    }
-
-    /// The connection, if its stream may write the body of the response; `None` if more of the request may arrive. Then
-    /// actix-http could write something between the headers and that body.
-    pub(crate) fn zero_copy_connection(&self) -> Option<&Connection> {
-        let connection = self.0.as_ref()?;
-        (connection.framing() == RequestFraming::None).then_some(connection)
-    }
-
-    /// The final response begins.
-    pub(crate) fn response_begins(&self) {
-        if let Some(connection) = &self.0 {
-            let state = &connection.0;
-            state.stage.set(ResponseStage::Sending);
-            if !state.flushed.get() {
-                // Their place before the bytes of the final response is lost.
-                state.interim.take();
+    /// Wakes the task of the connection when there are interim responses to write.
+    pub fn wake_on_interim(&self, waker: &Waker) {
+        if self.0.relays_interim.get() {
+            let mut registered = self.0.waker.borrow_mut();
+            match &mut *registered {
+                Some(registered) => registered.clone_from(waker),
+                None => *registered = Some(waker.clone()),
             }
         }
     }
 
+    /// True if the response may pause for ever, so that only the client's departure ends it.
+    pub fn is_open_ended(&self) -> bool {
+        self.0.open_ended.get()
+    }
+
     /// The response may pause for ever.
     pub(crate) fn set_open_ended(&self) {
-        if let Some(connection) = &self.0 {
-            connection.0.open_ended.set(true);
-            connection.0.handler_waker.wake();
-        }
+        self.0.open_ended.set(true);
     }
 
-    /// The response was cut, and the client could take that for its end.
-    pub(crate) fn set_broken(&self) {
-        if let Some(connection) = &self.0 {
-            connection.0.broken.set(true);
-        }
+    /// Header lines of the response, which precede its other headers; `None` if there are none.
+    pub fn take_prepared(&self) -> Option<Rc<PreparedHeaders>> {
+        self.0.prepared.take()
     }
-}
 
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.0 {
-            connection.0.stage.set(ResponseStage::Complete);
-            connection.0.handler_waker.wake();
+    pub(crate) fn set_prepared(&self, headers: Rc<PreparedHeaders>) {
+        self.0.prepared.set(Some(headers));
+    }
+
+    /// The tunnel that begins after the response; `None` if there is none.
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.0.tunnel.take()
+    }
+
+    pub(crate) fn start_tunnel(&self, tunnel: Tunnel) {
+        self.0.tunnel.replace(Some(Box::new(tunnel)));
+    }
+
+    /// True if the client of the last request awaits a 100 before it sends the body, and has got none.
+    pub(crate) fn awaits_continue(&self) -> bool {
+        self.0.expects_continue.get() && !self.0.continued.get()
+    }
+
+    /// The sender of interim responses to the last request.
+    pub(crate) fn interim_sender(&self) -> InterimSender {
+        self.0.relays_interim.set(true);
+        InterimSender {
+            request: self.0.requests.get(),
+            connection: self.clone(),
         }
     }
 }
@@ -321,9 +154,8 @@ impl InterimSender {
     /// second 100.
     pub(crate) fn send(&self, status: StatusCode, head: &[u8]) {
         let state = &self.connection.0;
-        let is_awaited = state.stage.get() == ResponseStage::Awaited;
         let is_repeated = status == StatusCode::CONTINUE && state.continued.get();
-        if !is_awaited || is_repeated || self.connection.requests() != self.request {
+        if !state.is_awaited.get() || is_repeated || state.requests.get() != self.request {
             return;
         }
         let mut interim = state.interim.borrow_mut();
@@ -333,90 +165,10 @@ impl InterimSender {
             if status == StatusCode::CONTINUE {
                 state.continued.set(true);
             }
-            state.interim_waker.wake();
-        }
-    }
-}
-
-/// A stored body that the stream of the connection writes itself.
-pub struct ZeroCopyBody {
-    source: ZeroCopySource,
-    log: TransferLog,
-    /// Keeps the request active as long as this body is sent; `None` if actix-http waits for its end.
-    active: Option<ActiveRequest>,
-}
-
-/// The bytes of a [`ZeroCopyBody`].
-pub(crate) enum ZeroCopySource {
-    Bytes(Bytes),
-    Slices(Slices),
-}
-
-impl ZeroCopyBody {
-    pub(crate) fn new(source: ZeroCopySource, log: TransferLog) -> Self {
-        Self {
-            source,
-            log,
-            active: None,
-        }
-    }
-
-    /// The request stays active until this body is sent.
-    pub(crate) fn keep_active(&mut self, active: ActiveRequest) {
-        self.active = Some(active);
-    }
-
-    /// How many bytes are still to be written.
-    pub(crate) fn left_bytes(&self) -> u64 {
-        match &self.source {
-            ZeroCopySource::Bytes(bytes) => bytes.len() as u64,
-            ZeroCopySource::Slices(slices) => slices.left_bytes(),
-        }
-    }
-
-    /// Fills `slices` with the bytes that come next, a piece in each, and returns how many it has filled.
-    pub fn fill_io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        match (&self.source, slices) {
-            (ZeroCopySource::Bytes(bytes), [slice, ..]) if !bytes.is_empty() => {
-                *slice = IoSlice::new(bytes);
-                1
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
             }
-            (ZeroCopySource::Bytes(_), _) => 0,
-            (ZeroCopySource::Slices(stored), slices) => stored.fill_io_slices(slices),
         }
-    }
-
-    /// Notes that this many bytes were written.
-    pub fn written(&mut self, bytes: usize) {
-        match &mut self.source {
-            ZeroCopySource::Bytes(all) => all.advance(bytes.min(all.len())),
-            ZeroCopySource::Slices(slices) => slices.advance(bytes as u64),
-        }
-        self.log.sent(bytes);
-        if self.is_complete() {
-            self.log.ended(Fate::Whole);
-        }
-    }
-
-    /// True if actix-http waits for the end of this body.
-    pub fn is_awaited(&self) -> bool {
-        self.active.is_none()
-    }
-
-    /// True if all bytes are written.
-    pub fn is_complete(&self) -> bool {
-        self.left_bytes() == 0
-    }
-}
-
-impl fmt::Debug for ZeroCopyBody {
-    /// Leaves out the connection, which holds this body.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left_bytes = self.left_bytes();
-        formatter
-            .debug_struct("ZeroCopyBody")
-            .field("left_bytes", &left_bytes)
-            .finish_non_exhaustive()
     }
 }
 
@@ -424,20 +176,15 @@ impl fmt::Debug for ZeroCopyBody {
 mod tests {
     use super::*;
 
-    fn begin(connection: &Connection) -> (ActiveRequest, InterimSender) {
-        let active = ActiveRequest::new(Some(connection), Version::HTTP_11, RequestFraming::None);
-        let sender = active.interim_sender().unwrap();
-        (active, sender)
+    fn begin(connection: &Connection) -> InterimSender {
+        connection.begin(Version::HTTP_11, false);
+        connection.interim_sender()
     }
 
     #[test]
-    fn interim_responses_wait_until_everything_before_them_is_sent() {
+    fn interim_responses_are_taken_together_and_once() {
         let connection = Connection::default();
-        let (_busy, sender) = begin(&connection);
-        sender.send(StatusCode::PROCESSING, b"a");
-        assert_eq!(connection.take_interim(), None);
-        connection.flushed(Waker::noop());
-        assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
+        let sender = begin(&connection);
         sender.send(StatusCode::PROCESSING, b"b");
         sender.send(StatusCode::PROCESSING, b"c");
         assert_eq!(connection.take_interim(), Some(b"bc".to_vec()));
@@ -445,41 +192,38 @@ mod tests {
     }
 
     #[test]
-    fn interim_responses_that_can_be_sent_go_before_the_response() {
+    fn interim_responses_precede_the_final_response_of_their_request() {
         let connection = Connection::default();
-        let (active, sender) = begin(&connection);
-        connection.flushed(Waker::noop());
+        let sender = begin(&connection);
         sender.send(StatusCode::PROCESSING, b"a");
-        active.response_begins();
+        assert_eq!(connection.response_begins(), Some(b"a".to_vec()));
         sender.send(StatusCode::PROCESSING, b"too late");
-        drop(active);
-        assert_eq!(connection.take_interim(), Some(b"a".to_vec()));
-    }
-
-    #[test]
-    fn interim_responses_overtaken_by_the_final_response_are_dropped() {
-        let connection = Connection::default();
-        let (active, sender) = begin(&connection);
-        sender.send(StatusCode::PROCESSING, b"a");
-        active.response_begins();
-        connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim(), None);
-        drop(active);
-        connection.flushed(Waker::noop());
-        let (_busy, _sender) = begin(&connection);
-        connection.flushed(Waker::noop());
+        let _next = begin(&connection);
         sender.send(StatusCode::PROCESSING, b"of the request before");
         assert_eq!(connection.take_interim(), None);
     }
 
     #[test]
+    fn a_client_gets_one_100_for_a_request() {
+        let connection = Connection::default();
+        connection.begin(Version::HTTP_11, true);
+        let sender = connection.interim_sender();
+        assert!(connection.awaits_continue());
+        sender.send_continue();
+        sender.send_continue();
+        assert!(!connection.awaits_continue());
+        let one = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
+        assert_eq!(connection.take_interim(), Some(one));
+    }
+
+    #[test]
     fn interim_responses_that_are_not_taken_are_bounded() {
         let connection = Connection::default();
-        let (_busy, sender) = begin(&connection);
+        let sender = begin(&connection);
         for _ in 0..10 {
             sender.send(StatusCode::PROCESSING, &[b'x'; MAX_INTERIM_BYTES / 4]);
         }
-        connection.flushed(Waker::noop());
         assert_eq!(connection.take_interim().unwrap().len(), MAX_INTERIM_BYTES);
     }
 }

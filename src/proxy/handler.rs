@@ -25,9 +25,8 @@ use crate::{
     origin::{InterimSink, PaceState},
     policy::{self, Decision, Forward, ForwardReason, OriginIndex, Reason, Reuse, Sharing, Time},
     proxy::{
-        connection::{ActiveRequest, Connection},
+        connection::Connection,
         fetch::{
-            carried_fetch::CarriedFetch,
             claim::claim,
             failover::forward,
             follower::{Follower, in_time},
@@ -41,8 +40,8 @@ use crate::{
             fast_path, prepared::PreparedResponses, serve::serve, stale_at_once::why_stale_at_once,
         },
         request::{
-            forwarded::ForwardedRequest, framing::RequestFraming, max_forwards, preflight,
-            request_id::RequestId, upload::UploadBody,
+            forwarded::ForwardedRequest, max_forwards, preflight, request_id::RequestId,
+            upload::UploadBody,
         },
         request_config::RequestConfig,
         response::{
@@ -63,11 +62,7 @@ pub async fn handle(
     payload: web::Payload,
     worker: web::Data<Worker>,
 ) -> HttpResponse {
-    let active = ActiveRequest::new(
-        request.conn_data::<Connection>(),
-        request.version(),
-        RequestFraming::of(&request),
-    );
+    let connection = Connection::of(&request);
     let now = clock::now();
     let config = worker.config.current();
     let request_id = RequestId::begin(&request, &config.config);
@@ -86,14 +81,24 @@ pub async fn handle(
                 .or_else(|| AccessLogEntry::begin(&request, &config.config, feed, Level::Warn));
             let observed = (entry.as_mut(), &mut route);
             Box::pin(respond(
-                &request, payload, &worker, &config, &active, observed, now,
+                &request,
+                payload,
+                &worker,
+                &config,
+                &connection,
+                observed,
+                now,
             ))
             .await
         }
     };
     let response = response.unwrap_or_else(FailedRequest::into_response);
-    let mut response =
-        response.into_http(&request, (&worker, &config.config, route), entry, active);
+    let mut response = response.into_http(
+        &request,
+        (&worker, &config.config, route),
+        entry,
+        &connection,
+    );
     if let Some(id) = request_id {
         id.write(response.headers_mut());
     }
@@ -106,7 +111,7 @@ async fn respond(
     payload: web::Payload,
     worker: &web::Data<Worker>,
     config: &RequestConfig,
-    active: &ActiveRequest,
+    connection: &Connection,
     (mut entry, route): (Option<&mut AccessLogEntry>, &mut RouteSlot),
     now: Time,
 ) -> Result<ClientResponse, FailedRequest> {
@@ -123,18 +128,16 @@ async fn respond(
     }
     let relay = InterimRelay {
         request,
-        active,
+        connection,
         via: &worker.shared.via,
     };
     if forwarded.is_handshake() {
         let response = forward_handshake(worker, &forwarded, relay).await;
         return completed(response, request, &forwarded, entry);
     }
-    let awaited = match request.head().expect() && forwarded.framing.has_content() {
-        true => active.interim_sender(),
-        false => None,
-    };
-    let body = UploadBody::new(payload, active.body_fault(), config.config.client_timeout);
+    let is_awaited = connection.awaits_continue() && forwarded.framing.has_content();
+    let awaited = is_awaited.then(|| connection.interim_sender());
+    let body = UploadBody::new(payload, config.config.client_timeout);
     let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
     let body = forwarded
         .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
@@ -320,8 +323,8 @@ fn decide(
     })
 }
 
-/// Fetches for the cache and for its client. The fetch goes on when its client leaves, as long as another request waits
-/// for it.
+/// Fetches for the cache and for its client, in a task of its own: the fetch goes on when its client leaves, as long as
+/// another request waits for it.
 async fn lead(
     worker: web::Data<Worker>,
     forwarded: Rc<ForwardedRequest>,
@@ -332,11 +335,12 @@ async fn lead(
     let (why, coalescing) = (plan.why, plan.coalescing);
     let (going_on_with, request) = (worker.clone(), Rc::clone(&forwarded));
     let (client, response) = WaitingClient::new(method, interim);
-    // In a box, which can become a task.
-    let fetch = Box::pin(fetch_and_store(worker, forwarded, plan, ticket, client));
-    let response = CarriedFetch::new(fetch, response).await;
+    // In a box: the runtime moves the future several times.
+    rt::spawn(Box::pin(async move {
+        fetch_and_store(&worker, &forwarded, plan, ticket, client).await;
+    }));
     let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
-    let response = response.unwrap_or_else(interrupted);
+    let response = response.await.unwrap_or_else(|_| interrupted());
     match coalescing {
         // Nobody shares the fetch, so its client cannot fall behind others.
         Coalescing::Never => response,
@@ -349,13 +353,12 @@ async fn lead(
 /// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in
 /// `fetch/revalidate`, parts in `fetch/combine_ranges`.
 async fn fetch_and_store(
-    worker: web::Data<Worker>,
-    forwarded: Rc<ForwardedRequest>,
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
     plan: FetchPlan,
     ticket: FetchTicket,
     mut client: WaitingClient,
 ) {
-    let (worker, forwarded) = (&**worker, &*forwarded);
     let mut request = client.listening(plan.origin_request(forwarded));
     let sends_all_cookies =
         forwarded.leaves_out_cookies() && ticket.is_path_not_stored() && plan.is_without_entry();
@@ -377,18 +380,11 @@ async fn fetch_and_store(
     };
     match (fetched, plan.kind) {
         (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.store_or_pass(fetched).await,
+        (Ok(fetched), FetchKind::Revalidate(entry)) => fetch.revalidated(&entry, fetched).await,
+        (Ok(fetched), FetchKind::RestOfPart(part, _)) => fetch.rest_received(part, fetched).await,
+        (Ok(fetched), FetchKind::ExtendPart(part)) => fetch.part_received(part, fetched).await,
         (Err(error), FetchKind::Revalidate(entry)) => fetch.not_revalidated(&entry, error).await,
         (Err(error), _) => fetch.fail(error),
-        // In boxes: these futures are large, and most fetches do not need them.
-        (Ok(fetched), FetchKind::Revalidate(entry)) => {
-            Box::pin(fetch.revalidated(&entry, fetched)).await;
-        }
-        (Ok(fetched), FetchKind::RestOfPart(part, _)) => {
-            Box::pin(fetch.rest_received(part, fetched)).await;
-        }
-        (Ok(fetched), FetchKind::ExtendPart(part)) => {
-            Box::pin(fetch.part_received(part, fetched)).await;
-        }
     }
 }
 
@@ -431,7 +427,7 @@ fn revalidate_in_background(
         };
         match claim(&worker, &forwarded, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {
-                fetch_and_store(worker, forwarded, plan, ticket, WaitingClient::none()).await;
+                fetch_and_store(&worker, &forwarded, plan, ticket, WaitingClient::none()).await;
             }
             Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}
         }

@@ -31,12 +31,15 @@ mod tunnel;
 mod worker;
 
 pub use self::{
-    connection::{Connection, ZeroCopyBody},
+    connection::Connection,
     dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
     readiness::Readiness,
     request::framing::RequestFraming,
-    response::refusal_log::{RefusalEntry, RefusalLog},
+    response::{
+        client_response::PreparedHeaders,
+        refusal_log::{RefusalEntry, RefusalLog},
+    },
     shared::{Shared, SharedOrigin},
     tunnel::established::Tunnel,
     worker::Worker,

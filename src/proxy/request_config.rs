@@ -59,11 +59,12 @@ impl RequestConfig {
     }
 }
 
-/// Whether a plain request has the same identity before and after it is made ready to be forwarded.
+/// Whether a plain request has the same identity before and after it is made ready to be forwarded, and the same response
+/// whichever site it comes from.
 fn forwards_unchanged(config: &Config) -> bool {
     // A header that the proxy sets itself differs from what the client sent, so it must not make the identity.
     let is_credential = |name| config.policy.is_credential(name);
-    !headers::SET_BY_US.iter().any(is_credential)
+    !config.cors && !headers::SET_BY_US.iter().any(is_credential)
 }
 
 /// The newest configuration, as one worker knows it. Checking for a newer one reads one number.

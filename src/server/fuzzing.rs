@@ -1,9 +1,6 @@
-//! Entry point for fuzzing: where the head of a client's request ends, and what is passed on of it.
+//! Entry point for fuzzing: where the head of a client's request ends, and what it becomes.
 
-use super::{
-    request_bounds::RequestBounds,
-    request_head::{self, HeadVerdict},
-};
+use super::request_head::{self, HeadScan, HeadVerdict};
 
 /// Most headers that the parser accepts.
 const MAX_HEADERS: usize = 256;
@@ -31,13 +28,13 @@ pub fn request_head(bytes: &[u8]) {
 
 /// Where the head ends; `None` if it is not complete.
 fn head_end<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Option<usize> {
-    let mut bounds = RequestBounds::head();
-    let mut end = 0;
+    let mut scan = HeadScan::default();
+    let mut before = 0;
     for piece in pieces {
-        end += bounds.take(piece);
-        if matches!(bounds, RequestBounds::Decoding) {
-            return Some(end);
+        if let Some(end) = scan.end(piece) {
+            return Some(before + end);
         }
+        before += piece.len();
     }
     None
 }

@@ -1,13 +1,11 @@
 //! The HTTP server: the cache actor, the workers with their default service, and a graceful stop.
 
-mod client_io;
-mod expect;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
+mod http1;
 mod own_names;
 mod proxy_protocol;
-mod request_bounds;
 mod request_head;
 #[cfg(test)]
 mod tests;
@@ -15,18 +13,19 @@ mod thread_worker;
 
 use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
-use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
 use actix_rt::{net::TcpStream, task::JoinHandle};
-use actix_server::{GracefulShutdownSignal, ServerBuilder, ServerHandle};
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_server::{ServerBuilder, ServerHandle};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactory as _, fn_factory, fn_service, map_config,
+};
 use actix_web::{App, dev::AppConfig, web};
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::{
-    client_io::{ClientIo, LINGER, Limits},
     gate::Gate,
+    http1::{Http1Service, Limits},
     thread_worker::worker_of_thread,
 };
 use crate::{
@@ -112,36 +111,36 @@ impl Server {
             let worker = worker_of_thread(&shared, || {
                 Worker::new(Arc::clone(&shared), &origins, worker_cache)
             });
-            let refusals = Rc::new(worker.refusal_log());
-            let app = || {
-                let app = App::new()
-                    .app_data(worker.clone())
-                    .default_service(web::to(proxy::handle));
-                map_config(app.into_factory(), |()| AppConfig::default())
-            };
-            let (stopping, stopped, gate) = (stopping.clone(), stopping.clone(), gate.clone());
-            let http = HttpService::build()
-                .expect(expect::without_continue(app()))
-                // `ClientIo` has these two limits.
-                .keep_alive(KeepAlive::Os)
-                .client_request_timeout(Duration::ZERO)
-                .client_disconnect_timeout(LINGER)
-                .on_connect_ext(|io: &ClientIo, data: &mut actix_http::Extensions| {
-                    data.insert(io.connection());
-                })
-                .graceful_shutdown_signal(move || when_stopped(stopping.clone()))
-                .finish(app());
-            fn_service(move |mut stream: TcpStream| {
-                let (gate, stopped, refusals) = (gate.clone(), stopped.clone(), refusals.clone());
+            let refusals = worker.refusal_log();
+            let app = App::new()
+                .app_data(worker)
+                .default_service(web::to(proxy::handle));
+            let app = map_config(app.into_factory(), |()| AppConfig::default());
+            let (shared, stopping, gate) = (Arc::clone(&shared), stopping.clone(), gate.clone());
+            fn_factory(move || {
+                let app = app.new_service(());
+                let service = (Arc::clone(&shared), refusals.clone(), stopping.clone());
+                let gate = gate.clone();
                 async move {
-                    let (peer, read) = gate.admit(&mut stream, stopped.notified()).await?;
-                    let client = (stream, peer.map(|peer| peer.ip()));
-                    let io = ClientIo::new(client, any_name, limits, (refusals, stopped), read);
-                    Ok::<_, io::Error>((io, Protocol::Http1, peer))
+                    let (shared, refusals, stopping) = service;
+                    let service = Rc::new(Http1Service {
+                        app: app.await?,
+                        limits,
+                        refusals,
+                        stopping,
+                        shared,
+                        any_name,
+                    });
+                    Ok::<_, ()>(fn_service(move |mut stream: TcpStream| {
+                        let (gate, service) = (gate.clone(), Rc::clone(&service));
+                        async move {
+                            let stopped = service.stopping.notified();
+                            let (peer, read) = gate.admit(&mut stream, stopped).await?;
+                            service.serve(stream, peer, read).await
+                        }
+                    }))
                 }
             })
-            .map_err(DispatchError::Io)
-            .and_then(http)
         };
         for listener in listeners {
             limit_unsent(&listener);
@@ -218,9 +217,4 @@ fn origin(
         pace: Arc::clone(&shared.pace),
         ..OriginConfig::new(destination, config.timeout, max_connections)
     }
-}
-
-/// Resolves when the server begins to stop.
-async fn when_stopped(signal: GracefulShutdownSignal) {
-    signal.notified().await;
 }

@@ -1,9 +1,10 @@
-//! Checks the head of a request before actix-http gets it, and rewrites what actix-http refuses and clients send.
+//! Checks the head of a request before it is parsed, and rewrites what the parser refuses and clients send.
 //!
-//! actix-http refuses with an empty response, and its parser of targets refuses characters that browsers and scripts
-//! send. Here such a target is encoded, an absolute-form target becomes path and Host, and what is refused is refused
-//! with a sentence.
+//! The parser of targets refuses characters that browsers and scripts send, and says little about what it refuses. Here such
+//! a target is encoded, an absolute-form target becomes path and Host, and what is refused is refused with a sentence.
 
+mod parse;
+mod scan;
 mod upgrade;
 
 use std::{borrow::Cow, sync::LazyLock};
@@ -11,6 +12,10 @@ use std::{borrow::Cow, sync::LazyLock};
 use actix_http::StatusCode;
 use memchr::memmem::Finder;
 
+pub(super) use self::{
+    parse::{ConnectionFields, parse},
+    scan::HeadScan,
+};
 use crate::{
     error::ProxyError,
     policy::{encoded_target, is_valid_host},
@@ -18,8 +23,8 @@ use crate::{
 
 /// Longest head of a request as it is passed on, in bytes. Many clients may send one at the same time.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Most header lines in a request. It is the limit of actix-http.
-const MAX_HEADER_LINES: usize = 96;
+/// Most header lines in a request.
+const MAX_HEADER_LINES: usize = 1000;
 
 /// What becomes of a complete head.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,8 +46,8 @@ pub(super) enum HeadRefusal {
     /// It is longer than [`MAX_HEAD_BYTES`].
     #[error("the request line and headers are larger than 64 KiB")]
     TooLarge,
-    /// It has more lines than actix-http accepts.
-    #[error("the request has more than 96 header lines")]
+    /// It has more than [`MAX_HEADER_LINES`].
+    #[error("the request has more than 1,000 header lines")]
     TooManyLines,
     /// It is of HTTP/2 or a later version, or of HTTP/0.
     #[error("the request is not in HTTP/1.0 or HTTP/1.1")]
@@ -369,7 +374,7 @@ fn write_fields(host: &[u8], mut fields: &[u8], into: &mut Vec<u8>) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::request_bounds::RequestBounds, *};
+    use super::*;
 
     /// As [`super::check`], with every URL ours.
     fn check(head: &[u8]) -> HeadVerdict {
@@ -433,9 +438,21 @@ mod tests {
     }
 
     #[test]
+    fn a_head_may_have_the_largest_number_of_lines() {
+        let most = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "A: b\r\n".repeat(999)
+        );
+        assert_eq!(check(most.as_bytes()), HeadVerdict::Unchanged);
+    }
+
+    #[test]
     fn what_is_not_passed_on_is_refused_for_its_reason() {
-        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(96));
-        let no_room_for_host = format!("GET http://a/ HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(96));
+        let many = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "A: b\r\n".repeat(1000)
+        );
+        let no_room_for_host = format!("GET http://a/ HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(1000));
         let grows = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "\"".repeat(30_000));
         for (head, refusal) in [
             ("GET / HTTP/1.1\r\n\r\n", HeadRefusal::NoHost),
@@ -491,8 +508,6 @@ mod tests {
                 "{head:.60}"
             );
         }
-        let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(95));
-        assert_eq!(check(most.as_bytes()), HeadVerdict::Unchanged);
     }
 
     proptest! {
@@ -505,9 +520,9 @@ mod tests {
         ) {
             let head = format!("{before}GET {target} {version}\r\nHost: a\r\n{fields}\r\n");
             // The fields may have an empty line among them.
-            let end = RequestBounds::head().take(head.as_bytes());
+            let end = HeadScan::default().end(head.as_bytes()).unwrap();
             if let HeadVerdict::Rewritten(rewritten) = check(&head.as_bytes()[..end]) {
-                prop_assert_eq!(RequestBounds::head().take(&rewritten), rewritten.len());
+                prop_assert_eq!(HeadScan::default().end(&rewritten), Some(rewritten.len()));
                 match check(&rewritten) {
                     HeadVerdict::Unchanged => {}
                     // An Upgrade that is left.

@@ -1,27 +1,26 @@
-//! Our decoders of requests compared with actix-http's, which decodes the same bytes after them.
+//! Our decoders of requests compared with actix-http's.
 //!
-//! Where both accept, content and ends are the same. We may refuse more than actix-http, for the reasons that
-//! [`Stricter`] lists. We never accept a chunked body that actix-http refuses. A head is not checked by us at all: it is
-//! passed on up to its end, and actix-http refuses what is wrong with it.
+//! Where both accept, headers, content and ends are the same. We refuse more chunked bodies than actix-http, for the reasons
+//! that [`Stricter`] lists, and accept none that it refuses.
 
 use actix_codec::Decoder as _;
 use actix_http::{
-    HttpMessage as _, ServiceConfig,
+    HttpMessage as _, Payload, ServiceConfig,
     h1::{Codec, Message},
-    header,
 };
 use bytes::BytesMut;
+use futures_util::{FutureExt as _, StreamExt as _};
 use proptest::{
     collection::vec,
     prelude::*,
     sample::{Index, select},
 };
 
-use super::request_bounds::RequestBounds;
-use crate::{
-    origin::{Chunked, Malformed},
-    proxy::RequestFraming,
+use super::{
+    http1::ReceivedBody,
+    request_head::{self, HeadScan},
 };
+use crate::origin::{Chunked, Malformed};
 
 const CHUNKED_HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -179,22 +178,30 @@ fn chunked_body() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A request as actix-http sees it.
+/// A request as it was decoded.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     target: String,
+    fields: Vec<(String, Vec<u8>)>,
     content: Vec<u8>,
     /// Where it ends in all that was sent.
     end: usize,
 }
 
-/// How the body of a request is framed, as the handler tells the connection.
-fn framing(request: &actix_http::Request) -> RequestFraming {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    match length.and_then(|length| length.to_str().ok()?.trim().parse().ok()) {
-        _ if request.chunked().unwrap_or(false) => RequestFraming::Chunked,
-        Some(length) => RequestFraming::Sized(length),
-        None => RequestFraming::None,
+impl Request {
+    /// A request whose body is still to come.
+    fn with_head(request: &actix_http::Request) -> Self {
+        let fields = request.headers().iter();
+        let mut fields: Vec<_> = fields
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect();
+        fields.sort();
+        Self {
+            target: request.uri().to_string(),
+            fields,
+            content: Vec::new(),
+            end: 0,
+        }
     }
 }
 
@@ -212,11 +219,7 @@ fn decoded_at_once(bytes: &[u8]) -> (Vec<Request>, bool) {
         };
         let has_body = match message {
             Message::Item(request) => {
-                current = Some(Request {
-                    target: request.uri().to_string(),
-                    content: Vec::new(),
-                    end: 0,
-                });
+                current = Some(Request::with_head(&request));
                 codec.message_type() != actix_http::h1::MessageType::None
             }
             Message::Chunk(Some(bytes)) => {
@@ -233,67 +236,59 @@ fn decoded_at_once(bytes: &[u8]) -> (Vec<Request>, bool) {
     }
 }
 
-/// The complete requests that actix-http decodes when it gets each piece only as far as [`RequestBounds`] says, and
-/// whether it or we refused the bytes after them.
-fn decoded_within_bounds(pieces: &[&[u8]]) -> (Vec<Request>, bool) {
-    let mut codec = codec();
-    let mut bounds = RequestBounds::head();
-    let mut received = BytesMut::new();
+/// What follows the complete requests.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    /// Bytes that are refused.
+    Refused,
+    /// A head that is not complete, or nothing. It is not judged before it is complete.
+    Head,
+    /// A body that is not complete.
+    Body,
+}
+
+/// The complete requests that we decode from these pieces, and what follows them.
+fn decoded_by_us(pieces: &[&[u8]]) -> (Vec<Request>, Left) {
+    let mut input = BytesMut::new();
     let mut requests = Vec::new();
-    let mut current: Option<Request> = None;
-    let mut passed_on = 0;
+    let mut current: Option<(Request, ReceivedBody, Payload)> = None;
+    let mut received = 0;
     for piece in pieces {
-        let mut rest = *piece;
-        while !rest.is_empty() {
-            let own = bounds.take(rest);
-            received.extend_from_slice(&rest[..own]);
-            rest = &rest[own..];
-            passed_on += own;
-            loop {
-                match codec.decode(&mut received) {
-                    Ok(Some(Message::Item(request))) => {
-                        // The end of the head is where actix-http finds it.
-                        assert!(matches!(bounds, RequestBounds::Decoding));
-                        assert!(received.is_empty());
-                        bounds = RequestBounds::after_head(framing(&request));
-                        current = Some(Request {
-                            target: request.uri().to_string(),
-                            content: Vec::new(),
-                            end: 0,
-                        });
-                        if codec.message_type() == actix_http::h1::MessageType::None {
-                            break;
-                        }
-                    }
-                    Ok(Some(Message::Chunk(Some(bytes)))) => {
-                        current.as_mut().unwrap().content.extend(bytes);
-                    }
-                    Ok(Some(Message::Chunk(None))) => {
-                        // The end of the body is where actix-http finds it.
-                        assert!(matches!(bounds, RequestBounds::Complete), "{bounds:?}");
-                        break;
-                    }
-                    Ok(None) => break,
-                    Err(_) => return (requests, true),
+        input.extend_from_slice(piece);
+        received += piece.len();
+        loop {
+            let Some((request, body, payload)) = &mut current else {
+                let Some(end) = HeadScan::default().end(&input) else {
+                    break;
+                };
+                let head = input.split_to(end).freeze();
+                let mut request = actix_http::Request::new();
+                let Ok(fields) = request_head::parse(&head, request.head_mut()) else {
+                    return (requests, Left::Refused);
+                };
+                let (body, payload) = ReceivedBody::new(fields.framing);
+                current = Some((Request::with_head(&request), body, payload));
+                continue;
+            };
+            body.feed(&mut input);
+            while let Some(Some(piece)) = payload.next().now_or_never() {
+                match piece {
+                    Ok(piece) => request.content.extend(piece),
+                    Err(_) => return (requests, Left::Refused),
                 }
             }
-            assert!(
-                !matches!(bounds, RequestBounds::Decoding),
-                "a head passed on whole that actix-http does not find complete"
-            );
-            if matches!(bounds, RequestBounds::Lost) {
-                return (requests, true);
+            if !body.is_complete() {
+                break;
             }
-            if matches!(bounds, RequestBounds::Complete) {
-                assert!(received.is_empty());
-                let mut request = current.take().unwrap();
-                request.end = passed_on;
-                requests.push(request);
-                bounds = RequestBounds::head();
-            }
+            request.end = received - input.len();
+            requests.extend(current.take().map(|(request, ..)| request));
         }
     }
-    (requests, false)
+    let left = match current {
+        Some(_) => Left::Body,
+        None => Left::Head,
+    };
+    (requests, left)
 }
 
 /// A valid request, at times after empty lines and with bare line feeds.
@@ -368,23 +363,23 @@ proptest! {
         prop_assert!(!refused);
         let found: Vec<usize> = at_once.iter().map(|request| request.end).collect();
         prop_assert_eq!(found, ends);
-        prop_assert_eq!(decoded_within_bounds(&cut(&bytes, &cuts)), (at_once, false));
+        prop_assert_eq!(decoded_by_us(&cut(&bytes, &cuts)), (at_once, Left::Head));
     }
 
     #[test]
-    fn mutated_requests_are_never_passed_on_beyond_the_end_that_actix_http_finds(
+    fn mutated_requests_are_decoded_as_actix_http_decodes_them_or_refused(
         requests in vec(request(), 1..4),
         mutations in vec(mutation(), 1..4),
         cuts: Vec<Index>,
     ) {
         let bytes = mutate(requests.concat(), mutations);
         let (at_once, refused) = decoded_at_once(&bytes);
-        let (within_bounds, refused_within) = decoded_within_bounds(&cut(&bytes, &cuts));
+        let (ours, left) = decoded_by_us(&cut(&bytes, &cuts));
         // We refuse some chunked bodies that actix-http accepts, and no request beside them.
-        prop_assert!(at_once.starts_with(&within_bounds));
-        if !refused_within {
-            prop_assert_eq!(within_bounds, at_once);
-            prop_assert!(!refused);
+        prop_assert!(at_once.starts_with(&ours));
+        if left != Left::Refused {
+            prop_assert_eq!(ours, at_once);
+            prop_assert!(!refused || left == Left::Head);
         }
     }
 }

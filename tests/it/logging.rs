@@ -200,7 +200,7 @@ fn a_level_in_rust_log_does_not_change_the_libraries() {
     let home = Home::new();
     let proxy = home.start_with(&origin.url(), &[], &[("RUST_LOG", "debug")]);
     let mut client = Client::connect(proxy.port);
-    // actix-http logs this as an error. The proxy has its own line.
+    // The proxy has a line of its own for it.
     client.send("NO REQUEST AT ALL\r\n\r\n");
     assert_eq!(client.answer().status(), 400);
     proxy.get("/a");

@@ -185,7 +185,10 @@ fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged
 {
     let (origin, home) = (Origin::counting(""), Home::new());
     let proxy = home.start(&origin.url(), &[]);
-    let large = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(96));
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "A: b\r\n".repeat(1000)
+    );
     let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
     for (head, status, name, logged) in [
         (
@@ -194,7 +197,7 @@ fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged
             "malformed-head",
             "B  the request has no Host header",
         ),
-        // actix-http refuses it.
+        // The parser refuses it.
         (
             "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
             400,
@@ -211,7 +214,7 @@ fn requests_that_are_refused_before_the_handler_are_counted_by_status_and_logged
             &large,
             431,
             "large-head",
-            "B  the request has more than 96 header lines",
+            "B  the request has more than 1,000 header lines",
         ),
         (
             "PRI * HTTP/2.0\r\n\r\n",

@@ -21,7 +21,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "config", "proxy", "cache", "origin", "policy", "error", "reload",
+            "clock", "config", "proxy", "cache", "origin", "policy", "error", "reload",
         ],
     ),
     (

@@ -8,14 +8,14 @@ use actix_web::{
 use crate::{
     headers::OwnVia,
     origin::{Expectation, InterimSink},
-    proxy::connection::ActiveRequest,
+    proxy::connection::Connection,
 };
 
 /// The client that would receive interim responses. It costs nothing until a request is forwarded.
 #[derive(Clone, Copy)]
 pub(crate) struct InterimRelay<'a> {
     pub(crate) request: &'a HttpRequest,
-    pub(crate) active: &'a ActiveRequest,
+    pub(crate) connection: &'a Connection,
     /// Our own member of Via.
     pub(crate) via: &'a OwnVia,
 }
@@ -23,7 +23,7 @@ pub(crate) struct InterimRelay<'a> {
 impl InterimRelay<'_> {
     /// What the client expects before it sends its body; nothing if it was told to send it.
     pub(crate) fn expectation(&self) -> Expectation {
-        match self.request.head().expect() && !self.active.is_continued() {
+        match self.connection.awaits_continue() {
             true => Expectation::Continue,
             false => Expectation::Nothing,
         }
@@ -34,7 +34,7 @@ impl InterimRelay<'_> {
         if self.request.version() < Version::HTTP_11 {
             return None;
         }
-        let sender = self.active.interim_sender()?;
+        let sender = self.connection.interim_sender();
         let via = self.via.clone();
         Some(InterimSink::new(move |status, mut headers| {
             crate::headers::remove_hop_by_hop(&mut headers);

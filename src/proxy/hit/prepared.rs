@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 
 use crate::{
@@ -13,10 +13,7 @@ use crate::{
     policy::Time,
     proxy::{
         hit::from_stored::{hit_status, stored_headers},
-        response::{
-            client_response::{ClientResponse, PreparedHeaders, ResponseBody},
-            zero_copy,
-        },
+        response::client_response::{ClientResponse, PreparedHeaders, ResponseBody},
     },
 };
 
@@ -26,7 +23,7 @@ pub(crate) struct PreparedResponses(RefCell<Vec<Option<PreparedResponse>>>);
 
 /// The whole of a stored response.
 struct PreparedResponse {
-    headers: PreparedHeaders,
+    headers: Rc<PreparedHeaders>,
     body: Bytes,
     age_seconds: u64,
     ttl_seconds: Option<i64>,
@@ -62,11 +59,8 @@ impl PreparedResponses {
             let mut headers = stored_headers(head, now);
             complete(&mut headers);
             cache_status.write(&mut headers);
-            if body.len() as u64 >= zero_copy::MIN_BYTES {
-                headers.insert(header::CONTENT_LENGTH, body.len().into());
-            }
             *slot = Some(PreparedResponse {
-                headers: headers.into_iter().collect(),
+                headers: Rc::new(PreparedHeaders::new(&headers)),
                 body,
                 age_seconds,
                 ttl_seconds,

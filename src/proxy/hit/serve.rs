@@ -32,8 +32,13 @@ pub(crate) fn serve(
         via.complete(headers);
         rewrite_headers(headers, forwarded, CookieRewriting::Off);
     };
-    let mut response = prepared(&view, lookup, (index, entry), now, complete)
-        .unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
+    // What is added to a response for the site that it is for is not prepared.
+    let prepared = match forwarded.config.cors {
+        true => None,
+        false => prepared(&view, lookup, (index, entry), now, complete),
+    };
+    let mut response =
+        prepared.unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
     lookup.count_hit();
     if reuse != Reuse::Fresh {
         response.cache_status.outcome = RequestOutcome::Stale;

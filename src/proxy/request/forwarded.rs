@@ -43,8 +43,7 @@ pub(crate) struct ForwardedRequest {
     pub(crate) method: Method,
     /// Path and query, byte for byte except what a rule removes from the query; or `*`. The origin may get less of it.
     pub(crate) target: String,
-    /// The request to the origin shares them, as long as it has no others.
-    pub(crate) headers: Rc<HeaderMap>,
+    pub(crate) headers: HeaderMap,
     /// All cookies, if `headers` has some of them only; else empty.
     pub(crate) all_cookies: Vec<HeaderValue>,
     pub(crate) content: RequestContent,
@@ -94,7 +93,7 @@ impl ForwardedRequest {
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
-        RequestId::forward(request, config, Rc::make_mut(&mut forwarded.headers));
+        RequestId::forward(request, config, &mut forwarded.headers);
         Ok(forwarded)
     }
 
@@ -153,7 +152,7 @@ impl ForwardedRequest {
         Ok(Self {
             method: method.clone(),
             target,
-            headers: headers.into(),
+            headers,
             all_cookies,
             content,
             bypass,
@@ -240,13 +239,12 @@ impl ForwardedRequest {
         table: &NameTable,
     ) {
         let policy = self.config.policy_for(self.selection);
-        let headers = Rc::make_mut(&mut self.headers);
-        self.all_cookies = remove_ignored_cookies(policy, table, headers);
+        self.all_cookies = remove_ignored_cookies(policy, table, &mut self.headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         if content.is_graphql() {
             // The errors in an encoded response could not be found.
             let identity = HeaderValue::from_static("identity");
-            Rc::make_mut(&mut self.headers).insert(header::ACCEPT_ENCODING, identity);
+            self.headers.insert(header::ACCEPT_ENCODING, identity);
         }
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
@@ -275,9 +273,8 @@ impl ForwardedRequest {
                 ..self.clone()
             };
             // RFC 9110, 14.2: Range is defined for GET alone.
-            let headers = Rc::make_mut(&mut get.headers);
-            headers.remove(header::RANGE);
-            headers.remove(header::IF_RANGE);
+            get.headers.remove(header::RANGE);
+            get.headers.remove(header::IF_RANGE);
             get
         })
     }
@@ -371,16 +368,15 @@ impl ForwardedRequest {
     }
 
     /// The headers with all cookies, for a request whose response is not stored.
-    pub(crate) fn headers_with_all_cookies(&self) -> Rc<HeaderMap> {
-        if !self.leaves_out_cookies() {
-            return Rc::clone(&self.headers);
+    pub(crate) fn headers_with_all_cookies(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if self.leaves_out_cookies() {
+            headers.remove(header::COOKIE);
         }
-        let mut headers = HeaderMap::clone(&self.headers);
-        headers.remove(header::COOKIE);
         for cookie in &self.all_cookies {
             headers.append(header::COOKIE, cookie.clone());
         }
-        headers.into()
+        headers
     }
 
     /// True if cookies are forwarded that are not in the key. They may shape the response.

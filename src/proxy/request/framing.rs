@@ -1,7 +1,5 @@
 //! How the body of a client's request is framed.
 
-use std::{cell::Cell, rc::Rc};
-
 use actix_web::{HttpMessage as _, HttpRequest, http::header};
 
 use crate::policy::RequestContent;
@@ -16,22 +14,6 @@ pub enum RequestFraming {
     Sized(u64),
     /// The body is chunked.
     Chunked,
-}
-
-/// Whether the framing of a body turned out to be invalid. Clones share this.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BodyFault(Rc<Cell<bool>>);
-
-impl BodyFault {
-    /// The framing is invalid.
-    pub(crate) fn set(&self) {
-        self.0.set(true);
-    }
-
-    /// True if the framing is invalid.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.get()
-    }
 }
 
 impl RequestFraming {

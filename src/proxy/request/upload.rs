@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     origin::{BodyStream, MILLIS_PER_BYTE, OriginError, RequestBody, UploadError},
-    proxy::request::framing::{BodyFault, RequestFraming},
+    proxy::request::framing::RequestFraming,
 };
 
 /// Memory for bodies that are read whole, in bytes for each worker. Bodies beyond it pass through.
@@ -21,7 +21,6 @@ pub(crate) struct UploadBody {
     read: BytesMut,
     /// What is still to be read; `None` if nothing is.
     rest: Option<web::Payload>,
-    fault: BodyFault,
     pace: UploadPace,
     /// The memory for `read`; `None` if nothing was read.
     permit: Option<BufferPermit>,
@@ -42,11 +41,10 @@ pub(crate) enum BodyRead {
 
 impl UploadBody {
     /// `pause` is how long the client may pause.
-    pub(crate) fn new(payload: web::Payload, fault: BodyFault, pause: Duration) -> Self {
+    pub(crate) fn new(payload: web::Payload, pause: Duration) -> Self {
         Self {
             read: BytesMut::new(),
             rest: Some(payload),
-            fault,
             pace: UploadPace::new(pause),
             permit: None,
             awaited: None,
@@ -63,7 +61,6 @@ impl UploadBody {
         Self {
             read: bytes.into(),
             rest: None,
-            fault: BodyFault::default(),
             pace: UploadPace::new(Duration::ZERO),
             permit: Some(permit),
             awaited: None,
@@ -75,7 +72,6 @@ impl UploadBody {
         Self {
             read: BytesMut::new(),
             rest: None,
-            fault: BodyFault::default(),
             pace: UploadPace::new(Duration::ZERO),
             permit: None,
             awaited: None,
@@ -125,10 +121,7 @@ impl UploadBody {
             return received;
         }
         self.rest = None;
-        match self.fault.is_set() {
-            true => Some(Err(PayloadError::EncodingCorrupted)),
-            false => received,
-        }
+        received
     }
 
     fn into_stream(self) -> BodyStream {

@@ -6,14 +6,14 @@ use actix_web::{
     body::BodySize,
     http::{
         StatusCode,
-        header::{HeaderMap, HeaderName, HeaderValue},
+        header::{self, HeaderMap},
     },
 };
 use bytes::Bytes;
 
 use crate::{
     cache::Slices,
-    headers::CacheStatus,
+    headers::{CacheStatus, write_header_line},
     origin::SwitchedConnection,
     proxy::{
         hit::multipart::Multipart,
@@ -40,9 +40,36 @@ impl ClientResponse {
     }
 }
 
-/// Headers that many responses share. They are copied into the map that actix-web keeps for a response: to clone a map takes
-/// twice as long.
-pub(crate) type PreparedHeaders = Rc<[(HeaderName, HeaderValue)]>;
+/// Header lines that many responses share, as they are sent.
+#[derive(Debug)]
+pub struct PreparedHeaders {
+    lines: Vec<u8>,
+    has_date: bool,
+}
+
+impl PreparedHeaders {
+    /// The lines of `headers`.
+    pub(crate) fn new(headers: &HeaderMap) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in headers {
+            write_header_line(&mut lines, name, value);
+        }
+        Self {
+            lines,
+            has_date: headers.contains_key(header::DATE),
+        }
+    }
+
+    /// The lines, each with its end.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// True if Date is among them.
+    pub fn has_date(&self) -> bool {
+        self.has_date
+    }
+}
 
 /// Where the bytes of a response come from.
 pub(crate) enum ResponseBody {
@@ -55,7 +82,7 @@ pub(crate) enum ResponseBody {
     /// The body of the response to a GET, of this size, which a HEAD does not get.
     Announced(BodySize),
     /// A stored body in one piece, with the complete headers.
-    Prepared(Bytes, PreparedHeaders),
+    Prepared(Bytes, Rc<PreparedHeaders>),
     /// A stored body, or a part of one.
     Stored(Slices),
     /// Several ranges of a stored body.
@@ -69,15 +96,6 @@ pub(crate) enum ResponseBody {
 }
 
 impl ResponseBody {
-    /// How many bytes can be written from where they lie in memory.
-    pub(crate) fn zero_copy_bytes(&self) -> u64 {
-        match self {
-            Self::Prepared(bytes, _) => bytes.len() as u64,
-            Self::Stored(slices) => slices.left_bytes(),
-            _ => 0,
-        }
-    }
-
     /// The size of the body.
     pub(crate) fn size(&self) -> BodySize {
         match self {

@@ -10,4 +10,3 @@ pub(super) mod send;
 pub(super) mod streamed_body;
 pub(super) mod tracked_body;
 pub(super) mod transfer_log;
-pub(super) mod zero_copy;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Counts and logs the refused requests of one worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RefusalLog {
     counters: Rc<WorkerCounters>,
     /// `None` without a dashboard.

@@ -1,4 +1,4 @@
-//! A response body as actix-http reads it.
+//! A response body as the server reads it.
 
 use std::{
     io,
@@ -14,7 +14,6 @@ use futures_util::future::LocalBoxFuture;
 use crate::{
     cache::{BodyError, FetchEnd, Slices},
     proxy::{
-        connection::ActiveRequest,
         hit::multipart::Multipart,
         response::{
             access_log::Fate, client_response::ResponseBody, counted_body::CountedBody,
@@ -39,9 +38,6 @@ pub(crate) struct TrackedBody {
     source: BodySource,
     size: BodySize,
     log: TransferLog,
-    active: ActiveRequest,
-    /// The end of the connection is the end of the body.
-    until_close: bool,
 }
 
 enum BodySource {
@@ -51,8 +47,6 @@ enum BodySource {
     Multipart(Multipart),
     Streamed(LocalBoxFuture<'static, (StreamStep, StreamedBody)>),
     Forwarded(Box<CountedBody>),
-    /// The next poll cuts the connection.
-    Broken(io::Error),
 }
 
 type StreamStep = Option<Result<Bytes, BodyError>>;
@@ -62,12 +56,7 @@ async fn step(mut body: StreamedBody) -> (StreamStep, StreamedBody) {
 }
 
 impl TrackedBody {
-    pub(crate) fn new(
-        body: ResponseBody,
-        sent: SentBody,
-        log: TransferLog,
-        active: ActiveRequest,
-    ) -> Self {
+    pub(crate) fn new(body: ResponseBody, sent: SentBody, log: TransferLog) -> Self {
         let size = match (sent, body.size()) {
             (SentBody::Bodiless, _) | (SentBody::HeadersOnly, BodySize::Stream) => BodySize::None,
             (_, size) => size,
@@ -89,27 +78,12 @@ impl TrackedBody {
             ResponseBody::Streamed(body) => BodySource::Streamed(Box::pin(step(body))),
             ResponseBody::Forwarded(body, _) => BodySource::Forwarded(Box::new(body)),
         };
-        Self {
-            source,
-            size,
-            log,
-            active,
-            until_close: false,
-        }
-    }
-
-    /// Sends the body without a length and without chunks: its end is the end of the connection.
-    pub(crate) fn end_with_connection(&mut self) {
-        self.until_close = true;
+        Self { source, size, log }
     }
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         match &mut self.source {
             BodySource::Empty => Poll::Ready(None),
-            BodySource::Broken(error) => {
-                let error = std::mem::replace(error, io::ErrorKind::Other.into());
-                Poll::Ready(Some(Err(error)))
-            }
             BodySource::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
@@ -149,19 +123,7 @@ impl MessageBody for TrackedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Bytes>>> {
         let this = self.get_mut();
-        let is_broken = matches!(this.source, BodySource::Broken(_));
-        let polled = match ready!(this.poll_source(context)) {
-            Some(Err(error)) if !is_broken => {
-                // actix-http drops what it has not written yet when a body fails. This lets it write that first.
-                this.source = BodySource::Broken(error);
-                if this.until_close {
-                    this.active.set_broken();
-                }
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            polled => polled,
-        };
+        let polled = ready!(this.poll_source(context));
         match &polled {
             Some(Ok(bytes)) => this.log.sent(bytes.len()),
             Some(Err(_)) => this.log.cut(),

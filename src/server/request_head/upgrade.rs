@@ -1,7 +1,6 @@
-//! Offers to change the protocol (RFC 9110, 7.8), as actix-http gets them.
+//! Offers to change the protocol (RFC 9110, 7.8), as the handler gets them.
 //!
-//! actix-http would answer with `connection: upgrade`, and take what follows a WebSocket handshake for its content. So the
-//! connection option never reaches it. Of an offer of WebSocket Upgrade is left, which tells the handler about it. Any
+//! The connection option never reaches it. Of an offer of WebSocket Upgrade is left, which tells the handler about it. Any
 //! other offer is ignored, such as that of another version of HTTP, which Java's client makes with each request.
 
 use super::split_line;
@@ -72,8 +71,7 @@ pub(super) fn without_offers(fields: &[u8], minor: u8) -> Vec<u8> {
     }
     // RFC 9110, 7.8: an offer in HTTP/1.0, or without the connection option, is ignored.
     if offers_websocket && has_option && minor > b'0' {
-        // With an empty member at its end, which means nothing, actix-http does not take it for a WebSocket handshake.
-        kept.extend_from_slice(b"Upgrade: websocket,\r\n");
+        kept.extend_from_slice(b"Upgrade: websocket\r\n");
     }
     kept.extend_from_slice(rest);
     kept
@@ -133,11 +131,11 @@ mod tests {
         for (fields, expected) in [
             (
                 "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
-                "Connection: keep-alive\r\nUpgrade: websocket,\r\n\r\n",
+                "Connection: keep-alive\r\nUpgrade: websocket\r\n\r\n",
             ),
             (
                 "Upgrade: SPDY/3.1, h2c\r\nUpgrade: tcp,WebSocket\r\nConnection: Upgrade\r\n",
-                "Upgrade: websocket,\r\n\r\n",
+                "Upgrade: websocket\r\n\r\n",
             ),
         ] {
             assert_eq!(passed_on(fields), expected);

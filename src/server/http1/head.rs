@@ -1,0 +1,127 @@
+//! Waits for the head of the next request.
+
+use std::{
+    future::{Future as _, poll_fn},
+    io,
+    pin::pin,
+    task::{Context, Poll},
+};
+
+use actix_http::{HttpMessage as _, Payload, Request};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt as _;
+
+use super::{
+    super::request_head::{
+        self, ConnectionFields, HeadRefusal, HeadScan, HeadVerdict, MAX_HEAD_BYTES,
+    },
+    Http1,
+};
+
+/// How many bytes a read has room for at least.
+const READ_BYTES: usize = 4 * 1024;
+
+/// What came in the place of the next head.
+pub(super) enum NextHead {
+    /// A head, with the empty lines before it and the one that ends it.
+    Complete(Bytes),
+    /// What arrived of a head that is refused; empty if it says nothing.
+    Refused(HeadRefusal, Bytes),
+    /// Nothing: the client has left or was idle for too long, or the proxy stops.
+    End,
+}
+
+impl<S> Http1<S> {
+    /// Waits for the next head.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    pub(super) async fn next_head(&mut self) -> io::Result<NextHead> {
+        let mut scan = HeadScan::default();
+        let mut scanned = 0;
+        loop {
+            let end = scan.end(&self.input[scanned..]);
+            if let Some(end) = end {
+                let head = self.input.split_to(scanned + end).freeze();
+                return Ok(match head.len() > MAX_HEAD_BYTES {
+                    true => NextHead::Refused(HeadRefusal::TooLarge, Bytes::new()),
+                    false => NextHead::Complete(head),
+                });
+            }
+            if self.input.len() > MAX_HEAD_BYTES {
+                return Ok(NextHead::Refused(HeadRefusal::TooLarge, Bytes::new()));
+            }
+            if request_head::is_tls(self.input.iter().copied()) {
+                return Ok(NextHead::Refused(HeadRefusal::Tls, Bytes::new()));
+            }
+            let had_begun = has_begun(&self.input[..scanned]);
+            scanned = self.input.len();
+            let has_begun = has_begun(&self.input);
+            if has_begun && !had_begun {
+                self.deadline.restart(self.service.limits.head);
+            }
+            match poll_fn(|context| self.poll_head_bytes(context)).await {
+                HeadBytes::Read(Ok(1..)) => {}
+                HeadBytes::Read(Ok(0)) | HeadBytes::Stopping => return Ok(NextHead::End),
+                HeadBytes::Read(Err(error)) => return Err(error),
+                HeadBytes::Late if has_begun => {
+                    return Ok(NextHead::Refused(
+                        HeadRefusal::Late,
+                        self.input.split().freeze(),
+                    ));
+                }
+                HeadBytes::Late => return Ok(NextHead::End),
+            }
+        }
+    }
+
+    fn poll_head_bytes(&mut self, context: &mut Context<'_>) -> Poll<HeadBytes> {
+        if let Poll::Ready(read) = self.poll_read(context) {
+            return Poll::Ready(HeadBytes::Read(read));
+        }
+        if self.service.shared.is_stopping() || self.stopping.as_mut().poll(context).is_ready() {
+            return Poll::Ready(HeadBytes::Stopping);
+        }
+        self.deadline.poll(context).map(|()| HeadBytes::Late)
+    }
+
+    /// Reads what has arrived into the input. 0 is the end of what the client sends.
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
+            self.input.reserve(READ_BYTES);
+        }
+        pin!(self.stream.read_buf(&mut self.input)).poll(context)
+    }
+
+    /// The request with this head. Its body is still to come.
+    ///
+    /// # Errors
+    /// The head is refused.
+    pub(super) fn request(&self, head: &Bytes) -> Result<(Request, ConnectionFields), HeadRefusal> {
+        let verdict = request_head::check(head, |scheme, authority| {
+            self.names.include(scheme, authority)
+        });
+        let rewritten = match verdict {
+            HeadVerdict::Unchanged => None,
+            HeadVerdict::Rewritten(head) => Some(Bytes::from(head)),
+            HeadVerdict::Refused(refusal) => return Err(refusal),
+        };
+        let mut request: Request = Request::with_payload(Payload::None);
+        let fields = request_head::parse(rewritten.as_ref().unwrap_or(head), request.head_mut())?;
+        request.head_mut().peer_addr = self.peer;
+        request.extensions_mut().insert(self.connection.clone());
+        Ok((request, fields))
+    }
+}
+
+/// What ended the wait for bytes of a head.
+enum HeadBytes {
+    Read(io::Result<usize>),
+    Late,
+    Stopping,
+}
+
+/// True if `head` is more than the empty lines that may precede a request.
+fn has_begun(head: &[u8]) -> bool {
+    !head.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}

@@ -1,0 +1,115 @@
+//! What is to be written to a client, in pieces that are written from where they lie in memory.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::{io::AsyncWrite as _, net::TcpStream};
+
+/// A smaller piece is copied behind what precedes it, in bytes: that costs less than a piece of its own.
+const MIN_PIECE_BYTES: usize = 4 * 1024;
+/// Most pieces in one write.
+const MAX_PIECES: usize = 16;
+/// A buffer that has grown beyond this is not used again, in bytes.
+const MAX_RETAINED_BYTES: usize = 64 * 1024;
+
+/// Bytes that wait to be written.
+#[derive(Default)]
+pub(super) struct Output {
+    /// Heads and small pieces. They precede `pieces`.
+    first: BytesMut,
+    pieces: VecDeque<Bytes>,
+    /// The length of `pieces` in bytes.
+    piece_bytes: usize,
+}
+
+impl Output {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.pieces.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.first.len() + self.piece_bytes
+    }
+
+    /// The buffer for the next head; there must be no pieces before it.
+    pub(super) fn head(&mut self) -> &mut BytesMut {
+        debug_assert!(self.pieces.is_empty());
+        &mut self.first
+    }
+
+    /// Adds bytes that are not worth a piece.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        match self.pieces.is_empty() {
+            true => self.first.extend_from_slice(bytes),
+            false => self.push_piece(Bytes::copy_from_slice(bytes)),
+        }
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        match self.pieces.is_empty() && bytes.len() < MIN_PIECE_BYTES {
+            true => self.first.extend_from_slice(&bytes),
+            false => self.push_piece(bytes),
+        }
+    }
+
+    fn push_piece(&mut self, bytes: Bytes) {
+        self.piece_bytes += bytes.len();
+        self.pieces.push_back(bytes);
+    }
+
+    /// Writes as much as one write takes. Returns how much that was.
+    pub(super) fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
+        let written = match self.pieces.is_empty() {
+            true => ready!(stream.poll_write(context, &self.first))?,
+            false => {
+                let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+                let first = (!self.first.is_empty()).then_some(&self.first[..]);
+                let pieces = first
+                    .into_iter()
+                    .chain(self.pieces.iter().map(|piece| &piece[..]));
+                let mut count = 0;
+                for (slice, piece) in slices.iter_mut().zip(pieces) {
+                    *slice = IoSlice::new(piece);
+                    count += 1;
+                }
+                ready!(stream.poll_write_vectored(context, &slices[..count]))?
+            }
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        let of_first = written.min(self.first.len());
+        written -= of_first;
+        match of_first == self.first.len() {
+            true if self.first.capacity() <= MAX_RETAINED_BYTES => self.first.clear(),
+            true => self.first = BytesMut::new(),
+            false => self.first.advance(of_first),
+        }
+        self.piece_bytes -= written;
+        while let Some(piece) = self.pieces.front_mut()
+            && written > 0
+        {
+            let of_piece = written.min(piece.len());
+            piece.advance(of_piece);
+            written -= of_piece;
+            if piece.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+    }
+}

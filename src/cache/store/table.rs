@@ -309,11 +309,13 @@ impl EntryTable {
         );
         (self.entries, self.outdated_bytes) = (0, 0);
         if order.len() <= FEW && order.bytes() < LARGE_BYTES {
+            index.unlink();
             return cleared;
         }
         let budget = Arc::clone(&self.budget);
         budget.promise(order.bytes());
         self.disposal.run(move || {
+            index.unlink();
             drop((index, lists));
             let mut pace = Pace::default();
             for stored in order.into_keys() {

@@ -299,3 +299,23 @@ fn a_worker_cache_that_is_off_asks_the_actor_and_still_counts_hits() {
         assert_eq!(rows[0].hits, 2);
     });
 }
+
+#[test]
+fn what_was_found_before_a_clear_keeps_nothing_else_in_memory() {
+    run(async {
+        let (cache, worker_cache) = worker(MIB);
+        let mut found = Vec::new();
+        for number in 0..60 {
+            let target = format!("/{number}");
+            store(&cache, &target, b"x").await;
+            found.push(worker_cache.lookup(&key(&target)).await);
+        }
+        let linked = || {
+            let stored = found.iter().flat_map(|lookup| lookup.found().stored());
+            stored.filter(|stored| stored.next.load().is_some()).count()
+        };
+        assert!(linked() > 0, "no two keys are in the same bucket");
+        cache.send(Clear).await.unwrap();
+        assert_eq!(linked(), 0);
+    });
+}

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use caching_proxy::{
     cache::{
         BodyWriter, Cache, Claim, ClaimBasis, Claimed, Coalescing, EntryFilter, Found, Get, Key,
-        ListOrder, ListQuery, PlainKey, Resource, WorkerCache, WorkerCacheMode,
+        KeyRef, ListOrder, ListQuery, Resource, WorkerCache, WorkerCacheMode,
     },
     config::Config,
     origin::OriginUrl,
@@ -108,10 +108,10 @@ fn index(criterion: &mut Criterion) {
         let worker_cache: WorkerCache<()> = WorkerCache::new(cache.clone(), 1, WorkerCacheMode::On);
         system.block_on(worker_cache.lookup(&key(TARGET)));
         criterion.bench_function("index: a hit", |bencher| {
-            bencher.iter(|| worker_cache.get(&PlainKey(black_box(TARGET))));
+            bencher.iter(|| worker_cache.get(KeyRef::new(black_box(TARGET), None)));
         });
         criterion.bench_function("index: nothing stored", |bencher| {
-            bencher.iter(|| worker_cache.get(&PlainKey(black_box("/other"))));
+            bencher.iter(|| worker_cache.get(KeyRef::new(black_box("/other"), None)));
         });
     });
 }

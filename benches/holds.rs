@@ -72,6 +72,11 @@ fn key(target: &str, content: Option<BodyKey>) -> Key {
 
 /// Claims, takes a body of 1 KiB in, and stores it.
 async fn store(cache: &Cache, head: &StoredHead, key: Key) {
+    store_pieces(cache, head, key, 1).await;
+}
+
+/// The same for a body of so many pieces of 1 KiB.
+async fn store_pieces(cache: &Cache, head: &StoredHead, key: Key, pieces: u64) {
     let claim = Claim {
         basis: ClaimBasis::Since(cache.snapshot(&key.resource)),
         key,
@@ -83,8 +88,9 @@ async fn store(cache: &Cache, head: &StoredHead, key: Key) {
     };
     if let Ok(Claimed::Lead(ticket)) = cache.send(claim).await {
         let bytes = Bytes::from_static(&[b'x'; 1024]);
-        let body = futures_util::stream::iter([Ok::<_, Infallible>(bytes)]);
-        let writer = BodyWriter::new(ticket, head.clone(), Some(1024));
+        let body = (0..pieces).map(move |_| Ok::<_, Infallible>(bytes.clone()));
+        let body = futures_util::stream::iter(body);
+        let writer = BodyWriter::new(ticket, head.clone(), Some(pieces * 1024));
         writer.run(body, |_, _| {}).await;
     }
 }
@@ -179,7 +185,9 @@ async fn run(scale: usize) -> Option<()> {
         let clear = async |cache: Cache| cache.send(Clear).await;
         measure(&format!("clear {keys}"), &cache, clear).await;
     }
-    fill(&cache, &head, 1_000_000 / scale).await;
+    let stored = head.clone();
+    let filled = async move |cache: Cache| fill(&cache, &stored, 1_000_000 / scale).await;
+    measure("store 1,000,000", &cache, filled).await;
     let list = ListQuery {
         filter: EntryFilter::all(),
         order: ListOrder::Size,
@@ -209,6 +217,13 @@ async fn run(scale: usize) -> Option<()> {
         invalidated,
     )
     .await;
+    let full = Cache::new(256 * MIB, 64 * MIB);
+    full.start();
+    fill(&full, &head, 300_000 / scale).await;
+    let large = async move |cache: Cache| {
+        store_pieces(&cache, &head, key("/large", None), 60 * 1024).await;
+    };
+    measure("evict for a body of 60 MiB", &full, large).await;
     Some(())
 }
 

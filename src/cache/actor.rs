@@ -44,8 +44,11 @@ use crate::{
 /// How many invalidated keys are freed in one step, and the time between two steps.
 const SWEEP_KEYS: usize = 256;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+/// After so many messages, other tasks of the thread run, even if there are more.
+const MESSAGES_IN_A_ROW: u64 = 32;
 /// How many messages the mailbox holds. Beyond that, senders wait.
 const MAILBOX: usize = 4096;
+
 /// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {
     pub(super) store: Store,
@@ -59,6 +62,8 @@ pub struct CacheActor {
     pub(super) declined: u64,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
+    /// How many messages were handled.
+    handled: u64,
     /// True while invalidated keys are freed, a step at a time.
     is_sweeping: bool,
     /// The actor, as its tickets address it; dangling while there is no ticket. A strong reference would keep the actor
@@ -79,6 +84,7 @@ impl CacheActor {
             declined: 0,
             budget,
             max_object_bytes,
+            handled: 0,
             is_sweeping: false,
             recipients: Weak::new(),
         }
@@ -88,6 +94,15 @@ impl CacheActor {
     /// after the other would follow each other without a pause.
     pub(super) fn pause(&self, context: &mut Context<Self>) {
         context.wait(yield_now().into_actor(self));
+    }
+
+    /// Counts a message, and pauses after some. Other workers may send messages as fast as this one handles them, and hits of
+    /// this thread would wait for all of them.
+    fn take_turns(&mut self, context: &mut Context<Self>) {
+        self.handled += 1;
+        if self.handled.is_multiple_of(MESSAGES_IN_A_ROW) {
+            self.pause(context);
+        }
     }
 
     /// Frees some invalidated keys now, and the others between later messages.
@@ -217,7 +232,8 @@ impl Actor for CacheActor {
 impl Handler<Get> for CacheActor {
     type Result = MessageResult<Get>;
 
-    fn handle(&mut self, Get(key): Get, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Get(key): Get, context: &mut Self::Context) -> Self::Result {
+        self.take_turns(context);
         MessageResult(self.store.find(&key))
     }
 }
@@ -226,6 +242,7 @@ impl Handler<Claim> for CacheActor {
     type Result = MessageResult<Claim>;
 
     fn handle(&mut self, mut claim: Claim, context: &mut Self::Context) -> Self::Result {
+        self.take_turns(context);
         let found = self.store.find(&claim.key);
         match &claim.basis {
             ClaimBasis::Found(seen) if !found.is_same_as(seen) => {
@@ -273,7 +290,8 @@ impl Handler<Claim> for CacheActor {
 impl Handler<Put> for CacheActor {
     type Result = MessageResult<Put>;
 
-    fn handle(&mut self, put: Put, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, put: Put, context: &mut Self::Context) -> Self::Result {
+        self.take_turns(context);
         let Some(Fetch { variant, .. }) = self.fetch(&put.key, put.id) else {
             return MessageResult(PutOutcome::Void);
         };
@@ -304,7 +322,8 @@ impl Handler<Put> for CacheActor {
 impl Handler<EndFetch> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, end: EndFetch, _: &mut Self::Context) {
+    fn handle(&mut self, end: EndFetch, context: &mut Self::Context) {
+        self.take_turns(context);
         let Some(fetch) = self.forget(&end.key.resource, end.id) else {
             return;
         };
@@ -319,7 +338,8 @@ impl Handler<EndFetch> for CacheActor {
 impl Handler<Remove> for CacheActor {
     type Result = ();
 
-    fn handle(&mut self, Remove { key, entry }: Remove, _: &mut Self::Context) {
+    fn handle(&mut self, Remove { key, entry }: Remove, context: &mut Self::Context) {
+        self.take_turns(context);
         self.store.remove(&key, &entry);
         self.store.remove(&key.shared(), &entry);
     }
@@ -328,7 +348,8 @@ impl Handler<Remove> for CacheActor {
 impl Handler<MakeRoom> for CacheActor {
     type Result = bool;
 
-    fn handle(&mut self, MakeRoom { bytes }: MakeRoom, _: &mut Self::Context) -> bool {
+    fn handle(&mut self, MakeRoom { bytes }: MakeRoom, context: &mut Self::Context) -> bool {
+        self.take_turns(context);
         self.store.make_room(bytes)
     }
 }
@@ -337,6 +358,7 @@ impl Handler<Invalidate> for CacheActor {
     type Result = MessageResult<Invalidate>;
 
     fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
+        self.take_turns(context);
         if let Some((resource, at)) = &invalidate.related {
             let before = FetchId(self.next_id);
             let request = UnsafeRequest { before, at: *at };

@@ -64,6 +64,6 @@ pub use messages::{
 pub use store::body::{Body, Slices};
 pub use store::changes::Snapshot;
 pub use store::entry::Entry;
-pub use store::key::{Key, KeyRef, PlainKey, Resource, write_resource};
+pub use store::key::{Key, KeyRef, Resource, ResourceRef};
 pub use unavailable::CacheUnavailable;
 pub use worker_cache::{CachedLookup, WorkerCache, WorkerCacheMode};

@@ -32,8 +32,10 @@ use crate::cache::{
     },
 };
 
-/// The lookups that all workers keep may use this fraction of the budget: one part in this many.
-const PARTS: u64 = 32;
+/// The lookups that all workers keep, with their responses, may use this fraction of the budget: one part in this many.
+const PARTS: u64 = 16;
+/// A worker keeps so many lookups. To drop more of them at once would hold up its hits.
+const MAX_KEPT: usize = 1024;
 /// The memory of a lookup with what is prepared from it, beside the response, in bytes.
 const LOOKUP_BYTES: u64 = 1024;
 /// How long an unused lookup is kept, and how long hits are not added to the stored key.
@@ -186,7 +188,7 @@ impl<T: Default + 'static> WorkerCache<T> {
             own: Guard::into_inner(own),
             shared: Guard::into_inner(shared),
         };
-        if !self.kept.has_room(found.weight_bytes() + LOOKUP_BYTES) {
+        if !self.kept.has_room(LOOKUP_BYTES + found.weight_bytes()) {
             return Rc::new(found.into());
         }
         let charge = self.cache.budget.charge(LOOKUP_BYTES);
@@ -205,7 +207,7 @@ impl<T: 'static> KeptLookups<T> {
     }
 
     fn has_room(&self, bytes: u64) -> bool {
-        self.bytes.get() + bytes <= self.limit_bytes
+        self.by_id.borrow().len() < MAX_KEPT && self.bytes.get() + bytes <= self.limit_bytes
     }
 
     fn add(self: &Rc<Self>, id: LookupId, lookup: &Rc<CachedLookup<T>>) {

@@ -9,7 +9,7 @@ use super::{
     forwarded_client::ForwardedClient,
     forwarded_names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO},
     hop_by_hop::{HOP_BY_HOP, is_hop_by_hop, named_in_connection},
-    rewriting::ClientAddress,
+    rewriting::{ClientAddress, DESTINATION},
     unkeyed::{hyphenated, is_unkeyed},
 };
 
@@ -96,9 +96,13 @@ pub fn forwarded_headers(
     headers
 }
 
-/// True for a header of a client that is forwarded as it came, unless Connection names it.
+/// True for a header of a client that is forwarded as it came, unless Connection names it: not in part, and not with another
+/// value. Origin and Referer are, unless the page that they name is one of the proxy.
 pub fn is_forwarded(name: &HeaderName) -> bool {
     !is_hop_by_hop(name, &[])
+        && *name != DESTINATION
+        // `Connection: close` names it.
+        && name.as_str() != "close"
         && !folds_to_framing(name)
         && !is_unkeyed(name)
         && !SET_BY_US.contains(name)
@@ -120,16 +124,21 @@ fn folds_to_framing(name: &HeaderName) -> bool {
 const OWN_COOKIE: &[u8] = b"caching-proxy-";
 static OWN_COOKIE_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OWN_COOKIE));
 
+/// True if a Cookie line may have cookies of the dashboard, which are not forwarded.
+pub fn has_own_cookies(line: &HeaderValue) -> bool {
+    OWN_COOKIE_FINDER.find(line.as_bytes()).is_some()
+}
+
 /// A Cookie line without the cookies of the dashboard, which browsers send to all ports of a host; any other line as it
 /// is. `None` if no cookie is left.
 fn without_own_cookies<'a>(
     name: &HeaderName,
     value: &'a HeaderValue,
 ) -> Option<Cow<'a, HeaderValue>> {
-    let line = value.as_bytes();
-    if *name != header::COOKIE || OWN_COOKIE_FINDER.find(line).is_none() {
+    if *name != header::COOKIE || !has_own_cookies(value) {
         return Some(Cow::Borrowed(value));
     }
+    let line = value.as_bytes();
     let cookies = || line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     if !cookies().any(is_own_cookie) {
         return Some(Cow::Borrowed(value));

@@ -31,7 +31,9 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     cors::{allow_site, is_preflight, preflight_headers},
-    forwarded::{HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, is_forwarded},
+    forwarded::{
+        HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, has_own_cookies, is_forwarded,
+    },
     forwarded_client::{ForwardedClient, describes_client},
     hop_by_hop::remove_hop_by_hop,
     ntlm::is_ntlm,

@@ -1,6 +1,6 @@
 //! Parses the heads of responses and finds the ends of their bodies (RFC 9112, 4 to 7). No I/O.
 
-use std::{borrow::Cow, mem::MaybeUninit};
+use std::mem::MaybeUninit;
 
 use actix_web::http::{
     Method, StatusCode, Version,
@@ -151,7 +151,8 @@ pub(super) fn parse_head(
     if end > MAX_HEAD_BYTES {
         return Err(Malformed::TooLarge);
     }
-    let head = as_known_version(&bytes[..end]);
+    // The values of the headers share this copy. The buffer with the body is not kept for them.
+    let head = Bytes::from(as_known_version(&bytes[..end]));
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = parser().parse_response_with_uninit_headers(&mut response, &head, &mut fields);
@@ -162,7 +163,7 @@ pub(super) fn parse_head(
     };
     let code = response.code.ok_or(Malformed::Head)?;
     let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-    let headers = header_map(response.headers)?;
+    let headers = header_map(response.headers, &head)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Parsed::Switching {
             headers,
@@ -184,16 +185,14 @@ pub(super) fn parse_head(
 }
 
 /// RFC 9110, 2.5: a later minor version is treated as the highest one that is known, HTTP/1.1.
-fn as_known_version(head: &[u8]) -> Cow<'_, [u8]> {
-    let minor_at = b"HTTP/1.".len();
-    match head.get(minor_at) {
-        Some(b'2'..=b'9') if head.starts_with(b"HTTP/1.") => {
-            let mut head = head.to_owned();
-            head[minor_at] = b'1';
-            Cow::Owned(head)
-        }
-        _ => Cow::Borrowed(head),
+fn as_known_version(head: &[u8]) -> Vec<u8> {
+    let mut head = head.to_owned();
+    if head.starts_with(b"HTTP/1.")
+        && let Some(minor @ b'2'..=b'9') = head.get_mut(b"HTTP/1.".len())
+    {
+        *minor = b'1';
     }
+    head
 }
 
 fn parser() -> httparse::ParserConfig {
@@ -205,28 +204,25 @@ fn parser() -> httparse::ParserConfig {
     config
 }
 
-fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
+/// The fields, which are in `head`.
+fn header_map(fields: &[httparse::Header<'_>], head: &Bytes) -> Result<HeaderMap, Malformed> {
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
-        headers.append(name, field_value(field.value)?);
+        headers.append(name, field_value(field.value, head)?);
     }
     Ok(headers)
 }
 
-fn field_value(bytes: &[u8]) -> Result<HeaderValue, Malformed> {
-    let unfolded;
-    let bytes = if memchr::memchr2(b'\r', b'\n', bytes).is_some() {
+fn field_value(bytes: &[u8], head: &Bytes) -> Result<HeaderValue, Malformed> {
+    let value = if memchr::memchr2(b'\r', b'\n', bytes).is_some() {
         let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-        unfolded = lines
-            .filter(|line| !line.is_empty())
-            .collect::<Vec<_>>()
-            .join(&b' ');
-        &unfolded[..]
+        let lines = lines.filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join(&b' ').into()
     } else {
-        bytes
+        head.slice_ref(bytes)
     };
-    HeaderValue::from_bytes(bytes).map_err(|_| Malformed::Head)
+    HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Head)
 }
 
 /// RFC 9112, 6.3, in its order.

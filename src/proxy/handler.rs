@@ -365,8 +365,12 @@ async fn fetch_and_store(
     if sends_all_cookies {
         request.headers = forwarded.headers_with_all_cookies();
     }
-    let head = pin!(forward(worker, forwarded, request));
-    let Some(fetched) = client.while_wanted(&ticket, head).await else {
+    let fetched = {
+        // It takes no room in the future after this.
+        let head = pin!(forward(worker, forwarded, request));
+        client.while_wanted(&ticket, head).await
+    };
+    let Some(fetched) = fetched else {
         return;
     };
     let fetch = LeaderFetch {

@@ -1,6 +1,6 @@
 //! What one worker holds.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use tokio::sync::Semaphore;
 
@@ -29,8 +29,6 @@ pub struct Worker {
     /// Permits for validations in the background.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) buffers: BodyBuffers,
-    /// Where the fast path writes a key that is more than a target.
-    pub(crate) key_text: RefCell<String>,
     pub(crate) counters: Rc<WorkerCounters>,
 }
 
@@ -58,7 +56,6 @@ impl Worker {
             origins: origins.map(|origin| Origin::new(origin.clone())),
             background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
             buffers: BodyBuffers::default(),
-            key_text: RefCell::default(),
             counters,
         }
     }

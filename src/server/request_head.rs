@@ -9,7 +9,8 @@ mod upgrade;
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use actix_http::StatusCode;
+use actix_http::{Request, StatusCode};
+use bytes::Bytes;
 use memchr::memmem::Finder;
 
 pub(super) use self::{
@@ -107,6 +108,33 @@ impl HeadRefusal {
 /// True if `bytes` begin a TLS connection (RFC 8446, 5.1): a handshake record of any version.
 pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
     bytes.next() == Some(0x16) && bytes.next() == Some(3) && bytes.next().is_some_and(|it| it <= 4)
+}
+
+/// The request with this head, which is complete: with the empty lines before it, and the one that ends it. `is_own` is true
+/// for the scheme and authority of a URL of this proxy.
+///
+/// # Errors
+/// The head is refused.
+pub(super) fn request(
+    head: &Bytes,
+    is_own: impl Fn(&[u8], &[u8]) -> bool,
+) -> Result<(Request, ConnectionFields), HeadRefusal> {
+    let mut request = Request::new();
+    let parsed = parse(head, request.head_mut());
+    if let Ok(parsed) = &parsed
+        && parsed.is_plain
+    {
+        return Ok((request, parsed.fields));
+    }
+    match check(head, is_own) {
+        HeadVerdict::Unchanged => parsed.map(|parsed| (request, parsed.fields)),
+        HeadVerdict::Rewritten(head) => {
+            let mut request = Request::new();
+            let parsed = parse(&head.into(), request.head_mut())?;
+            Ok((request, parsed.fields))
+        }
+        HeadVerdict::Refused(refusal) => Err(refusal),
+    }
 }
 
 /// Checks a complete head, with the empty lines before it and the one that ends it. `is_own` is true for the scheme and
@@ -511,6 +539,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_head_is_neither_rewritten_nor_refused(
+            line in "(GET|POST|CONNECT) (http://[a-b:@]{0,4})?/?[a\"<`\u{fc}?*{]{0,5} HTTP/1.[0-2]",
+            host in "(H|h)ost: ?[ab:@\\[ ]{0,4}\r\n",
+            fields in "((Host|Connection|Upgrade|HTTP2-Settings|Content-Length|A):? ?(upgrade|close|4|,|a|\r| ){0,3}\r?\n){0,3}",
+        ) {
+            let head = format!("{line}\r\n{host}{fields}\r\n").into_bytes();
+            let end = HeadScan::default().end(&head).unwrap();
+            let head = Bytes::copy_from_slice(&head[..end]);
+            let mut request = Request::new();
+            if parse(&head, request.head_mut()).is_ok_and(|parsed| parsed.is_plain) {
+                prop_assert_eq!(check(&head), HeadVerdict::Unchanged);
+            }
+        }
+
         #[test]
         fn a_rewritten_head_is_one_head_and_is_not_rewritten_again(
             target in "(http://[a-b:@]{0,4})?/?[a\"<`\u{fc}\r ?*]{0,5}",

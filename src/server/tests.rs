@@ -263,10 +263,10 @@ fn decoded_by_us(pieces: &[&[u8]]) -> (Vec<Request>, Left) {
                 };
                 let head = input.split_to(end).freeze();
                 let mut request = actix_http::Request::new();
-                let Ok(fields) = request_head::parse(&head, request.head_mut()) else {
+                let Ok(parsed) = request_head::parse(&head, request.head_mut()) else {
                     return (requests, Left::Refused);
                 };
-                let (body, payload) = ReceivedBody::new(fields.framing);
+                let (body, payload) = ReceivedBody::new(parsed.fields.framing);
                 current = Some((Request::with_head(&request), body, payload));
                 continue;
             };

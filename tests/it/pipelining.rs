@@ -66,3 +66,30 @@ fn bytes_after_an_event_stream_request_do_not_hide_a_disconnect() {
     drop(client);
     hung_up.wait();
 }
+
+#[test]
+fn requests_after_the_last_one_do_not_cut_its_response() {
+    let body = "x".repeat(1024 * 1024);
+    let origin = Origin::start({
+        let body = body.clone();
+        move |exchange| {
+            let length = body.len();
+            exchange.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+            ));
+        }
+    });
+    let proxy = TestProxy::to(&origin);
+    let more = "GET /b HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5000);
+    for last in [
+        "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET /a HTTP/1.0\r\n\r\n",
+    ] {
+        let mut client = proxy.connect();
+        client.send(format!("{last}{more}"));
+        // Slowly: the last bytes wait in the system when the proxy has ended the connection.
+        assert_eq!(client.head().status, 200);
+        let read: String = (0..1024).map(|_| client.read(1024)).collect();
+        assert!(read == body, "{last}");
+    }
+}

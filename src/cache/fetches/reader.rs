@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    cache::store::body::{Next, Piece},
+    cache::store::body::{Body, Next, Piece},
     policy::{Reason, StoredHead, Time},
 };
 
@@ -272,6 +272,14 @@ impl BodyReader {
                 return Some(Err(BodyError::Truncated));
             }
         }
+    }
+
+    /// The body that the fetch has stored; `None` if it has not.
+    pub fn stored(&self) -> Option<Body> {
+        let state = self.state.borrow();
+        let is_stored = state.end == Some(FetchEnd::Stored);
+        let pieces = state.pieces.as_ref().filter(|_| is_stored)?;
+        Some(Body::new(Arc::clone(pieces)))
     }
 
     /// How the fetch ended; `None` if it has not.

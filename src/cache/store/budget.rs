@@ -45,6 +45,11 @@ impl Budget {
         used.saturating_sub(self.promised_bytes.load(Ordering::Acquire))
     }
 
+    /// True if more than the limit is used until what another thread frees is free.
+    pub(in crate::cache) fn is_overdrawn(&self) -> bool {
+        self.used_bytes.load(Ordering::Relaxed) > self.limit_bytes
+    }
+
     /// True if `bytes` more are within the limit.
     pub(in crate::cache) fn has_room(&self, bytes: u64) -> bool {
         self.used_bytes().saturating_add(bytes) <= self.limit_bytes

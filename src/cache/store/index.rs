@@ -94,6 +94,17 @@ impl Index {
             .get(number % SEGMENT)
     }
 
+    /// Cuts all links, so that whoever still has something that was stored keeps nothing else in memory.
+    pub(in crate::cache) fn unlink(&self) {
+        let buckets = self.segments.iter().filter_map(OnceLock::get).flatten();
+        for bucket in buckets {
+            let mut at = bucket.swap(None);
+            while let Some(stored) = at {
+                at = stored.next.swap(None);
+            }
+        }
+    }
+
     /// Makes sure that the bucket exists. Returns false if it is beyond the largest size.
     fn allocate(&self, number: usize) -> bool {
         let segment = self.segments.get(number / SEGMENT);

@@ -26,11 +26,33 @@ impl Resource {
         match (host, scope) {
             (None, None) => Self::new(target),
             _ => {
-                let mut text = String::new();
-                write_resource(&mut text, target, host, scope);
-                Self(text.into())
+                let host = host.map(|host| format!("\n{}", host.escape_ascii()));
+                let scope = scope.map(|scope| format!("\r{scope}"));
+                let parts = [
+                    target,
+                    &host.unwrap_or_default(),
+                    &scope.unwrap_or_default(),
+                ];
+                Self(parts.concat().into())
             }
         }
+    }
+
+    /// Its parts.
+    fn parts(&self) -> ResourceRef<'_> {
+        ResourceRef {
+            target: self.target(),
+            host: self.host(),
+            scope: self.scope(),
+        }
+    }
+
+    /// True if it has these parts.
+    fn is(&self, parts: ResourceRef<'_>) -> bool {
+        let begun = self.0.strip_prefix(parts.target);
+        let with_host = begun.and_then(|rest| after(rest, '\n', parts.host));
+        let rest = with_host.and_then(|rest| after(rest, '\r', parts.scope));
+        rest.is_some_and(str::is_empty)
     }
 
     /// Path and query.
@@ -64,16 +86,34 @@ impl Resource {
     }
 }
 
-/// Appends the text of a resource to `text`.
-pub fn write_resource(text: &mut String, target: &str, host: Option<&[u8]>, scope: Option<&str>) {
-    text.push_str(target);
-    if let Some(host) = host {
-        text.push('\n');
-        text.extend(host.escape_ascii().map(char::from));
+/// What follows `part` and the mark before it at the beginning of `text`. `None` if `text` does not begin with them.
+fn after<'t>(text: &'t str, mark: char, part: Option<&str>) -> Option<&'t str> {
+    match part {
+        Some(part) => text.strip_prefix(mark)?.strip_prefix(part),
+        None => Some(text),
     }
-    if let Some(scope) = scope {
-        text.push('\r');
-        text.push_str(scope);
+}
+
+/// The parts of a [`Resource`], borrowed for a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceRef<'a> {
+    /// Path and query.
+    pub target: &'a str,
+    /// The Host that the client chose; `None` if it is not part of the key. It has only characters that a resource does
+    /// not escape: those that [`u8::escape_ascii`] leaves as they are.
+    pub host: Option<&'a str>,
+    /// The scope of its route; `None` if it has none.
+    pub scope: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for ResourceRef<'a> {
+    /// The parts of [`Resource::new`].
+    fn from(target: &'a str) -> Self {
+        Self {
+            target,
+            host: None,
+            scope: None,
+        }
     }
 }
 
@@ -150,11 +190,22 @@ const RESOURCE_BYTES: usize = 128;
 /// A key, borrowed for a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRef<'a> {
-    resource: &'a str,
+    resource: ResourceRef<'a>,
     partition: Partition,
 }
 
-impl KeyRef<'_> {
+impl<'a> KeyRef<'a> {
+    /// The key of a resource without a body, for an identity; `None` is the shared partition.
+    pub fn new(resource: impl Into<ResourceRef<'a>>, identity: Option<Identity>) -> Self {
+        Self {
+            resource: resource.into(),
+            partition: Partition {
+                identity,
+                content: None,
+            },
+        }
+    }
+
     /// True if the key has an identity: then shared responses may be stored for it too.
     pub(in crate::cache) fn has_identity(self) -> bool {
         self.partition.identity.is_some()
@@ -173,21 +224,8 @@ impl KeyRef<'_> {
 impl<'a> From<&'a Key> for KeyRef<'a> {
     fn from(key: &'a Key) -> Self {
         Self {
-            resource: &key.resource.0,
+            resource: key.resource.parts(),
             partition: key.partition(),
-        }
-    }
-}
-
-/// The key of a target in the shared partition, borrowed for a lookup.
-#[derive(Clone, Copy, Debug)]
-pub struct PlainKey<'a>(pub &'a str);
-
-impl<'a> From<&PlainKey<'a>> for KeyRef<'a> {
-    fn from(PlainKey(resource): &PlainKey<'a>) -> Self {
-        Self {
-            resource,
-            partition: Partition::default(),
         }
     }
 }
@@ -236,8 +274,11 @@ impl StoredKey {
     /// True if it is `key`, and not outdated.
     pub(in crate::cache) fn is(&self, key: KeyRef<'_>) -> bool {
         let is_same = match self {
-            Self::Plain(resource) => *resource.0 == *key.resource && key.partition.is_plain(),
-            Self::Partitioned(stored) => KeyRef::from(&stored.key) == key,
+            Self::Plain(resource) => resource.is(key.resource) && key.partition.is_plain(),
+            Self::Partitioned(stored) => {
+                let stored = &stored.key;
+                stored.partition() == key.partition && stored.resource.is(key.resource)
+            }
         };
         is_same && !self.is_outdated()
     }
@@ -282,7 +323,7 @@ mod tests {
                 identity: None,
                 content: None,
             };
-            let plain = KeyRef::from(&PlainKey(target));
+            let plain = KeyRef::new(target, None);
             assert_eq!(plain, KeyRef::from(&key));
             assert!(StoredKey::new(&key, None).is(plain));
             let epoch = Arc::new(Epoch::default());
@@ -296,7 +337,7 @@ mod tests {
             identity: None,
             content: None,
         };
-        let plain = KeyRef::from(&PlainKey("/a"));
+        let plain = KeyRef::new("/a", None);
         assert!(!StoredKey::new(&hosted, None).is(plain));
         assert_eq!(size_of::<StoredKey>(), 2 * size_of::<usize>());
     }

@@ -18,7 +18,7 @@ use crate::cache::{
     store::{
         budget::Budget,
         changes::ChangeCounts,
-        disposal::Disposal,
+        disposal::{Disposal, Pace},
         entry::Entry,
         index::{IndexWriter, SharedIndex},
         key::{Epoch, Key, Partition, Resource, StoredKey},
@@ -309,15 +309,20 @@ impl EntryTable {
         );
         (self.entries, self.outdated_bytes) = (0, 0);
         if order.len() <= FEW && order.bytes() < LARGE_BYTES {
+            index.unlink();
             return cleared;
         }
         let budget = Arc::clone(&self.budget);
         budget.promise(order.bytes());
         self.disposal.run(move || {
+            index.unlink();
             drop((index, lists));
+            let mut pace = Pace::default();
             for stored in order.into_keys() {
-                budget.keep_promise(stored.weight_bytes());
+                let bytes = stored.weight_bytes();
+                budget.keep_promise(bytes);
                 drop(stored);
+                pace.freed(bytes, budget.is_overdrawn());
             }
         });
         cleared

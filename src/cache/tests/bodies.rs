@@ -24,6 +24,7 @@ fn a_follower_reads_a_growing_body_and_gets_the_last_byte_after_it_is_stored() {
         feed.send(Ok(Bytes::from_static(b"ab"))).unwrap();
         assert_eq!(leader.next().await.unwrap().unwrap(), "ab");
         assert_eq!(follower.next().await.unwrap().unwrap(), "ab");
+        assert!(follower.stored().is_none());
         feed.send(Ok(Bytes::from_static(b"cd"))).unwrap();
         drop(feed);
         assert_eq!(follower.next().await.unwrap().unwrap(), "cd");
@@ -49,7 +50,11 @@ fn the_head_of_a_short_body_waits_a_moment_for_it() {
         // The writer finds no body the first time it looks.
         tokio::task::yield_now().await;
         feed.send(Ok(Bytes::from_static(b"body"))).unwrap();
-        assert_eq!(reader.await.unwrap().end(), Some(FetchEnd::Stored));
+        let reader = reader.await.unwrap();
+        assert_eq!(reader.end(), Some(FetchEnd::Stored));
+        let mut stored = reader.stored().unwrap().all();
+        assert_eq!(stored.next().unwrap(), "body");
+        assert!(stored.next().is_none());
     });
 }
 
@@ -84,7 +89,9 @@ fn a_truncated_body_is_truncated_for_all_readers_and_not_stored() {
             BodyWriter::new(ticket, plain_head(), length)
                 .run(body, |_, opened| reader = Some(opened))
                 .await;
-            assert_eq!(read_all(reader.unwrap()).await, Err(BodyError::Truncated));
+            let reader = reader.unwrap();
+            assert!(reader.stored().is_none());
+            assert_eq!(read_all(reader).await, Err(BodyError::Truncated));
             assert!(found(&cache, "/a").await.is_empty());
         }
     });

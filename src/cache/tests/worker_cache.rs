@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::cache::{
-    Cache, EntryFilter, PlainKey, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom,
+    Cache, EntryFilter, KeyRef, WorkerCache, WorkerCacheMode, fetches::messages::MakeRoom,
 };
 
 /// A cache of this size, and the copies of one worker.
@@ -127,7 +127,11 @@ fn every_stored_key_is_found_while_the_index_grows_and_shrinks() {
     run(async {
         let (cache, worker_cache) = worker(64 * MIB);
         let target = |number: usize| format!("/{number}");
-        let found = |number| worker_cache.get(&PlainKey(&target(number))).is_some();
+        let found = |number| {
+            worker_cache
+                .get(KeyRef::new(&*target(number), None))
+                .is_some()
+        };
         for number in 0..5000 {
             assert!(!found(number));
             store(&cache, &target(number), b"x").await;
@@ -163,7 +167,7 @@ fn a_look_in_the_index_finds_nothing_that_was_removed_before_it_began() {
                     let removed = removed.load(Ordering::Acquire);
                     let (kept, other) = (format!("/kept/{}", number % 100), format!("/{number}"));
                     for target in [kept, other] {
-                        let seen = index.load().find((&PlainKey(&target)).into());
+                        let seen = index.load().find(KeyRef::new(&*target, None));
                         if let Some(stored) = &*seen {
                             found += 1;
                             assert_eq!(stored.key.key(), key(&target));
@@ -297,5 +301,25 @@ fn a_worker_cache_that_is_off_asks_the_actor_and_still_counts_hits() {
         }
         let rows = cache.matching(&EntryFilter::all()).await.unwrap();
         assert_eq!(rows[0].hits, 2);
+    });
+}
+
+#[test]
+fn what_was_found_before_a_clear_keeps_nothing_else_in_memory() {
+    run(async {
+        let (cache, worker_cache) = worker(MIB);
+        let mut found = Vec::new();
+        for number in 0..60 {
+            let target = format!("/{number}");
+            store(&cache, &target, b"x").await;
+            found.push(worker_cache.lookup(&key(&target)).await);
+        }
+        let linked = || {
+            let stored = found.iter().flat_map(|lookup| lookup.found().stored());
+            stored.filter(|stored| stored.next.load().is_some()).count()
+        };
+        assert!(linked() > 0, "no two keys are in the same bucket");
+        cache.send(Clear).await.unwrap();
+        assert_eq!(linked(), 0);
     });
 }

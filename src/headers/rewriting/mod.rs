@@ -20,6 +20,7 @@ mod request;
 mod set_cookie;
 
 use self::location::refresh;
+pub(super) use self::request::DESTINATION;
 pub use self::{
     path::may_leave,
     proxied_origin::{ClientAddress, ProxiedOrigin},

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// RFC 4918, 10.3.
-const DESTINATION: HeaderName = HeaderName::from_static("destination");
+pub(in crate::headers) const DESTINATION: HeaderName = HeaderName::from_static("destination");
 
 /// True if `is_outside` is for the path of a Destination.
 pub fn is_destination_outside(headers: &HeaderMap, is_outside: impl Fn(&str) -> bool) -> bool {

@@ -26,16 +26,21 @@ pub(in crate::policy) fn rewritten<'t>(
     let Some((path, query)) = target.split_once('?') else {
         return Cow::Borrowed(target);
     };
-    let mut kept: Vec<&str> = query
-        .split('&')
-        .filter(|parameter| !ignored.matches(name(parameter)))
-        .collect();
+    let is_kept = |parameter: &&str| !ignored.matches(name(parameter));
+    let is_ordered = || match order {
+        QueryOrder::AsWritten => true,
+        QueryOrder::ByName => query.split('&').map(name).is_sorted(),
+    };
+    // An empty query loses its `?`.
+    if !query.is_empty() && query.split('&').all(|it| is_kept(&it)) && is_ordered() {
+        return Cow::Borrowed(target);
+    }
+    let mut kept: Vec<&str> = query.split('&').filter(is_kept).collect();
     if order == QueryOrder::ByName {
         kept.sort_by_key(|parameter| name(parameter));
     }
     match kept.join("&") {
         left if left.is_empty() => Cow::Borrowed(path),
-        left if left == query => Cow::Borrowed(target),
         left => Cow::Owned(format!("{path}?{left}")),
     }
 }

@@ -38,11 +38,6 @@ impl Rule {
     pub fn rewritten<'t>(&self, target: &'t str) -> Cow<'t, str> {
         rewritten(target, &self.ignored_parameters, self.order)
     }
-
-    /// True if targets are forwarded as they came, and responses may be stored.
-    pub fn is_plain(&self) -> bool {
-        self.stores && self.ignored_parameters.is_empty() && self.order == QueryOrder::AsWritten
-    }
 }
 
 /// All rules, in the order of the configuration. Clones share them.

@@ -103,7 +103,8 @@ impl LeaderFetch<'_> {
             }
             let source = (headers, Some(complete.last + 1));
             from_arriving(&view, head, source, cache_status, now, |range| {
-                both(part, reader, new, range.unwrap_or(complete))
+                let body = both(part, reader, new, range.unwrap_or(complete));
+                ResponseBody::Streamed(body)
             })
         })
         .await;

@@ -77,9 +77,13 @@ pub(crate) fn while_streaming(
         source,
         cache_status,
         clock::now(),
-        |range| match range {
-            Some(range) => StreamedBody::part(reader, base, range),
-            None => StreamedBody::whole(reader, length),
+        |range| match (range, reader.stored()) {
+            (Some(range), _) => ResponseBody::Streamed(StreamedBody::part(reader, base, range)),
+            // It was stored before its headers leave.
+            (None, Some(body)) if length == Some(body.len_bytes()) => {
+                ResponseBody::Stored(body.all())
+            }
+            (None, _) => ResponseBody::Streamed(StreamedBody::whole(reader, length)),
         },
     )
 }
@@ -92,7 +96,7 @@ pub(crate) fn from_arriving(
     (mut headers, length): (HeaderMap, Option<u64>),
     cache_status: CacheStatus,
     now: Time,
-    body: impl FnOnce(Option<ByteRange>) -> StreamedBody,
+    body: impl FnOnce(Option<ByteRange>) -> ResponseBody,
 ) -> ClientResponse {
     let (_, complete_bytes) = placement(head, length);
     let (status, body) = match policy::response_form(view, head, length) {
@@ -102,8 +106,7 @@ pub(crate) fn from_arriving(
         }
         ResponseForm::Partial(range) => {
             insert_content_range(&mut headers, range, complete_bytes);
-            let body = ResponseBody::Streamed(body(Some(range)));
-            (StatusCode::PARTIAL_CONTENT, body)
+            (StatusCode::PARTIAL_CONTENT, body(Some(range)))
         }
         ResponseForm::RangeNotSatisfiable => {
             headers.remove(header::CONTENT_RANGE);
@@ -111,9 +114,7 @@ pub(crate) fn from_arriving(
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::Empty)
         }
         // RFC 9110, 14.2: a server may ignore Range and send the whole.
-        ResponseForm::Full | ResponseForm::Multipart(_) => {
-            (head.status(), ResponseBody::Streamed(body(None)))
-        }
+        ResponseForm::Full | ResponseForm::Multipart(_) => (head.status(), body(None)),
     };
     ClientResponse {
         status,

@@ -11,7 +11,7 @@ use crate::{
             from_stored::{from_entry, hit_status},
             prepared::PreparedResponses,
         },
-        request::forwarded::ForwardedRequest,
+        request::{forwarded::ForwardedRequest, request_id::RequestId},
         response::{client_response::ClientResponse, for_client::rewrite_headers},
         worker::Worker,
     },
@@ -30,6 +30,7 @@ pub(crate) fn serve(
     let view = forwarded.view();
     let complete = |headers: &mut HeaderMap| {
         via.complete(headers);
+        RequestId::remove(&forwarded.config, headers);
         rewrite_headers(headers, forwarded, CookieRewriting::Off);
     };
     // What is added to a response for the site that it is for is not prepared.

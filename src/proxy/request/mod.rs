@@ -5,6 +5,7 @@ pub(super) mod framing;
 pub(super) mod ignored_cookies;
 pub(super) mod max_forwards;
 pub(super) mod name_table;
+pub(super) mod plain;
 pub(super) mod preflight;
 pub(super) mod request_id;
 pub(super) mod rewriting;

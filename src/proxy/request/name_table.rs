@@ -31,11 +31,11 @@ type Remembered<K, V> = RefCell<HashMap<K, V, RandomState>>;
 pub(crate) struct HeaderMeaning {
     /// It is not forwarded: only infrastructure may set it, or it matches `drop_headers`.
     pub(crate) is_dropped: bool,
-    /// It is forwarded as it came, unless Connection names it, and affects neither the key nor whether the cache is used.
-    /// Of Cookie this says nothing.
+    /// It does not affect whether the cache is used, and it is forwarded as it came, as far as it is a part of the identity,
+    /// unless Connection names it. Of Cookie this says nothing.
     pub(crate) is_plain: bool,
     /// It is a part of the identity. Of Cookie this is false: the cookies decide.
-    is_credential: bool,
+    pub(crate) is_credential: bool,
 }
 
 impl NameTable {
@@ -63,8 +63,8 @@ impl NameTable {
             is_dropped,
             is_plain: headers::is_forwarded(name)
                 && !is_dropped
-                && !is_credential
-                && !policy::is_method_override(name),
+                && !policy::is_method_override(name)
+                && !(is_credential && headers::PAGE_HEADERS.contains(name)),
             is_credential,
         };
         remember(&self.headers, name.clone(), meaning);

@@ -51,6 +51,13 @@ impl RequestId {
         }
     }
 
+    /// Removes the header of the origin: each response has the id of its own request.
+    pub(crate) fn remove(config: &Config, headers: &mut HeaderMap) {
+        if let Some(name) = &config.deployment.request_id {
+            headers.remove(name);
+        }
+    }
+
     /// Sets the header.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(self.name.clone(), self.value.clone());

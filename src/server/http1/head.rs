@@ -7,14 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_http::{HttpMessage as _, Payload, Request};
+use actix_http::{HttpMessage as _, Request};
 use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 
 use super::{
-    super::request_head::{
-        self, ConnectionFields, HeadRefusal, HeadScan, HeadVerdict, MAX_HEAD_BYTES,
-    },
+    super::request_head::{self, ConnectionFields, HeadRefusal, HeadScan, MAX_HEAD_BYTES},
     Http1,
 };
 
@@ -98,16 +96,9 @@ impl<S> Http1<S> {
     /// # Errors
     /// The head is refused.
     pub(super) fn request(&self, head: &Bytes) -> Result<(Request, ConnectionFields), HeadRefusal> {
-        let verdict = request_head::check(head, |scheme, authority| {
+        let (mut request, fields) = request_head::request(head, |scheme, authority| {
             self.names.include(scheme, authority)
-        });
-        let rewritten = match verdict {
-            HeadVerdict::Unchanged => None,
-            HeadVerdict::Rewritten(head) => Some(Bytes::from(head)),
-            HeadVerdict::Refused(refusal) => return Err(refusal),
-        };
-        let mut request: Request = Request::with_payload(Payload::None);
-        let fields = request_head::parse(rewritten.as_ref().unwrap_or(head), request.head_mut())?;
+        })?;
         request.head_mut().peer_addr = self.peer;
         request.extensions_mut().insert(self.connection.clone());
         Ok((request, fields))

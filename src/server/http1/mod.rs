@@ -92,7 +92,7 @@ enum AfterResponse {
     KeepAlive,
     /// It ends.
     End,
-    /// It ends, and the client may still send a part of its request.
+    /// It ends, and the client still sends: a part of its request, or requests that get no response.
     Linger,
 }
 

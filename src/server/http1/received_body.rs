@@ -14,8 +14,10 @@ use futures_core::Stream;
 
 use crate::{origin::Chunked, proxy::RequestFraming};
 
-/// How much of a body may wait for the application, in bytes. More is not read from the client.
+/// How much memory a body that waits for the application may keep, in bytes. More is not read from the client.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
+/// The memory of a piece at least, in bytes.
+const MIN_PIECE_BYTES: usize = 64;
 
 /// The body of a request as its connection sees it.
 pub(in crate::server) struct ReceivedBody {
@@ -37,7 +39,8 @@ enum Remainder {
 /// What has arrived and was not taken yet.
 #[derive(Default)]
 struct Waiting {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<WaitingPiece>,
+    /// The memory that `pieces` keep, in bytes.
     bytes: usize,
     /// How the body ended; `None` before that, and after the application was told.
     end: Option<Result<(), PayloadError>>,
@@ -46,6 +49,13 @@ struct Waiting {
     reader: Option<Waker>,
     /// The task of the connection, while it waits for the application to take a piece.
     connection: Option<Waker>,
+}
+
+/// A piece of a body.
+struct WaitingPiece {
+    content: Bytes,
+    /// The memory that it keeps, in bytes: with `content` the framing that has arrived before it.
+    bytes: usize,
 }
 
 impl ReceivedBody {
@@ -99,6 +109,7 @@ impl ReceivedBody {
         if input.is_empty() {
             return;
         }
+        let arrived = input.len();
         let piece = match &mut self.rest {
             Remainder::Sized(left) => {
                 let taken =
@@ -120,17 +131,20 @@ impl ReceivedBody {
             Remainder::Complete | Remainder::Lost => return,
         };
         match piece {
-            Ok(piece) => self.pass_on(piece),
+            Ok(content) => {
+                let bytes = (arrived - input.len()).max(MIN_PIECE_BYTES);
+                self.pass_on(WaitingPiece { content, bytes });
+            }
             Err(error) => self.fail(error),
         }
     }
 
-    fn pass_on(&mut self, piece: Bytes) {
+    fn pass_on(&mut self, piece: WaitingPiece) {
         let is_complete = self.is_complete();
         if let Some(shared) = &self.shared {
             let mut waiting = shared.borrow_mut();
-            if !piece.is_empty() && !waiting.is_dropped {
-                waiting.bytes += piece.len();
+            if !piece.content.is_empty() && !waiting.is_dropped {
+                waiting.bytes += piece.bytes;
                 waiting.pieces.push_back(piece);
             }
             if is_complete {
@@ -147,6 +161,15 @@ impl ReceivedBody {
             let mut waiting = shared.borrow_mut();
             waiting.end = Some(Err(error));
             waiting.wake_reader();
+        }
+    }
+}
+
+impl Drop for ReceivedBody {
+    /// The application may read the body longer than the connection lasts.
+    fn drop(&mut self) {
+        if self.is_arriving() {
+            self.fail(PayloadError::Incomplete(None));
         }
     }
 }
@@ -168,11 +191,11 @@ impl Stream for ReceivedBodyStream {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut waiting = self.0.borrow_mut();
         if let Some(piece) = waiting.pieces.pop_front() {
-            waiting.bytes -= piece.len();
+            waiting.bytes -= piece.bytes;
             if let Some(connection) = waiting.connection.take() {
                 connection.wake();
             }
-            return Poll::Ready(Some(Ok(piece)));
+            return Poll::Ready(Some(Ok(piece.content)));
         }
         match waiting.end.take() {
             Some(Ok(())) => {
@@ -255,6 +278,34 @@ mod tests {
         assert_eq!(fed, MAX_WAITING_BYTES);
         drop(payload);
         assert!(body.takes_more(&context) && body.is_arriving());
+    }
+
+    #[test]
+    fn framing_and_small_pieces_count_as_the_memory_that_they_keep() {
+        let context = Context::from_waker(Waker::noop());
+        let extension = "x".repeat(2000);
+        for (framing, sent) in [
+            (RequestFraming::Sized(u64::MAX), "a".to_owned()),
+            (RequestFraming::Chunked, format!("1;{extension}\r\na\r\n")),
+        ] {
+            let (mut body, _payload) = ReceivedBody::new(framing);
+            let mut pieces = 0;
+            while body.takes_more(&context) {
+                body.feed(&mut BytesMut::from(sent.as_str()));
+                pieces += 1;
+            }
+            let most = MAX_WAITING_BYTES.div_ceil(sent.len().max(MIN_PIECE_BYTES));
+            assert_eq!(pieces, most, "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_whose_connection_has_ended_ends_with_an_error() {
+        let (body, mut payload) = ReceivedBody::new(RequestFraming::Sized(2));
+        assert!(matches!(read(&mut payload), (_, None)));
+        drop(body);
+        let (_, end) = read(&mut payload);
+        assert!(matches!(end, Some(Err(PayloadError::Incomplete(None)))));
     }
 
     #[test]

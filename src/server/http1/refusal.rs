@@ -65,6 +65,13 @@ impl<S> Http1<S> {
         .await
     }
 
+    /// True if the client has sent something that was not used.
+    pub(super) async fn has_input(&mut self) -> bool {
+        let is_read = |read| matches!(read, Poll::Ready(Ok(1..)));
+        !self.input.is_empty()
+            || poll_fn(|context| Poll::Ready(is_read(self.poll_read(context)))).await
+    }
+
     fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.input.clear();

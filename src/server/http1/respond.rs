@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -35,6 +35,51 @@ struct Asked {
     method: Method,
     version: Version,
     keep_alive: bool,
+}
+
+/// How much of a body was taken from the application.
+struct ContentProgress {
+    framing: ResponseFraming,
+    /// How many bytes are to come; `None` if the head does not say it.
+    left: Option<u64>,
+    /// `None` before the end.
+    end: Option<ContentEnd>,
+}
+
+/// How a body has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ContentEnd {
+    Whole,
+    /// It failed, or is not as long as its head says.
+    Cut,
+}
+
+impl ContentProgress {
+    fn new(framing: ResponseFraming) -> Self {
+        Self {
+            framing,
+            left: match framing {
+                ResponseFraming::Sized(bytes) => Some(bytes),
+                _ => None,
+            },
+            end: None,
+        }
+    }
+
+    /// What is to be sent of what the application gives next. Too many or too few bytes are a failure: the client would
+    /// look for the next response in the wrong place.
+    fn next<E>(&mut self, given: Option<Result<Bytes, E>>) -> Option<Bytes> {
+        let left = self.left.unwrap_or(u64::MAX);
+        match given {
+            Some(Ok(bytes)) if bytes.len() as u64 <= left => {
+                self.left = self.left.map(|left| left - bytes.len() as u64);
+                return Some(bytes);
+            }
+            None if matches!(self.left, None | Some(0)) => self.end = Some(ContentEnd::Whole),
+            Some(_) | None => self.end = Some(ContentEnd::Cut),
+        }
+        None
+    }
 }
 
 impl<S, B> Http1<S>
@@ -166,9 +211,9 @@ where
             return Ok(AfterResponse::End);
         }
         Ok(match body.is_complete() {
-            false => AfterResponse::Linger,
             true if keep_alive => AfterResponse::KeepAlive,
-            true => AfterResponse::End,
+            true if !self.has_input().await => AfterResponse::End,
+            _ => AfterResponse::Linger,
         })
     }
 
@@ -188,23 +233,19 @@ where
             Err(content) => content,
         };
         let mut content = pin!(content);
-        let mut is_ended = false;
-        let mut failed = false;
+        let mut progress = ContentProgress::new(framing);
         poll_fn(|context| {
             for _ in 0..MAX_WRITES {
-                while !is_ended && self.output.len() < MIN_WAITING_BYTES {
-                    match content.as_mut().poll_next(context) {
-                        Poll::Ready(Some(Ok(bytes))) => self.push_content(bytes, framing),
-                        Poll::Ready(Some(Err(_))) => (is_ended, failed) = (true, true),
-                        Poll::Ready(None) => {
-                            is_ended = true;
-                            self.end_content(framing);
-                        }
-                        Poll::Pending => break,
+                while progress.end.is_none() && self.output.len() < MIN_WAITING_BYTES {
+                    if self
+                        .poll_content(context, content.as_mut(), &mut progress)
+                        .is_pending()
+                    {
+                        break;
                     }
                 }
                 if self.output.is_empty() {
-                    if is_ended {
+                    if progress.end.is_some() {
                         return Poll::Ready(Ok(()));
                     }
                     return self.poll_input(context, body).map(Err);
@@ -219,15 +260,30 @@ where
             Poll::Pending
         })
         .await?;
-        match failed {
-            false => Ok(()),
-            true => {
+        match progress.end {
+            Some(ContentEnd::Whole) => Ok(()),
+            Some(ContentEnd::Cut) | None => {
                 if framing == ResponseFraming::UntilClose {
                     self.reset();
                 }
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
         }
+    }
+
+    /// Takes the next bytes of a body, or its end. Pending if there is neither yet.
+    fn poll_content<C: MessageBody>(
+        &mut self,
+        context: &mut Context<'_>,
+        content: Pin<&mut C>,
+        progress: &mut ContentProgress,
+    ) -> Poll<()> {
+        match progress.next(ready!(content.poll_next(context))) {
+            Some(bytes) => self.push_content(bytes, progress.framing),
+            None if progress.end == Some(ContentEnd::Whole) => self.end_content(progress.framing),
+            None => {}
+        }
+        Poll::Ready(())
     }
 
     /// Writes everything that waits.
@@ -289,5 +345,55 @@ impl<S> Http1<S> {
         let stopping = Box::pin(async move { stopping.notified().await });
         tunnel.begin(self.input.split(), stopping);
         poll_fn(|context| tunnel.poll(context, &mut self.stream)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_another_length_than_its_head_says_is_cut() {
+        const CUT: Option<&str> = None;
+        let (whole, cut) = (Some(ContentEnd::Whole), Some(ContentEnd::Cut));
+        for (framing, given, sent, end) in [
+            (
+                ResponseFraming::Sized(3),
+                &[Some("ab"), Some("c")][..],
+                "abc",
+                whole,
+            ),
+            (ResponseFraming::Sized(3), &[Some("ab")], "ab", cut),
+            (
+                ResponseFraming::Sized(3),
+                &[Some("ab"), Some("cd")],
+                "ab",
+                cut,
+            ),
+            (ResponseFraming::Sized(3), &[Some("abc"), CUT], "abc", cut),
+            (
+                ResponseFraming::Chunked,
+                &[Some("ab"), Some("c")],
+                "abc",
+                whole,
+            ),
+            (ResponseFraming::UntilClose, &[Some("ab"), CUT], "ab", cut),
+        ] {
+            let mut progress = ContentProgress::new(framing);
+            let mut taken = String::new();
+            let mut given = given.iter().map(|piece| {
+                piece
+                    .ok_or(())
+                    .map(|text: &'static str| Bytes::from_static(text.as_bytes()))
+            });
+            while progress.end.is_none() {
+                let next = progress.next(given.next());
+                taken.push_str(
+                    next.as_deref()
+                        .map_or("", |bytes| std::str::from_utf8(bytes).unwrap()),
+                );
+            }
+            assert_eq!((&*taken, progress.end), (sent, end), "{framing:?}");
+        }
     }
 }

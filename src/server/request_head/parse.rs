@@ -2,15 +2,20 @@
 
 use std::mem::MaybeUninit;
 
-use actix_http::{RequestHead, header::HeaderMap};
+use actix_http::RequestHead;
 use actix_web::http::{
     Method, Uri, Version,
     header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
 
-use super::{HeadRefusal, MAX_HEADER_LINES};
-use crate::proxy::RequestFraming;
+use super::{HeadRefusal, MAX_HEADER_LINES, upgrade::is_upgrade_option};
+use crate::{
+    policy::{encoded_target, is_valid_host},
+    proxy::RequestFraming,
+};
+
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What a head says to the connection that it came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +28,21 @@ pub(in crate::server) struct ConnectionFields {
     pub(in crate::server) keep_alive: bool,
 }
 
+/// A head that was parsed.
+pub(in crate::server) struct ParsedHead {
+    pub(in crate::server) fields: ConnectionFields,
+    /// True if nothing of the head is to be rewritten or refused.
+    pub(super) is_plain: bool,
+}
+
 /// Parses `head`, which is complete, into `parsed`, which has no headers yet. Values are not copied.
 ///
 /// # Errors
-/// [`HeadRefusal::Malformed`]: it is no request, or the framing of its body is not certain.
+/// It is no request, or the framing of its body is not certain.
 pub(in crate::server) fn parse(
     head: &Bytes,
     parsed: &mut RequestHead,
-) -> Result<ConnectionFields, HeadRefusal> {
+) -> Result<ParsedHead, HeadRefusal> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADER_LINES];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut lines) {
@@ -56,7 +68,13 @@ pub(in crate::server) fn parse(
         fields.read(&name, value.as_bytes(), parsed.version)?;
         parsed.headers.append(name, value);
     }
-    fields.judge(&parsed.method, parsed.version, &parsed.headers)
+    let is_plain = fields.is_plain(&parsed.method)
+        && target.starts_with('/')
+        && encoded_target(target.as_bytes()).is_none();
+    Ok(ParsedHead {
+        fields: fields.judge(&parsed.method, parsed.version)?,
+        is_plain,
+    })
 }
 
 fn malformed<E>(_: E) -> HeadRefusal {
@@ -72,6 +90,9 @@ struct MessageFields {
     expects_continue: bool,
     says_close: bool,
     says_keep_alive: bool,
+    offers_upgrade: bool,
+    hosts: usize,
+    has_invalid_host: bool,
 }
 
 impl MessageFields {
@@ -98,8 +119,15 @@ impl MessageFields {
                     let option = option.trim_ascii();
                     self.says_close |= option.eq_ignore_ascii_case(b"close");
                     self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.offers_upgrade |= is_upgrade_option(option);
                 }
             }
+            header::HOST => {
+                self.hosts += 1;
+                self.has_invalid_host |= !is_valid_host(value);
+            }
+            header::UPGRADE => self.offers_upgrade = true,
+            _ if *name == HTTP2_SETTINGS => self.offers_upgrade = true,
             header::EXPECT if version >= Version::HTTP_11 => {
                 self.expects_continue |= names_continue(value);
             }
@@ -108,13 +136,13 @@ impl MessageFields {
         Ok(())
     }
 
+    /// True if nothing of these fields is to be rewritten or refused.
+    fn is_plain(&self, method: &Method) -> bool {
+        !self.has_invalid_host && !self.offers_upgrade && *method != Method::CONNECT
+    }
+
     /// RFC 9112, 6.3: what would leave the end of the body uncertain is refused.
-    fn judge(
-        &self,
-        method: &Method,
-        version: Version,
-        headers: &HeaderMap,
-    ) -> Result<ConnectionFields, HeadRefusal> {
+    fn judge(&self, method: &Method, version: Version) -> Result<ConnectionFields, HeadRefusal> {
         let framing = match self.content_length {
             Some(_) if self.has_transfer_encoding => return Err(HeadRefusal::Malformed),
             _ if self.has_transfer_encoding && !self.is_chunked => {
@@ -132,8 +160,10 @@ impl MessageFields {
             Some(bytes) => RequestFraming::Sized(bytes),
             None => RequestFraming::None,
         };
-        if version >= Version::HTTP_11 && !headers.contains_key(header::HOST) {
-            return Err(HeadRefusal::NoHost);
+        match self.hosts {
+            0 if version >= Version::HTTP_11 => return Err(HeadRefusal::NoHost),
+            0 | 1 => {}
+            _ => return Err(HeadRefusal::SeveralHosts),
         }
         Ok(ConnectionFields {
             framing,

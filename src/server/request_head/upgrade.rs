@@ -91,7 +91,7 @@ fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     members.filter(|member| !member.is_empty())
 }
 
-fn is_upgrade_option(option: &[u8]) -> bool {
+pub(super) fn is_upgrade_option(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"upgrade") || option.eq_ignore_ascii_case(b"http2-settings")
 }
 

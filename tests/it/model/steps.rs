@@ -11,23 +11,8 @@ use super::{
 use crate::{
     client::{Answer, Client, Ending},
     harness::TestProxy,
+    numbers::Numbers,
 };
-
-/// Small numbers that look random and are the same in every run (xorshift).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-}
 
 /// What a GET asks for, besides the target.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,177 @@
+//! Plain requests: GETs of which key and policy are known without the forwarded request.
+//!
+//! Making the forwarded request costs more than a hit. Of a plain request, all headers that are in the identity or select a
+//! response are forwarded as the client sent them, but for the cookies that no identity has. So its key is made from what
+//! the client sent. It is the key of the forwarded request.
+
+use std::borrow::Cow;
+
+use actix_web::http::{
+    Method, Uri,
+    header::{self, HeaderMap, HeaderValue},
+};
+
+use crate::{
+    cache::{KeyRef, ResourceRef},
+    config::{Config, Selection},
+    headers,
+    policy::{self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, StoredHead},
+    proxy::{
+        request::{name_table::NameTable, rewriting},
+        request_config::RequestConfig,
+    },
+};
+
+/// A plain request, as its client sent it.
+#[derive(Clone)]
+pub(crate) struct PlainRequest<'a> {
+    config: &'a Config,
+    names: &'a NameTable,
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    /// The target in the key.
+    pub(crate) target: Cow<'a, str>,
+    /// The Host of the client and its text, if it is forwarded; else `None`.
+    host: Option<(&'a HeaderValue, &'a str)>,
+    /// The route and the rule in force.
+    pub(crate) selection: Selection,
+    /// The policy that decides about it.
+    pub(crate) policy: &'a Policy,
+    identity: Option<Identity>,
+}
+
+impl<'a> PlainRequest<'a> {
+    /// The request with this method, target and headers; `None` if it is not plain.
+    pub(crate) fn of(
+        (method, uri, headers): (&'a Method, &'a Uri, &'a HeaderMap),
+        config: &'a RequestConfig,
+        secret: &IdentitySecret,
+    ) -> Option<Self> {
+        if !config.allows_fast_path() || *method != Method::GET {
+            return None;
+        }
+        let credentials = credentials(&config.names, headers)?;
+        let target = uri.path_and_query()?.as_str();
+        let host = match config.depends_on_host() {
+            true => headers.get(header::HOST),
+            false => None,
+        };
+        let (config, names) = (&*config.config, &config.names);
+        let selection = config.select(target, host.and_then(|host| host.to_str().ok()));
+        let host = match host.filter(|_| config.preserves_host(selection)) {
+            Some(host) => Some((host, unescaped(host)?)),
+            None => None,
+        };
+        let settings = config.settings(selection);
+        let target = match settings {
+            Some(settings) if !settings.stores => return None,
+            Some(settings) => settings.rewritten(target),
+            None => Cow::Borrowed(target),
+        };
+        let policy = settings.map_or(&config.policy, |settings| &settings.policy);
+        Some(Self {
+            config,
+            names,
+            method,
+            headers,
+            target: (target.starts_with('/')).then_some(target)?,
+            host,
+            selection,
+            policy,
+            identity: match credentials {
+                CredentialHeaders::Sent => secret.identity(policy, headers, names),
+                CredentialHeaders::NotSent => None,
+            },
+        })
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self) -> KeyRef<'_> {
+        let resource = ResourceRef {
+            target: &self.target,
+            host: self.host.map(|(_, text)| text),
+            scope: self.config.key_scope(self.selection),
+        };
+        KeyRef::new(resource, self.identity)
+    }
+
+    /// The Host of the client, if it is forwarded; else `None`.
+    pub(crate) fn preserved_host(&self) -> Option<&'a HeaderValue> {
+        self.host.map(|(host, _)| host)
+    }
+
+    /// The request as the policy sees it.
+    pub(crate) fn view(&self) -> policy::Request<'a> {
+        let content = RequestContent::None;
+        policy::Request::new(
+            self.policy,
+            self.method,
+            self.headers,
+            content,
+            self.identity,
+        )
+    }
+
+    /// True if what selects `stored` is forwarded as the client sent it.
+    pub(crate) fn forwards_selectors_of(&self, stored: &StoredHead) -> bool {
+        !stored.is_selected_by(&headers::SET_BY_US)
+            && !stored.is_selected_by(&[header::CONNECTION])
+            && !(stored.is_selected_by(&headers::PAGE_HEADERS)
+                && rewriting::changes_page(self.config, self.selection, self.headers))
+            && !(stored.is_selected_by(&[header::COOKIE]) && self.leaves_out_cookies())
+    }
+
+    fn leaves_out_cookies(&self) -> bool {
+        let mut lines = self.headers.get_all(header::COOKIE);
+        lines.any(|line| {
+            let forwarded = policy::forwarded_cookie(self.policy, self.names, line);
+            forwarded != ForwardedCookie::Unchanged
+        })
+    }
+}
+
+/// Whether a request may have an identity.
+enum CredentialHeaders {
+    Sent,
+    NotSent,
+}
+
+/// Whether a plain request with these headers may have an identity; `None` if one of the headers is not forwarded as it came,
+/// or names another method.
+fn credentials(names: &NameTable, headers: &HeaderMap) -> Option<CredentialHeaders> {
+    let mut credentials = CredentialHeaders::NotSent;
+    for (name, value) in headers {
+        match *name {
+            // It selects a route or is in the key, whichever the origin gets.
+            header::HOST => continue,
+            header::CONNECTION if names_no_header(value) => continue,
+            header::COOKIE if headers::has_own_cookies(value) => return None,
+            header::AUTHORIZATION if headers::is_ntlm(headers) => return None,
+            _ => {}
+        }
+        let meaning = names.meaning(name);
+        if !meaning.is_plain {
+            return None;
+        }
+        if meaning.is_credential || *name == header::COOKIE {
+            credentials = CredentialHeaders::Sent;
+        }
+    }
+    Some(credentials)
+}
+
+/// True for a Connection header that keeps no other header from being forwarded.
+fn names_no_header(connection: &HeaderValue) -> bool {
+    let value = connection.as_bytes();
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+/// The text of a Host, if the key has it as it is; else `None`.
+fn unescaped(host: &HeaderValue) -> Option<&str> {
+    let is_escaped = |byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'\'' | b'"' | b'\\');
+    let text = host.to_str().ok()?;
+    (!text.bytes().any(is_escaped)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests;

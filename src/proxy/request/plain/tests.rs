@@ -1,0 +1,330 @@
+use std::{rc::Rc, sync::Arc};
+
+use actix_web::http::{StatusCode, Version, header::HeaderName};
+use proptest::{collection::vec, prelude::*, sample::select};
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    cache::Cache,
+    error::ProxyError,
+    observe::{LiveRequests, Observer},
+    policy::{Response, Time},
+    proxy::{
+        request::{
+            forwarded::{ForwardedRequest, RequestHead},
+            framing::RequestFraming,
+        },
+        request_config::WorkerConfig,
+        shared::Shared,
+    },
+    reload::ActiveConfig,
+};
+
+/// 2026-11-23T03:30:00Z.
+const NOW: Time = Time::from_unix_millis(1_795_404_600_000);
+
+const CONFIGURATIONS: &[&str] = &[
+    "",
+    "preserve_host = true",
+    "policy = \"strict\"\nrequest_id = \"x-request-id\"",
+    "policy = \"always\"\nno_rewrite = true",
+    "drop_headers = [\"cookie\", \"x-a*\"]",
+    "drop_headers = [\"authorization\"]\nidentity_cookies = [\"sid\"]",
+    "identity_headers = [\"origin\", \"referer\", \"accept*\", \"close\", \"cookie\"]",
+    "identity_headers = [\"host\"]",
+    "trusted_proxies = [\"127.0.0.1\"]\npreserve_host = true",
+    "identity_cookies = [\"sid\"]\n\
+     [[rules]]\npath = \"/a/*\"\nignore_query = [\"utm_*\"]\nsort_query = true\n\
+     [[rules]]\npath = \"/b*\"\nstore = false\n\
+     [[rules]]\npath = \"/c\"\npolicy = \"strict\"",
+    "[[routes]]\npath = \"/a/*\"\norigin = \"http://a.test/base\"\nstrip_prefix = true\nsort_query = true\n\
+     [[routes]]\nhost = \"*.test\"\norigin = \"http://b.test\"\npreserve_host = true",
+];
+
+const TARGETS: &[&str] = &[
+    "/",
+    "/?",
+    "http://a.test?q",
+    "/a/b?utm_source=x&c=1&b=2",
+    "/a/b?b=2&c=1",
+    "/a/../c",
+    "/b",
+    "/c?d",
+];
+
+const NAMES: &[&str] = &[
+    "cookie",
+    "cookie",
+    "cookie",
+    "authorization",
+    "x-api-key",
+    "x-csrf-token",
+    "x_auth_user",
+    "host",
+    "origin",
+    "referer",
+    "destination",
+    "accept",
+    "accept-language",
+    "connection",
+    "close",
+    "keep-alive",
+    "te",
+    "upgrade",
+    "expect",
+    "via",
+    "forwarded",
+    "x-forwarded-host",
+    "x-real-ip",
+    "x-http-method-override",
+    "transfer_encoding",
+    "x-request-id",
+    "x-a",
+    "cache-control",
+    "range",
+    "if-none-match",
+];
+
+const VALUES: &[&str] = &[
+    "sid=1",
+    "sid=2; lang=de",
+    "_ga=1",
+    "_ga=1; sid=1",
+    "sid=1;_ga=2 ;",
+    "caching-proxy-8001=0123456789abcdef0123456789abcdef; sid=1",
+    "Bearer a",
+    "NTLM TlRMTVNTUAAB",
+    "k",
+    "a.test",
+    "b.test:8000",
+    "o'hara.test",
+    "http://b.test:8000/a/x",
+    "http://other.test/",
+    "keep-alive",
+    "close",
+    "x-a",
+    "keep-alive, cookie",
+    "for=1.2.3.4;host=c.test",
+    "trailers",
+    "no-cache",
+    "bytes=0-1",
+    "\"a\"",
+    "de",
+];
+
+/// The fields that Vary names in stored responses.
+const SELECTORS: &[&str] = &[
+    "cookie",
+    "host",
+    "origin",
+    "referer",
+    "connection",
+    "close",
+    "destination",
+    "accept",
+    "x-a",
+    "x-api-key",
+    "via",
+    "x-request-id",
+    "te",
+    "expect",
+];
+
+/// A proxy with a configuration.
+struct Configured {
+    shared: Shared,
+    config: Rc<RequestConfig>,
+}
+
+impl Configured {
+    fn new(file: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("proxy.toml");
+        std::fs::write(&path, file).unwrap();
+        let flags = [
+            ("config", path.into()),
+            ("origin", "http://origin.test".into()),
+        ];
+        let config = Config::load(&flags.into(), &|_| None).unwrap();
+        let (_, updates) = watch::channel(ActiveConfig::new(Arc::new(config)));
+        let config = updates.borrow().config.clone();
+        let shared = Shared::new(&config, updates.clone(), Cache::new(1 << 20, 1 << 20)).unwrap();
+        let observer = Arc::new(Observer::new(LiveRequests::Off, 1));
+        Self {
+            shared,
+            config: WorkerConfig::new(updates, observer).current(),
+        }
+    }
+
+    fn plain<'a>(&'a self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<PlainRequest<'a>> {
+        PlainRequest::of(
+            (&Method::GET, uri, headers),
+            &self.config,
+            &self.shared.secret,
+        )
+    }
+
+    fn forwarded(&self, uri: &Uri, headers: &HeaderMap) -> Result<ForwardedRequest, ProxyError> {
+        let head = RequestHead {
+            method: &Method::GET,
+            uri,
+            headers,
+            version: Version::HTTP_11,
+            framing: RequestFraming::None,
+            peer: Some([127, 0, 0, 1].into()),
+        };
+        let config = &self.config;
+        ForwardedRequest::of(&head, &self.shared, (&config.config, &config.names))
+    }
+}
+
+fn map(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    headers
+}
+
+/// The head of the response to `forwarded` that is stored, with these fields in Vary; `None` if it is not stored.
+fn stored(forwarded: &ForwardedRequest, vary: &[&str], cache_control: &str) -> Option<StoredHead> {
+    let headers = map(&[
+        ("cache-control", cache_control),
+        ("etag", "\"a\""),
+        ("vary", &vary.join(", ")),
+    ]);
+    let response = Response {
+        status: StatusCode::OK,
+        headers: &headers,
+        connection_fields: None,
+        request_time: NOW,
+        response_time: NOW,
+    };
+    policy::admit(forwarded.policy(), &forwarded.view(), &response).ok()
+}
+
+fn lines() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let fitting = |name: &'static str, value: &'static str| match name {
+        "connection" if !value.contains("alive") => ("connection", "close"),
+        _ => (name, value),
+    };
+    let line = (select(NAMES), select(VALUES)).prop_map(move |(name, value)| fitting(name, value));
+    vec(line, 0..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn a_plain_request_is_decided_like_the_forwarded_one(
+        file in select(CONFIGURATIONS),
+        target in select(TARGETS),
+        host in select(&["a.test", "b.test:8000", "other:1", "o'hara.test"][..]),
+        asked in lines(),
+        others in vec((lines(), vec(select(SELECTORS), 0..3), any::<bool>()), 0..4),
+    ) {
+        let proxy = Configured::new(file);
+        let uri: Uri = target.parse().unwrap();
+        let with_host = |lines: &[(&str, &str)]| map(&[&[("host", host)], lines].concat());
+        let headers = with_host(&asked);
+        let Some(plain) = proxy.plain(&uri, &headers) else { return Ok(()) };
+        let forwarded = match proxy.forwarded(&uri, &headers) {
+            Ok(forwarded) => forwarded,
+            // Nothing is stored for what is never forwarded.
+            Err(error) => {
+                prop_assert!(matches!(error, ProxyError::DotSegments), "{}", error);
+                return Ok(());
+            }
+        };
+        prop_assert_eq!(plain.key(), KeyRef::from(&forwarded.key));
+        prop_assert_eq!(plain.selection, forwarded.selection);
+        prop_assert_eq!(&*plain.target, &*forwarded.target);
+        prop_assert_eq!(plain.preserved_host(), forwarded.preserved_host());
+        prop_assert!(std::ptr::eq(plain.policy, forwarded.policy()));
+        prop_assert_eq!(forwarded.bypass, None);
+
+        // The responses to this request and to others, for some of which everybody may get them.
+        let held: Vec<StoredHead> = others
+            .iter()
+            .chain([&(asked.clone(), vec!["cookie", "x-a"], false)])
+            .filter_map(|(lines, vary, is_public)| {
+                let other = proxy.forwarded(&uri, &with_host(lines)).ok()?;
+                let is_public = if *is_public { "public, max-age=60" } else { "max-age=60" };
+                stored(&other, vary, is_public)
+            })
+            .collect();
+        if held.iter().all(|head| plain.forwards_selectors_of(head)) {
+            let (view, forwarded_view) = (plain.view(), forwarded.view());
+            let decide = |view| policy::decide(plain.policy, view, held.iter(), NOW);
+            prop_assert_eq!(decide(&view), decide(&forwarded_view));
+            for head in &held {
+                prop_assert_eq!(
+                    policy::response_form(&view, head, Some(9)),
+                    policy::response_form(&forwarded_view, head, Some(9))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_get_with_or_without_credentials_is_plain_if_it_is_forwarded_as_it_came() {
+    /// What is known of a plain request: whether it has an identity.
+    const ANONYMOUS: Option<bool> = Some(false);
+    const IDENTIFIED: Option<bool> = Some(true);
+    let (default, strict) = ("", "policy = \"strict\"");
+    for (file, line, expected) in [
+        (default, ("accept", "*/*"), ANONYMOUS),
+        (default, ("cookie", "sid=1"), IDENTIFIED),
+        (default, ("cookie", "sid=1; _ga=2"), IDENTIFIED),
+        (default, ("cookie", "_ga=2"), ANONYMOUS),
+        (default, ("authorization", "Bearer a"), IDENTIFIED),
+        (default, ("authorization", "NTLM a"), None),
+        (default, ("x-api-key", "k"), IDENTIFIED),
+        (default, ("connection", "keep-alive"), ANONYMOUS),
+        (default, ("connection", "x-a"), None),
+        (default, ("close", "x"), None),
+        (default, ("via", "1.1 x"), None),
+        (default, ("destination", "/x"), None),
+        (default, ("x-http-method", "DELETE"), None),
+        (default, ("cookie", "caching-proxy-1=x"), None),
+        (strict, ("cookie", "sid=1"), ANONYMOUS),
+        ("preserve_host = true", ("cookie", "sid=1"), IDENTIFIED),
+        ("drop_headers = [\"cookie\"]", ("cookie", "sid=1"), None),
+        ("identity_headers = [\"origin\"]", ("origin", "null"), None),
+        ("identity_headers = [\"via\"]", ("accept", "*/*"), None),
+        ("cors = true", ("accept", "*/*"), None),
+        (
+            "rules = [{ path = \"/\", store = false }]",
+            ("accept", "*/*"),
+            None,
+        ),
+        (
+            "rules = [{ path = \"/\", ttl = \"1m\" }]",
+            ("cookie", "sid=1"),
+            IDENTIFIED,
+        ),
+    ] {
+        let proxy = Configured::new(file);
+        let (uri, headers) = (Uri::from_static("/?a"), map(&[("host", "a.test"), line]));
+        let found = proxy.plain(&uri, &headers);
+        let found = found.map(|plain| plain.identity.is_some());
+        assert_eq!(found, expected, "{file} {line:?}");
+    }
+}
+
+#[test]
+fn a_host_that_a_key_escapes_is_not_plain() {
+    let proxy = Configured::new("preserve_host = true");
+    let is_plain = |host| {
+        let headers = map(&[("host", host)]);
+        let uri = Uri::from_static("/");
+        proxy.plain(&uri, &headers).is_some()
+    };
+    assert!(is_plain("a.test:8000"));
+    assert!(!is_plain("o'hara.test"));
+}

@@ -64,7 +64,7 @@ impl NameTable {
             is_plain: headers::is_forwarded(name)
                 && !is_dropped
                 && !policy::is_method_override(name)
-                && !(is_credential && headers::PAGE_HEADERS.contains(name)),
+                && (!is_credential || !headers::PAGE_HEADERS.contains(name)),
             is_credential,
         };
         remember(&self.headers, name.clone(), meaning);

@@ -116,9 +116,9 @@ impl<'a> PlainRequest<'a> {
     pub(crate) fn forwards_selectors_of(&self, stored: &StoredHead) -> bool {
         !stored.is_selected_by(&headers::SET_BY_US)
             && !stored.is_selected_by(&[header::CONNECTION])
-            && !(stored.is_selected_by(&headers::PAGE_HEADERS)
-                && rewriting::changes_page(self.config, self.selection, self.headers))
-            && !(stored.is_selected_by(&[header::COOKIE]) && self.leaves_out_cookies())
+            && (!stored.is_selected_by(&headers::PAGE_HEADERS)
+                || !rewriting::changes_page(self.config, self.selection, self.headers))
+            && (!stored.is_selected_by(&[header::COOKIE]) || !self.leaves_out_cookies())
     }
 
     fn leaves_out_cookies(&self) -> bool {

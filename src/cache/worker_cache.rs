@@ -163,6 +163,7 @@ impl<T: Default + 'static> WorkerCache<T> {
         }
         let key = key.into();
         let index = self.cache.index.load();
+        let links = index.links();
         let own = match key.has_identity() {
             true => index.find(key),
             false => Guard::from_inner(None),
@@ -171,6 +172,10 @@ impl<T: Default + 'static> WorkerCache<T> {
         let changes = &self.cache.changes;
         let mut stored = own.iter().chain(shared.iter()).peekable();
         stored.peek()?;
+        let misses_own = key.has_identity() && own.is_none();
+        if misses_own && !index.hid_nothing_since(links) {
+            return None;
+        }
         if !stored.all(|stored| changes.is_undoubted(&stored.watch)) {
             return None;
         }

@@ -38,8 +38,14 @@ pub(in crate::cache) struct Index {
     segments: Box<[OnceLock<Box<[Bucket]>>]>,
     /// How many buckets are in use.
     buckets: AtomicUsize,
+    /// How often links were changed behind which there are other keys, counted before and after: odd meanwhile.
+    relinked: AtomicUsize,
     hasher: RandomState,
 }
+
+/// The links of an index at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) struct LinkState(usize);
 
 impl Index {
     /// An empty index for a budget.
@@ -49,6 +55,7 @@ impl Index {
         let index = Self {
             segments: (0..segments).map(|_| OnceLock::new()).collect(),
             buckets: AtomicUsize::new(1),
+            relinked: AtomicUsize::new(0),
             hasher: RandomState::new(),
         };
         index.allocate(0);
@@ -73,6 +80,23 @@ impl Index {
 
     pub(in crate::cache) fn hash(&self, key: KeyRef<'_>) -> u64 {
         self.hasher.hash_one(key)
+    }
+
+    /// The present state of the links.
+    pub(in crate::cache) fn links(&self) -> LinkState {
+        LinkState(self.relinked.load(Ordering::SeqCst))
+    }
+
+    /// True if what was not found since `before` was not there.
+    pub(in crate::cache) fn hid_nothing_since(&self, before: LinkState) -> bool {
+        before.0.is_multiple_of(2) && self.links() == before
+    }
+
+    /// Changes links behind which there are other keys.
+    fn relink(&self, change: impl FnOnce()) {
+        self.relinked.fetch_add(1, Ordering::SeqCst);
+        change();
+        self.relinked.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The bucket for a hash, among those in use.
@@ -188,25 +212,11 @@ impl IndexWriter {
         let Some(bucket) = self.index.bucket(self.index.number(previous.hash)) else {
             return;
         };
-        let is_previous = |at: &Option<Arc<Stored>>| {
-            at.as_ref()
-                .is_none_or(|stored| Arc::ptr_eq(stored, previous))
-        };
-        let mut before = bucket.load_full();
-        if is_previous(&before) {
-            bucket.store(following);
-        } else {
-            while let Some(stored) = before {
-                let next = stored.next.load_full();
-                if is_previous(&next) {
-                    stored.next.store(following);
-                    break;
-                }
-                before = next;
-            }
-        }
-        // A slow reader of it keeps nothing else in memory.
-        previous.next.store(None);
+        self.index.relink(|| {
+            replace_in_chain(bucket, previous, following);
+            // A slow reader of it keeps nothing else in memory.
+            previous.next.store(None);
+        });
     }
 
     /// Takes one more bucket into use, and moves the keys that belong into it.
@@ -224,11 +234,34 @@ impl IndexWriter {
         let chain = std::iter::successors(from.load_full(), |stored| stored.next.load_full());
         let belongs = |stored: &Arc<Stored>| low_bits(stored.hash) & mask == added;
         let (moved, left): (Vec<_>, Vec<_>) = chain.partition(belongs);
-        if !moved.is_empty() {
-            link(to, moved);
+        index.relink(|| {
+            if !moved.is_empty() {
+                link(to, moved);
+            }
+            index.buckets.store(added + 1, Ordering::Release);
+            link(from, left);
+        });
+    }
+}
+
+/// Puts `following` in the place of `previous`, which is in the chain of `bucket`.
+fn replace_in_chain(bucket: &Bucket, previous: &Arc<Stored>, following: Option<Arc<Stored>>) {
+    let is_previous = |at: &Option<Arc<Stored>>| {
+        at.as_ref()
+            .is_none_or(|stored| Arc::ptr_eq(stored, previous))
+    };
+    let mut before = bucket.load_full();
+    if is_previous(&before) {
+        bucket.store(following);
+        return;
+    }
+    while let Some(stored) = before {
+        let next = stored.next.load_full();
+        if is_previous(&next) {
+            stored.next.store(following);
+            return;
         }
-        index.buckets.store(added + 1, Ordering::Release);
-        link(from, left);
+        before = next;
     }
 }
 

@@ -323,3 +323,17 @@ fn what_was_found_before_a_clear_keeps_nothing_else_in_memory() {
         assert_eq!(linked(), 0);
     });
 }
+
+#[test]
+fn a_look_knows_whether_a_removal_may_have_hidden_something_from_it() {
+    run(async {
+        let (cache, _) = worker(16 * MIB);
+        store(&cache, "/a", b"a").await;
+        let index = cache.index.load();
+        let before = index.links();
+        assert!(index.hid_nothing_since(before));
+        evict_all(&cache).await;
+        assert!(!index.hid_nothing_since(before));
+        assert!(index.hid_nothing_since(index.links()));
+    });
+}

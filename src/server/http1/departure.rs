@@ -15,7 +15,7 @@ use std::{
 
 use actix_rt::time::{Instant, Sleep, sleep};
 
-use super::Http1;
+use super::{Http1, head::HEAD_ROOM};
 
 /// How often a client is checked whose reset a read does not show. The first check comes after this time.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -47,7 +47,7 @@ impl<S> Http1<S> {
     /// Ready when the client has left while its response is awaited or sent. Reads ahead of that response, up to a limit.
     pub(super) fn poll_departure(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         while !self.departure.input_ended && self.input.len() < MAX_AHEAD_BYTES {
-            match self.poll_read(context) {
+            match self.poll_read(context, HEAD_ROOM) {
                 Poll::Ready(Ok(0)) => self.departure.input_ended = true,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(error),

@@ -16,8 +16,8 @@ use super::{
     Http1,
 };
 
-/// How many bytes a read has room for at least.
-const READ_BYTES: usize = 4 * 1024;
+/// How much room is made for a head, in bytes.
+pub(super) const HEAD_ROOM: usize = 4 * 1024;
 
 /// What came in the place of the next head.
 pub(super) enum NextHead {
@@ -74,7 +74,7 @@ impl<S> Http1<S> {
     }
 
     fn poll_head_bytes(&mut self, context: &mut Context<'_>) -> Poll<HeadBytes> {
-        if let Poll::Ready(read) = self.poll_read(context) {
+        if let Poll::Ready(read) = self.poll_read(context, HEAD_ROOM) {
             return Poll::Ready(HeadBytes::Read(read));
         }
         if self.service.shared.is_stopping() || self.stopping.as_mut().poll(context).is_ready() {
@@ -84,9 +84,14 @@ impl<S> Http1<S> {
     }
 
     /// Reads what has arrived into the input. 0 is the end of what the client sends.
-    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
-            self.input.reserve(READ_BYTES);
+    /// `room` is how many bytes the input is made to have room for when it is almost full.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < room / 4 {
+            self.input.reserve(room);
         }
         pin!(self.stream.read_buf(&mut self.input)).poll(context)
     }

@@ -13,7 +13,7 @@ use actix_rt::time::sleep;
 use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
-use super::Http1;
+use super::{Http1, head::HEAD_ROOM};
 use crate::{
     error::FORWARDED_METHODS,
     proxy::RefusalEntry,
@@ -69,13 +69,13 @@ impl<S> Http1<S> {
     pub(super) async fn has_input(&mut self) -> bool {
         let is_read = |read| matches!(read, Poll::Ready(Ok(1..)));
         !self.input.is_empty()
-            || poll_fn(|context| Poll::Ready(is_read(self.poll_read(context)))).await
+            || poll_fn(|context| Poll::Ready(is_read(self.poll_read(context, HEAD_ROOM)))).await
     }
 
     fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.input.clear();
-            if ready!(self.poll_read(context))? == 0 {
+            if ready!(self.poll_read(context, HEAD_ROOM))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

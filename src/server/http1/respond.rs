@@ -27,6 +27,8 @@ use crate::{proxy::Tunnel, server::request_head::ConnectionFields};
 
 /// As long as fewer bytes wait to be written, the body is asked for more.
 const MIN_WAITING_BYTES: usize = 64 * 1024;
+/// How much room is made for the body of a request, in bytes.
+const BODY_ROOM: usize = 32 * 1024;
 /// Most writes to one client in a row, so that other clients do not wait too long.
 const MAX_WRITES: usize = 4;
 
@@ -165,7 +167,7 @@ where
             if !body.takes_more(context) {
                 return self.poll_reset(context);
             }
-            match ready!(self.poll_read(context)) {
+            match ready!(self.poll_read(context, BODY_ROOM)) {
                 Ok(0) => body.fail(PayloadError::Incomplete(None)),
                 Ok(_) => body.feed(&mut self.input),
                 Err(error) => return Poll::Ready(error),

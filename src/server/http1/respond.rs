@@ -234,16 +234,18 @@ where
             }
             Err(content) => content,
         };
-        let mut content = pin!(content);
+        // It is dropped at its end, before its last bytes are written: then its log line comes before those of the requests that
+        // the client makes when it has the last byte.
+        let mut content = pin!(Some(content));
         let mut progress = ContentProgress::new(framing);
         poll_fn(|context| {
             for _ in 0..MAX_WRITES {
-                while progress.end.is_none() && self.output.len() < MIN_WAITING_BYTES {
-                    if self
-                        .poll_content(context, content.as_mut(), &mut progress)
-                        .is_pending()
-                    {
-                        break;
+                while let Some(given) = content.as_mut().as_pin_mut()
+                    && (self.output.len() < MIN_WAITING_BYTES || progress.left == Some(0))
+                    && self.poll_content(context, given, &mut progress).is_ready()
+                {
+                    if progress.end.is_some() {
+                        content.set(None);
                     }
                 }
                 if self.output.is_empty() {

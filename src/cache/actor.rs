@@ -43,6 +43,8 @@ use crate::{
 
 /// How many invalidated keys are freed in one step, and the time between two steps.
 const SWEEP_KEYS: usize = 256;
+/// How many keys are evicted in one message.
+const EVICTED_KEYS: usize = 256;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// After so many messages, other tasks of the thread run, even if there are more.
 const MESSAGES_IN_A_ROW: u64 = 32;
@@ -346,11 +348,15 @@ impl Handler<Remove> for CacheActor {
 }
 
 impl Handler<MakeRoom> for CacheActor {
-    type Result = bool;
+    type Result = MessageResult<MakeRoom>;
 
-    fn handle(&mut self, MakeRoom { bytes }: MakeRoom, context: &mut Self::Context) -> bool {
+    fn handle(
+        &mut self,
+        MakeRoom { bytes }: MakeRoom,
+        context: &mut Self::Context,
+    ) -> Self::Result {
         self.take_turns(context);
-        self.store.make_room(bytes)
+        MessageResult(self.store.make_room(bytes, EVICTED_KEYS))
     }
 }
 

@@ -50,9 +50,20 @@ pub(in crate::cache) enum FetchResult {
     NotShareable,
 }
 
-/// Evicts until `bytes` more fit into the budget; the result is false if they still do not fit.
+/// Evicts some keys if `bytes` more do not fit into the budget.
 #[derive(Message, Debug)]
-#[rtype(result = "bool")]
+#[rtype(result = "Room")]
 pub struct MakeRoom {
     pub(in crate::cache) bytes: u64,
+}
+
+/// What an eviction has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The bytes fit.
+    Enough,
+    /// They do not fit yet, and more can be evicted.
+    NotYet,
+    /// They do not fit, and nothing is left to evict.
+    None,
 }

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     cache::{
         fetches::{
-            messages::{EndFetch, FetchResult, MakeRoom, Put},
+            messages::{EndFetch, FetchResult, MakeRoom, Put, Room},
             reader::{FetchEvent, FetchFailure, FetchId, FetchState, SharedFetch},
         },
         found::PutOutcome,
@@ -239,16 +239,14 @@ impl FetchTicket {
         if self.budget.has_room(more_bytes) {
             return Ok(());
         }
-        match in_time(
-            self.recipients
-                .make_room
-                .send(MakeRoom { bytes: more_bytes }),
-        )
-        .await
-        {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Reason::NoRoom),
-            Err(_) => Err(Reason::CacheUnavailable),
+        let message = || MakeRoom { bytes: more_bytes };
+        loop {
+            match in_time(self.recipients.make_room.send(message())).await {
+                Ok(Room::Enough) => return Ok(()),
+                Ok(Room::NotYet) => {}
+                Ok(Room::None) => return Err(Reason::NoRoom),
+                Err(_) => return Err(Reason::CacheUnavailable),
+            }
         }
     }
 

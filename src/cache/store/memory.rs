@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     cache::{
-        fetches::reader::FetchId,
+        fetches::{messages::Room, reader::FetchId},
         found::{Cleared, Found, PutOutcome},
         store::{
             budget::Budget,
@@ -225,11 +225,18 @@ impl Store {
         fits
     }
 
-    /// Evicts until `bytes` more fit into the budget. Returns false if they still do not fit.
-    pub(in crate::cache) fn make_room(&mut self, bytes: u64) -> bool {
-        // A body of which another stored response has a part is not free when it is evicted. Then more is.
-        while !self.budget.has_room(bytes) && self.table.evict() {}
-        self.budget.has_room(bytes)
+    /// Evicts up to `keys` keys, until `bytes` more fit into the budget.
+    pub(in crate::cache) fn make_room(&mut self, bytes: u64, keys: usize) -> Room {
+        for _ in 0..keys {
+            // A body of which another stored response has a part is not free when it is evicted. Then more is.
+            if self.budget.has_room(bytes) {
+                return Room::Enough;
+            }
+            if !self.table.evict() {
+                return Room::None;
+            }
+        }
+        Room::NotYet
     }
 
     /// Removes every variant of `resource`, of every identity and every body. [`Store::sweep`] frees most of it.

@@ -52,14 +52,14 @@ pub(in crate::cache) enum FetchResult {
 
 /// Evicts some keys if `bytes` more do not fit into the budget.
 #[derive(Message, Debug)]
-#[rtype(result = "Room")]
+#[rtype(result = "RoomMade")]
 pub struct MakeRoom {
     pub(in crate::cache) bytes: u64,
 }
 
 /// What an eviction has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub enum RoomMade {
     /// The bytes fit.
     Enough,
     /// They do not fit yet, and more can be evicted.

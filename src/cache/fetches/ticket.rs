@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     cache::{
         fetches::{
-            messages::{EndFetch, FetchResult, MakeRoom, Put, Room},
+            messages::{EndFetch, FetchResult, MakeRoom, Put, RoomMade},
             reader::{FetchEvent, FetchFailure, FetchId, FetchState, SharedFetch},
         },
         found::PutOutcome,
@@ -242,9 +242,9 @@ impl FetchTicket {
         let message = || MakeRoom { bytes: more_bytes };
         loop {
             match in_time(self.recipients.make_room.send(message())).await {
-                Ok(Room::Enough) => return Ok(()),
-                Ok(Room::NotYet) => {}
-                Ok(Room::None) => return Err(Reason::NoRoom),
+                Ok(RoomMade::Enough) => return Ok(()),
+                Ok(RoomMade::NotYet) => {}
+                Ok(RoomMade::None) => return Err(Reason::NoRoom),
                 Err(_) => return Err(Reason::CacheUnavailable),
             }
         }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     cache::{
-        fetches::{messages::Room, reader::FetchId},
+        fetches::{messages::RoomMade, reader::FetchId},
         found::{Cleared, Found, PutOutcome},
         store::{
             budget::Budget,
@@ -226,17 +226,17 @@ impl Store {
     }
 
     /// Evicts up to `keys` keys, until `bytes` more fit into the budget.
-    pub(in crate::cache) fn make_room(&mut self, bytes: u64, keys: usize) -> Room {
+    pub(in crate::cache) fn make_room(&mut self, bytes: u64, keys: usize) -> RoomMade {
         for _ in 0..keys {
             // A body of which another stored response has a part is not free when it is evicted. Then more is.
             if self.budget.has_room(bytes) {
-                return Room::Enough;
+                return RoomMade::Enough;
             }
             if !self.table.evict() {
-                return Room::None;
+                return RoomMade::None;
             }
         }
-        Room::NotYet
+        RoomMade::NotYet
     }
 
     /// Removes every variant of `resource`, of every identity and every body. [`Store::sweep`] frees most of it.

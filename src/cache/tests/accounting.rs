@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     cache::{
         PutOutcome,
-        fetches::{messages::Room, reader::FetchId},
+        fetches::{messages::RoomMade, reader::FetchId},
         store::{body::Piece, budget::Charge},
     },
     policy::{BodyKey, PersistedQueries},
@@ -243,9 +243,9 @@ impl Fixture {
         let room = self.store.make_room(bytes, 3);
         let has_room = self.budget.has_room(bytes);
         match room {
-            Room::Enough => assert!(has_room),
-            Room::NotYet => {}
-            Room::None => assert_eq!((has_room, self.store.entries()), (false, 0)),
+            RoomMade::Enough => assert!(has_room),
+            RoomMade::NotYet => {}
+            RoomMade::None => assert_eq!((has_room, self.store.entries()), (false, 0)),
         }
     }
 

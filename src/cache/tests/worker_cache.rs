@@ -8,7 +8,7 @@ use std::{
 
 use crate::cache::{
     Cache, EntryFilter, KeyRef, WorkerCache, WorkerCacheMode,
-    fetches::messages::{MakeRoom, Room},
+    fetches::messages::{MakeRoom, RoomMade},
 };
 
 /// A cache of this size, and the copies of one worker.
@@ -44,7 +44,7 @@ async fn store(cache: &Cache, target: &str, body: &[u8]) {
 
 /// Has the actor evict all it holds.
 async fn evict_all(cache: &Cache) {
-    while cache.send(MakeRoom { bytes: u64::MAX }).await.unwrap() == Room::NotYet {}
+    while cache.send(MakeRoom { bytes: u64::MAX }).await.unwrap() == RoomMade::NotYet {}
     let held = cache.send(Get(key("/"))).await.unwrap();
     assert_eq!(held.variants().count(), 0);
 }

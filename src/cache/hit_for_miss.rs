@@ -1,10 +1,8 @@
 //! What is remembered of responses that were not stored.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::{hash::BuildHasher as _, time::Duration};
 
+use foldhash::quality::RandomState;
 use quick_cache::unsync;
 
 use crate::{
@@ -53,7 +51,8 @@ fn is_ahead(until: Time, now: Time) -> bool {
 
 /// The keys, and variants of keys, whose last response was not stored.
 pub(super) struct HitsForMiss {
-    /// By a keyed hash of the key, because clients determine how long a key is.
+    /// By a keyed hash of the key, because clients determine how long a key is. Two keys with one hash would share what is
+    /// remembered, which is an estimate.
     remembered: unsync::Cache<u64, HitForMiss>,
     hasher: RandomState,
 }
@@ -63,7 +62,7 @@ impl HitsForMiss {
     pub(super) fn new() -> Self {
         Self {
             remembered: unsync::Cache::new(MAX_REMEMBERED),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -120,9 +119,9 @@ impl HitsForMiss {
 
     /// A response for a variant of `key` is stored.
     pub(super) fn stored(&mut self, key: &Key, variant: Option<u64>) {
-        for variant in [None, variant] {
-            let hash = self.hash(key, variant);
-            self.remembered.remove(&hash);
+        self.remembered.remove(&self.hash(key, None));
+        if variant.is_some() {
+            self.remembered.remove(&self.hash(key, variant));
         }
     }
 

@@ -1,7 +1,8 @@
 //! Paths whose last response was not storable.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 
+use foldhash::quality::RandomState;
 use quick_cache::unsync;
 
 use crate::{cache::store::key::Resource, policy::Reason};
@@ -21,7 +22,7 @@ impl NotStoredPaths {
     pub(super) fn new() -> Self {
         Self {
             hashes: unsync::Cache::new(MAX_PATHS),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 

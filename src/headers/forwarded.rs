@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The headers that the proxy sets in a request, whatever the client sent.
-pub const SET_BY_US: [HeaderName; 6] = [
+pub static SET_BY_US: [HeaderName; 6] = [
     header::HOST,
     header::VIA,
     X_FORWARDED_FOR,
@@ -57,7 +57,7 @@ impl<'a> HostHeader<'a> {
 
 /// The headers of a client's request as they are forwarded: without those that concern its connection and those that a
 /// client must not set, with Host, Via, X-Forwarded-For and X-Forwarded-Proto. `is_dropped` is true for the names that are
-/// not forwarded whatever they carry, such as [`is_unkeyed`].
+/// not forwarded whatever they carry: those of [`is_dropped`], and perhaps others.
 pub fn forwarded_headers(
     client: &HeaderMap,
     proxy_headers: &ProxyHeaders<'_>,
@@ -66,11 +66,8 @@ pub fn forwarded_headers(
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let named = named_in_connection(client);
     for (name, value) in client {
-        if !is_hop_by_hop(name, &named)
-            && !folds_to_framing(name)
-            && !is_dropped(name)
-            && *name != header::HOST
-            && *name != header::EXPECT
+        if !is_dropped(name)
+            && !named.contains(name)
             && let Some(value) = without_own_cookies(name, value)
         {
             headers.append(name.clone(), value.into_owned());
@@ -96,17 +93,23 @@ pub fn forwarded_headers(
     headers
 }
 
+/// True for a header of a client that is not forwarded, whatever it carries.
+pub fn is_dropped(name: &HeaderName) -> bool {
+    is_hop_by_hop(name, &[])
+        || folds_to_framing(name)
+        || is_unkeyed(name)
+        || *name == header::HOST
+        || *name == header::EXPECT
+}
+
 /// True for a header of a client that is forwarded as it came, unless Connection names it: not in part, and not with another
 /// value. Origin and Referer are, unless the page that they name is one of the proxy.
 pub fn is_forwarded(name: &HeaderName) -> bool {
-    !is_hop_by_hop(name, &[])
+    !is_dropped(name)
         && *name != DESTINATION
         // `Connection: close` names it.
         && name.as_str() != "close"
-        && !folds_to_framing(name)
-        && !is_unkeyed(name)
         && !SET_BY_US.contains(name)
-        && *name != header::EXPECT
 }
 
 /// True for a name that CGI cannot tell from that of a header which frames the body or concerns the connection:
@@ -184,7 +187,7 @@ mod tests {
                 scheme: "https",
                 via: &via,
             },
-            is_unkeyed,
+            is_dropped,
         )
     }
 
@@ -286,7 +289,7 @@ mod tests {
                 scheme: "http",
                 via: &via,
             },
-            is_unkeyed,
+            is_dropped,
         );
         assert_eq!(all(&headers, "host"), ["client.example:8000"]);
         assert_eq!(all(&headers, "x-forwarded-host"), ["client.example:8000"]);

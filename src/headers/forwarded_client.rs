@@ -4,7 +4,10 @@
 //! that is the client, and everything to its left is what the client has sent. If a request has both, the proxies set one
 //! of them and the client may have set the other. So only what both say counts then.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -13,7 +16,7 @@ use super::forwarded_names::{
 };
 use crate::policy::is_valid_host;
 
-const X_FORWARDED: [HeaderName; 4] = [
+static X_FORWARDED: [HeaderName; 4] = [
     X_FORWARDED_FOR,
     X_FORWARDED_PROTO,
     X_FORWARDED_HOST,
@@ -111,9 +114,13 @@ impl ForwardedClient {
 
     /// Sets X-Forwarded-* in a request to the origin. `peer` is appended to the addresses.
     pub(super) fn write(&self, peer: Option<IpAddr>, headers: &mut HeaderMap) {
-        let addresses = self.chain.iter().copied().chain(peer);
-        let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
-        if let Ok(value) = HeaderValue::try_from(addresses.join(", "))
+        let mut addresses = String::new();
+        for address in self.chain.iter().copied().chain(peer) {
+            let separator = if addresses.is_empty() { "" } else { ", " };
+            // Writing to memory does not fail.
+            let _ = write!(addresses, "{separator}{address}");
+        }
+        if let Ok(value) = HeaderValue::try_from(addresses)
             && !value.is_empty()
         {
             headers.insert(X_FORWARDED_FOR, value);

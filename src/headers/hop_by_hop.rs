@@ -8,7 +8,7 @@ const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-aut
 
 /// Removed from every message that is forwarded. Content-Length is among them because the message is framed anew on the
 /// next connection.
-pub(super) const HOP_BY_HOP: [HeaderName; 11] = [
+pub(super) static HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,

@@ -32,7 +32,8 @@ pub use self::{
     cache_status::{CacheStatus, RequestOutcome, StoreOutcome, XCache},
     cors::{allow_site, is_preflight, preflight_headers},
     forwarded::{
-        HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, has_own_cookies, is_forwarded,
+        HostHeader, ProxyHeaders, SET_BY_US, forwarded_headers, has_own_cookies, is_dropped,
+        is_forwarded,
     },
     forwarded_client::{ForwardedClient, describes_client},
     hop_by_hop::remove_hop_by_hop,
@@ -41,7 +42,6 @@ pub use self::{
         ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, is_destination_outside,
         may_leave,
     },
-    unkeyed::is_unkeyed,
     upgrade::{has_upgrade_option, offers_websocket},
     via::OwnVia,
 };

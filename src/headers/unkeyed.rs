@@ -98,7 +98,7 @@ const NAMES: [&str; 63] = [
 ];
 
 /// True for a header that only infrastructure may set. It is not forwarded from clients.
-pub fn is_unkeyed(name: &HeaderName) -> bool {
+pub(super) fn is_unkeyed(name: &HeaderName) -> bool {
     // Many origins do not distinguish the two spellings.
     let name = hyphenated(name.as_str());
     if name.starts_with(CLIENT_PREFIX) {

@@ -262,7 +262,9 @@ fn final_head(
         // 5. and 6.; 8. without either the body ends with the connection.
         content_length(&headers)?.map_or(BodyFraming::UntilClose, BodyFraming::Length)
     };
-    if let BodyFraming::Length(bytes) = framing {
+    if let BodyFraming::Length(bytes) = framing
+        && !has_plain_length(&headers)
+    {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     }
     if framing == BodyFraming::UntilClose {
@@ -306,6 +308,16 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
         }
     }
     Ok(length)
+}
+
+/// True if Content-Length is one valid number as it is usually written, and no list.
+fn has_plain_length(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH);
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    let line = line.as_bytes();
+    line == b"0" || (!line.starts_with(b"0") && line.iter().all(u8::is_ascii_digit))
 }
 
 /// Digits only: no sign, no space.

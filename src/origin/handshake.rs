@@ -1,5 +1,7 @@
 //! WebSocket handshakes (RFC 6455, 4): a request after which the connection may carry another protocol.
 
+use std::rc::Rc;
+
 use actix_web::http::{
     StatusCode,
     header::{self, HeaderMap, HeaderValue},
@@ -55,13 +57,14 @@ impl Origin {
         request: OriginRequest,
         permit: OwnedSemaphorePermit,
     ) -> Result<HandshakeResponse, OriginError> {
-        let uri = self.uri(&request.target)?;
+        let uri = self.uri(request.target)?;
         let mut headers = request.headers;
         self.complete(&mut headers, Expectation::Nothing)?;
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        let state = TransferState::offering(UpgradeOffer::WebSocket, request.interim);
+        let upgrade = HeaderValue::from_static("websocket");
+        Rc::make_mut(&mut headers).insert(header::UPGRADE, upgrade);
+        let state = TransferState::offering(UpgradeOffer::WebSocket, headers, request.interim);
         let line = (request.method, uri);
-        let response = self.send(line, headers, RequestBody::Empty, &state).await?;
+        let response = self.send(line, RequestBody::Empty, &state).await?;
         Ok(match state.take_switched() {
             Some((stream, received)) => HandshakeResponse::Accepted(SwitchedConnection {
                 headers: response.headers().clone(),

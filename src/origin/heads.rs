@@ -3,7 +3,7 @@
 use actix_http::{RequestHead, body::BodySize};
 use actix_web::http::{
     Method, StatusCode,
-    header::{self, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -116,10 +116,11 @@ pub(super) struct ProxiedRequests<'a> {
     pub(super) authorization: Option<&'a HeaderValue>,
 }
 
-/// The head of a request as it is written. The headers stay as they are, but those that frame the body come from `size`, and
+/// The head of a request as it is written. awc has no part of `headers`. They stay as they are, but those that frame the body come from `size`, and
 /// Upgrade gets the connection option that belongs to it (RFC 9110, 7.8).
 pub(super) fn request_head(
     request: &RequestHead,
+    headers: &HeaderMap,
     size: BodySize,
     proxied: Option<&ProxiedRequests<'_>>,
 ) -> Bytes {
@@ -139,7 +140,7 @@ pub(super) fn request_head(
         head.extend_from_slice(target.as_bytes());
     }
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in &request.headers {
+    for (name, value) in headers {
         if matches!(
             *name,
             header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING
@@ -148,7 +149,7 @@ pub(super) fn request_head(
         }
         write_header_line(&mut head, name, value);
     }
-    if request.headers.contains_key(header::UPGRADE) {
+    if headers.contains_key(header::UPGRADE) {
         head.extend_from_slice(b"connection: Upgrade\r\n");
     }
     if let Some(authorization) = proxied.and_then(|proxied| proxied.authorization) {

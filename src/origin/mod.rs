@@ -1,10 +1,11 @@
 //! Requests to the origin: one [`Origin`] per worker, which forwards through awc.
 //!
-//! awc carries every request: its client, its request builder, its middleware. Method, target, headers and body of the
-//! request, and status, headers and body of the response go through it. Its HTTP/1 transport is replaced by ours, at the
-//! hook that awc has for this, because awc 3.11 takes interim responses for final ones and the end of a connection for
-//! the end of a body (`transport` has the full list). What awc has no place for (interim responses, timing, framing and
-//! the connection's errors) travels beside it in one small type, `TransferState`.
+//! awc carries every request: its client, its request builder, its middleware. Method, target and body of the request, and
+//! status, headers and body of the response go through it. Its HTTP/1 transport is replaced by ours, at the hook that awc
+//! has for this, because awc 3.11 takes interim responses for final ones and the end of a connection for the end of a body
+//! (`transport` has the full list). What awc has no place for (interim responses, timing, framing and the connection's
+//! errors) travels beside it in one small type, `TransferState`; so do the headers of the request, of which awc would take
+//! a copy.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -62,8 +63,10 @@ use actix_http::HttpMessage;
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
     header::{self, HeaderMap, HeaderValue},
+    uri::{self, Authority, PathAndQuery, Scheme},
 };
 use awc::{Client, ClientResponse};
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::headers::is_live_stream;
@@ -167,7 +170,7 @@ pub struct OriginRequest {
     pub target: String,
     /// The headers, without hop-by-hop headers. Content-Length and Expect are not sent: `body` gives the length, and
     /// `expectation` whether a 100 is expected. Host is the origin's own if it is missing.
-    pub headers: HeaderMap,
+    pub headers: Rc<HeaderMap>,
     /// The client's body.
     pub body: RequestBody,
     /// What the client expects before it sends the body.
@@ -242,7 +245,7 @@ impl Origin {
     /// # Errors
     /// No head of a final response arrived. Errors after it are errors of the body.
     pub async fn forward(&self, request: OriginRequest) -> Result<OriginResponse, OriginError> {
-        let uri = self.uri(&request.target)?;
+        let uri = self.uri(request.target)?;
         let OriginRequest {
             method,
             mut headers,
@@ -254,8 +257,8 @@ impl Origin {
         self.complete(&mut headers, expectation)?;
         let body = self.0.permits.upload(body, expectation).await?;
         let permit = self.0.permits.connection().await?;
-        let state = TransferState::new(interim);
-        let response = self.send((method, uri), headers, body, &state).await?;
+        let state = TransferState::new(headers, interim);
+        let response = self.send((method, uri), body, &state).await?;
         Ok(self.response(response, state, permit))
     }
 
@@ -263,12 +266,10 @@ impl Origin {
     async fn send(
         &self,
         (method, uri): (Method, Uri),
-        headers: HeaderMap,
         body: RequestBody,
         state: &TransferState,
     ) -> Result<ClientResponse, OriginError> {
-        let mut request = self.0.client.request(method, uri).no_decompress();
-        *request.headers_mut() = headers;
+        let request = self.0.client.request(method, uri).no_decompress();
         let sent = state.with_current(|| request.send_body(body));
         tokio::select! {
             biased;
@@ -296,42 +297,47 @@ impl Origin {
     /// Sets Host if it is missing, and Expect.
     fn complete(
         &self,
-        headers: &mut HeaderMap,
+        headers: &mut Rc<HeaderMap>,
         expectation: Expectation,
     ) -> Result<(), OriginError> {
         match expectation {
-            Expectation::Nothing => headers.remove(header::EXPECT),
-            Expectation::Continue => {
-                headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"))
+            Expectation::Nothing if headers.contains_key(header::EXPECT) => {
+                Rc::make_mut(headers).remove(header::EXPECT);
             }
-        };
+            Expectation::Nothing => {}
+            Expectation::Continue => {
+                let expected = HeaderValue::from_static("100-continue");
+                Rc::make_mut(headers).insert(header::EXPECT, expected);
+            }
+        }
         if !headers.contains_key(header::HOST) {
             let host = HeaderValue::try_from(self.0.config.destination.url.authority());
             let host = host.map_err(|error| OriginError::Target {
                 source: Some(error.into()),
             })?;
-            headers.insert(header::HOST, host);
+            Rc::make_mut(headers).insert(header::HOST, host);
         }
         Ok(())
     }
 
     /// The target after the path prefix. awc wants an absolute URI, and sends its path and query unchanged.
-    fn uri(&self, target: &str) -> Result<Uri, OriginError> {
-        let target = match target {
-            "*" => target.to_owned(),
-            _ if target.starts_with('/') => {
-                format!("{}{target}", self.0.config.destination.url.path_prefix())
-            }
-            _ => return Err(OriginError::Target { source: None }),
-        };
-        // The authority is not used: the transport has one origin, and Host is set.
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority("origin")
-            .path_and_query(target.as_str())
-            .build();
-        uri.map_err(|error| OriginError::Target {
-            source: Some(error),
+    fn uri(&self, mut target: String) -> Result<Uri, OriginError> {
+        if target.starts_with('/') {
+            target.insert_str(0, self.0.config.destination.url.path_prefix());
+        } else if target != "*" {
+            return Err(OriginError::Target { source: None });
+        }
+        let target = PathAndQuery::from_maybe_shared(Bytes::from(target));
+        let target = target.map_err(|error| OriginError::Target {
+            source: Some(error.into()),
+        })?;
+        let mut uri = uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        // It is not used: the transport has one origin, and Host is set.
+        uri.authority = Some(Authority::from_static("origin"));
+        uri.path_and_query = Some(target);
+        Uri::from_parts(uri).map_err(|error| OriginError::Target {
+            source: Some(error.into()),
         })
     }
 

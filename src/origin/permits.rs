@@ -59,6 +59,10 @@ impl Limited {
 
     /// A permit; `None` if none is free within `wait`.
     async fn acquire(&self, wait: Duration) -> Option<OwnedSemaphorePermit> {
+        // Mostly one is free, and no timer is needed.
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
         let permit = Arc::clone(&self.permits).acquire_owned();
         timeout(wait, permit).await.ok()?.ok()
     }

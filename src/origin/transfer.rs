@@ -1,9 +1,9 @@
 //! The state of one request and its response that has no place in awc.
 //!
-//! awc carries method, target, headers and body of the request, and status, headers and body of the response. It has no
-//! place for interim responses, and none for what happens on the connection: how long the origin has been silent, how the
-//! body is framed, whether it arrived whole, what went wrong. A [`TransferState`] holds these. The caller and the transport
-//! share it.
+//! awc carries method, target and body of the request, and status, headers and body of the response. It has no place for
+//! interim responses, and none for what happens on the connection: how long the origin has been silent, how the body is
+//! framed, whether it arrived whole, what went wrong. Of the headers of the request it would take a copy. A
+//! [`TransferState`] holds these. The caller and the transport share it.
 
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
@@ -63,6 +63,8 @@ impl WaitLimits {
 pub(super) struct TransferState(Rc<RefCell<TransferFields>>);
 
 struct TransferFields {
+    /// The headers of the request.
+    headers: Rc<HeaderMap>,
     /// `None` if interim responses are dropped.
     interim: Option<InterimSink>,
     phase: Phase,
@@ -79,13 +81,19 @@ struct TransferFields {
 }
 
 impl TransferState {
-    pub(super) fn new(interim: Option<InterimSink>) -> Self {
-        Self::offering(UpgradeOffer::Nothing, interim)
+    /// The state of a request with these headers, whose interim responses go to `interim`; `None`: they are dropped.
+    pub(super) fn new(headers: Rc<HeaderMap>, interim: Option<InterimSink>) -> Self {
+        Self::offering(UpgradeOffer::Nothing, headers, interim)
     }
 
-    /// The state of a request with this offer.
-    pub(super) fn offering(offer: UpgradeOffer, interim: Option<InterimSink>) -> Self {
+    /// The same of a request with this offer.
+    pub(super) fn offering(
+        offer: UpgradeOffer,
+        headers: Rc<HeaderMap>,
+        interim: Option<InterimSink>,
+    ) -> Self {
         Self(Rc::new(RefCell::new(TransferFields {
+            headers,
             interim,
             phase: Phase::Connecting,
             progress: Instant::now(),
@@ -106,6 +114,10 @@ impl TransferState {
     /// The current state; `None` outside of [`TransferState::with_current`].
     pub(super) fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
+    }
+
+    pub(super) fn headers(&self) -> Rc<HeaderMap> {
+        Rc::clone(&self.0.borrow().headers)
     }
 
     pub(super) fn interim(&self) -> Option<InterimSink> {
@@ -239,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_origin_is_not_silent_while_bytes_move_or_the_client_is_awaited() {
-        let state = TransferState::new(None);
+        let state = TransferState::new(Rc::default(), None);
         pass();
         let first = state.deadline(HOUR).unwrap();
         assert_eq!(state.deadline(NO_TIME), None);

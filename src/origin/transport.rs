@@ -127,7 +127,7 @@ impl PendingRequest {
         head: &RequestHead,
         body: BoxBody,
     ) -> Self {
-        let size = body.size();
+        let (size, headers) = (body.size(), state.headers());
         let used_for = match state.offer() {
             UpgradeOffer::Nothing => ConnectionUse::Requests,
             UpgradeOffer::WebSocket => ConnectionUse::Tunnel,
@@ -135,13 +135,13 @@ impl PendingRequest {
         let proxied = connections.dialer.proxied_requests(used_for);
         let request = WireRequest {
             method: head.method.clone(),
-            head: request_head(head, size, proxied.as_ref()),
-            expectation: match head.headers.contains_key(header::EXPECT) {
+            head: request_head(head, &headers, size, proxied.as_ref()),
+            expectation: match headers.contains_key(header::EXPECT) {
                 true => Expectation::Continue,
                 false => Expectation::Nothing,
             },
             offer: state.offer(),
-            persistence: match binds_connection(&head.headers) {
+            persistence: match binds_connection(&headers) {
                 false if state.offer() == UpgradeOffer::Nothing => Persistence::Reusable,
                 _ => Persistence::Close,
             },

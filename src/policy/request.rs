@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The client's conditions and its Range. They are removed from a validation and from a fetch of the whole response.
-pub const CLIENT_CONDITIONS: [HeaderName; 6] = [
+pub static CLIENT_CONDITIONS: [HeaderName; 6] = [
     IF_MATCH,
     IF_NONE_MATCH,
     IF_MODIFIED_SINCE,

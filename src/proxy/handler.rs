@@ -27,6 +27,7 @@ use crate::{
     proxy::{
         connection::Connection,
         fetch::{
+            carried_fetch::CarriedFetch,
             claim::claim,
             failover::forward,
             follower::{Follower, in_time},
@@ -323,8 +324,8 @@ fn decide(
     })
 }
 
-/// Fetches for the cache and for its client, in a task of its own: the fetch goes on when its client leaves, as long as
-/// another request waits for it.
+/// Fetches for the cache and for its client. The fetch goes on when its client leaves, as long as another request waits
+/// for it.
 async fn lead(
     worker: web::Data<Worker>,
     forwarded: Rc<ForwardedRequest>,
@@ -335,12 +336,11 @@ async fn lead(
     let (why, coalescing) = (plan.why, plan.coalescing);
     let (going_on_with, request) = (worker.clone(), Rc::clone(&forwarded));
     let (client, response) = WaitingClient::new(method, interim);
-    // In a box: the runtime moves the future several times.
-    rt::spawn(Box::pin(async move {
-        fetch_and_store(&worker, &forwarded, plan, ticket, client).await;
-    }));
+    // In a box, which can become a task.
+    let fetch = Box::pin(fetch_and_store(worker, forwarded, plan, ticket, client));
+    let response = CarriedFetch::new(fetch, response).await;
     let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
-    let response = response.await.unwrap_or_else(|_| interrupted());
+    let response = response.unwrap_or_else(interrupted);
     match coalescing {
         // Nobody shares the fetch, so its client cannot fall behind others.
         Coalescing::Never => response,
@@ -353,12 +353,13 @@ async fn lead(
 /// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in
 /// `fetch/revalidate`, parts in `fetch/combine_ranges`.
 async fn fetch_and_store(
-    worker: &Worker,
-    forwarded: &ForwardedRequest,
+    worker: web::Data<Worker>,
+    forwarded: Rc<ForwardedRequest>,
     plan: FetchPlan,
     ticket: FetchTicket,
     mut client: WaitingClient,
 ) {
+    let (worker, forwarded) = (&**worker, &*forwarded);
     let mut request = client.listening(plan.origin_request(forwarded));
     let sends_all_cookies =
         forwarded.leaves_out_cookies() && ticket.is_path_not_stored() && plan.is_without_entry();
@@ -384,11 +385,18 @@ async fn fetch_and_store(
     };
     match (fetched, plan.kind) {
         (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.store_or_pass(fetched).await,
-        (Ok(fetched), FetchKind::Revalidate(entry)) => fetch.revalidated(&entry, fetched).await,
-        (Ok(fetched), FetchKind::RestOfPart(part, _)) => fetch.rest_received(part, fetched).await,
-        (Ok(fetched), FetchKind::ExtendPart(part)) => fetch.part_received(part, fetched).await,
         (Err(error), FetchKind::Revalidate(entry)) => fetch.not_revalidated(&entry, error).await,
         (Err(error), _) => fetch.fail(error),
+        // In boxes: these futures are large, and most fetches do not need them.
+        (Ok(fetched), FetchKind::Revalidate(entry)) => {
+            Box::pin(fetch.revalidated(&entry, fetched)).await;
+        }
+        (Ok(fetched), FetchKind::RestOfPart(part, _)) => {
+            Box::pin(fetch.rest_received(part, fetched)).await;
+        }
+        (Ok(fetched), FetchKind::ExtendPart(part)) => {
+            Box::pin(fetch.part_received(part, fetched)).await;
+        }
     }
 }
 
@@ -431,7 +439,7 @@ fn revalidate_in_background(
         };
         match claim(&worker, &forwarded, found, &plan, now).await {
             Some(Claimed::Lead(ticket)) => {
-                fetch_and_store(&worker, &forwarded, plan, ticket, WaitingClient::none()).await;
+                fetch_and_store(worker, forwarded, plan, ticket, WaitingClient::none()).await;
             }
             Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}
         }

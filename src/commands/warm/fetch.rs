@@ -226,7 +226,7 @@ impl Fetcher {
         let request = OriginRequest {
             method: Method::GET,
             target: target.to_owned(),
-            headers,
+            headers: headers.into(),
             body: RequestBody::Empty,
             expectation: Expectation::Nothing,
             interim: None,

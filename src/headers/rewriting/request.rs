@@ -24,7 +24,7 @@ pub fn is_destination_outside(headers: &HeaderMap, is_outside: impl Fn(&str) -> 
 }
 
 /// The headers that name the page from which a request comes.
-pub const PAGE_HEADERS: [HeaderName; 2] = [header::ORIGIN, header::REFERER];
+pub static PAGE_HEADERS: [HeaderName; 2] = [header::ORIGIN, header::REFERER];
 
 impl ProxiedOrigin<'_> {
     /// Makes a request name the origin where it names the proxy, which the client reached at `address`.
@@ -33,8 +33,8 @@ impl ProxiedOrigin<'_> {
             self.destination(line, address)
         });
         if self.preserved.is_none() {
-            for name in PAGE_HEADERS {
-                rewrite_lines(headers, &name, |line| self.page(line, address));
+            for name in &PAGE_HEADERS {
+                rewrite_lines(headers, name, |line| self.page(line, address));
             }
         }
     }

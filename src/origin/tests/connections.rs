@@ -160,7 +160,7 @@ fn idempotent_requests_are_repeated_once_on_a_new_connection() {
             let client = async {
                 ask(&test.origin, get("/1")).await.unwrap();
                 let mut again = request(method, "/2");
-                again.headers = headers(&[("x", "1")]);
+                again.headers = headers(&[("x", "1")]).into();
                 assert_eq!(ask(&test.origin, again).await.unwrap().status, 204);
             };
             tokio::join!(client, script);

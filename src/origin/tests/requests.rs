@@ -79,7 +79,7 @@ fn no_header_is_added() {
     run(async {
         for method in [Method::GET, Method::HEAD, Method::DELETE, Method::POST] {
             let mut asked = request(method.clone(), "/");
-            asked.headers = headers(&[("host", "h")]);
+            asked.headers = headers(&[("host", "h")]).into();
             assert_eq!(
                 received("", asked).await,
                 format!("{method} / HTTP/1.1\r\nhost: h\r\n\r\n")
@@ -98,7 +98,8 @@ fn headers_pass_with_repetitions_and_the_client_s_date() {
             ("x", "2"),
             ("date", "yesterday"),
             ("expect", "100-continue"),
-        ]);
+        ])
+        .into();
         let head = received("", asked).await;
         let mut lines: Vec<_> = head.trim_end().lines().skip(1).collect();
         lines.sort_unstable();

@@ -25,7 +25,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 fn post(body: RequestBody) -> OriginRequest {
     let mut post = request(Method::POST, "/");
-    post.headers = headers(&[("host", "h")]);
+    post.headers = headers(&[("host", "h")]).into();
     post.body = body;
     post
 }

@@ -22,7 +22,7 @@ use crate::policy::{
 };
 
 /// Without these, a request gets the whole. If-Range means nothing without Range (RFC 9110, 13.1.5).
-const CONDITIONS_AND_RANGE: [HeaderName; 3] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
+static CONDITIONS_AND_RANGE: [HeaderName; 3] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
 
 /// The form in which a stored response is served to a request. Ranges are those of the whole representation, also if
 /// only a part of it is stored.

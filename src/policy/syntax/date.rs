@@ -3,12 +3,16 @@
 //! A lenient parser could turn a broken Expires into a long lifetime. So a text is a date only if formatting the parsed
 //! date gives the same text again. The callers define what anything else means (an invalid Expires lies in the past).
 
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use chrono::{
     DateTime, Datelike, NaiveDateTime, Utc, Weekday,
     format::{Item, Parsed, StrftimeItems, parse},
 };
+use httpdate::HttpDate;
 
 use crate::policy::Time;
 
@@ -33,6 +37,11 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// it. Dates before 1970 become 1970-01-01T00:00:00Z.
 pub(in crate::policy) fn http_date(value: &[u8], now: Time) -> Option<Time> {
     let text = std::str::from_utf8(value).ok()?;
+    usual(text).or_else(|| any_form(text, now))
+}
+
+/// A date in any of the three forms.
+fn any_form(text: &str, now: Time) -> Option<Time> {
     let date = match text.split_once(", ") {
         Some((day, rest)) => {
             let date_time = without_gmt(rest)?;
@@ -55,8 +64,16 @@ pub(in crate::policy) fn http_date(value: &[u8], now: Time) -> Option<Time> {
 
 /// Formats a time as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999 become its last second.
 pub fn imf_fixdate(time: Time) -> String {
-    let date = utc(time).naive_utc();
-    date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    let seconds = time.unix_seconds().min(LAST_SECOND.unsigned_abs());
+    HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+/// A date as [`imf_fixdate`] writes it, as most are; `None` for any other text.
+fn usual(text: &str) -> Option<Time> {
+    let date: HttpDate = text.parse().ok()?;
+    let since = SystemTime::from(date).duration_since(UNIX_EPOCH).ok()?;
+    let time = Time::from_unix_millis(since.as_secs() * 1000);
+    (imf_fixdate(time) == text).then_some(time)
 }
 
 fn utc(time: Time) -> DateTime<Utc> {
@@ -197,6 +214,20 @@ mod tests {
         fn a_written_date_is_parsed_again(seconds in 0_u64..253_402_300_800) {
             let time = Time::from_unix_millis(seconds * 1000);
             prop_assert_eq!(http_date(imf_fixdate(time).as_bytes(), NOW), Some(time));
+        }
+
+        #[test]
+        fn a_usual_date_is_read_as_any_other(
+            text in "(Sun|Mon|Tue|Sat), [0-3][0-9] (Jan|Feb|Nov) (19|20)[0-9]{2} [0-2][0-9]:[0-6][0-9]:[0-6][0-9] GMT",
+            seconds in 0_u64..253_402_300_800,
+        ) {
+            let written = imf_fixdate(Time::from_unix_millis(seconds * 1000));
+            prop_assert!(usual(&written).is_some());
+            for text in [text, written] {
+                if let Some(time) = usual(&text) {
+                    prop_assert_eq!(any_form(&text, NOW), Some(time));
+                }
+            }
         }
 
         #[test]

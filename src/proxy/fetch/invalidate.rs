@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use actix_web::http::{
     StatusCode,
-    header::{HeaderMap, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
 
 use crate::{
@@ -24,8 +24,11 @@ pub(crate) fn invalidated_resources(
     let config = &forwarded.config;
     let prefix = forwarded.origin().path_prefix();
     let host = forwarded.preserved_host().map(HeaderValue::as_bytes);
-    let uris = target_uris(forwarded);
+    let names_others =
+        headers.contains_key(header::LOCATION) || headers.contains_key(header::CONTENT_LOCATION);
+    let uris = names_others.then(|| target_uris(forwarded));
     let named: Vec<String> = uris
+        .unwrap_or_default()
         .iter()
         .flat_map(|uri| uri.also_invalidated(headers))
         .collect();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plan` | what a fetch is for, and the request that it sends |
 //! | `claim` | the right to fetch: this request leads, or follows another one |
+//! | `carried_fetch` | a fetch without a task of its own |
 //! | `leader` | the leader of a fetch: it judges the response, stores it, delivers it |
 //! | `follower` | a request that waits for another request's fetch |
 //! | `revalidate` | the response to the validation of a stored response |
@@ -16,6 +17,7 @@
 //! | `repeatable_body` | the body of a request that may go to several origins |
 //! | `interim` | interim (1xx) responses |
 
+pub(super) mod carried_fetch;
 pub(super) mod claim;
 pub(super) mod combine_ranges;
 pub(super) mod failover;

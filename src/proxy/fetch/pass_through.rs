@@ -1,8 +1,8 @@
 //! Requests that pass through: the response is not stored, except that of a POST that stands for later GETs.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     policy::{self, Forward, RequestContent, StoredHead},
     proxy::{
         fetch::{
+            carried_fetch::CarriedFetch,
             claim::under_current_config,
             failover::forward,
             fetched_response::FetchedResponse,
@@ -80,7 +81,7 @@ fn origin_request(
     let mut headers = match forwarded.content {
         RequestContent::None | RequestContent::Some => forwarded.headers_with_all_cookies(),
         // The next request with this body may be stored, and its response should be the same.
-        RequestContent::Keyed => forwarded.headers.clone(),
+        RequestContent::Keyed => Rc::clone(&forwarded.headers),
     };
     max_forwards::count_down(&forwarded.method, &mut headers);
     OriginRequest {
@@ -116,6 +117,7 @@ async fn storable_post(
 ) -> Option<StorablePost> {
     if forwarded.method != Method::POST
         || forwarded.is_retrieval()
+        || !names_itself(fetched)
         || forwarded.carries_ignored_cookies()
     {
         return None;
@@ -141,6 +143,12 @@ async fn storable_post(
     (!is_too_large).then_some(StorablePost { head, ticket })
 }
 
+/// True if the response may say that it is the representation of a target.
+fn names_itself(fetched: &FetchedResponse) -> bool {
+    let headers = fetched.received_headers();
+    headers.contains_key(header::CONTENT_LOCATION)
+}
+
 impl StorablePost {
     /// Stores the response, and delivers it while it arrives.
     async fn store(
@@ -157,7 +165,7 @@ impl StorablePost {
         } = fetched;
         let (sender, response) = oneshot::channel();
         let writer = BodyWriter::new(self.ticket, self.head, length);
-        actix_web::rt::spawn(writer.run(body, move |_, reader| {
+        let fetch = writer.run(body, move |_, reader| {
             let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
             let _ = sender.send(ClientResponse {
                 status,
@@ -166,9 +174,9 @@ impl StorablePost {
                 cache_status,
                 problem: None,
             });
-        }));
-        response
+        });
+        CarriedFetch::new(Box::pin(fetch), response)
             .await
-            .map_err(|_| FailedRequest::forwarded(ProxyError::Interrupted, why))
+            .ok_or_else(|| FailedRequest::forwarded(ProxyError::Interrupted, why))
     }
 }

@@ -1,6 +1,6 @@
 //! What a fetch is for, and the request that it sends to the origin.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use crate::{
     cache::{Coalescing, Entry},
@@ -107,16 +107,18 @@ impl FetchPlan {
             }
             FetchKind::Revalidate(entry) => {
                 let mut request = unconditional_request(forwarded);
+                let headers = Rc::make_mut(&mut request.headers);
                 for (name, value) in policy::validators(entry.head()) {
-                    request.headers.insert(name, value);
+                    headers.insert(name, value);
                 }
                 request
             }
             FetchKind::RestOfPart(part, first) => {
                 let mut request = unconditional_request(forwarded);
+                let headers = Rc::make_mut(&mut request.headers);
                 let conditions = policy::rest_request_fields(part.head(), *first);
                 for (name, value) in conditions.into_iter().flatten() {
-                    request.headers.insert(name, value);
+                    headers.insert(name, value);
                 }
                 request
             }
@@ -129,7 +131,7 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
     OriginRequest {
         method: forwarded.method.clone(),
         target: forwarded.origin_target().into_owned(),
-        headers: forwarded.headers.clone(),
+        headers: Rc::clone(&forwarded.headers),
         body: match &forwarded.body {
             Some(body) => body.to_request(),
             None => RequestBody::Empty,
@@ -142,8 +144,9 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
 /// The client's request without its conditions and range.
 pub(crate) fn unconditional_request(forwarded: &ForwardedRequest) -> OriginRequest {
     let mut request = plain_request(forwarded);
-    for name in policy::CLIENT_CONDITIONS {
-        request.headers.remove(name);
+    let headers = Rc::make_mut(&mut request.headers);
+    for name in &policy::CLIENT_CONDITIONS {
+        headers.remove(name);
     }
     request
 }

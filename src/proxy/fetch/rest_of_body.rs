@@ -87,8 +87,9 @@ fn request(
     let tag = tag.filter(|_| forwarded.content != RequestContent::Keyed);
     let range = HeaderValue::try_from(format!("bytes={}-", arrived.count));
     if let (Some(tag), Ok(range)) = (tag, range) {
-        request.headers.insert(RANGE, range);
-        request.headers.insert(IF_RANGE, tag.clone());
+        let headers = Rc::make_mut(&mut request.headers);
+        headers.insert(RANGE, range);
+        headers.insert(IF_RANGE, tag.clone());
     }
     request
 }

@@ -43,7 +43,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) method: Method,
     /// Path and query, byte for byte except what a rule removes from the query; or `*`. The origin may get less of it.
     pub(crate) target: String,
-    pub(crate) headers: HeaderMap,
+    /// The request to the origin shares them, as long as it has no others.
+    pub(crate) headers: Rc<HeaderMap>,
     /// All cookies, if `headers` has some of them only; else empty.
     pub(crate) all_cookies: Vec<HeaderValue>,
     pub(crate) content: RequestContent,
@@ -93,7 +94,7 @@ impl ForwardedRequest {
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
-        RequestId::forward(request, config, &mut forwarded.headers);
+        RequestId::forward(request, config, Rc::make_mut(&mut forwarded.headers));
         Ok(forwarded)
     }
 
@@ -152,7 +153,7 @@ impl ForwardedRequest {
         Ok(Self {
             method: method.clone(),
             target,
-            headers,
+            headers: headers.into(),
             all_cookies,
             content,
             bypass,
@@ -239,12 +240,13 @@ impl ForwardedRequest {
         table: &NameTable,
     ) {
         let policy = self.config.policy_for(self.selection);
-        self.all_cookies = remove_ignored_cookies(policy, table, &mut self.headers);
+        let headers = Rc::make_mut(&mut self.headers);
+        self.all_cookies = remove_ignored_cookies(policy, table, headers);
         self.key.identity = identity(shared, policy, &self.headers, table);
         if content.is_graphql() {
             // The errors in an encoded response could not be found.
             let identity = HeaderValue::from_static("identity");
-            self.headers.insert(header::ACCEPT_ENCODING, identity);
+            Rc::make_mut(&mut self.headers).insert(header::ACCEPT_ENCODING, identity);
         }
         self.key.content = Some(content);
         self.content = RequestContent::Keyed;
@@ -273,8 +275,9 @@ impl ForwardedRequest {
                 ..self.clone()
             };
             // RFC 9110, 14.2: Range is defined for GET alone.
-            get.headers.remove(header::RANGE);
-            get.headers.remove(header::IF_RANGE);
+            let headers = Rc::make_mut(&mut get.headers);
+            headers.remove(header::RANGE);
+            headers.remove(header::IF_RANGE);
             get
         })
     }
@@ -368,15 +371,16 @@ impl ForwardedRequest {
     }
 
     /// The headers with all cookies, for a request whose response is not stored.
-    pub(crate) fn headers_with_all_cookies(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        if self.leaves_out_cookies() {
-            headers.remove(header::COOKIE);
+    pub(crate) fn headers_with_all_cookies(&self) -> Rc<HeaderMap> {
+        if !self.leaves_out_cookies() {
+            return Rc::clone(&self.headers);
         }
+        let mut headers = HeaderMap::clone(&self.headers);
+        headers.remove(header::COOKIE);
         for cookie in &self.all_cookies {
             headers.append(header::COOKIE, cookie.clone());
         }
-        headers
+        headers.into()
     }
 
     /// True if cookies are forwarded that are not in the key. They may shape the response.

@@ -29,7 +29,7 @@ type Remembered<K, V> = RefCell<HashMap<K, V, RandomState>>;
 /// What a request header means by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeaderMeaning {
-    /// It is not forwarded: only infrastructure may set it, or it matches `drop_headers`.
+    /// It is not forwarded: it concerns the connection, only infrastructure may set it, or it matches `drop_headers`.
     pub(crate) is_dropped: bool,
     /// It does not affect whether the cache is used, and it is forwarded as it came, as far as it is a part of the identity,
     /// unless Connection names it. Of Cookie this says nothing.
@@ -55,7 +55,7 @@ impl NameTable {
         // The id of the request is set later. What the client sent is neither in the key nor a part of the identity.
         let is_request_id = self.config.deployment.request_id.as_ref() == Some(name);
         let is_dropped = is_request_id
-            || headers::is_unkeyed(name)
+            || headers::is_dropped(name)
             || self.config.drop_headers.matches(name.as_str());
         // Rules have the names of the whole configuration.
         let is_credential = self.config.policy.is_credential(name);

@@ -17,7 +17,7 @@ use crate::{
 const CLIENT_SCHEME: &str = "http";
 
 /// The headers that a proxy between client and this one adds.
-const RELAY_HEADERS: [HeaderName; 5] = [
+static RELAY_HEADERS: [HeaderName; 5] = [
     header::VIA,
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),

@@ -84,7 +84,7 @@ impl ForwardedRequest {
         request: &HttpRequest,
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
-    ) -> Result<Self, ProxyError> {
+    ) -> Result<Rc<Self>, ProxyError> {
         let head = RequestHead {
             method: request.method(),
             uri: request.uri(),
@@ -94,7 +94,9 @@ impl ForwardedRequest {
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
-        RequestId::forward(request, config, Rc::make_mut(&mut forwarded.headers));
+        if let Some(id) = RequestId::of(request, config) {
+            id.write(Rc::make_mut(&mut Rc::make_mut(&mut forwarded).headers));
+        }
         Ok(forwarded)
     }
 
@@ -106,7 +108,7 @@ impl ForwardedRequest {
         head: &RequestHead<'_>,
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
-    ) -> Result<Self, ProxyError> {
+    ) -> Result<Rc<Self>, ProxyError> {
         let &RequestHead {
             method,
             uri,
@@ -150,7 +152,7 @@ impl ForwardedRequest {
             identity: identity(shared, policy, &headers, table),
             content: None,
         };
-        Ok(Self {
+        Ok(Rc::new(Self {
             method: method.clone(),
             target,
             headers: headers.into(),
@@ -165,25 +167,22 @@ impl ForwardedRequest {
             selection,
             told,
             asked: Rc::new(Cell::new(config.first_origin(selection))),
-        })
+        }))
     }
 
-    /// Reads the body of a POST that a rule lets be answered like a GET, and makes it part of the key. Returns the body
-    /// that is left to forward: all of it if it is too large, or asks for a change.
+    /// Reads the body of a POST that a rule lets be answered like a GET, and makes it part of the key. `limit` is that of
+    /// [`ForwardedRequest::max_key_body_bytes`]. Returns the body that is left to forward: all of it if it is too large,
+    /// or asks for a change.
     ///
     /// # Errors
     /// The client cut the body, or paused for too long.
     pub(crate) async fn read_key_body(
         &mut self,
-        body: UploadBody,
+        (body, limit): (UploadBody, Result<u64, Reason>),
         shared: &Shared,
         (buffers, table): (&BodyBuffers, &NameTable),
     ) -> Result<UploadBody, ProxyError> {
-        let permit = match self.max_key_body_bytes() {
-            None => return Ok(body),
-            Some(Err(reason)) => Err(reason),
-            Some(Ok(bytes)) => buffers.permit(bytes).ok_or(Reason::NoBuffer),
-        };
+        let permit = limit.and_then(|bytes| buffers.permit(bytes).ok_or(Reason::NoBuffer));
         let permit = match permit {
             Ok(permit) => permit,
             Err(reason) => {

@@ -165,7 +165,11 @@ impl Configured {
         )
     }
 
-    fn forwarded(&self, uri: &Uri, headers: &HeaderMap) -> Result<ForwardedRequest, ProxyError> {
+    fn forwarded(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Rc<ForwardedRequest>, ProxyError> {
         let head = RequestHead {
             method: &Method::GET,
             uri,

@@ -38,7 +38,10 @@ use crate::{
             rest_of_body::let_go_on,
         },
         hit::{
-            fast_path, prepared::PreparedResponses, serve::serve, stale_at_once::why_stale_at_once,
+            fast_path::{self, FastPath},
+            prepared::PreparedResponses,
+            serve::serve,
+            stale_at_once::why_stale_at_once,
         },
         request::{
             forwarded::ForwardedRequest, max_forwards, preflight, request_id::RequestId,
@@ -72,12 +75,12 @@ pub async fn handle(
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
     let mut route = RouteSlot::NONE;
     let response = match fast_path::respond(&request, &worker, &config, now) {
-        Some((response, of_hit)) => {
+        FastPath::Hit(response, of_hit) => {
             route = of_hit;
             response
         }
         // In a box: the future is large, and most hits do not need it.
-        None => {
+        path @ (FastPath::NotInIndex | FastPath::Other) => {
             // It may fail, and failures are logged even where other requests are not.
             entry = entry
                 .or_else(|| AccessLogEntry::begin(&request, &config.config, feed, Level::Warn));
@@ -89,7 +92,7 @@ pub async fn handle(
                 &config,
                 &connection,
                 observed,
-                now,
+                (now, matches!(path, FastPath::NotInIndex)),
             ));
             match response.await {
                 Ok(response) => *response,
@@ -117,7 +120,7 @@ async fn respond(
     config: &RequestConfig,
     connection: &Connection,
     (mut entry, route): (Option<&mut AccessLogEntry>, &mut RouteSlot),
-    now: Time,
+    (now, is_not_in_index): (Time, bool),
 ) -> ResponseResult {
     let own_response = max_forwards::final_response(request, &config.config.policy)
         .or_else(|| preflight::response(request, &config.config));
@@ -153,7 +156,7 @@ async fn respond(
         }
     };
     let handling = match config.may_use_cache() {
-        true => serve_or_fetch(worker, &forwarded, relay, now).await,
+        true => serve_or_fetch(worker, &forwarded, relay, (now, is_not_in_index)).await,
         false => {
             let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
             Handling::PassThrough(ForwardReason::Bypass.into(), storing)
@@ -208,11 +211,11 @@ async fn serve_or_fetch(
     worker: &web::Data<Worker>,
     asked: &Rc<ForwardedRequest>,
     relay: InterimRelay<'_>,
-    mut now: Time,
+    (mut now, is_not_in_index): (Time, bool),
 ) -> Handling {
     // A HEAD is looked up and fetched as a GET.
     let forwarded = asked.as_get().map_or_else(|| Rc::clone(asked), Rc::new);
-    let mut lookup = look_up(worker, &forwarded).await;
+    let mut lookup = look_up(worker, &forwarded, is_not_in_index).await;
     let mut follower = Follower::new(worker, &forwarded);
     let mut changes = 0;
     while changes < MAX_LOOKUPS {
@@ -265,17 +268,23 @@ async fn serve_or_fetch(
     Handling::PassThrough(ForwardReason::Miss.into(), StoreOutcome::NotApplicable)
 }
 
-/// What is stored for the key, by the index, else by the actor.
+/// What is stored for the key, by the index, else by the actor. With `is_not_in_index` the fast path has looked up the same
+/// key in the index.
 async fn look_up(
     worker: &Worker,
     forwarded: &ForwardedRequest,
+    is_not_in_index: bool,
 ) -> Rc<CachedLookup<PreparedResponses>> {
-    if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
+    // Methods that are not answered from the cache ask nothing.
+    if !forwarded.is_retrieval() {
+        return Rc::new(Found::default().into());
+    }
+    if !is_not_in_index && let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
         return lookup;
     }
     // A request that would lead a fetch asks the actor once, with its claim: what the index does not have is mostly not
-    // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
-    if policy::is_collapsible(forwarded.policy(), &forwarded.view()) || !forwarded.is_retrieval() {
+    // stored, and the claim is declined if it is.
+    if policy::is_collapsible(forwarded.policy(), &forwarded.view()) {
         return Rc::new(Found::default().into());
     }
     worker.worker_cache.lookup(&forwarded.key).await

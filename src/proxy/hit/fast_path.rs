@@ -6,11 +6,12 @@
 use actix_web::{HttpRequest, http::header::HeaderMap};
 
 use crate::{
+    cache::CachedLookup,
     headers::CookieRewriting,
     observe::RouteSlot,
     policy::{self, Decision, Reuse, Time},
     proxy::{
-        hit::serve::prepared,
+        hit::{prepared::PreparedResponses, serve::prepared},
         request::{
             plain::PlainRequest,
             request_id::RequestId,
@@ -22,16 +23,43 @@ use crate::{
     },
 };
 
-/// The response to `request`, and where it is counted; `None` if it is not plain, or not a hit.
+/// What the fast path knows of a request.
+pub(crate) enum FastPath {
+    /// The response, and where it is counted.
+    Hit(ClientResponse, RouteSlot),
+    /// The index has nothing for it.
+    NotInIndex,
+    /// It takes the other steps: it is not plain, or not served the whole of a fresh response.
+    Other,
+}
+
+/// Responds to `request` if it is plain and a hit.
 pub(crate) fn respond(
     request: &HttpRequest,
     worker: &Worker,
     config: &RequestConfig,
     now: Time,
-) -> Option<(ClientResponse, RouteSlot)> {
+) -> FastPath {
     let sent = (request.method(), request.uri(), request.headers());
-    let plain = PlainRequest::of(sent, config, &worker.shared.secret)?;
-    let lookup = worker.worker_cache.get(plain.key())?;
+    let Some(plain) = PlainRequest::of(sent, config, &worker.shared.secret) else {
+        return FastPath::Other;
+    };
+    let Some(lookup) = worker.worker_cache.get(plain.key()) else {
+        return FastPath::NotInIndex;
+    };
+    match from_lookup(&plain, &lookup, (worker, config), now) {
+        Some(response) => FastPath::Hit(response, config.route_slot(plain.selection)),
+        None => FastPath::Other,
+    }
+}
+
+/// The response from what is stored; `None` if the request is not served the whole of a fresh response.
+fn from_lookup(
+    plain: &PlainRequest<'_>,
+    lookup: &CachedLookup<PreparedResponses>,
+    (worker, config): (&Worker, &RequestConfig),
+    now: Time,
+) -> Option<ClientResponse> {
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     if !heads().all(|head| plain.forwards_selectors_of(head)) {
         return None;
@@ -57,7 +85,7 @@ pub(crate) fn respond(
         };
         rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
-    let response = prepared(&view, &lookup, (index, entry), now, complete)?;
+    let response = prepared(&view, lookup, (index, entry), now, complete)?;
     lookup.count_hit();
-    Some((response, config.route_slot(plain.selection)))
+    Some(response)
 }

@@ -19,13 +19,13 @@ use crate::{
     origin::OriginUrl,
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
-        RequestContent, Rule,
+        RequestContent, RequestFields, Rule,
     },
     proxy::{
         request::{
             framing::RequestFraming,
             ignored_cookies::remove_ignored_cookies,
-            name_table::NameTable,
+            name_table::{HeaderSummary, NameTable},
             request_id::RequestId,
             rewriting,
             target::{check_forwardable, rewritten, target_of},
@@ -45,6 +45,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) target: String,
     /// The request to the origin shares them, as long as it has no others.
     pub(crate) headers: Rc<HeaderMap>,
+    /// Which fields that the policy reads are in `headers`.
+    pub(crate) fields: RequestFields,
     /// All cookies, if `headers` has some of them only; else empty.
     pub(crate) all_cookies: Vec<HeaderValue>,
     pub(crate) content: RequestContent,
@@ -95,7 +97,9 @@ impl ForwardedRequest {
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
         if let Some(id) = RequestId::of(request, config) {
-            id.write(Rc::make_mut(&mut Rc::make_mut(&mut forwarded).headers));
+            let forwarded = Rc::make_mut(&mut forwarded);
+            id.write(Rc::make_mut(&mut forwarded.headers));
+            forwarded.fields = RequestFields::of(&forwarded.headers);
         }
         Ok(forwarded)
     }
@@ -137,25 +141,38 @@ impl ForwardedRequest {
             via: shared.via.of(version),
         };
         let policy = config.policy_for(selection);
-        let mut headers = headers::forwarded_headers(client, &added, |name| table.is_dropped(name));
-        let address = told_client::address(&told, client_host);
-        rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
-        let bypass = bypass_reason(head, &headers, config.settings(selection));
+        let mut summary = HeaderSummary::default();
+        let mut headers = headers::forwarded_headers(client, &added, |name| {
+            let meaning = table.meaning(name);
+            if !meaning.is_dropped {
+                summary.add(meaning);
+            }
+            meaning.is_dropped
+        });
+        if summary.may_name_proxy {
+            let address = told_client::address(&told, client_host);
+            rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
+        }
+        let bypass = bypass_reason(head, summary, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
-            (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
+            (&Method::GET | &Method::HEAD, RequestContent::None, None) if summary.has_cookie => {
                 remove_ignored_cookies(policy, table, &mut headers)
             }
             _ => Vec::new(),
         };
+        let may_have_identity = summary.has_credential || table.sets_credential();
         let key = Key {
             resource,
-            identity: identity(shared, policy, &headers, table),
+            identity: may_have_identity
+                .then(|| identity(shared, policy, &headers, table))
+                .flatten(),
             content: None,
         };
         Ok(Rc::new(Self {
             method: method.clone(),
             target,
             headers: headers.into(),
+            fields: summary.fields,
             all_cookies,
             content,
             bypass,
@@ -268,7 +285,8 @@ impl ForwardedRequest {
     /// The GET by which the response to this HEAD is fetched and looked up; `None` if it is no HEAD, or if its policy fetches
     /// it as it is.
     pub(crate) fn as_get(&self) -> Option<Self> {
-        policy::is_fetched_by_get(self.policy(), &self.view()).then(|| {
+        let is_head = self.method == Method::HEAD;
+        (is_head && policy::is_fetched_by_get(self.policy(), &self.view())).then(|| {
             let mut get = Self {
                 method: Method::GET,
                 ..self.clone()
@@ -277,6 +295,7 @@ impl ForwardedRequest {
             let headers = Rc::make_mut(&mut get.headers);
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
+            get.fields = RequestFields::of(headers);
             get
         })
     }
@@ -346,10 +365,10 @@ impl ForwardedRequest {
 
     /// The request as the policy sees it.
     pub(crate) fn view(&self) -> policy::Request<'_> {
-        policy::Request::new(
+        policy::Request::with_fields(
             self.policy(),
             &self.method,
-            &self.headers,
+            (&self.headers, self.fields),
             self.content,
             self.identity(),
         )
@@ -359,9 +378,7 @@ impl ForwardedRequest {
 
     /// True if the client sets conditions, or wants a range.
     pub(crate) fn is_conditional(&self) -> bool {
-        policy::CLIENT_CONDITIONS
-            .iter()
-            .any(|name| self.headers.contains_key(name))
+        self.fields.is_conditional()
     }
 
     /// True if cookies are left out because the response may be stored.
@@ -411,18 +428,17 @@ fn is_handshake(head: &RequestHead<'_>) -> bool {
         && headers::offers_websocket(head.headers)
 }
 
-/// Why the cache has no part in a request with this head, and with these headers as they are forwarded; `None` if nothing of
+/// Why the cache has no part in a request with this head, and with such headers as they are forwarded; `None` if nothing of
 /// them speaks against it.
 fn bypass_reason(
     head: &RequestHead<'_>,
-    forwarded: &HeaderMap,
+    forwarded: HeaderSummary,
     rule: Option<&Rule>,
 ) -> Option<Reason> {
     if is_handshake(head) {
         return Some(Reason::NotUpgraded);
     }
-    let names_method = forwarded.keys().any(policy::is_method_override);
-    if names_method {
+    if forwarded.has_method_override {
         return Some(Reason::MethodOverride);
     }
     rule.is_some_and(|rule| !rule.stores)

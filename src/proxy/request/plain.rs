@@ -15,9 +15,15 @@ use crate::{
     cache::{KeyRef, ResourceRef},
     config::{Config, Selection},
     headers,
-    policy::{self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, StoredHead},
+    policy::{
+        self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, RequestFields,
+        StoredHead,
+    },
     proxy::{
-        request::{name_table::NameTable, rewriting},
+        request::{
+            name_table::{HeaderSummary, NameTable},
+            rewriting,
+        },
         request_config::RequestConfig,
     },
 };
@@ -38,6 +44,8 @@ pub(crate) struct PlainRequest<'a> {
     /// The policy that decides about it.
     pub(crate) policy: &'a Policy,
     identity: Option<Identity>,
+    /// Which fields that the policy reads are in `headers`.
+    fields: RequestFields,
 }
 
 impl<'a> PlainRequest<'a> {
@@ -50,7 +58,7 @@ impl<'a> PlainRequest<'a> {
         if !config.allows_fast_path() || *method != Method::GET {
             return None;
         }
-        let credentials = credentials(&config.names, headers)?;
+        let summary = summary(&config.names, headers)?;
         let target = uri.path_and_query()?.as_str();
         let host = match config.depends_on_host() {
             true => headers.get(header::HOST),
@@ -78,9 +86,10 @@ impl<'a> PlainRequest<'a> {
             host,
             selection,
             policy,
-            identity: match credentials {
-                CredentialHeaders::Sent => secret.identity(policy, headers, names),
-                CredentialHeaders::NotSent => None,
+            fields: summary.fields,
+            identity: match summary.has_credential {
+                true => secret.identity(policy, headers, names),
+                false => None,
             },
         })
     }
@@ -103,10 +112,10 @@ impl<'a> PlainRequest<'a> {
     /// The request as the policy sees it.
     pub(crate) fn view(&self) -> policy::Request<'a> {
         let content = RequestContent::None;
-        policy::Request::new(
+        policy::Request::with_fields(
             self.policy,
             self.method,
-            self.headers,
+            (self.headers, self.fields),
             content,
             self.identity,
         )
@@ -130,16 +139,10 @@ impl<'a> PlainRequest<'a> {
     }
 }
 
-/// Whether a request may have an identity.
-enum CredentialHeaders {
-    Sent,
-    NotSent,
-}
-
-/// Whether a plain request with these headers may have an identity; `None` if one of the headers is not forwarded as it came,
-/// or names another method.
-fn credentials(names: &NameTable, headers: &HeaderMap) -> Option<CredentialHeaders> {
-    let mut credentials = CredentialHeaders::NotSent;
+/// What the names of the headers of a plain request mean; `None` if one of the headers is not forwarded as it came, or names
+/// another method.
+fn summary(names: &NameTable, headers: &HeaderMap) -> Option<HeaderSummary> {
+    let mut summary = HeaderSummary::default();
     for (name, value) in headers {
         match *name {
             // It selects a route or is in the key, whichever the origin gets.
@@ -153,11 +156,9 @@ fn credentials(names: &NameTable, headers: &HeaderMap) -> Option<CredentialHeade
         if !meaning.is_plain {
             return None;
         }
-        if meaning.is_credential || *name == header::COOKIE {
-            credentials = CredentialHeaders::Sent;
-        }
+        summary.add(meaning);
     }
-    Some(credentials)
+    Some(summary)
 }
 
 /// True for a Connection header that keeps no other header from being forwarded.

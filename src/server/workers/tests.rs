@@ -216,3 +216,18 @@ fn a_worker_that_cannot_be_made_is_an_error_of_the_start() {
         assert_eq!(error.to_string(), "the second one");
     });
 }
+
+#[test]
+fn a_worker_that_ends_unasked_is_noticed() {
+    let (listener, _) = listener();
+    let serve = |_: actix_rt::net::TcpStream, _: SocketAddr| async {};
+    actix_rt::System::new().block_on(async {
+        let make = move || async move { Ok(serve) };
+        let mut workers = Workers::start((2, 10), &[listener], StopSignal::new(), make).unwrap();
+        let ended = timeout(Duration::ZERO, workers.ended()).await;
+        assert!(ended.is_err(), "{ended:?}");
+        workers.stop.send_replace(true);
+        let ended = timeout(DEADLINE, workers.ended()).await.unwrap();
+        assert_eq!(ended.to_string(), "a worker has ended");
+    });
+}

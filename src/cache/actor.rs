@@ -16,6 +16,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
+use foldhash::fast::RandomState;
 use tokio::task::yield_now;
 
 use crate::{
@@ -54,7 +55,7 @@ const MAILBOX: usize = 4096;
 /// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {
     pub(super) store: Store,
-    pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
+    pub(super) fetches: HashMap<Resource, Vec<Fetch>, RandomState>,
     /// Purges by tag that came while fetches were under way.
     pub(super) tag_purges: TagPurges,
     pub(super) hits_for_miss: HitsForMiss,
@@ -78,7 +79,7 @@ impl CacheActor {
     pub(super) fn new(store: Store, budget: Arc<Budget>, max_object_bytes: u64) -> Self {
         Self {
             store,
-            fetches: HashMap::new(),
+            fetches: HashMap::default(),
             tag_purges: TagPurges::default(),
             hits_for_miss: HitsForMiss::new(),
             not_stored_paths: NotStoredPaths::new(),

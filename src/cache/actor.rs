@@ -9,13 +9,10 @@
 //! It handles one message at a time, and answers after the change. [The module](super) says why a [`Clear`] therefore holds
 //! for every worker.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
+use foldhash::fast::RandomState;
 use tokio::task::yield_now;
 
 use crate::{
@@ -54,7 +51,7 @@ const MAILBOX: usize = 4096;
 /// Owns the stored responses and the list of fetches under way. Nothing else changes them.
 pub struct CacheActor {
     pub(super) store: Store,
-    pub(super) fetches: HashMap<Resource, Vec<Fetch>>,
+    pub(super) fetches: HashMap<Resource, Vec<Fetch>, RandomState>,
     /// Purges by tag that came while fetches were under way.
     pub(super) tag_purges: TagPurges,
     pub(super) hits_for_miss: HitsForMiss,
@@ -68,9 +65,8 @@ pub struct CacheActor {
     handled: u64,
     /// True while invalidated keys are freed, a step at a time.
     is_sweeping: bool,
-    /// The actor, as its tickets address it; dangling while there is no ticket. A strong reference would keep the actor
-    /// alive for ever.
-    recipients: Weak<TicketRecipients>,
+    /// The actor, as its tickets address it; `None` before the first ticket. The actor lives as long as its thread.
+    recipients: Option<Arc<TicketRecipients>>,
 }
 
 impl CacheActor {
@@ -78,7 +74,7 @@ impl CacheActor {
     pub(super) fn new(store: Store, budget: Arc<Budget>, max_object_bytes: u64) -> Self {
         Self {
             store,
-            fetches: HashMap::new(),
+            fetches: HashMap::default(),
             tag_purges: TagPurges::default(),
             hits_for_miss: HitsForMiss::new(),
             not_stored_paths: NotStoredPaths::new(),
@@ -88,7 +84,7 @@ impl CacheActor {
             max_object_bytes,
             handled: 0,
             is_sweeping: false,
-            recipients: Weak::new(),
+            recipients: None,
         }
     }
 
@@ -115,17 +111,14 @@ impl CacheActor {
         }
     }
 
-    /// The actor at `cache`, as its tickets address it. All tickets share one.
-    fn recipients(&mut self, cache: &Addr<Self>) -> Arc<TicketRecipients> {
-        self.recipients.upgrade().unwrap_or_else(|| {
-            let recipients = Arc::new(TicketRecipients::of(cache));
-            self.recipients = Arc::downgrade(&recipients);
-            recipients
-        })
+    /// The actor, as its tickets address it. All tickets share one.
+    fn recipients(&mut self, context: &Context<Self>) -> Arc<TicketRecipients> {
+        let recipients = || Arc::new(TicketRecipients::of(&context.address()));
+        Arc::clone(self.recipients.get_or_insert_with(recipients))
     }
 
     /// Adds a fetch to the list, and makes its ticket.
-    fn lead(&mut self, claim: Claim, cache: &Addr<Self>) -> Claimed {
+    fn lead(&mut self, claim: Claim, context: &Context<Self>) -> Claimed {
         let id = FetchId(self.next_id);
         self.next_id += 1;
         // A fetch that was not decided on a lookup, and stores nothing, says nothing about the key.
@@ -133,10 +126,10 @@ impl CacheActor {
             ClaimBasis::Found(_) => FetchResult::Failed,
             ClaimBasis::Since(_) => FetchResult::Unused,
         };
-        let (mut ticket, shared) = FetchTicket::new(
+        let mut ticket = FetchTicket::new(
             id,
             claim.key.clone(),
-            self.recipients(cache),
+            self.recipients(context),
             Arc::clone(&self.budget),
             self.max_object_bytes,
             (result, claim.now),
@@ -144,7 +137,6 @@ impl CacheActor {
         if self.not_stored_paths.contains(&claim.key.resource) {
             ticket.mark_path_not_stored();
         }
-        let is_joinable = claim.coalescing != Coalescing::Never;
         let partition = claim.key.partition();
         self.fetches
             .entry(claim.key.resource)
@@ -155,9 +147,9 @@ impl CacheActor {
                 variant: claim.variant,
                 since: claim.now,
                 revalidates: claim.revalidates,
-                joinable: is_joinable.then_some(shared),
+                is_joinable: claim.coalescing != Coalescing::Never,
                 followers: 0,
-                voiding: ticket.voiding(),
+                state: ticket.state(),
             });
         Claimed::Lead(ticket)
     }
@@ -168,25 +160,24 @@ impl CacheActor {
         fetches.filter(|fetch| fetch.partition == key.partition())
     }
 
-    /// A fetch under way that a request for `key` may join; `None` if there is none.
-    pub(super) fn joinable(&self, key: &Key) -> Option<SharedFetch> {
+    /// True if a fetch is under way that a request for `key` may join.
+    pub(super) fn has_joinable(&self, key: &Key) -> bool {
         let oldest = self.store.oldest_joinable(&key.resource);
         self.fetches_of(key)
-            .filter(|fetch| fetch.id >= oldest)
-            .find_map(|fetch| fetch.joinable.clone())
+            .any(|fetch| fetch.id >= oldest && fetch.is_joinable)
     }
 
     /// Joins the fetch under way that has a head, or the youngest, `claim` may wait for it; `None` if there is none.
     fn join(&mut self, claim: &Claim) -> Option<SharedFetch> {
         let oldest = self.store.oldest_joinable(&claim.key.resource);
         let fetches = self.fetches.get_mut(&claim.key.resource)?;
-        let (shared, fetch) = fetches
+        let (wait, fetch) = fetches
             .iter_mut()
             .filter(|fetch| fetch.id >= oldest)
             .filter_map(|fetch| Some((fetch.joinable_by(claim)?, fetch)))
-            .max_by_key(|(shared, fetch)| (shared.has_head(), fetch.id))?;
+            .max_by_key(|(_, fetch)| (fetch.state.has_head(), fetch.id))?;
         fetch.followers += 1;
-        Some(shared)
+        Some(SharedFetch::new(Arc::clone(&fetch.state), wait))
     }
 
     /// Voids the fetches of `resource`, except `spared`.
@@ -279,7 +270,7 @@ impl Handler<Claim> for CacheActor {
             }
             Coalescing::Never => {}
         }
-        let mut claimed = self.lead(claim, &context.address());
+        let mut claimed = self.lead(claim, context);
         if let Claimed::Lead(ticket) = &mut claimed
             && is_hit_for_miss
         {

@@ -131,7 +131,7 @@ impl HitsForMiss {
     }
 
     fn hash(&self, key: &Key, variant: Option<u64>) -> u64 {
-        self.hasher.hash_one((key, variant))
+        self.hasher.hash_one((key.keyed_hash(), variant))
     }
 }
 

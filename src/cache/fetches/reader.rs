@@ -4,19 +4,23 @@
 //! [`BodyReader`] at its own speed. The reader gets the last byte only when the response is stored.
 
 use std::{
+    pin::pin,
     sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use actix_web::http::StatusCode;
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::{
-    cache::store::body::{Body, Next, Piece},
+    cache::store::{
+        body::{Body, Next, Piece},
+        shared_list::SharedList,
+    },
     policy::{Reason, StoredHead, Time},
 };
 
@@ -77,30 +81,27 @@ pub struct SharedHead {
     pub head: Arc<StoredHead>,
     /// Length of the body in bytes; `None` if the origin did not send it.
     pub length: Option<u64>,
-    pub(in crate::cache) first: Arc<Piece>,
-    pub(in crate::cache) pace: Arc<ReadProgress>,
+    first: Arc<Piece>,
+    reading: Reading,
 }
 
 impl SharedHead {
-    pub(in crate::cache) fn new(head: StoredHead, length: Option<u64>) -> Self {
-        Self {
-            head: Arc::new(head),
-            length,
-            first: Piece::sentinel(),
-            pace: Arc::default(),
-        }
-    }
-
     /// True if the body may be read along by those who have waited for the head.
     pub fn is_shared(&self) -> bool {
-        self.length.is_some() || !self.head.is_of_records()
+        is_shared(&self.head, self.length)
     }
 
-    /// True if a request at `now` may read the body along. A clock that was set makes no body young again.
-    fn is_joinable(&self, now: Time) -> bool {
-        let is_young = now.millis_apart(self.head.received()) < SHARED_WITHOUT_END_MILLIS;
-        self.is_shared() && (self.length.is_some() || is_young)
+    /// Reads the body along with the fetch.
+    pub fn reader(self) -> BodyReader {
+        BodyReader {
+            at: self.first,
+            reading: self.reading,
+        }
     }
+}
+
+fn is_shared(head: &StoredHead, length: Option<u64>) -> bool {
+    length.is_some() || !head.is_of_records()
 }
 
 /// How a fetch ended.
@@ -114,20 +115,150 @@ pub enum FetchEnd {
     Cut,
 }
 
-#[derive(Clone, Debug, Default)]
+/// What a fetch shares with its followers and its readers. Each part is written once.
+#[derive(Debug, Default)]
 pub(in crate::cache) struct FetchState {
-    pub(in crate::cache) event: Option<FetchEvent>,
-    pub(in crate::cache) end: Option<FetchEnd>,
+    head: OnceLock<ArrivedHead>,
+    /// What has happened after the head or in its place. Nobody else may read the body along then.
+    outcome: OnceLock<FetchEvent>,
+    end: OnceLock<FetchEnd>,
     /// The pieces of the body, which keep it alive for slow readers.
-    pub(in crate::cache) pieces: Option<Arc<[Arc<Piece>]>>,
+    pieces: OnceLock<SharedList<Piece>>,
+    /// Notified after each change, and after each piece of the body.
+    changed: Notify,
+    /// How many requests wait for the head.
+    followers: AtomicUsize,
+    /// How many read the body.
+    readers: AtomicUsize,
+    progress: ReadProgress,
+}
+
+/// The head of a fetch, and where its body begins as long as readers may begin there.
+#[derive(Debug)]
+struct ArrivedHead {
+    head: Arc<StoredHead>,
+    length: Option<u64>,
+    first: Weak<Piece>,
+}
+
+impl ArrivedHead {
+    /// True if a request at `now` may read the body along. A clock that was set makes no body young again.
+    fn is_joinable(&self, now: Time) -> bool {
+        let is_young = now.millis_apart(self.head.received()) < SHARED_WITHOUT_END_MILLIS;
+        is_shared(&self.head, self.length) && (self.length.is_some() || is_young)
+    }
 }
 
 impl FetchState {
-    /// Notes what has happened. A voided fetch stays voided: nobody else may read its body along.
-    pub(in crate::cache) fn note(&mut self, event: FetchEvent) {
-        if !matches!(self.event, Some(FetchEvent::Voided)) {
-            self.event = Some(event);
+    /// Notes that the head has arrived and may be stored. The body begins after `first`.
+    pub(in crate::cache) fn opened(
+        &self,
+        head: &Arc<StoredHead>,
+        length: Option<u64>,
+        first: &Arc<Piece>,
+    ) {
+        let _ = self.head.set(ArrivedHead {
+            head: Arc::clone(head),
+            length,
+            first: Arc::downgrade(first),
+        });
+        self.notify();
+    }
+
+    /// Notes what has happened after the head or in its place. Only the first call has an effect: a voided fetch stays voided.
+    pub(in crate::cache) fn happened(&self, event: FetchEvent) {
+        let _ = self.outcome.set(event);
+        self.notify();
+    }
+
+    /// Notes that the fetch is voided if its head has not arrived. Those who read the body read on.
+    pub(in crate::cache) fn voided(&self) {
+        if !self.has_head() {
+            self.happened(FetchEvent::Voided);
         }
+    }
+
+    /// Keeps the pieces of the whole body for slow readers. Only the first call has an effect.
+    pub(in crate::cache) fn keep(&self, pieces: SharedList<Piece>) {
+        let _ = self.pieces.set(pieces);
+    }
+
+    /// Notes how the fetch ended. Only the first call has an effect.
+    pub(in crate::cache) fn ended(&self, end: FetchEnd) {
+        let _ = self.end.set(end);
+        self.notify();
+    }
+
+    /// Wakes those who wait for a change or for a piece of the body.
+    pub(in crate::cache) fn notify(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// True if the head has arrived.
+    pub(in crate::cache) fn has_head(&self) -> bool {
+        self.head.get().is_some()
+    }
+
+    /// True if a request at `now` may follow: the body may still be joined, or the head is awaited and the fetch `is_young`.
+    pub(in crate::cache) fn is_joinable(&self, now: Time, is_young: bool) -> bool {
+        // With an outcome it has ended, and the actor is about to hear of it.
+        let is_open = self.outcome.get().is_none();
+        is_open && self.head.get().map_or(is_young, |it| it.is_joinable(now))
+    }
+
+    /// True if other requests wait for the head.
+    pub(in crate::cache) fn has_followers(&self) -> bool {
+        self.followers.load(Ordering::SeqCst) > 0
+    }
+
+    /// How many requests read the body.
+    pub(in crate::cache) fn readers(&self) -> usize {
+        self.readers.load(Ordering::SeqCst)
+    }
+
+    pub(in crate::cache) fn progress(&self) -> &ReadProgress {
+        &self.progress
+    }
+
+    /// What has happened last; `None` if nothing has.
+    fn event(self: &Arc<Self>) -> Option<FetchEvent> {
+        if let Some(outcome) = self.outcome.get() {
+            return Some(outcome.clone());
+        }
+        let arrived = self.head.get()?;
+        let reading = Reading::new(Arc::clone(self));
+        // Without the beginning of the body nobody else may read it.
+        let head = arrived.first.upgrade().map(|first| SharedHead {
+            head: Arc::clone(&arrived.head),
+            length: arrived.length,
+            first,
+            reading,
+        });
+        Some(head.map_or(FetchEvent::Released, FetchEvent::Head))
+    }
+}
+
+/// Counts a reader of the body of a fetch until this is dropped.
+#[derive(Debug)]
+struct Reading(Arc<FetchState>);
+
+impl Reading {
+    fn new(state: Arc<FetchState>) -> Self {
+        state.readers.fetch_add(1, Ordering::SeqCst);
+        Self(state)
+    }
+}
+
+impl Clone for Reading {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::SeqCst);
+        self.0.progress.moved.notify_one();
     }
 }
 
@@ -164,34 +295,18 @@ impl ReadProgress {
 }
 
 /// A fetch under way, for a follower.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SharedFetch {
-    state: watch::Receiver<FetchState>,
-    followers: Weak<()>,
-    /// Counts a follower; `None` where the fetch is listed.
-    _follower: Option<Arc<()>>,
+    state: Arc<FetchState>,
     /// How long the follower waits for the head.
     wait: Duration,
 }
 
 impl SharedFetch {
-    /// The fetch as it is listed. `followers` counts those who join it.
-    pub(in crate::cache) fn new(state: watch::Receiver<FetchState>, followers: Weak<()>) -> Self {
-        Self {
-            state,
-            followers,
-            _follower: None,
-            wait: Duration::ZERO,
-        }
-    }
-
     /// The fetch for one follower more, who waits that long for its head.
-    pub(in crate::cache) fn joined(&self, wait: Duration) -> Self {
-        Self {
-            _follower: self.followers.upgrade(),
-            wait,
-            ..self.clone()
-        }
+    pub(in crate::cache) fn new(state: Arc<FetchState>, wait: Duration) -> Self {
+        state.followers.fetch_add(1, Ordering::SeqCst);
+        Self { state, wait }
     }
 
     /// How long its follower waits for its head.
@@ -199,118 +314,79 @@ impl SharedFetch {
         self.wait
     }
 
-    /// True if the head has arrived.
-    pub(in crate::cache) fn has_head(&self) -> bool {
-        matches!(self.state.borrow().event, Some(FetchEvent::Head(_)))
-    }
-
-    /// True if a request at `now` may follow: the body may still be joined, or the head is awaited and the fetch `is_young`.
-    pub(in crate::cache) fn is_joinable(&self, now: Time, is_young: bool) -> bool {
-        match &self.state.borrow().event {
-            Some(FetchEvent::Head(head)) => head.is_joinable(now),
-            // It has ended, and the actor is about to hear of it.
-            Some(
-                FetchEvent::LookAgain
-                | FetchEvent::Voided
-                | FetchEvent::Released
-                | FetchEvent::Failed(_),
-            ) => false,
-            None => is_young,
-        }
-    }
-
     /// Waits until it is known whether the response can be shared.
     pub async fn event(&mut self) -> FetchEvent {
-        match self.state.wait_for(|state| state.event.is_some()).await {
-            Ok(state) => state.event.clone().unwrap_or(FetchEvent::Released),
-            Err(_) => FetchEvent::Released,
+        loop {
+            // Before it looks, so that it misses no change.
+            let changed = self.state.changed.notified();
+            if let Some(event) = self.state.event() {
+                return event;
+            }
+            changed.await;
         }
     }
+}
 
-    /// Reads the body along with the fetch.
-    pub fn reader(self, shared_head: SharedHead) -> BodyReader {
-        BodyReader::new(&shared_head, self.state)
+impl Drop for SharedFetch {
+    fn drop(&mut self) {
+        self.state.followers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Reads a body while it is being fetched.
 #[derive(Debug)]
 pub struct BodyReader {
-    at: Option<Arc<Piece>>,
-    pace: Arc<ReadProgress>,
-    state: watch::Receiver<FetchState>,
+    // Dropped before the reader is: the fetch looks for pieces that nobody is at.
+    at: Arc<Piece>,
+    reading: Reading,
 }
 
 impl BodyReader {
-    pub(in crate::cache) fn new(
-        shared_head: &SharedHead,
-        state: watch::Receiver<FetchState>,
-    ) -> Self {
+    /// A reader that begins after `first`.
+    pub(in crate::cache) fn new(first: &Arc<Piece>, state: &Arc<FetchState>) -> Self {
         Self {
-            at: Some(Arc::clone(&shared_head.first)),
-            pace: Arc::clone(&shared_head.pace),
-            state,
+            at: Arc::clone(first),
+            reading: Reading::new(Arc::clone(state)),
         }
     }
 
     /// The next bytes; `None` at the end of a whole body, an error if it was cut.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        let Self { at, reading } = self;
+        let state = &*reading.0;
         loop {
+            // Before it looks, so that it misses no change.
+            let changed = pin!(state.changed.notified());
             // The end is read before the chain, so that every piece linked before the end is seen.
-            let end = self.state.borrow_and_update().end;
-            match self.step() {
-                ReadStep::Bytes(bytes) => return Some(Ok(bytes)),
-                ReadStep::Lost => return Some(Err(BodyError::TooSlow)),
-                ReadStep::Wait => {}
+            let end = state.end.get();
+            match at.next() {
+                Next::Here(next) => {
+                    let bytes = next.bytes();
+                    state.progress.reached(next.position());
+                    *at = next;
+                    return Some(Ok(bytes));
+                }
+                Next::Gone => return Some(Err(BodyError::TooSlow)),
+                Next::Coming => {}
             }
             match end {
                 Some(FetchEnd::Stored | FetchEnd::NotStored(_)) => return None,
                 Some(FetchEnd::Cut) => return Some(Err(BodyError::Truncated)),
-                None => {}
-            }
-            if self.state.changed().await.is_err() && self.state.borrow().end.is_none() {
-                return Some(Err(BodyError::Truncated));
+                None => changed.await,
             }
         }
     }
 
     /// The body that the fetch has stored; `None` if it has not.
     pub fn stored(&self) -> Option<Body> {
-        let state = self.state.borrow();
-        let is_stored = state.end == Some(FetchEnd::Stored);
-        let pieces = state.pieces.as_ref().filter(|_| is_stored)?;
-        Some(Body::new(Arc::clone(pieces)))
+        let is_stored = self.end() == Some(FetchEnd::Stored);
+        let pieces = self.reading.0.pieces.get().filter(|_| is_stored)?;
+        Some(Body::new(pieces.clone()))
     }
 
     /// How the fetch ended; `None` if it has not.
     pub fn end(&self) -> Option<FetchEnd> {
-        self.state.borrow().end
-    }
-
-    fn step(&mut self) -> ReadStep {
-        let next = match self.at.as_ref().map(|at| at.next()) {
-            Some(Next::Here(next)) => next,
-            Some(Next::Coming) | None => return ReadStep::Wait,
-            Some(Next::Gone) => return ReadStep::Lost,
-        };
-        let bytes = next.bytes().clone();
-        self.pace.reached(next.position());
-        self.at = Some(next);
-        ReadStep::Bytes(bytes)
-    }
-}
-
-enum ReadStep {
-    Bytes(Bytes),
-    Wait,
-    /// The fetch has dropped the piece: the reader was too slow.
-    Lost,
-}
-
-impl Drop for BodyReader {
-    fn drop(&mut self) {
-        self.at = None;
-        self.pace.moved.notify_one();
+        self.reading.0.end.get().copied()
     }
 }
 

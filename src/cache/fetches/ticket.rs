@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     cache::{
         fetches::{
             messages::{EndFetch, FetchResult, MakeRoom, Put, RoomMade},
-            reader::{FetchEvent, FetchFailure, FetchId, FetchState, SharedFetch},
+            reader::{FetchEnd, FetchEvent, FetchFailure, FetchId, FetchState},
         },
         found::PutOutcome,
         store::{
@@ -34,9 +34,7 @@ pub struct FetchTicket {
     recipients: Arc<TicketRecipients>,
     budget: Arc<Budget>,
     max_object_bytes: u64,
-    state: watch::Sender<FetchState>,
-    /// Each follower holds one more.
-    followers: Arc<()>,
+    state: Arc<FetchState>,
     result: FetchResult,
     /// When the ticket was granted.
     begun: Instant,
@@ -75,8 +73,7 @@ impl TicketRecipients {
 }
 
 impl FetchTicket {
-    /// A ticket that was claimed at `claimed`, and the side of its followers. `result` is how the fetch ends if the ticket
-    /// is dropped unused.
+    /// A ticket that was claimed at `claimed`. `result` is how the fetch ends if the ticket is dropped unused.
     pub(in crate::cache) fn new(
         id: FetchId,
         key: Key,
@@ -84,27 +81,22 @@ impl FetchTicket {
         budget: Arc<Budget>,
         max_object_bytes: u64,
         (result, claimed): (FetchResult, Time),
-    ) -> (Self, SharedFetch) {
-        let (sender, state) = watch::channel(FetchState::default());
-        let followers = Arc::default();
-        let shared = SharedFetch::new(state, Arc::downgrade(&followers));
-        let ticket = Self {
+    ) -> Self {
+        Self {
             id,
             _key_charge: budget.charge(key.heap_bytes()),
             key,
             recipients,
             budget,
             max_object_bytes,
-            state: sender,
-            followers,
+            state: Arc::default(),
             result,
             begun: Instant::now(),
             claimed,
             refused: None,
             path_not_stored: false,
             is_hit_for_miss: false,
-        };
-        (ticket, shared)
+        }
     }
 
     pub(in crate::cache) fn mark_hit_for_miss(&mut self) {
@@ -153,12 +145,12 @@ impl FetchTicket {
 
     /// Ends the fetch, which has failed. The failure is the followers' too.
     pub fn failed(self, failure: FetchFailure) {
-        self.tell(|state| state.note(FetchEvent::Failed(failure)));
+        self.state.happened(FetchEvent::Failed(failure));
     }
 
     /// Ends the fetch. What it was to confirm is not stored any more, so its followers look again.
     pub fn voided(self) {
-        self.tell(|state| state.note(FetchEvent::Voided));
+        self.state.happened(FetchEvent::Voided);
     }
 
     /// Stores `head` with the body of `entry`, which the origin has confirmed with a 304. The result is the entry, which may
@@ -180,7 +172,7 @@ impl FetchTicket {
             &self.budget,
         ));
         let outcome = self.put(Arc::clone(&entry), since).await;
-        self.tell(|state| state.note(FetchEvent::LookAgain));
+        self.state.happened(FetchEvent::LookAgain);
         match outcome {
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Ok((entry, Ok(()))),
             Ok(PutOutcome::NoRoom) => Ok((entry, Err(Reason::NoRoom))),
@@ -199,29 +191,14 @@ impl FetchTicket {
         &self.budget
     }
 
-    /// Changes the state that the followers see.
-    pub(in crate::cache) fn tell(&self, change: impl FnOnce(&mut FetchState)) {
-        self.state.send_modify(change);
-    }
-
-    /// The sender by which the actor tells the followers that the fetch is voided.
-    pub(in crate::cache) fn voiding(&self) -> watch::Sender<FetchState> {
-        self.state.clone()
-    }
-
-    /// The state that the followers see.
-    pub(in crate::cache) fn subscribe(&self) -> watch::Receiver<FetchState> {
-        self.state.subscribe()
-    }
-
-    /// True if followers may read along.
-    pub(in crate::cache) fn has_opened(&self) -> bool {
-        matches!(self.state.borrow().event, Some(FetchEvent::Head(_)))
+    /// What the followers see.
+    pub(in crate::cache) fn state(&self) -> Arc<FetchState> {
+        Arc::clone(&self.state)
     }
 
     /// True if other requests wait for the head of this fetch.
     pub fn has_followers(&self) -> bool {
-        Arc::strong_count(&self.followers) > 1
+        self.state.has_followers()
     }
 
     /// Makes room for `more_bytes` of a body of which `received_bytes` have arrived.
@@ -252,7 +229,7 @@ impl FetchTicket {
 
     /// Ends the fetch without storing its response. No more requests join, but the present readers read on.
     pub(in crate::cache) fn give_up(&self, reason: Reason) {
-        self.tell(|state| state.note(FetchEvent::Released));
+        self.state.happened(FetchEvent::Released);
         let result = match reason.is_lasting() {
             true => FetchResult::NotShareable,
             false => FetchResult::Failed,
@@ -291,7 +268,7 @@ impl FetchTicket {
             self.result = FetchResult::Stored;
         }
         if let Ok(PutOutcome::Void | PutOutcome::StoredStale) = outcome {
-            self.tell(|state| state.note(FetchEvent::Voided));
+            self.state.happened(FetchEvent::Voided);
         }
         outcome
     }
@@ -299,13 +276,8 @@ impl FetchTicket {
 
 impl Drop for FetchTicket {
     fn drop(&mut self) {
-        self.state.send_if_modified(|state| {
-            let open = state.event.is_none();
-            if open {
-                state.event = Some(FetchEvent::Released);
-            }
-            open
-        });
+        self.state.happened(FetchEvent::Released);
+        self.state.ended(FetchEnd::Cut);
         // The actor has ended a fetch whose response it has stored.
         if self.result != FetchResult::Stored {
             self.end_fetch(self.result, self.refused);

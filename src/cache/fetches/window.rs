@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::cache::{
     fetches::reader::ReadProgress,
-    store::{body::Piece, budget::Budget},
+    store::{body::Piece, budget::Budget, shared_list::SharedList},
 };
 
 /// How far the fetch may be ahead of its fastest reader, in bytes of memory.
@@ -33,7 +33,7 @@ impl Window {
         self.pieces.extend(pieces);
     }
 
-    pub(in crate::cache) fn into_pieces(self) -> Arc<[Arc<Piece>]> {
+    pub(in crate::cache) fn into_pieces(self) -> SharedList<Piece> {
         Vec::from(self.pieces).into()
     }
 

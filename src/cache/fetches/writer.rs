@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     cache::{
         fetches::{
-            reader::{BodyReader, FetchEnd, FetchEvent, SharedHead},
+            reader::{BodyReader, FetchEnd, FetchEvent, FetchState},
             ticket::FetchTicket,
             window::Window,
         },
@@ -27,6 +27,7 @@ use crate::{
             body::{Body, Piece},
             budget::{Charge, UnattendedPermit},
             entry::Entry,
+            shared_list::SharedList,
         },
         unavailable::CacheUnavailable,
     },
@@ -59,9 +60,15 @@ const LEFT_ENDLESS: Duration = Duration::from_millis(500);
 /// Writes one body, which the store and any number of readers get.
 #[derive(Debug)]
 pub struct BodyWriter {
-    shared_head: SharedHead,
+    head: Arc<StoredHead>,
+    /// Length of the body in bytes; `None` if the origin did not send it.
+    length: Option<u64>,
+    /// What the followers and readers see.
+    state: Arc<FetchState>,
     /// The memory of the head, counted against the budget until its entry counts it.
     head_charge: Option<Charge>,
+    /// The place before the first piece of the body.
+    first: Arc<Piece>,
     last: Arc<Piece>,
     withheld: Option<Arc<Piece>>,
     pieces: Vec<Arc<Piece>>,
@@ -86,10 +93,13 @@ impl BodyWriter {
     /// not send it.
     pub fn new(ticket: FetchTicket, head: StoredHead, length: Option<u64>) -> Self {
         let head_charge = ticket.budget().charge(head.weight_bytes());
-        let shared_head = SharedHead::new(head, length);
+        let first = Piece::sentinel();
         Self {
-            last: Arc::clone(&shared_head.first),
-            shared_head,
+            head: Arc::new(head),
+            length,
+            state: ticket.state(),
+            last: Arc::clone(&first),
+            first,
             head_charge: Some(head_charge),
             withheld: None,
             pieces: Vec::new(),
@@ -129,13 +139,13 @@ impl BodyWriter {
         let mut body = pin!(body);
         let mut open = Some(open);
         self.arrived = self.first_chunks(body.as_mut()).await;
-        if self.shared_head.length != Some(0) {
+        if self.length != Some(0) {
             if !self.has_all_arrived()
                 && let Some(open) = open.take()
             {
-                open(Arc::clone(&self.shared_head.head), self.reader());
+                open(Arc::clone(&self.head), self.reader());
             }
-            self.announce();
+            self.state.opened(&self.head, self.length, &self.first);
         }
         let end = match self.take_in(body.as_mut()).await {
             BodyOutcome::Whole if self.errors.as_ref().is_some_and(ErrorsScan::has_errors) => {
@@ -146,7 +156,7 @@ impl BodyWriter {
             BodyOutcome::NotStorable(reason) => {
                 // The body is passed on to readers, so the leader has to be one.
                 if let Some(open) = open.take() {
-                    open(Arc::clone(&self.shared_head.head), self.reader());
+                    open(Arc::clone(&self.head), self.reader());
                 }
                 let passed = self.pass_on(body, reason).await;
                 passed.map_or(FetchEnd::Cut, |()| FetchEnd::NotStored(reason))
@@ -156,14 +166,11 @@ impl BodyWriter {
         if let Some(withheld) = self.withheld.take() {
             self.last.link(&withheld);
         }
-        let pieces = std::mem::take(&mut self.pieces);
-        self.ticket.tell(|state| {
-            state.end = Some(end);
-            state.note(FetchEvent::LookAgain);
-            state.pieces.get_or_insert_with(|| pieces.into());
-        });
+        self.state.keep(std::mem::take(&mut self.pieces).into());
+        self.state.ended(end);
+        self.state.happened(FetchEvent::LookAgain);
         if let Some(open) = open.take() {
-            open(Arc::clone(&self.shared_head.head), self.reader());
+            open(Arc::clone(&self.head), self.reader());
         }
     }
 
@@ -174,7 +181,7 @@ impl BodyWriter {
         S: Stream<Item = Result<Bytes, E>>,
     {
         let mut chunks = VecDeque::new();
-        let length = self.shared_head.length;
+        let length = self.length;
         let mut left_bytes = match length {
             Some(length) if (1..=SHORT_BYTES).contains(&length) => length,
             Some(_) => return chunks,
@@ -203,20 +210,14 @@ impl BodyWriter {
             Chunk::Bytes(bytes) => bytes.len() as u64,
             Chunk::End | Chunk::Cut => 0,
         });
-        match self.shared_head.length {
+        match self.length {
             Some(length) => bytes.sum::<u64>() == length,
             None => matches!(self.arrived.back(), Some(Chunk::End)),
         }
     }
 
-    /// Lets followers read along.
-    fn announce(&self) {
-        let event = FetchEvent::Head(self.shared_head.clone());
-        self.ticket.tell(|state| state.note(event));
-    }
-
     fn reader(&self) -> BodyReader {
-        BodyReader::new(&self.shared_head, self.ticket.subscribe())
+        BodyReader::new(&self.first, &self.state)
     }
 
     async fn take_in<S, E>(&mut self, mut body: Pin<&mut S>) -> BodyOutcome
@@ -252,7 +253,7 @@ impl BodyWriter {
         if self.received_bytes >= YIELD_BYTES {
             tokio::task::yield_now().await;
         }
-        if self.shared_head.length == Some(0) {
+        if self.length == Some(0) {
             // The reader is opened after the body is stored, and there are no bytes to wait for.
             return Chunk::from(body.next().await);
         }
@@ -263,7 +264,7 @@ impl BodyWriter {
                 biased;
                 next = body.next() => return Chunk::from(next),
                 // The last reader may have left.
-                () = self.shared_head.pace.moved() => {}
+                () = self.state.progress().moved() => {}
             }
         }
         if self.unattended.is_none() {
@@ -273,7 +274,7 @@ impl BodyWriter {
         let Some((since, _)) = &self.unattended else {
             return Chunk::Cut;
         };
-        let limit = match self.shared_head.length {
+        let limit = match self.length {
             Some(_) => UNATTENDED,
             None if self.was_read => LEFT_ENDLESS,
             None => UNATTENDED_ENDLESS,
@@ -288,12 +289,11 @@ impl BodyWriter {
     fn is_complete(&self) -> bool {
         self.received_bytes > 0
             && self.received_bytes <= SHORT_BYTES
-            && self.shared_head.length == Some(self.received_bytes)
+            && self.length == Some(self.received_bytes)
     }
 
     fn is_short(&self) -> bool {
-        self.shared_head
-            .length
+        self.length
             .is_some_and(|length| length != self.received_bytes)
     }
 
@@ -323,7 +323,7 @@ impl BodyWriter {
             self.link(&piece);
             added.push(piece);
         }
-        self.ticket.tell(|_| {});
+        self.state.notify();
         added
     }
 
@@ -333,7 +333,7 @@ impl BodyWriter {
             self.last.link(&withheld);
             self.last = withheld;
         }
-        if self.shared_head.length == Some(self.received_bytes) {
+        if self.length == Some(self.received_bytes) {
             self.withheld = Some(Arc::clone(piece));
         } else {
             self.last.link(piece);
@@ -346,14 +346,14 @@ impl BodyWriter {
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
-        self.shared_head.pace.abandon();
-        let first = std::mem::replace(&mut self.shared_head.first, Piece::sentinel());
+        self.state.progress().abandon();
+        let first = std::mem::replace(&mut self.first, Piece::sentinel());
         let pieces = std::mem::take(&mut self.pieces);
         let mut window = Window::new(std::iter::once(first).chain(pieces));
         self.ticket.give_up(reason);
         loop {
-            while !window.has_room(&self.shared_head.pace, self.ticket.budget()) {
-                window.wait(&self.shared_head.pace).await;
+            while !window.has_room(self.state.progress(), self.ticket.budget()) {
+                window.wait(self.state.progress()).await;
                 if self.readers() == 0 {
                     return None;
                 }
@@ -368,15 +368,14 @@ impl BodyWriter {
                 Chunk::Cut => return None,
             }
         }
-        let pieces = window.into_pieces();
-        self.ticket.tell(|state| state.pieces = Some(pieces));
+        self.state.keep(window.into_pieces());
         Some(())
     }
 
     async fn store(&mut self) -> FetchEnd {
-        let pieces: Arc<[_]> = std::mem::take(&mut self.pieces).into();
-        let mut body = Body::new(Arc::clone(&pieces));
-        self.ticket.tell(|state| state.pieces = Some(pieces));
+        let pieces: SharedList<_> = std::mem::take(&mut self.pieces).into();
+        let mut body = Body::new(pieces.clone());
+        self.state.keep(pieces);
         if self.before.is_some() || self.after.is_some() {
             let around = (self.before.iter(), self.after.iter());
             body = Body::chain(around.0.chain([&body]).chain(around.1));
@@ -384,10 +383,9 @@ impl BodyWriter {
         if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
             body = body.joined(self.ticket.budget());
         }
-        let head = &self.shared_head.head;
         drop(self.head_charge.take());
         let fetch = (self.ticket.id(), self.ticket.age_millis());
-        let entry = Entry::new(Arc::clone(head), body, fetch, self.ticket.budget());
+        let entry = Entry::new(Arc::clone(&self.head), body, fetch, self.ticket.budget());
         let since = entry.order();
         match self.ticket.put(Arc::new(entry), since).await {
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => FetchEnd::Stored,
@@ -399,9 +397,7 @@ impl BodyWriter {
     }
 
     fn readers(&self) -> usize {
-        // The writer holds the progress too, and so does the head in the event while it is there.
-        let others = if self.ticket.has_opened() { 2 } else { 1 };
-        Arc::strong_count(&self.shared_head.pace).saturating_sub(others)
+        self.state.readers()
     }
 }
 

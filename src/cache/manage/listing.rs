@@ -408,7 +408,7 @@ impl Handler<Inspect> for CacheActor {
         MessageResult(KeyState {
             found: self.store.peek_found(&key),
             refused: hit_for_miss.and_then(|hit_for_miss| hit_for_miss.refused),
-            is_fetching: self.joinable(&key).is_some(),
+            is_fetching: self.has_joinable(&key),
             hit_for_miss_until: hit_for_miss.map(|hit_for_miss| hit_for_miss.hit_for_miss_until),
         })
     }

@@ -228,7 +228,7 @@ impl CacheActor {
             }
             // Their responses may have the tags: later requests do not join them.
             let under_way = self.fetches.values_mut().flatten();
-            under_way.for_each(|fetch| fetch.joinable = None);
+            under_way.for_each(|fetch| fetch.is_joinable = false);
         }
         count as u64
     }

@@ -10,7 +10,7 @@
 //! finds them higher asks the actor. About a thousand counters of each kind are shared by all resources.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
+    hash::RandomState,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -89,7 +89,7 @@ impl ChangeCounts {
 
     /// The present state of `resource`.
     pub(in crate::cache) fn snapshot(&self, resource: &Resource) -> Snapshot {
-        let counter = self.counter(resource);
+        let counter = counter(resource);
         Snapshot {
             counter,
             count: self.resources.get(counter),
@@ -103,7 +103,7 @@ impl ChangeCounts {
 
     /// Counts a change of `resource`.
     pub(in crate::cache) fn changed(&self, resource: &Resource) {
-        self.resources.add(self.counter(resource));
+        self.resources.add(counter(resource));
     }
 
     /// Counts a change of all resources.
@@ -113,7 +113,7 @@ impl ChangeCounts {
 
     /// Makes workers ask the actor about `resource`, and counts a change of it.
     pub(in crate::cache) fn doubt(&self, resource: &Resource) {
-        self.doubts.add(self.counter(resource));
+        self.doubts.add(counter(resource));
         self.changed(resource);
     }
 
@@ -144,7 +144,7 @@ impl ChangeCounts {
         let groups = is_guess.then(|| self.groups_of(resource));
         let number = |group: &PathGroup| u16::try_from(index(group.hash())).unwrap_or_default();
         let watch = Watch {
-            doubts: self.counter(resource),
+            doubts: counter(resource),
             related: groups.map(|groups| groups.iter().map(number).collect()),
             seen: AtomicU64::new(0),
         };
@@ -169,10 +169,10 @@ impl ChangeCounts {
             .sum();
         self.doubts.get(watch.doubts) + related
     }
+}
 
-    fn counter(&self, resource: &Resource) -> usize {
-        index(self.hasher.hash_one(resource))
-    }
+fn counter(resource: &Resource) -> usize {
+    index(resource.keyed_hash())
 }
 
 /// The counter for a hash.

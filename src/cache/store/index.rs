@@ -7,12 +7,9 @@
 //!
 //! A Clear puts an empty index in the place of this one.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -40,7 +37,6 @@ pub(in crate::cache) struct Index {
     buckets: AtomicUsize,
     /// How often links were changed behind which there are other keys, counted before and after: odd meanwhile.
     relinked: AtomicUsize,
-    hasher: RandomState,
 }
 
 /// The links of an index at a time.
@@ -56,7 +52,6 @@ impl Index {
             segments: (0..segments).map(|_| OnceLock::new()).collect(),
             buckets: AtomicUsize::new(1),
             relinked: AtomicUsize::new(0),
-            hasher: RandomState::new(),
         };
         index.allocate(0);
         index
@@ -64,7 +59,7 @@ impl Index {
 
     /// What is stored for `key`.
     pub(in crate::cache) fn find(&self, key: KeyRef<'_>) -> Seen {
-        let hash = self.hash(key);
+        let hash = key.keyed_hash();
         let nothing = || Guard::from_inner(None);
         let mut at = self
             .bucket(self.number(hash))
@@ -76,10 +71,6 @@ impl Index {
             };
             at = next;
         }
-    }
-
-    pub(in crate::cache) fn hash(&self, key: KeyRef<'_>) -> u64 {
-        self.hasher.hash_one(key)
     }
 
     /// The present state of the links.
@@ -165,10 +156,6 @@ impl IndexWriter {
     /// What is stored for `key`.
     pub(in crate::cache) fn find(&self, key: KeyRef<'_>) -> Seen {
         self.index.find(key)
-    }
-
-    pub(in crate::cache) fn hash(&self, key: KeyRef<'_>) -> u64 {
-        self.index.hash(key)
     }
 
     /// Puts an empty index in the place of this one. The result still refers to all that was in it.

@@ -1,24 +1,44 @@
 //! The keys of stored responses.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    hash::{BuildHasher as _, Hash, Hasher, RandomState},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::policy::{BodyKey, Identity};
+
+/// Makes the hashes of resources and keys. They are keyed, because clients choose resources.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The target of a request, without its identity: path and query byte for byte, the Host if it is forwarded, and the scope
 /// of the route if it has one.
 ///
 /// It is one text: the target, `\n` and the Host, `\r` and the scope. None of the parts holds one of these two characters.
-/// A scope begins with an origin, and may go on after a tab.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Resource(Arc<str>);
+/// A scope begins with an origin, and may go on after a tab. Its hash is made once, for all tables.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Resource {
+    text: Arc<str>,
+    hash: u64,
+}
+
+impl Hash for Resource {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
 
 impl Resource {
     /// The resource at `target`, for the origin's own Host.
     pub fn new(target: &str) -> Self {
-        Self(target.into())
+        Self::from_text(target.into())
+    }
+
+    fn from_text(text: Arc<str>) -> Self {
+        let hash = ResourceRef::of(&text).keyed_hash();
+        Self { text, hash }
     }
 
     /// The resource at `target` for a Host that the client chose, if it did, and in the scope of a route, if it has one.
@@ -33,50 +53,40 @@ impl Resource {
                     &host.unwrap_or_default(),
                     &scope.unwrap_or_default(),
                 ];
-                Self(parts.concat().into())
+                Self::from_text(parts.concat().into())
             }
         }
     }
 
     /// Its parts.
     fn parts(&self) -> ResourceRef<'_> {
-        ResourceRef {
-            target: self.target(),
-            host: self.host(),
-            scope: self.scope(),
-        }
+        ResourceRef::of(&self.text)
     }
 
-    /// True if it has these parts.
-    fn is(&self, parts: ResourceRef<'_>) -> bool {
-        let begun = self.0.strip_prefix(parts.target);
-        let with_host = begun.and_then(|rest| after(rest, '\n', parts.host));
-        let rest = with_host.and_then(|rest| after(rest, '\r', parts.scope));
-        rest.is_some_and(str::is_empty)
+    /// A keyed hash of it.
+    pub(in crate::cache) fn keyed_hash(&self) -> u64 {
+        self.hash
     }
 
     /// Path and query.
     pub fn target(&self) -> &str {
-        self.0
-            .split_once(['\n', '\r'])
-            .map_or(&self.0, |(target, _)| target)
+        self.parts().target
     }
 
     /// The path, without the query.
     pub fn path(&self) -> &str {
         let target = self.target();
-        target.split_once('?').map_or(target, |(path, _)| path)
+        split_at_mark(target, b'?').map_or(target, |(path, _)| path)
     }
 
     /// The Host that the client chose; `None` if it is not part of the key.
     pub fn host(&self) -> Option<&str> {
-        let (_, rest) = self.0.split_once('\n')?;
-        Some(rest.split_once('\r').map_or(rest, |(host, _)| host))
+        self.parts().host
     }
 
     /// The scope of its route; `None` if it has none.
     pub fn scope(&self) -> Option<&str> {
-        self.0.split_once('\r').map(|(_, scope)| scope)
+        self.parts().scope
     }
 
     /// The origin of its route, as in the configuration; `None` if it is the first origin of a proxy.
@@ -84,6 +94,12 @@ impl Resource {
         let scope = self.scope()?;
         Some(scope.split_once('\t').map_or(scope, |(origin, _)| origin))
     }
+}
+
+/// What comes before the first `mark` in `text`, and what follows it; `None` if there is none.
+fn split_at_mark(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(mark, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// What follows `part` and the mark before it at the beginning of `text`. `None` if `text` does not begin with them.
@@ -104,6 +120,45 @@ pub struct ResourceRef<'a> {
     pub host: Option<&'a str>,
     /// The scope of its route; `None` if it has none.
     pub scope: Option<&'a str>,
+}
+
+impl<'a> ResourceRef<'a> {
+    /// The parts of the text of a resource.
+    fn of(text: &'a str) -> Self {
+        let Some(end) = memchr::memchr2(b'\n', b'\r', text.as_bytes()) else {
+            return text.into();
+        };
+        let (target, rest) = text.split_at(end);
+        let (host, scope) = match split_at_mark(rest, b'\r') {
+            Some((host, scope)) => (host, Some(scope)),
+            None => (rest, None),
+        };
+        Self {
+            target,
+            host: host.strip_prefix('\n'),
+            scope,
+        }
+    }
+
+    /// True if `text` is that of a resource with these parts.
+    fn is(&self, text: &str) -> bool {
+        let begun = text.strip_prefix(self.target);
+        let with_host = begun.and_then(|rest| after(rest, '\n', self.host));
+        let rest = with_host.and_then(|rest| after(rest, '\r', self.scope));
+        rest.is_some_and(str::is_empty)
+    }
+
+    fn keyed_hash(&self) -> u64 {
+        let mut hasher = HASHER.build_hasher();
+        hasher.write(self.target.as_bytes());
+        for (mark, part) in [(b'\n', self.host), (b'\r', self.scope)] {
+            if let Some(part) = part {
+                hasher.write_u8(mark);
+                hasher.write(part.as_bytes());
+            }
+        }
+        hasher.finish()
+    }
 }
 
 impl<'a> From<&'a str> for ResourceRef<'a> {
@@ -142,6 +197,14 @@ impl Partition {
         *self == Self::default()
     }
 
+    /// The hash of a key in this partition whose resource has this hash.
+    fn keyed_hash(&self, resource_hash: u64) -> u64 {
+        match self.is_plain() {
+            true => resource_hash,
+            false => HASHER.hash_one((resource_hash, self)),
+        }
+    }
+
     pub(in crate::cache) fn of(self, resource: Resource) -> Key {
         Key {
             resource,
@@ -167,6 +230,11 @@ impl Key {
         }
     }
 
+    /// A keyed hash of it.
+    pub(in crate::cache) fn keyed_hash(&self) -> u64 {
+        self.partition().keyed_hash(self.resource.hash)
+    }
+
     /// The memory of the key beyond the overhead of an entry, in bytes.
     pub(in crate::cache) fn heap_bytes(&self) -> u64 {
         // A partition is also in the list of its resource's partitions, and the list may be half full.
@@ -175,7 +243,7 @@ impl Key {
         } else {
             size_of::<PartitionedKey>() + 4 * size_of::<usize>() + ALLOCATION_BYTES + RESOURCE_BYTES
         };
-        (self.resource.0.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
+        (self.resource.text.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
     }
 }
 
@@ -188,22 +256,30 @@ const LISTED_BYTES: usize = 6 * size_of::<usize>();
 const RESOURCE_BYTES: usize = 128;
 
 /// A key, borrowed for a lookup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRef<'a> {
     resource: ResourceRef<'a>,
+    resource_hash: u64,
     partition: Partition,
 }
 
 impl<'a> KeyRef<'a> {
     /// The key of a resource without a body, for an identity; `None` is the shared partition.
     pub fn new(resource: impl Into<ResourceRef<'a>>, identity: Option<Identity>) -> Self {
+        let resource = resource.into();
         Self {
-            resource: resource.into(),
+            resource_hash: resource.keyed_hash(),
+            resource,
             partition: Partition {
                 identity,
                 content: None,
             },
         }
+    }
+
+    /// A keyed hash of it.
+    pub(in crate::cache) fn keyed_hash(&self) -> u64 {
+        self.partition.keyed_hash(self.resource_hash)
     }
 
     /// True if the key has an identity: then shared responses may be stored for it too.
@@ -225,6 +301,7 @@ impl<'a> From<&'a Key> for KeyRef<'a> {
     fn from(key: &'a Key) -> Self {
         Self {
             resource: key.resource.parts(),
+            resource_hash: key.resource.hash,
             partition: key.partition(),
         }
     }
@@ -248,7 +325,7 @@ impl Epoch {
 /// A key as the store holds it. Most keys are a resource alone, and take no memory for more.
 #[derive(Clone, Debug)]
 pub(in crate::cache) enum StoredKey {
-    Plain(Resource),
+    Plain(Arc<str>),
     Partitioned(Arc<PartitionedKey>),
 }
 
@@ -263,7 +340,7 @@ impl StoredKey {
     /// `key` in an epoch of its resource; `None` for a key without identity and body.
     pub(in crate::cache) fn new(key: &Key, epoch: Option<Arc<Epoch>>) -> Self {
         match epoch {
-            None => Self::Plain(key.resource.clone()),
+            None => Self::Plain(Arc::clone(&key.resource.text)),
             Some(epoch) => Self::Partitioned(Arc::new(PartitionedKey {
                 key: key.clone(),
                 epoch,
@@ -274,10 +351,10 @@ impl StoredKey {
     /// True if it is `key`, and not outdated.
     pub(in crate::cache) fn is(&self, key: KeyRef<'_>) -> bool {
         let is_same = match self {
-            Self::Plain(resource) => resource.is(key.resource) && key.partition.is_plain(),
+            Self::Plain(text) => key.resource.is(text) && key.partition.is_plain(),
             Self::Partitioned(stored) => {
                 let stored = &stored.key;
-                stored.partition() == key.partition && stored.resource.is(key.resource)
+                stored.partition() == key.partition && key.resource.is(&stored.resource.text)
             }
         };
         is_same && !self.is_outdated()
@@ -290,24 +367,22 @@ impl StoredKey {
 
     pub(in crate::cache) fn key(&self) -> Key {
         match self {
-            Self::Plain(resource) => Partition::default().of(resource.clone()),
+            Self::Plain(text) => Partition::default().of(Resource::from_text(Arc::clone(text))),
             Self::Partitioned(stored) => stored.key.clone(),
         }
     }
 
-    pub(in crate::cache) fn resource(&self) -> &Resource {
+    /// The resource and the epoch in which it was stored; `None` if it has neither an identity nor a body.
+    pub(in crate::cache) fn partitioned(&self) -> Option<(&Resource, &Arc<Epoch>)> {
         match self {
-            Self::Plain(resource) => resource,
-            Self::Partitioned(stored) => &stored.key.resource,
+            Self::Plain(_) => None,
+            Self::Partitioned(stored) => Some((&stored.key.resource, &stored.epoch)),
         }
     }
 
     /// The epoch in which it was stored; `None` if it has neither an identity nor a body.
     pub(in crate::cache) fn epoch(&self) -> Option<&Arc<Epoch>> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Partitioned(stored) => Some(&stored.epoch),
-        }
+        self.partitioned().map(|(_, epoch)| epoch)
     }
 }
 

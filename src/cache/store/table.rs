@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::Guard;
+use foldhash::fast::RandomState;
 
 use crate::cache::{
     found::Cleared,
@@ -38,7 +39,7 @@ pub(in crate::cache) struct EntryTable {
     index: IndexWriter,
     order: EvictionOrder,
     /// The resources that have keys with an identity or a body.
-    resources: HashMap<Resource, ResourceRecord>,
+    resources: HashMap<Resource, ResourceRecord, RandomState>,
     /// What earlier epochs of resources have left behind.
     outdated: VecDeque<OutdatedEpoch>,
     outdated_bytes: u64,
@@ -82,7 +83,7 @@ impl EntryTable {
         Self {
             index: IndexWriter::new(index, limit_bytes),
             order: EvictionOrder::new(limit_bytes),
-            resources: HashMap::new(),
+            resources: HashMap::default(),
             outdated: VecDeque::new(),
             outdated_bytes: 0,
             entries: 0,
@@ -158,7 +159,7 @@ impl EntryTable {
         let epoch = record.filter(|_| !key.partition().is_plain());
         let epoch = epoch.map(|record| Arc::clone(&record.epoch));
         let charge = self.budget.charge(key.heap_bytes());
-        let hash = self.index.hash(key.into());
+        let hash = key.keyed_hash();
         let is_guess = variants.iter().any(|entry| entry.head().is_guess());
         Arc::new(Stored::new(
             (StoredKey::new(key, epoch), hash, charge),
@@ -188,8 +189,8 @@ impl EntryTable {
 
     /// The record of a key with an identity or a body; `None` if it has neither, or is outdated.
     fn current_record(&mut self, stored: &Stored) -> Option<&mut ResourceRecord> {
-        let epoch = stored.key.epoch()?;
-        let record = self.resources.get_mut(stored.key.resource())?;
+        let (resource, epoch) = stored.key.partitioned()?;
+        let record = self.resources.get_mut(resource)?;
         Arc::ptr_eq(&record.epoch, epoch).then_some(record)
     }
 
@@ -224,8 +225,10 @@ impl EntryTable {
         let entries = self.subtract_from_counts(&stored);
         if let Some(record) = self.current_record(&stored) {
             record.partitions.remove(place.shelf);
-            if record.partitions.is_empty() {
-                self.resources.remove(stored.key.resource());
+            if record.partitions.is_empty()
+                && let Some((resource, _)) = stored.key.partitioned()
+            {
+                self.resources.remove(resource);
             }
         }
         self.free(stored);

@@ -20,7 +20,7 @@ fn a_follower_reads_a_growing_body_and_gets_the_last_byte_after_it_is_stored() {
         let FetchEvent::Head(shared_head) = fill.event().await else {
             panic!()
         };
-        let mut follower = fill.reader(shared_head);
+        let mut follower = shared_head.reader();
         feed.send(Ok(Bytes::from_static(b"ab"))).unwrap();
         assert_eq!(leader.next().await.unwrap().unwrap(), "ab");
         assert_eq!(follower.next().await.unwrap().unwrap(), "ab");
@@ -114,7 +114,7 @@ fn a_stalled_reader_is_dropped_and_delays_no_other() {
         let FetchEvent::Head(shared_head) = fill.event().await else {
             panic!()
         };
-        let stalled = fill.reader(shared_head);
+        let stalled = shared_head.reader();
         for _ in 0..160 {
             feed.send(Ok(Bytes::from(vec![b'x'; 64 * 1024]))).unwrap();
         }

@@ -45,13 +45,11 @@ fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// RFC 9110, 8.3.1: parameters follow the media type, whose case does not matter.
 fn is_one_of(media_types: &[&str], content_type: Option<&[u8]>) -> bool {
-    let Some(content_type) = content_type else {
-        return false;
-    };
-    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
-    let named = content_type[..end].trim_ascii();
-    let is_named = |media_type: &&str| named.eq_ignore_ascii_case(media_type.as_bytes());
-    media_types.iter().any(is_named)
+    let named = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    named.map(<[u8]>::trim_ascii).is_some_and(|named| {
+        let is_named = |media_type: &&str| named.eq_ignore_ascii_case(media_type.as_bytes());
+        media_types.iter().any(is_named)
+    })
 }
 
 #[cfg(test)]

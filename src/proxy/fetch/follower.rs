@@ -114,10 +114,11 @@ impl<'a> Follower<'a> {
             return (since.elapsed() >= self.forwarded.config.head_limit().time)
                 .then(|| Err(self.timed_out(plan)));
         };
-        let fetch = self.fetches.swap_remove(index);
+        // It is followed no more.
+        drop(self.fetches.swap_remove(index));
         match event {
             FetchEvent::Head(shared) => {
-                let response = self.read_along(fetch, shared, plan)?;
+                let response = self.read_along(shared, plan)?;
                 Some(Ok(response.into()))
             }
             FetchEvent::Failed(failure) => self.share_failure(failure, plan).await,
@@ -143,12 +144,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The response that arrives, if it would be served to this request from the cache.
-    fn read_along(
-        &mut self,
-        fetch: SharedFetch,
-        shared: SharedHead,
-        plan: &FetchPlan,
-    ) -> Option<ClientResponse> {
+    fn read_along(&mut self, shared: SharedHead, plan: &FetchPlan) -> Option<ClientResponse> {
         let now = clock::now();
         let view = self.forwarded.view();
         let head = Arc::clone(&shared.head);
@@ -173,7 +169,7 @@ impl<'a> Follower<'a> {
         }
         let cache_status = CacheStatus::miss(plan.why, None, StoreOutcome::Collapsed);
         let length = shared.length;
-        let reader = fetch.reader(shared);
+        let reader = shared.reader();
         let headers = stored_headers(&head, now);
         Some(while_streaming(
             &view,

@@ -1,7 +1,9 @@
-//! The fast path: a plain GET that is a hit.
+//! The fast path: a plain GET or HEAD that is a hit.
 //!
 //! Its key is looked up without making the forwarded request ([`PlainRequest`]). A request that is not plain, or that is not
-//! served the whole of a fresh response, takes the other steps.
+//! served the whole of a fresh response or a 304 for it, takes the other steps.
+
+use std::rc::Rc;
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 
@@ -11,6 +13,7 @@ use crate::{
     observe::RouteSlot,
     policy::{self, Decision, Reuse, Time},
     proxy::{
+        connection::Connection,
         hit::{prepared::PreparedResponses, serve::prepared},
         request::{
             plain::PlainRequest,
@@ -29,7 +32,7 @@ pub(crate) enum FastPath {
     Hit(ClientResponse, RouteSlot),
     /// The index has nothing for it.
     NotInIndex,
-    /// It takes the other steps: it is not plain, or not served the whole of a fresh response.
+    /// It takes the other steps: it is not plain, or not a hit.
     Other,
 }
 
@@ -37,11 +40,14 @@ pub(crate) enum FastPath {
 pub(crate) fn respond(
     request: &HttpRequest,
     worker: &Worker,
-    config: &RequestConfig,
+    config: &Rc<RequestConfig>,
+    connection: &Connection,
     now: Time,
 ) -> FastPath {
     let sent = (request.method(), request.uri(), request.headers());
-    let Some(plain) = PlainRequest::of(sent, config, &worker.shared.secret) else {
+    let meaning = connection.meaning_of_headers(config);
+    let plain = PlainRequest::of(sent, config, &worker.shared.secret, &meaning);
+    let Some(plain) = plain else {
         return FastPath::Other;
     };
     let Some(lookup) = worker.worker_cache.get(plain.key()) else {
@@ -53,7 +59,7 @@ pub(crate) fn respond(
     }
 }
 
-/// The response from what is stored; `None` if the request is not served the whole of a fresh response.
+/// The response from what is stored; `None` if it is no hit.
 fn from_lookup(
     plain: &PlainRequest<'_>,
     lookup: &CachedLookup<PreparedResponses>,

@@ -6,35 +6,31 @@
 //!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]).
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
-//! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
+//! 4. [`lead`] (`fetch/fetch_and_store`) fetches, judges the response, stores it, and delivers it to its client.
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
-//! 6. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
+//! 6. [`handle`] turns the response into what actix-web sends.
 
-use std::{pin::pin, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use log::Level;
-use tokio::time::Instant;
 
 use crate::{
-    cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
+    cache::{CachedLookup, Claimed, Coalescing, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
     observe::RouteSlot,
-    origin::{InterimSink, PaceState},
-    policy::{self, Decision, Forward, ForwardReason, OriginIndex, Reason, Reuse, Sharing, Time},
+    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::Connection,
         fetch::{
-            carried_fetch::CarriedFetch,
             claim::claim,
-            failover::forward,
+            fetch_and_store::{lead, revalidate_in_background},
             follower::{Follower, in_time},
             interim::InterimRelay,
-            leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
-            plan::{FetchKind, FetchPlan},
+            plan::FetchPlan,
             rest_of_body::let_go_on,
         },
         hit::{
@@ -48,11 +44,7 @@ use crate::{
             upload::UploadBody,
         },
         request_config::RequestConfig,
-        response::{
-            access_log::AccessLogEntry,
-            error_response::{FailedRequest, ResponseResult},
-            for_client,
-        },
+        response::{access_log::AccessLogEntry, error_response::ResponseResult, for_client},
         tunnel::handshake::forward_handshake,
         worker::Worker,
     },
@@ -353,127 +345,4 @@ fn decide(
             Coalescing::Never,
         ))
     })
-}
-
-/// Fetches for the cache and for its client. The fetch goes on when its client leaves, as long as another request waits
-/// for it.
-async fn lead(
-    worker: web::Data<Worker>,
-    forwarded: Rc<ForwardedRequest>,
-    plan: FetchPlan,
-    ticket: FetchTicket,
-    (method, interim): (&Method, Option<InterimSink>),
-) -> ResponseResult {
-    let (why, coalescing) = (plan.why, plan.coalescing);
-    let (going_on_with, request) = (worker.clone(), Rc::clone(&forwarded));
-    let fetch = CarriedFetch::new(|slot| {
-        let client = WaitingClient::new(slot, method, interim);
-        // In a box, which can become a task.
-        Box::pin(fetch_and_store(worker, forwarded, plan, ticket, client))
-    });
-    let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
-    let mut response = fetch.await.unwrap_or_else(interrupted);
-    // Where nobody shares the fetch, its client cannot fall behind others.
-    if let (Ok(response), Coalescing::Join | Coalescing::Background) = (&mut response, coalescing) {
-        let_go_on(response, &going_on_with, &request);
-    }
-    response
-}
-
-/// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in
-/// `fetch/revalidate`, parts in `fetch/combine_ranges`.
-async fn fetch_and_store(
-    worker: web::Data<Worker>,
-    forwarded: Rc<ForwardedRequest>,
-    plan: FetchPlan,
-    ticket: FetchTicket,
-    client: WaitingClient,
-) {
-    let (worker, forwarded) = (&**worker, &*forwarded);
-    let mut request = client.listening(plan.origin_request(forwarded));
-    let sends_all_cookies =
-        forwarded.leaves_out_cookies() && ticket.is_path_not_stored() && plan.is_without_entry();
-    if sends_all_cookies {
-        request.headers = forwarded.headers_with_all_cookies();
-    }
-    let fetched = {
-        // It takes no room in the future after this.
-        let head = pin!(forward(worker, forwarded, request));
-        client.while_wanted(&ticket, head).await
-    };
-    let Some(fetched) = fetched else {
-        return;
-    };
-    let fetch = LeaderFetch {
-        worker,
-        forwarded,
-        why: plan.why,
-        is_whole: !matches!(plan.kind, FetchKind::Plain | FetchKind::ExtendPart(_)),
-        sends_all_cookies,
-        ticket,
-        client,
-    };
-    match (fetched, plan.kind) {
-        (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.store_or_pass(fetched).await,
-        (Err(error), FetchKind::Revalidate(entry)) => {
-            Box::pin(fetch.not_revalidated(&entry, error)).await;
-        }
-        (Err(error), _) => fetch.fail(error),
-        // In boxes: these futures are large, and most fetches do not need them.
-        (Ok(fetched), FetchKind::Revalidate(entry)) => {
-            Box::pin(fetch.revalidated(&entry, fetched)).await;
-        }
-        (Ok(fetched), FetchKind::RestOfPart(part, _)) => {
-            Box::pin(fetch.rest_received(part, fetched)).await;
-        }
-        (Ok(fetched), FetchKind::ExtendPart(part)) => {
-            Box::pin(fetch.part_received(part, fetched)).await;
-        }
-    }
-}
-
-/// Validates a stale response that is served meanwhile (RFC 5861, 3). Does nothing if its validation is under way, or if
-/// this worker runs as many as it may.
-fn revalidate_in_background(
-    worker: &web::Data<Worker>,
-    forwarded: &Rc<ForwardedRequest>,
-    found: &Found,
-    entry: Arc<Entry>,
-    now: Time,
-) {
-    let is_open = |origin: &OriginIndex| {
-        let state = worker.origins.get(*origin).pace().state(Instant::now());
-        state == PaceState::Open
-    };
-    if !forwarded.origins().iter().any(is_open) {
-        // It would take the place of a request whose client waits.
-        log::debug!("no origin gets a request now: a later request will validate");
-        return;
-    }
-    let Ok(permit) = Arc::clone(&worker.background).try_acquire_owned() else {
-        log::debug!("too many validations in the background: a later request will validate");
-        return;
-    };
-    // A HEAD is served from the stored response to a GET, which is what is to be validated.
-    let forwarded = match forwarded.method {
-        Method::HEAD => Rc::new(ForwardedRequest {
-            method: Method::GET,
-            ..ForwardedRequest::clone(forwarded)
-        }),
-        _ => Rc::clone(forwarded),
-    };
-    let (worker, found) = (worker.clone(), found.clone());
-    rt::spawn(async move {
-        let _permit = permit;
-        let plan = FetchPlan {
-            coalescing: Coalescing::Background,
-            ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
-        };
-        match claim(&worker, &forwarded, found, &plan, now).await {
-            Some(Claimed::Lead(ticket)) => {
-                fetch_and_store(worker, forwarded, plan, ticket, WaitingClient::none()).await;
-            }
-            Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}
-        }
-    });
 }

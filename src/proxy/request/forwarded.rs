@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest,
     http::{
         Method, StatusCode, Uri, Version,
-        header::{self, HeaderMap, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
 use bytes::Bytes;
@@ -141,14 +141,9 @@ impl ForwardedRequest {
             via: shared.via.of(version),
         };
         let policy = config.policy_for(selection);
-        let mut summary = HeaderSummary::default();
-        let mut headers = headers::forwarded_headers(client, &added, |name| {
-            let meaning = table.meaning(name);
-            if !meaning.is_dropped {
-                summary.add(meaning);
-            }
-            meaning.is_dropped
-        });
+        let mut summary = table.summary();
+        let is_dropped = |name: &HeaderName| summary.add(table.meaning(name));
+        let mut headers = headers::forwarded_headers(client, &added, is_dropped);
         if summary.may_name_proxy {
             let address = told_client::address(&told, client_host);
             rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
@@ -160,12 +155,12 @@ impl ForwardedRequest {
             }
             _ => Vec::new(),
         };
-        let may_have_identity = summary.has_credential || table.sets_credential();
+        let identity = summary
+            .has_credential
+            .then(|| identity(shared, policy, &headers, table));
         let key = Key {
             resource,
-            identity: may_have_identity
-                .then(|| identity(shared, policy, &headers, table))
-                .flatten(),
+            identity: identity.flatten(),
             content: None,
         };
         Ok(Rc::new(Self {

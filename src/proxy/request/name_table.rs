@@ -45,7 +45,7 @@ pub(crate) struct HeaderMeaning {
     pub(crate) fields: RequestFields,
 }
 
-/// What the headers of a request that are forwarded mean by their names.
+/// What the headers of a request that are forwarded mean by their names, and those that the proxy adds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HeaderSummary {
     /// One is a part of the identity, or has cookies that may be.
@@ -58,13 +58,17 @@ pub(crate) struct HeaderSummary {
 }
 
 impl HeaderSummary {
-    /// Adds a header that is forwarded.
-    pub(crate) fn add(&mut self, meaning: HeaderMeaning) {
+    /// Adds a header of the client, unless it is not forwarded. Returns whether it is not.
+    pub(crate) fn add(&mut self, meaning: HeaderMeaning) -> bool {
+        if meaning.is_dropped {
+            return true;
+        }
         self.has_credential |= meaning.is_credential || meaning.is_cookie;
         self.has_cookie |= meaning.is_cookie;
         self.has_method_override |= meaning.is_method_override;
         self.may_name_proxy |= meaning.may_name_proxy;
         self.fields = self.fields.and(meaning.fields);
+        false
     }
 }
 
@@ -105,6 +109,14 @@ impl NameTable {
         };
         remember(&self.headers, name.clone(), meaning);
         meaning
+    }
+
+    /// The summary of a request without headers of its client.
+    pub(crate) fn summary(&self) -> HeaderSummary {
+        HeaderSummary {
+            has_credential: self.sets_credential,
+            ..HeaderSummary::default()
+        }
     }
 
     /// True if a header that the proxy sets is a part of the identity, whatever the client sends.

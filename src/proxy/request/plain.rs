@@ -20,10 +20,7 @@ use crate::{
         StoredHead,
     },
     proxy::{
-        request::{
-            name_table::{HeaderSummary, NameTable},
-            rewriting,
-        },
+        request::{name_table::NameTable, rewriting},
         request_config::RequestConfig,
     },
 };
@@ -166,7 +163,7 @@ impl<'a> PlainRequest<'a> {
 
 impl PlainHeaders {
     fn of(names: &NameTable, headers: &HeaderMap) -> Self {
-        let mut summary = HeaderSummary::default();
+        let mut summary = names.summary();
         for (name, value) in headers {
             match *name {
                 // It selects a route or is in the key, whichever the origin gets.

@@ -18,10 +18,10 @@ pub(crate) type ResponseResult = Result<Box<ClientResponse>, FailedRequest>;
 
 /// A request that failed.
 #[derive(Debug)]
-pub(crate) struct FailedRequest(Box<Failure>);
+pub(crate) struct FailedRequest(Box<RequestFailure>);
 
 #[derive(Debug)]
-struct Failure {
+struct RequestFailure {
     cause: Cause,
     /// Why it was forwarded; `None` if it was not.
     why: Option<Forward>,
@@ -69,12 +69,12 @@ impl FailedRequest {
     }
 
     fn of(cause: Cause, why: Option<Forward>) -> Self {
-        Self(Box::new(Failure { cause, why }))
+        Self(Box::new(RequestFailure { cause, why }))
     }
 
     /// The response to its client.
     pub(crate) fn into_response(self) -> ClientResponse {
-        let Failure { cause, why } = *self.0;
+        let RequestFailure { cause, why } = *self.0;
         let (name, status, retry_after, sentence, problem) = match cause {
             Cause::Own(error) => {
                 let texts = (error.sentence(), problem(&error));

@@ -9,7 +9,11 @@
 //! It handles one message at a time, and answers after the change. [The module](super) says why a [`Clear`] therefore holds
 //! for every worker.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
 use foldhash::fast::RandomState;
@@ -138,19 +142,23 @@ impl CacheActor {
             ticket.mark_path_not_stored();
         }
         let partition = claim.key.partition();
-        self.fetches
-            .entry(claim.key.resource)
-            .or_default()
-            .push(Fetch {
-                id,
-                partition,
-                variant: claim.variant,
-                since: claim.now,
-                revalidates: claim.revalidates,
-                is_joinable: claim.coalescing != Coalescing::Never,
-                followers: 0,
-                state: ticket.state(),
-            });
+        let fetch = Fetch {
+            id,
+            partition,
+            variant: claim.variant,
+            since: claim.now,
+            revalidates: claim.revalidates,
+            is_joinable: claim.coalescing != Coalescing::Never,
+            followers: 0,
+            state: ticket.state(),
+        };
+        match self.fetches.entry(claim.key.resource) {
+            Entry::Occupied(mut fetches) => fetches.get_mut().push(fetch),
+            Entry::Vacant(place) => {
+                // Mostly it stays the only one.
+                place.insert(vec![fetch]);
+            }
+        }
         Claimed::Lead(ticket)
     }
 

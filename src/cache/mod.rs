@@ -12,6 +12,7 @@
 //! | `worker_cache` | [`WorkerCache`]: a worker's lookups in the index of what is stored |
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
+//! | `recent` | a bounded number of values by hash |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
@@ -37,6 +38,7 @@ mod hit_for_miss;
 mod manage;
 mod messages;
 mod not_stored_paths;
+mod recent;
 mod store;
 #[cfg(test)]
 mod tests;

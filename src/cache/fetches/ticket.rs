@@ -1,6 +1,6 @@
 //! The right to store the response of one fetch.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 use tokio::time::Instant;
@@ -171,7 +171,7 @@ impl FetchTicket {
             (self.id, entry.fetch_millis()),
             &self.budget,
         ));
-        let outcome = self.put(Arc::clone(&entry), since).await;
+        let outcome = self.put(Arc::clone(&entry), since, self.age()).await;
         self.state.happened(FetchEvent::LookAgain);
         match outcome {
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Ok((entry, Ok(()))),
@@ -182,9 +182,9 @@ impl FetchTicket {
         }
     }
 
-    /// How long the fetch has taken so far, in milliseconds.
-    pub(in crate::cache) fn age_millis(&self) -> u32 {
-        u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX)
+    /// How long the fetch has taken so far.
+    pub(in crate::cache) fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
@@ -247,7 +247,7 @@ impl FetchTicket {
         });
     }
 
-    /// Stores `entry`. `since` is its order, or that of the entry that it updates.
+    /// Stores `entry` when the fetch has taken `age`. `since` is its order, or that of the entry that it updates.
     ///
     /// # Errors
     /// The actor did not answer in time.
@@ -255,13 +255,14 @@ impl FetchTicket {
         &mut self,
         entry: Arc<Entry>,
         since: (Time, FetchId),
+        age: Duration,
     ) -> Result<PutOutcome, CacheUnavailable> {
         let put = Put {
             key: self.key.clone(),
             id: self.id,
             entry,
             since,
-            now: self.claimed.saturating_add(self.begun.elapsed()),
+            now: self.claimed.saturating_add(age),
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
         if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {

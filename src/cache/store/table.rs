@@ -105,12 +105,13 @@ impl EntryTable {
         total_bytes(variants) + key.heap_bytes()
     }
 
-    /// Inserts `variants` for `key`, in place of those stored. Hits and rank of the key stay. Evicts until the table has no
+    /// Inserts `variants` for `key`, in the place of `previous` if something is stored. Hits and rank of the key stay. Evicts until the table has no
     /// more than `capacity` bytes. Returns false if they do not fit; then nothing is stored for `key`.
     pub(in crate::cache) fn insert(
         &mut self,
         key: &Key,
         variants: Vec<Arc<Entry>>,
+        mut previous: Option<Arc<Stored>>,
         capacity: u64,
     ) -> bool {
         let weight = Self::weight_of(key, &variants);
@@ -118,7 +119,6 @@ impl EntryTable {
             self.remove(key);
             return false;
         }
-        let mut previous = self.peek(key);
         let replaced =
             |previous: &Option<Arc<Stored>>| previous.as_ref().map_or(0, |it| it.weight_bytes());
         while self.held_bytes() - replaced(&previous) + weight > capacity && self.evict() {

@@ -25,7 +25,8 @@ use crate::{
             active::Fetch,
             messages::{EndFetch, FetchResult, MakeRoom, Put},
             reader::{FetchId, SharedFetch},
-            ticket::{FetchTicket, TicketRecipients},
+            recipients::TicketRecipients,
+            ticket::FetchTicket,
         },
         found::{Cleared, PutOutcome},
         hit_for_miss::HitsForMiss,
@@ -122,7 +123,7 @@ impl CacheActor {
     }
 
     /// Adds a fetch to the list, and makes its ticket.
-    fn lead(&mut self, claim: Claim, context: &Context<Self>) -> Claimed {
+    fn lead(&mut self, claim: Claim, context: &Context<Self>) -> FetchTicket {
         let id = FetchId(self.next_id);
         self.next_id += 1;
         // A fetch that was not decided on a lookup, and stores nothing, says nothing about the key.
@@ -159,7 +160,7 @@ impl CacheActor {
                 place.insert(vec![fetch]);
             }
         }
-        Claimed::Lead(ticket)
+        ticket
     }
 
     /// The fetches under way for `key`.
@@ -278,13 +279,13 @@ impl Handler<Claim> for CacheActor {
             }
             Coalescing::Never => {}
         }
-        let mut claimed = self.lead(claim, context);
-        if let Claimed::Lead(ticket) = &mut claimed
-            && is_hit_for_miss
-        {
-            ticket.mark_hit_for_miss();
+        let needs_claim = !found.is_empty() || claim.variant.is_some();
+        let claimed_at = (!needs_claim).then(|| self.store.snapshot(&claim.key.resource));
+        let mut ticket = self.lead(claim, context);
+        if is_hit_for_miss {
+            ticket.mark_hit_for_miss(claimed_at);
         }
-        MessageResult(claimed)
+        MessageResult(Claimed::Lead(ticket))
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
 //! | `worker_cache` | [`WorkerCache`]: a worker's lookups in the index of what is stored |
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
+//! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `recent` | a bounded number of values by hash |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
@@ -35,6 +36,7 @@ mod fetches;
 mod found;
 mod handle;
 mod hit_for_miss;
+mod known_misses;
 mod manage;
 mod messages;
 mod not_stored_paths;
@@ -54,6 +56,7 @@ pub use fetches::ticket::FetchTicket;
 pub use fetches::writer::{BodyWriter, Span};
 pub use found::{Cleared, Found, PutOutcome};
 pub use handle::Cache;
+pub use known_misses::KnownMisses;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::listing::{
     Inspect, KeyState, KeyVariants, ListOrder, ListQuery, ListedKey, Listing, MAX_LISTED,

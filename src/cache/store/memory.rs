@@ -252,6 +252,11 @@ impl Store {
         self.table.sweep(keys)
     }
 
+    /// The present state of `resource`.
+    pub(in crate::cache) fn snapshot(&self, resource: &Resource) -> Snapshot {
+        self.changes.snapshot(resource)
+    }
+
     /// True if the resource of the snapshot has not changed since.
     pub(in crate::cache) fn is_unchanged_since(&self, snapshot: Snapshot) -> bool {
         self.changes.is_unchanged_since(snapshot)

@@ -2,18 +2,14 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
-
 /// Removed from every message that is forwarded. Content-Length is among them because the message is framed anew on the
 /// next connection.
 pub(super) static HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
-    PROXY_AUTHENTICATION_INFO,
+    HeaderName::from_static("proxy-authentication-info"),
     header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRAILER,
@@ -22,21 +18,37 @@ pub(super) static HOP_BY_HOP: [HeaderName; 11] = [
     header::CONTENT_LENGTH,
 ];
 
+/// True for one of [`HOP_BY_HOP`]. To match a name costs less than to compare it with each of them.
+fn is_listed(name: &HeaderName) -> bool {
+    match *name {
+        header::CONNECTION
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE
+        | header::CONTENT_LENGTH => true,
+        _ => matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authentication-info"
+        ),
+    }
+}
+
 /// Removes the headers that concern one connection only, those named in Connection included. Returns the latter; `None`
 /// if there are none.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderMap> {
-    let named = named_in_connection(headers);
-    // Most messages have none. One pass over the headers costs less than a lookup of each name.
-    let found = headers.keys().filter(|name| is_hop_by_hop(name, &named));
     let mut removed = None;
-    for name in found.cloned().collect::<Vec<_>>() {
-        for value in headers.remove(&name) {
-            if !HOP_BY_HOP.contains(&name) {
+    for name in named_in_connection(headers) {
+        if !is_listed(&name) {
+            for value in headers.remove(&name) {
                 let removed = removed.get_or_insert_with(HeaderMap::new);
                 removed.append(name.clone(), value);
             }
         }
     }
+    headers.retain(|name, _| !is_listed(name));
     removed
 }
 
@@ -52,5 +64,18 @@ pub(super) fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// True for a hop-by-hop header. `named` are the names that Connection lists.
 pub(super) fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
-    HOP_BY_HOP.contains(name) || named.contains(name)
+    is_listed(name) || named.contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_are_listed_are_matched_and_no_other() {
+        assert!(HOP_BY_HOP.iter().all(is_listed));
+        for name in [header::HOST, header::DATE, HeaderName::from_static("keep")] {
+            assert!(!is_listed(&name), "{name}");
+        }
+    }
 }

@@ -4,21 +4,14 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use actix_http::Payload;
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep},
-};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    error::{OriginError, Phase, WaitLimit},
-    transfer::TransferState,
-};
+use super::{error::OriginError, transfer::TransferState};
 
 /// The body of a response as it arrives. It ends when the body is complete; if it does not complete, its last item is an
 /// error. Dropped early, it closes the connection.
@@ -30,20 +23,8 @@ pub struct OriginBody {
 struct OpenBody {
     payload: Payload,
     state: TransferState,
-    silence_limit: SilenceLimit,
     /// The connection counts as in use until the body ends.
     _permit: OwnedSemaphorePermit,
-}
-
-/// How long the origin may be silent within the body.
-pub(super) enum SilenceLimit {
-    /// No limit: a stream of events or records.
-    Unlimited,
-    /// A limit; the timer runs while the next piece is awaited, else it is `None`.
-    Limited {
-        limit: Duration,
-        timer: Option<Pin<Box<Sleep>>>,
-    },
 }
 
 impl OriginBody {
@@ -54,44 +35,14 @@ impl OriginBody {
     pub(super) fn new(
         payload: Payload,
         state: TransferState,
-        silence_limit: SilenceLimit,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             open: Some(OpenBody {
                 payload,
                 state,
-                silence_limit,
                 _permit: permit,
             }),
-        }
-    }
-}
-
-impl SilenceLimit {
-    fn stop(&mut self) {
-        if let Self::Limited { timer, .. } = self {
-            *timer = None;
-        }
-    }
-
-    /// Ready when the origin has neither sent a byte nor read a byte of the upload for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, state: &TransferState) -> Poll<OriginError> {
-        let Self::Limited { limit, timer } = self else {
-            return Poll::Pending;
-        };
-        let limit = *limit;
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            let Some(until) = state.deadline(limit) else {
-                return Poll::Ready(OriginError::Timeout {
-                    phase: Phase::Body,
-                    limit: WaitLimit::timeout(limit),
-                    proxy: None,
-                });
-            };
-            timer.as_mut().reset(until);
         }
     }
 }
@@ -99,15 +50,8 @@ impl SilenceLimit {
 impl OpenBody {
     /// The next piece; `None` when the body is complete.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, OriginError>>> {
-        let polled = Pin::new(&mut self.payload).poll_next(cx);
-        if polled.is_pending() {
-            return self
-                .silence_limit
-                .poll(cx, &self.state)
-                .map(|timeout| Some(Err(timeout)));
-        }
-        self.silence_limit.stop();
-        polled.map(|item| match item {
+        let item = ready!(Pin::new(&mut self.payload).poll_next(cx));
+        Poll::Ready(match item {
             Some(Ok(bytes)) => Some(Ok(bytes)),
             None if self.state.is_whole() => None,
             // The transport has recorded the cause.

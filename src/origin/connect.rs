@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Destination, OriginUrl,
-    error::{OriginError, ProxyProblem},
+    error::{OriginError, Phase, ProxyProblem, WaitLimit},
     forward_proxy::ForwardProxy,
     heads::ProxiedRequests,
     proxy_connect::connect_through,
@@ -73,6 +73,11 @@ impl Dialer {
         self.proxy.as_ref().map(|(_, name)| Arc::clone(name))
     }
 
+    /// The origin.
+    pub(super) fn url(&self) -> &OriginUrl {
+        &self.url
+    }
+
     /// How requests are written for the proxy on connections for this use; `None` if they are written as for the origin.
     pub(super) fn proxied_requests(&self, used_for: ConnectionUse) -> Option<ProxiedRequests<'_>> {
         let (proxy, _) = self.proxy.as_ref()?;
@@ -83,8 +88,23 @@ impl Dialer {
         })
     }
 
-    /// Opens a connection, with TLS for an https origin.
-    pub(super) async fn dial(&self, used_for: ConnectionUse) -> Result<OriginStream, OriginError> {
+    /// Opens a connection within a limit, with TLS for an https origin.
+    pub(super) async fn dial_within(
+        &self,
+        limit: WaitLimit,
+        used_for: ConnectionUse,
+    ) -> Result<OriginStream, OriginError> {
+        match timeout(limit.time, self.dial(used_for)).await {
+            Ok(dialed) => dialed,
+            Err(_) => Err(OriginError::Timeout {
+                phase: Phase::Connecting,
+                limit,
+                proxy: self.proxy_name(),
+            }),
+        }
+    }
+
+    async fn dial(&self, used_for: ConnectionUse) -> Result<OriginStream, OriginError> {
         if let Some(socket) = self.url.socket() {
             return dial_socket(socket).await;
         }

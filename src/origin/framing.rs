@@ -110,7 +110,7 @@ pub(super) enum Parsed {
     },
     /// The final response; its body begins after `head_bytes`.
     Final {
-        head: Box<ResponseHead>,
+        head: ResponseHead,
         head_bytes: usize,
     },
 }
@@ -163,7 +163,7 @@ pub(super) fn parse_head(
     };
     let code = response.code.ok_or(Malformed::Head)?;
     let status = StatusCode::from_u16(code).map_err(|_| Malformed::Head)?;
-    let headers = header_map(response.headers, &head)?;
+    let (headers, framing) = header_map(response.headers, &head)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Parsed::Switching {
             headers,
@@ -177,11 +177,9 @@ pub(super) fn parse_head(
             head_bytes,
         });
     }
-    let head = final_head(status, response.version.unwrap_or(0), headers, method)?;
-    Ok(Parsed::Final {
-        head: Box::new(head),
-        head_bytes,
-    })
+    let minor = response.version.unwrap_or(0);
+    let head = final_head((status, minor), headers, framing, method)?;
+    Ok(Parsed::Final { head, head_bytes })
 }
 
 /// RFC 9110, 2.5: a later minor version is treated as the highest one that is known, HTTP/1.1.
@@ -204,69 +202,92 @@ fn parser() -> httparse::ParserConfig {
     config
 }
 
+/// Which fields say how a message is framed, and whether its connection persists.
+#[derive(Clone, Copy, Debug, Default)]
+struct FramingFields {
+    has_connection: bool,
+    has_length: bool,
+    has_transfer_encoding: bool,
+}
+
+impl FramingFields {
+    fn note(&mut self, name: &HeaderName) {
+        match *name {
+            header::CONNECTION => self.has_connection = true,
+            header::CONTENT_LENGTH => self.has_length = true,
+            header::TRANSFER_ENCODING => self.has_transfer_encoding = true,
+            _ => {}
+        }
+    }
+}
+
 /// The fields, which are in `head`.
-fn header_map(fields: &[httparse::Header<'_>], head: &Bytes) -> Result<HeaderMap, Malformed> {
+fn header_map(
+    fields: &[httparse::Header<'_>],
+    head: &Bytes,
+) -> Result<(HeaderMap, FramingFields), Malformed> {
     let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut framing = FramingFields::default();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
+        framing.note(&name);
         headers.append(name, field_value(field.value, head)?);
     }
-    Ok(headers)
+    Ok((headers, framing))
 }
 
 fn field_value(bytes: &[u8], head: &Bytes) -> Result<HeaderValue, Malformed> {
-    let value = if memchr::memchr2(b'\r', b'\n', bytes).is_some() {
-        let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-        let lines = lines.filter(|line| !line.is_empty());
-        lines.collect::<Vec<_>>().join(&b' ').into()
-    } else {
-        head.slice_ref(bytes)
-    };
-    HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Head)
+    HeaderValue::from_maybe_shared(head.slice_ref(bytes))
+        .or_else(|_| HeaderValue::from_maybe_shared(unfolded(bytes)))
+        .map_err(|_| Malformed::Head)
+}
+
+/// The lines of a folded value, with spaces in place of the line breaks.
+fn unfolded(bytes: &[u8]) -> Bytes {
+    let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines = lines.filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(&b' ').into()
 }
 
 /// RFC 9112, 6.3, in its order.
 fn final_head(
-    status: StatusCode,
-    minor: u8,
+    (status, minor): (StatusCode, u8),
     mut headers: HeaderMap,
+    fields: FramingFields,
     method: &Method,
 ) -> Result<ResponseHead, Malformed> {
+    let is_closed = fields.has_connection && has_token(&headers, &header::CONNECTION, "close");
     // RFC 9112, 9.3: HTTP/1.0 persists only on request, and we do not request it.
-    let mut persistence = if minor == 0 || has_token(&headers, &header::CONNECTION, "close") {
-        Persistence::Close
-    } else {
-        Persistence::Reusable
+    let mut persistence = match minor == 0 || is_closed {
+        true => Persistence::Close,
+        false => Persistence::Reusable,
     };
     // 1. HEAD, 1xx, 204 and 304 end with their head. Their headers describe another message.
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let framing = if bodiless || method == Method::HEAD {
         BodyFraming::None
-    } else if headers.contains_key(header::TRANSFER_ENCODING) {
+    } else if fields.has_transfer_encoding {
         // 3. Transfer-Encoding overrides Content-Length. A message with both can be an attempt at request smuggling:
         // the length is removed, and the connection is not used again.
         let coding = transfer_coding(&headers)?;
-        let length = content_length(&headers);
-        if headers.contains_key(header::CONTENT_LENGTH) || minor == 0 {
+        let length = declared_length(&headers);
+        if fields.has_length || minor == 0 {
             persistence = Persistence::Close;
         }
-        match (coding, length) {
-            (BodyFraming::None, Ok(Some(bytes))) => BodyFraming::Length(bytes),
-            (BodyFraming::None, length) => length.map(|_| BodyFraming::UntilClose)?,
-            (coding, _) => {
+        match coding {
+            BodyFraming::None => framing_by_length(length?, &mut headers),
+            coding => {
                 headers.remove(header::CONTENT_LENGTH);
                 coding
             }
         }
+    } else if fields.has_length {
+        // 5. and 6.
+        framing_by_length(declared_length(&headers)?, &mut headers)
     } else {
-        // 5. and 6.; 8. without either the body ends with the connection.
-        content_length(&headers)?.map_or(BodyFraming::UntilClose, BodyFraming::Length)
+        // 8. Without either the body ends with the connection.
+        BodyFraming::UntilClose
     };
-    if let BodyFraming::Length(bytes) = framing
-        && !has_plain_length(&headers)
-    {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
-    }
     if framing == BodyFraming::UntilClose {
         persistence = Persistence::Close;
     }
@@ -283,6 +304,17 @@ fn final_head(
     })
 }
 
+/// The framing of a body by its length, which becomes one number in the headers.
+fn framing_by_length(length: Option<DeclaredLength>, headers: &mut HeaderMap) -> BodyFraming {
+    let Some(DeclaredLength { bytes, is_plain }) = length else {
+        return BodyFraming::UntilClose;
+    };
+    if !is_plain {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
+    BodyFraming::Length(bytes)
+}
+
 /// The framing that Transfer-Encoding names; [`BodyFraming::None`] if it names none (or `identity`, which is obsolete).
 fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
     let codings: Vec<&[u8]> = members(headers, &header::TRANSFER_ENCODING).collect();
@@ -295,29 +327,38 @@ fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
     }
 }
 
+/// The value of Content-Length.
+#[derive(Clone, Copy)]
+struct DeclaredLength {
+    bytes: u64,
+    /// It is one number as it is usually written, and no list.
+    is_plain: bool,
+}
+
 /// RFC 9112, 6.3: a list of equal decimal values counts as one; any other list is an unrecoverable error.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut length = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        for member in value.as_bytes().split(|&byte| byte == b',') {
+fn declared_length(headers: &HeaderMap) -> Result<Option<DeclaredLength>, Malformed> {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH);
+    let mut length: Option<DeclaredLength> = None;
+    while let Some(line) = lines.next() {
+        let line = line.as_bytes();
+        let is_only = length.is_none() && lines.len() == 0;
+        for member in line.split(|&byte| byte == b',') {
             let bytes = decimal(member.trim_ascii()).ok_or(Malformed::ContentLength)?;
-            if length.is_some_and(|earlier| earlier != bytes) {
+            if length.is_some_and(|earlier| earlier.bytes != bytes) {
                 return Err(Malformed::ContentLength);
             }
-            length = Some(bytes);
+            length = Some(DeclaredLength {
+                bytes,
+                is_plain: is_only && is_plain_number(line),
+            });
         }
     }
     Ok(length)
 }
 
-/// True if Content-Length is one valid number as it is usually written, and no list.
-fn has_plain_length(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(header::CONTENT_LENGTH);
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return false;
-    };
-    let line = line.as_bytes();
-    line == b"0" || (!line.starts_with(b"0") && line.iter().all(u8::is_ascii_digit))
+/// True for digits without zeros before them.
+fn is_plain_number(text: &[u8]) -> bool {
+    text == b"0" || (!text.starts_with(b"0") && text.iter().all(u8::is_ascii_digit))
 }
 
 /// Digits only: no sign, no space.

@@ -10,8 +10,12 @@ use bytes::BytesMut;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Expectation, Origin, OriginRequest, OriginResponse, RequestBody, error::OriginError,
-    framing::UpgradeOffer, stream::OriginStream, transfer::TransferState,
+    Expectation, Origin, OriginRequest, OriginResponse, RequestBody,
+    error::OriginError,
+    framing::UpgradeOffer,
+    response_of,
+    stream::OriginStream,
+    transfer::{TransferRequest, TransferState},
 };
 
 /// The origin's response to a handshake.
@@ -59,10 +63,14 @@ impl Origin {
     ) -> Result<HandshakeResponse, OriginError> {
         let uri = self.uri(request.target)?;
         let mut headers = request.headers;
-        self.complete(&mut headers, Expectation::Nothing)?;
         let upgrade = HeaderValue::from_static("websocket");
         Rc::make_mut(&mut headers).insert(header::UPGRADE, upgrade);
-        let state = TransferState::offering(UpgradeOffer::WebSocket, headers, request.interim);
+        let state = TransferState::new(TransferRequest {
+            headers,
+            expectation: Expectation::Nothing,
+            offer: UpgradeOffer::WebSocket,
+            interim: request.interim,
+        });
         let line = (request.method, uri);
         let response = self.send(line, RequestBody::Empty, &state).await?;
         Ok(match state.take_switched() {
@@ -72,7 +80,7 @@ impl Origin {
                 received,
                 permit,
             }),
-            None => HandshakeResponse::Refused(self.response(response, state, permit)),
+            None => HandshakeResponse::Refused(response_of(response, state, permit)),
         })
     }
 }

@@ -3,17 +3,17 @@
 use actix_http::{RequestHead, body::BodySize};
 use actix_web::http::{
     Method, StatusCode,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderValue},
 };
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::headers::write_header_line;
 
 use super::{
-    Expectation,
+    Expectation, OriginUrl,
     framing::{self, MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, Parsed, ResponseHead, UpgradeOffer},
     malformed::Malformed,
-    transfer::InterimSink,
+    transfer::{InterimSink, TransferRequest},
     upload::write_body_header,
 };
 
@@ -51,7 +51,7 @@ impl HeadSearch {
         received: &mut BytesMut,
         method: &Method,
         interim: Option<&InterimSink>,
-    ) -> Result<Option<Box<ResponseHead>>, Malformed> {
+    ) -> Result<Option<ResponseHead>, Malformed> {
         loop {
             match framing::parse_head(received, self.searched_bytes, method)? {
                 Parsed::Partial => {
@@ -83,7 +83,7 @@ impl HeadSearch {
                     head_bytes,
                 } => {
                     received.advance(head_bytes);
-                    return self.offer.accepted(headers).map(Box::new).map(Some);
+                    return self.offer.accepted(headers).map(Some);
                 }
                 Parsed::Final { head, head_bytes } => {
                     received.advance(head_bytes);
@@ -116,20 +116,71 @@ pub(super) struct ProxiedRequests<'a> {
     pub(super) authorization: Option<&'a HeaderValue>,
 }
 
-/// The head of a request as it is written. awc has no part of `headers`. They stay as they are, but those that frame the body come from `size`, and
-/// Upgrade gets the connection option that belongs to it (RFC 9110, 7.8).
+/// The head of a request as it is written.
+pub(super) struct WrittenHead {
+    pub(super) bytes: Bytes,
+    /// The request authenticates its connection, which must not be used for other requests.
+    pub(super) binds_connection: bool,
+}
+
+/// Writes the head of a request to `origin`. The headers stay as they are, but those that frame the body come from `size`,
+/// Expect from the expectation, and Upgrade gets the connection option that belongs to it (RFC 9110, 7.8). Host is the
+/// origin's own if it is missing.
 pub(super) fn request_head(
-    request: &RequestHead,
-    headers: &HeaderMap,
+    line: &RequestHead,
+    request: &TransferRequest,
     size: BodySize,
+    origin: &OriginUrl,
     proxied: Option<&ProxiedRequests<'_>>,
-) -> Bytes {
-    let target = request
+) -> WrittenHead {
+    let mut head = Vec::with_capacity(USUAL_REQUEST_HEAD_BYTES);
+    write_request_line(line, proxied, &mut head);
+    let (mut has_host, mut has_upgrade, mut binds_connection) = (false, false, false);
+    for (name, value) in &*request.headers {
+        match *name {
+            header::CONNECTION
+            | header::CONTENT_LENGTH
+            | header::TRANSFER_ENCODING
+            | header::EXPECT => continue,
+            header::HOST => has_host = true,
+            header::UPGRADE => has_upgrade = true,
+            header::AUTHORIZATION => binds_connection |= authenticates_connection(value),
+            _ => {}
+        }
+        write_header_line(&mut head, name, value);
+    }
+    if !has_host {
+        head.extend_from_slice(b"host: ");
+        head.extend_from_slice(origin.authority().as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    if has_upgrade {
+        head.extend_from_slice(b"connection: Upgrade\r\n");
+    }
+    if request.expectation == Expectation::Continue {
+        head.extend_from_slice(b"expect: 100-continue\r\n");
+    }
+    if let Some(authorization) = proxied.and_then(|proxied| proxied.authorization) {
+        write_header_line(&mut head, &header::PROXY_AUTHORIZATION, authorization);
+    }
+    write_body_header(size, &mut head);
+    head.extend_from_slice(b"\r\n");
+    WrittenHead {
+        bytes: head.into(),
+        binds_connection,
+    }
+}
+
+fn write_request_line(
+    line: &RequestHead,
+    proxied: Option<&ProxiedRequests<'_>>,
+    head: &mut Vec<u8>,
+) {
+    let target = line
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    let mut head = Vec::with_capacity(USUAL_REQUEST_HEAD_BYTES);
-    head.extend_from_slice(request.method.as_str().as_bytes());
+    head.extend_from_slice(line.method.as_str().as_bytes());
     head.extend_from_slice(b" ");
     if let Some(proxied) = proxied {
         head.extend_from_slice(b"http://");
@@ -140,24 +191,14 @@ pub(super) fn request_head(
         head.extend_from_slice(target.as_bytes());
     }
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in headers {
-        if matches!(
-            *name,
-            header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING
-        ) {
-            continue;
-        }
-        write_header_line(&mut head, name, value);
-    }
-    if headers.contains_key(header::UPGRADE) {
-        head.extend_from_slice(b"connection: Upgrade\r\n");
-    }
-    if let Some(authorization) = proxied.and_then(|proxied| proxied.authorization) {
-        write_header_line(&mut head, &header::PROXY_AUTHORIZATION, authorization);
-    }
-    write_body_header(size, &mut head);
-    head.extend_from_slice(b"\r\n");
-    head.into()
+}
+
+/// True for the schemes that authenticate a connection and not a request (RFC 4559).
+fn authenticates_connection(authorization: &HeaderValue) -> bool {
+    let scheme = authorization.as_bytes().split(|byte| *byte == b' ').next();
+    scheme.is_some_and(|scheme| {
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! otherwise it is an error.
 
 use std::{
+    mem,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
@@ -13,22 +14,22 @@ use std::{
 
 use actix_http::{body::BoxBody, error::PayloadError};
 use actix_web::http::{Method, StatusCode};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_core::Stream;
 use tokio::{
     io::AsyncReadExt as _,
     time::{Sleep, sleep},
 };
 
+use crate::headers::is_live_stream;
+
 use super::{
-    Expectation,
-    error::OriginError,
-    framing::{BodyDecoder, Persistence, ResponseHead, UpgradeOffer},
+    error::{OriginError, Phase, WaitLimit},
+    framing::{BodyDecoder, Persistence, ResponseHead},
     heads::HeadSearch,
     malformed::Malformed,
-    pool::Pool,
-    stream::OriginStream,
-    transfer::TransferState,
+    pool::{PersistentConnection, Pool},
+    transfer::{TransferRequest, TransferState, WaitLimits},
     upload::{Upload, UploadProgress, UploadStopped},
 };
 
@@ -45,20 +46,17 @@ const LEAST_ROOM_BYTES: usize = 2 * 1024;
 pub(super) struct WireRequest {
     pub(super) method: Method,
     pub(super) head: Bytes,
-    /// Whether the body waits for a 100.
-    pub(super) expectation: Expectation,
-    /// Which other protocol the request offers.
-    pub(super) offer: UpgradeOffer,
     /// What the request allows; the response decides as well.
     pub(super) persistence: Persistence,
 }
 
 /// A request that is being sent, and the response to it.
 pub(super) struct InFlight {
-    /// `None` once the response is complete or has failed.
-    stream: Option<OriginStream>,
+    /// `None` once the response is complete.
+    connection: Option<PersistentConnection>,
     /// Takes the connection when the response is complete.
     pool: Rc<Pool>,
+    limits: WaitLimits,
     state: TransferState,
     method: Method,
     upload: Upload,
@@ -68,34 +66,46 @@ pub(super) struct InFlight {
     search: HeadSearch,
     /// Read from the origin and not yet parsed.
     received: BytesMut,
+    /// `received` has become larger than what a connection keeps.
+    is_grown: bool,
     /// Bytes of a response have arrived.
     has_response: bool,
     /// Finds the end of the response's body.
     decoder: BodyDecoder,
+    /// The longest silence within the body. `None`: it has no limit, for the body is a stream of events or records.
+    body_limit: Option<WaitLimit>,
 }
 
 impl InFlight {
     /// Sends nothing: the first poll does.
     pub(super) fn new(
-        stream: OriginStream,
-        pool: Rc<Pool>,
+        mut connection: PersistentConnection,
+        (pool, limits): (Rc<Pool>, WaitLimits),
         state: TransferState,
         request: &WireRequest,
         body: BoxBody,
     ) -> Self {
-        state.connected();
+        connection.silence.restart();
+        let mut received = mem::take(&mut connection.buffer);
+        received.reserve(HEAD_ROOM_BYTES);
+        let TransferRequest {
+            expectation, offer, ..
+        } = *state.request();
         Self {
-            stream: Some(stream),
+            connection: Some(connection),
             pool,
-            state,
+            limits,
             method: request.method.clone(),
-            upload: Upload::new(request.head.clone(), body, request.expectation),
+            upload: Upload::new(request.head.clone(), body, expectation),
             continue_timer: None,
             persistence: request.persistence,
-            search: HeadSearch::new(request.expectation, request.offer),
-            received: BytesMut::with_capacity(HEAD_ROOM_BYTES),
+            search: HeadSearch::new(expectation, offer),
+            received,
+            is_grown: false,
             has_response: false,
             decoder: BodyDecoder::Length(0),
+            body_limit: None,
+            state,
         }
     }
 
@@ -108,21 +118,48 @@ impl InFlight {
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Box<ResponseHead>, OriginError>> {
+    ) -> Poll<Result<ResponseHead, OriginError>> {
+        let polled = self.poll_arrival(cx);
+        match polled.is_pending() {
+            true => self.poll_silence(cx, Phase::FirstByte, self.limits.first_byte),
+            false => polled,
+        }
+    }
+
+    /// Ready with an error when the origin has been silent for too long.
+    fn poll_silence<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        phase: Phase,
+        limit: WaitLimit,
+    ) -> Poll<Result<T, OriginError>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Pending;
+        };
+        ready!(connection.silence.poll(cx, limit.time));
+        Poll::Ready(Err(OriginError::Timeout {
+            phase,
+            limit,
+            proxy: None,
+        }))
+    }
+
+    /// Waits for the head without a limit.
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, OriginError>> {
         self.poll_continue_limit(cx);
         self.drive_upload(cx)?;
         loop {
             // Only the beginning of a head is progress, so a head that never ends runs into the time limit.
             let begins = self.received.is_empty();
-            match ready!(self.poll_read(cx, HEAD_ROOM_BYTES, u64::MAX))? {
+            match ready!(self.poll_read(cx, HEAD_ROOM_BYTES, usize::MAX))? {
                 0 => return Poll::Ready(Err(OriginError::cut())),
                 _ => self.has_response = true,
             }
             if begins {
-                self.state.progressed();
+                self.restart_silence();
             }
-            let interim = self.state.interim();
-            let found = (self.search).take(&mut self.received, &self.method, interim.as_ref());
+            let interim = self.state.request().interim.as_ref();
+            let found = (self.search).take(&mut self.received, &self.method, interim);
             let found = found.map_err(|source| OriginError::Malformed { source })?;
             if self.search.is_continued() {
                 self.upload.release();
@@ -137,6 +174,13 @@ impl InFlight {
                 });
             }
             self.drive_upload(cx)?;
+        }
+    }
+
+    /// The origin has sent bytes.
+    fn restart_silence(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.silence.restart();
         }
     }
 
@@ -157,16 +201,17 @@ impl InFlight {
         &mut self,
         cx: &mut Context<'_>,
         room: usize,
-        limit: u64,
+        limit: usize,
     ) -> Poll<Result<usize, OriginError>> {
-        let Some(stream) = self.stream.as_mut() else {
+        let Some(connection) = &mut self.connection else {
             return Poll::Ready(Ok(0));
         };
         if self.received.capacity() - self.received.len() < LEAST_ROOM_BYTES.min(room) {
             self.received.reserve(room);
+            self.is_grown = true;
         }
-        let mut limited = stream.take(limit);
-        let read = pin!(limited.read_buf(&mut self.received)).poll(cx);
+        let mut limited = (&mut self.received).limit(limit);
+        let read = pin!(connection.stream.read_buf(&mut limited)).poll(cx);
         read.map_err(|source| OriginError::Cut { source })
     }
 
@@ -182,6 +227,11 @@ impl InFlight {
             self.abandon_upload();
         }
         self.decoder = BodyDecoder::new(head.framing);
+        self.body_limit = match is_live_stream(&head.headers) {
+            true => None,
+            false => Some(self.limits.usual),
+        };
+        self.restart_silence();
         self.state.head_arrived(head.framing);
         if self.decoder.is_done() {
             self.complete();
@@ -195,21 +245,23 @@ impl InFlight {
             let source = Malformed::Upgrade;
             return Err(OriginError::Malformed { source });
         }
-        if let Some(stream) = self.stream.take() {
-            let received = std::mem::take(&mut self.received);
-            self.state.switched(stream, received);
+        if let Some(connection) = self.connection.take() {
+            let received = mem::take(&mut self.received);
+            self.state.switched(connection.stream, received);
         }
         Ok(())
     }
 
     /// Continues the upload as far as possible without waiting.
     fn drive_upload(&mut self, cx: &mut Context<'_>) -> Result<(), OriginError> {
-        let Some(stream) = self.stream.as_mut() else {
+        let Some(PersistentConnection {
+            stream, silence, ..
+        }) = &mut self.connection
+        else {
             return Ok(());
         };
-        let state = &self.state;
-        match self.upload.drive(cx, stream, || state.progressed()) {
-            Ok(progress) => state.set_awaits_client(progress == UploadProgress::AwaitsClient),
+        match self.upload.drive(cx, stream, || silence.restart()) {
+            Ok(progress) => silence.set_awaits_client(progress == UploadProgress::AwaitsClient),
             Err(UploadStopped::Client(source)) => return Err(OriginError::Upload { source }),
             // The origin stopped reading. Its response may say why.
             Err(UploadStopped::Origin(error)) => {
@@ -222,7 +274,9 @@ impl InFlight {
 
     fn abandon_upload(&mut self) {
         self.upload.abandon();
-        self.state.set_awaits_client(false);
+        if let Some(connection) = &mut self.connection {
+            connection.silence.set_awaits_client(false);
+        }
         self.persistence = Persistence::Close;
     }
 
@@ -233,11 +287,16 @@ impl InFlight {
             && self.received.is_empty()
             && self.upload.is_done();
         self.upload.abandon();
-        self.received = BytesMut::new();
+        let buffer = mem::take(&mut self.received);
         self.state.set_whole();
-        match self.stream.take() {
-            Some(stream) if reusable => self.pool.put(stream),
-            Some(stream) => stream.close(),
+        match self.connection.take() {
+            Some(mut connection) if reusable => {
+                if !self.is_grown {
+                    connection.buffer = buffer;
+                }
+                self.pool.put(connection);
+            }
+            Some(connection) => connection.stream.close(),
             None => {}
         }
     }
@@ -245,21 +304,20 @@ impl InFlight {
     /// The next piece of the body; `None` when it is complete.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, OriginError>>> {
         self.drive_upload(cx)?;
-        while self.stream.is_some() {
+        while self.connection.is_some() {
             if self.received.is_empty() {
                 // Bytes after a body of known length stay unread: the check before the next request finds them.
                 let limit = match self.decoder {
-                    BodyDecoder::Length(left) => left,
-                    BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => u64::MAX,
+                    BodyDecoder::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+                    BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => usize::MAX,
                 };
-                let room = usize::try_from(limit).unwrap_or(usize::MAX);
-                match ready!(self.poll_read(cx, room.min(BODY_ROOM_BYTES), limit))? {
+                match ready!(self.poll_read(cx, limit.min(BODY_ROOM_BYTES), limit))? {
                     0 if self.decoder == BodyDecoder::UntilClose => {
                         self.complete();
                         return Poll::Ready(None);
                     }
                     0 => return Poll::Ready(Some(Err(OriginError::cut()))),
-                    _ => self.state.progressed(),
+                    _ => self.restart_silence(),
                 }
             }
             let piece = self.decoder.take(&mut self.received);
@@ -279,23 +337,27 @@ impl InFlight {
 /// for a half-closed connection that still waits for the response.
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            stream.reset();
+        if let Some(connection) = self.connection.take() {
+            connection.stream.reset();
         }
     }
 }
 
-/// The response's body. An error is recorded in the [`TransferState`].
+/// The response's body. An error is recorded in the [`TransferState`]; it is the last item.
 impl Stream for InFlight {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let item = ready!(this.poll_piece(cx));
-        Poll::Ready(item.map(|piece| {
+        let polled = this.poll_piece(cx);
+        let piece = match this.body_limit {
+            Some(limit) if polled.is_pending() => {
+                ready!(this.poll_silence(cx, Phase::Body, limit).map(Some))
+            }
+            _ => ready!(polled),
+        };
+        Poll::Ready(piece.map(|piece| {
             piece.map_err(|failure| {
-                this.stream = None;
-                this.upload.abandon();
                 this.state.fail(failure);
                 PayloadError::Incomplete(None)
             })

@@ -3,9 +3,8 @@
 //! awc carries every request: its client, its request builder, its middleware. Method, target and body of the request, and
 //! status, headers and body of the response go through it. Its HTTP/1 transport is replaced by ours, at the hook that awc
 //! has for this, because awc 3.11 takes interim responses for final ones and the end of a connection for the end of a body
-//! (`transport` has the full list). What awc has no place for (interim responses, timing, framing and the connection's
-//! errors) travels beside it in one small type, `TransferState`; so do the headers of the request, of which awc would take
-//! a copy.
+//! (`transport` has the full list). What awc has no place for (interim responses, framing and the connection's errors)
+//! travels beside it in one small type, `TransferState`; so do the headers of the request, of which awc would take a copy.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -13,6 +12,7 @@
 //! | `connect`, `resolver`, `tls`, `accept_any`, `stream` | opening connections: names, addresses, certificates |
 //! | `forward_proxy`, `no_proxy`, `proxy_connect` | the proxy that leads to the origin |
 //! | `pool` | idle connections |
+//! | `silence` | how long the origin is silent on a connection |
 //! | `permits` | how many connections and uploads there are at a time |
 //! | `rate`, `pace` | how fast requests go to the origin |
 //! | `transport` | the transport beneath awc |
@@ -46,6 +46,7 @@ mod probe;
 mod proxy_connect;
 mod rate;
 mod resolver;
+mod silence;
 mod socket_path;
 mod stream;
 #[cfg(test)]
@@ -62,20 +63,18 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use actix_http::HttpMessage;
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
-    header::{self, HeaderMap, HeaderValue},
+    header::HeaderMap,
     uri::{self, Authority, PathAndQuery, Scheme},
 };
 use awc::{Client, ClientResponse};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::headers::is_live_stream;
-
 use self::{
-    body::SilenceLimit,
     connect::Dialer,
+    framing::UpgradeOffer,
     permits::Permits,
-    transfer::{TransferState, WaitLimits},
+    transfer::{TransferRequest, TransferState, WaitLimits},
 };
 
 pub(crate) use self::chunked::Chunked;
@@ -153,11 +152,11 @@ impl OriginConfig {
     }
 
     fn wait_limits(&self) -> WaitLimits {
-        let connecting = WaitLimit::timeout(self.timeout);
+        let usual = WaitLimit::timeout(self.timeout);
         let first_byte = self.first_byte_timeout.map(WaitLimit::first_byte_timeout);
         WaitLimits {
-            connecting,
-            first_byte: first_byte.unwrap_or(connecting),
+            usual,
+            first_byte: first_byte.unwrap_or(usual),
         }
     }
 }
@@ -213,8 +212,8 @@ pub struct Origin(Rc<OriginParts>);
 struct OriginParts {
     config: OriginConfig,
     client: Client,
-    /// `None` if the origin is reached directly.
-    proxy_name: Option<Arc<str>>,
+    /// The authority of the URIs that awc gets. It is not used: the transport has one origin, and writes Host itself.
+    authority: Authority,
     permits: Permits,
 }
 
@@ -222,11 +221,10 @@ impl Origin {
     /// Opens no connection: the first request does.
     pub fn new(config: OriginConfig) -> Self {
         let dialer = Dialer::new(config.destination.clone());
-        let proxy_name = dialer.proxy_name();
         let permits = Permits::new(config.max_connections, config.timeout);
         Self(Rc::new(OriginParts {
-            client: transport::client(dialer),
-            proxy_name,
+            client: transport::client(dialer, config.wait_limits()),
+            authority: Authority::from_static("origin"),
             permits,
             config,
         }))
@@ -246,23 +244,20 @@ impl Origin {
     /// No head of a final response arrived. Errors after it are errors of the body.
     pub async fn forward(&self, request: OriginRequest) -> Result<OriginResponse, OriginError> {
         let uri = self.uri(request.target)?;
-        let OriginRequest {
-            method,
-            mut headers,
-            body,
-            expectation,
-            interim,
-            ..
-        } = request;
-        self.complete(&mut headers, expectation)?;
-        let body = self.0.permits.upload(body, expectation).await?;
-        let permit = self.0.permits.connection().await?;
-        let state = TransferState::new(headers, interim);
-        let response = self.send((method, uri), body, &state).await?;
-        Ok(self.response(response, state, permit))
+        let permits = &self.0.permits;
+        let body = permits.upload(request.body, request.expectation).await?;
+        let permit = permits.connection().await?;
+        let state = TransferState::new(TransferRequest {
+            headers: request.headers,
+            expectation: request.expectation,
+            offer: UpgradeOffer::Nothing,
+            interim: request.interim,
+        });
+        let response = self.send((request.method, uri), body, &state).await?;
+        Ok(response_of(response, state, permit))
     }
 
-    /// Sends a complete request through awc, and waits for the head of the response.
+    /// Sends a request through awc, and waits for the head of the response.
     async fn send(
         &self,
         (method, uri): (Method, Uri),
@@ -270,54 +265,8 @@ impl Origin {
         state: &TransferState,
     ) -> Result<ClientResponse, OriginError> {
         let request = self.0.client.request(method, uri).no_decompress();
-        let sent = state.with_current(|| request.send_body(body));
-        tokio::select! {
-            biased;
-            sent = sent => sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut)),
-            timeout = state.timeout(self.0.config.wait_limits()) => Err(self.named(timeout)),
-        }
-    }
-
-    /// Names the proxy that has not opened the connection.
-    fn named(&self, error: OriginError) -> OriginError {
-        match error {
-            OriginError::Timeout {
-                phase: phase @ Phase::Connecting,
-                limit,
-                proxy: None,
-            } => OriginError::Timeout {
-                phase,
-                limit,
-                proxy: self.0.proxy_name.clone(),
-            },
-            other => other,
-        }
-    }
-
-    /// Sets Host if it is missing, and Expect.
-    fn complete(
-        &self,
-        headers: &mut Rc<HeaderMap>,
-        expectation: Expectation,
-    ) -> Result<(), OriginError> {
-        match expectation {
-            Expectation::Nothing if headers.contains_key(header::EXPECT) => {
-                Rc::make_mut(headers).remove(header::EXPECT);
-            }
-            Expectation::Nothing => {}
-            Expectation::Continue => {
-                let expected = HeaderValue::from_static("100-continue");
-                Rc::make_mut(headers).insert(header::EXPECT, expected);
-            }
-        }
-        if !headers.contains_key(header::HOST) {
-            let host = HeaderValue::try_from(self.0.config.destination.url.authority());
-            let host = host.map_err(|error| OriginError::Target {
-                source: Some(error.into()),
-            })?;
-            Rc::make_mut(headers).insert(header::HOST, host);
-        }
-        Ok(())
+        let sent = state.with_current(|| request.send_body(body)).await;
+        sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut))
     }
 
     /// The target after the path prefix. awc wants an absolute URI, and sends its path and query unchanged.
@@ -333,48 +282,36 @@ impl Origin {
         })?;
         let mut uri = uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);
-        // It is not used: the transport has one origin, and Host is set.
-        uri.authority = Some(Authority::from_static("origin"));
+        uri.authority = Some(self.0.authority.clone());
         uri.path_and_query = Some(target);
         Uri::from_parts(uri).map_err(|error| OriginError::Target {
             source: Some(error.into()),
         })
     }
+}
 
-    fn response(
-        &self,
-        response: ClientResponse,
-        state: TransferState,
-        permit: OwnedSemaphorePermit,
-    ) -> OriginResponse {
-        let (status, version) = (response.status(), response.version());
-        let framing = state.framing().unwrap_or(BodyFraming::None);
-        let mut headers = HeaderMap::new();
-        let mut response = response.map_body(|head, payload| {
-            headers = std::mem::take(&mut head.headers);
-            payload
-        });
-        let body = match response.take_payload() {
-            actix_http::Payload::None => OriginBody::empty(),
-            payload => OriginBody::new(payload, state, self.silence_limit(&headers), permit),
-        };
-        OriginResponse {
-            status,
-            version,
-            headers,
-            framing,
-            body,
-        }
-    }
-
-    fn silence_limit(&self, headers: &HeaderMap) -> SilenceLimit {
-        if is_live_stream(headers) {
-            SilenceLimit::Unlimited
-        } else {
-            SilenceLimit::Limited {
-                limit: self.0.config.timeout,
-                timer: None,
-            }
-        }
+/// The response that awc has brought, with what it does not carry of it.
+fn response_of(
+    response: ClientResponse,
+    state: TransferState,
+    permit: OwnedSemaphorePermit,
+) -> OriginResponse {
+    let (status, version) = (response.status(), response.version());
+    let framing = state.framing().unwrap_or(BodyFraming::None);
+    let mut headers = HeaderMap::new();
+    let mut response = response.map_body(|head, payload| {
+        headers = std::mem::take(&mut head.headers);
+        payload
+    });
+    let body = match response.take_payload() {
+        actix_http::Payload::None => OriginBody::empty(),
+        payload => OriginBody::new(payload, state, permit),
+    };
+    OriginResponse {
+        status,
+        version,
+        headers,
+        framing,
+        body,
     }
 }

@@ -96,6 +96,10 @@ impl OriginPace {
     /// The origin is paused, the queue is full, or the request has queued for 5 seconds. A request that cannot be let in
     /// within that time does not queue.
     pub async fn admit(&self) -> Result<(), OriginError> {
+        if self.rate.is_none() && self.paused_until.load(Ordering::Relaxed) == 0 {
+            // Mostly, and it needs no clock.
+            return Ok(());
+        }
         let now = Instant::now();
         self.check_pause(now)?;
         let Some(rate) = self.rate else {

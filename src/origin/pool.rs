@@ -7,9 +7,29 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use tokio::time::{Instant, sleep_until};
 
-use super::stream::OriginStream;
+use super::{silence::SilenceTimer, stream::OriginStream};
+
+/// A connection that carries one request after the other, with what it keeps from one to the next.
+pub(super) struct PersistentConnection {
+    pub(super) stream: OriginStream,
+    pub(super) silence: SilenceTimer,
+    /// Empty. Its memory is used again for what the origin sends.
+    pub(super) buffer: BytesMut,
+}
+
+impl PersistentConnection {
+    /// A connection that has carried nothing.
+    pub(super) fn new(stream: OriginStream) -> Self {
+        Self {
+            stream,
+            silence: SilenceTimer::default(),
+            buffer: BytesMut::new(),
+        }
+    }
+}
 
 /// Connections that wait for their next request, each for a limited time.
 pub(super) struct Pool {
@@ -30,7 +50,7 @@ pub(super) struct PoolLimits {
 }
 
 struct Idle {
-    stream: OriginStream,
+    connection: PersistentConnection,
     until: Instant,
 }
 
@@ -44,13 +64,13 @@ impl Pool {
     }
 
     /// Stores a connection on which no request is in progress, or closes it if it is too old.
-    pub(super) fn put(self: &Rc<Self>, stream: OriginStream) {
+    pub(super) fn put(self: &Rc<Self>, connection: PersistentConnection) {
         let now = Instant::now();
-        let until = (now + self.limits.idle).min(stream.opened() + self.limits.age);
+        let until = (now + self.limits.idle).min(connection.stream.opened() + self.limits.age);
         if until <= now {
-            return stream.close();
+            return connection.stream.close();
         }
-        self.idle.borrow_mut().push(Idle { stream, until });
+        self.idle.borrow_mut().push(Idle { connection, until });
         if !self.is_swept.replace(true) {
             actix_rt::spawn(sweep(Rc::downgrade(self), until));
         }
@@ -58,13 +78,14 @@ impl Pool {
 
     /// Removes the connection that was used last among those that are still open, silent and not too old; `None` if there is
     /// none.
-    pub(super) fn take(&self) -> Option<OriginStream> {
+    pub(super) fn take(&self) -> Option<PersistentConnection> {
         loop {
-            let Idle { mut stream, until } = self.idle.borrow_mut().pop()?;
+            let idle = self.idle.borrow_mut().pop()?;
+            let (mut connection, until) = (idle.connection, idle.until);
             if until <= Instant::now() {
-                stream.close();
-            } else if stream.is_quiet(&mut Context::from_waker(Waker::noop())) {
-                return Some(stream);
+                connection.stream.close();
+            } else if (connection.stream).is_quiet(&mut Context::from_waker(Waker::noop())) {
+                return Some(connection);
             }
         }
     }
@@ -73,7 +94,7 @@ impl Pool {
     fn close_expired(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         for expired in idle.extract_if(.., |idle| idle.until <= now) {
-            expired.stream.close();
+            expired.connection.stream.close();
         }
         idle.iter().map(|idle| idle.until).min()
     }
@@ -100,11 +121,12 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (OriginStream, TcpStream) {
+    async fn pair() -> (PersistentConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (ours, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (OriginStream::plain(ours.unwrap()), accepted.unwrap().0)
+        let ours = PersistentConnection::new(OriginStream::plain(ours.unwrap()));
+        (ours, accepted.unwrap().0)
     }
 
     fn idle_for(idle: Duration) -> PoolLimits {
@@ -114,8 +136,8 @@ mod tests {
         }
     }
 
-    fn address(stream: &OriginStream) -> std::net::SocketAddr {
-        let address = stream.socket().local_addr().unwrap();
+    fn address(connection: &PersistentConnection) -> std::net::SocketAddr {
+        let address = connection.stream.socket().local_addr().unwrap();
         address.as_socket().unwrap()
     }
 

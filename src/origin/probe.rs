@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::{
     Destination,
     connect::{ConnectionUse, Dialer},
-    error::{OriginError, Phase, WaitLimit},
+    error::{OriginError, WaitLimit},
 };
 
 /// How long one attempt may take.
@@ -22,18 +20,13 @@ pub async fn reach(destination: Destination) -> Result<(), OriginError> {
 }
 
 async fn reach_within(limit: Duration, destination: Destination) -> Result<(), OriginError> {
+    let limit = WaitLimit {
+        flag: "within",
+        time: limit,
+    };
     let dialer = Dialer::new(destination);
-    match timeout(limit, dialer.dial(ConnectionUse::Requests)).await {
-        Ok(dialed) => dialed.map(drop),
-        Err(_) => Err(OriginError::Timeout {
-            phase: Phase::Connecting,
-            limit: WaitLimit {
-                flag: "within",
-                time: limit,
-            },
-            proxy: dialer.proxy_name(),
-        }),
-    }
+    let dialed = dialer.dial_within(limit, ConnectionUse::Requests).await;
+    dialed.map(drop)
 }
 
 #[cfg(test)]

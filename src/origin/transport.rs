@@ -15,10 +15,7 @@ use actix_http::{
     body::{BoxBody, MessageBody as _},
 };
 use actix_service::{Service, always_ready};
-use actix_web::http::{
-    Method,
-    header::{self, HeaderMap},
-};
+use actix_web::http::Method;
 use awc::{
     Client, ConnectRequest, ConnectResponse,
     error::{ConnectError, SendRequestError},
@@ -28,20 +25,20 @@ use awc::{
 use futures_core::future::LocalBoxFuture;
 
 use super::{
-    AGE_LIMIT, Expectation, IDLE_LIMIT,
+    AGE_LIMIT, IDLE_LIMIT,
     connect::{ConnectionUse, Dialer, through},
     error::{OriginError, ProxyProblem},
     framing::{BodyFraming, Persistence, ResponseHead, UpgradeOffer},
     heads::request_head,
     in_flight::{InFlight, WireRequest},
-    pool::{Pool, PoolLimits},
+    pool::{PersistentConnection, Pool, PoolLimits},
     stream::OriginStream,
-    transfer::TransferState,
+    transfer::{TransferState, WaitLimits},
 };
 
 /// An awc client with our own connections. Limits and timers are ours too: awc's cover several phases together, and
 /// bodies not at all.
-pub(super) fn client(dialer: Dialer) -> Client {
+pub(super) fn client(dialer: Dialer, limits: WaitLimits) -> Client {
     Client::builder()
         .disable_timeout()
         .disable_redirects()
@@ -52,6 +49,7 @@ pub(super) fn client(dialer: Dialer) -> Client {
                 age: AGE_LIMIT,
             })),
             dialer,
+            limits,
         })))
         .finish()
 }
@@ -62,6 +60,7 @@ struct Transport(Rc<Connections>);
 struct Connections {
     pool: Rc<Pool>,
     dialer: Dialer,
+    limits: WaitLimits,
 }
 
 impl<S> Transform<S, ConnectRequest> for Transport {
@@ -127,22 +126,19 @@ impl PendingRequest {
         head: &RequestHead,
         body: BoxBody,
     ) -> Self {
-        let (size, headers) = (body.size(), state.headers());
-        let used_for = match state.offer() {
+        let (size, offer) = (body.size(), state.request().offer);
+        let used_for = match offer {
             UpgradeOffer::Nothing => ConnectionUse::Requests,
             UpgradeOffer::WebSocket => ConnectionUse::Tunnel,
         };
-        let proxied = connections.dialer.proxied_requests(used_for);
+        let dialer = &connections.dialer;
+        let proxied = dialer.proxied_requests(used_for);
+        let written = request_head(head, state.request(), size, dialer.url(), proxied.as_ref());
         let request = WireRequest {
             method: head.method.clone(),
-            head: request_head(head, &headers, size, proxied.as_ref()),
-            expectation: match headers.contains_key(header::EXPECT) {
-                true => Expectation::Continue,
-                false => Expectation::Nothing,
-            },
-            offer: state.offer(),
-            persistence: match binds_connection(&headers) {
-                false if state.offer() == UpgradeOffer::Nothing => Persistence::Reusable,
+            head: written.bytes,
+            persistence: match written.binds_connection {
+                false if offer == UpgradeOffer::Nothing => Persistence::Reusable,
                 _ => Persistence::Close,
             },
         };
@@ -165,21 +161,30 @@ impl PendingRequest {
             Persistence::Close => None,
         };
         match idle {
-            Some(stream) => self.send(stream, true),
+            Some(connection) => self.send(connection, true),
             None => {
                 let (connections, used_for) = (Rc::clone(&self.connections), self.used_for);
-                let dialing = async move { connections.dialer.dial(used_for).await };
+                let dialing = async move {
+                    let Connections { dialer, limits, .. } = &*connections;
+                    dialer.dial_within(limits.usual, used_for).await
+                };
                 self.stage = SendStage::Dialing(Box::pin(dialing));
             }
         }
     }
 
-    fn send(&mut self, stream: OriginStream, is_reused: bool) {
-        let pool = Rc::clone(&self.connections.pool);
+    fn send(&mut self, connection: PersistentConnection, is_reused: bool) {
+        let Connections { pool, limits, .. } = &*self.connections;
         let body = std::mem::replace(&mut self.body, BoxBody::new(actix_http::body::None::new()));
-        let in_flight = InFlight::new(stream, pool, self.state.clone(), &self.request, body);
+        let in_flight = Box::new(InFlight::new(
+            connection,
+            (Rc::clone(pool), *limits),
+            self.state.clone(),
+            &self.request,
+            body,
+        ));
         self.stage = SendStage::Sent {
-            in_flight: Box::new(in_flight),
+            in_flight,
             is_reused,
         };
     }
@@ -194,13 +199,13 @@ impl PendingRequest {
         Some(through(&name, ProxyProblem::Refused { status }))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ResponseHead>, OriginError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, OriginError>> {
         loop {
             match &mut self.stage {
                 SendStage::Unconnected => self.connect(),
                 SendStage::Dialing(dialing) => {
                     let stream = ready!(dialing.as_mut().poll(cx))?;
-                    self.send(stream, false);
+                    self.send(PersistentConnection::new(stream), false);
                 }
                 SendStage::Sent {
                     in_flight,
@@ -219,7 +224,6 @@ impl PendingRequest {
                         "the origin had closed an idle connection; sending the request again on a new one"
                     );
                     self.request.persistence = Persistence::Close;
-                    self.state.restart();
                     self.stage = SendStage::Unconnected;
                 }
             }
@@ -249,7 +253,7 @@ impl Future for SendFuture {
             return Poll::Ready(Err(disconnected()));
         };
         Poll::Ready(match (head, stage) {
-            (Ok(head), SendStage::Sent { in_flight, .. }) => Ok(response(*head, in_flight)),
+            (Ok(head), SendStage::Sent { in_flight, .. }) => Ok(response(head, in_flight)),
             (Ok(_), _) => Err(disconnected()),
             (Err(failure), _) => {
                 state.fail(failure);
@@ -275,17 +279,6 @@ fn response(head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
         own.headers = head.headers;
         payload
     }))
-}
-
-/// True for the schemes that authenticate a connection and not a request (RFC 4559): the connection must not be used for
-/// other requests.
-fn binds_connection(headers: &HeaderMap) -> bool {
-    headers.get_all(header::AUTHORIZATION).any(|line| {
-        let scheme = line.as_bytes().split(|byte| *byte == b' ').next();
-        scheme.is_some_and(|scheme| {
-            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-        })
-    })
 }
 
 /// RFC 9110, 9.2.2.

@@ -94,6 +94,8 @@ pub(super) struct Upload {
     outgoing: VecDeque<Bytes>,
     /// The first write has been tried.
     has_started: bool,
+    /// Nothing that was written is held back.
+    is_flushed: bool,
     /// Only the head is written: the body waits for a 100.
     is_held: bool,
     /// How many more times the head waits for the first piece of the body.
@@ -117,6 +119,7 @@ impl Upload {
         Self {
             outgoing,
             has_started: false,
+            is_flushed: true,
             is_held: expectation == Expectation::Continue,
             waits: HEAD_WAITS,
             remaining: body.size(),
@@ -153,6 +156,9 @@ impl Upload {
         stream: &mut (impl AsyncWrite + Unpin),
         mut wrote: impl FnMut(),
     ) -> Result<UploadProgress, UploadStopped> {
+        if self.is_done() && self.is_flushed {
+            return Ok(UploadProgress::Done);
+        }
         self.has_started |= self.is_held;
         if !self.has_started {
             match self.next_piece(cx) {
@@ -185,7 +191,10 @@ impl Upload {
             };
             // TLS may hold bytes back; they must be sent before the upload waits.
             return match Pin::new(stream).poll_flush(cx) {
-                Poll::Ready(Ok(())) => Ok(progress),
+                Poll::Ready(Ok(())) => {
+                    self.is_flushed = true;
+                    Ok(progress)
+                }
                 Poll::Ready(Err(error)) => Err(UploadStopped::Origin(error)),
                 Poll::Pending => Ok(UploadProgress::AwaitsOrigin),
             };
@@ -205,6 +214,7 @@ impl Upload {
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.is_flushed = false;
         while let Some(first) = self.outgoing.front_mut() {
             if first.len() > written {
                 first.advance(written);

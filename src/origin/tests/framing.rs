@@ -10,7 +10,7 @@ fn head_for(method: &Method, text: &str) -> Result<ResponseHead, Malformed> {
     match parse_head(text.as_bytes(), 0, method)? {
         Parsed::Final { head, head_bytes } => {
             assert_eq!(head_bytes, text.len());
-            Ok(*head)
+            Ok(head)
         }
         other => panic!("{text:?} is {other:?}"),
     }

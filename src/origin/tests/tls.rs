@@ -23,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::peer::*;
 use crate::origin::{
     connect::{ConnectionUse, Dialer},
-    pool::{Pool, PoolLimits},
+    pool::{PersistentConnection, Pool, PoolLimits},
     stream::OriginStream,
     *,
 };
@@ -103,7 +103,8 @@ async fn pair() -> (OriginStream, TlsStream<TcpStream>) {
         let tcp = listener.accept().await.unwrap().0;
         acceptor(&identity).accept(tcp).await.unwrap()
     };
-    let (ours, theirs) = tokio::join!(dialer.dial(ConnectionUse::Requests), script);
+    let dialed = dialer.dial_within(WaitLimit::timeout(PATIENT), ConnectionUse::Requests);
+    let (ours, theirs) = tokio::join!(dialed, script);
     let mut ours = ours.unwrap();
     // Processes the session tickets.
     while !ours.is_quiet(&mut Context::from_waker(Waker::noop())) {
@@ -274,7 +275,7 @@ fn an_idle_connection_is_closed_with_close_notify() {
             age: Duration::from_secs(60),
         }));
         let (ours, mut theirs) = pair().await;
-        pool.put(ours);
+        pool.put(PersistentConnection::new(ours));
         // Without close_notify, rustls reports an error.
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
     });

@@ -46,14 +46,10 @@ fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
 /// RFC 9110, 8.3.1: parameters follow the media type, whose case does not matter.
 fn is_one_of(media_types: &[&str], content_type: Option<&[u8]>) -> bool {
     let named = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
-    let is_named = |media_type: &&str| {
-        named.is_some_and(|named| {
-            named
-                .trim_ascii()
-                .eq_ignore_ascii_case(media_type.as_bytes())
-        })
-    };
-    media_types.iter().any(is_named)
+    named.map(<[u8]>::trim_ascii).is_some_and(|named| {
+        let is_named = |media_type: &&str| named.eq_ignore_ascii_case(media_type.as_bytes());
+        media_types.iter().any(is_named)
+    })
 }
 
 #[cfg(test)]

@@ -34,6 +34,9 @@ pub(crate) async fn forward(
     forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
+    if let [_] = forwarded.origins() {
+        return forward_to(worker, forwarded.first_origin(), request).await;
+    }
     let send = async |origin, request| forward_to(worker, origin, request).await;
     send_to_one_of(worker, forwarded, request, send, |it| it.status).await
 }

@@ -51,11 +51,16 @@ pub(crate) async fn forward_to(
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
     admit(worker, origin).await?;
-    let request_time = clock::now();
     let response = pin!(worker.origins.get(origin).forward(request));
-    let response = observed(worker, origin, response, |it| it.status).await?;
-    let at = (origin, request_time);
-    Ok(FetchedResponse::new(worker, at, response))
+    let (response, times) = observed(worker, origin, response, |it| it.status).await?;
+    Ok(FetchedResponse::new(worker, origin, response, times))
+}
+
+/// When a request was sent, and when the head of its response had arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExchangeTimes {
+    request: Time,
+    response: Time,
 }
 
 /// Waits until a request may be sent to the origin.
@@ -74,8 +79,8 @@ pub(crate) async fn observed<T>(
     origin: OriginIndex,
     response: impl Future<Output = Result<T, OriginError>>,
     status: impl FnOnce(&T) -> StatusCode,
-) -> Result<T, OriginError> {
-    let (start, began) = (Instant::now(), clock::now());
+) -> Result<(T, ExchangeTimes), OriginError> {
+    let (start, request) = (Instant::now(), clock::now());
     let result = response.await;
     let now = clock::now();
     let shared = worker.shared.origins.get(origin);
@@ -94,7 +99,7 @@ pub(crate) async fn observed<T>(
                 error.kind(),
                 OriginErrorKind::Unreachable | OriginErrorKind::Timeout
             ) {
-                shared.health.failed(began, now);
+                shared.health.failed(request, now);
             }
             if !matches!(
                 error.kind(),
@@ -105,7 +110,11 @@ pub(crate) async fn observed<T>(
             worker.counters.origin_unanswered(origin, error.kind(), now);
         }
     }
-    result
+    let times = ExchangeTimes {
+        request,
+        response: now,
+    };
+    result.map(|response| (response, times))
 }
 
 /// True for a status with which an origin says that it can respond to no request now.
@@ -119,11 +128,12 @@ fn is_unavailable(status: StatusCode) -> bool {
 /// How long the origin wants no request after a response with this status and these headers (RFC 9110, 10.2.3; RFC 6585, 4);
 /// `None` if it does not say that.
 fn asked_pause(status: StatusCode, headers: &HeaderMap, now: Time) -> Option<Duration> {
-    let asks = matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    );
-    policy::retry_after(headers, now).filter(|_| asks)
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            policy::retry_after(headers, now)
+        }
+        _ => None,
+    }
 }
 
 /// Pauses the origin if it asks for that.
@@ -152,14 +162,15 @@ fn announced_size(headers: &HeaderMap) -> BodySize {
 }
 
 impl FetchedResponse {
-    /// A response of `origin` to the request that was sent at `request_time`. Its head has just arrived.
+    /// A response of `origin`.
     pub(crate) fn new(
         worker: &Worker,
-        (origin, request_time): (OriginIndex, Time),
+        origin: OriginIndex,
         response: OriginResponse,
+        times: ExchangeTimes,
     ) -> Self {
-        let response_time = clock::now();
-        pause_if_asked(worker.shared.origins.get(origin), &response, response_time);
+        let shared = worker.shared.origins.get(origin);
+        pause_if_asked(shared, &response, times.response);
         let OriginResponse {
             status,
             version,
@@ -182,8 +193,8 @@ impl FetchedResponse {
             headers,
             connection_headers,
             body: CountedBody::new(body, origin, &worker.counters),
-            response_time,
-            request_time,
+            response_time: times.response,
+            request_time: times.request,
             size,
             length,
         }

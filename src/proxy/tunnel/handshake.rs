@@ -8,7 +8,6 @@ use actix_web::http::{
 };
 
 use crate::{
-    clock,
     error::ProxyError,
     headers::{self, CacheStatus, StoreOutcome},
     origin::{Expectation, HandshakeResponse, OriginError, OriginRequest, RequestBody},
@@ -49,7 +48,6 @@ pub(crate) async fn forward_handshake(
         interim: relay.sink(),
     };
     let mut permit = Some(permit);
-    let mut request_time = clock::now();
     let offer = async |origin, request| {
         // One that failed has returned its permit.
         let again = || Arc::clone(&worker.shared.tunnels).try_acquire_owned().ok();
@@ -58,18 +56,17 @@ pub(crate) async fn forward_handshake(
             max_connections: config.tunnels.max,
         })?;
         admit(worker, origin).await?;
-        request_time = clock::now();
         let response = worker.origins.get(origin).offer_websocket(request, permit);
         observed(worker, origin, response, HandshakeResponse::status).await
     };
-    let response = send_to_one_of(worker, forwarded, request, offer, HandshakeResponse::status);
+    let response = send_to_one_of(worker, forwarded, request, offer, |(it, _)| it.status());
     let failed = |error: OriginError| FailedRequest::forwarded(error, why);
-    let response = response.await.map_err(failed)?;
+    let (response, times) = response.await.map_err(failed)?;
     let origin = forwarded.asked.get();
     let mut connection = match response {
         HandshakeResponse::Accepted(connection) => connection,
         HandshakeResponse::Refused(response) => {
-            let fetched = FetchedResponse::new(worker, (origin, request_time), response);
+            let fetched = FetchedResponse::new(worker, origin, response, times);
             return Ok(fetched.into_response(why, StoreOutcome::NotStored(Reason::NotUpgraded)));
         }
     };

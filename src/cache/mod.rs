@@ -23,6 +23,8 @@
 //! request finds nothing. A fetch that began earlier has lost its ticket, so its [`Put`] stores nothing. [`Invalidate`],
 //! purges and evictions take single keys out of the index, and hold in the same way. What a worker keeps beside the index,
 //! it uses only for what it has just found there.
+//! A fetch without a claim ([`KnownMisses`]) claims before its response is stored, and that claim is declined if anything of
+//! its resource has changed since the fetch began.
 //!
 //! If the actor does not answer in time, the sender of an [`Invalidate`] makes workers ask the actor about the resource
 //! ([`Cache::force_invalidate`]). `tests/it/model.rs` tests all this with many clients on several workers.

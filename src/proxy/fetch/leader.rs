@@ -9,14 +9,17 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyReader, BodyWriter, Entry, FetchEnd, FetchFailure, FetchTicket, Remove},
+    cache::{BodyReader, BodyWriter, Claim, Entry, FetchEnd, FetchFailure, FetchTicket, Remove},
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
     policy::{self, Forward, Reason, ResponseForm, StoredHead},
     proxy::{
         fetch::{
-            carried_fetch::ResponseSlot, failover::forward, fetched_response::FetchedResponse,
+            carried_fetch::ResponseSlot,
+            claim::{claimed_late, late_claim},
+            failover::forward,
+            fetched_response::FetchedResponse,
             plan::unconditional_request,
         },
         hit::from_stored::{insert_content_range, while_streaming},
@@ -143,6 +146,8 @@ impl<'f> LeaderFetch<'f> {
 
     /// Delivers a response that is not stored.
     pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
+        let known_misses = &self.worker.known_misses;
+        known_misses.note(&self.ticket, reason, fetched.response_time);
         self.ticket.not_stored(reason);
         let form = match self.is_whole {
             true => policy::passed_form(&self.forwarded.view(), &fetched.view(), fetched.length()),
@@ -210,12 +215,24 @@ impl<'f> LeaderFetch<'f> {
             self.fail(ProxyError::NotModifiedUnasked);
             return None;
         }
-        match self.judge(&fetched) {
-            Ok(head) => Some(self.store(head, fetched)),
+        let head = match self.judge(&fetched) {
+            Ok(head) => head,
             Err(reason) => {
                 self.pass(fetched, reason);
-                None
+                return None;
             }
+        };
+        Some(match late_claim(self.worker, &self.ticket) {
+            None => self.store(head, fetched),
+            Some(claim) => Box::pin(self.store_if_claimed(claim, head, fetched)),
+        })
+    }
+
+    /// Stores a response whose fetch was not claimed, if the fetch can be claimed now.
+    async fn store_if_claimed(self, claim: Claim, head: StoredHead, fetched: FetchedResponse) {
+        match claimed_late(self.worker, self.forwarded, self.ticket, claim).await {
+            Ok(ticket) => Self { ticket, ..self }.store(head, fetched).await,
+            Err(ticket) => Self { ticket, ..self }.pass(fetched, Reason::Cleared),
         }
     }
 

@@ -16,7 +16,8 @@ use crate::{
     policy::{self, Forward, Reason, ResponseForm, StoredHead},
     proxy::{
         fetch::{
-            failover::forward, fetched_response::FetchedResponse, plan::unconditional_request,
+            claim::claimed, failover::forward, fetched_response::FetchedResponse,
+            plan::unconditional_request,
         },
         hit::from_stored::{insert_content_range, while_streaming},
         request::forwarded::ForwardedRequest,
@@ -148,6 +149,8 @@ impl LeaderFetch<'_> {
 
     /// Delivers a response that is not stored.
     pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
+        let known_misses = &self.worker.known_misses;
+        known_misses.note(&self.ticket, reason, fetched.response_time);
         self.ticket.not_stored(reason);
         let form = match self.is_whole {
             true => policy::passed_form(&self.forwarded.view(), &fetched.view(), fetched.length()),
@@ -199,9 +202,13 @@ impl LeaderFetch<'_> {
             // RFC 9110, 15.4.5: a 304 answers a conditional request. The client sent none.
             return self.fail(ProxyError::NotModifiedUnasked);
         }
-        match self.judge(&fetched) {
-            Ok(head) => self.store(head, fetched).await,
-            Err(reason) => self.pass(fetched, reason),
+        let head = match self.judge(&fetched) {
+            Ok(head) => head,
+            Err(reason) => return self.pass(fetched, reason),
+        };
+        match claimed(self.worker, self.forwarded, self.ticket).await {
+            Ok(ticket) => Self { ticket, ..self }.store(head, fetched).await,
+            Err(ticket) => Self { ticket, ..self }.pass(fetched, Reason::Cleared),
         }
     }
 

@@ -113,17 +113,10 @@ impl ForwardedRequest {
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
     ) -> Result<Rc<Self>, ProxyError> {
-        let &RequestHead {
-            method,
-            uri,
-            headers: client,
-            version,
-            framing,
-            peer,
-        } = head;
+        let (method, client, peer) = (head.method, head.headers, head.peer);
         check_forwardable(method, client, shared)?;
         let client_host = client.get(header::HOST);
-        let target = target_of(method, uri)?.into_owned();
+        let target = target_of(method, head.uri)?.into_owned();
         let told = told_client::of(config, client, peer);
         let asked_host = told.host().or(client_host);
         let selection = config.select(&target, asked_host.and_then(|host| host.to_str().ok()));
@@ -132,13 +125,13 @@ impl ForwardedRequest {
         let (host, scheme) = rewriting::addressed_as((config, selection), client_host, shared);
         let key_host = told_client::key_host(host.of_client(), &told);
         let resource = Resource::of(&target, key_host.as_deref(), config.key_scope(selection));
-        let content = framing.content();
+        let content = head.framing.content();
         let added = ProxyHeaders {
             peer,
             client: &told,
             scheme,
             host,
-            via: shared.via.of(version),
+            via: shared.via.of(head.version),
         };
         let policy = config.policy_for(selection);
         let mut summary = table.summary();
@@ -155,12 +148,12 @@ impl ForwardedRequest {
             }
             _ => Vec::new(),
         };
-        let identity = summary
-            .has_credential
-            .then(|| identity(shared, policy, &headers, table));
         let key = Key {
             resource,
-            identity: identity.flatten(),
+            identity: match summary.has_credential {
+                true => identity(shared, policy, &headers, table),
+                false => None,
+            },
             content: None,
         };
         Ok(Rc::new(Self {
@@ -172,7 +165,7 @@ impl ForwardedRequest {
             content,
             bypass,
             unkeyed: None,
-            framing,
+            framing: head.framing,
             body: None,
             key,
             config: Arc::clone(config),

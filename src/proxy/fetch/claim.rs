@@ -41,24 +41,22 @@ pub(crate) async fn claim(
     Some(under_current_config(worker, forwarded, claimed))
 }
 
-/// The ticket for a response that can be stored: `ticket`, or one that is claimed now if it was not.
-///
-/// # Errors
-/// The response must not be stored. The error is `ticket`.
-pub(crate) async fn claimed(
+/// Claims the fetch of `ticket` now if it was not claimed before, because its response can be stored. Returns false if the
+/// response must not be stored.
+pub(crate) async fn claim_late(
     worker: &Worker,
     forwarded: &ForwardedRequest,
-    ticket: FetchTicket,
-) -> Result<FetchTicket, FetchTicket> {
-    let Some(claim) = worker.known_misses.late_claim(&ticket, clock::now()) else {
-        return Ok(ticket);
+    ticket: &mut FetchTicket,
+) -> bool {
+    let Some(claim) = worker.known_misses.late_claim(ticket, clock::now()) else {
+        return true;
     };
     // In a box: it is large, and few fetches need it.
     let claimed = Box::pin(worker.shared.cache.send(claim)).await;
     let claimed = claimed.map(|claimed| under_current_config(worker, forwarded, claimed));
     match claimed {
-        Ok(Claimed::Lead(claimed)) => worker.known_misses.in_place_of(ticket, claimed),
-        _ => Err(ticket),
+        Ok(Claimed::Lead(claimed)) => worker.known_misses.replace(ticket, claimed),
+        _ => false,
     }
 }
 

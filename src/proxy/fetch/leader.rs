@@ -16,7 +16,7 @@ use crate::{
     policy::{self, Forward, Reason, ResponseForm, StoredHead},
     proxy::{
         fetch::{
-            claim::claimed, failover::forward, fetched_response::FetchedResponse,
+            claim::claim_late, failover::forward, fetched_response::FetchedResponse,
             plan::unconditional_request,
         },
         hit::from_stored::{insert_content_range, while_streaming},
@@ -197,7 +197,7 @@ impl LeaderFetch<'_> {
     }
 
     /// Judges a new response, stores it if the policy allows, and delivers it.
-    pub(crate) async fn store_or_pass(self, fetched: FetchedResponse) {
+    pub(crate) async fn store_or_pass(mut self, fetched: FetchedResponse) {
         if fetched.status == StatusCode::NOT_MODIFIED && !self.forwarded.is_conditional() {
             // RFC 9110, 15.4.5: a 304 answers a conditional request. The client sent none.
             return self.fail(ProxyError::NotModifiedUnasked);
@@ -206,9 +206,9 @@ impl LeaderFetch<'_> {
             Ok(head) => head,
             Err(reason) => return self.pass(fetched, reason),
         };
-        match claimed(self.worker, self.forwarded, self.ticket).await {
-            Ok(ticket) => Self { ticket, ..self }.store(head, fetched).await,
-            Err(ticket) => Self { ticket, ..self }.pass(fetched, Reason::Cleared),
+        match claim_late(self.worker, self.forwarded, &mut self.ticket).await {
+            true => self.store(head, fetched).await,
+            false => self.pass(fetched, Reason::Cleared),
         }
     }
 

@@ -113,7 +113,7 @@ fn start() -> io::Result<(SocketAddr, Cache)> {
         System::new().block_on(async {
             let mut server = Server::start(Arc::new(config), None, vec![listener])?;
             let _ = sender.send(server.cache());
-            server.ended().await
+            Err::<(), io::Error>(server.ended().await)
         })
     });
     Ok((address, cache.recv().map_err(io::Error::other)?))

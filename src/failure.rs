@@ -96,14 +96,6 @@ impl From<ControlError> for Failure {
 }
 
 impl Failure {
-    /// The server stopped although no signal asked it to.
-    pub(crate) fn ended(how: io::Result<()>) -> Self {
-        Self::Ended(match how {
-            Ok(()) => io::Error::other("it was not asked to stop"),
-            Err(error) => error,
-        })
-    }
-
     /// Scripts rely on these codes.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {

@@ -6,7 +6,8 @@ use crate::failure::Failure;
 
 /// Descriptors of an idle proxy besides its workers, with some spare ones for connections.
 const FILES_BESIDE_WORKERS: u64 = 48;
-const FILES_PER_WORKER: u64 = 4;
+/// With both listeners of `localhost`.
+const FILES_PER_WORKER: u64 = 6;
 
 /// Raises the limit to the maximum: a request takes up to two descriptors, and many systems start programs with 1024.
 pub(crate) fn raise() {

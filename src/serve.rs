@@ -148,12 +148,6 @@ async fn run(
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server =
         Server::start(Arc::clone(&config), tls.clone(), listeners).map_err(Failure::Start)?;
-    // The workers start when the server is first polled; only then does the proxy serve.
-    tokio::select! {
-        biased;
-        ended = server.ended() => return Err(Failure::ended(ended)),
-        () = tokio::task::yield_now() => {}
-    }
     let reload = server.reload(flags, load);
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {
@@ -184,7 +178,7 @@ async fn run(
                 // The reload logs its own result.
                 SignalAction::Reload => drop(reload.run().await),
             },
-            ended = server.ended() => return Err(Failure::ended(ended)),
+            error = server.ended() => return Err(Failure::Ended(error)),
         }
     }
     stop(server, control, signals).await

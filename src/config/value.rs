@@ -21,7 +21,7 @@ use crate::{
 pub(super) const MAX_PATTERN_BYTES: usize = 256;
 /// The most origins in one list.
 const MAX_MEMBERS: usize = 16;
-/// The most workers that actix-server can distribute connections to.
+/// The most workers.
 pub(super) const MAX_WORKERS: usize = 512;
 
 /// A value as written, before it is parsed.

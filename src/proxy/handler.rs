@@ -70,7 +70,7 @@ pub async fn handle(
     let feed = worker.shared.observer.feed();
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
     let mut route = RouteSlot::NONE;
-    let response = match fast_path::respond(&request, &worker, &config, now) {
+    let response = match fast_path::respond(&request, &worker, &config, &connection, now) {
         Some((response, of_hit)) => {
             route = of_hit;
             Ok(response)

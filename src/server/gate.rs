@@ -25,28 +25,29 @@ impl Gate {
         }
     }
 
-    /// The address of the client, which is `None` if the system does not tell it, and what was read of the first request.
-    /// `stopped` ends the wait.
+    /// The address of the client, which is that of the connection's `peer` unless a header says another one, and what was
+    /// read of the first request. `stopped` ends the wait.
     ///
     /// # Errors
     /// The connection is to be closed. The log says why.
     pub(super) async fn admit(
         &self,
         stream: &mut TcpStream,
+        peer: SocketAddr,
         stopped: impl Future<Output = ()>,
-    ) -> io::Result<(Option<SocketAddr>, BytesMut)> {
-        let peer = stream.peer_addr().ok().map(canonical);
+    ) -> io::Result<(SocketAddr, BytesMut)> {
+        let peer = canonical(peer);
         let Self::ProxyProtocol(trusted, limit) = self else {
             return Ok((peer, BytesMut::new()));
         };
         let read = tokio::select! {
-            read = proxy_protocol::read(stream, trusted, *limit) => read,
+            read = proxy_protocol::read(stream, peer, trusted, *limit) => read,
             () = stopped => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         match read {
-            Ok(Preamble { source, rest }) => Ok((source.map(canonical).or(peer), rest)),
+            Ok(Preamble { source, rest }) => Ok((source.map_or(peer, canonical), rest)),
             Err(error) => {
-                let who = peer.map_or("a client".to_owned(), |peer| peer.ip().to_string());
+                let who = peer.ip();
                 match error {
                     // Health checks of load balancers look like this.
                     PreambleError::Ended | PreambleError::Read(_) => {

@@ -1,5 +1,18 @@
 //! The HTTP server: the cache actor, the workers with their default service, and a graceful stop.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod` | the server, put together from the others |
+//! | `workers` | the threads, their start and their end |
+//! | `accept` | how a worker gets connections |
+//! | `clients` | the limit of clients, and the balance between workers |
+//! | `gate`, `proxy_protocol` | what precedes the first request of a connection |
+//! | `http1` | a connection and its requests |
+//! | `request_head`, `own_names` | the head of a request, and the names that are this proxy's |
+//! | `stop_signal` | tells connections that the server stops |
 
+mod accept;
+mod clients;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
@@ -7,26 +20,30 @@ mod http1;
 mod own_names;
 mod proxy_protocol;
 mod request_head;
+mod stop_signal;
 #[cfg(test)]
 mod tests;
-mod thread_worker;
+mod workers;
 
-use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
-
-use actix_rt::{net::TcpStream, task::JoinHandle};
-use actix_server::{ServerBuilder, ServerHandle};
-use actix_service::{
-    IntoServiceFactory as _, ServiceFactory as _, fn_factory, fn_service, map_config,
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
+
+use actix_rt::net::TcpStream;
+use actix_service::{IntoServiceFactory as _, ServiceFactory as _};
 use actix_web::{App, dev::AppConfig, web};
-#[cfg(any(target_os = "android", target_os = "linux"))]
 use socket2::SockRef;
 use tokio::sync::watch;
 
 use self::{
     gate::Gate,
     http1::{Http1Service, Limits},
-    thread_worker::worker_of_thread,
+    stop_signal::StopSignal,
+    workers::Workers,
 };
 use crate::{
     cache::{Cache, WorkerCacheMode},
@@ -43,8 +60,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many bytes for a client may wait in the system before they are sent. The system says that it takes more when about
 /// half of them are left, so a client that reads this much shows that it reads.
 const MAX_UNSENT_BYTES: u32 = 128 * 1024;
-/// How long a stop waits for responses in progress, in seconds.
-const STOP_LIMIT_SECONDS: u64 = 10;
 /// Most client connections at a time, over all workers.
 const MAX_CLIENTS: usize = 8192;
 /// Most connections to one origin at a time, over all workers.
@@ -54,15 +69,15 @@ const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 pub struct Server {
     shared: Arc<Shared>,
     in_force: watch::Sender<ActiveConfig>,
-    handle: ServerHandle,
-    running: JoinHandle<io::Result<()>>,
+    workers: Workers,
 }
 
 impl Server {
-    /// Starts the workers, and the cache actor in one of them. Must be called within an actix `System`.
+    /// Starts the workers, and the cache actor in one of them. Returns when all of them accept connections. Must be called
+    /// within an actix `System`.
     ///
     /// # Errors
-    /// A listener cannot be used.
+    /// A listener cannot be used, or a worker cannot be started.
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -74,7 +89,7 @@ impl Server {
     /// The same as [`Server::start`], with workers that look in the index of the cache, or always ask its actor.
     ///
     /// # Errors
-    /// A listener cannot be used.
+    /// A listener cannot be used, or a worker cannot be started.
     pub fn start_with(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -102,56 +117,47 @@ impl Server {
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
         let all = Arc::clone(&shared);
-        let mut builder = worker_threads(config.workers);
-        let stopping = builder.graceful_shutdown_signal();
+        let (stop, stopping) = StopSignal::new();
+        let signal = stopping.clone();
         let any_name = config.depends_on_host();
         let gate = Gate::new(&config.deployment, limits.head);
-        let service = move || {
+        let make = move || {
             shared.cache.start();
-            let worker = worker_of_thread(&shared, || {
-                Worker::new(Arc::clone(&shared), &origins, worker_cache)
-            });
+            let worker = Worker::new(Arc::clone(&shared), &origins, worker_cache);
             let refusals = worker.refusal_log();
             let app = App::new()
-                .app_data(worker)
+                .app_data(web::Data::new(worker))
                 .default_service(web::to(proxy::handle));
-            let app = map_config(app.into_factory(), |()| AppConfig::default());
-            let (shared, stopping, gate) = (Arc::clone(&shared), stopping.clone(), gate.clone());
-            fn_factory(move || {
-                let app = app.new_service(());
-                let service = (Arc::clone(&shared), refusals.clone(), stopping.clone());
-                let gate = gate.clone();
-                async move {
-                    let (shared, refusals, stopping) = service;
-                    let service = Rc::new(Http1Service {
-                        app: app.await?,
-                        limits,
-                        refusals,
-                        stopping,
-                        shared,
-                        any_name,
-                    });
-                    Ok::<_, ()>(fn_service(move |mut stream: TcpStream| {
-                        let (gate, service) = (gate.clone(), Rc::clone(&service));
-                        async move {
-                            let stopped = service.stopping.notified();
-                            let (peer, read) = gate.admit(&mut stream, stopped).await?;
-                            service.serve(stream, peer, read).await
-                        }
-                    }))
-                }
-            })
+            let app = app.into_factory().new_service(AppConfig::default());
+            let (gate, shared, stopping) = (gate.clone(), Arc::clone(&shared), stopping.clone());
+            async move {
+                let failed = |()| io::Error::other("the application cannot be made");
+                let service = Rc::new(Http1Service {
+                    app: app.await.map_err(failed)?,
+                    limits,
+                    refusals,
+                    stopping,
+                    shared,
+                    any_name,
+                });
+                Ok(move |mut stream: TcpStream, peer: SocketAddr| {
+                    let (gate, service) = (gate.clone(), Rc::clone(&service));
+                    async move {
+                        let stopped = service.stopping.notified();
+                        let (peer, read) = gate.admit(&mut stream, peer, stopped).await?;
+                        service.serve(stream, peer, read).await
+                    }
+                })
+            }
         };
-        for listener in listeners {
-            limit_unsent(&listener);
-            builder = builder.listen("caching-proxy", listener, service.clone())?;
+        for listener in &listeners {
+            set_client_options(listener);
         }
-        let server = builder.run();
+        let limits = (config.workers, MAX_CLIENTS);
         Ok(Self {
             shared: all,
             in_force,
-            handle: server.handle(),
-            running: actix_rt::spawn(server),
+            workers: Workers::start(limits, &listeners, (stop, signal), make)?,
         })
     }
 
@@ -170,39 +176,34 @@ impl Server {
         Reload::new(flags, load, self.in_force.clone(), self.cache())
     }
 
-    /// Waits until the server ends. Must not be called again after it has returned.
-    ///
-    /// # Errors
-    /// The workers could not be started, or the server panicked.
-    pub async fn ended(&mut self) -> io::Result<()> {
-        (&mut self.running).await.map_err(io::Error::other)?
+    /// Waits until a worker ends without having been stopped. Says how it has ended.
+    pub async fn ended(&mut self) -> io::Error {
+        self.workers.ended().await
     }
 
     /// Stops the server: no new connections, and a limited time for the responses in progress.
     pub async fn stop(self) {
         self.shared.set_stopping();
-        self.handle.stop(true).await;
+        self.workers.stop().await;
     }
 }
 
-/// A server with this number of workers.
-fn worker_threads(workers: usize) -> ServerBuilder {
-    actix_server::Server::build()
-        .workers(workers)
-        .max_concurrent_connections((MAX_CLIENTS / workers).max(16))
-        .shutdown_timeout(STOP_LIMIT_SECONDS)
-        .disable_signals()
-}
-
-/// Limits the unsent data of the connections that `listener` accepts, where the system can. Without a limit it takes
-/// megabytes at once and then nothing until much of that is read: a client that reads slowly would seem to read nothing.
-fn limit_unsent(listener: &TcpListener) {
+/// Sets the options of client connections, which a connection takes over from its listener. The server also works where
+/// they cannot be set.
+fn set_client_options(listener: &TcpListener) {
+    let listener = SockRef::from(listener);
+    // Small writes go out at once.
+    if let Err(error) = listener.set_tcp_nodelay(true) {
+        log::debug!("cannot send small writes to clients at once: {error}");
+    }
+    // Without a limit the system takes megabytes at once and then nothing until much of that is read: a client that reads
+    // slowly would seem to read nothing.
     #[cfg(any(target_os = "android", target_os = "linux"))]
-    if let Err(error) = SockRef::from(listener).set_tcp_notsent_lowat(MAX_UNSENT_BYTES) {
+    if let Err(error) = listener.set_tcp_notsent_lowat(MAX_UNSENT_BYTES) {
         log::debug!("cannot limit the unsent data of clients: {error}");
     }
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
-    let _ = (listener, MAX_UNSENT_BYTES);
+    let _ = MAX_UNSENT_BYTES;
 }
 
 fn origin(

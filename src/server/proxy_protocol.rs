@@ -54,10 +54,10 @@ pub(super) struct Preamble {
 /// Reads the header at the beginning of a connection. `peer` must be one of `trusted`, unless nobody is.
 pub(super) async fn read(
     stream: &mut TcpStream,
+    peer: SocketAddr,
     trusted: &TrustedProxies,
     limit: Duration,
 ) -> Result<Preamble, PreambleError> {
-    let peer = stream.peer_addr().map_err(PreambleError::Read)?;
     if !trusted.is_empty() && !trusted.trust(peer.ip()) {
         return Err(PreambleError::NotTrusted);
     }

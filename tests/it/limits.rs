@@ -317,3 +317,31 @@ fn a_client_that_never_finishes_its_body_after_the_response_is_disconnected() {
         stream.write_all(b"1\r\na\r\n").is_err()
     });
 }
+
+#[test]
+fn clients_wait_while_all_files_are_open() {
+    const LIMIT: usize = 64;
+    let origin = Origin::counting("");
+    let home = Home::new();
+    let port = crate::ports::free_port();
+    let port_flag = port.to_string();
+    let args = [
+        "--workers=1",
+        "--port",
+        &port_flag,
+        "--origin",
+        &origin.url(),
+    ];
+    let command = home.command_after(&format!("ulimit -n {LIMIT}"), &args);
+    let proxy = crate::instance::Instance::launch(command, port).expect("the port was free");
+    proxy.get("/").expect(200, "MISS", "GET / #0");
+    let mut clients: Vec<Client> = (0..LIMIT).map(|_| Client::connect(port)).collect();
+    proxy.log_line(&["cannot accept connections: ", "open files"]);
+    // Each closes its connection, so the last one is accepted too.
+    for client in &mut clients {
+        let answer = client.ask("/", "Connection: close\r\n").answer();
+        answer.expect(200, "HIT", "GET / #0");
+    }
+    let log = proxy.whole_log();
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+}

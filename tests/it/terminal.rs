@@ -409,7 +409,7 @@ fn a_low_limit_on_open_files_is_reported_at_the_start() {
 }
 
 #[test]
-fn an_unexpected_end_of_the_server_ends_the_program() {
+fn workers_that_cannot_be_started_end_the_program() {
     let home = Home::new();
     let port = free_port().to_string();
     let args = [
@@ -420,8 +420,8 @@ fn an_unexpected_end_of_the_server_ends_the_program() {
         "http://127.0.0.1:9",
     ];
     // The limit is high enough, but most descriptors are in use, so some workers get none.
-    let taken = "ulimit -n 128; for file in {20..84}; do eval \"exec $file</dev/null\"; done";
+    let taken = "ulimit -n 160; for file in {20..116}; do eval \"exec $file</dev/null\"; done";
     let command = home.command_after(taken, &args);
-    Finished::of(command).refused(1, &["error: the server stopped unexpectedly"]);
+    Finished::of(command).refused(1, &["error: cannot start the server", "open files"]);
     assert_eq!(home.control_sockets().len(), 0);
 }

@@ -1,7 +1,9 @@
-//! The fast path: a plain GET that is a hit.
+//! The fast path: a plain GET or HEAD that is a hit.
 //!
 //! Its key is looked up without making the forwarded request ([`PlainRequest`]). A request that is not plain, or that is not
-//! served the whole of a fresh response, takes the other steps.
+//! served the whole of a fresh response or a 304 for it, takes the other steps.
+
+use std::rc::Rc;
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 
@@ -10,6 +12,7 @@ use crate::{
     observe::RouteSlot,
     policy::{self, Decision, Reuse, Time},
     proxy::{
+        connection::Connection,
         hit::serve::prepared,
         request::{
             plain::PlainRequest,
@@ -26,11 +29,13 @@ use crate::{
 pub(crate) fn respond(
     request: &HttpRequest,
     worker: &Worker,
-    config: &RequestConfig,
+    config: &Rc<RequestConfig>,
+    connection: &Connection,
     now: Time,
 ) -> Option<(ClientResponse, RouteSlot)> {
     let sent = (request.method(), request.uri(), request.headers());
-    let plain = PlainRequest::of(sent, config, &worker.shared.secret)?;
+    let meaning = connection.meaning_of_headers(config);
+    let plain = PlainRequest::of(sent, config, &worker.shared.secret, &meaning)?;
     let lookup = worker.worker_cache.get(plain.key())?;
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     if !heads().all(|head| plain.forwards_selectors_of(head)) {

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 
 use super::{
-    super::request_head::{self, ConnectionFields, HeadRefusal, HeadScan, MAX_HEAD_BYTES},
+    super::{
+        own_names::OwnNames,
+        request_head::{self, ConnectionFields, HeadRefusal, HeadScan, MAX_HEAD_BYTES},
+    },
     Http1,
 };
 
@@ -101,10 +104,11 @@ impl<S> Http1<S> {
     /// # Errors
     /// The head is refused.
     pub(super) fn request(&self, head: &Bytes) -> Result<(Request, ConnectionFields), HeadRefusal> {
-        let (mut request, fields) = request_head::request(head, |scheme, authority| {
-            self.names.include(scheme, authority)
+        let (mut request, fields, lines) = request_head::request(head, |scheme, authority| {
+            OwnNames::new(&self.stream, self.service.any_name).include(scheme, authority)
         })?;
-        request.head_mut().peer_addr = self.peer;
+        request.head_mut().peer_addr = Some(self.peer);
+        self.connection.receive_header_lines(lines);
         request.extensions_mut().insert(self.connection.clone());
         Ok((request, fields))
     }

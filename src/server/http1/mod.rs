@@ -28,7 +28,6 @@ mod tests;
 use std::{io, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_rt::time::Sleep;
-use actix_server::GracefulShutdownSignal;
 use actix_service::Service;
 use actix_web::{body::MessageBody, dev::ServiceResponse};
 use bytes::BytesMut;
@@ -39,7 +38,7 @@ use tokio::net::TcpStream;
 #[cfg(test)]
 pub(super) use self::received_body::ReceivedBody;
 use self::{deadline::Deadline, departure::Departure, head::NextHead, output::Output};
-use super::own_names::OwnNames;
+use super::stop_signal::StopSignal;
 use crate::proxy::{Connection, RefusalLog, Shared};
 
 /// Time limits for a client.
@@ -58,7 +57,7 @@ pub(super) struct Http1Service<S> {
     pub(super) app: S,
     pub(super) limits: Limits,
     pub(super) refusals: RefusalLog,
-    pub(super) stopping: GracefulShutdownSignal,
+    pub(super) stopping: StopSignal,
     pub(super) shared: Arc<Shared>,
     /// With this a URL of any host is one of this proxy.
     pub(super) any_name: bool,
@@ -68,8 +67,7 @@ pub(super) struct Http1Service<S> {
 struct Http1<S> {
     service: Rc<Http1Service<S>>,
     stream: TcpStream,
-    peer: Option<SocketAddr>,
-    names: OwnNames,
+    peer: SocketAddr,
     /// What the handler shares with this.
     connection: Connection,
     /// What was received and not used: the next request, or a part of it.
@@ -108,14 +106,11 @@ where
     pub(super) async fn serve(
         self: Rc<Self>,
         stream: TcpStream,
-        peer: Option<SocketAddr>,
+        peer: SocketAddr,
         input: BytesMut,
     ) -> io::Result<()> {
-        // Small writes go out at once. The connection also works where the option cannot be set.
-        let _ = stream.set_nodelay(true);
         let stopping = self.stopping.clone();
         let connection = Http1 {
-            names: OwnNames::new(&stream, self.any_name),
             stream,
             peer,
             connection: Connection::default(),
@@ -141,7 +136,7 @@ where
             let head = match self.next_head().await? {
                 NextHead::Complete(head) => head,
                 NextHead::Refused(refusal, head) => return self.refuse(refusal, &head).await,
-                NextHead::End => return self.shut_down().await,
+                NextHead::End => return Ok(()),
             };
             let (request, fields) = match self.request(&head) {
                 Ok(request) => request,
@@ -151,7 +146,7 @@ where
             drop(head);
             match self.respond(request, fields).await? {
                 AfterResponse::KeepAlive => self.deadline.restart(self.service.limits.idle),
-                AfterResponse::End => return self.shut_down().await,
+                AfterResponse::End => return Ok(()),
                 AfterResponse::Linger => return self.linger().await,
             }
         }

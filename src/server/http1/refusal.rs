@@ -37,7 +37,7 @@ impl<S> Http1<S> {
             refusal.status(),
             request.map(|(method, target)| (&**method, &**target)),
             &refusal.to_string(),
-            self.peer.map(|peer| peer.ip()),
+            Some(self.peer.ip()),
         );
         let is_head = head.trim_ascii_start().starts_with(b"HEAD ");
         let (head, sentence) = response(refusal, is_head, &entry);
@@ -49,14 +49,9 @@ impl<S> Http1<S> {
         self.linger().await
     }
 
-    /// Ends the connection: nothing more is written.
-    pub(super) async fn shut_down(&mut self) -> io::Result<()> {
-        poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await
-    }
-
     /// Ends the connection, and reads and drops what the client still sends, for a limited time.
     pub(super) async fn linger(&mut self) -> io::Result<()> {
-        self.shut_down().await?;
+        poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await?;
         let mut limit = pin!(sleep(LINGER));
         poll_fn(|context| match limit.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Ok(())),

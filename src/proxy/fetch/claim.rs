@@ -41,18 +41,19 @@ pub(crate) async fn claim(
     Some(under_current_config(worker, forwarded, claimed))
 }
 
-/// Claims the fetch of `ticket` now if it was not claimed before, because its response can be stored. Returns false if the
-/// response must not be stored.
-pub(crate) async fn claim_late(
+/// The claim of a response that can be stored; `None` if `ticket` was claimed.
+pub(crate) fn late_claim(worker: &Worker, ticket: &FetchTicket) -> Option<Claim> {
+    worker.known_misses.late_claim(ticket, clock::now())
+}
+
+/// Claims the fetch of `ticket` with its [`late_claim`]. Returns false if the response must not be stored.
+pub(crate) async fn is_claimed_late(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     ticket: &mut FetchTicket,
+    claim: Claim,
 ) -> bool {
-    let Some(claim) = worker.known_misses.late_claim(ticket, clock::now()) else {
-        return true;
-    };
-    // In a box: it is large, and few fetches need it.
-    let claimed = Box::pin(worker.shared.cache.send(claim)).await;
+    let claimed = worker.shared.cache.send(claim).await;
     let claimed = claimed.map(|claimed| under_current_config(worker, forwarded, claimed));
     match claimed {
         Ok(Claimed::Lead(claimed)) => worker.known_misses.replace(ticket, claimed),

@@ -13,10 +13,9 @@ use crate::{
     policy::{self, Decision, Reuse, Time},
     proxy::{
         connection::Connection,
-        hit::serve::prepared,
+        hit::{hit_headers::ClientSide, serve::prepared},
         request::{
             plain::PlainRequest,
-            request_id::RequestId,
             rewriting::{self, ResponseOf},
         },
         request_config::RequestConfig,
@@ -50,9 +49,7 @@ pub(crate) fn respond(
         return None;
     };
     let entry = lookup.found().variants().nth(index)?;
-    let complete = |headers: &mut HeaderMap| {
-        worker.shared.via.complete(headers);
-        RequestId::remove(&config.config, headers);
+    let rewrite = |headers: &mut HeaderMap| {
         let of = ResponseOf {
             config: &config.config,
             selection: plain.selection,
@@ -62,7 +59,12 @@ pub(crate) fn respond(
         };
         rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
-    let response = prepared(&view, &lookup, (index, entry), now, complete)?;
+    let client = ClientSide {
+        via: &worker.shared.via,
+        config: &config.config,
+        rewrite,
+    };
+    let response = prepared(&view, &lookup, (index, entry), now, client)?;
     lookup.count_hit();
     Some((response, config.route_slot(plain.selection)))
 }

@@ -53,9 +53,8 @@ impl OwnVia {
 
     /// True if one line of Via has our own member.
     pub fn is_in_line(&self, line: &[u8]) -> bool {
-        let own = self.name();
         let mut members = line.split(|byte| *byte == b',');
-        members.any(|member| name_of(member.trim_ascii()) == own)
+        members.any(|member| name_of(member.trim_ascii()) == self.name())
     }
 
     fn name(&self) -> &[u8] {

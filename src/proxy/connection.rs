@@ -224,6 +224,7 @@ mod tests {
     use crate::{
         config::Config,
         observe::{LiveRequests, Observer},
+        policy::RequestFields,
         proxy::request_config::WorkerConfig,
         reload::ActiveConfig,
     };
@@ -261,7 +262,7 @@ mod tests {
         ] {
             connection.receive_header_lines(lines);
             let meaning = connection.meaning_of_headers(config);
-            let known = meaning.replace(Some(PlainHeaders::Anonymous));
+            let known = meaning.replace(Some(PlainHeaders::Anonymous(RequestFields::default())));
             assert_eq!(known.is_some(), is_known, "{}", lines.escape_ascii());
         }
     }

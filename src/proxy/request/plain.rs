@@ -15,7 +15,10 @@ use crate::{
     cache::{KeyRef, ResourceRef},
     config::{Config, Selection},
     headers,
-    policy::{self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, StoredHead},
+    policy::{
+        self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, RequestFields,
+        StoredHead,
+    },
     proxy::{
         request::{name_table::NameTable, rewriting},
         request_config::RequestConfig,
@@ -38,6 +41,8 @@ pub(crate) struct PlainRequest<'a> {
     /// The policy that decides about it.
     pub(crate) policy: &'a Policy,
     identity: Option<Identity>,
+    /// Which fields that the policy reads are in `headers`.
+    fields: RequestFields,
 }
 
 /// What the headers of a request mean under a configuration, whatever its target is.
@@ -45,12 +50,12 @@ pub(crate) struct PlainRequest<'a> {
 pub(crate) enum PlainHeaders {
     /// One of them is not forwarded as it came, or names another method: the request is not plain.
     NotPlain,
-    /// The request has no identity.
-    Anonymous,
+    /// The request has no identity. The policy reads these fields of it.
+    Anonymous(RequestFields),
     /// The request may have an identity, which was not needed yet.
-    WithCredentials,
+    WithCredentials(RequestFields),
     /// The identity where a policy has partitions; `None` if the credentials make none.
-    Identified(Option<Identity>),
+    Identified(RequestFields, Option<Identity>),
 }
 
 impl<'a> PlainRequest<'a> {
@@ -69,9 +74,7 @@ impl<'a> PlainRequest<'a> {
             .get()
             .unwrap_or_else(|| PlainHeaders::of(&config.names, headers));
         meaning.set(Some(known));
-        if known == PlainHeaders::NotPlain {
-            return None;
-        }
+        let fields = known.fields()?;
         let target = uri.path_and_query()?.as_str();
         let host = match config.depends_on_host() {
             true => headers.get(header::HOST),
@@ -99,13 +102,14 @@ impl<'a> PlainRequest<'a> {
             host,
             selection,
             policy,
+            fields,
             identity: match known {
                 _ if !policy.has_partitions() => None,
-                PlainHeaders::NotPlain | PlainHeaders::Anonymous => None,
-                PlainHeaders::Identified(identity) => identity,
-                PlainHeaders::WithCredentials => {
+                PlainHeaders::NotPlain | PlainHeaders::Anonymous(_) => None,
+                PlainHeaders::Identified(_, identity) => identity,
+                PlainHeaders::WithCredentials(_) => {
                     let identity = secret.identity(policy, headers, names);
-                    meaning.set(Some(PlainHeaders::Identified(identity)));
+                    meaning.set(Some(PlainHeaders::Identified(fields, identity)));
                     identity
                 }
             },
@@ -130,10 +134,10 @@ impl<'a> PlainRequest<'a> {
     /// The request as the policy sees it.
     pub(crate) fn view(&self) -> policy::Request<'a> {
         let content = RequestContent::None;
-        policy::Request::new(
+        policy::Request::with_fields(
             self.policy,
             self.method,
-            self.headers,
+            (self.headers, self.fields),
             content,
             self.identity,
         )
@@ -159,7 +163,7 @@ impl<'a> PlainRequest<'a> {
 
 impl PlainHeaders {
     fn of(names: &NameTable, headers: &HeaderMap) -> Self {
-        let mut meaning_of_all = Self::Anonymous;
+        let mut summary = names.summary();
         for (name, value) in headers {
             match *name {
                 // It selects a route or is in the key, whichever the origin gets.
@@ -173,11 +177,22 @@ impl PlainHeaders {
             if !meaning.is_plain {
                 return Self::NotPlain;
             }
-            if meaning.is_credential || *name == header::COOKIE {
-                meaning_of_all = Self::WithCredentials;
-            }
+            summary.add(meaning);
         }
-        meaning_of_all
+        match summary.has_credential {
+            true => Self::WithCredentials(summary.fields),
+            false => Self::Anonymous(summary.fields),
+        }
+    }
+
+    /// Which fields of a plain request the policy reads; `None` if it is not plain.
+    fn fields(self) -> Option<RequestFields> {
+        match self {
+            Self::NotPlain => None,
+            Self::Anonymous(fields)
+            | Self::WithCredentials(fields)
+            | Self::Identified(fields, _) => Some(fields),
+        }
     }
 }
 

@@ -44,13 +44,6 @@ impl RequestId {
         request.extensions().get::<Self>().cloned()
     }
 
-    /// Sets the header of the id that a request has got, if it has one.
-    pub(crate) fn forward(request: &HttpRequest, config: &Config, headers: &mut HeaderMap) {
-        if let Some(id) = Self::of(request, config) {
-            id.write(headers);
-        }
-    }
-
     /// True for the lower-case name of a header of the origin that is replaced: each response has the id of its own request.
     pub(crate) fn replaces(config: &Config, name: &[u8]) -> bool {
         let id = config.deployment.request_id.as_ref();

@@ -169,7 +169,11 @@ impl Configured {
         PlainRequest::of(sent, &self.config, &self.shared.secret, meaning)
     }
 
-    fn forwarded(&self, uri: &Uri, headers: &HeaderMap) -> Result<ForwardedRequest, ProxyError> {
+    fn forwarded(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Rc<ForwardedRequest>, ProxyError> {
         self.forwarded_as(&Method::GET, uri, headers)
     }
 
@@ -179,7 +183,7 @@ impl Configured {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<ForwardedRequest, ProxyError> {
+    ) -> Result<Rc<ForwardedRequest>, ProxyError> {
         let head = RequestHead {
             method,
             uri,
@@ -191,7 +195,7 @@ impl Configured {
         let config = &self.config;
         let names = (&config.config, &config.names);
         let forwarded = ForwardedRequest::of(&head, &self.shared, names)?;
-        Ok(forwarded.as_get().unwrap_or(forwarded))
+        Ok(forwarded.as_get().map_or(forwarded, Rc::new))
     }
 }
 

@@ -43,7 +43,8 @@
 //!    the claim looks it up as well. Any other retrieval sends [`cache::Get`].
 //! 4. [`policy::decide`] decides: serve, revalidate, fetch, or pass through.
 //! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::FetchTicket`] and leads. The others follow, and read
-//!    the body while it arrives.
+//!    the body while it arrives. For a key whose responses are not stored, the worker knows the result of the claim for a
+//!    second ([`cache::KnownMisses`]).
 //! 6. The leader fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
 //!    [`cache::Put`] stores it.
 //! 7. The response, which has its Age, gets X-Cache, Cache-Status and Via, and is sent.

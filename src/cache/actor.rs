@@ -9,7 +9,11 @@
 //! It handles one message at a time, and answers after the change. [The module](super) says why a [`Clear`] therefore holds
 //! for every worker.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
 use foldhash::fast::RandomState;
@@ -21,7 +25,8 @@ use crate::{
             active::Fetch,
             messages::{EndFetch, FetchResult, MakeRoom, Put},
             reader::{FetchId, SharedFetch},
-            ticket::{FetchTicket, TicketRecipients},
+            recipients::TicketRecipients,
+            ticket::FetchTicket,
         },
         found::{Cleared, PutOutcome},
         hit_for_miss::HitsForMiss,
@@ -118,7 +123,7 @@ impl CacheActor {
     }
 
     /// Adds a fetch to the list, and makes its ticket.
-    fn lead(&mut self, claim: Claim, context: &Context<Self>) -> Claimed {
+    fn lead(&mut self, claim: Claim, context: &Context<Self>) -> FetchTicket {
         let id = FetchId(self.next_id);
         self.next_id += 1;
         // A fetch that was not decided on a lookup, and stores nothing, says nothing about the key.
@@ -138,20 +143,24 @@ impl CacheActor {
             ticket.mark_path_not_stored();
         }
         let partition = claim.key.partition();
-        self.fetches
-            .entry(claim.key.resource)
-            .or_default()
-            .push(Fetch {
-                id,
-                partition,
-                variant: claim.variant,
-                since: claim.now,
-                revalidates: claim.revalidates,
-                is_joinable: claim.coalescing != Coalescing::Never,
-                followers: 0,
-                state: ticket.state(),
-            });
-        Claimed::Lead(ticket)
+        let fetch = Fetch {
+            id,
+            partition,
+            variant: claim.variant,
+            since: claim.now,
+            revalidates: claim.revalidates,
+            is_joinable: claim.coalescing != Coalescing::Never,
+            followers: 0,
+            state: ticket.state(),
+        };
+        match self.fetches.entry(claim.key.resource) {
+            Entry::Occupied(mut fetches) => fetches.get_mut().push(fetch),
+            Entry::Vacant(place) => {
+                // Mostly it stays the only one.
+                place.insert(vec![fetch]);
+            }
+        }
+        ticket
     }
 
     /// The fetches under way for `key`.
@@ -270,13 +279,13 @@ impl Handler<Claim> for CacheActor {
             }
             Coalescing::Never => {}
         }
-        let mut claimed = self.lead(claim, context);
-        if let Claimed::Lead(ticket) = &mut claimed
-            && is_hit_for_miss
-        {
-            ticket.mark_hit_for_miss();
+        let needs_claim = !found.is_empty() || claim.variant.is_some();
+        let claimed_at = (!needs_claim).then(|| self.store.snapshot(&claim.key.resource));
+        let mut ticket = self.lead(claim, context);
+        if is_hit_for_miss {
+            ticket.mark_hit_for_miss(claimed_at);
         }
-        MessageResult(claimed)
+        MessageResult(Claimed::Lead(ticket))
     }
 }
 

@@ -17,6 +17,11 @@ impl Found {
         self.own.iter().chain(&self.shared).map(|stored| &**stored)
     }
 
+    /// True if nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.own.is_none() && self.shared.is_none()
+    }
+
     /// All variants, those of the identity first.
     pub fn variants(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
         self.stored().flat_map(|stored| stored.variants.iter())

@@ -3,11 +3,11 @@
 use std::{hash::BuildHasher as _, time::Duration};
 
 use foldhash::quality::RandomState;
-use quick_cache::unsync;
 
 use crate::{
     cache::{
         fetches::{active::Fetch, messages::FetchResult},
+        recent::RecentHashes,
         store::key::Key,
     },
     policy::{Reason, Time},
@@ -53,7 +53,7 @@ fn is_ahead(until: Time, now: Time) -> bool {
 pub(super) struct HitsForMiss {
     /// By a keyed hash of the key, because clients determine how long a key is. Two keys with one hash would share what is
     /// remembered, which is an estimate.
-    remembered: unsync::Cache<u64, HitForMiss>,
+    remembered: RecentHashes<HitForMiss>,
     hasher: RandomState,
 }
 
@@ -61,7 +61,7 @@ impl HitsForMiss {
     /// None.
     pub(super) fn new() -> Self {
         Self {
-            remembered: unsync::Cache::new(MAX_REMEMBERED),
+            remembered: RecentHashes::new(MAX_REMEMBERED),
             hasher: RandomState::default(),
         }
     }
@@ -69,7 +69,7 @@ impl HitsForMiss {
     /// What is remembered of the last response for a variant of `key`; `None` if it was stored. Without a variant it is that
     /// of a response whose Vary was not known.
     pub(super) fn get(&self, key: &Key, variant: Option<u64>) -> Option<HitForMiss> {
-        self.remembered.get(&self.hash(key, variant)).copied()
+        self.remembered.get(self.hash(key, variant)).copied()
     }
 
     /// Remembers that `fetch` for `key` has stored nothing: how it has ended, and why the response was refused; `None` if
@@ -104,24 +104,22 @@ impl HitsForMiss {
     /// Changes only the reason, which `why` shows for a key.
     fn refused(&mut self, key: &Key, refused: Option<(Reason, Time)>) {
         let hash = self.hash(key, None);
-        if let Some(mut last) = self.remembered.get_mut(&hash) {
-            last.refused = refused;
-            return;
-        }
         let over = Time::from_unix_millis(0);
         let without_effect = HitForMiss {
             hit_for_miss_until: over,
             no_background_until: over,
             refused,
         };
-        self.remembered.insert(hash, without_effect);
+        let last = self.remembered.get(hash);
+        let last = last.map_or(without_effect, |last| HitForMiss { refused, ..*last });
+        self.remembered.insert(hash, last);
     }
 
     /// A response for a variant of `key` is stored.
     pub(super) fn stored(&mut self, key: &Key, variant: Option<u64>) {
-        self.remembered.remove(&self.hash(key, None));
+        self.remembered.remove(self.hash(key, None));
         if variant.is_some() {
-            self.remembered.remove(&self.hash(key, variant));
+            self.remembered.remove(self.hash(key, variant));
         }
     }
 

@@ -11,7 +11,9 @@
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
 //! | `worker_cache` | [`WorkerCache`]: a worker's lookups in the index of what is stored |
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
+//! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
+//! | `recent` | a bounded number of values by hash |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
@@ -21,6 +23,8 @@
 //! request finds nothing. A fetch that began earlier has lost its ticket, so its [`Put`] stores nothing. [`Invalidate`],
 //! purges and evictions take single keys out of the index, and hold in the same way. What a worker keeps beside the index,
 //! it uses only for what it has just found there.
+//! A fetch without a claim ([`KnownMisses`]) claims before its response is stored, and that claim is declined if anything of
+//! its resource has changed since the fetch began.
 //!
 //! If the actor does not answer in time, the sender of an [`Invalidate`] makes workers ask the actor about the resource
 //! ([`Cache::force_invalidate`]). `tests/it/model.rs` tests all this with many clients on several workers.
@@ -34,9 +38,11 @@ mod fetches;
 mod found;
 mod handle;
 mod hit_for_miss;
+mod known_misses;
 mod manage;
 mod messages;
 mod not_stored_paths;
+mod recent;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -52,6 +58,7 @@ pub use fetches::ticket::FetchTicket;
 pub use fetches::writer::{BodyWriter, Span};
 pub use found::{Cleared, Found, PutOutcome};
 pub use handle::Cache;
+pub use known_misses::KnownMisses;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::listing::{
     Inspect, KeyState, KeyVariants, ListOrder, ListQuery, ListedKey, Listing, MAX_LISTED,

@@ -3,9 +3,11 @@
 use std::hash::BuildHasher as _;
 
 use foldhash::quality::RandomState;
-use quick_cache::unsync;
 
-use crate::{cache::store::key::Resource, policy::Reason};
+use crate::{
+    cache::{recent::RecentHashes, store::key::Resource},
+    policy::Reason,
+};
 
 /// How many paths are remembered.
 const MAX_PATHS: usize = 4096;
@@ -14,26 +16,26 @@ const MAX_PATHS: usize = 4096;
 /// cookies.
 pub(super) struct NotStoredPaths {
     /// By a keyed hash of path and Host, because clients determine how long they are.
-    hashes: unsync::Cache<u64, ()>,
+    hashes: RecentHashes<()>,
     hasher: RandomState,
 }
 
 impl NotStoredPaths {
     pub(super) fn new() -> Self {
         Self {
-            hashes: unsync::Cache::new(MAX_PATHS),
+            hashes: RecentHashes::new(MAX_PATHS),
             hasher: RandomState::default(),
         }
     }
 
     pub(super) fn contains(&self, resource: &Resource) -> bool {
-        self.hashes.get(&self.hash(resource)).is_some()
+        self.hashes.get(self.hash(resource)).is_some()
     }
 
     /// Notes that a response was stored.
     pub(super) fn stored(&mut self, resource: &Resource) {
         let hash = self.hash(resource);
-        self.hashes.remove(&hash);
+        self.hashes.remove(hash);
     }
 
     /// Notes that a response was not stored, for this reason.

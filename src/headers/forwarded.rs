@@ -57,17 +57,18 @@ impl<'a> HostHeader<'a> {
 
 /// The headers of a client's request as they are forwarded: without those that concern its connection and those that a
 /// client must not set, with Host, Via, X-Forwarded-For and X-Forwarded-Proto. `is_dropped` is true for the names that are
-/// not forwarded whatever they carry: those of [`is_dropped`], and perhaps others.
+/// not forwarded whatever they carry: those of [`is_dropped`], and perhaps others. It is asked once for each line that
+/// Connection does not name.
 pub fn forwarded_headers(
     client: &HeaderMap,
     proxy_headers: &ProxyHeaders<'_>,
-    is_dropped: impl Fn(&HeaderName) -> bool,
+    mut is_dropped: impl FnMut(&HeaderName) -> bool,
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     let named = named_in_connection(client);
     for (name, value) in client {
-        if !is_dropped(name)
-            && !named.contains(name)
+        if !named.contains(name)
+            && !is_dropped(name)
             && let Some(value) = without_own_cookies(name, value)
         {
             headers.append(name.clone(), value.into_owned());
@@ -87,9 +88,10 @@ pub fn forwarded_headers(
     };
     headers.insert(header::HOST, host.clone());
     headers.append(header::VIA, proxy_headers.via.clone());
-    let scheme = HeaderValue::from_static(proxy_headers.scheme);
-    headers.insert(X_FORWARDED_PROTO, scheme);
-    proxy_headers.client.write(proxy_headers.peer, &mut headers);
+    let client = proxy_headers.client;
+    let scheme = client.scheme().unwrap_or(proxy_headers.scheme);
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    client.write(proxy_headers.peer, &mut headers);
     headers
 }
 

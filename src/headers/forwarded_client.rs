@@ -5,11 +5,12 @@
 //! of them and the client may have set the other. So only what both say counts then.
 
 use std::{
-    fmt::Write as _,
+    io::Write as _,
     net::{IpAddr, SocketAddr},
 };
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
 
 use super::forwarded_names::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
@@ -112,21 +113,19 @@ impl ForwardedClient {
         ))
     }
 
-    /// Sets X-Forwarded-* in a request to the origin. `peer` is appended to the addresses.
+    /// Sets X-Forwarded-*, but for X-Forwarded-Proto, in a request to the origin. `peer` is appended to the addresses.
     pub(super) fn write(&self, peer: Option<IpAddr>, headers: &mut HeaderMap) {
-        let mut addresses = String::new();
+        let mut addresses = Vec::with_capacity(16);
         for address in self.chain.iter().copied().chain(peer) {
-            let separator = if addresses.is_empty() { "" } else { ", " };
-            // Writing to memory does not fail.
-            let _ = write!(addresses, "{separator}{address}");
+            if !addresses.is_empty() {
+                addresses.extend_from_slice(b", ");
+            }
+            push_address(&mut addresses, address);
         }
-        if let Ok(value) = HeaderValue::try_from(addresses)
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(addresses))
             && !value.is_empty()
         {
             headers.insert(X_FORWARDED_FOR, value);
-        }
-        if let Some(scheme) = self.scheme() {
-            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
         }
         if let Some(host) = &self.host {
             headers.insert(X_FORWARDED_HOST, host.clone());
@@ -166,6 +165,27 @@ pub fn describes_client(headers: &HeaderMap) -> bool {
         .iter()
         .chain([&header::FORWARDED])
         .any(|name| headers.contains_key(name))
+}
+
+/// Appends an address as text. IPv4 is written here: most clients have it, and the formatting machinery costs much more.
+fn push_address(text: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        // Writing to memory does not fail.
+        let _ = write!(text, "{address}");
+        return;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
 }
 
 /// Reads entries from the right: the addresses of trusted proxies and, before them, that of the client. Returns them from

@@ -40,7 +40,7 @@ pub use self::{
     ntlm::is_ntlm,
     rewriting::{
         ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, is_destination_outside,
-        may_leave,
+        may_leave, may_name_proxy,
     },
     upgrade::{has_upgrade_option, offers_websocket},
     via::OwnVia,

@@ -47,11 +47,10 @@ impl OwnVia {
 
     /// True if `headers` carry our own member. Then a request has passed through this proxy before.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
-        let own = self.name();
         headers
             .get_all(header::VIA)
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-            .any(|member| name_of(member.trim_ascii()) == own)
+            .any(|member| name_of(member.trim_ascii()) == self.name())
     }
 
     fn name(&self) -> &[u8] {

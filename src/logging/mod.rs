@@ -180,8 +180,12 @@ fn is_request(record: &Record<'_>) -> bool {
 
 fn text(out: &mut Vec<u8>, record: &Record<'_>, colour: Colour) -> io::Result<()> {
     write_time(out, TimeFormat::Rfc3339);
-    let level = colour.shown(record.level());
-    writeln!(out, " {level} {}", record.args())
+    for part in [" ", colour.shown(record.level()), " "] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.write_fmt(*record.args())?;
+    out.push(b'\n');
+    Ok(())
 }
 
 fn json(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {

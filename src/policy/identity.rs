@@ -87,6 +87,13 @@ impl CredentialNames for Policy {
     }
 }
 
+impl Policy {
+    /// Whether each identity has a partition of the cache. If not, requests have no identity.
+    pub fn has_partitions(&self) -> bool {
+        self.mode.credentials() == Credentials::Partitions
+    }
+}
+
 /// The credentials of a request by the names of their fields; each cookie is one. Empty if the policy has no partitions.
 fn credentials<'h>(
     policy: &Policy,
@@ -94,7 +101,7 @@ fn credentials<'h>(
     names: &impl CredentialNames,
 ) -> Vec<(&'h str, &'h [u8])> {
     let mut credentials: Vec<(&str, &[u8])> = Vec::new();
-    if policy.mode.credentials() == Credentials::SharedCache {
+    if !policy.has_partitions() {
         return credentials;
     }
     for (name, value) in headers {
@@ -265,9 +272,7 @@ pub fn forwarded_cookie(
     line: &HeaderValue,
 ) -> ForwardedCookie {
     let text = line.as_bytes();
-    if policy.mode.credentials() == Credentials::SharedCache
-        || !cookies(text).any(|cookie| is_ignored(names, cookie))
-    {
+    if !policy.has_partitions() || !cookies(text).any(|cookie| is_ignored(names, cookie)) {
         return ForwardedCookie::Unchanged;
     }
     let kept: Vec<&[u8]> = cookies(text)
@@ -283,7 +288,7 @@ pub fn forwarded_cookie(
 
 /// True for a Set-Cookie line of an ignored cookie, which does not prevent storing.
 pub(super) fn is_ignored_set_cookie(policy: &Policy, line: &HeaderValue) -> bool {
-    policy.mode.credentials() == Credentials::Partitions
+    policy.has_partitions()
         && cookies(line.as_bytes())
             .next()
             .is_some_and(|cookie| is_ignored(policy, cookie))

@@ -70,7 +70,7 @@ pub use ranges::{
 };
 pub use reason::Reason;
 pub use remedy::Remedy;
-pub use request::{CLIENT_CONDITIONS, Request, RequestContent, is_method_override};
+pub use request::{CLIENT_CONDITIONS, Request, RequestContent, RequestFields, is_method_override};
 pub use rules::{
     globs::Globs,
     patterns::Patterns,

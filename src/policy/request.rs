@@ -4,7 +4,7 @@ use actix_web::http::{
     Method,
     header::{
         AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
     },
 };
 
@@ -51,11 +51,65 @@ pub enum RequestContent {
     Keyed,
 }
 
+/// Which of the fields that the policy reads a request has. A lookup of each one would cost more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestFields(u16);
+
+impl RequestFields {
+    const AUTHORIZATION: Self = Self(1);
+    const DIRECTIVES: Self = Self(1 << 1);
+    const RANGE: Self = Self(1 << 2);
+    /// Conditions that only the origin evaluates (RFC 9110, 13.1.1 and 13.1.4).
+    const ORIGIN_CONDITION: Self = Self(1 << 3);
+    const OTHER_CONDITION: Self = Self(1 << 4);
+
+    /// Those of these headers.
+    pub fn of(headers: &HeaderMap) -> Self {
+        headers
+            .keys()
+            .map(Self::named)
+            .fold(Self::default(), Self::and)
+    }
+
+    /// The one with this name; none if the policy does not read it.
+    pub fn named(name: &HeaderName) -> Self {
+        match *name {
+            AUTHORIZATION => Self::AUTHORIZATION,
+            CACHE_CONTROL | PRAGMA => Self::DIRECTIVES,
+            RANGE => Self::RANGE,
+            IF_MATCH | IF_UNMODIFIED_SINCE => Self::ORIGIN_CONDITION,
+            IF_NONE_MATCH | IF_MODIFIED_SINCE | IF_RANGE => Self::OTHER_CONDITION,
+            _ => Self::default(),
+        }
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if there are conditions, or a Range: one of [`CLIENT_CONDITIONS`].
+    pub const fn is_conditional(self) -> bool {
+        self.has_condition() || self.has(Self::RANGE)
+    }
+
+    const fn has_condition(self) -> bool {
+        self.has(Self::ORIGIN_CONDITION.and(Self::OTHER_CONDITION))
+    }
+
+    /// True if it has one of `fields`.
+    const fn has(self, fields: Self) -> bool {
+        self.0 & fields.0 != 0
+    }
+}
+
 /// A view of a request as it is forwarded, without hop-by-hop fields and ignored cookies.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
+    fields: RequestFields,
     pub(super) content: RequestContent,
     pub(super) identity: Option<Identity>,
     /// Why it passes the cache by; `None` if it does not, or method or body are the reason.
@@ -77,14 +131,31 @@ impl<'a> Request<'a> {
         content: RequestContent,
         identity: Option<Identity>,
     ) -> Self {
+        let fields = RequestFields::of(headers);
+        Self::with_fields(policy, method, (headers, fields), content, identity)
+    }
+
+    /// The same, where it is known which fields the headers have.
+    pub fn with_fields(
+        policy: &Policy,
+        method: &'a Method,
+        (headers, fields): (&'a HeaderMap, RequestFields),
+        content: RequestContent,
+        identity: Option<Identity>,
+    ) -> Self {
+        let directives = match fields.has(RequestFields::DIRECTIVES) {
+            true => directives(headers),
+            false => RequestDirectives::default(),
+        };
         Self {
             method,
             headers,
+            fields,
             content,
             identity,
             bypass: None,
             request_id: None,
-            directives: policy.obey_client(directives(headers)),
+            directives: policy.obey_client(directives),
             is_fetched_whole: false,
         }
     }
@@ -114,21 +185,20 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn has_range(&self) -> bool {
-        !self.is_fetched_whole && self.headers.contains_key(RANGE)
+        !self.is_fetched_whole && self.fields.has(RequestFields::RANGE)
     }
 
     /// True if there are conditions that only the origin evaluates (RFC 9110, 13.1.1 and 13.1.4).
     pub(super) fn has_origin_condition(&self) -> bool {
-        self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_UNMODIFIED_SINCE)
+        self.fields.has(RequestFields::ORIGIN_CONDITION)
     }
 
     pub(super) fn has_condition(&self) -> bool {
-        let mut conditions = CLIENT_CONDITIONS.iter().filter(|name| **name != RANGE);
-        !self.is_fetched_whole && conditions.any(|name| self.headers.contains_key(name))
+        !self.is_fetched_whole && self.fields.has_condition()
     }
 
     pub(super) fn has_authorization(&self) -> bool {
-        self.headers.contains_key(AUTHORIZATION)
+        self.fields.has(RequestFields::AUTHORIZATION)
     }
 }
 
@@ -140,5 +210,29 @@ fn directives(headers: &HeaderMap) -> RequestDirectives {
     RequestDirectives {
         no_cache: says_pragma_no_cache(headers),
         ..RequestDirectives::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{ACCEPT, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn the_fields_of_a_request_are_those_of_its_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("a"));
+        assert_eq!(RequestFields::of(&headers), RequestFields::default());
+        for name in &CLIENT_CONDITIONS {
+            assert!(RequestFields::named(name).is_conditional(), "{name}");
+            let mut headers = headers.clone();
+            headers.insert(name.clone(), HeaderValue::from_static("a"));
+            assert_eq!(RequestFields::of(&headers), RequestFields::named(name));
+        }
+        for name in [AUTHORIZATION, CACHE_CONTROL, PRAGMA] {
+            let fields = RequestFields::named(&name);
+            assert!(fields != RequestFields::default() && !fields.is_conditional());
+        }
     }
 }

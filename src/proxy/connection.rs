@@ -1,8 +1,8 @@
 //! A client's connection, as the handler and the server share it.
 
 use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
+    cell::{Cell, Ref, RefCell},
+    rc::{Rc, Weak},
     task::Waker,
 };
 
@@ -11,10 +11,15 @@ use actix_web::{
     http::{StatusCode, Version},
 };
 
-use crate::proxy::{response::client_response::PreparedHeaders, tunnel::established::Tunnel};
+use crate::proxy::{
+    request::plain::PlainHeaders, request_config::RequestConfig,
+    response::client_response::PreparedHeaders, tunnel::established::Tunnel,
+};
 
 /// How many bytes of interim responses may wait for a client. Those beyond are dropped.
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
+/// Longer header lines of a request are not kept, in bytes.
+const MAX_KEPT_LINES_BYTES: usize = 2 * 1024;
 
 /// A client's connection. Clones are the same connection.
 #[derive(Clone, Default)]
@@ -44,6 +49,17 @@ struct ConnectionState {
     prepared: Cell<Option<Rc<PreparedHeaders>>>,
     /// A tunnel, until the server takes it.
     tunnel: RefCell<Option<Box<Tunnel>>>,
+    last_headers: RefCell<LastHeaders>,
+}
+
+/// The headers of the last request. A client mostly sends the same ones with each request of a connection.
+#[derive(Default)]
+struct LastHeaders {
+    /// The lines as they came; empty if they are not known, or too long.
+    lines: Vec<u8>,
+    /// What they mean under a configuration.
+    meaning: Cell<Option<PlainHeaders>>,
+    config: Weak<RequestConfig>,
 }
 
 impl Connection {
@@ -51,6 +67,32 @@ impl Connection {
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let extensions = request.extensions();
         extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// The next request has these header lines; none if they are not those that it is passed on with.
+    pub fn receive_header_lines(&self, lines: &[u8]) {
+        let mut last = self.0.last_headers.borrow_mut();
+        if lines.is_empty() || last.lines != lines {
+            last.meaning.set(None);
+            last.lines.clear();
+            if lines.len() <= MAX_KEPT_LINES_BYTES {
+                last.lines.extend_from_slice(lines);
+            }
+        }
+    }
+
+    /// What the headers of the last request mean under `config`: unset before somebody sets it, for this request or for one
+    /// before it with the same header lines.
+    pub(crate) fn meaning_of_headers(
+        &self,
+        config: &Rc<RequestConfig>,
+    ) -> Ref<'_, Cell<Option<PlainHeaders>>> {
+        if self.0.last_headers.borrow().config.as_ptr() != Rc::as_ptr(config) {
+            let mut last = self.0.last_headers.borrow_mut();
+            last.meaning.set(None);
+            last.config = Rc::downgrade(config);
+        }
+        Ref::map(self.0.last_headers.borrow(), |last| &last.meaning)
     }
 
     /// A request of this version has arrived. With `expects_continue` its client awaits a 100 before it sends the body.
@@ -174,11 +216,55 @@ impl InterimSender {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::{
+        config::Config,
+        observe::{LiveRequests, Observer},
+        policy::RequestFields,
+        proxy::request_config::WorkerConfig,
+        reload::ActiveConfig,
+    };
+
+    fn request_config() -> Rc<RequestConfig> {
+        let config = Config::for_origin("http://origin.test".parse().unwrap());
+        let (_, updates) = watch::channel(ActiveConfig::new(Arc::new(config)));
+        let observer = Arc::new(Observer::new(LiveRequests::Off, 1));
+        WorkerConfig::new(updates, observer).current()
+    }
 
     fn begin(connection: &Connection) -> InterimSender {
         connection.begin(Version::HTTP_11, false);
         connection.interim_sender()
+    }
+
+    #[test]
+    fn what_headers_mean_is_known_as_long_as_lines_and_configuration_are_the_same() {
+        let long = [b'a'; MAX_KEPT_LINES_BYTES + 1];
+        let (config, other) = (request_config(), request_config());
+        let connection = Connection::default();
+        for (lines, config, is_known) in [
+            (&b"A: b\r\n\r\n"[..], &config, false),
+            (b"A: b\r\n\r\n", &config, true),
+            (b"A: B\r\n\r\n", &config, false),
+            (b"A: b\r\n\r\n", &config, false),
+            (b"A: b\r\n\r\n", &other, false),
+            (b"A: b\r\n\r\n", &other, true),
+            (b"", &other, false),
+            (b"", &other, false),
+            (&long, &other, false),
+            (&long, &other, false),
+            (&long[1..], &other, false),
+            (&long[1..], &other, true),
+        ] {
+            connection.receive_header_lines(lines);
+            let meaning = connection.meaning_of_headers(config);
+            let known = meaning.replace(Some(PlainHeaders::Anonymous(RequestFields::default())));
+            assert_eq!(known.is_some(), is_known, "{}", lines.escape_ascii());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What would happen to a request. It is not forwarded, and no stored response counts as used.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, rc::Rc};
 
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
@@ -44,7 +44,7 @@ pub struct DescribedRequest {
 /// What would happen to a described request, and what is known about it.
 #[derive(Debug)]
 pub struct DryRun {
-    forwarded: ForwardedRequest,
+    forwarded: Rc<ForwardedRequest>,
     /// What is stored for it.
     pub known: KeyState,
     /// The decision of the policy.

@@ -6,49 +6,45 @@
 //!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]).
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
-//! 4. [`lead`] fetches, judges the response, stores it, and delivers it to its client.
+//! 4. [`lead`] (`fetch/fetch_and_store`) fetches, judges the response, stores it, and delivers it to its client.
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
-//! 6. [`handle`] turns the [`ClientResponse`] into what actix-web sends.
+//! 6. [`handle`] turns the response into what actix-web sends.
 
-use std::{pin::pin, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use log::Level;
-use tokio::time::Instant;
 
 use crate::{
-    cache::{CachedLookup, Claimed, Coalescing, Entry, FetchTicket, Found},
+    cache::{CachedLookup, Claimed, Coalescing, Found},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
     observe::RouteSlot,
-    origin::{InterimSink, PaceState},
-    policy::{self, Decision, Forward, ForwardReason, OriginIndex, Reason, Reuse, Sharing, Time},
+    policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::Connection,
         fetch::{
-            carried_fetch::CarriedFetch,
             claim::claim,
-            failover::forward,
+            fetch_and_store::{lead, revalidate_in_background},
             follower::{Follower, in_time},
             interim::InterimRelay,
-            leader::{LeaderFetch, WaitingClient},
             pass_through::pass,
-            plan::{FetchKind, FetchPlan},
-            rest_of_body::going_on,
+            plan::FetchPlan,
+            rest_of_body::let_go_on,
         },
         hit::{
-            fast_path, prepared::PreparedResponses, serve::serve, stale_at_once::why_stale_at_once,
+            fast_path::{self, FastPath},
+            prepared::PreparedResponses,
+            serve::serve,
+            stale_at_once::why_stale_at_once,
         },
         request::{
             forwarded::ForwardedRequest, max_forwards, preflight, request_id::RequestId,
             upload::UploadBody,
         },
         request_config::RequestConfig,
-        response::{
-            access_log::AccessLogEntry, client_response::ClientResponse,
-            error_response::FailedRequest, for_client,
-        },
+        response::{access_log::AccessLogEntry, error_response::ResponseResult, for_client},
         tunnel::handshake::forward_handshake,
         worker::Worker,
     },
@@ -70,30 +66,32 @@ pub async fn handle(
     let feed = worker.shared.observer.feed();
     let mut entry = AccessLogEntry::begin(&request, &config.config, feed, Level::Info);
     let mut route = RouteSlot::NONE;
-    let response = match fast_path::respond(&request, &worker, &config, now) {
-        Some((response, of_hit)) => {
+    let response = match fast_path::respond(&request, &worker, &config, &connection, now) {
+        FastPath::Hit(response, of_hit) => {
             route = of_hit;
-            Ok(response)
+            response
         }
         // In a box: the future is large, and most hits do not need it.
-        None => {
+        path @ (FastPath::NotInIndex | FastPath::Other) => {
             // It may fail, and failures are logged even where other requests are not.
             entry = entry
                 .or_else(|| AccessLogEntry::begin(&request, &config.config, feed, Level::Warn));
             let observed = (entry.as_deref_mut(), &mut route);
-            Box::pin(respond(
+            let response = Box::pin(respond(
                 &request,
                 payload,
                 &worker,
                 &config,
                 &connection,
                 observed,
-                now,
-            ))
-            .await
+                (now, matches!(path, FastPath::NotInIndex)),
+            ));
+            match response.await {
+                Ok(response) => *response,
+                Err(failed) => failed.into_response(),
+            }
         }
     };
-    let response = response.unwrap_or_else(FailedRequest::into_response);
     let mut response = response.into_http(
         &request,
         (&worker, &config.config, route),
@@ -114,12 +112,12 @@ async fn respond(
     config: &RequestConfig,
     connection: &Connection,
     (mut entry, route): (Option<&mut AccessLogEntry>, &mut RouteSlot),
-    now: Time,
-) -> Result<ClientResponse, FailedRequest> {
+    (now, is_not_in_index): (Time, bool),
+) -> ResponseResult {
     let own_response = max_forwards::final_response(request, &config.config.policy)
         .or_else(|| preflight::response(request, &config.config));
     if let Some(response) = own_response {
-        return Ok(response);
+        return Ok(response.into());
     }
     let mut forwarded =
         ForwardedRequest::new(request, &worker.shared, (&config.config, &config.names))?;
@@ -133,23 +131,34 @@ async fn respond(
         via: &worker.shared.via,
     };
     if forwarded.is_handshake() {
-        let response = forward_handshake(worker, &forwarded, relay).await;
+        let response = Box::pin(forward_handshake(worker, &forwarded, relay)).await;
         return completed(response, request, &forwarded, entry);
     }
     let is_awaited = connection.awaits_continue() && forwarded.framing.has_content();
     let awaited = is_awaited.then(|| connection.interim_sender());
     let body = UploadBody::new(payload, config.config.client_timeout);
     let body = body.awaited_by(awaited.map(|client| Box::new(move || client.send_continue()) as _));
-    let body = forwarded
-        .read_key_body(body, &worker.shared, (&worker.buffers, &config.names))
-        .await?;
-    let forwarded = Rc::new(forwarded);
-    let response = match config.may_use_cache() {
-        true => serve_or_fetch(worker, Rc::clone(&forwarded), body, relay, now).await,
+    let body = match forwarded.max_key_body_bytes() {
+        None => body,
+        // In a box: the future is large, and few requests need it.
+        Some(limit) => {
+            let forwarded = Rc::make_mut(&mut forwarded);
+            let names = (&worker.buffers, &config.names);
+            Box::pin(forwarded.read_key_body((body, limit), &worker.shared, names)).await?
+        }
+    };
+    let handling = match config.may_use_cache() {
+        true => serve_or_fetch(worker, &forwarded, relay, (now, is_not_in_index)).await,
         false => {
             let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-            let why = ForwardReason::Bypass.into();
-            pass(worker, &forwarded, body, why, storing, relay).await
+            Handling::PassThrough(ForwardReason::Bypass.into(), storing)
+        }
+    };
+    let response = match handling {
+        Handling::Response(response) => response,
+        // In a box: the future is large, and a request that leads a fetch does not need it.
+        Handling::PassThrough(why, storing) => {
+            Box::pin(pass(worker, &forwarded, body, why, storing, relay)).await
         }
     };
     completed(response, request, &forwarded, entry)
@@ -157,11 +166,11 @@ async fn respond(
 
 /// The response to `request`, which names the proxy. Notes in `entry` where it comes from and why it is not shared.
 fn completed(
-    mut response: Result<ClientResponse, FailedRequest>,
+    mut response: ResponseResult,
     request: &HttpRequest,
     forwarded: &ForwardedRequest,
     mut entry: Option<&mut AccessLogEntry>,
-) -> Result<ClientResponse, FailedRequest> {
+) -> ResponseResult {
     if let Some(entry) = &mut entry {
         entry.set_origin(forwarded);
     }
@@ -181,32 +190,36 @@ fn completed(
     response
 }
 
+/// How a request is handled.
+enum Handling {
+    /// The response is there, or the request fails.
+    Response(ResponseResult),
+    /// It passes through, for this reason; its response is not stored.
+    PassThrough(Forward, StoreOutcome),
+}
+
 /// Looks up, decides, serves or claims; looks up again when the cache has changed in between.
 async fn serve_or_fetch(
     worker: &web::Data<Worker>,
-    asked: Rc<ForwardedRequest>,
-    body: UploadBody,
+    asked: &Rc<ForwardedRequest>,
     relay: InterimRelay<'_>,
-    mut now: Time,
-) -> Result<ClientResponse, FailedRequest> {
+    (mut now, is_not_in_index): (Time, bool),
+) -> Handling {
     // A HEAD is looked up and fetched as a GET.
-    let forwarded = asked.as_get().map_or_else(|| Rc::clone(&asked), Rc::new);
-    let mut lookup = look_up(worker, &forwarded).await;
+    let forwarded = asked.as_get().map_or_else(|| Rc::clone(asked), Rc::new);
+    let mut lookup = look_up(worker, &forwarded, is_not_in_index).await;
     let mut follower = Follower::new(worker, &forwarded);
     let mut changes = 0;
     while changes < MAX_LOOKUPS {
         let plan = match decide(worker, &forwarded, &lookup, now) {
-            NextStep::Respond(result) => return *result,
-            NextStep::Pass(why, storing) => {
-                return pass(worker, &asked, body, why, storing, relay).await;
-            }
+            NextStep::Handle(handling) => return handling,
             NextStep::Claim(plan) => follower.adapted(plan),
         };
         let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
-                return pass(worker, &asked, body, plan.why, storing, relay).await;
+                return Handling::PassThrough(plan.why, storing);
             }
             Some(Claimed::Lead(ticket)) => {
                 let limit = follower.time_left();
@@ -216,7 +229,7 @@ async fn serve_or_fetch(
                 if is_as_asked && asked.method == Method::HEAD {
                     ticket.unused();
                     let storing = StoreOutcome::NotStored(Reason::Method);
-                    return pass(worker, &asked, body, plan.why, storing, relay).await;
+                    return Handling::PassThrough(plan.why, storing);
                 }
                 let plan = match is_as_asked {
                     true => plan.with_conditions(),
@@ -225,36 +238,45 @@ async fn serve_or_fetch(
                 let client = (&asked.method, relay.sink());
                 let why = plan.why;
                 let response = lead(worker.clone(), forwarded, plan, ticket, client);
-                return in_time(response, why, limit).await;
+                return Handling::Response(in_time(response, why, limit).await);
             }
             Some(Claimed::Changed(found)) => {
                 lookup = Rc::new(found.into());
                 changes += 1;
             }
             Some(Claimed::Follow(fetch)) => {
-                if let Some(result) = follower.follow(fetch, &plan).await {
-                    return result.map(|response| going_on(response, worker, &forwarded));
+                // In a box: the future is large, and most requests follow no other.
+                if let Some(mut response) = Box::pin(follower.follow(fetch, &plan)).await {
+                    if let Ok(response) = &mut response {
+                        let_go_on(response, worker, &forwarded);
+                    }
+                    return Handling::Response(response);
                 }
                 lookup = worker.worker_cache.lookup(&forwarded.key).await;
             }
         }
         now = clock::now();
     }
-    let (why, storing) = (ForwardReason::Miss.into(), StoreOutcome::NotApplicable);
-    pass(worker, &asked, body, why, storing, relay).await
+    Handling::PassThrough(ForwardReason::Miss.into(), StoreOutcome::NotApplicable)
 }
 
-/// What is stored for the key, by the index, else by the actor.
+/// What is stored for the key, by the index, else by the actor. With `is_not_in_index` the fast path has looked up the same
+/// key in the index.
 async fn look_up(
     worker: &Worker,
     forwarded: &ForwardedRequest,
+    is_not_in_index: bool,
 ) -> Rc<CachedLookup<PreparedResponses>> {
-    if let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
+    // Methods that are not answered from the cache ask nothing.
+    if !forwarded.is_retrieval() {
+        return Rc::new(Found::default().into());
+    }
+    if !is_not_in_index && let Some(lookup) = worker.worker_cache.get(&forwarded.key) {
         return lookup;
     }
     // A request that would lead a fetch asks the actor once, with its claim: what the index does not have is mostly not
-    // stored, and the claim is declined if it is. Methods that are not answered from the cache ask nothing.
-    if policy::is_collapsible(forwarded.policy(), &forwarded.view()) || !forwarded.is_retrieval() {
+    // stored, and the claim is declined if it is.
+    if policy::is_collapsible(forwarded.policy(), &forwarded.view()) {
         return Rc::new(Found::default().into());
     }
     worker.worker_cache.lookup(&forwarded.key).await
@@ -262,10 +284,8 @@ async fn look_up(
 
 /// What is done next for a request.
 enum NextStep {
-    /// The response is there, or the request fails.
-    Respond(Box<Result<ClientResponse, FailedRequest>>),
-    /// Forward it, without storing the response.
-    Pass(Forward, StoreOutcome),
+    /// Handle it so. No fetch is claimed.
+    Handle(Handling),
     /// Claim the fetch.
     Claim(FetchPlan),
 }
@@ -280,13 +300,15 @@ fn decide(
     let heads = found.variants().map(|entry| &**entry.head());
     let decision = policy::decide(forwarded.policy(), &forwarded.view(), heads, now);
     let entry = |index| found.variants().nth(index).map(Arc::clone);
+    let respond = |response| NextStep::Handle(Handling::Response(Ok(Box::new(response))));
+    let pass = |why, storing| NextStep::Handle(Handling::PassThrough(why, storing));
     let next = match decision {
         Decision::Serve { index, reuse } => entry(index).map(|entry| {
             if reuse == Reuse::StaleWhileRevalidate {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
             let response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
-            NextStep::Respond(Box::new(Ok(response)))
+            respond(response)
         }),
         Decision::Revalidate { index, why } => entry(index).map(|entry| {
             if let Some(why) = why_stale_at_once(worker, forwarded, &entry, now) {
@@ -294,7 +316,7 @@ fn decide(
                 let reuse = Reuse::StaleWhileRevalidate;
                 let mut response = serve(worker, forwarded, lookup, (index, &entry), reuse, now);
                 response.problem = Some(why.into());
-                return NextStep::Respond(Box::new(Ok(response)));
+                return respond(response);
             }
             NextStep::Claim(FetchPlan::revalidate(why, entry))
         }),
@@ -307,13 +329,14 @@ fn decide(
             Sharing::StoreOnly => NextStep::Claim(FetchPlan::fetch(why, Coalescing::Never)),
             Sharing::PassThrough(_) if why.reason == ForwardReason::Method => {
                 let storing = forwarded.unkeyed.map(StoreOutcome::NotStored);
-                NextStep::Pass(why, storing.unwrap_or(StoreOutcome::NotApplicable))
+                pass(why, storing.unwrap_or(StoreOutcome::NotApplicable))
             }
-            Sharing::PassThrough(reason) => NextStep::Pass(why, StoreOutcome::NotStored(reason)),
+            Sharing::PassThrough(reason) => pass(why, StoreOutcome::NotStored(reason)),
         }),
-        Decision::NotCached => Some(NextStep::Respond(Box::new(Err(
-            ProxyError::OnlyIfCached.into()
-        )))),
+        Decision::NotCached => {
+            let failed = ProxyError::OnlyIfCached.into();
+            Some(NextStep::Handle(Handling::Response(Err(failed))))
+        }
     };
     // The policy names no variant beyond those it was given.
     next.unwrap_or_else(|| {
@@ -322,126 +345,4 @@ fn decide(
             Coalescing::Never,
         ))
     })
-}
-
-/// Fetches for the cache and for its client. The fetch goes on when its client leaves, as long as another request waits
-/// for it.
-async fn lead(
-    worker: web::Data<Worker>,
-    forwarded: Rc<ForwardedRequest>,
-    plan: FetchPlan,
-    ticket: FetchTicket,
-    (method, interim): (&Method, Option<InterimSink>),
-) -> Result<ClientResponse, FailedRequest> {
-    let (why, coalescing) = (plan.why, plan.coalescing);
-    let (going_on_with, request) = (worker.clone(), Rc::clone(&forwarded));
-    let (client, response) = WaitingClient::new(method, interim);
-    // In a box, which can become a task.
-    let fetch = Box::pin(fetch_and_store(worker, forwarded, plan, ticket, client));
-    let response = CarriedFetch::new(fetch, response).await;
-    let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
-    let response = response.unwrap_or_else(interrupted);
-    match coalescing {
-        // Nobody shares the fetch, so its client cannot fall behind others.
-        Coalescing::Never => response,
-        Coalescing::Join | Coalescing::Background => {
-            response.map(|response| going_on(response, &going_on_with, &request))
-        }
-    }
-}
-
-/// Fetches, judges, stores, delivers. [`LeaderFetch`] judges and stores in `fetch/leader`; validations are in
-/// `fetch/revalidate`, parts in `fetch/combine_ranges`.
-async fn fetch_and_store(
-    worker: web::Data<Worker>,
-    forwarded: Rc<ForwardedRequest>,
-    plan: FetchPlan,
-    ticket: FetchTicket,
-    mut client: WaitingClient,
-) {
-    let (worker, forwarded) = (&**worker, &*forwarded);
-    let mut request = client.listening(plan.origin_request(forwarded));
-    let sends_all_cookies =
-        forwarded.leaves_out_cookies() && ticket.is_path_not_stored() && plan.is_without_entry();
-    if sends_all_cookies {
-        request.headers = forwarded.headers_with_all_cookies();
-    }
-    let fetched = {
-        // It takes no room in the future after this.
-        let head = pin!(forward(worker, forwarded, request));
-        client.while_wanted(&ticket, head).await
-    };
-    let Some(fetched) = fetched else {
-        return;
-    };
-    let fetch = LeaderFetch {
-        worker,
-        forwarded,
-        why: plan.why,
-        is_whole: !matches!(plan.kind, FetchKind::Plain | FetchKind::ExtendPart(_)),
-        sends_all_cookies,
-        ticket,
-        client,
-    };
-    match (fetched, plan.kind) {
-        (Ok(fetched), FetchKind::Plain | FetchKind::Whole) => fetch.store_or_pass(fetched).await,
-        (Err(error), FetchKind::Revalidate(entry)) => fetch.not_revalidated(&entry, error).await,
-        (Err(error), _) => fetch.fail(error),
-        // In boxes: these futures are large, and most fetches do not need them.
-        (Ok(fetched), FetchKind::Revalidate(entry)) => {
-            Box::pin(fetch.revalidated(&entry, fetched)).await;
-        }
-        (Ok(fetched), FetchKind::RestOfPart(part, _)) => {
-            Box::pin(fetch.rest_received(part, fetched)).await;
-        }
-        (Ok(fetched), FetchKind::ExtendPart(part)) => {
-            Box::pin(fetch.part_received(part, fetched)).await;
-        }
-    }
-}
-
-/// Validates a stale response that is served meanwhile (RFC 5861, 3). Does nothing if its validation is under way, or if
-/// this worker runs as many as it may.
-fn revalidate_in_background(
-    worker: &web::Data<Worker>,
-    forwarded: &Rc<ForwardedRequest>,
-    found: &Found,
-    entry: Arc<Entry>,
-    now: Time,
-) {
-    let is_open = |origin: &OriginIndex| {
-        let state = worker.origins.get(*origin).pace().state(Instant::now());
-        state == PaceState::Open
-    };
-    if !forwarded.origins().iter().any(is_open) {
-        // It would take the place of a request whose client waits.
-        log::debug!("no origin gets a request now: a later request will validate");
-        return;
-    }
-    let Ok(permit) = Arc::clone(&worker.background).try_acquire_owned() else {
-        log::debug!("too many validations in the background: a later request will validate");
-        return;
-    };
-    // A HEAD is served from the stored response to a GET, which is what is to be validated.
-    let forwarded = match forwarded.method {
-        Method::HEAD => Rc::new(ForwardedRequest {
-            method: Method::GET,
-            ..ForwardedRequest::clone(forwarded)
-        }),
-        _ => Rc::clone(forwarded),
-    };
-    let (worker, found) = (worker.clone(), found.clone());
-    rt::spawn(async move {
-        let _permit = permit;
-        let plan = FetchPlan {
-            coalescing: Coalescing::Background,
-            ..FetchPlan::revalidate(ForwardReason::Stale.into(), entry)
-        };
-        match claim(&worker, &forwarded, found, &plan, now).await {
-            Some(Claimed::Lead(ticket)) => {
-                fetch_and_store(worker, forwarded, plan, ticket, WaitingClient::none()).await;
-            }
-            Some(Claimed::Changed(_) | Claimed::Follow(_) | Claimed::Declined) | None => {}
-        }
-    });
 }

@@ -6,9 +6,8 @@ use tokio::sync::watch;
 
 use crate::{
     config::{Config, Selection},
-    headers,
     observe::{Observer, RouteSlot},
-    policy::{CredentialNames as _, PerRoute, Route},
+    policy::{PerRoute, Route},
     proxy::request::name_table::NameTable,
     reload::{ActiveConfig, CacheState},
 };
@@ -28,11 +27,14 @@ impl RequestConfig {
     fn new(in_force: &ActiveConfig, observer: &Observer) -> Rc<Self> {
         let routes = &in_force.config.routes;
         let slot = |route: &Route| observer.route_slot(&route.name);
+        let names = NameTable::new(&in_force.config);
         Rc::new(Self {
             route_slots: routes.map(RouteSlot::DEFAULT, slot),
             config: Arc::clone(&in_force.config),
-            names: NameTable::new(&in_force.config),
-            allows_fast_path: forwards_unchanged(&in_force.config),
+            // A header that the proxy sets itself differs from what the client sent, so it must not make the identity. With
+            // --cors a response depends on the site that asks.
+            allows_fast_path: !in_force.config.cors && !names.sets_credential(),
+            names,
             depends_on_host: in_force.config.depends_on_host(),
             cache_state: in_force.cache_state,
         })
@@ -57,14 +59,6 @@ impl RequestConfig {
     pub(crate) fn may_use_cache(&self) -> bool {
         self.cache_state == CacheState::Usable
     }
-}
-
-/// Whether a plain request has the same identity before and after it is made ready to be forwarded, and the same response
-/// whichever site it comes from.
-fn forwards_unchanged(config: &Config) -> bool {
-    // A header that the proxy sets itself differs from what the client sent, so it must not make the identity.
-    let is_credential = |name| config.policy.is_credential(name);
-    !config.cors && !headers::SET_BY_US.iter().any(is_credential)
 }
 
 /// The newest configuration, as one worker knows it. Checking for a newer one reads one number.

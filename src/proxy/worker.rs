@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use tokio::sync::Semaphore;
 
 use crate::{
-    cache::{WorkerCache, WorkerCacheMode},
+    cache::{KnownMisses, WorkerCache, WorkerCacheMode},
     observe::WorkerCounters,
     origin::{Origin, OriginConfig},
     policy::PerOrigin,
@@ -24,6 +24,8 @@ pub struct Worker {
     pub(crate) config: WorkerConfig,
     /// Lookups, with the responses prepared from them.
     pub(crate) worker_cache: WorkerCache<PreparedResponses>,
+    /// Keys whose responses are not stored.
+    pub(crate) known_misses: KnownMisses,
     /// The origins, each with connections of its own.
     pub(crate) origins: PerOrigin<Origin>,
     /// Permits for validations in the background.
@@ -51,6 +53,7 @@ impl Worker {
         let counters = Rc::new(shared.observer.tally());
         Self {
             worker_cache: WorkerCache::new(shared.cache.clone(), workers, worker_cache),
+            known_misses: KnownMisses::new(shared.cache.clone()),
             config,
             shared,
             origins: origins.map(|origin| Origin::new(origin.clone())),

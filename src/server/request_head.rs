@@ -111,27 +111,28 @@ pub(super) fn is_tls(mut bytes: impl Iterator<Item = u8>) -> bool {
 }
 
 /// The request with this head, which is complete: with the empty lines before it, and the one that ends it. `is_own` is true
-/// for the scheme and authority of a URL of this proxy.
+/// for the scheme and authority of a URL of this proxy. Also returns the header lines; none if the head was rewritten.
 ///
 /// # Errors
 /// The head is refused.
 pub(super) fn request(
     head: &Bytes,
     is_own: impl Fn(&[u8], &[u8]) -> bool,
-) -> Result<(Request, ConnectionFields), HeadRefusal> {
+) -> Result<(Request, ConnectionFields, &[u8]), HeadRefusal> {
     let mut request = Request::new();
     let parsed = parse(head, request.head_mut());
+    let (_, lines) = split_line(head.trim_ascii_start());
     if let Ok(parsed) = &parsed
         && parsed.is_plain
     {
-        return Ok((request, parsed.fields));
+        return Ok((request, parsed.fields, lines));
     }
     match check(head, is_own) {
-        HeadVerdict::Unchanged => parsed.map(|parsed| (request, parsed.fields)),
+        HeadVerdict::Unchanged => parsed.map(|parsed| (request, parsed.fields, lines)),
         HeadVerdict::Rewritten(head) => {
             let mut request = Request::new();
             let parsed = parse(&head.into(), request.head_mut())?;
-            Ok((request, parsed.fields))
+            Ok((request, parsed.fields, &[]))
         }
         HeadVerdict::Refused(refusal) => Err(refusal),
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Client, Ending},
+    coalescing::gated,
     harness::{TestProxy, until},
     origin::{Gate, Origin},
 };
@@ -206,4 +207,45 @@ fn a_validation_in_flight_does_not_restore_a_cleared_response() {
     // The confirmed response was fetched before the Clear, so the whole response is fetched again.
     validating.answer().expect(200, "MISS", "#2");
     proxy.get("/").expect(200, "MISS", "#3");
+}
+
+#[test]
+fn a_hot_target_that_was_not_stored_is_stored_as_soon_as_its_response_can_be() {
+    let origin = Origin::start(|exchange| {
+        let fields = match exchange.nth {
+            0..5 => "Cache-Control: no-store\r\n",
+            _ => "",
+        };
+        exchange.ok(fields, format!("#{}", exchange.nth));
+    });
+    let proxy = TestProxy::to(&origin);
+    for number in 0..6 {
+        proxy.get("/").expect(200, "MISS", &format!("#{number}"));
+    }
+    proxy.get("/").expect(200, "HIT", "#5");
+    proxy.clear();
+    proxy.get("/").expect(200, "MISS", "#6");
+}
+
+#[test]
+fn a_clear_during_a_fetch_for_a_target_that_was_not_stored_keeps_its_response_out() {
+    let (origin, gate) = gated(|exchange, gate| match exchange.nth {
+        0..4 => exchange.ok("Cache-Control: no-store\r\n", "not stored"),
+        4 => {
+            gate.wait();
+            exchange.ok("", "before the clear");
+        }
+        _ => exchange.ok("", "after it"),
+    });
+    let proxy = TestProxy::to(&origin);
+    for _ in 0..4 {
+        proxy.get("/").expect(200, "MISS", "not stored");
+    }
+    let mut waiting = proxy.begin("/", "");
+    origin.wait_for(5);
+    proxy.clear();
+    gate.open();
+    waiting.answer().expect(200, "MISS", "before the clear");
+    proxy.get("/").expect(200, "MISS", "after it");
+    proxy.get("/").expect(200, "HIT", "after it");
 }

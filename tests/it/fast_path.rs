@@ -18,8 +18,10 @@ const CREDENTIALS: [&str; 9] = [
     "X-Api-Key: 1\r\nCookie: sid=1\r\n",
     "Authorization: NTLM 1\r\n",
 ];
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
     "",
+    "If-None-Match: \"a\"\r\n",
+    "If-Modified-Since: Fri, 01 Jan 2038 00:00:00 GMT\r\n",
     "Accept-Language: de\r\n",
     "Cache-Control: no-cache\r\n",
     "Range: bytes=1-2\r\n",
@@ -55,13 +57,13 @@ fn origin() -> Origin {
             "/public" => target,
             _ => format!("{target} {}", sent.join("|")),
         };
-        exchange.ok(fields, body);
+        exchange.ok(&format!("{fields}ETag: \"a\"\r\n"), body);
     })
 }
 
 /// What is the same for two hits that come one after the other.
 fn compared(answer: &Answer) -> (u16, String, String, Vec<(String, String)>) {
-    let changes = |name: &str| ["age", "cache-status", "date"].contains(&name);
+    let changes = |name: &str| ["age", "cache-status", "connection", "date"].contains(&name);
     let fields = answer.head.fields.iter();
     let fields = fields.filter(|(name, _)| !changes(&name.to_ascii_lowercase()));
     // The map of headers does not order names.
@@ -94,4 +96,48 @@ fn a_hit_is_the_same_with_and_without_a_forwarded_request() {
         hits += usize::from(plain.1 == "HIT");
     }
     assert!(hits > STEPS / 4, "{hits}");
+}
+
+#[test]
+fn requests_of_one_connection_get_the_responses_that_each_gets_alone() {
+    let origin = origin();
+    let proxy = TestProxy::builder(&origin).file(FILE).start();
+    let host = format!("127.0.0.1:{}", proxy.port);
+    let mut numbers = Numbers(DEFAULT_SEED);
+    // NTLM authenticates a connection, and not a request.
+    let is_ntlm = |fields: &&str| fields.contains("NTLM");
+    let credentials: Vec<&str> = CREDENTIALS.into_iter().filter(|it| !is_ntlm(it)).collect();
+    let (mut client, mut fields) = (proxy.connect(), String::new());
+    for step in 0..STEPS {
+        let mut requests = Vec::new();
+        for _ in 0..=numbers.below(3) {
+            // Half of the requests have the headers of the one before.
+            if numbers.below(2) == 0 {
+                let other = numbers.one_of(&OTHERS).replace("{host}", &host);
+                fields = format!("{}{other}", numbers.one_of(&credentials));
+            }
+            let method = numbers.one_of(&["GET", "GET", "HEAD"]);
+            requests.push((method, numbers.one_of(&TARGETS), fields.clone()));
+        }
+        let alone: Vec<_> = requests
+            .iter()
+            .map(|(method, target, fields)| {
+                let not_plain = format!("{fields}{NOT_PLAIN}");
+                proxy.get_with(target, &not_plain);
+                compared(&proxy.request(method, target, &not_plain, b""))
+            })
+            .collect();
+        let heads = requests.iter().map(|(method, target, fields)| {
+            format!("{method} {target} HTTP/1.1\r\nHost: proxy.test\r\n{fields}\r\n")
+        });
+        client.send(heads.collect::<String>());
+        for ((method, target, fields), alone) in requests.iter().zip(alone) {
+            let answer = client.answer_to(method);
+            assert_eq!(
+                compared(&answer),
+                alone,
+                "step {step}: {method} {target} {fields}"
+            );
+        }
+    }
 }

@@ -120,6 +120,25 @@ fn a_shared_response_is_not_served_after_it_became_private() {
 }
 
 #[test]
+fn a_request_on_an_open_connection_gets_the_identity_of_the_new_configuration() {
+    let origin = greeting();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let mut anna = Client::connect(proxy.port);
+    let mut ask = |x_cache, body| {
+        let answer = anna.ask("/me", "X-Visitor: anna\r\n").answer();
+        answer.expect(200, x_cache, body);
+    };
+    ask("MISS", "anna #0");
+    ask("HIT", "anna #0");
+    reload(&home, "identity_headers = [\"x-visitor\"]\n");
+    ask("MISS", "anna #1");
+    ask("HIT", "anna #1");
+    assert_eq!(get_as(&proxy, "berta"), "MISS berta #2");
+    ask("HIT", "anna #1");
+}
+
+#[test]
 fn a_shared_fetch_is_not_stored_after_it_became_private() {
     let gate = Gate::default();
     let origin = Origin::start({

@@ -1,8 +1,10 @@
 //! Fetches under way: one is shared by many requests.
 
 pub(super) mod active;
+pub(super) mod known_miss;
 pub(super) mod messages;
 pub(super) mod reader;
+pub(super) mod recipients;
 pub(super) mod ticket;
 pub(super) mod window;
 pub(super) mod writer;

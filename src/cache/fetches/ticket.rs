@@ -1,19 +1,24 @@
 //! The right to store the response of one fetch.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
-use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 use tokio::time::Instant;
 
 use crate::{
     cache::{
         fetches::{
+            known_miss::KnownMiss,
             messages::{EndFetch, FetchResult, MakeRoom, Put, RoomMade},
             reader::{FetchEnd, FetchEvent, FetchFailure, FetchId, FetchState},
+            recipients::TicketRecipients,
         },
         found::PutOutcome,
         store::{
             budget::{Budget, Charge},
+            changes::{ChangeCounts, Snapshot},
             entry::Entry,
             key::Key,
         },
@@ -47,29 +52,10 @@ pub struct FetchTicket {
     path_not_stored: bool,
     /// Whether the last response for the key was not storable, and the next one will probably not be either.
     is_hit_for_miss: bool,
-}
-
-/// The actor, as its tickets address it.
-#[derive(Debug)]
-pub(in crate::cache) struct TicketRecipients {
-    put: Recipient<Put>,
-    make_room: Recipient<MakeRoom>,
-    end_fetch: Recipient<EndFetch>,
-}
-
-impl TicketRecipients {
-    /// Addresses `actor`.
-    pub(in crate::cache) fn of<A>(actor: &Addr<A>) -> Self
-    where
-        A: Actor + Handler<Put> + Handler<MakeRoom> + Handler<EndFetch>,
-        A::Context: ToEnvelope<A, Put> + ToEnvelope<A, MakeRoom> + ToEnvelope<A, EndFetch>,
-    {
-        Self {
-            put: actor.clone().recipient(),
-            make_room: actor.clone().recipient(),
-            end_fetch: actor.clone().recipient(),
-        }
-    }
+    /// The resource at the time of the claim, if requests like this one need no claim as long as it is unchanged.
+    claimed_at: Option<Snapshot>,
+    /// Why there was no claim; `None` if there was one.
+    unclaimed: Option<Arc<KnownMiss>>,
 }
 
 impl FetchTicket {
@@ -96,11 +82,70 @@ impl FetchTicket {
             refused: None,
             path_not_stored: false,
             is_hit_for_miss: false,
+            claimed_at: None,
+            unclaimed: None,
         }
     }
 
-    pub(in crate::cache) fn mark_hit_for_miss(&mut self) {
+    /// The ticket of a fetch that `known` spares the claim. It stores nothing.
+    pub(in crate::cache) fn unclaimed(
+        known: &Arc<KnownMiss>,
+        key: Key,
+        budget: &Arc<Budget>,
+        now: Time,
+    ) -> Self {
+        let (recipients, budget) = (Arc::clone(&known.recipients), Arc::clone(budget));
+        let result = (FetchResult::Unused, now);
+        let id = FetchId::default();
+        let mut ticket = Self::new(id, key, recipients, budget, known.max_object_bytes, result);
+        ticket.path_not_stored = known.path_not_stored;
+        ticket.is_hit_for_miss = true;
+        ticket.unclaimed = Some(Arc::clone(known));
+        ticket
+    }
+
+    /// What spares the next fetches for the key a claim until `until`, when the response of this one is not stored for this
+    /// reason; `None` if they have to claim.
+    pub(in crate::cache) fn known_miss(
+        &self,
+        reason: Reason,
+        changes: &ChangeCounts,
+        until: Time,
+    ) -> Option<KnownMiss> {
+        let claimed_at = self.claimed_at.filter(|_| reason.is_lasting())?;
+        Some(KnownMiss {
+            recipients: Arc::clone(&self.recipients),
+            max_object_bytes: self.max_object_bytes,
+            path_not_stored: self.path_not_stored,
+            reason,
+            claimed_at,
+            related: changes.watch(&self.key.resource, true),
+            until,
+            has_ended: AtomicBool::new(false),
+        })
+    }
+
+    /// What has spared it the claim; `None` if it was claimed.
+    pub(in crate::cache) fn unclaimed_since(&self) -> Option<&KnownMiss> {
+        self.unclaimed.as_deref()
+    }
+
+    /// The same ticket for a fetch that began with `unclaimed`.
+    #[must_use]
+    pub(in crate::cache) fn begun_with(mut self, unclaimed: &Self) -> Self {
+        (self.begun, self.claimed) = (unclaimed.begun, unclaimed.claimed);
+        self
+    }
+
+    pub(in crate::cache) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Notes that requests for the key do not wait for each other. `claimed_at` is the resource, if they need no claim as long
+    /// as it is unchanged.
+    pub(in crate::cache) fn mark_hit_for_miss(&mut self, claimed_at: Option<Snapshot>) {
         self.is_hit_for_miss = true;
+        self.claimed_at = claimed_at;
     }
 
     /// Whether the last response for the key was not storable, and the next one will probably not be either.
@@ -171,7 +216,7 @@ impl FetchTicket {
             (self.id, entry.fetch_millis()),
             &self.budget,
         ));
-        let outcome = self.put(Arc::clone(&entry), since).await;
+        let outcome = self.put(Arc::clone(&entry), since, self.age()).await;
         self.state.happened(FetchEvent::LookAgain);
         match outcome {
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => Ok((entry, Ok(()))),
@@ -182,9 +227,9 @@ impl FetchTicket {
         }
     }
 
-    /// How long the fetch has taken so far, in milliseconds.
-    pub(in crate::cache) fn age_millis(&self) -> u32 {
-        u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX)
+    /// How long the fetch has taken so far.
+    pub(in crate::cache) fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
@@ -247,7 +292,7 @@ impl FetchTicket {
         });
     }
 
-    /// Stores `entry`. `since` is its order, or that of the entry that it updates.
+    /// Stores `entry` when the fetch has taken `age`. `since` is its order, or that of the entry that it updates.
     ///
     /// # Errors
     /// The actor did not answer in time.
@@ -255,13 +300,14 @@ impl FetchTicket {
         &mut self,
         entry: Arc<Entry>,
         since: (Time, FetchId),
+        age: Duration,
     ) -> Result<PutOutcome, CacheUnavailable> {
         let put = Put {
             key: self.key.clone(),
             id: self.id,
             entry,
             since,
-            now: self.claimed.saturating_add(self.begun.elapsed()),
+            now: self.claimed.saturating_add(age),
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
         if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {
@@ -278,8 +324,13 @@ impl Drop for FetchTicket {
     fn drop(&mut self) {
         self.state.happened(FetchEvent::Released);
         self.state.ended(FetchEnd::Cut);
-        // The actor has ended a fetch whose response it has stored.
-        if self.result != FetchResult::Stored {
+        if let Some(known) = &self.unclaimed {
+            // The actor has no such fetch.
+            if self.refused != Some(known.reason) {
+                known.end();
+            }
+        } else if self.result != FetchResult::Stored {
+            // The actor has ended a fetch whose response it has stored.
             self.end_fetch(self.result, self.refused);
         }
     }

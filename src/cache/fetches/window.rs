@@ -29,7 +29,7 @@ impl Window {
         }
     }
 
-    pub(in crate::cache) fn extend(&mut self, pieces: Vec<Arc<Piece>>) {
+    pub(in crate::cache) fn extend(&mut self, pieces: impl Iterator<Item = Arc<Piece>>) {
         self.pieces.extend(pieces);
     }
 

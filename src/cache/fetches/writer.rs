@@ -308,23 +308,19 @@ impl BodyWriter {
             errors.read(chunk);
         }
         let room = self.ticket.room(received, cost).await;
-        for piece in self.add(chunk) {
-            self.pieces.push(piece);
-        }
+        self.add(chunk);
         room
     }
 
-    fn add(&mut self, chunk: &Bytes) -> Vec<Arc<Piece>> {
+    fn add(&mut self, chunk: &Bytes) {
         self.received_bytes += chunk.len() as u64;
-        let mut added = Vec::with_capacity(1);
         for bytes in chunk.chunks(PIECE_BYTES) {
             let piece = Piece::copy_of(bytes, self.position, self.ticket.budget());
             self.position = piece.position();
             self.link(&piece);
-            added.push(piece);
+            self.pieces.push(piece);
         }
         self.state.notify();
-        added
     }
 
     /// Shows `piece` to the readers. The last piece is withheld until the body is stored.
@@ -362,7 +358,10 @@ impl BodyWriter {
                 return None;
             }
             match self.next(body.as_mut()).await {
-                Chunk::Bytes(chunk) => window.extend(self.add(&chunk)),
+                Chunk::Bytes(chunk) => {
+                    self.add(&chunk);
+                    window.extend(self.pieces.drain(..));
+                }
                 Chunk::End if self.is_short() => return None,
                 Chunk::End => break,
                 Chunk::Cut => return None,
@@ -384,10 +383,12 @@ impl BodyWriter {
             body = body.joined(self.ticket.budget());
         }
         drop(self.head_charge.take());
-        let fetch = (self.ticket.id(), self.ticket.age_millis());
+        let age = self.ticket.age();
+        let fetch_millis = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
+        let fetch = (self.ticket.id(), fetch_millis);
         let entry = Entry::new(Arc::clone(&self.head), body, fetch, self.ticket.budget());
         let since = entry.order();
-        match self.ticket.put(Arc::new(entry), since).await {
+        match self.ticket.put(Arc::new(entry), since, age).await {
             Ok(PutOutcome::Stored | PutOutcome::StoredStale) => FetchEnd::Stored,
             Ok(PutOutcome::Void) => FetchEnd::NotStored(Reason::Cleared),
             Ok(PutOutcome::Outdated) => FetchEnd::NotStored(Reason::Outdated),

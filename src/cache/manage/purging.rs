@@ -140,6 +140,9 @@ impl Handler<PurgeChunk> for CacheActor {
         let filter = &purge.filter;
         if purge.place.is_none() {
             chunk.fetches = self.void_matching(filter, purge.how);
+            if purge.how != PurgeAction::DryRun {
+                self.forestall_late_claims(filter);
+            }
         }
         let mut keys = Vec::new();
         chunk.next = self.walk(filter, purge.place.unwrap_or_default(), |key, stored| {
@@ -150,13 +153,6 @@ impl Handler<PurgeChunk> for CacheActor {
         });
         for key in keys {
             self.purge_key(key, &purge, &mut chunk);
-        }
-        // Fetches without a claim may bring what was purged.
-        if chunk.next.is_none() && purge.how != PurgeAction::DryRun {
-            match filter.resources() {
-                Some(resources) => resources.iter().for_each(|one| self.store.changed(one)),
-                None => self.store.all_changed(),
-            }
         }
         MessageResult(chunk)
     }
@@ -190,6 +186,14 @@ impl CacheActor {
             }),
         }
         chunk.resources.push(key.resource);
+    }
+
+    /// Declines the later claims of fetches that are under way without one: they may bring what is purged.
+    fn forestall_late_claims(&self, filter: &EntryFilter) {
+        match filter.resources() {
+            Some(resources) => resources.iter().for_each(|one| self.store.changed(one)),
+            None => self.store.all_changed(),
+        }
     }
 
     /// Voids the fetches under way for what `filter` names. Returns their number.

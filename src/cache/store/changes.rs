@@ -13,7 +13,7 @@ use std::{
     hash::RandomState,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -71,11 +71,16 @@ pub struct Snapshot {
 /// Which counters concern a stored key, and how high they were when the actor last looked at it.
 #[derive(Debug)]
 pub(in crate::cache) struct Watch {
-    doubts: usize,
+    doubts: u16,
+    /// Part of a sum of counters: two sums that are compared never differ by a multiple of 2^32.
+    seen: AtomicU32,
     /// `None` if no lifetime is a guess.
-    related: Option<Box<[u16]>>,
-    seen: AtomicU64,
+    related: Option<Box<RelatedCounters>>,
 }
+
+/// The counters of the groups that a path belongs to.
+#[derive(Debug)]
+struct RelatedCounters(Box<[u16]>);
 
 impl ChangeCounts {
     pub(in crate::cache) fn new() -> Arc<Self> {
@@ -142,11 +147,13 @@ impl ChangeCounts {
     /// The counters that concern responses of `resource`.
     pub(in crate::cache) fn watch(&self, resource: &Resource, is_guess: bool) -> Watch {
         let groups = is_guess.then(|| self.groups_of(resource));
-        let number = |group: &PathGroup| u16::try_from(index(group.hash())).unwrap_or_default();
+        let short = |number: usize| u16::try_from(number).unwrap_or_default();
+        let number = |group: &PathGroup| short(index(group.hash()));
+        let numbers = |groups: Vec<PathGroup>| groups.iter().map(number).collect();
         let watch = Watch {
-            doubts: counter(resource),
-            related: groups.map(|groups| groups.iter().map(number).collect()),
-            seen: AtomicU64::new(0),
+            doubts: short(counter(resource)),
+            related: groups.map(|groups| Box::new(RelatedCounters(numbers(groups)))),
+            seen: AtomicU32::new(0),
         };
         self.look(&watch);
         watch
@@ -162,12 +169,13 @@ impl ChangeCounts {
         self.count(watch) == watch.seen.load(Ordering::Acquire)
     }
 
-    fn count(&self, watch: &Watch) -> u64 {
-        let related = watch.related.iter().flatten();
+    fn count(&self, watch: &Watch) -> u32 {
+        let related = watch.related.iter().flat_map(|related| &related.0);
         let related: u64 = related
             .map(|number| self.related.get((*number).into()))
             .sum();
-        self.doubts.get(watch.doubts) + related
+        let sum = self.doubts.get(watch.doubts.into()) + related;
+        u32::try_from(sum & u64::from(u32::MAX)).unwrap_or_default()
     }
 }
 

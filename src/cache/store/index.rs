@@ -172,7 +172,7 @@ impl IndexWriter {
     /// Adds `stored`, whose key is not in the index, unless it is outdated there.
     pub(in crate::cache) fn insert(&mut self, stored: Arc<Stored>) {
         if let Some(bucket) = self.index.bucket(self.index.number(stored.hash)) {
-            stored.next.store(bucket.load_full());
+            set(&stored.next, bucket.load_full());
             bucket.store(Some(stored));
             self.len += 1;
         }
@@ -222,9 +222,7 @@ impl IndexWriter {
         let belongs = |stored: &Arc<Stored>| low_bits(stored.hash) & mask == added;
         let (moved, left): (Vec<_>, Vec<_>) = chain.partition(belongs);
         index.relink(|| {
-            if !moved.is_empty() {
-                link(to, moved);
-            }
+            link(to, moved);
             index.buckets.store(added + 1, Ordering::Release);
             link(from, left);
         });
@@ -256,8 +254,16 @@ fn replace_in_chain(bucket: &Bucket, previous: &Arc<Stored>, following: Option<A
 fn link(bucket: &Bucket, chain: Vec<Arc<Stored>>) {
     let mut next = None;
     for stored in chain.into_iter().rev() {
-        stored.next.store(next);
+        set(&stored.next, next);
         next = Some(stored);
     }
-    bucket.store(next);
+    set(bucket, next);
+}
+
+/// Makes `link` lead to `next`, if it does not yet: to write a link takes longer than to read it.
+fn set(link: &Bucket, next: Option<Arc<Stored>>) {
+    let address = |it: &Option<Arc<Stored>>| it.as_ref().map(Arc::as_ptr);
+    if address(&link.load()) != address(&next) {
+        link.store(next);
+    }
 }

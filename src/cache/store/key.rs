@@ -237,14 +237,20 @@ impl Key {
 
     /// The memory of the key beyond the overhead of an entry, in bytes.
     pub(in crate::cache) fn heap_bytes(&self) -> u64 {
-        // A partition is also in the list of its resource's partitions, and the list may be half full.
-        let partition = if self.partition().is_plain() {
-            0
-        } else {
-            size_of::<PartitionedKey>() + 4 * size_of::<usize>() + ALLOCATION_BYTES + RESOURCE_BYTES
-        };
-        (self.resource.text.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
+        heap_bytes(&self.resource.text, self.partition().is_plain())
     }
+}
+
+/// The memory of a key beyond the overhead of an entry, in bytes. A plain one has neither an identity nor a body.
+fn heap_bytes(text: &str, is_plain: bool) -> u64 {
+    // A partition is also in the list of its resource's partitions, and the list may be half full.
+    let partition = match is_plain {
+        true => 0,
+        false => {
+            size_of::<PartitionedKey>() + 4 * size_of::<usize>() + ALLOCATION_BYTES + RESOURCE_BYTES
+        }
+    };
+    (text.len() + ALLOCATION_BYTES + LISTED_BYTES + partition) as u64
 }
 
 /// The counters and the share of the allocator's own memory for each allocation of a key, in bytes.
@@ -358,6 +364,16 @@ impl StoredKey {
             }
         };
         is_same && !self.is_outdated()
+    }
+
+    /// The memory of the key beyond the overhead of an entry, in bytes.
+    pub(in crate::cache) fn heap_bytes(&self) -> u64 {
+        match self {
+            Self::Plain(text) => heap_bytes(text, true),
+            Self::Partitioned(stored) => {
+                heap_bytes(&stored.key.resource.text, stored.key.partition().is_plain())
+            }
+        }
     }
 
     /// True if an invalidation has left the key behind.

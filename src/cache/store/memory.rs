@@ -137,8 +137,8 @@ impl Store {
     ) -> PutOutcome {
         let now = now.saturating_add(CLOCK_TOLERANCE);
         let weight = entry.weight_bytes();
-        let stored = self.table.peek(key);
-        let variants = stored.iter().flat_map(|stored| stored.variants.iter());
+        let previous = self.table.peek(key);
+        let variants = previous.iter().flat_map(|stored| stored.variants.iter());
         let (same, others): (Vec<_>, Vec<_>) =
             variants.partition(|other| other.head().same_variant(entry.head()));
         let is_part = entry.head().content_range().is_some();
@@ -156,7 +156,7 @@ impl Store {
         while variants.len() > 1 && EntryTable::weight_of(key, &variants) > most {
             variants.pop();
         }
-        match self.replace(key, variants) {
+        match self.replace(key, variants, previous) {
             true => PutOutcome::Stored,
             false => PutOutcome::NoRoom,
         }
@@ -177,16 +177,16 @@ impl Store {
         key: &Key,
         change: impl FnMut(&Arc<Entry>) -> Option<Arc<Entry>>,
     ) {
-        let Some(stored) = self.table.peek(key) else {
+        let Some(previous) = self.table.peek(key) else {
             return;
         };
-        let changed = stored.variants.iter().filter_map(change).collect();
+        let changed = previous.variants.iter().filter_map(change).collect();
         let changed = self.doubted(key, changed);
         let same = |(one, other)| Arc::ptr_eq(one, other);
-        if changed.len() != stored.variants.len()
-            || !changed.iter().zip(stored.variants.iter()).all(same)
+        if changed.len() != previous.variants.len()
+            || !changed.iter().zip(previous.variants.iter()).all(same)
         {
-            self.replace(key, changed);
+            self.replace(key, changed, Some(previous));
         }
     }
 
@@ -199,8 +199,13 @@ impl Store {
         variants.into_iter().map(doubted).collect()
     }
 
-    /// Replaces all variants of `key`. Returns false if the new ones do not fit; then nothing is stored for `key`.
-    fn replace(&mut self, key: &Key, variants: Vec<Arc<Entry>>) -> bool {
+    /// Replaces all variants of `key`, which are `previous` if there are any. Returns false if the new ones do not fit; then nothing is stored for `key`.
+    fn replace(
+        &mut self,
+        key: &Key,
+        variants: Vec<Arc<Entry>>,
+        previous: Option<Arc<Stored>>,
+    ) -> bool {
         let fits = match variants.is_empty() {
             true => {
                 self.table.remove(key);
@@ -208,17 +213,14 @@ impl Store {
             }
             false => {
                 let variants = self.doubted(key, variants);
-                let previous = self.table.peek(key);
-                let previous = previous.iter().flat_map(|stored| stored.variants.iter());
+                let before = previous.iter().flat_map(|stored| stored.variants.iter());
                 let is_new = |entry: &&Arc<Entry>| {
-                    !previous
-                        .clone()
-                        .any(|previous| Arc::ptr_eq(previous, entry))
+                    !before.clone().any(|previous| Arc::ptr_eq(previous, entry))
                 };
                 let new = variants.iter().filter(is_new);
                 let new_bytes = new.map(|entry| entry.weight_bytes()).sum();
                 let capacity = self.capacity(new_bytes);
-                self.table.insert(key, variants, capacity)
+                self.table.insert(key, variants, previous, capacity)
             }
         };
         self.changes.changed(&key.resource);
@@ -248,6 +250,11 @@ impl Store {
     /// Frees up to `keys` keys that were invalidated. Returns true if there are more.
     pub(in crate::cache) fn sweep(&mut self, keys: usize) -> bool {
         self.table.sweep(keys)
+    }
+
+    /// The present state of `resource`.
+    pub(in crate::cache) fn snapshot(&self, resource: &Resource) -> Snapshot {
+        self.changes.snapshot(resource)
     }
 
     /// True if the resource of the snapshot has not changed since.

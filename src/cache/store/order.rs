@@ -28,8 +28,29 @@ pub(in crate::cache) struct EvictionOrder {
 struct Queued {
     stored: Arc<Stored>,
     is_new: bool,
-    before: Option<usize>,
-    after: Option<usize>,
+    before: SlotLink,
+    after: SlotLink,
+}
+
+/// The slot before or after another one in a queue, in half of the memory of an `Option<usize>`.
+#[derive(Clone, Copy)]
+struct SlotLink(u32);
+
+impl SlotLink {
+    /// There is none.
+    const END: Self = Self(u32::MAX);
+
+    /// The link to a slot; `None` is the end of the queue. So many keys that a slot has no number of 32 bits are not stored.
+    fn to(slot: Option<usize>) -> Self {
+        let number = slot.and_then(|slot| u32::try_from(slot).ok());
+        number.map_or(Self::END, Self)
+    }
+
+    /// The slot; `None` at the end of the queue.
+    fn slot(self) -> Option<usize> {
+        let number = Some(self.0).filter(|number| *number != Self::END.0)?;
+        usize::try_from(number).ok()
+    }
 }
 
 #[derive(Default)]
@@ -95,15 +116,15 @@ impl EvictionOrder {
         let slot = self.slots.insert(Queued {
             stored,
             is_new,
-            before: None,
-            after: None,
+            before: SlotLink::END,
+            after: SlotLink::END,
         });
         self.append(slot, is_new);
     }
 
     /// Puts `stored` in the place of the key in its slot, at the same place of the order.
     pub(in crate::cache) fn replace(&mut self, stored: Arc<Stored>) {
-        let Some(queued) = self.slots.get_mut(stored.place().slot) else {
+        let Some(queued) = self.slots.get_mut(stored.place().slot()) else {
             return;
         };
         let is_new = queued.is_new;
@@ -168,11 +189,12 @@ impl EvictionOrder {
     fn append(&mut self, slot: usize, is_new: bool) {
         let last = self.queue(is_new).last.replace(slot);
         match last.and_then(|last| self.slots.get_mut(last)) {
-            Some(last) => last.after = Some(slot),
+            Some(last) => last.after = SlotLink::to(Some(slot)),
             None => self.queue(is_new).first = Some(slot),
         }
         if let Some(queued) = self.slots.get_mut(slot) {
-            (queued.is_new, queued.before, queued.after) = (is_new, last, None);
+            (queued.is_new, queued.before, queued.after) =
+                (is_new, SlotLink::to(last), SlotLink::END);
             let bytes = queued.stored.weight_bytes();
             self.queue(is_new).bytes += bytes;
         }
@@ -183,14 +205,14 @@ impl EvictionOrder {
         let Some(queued) = self.slots.get(slot) else {
             return;
         };
-        let (before, after, is_new) = (queued.before, queued.after, queued.is_new);
+        let (before, after, is_new) = (queued.before.slot(), queued.after.slot(), queued.is_new);
         let bytes = queued.stored.weight_bytes();
         match before.and_then(|before| self.slots.get_mut(before)) {
-            Some(before) => before.after = after,
+            Some(before) => before.after = SlotLink::to(after),
             None => self.queue(is_new).first = after,
         }
         match after.and_then(|after| self.slots.get_mut(after)) {
-            Some(after) => after.before = before,
+            Some(after) => after.before = SlotLink::to(before),
             None => self.queue(is_new).last = before,
         }
         self.queue(is_new).bytes -= bytes;

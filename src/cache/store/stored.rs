@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 
 use crate::cache::store::{
-    budget::Charge, changes::Watch, entry::Entry, key::StoredKey, shared_list::SharedList,
+    budget::Budget, changes::Watch, entry::Entry, key::StoredKey, shared_list::SharedList,
 };
 
 /// So many uses keep a key from being evicted; more are not counted.
@@ -26,8 +26,8 @@ pub(in crate::cache) struct Stored {
     pub(in crate::cache) hash: u64,
     /// The next one in the same bucket of the index.
     pub(in crate::cache) next: ArcSwapOption<Stored>,
-    /// The memory of the key, counted against the budget.
-    key_charge: Charge,
+    /// The memory of the key is counted against it.
+    budget: Arc<Budget>,
     /// The memory of the responses, in bytes. A body that another key counts is left out.
     responses_bytes: u64,
     place: StoredPlace,
@@ -40,19 +40,40 @@ pub(in crate::cache) struct Stored {
 /// Where the table lists a key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cache) struct StoredPlace {
-    /// Its number among all keys.
-    pub(in crate::cache) slot: usize,
-    /// Its number among the partitions of its resource; 0 if it has neither an identity nor a body.
-    pub(in crate::cache) shelf: usize,
+    slot: u32,
+    shelf: u32,
     /// No other change of the table has this number.
     pub(in crate::cache) change: u64,
 }
 
+impl StoredPlace {
+    /// `slot` is its number among all keys, `shelf` that among the partitions of its resource; 0 if it has neither an
+    /// identity nor a body. There is no memory for so many keys that a number has more than 32 bits.
+    pub(in crate::cache) fn new(slot: usize, shelf: usize) -> Self {
+        let short = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            slot: short(slot),
+            shelf: short(shelf),
+            change: 0,
+        }
+    }
+
+    /// Its number among all keys.
+    pub(in crate::cache) fn slot(self) -> usize {
+        usize::try_from(self.slot).unwrap_or(usize::MAX)
+    }
+
+    /// Its number among the partitions of its resource.
+    pub(in crate::cache) fn shelf(self) -> usize {
+        usize::try_from(self.shelf).unwrap_or(usize::MAX)
+    }
+}
+
 impl Stored {
-    /// The responses of a key whose memory is `key_charge`. They count the bodies that no other key counts, until
+    /// The responses of a key whose memory counts against `budget`. They count the bodies that no other key counts, until
     /// [`Stored::release`]. Hits and uses are those of `previous`, if the key had responses before.
     pub(in crate::cache) fn new(
-        (key, hash, key_charge): (StoredKey, u64, Charge),
+        (key, hash, budget): (StoredKey, u64, &Arc<Budget>),
         variants: Vec<Arc<Entry>>,
         watch: Watch,
         place: StoredPlace,
@@ -62,6 +83,7 @@ impl Stored {
             let body = entry.body().count_for(place.change);
             entry.head_bytes() + body
         });
+        budget.take(key.heap_bytes());
         Self {
             responses_bytes: counted.sum(),
             variants: variants.into(),
@@ -69,7 +91,7 @@ impl Stored {
             hash,
             watch,
             next: ArcSwapOption::empty(),
-            key_charge,
+            budget: Arc::clone(budget),
             place,
             hits: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.hits)),
             uses: AtomicU8::new(
@@ -115,12 +137,18 @@ impl Stored {
 
     /// The memory of the responses and their key, in bytes. A body that another key counts is left out.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
-        self.responses_bytes + self.key_charge.bytes()
+        self.responses_bytes + self.key.heap_bytes()
     }
 
     /// The number of responses.
     pub(in crate::cache) fn entries(&self) -> u64 {
         self.variants.len() as u64
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        self.budget.give_back(self.key.heap_bytes());
     }
 }
 
@@ -137,4 +165,15 @@ impl fmt::Debug for Stored {
 /// The memory of responses in bytes, whoever shares their bodies.
 pub(in crate::cache) fn total_bytes(variants: &[Arc<Entry>]) -> u64 {
     variants.iter().map(|entry| entry.weight_bytes()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_for_a_key_takes_little_memory_beside_it() {
+        // With the counters of its Arc it is in the allocator's class of 128 bytes.
+        assert!(size_of::<Stored>() + 2 * size_of::<usize>() <= 128);
+    }
 }

@@ -6,13 +6,9 @@
 //! No method walks or frees without bound. The partitions of one resource are invalidated by the end of its [`Epoch`], and
 //! removed later, a step at a time ([`EntryTable::sweep`]). Large values are freed in another thread ([`Disposal`]).
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use arc_swap::Guard;
-use foldhash::fast::RandomState;
 
 use crate::cache::{
     found::Cleared,
@@ -24,6 +20,7 @@ use crate::cache::{
         index::{IndexWriter, SharedIndex},
         key::{Epoch, Key, Partition, Resource, StoredKey},
         order::EvictionOrder,
+        resource_records::{ResourceRecord, ResourceRecords},
         slots::Slots,
         stored::{Stored, StoredPlace, total_bytes},
     },
@@ -38,8 +35,7 @@ const FEW: usize = 64;
 pub(in crate::cache) struct EntryTable {
     index: IndexWriter,
     order: EvictionOrder,
-    /// The resources that have keys with an identity or a body.
-    resources: HashMap<Resource, ResourceRecord, RandomState>,
+    resources: ResourceRecords,
     /// What earlier epochs of resources have left behind.
     outdated: VecDeque<OutdatedEpoch>,
     outdated_bytes: u64,
@@ -52,15 +48,6 @@ pub(in crate::cache) struct EntryTable {
     budget: Arc<Budget>,
     changes: Arc<ChangeCounts>,
     disposal: Disposal,
-}
-
-/// The keys of a resource that have an identity or a body.
-#[derive(Debug, Default)]
-struct ResourceRecord {
-    epoch: Arc<Epoch>,
-    /// Their slots in the eviction order.
-    partitions: Slots<usize>,
-    total: Cleared,
 }
 
 /// The keys of a resource that an invalidation has left behind.
@@ -83,7 +70,7 @@ impl EntryTable {
         Self {
             index: IndexWriter::new(index, limit_bytes),
             order: EvictionOrder::new(limit_bytes),
-            resources: HashMap::default(),
+            resources: ResourceRecords::default(),
             outdated: VecDeque::new(),
             outdated_bytes: 0,
             entries: 0,
@@ -105,12 +92,13 @@ impl EntryTable {
         total_bytes(variants) + key.heap_bytes()
     }
 
-    /// Inserts `variants` for `key`, in place of those stored. Hits and rank of the key stay. Evicts until the table has no
+    /// Inserts `variants` for `key`, in the place of `previous` if something is stored. Hits and rank of the key stay. Evicts until the table has no
     /// more than `capacity` bytes. Returns false if they do not fit; then nothing is stored for `key`.
     pub(in crate::cache) fn insert(
         &mut self,
         key: &Key,
         variants: Vec<Arc<Entry>>,
+        mut previous: Option<Arc<Stored>>,
         capacity: u64,
     ) -> bool {
         let weight = Self::weight_of(key, &variants);
@@ -118,7 +106,6 @@ impl EntryTable {
             self.remove(key);
             return false;
         }
-        let mut previous = self.peek(key);
         let replaced =
             |previous: &Option<Arc<Stored>>| previous.as_ref().map_or(0, |it| it.weight_bytes());
         while self.held_bytes() - replaced(&previous) + weight > capacity && self.evict() {
@@ -158,11 +145,10 @@ impl EntryTable {
         let record = self.resources.get(&key.resource);
         let epoch = record.filter(|_| !key.partition().is_plain());
         let epoch = epoch.map(|record| Arc::clone(&record.epoch));
-        let charge = self.budget.charge(key.heap_bytes());
         let hash = key.keyed_hash();
         let is_guess = variants.iter().any(|entry| entry.head().is_guess());
         Arc::new(Stored::new(
-            (StoredKey::new(key, epoch), hash, charge),
+            (StoredKey::new(key, epoch), hash, &self.budget),
             variants,
             self.changes.watch(&key.resource, is_guess),
             place,
@@ -175,16 +161,9 @@ impl EntryTable {
         let slot = self.order.next_slot();
         let shelf = match key.partition().is_plain() {
             true => 0,
-            false => {
-                let record = self.resources.entry(key.resource.clone()).or_default();
-                record.partitions.insert(slot)
-            }
+            false => self.resources.list(&key.resource, slot),
         };
-        StoredPlace {
-            slot,
-            shelf,
-            change: 0,
-        }
+        StoredPlace::new(slot, shelf)
     }
 
     /// The record of a key with an identity or a body; `None` if it has neither, or is outdated.
@@ -221,10 +200,10 @@ impl EntryTable {
     fn take_out(&mut self, stored: Arc<Stored>) -> u64 {
         let place = stored.place();
         self.index.replace(&stored, None);
-        self.order.remove(place.slot);
+        self.order.remove(place.slot());
         let entries = self.subtract_from_counts(&stored);
         if let Some(record) = self.current_record(&stored) {
-            record.partitions.remove(place.shelf);
+            record.partitions.remove(place.shelf());
             if record.partitions.is_empty()
                 && let Some((resource, _)) = stored.key.partitioned()
             {

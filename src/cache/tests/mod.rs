@@ -5,6 +5,7 @@ mod bodies;
 mod claims;
 mod eviction;
 mod joining;
+mod known_misses;
 mod managing;
 mod restart;
 mod steps;

@@ -24,7 +24,7 @@ pub(super) use self::request::DESTINATION;
 pub use self::{
     path::may_leave,
     proxied_origin::{ClientAddress, ProxiedOrigin},
-    request::{PAGE_HEADERS, is_destination_outside},
+    request::{PAGE_HEADERS, is_destination_outside, may_name_proxy},
     set_cookie::CookieRewriting,
 };
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};

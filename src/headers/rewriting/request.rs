@@ -26,6 +26,11 @@ pub fn is_destination_outside(headers: &HeaderMap, is_outside: impl Fn(&str) -> 
 /// The headers that name the page from which a request comes.
 pub static PAGE_HEADERS: [HeaderName; 2] = [header::ORIGIN, header::REFERER];
 
+/// True for the name of a header that [`ProxiedOrigin::rewrite_request`] may change.
+pub fn may_name_proxy(name: &HeaderName) -> bool {
+    *name == DESTINATION || PAGE_HEADERS.contains(name)
+}
+
 impl ProxiedOrigin<'_> {
     /// Makes a request name the origin where it names the proxy, which the client reached at `address`.
     pub fn rewrite_request(&self, headers: &mut HeaderMap, address: &ClientAddress<'_>) {

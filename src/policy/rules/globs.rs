@@ -121,6 +121,56 @@ impl WildPattern {
     }
 }
 
+/// The beginnings of the paths that each of a list of patterns matches. They tell for most patterns, in one comparison, that
+/// the pattern does not match a path.
+#[derive(Clone, Debug, Default)]
+pub(in crate::policy) struct PathStarts(Arc<[PathStart]>);
+
+/// The first bytes of all paths that match: `bytes` where `mask` has ones.
+#[derive(Debug)]
+struct PathStart {
+    mask: u128,
+    bytes: u128,
+}
+
+impl PathStarts {
+    /// The beginnings for the patterns, in their order. Each of `paths` matches if one of its patterns does.
+    pub(in crate::policy) fn new<'a>(paths: impl Iterator<Item = &'a Globs>) -> Self {
+        Self(paths.map(PathStart::of).collect())
+    }
+
+    /// The positions of the patterns that may match `path`, in their order.
+    pub(in crate::policy) fn candidates(&self, path: &str) -> impl Iterator<Item = usize> {
+        let first = first_bytes(path.as_bytes());
+        let starts = self.0.iter().enumerate();
+        let candidates = starts.filter(move |(_, start)| first & start.mask == start.bytes);
+        candidates.map(|(position, _)| position)
+    }
+}
+
+impl PathStart {
+    fn of(path: &Globs) -> Self {
+        let start = match &*path.0 {
+            [pattern] if pattern.case == Case::Counts => pattern.prefix.as_bytes(),
+            // No beginning is common to all.
+            _ => &[],
+        };
+        let ones = [u8::MAX; size_of::<u128>()];
+        Self {
+            mask: first_bytes(&ones[..start.len().min(ones.len())]),
+            bytes: first_bytes(start),
+        }
+    }
+}
+
+/// The first bytes of `text`, with zeros after its end.
+fn first_bytes(text: &[u8]) -> u128 {
+    let mut first = [0; size_of::<u128>()];
+    let taken = text.len().min(first.len());
+    first[..taken].copy_from_slice(&text[..taken]);
+    u128::from_ne_bytes(first)
+}
+
 /// The text before the first wildcard.
 pub(in crate::policy) fn literal_prefix(pattern: &str) -> &str {
     pattern
@@ -154,6 +204,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_pattern_that_matches_is_a_candidate(
+            patterns in proptest::collection::vec("/[ab]{0,20}[ab*?]{0,3}|[*]b", 0..8),
+            path in "/[ab]{0,20}",
+        ) {
+            let paths: Vec<Globs> = patterns.iter().map(|it| Globs::new([it.as_str()])).collect();
+            let starts = PathStarts::new(paths.iter());
+            let candidates: Vec<usize> = starts.candidates(&path).collect();
+            prop_assert!(candidates.is_sorted());
+            for (position, pattern) in paths.iter().enumerate() {
+                let is_candidate = candidates.contains(&position);
+                prop_assert!(is_candidate || !pattern.matches(&path), "{}", patterns[position]);
+                let prefix = literal_prefix(&patterns[position]);
+                let has_start = path.starts_with(&prefix[..prefix.len().min(16)]);
+                prop_assert_eq!(is_candidate, has_start, "{}", patterns[position]);
+            }
+        }
+
         #[test]
         fn prefix_and_suffix_change_no_result(pattern in "[ab*?]{0,7}", text in "[ab]{0,7}") {
             let whole = WildMatch::new(&pattern);

@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::policy::{
     Globs, Rule, Rules,
-    rules::{globs::literal_prefix, rule::path_of},
+    rules::{
+        globs::{PathStarts, literal_prefix},
+        rule::path_of,
+    },
 };
 
 /// The place of an origin in the list of all origins of a configuration.
@@ -168,6 +171,7 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct Routes {
     routes: Arc<[Route]>,
+    starts: PathStarts,
     last: Arc<[OriginIndex]>,
 }
 
@@ -186,6 +190,7 @@ impl Routes {
     /// Routes of which the first that matches applies, and the origins of all other requests, at least one.
     pub fn new(routes: Vec<Route>, last: Vec<OriginIndex>) -> Self {
         Self {
+            starts: PathStarts::new(routes.iter().map(|route| &route.path)),
             routes: routes.into(),
             last: last.into(),
         }
@@ -207,8 +212,8 @@ impl Routes {
             return None;
         }
         let path = path_of(target);
-        let mut routes = self.routes.iter();
-        let position = routes.position(|route| route.matches(path, host));
+        let mut candidates = self.starts.candidates(path);
+        let position = candidates.find(|position| self.routes[*position].matches(path, host));
         position.map(RouteIndex)
     }
 

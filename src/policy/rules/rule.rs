@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use crate::policy::{
     Globs, PersistedQueries, Policy,
     rules::{
-        globs::literal_prefix,
+        globs::{PathStarts, literal_prefix},
         query::{QueryOrder, rewritten},
     },
 };
@@ -42,7 +42,10 @@ impl Rule {
 
 /// All rules, in the order of the configuration. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Arc<[Rule]>);
+pub struct Rules {
+    rules: Arc<[Rule]>,
+    starts: PathStarts,
+}
 
 /// The index of a rule in [`Rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,32 +54,36 @@ pub struct RuleIndex(usize);
 impl Rules {
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rules.is_empty()
     }
 
     /// Rules of which the first that matches applies.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self(rules.into())
+        Self {
+            starts: PathStarts::new(rules.iter().map(|rule| &rule.path)),
+            rules: rules.into(),
+        }
     }
 
     /// All of them, in the order of declaration.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter()
+        self.rules.iter()
     }
 
     /// The rule for a target: the first one with a pattern that matches its path. `None` if no rule matches.
     pub fn index_for(&self, target: &str) -> Option<RuleIndex> {
-        if self.0.is_empty() {
+        if self.rules.is_empty() {
             return None;
         }
         let path = path_of(target);
-        let position = self.0.iter().position(|rule| rule.path.matches(path));
+        let mut candidates = self.starts.candidates(path);
+        let position = candidates.find(|position| self.rules[*position].path.matches(path));
         position.map(RuleIndex)
     }
 
     /// The rule with an index from [`Rules::index_for`].
     pub fn get(&self, index: RuleIndex) -> Option<&Rule> {
-        self.0.get(index.0)
+        self.rules.get(index.0)
     }
 
     /// `target` as it is forwarded and as it is in the key.

@@ -1,28 +1,58 @@
 //! A fetch that the request of its client carries on, without a task of its own.
 
 use std::{
-    future::Future,
+    cell::Cell,
+    future::{Future, poll_fn},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
 use actix_web::rt;
 use futures_core::future::LocalBoxFuture;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::runtime::Handle;
 
 /// A fetch, and the response that it delivers to its client. When this is dropped before the fetch has ended, the fetch
 /// goes on in a task: its client has left, or has the response while the body arrives.
 pub(crate) struct CarriedFetch<T> {
     /// `None` after its end.
     fetch: Option<LocalBoxFuture<'static, ()>>,
-    response: oneshot::Receiver<T>,
+    response: Rc<SlotState<T>>,
+}
+
+/// Where a fetch puts the response for its client.
+pub(crate) struct ResponseSlot<T>(Rc<SlotState<T>>);
+
+struct SlotState<T> {
+    response: Cell<Option<T>>,
+    client_has_left: Cell<bool>,
+}
+
+impl<T> ResponseSlot<T> {
+    /// Delivers the response. It is dropped if the client has left.
+    pub(crate) fn fill(self, response: T) {
+        self.0.response.set(Some(response));
+    }
+
+    /// Resolves when the client has left. It registers no waker: the task in which the fetch goes on then polls it.
+    pub(crate) async fn client_has_left(&self) {
+        poll_fn(|_| match self.0.client_has_left.get() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
 }
 
 impl<T> CarriedFetch<T> {
-    /// A fetch that sends its response to `response`.
-    pub(crate) fn new(fetch: LocalBoxFuture<'static, ()>, response: oneshot::Receiver<T>) -> Self {
+    /// The fetch that `begin` makes. It puts its response into the slot.
+    pub(crate) fn new(begin: impl FnOnce(ResponseSlot<T>) -> LocalBoxFuture<'static, ()>) -> Self {
+        let response = Rc::new(SlotState {
+            response: Cell::new(None),
+            client_has_left: Cell::new(false),
+        });
         Self {
-            fetch: Some(fetch),
+            fetch: Some(begin(ResponseSlot(Rc::clone(&response)))),
             response,
         }
     }
@@ -38,12 +68,16 @@ impl<T> Future for CarriedFetch<T> {
         {
             self.fetch = None;
         }
-        Pin::new(&mut self.response).poll(context).map(Result::ok)
+        match self.response.response.take() {
+            None if self.fetch.is_some() => Poll::Pending,
+            response => Poll::Ready(response),
+        }
     }
 }
 
 impl<T> Drop for CarriedFetch<T> {
     fn drop(&mut self) {
+        self.response.client_has_left.set(true);
         // Without a runtime the worker ends, and all its fetches with it.
         if let Some(fetch) = self.fetch.take()
             && Handle::try_current().is_ok()
@@ -57,6 +91,7 @@ impl<T> Drop for CarriedFetch<T> {
 mod tests {
     use actix_rt::System;
     use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -65,17 +100,20 @@ mod tests {
         gate: oneshot::Receiver<()>,
         response: Option<u8>,
     ) -> (CarriedFetch<u8>, oneshot::Receiver<bool>) {
-        let (client, delivered) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let fetch = async move {
-            let mut client = Some(client);
-            if let Some(response) = response {
-                let _ = client.take().map(|client| client.send(response));
-            }
-            let _ = gate.await;
-            let _ = end.send(client.is_some_and(|client| client.is_closed()));
-        };
-        (CarriedFetch::new(Box::pin(fetch), delivered), ended)
+        let fetch = CarriedFetch::new(|client| {
+            Box::pin(async move {
+                let mut client = Some(client);
+                if let Some(response) = response {
+                    let _ = client.take().map(|client| client.fill(response));
+                }
+                let _ = gate.await;
+                let has_left =
+                    |client: ResponseSlot<u8>| client.client_has_left().now_or_never().is_some();
+                let _ = end.send(client.is_some_and(has_left));
+            })
+        });
+        (fetch, ended)
     }
 
     #[test]

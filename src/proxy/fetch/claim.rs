@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Claim, ClaimBasis, Claimed, Entry, Found},
+    cache::{Claim, ClaimBasis, Claimed, Coalescing, Entry, FetchTicket, Found},
+    clock,
     policy::{self, Time},
     proxy::{fetch::plan::FetchPlan, request::forwarded::ForwardedRequest, worker::Worker},
 };
 
-/// Claims the fetch that was planned when `seen` was stored; `None` if the cache does not answer.
+/// Claims the fetch that was planned when `seen` was stored; `None` if the cache does not answer. A fetch for a key whose
+/// responses are not stored may lead without a claim.
 pub(crate) async fn claim(
     worker: &Worker,
     forwarded: &ForwardedRequest,
@@ -16,6 +18,15 @@ pub(crate) async fn claim(
     plan: &FetchPlan,
     now: Time,
 ) -> Option<Claimed> {
+    let is_plain = plan.is_without_entry() && plan.coalescing == Coalescing::Join;
+    if is_plain
+        && plan.variant.is_none()
+        && seen.is_empty()
+        && let Some(ticket) = worker.known_misses.ticket(&forwarded.key, now)
+    {
+        let claimed = Claimed::Lead(ticket);
+        return Some(under_current_config(worker, forwarded, claimed));
+    }
     let of_stored = |entry: &Arc<Entry>| policy::variant(entry.head(), &forwarded.headers);
     let claim = Claim {
         variant: plan.variant.or_else(|| seen.variants().find_map(of_stored)),
@@ -28,6 +39,29 @@ pub(crate) async fn claim(
     };
     let claimed = worker.shared.cache.send(claim).await.ok()?;
     Some(under_current_config(worker, forwarded, claimed))
+}
+
+/// The claim of a response that can be stored; `None` if `ticket` was claimed.
+pub(crate) fn late_claim(worker: &Worker, ticket: &FetchTicket) -> Option<Claim> {
+    worker.known_misses.late_claim(ticket, clock::now())
+}
+
+/// The ticket for a response that can be stored, which [`late_claim`] claims in the place of `ticket`.
+///
+/// # Errors
+/// The response must not be stored. The error is `ticket`.
+pub(crate) async fn claimed_late(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    ticket: FetchTicket,
+    claim: Claim,
+) -> Result<FetchTicket, FetchTicket> {
+    let claimed = worker.shared.cache.send(claim).await;
+    let claimed = claimed.map(|claimed| under_current_config(worker, forwarded, claimed));
+    match claimed {
+        Ok(Claimed::Lead(claimed)) => worker.known_misses.in_place_of(ticket, claimed),
+        _ => Err(ticket),
+    }
 }
 
 /// Declines a claim if the configuration has changed since the request began: a response that was partitioned under

@@ -83,7 +83,7 @@ impl LeaderFetch<'_> {
             status,
             headers,
             cache_status: CacheStatus::miss(why, Some(status), store_outcome(&reader)),
-            body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
+            body: ResponseBody::Streamed(StreamedBody::whole(reader, length).into()),
             problem: None,
         })
         .await;
@@ -104,7 +104,7 @@ impl LeaderFetch<'_> {
             let source = (headers, Some(complete.last + 1));
             from_arriving(&view, head, source, cache_status, now, |range| {
                 let body = both(part, reader, new, range.unwrap_or(complete));
-                ResponseBody::Streamed(body)
+                ResponseBody::Streamed(body.into())
             })
         })
         .await;
@@ -150,7 +150,7 @@ impl LeaderFetch<'_> {
         let FetchedResponse { headers, body, .. } = fetched;
         writer
             .run(body, |head, reader| {
-                client.deliver(Ok(deliver(&head, headers, reader)));
+                client.deliver(Ok(deliver(&head, headers, reader).into()));
             })
             .await;
     }

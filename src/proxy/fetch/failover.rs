@@ -34,11 +34,15 @@ pub(crate) async fn forward(
     forwarded: &ForwardedRequest,
     request: OriginRequest,
 ) -> Result<FetchedResponse, OriginError> {
-    if let [_] = forwarded.origins() {
-        return forward_to(worker, forwarded.first_origin(), request).await;
+    if let [origin] = forwarded.origins() {
+        return forward_to(worker, *origin, request).await;
     }
     let send = async |origin, request| forward_to(worker, origin, request).await;
-    send_to_one_of(worker, forwarded, request, send, |it| it.status).await
+    // In a box: the future is large, and most routes have one origin.
+    Box::pin(send_to_one_of(worker, forwarded, request, send, |it| {
+        it.status
+    }))
+    .await
 }
 
 /// The same with another way to send a request to an origin. `status` is that of a response.
@@ -49,10 +53,9 @@ pub(crate) async fn send_to_one_of<T>(
     mut send: impl AsyncFnMut(OriginIndex, OriginRequest) -> Result<T, OriginError>,
     status: impl Fn(&T) -> StatusCode,
 ) -> Result<T, OriginError> {
-    match forwarded.origins().len() {
-        0 | 1 => send(forwarded.first_origin(), request).await,
-        // In a box: the future is large, and most routes have one origin.
-        _ => Box::pin(try_each(worker, forwarded, request, send, status)).await,
+    match forwarded.origins() {
+        [] | [_] => send(forwarded.first_origin(), request).await,
+        _ => try_each(worker, forwarded, request, send, status).await,
     }
 }
 

@@ -256,7 +256,7 @@ impl FetchedResponse {
         ClientResponse {
             status: self.status,
             cache_status: CacheStatus::miss(why, Some(self.status), storing),
-            body: ResponseBody::Forwarded(self.body, self.size),
+            body: ResponseBody::Forwarded(self.body.into(), self.size),
             headers: self.headers,
             problem: None,
         }

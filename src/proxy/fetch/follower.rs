@@ -20,7 +20,10 @@ use crate::{
         },
         hit::from_stored::{stored_headers, while_streaming},
         request::forwarded::ForwardedRequest,
-        response::{client_response::ClientResponse, error_response::FailedRequest},
+        response::{
+            client_response::ClientResponse,
+            error_response::{FailedRequest, ResponseResult},
+        },
         worker::Worker,
     },
 };
@@ -98,7 +101,7 @@ impl<'a> Follower<'a> {
         &mut self,
         fetch: SharedFetch,
         plan: &FetchPlan,
-    ) -> Option<Result<ClientResponse, FailedRequest>> {
+    ) -> Option<ResponseResult> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let wait = fetch.wait();
         if self.fetches.len() == MAX_FOLLOWED {
@@ -114,7 +117,10 @@ impl<'a> Follower<'a> {
         // It is followed no more.
         drop(self.fetches.swap_remove(index));
         match event {
-            FetchEvent::Head(shared) => self.read_along(shared, plan).map(Ok),
+            FetchEvent::Head(shared) => {
+                let response = self.read_along(shared, plan)?;
+                Some(Ok(response.into()))
+            }
             FetchEvent::Failed(failure) => self.share_failure(failure, plan).await,
             FetchEvent::LookAgain => {
                 self.joins = match self.joins {
@@ -180,7 +186,7 @@ impl<'a> Follower<'a> {
         &mut self,
         failure: FetchFailure,
         plan: &FetchPlan,
-    ) -> Option<Result<ClientResponse, FailedRequest>> {
+    ) -> Option<ResponseResult> {
         let origin = match &failure {
             FetchFailure::Error(_) => OriginFailure::Unreachable,
             // A 429 is a failure only if it asks for a pause.
@@ -194,7 +200,7 @@ impl<'a> Follower<'a> {
                 stale_instead(self.worker, self.forwarded, (entry, plan.why), origin).await
         {
             response.problem = Some("stale: the origin failed".into());
-            return Some(Ok(response));
+            return Some(Ok(response.into()));
         }
         match failure {
             FetchFailure::Error(error) if error.lasts || self.has_failed => {
@@ -224,10 +230,10 @@ impl<'a> Follower<'a> {
 /// The response of a fetch, or the error of a request that has waited for too long with the fetches that it followed before.
 /// `limit` is how long it may still wait; `None` if it has followed none: then the origin's limits are enough.
 pub(crate) async fn in_time(
-    response: impl Future<Output = Result<ClientResponse, FailedRequest>>,
+    response: impl Future<Output = ResponseResult>,
     why: Forward,
     limit: Option<(Duration, OriginError)>,
-) -> Result<ClientResponse, FailedRequest> {
+) -> ResponseResult {
     let Some((limit, error)) = limit else {
         return response.await;
     };

@@ -41,7 +41,9 @@ pub(crate) fn invalidated_resources(
         let keys = config.keys_for(forwarded.first_origin(), target, host);
         let keys = keys.flat_map(|(target, host, scope)| {
             let told = told_client::key_host(host, &forwarded.told);
-            [host, told.as_deref()].map(|host| Resource::of(&target, host, scope))
+            let told = told.as_deref().filter(|told| Some(*told) != host);
+            let of_host = |host| Resource::of(&target, host, scope);
+            std::iter::once(of_host(host)).chain(told.map(|told| of_host(Some(told))))
         });
         for resource in keys {
             if !resources.contains(&resource) {

@@ -1,28 +1,32 @@
 //! The leader's side of a fetch: the right to store what it brings, and the client that waits for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use actix_web::{
     http::{Method, StatusCode, header},
     rt::time::sleep,
 };
-use tokio::sync::oneshot;
+use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyReader, BodyWriter, Entry, FetchEnd, FetchFailure, FetchTicket, Remove},
+    cache::{BodyReader, BodyWriter, Claim, Entry, FetchEnd, FetchFailure, FetchTicket, Remove},
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
     policy::{self, Forward, Reason, ResponseForm, StoredHead},
     proxy::{
         fetch::{
-            failover::forward, fetched_response::FetchedResponse, plan::unconditional_request,
+            carried_fetch::ResponseSlot,
+            claim::{claimed_late, late_claim},
+            failover::forward,
+            fetched_response::FetchedResponse,
+            plan::unconditional_request,
         },
         hit::from_stored::{insert_content_range, while_streaming},
         request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
-            error_response::{FailedRequest, shared_error},
+            error_response::{FailedRequest, ResponseResult, shared_error},
         },
         worker::Worker,
     },
@@ -34,7 +38,7 @@ const FOLLOWERS_INTERVAL: Duration = Duration::from_millis(250);
 /// The client that waits for the response of a fetch.
 pub(crate) struct WaitingClient {
     /// `None` if there is no client.
-    response: Option<oneshot::Sender<Result<ClientResponse, FailedRequest>>>,
+    response: Option<ResponseSlot<ResponseResult>>,
     /// Receives the interim responses; `None` if nobody wants them.
     interim: Option<InterimSink>,
     /// True for a HEAD.
@@ -42,21 +46,17 @@ pub(crate) struct WaitingClient {
 }
 
 impl WaitingClient {
-    /// The client of a request with this method, and the receiver of its response.
+    /// The client of a request with this method, which gets what is put into `response`.
     pub(crate) fn new(
+        response: ResponseSlot<ResponseResult>,
         method: &Method,
         interim: Option<InterimSink>,
-    ) -> (
-        Self,
-        oneshot::Receiver<Result<ClientResponse, FailedRequest>>,
-    ) {
-        let (response, receiver) = oneshot::channel();
-        let client = Self {
+    ) -> Self {
+        Self {
             response: Some(response),
             interim,
             wants_no_body: *method == Method::HEAD,
-        };
-        (client, receiver)
+        }
     }
 
     /// No client: it was served a stale response before.
@@ -68,21 +68,19 @@ impl WaitingClient {
         }
     }
 
-    pub(crate) fn deliver(self, response: Result<ClientResponse, FailedRequest>) {
+    pub(crate) fn deliver(self, mut response: ResponseResult) {
         if let Some(client) = self.response {
-            let response = match self.wants_no_body {
-                true => response.map(ClientResponse::without_body),
-                false => response,
-            };
-            // The client may have left. The fetch goes on for the cache.
-            let _ = client.send(response);
+            if let (true, Ok(response)) = (self.wants_no_body, &mut response) {
+                response.remove_body();
+            }
+            client.fill(response);
         }
     }
 
     /// Waits for the head of a response; `None` if nobody waits for it any more: the client has left, and no other request
     /// follows the fetch of `ticket`. Dropping the request to the origin then gives it up there.
     pub(crate) async fn while_wanted<T>(
-        &mut self,
+        &self,
         ticket: &FetchTicket,
         head: impl Future<Output = T>,
     ) -> Option<T> {
@@ -94,9 +92,9 @@ impl WaitingClient {
     }
 
     /// Resolves when the client and all followers have left; never without a client.
-    async fn abandoned(&mut self, ticket: &FetchTicket) {
-        match &mut self.response {
-            Some(client) => client.closed().await,
+    async fn abandoned(&self, ticket: &FetchTicket) {
+        match &self.response {
+            Some(client) => client.client_has_left().await,
             None => std::future::pending().await,
         }
         while ticket.has_followers() {
@@ -129,9 +127,9 @@ pub(crate) struct LeaderFetch<'a> {
     pub(crate) client: WaitingClient,
 }
 
-impl LeaderFetch<'_> {
+impl<'f> LeaderFetch<'f> {
     /// Ends the fetch without storing anything.
-    pub(crate) fn finish(self, response: Result<ClientResponse, FailedRequest>) {
+    pub(crate) fn finish(self, response: ResponseResult) {
         drop(self.ticket);
         self.client.deliver(response);
     }
@@ -148,13 +146,16 @@ impl LeaderFetch<'_> {
 
     /// Delivers a response that is not stored.
     pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
+        let known_misses = &self.worker.known_misses;
+        known_misses.note(&self.ticket, reason, fetched.response_time);
         self.ticket.not_stored(reason);
         let form = match self.is_whole {
             true => policy::passed_form(&self.forwarded.view(), &fetched.view(), fetched.length()),
             false => ResponseForm::Full,
         };
-        let response = fetched.into_response(self.why, StoreOutcome::NotStored(reason));
-        self.client.deliver(Ok(in_form(response, form)));
+        let mut response = fetched.into_response(self.why, StoreOutcome::NotStored(reason));
+        bring_into(form, &mut response);
+        self.client.deliver(Ok(response.into()));
     }
 
     /// Fetches the whole response, without conditions: what came does not belong to what is stored.
@@ -193,20 +194,50 @@ impl LeaderFetch<'_> {
         }
     }
 
-    /// Judges a new response, stores it if the policy allows, and delivers it.
-    pub(crate) async fn store_or_pass(self, fetched: FetchedResponse) {
+    /// Judges a new response, stores it if the policy allows, and delivers it. A response that is not stored is delivered
+    /// before this returns; the future stores one that is.
+    pub(crate) fn store_or_pass(
+        self,
+        fetched: FetchedResponse,
+    ) -> impl Future<Output = ()> + use<'f> {
+        let storing = self.begin_to_store(fetched);
+        async {
+            if let Some(storing) = storing {
+                storing.await;
+            }
+        }
+    }
+
+    /// The same; `None` if the response is not stored.
+    fn begin_to_store(self, fetched: FetchedResponse) -> Option<LocalBoxFuture<'f, ()>> {
         if fetched.status == StatusCode::NOT_MODIFIED && !self.forwarded.is_conditional() {
             // RFC 9110, 15.4.5: a 304 answers a conditional request. The client sent none.
-            return self.fail(ProxyError::NotModifiedUnasked);
+            self.fail(ProxyError::NotModifiedUnasked);
+            return None;
         }
-        match self.judge(&fetched) {
-            Ok(head) => self.store(head, fetched).await,
-            Err(reason) => self.pass(fetched, reason),
+        let head = match self.judge(&fetched) {
+            Ok(head) => head,
+            Err(reason) => {
+                self.pass(fetched, reason);
+                return None;
+            }
+        };
+        Some(match late_claim(self.worker, &self.ticket) {
+            None => self.store(head, fetched),
+            Some(claim) => Box::pin(self.store_if_claimed(claim, head, fetched)),
+        })
+    }
+
+    /// Stores a response whose fetch was not claimed, if the fetch can be claimed now.
+    async fn store_if_claimed(self, claim: Claim, head: StoredHead, fetched: FetchedResponse) {
+        match claimed_late(self.worker, self.forwarded, self.ticket, claim).await {
+            Ok(ticket) => Self { ticket, ..self }.store(head, fetched).await,
+            Err(ticket) => Self { ticket, ..self }.pass(fetched, Reason::Cleared),
         }
     }
 
     /// Stores a response, and delivers it while its body arrives.
-    async fn store(self, head: StoredHead, fetched: FetchedResponse) {
+    fn store(self, head: StoredHead, fetched: FetchedResponse) -> LocalBoxFuture<'f, ()> {
         let view = self.forwarded.view();
         let (why, status) = (self.why, fetched.status);
         let length = fetched.length();
@@ -224,14 +255,12 @@ impl LeaderFetch<'_> {
         if may_have_errors {
             writer = writer.without_errors();
         }
-        writer
-            .run(body, |head, reader| {
-                let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
-                let response =
-                    while_streaming(&view, &head, headers, (reader, length), cache_status);
-                client.deliver(Ok(response));
-            })
-            .await;
+        // In a box: the future is large, and only a fetch that stores needs it.
+        Box::pin(writer.run(body, move |head, reader| {
+            let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
+            let response = while_streaming(&view, &head, headers, (reader, length), cache_status);
+            client.deliver(Ok(response.into()));
+        }))
     }
 
     /// Removes `entry` if the origin's response to its validation says that it is no longer valid, and the response
@@ -259,31 +288,20 @@ impl LeaderFetch<'_> {
     }
 }
 
-/// A response with the whole body, which is not stored, in the form that its client asked for.
-fn in_form(response: ClientResponse, form: ResponseForm) -> ClientResponse {
-    let mut headers = response.headers;
+/// Brings a response with the whole body, which is not stored, into the form that its client asked for.
+fn bring_into(form: ResponseForm, response: &mut ClientResponse) {
     match form {
         ResponseForm::NotModified => {
-            policy::make_not_modified(&mut headers);
-            ClientResponse {
-                status: StatusCode::NOT_MODIFIED,
-                headers,
-                body: ResponseBody::Empty,
-                ..response
-            }
+            policy::make_not_modified(&mut response.headers);
+            response.status = StatusCode::NOT_MODIFIED;
+            response.body = ResponseBody::Empty;
         }
         ResponseForm::Partial(range) => {
-            insert_content_range(&mut headers, range, Some(range.len_bytes()));
-            ClientResponse {
-                status: StatusCode::PARTIAL_CONTENT,
-                headers,
-                ..response
-            }
+            let complete_bytes = Some(range.len_bytes());
+            insert_content_range(&mut response.headers, range, complete_bytes);
+            response.status = StatusCode::PARTIAL_CONTENT;
         }
-        _ => ClientResponse {
-            headers,
-            ..response
-        },
+        ResponseForm::Full | ResponseForm::Multipart(_) | ResponseForm::RangeNotSatisfiable => {}
     }
 }
 

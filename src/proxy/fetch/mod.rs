@@ -5,6 +5,7 @@
 //! | `plan` | what a fetch is for, and the request that it sends |
 //! | `claim` | the right to fetch: this request leads, or follows another one |
 //! | `carried_fetch` | a fetch without a task of its own |
+//! | `fetch_and_store` | a fetch for the cache: for the client whose request leads it, or in the background |
 //! | `leader` | the leader of a fetch: it judges the response, stores it, delivers it |
 //! | `follower` | a request that waits for another request's fetch |
 //! | `revalidate` | the response to the validation of a stored response |
@@ -21,6 +22,7 @@ pub(super) mod carried_fetch;
 pub(super) mod claim;
 pub(super) mod combine_ranges;
 pub(super) mod failover;
+pub(super) mod fetch_and_store;
 pub(super) mod fetched_response;
 pub(super) mod follower;
 pub(super) mod interim;

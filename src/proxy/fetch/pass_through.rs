@@ -3,7 +3,6 @@
 use std::{rc::Rc, time::Duration};
 
 use actix_web::http::{Method, header};
-use tokio::sync::oneshot;
 
 use crate::{
     cache::{
@@ -27,7 +26,7 @@ use crate::{
         request::{forwarded::ForwardedRequest, max_forwards, upload::UploadBody},
         response::{
             client_response::{ClientResponse, ResponseBody},
-            error_response::FailedRequest,
+            error_response::{FailedRequest, ResponseResult},
             streamed_body::StreamedBody,
         },
         worker::Worker,
@@ -43,7 +42,7 @@ pub(crate) async fn pass(
     why: Forward,
     storing: StoreOutcome,
     relay: InterimRelay<'_>,
-) -> Result<ClientResponse, FailedRequest> {
+) -> ResponseResult {
     let cache = &worker.shared.cache;
     let sent_at = cache.snapshot(&forwarded.key.resource);
     let mut invalidation = InvalidateOnDrop::of(cache, forwarded);
@@ -56,7 +55,11 @@ pub(crate) async fn pass(
             return Err(FailedRequest::forwarded(error, why));
         }
     };
-    let post = storable_post(worker, forwarded, sent_at, &fetched).await;
+    let post = match is_storable_post(forwarded, &fetched) {
+        // In a box: the future is large, and few requests need it.
+        true => Box::pin(claim_for_post(worker, forwarded, sent_at, &fetched)).await,
+        false => None,
+    };
     invalidation.disarm();
     if forwarded.invalidates(fetched.status) {
         let resources = invalidated_resources(forwarded, &fetched.received_headers());
@@ -69,7 +72,7 @@ pub(crate) async fn pass(
     }
     match post {
         Some(post) => post.store(fetched, why).await,
-        None => Ok(fetched.into_response(why, storing)),
+        None => Ok(fetched.into_response(why, storing).into()),
     }
 }
 
@@ -107,21 +110,22 @@ struct StorablePost {
     ticket: FetchTicket,
 }
 
-/// The response to a request sent at `sent_at`, if it is to be stored; `None` if it is not, also after a Clear or an
+/// True if the response to a POST may be stored, as far as the request allows it.
+fn is_storable_post(forwarded: &ForwardedRequest, fetched: &FetchedResponse) -> bool {
+    forwarded.method == Method::POST
+        && !forwarded.is_retrieval()
+        && names_itself(fetched)
+        && !forwarded.carries_ignored_cookies()
+}
+
+/// The response to a POST sent at `sent_at`, if it is to be stored; `None` if it is not, also after a Clear or an
 /// invalidation since then.
-async fn storable_post(
+async fn claim_for_post(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     sent_at: Snapshot,
     fetched: &FetchedResponse,
 ) -> Option<StorablePost> {
-    if forwarded.method != Method::POST
-        || forwarded.is_retrieval()
-        || !names_itself(fetched)
-        || forwarded.carries_ignored_cookies()
-    {
-        return None;
-    }
     let (policy, view) = (forwarded.policy(), forwarded.view());
     let head = policy::admit_post(policy, &view, &target_uri(forwarded), &fetched.view()).ok()?;
     let claim = Claim {
@@ -151,11 +155,7 @@ fn names_itself(fetched: &FetchedResponse) -> bool {
 
 impl StorablePost {
     /// Stores the response, and delivers it while it arrives.
-    async fn store(
-        self,
-        fetched: FetchedResponse,
-        why: Forward,
-    ) -> Result<ClientResponse, FailedRequest> {
+    async fn store(self, fetched: FetchedResponse, why: Forward) -> ResponseResult {
         let length = fetched.length();
         let FetchedResponse {
             status,
@@ -163,20 +163,20 @@ impl StorablePost {
             body,
             ..
         } = fetched;
-        let (sender, response) = oneshot::channel();
         let writer = BodyWriter::new(self.ticket, self.head, length);
-        let fetch = writer.run(body, move |_, reader| {
-            let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
-            let _ = sender.send(ClientResponse {
-                status,
-                headers,
-                body: ResponseBody::Streamed(StreamedBody::whole(reader, length)),
-                cache_status,
-                problem: None,
-            });
+        let fetch = CarriedFetch::new(|client| {
+            Box::pin(writer.run(body, move |_, reader| {
+                let cache_status = CacheStatus::miss(why, Some(status), store_outcome(&reader));
+                client.fill(Box::new(ClientResponse {
+                    status,
+                    headers,
+                    body: ResponseBody::Streamed(StreamedBody::whole(reader, length).into()),
+                    cache_status,
+                    problem: None,
+                }));
+            }))
         });
-        CarriedFetch::new(Box::pin(fetch), response)
-            .await
-            .ok_or_else(|| FailedRequest::forwarded(ProxyError::Interrupted, why))
+        let interrupted = || FailedRequest::forwarded(ProxyError::Interrupted, why);
+        fetch.await.ok_or_else(interrupted)
     }
 }

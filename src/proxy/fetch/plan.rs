@@ -144,9 +144,11 @@ fn plain_request(forwarded: &ForwardedRequest) -> OriginRequest {
 /// The client's request without its conditions and range.
 pub(crate) fn unconditional_request(forwarded: &ForwardedRequest) -> OriginRequest {
     let mut request = plain_request(forwarded);
-    let headers = Rc::make_mut(&mut request.headers);
-    for name in &policy::CLIENT_CONDITIONS {
-        headers.remove(name);
+    if forwarded.is_conditional() {
+        let headers = Rc::make_mut(&mut request.headers);
+        for name in &policy::CLIENT_CONDITIONS {
+            headers.remove(name);
+        }
     }
     request
 }

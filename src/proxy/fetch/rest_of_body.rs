@@ -34,14 +34,14 @@ use crate::{
     },
 };
 
-/// The response to `forwarded`, whose body goes on when its client falls behind the fetch that it shares.
-pub(crate) fn going_on(
-    response: ClientResponse,
+/// Makes the body of the response to `forwarded` go on when its client falls behind the fetch that it shares.
+pub(crate) fn let_go_on(
+    response: &mut ClientResponse,
     worker: &web::Data<Worker>,
     forwarded: &Rc<ForwardedRequest>,
-) -> ClientResponse {
-    let ResponseBody::Streamed(body) = response.body else {
-        return response;
+) {
+    let ResponseBody::Streamed(body) = &mut response.body else {
+        return;
     };
     let (worker, forwarded) = (worker.clone(), Rc::clone(forwarded));
     let tag = strong_tag(&response.headers).cloned();
@@ -64,10 +64,7 @@ pub(crate) fn going_on(
             rest
         })
     });
-    ClientResponse {
-        body: ResponseBody::Streamed(body.going_on_with(arrived, fetch_rest)),
-        ..response
-    }
+    body.go_on_with(arrived, fetch_rest);
 }
 
 /// RFC 9110, 8.8.3: the entity tag; `None` if there is none, or a weak one.

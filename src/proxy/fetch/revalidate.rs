@@ -22,7 +22,7 @@ use crate::{
         request::forwarded::ForwardedRequest,
         response::{
             client_response::ClientResponse,
-            error_response::{FailedRequest, shared_error},
+            error_response::{FailedRequest, ResponseResult, shared_error},
         },
         worker::Worker,
     },
@@ -45,7 +45,7 @@ impl LeaderFetch<'_> {
         {
             response.problem = Some(problem.into());
             self.ticket.failed(FetchFailure::Status(fetched.status));
-            return self.client.deliver(Ok(response));
+            return self.client.deliver(Ok(response.into()));
         }
         if self.forwarded.method == Method::HEAD {
             return self.freshened_by_head(entry, fetched).await;
@@ -62,7 +62,7 @@ impl LeaderFetch<'_> {
                 if let Some(error) = shared_error(&ProxyError::NotValidated(error)) {
                     self.ticket.failed(FetchFailure::Error(error.into()));
                 }
-                self.client.deliver(Ok(response));
+                self.client.deliver(Ok(response.into()));
             }
             // The entry is gone, so the client gets the origin's failure.
             Err(Reason::Cleared) => self.fail(error),
@@ -84,7 +84,7 @@ impl LeaderFetch<'_> {
                 self.remove(entry).await;
                 cache_status.store = StoreOutcome::NotStored(reason);
                 let response = self.last_use(entry, &fetched, cache_status);
-                return self.finish(Ok(response));
+                return self.finish(Ok(response.into()));
             }
             Err(_) => Err(Reason::Cleared),
         };
@@ -111,7 +111,7 @@ impl LeaderFetch<'_> {
                 cache_status.ttl_seconds = entry.head().ttl_seconds(now);
                 let mut response = from_entry(&view, &entry, cache_status, now);
                 replace_cookies(&mut response.headers, &fetched.headers);
-                Ok(response)
+                Ok(response.into())
             }
             Err(reason) => refetch_for_client(worker, forwarded, &client, why, reason).await,
         };
@@ -152,8 +152,8 @@ impl LeaderFetch<'_> {
                     Ok((_, Ok(()))) => StoreOutcome::Stored,
                     Ok((_, Err(reason))) | Err(reason) => StoreOutcome::NotStored(reason),
                 };
-                self.client
-                    .deliver(Ok(fetched.into_response(self.why, storing)));
+                let response = fetched.into_response(self.why, storing);
+                self.client.deliver(Ok(response.into()));
             }
             HeadUpdate::Outdated => {
                 self.remove(entry).await;
@@ -226,10 +226,11 @@ async fn refetch_for_client(
     client: &WaitingClient,
     why: Forward,
     reason: Reason,
-) -> Result<ClientResponse, FailedRequest> {
+) -> ResponseResult {
     let request = client.listening(unconditional_request(forwarded));
     let fetched = forward(worker, forwarded, request)
         .await
         .map_err(|error| FailedRequest::forwarded(error, why))?;
-    Ok(fetched.into_response(why, StoreOutcome::NotStored(reason)))
+    let response = fetched.into_response(why, StoreOutcome::NotStored(reason));
+    Ok(response.into())
 }

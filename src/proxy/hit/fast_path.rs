@@ -1,16 +1,20 @@
-//! The fast path: a plain GET that is a hit.
+//! The fast path: a plain GET or HEAD that is a hit.
 //!
 //! Its key is looked up without making the forwarded request ([`PlainRequest`]). A request that is not plain, or that is not
-//! served the whole of a fresh response, takes the other steps.
+//! served the whole of a fresh response or a 304 for it, takes the other steps.
+
+use std::rc::Rc;
 
 use actix_web::{HttpRequest, http::header::HeaderMap};
 
 use crate::{
+    cache::CachedLookup,
     headers::CookieRewriting,
     observe::RouteSlot,
     policy::{self, Decision, Reuse, Time},
     proxy::{
-        hit::serve::prepared,
+        connection::Connection,
+        hit::{prepared::PreparedResponses, serve::prepared},
         request::{
             plain::PlainRequest,
             request_id::RequestId,
@@ -22,16 +26,46 @@ use crate::{
     },
 };
 
-/// The response to `request`, and where it is counted; `None` if it is not plain, or not a hit.
+/// What the fast path knows of a request.
+pub(crate) enum FastPath {
+    /// The response, and where it is counted.
+    Hit(ClientResponse, RouteSlot),
+    /// The index has nothing for it.
+    NotInIndex,
+    /// It takes the other steps: it is not plain, or not a hit.
+    Other,
+}
+
+/// Responds to `request` if it is plain and a hit.
 pub(crate) fn respond(
     request: &HttpRequest,
     worker: &Worker,
-    config: &RequestConfig,
+    config: &Rc<RequestConfig>,
+    connection: &Connection,
     now: Time,
-) -> Option<(ClientResponse, RouteSlot)> {
+) -> FastPath {
     let sent = (request.method(), request.uri(), request.headers());
-    let plain = PlainRequest::of(sent, config, &worker.shared.secret)?;
-    let lookup = worker.worker_cache.get(plain.key())?;
+    let meaning = connection.meaning_of_headers(config);
+    let plain = PlainRequest::of(sent, config, &worker.shared.secret, &meaning);
+    let Some(plain) = plain else {
+        return FastPath::Other;
+    };
+    let Some(lookup) = worker.worker_cache.get(plain.key()) else {
+        return FastPath::NotInIndex;
+    };
+    match from_lookup(&plain, &lookup, (worker, config), now) {
+        Some(response) => FastPath::Hit(response, config.route_slot(plain.selection)),
+        None => FastPath::Other,
+    }
+}
+
+/// The response from what is stored; `None` if it is no hit.
+fn from_lookup(
+    plain: &PlainRequest<'_>,
+    lookup: &CachedLookup<PreparedResponses>,
+    (worker, config): (&Worker, &RequestConfig),
+    now: Time,
+) -> Option<ClientResponse> {
     let heads = || lookup.found().variants().map(|entry| &**entry.head());
     if !heads().all(|head| plain.forwards_selectors_of(head)) {
         return None;
@@ -57,7 +91,7 @@ pub(crate) fn respond(
         };
         rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
-    let response = prepared(&view, &lookup, (index, entry), now, complete)?;
+    let response = prepared(&view, lookup, (index, entry), now, complete)?;
     lookup.count_hit();
-    Some((response, config.route_slot(plain.selection)))
+    Some(response)
 }

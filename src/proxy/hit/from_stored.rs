@@ -78,12 +78,14 @@ pub(crate) fn while_streaming(
         cache_status,
         clock::now(),
         |range| match (range, reader.stored()) {
-            (Some(range), _) => ResponseBody::Streamed(StreamedBody::part(reader, base, range)),
+            (Some(range), _) => {
+                ResponseBody::Streamed(StreamedBody::part(reader, base, range).into())
+            }
             // It was stored before its headers leave.
             (None, Some(body)) if length == Some(body.len_bytes()) => {
                 ResponseBody::Stored(body.all())
             }
-            (None, _) => ResponseBody::Streamed(StreamedBody::whole(reader, length)),
+            (None, _) => ResponseBody::Streamed(StreamedBody::whole(reader, length).into()),
         },
     )
 }

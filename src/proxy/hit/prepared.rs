@@ -5,23 +5,29 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::{StatusCode, header::HeaderMap};
 use bytes::Bytes;
 
 use crate::{
     cache::Entry,
-    policy::Time,
+    policy::{ResponseForm, Time},
     proxy::{
-        hit::from_stored::{hit_status, stored_headers},
+        hit::from_stored::{hit_status, not_modified_headers, stored_headers},
         response::client_response::{ClientResponse, PreparedHeaders, ResponseBody},
     },
 };
 
-/// The prepared responses of a lookup, one for each variant.
+/// The prepared responses of a lookup, by variant.
 #[derive(Default)]
-pub(crate) struct PreparedResponses(RefCell<Vec<Option<PreparedResponse>>>);
+pub(crate) struct PreparedResponses(RefCell<Vec<PreparedVariant>>);
 
-/// The whole of a stored response.
+/// What is prepared of one variant.
+#[derive(Default)]
+struct PreparedVariant {
+    whole: Option<PreparedResponse>,
+    not_modified: Option<PreparedResponse>,
+}
+
 struct PreparedResponse {
     headers: Rc<PreparedHeaders>,
     body: Bytes,
@@ -30,12 +36,13 @@ struct PreparedResponse {
 }
 
 impl PreparedResponses {
-    /// The response with the whole of `entry`, which is the variant at `index`; `None` if its body is not in one piece, or
-    /// if it sets cookies, which differ by client. `complete` makes the stored headers those for the client; it is called when a response is prepared.
+    /// The response with the whole of `entry`, which is the variant at `index`, or the 304 for it; `None` if `form` is another
+    /// one, if the body is not in one piece, or if the response sets cookies, which differ by client. `complete` makes the
+    /// stored headers those for the client; it is called when a response is prepared.
     pub(crate) fn response(
         &self,
-        index: usize,
-        entry: &Entry,
+        form: &ResponseForm,
+        (index, entry): (usize, &Entry),
         now: Time,
         complete: impl FnOnce(&mut HeaderMap),
     ) -> Option<ClientResponse> {
@@ -44,9 +51,15 @@ impl PreparedResponses {
         let (age_seconds, ttl_seconds) = (head.age_seconds(now), cache_status.ttl_seconds);
         let mut responses = self.0.borrow_mut();
         if responses.len() <= index {
-            responses.resize_with(index + 1, || None);
+            responses.resize_with(index + 1, PreparedVariant::default);
         }
-        let slot = responses.get_mut(index)?;
+        let variant = responses.get_mut(index)?;
+        let (slot, status) = match form {
+            ResponseForm::Full => (&mut variant.whole, head.status()),
+            ResponseForm::NotModified => (&mut variant.not_modified, StatusCode::NOT_MODIFIED),
+            _ => return None,
+        };
+        let is_whole = *form == ResponseForm::Full;
         let is_current = |response: &PreparedResponse| {
             response.age_seconds == age_seconds && response.ttl_seconds == ttl_seconds
         };
@@ -54,9 +67,13 @@ impl PreparedResponses {
             let body = match slot.take() {
                 Some(response) => response.body,
                 None if head.sets_cookies() => return None,
-                None => entry.body().single()?,
+                None if is_whole => entry.body().single()?,
+                None => Bytes::new(),
             };
-            let mut headers = stored_headers(head, now);
+            let mut headers = match is_whole {
+                true => stored_headers(head, now),
+                false => not_modified_headers(head, now),
+            };
             complete(&mut headers);
             cache_status.write(&mut headers);
             *slot = Some(PreparedResponse {
@@ -68,7 +85,7 @@ impl PreparedResponses {
         }
         let response = slot.as_ref()?;
         Some(ClientResponse {
-            status: head.status(),
+            status,
             headers: HeaderMap::new(),
             body: ResponseBody::Prepared(response.body.clone(), Rc::clone(&response.headers)),
             cache_status,

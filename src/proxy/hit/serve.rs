@@ -5,7 +5,7 @@ use actix_web::http::header::HeaderMap;
 use crate::{
     cache::{CachedLookup, Entry},
     headers::{CookieRewriting, RequestOutcome},
-    policy::{self, ResponseForm, Reuse, Time},
+    policy::{self, Reuse, Time},
     proxy::{
         hit::{
             from_stored::{from_entry, hit_status},
@@ -47,7 +47,8 @@ pub(crate) fn serve(
     response
 }
 
-/// The prepared response for the whole of `entry`; `None` if the client wants something else, or none is worth preparing.
+/// The prepared response for the whole of `entry`, or the 304 for it; `None` if the client wants something else, or none is
+/// worth preparing.
 /// `complete` makes the stored headers those for the client.
 pub(crate) fn prepared(
     view: &policy::Request<'_>,
@@ -57,8 +58,7 @@ pub(crate) fn prepared(
     complete: impl FnOnce(&mut HeaderMap),
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
-    match policy::response_form(view, entry.head(), length) {
-        ResponseForm::Full => lookup.prepared.response(index, entry, now, complete),
-        _ => None,
-    }
+    let form = policy::response_form(view, entry.head(), length);
+    let prepared = &lookup.prepared;
+    prepared.response(&form, (index, entry), now, complete)
 }

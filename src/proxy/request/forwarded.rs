@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest,
     http::{
         Method, StatusCode, Uri, Version,
-        header::{self, HeaderMap, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
 use bytes::Bytes;
@@ -19,13 +19,13 @@ use crate::{
     origin::OriginUrl,
     policy::{
         self, BodyKey, ForwardedCookie, Identity, IdentityParts, OriginIndex, Reason,
-        RequestContent, Rule,
+        RequestContent, RequestFields, Rule,
     },
     proxy::{
         request::{
             framing::RequestFraming,
             ignored_cookies::remove_ignored_cookies,
-            name_table::NameTable,
+            name_table::{HeaderSummary, NameTable},
             request_id::RequestId,
             rewriting,
             target::{check_forwardable, rewritten, target_of},
@@ -45,6 +45,8 @@ pub(crate) struct ForwardedRequest {
     pub(crate) target: String,
     /// The request to the origin shares them, as long as it has no others.
     pub(crate) headers: Rc<HeaderMap>,
+    /// Which fields that the policy reads are in `headers`.
+    pub(crate) fields: RequestFields,
     /// All cookies, if `headers` has some of them only; else empty.
     pub(crate) all_cookies: Vec<HeaderValue>,
     pub(crate) content: RequestContent,
@@ -84,7 +86,7 @@ impl ForwardedRequest {
         request: &HttpRequest,
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
-    ) -> Result<Self, ProxyError> {
+    ) -> Result<Rc<Self>, ProxyError> {
         let head = RequestHead {
             method: request.method(),
             uri: request.uri(),
@@ -94,7 +96,11 @@ impl ForwardedRequest {
             peer: request.peer_addr().map(|peer| peer.ip()),
         };
         let mut forwarded = Self::of(&head, shared, (config, table))?;
-        RequestId::forward(request, config, Rc::make_mut(&mut forwarded.headers));
+        if let Some(id) = RequestId::of(request, config) {
+            let forwarded = Rc::make_mut(&mut forwarded);
+            id.write(Rc::make_mut(&mut forwarded.headers));
+            forwarded.fields = RequestFields::of(&forwarded.headers);
+        }
         Ok(forwarded)
     }
 
@@ -106,7 +112,7 @@ impl ForwardedRequest {
         head: &RequestHead<'_>,
         shared: &Shared,
         (config, table): (&Arc<Config>, &NameTable),
-    ) -> Result<Self, ProxyError> {
+    ) -> Result<Rc<Self>, ProxyError> {
         let &RequestHead {
             method,
             uri,
@@ -135,25 +141,33 @@ impl ForwardedRequest {
             via: shared.via.of(version),
         };
         let policy = config.policy_for(selection);
-        let mut headers = headers::forwarded_headers(client, &added, |name| table.is_dropped(name));
-        let address = told_client::address(&told, client_host);
-        rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
-        let bypass = bypass_reason(head, &headers, config.settings(selection));
+        let mut summary = table.summary();
+        let is_dropped = |name: &HeaderName| summary.add(table.meaning(name));
+        let mut headers = headers::forwarded_headers(client, &added, is_dropped);
+        if summary.may_name_proxy {
+            let address = told_client::address(&told, client_host);
+            rewriting::rewrite_request((config, selection), (client_host, address), &mut headers)?;
+        }
+        let bypass = bypass_reason(head, summary, config.settings(selection));
         let all_cookies = match (method, content, bypass) {
-            (&Method::GET | &Method::HEAD, RequestContent::None, None) => {
+            (&Method::GET | &Method::HEAD, RequestContent::None, None) if summary.has_cookie => {
                 remove_ignored_cookies(policy, table, &mut headers)
             }
             _ => Vec::new(),
         };
+        let identity = summary
+            .has_credential
+            .then(|| identity(shared, policy, &headers, table));
         let key = Key {
             resource,
-            identity: identity(shared, policy, &headers, table),
+            identity: identity.flatten(),
             content: None,
         };
-        Ok(Self {
+        Ok(Rc::new(Self {
             method: method.clone(),
             target,
             headers: headers.into(),
+            fields: summary.fields,
             all_cookies,
             content,
             bypass,
@@ -165,25 +179,22 @@ impl ForwardedRequest {
             selection,
             told,
             asked: Rc::new(Cell::new(config.first_origin(selection))),
-        })
+        }))
     }
 
-    /// Reads the body of a POST that a rule lets be answered like a GET, and makes it part of the key. Returns the body
-    /// that is left to forward: all of it if it is too large, or asks for a change.
+    /// Reads the body of a POST that a rule lets be answered like a GET, and makes it part of the key. `limit` is that of
+    /// [`ForwardedRequest::max_key_body_bytes`]. Returns the body that is left to forward: all of it if it is too large,
+    /// or asks for a change.
     ///
     /// # Errors
     /// The client cut the body, or paused for too long.
     pub(crate) async fn read_key_body(
         &mut self,
-        body: UploadBody,
+        (body, limit): (UploadBody, Result<u64, Reason>),
         shared: &Shared,
         (buffers, table): (&BodyBuffers, &NameTable),
     ) -> Result<UploadBody, ProxyError> {
-        let permit = match self.max_key_body_bytes() {
-            None => return Ok(body),
-            Some(Err(reason)) => Err(reason),
-            Some(Ok(bytes)) => buffers.permit(bytes).ok_or(Reason::NoBuffer),
-        };
+        let permit = limit.and_then(|bytes| buffers.permit(bytes).ok_or(Reason::NoBuffer));
         let permit = match permit {
             Ok(permit) => permit,
             Err(reason) => {
@@ -269,7 +280,8 @@ impl ForwardedRequest {
     /// The GET by which the response to this HEAD is fetched and looked up; `None` if it is no HEAD, or if its policy fetches
     /// it as it is.
     pub(crate) fn as_get(&self) -> Option<Self> {
-        policy::is_fetched_by_get(self.policy(), &self.view()).then(|| {
+        let is_head = self.method == Method::HEAD;
+        (is_head && policy::is_fetched_by_get(self.policy(), &self.view())).then(|| {
             let mut get = Self {
                 method: Method::GET,
                 ..self.clone()
@@ -278,6 +290,7 @@ impl ForwardedRequest {
             let headers = Rc::make_mut(&mut get.headers);
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
+            get.fields = RequestFields::of(headers);
             get
         })
     }
@@ -347,10 +360,10 @@ impl ForwardedRequest {
 
     /// The request as the policy sees it.
     pub(crate) fn view(&self) -> policy::Request<'_> {
-        policy::Request::new(
+        policy::Request::with_fields(
             self.policy(),
             &self.method,
-            &self.headers,
+            (&self.headers, self.fields),
             self.content,
             self.identity(),
         )
@@ -360,9 +373,7 @@ impl ForwardedRequest {
 
     /// True if the client sets conditions, or wants a range.
     pub(crate) fn is_conditional(&self) -> bool {
-        policy::CLIENT_CONDITIONS
-            .iter()
-            .any(|name| self.headers.contains_key(name))
+        self.fields.is_conditional()
     }
 
     /// True if cookies are left out because the response may be stored.
@@ -412,18 +423,17 @@ fn is_handshake(head: &RequestHead<'_>) -> bool {
         && headers::offers_websocket(head.headers)
 }
 
-/// Why the cache has no part in a request with this head, and with these headers as they are forwarded; `None` if nothing of
+/// Why the cache has no part in a request with this head, and with such headers as they are forwarded; `None` if nothing of
 /// them speaks against it.
 fn bypass_reason(
     head: &RequestHead<'_>,
-    forwarded: &HeaderMap,
+    forwarded: HeaderSummary,
     rule: Option<&Rule>,
 ) -> Option<Reason> {
     if is_handshake(head) {
         return Some(Reason::NotUpgraded);
     }
-    let names_method = forwarded.keys().any(policy::is_method_override);
-    if names_method {
+    if forwarded.has_method_override {
         return Some(Reason::MethodOverride);
     }
     rule.is_some_and(|rule| !rule.stores)

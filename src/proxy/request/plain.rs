@@ -1,10 +1,10 @@
-//! Plain requests: GETs of which key and policy are known without the forwarded request.
+//! Plain requests: GETs and HEADs of which key and policy are known without the forwarded request.
 //!
 //! Making the forwarded request costs more than a hit. Of a plain request, all headers that are in the identity or select a
 //! response are forwarded as the client sent them, but for the cookies that no identity has. So its key is made from what
 //! the client sent. It is the key of the forwarded request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use actix_web::http::{
     Method, Uri,
@@ -15,7 +15,10 @@ use crate::{
     cache::{KeyRef, ResourceRef},
     config::{Config, Selection},
     headers,
-    policy::{self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, StoredHead},
+    policy::{
+        self, ForwardedCookie, Identity, IdentitySecret, Policy, RequestContent, RequestFields,
+        StoredHead,
+    },
     proxy::{
         request::{name_table::NameTable, rewriting},
         request_config::RequestConfig,
@@ -38,19 +41,40 @@ pub(crate) struct PlainRequest<'a> {
     /// The policy that decides about it.
     pub(crate) policy: &'a Policy,
     identity: Option<Identity>,
+    /// Which fields that the policy reads are in `headers`.
+    fields: RequestFields,
+}
+
+/// What the headers of a request mean under a configuration, whatever its target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainHeaders {
+    /// One of them is not forwarded as it came, or names another method: the request is not plain.
+    NotPlain,
+    /// The request has no identity. The policy reads these fields of it.
+    Anonymous(RequestFields),
+    /// The request may have an identity, which was not needed yet.
+    WithCredentials(RequestFields),
+    /// The identity where a policy has partitions; `None` if the credentials make none.
+    Identified(RequestFields, Option<Identity>),
 }
 
 impl<'a> PlainRequest<'a> {
-    /// The request with this method, target and headers; `None` if it is not plain.
+    /// The request with this method, target and headers; `None` if it is not plain. `meaning` is what its headers mean; it is
+    /// set if it is not known.
     pub(crate) fn of(
         (method, uri, headers): (&'a Method, &'a Uri, &'a HeaderMap),
         config: &'a RequestConfig,
         secret: &IdentitySecret,
+        meaning: &Cell<Option<PlainHeaders>>,
     ) -> Option<Self> {
-        if !config.allows_fast_path() || *method != Method::GET {
+        if !config.allows_fast_path() || !is_plain_retrieval(method, headers) {
             return None;
         }
-        let credentials = credentials(&config.names, headers)?;
+        let known = meaning
+            .get()
+            .unwrap_or_else(|| PlainHeaders::of(&config.names, headers));
+        meaning.set(Some(known));
+        let fields = known.fields()?;
         let target = uri.path_and_query()?.as_str();
         let host = match config.depends_on_host() {
             true => headers.get(header::HOST),
@@ -78,9 +102,16 @@ impl<'a> PlainRequest<'a> {
             host,
             selection,
             policy,
-            identity: match credentials {
-                CredentialHeaders::Sent => secret.identity(policy, headers, names),
-                CredentialHeaders::NotSent => None,
+            fields,
+            identity: match known {
+                _ if !policy.has_partitions() => None,
+                PlainHeaders::NotPlain | PlainHeaders::Anonymous(_) => None,
+                PlainHeaders::Identified(_, identity) => identity,
+                PlainHeaders::WithCredentials(_) => {
+                    let identity = secret.identity(policy, headers, names);
+                    meaning.set(Some(PlainHeaders::Identified(fields, identity)));
+                    identity
+                }
             },
         })
     }
@@ -103,10 +134,10 @@ impl<'a> PlainRequest<'a> {
     /// The request as the policy sees it.
     pub(crate) fn view(&self) -> policy::Request<'a> {
         let content = RequestContent::None;
-        policy::Request::new(
+        policy::Request::with_fields(
             self.policy,
             self.method,
-            self.headers,
+            (self.headers, self.fields),
             content,
             self.identity,
         )
@@ -130,34 +161,44 @@ impl<'a> PlainRequest<'a> {
     }
 }
 
-/// Whether a request may have an identity.
-enum CredentialHeaders {
-    Sent,
-    NotSent,
-}
-
-/// Whether a plain request with these headers may have an identity; `None` if one of the headers is not forwarded as it came,
-/// or names another method.
-fn credentials(names: &NameTable, headers: &HeaderMap) -> Option<CredentialHeaders> {
-    let mut credentials = CredentialHeaders::NotSent;
-    for (name, value) in headers {
-        match *name {
-            // It selects a route or is in the key, whichever the origin gets.
-            header::HOST => continue,
-            header::CONNECTION if names_no_header(value) => continue,
-            header::COOKIE if headers::has_own_cookies(value) => return None,
-            header::AUTHORIZATION if headers::is_ntlm(headers) => return None,
-            _ => {}
+impl PlainHeaders {
+    fn of(names: &NameTable, headers: &HeaderMap) -> Self {
+        let mut summary = names.summary();
+        for (name, value) in headers {
+            match *name {
+                // It selects a route or is in the key, whichever the origin gets.
+                header::HOST => continue,
+                header::CONNECTION if names_no_header(value) => continue,
+                header::COOKIE if headers::has_own_cookies(value) => return Self::NotPlain,
+                header::AUTHORIZATION if headers::is_ntlm(headers) => return Self::NotPlain,
+                _ => {}
+            }
+            let meaning = names.meaning(name);
+            if !meaning.is_plain {
+                return Self::NotPlain;
+            }
+            summary.add(meaning);
         }
-        let meaning = names.meaning(name);
-        if !meaning.is_plain {
-            return None;
-        }
-        if meaning.is_credential || *name == header::COOKIE {
-            credentials = CredentialHeaders::Sent;
+        match summary.has_credential {
+            true => Self::WithCredentials(summary.fields),
+            false => Self::Anonymous(summary.fields),
         }
     }
-    Some(credentials)
+
+    /// Which fields of a plain request the policy reads; `None` if it is not plain.
+    fn fields(self) -> Option<RequestFields> {
+        match self {
+            Self::NotPlain => None,
+            Self::Anonymous(fields)
+            | Self::WithCredentials(fields)
+            | Self::Identified(fields, _) => Some(fields),
+        }
+    }
+}
+
+/// True for a GET, and for a HEAD that is answered like one. Range means nothing in a HEAD (RFC 9110, 14.2).
+fn is_plain_retrieval(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::GET || (*method == Method::HEAD && !headers.contains_key(header::RANGE))
 }
 
 /// True for a Connection header that keeps no other header from being forwarded.

@@ -44,13 +44,6 @@ impl RequestId {
         request.extensions().get::<Self>().cloned()
     }
 
-    /// Sets the header of the id that a request has got, if it has one.
-    pub(crate) fn forward(request: &HttpRequest, config: &Config, headers: &mut HeaderMap) {
-        if let Some(id) = Self::of(request, config) {
-            id.write(headers);
-        }
-    }
-
     /// Removes the header of the origin: each response has the id of its own request.
     pub(crate) fn remove(config: &Config, headers: &mut HeaderMap) {
         if let Some(name) = &config.deployment.request_id {

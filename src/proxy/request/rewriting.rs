@@ -160,18 +160,18 @@ pub(crate) fn check_path(
     selection: Selection,
     target: &str,
 ) -> Result<(), ProxyError> {
-    let path = target.split('?').next().unwrap_or_default();
+    let path = || target.split('?').next().unwrap_or_default();
     match leads_out(config, selection, path) {
         true => Err(ProxyError::DotSegments),
         false => Ok(()),
     }
 }
 
-fn leads_out(config: &Config, selection: Selection, path: &str) -> bool {
+fn leads_out<'p>(config: &Config, selection: Selection, path: impl FnOnce() -> &'p str) -> bool {
     let prefix = config.origin_for(selection).path_prefix();
     let start = config.route(selection).map_or("", Route::start);
     let is_bounded = !prefix.is_empty() || !matches!(start, "" | "/");
-    is_bounded && headers::may_leave(path, start)
+    is_bounded && headers::may_leave(path(), start)
 }
 
 /// Makes the headers of a request with this Host, whose client uses this address, name the origin where they name the proxy.
@@ -186,7 +186,7 @@ pub(crate) fn rewrite_request(
     let (Some(origin), Some(address)) = (proxied_origin(config, selection, host), address) else {
         return Ok(());
     };
-    if headers::is_destination_outside(headers, |path| leads_out(config, selection, path)) {
+    if headers::is_destination_outside(headers, |path| leads_out(config, selection, || path)) {
         return Err(ProxyError::DotSegments);
     }
     origin.rewrite_request(headers, &address);
@@ -209,10 +209,10 @@ pub(crate) fn cookie_rewriting(
     client: &HeaderMap,
     peer: Option<IpAddr>,
 ) -> CookieRewriting {
-    let is_loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+    let is_loopback = || peer.is_some_and(|peer| peer.to_canonical().is_loopback());
     // Another proxy on this machine: its own client may well have come over TLS.
-    let is_relayed = RELAY_HEADERS.iter().any(|name| client.contains_key(name));
-    match config.origins.get(origin).is_tls() && is_loopback && !is_relayed {
+    let is_relayed = || RELAY_HEADERS.iter().any(|name| client.contains_key(name));
+    match config.origins.get(origin).is_tls() && is_loopback() && !is_relayed() {
         _ if config.preserves_host(selection) => CookieRewriting::Off,
         true => CookieRewriting::ScopeAndSecure,
         false => CookieRewriting::Scope,

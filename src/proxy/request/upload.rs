@@ -5,7 +5,7 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 use actix_http::error::PayloadError;
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -111,13 +111,18 @@ impl UploadBody {
         if let Some(awaited) = self.awaited.take() {
             awaited();
         }
-        let since = Instant::now();
-        let received = match timeout(self.pace.next_limit(), rest.next()).await {
-            Ok(received) => received,
-            Err(_) => Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))),
+        // A short body is mostly there: then no timer is needed.
+        let (received, waited) = match rest.next().now_or_never() {
+            Some(received) => (received, Duration::ZERO),
+            None => {
+                let since = Instant::now();
+                let received = timeout(self.pace.next_limit(), rest.next()).await;
+                let late = |_| Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into())));
+                (received.unwrap_or_else(late), since.elapsed())
+            }
         };
         if let Some(Ok(bytes)) = &received {
-            self.pace.received(bytes.len(), since.elapsed());
+            self.pace.received(bytes.len(), waited);
             return received;
         }
         self.rest = None;

@@ -33,10 +33,9 @@ pub(crate) struct ClientResponse {
 }
 
 impl ClientResponse {
-    /// The same response for a HEAD. What the body would be made of is let go at once.
-    pub(crate) fn without_body(self) -> Self {
-        let body = ResponseBody::Announced(self.body.size());
-        Self { body, ..self }
+    /// Makes it a response for a HEAD. What the body would be made of is let go at once.
+    pub(crate) fn remove_body(&mut self) {
+        self.body = ResponseBody::Announced(self.body.size());
     }
 }
 
@@ -88,9 +87,9 @@ pub(crate) enum ResponseBody {
     /// Several ranges of a stored body.
     Multipart(Multipart),
     /// A body that is being stored while it arrives.
-    Streamed(StreamedBody),
+    Streamed(Box<StreamedBody>),
     /// A body of the origin that is not stored.
-    Forwarded(CountedBody, BodySize),
+    Forwarded(Box<CountedBody>, BodySize),
     /// A tunnel, and how long it may be quiet.
     Tunnel(Box<SwitchedConnection>, Duration),
 }

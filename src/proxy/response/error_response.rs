@@ -13,11 +13,17 @@ use crate::{
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
+/// The response to a request, or why there is none. Both are in boxes: many futures pass it on.
+pub(crate) type ResponseResult = Result<Box<ClientResponse>, FailedRequest>;
+
 /// A request that failed.
 #[derive(Debug)]
-pub(crate) struct FailedRequest {
+pub(crate) struct FailedRequest(Box<RequestFailure>);
+
+#[derive(Debug)]
+struct RequestFailure {
     cause: Cause,
-    /// Forward it was forwarded; `None` if it was not.
+    /// Why it was forwarded; `None` if it was not.
     why: Option<Forward>,
 }
 
@@ -54,23 +60,22 @@ fn problem(error: &ProxyError) -> String {
 impl FailedRequest {
     /// A request that was forwarded because of `why`.
     pub(crate) fn forwarded(error: impl Into<ProxyError>, why: Forward) -> Self {
-        Self {
-            cause: Cause::Own(error.into()),
-            why: Some(why),
-        }
+        Self::of(Cause::Own(error.into()), Some(why))
     }
 
     /// A request that shared the failed fetch of another one.
     pub(crate) fn shared(error: Arc<SharedError>, why: Forward) -> Self {
-        Self {
-            cause: Cause::Shared(error),
-            why: Some(why),
-        }
+        Self::of(Cause::Shared(error), Some(why))
+    }
+
+    fn of(cause: Cause, why: Option<Forward>) -> Self {
+        Self(Box::new(RequestFailure { cause, why }))
     }
 
     /// The response to its client.
     pub(crate) fn into_response(self) -> ClientResponse {
-        let (name, status, retry_after, sentence, problem) = match self.cause {
+        let RequestFailure { cause, why } = *self.0;
+        let (name, status, retry_after, sentence, problem) = match cause {
             Cause::Own(error) => {
                 let texts = (error.sentence(), problem(&error));
                 let retry_after = error.retry_after_seconds();
@@ -92,7 +97,7 @@ impl FailedRequest {
             body: ResponseBody::Sentence(format!("{sentence}\n")),
             cache_status: CacheStatus {
                 outcome: RequestOutcome::Failed(name),
-                ..match self.why {
+                ..match why {
                     Some(why) => CacheStatus::miss(why, None, StoreOutcome::NotApplicable),
                     None => CacheStatus::own_response(),
                 }
@@ -105,9 +110,6 @@ impl FailedRequest {
 impl From<ProxyError> for FailedRequest {
     /// A request that was not forwarded.
     fn from(error: ProxyError) -> Self {
-        Self {
-            cause: Cause::Own(error),
-            why: None,
-        }
+        Self::of(Cause::Own(error), None)
     }
 }

@@ -57,7 +57,6 @@ impl ClientResponse {
             _ => None,
         };
         let sent = self.sent_body(request.method());
-        let has_entry = entry.is_some();
         let log = TransferLog::new(&worker.counters, &self.cache_status, entry);
         if let ResponseBody::Prepared(_, headers) = &self.body {
             connection.set_prepared(Rc::clone(headers));
@@ -66,11 +65,6 @@ impl ClientResponse {
             ResponseBody::Tunnel(accepted, idle) => {
                 connection.start_tunnel(Tunnel::new(*accepted, idle, log.into_tunnel_log()));
                 BoxBody::new(())
-            }
-            // Nothing is logged about it, and it is written at once: it needs no tracking.
-            ResponseBody::Prepared(bytes, _) if sent == SentBody::Whole && !has_entry => {
-                log.sent(bytes.len());
-                BoxBody::new(bytes)
             }
             body => BoxBody::new(TrackedBody::new(body, sent, log)),
         };

@@ -113,12 +113,11 @@ impl StreamedBody {
         self
     }
 
-    /// The same body, whose client goes on with `fetch_rest` when it falls behind the fetch.
-    /// `arrived` is empty, and counts what arrives until then.
-    pub(crate) fn going_on_with(mut self, arrived: ArrivedBytes, fetch_rest: FetchRest) -> Self {
+    /// Its client goes on with `fetch_rest` when it falls behind the fetch. `arrived` is empty, and counts what arrives
+    /// until then.
+    pub(crate) fn go_on_with(&mut self, arrived: ArrivedBytes, fetch_rest: FetchRest) {
         self.arrived = arrived;
         self.fetch_rest = Some(fetch_rest);
-        self
     }
 
     /// Its length in bytes; `None` if it is unknown.

@@ -45,13 +45,13 @@ enum BodySource {
     Bytes(Bytes),
     Stored(Slices),
     Multipart(Multipart),
-    Streamed(LocalBoxFuture<'static, (StreamStep, StreamedBody)>),
+    Streamed(LocalBoxFuture<'static, (StreamStep, Box<StreamedBody>)>),
     Forwarded(Box<CountedBody>),
 }
 
 type StreamStep = Option<Result<Bytes, BodyError>>;
 
-async fn step(mut body: StreamedBody) -> (StreamStep, StreamedBody) {
+async fn step(mut body: Box<StreamedBody>) -> (StreamStep, Box<StreamedBody>) {
     (body.next().await, body)
 }
 
@@ -76,7 +76,7 @@ impl TrackedBody {
             ResponseBody::Stored(slices) => BodySource::Stored(slices),
             ResponseBody::Multipart(parts) => BodySource::Multipart(parts),
             ResponseBody::Streamed(body) => BodySource::Streamed(Box::pin(step(body))),
-            ResponseBody::Forwarded(body, _) => BodySource::Forwarded(Box::new(body)),
+            ResponseBody::Forwarded(body, _) => BodySource::Forwarded(body),
         };
         Self { source, size, log }
     }
@@ -113,6 +113,18 @@ impl TrackedBody {
 
 impl MessageBody for TrackedBody {
     type Error = io::Error;
+
+    /// All of a body that is in one piece: nothing can go wrong with it before it is written.
+    fn try_into_bytes(self) -> Result<Bytes, Self> {
+        match self.source {
+            BodySource::Bytes(bytes) => {
+                self.log.sent(bytes.len());
+                self.log.ended(Fate::Whole);
+                Ok(bytes)
+            }
+            source => Err(Self { source, ..self }),
+        }
+    }
 
     fn size(&self) -> BodySize {
         self.size

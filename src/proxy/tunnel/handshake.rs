@@ -21,7 +21,7 @@ use crate::{
         request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
-            error_response::FailedRequest,
+            error_response::{FailedRequest, ResponseResult},
         },
         worker::Worker,
     },
@@ -32,7 +32,7 @@ pub(crate) async fn forward_handshake(
     worker: &Worker,
     forwarded: &ForwardedRequest,
     relay: InterimRelay<'_>,
-) -> Result<ClientResponse, FailedRequest> {
+) -> ResponseResult {
     let why = ForwardReason::Bypass.into();
     let config = &forwarded.config;
     let permit = Arc::clone(&worker.shared.tunnels).try_acquire_owned();
@@ -67,17 +67,18 @@ pub(crate) async fn forward_handshake(
         HandshakeResponse::Accepted(connection) => connection,
         HandshakeResponse::Refused(response) => {
             let fetched = FetchedResponse::new(worker, origin, response, times);
-            return Ok(fetched.into_response(why, StoreOutcome::NotStored(Reason::NotUpgraded)));
+            let storing = StoreOutcome::NotStored(Reason::NotUpgraded);
+            return Ok(fetched.into_response(why, storing).into());
         }
     };
     let mut headers = std::mem::take(&mut connection.headers);
     headers::remove_hop_by_hop(&mut headers);
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    Ok(ClientResponse {
+    Ok(Box::new(ClientResponse {
         status: StatusCode::SWITCHING_PROTOCOLS,
         headers,
         body: ResponseBody::Tunnel(Box::new(connection), config.tunnels.idle),
         cache_status: CacheStatus::tunnel(why),
         problem: None,
-    })
+    }))
 }

@@ -120,10 +120,11 @@ impl<S> Http1<S> {
     /// # Errors
     /// The head is refused.
     pub(super) fn request(&self, head: &Bytes) -> Result<(Request, ConnectionFields), HeadRefusal> {
-        let (mut request, fields) = request_head::request(head, |scheme, authority| {
+        let (mut request, fields, lines) = request_head::request(head, |scheme, authority| {
             OwnNames::new(&self.stream, self.service.any_name).include(scheme, authority)
         })?;
         request.head_mut().peer_addr = Some(self.peer);
+        self.connection.receive_header_lines(lines);
         request.extensions_mut().insert(self.connection.clone());
         Ok((request, fields))
     }

@@ -1,6 +1,6 @@
 //! The head of a response, as it is written to the client.
 
-use std::{cell::RefCell, fmt::Write as _};
+use std::cell::RefCell;
 
 use actix_http::{ConnectionType, ResponseHead, body::BodySize};
 use actix_web::http::{Method, StatusCode, Version, header};
@@ -99,11 +99,30 @@ fn write_length(into: &mut BytesMut, status: StatusCode, size: BodySize, framing
         (ResponseFraming::Chunked, _) => into.put_slice(b"transfer-encoding: chunked\r\n"),
         // A response to HEAD says the length of the body that a GET would get.
         (_, BodySize::Sized(bytes)) => {
-            // Writing to memory does not fail.
-            let _ = write!(into, "content-length: {bytes}\r\n");
+            let mut buffer = [0; MAX_DIGITS];
+            for part in [b"content-length: ", decimal(bytes, &mut buffer), b"\r\n"] {
+                into.put_slice(part);
+            }
         }
         _ => {}
     }
+}
+
+/// The most digits of a number of 64 bits.
+const MAX_DIGITS: usize = 20;
+
+/// The decimal digits of `number`, at the end of `buffer`. The formatting machinery costs ten times as much.
+fn decimal(mut number: u64, buffer: &mut [u8; MAX_DIGITS]) -> &[u8] {
+    let mut start = MAX_DIGITS;
+    for (index, digit) in buffer.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        start = index;
+        if number == 0 {
+            break;
+        }
+    }
+    &buffer[start..]
 }
 
 fn write_connection(into: &mut BytesMut, kind: ConnectionType, version: Version, keep_alive: bool) {
@@ -133,4 +152,18 @@ fn write_date(into: &mut BytesMut) {
             into.put_slice(part.as_bytes());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 7, 10, 1024, 99_999, u64::MAX] {
+            let mut buffer = [0; MAX_DIGITS];
+            let digits = decimal(number, &mut buffer);
+            assert_eq!(digits, number.to_string().as_bytes());
+        }
+    }
 }

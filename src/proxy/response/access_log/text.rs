@@ -10,16 +10,12 @@ use crate::headers::{StoreOutcome, XCache};
 impl fmt::Display for AccessLogEntry {
     fn fmt(&self, line: &mut Formatter<'_>) -> fmt::Result {
         let source = self.source();
-        write!(
-            line,
-            "{} {} {} {} {}ms {}B",
-            source.as_str(),
-            self.status.as_ref().map_or("-", StatusCode::as_str),
-            self.method,
-            self.target,
-            self.millis(),
-            self.sent_bytes.get(),
-        )?;
+        let status = self.status.as_ref().map_or("-", StatusCode::as_str);
+        for part in [source.as_str(), status, &self.method, &self.target] {
+            line.write_str(part)?;
+            line.write_str(" ")?;
+        }
+        write!(line, "{}ms {}B", self.millis(), self.sent_bytes.get())?;
         match source {
             XCache::Miss => {
                 if let Some(origin) = &self.origin {

@@ -71,19 +71,14 @@ impl KnownMisses {
         })
     }
 
-    /// `claimed` in the place of `unclaimed`, whose response it may store.
-    ///
-    /// # Errors
-    /// The response may be from before an unsafe request to a related path. The error is `unclaimed`.
-    pub fn in_place_of(
-        &self,
-        unclaimed: FetchTicket,
-        claimed: FetchTicket,
-    ) -> Result<FetchTicket, FetchTicket> {
+    /// Puts `claimed` in the place of `unclaimed`, whose response it may store. Returns false if that may be from before an
+    /// unsafe request to a related path.
+    pub fn replace(&self, unclaimed: &mut FetchTicket, claimed: FetchTicket) -> bool {
         let known = unclaimed.unclaimed_since();
-        match known.is_some_and(|known| self.cache.changes.is_undoubted(&known.related)) {
-            true => Ok(claimed.begun_with(&unclaimed)),
-            false => Err(unclaimed),
+        let is_current = known.is_some_and(|it| self.cache.changes.is_undoubted(&it.related));
+        if is_current {
+            *unclaimed = claimed.begun_with(unclaimed);
         }
+        is_current
     }
 }

@@ -6,9 +6,11 @@ const PLACES: usize = 4;
 /// Values by the keyed hash of what they belong to. In each set of places, a new value takes the place of the one that was
 /// inserted the longest ago.
 pub(super) struct RecentHashes<T> {
-    /// The places of a set, the last inserted first.
-    sets: Box<[[Option<(u64, T)>; PLACES]]>,
+    sets: Box<[RecentSet<T>]>,
 }
+
+/// Hashes with their values, the last inserted first.
+type RecentSet<T> = [Option<(u64, T)>; PLACES];
 
 impl<T> RecentHashes<T> {
     /// No values, and room for `most`.
@@ -58,7 +60,7 @@ impl<T> RecentHashes<T> {
 }
 
 /// The place of a hash in its set; `None` if it is not there.
-fn position<T>(set: &[Option<(u64, T)>; PLACES], hash: u64) -> Option<usize> {
+fn position<T>(set: &RecentSet<T>, hash: u64) -> Option<usize> {
     set.iter()
         .position(|it| it.as_ref().is_some_and(|it| it.0 == hash))
 }

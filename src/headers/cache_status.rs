@@ -165,6 +165,19 @@ impl CacheStatus {
         }
     }
 
+    /// The same for a message without X-Cache: appends the lines.
+    pub fn write_lines(&self, message: &mut Vec<u8>) {
+        let (x_cache, member) = (self.x_cache.as_str(), self.member());
+        for part in ["x-cache: ", x_cache, "\r\ncache-status: ", &member, "\r\n"] {
+            message.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// True for the lower-case name of X-Cache, which is replaced.
+    pub fn replaces(name: &[u8]) -> bool {
+        name == X_CACHE.as_str().as_bytes()
+    }
+
     /// Our member of Cache-Status.
     fn member(&self) -> String {
         let (hit, reason) = match (self.x_cache, self.why) {

@@ -40,7 +40,7 @@ pub use self::{
     ntlm::is_ntlm,
     rewriting::{
         ClientAddress, CookieRewriting, PAGE_HEADERS, ProxiedOrigin, is_destination_outside,
-        may_leave, may_name_proxy,
+        is_rewritten, may_leave, may_name_proxy,
     },
     upgrade::{has_upgrade_option, offers_websocket},
     via::OwnVia,
@@ -54,7 +54,12 @@ pub fn set_age(headers: &mut HeaderMap, seconds: u64) {
 
 /// Appends one header to an HTTP/1 message, the value byte for byte.
 pub fn write_header_line(message: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+    write_line(message, name.as_str().as_bytes(), value.as_bytes());
+}
+
+/// The same for a valid header as bytes.
+pub fn write_line(message: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
         message.extend_from_slice(part);
     }
 }

@@ -47,10 +47,14 @@ impl OwnVia {
 
     /// True if `headers` carry our own member. Then a request has passed through this proxy before.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get_all(header::VIA)
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-            .any(|member| name_of(member.trim_ascii()) == self.name())
+        let mut lines = headers.get_all(header::VIA);
+        lines.any(|line| self.is_in_line(line.as_bytes()))
+    }
+
+    /// True if one line of Via has our own member.
+    pub fn is_in_line(&self, line: &[u8]) -> bool {
+        let mut members = line.split(|byte| *byte == b',');
+        members.any(|member| name_of(member.trim_ascii()) == self.name())
     }
 
     fn name(&self) -> &[u8] {

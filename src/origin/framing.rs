@@ -202,20 +202,20 @@ fn parser() -> httparse::ParserConfig {
     config
 }
 
-/// Which fields say how a message is framed, and whether its connection persists.
-#[derive(Clone, Copy, Debug, Default)]
+/// The fields that say how a message is framed, and whether its connection persists.
+#[derive(Clone, Copy, Default)]
 struct FramingFields {
     has_connection: bool,
-    has_length: bool,
     has_transfer_encoding: bool,
+    length: DeclaredLength,
 }
 
 impl FramingFields {
-    fn note(&mut self, name: &HeaderName) {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
         match *name {
             header::CONNECTION => self.has_connection = true,
-            header::CONTENT_LENGTH => self.has_length = true,
             header::TRANSFER_ENCODING => self.has_transfer_encoding = true,
+            header::CONTENT_LENGTH => self.length = self.length.with_line(value.as_bytes()),
             _ => {}
         }
     }
@@ -230,8 +230,9 @@ fn header_map(
     let mut framing = FramingFields::default();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Head)?;
-        framing.note(&name);
-        headers.append(name, field_value(field.value, head)?);
+        let value = field_value(field.value, head)?;
+        framing.note(&name, &value);
+        headers.append(name, value);
     }
     Ok((headers, framing))
 }
@@ -270,23 +271,19 @@ fn final_head(
         // 3. Transfer-Encoding overrides Content-Length. A message with both can be an attempt at request smuggling:
         // the length is removed, and the connection is not used again.
         let coding = transfer_coding(&headers)?;
-        let length = declared_length(&headers);
-        if fields.has_length || minor == 0 {
+        if !matches!(fields.length, DeclaredLength::None) || minor == 0 {
             persistence = Persistence::Close;
         }
         match coding {
-            BodyFraming::None => framing_by_length(length?, &mut headers),
+            BodyFraming::None => framing_by_length(fields.length, &mut headers)?,
             coding => {
                 headers.remove(header::CONTENT_LENGTH);
                 coding
             }
         }
-    } else if fields.has_length {
-        // 5. and 6.
-        framing_by_length(declared_length(&headers)?, &mut headers)
     } else {
-        // 8. Without either the body ends with the connection.
-        BodyFraming::UntilClose
+        // 5. and 6.; 8. without either the body ends with the connection.
+        framing_by_length(fields.length, &mut headers)?
     };
     if framing == BodyFraming::UntilClose {
         persistence = Persistence::Close;
@@ -305,14 +302,20 @@ fn final_head(
 }
 
 /// The framing of a body by its length, which becomes one number in the headers.
-fn framing_by_length(length: Option<DeclaredLength>, headers: &mut HeaderMap) -> BodyFraming {
-    let Some(DeclaredLength { bytes, is_plain }) = length else {
-        return BodyFraming::UntilClose;
-    };
-    if !is_plain {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+fn framing_by_length(
+    length: DeclaredLength,
+    headers: &mut HeaderMap,
+) -> Result<BodyFraming, Malformed> {
+    match length {
+        DeclaredLength::None => Ok(BodyFraming::UntilClose),
+        DeclaredLength::Invalid => Err(Malformed::ContentLength),
+        DeclaredLength::Bytes { bytes, is_plain } => {
+            if !is_plain {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+            }
+            Ok(BodyFraming::Length(bytes))
+        }
     }
-    BodyFraming::Length(bytes)
 }
 
 /// The framing that Transfer-Encoding names; [`BodyFraming::None`] if it names none (or `identity`, which is obsolete).
@@ -327,33 +330,44 @@ fn transfer_coding(headers: &HeaderMap) -> Result<BodyFraming, Malformed> {
     }
 }
 
-/// The value of Content-Length.
-#[derive(Clone, Copy)]
-struct DeclaredLength {
-    bytes: u64,
-    /// It is one number as it is usually written, and no list.
-    is_plain: bool,
+/// What Content-Length says.
+#[derive(Clone, Copy, Default)]
+enum DeclaredLength {
+    /// It is not there.
+    #[default]
+    None,
+    Bytes {
+        bytes: u64,
+        /// It is one number as it is usually written, and no list.
+        is_plain: bool,
+    },
+    Invalid,
 }
 
-/// RFC 9112, 6.3: a list of equal decimal values counts as one; any other list is an unrecoverable error.
-fn declared_length(headers: &HeaderMap) -> Result<Option<DeclaredLength>, Malformed> {
-    let mut lines = headers.get_all(header::CONTENT_LENGTH);
-    let mut length: Option<DeclaredLength> = None;
-    while let Some(line) = lines.next() {
-        let line = line.as_bytes();
-        let is_only = length.is_none() && lines.len() == 0;
-        for member in line.split(|&byte| byte == b',') {
-            let bytes = decimal(member.trim_ascii()).ok_or(Malformed::ContentLength)?;
-            if length.is_some_and(|earlier| earlier.bytes != bytes) {
-                return Err(Malformed::ContentLength);
-            }
-            length = Some(DeclaredLength {
-                bytes,
-                is_plain: is_only && is_plain_number(line),
-            });
-        }
+impl DeclaredLength {
+    /// The same with one more line. RFC 9112, 6.3: a list of equal decimal values counts as one; any other list is an
+    /// unrecoverable error.
+    fn with_line(self, line: &[u8]) -> Self {
+        let mut members = line.split(|&byte| byte == b',');
+        members
+            .try_fold(self, |length, member| {
+                let bytes = decimal(member.trim_ascii())?;
+                match length {
+                    Self::None => Some(Self::Bytes {
+                        bytes,
+                        is_plain: is_plain_number(line),
+                    }),
+                    Self::Bytes { bytes: earlier, .. } => {
+                        (earlier == bytes).then_some(Self::Bytes {
+                            bytes,
+                            is_plain: false,
+                        })
+                    }
+                    Self::Invalid => None,
+                }
+            })
+            .unwrap_or(Self::Invalid)
     }
-    Ok(length)
 }
 
 /// True for digits without zeros before them.
@@ -363,10 +377,11 @@ fn is_plain_number(text: &[u8]) -> bool {
 
 /// Digits only: no sign, no space.
 fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let (first, rest) = text.split_first()?;
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    rest.iter().try_fold(digit(*first)?, |number, byte| {
+        number.checked_mul(10)?.checked_add(digit(*byte)?)
+    })
 }
 
 fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {

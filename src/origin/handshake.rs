@@ -13,7 +13,6 @@ use super::{
     Expectation, Origin, OriginRequest, OriginResponse, RequestBody,
     error::OriginError,
     framing::UpgradeOffer,
-    response_of,
     stream::OriginStream,
     transfer::{TransferRequest, TransferState},
 };
@@ -72,7 +71,7 @@ impl Origin {
             interim: request.interim,
         });
         let line = (request.method, uri);
-        let response = self.send(line, RequestBody::Empty, &state).await?;
+        let response = self.0.client.send(line, RequestBody::Empty, &state).await?;
         Ok(match state.take_switched() {
             Some((stream, received)) => HandshakeResponse::Accepted(SwitchedConnection {
                 headers: response.headers().clone(),
@@ -80,7 +79,7 @@ impl Origin {
                 received,
                 permit,
             }),
-            None => HandshakeResponse::Refused(response_of(response, state, permit)),
+            None => HandshakeResponse::Refused(self.response(response, state, permit)),
         })
     }
 }

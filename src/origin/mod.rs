@@ -66,7 +66,7 @@ use actix_web::http::{
     header::HeaderMap,
     uri::{self, Authority, PathAndQuery, Scheme},
 };
-use awc::{Client, ClientResponse};
+use awc::ClientResponse;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -75,6 +75,7 @@ use self::{
     framing::UpgradeOffer,
     permits::Permits,
     transfer::{TransferRequest, TransferState, WaitLimits},
+    transport::TransportClient,
 };
 
 pub(crate) use self::chunked::Chunked;
@@ -211,7 +212,7 @@ pub struct Origin(Rc<OriginParts>);
 
 struct OriginParts {
     config: OriginConfig,
-    client: Client,
+    client: TransportClient,
     /// The authority of the URIs that awc gets. It is not used: the transport has one origin, and writes Host itself.
     authority: Authority,
     permits: Permits,
@@ -223,7 +224,7 @@ impl Origin {
         let dialer = Dialer::new(config.destination.clone());
         let permits = Permits::new(config.max_connections, config.timeout);
         Self(Rc::new(OriginParts {
-            client: transport::client(dialer, config.wait_limits()),
+            client: TransportClient::new(dialer, config.wait_limits()),
             authority: Authority::from_static("origin"),
             permits,
             config,
@@ -253,20 +254,9 @@ impl Origin {
             offer: UpgradeOffer::Nothing,
             interim: request.interim,
         });
-        let response = self.send((request.method, uri), body, &state).await?;
-        Ok(response_of(response, state, permit))
-    }
-
-    /// Sends a request through awc, and waits for the head of the response.
-    async fn send(
-        &self,
-        (method, uri): (Method, Uri),
-        body: RequestBody,
-        state: &TransferState,
-    ) -> Result<ClientResponse, OriginError> {
-        let request = self.0.client.request(method, uri).no_decompress();
-        let sent = state.with_current(|| request.send_body(body)).await;
-        sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut))
+        let line = (request.method, uri);
+        let response = self.0.client.send(line, body, &state).await?;
+        Ok(self.response(response, state, permit))
     }
 
     /// The target after the path prefix. awc wants an absolute URI, and sends its path and query unchanged.
@@ -288,30 +278,32 @@ impl Origin {
             source: Some(error.into()),
         })
     }
-}
 
-/// The response that awc has brought, with what it does not carry of it.
-fn response_of(
-    response: ClientResponse,
-    state: TransferState,
-    permit: OwnedSemaphorePermit,
-) -> OriginResponse {
-    let (status, version) = (response.status(), response.version());
-    let framing = state.framing().unwrap_or(BodyFraming::None);
-    let mut headers = HeaderMap::new();
-    let mut response = response.map_body(|head, payload| {
-        headers = std::mem::take(&mut head.headers);
-        payload
-    });
-    let body = match response.take_payload() {
-        actix_http::Payload::None => OriginBody::empty(),
-        payload => OriginBody::new(payload, state, permit),
-    };
-    OriginResponse {
-        status,
-        version,
-        headers,
-        framing,
-        body,
+    /// The response that awc has brought, with what it does not carry of it.
+    fn response(
+        &self,
+        response: ClientResponse,
+        state: TransferState,
+        permit: OwnedSemaphorePermit,
+    ) -> OriginResponse {
+        let (status, version) = (response.status(), response.version());
+        let framing = state.framing().unwrap_or(BodyFraming::None);
+        let mut headers = HeaderMap::new();
+        let mut response = response.map_body(|head, payload| {
+            headers = std::mem::take(&mut head.headers);
+            payload
+        });
+        let body = match response.take_payload() {
+            actix_http::Payload::None => OriginBody::empty(),
+            payload => OriginBody::new(payload, state, permit),
+        };
+        self.0.client.reuse(response);
+        OriginResponse {
+            status,
+            version,
+            headers,
+            framing,
+            body,
+        }
     }
 }

@@ -21,10 +21,6 @@ use super::{
     stream::OriginStream,
 };
 
-tokio::task_local! {
-    static CURRENT: TransferState;
-}
-
 /// Receives the interim (1xx) responses to a request as they arrive, each with its status and headers.
 #[derive(Clone)]
 pub struct InterimSink(Rc<dyn Fn(StatusCode, HeaderMap)>);
@@ -89,16 +85,6 @@ impl TransferState {
             failure: RefCell::new(None),
             switched: Cell::new(None),
         }))
-    }
-
-    /// Makes this the current state while `send` runs: the transport finds it when awc calls it.
-    pub(super) fn with_current<T>(&self, send: impl FnOnce() -> T) -> T {
-        CURRENT.sync_scope(self.clone(), send)
-    }
-
-    /// The current state; `None` outside of [`TransferState::with_current`].
-    pub(super) fn current() -> Option<Self> {
-        CURRENT.try_with(Self::clone).ok()
     }
 
     pub(super) fn request(&self) -> &TransferRequest {

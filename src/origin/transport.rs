@@ -5,6 +5,7 @@
 //! for each request. A middleware is the place where awc lets a transport be replaced.
 
 use std::{
+    cell::Cell,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -15,9 +16,9 @@ use actix_http::{
     body::{BoxBody, MessageBody as _},
 };
 use actix_service::{Service, always_ready};
-use actix_web::http::Method;
+use actix_web::http::{Method, Uri};
 use awc::{
-    Client, ConnectRequest, ConnectResponse,
+    Client, ClientResponse, ConnectRequest, ConnectResponse,
     error::{ConnectError, SendRequestError},
     middleware::Transform,
     test::TestResponse,
@@ -25,7 +26,7 @@ use awc::{
 use futures_core::future::LocalBoxFuture;
 
 use super::{
-    AGE_LIMIT, IDLE_LIMIT,
+    AGE_LIMIT, IDLE_LIMIT, RequestBody,
     connect::{ConnectionUse, Dialer, through},
     error::{OriginError, ProxyProblem},
     framing::{BodyFraming, Persistence, ResponseHead, UpgradeOffer},
@@ -38,20 +39,53 @@ use super::{
 
 /// An awc client with our own connections. Limits and timers are ours too: awc's cover several phases together, and
 /// bodies not at all.
-pub(super) fn client(dialer: Dialer, limits: WaitLimits) -> Client {
-    Client::builder()
-        .disable_timeout()
-        .disable_redirects()
-        .no_default_headers()
-        .wrap(Transport(Rc::new(Connections {
+pub(super) struct TransportClient {
+    client: Client,
+    connections: Rc<Connections>,
+}
+
+impl TransportClient {
+    pub(super) fn new(dialer: Dialer, limits: WaitLimits) -> Self {
+        let connections = Rc::new(Connections {
             pool: Rc::new(Pool::new(PoolLimits {
                 idle: IDLE_LIMIT,
                 age: AGE_LIMIT,
             })),
             dialer,
             limits,
-        })))
-        .finish()
+            current: Cell::new(None),
+            spare: Cell::new(None),
+        });
+        let client = Client::builder()
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers()
+            .wrap(Transport(Rc::clone(&connections)))
+            .finish();
+        Self {
+            client,
+            connections,
+        }
+    }
+
+    /// Sends a request through awc, and waits for the head of the response.
+    pub(super) async fn send(
+        &self,
+        (method, uri): (Method, Uri),
+        body: RequestBody,
+        state: &TransferState,
+    ) -> Result<ClientResponse, OriginError> {
+        let request = self.client.request(method, uri).no_decompress();
+        // awc calls the transport before `send_body` returns.
+        self.connections.current.set(Some(state.clone()));
+        let sent = request.send_body(body).await;
+        sent.map_err(|_| state.take_failure().unwrap_or_else(OriginError::cut))
+    }
+
+    /// Takes a response back of which nothing is needed any more.
+    pub(super) fn reuse(&self, response: ClientResponse) {
+        self.connections.spare.set(Some(response));
+    }
 }
 
 #[derive(Clone)]
@@ -61,6 +95,10 @@ struct Connections {
     pool: Rc<Pool>,
     dialer: Dialer,
     limits: WaitLimits,
+    /// The state of the request that awc is about to pass on; `None` at any other time.
+    current: Cell<Option<TransferState>>,
+    /// A response without content, for the next one: awc makes each with a table for twelve headers. `None` if there is none.
+    spare: Cell<Option<ClientResponse>>,
 }
 
 impl<S> Transform<S, ConnectRequest> for Transport {
@@ -80,7 +118,7 @@ impl Service<ConnectRequest> for Transport {
     always_ready!();
 
     fn call(&self, request: ConnectRequest) -> SendFuture {
-        match (TransferState::current(), request) {
+        match (self.0.current.take(), request) {
             (Some(state), ConnectRequest::Client(RequestHeadType::Owned(head), body, _)) => {
                 let connections = Rc::clone(&self.0);
                 let request = PendingRequest::new(connections, state, &head, body.boxed());
@@ -249,11 +287,20 @@ impl Future for SendFuture {
             Some(refused) => Err(refused),
             None => Ok(head),
         });
-        let Some(PendingRequest { state, stage, .. }) = self.0.take() else {
+        let Some(PendingRequest {
+            connections,
+            state,
+            stage,
+            ..
+        }) = self.0.take()
+        else {
             return Poll::Ready(Err(disconnected()));
         };
         Poll::Ready(match (head, stage) {
-            (Ok(head), SendStage::Sent { in_flight, .. }) => Ok(response(head, in_flight)),
+            (Ok(head), SendStage::Sent { in_flight, .. }) => {
+                let response = connections.spare.take();
+                Ok(filled(response.unwrap_or_else(empty), head, in_flight))
+            }
             (Ok(_), _) => Err(disconnected()),
             (Err(failure), _) => {
                 state.fail(failure);
@@ -263,8 +310,13 @@ impl Future for SendFuture {
     }
 }
 
-/// awc's response. Only awc itself and its `test` module can make one.
-fn response(head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
+/// A response of awc without content. Only awc itself and its `test` module can make one.
+fn empty() -> ClientResponse {
+    TestResponse::default().finish()
+}
+
+/// The response with this head and body.
+fn filled(response: ClientResponse, head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
     let payload = match head.framing {
         BodyFraming::None | BodyFraming::Length(0) => Payload::None,
         BodyFraming::Length(_) | BodyFraming::Chunked | BodyFraming::UntilClose => {
@@ -272,7 +324,6 @@ fn response(head: ResponseHead, body: Box<InFlight>) -> ConnectResponse {
             Payload::Stream { payload }
         }
     };
-    let response = TestResponse::default().finish();
     ConnectResponse::Client(response.map_body(|own, _| {
         own.status = head.status;
         own.version = head.version;

@@ -16,6 +16,14 @@ use super::{Policy, mode::Credentials, syntax::list::trim};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(pub(super) [u8; 16]);
 
+impl Identity {
+    /// Bits of it for a hash table: no client can foresee them, because the identity is a keyed hash.
+    pub fn hash_bits(self) -> u64 {
+        let [first @ .., _, _, _, _, _, _, _, _] = self.0;
+        u64::from_ne_bytes(first)
+    }
+}
+
 /// The random key of the process under which credentials are hashed with HMAC-SHA256.
 #[derive(Clone)]
 pub struct IdentitySecret(Key);

@@ -41,7 +41,7 @@ use tokio::sync::watch;
 
 use self::{
     gate::Gate,
-    http1::{Http1Service, Limits},
+    http1::{Http1Service, Limits, SpareBuffers},
     stop_signal::StopSignal,
     workers::Workers,
 };
@@ -139,6 +139,7 @@ impl Server {
                     stopping,
                     shared,
                     any_name,
+                    buffers: Rc::new(SpareBuffers::default()),
                 });
                 Ok(move |mut stream: TcpStream, peer: SocketAddr| {
                     let (gate, service) = (gate.clone(), Rc::clone(&service));

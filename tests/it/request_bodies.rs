@@ -84,7 +84,10 @@ fn a_response_of_a_later_minor_version_of_http_1_is_treated_as_http_1_1() {
         exchange.chunk("body");
         exchange.chunk("");
     });
-    let proxy = TestProxy::to(&origin);
+    // Each worker has connections to the origin of its own.
+    let proxy = TestProxy::builder(&origin)
+        .with(|config| config.workers = 1)
+        .start();
     proxy.get("/1").expect(200, "MISS", "body");
     proxy.get("/1").expect(200, "HIT", "body");
     proxy.get("/2").expect(200, "MISS", "body");

@@ -49,7 +49,7 @@ fn a_unix_socket_is_an_origin() {
     let origin = Origin::counting("");
     let home = Home::new();
     let url = socket_of(&home, &origin);
-    let proxy = home.start(&url, &[]);
+    let proxy = home.start(&url, &["--workers=1"]);
     proxy.get("/x?y=1").expect(200, "MISS", "GET /x?y=1 #0");
     proxy.get("/x?y=1").expect(200, "HIT", "GET /x?y=1 #0");
     assert_eq!(origin.last().field("host").as_deref(), Some("localhost"));

@@ -199,10 +199,9 @@ impl Partition {
 
     /// The hash of a key in this partition whose resource has this hash.
     fn keyed_hash(&self, resource_hash: u64) -> u64 {
-        match self.is_plain() {
-            true => resource_hash,
-            false => HASHER.hash_one((resource_hash, self)),
-        }
+        let of_identity = self.identity.map_or(0, |identity| identity.hash_bits());
+        let of_content = self.content.map_or(0, |content| HASHER.hash_one(content));
+        resource_hash ^ of_identity ^ of_content
     }
 
     pub(in crate::cache) fn of(self, resource: Resource) -> Key {

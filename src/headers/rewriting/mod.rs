@@ -29,6 +29,14 @@ pub use self::{
 };
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// True for the lower-case name of a header that [`ProxiedOrigin::rewrite_response`] may change. It regards no others.
+pub fn is_rewritten(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"location" | b"content-location" | b"refresh" | b"set-cookie"
+    )
+}
+
 impl ProxiedOrigin<'_> {
     /// Makes a response to the request for `target` name the proxy where it names the origin. `target` is the one that the
     /// origin got, without the origin's prefix. `url_at_proxy` is [`Self::url_at_proxy`] of this origin, and of others that

@@ -21,34 +21,40 @@ const RECORDS: [&str; 8] = [
 /// True for a stream of events. It is for one client and never ends, so it is not stored, and no other request waits for
 /// it.
 pub(in crate::policy) fn is_event_stream(headers: &HeaderMap) -> bool {
-    is_one_of(&EVENTS, content_type(headers))
+    EVENTS.iter().any(|it| is_equal(it, media_type(headers)))
 }
 
 /// True for a stream of events, and for a stream of records of unknown length. Its pauses have no limit, and a client that
 /// joins later wants what is now.
 pub fn is_live_stream(headers: &HeaderMap) -> bool {
-    let content_type = content_type(headers);
-    is_one_of(&EVENTS, content_type)
-        || is_one_of(&RECORDS, content_type) && !headers.contains_key(CONTENT_LENGTH)
+    let named = media_type(headers);
+    EVENTS.iter().any(|it| is_equal(it, named))
+        || RECORDS.iter().any(|it| is_equal(it, named)) && !headers.contains_key(CONTENT_LENGTH)
 }
 
 impl StoredHead {
     /// True if the content is one record after the other.
     pub fn is_of_records(&self) -> bool {
-        is_one_of(&RECORDS, self.fields().text(&CONTENT_TYPE))
+        let named = self.fields().text(&CONTENT_TYPE).map(without_parameters);
+        RECORDS.iter().any(|it| is_equal(it, named))
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
+fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value.map(without_parameters)
 }
 
-/// RFC 9110, 8.3.1: parameters follow the media type, whose case does not matter.
-fn is_one_of(media_types: &[&str], content_type: Option<&[u8]>) -> bool {
-    let named = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
-    named.map(<[u8]>::trim_ascii).is_some_and(|named| {
-        let is_named = |media_type: &&str| named.eq_ignore_ascii_case(media_type.as_bytes());
-        media_types.iter().any(is_named)
+/// RFC 9110, 8.3.1: parameters follow the media type.
+fn without_parameters(content_type: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+    content_type[..end].trim_ascii()
+}
+
+/// RFC 9110, 8.3.1: the case of a media type does not matter.
+fn is_equal(media_type: &str, named: Option<&[u8]>) -> bool {
+    named.is_some_and(|named| {
+        named.len() == media_type.len() && named.eq_ignore_ascii_case(media_type.as_bytes())
     })
 }
 

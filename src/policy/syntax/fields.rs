@@ -48,6 +48,12 @@ impl Fields {
         self.select(|_| true)
     }
 
+    /// The same, as bytes. Names are in lower case.
+    pub fn texts_by_name(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let texts = self.lines().map(|(name, value)| (name, self.0.get(value)));
+        texts.filter_map(|(name, value)| Some((name, value?)))
+    }
+
     /// The fields for whose lower-case name `is_wanted` is true.
     pub(in crate::policy) fn select(
         &self,
@@ -135,6 +141,8 @@ mod tests {
             prop_assert_eq!(fields.len(), lines.len());
             prop_assert_eq!(fields.is_empty(), lines.is_empty());
             prop_assert_eq!(&fields.iter().collect::<Vec<_>>(), &lines);
+            let bytes = lines.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+            prop_assert!(fields.texts_by_name().eq(bytes));
             for (name, _) in &lines {
                 let of_name: Vec<_> = lines
                     .iter()

@@ -46,21 +46,18 @@ pub(crate) fn late_claim(worker: &Worker, ticket: &FetchTicket) -> Option<Claim>
     worker.known_misses.late_claim(ticket, clock::now())
 }
 
-/// The ticket for a response that can be stored, which [`late_claim`] claims in the place of `ticket`.
-///
-/// # Errors
-/// The response must not be stored. The error is `ticket`.
-pub(crate) async fn claimed_late(
+/// Claims the fetch of `ticket` with its [`late_claim`]. Returns false if the response must not be stored.
+pub(crate) async fn is_claimed_late(
     worker: &Worker,
     forwarded: &ForwardedRequest,
-    ticket: FetchTicket,
+    ticket: &mut FetchTicket,
     claim: Claim,
-) -> Result<FetchTicket, FetchTicket> {
+) -> bool {
     let claimed = worker.shared.cache.send(claim).await;
     let claimed = claimed.map(|claimed| under_current_config(worker, forwarded, claimed));
     match claimed {
-        Ok(Claimed::Lead(claimed)) => worker.known_misses.in_place_of(ticket, claimed),
-        _ => Err(ticket),
+        Ok(Claimed::Lead(claimed)) => worker.known_misses.replace(ticket, claimed),
+        _ => false,
     }
 }
 

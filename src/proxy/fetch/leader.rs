@@ -17,7 +17,7 @@ use crate::{
     proxy::{
         fetch::{
             carried_fetch::ResponseSlot,
-            claim::{claimed_late, late_claim},
+            claim::{is_claimed_late, late_claim},
             failover::forward,
             fetched_response::FetchedResponse,
             plan::unconditional_request,
@@ -229,10 +229,10 @@ impl<'f> LeaderFetch<'f> {
     }
 
     /// Stores a response whose fetch was not claimed, if the fetch can be claimed now.
-    async fn store_if_claimed(self, claim: Claim, head: StoredHead, fetched: FetchedResponse) {
-        match claimed_late(self.worker, self.forwarded, self.ticket, claim).await {
-            Ok(ticket) => Self { ticket, ..self }.store(head, fetched).await,
-            Err(ticket) => Self { ticket, ..self }.pass(fetched, Reason::Cleared),
+    async fn store_if_claimed(mut self, claim: Claim, head: StoredHead, fetched: FetchedResponse) {
+        match is_claimed_late(self.worker, self.forwarded, &mut self.ticket, claim).await {
+            true => self.store(head, fetched).await,
+            false => self.pass(fetched, Reason::Cleared),
         }
     }
 

@@ -14,10 +14,9 @@ use crate::{
     policy::{self, Decision, Reuse, Time},
     proxy::{
         connection::Connection,
-        hit::{prepared::PreparedResponses, serve::prepared},
+        hit::{hit_headers::ClientSide, prepared::PreparedResponses, serve::prepared},
         request::{
             plain::PlainRequest,
-            request_id::RequestId,
             rewriting::{self, ResponseOf},
         },
         request_config::RequestConfig,
@@ -79,9 +78,7 @@ fn from_lookup(
         return None;
     };
     let entry = lookup.found().variants().nth(index)?;
-    let complete = |headers: &mut HeaderMap| {
-        worker.shared.via.complete(headers);
-        RequestId::remove(&config.config, headers);
+    let rewrite = |headers: &mut HeaderMap| {
         let of = ResponseOf {
             config: &config.config,
             selection: plain.selection,
@@ -91,7 +88,12 @@ fn from_lookup(
         };
         rewriting::rewrite_response(&of, headers, CookieRewriting::Off);
     };
-    let response = prepared(&view, lookup, (index, entry), now, complete)?;
+    let client = ClientSide {
+        via: &worker.shared.via,
+        config: &config.config,
+        rewrite,
+    };
+    let response = prepared(&view, lookup, (index, entry), now, client)?;
     lookup.count_hit();
     Some(response)
 }

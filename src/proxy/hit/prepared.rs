@@ -10,9 +10,12 @@ use bytes::Bytes;
 
 use crate::{
     cache::Entry,
-    policy::{ResponseForm, Time},
+    policy::{self, ResponseForm, Time},
     proxy::{
-        hit::from_stored::{hit_status, not_modified_headers, stored_headers},
+        hit::{
+            from_stored::hit_status,
+            hit_headers::{ClientSide, HitHeaders},
+        },
         response::client_response::{ClientResponse, PreparedHeaders, ResponseBody},
     },
 };
@@ -37,14 +40,13 @@ struct PreparedResponse {
 
 impl PreparedResponses {
     /// The response with the whole of `entry`, which is the variant at `index`, or the 304 for it; `None` if `form` is another
-    /// one, if the body is not in one piece, or if the response sets cookies, which differ by client. `complete` makes the
-    /// stored headers those for the client; it is called when a response is prepared.
+    /// one, if the body is not in one piece, or if the response sets cookies, which differ by client.
     pub(crate) fn response(
         &self,
         form: &ResponseForm,
         (index, entry): (usize, &Entry),
         now: Time,
-        complete: impl FnOnce(&mut HeaderMap),
+        client: ClientSide<'_, impl FnOnce(&mut HeaderMap)>,
     ) -> Option<ClientResponse> {
         let head = entry.head();
         let cache_status = hit_status(entry, now);
@@ -70,14 +72,18 @@ impl PreparedResponses {
                 None if is_whole => entry.body().single()?,
                 None => Bytes::new(),
             };
-            let mut headers = match is_whole {
-                true => stored_headers(head, now),
-                false => not_modified_headers(head, now),
-            };
-            complete(&mut headers);
-            cache_status.write(&mut headers);
+            let mut headers = HitHeaders::new(client);
+            if is_whole {
+                for (name, value) in head.fields().texts_by_name() {
+                    headers.add(name, value);
+                }
+            } else {
+                for (name, value) in policy::not_modified_fields(head) {
+                    headers.add(name.as_str().as_bytes(), value.as_bytes());
+                }
+            }
             *slot = Some(PreparedResponse {
-                headers: Rc::new(PreparedHeaders::new(&headers)),
+                headers: Rc::new(headers.finish(age_seconds, &cache_status)),
                 body,
                 age_seconds,
                 ttl_seconds,

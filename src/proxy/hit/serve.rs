@@ -9,9 +9,10 @@ use crate::{
     proxy::{
         hit::{
             from_stored::{from_entry, hit_status},
+            hit_headers::ClientSide,
             prepared::PreparedResponses,
         },
-        request::{forwarded::ForwardedRequest, request_id::RequestId},
+        request::forwarded::ForwardedRequest,
         response::{client_response::ClientResponse, for_client::rewrite_headers},
         worker::Worker,
     },
@@ -26,17 +27,18 @@ pub(crate) fn serve(
     reuse: Reuse,
     now: Time,
 ) -> ClientResponse {
-    let via = &worker.shared.via;
     let view = forwarded.view();
-    let complete = |headers: &mut HeaderMap| {
-        via.complete(headers);
-        RequestId::remove(&forwarded.config, headers);
-        rewrite_headers(headers, forwarded, CookieRewriting::Off);
+    let client = ClientSide {
+        via: &worker.shared.via,
+        config: &forwarded.config,
+        rewrite: |headers: &mut HeaderMap| {
+            rewrite_headers(headers, forwarded, CookieRewriting::Off)
+        },
     };
     // What is added to a response for the site that it is for is not prepared.
     let prepared = match forwarded.config.cors {
         true => None,
-        false => prepared(&view, lookup, (index, entry), now, complete),
+        false => prepared(&view, lookup, (index, entry), now, client),
     };
     let mut response =
         prepared.unwrap_or_else(|| from_entry(&view, entry, hit_status(entry, now), now));
@@ -49,16 +51,15 @@ pub(crate) fn serve(
 
 /// The prepared response for the whole of `entry`, or the 304 for it; `None` if the client wants something else, or none is
 /// worth preparing.
-/// `complete` makes the stored headers those for the client.
 pub(crate) fn prepared(
     view: &policy::Request<'_>,
     lookup: &CachedLookup<PreparedResponses>,
     (index, entry): (usize, &Entry),
     now: Time,
-    complete: impl FnOnce(&mut HeaderMap),
+    client: ClientSide<'_, impl FnOnce(&mut HeaderMap)>,
 ) -> Option<ClientResponse> {
     let length = Some(entry.body().len_bytes());
     let form = policy::response_form(view, entry.head(), length);
     let prepared = &lookup.prepared;
-    prepared.response(&form, (index, entry), now, complete)
+    prepared.response(&form, (index, entry), now, client)
 }

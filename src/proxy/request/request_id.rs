@@ -44,11 +44,10 @@ impl RequestId {
         request.extensions().get::<Self>().cloned()
     }
 
-    /// Removes the header of the origin: each response has the id of its own request.
-    pub(crate) fn remove(config: &Config, headers: &mut HeaderMap) {
-        if let Some(name) = &config.deployment.request_id {
-            headers.remove(name);
-        }
+    /// True for the lower-case name of a header of the origin that is replaced: each response has the id of its own request.
+    pub(crate) fn replaces(config: &Config, name: &[u8]) -> bool {
+        let id = config.deployment.request_id.as_ref();
+        id.is_some_and(|id| id.as_str().as_bytes() == name)
     }
 
     /// Sets the header.

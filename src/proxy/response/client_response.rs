@@ -4,16 +4,13 @@ use std::{rc::Rc, time::Duration};
 
 use actix_web::{
     body::BodySize,
-    http::{
-        StatusCode,
-        header::{self, HeaderMap},
-    },
+    http::{StatusCode, header::HeaderMap},
 };
 use bytes::Bytes;
 
 use crate::{
     cache::Slices,
-    headers::{CacheStatus, write_header_line},
+    headers::CacheStatus,
     origin::SwitchedConnection,
     proxy::{
         hit::multipart::Multipart,
@@ -47,16 +44,9 @@ pub struct PreparedHeaders {
 }
 
 impl PreparedHeaders {
-    /// The lines of `headers`.
-    pub(crate) fn new(headers: &HeaderMap) -> Self {
-        let mut lines = Vec::new();
-        for (name, value) in headers {
-            write_header_line(&mut lines, name, value);
-        }
-        Self {
-            lines,
-            has_date: headers.contains_key(header::DATE),
-        }
+    /// These lines, each with its end. `has_date` is true if Date is among them.
+    pub(crate) fn new(lines: Vec<u8>, has_date: bool) -> Self {
+        Self { lines, has_date }
     }
 
     /// The lines, each with its end.

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future as _, poll_fn},
-    io,
+    io, mem,
     pin::pin,
     task::{Context, Poll},
 };
@@ -80,10 +80,19 @@ impl<S> Http1<S> {
         if let Poll::Ready(read) = self.poll_read(context, HEAD_ROOM) {
             return Poll::Ready(HeadBytes::Read(read));
         }
-        if self.service.shared.is_stopping() || self.stopping.as_mut().poll(context).is_ready() {
+        if self.service.shared.is_stopping() || self.poll_stopping(context).is_ready() {
             return Poll::Ready(HeadBytes::Stopping);
         }
         self.deadline.poll(context).map(|()| HeadBytes::Late)
+    }
+
+    /// Ready when the proxy begins to stop.
+    fn poll_stopping(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let stopping = self.stopping.get_or_insert_with(|| {
+            let signal = self.service.stopping.clone();
+            Box::pin(async move { signal.notified().await })
+        });
+        stopping.as_mut().poll(context)
     }
 
     /// Reads what has arrived into the input. 0 is the end of what the client sends.
@@ -93,10 +102,17 @@ impl<S> Http1<S> {
         context: &mut Context<'_>,
         room: usize,
     ) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            self.input = self.service.buffers.take();
+        }
         if self.input.capacity() - self.input.len() < room / 4 {
             self.input.reserve(room);
         }
-        pin!(self.stream.read_buf(&mut self.input)).poll(context)
+        let read = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        if self.input.is_empty() {
+            self.service.buffers.give(mem::take(&mut self.input));
+        }
+        read
     }
 
     /// The request with this head. Its body is still to come.

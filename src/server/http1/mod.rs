@@ -13,7 +13,9 @@
 //! | `departure` | whether the client is still there |
 //! | `refusal` | responses to heads that are refused, and the end of a connection |
 //! | `deadline` | the time limit for the next request |
+//! | `buffers` | the buffers that the connections of one worker share |
 
+mod buffers;
 mod deadline;
 mod departure;
 mod head;
@@ -35,6 +37,7 @@ use futures_util::future::LocalBoxFuture;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+pub(super) use self::buffers::SpareBuffers;
 #[cfg(test)]
 pub(super) use self::received_body::ReceivedBody;
 use self::{deadline::Deadline, departure::Departure, head::NextHead, output::Output};
@@ -61,6 +64,7 @@ pub(super) struct Http1Service<S> {
     pub(super) shared: Arc<Shared>,
     /// With this a URL of any host is one of this proxy.
     pub(super) any_name: bool,
+    pub(super) buffers: Rc<SpareBuffers>,
 }
 
 /// A connection that is served.
@@ -76,8 +80,8 @@ struct Http1<S> {
     output: Output,
     /// For the next request.
     deadline: Deadline,
-    /// Resolves when the proxy begins to stop.
-    stopping: LocalBoxFuture<'static, ()>,
+    /// Resolves when the proxy begins to stop; `None` as long as the connection has not waited for a request.
+    stopping: Option<LocalBoxFuture<'static, ()>>,
     departure: Departure,
     /// Runs while the client does not take what is written.
     stall: Option<Pin<Box<Sleep>>>,
@@ -109,15 +113,14 @@ where
         peer: SocketAddr,
         input: BytesMut,
     ) -> io::Result<()> {
-        let stopping = self.stopping.clone();
         let connection = Http1 {
             stream,
             peer,
             connection: Connection::default(),
             input,
-            output: Output::default(),
+            output: Output::new(Rc::clone(&self.buffers)),
             deadline: Deadline::after(self.limits.head),
-            stopping: Box::pin(async move { stopping.notified().await }),
+            stopping: None,
             departure: Departure::default(),
             stall: None,
             service: self,

@@ -3,23 +3,26 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{io::AsyncWrite as _, net::TcpStream};
 
+use super::buffers::SpareBuffers;
+
 /// A smaller piece is copied behind what precedes it, in bytes: that costs less than a piece of its own.
 const MIN_PIECE_BYTES: usize = 4 * 1024;
 /// Most pieces in one write.
 const MAX_PIECES: usize = 16;
-/// A buffer that has grown beyond this is not used again, in bytes.
-const MAX_RETAINED_BYTES: usize = 64 * 1024;
 
 /// Bytes that wait to be written.
-#[derive(Default)]
 pub(super) struct Output {
+    /// Where `first` comes from, and where it goes when it is written.
+    buffers: Rc<SpareBuffers>,
     /// Heads and small pieces. They precede `pieces`.
     first: BytesMut,
     pieces: VecDeque<Bytes>,
@@ -28,6 +31,16 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Nothing yet.
+    pub(super) fn new(buffers: Rc<SpareBuffers>) -> Self {
+        Self {
+            buffers,
+            first: BytesMut::new(),
+            pieces: VecDeque::new(),
+            piece_bytes: 0,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty() && self.pieces.is_empty()
     }
@@ -39,20 +52,23 @@ impl Output {
     /// The buffer for the next head; there must be no pieces before it.
     pub(super) fn head(&mut self) -> &mut BytesMut {
         debug_assert!(self.pieces.is_empty());
+        if self.first.capacity() == 0 {
+            self.first = self.buffers.take();
+        }
         &mut self.first
     }
 
     /// Adds bytes that are not worth a piece.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         match self.pieces.is_empty() {
-            true => self.first.extend_from_slice(bytes),
+            true => self.head().extend_from_slice(bytes),
             false => self.push_piece(Bytes::copy_from_slice(bytes)),
         }
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
         match self.pieces.is_empty() && bytes.len() < MIN_PIECE_BYTES {
-            true => self.first.extend_from_slice(&bytes),
+            true => self.head().extend_from_slice(&bytes),
             false => self.push_piece(bytes),
         }
     }
@@ -96,8 +112,7 @@ impl Output {
         let of_first = written.min(self.first.len());
         written -= of_first;
         match of_first == self.first.len() {
-            true if self.first.capacity() <= MAX_RETAINED_BYTES => self.first.clear(),
-            true => self.first = BytesMut::new(),
+            true => self.buffers.give(mem::take(&mut self.first)),
             false => self.first.advance(of_first),
         }
         self.piece_bytes -= written;

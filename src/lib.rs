@@ -51,8 +51,8 @@
 //!
 //! # Three decisions
 //!
-//! - **actix-web** serves: its default service gets every request. `server/http1` reads and writes its connections, in the
-//!   place of actix-http's dispatcher.
+//! - **actix-web** serves: its default service gets every request. `server/accept` accepts the connections in the threads
+//!   of the workers, and `server/http1` reads and writes them, in the place of actix-server and of actix-http's dispatcher.
 //! - **awc** carries every request to the origin: its client, its request builder, its middleware. Its HTTP/1 transport
 //!   is replaced by ours through the hook that awc has for that. See [`origin`] for the reasons.
 //! - **The actor** owns every change of the cache. It alone writes the index of what is stored; workers read it without a

@@ -85,7 +85,7 @@ pub enum Reason {
     OriginAnswered,
     /// The body is larger than the limit for stored bodies.
     TooLarge,
-    /// During the fetch the cache was cleared, the target invalidated, or what is stored for it changed.
+    /// During the fetch the cache was cleared or purged, or what is stored for the target changed.
     Cleared,
     /// A newer response was stored while this one arrived.
     Outdated,
@@ -238,7 +238,7 @@ impl Reason {
             Self::TooStale => "it has been stale for too long",
             Self::OriginAnswered => "the origin responded",
             Self::TooLarge => "its body is too large to store",
-            Self::Cleared => "cleared, purged or changed during the fetch",
+            Self::Cleared => "cleared, purged or changed meanwhile",
             Self::Outdated => "a newer response was stored",
             Self::NoRoom => "no memory was left for it",
             Self::EventStream => "it is a live stream, which has no end",

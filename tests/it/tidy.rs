@@ -38,6 +38,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("mask", &[]),
     ("guide", &[]),
     ("clock", &["policy"]),
+    ("disk", &[]),
     ("cache", &["policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
     (

@@ -284,13 +284,12 @@ impl<'b> HeadReader<'b> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderMap;
     use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
 
     use super::*;
     use crate::policy::{
         Mode,
-        fixture::{DATE, Exchange, Lines, NOW, headers, identity, later},
+        fixture::{DATE, Exchange, Lines, NOW, identity, later},
     };
 
     fn written(head: &StoredHead) -> Vec<u8> {
@@ -313,8 +312,13 @@ mod tests {
     }
 
     fn fields(lines: Lines<'_>) -> Fields {
-        let map: HeaderMap = headers(lines);
-        Fields::copy_of(|| map.iter())
+        // In the order of the lines, which a map would not keep.
+        let lines = lines.iter().map(|(name, value)| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            (lower_case_name(name.as_bytes()).unwrap(), value)
+        });
+        let lines: Vec<_> = lines.collect();
+        Fields::copy_of(|| lines.iter().map(|(name, value)| (name, value)))
     }
 
     /// A head that has everything that a head can have.

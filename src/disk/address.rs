@@ -69,6 +69,11 @@ impl AddressHasher {
         }
     }
 
+    /// The seed of the checksums in a segment. A body cannot contain a record that passes for one of the segment.
+    pub(super) fn segment_seed(&self, segment: u32) -> u64 {
+        hash(&self.key, b's', &segment.to_le_bytes()).0
+    }
+
     pub(super) fn resource(&self, resource: &[u8]) -> u64 {
         hash(&self.key, b'r', resource).0
     }

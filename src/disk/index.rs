@@ -46,6 +46,7 @@ pub(super) struct DiskIndex {
 pub(super) struct IndexCounts {
     /// For each table, slots with a response, and slots that are not empty.
     tables: Vec<(usize, usize)>,
+    responses: usize,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl DiskIndex {
         };
         let counts = IndexCounts {
             tables: vec![(0, 0); TABLES],
+            responses: 0,
         };
         (index, counts)
     }
@@ -88,12 +90,13 @@ impl DiskIndex {
     /// Whether anything is stored at an address.
     pub(super) fn has(&self, address: AddressHash) -> bool {
         self.table(address.resource).is_some_and(|table| {
-            let found = table.load().each(address.resource, |_, key, _| {
-                match key.address == address {
-                    true => Break(()),
-                    false => Continue(()),
-                }
-            });
+            let found =
+                table
+                    .load()
+                    .each(address.resource, |_, key, _| match key.address == address {
+                        true => Break(()),
+                        false => Continue(()),
+                    });
             found.is_break()
         })
     }
@@ -109,7 +112,7 @@ impl DiskIndex {
     pub(super) fn find_resource(&self, resource: u64) -> Vec<(KeyHash, Place)> {
         let mut found = Vec::new();
         if let Some(table) = self.table(resource) {
-            let _ = table.load().each(resource, |_, key, place| {
+            let _: ControlFlow<()> = table.load().each(resource, |_, key, place| {
                 found.push((key, place));
                 Continue(())
             });
@@ -120,11 +123,9 @@ impl DiskIndex {
     /// Where the response of a key is.
     pub(super) fn get(&self, key: KeyHash) -> Option<Place> {
         let table = self.table(key.address.resource)?.load();
-        let found = table.each(key.address.resource, |_, found, place| {
-            match found == key {
-                true => Break(place),
-                false => Continue(()),
-            }
+        let found = table.each(key.address.resource, |_, found, place| match found == key {
+            true => Break(place),
+            false => Continue(()),
         });
         found.break_value()
     }
@@ -220,6 +221,7 @@ impl DiskIndex {
         };
         let replaced = Place::from_word(before);
         *live += usize::from(replaced.is_none());
+        counts.responses += usize::from(replaced.is_none());
         *taken += usize::from(before == EMPTY);
         (true, replaced)
     }
@@ -235,6 +237,7 @@ impl DiskIndex {
         let number = table_number(key.address.resource);
         if removed && let Some((live, _)) = counts.tables.get_mut(number) {
             *live -= 1;
+            counts.responses -= 1;
         }
         removed
     }
@@ -277,6 +280,7 @@ impl DiskIndex {
             table.store(Arc::new(SlotTable::new(slots_for(0))));
             *taken = (0, 0);
         }
+        counts.responses = 0;
     }
 
     fn table(&self, resource: u64) -> Option<&ArcSwap<SlotTable>> {
@@ -287,7 +291,7 @@ impl DiskIndex {
 impl IndexCounts {
     /// The number of responses.
     pub(super) fn responses(&self) -> usize {
-        self.tables.iter().map(|(live, _)| live).sum()
+        self.responses
     }
 }
 
@@ -302,12 +306,18 @@ impl SlotTable {
     fn slots_from(&self, resource: u64) -> impl Iterator<Item = (usize, &IndexSlot)> {
         let (before, behind) = self.slots.split_at(self.home(resource));
         let home = before.len();
-        let behind = behind.iter().enumerate().map(move |(at, slot)| (home + at, slot));
+        let behind = behind
+            .iter()
+            .enumerate()
+            .map(move |(at, slot)| (home + at, slot));
         behind.chain(before.iter().enumerate())
     }
 
     /// The slot where the search for a resource begins.
-    #[allow(clippy::cast_possible_truncation, reason = "smaller than the number of slots")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "smaller than the number of slots"
+    )]
     fn home(&self, resource: u64) -> usize {
         ((resource & 0xffff_ffff) * self.slots.len() as u64 >> 32) as usize
     }
@@ -427,7 +437,10 @@ mod tests {
         let (index, mut counts) = DiskIndex::new(0);
         for (partition, variant) in [(1, 1), (1, 2), (2, 1)] {
             let at = place(u64::from(partition * 10 + variant));
-            assert_eq!(index.insert(&mut counts, key(9, partition, variant), at), None);
+            assert_eq!(
+                index.insert(&mut counts, key(9, partition, variant), at),
+                None
+            );
         }
         let at = |partition| AddressHash {
             resource: 9,
@@ -492,7 +505,11 @@ mod tests {
         assert_eq!(index.get(key(1, 1, 99)), Some(place(99)));
         assert!(!index.insert_if_absent(&mut counts, key(1, 1, 200), place(200)));
         for partition in 0..5000 {
-            index.insert(&mut counts, key(2, partition, 1), place(u64::from(partition)));
+            index.insert(
+                &mut counts,
+                key(2, partition, 1),
+                place(u64::from(partition)),
+            );
         }
         assert_eq!(counts.responses(), MAX_PER_ADDRESS + MAX_PER_RESOURCE);
         assert_eq!(index.get(key(2, 4999, 1)), Some(place(4999)));
@@ -503,11 +520,13 @@ mod tests {
         let (index, mut counts) = DiskIndex::new(0);
         let mut model: HashMap<KeyHash, Place> = HashMap::new();
         let mut state = 1_u64;
-        for step in 0..200_000_u64 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        for step in 0..30_000_u64 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let number = state >> 33;
-            // Few tables and resources, so that runs are long.
-            let resource = (number % 7) << 58 | number % 1000;
+            // Few resources, many of which begin at the same slot.
+            let resource = (number % 7) << 58 | number % 100 << 26 | number % 400;
             let key = key(resource, 1, u32::try_from(number % 3).unwrap());
             let at = place(step);
             match number % 5 {
@@ -540,7 +559,11 @@ mod tests {
             let resource = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             index.insert(&mut counts, key(resource, 1, 1), place(number));
         }
-        let slots: usize = index.tables.iter().map(|table| table.load().slots.len()).sum();
+        let slots: usize = index
+            .tables
+            .iter()
+            .map(|table| table.load().slots.len())
+            .sum();
         let bytes = slots * size_of::<IndexSlot>();
         assert!(bytes < 40 * 100_000, "{bytes}");
         assert_eq!(counts.responses(), 100_000);

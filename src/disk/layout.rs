@@ -8,9 +8,9 @@
 //! 32  8  sequence number
 //! 40  8  number of the file of the body, 0 if it follows the head block
 //! 48  8  id
-//! 56  8  checksum of the head block and of the body, if it follows
-//! 64  8  0
-//! 72  8  checksum of bytes 0 to 71, seeded with the number of the segment
+//! 56  8  checksum of the head block
+//! 64  8  checksum of the body, 0 if it does not follow
+//! 72  8  checksum of bytes 0 to 71, with the seed of the segment
 //! 80     head block: version (2), 0 (2), length of the resource (4), length of the partition (4), resource, partition, head
 //!        body, and zeros up to a multiple of 16
 //! ```
@@ -45,8 +45,14 @@ pub(super) struct RecordHeader {
     /// The file of the body. `None` if it follows the head block.
     pub(super) large: Option<u64>,
     pub(super) id: u64,
-    /// Of all that follows the header.
-    pub(super) content_checksum: u64,
+    pub(super) head_checksum: u64,
+    /// 0 if the body does not follow the head block.
+    pub(super) body_checksum: u64,
+}
+
+/// The checksum of a head block or of a body.
+pub(super) fn content_checksum(content: &[u8]) -> u64 {
+    checksum(content, 0)
 }
 
 /// What is in a head block.
@@ -60,7 +66,11 @@ pub(super) struct HeadBlock {
 impl RecordHeader {
     /// What follows the header, in bytes.
     pub(super) fn content_len(&self) -> u64 {
-        let inline = if self.large.is_none() { self.body_len } else { 0 };
+        let inline = if self.large.is_none() {
+            self.body_len
+        } else {
+            0
+        };
         u64::from(self.head_len).saturating_add(inline)
     }
 
@@ -71,12 +81,16 @@ impl RecordHeader {
 
     /// What it takes on the disk, with its body.
     pub(super) fn stored_bytes(&self) -> u64 {
-        let large = if self.large.is_some() { self.body_len } else { 0 };
+        let large = if self.large.is_some() {
+            self.body_len
+        } else {
+            0
+        };
         self.record_len().saturating_add(large)
     }
 
     /// The header in bytes.
-    pub(super) fn bytes(&self, segment: u32) -> [u8; HEADER_BYTES] {
+    pub(super) fn bytes(&self, seed: u64) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let [resource, rest] = self.key.words();
         put(&mut bytes, 0, &MAGIC.to_le_bytes());
@@ -87,18 +101,17 @@ impl RecordHeader {
         put(&mut bytes, 32, &self.seq.to_le_bytes());
         put(&mut bytes, 40, &self.large.unwrap_or(0).to_le_bytes());
         put(&mut bytes, 48, &self.id.to_le_bytes());
-        put(&mut bytes, 56, &self.content_checksum.to_le_bytes());
-        let checksum = checksum(&bytes[..72], u64::from(segment));
+        put(&mut bytes, 56, &self.head_checksum.to_le_bytes());
+        put(&mut bytes, 64, &self.body_checksum.to_le_bytes());
+        let checksum = checksum(&bytes[..72], seed);
         put(&mut bytes, 72, &checksum.to_le_bytes());
         bytes
     }
 
     /// `None` if these are not the bytes of a header in this segment.
-    pub(super) fn parse(bytes: &[u8], segment: u32) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8], seed: u64) -> Option<Self> {
         let bytes = bytes.get(..HEADER_BYTES)?;
-        if u32_at(bytes, 0)? != MAGIC
-            || checksum(&bytes[..72], u64::from(segment)) != u64_at(bytes, 72)?
-        {
+        if u32_at(bytes, 0)? != MAGIC || checksum(&bytes[..72], seed) != u64_at(bytes, 72)? {
             return None;
         }
         let header = Self {
@@ -108,7 +121,8 @@ impl RecordHeader {
             body_len: u64_at(bytes, 8)?,
             large: Some(u64_at(bytes, 40)?).filter(|number| *number != 0),
             id: u64_at(bytes, 48)?,
-            content_checksum: u64_at(bytes, 56)?,
+            head_checksum: u64_at(bytes, 56)?,
+            body_checksum: u64_at(bytes, 64)?,
         };
         (header.record_len() <= MAX_RECORD_BYTES).then_some(header)
     }
@@ -125,7 +139,9 @@ pub(super) fn record_len(content_len: u64) -> u64 {
 /// The length of a head block, in bytes.
 pub(super) fn head_block_len(address: &Address, head: &[u8]) -> u64 {
     let lengths = [address.resource.len(), address.partition.len(), head.len()];
-    let sum = lengths.iter().fold(0_usize, |sum, len| sum.saturating_add(*len));
+    let sum = lengths
+        .iter()
+        .fold(0_usize, |sum, len| sum.saturating_add(*len));
     sum.saturating_add(HEAD_LENGTHS) as u64
 }
 
@@ -159,11 +175,19 @@ pub(super) fn parse_head_block(block: &[u8]) -> Option<HeadBlock> {
     })
 }
 
-/// What follows the header of a record, if it is as it was written.
-pub(super) fn checked_content<'a>(header: &RecordHeader, record: &'a [u8]) -> Option<&'a [u8]> {
-    let len = usize::try_from(header.content_len()).ok()?;
-    let content = record.get(HEADER_BYTES..)?.get(..len)?;
-    (checksum(content, 0) == header.content_checksum).then_some(content)
+/// The head block of a record, if it is as it was written.
+pub(super) fn checked_head<'a>(header: &RecordHeader, record: &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::try_from(header.head_len).ok()?;
+    let block = record.get(HEADER_BYTES..)?.get(..len)?;
+    (checksum(block, 0) == header.head_checksum).then_some(block)
+}
+
+/// Where the body is in a record, if it is there and as it was written.
+pub(super) fn checked_body(header: &RecordHeader, record: &[u8]) -> Option<Range<usize>> {
+    let begin = HEADER_BYTES + usize::try_from(header.head_len).ok()?;
+    let end = begin.checked_add(usize::try_from(header.body_len).ok()?)?;
+    let body = record.get(begin..end)?;
+    (header.large.is_none() && checksum(body, 0) == header.body_checksum).then_some(begin..end)
 }
 
 /// The number at an offset. `None` beyond the end.
@@ -201,7 +225,8 @@ mod tests {
             body_len: 1000,
             large: None,
             id: 9,
-            content_checksum: 10,
+            head_checksum: 10,
+            body_checksum: 11,
         }
     }
 

@@ -9,6 +9,10 @@
 //! | `ends` | [`End`], [`Ending`]: what ends stored responses, and when that is durable |
 //! | `results` | [`StoredRecord`], [`ScanPage`], [`DiskStats`]: what the disk answers |
 //! | `open_error` | [`OpenError`] |
+//! | `place` | where a record is, in one word |
+//! | `index` | where each stored response is; workers read it without a lock |
+//! | `layout` | a record in bytes |
+//! | `segment` | a file of records |
 //! | `large` | [`LargeBody`], [`LargeReader`], [`LargeWriter`]: bodies in files of their own |
 //! | `files` | the operations on files that the store needs; tests replace them by faulty ones |
 //! | `checksum` | the checksum of all that is written |
@@ -21,10 +25,18 @@ mod ends;
 mod engine;
 #[allow(dead_code)]
 mod files;
+#[allow(dead_code)]
+mod index;
 mod large;
+#[allow(dead_code)]
+mod layout;
 mod open_error;
+#[allow(dead_code)]
+mod place;
 mod record;
 mod results;
+#[allow(dead_code)]
+mod segment;
 
 pub use address::Address;
 pub use ends::{DiskRule, End, Ended, Ending, NotDurable, ParseRule, RuleAction, Swept};

@@ -26,7 +26,8 @@ impl Place {
             && (1..=MAX_RECORD_BYTES).contains(&len)
             && offset < MAX_SEGMENT_BYTES;
         let marks = PRESENT | if is_large { LARGE } else { 0 };
-        let word = u64::from(segment) << 48 | offset / ALIGNMENT << 22 | len / ALIGNMENT << 8 | marks;
+        let word =
+            u64::from(segment) << 48 | offset / ALIGNMENT << 22 | len / ALIGNMENT << 8 | marks;
         fits.then_some(Self(word))
     }
 

@@ -6,7 +6,7 @@ pub use crate::{
     config::fuzzing::config_file,
     control::fuzzing::control_message,
     origin::fuzzing::{chunked, origin_response},
-    policy::fuzzing::{content_range, date, range},
+    policy::fuzzing::{content_range, date, range, stored_head},
     server::fuzzing::request_head,
 };
 
@@ -27,6 +27,7 @@ mod tests {
         ("origin_response", super::origin_response),
         ("range", super::range),
         ("request_head", super::request_head),
+        ("stored_head", super::stored_head),
     ];
 
     /// The inputs that are written down for a target.

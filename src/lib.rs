@@ -11,6 +11,7 @@
 //! | [`headers`] | headers that a proxy removes, adds or replaces |
 //! | [`policy`] | what HTTP allows a cache (RFC 9110, 9111, 9213, 5861): pure functions, no clock, no IO |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many requests |
+//! | [`disk`] | what is stored on disk: records in files, found again after a restart |
 //! | [`origin`] | requests to the origin: awc over connections of our own |
 //! | [`error`] | why a request fails, and the status of its response |
 //! | [`observe`] | counters: outcomes, reasons, latency of the origin |
@@ -86,6 +87,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod dashboard;
+pub mod disk;
 pub mod error;
 pub mod explain;
 #[cfg(any(test, fuzzing))]

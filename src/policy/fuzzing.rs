@@ -1,9 +1,9 @@
-//! Entry points for fuzzing: dates and ranges.
+//! Entry points for fuzzing: dates, ranges, and heads that were written down.
 
 use actix_web::http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 
 use super::{
-    ContentRange, Time,
+    ContentRange, StoredHead, Time,
     ranges::byte_range::RequestedRange,
     syntax::date::{http_date, imf_fixdate},
 };
@@ -66,4 +66,32 @@ pub fn content_range(bytes: &[u8]) {
         headers.insert(CONTENT_RANGE, written);
     }
     assert_eq!(ContentRange::of(&headers), Some(part));
+}
+
+/// Bytes that are read as a head are the only way to write that head. Its values are within what the policy expects.
+pub fn stored_head(bytes: &[u8]) {
+    let Some(head) = StoredHead::read(bytes) else {
+        return;
+    };
+    let mut written = Vec::new();
+    head.write(&mut written);
+    assert_eq!(written, bytes);
+    assert_eq!(head.fields().iter().count(), head.fields().len());
+    assert!(head.same_variant(&head));
+    assert!(
+        written
+            .windows(head.variant_bytes().len())
+            .any(|part| part == head.variant_bytes())
+    );
+    if let Some(part) = head.content_range() {
+        assert!(part.range.len_bytes() > 0);
+    }
+    let _ = (
+        head.age_seconds(NOW),
+        head.ttl_seconds(NOW),
+        head.weight_bytes(),
+    );
+    assert_eq!(head.is_fresh(NOW), head.fresh_millis(NOW) > 0);
+    assert!(head.tags().all(|tag| !tag.is_empty()));
+    let _ = (head.expired(NOW), head.representation().strong_validator());
 }

@@ -22,9 +22,19 @@ impl Identity {
         let [first @ .., _, _, _, _, _, _, _, _] = self.0;
         u64::from_ne_bytes(first)
     }
+
+    /// Its bytes, to be written down.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The identity that [`Identity::to_bytes`] has written.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
 }
 
-/// The random key of the process under which credentials are hashed with HMAC-SHA256.
+/// The random key under which credentials are hashed with HMAC-SHA256: of the process, or of its store.
 #[derive(Clone)]
 pub struct IdentitySecret(Key);
 
@@ -41,6 +51,11 @@ impl IdentitySecret {
     pub fn new() -> Self {
         let key = Key::generate(HMAC_SHA256, &SystemRandom::new());
         Self(key.expect("the system gives random bytes"))
+    }
+
+    /// The key of these random bytes. Under the same bytes the same credentials make the same identity in every process.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Key::new(HMAC_SHA256, bytes))
     }
 
     /// The identity of a request: a hash of Authorization, of the cookies that are not ignored, and of the fields of
@@ -327,6 +342,20 @@ mod tests {
         fixture::{Lines, headers, policy},
     };
     use proptest::prelude::*;
+
+    #[test]
+    fn the_same_bytes_make_the_same_secret() {
+        let policy = policy(Mode::Standard);
+        let held = headers(&[("authorization", "Bearer a")]);
+        let identity = |bytes| {
+            let secret = IdentitySecret::from_bytes(&bytes);
+            secret.identity(&policy, &held, &policy).unwrap()
+        };
+        assert_eq!(identity([1; 32]), identity([1; 32]));
+        assert_ne!(identity([1; 32]), identity([2; 32]));
+        let bytes = identity([1; 32]).to_bytes();
+        assert_eq!(Identity::from_bytes(bytes), identity([1; 32]));
+    }
 
     #[test]
     fn credentials_make_an_identity_in_standard_and_always_only() {

@@ -17,7 +17,7 @@
 //! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`freshen_by_head`] |
 //! | `identity` | | partitions by credentials; cookies that are ignored |
 //! | `interpretation` | | how a stored head was understood, for the commands that explain it |
-//! | `storing/` | 9111, 3, 4.1, 4.4 | [`admit`], [`admit_post`], [`StoredHead`]; Vary; invalidation; tags |
+//! | `storing/` | 9111, 3, 4.1, 4.4 | [`admit`], [`admit_post`], [`StoredHead`], also as bytes; Vary; invalidation; tags |
 //! | `freshness/` | 9111, 4.2; 5861 | age, lifetime, [`may_serve_stale`] |
 //! | `ranges/` | 9110, 13 and 14; 9111, 3.3 and 3.4 | [`response_form`], byte ranges, [`combine`] |
 //! | `directives/` | 9111, 5.2; 9213 | Cache-Control, `CDN-Cache-Control` |

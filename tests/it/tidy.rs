@@ -38,6 +38,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("mask", &["policy"]),
     ("guide", &[]),
     ("clock", &["policy"]),
+    ("disk", &[]),
     ("cache", &["policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
     (

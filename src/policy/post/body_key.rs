@@ -80,6 +80,27 @@ impl BodyKey {
         })
     }
 
+    /// Its bytes, to be written down: the digest, and 1 for a GraphQL query or 0.
+    pub fn to_bytes(&self) -> [u8; 33] {
+        let mut bytes = [u8::from(self.is_graphql); 33];
+        bytes[..32].copy_from_slice(&self.digest);
+        bytes
+    }
+
+    /// The key that [`BodyKey::to_bytes`] has written. `None` for any other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (digest, is_graphql) = bytes.split_first_chunk()?;
+        let is_graphql = match is_graphql {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        Some(Self {
+            digest: *digest,
+            is_graphql,
+        })
+    }
+
     /// True for a GraphQL query: its response may have errors, also with the status 200.
     pub fn is_graphql(&self) -> bool {
         self.is_graphql
@@ -140,6 +161,26 @@ mod tests {
 
     fn name(lines: Lines<'_>, body: &str) -> Option<BodyKey> {
         BodyKey::of(&headers(lines), body.as_bytes(), PersistedQueries::Change).ok()
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_was_written() {
+        for (lines, body) in [
+            (JSON, "{}"),
+            (&[("content-type", "application/graphql")], "{ a }"),
+        ] {
+            let key = name(lines, body).unwrap();
+            assert_eq!(BodyKey::from_bytes(&key.to_bytes()), Some(key));
+            assert_eq!(key.is_graphql(), key.to_bytes()[32] == 1);
+            for wrong in [
+                &[][..],
+                &key.to_bytes()[..32],
+                &[&key.to_bytes()[..], b"\0"].concat(),
+                &[&key.to_bytes()[..32], b"\x02"].concat(),
+            ] {
+                assert_eq!(BodyKey::from_bytes(wrong), None, "{wrong:?}");
+            }
+        }
     }
 
     #[test]

@@ -76,13 +76,19 @@ impl ContentRange {
             b"*" => None,
             number => Some(exact_number(number)?),
         };
-        let is_possible = range.first <= range.last
-            && range.last < u64::MAX
-            && complete_bytes.is_none_or(|complete| range.last < complete);
-        is_possible.then_some(Self {
+        let part = Self {
             range,
             complete_bytes,
-        })
+        };
+        part.is_possible().then_some(part)
+    }
+
+    /// True if the part has a byte, and ends within the representation.
+    pub(in crate::policy) fn is_possible(&self) -> bool {
+        let ByteRange { first, last } = self.range;
+        first <= last
+            && last < u64::MAX
+            && self.complete_bytes.is_none_or(|complete| last < complete)
     }
 
     /// The value of the field: `bytes 0-9/10`.

@@ -8,3 +8,4 @@ pub(super) mod selector;
 pub(super) mod stored_head;
 pub(super) mod tags;
 pub(super) mod vary;
+pub(super) mod written;

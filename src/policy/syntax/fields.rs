@@ -33,6 +33,25 @@ impl Fields {
         Self(block.into())
     }
 
+    /// The block, as [`Fields::from_block`] reads it.
+    pub(in crate::policy) fn block(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A copy of a block. `None` if it is not one that [`Fields::copy_of`] makes of valid fields.
+    pub(in crate::policy) fn from_block(block: &[u8]) -> Option<Self> {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let (name, behind_name) = rest.split_at_checked(memchr(AFTER_NAME, rest)?)?;
+            let line = behind_name.get(1..)?;
+            let (value, behind_value) = line.split_at_checked(memchr(AFTER_VALUE, line)?)?;
+            lower_case_name(name)?;
+            HeaderValue::from_bytes(value).ok()?;
+            rest = behind_value.get(1..)?;
+        }
+        Some(Self(Bytes::copy_from_slice(block)))
+    }
+
     /// The number of fields.
     pub fn len(&self) -> usize {
         self.lines().count()
@@ -119,6 +138,12 @@ impl Fields {
     }
 }
 
+/// The name that these bytes are. `None` if they are not a name in lower case.
+pub(in crate::policy) fn lower_case_name(bytes: &[u8]) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(bytes).ok()?;
+    (name.as_str().as_bytes() == bytes).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -143,6 +168,8 @@ mod tests {
             prop_assert_eq!(&fields.iter().collect::<Vec<_>>(), &lines);
             let bytes = lines.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
             prop_assert!(fields.texts_by_name().eq(bytes));
+            let read = Fields::from_block(fields.block()).unwrap();
+            prop_assert_eq!(read.block(), fields.block());
             for (name, _) in &lines {
                 let of_name: Vec<_> = lines
                     .iter()
@@ -153,6 +180,28 @@ mod tests {
                 prop_assert_eq!(fields.texts(name).collect::<Vec<_>>(), of_name);
             }
         }
+    }
+
+    #[test]
+    fn a_block_with_a_wrong_line_is_refused() {
+        for block in [
+            &b"etag"[..],
+            b"etag:",
+            b"etag:a",
+            b"\n",
+            b":a\n",
+            b"Etag:a\n",
+            b"e tag:a\n",
+            b"etag:a\r\n",
+            b"etag:a\x00\n",
+            b"etag:a\n\n",
+            b"etag:a\nb\n",
+            b"etag:a\nb:c",
+        ] {
+            assert!(Fields::from_block(block).is_none(), "{block:?}");
+        }
+        assert_eq!(Fields::from_block(b"a:\nb:c:d\xff\n").unwrap().len(), 2);
+        assert!(Fields::from_block(b"").unwrap().is_empty());
     }
 
     #[test]

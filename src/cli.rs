@@ -2,7 +2,9 @@
 
 mod deployment_args;
 mod entry_args;
+mod examples;
 mod negative_values;
+mod offline_args;
 mod warm_args;
 
 use std::ffi::OsString;
@@ -10,56 +12,14 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::examples::{LONG_EXAMPLES, SHORT_EXAMPLES};
 pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
+    offline_args::{OfflineArgs, OfflineSettingsArgs, Switch},
     warm_args::WarmArgs,
 };
 use crate::config::Flags;
-
-const SHORT_EXAMPLES: &str = "\
-Examples:
-  caching-proxy --port 8000 --origin https://dummyjson.com
-      Cache responses of dummyjson.com and serve them on http://localhost:8000
-  caching-proxy why /products/1
-      Say whether a request would be a hit or a miss, and why
-  caching-proxy --clear-cache
-      Empty the cache of every running caching-proxy
-
-See `caching-proxy --help` for all options and exit codes.";
-
-const LONG_EXAMPLES: &str = "\
-Examples:
-  caching-proxy --port 8000 --origin https://dummyjson.com
-      Cache responses of dummyjson.com and serve them on http://localhost:8000
-  caching-proxy --clear-cache
-      Empty the cache of every running caching-proxy of this user
-  caching-proxy --clear-cache --port 8000
-      Empty only the cache of the one on port 8000
-  caching-proxy stats --watch
-      Watch hits, misses with their reasons, and what was saved
-  caching-proxy why /products/1
-      Say whether a request would be a hit or a miss, and why
-  caching-proxy --origin https://dummyjson.com --policy always --ttl 10m
-      Cache responses for ten minutes, whatever the origin's headers say
-  caching-proxy --origin https://localhost:8443 --origin-ca dev-cert.pem
-      Trust the certificate of a development server
-
-Every response carries X-Cache: HIT (the body came from the cache) or MISS (it did not),
-and the details in Cache-Status.
-
-Configuration:
-  Each option except --clear-cache can also be set by an environment variable
-  (CACHING_PROXY_MAX_MEMORY for --max-memory) and, except --config, by a key in
-  config/proxy.toml (max_memory). An option overrides the environment, the environment
-  overrides the file. Rules for single paths ([[rules]]) exist only in the file.
-
-Exit codes:
-  0  success
-  1  failed while running
-  2  invalid option or configuration
-  3  cannot listen on the port
-  4  a running caching-proxy could not be reached";
 
 const USAGE: &str = "\
 caching-proxy --origin URL [OPTIONS]
@@ -276,6 +236,13 @@ pub struct SettingsArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub deployment: DeploymentArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub offline: OfflineSettingsArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -301,6 +268,8 @@ pub enum Command {
     Purge(PurgeArgs),
     /// Fill the cache by fetching a list of paths or the pages of a sitemap
     Warm(WarmArgs),
+    /// Disconnect a running proxy from its origins, or connect it again
+    Offline(OfflineArgs),
     /// Reload the configuration of a running proxy
     Reload(ProxyArgs),
     /// Check the configuration and print every setting with its source; starts nothing
@@ -413,6 +382,7 @@ impl SettingsArgs {
         ]
         .into_iter()
         .chain(self.deployment.options())
+        .chain(self.offline.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
     }

@@ -68,6 +68,12 @@ pub enum ProxyError {
     /// A stored response must be validated, and the origin failed (RFC 9111, 5.2.2.2).
     #[error("the cached response must be validated, and the origin could not be reached")]
     NotValidated(#[source] OriginError),
+    /// The proxy is told not to contact any origin, and nothing that is stored matches the request.
+    #[error("{}", .sentences.join(" "))]
+    Offline {
+        /// What is missing, what is nearest, and how that differs.
+        sentences: Vec<String>,
+    },
     /// As many tunnels are open as are allowed.
     #[error("all {max_tunnels} tunnels (WebSocket) are in use; --max-tunnels allows more")]
     TooManyTunnels {
@@ -88,7 +94,7 @@ const fn of_origin(kind: OriginErrorKind) -> (&'static str, &'static str) {
 
 impl ProxyError {
     /// All kinds, also those of refused heads: the short name for metrics, and a description short enough for a table.
-    pub const KINDS: [(&str, &str); 24] = [
+    pub const KINDS: [(&str, &str); 25] = [
         of_origin(OriginErrorKind::Unreachable),
         of_origin(OriginErrorKind::Timeout),
         of_origin(OriginErrorKind::Cut),
@@ -96,6 +102,7 @@ impl ProxyError {
         of_origin(OriginErrorKind::Busy),
         of_origin(OriginErrorKind::Limited),
         of_origin(OriginErrorKind::Paused),
+        of_origin(OriginErrorKind::Offline),
         of_origin(OriginErrorKind::Upload),
         ("connect", "CONNECT: not supported"),
         ("loop", "the origin forwards back to this proxy"),
@@ -126,6 +133,7 @@ impl ProxyError {
             Self::DotSegments => "dot-segments",
             Self::Ntlm => "ntlm",
             Self::OnlyIfCached => "only-if-cached",
+            Self::Offline { .. } => OriginErrorKind::Offline.name(),
             Self::NotValidated(_) => "not-validated",
             Self::NotModifiedUnasked => "not-modified-unasked",
             Self::Interrupted => "interrupted",
@@ -140,7 +148,7 @@ impl ProxyError {
                 OriginErrorKind::Unreachable
                 | OriginErrorKind::Cut
                 | OriginErrorKind::Malformed => StatusCode::BAD_GATEWAY,
-                OriginErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+                OriginErrorKind::Timeout | OriginErrorKind::Offline => StatusCode::GATEWAY_TIMEOUT,
                 OriginErrorKind::Busy | OriginErrorKind::Limited | OriginErrorKind::Paused => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
@@ -152,7 +160,9 @@ impl ProxyError {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Target | Self::DotSegments => StatusCode::BAD_REQUEST,
             Self::Ntlm => StatusCode::NOT_IMPLEMENTED,
-            Self::OnlyIfCached | Self::NotValidated(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::OnlyIfCached | Self::NotValidated(_) | Self::Offline { .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::NotModifiedUnasked => StatusCode::BAD_GATEWAY,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -179,9 +189,10 @@ impl ProxyError {
                 OriginErrorKind::Cut => {
                     "The origin closed the connection before its response was complete.".into()
                 }
-                OriginErrorKind::Malformed | OriginErrorKind::Limited | OriginErrorKind::Paused => {
-                    in_a_sentence(&error.to_string())
-                }
+                OriginErrorKind::Malformed
+                | OriginErrorKind::Limited
+                | OriginErrorKind::Paused
+                | OriginErrorKind::Offline => in_a_sentence(&error.to_string()),
                 OriginErrorKind::Busy => {
                     "Too many requests are in progress; try again later.".into()
                 }
@@ -190,6 +201,7 @@ impl ProxyError {
                 }
                 OriginErrorKind::Upload => "The request body did not arrive completely.".into(),
             },
+            Self::Offline { sentences } => sentences.join("\n"),
             other => in_a_sentence(&other.to_string()),
         }
     }
@@ -218,6 +230,9 @@ mod tests {
             ProxyError::DotSegments,
             ProxyError::Ntlm,
             ProxyError::OnlyIfCached,
+            ProxyError::Offline {
+                sentences: Vec::new(),
+            },
             ProxyError::NotModifiedUnasked,
             ProxyError::Interrupted,
             ProxyError::TooManyTunnels { max_tunnels: 1 },

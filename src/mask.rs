@@ -1,8 +1,12 @@
 //! Hides the values of secret parameters in targets that are logged, listed or explained.
 
+mod header;
+
 use std::{borrow::Cow, sync::OnceLock};
 
 use wildmatch::WildMatch;
+
+pub use self::header::shown_value;
 
 /// The longest target that is logged whole, in characters.
 const MAX_TARGET_CHARS: usize = 512;

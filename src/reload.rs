@@ -59,8 +59,9 @@ struct ReloadState {
     load: LoadConfig,
     in_force: watch::Sender<ActiveConfig>,
     cache: Cache,
-    /// Reloads run one at a time, whether a signal or a command starts them.
-    turn: Mutex<()>,
+    /// What the last command said about being offline; `None` before the first. It overrides the configuration. Reloads and
+    /// such commands run one at a time, whether a signal or a command starts them.
+    commanded_offline: Mutex<Option<bool>>,
 }
 
 /// What a reload changed, as keys of settings.
@@ -72,6 +73,15 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
     /// Whether the cache was cleared.
     pub cache_cleared: bool,
+}
+
+/// The result of [`Reload::set_offline`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfflineChange {
+    /// Whether the proxy is offline now.
+    pub is_offline: bool,
+    /// Whether that is new.
+    pub has_changed: bool,
 }
 
 /// Why a reload failed.
@@ -110,7 +120,7 @@ impl Reload {
             load,
             in_force,
             cache,
-            turn: Mutex::new(()),
+            commanded_offline: Mutex::default(),
         }))
     }
 
@@ -126,8 +136,8 @@ impl Reload {
     }
 
     async fn take_turn(&self) -> Result<Reloaded, ReloadError> {
-        let _turn = self.0.turn.lock().await;
-        let done = self.activate().await;
+        let commanded = self.0.commanded_offline.lock().await;
+        let done = self.activate(*commanded).await;
         match &done {
             Ok(reloaded) => log_result(reloaded),
             Err(error @ ReloadError::Config(_)) => log::error!(
@@ -139,8 +149,37 @@ impl Reload {
         done
     }
 
-    async fn activate(&self) -> Result<Reloaded, ReloadError> {
-        let read = (self.0.load)(&self.0.flags)?;
+    /// Disconnects the proxy from its origins, or connects it again, until the next such call. A reload changes nothing about
+    /// it. When this returns, no new request goes to an origin.
+    pub async fn set_offline(&self, is_offline: bool) -> OfflineChange {
+        let mut commanded = self.0.commanded_offline.lock().await;
+        *commanded = Some(is_offline);
+        let mut now = self.0.in_force.borrow().clone();
+        let has_changed = now.config.offline != is_offline;
+        if has_changed {
+            now.config = Arc::new(Config {
+                offline: is_offline,
+                ..Config::clone(&now.config)
+            });
+            self.0.in_force.send_replace(now);
+            log::info!(
+                "{}",
+                match is_offline {
+                    true =>
+                        "offline: no requests go to an origin; what is cached is served whatever its age",
+                    false => "online: requests go to the origin again",
+                }
+            );
+        }
+        OfflineChange {
+            is_offline,
+            has_changed,
+        }
+    }
+
+    async fn activate(&self, commanded_offline: Option<bool>) -> Result<Reloaded, ReloadError> {
+        let mut read = (self.0.load)(&self.0.flags)?;
+        read.offline = commanded_offline.unwrap_or(read.offline);
         let ActiveConfig {
             config: before,
             cache_state,

@@ -166,7 +166,8 @@ async fn run(
         None => None,
     };
     announce(&config, dashboard.as_ref(), hints.as_deref());
-    for origin in config.origins.iter() {
+    let reached = config.origins.iter().filter(|_| !config.offline);
+    for origin in reached {
         let destination = config.destination(origin, tls.clone());
         actix_web::rt::spawn(warn_unless_reached(destination));
     }
@@ -197,6 +198,11 @@ fn announce(config: &Config, dashboard: Option<&Dashboard>, hints: Option<&str>)
         config.origins.first(),
         config.in_short()
     );
+    if config.offline {
+        log::info!(
+            "offline: no requests go to an origin; what is cached is served whatever its age, the rest gets 504"
+        );
+    }
     if let Some(routes) = config.routes_in_short() {
         log::info!("routes: {routes}");
     }

@@ -8,7 +8,11 @@ use crate::{cache::GetStats, observe::Report, policy::Time, proxy::Shared};
 pub async fn stats(shared: &Shared, now: Time) -> Report {
     let stored = shared.cache.send(GetStats).await.ok();
     let observer = &shared.observer;
-    let report = Report::new(observer, stored, shared.config().policy.mode);
+    let config = shared.config();
+    let report = Report {
+        is_offline: config.offline,
+        ..Report::new(observer, stored, config.policy.mode)
+    };
     let states = shared.origin_states(now);
     report.with_origins(&observer.origin_totals(), states, Instant::now())
 }

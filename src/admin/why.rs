@@ -13,7 +13,7 @@ use crate::{
     cache,
     explain::{self, Explanation},
     mask::cut,
-    policy::Time,
+    policy::{OfflineDecision, Time},
     proxy::{self, DescribedRequest, Shared},
 };
 
@@ -66,11 +66,19 @@ pub async fn why(
             return Ok(explain::refused(described.method.as_str(), path, &error));
         }
     };
+    if dry_run.offline == Some(OfflineDecision::NotStored) {
+        let missing = dry_run.missing_offline(shared).await;
+        return Ok(explain::offline(&dry_run, missing, now));
+    }
+    if dry_run.offline.is_some() {
+        return Ok(explain::offline(&dry_run, Vec::new(), now));
+    }
     let nearest = match dry_run.is_unknown() {
-        true => shared.cache.nearest(dry_run.target()).await?,
+        true => shared.cache.nearest(dry_run.key()).await?,
         false => None,
     };
-    Ok(explain::why(&dry_run, nearest.as_deref(), now))
+    let nearest = nearest.as_ref().map(|row| row.key.resource.target());
+    Ok(explain::why(&dry_run, nearest, now))
 }
 
 /// The request that a description means.

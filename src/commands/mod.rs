@@ -9,6 +9,7 @@ mod demo;
 mod guide;
 mod ls;
 mod misuse;
+mod offline;
 mod purge;
 mod reload;
 mod shell;
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Show(show) => show::run(show)?,
         Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
+        Command::Offline(asked) => offline::run(asked)?,
         Command::Reload(proxy) => reload::reload(proxy)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,

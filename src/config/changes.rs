@@ -9,6 +9,7 @@ const RELOADABLE: &[&str] = &[
     "policy",
     "ttl",
     "cors",
+    "offline",
     "coalesce_wait",
     "max_stale",
     "identity_headers",
@@ -87,6 +88,7 @@ impl Config {
             routes: with_routes.routes.clone(),
             rules: with_routes.rules.clone(),
             cors: read.cors,
+            offline: read.offline,
             coalesce_wait: read.coalesce_wait,
             drop_headers: read.drop_headers.clone(),
             ..self.clone()

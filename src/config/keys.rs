@@ -24,6 +24,7 @@ pub(super) const KEYS: &[&str] = &[
     "preserve_host",
     "no_rewrite",
     "cors",
+    "offline",
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",

@@ -151,6 +151,8 @@ pub struct Config {
     pub no_rewrite: bool,
     /// Let pages of all sites read responses.
     pub cors: bool,
+    /// Never contact an origin, and serve what is stored whatever its age.
+    pub offline: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -187,6 +189,7 @@ impl Config {
             preserve_host: false,
             no_rewrite: false,
             cors: false,
+            offline: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -308,6 +311,7 @@ impl<'a> SettingSources<'a> {
             preserve_host: self.switch("preserve-host")?,
             no_rewrite: self.switch("no-rewrite")?,
             cors: self.switch("cors")?,
+            offline: self.switch("offline")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?

@@ -100,14 +100,15 @@ impl Config {
             max_object_bytes,
             origin_ca,
             origin_settings,
-            workers,
-            preserve_host,
-            no_rewrite,
-            cors,
-            drop_headers,
-            masked_parameters,
-            log_format,
-            dashboard,
+            workers: _,
+            preserve_host: _,
+            no_rewrite: _,
+            cors: _,
+            offline: _,
+            drop_headers: _,
+            masked_parameters: _,
+            log_format: _,
+            dashboard: _,
             deployment,
             file: _,
         } = self;
@@ -128,23 +129,38 @@ impl Config {
         ];
         values.extend(origin_settings.values());
         values.extend(tunnels.values());
-        values.extend([
-            ("workers", json!(workers)),
-            ("preserve_host", json!(preserve_host)),
-            ("no_rewrite", json!(no_rewrite)),
-            ("cors", json!(cors)),
-            ("identity_headers", json!(policy.identity_headers.written())),
-            ("identity_cookies", json!(policy.identity_cookies.written())),
-            ("ignored_cookies", json!(policy.ignored_cookies.written())),
-            ("drop_headers", json!(drop_headers.written())),
-            ("masked_parameters", json!(masked_parameters)),
-            ("log_format", json!(format(*log_format))),
-            ("dashboard", address(*dashboard)),
-        ]);
+        values.extend(self.other_values());
         values.extend(deployment.values());
         values.push(("routes", Value::Array(routes)));
         values.push(("rules", rules.iter().map(rule).collect()));
         values
+    }
+
+    /// The settings about workers, headers, cookies and logging.
+    fn other_values(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("workers", json!(self.workers)),
+            ("preserve_host", json!(self.preserve_host)),
+            ("no_rewrite", json!(self.no_rewrite)),
+            ("cors", json!(self.cors)),
+            ("offline", json!(self.offline)),
+            (
+                "identity_headers",
+                json!(self.policy.identity_headers.written()),
+            ),
+            (
+                "identity_cookies",
+                json!(self.policy.identity_cookies.written()),
+            ),
+            (
+                "ignored_cookies",
+                json!(self.policy.ignored_cookies.written()),
+            ),
+            ("drop_headers", json!(self.drop_headers.written())),
+            ("masked_parameters", json!(self.masked_parameters)),
+            ("log_format", json!(format(self.log_format))),
+            ("dashboard", address(self.dashboard)),
+        ]
     }
 
     /// The origins at these places, as they are written: one alone, several as a list.

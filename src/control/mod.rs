@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `server.rs` | [`listen`]: makes this process reachable |
-//! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `GET /instance` |
+//! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `POST /offline`, `GET /instance` |
 //! | `client.rs` | one HTTP request over a socket, blocking |
 //! | `choose.rs` | [`choose`]: the one proxy that a command is about |
 //! | `commands.rs` | [`clear`] for all proxies, and [`holder`] of an address |
@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     choose::{ChooseError, ChosenInstance, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
+    routes::OfflineRequest,
     server::{Control, listen},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     clock,
     explain::{Explanation, Shown},
     proxy::Shared,
-    reload::{Reload, ReloadError},
+    reload::{OfflineChange, Reload, ReloadError},
 };
 
 /// The response to `POST /clear`.
@@ -34,7 +34,16 @@ pub(super) fn configure(app: &mut ServiceConfig) {
         .route("/list", web::post().to(list))
         .route("/show", web::post().to(show))
         .route("/why", web::post().to(why))
+        .route("/offline", web::post().to(offline))
         .route("/reload", web::post().to(reload));
+}
+
+/// The request of `POST /offline`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfflineRequest {
+    /// Whether to disconnect the proxy from its origins.
+    pub offline: bool,
 }
 
 /// Reads the body of a request.
@@ -81,6 +90,11 @@ async fn show(body: Bytes, shared: Data<Shared>) -> Result<Json<Shown>, AdminErr
 async fn why(body: Bytes, shared: Data<Shared>) -> Result<Json<Explanation>, AdminError> {
     let explanation = admin::why(&shared, &parse(&body)?, clock::now()).await?;
     Ok(Json(explanation))
+}
+
+async fn offline(body: Bytes, reload: Data<Reload>) -> Result<Json<OfflineChange>, AdminError> {
+    let OfflineRequest { offline } = parse(&body)?;
+    Ok(Json(reload.set_offline(offline).await))
 }
 
 async fn reload(reload: Data<Reload>) -> HttpResponse {

@@ -30,6 +30,7 @@ pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {
         stored: shared.cache.send(GetStats).await.ok(),
         dropped: shared.observer.feed().map_or(0, |feed| feed.dropped()),
         uptime_seconds: shared.observer.uptime().as_secs_f64(),
+        is_offline: shared.config().offline,
         routes: shared.observer.route_totals(),
         origins: shared
             .origin_states(clock::now())
@@ -61,6 +62,7 @@ struct Figures {
     stored: Option<CacheStats>,
     dropped: u64,
     uptime_seconds: f64,
+    is_offline: bool,
     routes: Vec<RouteTotals>,
     origins: Vec<OriginFigures>,
 }
@@ -90,6 +92,8 @@ impl Collector for Figures {
         counter(to, "dashboard_dropped_requests", help, None, self.dropped)?;
         let help = "Lines of log that were dropped because nobody read them";
         counter(to, "dropped_log_lines", help, None, dropped_log_lines())?;
+        let help = "1 while no request goes to an origin, else 0";
+        gauge(to, "offline", help, None, u64::from(self.is_offline))?;
         let help = "Time since the start of the proxy";
         gauge(to, "uptime", help, Some(Unit::Seconds), self.uptime_seconds)
     }

@@ -85,6 +85,9 @@ fn routes(config: &mut web::ServiceConfig) {
 async fn ready(shared: Data<Shared>) -> HttpResponse {
     match shared.readiness(clock::now()) {
         Readiness::Ready => sentence(StatusCode::OK, "ok"),
+        Readiness::Offline => {
+            sentence(StatusCode::OK, "ok, offline: only what is cached is served")
+        }
         Readiness::Stopping => sentence(
             StatusCode::SERVICE_UNAVAILABLE,
             "the proxy is shutting down",

@@ -14,6 +14,7 @@
 //! | `layout` | a record in bytes |
 //! | `segment` | a file of records |
 //! | `large` | [`LargeBody`], [`LargeReader`], [`LargeWriter`]: bodies in files of their own |
+//! | `ended` | what has ended, and stays so after a restart
 //! | `files` | the operations on files that the store needs; tests replace them by faulty ones |
 //! | `checksum` | the checksum of all that is written |
 //! | `engine` | [`Disk`]: the handle that the rest of the program uses |
@@ -21,6 +22,8 @@
 mod address;
 #[allow(dead_code)]
 mod checksum;
+#[allow(dead_code)]
+mod ended;
 mod ends;
 mod engine;
 #[allow(dead_code)]

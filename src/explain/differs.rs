@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shown_value;
-use crate::{cache::Entry, mask::hidden, proxy::DryRun};
+use crate::{
+    cache::Entry,
+    mask::{hidden, shown_value},
+    proxy::DryRun,
+};
 
 /// A stored response that a request header rules out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,14 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    shown_value,
-    words::{lifetime_name, lifetime_words, words},
-};
+use super::words::{lifetime_name, lifetime_words, words};
 use crate::{
     cache::{Entry, KeyVariants},
     config::Config,
-    mask::hidden,
+    mask::{hidden, shown_value},
     policy::{Audience, Identity, Interpretation, Policy, Reason, Time, interpret},
 };
 

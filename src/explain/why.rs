@@ -376,7 +376,7 @@ fn shared_fetch(considered: &DryRun, now: Time, told: &mut Told) {
 }
 
 /// The response to a conditional or range request that is a hit; `None` for the full response.
-fn answer_note(considered: &DryRun, index: usize) -> Option<String> {
+pub(super) fn answer_note(considered: &DryRun, index: usize) -> Option<String> {
     match considered.answer(considered.variant(index)?) {
         ResponseForm::Full => None,
         ResponseForm::NotModified => {
@@ -391,7 +391,7 @@ fn answer_note(considered: &DryRun, index: usize) -> Option<String> {
     }
 }
 
-fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
+pub(super) fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
     let entry: &Entry = considered.variant(index)?;
     let head = entry.head();
     Some(Variant {
@@ -403,7 +403,7 @@ fn variant(considered: &DryRun, index: usize, now: Time) -> Option<Variant> {
     })
 }
 
-fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
+pub(super) fn cause(considered: &DryRun, reason: Reason) -> ExplainedReason {
     let mode = considered.policy().mode;
     ExplainedReason {
         name: reason.as_str().to_owned(),

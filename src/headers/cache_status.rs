@@ -98,6 +98,8 @@ pub struct CacheStatus {
     pub ttl_seconds: Option<i64>,
     /// How long the stored response once took to fetch, in milliseconds; 0 if this request was forwarded.
     pub saved_millis: u32,
+    /// What is special about a response that was not fetched for this request; `None` if nothing is.
+    pub remark: Option<Reason>,
 }
 
 impl CacheStatus {
@@ -111,6 +113,7 @@ impl CacheStatus {
             store: StoreOutcome::NotApplicable,
             ttl_seconds,
             saved_millis: 0,
+            remark: None,
         }
     }
 
@@ -146,14 +149,16 @@ impl CacheStatus {
             store,
             ttl_seconds: None,
             saved_millis: 0,
+            remark: None,
         }
     }
 
-    /// `detail`: why the response is not stored, else why a stored one was not used; `None` if there is nothing to say.
+    /// `detail`: why the response is not stored, else why a stored one was not used, else what is special about it; `None` if
+    /// there is nothing to say.
     pub fn detail(&self) -> Option<Reason> {
         match self.store {
             StoreOutcome::NotStored(reason) => Some(reason),
-            _ => self.why.and_then(|why| why.detail),
+            _ => self.why.and_then(|why| why.detail).or(self.remark),
         }
     }
 

@@ -65,6 +65,7 @@ impl OriginCells {
             OriginErrorKind::Busy
                 | OriginErrorKind::Limited
                 | OriginErrorKind::Paused
+                | OriginErrorKind::Offline
                 | OriginErrorKind::Upload
         );
         if !is_our_own {

@@ -19,6 +19,9 @@ use crate::{
 pub struct Report {
     /// Seconds since the proxy began to count.
     pub uptime_seconds: u64,
+    /// Whether no request goes to an origin.
+    #[serde(default)]
+    pub is_offline: bool,
     /// All requests.
     pub requests: u64,
     /// The share of requests whose body came from the cache, from 0 to 1. Responses of the proxy's own, and tunnels, do not
@@ -195,6 +198,7 @@ impl Report {
         };
         Self {
             uptime_seconds: observer.uptime().as_secs(),
+            is_offline: false,
             requests: totals.requests(),
             hit_ratio: share(from_cache, judged),
             hits: totals.hits(),

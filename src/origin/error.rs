@@ -6,6 +6,7 @@ use actix_http::error::PayloadError;
 use actix_web::http::StatusCode;
 use rustix::io::Errno;
 
+pub use super::upload_error::UploadError;
 use super::{malformed::Malformed, rate::MaxRate, tls};
 
 /// Why a request could not be forwarded, or its response not be received completely.
@@ -73,6 +74,9 @@ pub enum OriginError {
         /// How long it still wants none.
         left: Duration,
     },
+    /// The proxy is told not to contact any origin.
+    #[error("the proxy is offline")]
+    Offline,
     /// The connection ended before the response was complete.
     #[error("the origin closed the connection before its response was complete")]
     Cut {
@@ -228,36 +232,6 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Why the client's body could not be forwarded completely.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// Reading it failed.
-    #[error("{0}")]
-    Client(#[source] PayloadError),
-    /// Its chunked coding is invalid.
-    #[error("its chunked coding is invalid")]
-    Malformed,
-    /// It ended before its Content-Length.
-    #[error("{missing_bytes} bytes of its Content-Length are missing")]
-    Short {
-        /// How many bytes are missing.
-        missing_bytes: u64,
-    },
-    /// It is longer than its Content-Length.
-    #[error("it is longer than its Content-Length")]
-    Long,
-}
-
-impl From<PayloadError> for UploadError {
-    /// [`PayloadError::EncodingCorrupted`] is what a body with an invalid chunked coding ends with.
-    fn from(error: PayloadError) -> Self {
-        match error {
-            PayloadError::EncodingCorrupted => Self::Malformed,
-            error => Self::Client(error),
-        }
-    }
-}
-
 /// The kinds of [`OriginError`] that get different responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginErrorKind {
@@ -275,13 +249,15 @@ pub enum OriginErrorKind {
     Limited,
     /// The origin has asked for a pause.
     Paused,
+    /// No origin is contacted.
+    Offline,
     /// A fault of the client's: its body failed, or its target cannot be sent.
     Upload,
 }
 
 impl OriginErrorKind {
     /// All of them, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Cut,
@@ -289,6 +265,7 @@ impl OriginErrorKind {
         Self::Busy,
         Self::Limited,
         Self::Paused,
+        Self::Offline,
         Self::Upload,
     ];
 
@@ -302,6 +279,7 @@ impl OriginErrorKind {
             Self::Busy => "busy",
             Self::Limited => "rate-limited",
             Self::Paused => "origin-paused",
+            Self::Offline => "offline",
             Self::Upload => "upload",
         }
     }
@@ -316,6 +294,7 @@ impl OriginErrorKind {
             Self::Busy => "too many requests in progress",
             Self::Limited => "--max-rate allows no more requests",
             Self::Paused => "the origin wants a pause",
+            Self::Offline => "not in the cache, and offline",
             Self::Upload => "the client's body was not complete",
         }
     }
@@ -336,6 +315,7 @@ impl OriginError {
             | Self::Proxy { .. } => OriginErrorKind::Unreachable,
             Self::Limited { .. } => OriginErrorKind::Limited,
             Self::Paused { .. } => OriginErrorKind::Paused,
+            Self::Offline => OriginErrorKind::Offline,
             Self::Timeout { .. } => OriginErrorKind::Timeout,
             Self::Cut { .. } => OriginErrorKind::Cut,
             Self::Malformed { .. } => OriginErrorKind::Malformed,
@@ -353,6 +333,7 @@ impl OriginError {
                 | OriginErrorKind::Busy
                 | OriginErrorKind::Limited
                 | OriginErrorKind::Paused
+                | OriginErrorKind::Offline
         )
     }
 

@@ -23,7 +23,7 @@
 //! | `upload`, `body` | the bodies, one in each direction |
 //! | `transfer` | the state of a request that has no place in awc |
 //! | `probe` | whether the origin can be reached |
-//! | `error` | errors |
+//! | `error`, `upload_error` | errors |
 
 mod accept_any;
 mod body;
@@ -55,6 +55,7 @@ mod tls;
 mod transfer;
 mod transport;
 mod upload;
+mod upload_error;
 mod url;
 mod url_error;
 

@@ -159,7 +159,7 @@ fn decide_retrieval<'s>(
 
 /// RFC 9111, 4.1: of the variants that match, the one with the most recent Date. One for the site of the page is preferred to
 /// one for whichever request: the page could not read the other.
-fn select<'s>(
+pub(in crate::policy) fn select<'s>(
     policy: &Policy,
     request: &Request<'_>,
     variants: impl Iterator<Item = &'s StoredHead>,

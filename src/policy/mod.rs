@@ -11,6 +11,7 @@
 //! | `mode` | | [`Policy`], and every difference between the three modes |
 //! | `request` | | [`Request`]: what the policy needs to know of a request |
 //! | `decide` | 9111, 4 | [`decide`]: serve, revalidate or fetch |
+//! | `offline` | | [`decide_offline`]: the same while the origin is not contacted |
 //! | `forward`, `reason` | 9211 | why a request goes to the origin; why a response is not stored or not reused |
 //! | `remedy` | | what would change that |
 //! | `validating` | 9111, 4.3 | [`validators`], [`revalidated`], [`freshen_by_head`] |
@@ -31,6 +32,7 @@ mod freshness;
 mod identity;
 mod interpretation;
 mod mode;
+mod offline;
 mod post;
 mod ranges;
 mod reason;
@@ -60,6 +62,7 @@ pub use identity::{
 };
 pub use interpretation::{Interpretation, SelectingField, interpret};
 pub use mode::{ClientDirectives, Mode, Policy};
+pub use offline::{OfflineDecision, decide_offline};
 pub use post::{body_key::BodyKey, errors::ErrorsScan, graphql::PersistedQueries};
 pub use ranges::{
     byte_range::{ByteRange, ContentRange},

@@ -95,11 +95,13 @@ pub enum Reason {
     EventStream,
     /// The cache actor did not respond.
     CacheUnavailable,
+    /// No origin is contacted: what is stored is served whatever its age, and nothing else.
+    Offline,
 }
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Method,
         Self::RequestBody,
         Self::GraphqlMutation,
@@ -144,6 +146,7 @@ impl Reason {
         Self::NoRoom,
         Self::EventStream,
         Self::CacheUnavailable,
+        Self::Offline,
     ];
 
     /// The short name.
@@ -193,6 +196,7 @@ impl Reason {
             Self::NoRoom => "no-room",
             Self::EventStream => "event-stream",
             Self::CacheUnavailable => "cache-unavailable",
+            Self::Offline => "offline",
         }
     }
 
@@ -243,6 +247,7 @@ impl Reason {
             Self::NoRoom => "no memory was left for it",
             Self::EventStream => "it is a live stream, which has no end",
             Self::CacheUnavailable => "the cache did not respond",
+            Self::Offline => "the proxy is offline",
         }
     }
 
@@ -292,7 +297,8 @@ impl Reason {
             | Self::NoRoom
             | Self::EventStream
             | Self::RelatedChange
-            | Self::CacheUnavailable => {
+            | Self::CacheUnavailable
+            | Self::Offline => {
                 return None;
             }
         })
@@ -312,6 +318,7 @@ impl Reason {
                 | Self::RelatedChange
                 | Self::TooStale
                 | Self::OriginAnswered
+                | Self::Offline
         )
     }
 

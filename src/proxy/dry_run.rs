@@ -10,15 +10,16 @@ use actix_web::http::{
 use tokio::time::Instant;
 
 use crate::{
-    cache::{CacheUnavailable, Entry, Inspect, KeyState},
+    cache::{CacheUnavailable, Entry, Inspect, Key, KeyState},
     error::ProxyError,
     headers::{describes_client, has_upgrade_option},
     origin::PaceState,
     policy::{
-        self, Audience, Decision, IdentityParts, OriginFailure, Policy, Reason, ResponseForm,
-        Route, Time,
+        self, Audience, Decision, IdentityParts, OfflineDecision, OriginFailure, Policy, Reason,
+        ResponseForm, Route, Time,
     },
     proxy::{
+        offline,
         request::{
             forwarded::{ForwardedRequest, RequestHead},
             framing::RequestFraming,
@@ -49,6 +50,8 @@ pub struct DryRun {
     pub known: KeyState,
     /// The decision of the policy.
     pub decision: Decision,
+    /// The decision while the proxy is offline; `None` if it is not.
+    pub offline: Option<OfflineDecision>,
     /// Whether the origin gets requests now.
     pub pace: PaceState,
     /// Which address has sent it.
@@ -94,12 +97,16 @@ pub async fn dry_run(
     let get = forwarded.as_get();
     let decided = get.as_ref().unwrap_or(&forwarded);
     let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
+    let offline = config
+        .offline
+        .then(|| offline::decide(decided, &known.found));
     let origin = shared.origins.get(forwarded.first_origin());
     let pace = origin.pace.state(Instant::now());
     Ok(Ok(DryRun {
         forwarded,
         known,
         decision,
+        offline,
         pace,
         peer: described.peer,
         trusts_peer,
@@ -119,6 +126,17 @@ impl DryRun {
     /// Its method.
     pub fn method(&self) -> &Method {
         &self.forwarded.method
+    }
+
+    /// Says in sentences that nothing stored matches it, and what is nearest.
+    pub async fn missing_offline(&self, shared: &Shared) -> Vec<String> {
+        let cache = Some(&shared.cache);
+        offline::missing::sentences(cache, &self.forwarded, &self.known.found).await
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &Key {
+        &self.forwarded.key
     }
 
     /// The target as it is forwarded.

@@ -3,7 +3,8 @@
 //! 1. [`handle`] reads the clock and takes the configuration in force. A plain hit is served at
 //!    once ([`fast_path`]).
 //! 2. [`respond`] makes the [`ForwardedRequest`]: the request as the origin would get it. The key is made from it.
-//!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]).
+//!    A WebSocket handshake is forwarded from here, and becomes a tunnel ([`forward_handshake`]). While the proxy is offline,
+//!    every request is answered from here ([`offline`]).
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
 //! 4. [`lead`] (`fetch/fetch_and_store`) fetches, judges the response, stores it, and delivers it to its client.
@@ -39,6 +40,7 @@ use crate::{
             serve::serve,
             stale_at_once::why_stale_at_once,
         },
+        offline,
         request::{
             forwarded::ForwardedRequest, max_forwards, preflight, request_id::RequestId,
             upload::UploadBody,
@@ -130,7 +132,8 @@ async fn respond(
         connection,
         via: &worker.shared.via,
     };
-    if forwarded.is_handshake() {
+    let is_offline = config.config.offline;
+    if forwarded.is_handshake() && !is_offline {
         let response = Box::pin(forward_handshake(worker, &forwarded, relay)).await;
         return completed(response, request, &forwarded, entry);
     }
@@ -148,6 +151,11 @@ async fn respond(
         }
     };
     let handling = match config.may_use_cache() {
+        // In a box: the future is large, and few proxies are offline.
+        may_use_cache if is_offline => {
+            let response = offline::respond(worker, &forwarded, may_use_cache, now);
+            Handling::Response(Box::pin(response).await)
+        }
         true => serve_or_fetch(worker, &forwarded, relay, (now, is_not_in_index)).await,
         false => {
             let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);

@@ -8,6 +8,7 @@
 //! | `fetch` | requests to the origin, and what becomes of the responses |
 //! | `response` | the response to the client: headers, body, log line |
 //! | `tunnel` | WebSocket: handshakes, and bytes in both directions |
+//! | `offline` | requests while the proxy is offline |
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
 //! | `origin_health`, `availability` | whether an origin is known to fail; whether it gets requests beside others |
@@ -21,6 +22,7 @@ mod dry_run;
 mod fetch;
 mod handler;
 mod hit;
+mod offline;
 mod origin_health;
 mod readiness;
 mod request;

@@ -7,6 +7,8 @@ use crate::{policy::Time, proxy::shared::Shared};
 pub enum Readiness {
     /// It should.
     Ready,
+    /// It should, for what is stored: the proxy is offline, whatever the origins do.
+    Offline,
     /// The proxy is shutting down.
     Stopping,
     /// Each origin has failed a short time ago, and not responded since.
@@ -20,6 +22,9 @@ impl Shared {
             return Readiness::Stopping;
         }
         let config = self.config();
+        if config.offline {
+            return Readiness::Offline;
+        }
         let timeout = config.head_limit().time;
         let mut origins = self.origins.iter();
         match origins.all(|origin| origin.health.is_failing(now, timeout)) {

@@ -32,8 +32,10 @@ impl RequestConfig {
             route_slots: routes.map(RouteSlot::DEFAULT, slot),
             config: Arc::clone(&in_force.config),
             // A header that the proxy sets itself differs from what the client sent, so it must not make the identity. With
-            // --cors a response depends on the site that asks.
-            allows_fast_path: !in_force.config.cors && !names.sets_credential(),
+            // --cors a response depends on the site that asks. Offline other rules hold.
+            allows_fast_path: !in_force.config.cors
+                && !in_force.config.offline
+                && !names.sets_credential(),
             names,
             depends_on_host: in_force.config.depends_on_host(),
             cache_state: in_force.cache_state,

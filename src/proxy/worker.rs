@@ -62,4 +62,9 @@ impl Worker {
             counters,
         }
     }
+
+    /// True if no request may go to an origin now. Requests that began before a change find out here.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.config.current().config.offline
+    }
 }

@@ -15,7 +15,7 @@ use caching_proxy::{
     config::{Config, Flags},
     origin::{OriginUrl, tls_config},
     policy::{Mode, PerOrigin},
-    reload::Reloaded,
+    reload::{OfflineChange, Reloaded},
     server::Server,
 };
 
@@ -36,6 +36,7 @@ enum Order {
     Clear(mpsc::Sender<Cleared>),
     Purge(PurgeRequest, mpsc::Sender<Purged>),
     Reload(Flags, mpsc::Sender<Reloaded>),
+    Offline(bool, mpsc::Sender<OfflineChange>),
     Stats(mpsc::Sender<CacheStats>),
     Stop(mpsc::Sender<()>),
 }
@@ -132,6 +133,11 @@ async fn run(
                 let reloaded = server.reload(flags, Config::from_flags).run().await;
                 answer.send(reloaded.unwrap()).expect("the test waits");
             }
+            Order::Offline(is_offline, answer) => {
+                let reload = server.reload(Flags::new(), Config::from_flags);
+                let change = reload.set_offline(is_offline).await;
+                answer.send(change).expect("the test waits");
+            }
             Order::Stats(answer) => {
                 let stats = server
                     .cache()
@@ -213,6 +219,11 @@ impl TestProxy {
     /// Activates the reloadable settings among these flags and waits until that is done.
     pub(crate) fn reload(&self, flags: Flags) -> Reloaded {
         self.order("reload", |answer| Order::Reload(flags, answer))
+    }
+
+    /// Disconnects the proxy from its origins, or connects it again, and waits until that is done.
+    pub(crate) fn set_offline(&self, is_offline: bool) -> OfflineChange {
+        self.order("offline", |answer| Order::Offline(is_offline, answer))
     }
 
     /// Waits until this number of requests has joined the fetches in progress.

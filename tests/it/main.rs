@@ -57,6 +57,8 @@ mod metrics_listener;
 mod mistakes;
 mod model;
 mod numbers;
+mod offline;
+mod offline_commands;
 mod origin_proxy;
 mod parts;
 mod pipelining;

@@ -35,7 +35,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("error", &["origin"]),
     ("origin", &["headers"]),
     ("policy", &[]),
-    ("mask", &[]),
+    ("mask", &["policy"]),
     ("guide", &[]),
     ("clock", &["policy"]),
     ("disk", &[]),

@@ -86,6 +86,18 @@ impl EntryFilter {
         }
     }
 
+    /// What is stored for `resource`, of every identity and every body.
+    pub(in crate::cache) fn of_resource(resource: &Resource) -> Self {
+        Self {
+            exact: vec![ExactTarget {
+                target: resource.target().into(),
+                scope: resource.scope().map(Into::into),
+            }],
+            is_hosted: resource.host().is_some(),
+            ..Self::default()
+        }
+    }
+
     /// The filter of `spec`. Rules rewrite its paths as they rewrite targets of requests; `rules` are those of the requests
     /// that no route matches. A path is meant for all routes that it has. With `is_hosted` clients choose the Host, and the
     /// filter matches all hosts.

@@ -29,8 +29,6 @@ pub const MAX_OFFSET: usize = 100_000;
 const MAX_LISTED_BYTES: usize = 4 * 1024 * 1024;
 /// The most keys that are returned in detail.
 const MAX_ROWS: usize = 1000;
-/// How many steps the search for the nearest key takes: a quarter of a million keys, if they are short.
-const NEAREST_STEPS: usize = 1024;
 /// How many keys a listing holds beyond those that it returns, before it drops the others.
 const SPARE_ROWS: usize = 16 * 1024;
 
@@ -159,37 +157,6 @@ impl Cache {
         found.truncate(MAX_ROWS);
         Ok(found)
     }
-
-    /// The stored target with the longest common prefix with `target`, then the longest without regard to case; `None` if
-    /// nothing is stored. Only a limited number of keys is compared.
-    ///
-    /// # Errors
-    /// The cache does not answer.
-    pub async fn nearest(&self, target: &str) -> Result<Option<String>, CacheUnavailable> {
-        let everything = EntryFilter::all();
-        let mut look = ChunkedLookup::at(&everything);
-        let mut nearest: Option<((usize, usize), KeyVariants)> = None;
-        for _ in 0..NEAREST_STEPS {
-            let Some(rows) = look.next(self).await? else {
-                break;
-            };
-            let common = |row: &KeyVariants| {
-                let pairs = || row.key.resource.target().bytes().zip(target.bytes());
-                let same = pairs().take_while(|(one, other)| one == other);
-                let alike = pairs().take_while(|(one, other)| one.eq_ignore_ascii_case(other));
-                (same.count(), alike.count())
-            };
-            let best = rows
-                .into_iter()
-                .map(|row| (common(&row), row))
-                .max_by_key(|(common, _)| *common);
-            nearest = nearest
-                .into_iter()
-                .chain(best)
-                .max_by_key(|(common, _)| *common);
-        }
-        Ok(nearest.map(|(_, row)| row.key.resource.target().to_owned()))
-    }
 }
 
 /// What is stored for one key.
@@ -307,14 +274,14 @@ fn compare(
 }
 
 /// Goes through the keys that match, a chunk at a time.
-struct ChunkedLookup {
+pub(super) struct ChunkedLookup {
     filter: Arc<EntryFilter>,
     place: Option<WalkPlace>,
     is_over: bool,
 }
 
 impl ChunkedLookup {
-    fn at(filter: &EntryFilter) -> Self {
+    pub(super) fn at(filter: &EntryFilter) -> Self {
         Self {
             filter: Arc::new(filter.clone()),
             place: None,
@@ -322,7 +289,10 @@ impl ChunkedLookup {
         }
     }
 
-    async fn next(&mut self, cache: &Cache) -> Result<Option<Vec<KeyVariants>>, CacheUnavailable> {
+    pub(super) async fn next(
+        &mut self,
+        cache: &Cache,
+    ) -> Result<Option<Vec<KeyVariants>>, CacheUnavailable> {
         if self.is_over {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 pub(super) mod counting;
 pub(super) mod filter;
 pub(super) mod listing;
+mod nearest;
 pub(super) mod purging;
 pub(super) mod tag_purges;
 pub(super) mod walk;

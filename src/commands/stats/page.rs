@@ -97,12 +97,15 @@ impl Page {
         sections.push(CountSection::of_origins(&report.origins));
         sections.push(CountSection::of_routes(&report.routes));
         sections.retain(|section| !section.rows.is_empty());
-        let mut top = vec![
+        let mut top = Vec::from_iter(report.is_offline.then(|| {
+            "offline: no request goes to the origin (caching-proxy offline off)".to_owned()
+        }));
+        top.extend([
             ratio_line(report, earlier),
             saved_line(report),
             origin_line(&report.origin),
             memory_line(report.cache.as_ref()),
-        ];
+        ]);
         top.extend(pace_line(&report.origin));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));

@@ -244,6 +244,7 @@ impl Fetcher {
             OriginErrorKind::Unreachable
             | OriginErrorKind::Limited
             | OriginErrorKind::Paused
+            | OriginErrorKind::Offline
             | OriginErrorKind::Upload => error.plain_reason(),
         };
         FetchOutcome::Failed {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use actix_web::rt::System;
-use caching_proxy::{cli::WarmArgs, control, origin::UrlError};
+use caching_proxy::{cli::WarmArgs, control, observe::Report, origin::UrlError};
 use futures_util::{StreamExt as _, stream};
 
 use self::{
@@ -71,6 +71,10 @@ pub(crate) enum WarmError {
     Notes { path: PathBuf, source: io::Error },
     #[error("{} was not written by --resume for {origin}; use another file", path.display())]
     ForeignNotes { path: PathBuf, origin: String },
+    #[error(
+        "the proxy is offline, so it fetches nothing; connect it first: caching-proxy offline off"
+    )]
+    Offline,
     #[error("cannot start")]
     Start(#[source] io::Error),
     #[error("{} failed", counted(*.0, "request"))]
@@ -92,6 +96,7 @@ impl WarmError {
         match self {
             Self::Sitemap { .. }
             | Self::Notes { .. }
+            | Self::Offline
             | Self::Start(_)
             | Self::SomeFailed(_)
             | Self::Interrupted => 1,
@@ -138,7 +143,12 @@ pub(super) fn run(asked: &WarmArgs) -> Result<(), Failure> {
     if let Some(site) = asked.sites.iter().find(is_long) {
         return Err(WarmError::LongSite(site.clone()).into());
     }
-    let instance = control::choose(asked.proxy.port)?.instance;
+    let chosen = control::choose(asked.proxy.port)?;
+    let report: Report = chosen.ask("GET", "/stats", &[])?;
+    if report.is_offline {
+        return Err(WarmError::Offline.into());
+    }
+    let instance = chosen.instance;
     let place = KnownHosts::new(&instance, &asked.sites).map_err(WarmError::Site)?;
     let notes = asked
         .resume

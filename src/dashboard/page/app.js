@@ -183,7 +183,7 @@ function originState(origin, isAvoided) {
 function showOrigin(origin, report, cache) {
   const several = report.origins.map((one) => ({ ...one, state: originState(one, one.is_avoided) }));
   const failing = several.filter((one) => one.state[0] === "bad").length;
-  const [colour, text] = failing === 0 && several.length > 0
+  const [colour, text] = report.is_offline ? ["unknown", "Offline: not contacted"] : failing === 0 && several.length > 0
     ? (origin.last_answer === null ? ["unknown", "No requests yet"] : ["good", "Responding"])
     : several.length > 0 ? ["bad", `${failing} of ${several.length} failing`] : originState(origin, false);
   byId("origin-state").dataset.state = colour;

@@ -63,9 +63,17 @@ pub(crate) struct ExchangeTimes {
     response: Time,
 }
 
-/// Waits until a request may be sent to the origin.
+/// Waits until a request may be sent to the origin. None may while the proxy is offline.
 pub(crate) async fn admit(worker: &Worker, origin: OriginIndex) -> Result<(), OriginError> {
-    let admitted = worker.origins.get(origin).pace().admit().await;
+    let admitted = match worker.is_offline() {
+        true => Err(OriginError::Offline),
+        false => worker.origins.get(origin).pace().admit().await,
+    };
+    // It may have become so in the meantime.
+    let admitted = match worker.is_offline() {
+        true => Err(OriginError::Offline),
+        false => admitted,
+    };
     if let Err(error) = &admitted {
         let (kind, now) = (error.kind(), clock::now());
         worker.counters.origin_failed(origin, kind, now);

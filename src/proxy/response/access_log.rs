@@ -243,7 +243,8 @@ impl AccessLogEntry {
     }
 
     fn reason(&self) -> Option<Reason> {
-        self.why_not_stored().or(self.not_reused())
+        let remark = self.cache_status.and_then(|status| status.remark);
+        self.why_not_stored().or(self.not_reused()).or(remark)
     }
 
     fn why_not_stored(&self) -> Option<Reason> {

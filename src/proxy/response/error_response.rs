@@ -9,7 +9,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome, StoreOutcome},
     origin::OriginErrorKind,
-    policy::Forward,
+    policy::{Forward, Reason},
     proxy::response::client_response::{ClientResponse, ResponseBody},
 };
 
@@ -87,6 +87,7 @@ impl FailedRequest {
                 (error.name, error.status, retry_after, texts.0, texts.1)
             }
         };
+        let is_offline = name == OriginErrorKind::Offline.name();
         let mut headers = HeaderMap::new();
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -97,6 +98,7 @@ impl FailedRequest {
             body: ResponseBody::Sentence(format!("{sentence}\n")),
             cache_status: CacheStatus {
                 outcome: RequestOutcome::Failed(name),
+                remark: is_offline.then_some(Reason::Offline),
                 ..match why {
                     Some(why) => CacheStatus::miss(why, None, StoreOutcome::NotApplicable),
                     None => CacheStatus::own_response(),

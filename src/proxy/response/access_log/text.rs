@@ -23,7 +23,12 @@ impl fmt::Display for AccessLogEntry {
                 }
                 self.explain(line)?;
             }
-            XCache::Hit => self.tell_validated(line)?,
+            XCache::Hit => {
+                self.tell_validated(line)?;
+                if let Some(remark) = self.cache_status.and_then(|status| status.remark) {
+                    write!(line, "  {remark}")?;
+                }
+            }
         }
         if let Some(problem) = &self.problem {
             write!(line, "  {problem}")?;

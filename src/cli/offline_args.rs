@@ -1,0 +1,48 @@
+//! The options about working without the origin, and the arguments of `offline`.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum};
+
+use super::{CACHING, ProxyArgs};
+
+/// The settings about working without the origin, as options.
+#[derive(Debug, Args)]
+pub struct OfflineSettingsArgs {
+    /// Never contact an origin: serve what is cached whatever its age, and respond with 504 otherwise [default: false]
+    ///
+    /// What clients say about caching has no effect then. `caching-proxy offline on` and `off` switch a running proxy.
+    #[arg(long, help_heading = CACHING, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub offline: Option<OsString>,
+}
+
+impl OfflineSettingsArgs {
+    /// The options by name. `None` for those that were not given.
+    pub(super) fn options(self) -> [(&'static str, Option<OsString>); 1] {
+        [("offline", self.offline)]
+    }
+}
+
+/// Whether the proxy is disconnected from its origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// No request goes to an origin
+    On,
+    /// Requests go to the origins as usual
+    Off,
+}
+
+/// Which proxy to disconnect or connect.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OfflineArgs {
+    /// on: serve what is cached and nothing else; off: forward requests again
+    #[arg(value_name = "on|off", hide_possible_values = true)]
+    pub state: Switch,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub proxy: ProxyArgs,
+}

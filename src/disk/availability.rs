@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 
 /// Whether the disk is in use. Read by all threads without a lock.
 #[derive(Debug, Default)]
-pub(super) struct Availability {
+pub(super) struct DiskAvailability {
     is_closed: AtomicBool,
     /// Why nothing is stored at present.
     paused: ArcSwapOption<String>,
@@ -27,7 +27,7 @@ const WAITING: u8 = 0;
 const WRITTEN: u8 = 1;
 const OVERDUE: u8 = 2;
 
-impl Availability {
+impl DiskAvailability {
     /// Whether stored responses may be served.
     pub(super) fn may_read(&self) -> bool {
         !self.is_closed()
@@ -48,7 +48,7 @@ impl Availability {
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
-    /// Stores nothing until [`Availability::resume`]. Whether it stored until now.
+    /// Stores nothing until [`DiskAvailability::resume`]. Whether it stored until now.
     pub(super) fn pause(&self, reason: String) -> bool {
         self.paused.swap(Some(Arc::new(reason))).is_none()
     }
@@ -58,7 +58,7 @@ impl Availability {
         self.paused.load().is_some() && self.paused.swap(None).is_some()
     }
 
-    /// Serves nothing until [`Availability::all_written`]. Whether it served until now.
+    /// Serves nothing until [`DiskAvailability::all_written`]. Whether it served until now.
     pub(super) fn is_unwritten(&self, reason: String) -> bool {
         self.unwritten.swap(Some(Arc::new(reason))).is_none()
     }
@@ -78,7 +78,9 @@ impl Availability {
             let is_overdue = self.overdue.load(Ordering::SeqCst) > 0;
             is_overdue.then(|| "writing takes too long".to_owned())
         };
-        reason.map(|reason| reason.as_ref().clone()).or_else(overdue)
+        reason
+            .map(|reason| reason.as_ref().clone())
+            .or_else(overdue)
     }
 
     /// The caller does not wait any longer for an end. Nothing is served until it is written. False if it is written.
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn nothing_is_served_until_an_overdue_end_is_written() {
-        let availability = Availability::default();
+        let availability = DiskAvailability::default();
         let end = EndState::default();
         assert!(availability.may_read());
         assert!(availability.give_up(&end));
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_end_that_was_written_is_not_overdue() {
-        let availability = Availability::default();
+        let availability = DiskAvailability::default();
         let end = EndState::default();
         availability.written(&end);
         assert!(!availability.give_up(&end));
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_pause_stops_storing_and_not_reading() {
-        let availability = Availability::default();
+        let availability = DiskAvailability::default();
         assert!(availability.pause("full".to_owned()));
         assert!(!availability.pause("full still".to_owned()));
         assert!(availability.may_read() && !availability.may_store());

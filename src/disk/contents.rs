@@ -32,7 +32,7 @@ struct NamedFile {
 
 /// What was removed.
 #[derive(Debug, Default)]
-pub(super) struct Removed {
+pub(super) struct RemovedRecords {
     pub(super) responses: u64,
     /// Of the records, and of the bodies in files of their own.
     pub(super) bytes: u64,
@@ -63,11 +63,11 @@ impl Contents {
         key: KeyHash,
         place: Place,
         large: Option<LargeName>,
-    ) -> Option<Removed> {
+    ) -> Option<RemovedRecords> {
         if let Some(large) = large {
             self.name_file(place, large.number)?;
         }
-        let mut removed = Removed::default();
+        let mut removed = RemovedRecords::default();
         if let Some(replaced) = index.insert(&mut self.counts, key, place) {
             self.release(replaced, &mut removed);
         }
@@ -113,12 +113,18 @@ impl Contents {
     }
 
     /// Removes a response if it is still at this place.
-    pub(super) fn remove_at(&mut self, index: &DiskIndex, key: KeyHash, place: Place) -> Removed {
-        let mut removed = Removed::default();
+    pub(super) fn remove_at(&mut self, index: &DiskIndex, key: KeyHash, place: Place) -> RemovedRecords {
+        let mut removed = RemovedRecords::default();
         if index.remove_at(&mut self.counts, key, place) {
             self.release(place, &mut removed);
         }
         removed
+    }
+
+    /// Removes the response of a key, wherever it is.
+    pub(super) fn remove_key(&mut self, index: &DiskIndex, key: KeyHash) -> RemovedRecords {
+        let place = index.get(key);
+        place.map_or_else(RemovedRecords::default, |place| self.remove_at(index, key, place))
     }
 
     /// Removes what is chosen of a resource.
@@ -127,8 +133,8 @@ impl Contents {
         index: &DiskIndex,
         resource: u64,
         chosen: impl Fn(KeyHash) -> bool,
-    ) -> Removed {
-        let mut removed = Removed::default();
+    ) -> RemovedRecords {
+        let mut removed = RemovedRecords::default();
         for (_, place) in index.remove(&mut self.counts, resource, chosen) {
             self.release(place, &mut removed);
         }
@@ -136,10 +142,10 @@ impl Contents {
     }
 
     /// Removes everything. Files that no record has named yet stay.
-    pub(super) fn clear(&mut self, index: &DiskIndex) -> Removed {
+    pub(super) fn clear(&mut self, index: &DiskIndex) -> RemovedRecords {
         index.clear(&mut self.counts);
         self.large_at.clear();
-        let mut removed = Removed::default();
+        let mut removed = RemovedRecords::default();
         self.large_files.retain(|number, file| {
             if file.records > 0 {
                 removed.files.push(LargeName {
@@ -161,11 +167,12 @@ impl Contents {
         self.large_files.insert(large.number, file);
     }
 
-    /// Forgets a file that no record names. Whether there was one.
-    pub(super) fn forget_unnamed_file(&mut self, number: u64) -> bool {
-        let is_unnamed = |file: &NamedFile| file.records == 0;
-        let found = self.large_files.get(&number).is_some_and(is_unnamed);
-        found && self.large_files.remove(&number).is_some()
+    /// Forgets a file if no record names it. Returns it.
+    pub(super) fn forget_unnamed_file(&mut self, number: u64) -> Option<LargeName> {
+        let file = self.large_files.get(&number)?;
+        let (is_unnamed, body_len) = (file.records == 0, file.body_len);
+        is_unnamed.then(|| self.large_files.remove(&number))?;
+        is_unnamed.then_some(LargeName { number, body_len })
     }
 
     /// Forgets a file that is damaged or not there. Its records are removed when they are read. Whether it was known.
@@ -176,6 +183,15 @@ impl Contents {
     /// Whether the file of a body is there.
     pub(super) fn has_file(&self, number: u64) -> bool {
         self.large_files.contains_key(&number)
+    }
+
+    /// The file of a body. `None` if it is not there.
+    pub(super) fn file(&self, number: u64) -> Option<LargeName> {
+        let file = self.large_files.get(&number)?;
+        Some(LargeName {
+            number,
+            body_len: file.body_len,
+        })
     }
 
     /// The files of bodies.
@@ -205,7 +221,7 @@ impl Contents {
     }
 
     /// Counts a record that is not in the index any more, and lets go of the file of its body.
-    fn release(&mut self, place: Place, removed: &mut Removed) {
+    fn release(&mut self, place: Place, removed: &mut RemovedRecords) {
         removed.responses += 1;
         removed.bytes += place.len();
         let Some(number) = self.large_at.remove(&place.unused()) else {
@@ -224,7 +240,7 @@ impl Contents {
     }
 }
 
-impl Removed {
+impl RemovedRecords {
     /// Adds what else was removed.
     pub(super) fn add(&mut self, other: Self) {
         self.responses += other.responses;

@@ -5,9 +5,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::disk::{
-    large_file::OpenLargeFile, segment::LargeName, unavailable::DiskUnavailable,
-};
+use crate::disk::{large_file::OpenLargeFile, segment::LargeName, unavailable::DiskUnavailable};
 
 /// What the handles ask for. The threads of the disk do it.
 pub(super) trait LargeFiles: Send + Sync {
@@ -202,7 +200,9 @@ impl Drop for LargeWriter {
 
 impl fmt::Debug for LargeWriter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, written, .. } = self;
+        let Self {
+            number, written, ..
+        } = self;
         write!(formatter, "LargeWriter({number:x}, {written} bytes)")
     }
 }

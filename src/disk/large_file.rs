@@ -261,7 +261,9 @@ mod tests {
     use crate::disk::files::faulty::{Failure, Fault, FaultyFiles, Operation};
 
     fn body(len: usize) -> Vec<u8> {
-        (0..len).map(|at| u8::try_from(at * 7 % 251).unwrap()).collect()
+        (0..len)
+            .map(|at| u8::try_from(at * 7 % 251).unwrap())
+            .collect()
     }
 
     fn written(files: &Arc<FaultyFiles>, number: u64, body: &[u8], piece: usize) -> LargeName {
@@ -354,7 +356,11 @@ mod tests {
             let shared: Arc<dyn Files> = files.clone();
             let mut writer = LargeFileWriter::create(&shared, 1).unwrap();
             files.fail(Fault {
-                operation: if nth == 2 { Operation::Rename } else { Operation::Write },
+                operation: if nth == 2 {
+                    Operation::Rename
+                } else {
+                    Operation::Write
+                },
                 nth: nth % 2,
                 times: 1,
                 failure: Failure::NoSpace,

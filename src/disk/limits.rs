@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::disk::files::DiskSpace;
+
 /// How much the disk tier may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskLimits {
@@ -45,6 +47,12 @@ impl DiskLimits {
         let least = self.max_bytes / 512;
         let most = (self.max_bytes / 16).min(64 * MIB).max(MIB);
         most.max(least.min(256 * MIB))
+    }
+
+    /// The bytes of a file system that stay free.
+    pub(super) fn reserve(&self, space: &DiskSpace) -> u64 {
+        let default = || (space.total_bytes / 20).max(1024 * MIB);
+        self.reserve_bytes.unwrap_or_else(default)
     }
 
     /// The number of responses, which bounds the memory of the index.

@@ -6,12 +6,10 @@ use bytes::Bytes;
 
 use crate::disk::{
     address::{Address, KeyHash},
-    contents::Removed,
+    contents::RemovedRecords,
     ended::RuleVerdict,
     large::{LargeBody, LargeFiles},
-    layout::{
-        HEADER_BYTES, HeadBlock, RecordHeader, checked_body, checked_head, parse_head_block,
-    },
+    layout::{HEADER_BYTES, HeadBlock, RecordHeader, checked_body, checked_head, parse_head_block},
     open_segments::OpenSegment,
     place::Place,
     results::{StoredBody, StoredRecord},
@@ -34,7 +32,7 @@ pub(super) struct RecordHead {
 pub(super) struct LookedUp {
     pub(super) records: Vec<StoredRecord>,
     /// What was removed because it cannot be read.
-    pub(super) removed: Removed,
+    pub(super) removed: RemovedRecords,
 }
 
 /// Reads a record, or as much of it. `None` if it cannot be read, or is not as it was written.

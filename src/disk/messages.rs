@@ -42,9 +42,7 @@ pub(super) enum Message {
         rules: Vec<RuleId>,
     },
     /// Writes what waits, and closes.
-    Close {
-        answer: Option<oneshot::Sender<()>>,
-    },
+    Close { answer: Option<oneshot::Sender<()>> },
 }
 
 /// A call of [`crate::disk::Disk::end`].

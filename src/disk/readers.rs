@@ -19,8 +19,8 @@ use crate::disk::{
     large_file::{BlockError, OpenLargeFile},
     lookup::look_up,
     messages::Message,
-    results::{ScanCursor, ScanPage, StoredRecord},
-    scan::scan,
+    results::{ScanCursor, ScanPage, ScannedRecord, StoredRecord},
+    scan::{records_of, scan},
     segment::LargeName,
     shared::{DiskNumbers, DiskShared},
     unavailable::DiskUnavailable,
@@ -46,6 +46,10 @@ pub(super) enum ReadJob {
         from: ScanCursor,
         limit: usize,
         answer: Answer<ScanPage>,
+    },
+    RecordsOf {
+        resource: Box<[u8]>,
+        answer: Answer<Vec<ScannedRecord>>,
     },
     Open {
         name: LargeName,
@@ -155,7 +159,7 @@ pub(super) fn do_job(context: &ReadContext, job: ReadJob) {
             files,
             answer,
         } => get(context, addresses, files, answer),
-        job @ ReadJob::Scan { .. } if shared.is_loading() => {
+        job @ (ReadJob::Scan { .. } | ReadJob::RecordsOf { .. }) if shared.is_loading() => {
             if let Some(job) = context.waiting.wait(job) {
                 do_job(context, job);
             }
@@ -166,6 +170,9 @@ pub(super) fn do_job(context: &ReadContext, job: ReadJob) {
             answer,
         } => {
             let _ = answer.send(scan(shared, from, limit));
+        }
+        ReadJob::RecordsOf { resource, answer } => {
+            let _ = answer.send(records_of(shared, &resource));
         }
         ReadJob::Open { name, answer } => {
             let _ = answer.send(open_large(context, name));
@@ -184,6 +191,7 @@ fn refuse(job: ReadJob) {
     match job {
         ReadJob::Get { answer, .. } => _ = answer.send(Err(DiskUnavailable::Bypassed)),
         ReadJob::Scan { answer, .. } => _ = answer.send(Err(DiskUnavailable::Bypassed)),
+        ReadJob::RecordsOf { answer, .. } => _ = answer.send(Err(DiskUnavailable::Bypassed)),
         ReadJob::Open { answer, .. } => _ = answer.send(Err(DiskUnavailable::Bypassed)),
         ReadJob::Read { answer, .. } => _ = answer.send(Err(DiskUnavailable::Bypassed)),
     }

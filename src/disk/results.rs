@@ -53,6 +53,8 @@ pub struct ScannedRecord {
     pub head: Bytes,
     /// The length of its body in bytes.
     pub body_bytes: u64,
+    /// What it takes on the disk, in bytes.
+    pub bytes_on_disk: u64,
     /// Whether its body is in a file of its own.
     pub is_large: bool,
     /// Since when it is expired by a rule, in milliseconds since the Unix epoch. `None` if no rule has expired it.

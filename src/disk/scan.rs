@@ -77,12 +77,31 @@ fn finished(shared: &DiskShared, page: ScanPage) -> Result<ScanPage, DiskUnavail
     }
 }
 
-/// The record at a place. `None` if it cannot be read, or has ended.
-fn scanned(
+/// All that is stored of a resource, without the bodies.
+///
+/// # Errors
+///
+/// The disk is bypassed.
+pub(super) fn records_of(
     shared: &DiskShared,
-    segment: &Arc<OpenSegment>,
-    place: Place,
-) -> Option<ScannedRecord> {
+    resource: &[u8],
+) -> Result<Vec<ScannedRecord>, DiskUnavailable> {
+    let found = shared.index.find_resource(shared.hasher.resource(resource));
+    let records = found.into_iter().filter_map(|(_, place)| {
+        let segment = shared.segments.get(place.segment())?;
+        scanned(shared, &segment, place)
+    });
+    // Two resources can have equal hashes.
+    let records = records.filter(|record| *record.address.resource == *resource);
+    let records = records.collect();
+    match shared.availability.may_read() {
+        true => Ok(records),
+        false => Err(DiskUnavailable::Bypassed),
+    }
+}
+
+/// The record at a place. `None` if it cannot be read, or has ended.
+fn scanned(shared: &DiskShared, segment: &Arc<OpenSegment>, place: Place) -> Option<ScannedRecord> {
     let found = read_head(segment, place)?;
     let header = found.header;
     let rules = shared.rules.load();
@@ -96,6 +115,7 @@ fn scanned(
         address: found.address,
         head: found.head,
         body_bytes: header.body_len,
+        bytes_on_disk: header.stored_bytes(),
         is_large: header.large.is_some(),
         expired_at,
     })

@@ -239,7 +239,7 @@ pub(super) fn scan_records(
     seed: u64,
 ) -> io::Result<(Vec<SegmentRow>, u64)> {
     let len = file.len()?;
-    let mut window = Window {
+    let mut window = FileWindow {
         file: file.as_ref(),
         bytes: Vec::new(),
         begin: 0,
@@ -261,13 +261,13 @@ pub(super) fn scan_records(
 }
 
 /// A part of a file in memory, which moves forward.
-struct Window<'a> {
+struct FileWindow<'a> {
     file: &'a dyn StoreFile,
     bytes: Vec<u8>,
     begin: u64,
 }
 
-impl Window<'_> {
+impl FileWindow<'_> {
     /// The bytes of a header at an offset.
     fn at(&mut self, offset: u64, len: u64) -> io::Result<&[u8]> {
         let has = self.begin + self.bytes.len() as u64;

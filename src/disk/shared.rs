@@ -12,9 +12,10 @@ use arc_swap::ArcSwap;
 
 use crate::disk::{
     address::{AddressHasher, KeyHash},
-    availability::Availability,
-    contents::{Contents, Removed},
-    ended::{ParseRule, RulesInForce},
+    availability::DiskAvailability,
+    contents::{Contents, RemovedRecords},
+    ended::RulesInForce,
+    ends::ParseRule,
     files::Files,
     index::DiskIndex,
     limits::{DiskLimits, DiskTiming},
@@ -33,7 +34,7 @@ pub(super) struct DiskShared {
     pub(super) index: DiskIndex,
     pub(super) segments: OpenSegments,
     pub(super) rules: ArcSwap<RulesInForce>,
-    pub(super) availability: Availability,
+    pub(super) availability: DiskAvailability,
     pub(super) numbers: DiskNumbers,
     pub(super) is_loading: AtomicBool,
     /// More responses were dropped than could be noted: what is stored may be older than what was dropped.
@@ -94,7 +95,7 @@ impl DiskShared {
             index: parts.index,
             segments: OpenSegments::default(),
             rules: ArcSwap::from_pointee(parts.rules),
-            availability: Availability::default(),
+            availability: DiskAvailability::default(),
             numbers: DiskNumbers::default(),
             is_loading: AtomicBool::new(true),
             is_track_lost: AtomicBool::new(false),
@@ -119,9 +120,14 @@ impl DiskShared {
     }
 
     /// Removes a record that cannot be read. Returns the files that are not needed any more.
-    pub(super) fn remove_corrupt(&self, key: KeyHash, place: Place) -> Removed {
+    pub(super) fn remove_corrupt(&self, key: KeyHash, place: Place) -> RemovedRecords {
         self.numbers.corrupt.fetch_add(1, Ordering::Relaxed);
         self.change(|contents, index| contents.remove_at(index, key, place))
+    }
+
+    /// The number of a new file of a body.
+    pub(super) fn take_file_number(&self) -> u64 {
+        self.next_file.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn is_loading(&self) -> bool {

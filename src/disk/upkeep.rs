@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::disk::{
-    contents::Removed,
+    contents::RemovedRecords,
     files::StoreFile,
     large_file::{large_file_bytes, large_file_name},
     open_segments::OpenSegment,
@@ -63,11 +63,15 @@ impl Upkeep {
             .name("disk-upkeep".to_owned())
             .spawn(move || run(&of_thread, &receiver, &progress))?;
         let shared = shared.clone();
-        Ok((Self { shared, sender }, RemovalProgress(progress_of_writer), thread))
+        Ok((
+            Self { shared, sender },
+            RemovalProgress(progress_of_writer),
+            thread,
+        ))
     }
 
     /// Removes the files of bodies that no record names any more.
-    pub(super) fn remove_large(&self, removed: &Removed) {
+    pub(super) fn remove_large(&self, removed: &RemovedRecords) {
         for file in &removed.files {
             self.remove_body(*file);
         }
@@ -79,6 +83,11 @@ impl Upkeep {
         self.remove(large_file_name(file.number), bytes, None);
     }
 
+    /// The file of a body is not there. Its bytes do not count any longer.
+    pub(super) fn forget_body(&self, file: LargeName) {
+        self.remove_body(file);
+    }
+
     /// Removes a segment. Until it is gone for good, its records count as those on the disk ([`EndedLog::forget`]).
     ///
     /// [`EndedLog::forget`]: crate::disk::ended::EndedLog::forget
@@ -88,7 +97,10 @@ impl Upkeep {
 
     /// Removes a segment by its id.
     pub(super) fn remove_segment_file(&self, id: u32, first_seq: u64, bytes: u64) {
-        self.shared.contents().removed_segments.insert(id, first_seq);
+        self.shared
+            .contents()
+            .removed_segments
+            .insert(id, first_seq);
         self.remove(segment_name(id), bytes, Some(id));
     }
 

@@ -3,17 +3,15 @@
 use std::{io, sync::Arc};
 
 use crate::disk::{
-    contents::Removed,
+    contents::RemovedRecords,
     files::OpenMode,
-    layout::HEADER_BYTES,
+    layout::{HEADER_BYTES, RecordHeader},
     open_segments::{OpenSegment, SegmentParts},
     place::{MAX_SEGMENTS, Place},
-    segment::{
-        SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRow, footer_bytes, segment_name,
-    },
+    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentRow, footer_bytes, segment_name},
     shared::DiskNumbers,
     writer::{
-        Writer,
+        DiskWriter,
         batch::{EncodedRecord, EncodedRecords},
     },
 };
@@ -31,32 +29,49 @@ pub(super) struct ActiveSegment {
     unsynced_bytes: u64,
 }
 
-impl Writer {
-    /// Writes records, in as many segments as it takes, and puts them in the index.
-    ///
-    /// # Errors
-    ///
-    /// Not all could be written. Those that could are in the index.
-    pub(super) fn append(&mut self, encoded: &mut EncodedRecords) -> io::Result<()> {
+impl DiskWriter {
+    /// Writes records, in as many segments as it takes, and puts them in the index. Returns how many: all, or those before
+    /// an error.
+    pub(super) fn append(&mut self, encoded: &mut EncodedRecords) -> (usize, io::Result<()>) {
         let mut bytes = encoded.bytes.as_mut_slice();
         let mut records = encoded.records.as_slice();
+        let mut written = 0;
         while let Some(first) = records.first() {
-            self.open_segment_for(first)?;
-            let Some(active) = &mut self.active else {
-                return Ok(());
-            };
-            let (count, len) = active.fitting(records, self.shared.limits.segment_bytes());
-            let (now, later) = std::mem::take(&mut bytes).split_at_mut(len);
-            let places = active.fill_headers(now, &records[..count]);
-            if let Err(error) = active.segment.file.write_all_at(now, active.end) {
-                // What was written of it is written over, or cut off at the end.
-                let _ = active.segment.file.set_len(active.end);
-                return Err(error);
+            match self.append_to_segment(first, &mut bytes, &mut records) {
+                Ok(count) => written += count,
+                Err(error) => return (written, Err(error)),
             }
-            self.index(&records[..count], &places, len as u64);
-            (bytes, records) = (later, &records[count..]);
         }
-        Ok(())
+        (written, Ok(()))
+    }
+
+    /// Writes as many records as have room in one segment, and takes them off the front.
+    fn append_to_segment(
+        &mut self,
+        first: &EncodedRecord,
+        bytes: &mut &mut [u8],
+        records: &mut &[EncodedRecord],
+    ) -> io::Result<usize> {
+        self.open_segment_for(first)?;
+        let limit = self.shared.limits.segment_bytes();
+        let no_room = || io::Error::other("a record has no room in a segment");
+        let active = self.active.as_mut().ok_or_else(no_room)?;
+        let (count, len) = active.fitting(records, limit);
+        let (now, later) = records.split_at(count);
+        let (now_bytes, later_bytes) = std::mem::take(bytes).split_at_mut(len);
+        let rows = active.fill_headers(now_bytes, now, self.next_seq);
+        self.next_seq += count as u64;
+        if count == 0 || rows.len() < count {
+            return Err(no_room());
+        }
+        if let Err(error) = active.segment.file.write_all_at(now_bytes, active.end) {
+            // What was written of it is written over, or cut off at the end.
+            let _ = active.segment.file.set_len(active.end);
+            return Err(error);
+        }
+        self.index(now, &rows, len as u64);
+        (*bytes, *records) = (later_bytes, later);
+        Ok(count)
     }
 
     /// Counts written records, and puts them in the index.
@@ -72,38 +87,32 @@ impl Writer {
         DiskNumbers::add(&numbers.written_bytes, len);
         let only_rows: Vec<SegmentRow> = rows.iter().map(|(row, _)| *row).collect();
         active.segment.add_rows(&only_rows);
-        let mut removed = Removed::default();
-        let mut written = 0;
+        let mut removed = RemovedRecords::default();
+        let mut not_stored = Vec::new();
         self.shared.change(|contents, index| {
             for (record, (row, place)) in records.iter().zip(rows) {
                 active.large_bytes += row.large.map_or(0, |large| large.body_len);
                 match record.copied_from {
                     Some(from) => _ = contents.relocate(index, row.key, from, *place),
                     None => match contents.insert(index, row.key, *place, row.large) {
-                        Some(replaced) => {
-                            written += 1;
-                            removed.add(replaced);
-                        }
-                        // Its file went meanwhile: what is stored is not the newest.
-                        None => removed.add(contents.remove_key(index, row.key)),
+                        Some(replaced) => removed.add(replaced),
+                        // Its file went meanwhile.
+                        None => not_stored.push(row.key),
                     },
                 }
             }
         });
-        DiskNumbers::add(&numbers.written, written);
+        let copies = records.iter().filter(|record| record.copied_from.is_some());
+        let written = records.len() - copies.count() - not_stored.len();
+        DiskNumbers::add(&numbers.written, written as u64);
         self.upkeep.remove_large(&removed);
         if active.unsynced_bytes >= SYNC_BYTES {
             active.unsynced_bytes = 0;
             self.upkeep.sync(active.segment.file.clone());
         }
-    }
-
-    /// Removes the files of bodies of records that are not written.
-    pub(super) fn discard(&mut self, encoded: &EncodedRecords) {
-        for record in &encoded.records {
-            if let Some(number) = record.header.large {
-                self.release_file(number);
-            }
+        for key in not_stored {
+            DiskNumbers::add(&self.shared.numbers.dropped, 1);
+            self.supersede(key);
         }
     }
 
@@ -116,7 +125,7 @@ impl Writer {
         }
         self.seal();
         self.forget_old();
-        self.begin_segment(record.header.seq)
+        self.begin_segment(self.next_seq)
     }
 
     fn begin_segment(&mut self, first_seq: u64) -> io::Result<()> {
@@ -229,18 +238,23 @@ impl ActiveSegment {
         (count, usize::try_from(len).unwrap_or(0))
     }
 
-    /// Fills in the headers of records, and returns their rows and places.
+    /// Fills in the headers of records, with sequence numbers from `seq` on, and returns their rows and places.
     fn fill_headers(
         &self,
         bytes: &mut [u8],
         records: &[EncodedRecord],
+        seq: u64,
     ) -> Vec<(SegmentRow, Place)> {
         let mut rows = Vec::with_capacity(records.len());
         let mut at = 0;
-        for record in records {
-            let header = record.header.bytes(self.segment.seed);
-            bytes[at..at + HEADER_BYTES].copy_from_slice(&header);
-            let row = SegmentRow::new(&record.header, self.end + at as u64);
+        for (record, seq) in records.iter().zip(seq..) {
+            let header = RecordHeader {
+                seq,
+                ..record.header
+            };
+            let head = header.bytes(self.segment.seed);
+            bytes[at..at + HEADER_BYTES].copy_from_slice(&head);
+            let row = SegmentRow::new(&header, self.end + at as u64);
             let is_large = row.large.is_some();
             if let Some(place) = Place::new(self.segment.slot, row.offset, row.len, is_large) {
                 rows.push((row, place));

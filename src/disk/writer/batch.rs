@@ -15,7 +15,7 @@ use crate::disk::{
     record::{Record, RecordBody},
     segment::LargeName,
     shared::DiskNumbers,
-    writer::Writer,
+    writer::DiskWriter,
 };
 
 /// Responses that wait are written when they are so long.
@@ -138,7 +138,7 @@ impl Batch {
     }
 }
 
-impl Writer {
+impl DiskWriter {
     /// Lets a response wait, and writes those that wait if it is time.
     pub(super) fn put(&mut self, record: Arc<dyn Record>, bytes: u64) {
         let address = record.address();
@@ -197,26 +197,20 @@ impl Writer {
         if encoded.records.is_empty() {
             return;
         }
-        let needed = encoded.bytes.len() as u64;
-        let room = self.make_room(needed);
-        let written = room.and_then(|()| {
-            self.append(&mut encoded).map_err(|error| {
-                self.discard(&encoded);
-                error.to_string()
-            })
-        });
-        match written {
+        let written = match self.make_room(encoded.bytes.len() as u64) {
+            Ok(()) => self.append(&mut encoded),
+            Err(reason) => (0, Err(io::Error::other(reason))),
+        };
+        let (written, result) = written;
+        match result {
             Ok(()) => self.resume(),
-            Err(reason) => {
-                self.pause(reason);
-                DiskNumbers::add(
-                    &self.shared.numbers.dropped,
-                    encoded.records.len() as u64,
-                );
-                for record in &encoded.records {
-                    self.supersede(record.header.key);
-                    self.release_file(record.header.large.unwrap_or(0));
-                }
+            Err(error) => self.pause(error.to_string()),
+        }
+        for record in &encoded.records[written..] {
+            DiskNumbers::add(&self.shared.numbers.dropped, 1);
+            self.supersede(record.header.key);
+            if let Some(number) = record.header.large {
+                self.release_file(number);
             }
         }
     }
@@ -263,13 +257,18 @@ impl Writer {
         let body = &encoded.bytes[head_end..];
         let header = RecordHeader {
             key: item.key,
-            seq: self.take_seq(),
+            // Given when it is written.
+            seq: 0,
             head_len: u32::try_from(head_len).map_err(|_| NotEncoded::Refused)?,
             body_len: large.map_or(body_len, |large| large.body_len),
             large: large.map(|large| large.number),
             id: item.record.id(),
             head_checksum: content_checksum(head_block),
-            body_checksum: if large.is_none() { content_checksum(body) } else { 0 },
+            body_checksum: if large.is_none() {
+                content_checksum(body)
+            } else {
+                0
+            },
         };
         let record = EncodedRecord {
             header,

@@ -10,6 +10,7 @@
 //! | `results` | [`StoredRecord`], [`ScanPage`], [`DiskStats`]: what the disk answers |
 //! | `open_error` | [`OpenError`] |
 //! | `large` | [`LargeBody`], [`LargeReader`], [`LargeWriter`]: bodies in files of their own |
+//! | `directory` | the directory: whose it is, the lock, the secret |
 //! | `ended` | what has ended, and stays so after a restart
 //! | `files` | the operations on files that the store needs; tests replace them by faulty ones |
 //! | `checksum` | the checksum of all that is written |
@@ -18,6 +19,8 @@
 mod address;
 #[allow(dead_code)]
 mod checksum;
+#[allow(dead_code)]
+mod directory;
 #[allow(dead_code)]
 mod ended;
 mod ends;

@@ -10,6 +10,8 @@
 //! | `results` | [`StoredRecord`], [`ScanPage`], [`DiskStats`]: what the disk answers |
 //! | `open_error` | [`OpenError`] |
 //! | `large` | [`LargeBody`], [`LargeReader`], [`LargeWriter`]: bodies in files of their own |
+//! | `directory` | the directory: whose it is, the lock, the secret |
+//! | `ended` | what has ended, and stays so after a restart
 //! | `files` | the operations on files that the store needs; tests replace them by faulty ones |
 //! | `checksum` | the checksum of all that is written |
 //! | `engine` | [`Disk`]: the handle that the rest of the program uses |
@@ -17,6 +19,10 @@
 mod address;
 #[allow(dead_code)]
 mod checksum;
+#[allow(dead_code)]
+mod directory;
+#[allow(dead_code)]
+mod ended;
 mod ends;
 mod engine;
 #[allow(dead_code)]

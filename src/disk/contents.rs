@@ -113,7 +113,12 @@ impl Contents {
     }
 
     /// Removes a response if it is still at this place.
-    pub(super) fn remove_at(&mut self, index: &DiskIndex, key: KeyHash, place: Place) -> RemovedRecords {
+    pub(super) fn remove_at(
+        &mut self,
+        index: &DiskIndex,
+        key: KeyHash,
+        place: Place,
+    ) -> RemovedRecords {
         let mut removed = RemovedRecords::default();
         if index.remove_at(&mut self.counts, key, place) {
             self.release(place, &mut removed);
@@ -124,7 +129,9 @@ impl Contents {
     /// Removes the response of a key, wherever it is.
     pub(super) fn remove_key(&mut self, index: &DiskIndex, key: KeyHash) -> RemovedRecords {
         let place = index.get(key);
-        place.map_or_else(RemovedRecords::default, |place| self.remove_at(index, key, place))
+        place.map_or_else(RemovedRecords::default, |place| {
+            self.remove_at(index, key, place)
+        })
     }
 
     /// Removes what is chosen of a resource.

@@ -55,7 +55,7 @@ impl Disk {
             limits,
             timing: DiskTiming::default(),
             parse_rule,
-            lock: Box::new(directory),
+            directory: Some(directory),
         };
         Self::open_with(parts).map_err(|source| OpenError::Io {
             path: dir.into(),
@@ -77,6 +77,11 @@ impl Disk {
             notes: before.notes,
             are_notes_lost: before.are_notes_lost,
         })
+    }
+
+    /// Says to other processes that want the directory what this one is called, such as its port. It writes a file.
+    pub fn name_holder(&self, name: &str) {
+        self.handle.shared.name_holder(name);
     }
 
     /// False if nothing is stored there. It takes no lock. True as long as the index is loaded.

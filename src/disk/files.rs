@@ -132,9 +132,12 @@ impl RealFiles {
     }
 }
 
-/// Files of the store are for their owner only, and symbolic links are not followed.
+/// Files of the store are for their owner only. Symbolic links are not followed, and a pipe is not waited for.
 pub(super) fn own_file() -> OpenOptions {
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let flags = OFlags::NOFOLLOW
+        .union(OFlags::NONBLOCK)
+        .bits()
+        .cast_signed();
     let mut options = OpenOptions::new();
     options.read(true).mode(0o600).custom_flags(flags);
     options

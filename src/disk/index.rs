@@ -319,7 +319,7 @@ impl SlotTable {
         reason = "smaller than the number of slots"
     )]
     fn home(&self, resource: u64) -> usize {
-        ((resource & 0xffff_ffff) * self.slots.len() as u64 >> 32) as usize
+        (((resource & 0xffff_ffff) * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Calls `step` for all that is stored of a resource, until it breaks.
@@ -429,7 +429,7 @@ mod tests {
     }
 
     fn place(number: u64) -> Place {
-        Place::new(1, number * 16, 16, false).unwrap()
+        Place::new(1, number * 16, 16).unwrap()
     }
 
     #[test]
@@ -526,7 +526,7 @@ mod tests {
                 .wrapping_add(1);
             let number = state >> 33;
             // Few resources, many of which begin at the same slot.
-            let resource = (number % 7) << 58 | number % 100 << 26 | number % 400;
+            let resource = (number % 7) << 58 | (number % 100) << 26 | (number % 400);
             let key = key(resource, 1, u32::try_from(number % 3).unwrap());
             let at = place(step);
             match number % 5 {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::disk::files::DiskSpace;
-
 /// How much the disk tier may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskLimits {
@@ -45,14 +43,8 @@ impl DiskLimits {
     /// The length at which a segment ends. Large bodies that its records name count.
     pub(super) fn segment_bytes(&self) -> u64 {
         let least = self.max_bytes / 512;
-        let most = (self.max_bytes / 16).min(64 * MIB).max(MIB);
+        let most = (self.max_bytes / 16).clamp(MIB, 64 * MIB);
         most.max(least.min(256 * MIB))
-    }
-
-    /// The bytes of a file system that stay free.
-    pub(super) fn reserve(&self, space: &DiskSpace) -> u64 {
-        let default = || (space.total_bytes / 20).max(1024 * MIB);
-        self.reserve_bytes.unwrap_or_else(default)
     }
 
     /// The number of responses, which bounds the memory of the index.

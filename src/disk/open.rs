@@ -9,6 +9,7 @@ use std::{
 use crate::disk::{
     address::AddressHasher,
     contents::Contents,
+    directory::StoreDirectory,
     ended::{EndedBefore, EndedLog, LogMark, RulesInForce},
     ends::ParseRule,
     files::{Files, OpenMode},
@@ -37,8 +38,8 @@ pub(super) struct OpenParts {
     pub(super) limits: DiskLimits,
     pub(super) timing: DiskTiming,
     pub(super) parse_rule: ParseRule,
-    /// Kept until the store is closed.
-    pub(super) lock: Box<dyn Send>,
+    /// Locked until the store is closed. `None` in tests that have no directory.
+    pub(super) directory: Option<StoreDirectory>,
 }
 
 /// The segments of a directory.
@@ -85,7 +86,7 @@ pub(super) fn open(parts: OpenParts) -> io::Result<(DiskHandle, EndedBefore)> {
         contents,
         rules,
         first_file: u64::from(before.run) << 40 | 1,
-        lock: parts.lock,
+        directory: parts.directory,
     }));
     let next_id = found.last_id.saturating_add(1);
     let (sealed, unusable) = found.add_to(&shared);

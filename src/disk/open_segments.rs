@@ -101,7 +101,7 @@ impl OpenSegment {
     /// Where the record of a row is. `None` if the row cannot be one of this segment.
     pub(super) fn place(&self, row: &SegmentRow) -> Option<Place> {
         let end = row.offset.checked_add(row.len)?;
-        let place = Place::new(self.slot, row.offset, row.len, row.large.is_some())?;
+        let place = Place::new(self.slot, row.offset, row.len)?;
         (end <= self.bytes()).then_some(place)
     }
 

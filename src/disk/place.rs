@@ -10,8 +10,7 @@ pub(super) const MAX_SEGMENTS: usize = 1 << 16;
 pub(super) const MAX_SEGMENT_BYTES: u64 = (1 << 26) * ALIGNMENT;
 
 const USED: u64 = 1;
-const LARGE: u64 = 1 << 1;
-const PRESENT: u64 = 1 << 2;
+const PRESENT: u64 = 1 << 1;
 
 /// Where a record is: the slot of its segment (16 bits), its offset (26) and its length (14) in units of 16 bytes, and
 /// marks (8).
@@ -20,14 +19,15 @@ pub(super) struct Place(u64);
 
 impl Place {
     /// `None` if the numbers are too large, or not aligned.
-    pub(super) fn new(segment: u16, offset: u64, len: u64, is_large: bool) -> Option<Self> {
+    pub(super) fn new(segment: u16, offset: u64, len: u64) -> Option<Self> {
         let fits = offset.is_multiple_of(ALIGNMENT)
             && len.is_multiple_of(ALIGNMENT)
             && (1..=MAX_RECORD_BYTES).contains(&len)
             && offset < MAX_SEGMENT_BYTES;
-        let marks = PRESENT | if is_large { LARGE } else { 0 };
-        let word =
-            u64::from(segment) << 48 | offset / ALIGNMENT << 22 | len / ALIGNMENT << 8 | marks;
+        let word = u64::from(segment) << 48
+            | (offset / ALIGNMENT) << 22
+            | (len / ALIGNMENT) << 8
+            | PRESENT;
         fits.then_some(Self(word))
     }
 
@@ -56,11 +56,6 @@ impl Place {
         (self.0 >> 8 & 0x3fff) * ALIGNMENT
     }
 
-    /// Whether the body is in a file of its own.
-    pub(super) fn is_large(self) -> bool {
-        self.0 & LARGE != 0
-    }
-
     /// Whether it was read since it was written.
     pub(super) fn is_used(self) -> bool {
         self.0 & USED != 0
@@ -83,24 +78,23 @@ mod tests {
 
     #[test]
     fn a_place_keeps_its_parts() {
-        let place = Place::new(u16::MAX, MAX_SEGMENT_BYTES - 16, MAX_RECORD_BYTES, true).unwrap();
+        let place = Place::new(u16::MAX, MAX_SEGMENT_BYTES - 16, MAX_RECORD_BYTES).unwrap();
         assert_eq!(place.segment(), u16::MAX);
         assert_eq!(place.offset(), MAX_SEGMENT_BYTES - 16);
         assert_eq!(place.len(), MAX_RECORD_BYTES);
-        assert!(place.is_large() && !place.is_used() && place.used().is_used());
+        assert!(!place.is_used() && place.used().is_used());
         assert_eq!(place.used().unused(), place);
         assert_eq!(Place::from_word(place.word()), Some(place));
-        let place = Place::new(0, 0, 16, false).unwrap();
+        let place = Place::new(0, 0, 16).unwrap();
         assert_eq!((place.segment(), place.offset(), place.len()), (0, 0, 16));
-        assert!(!place.is_large());
     }
 
     #[test]
     fn a_place_that_does_not_fit_is_none() {
-        assert_eq!(Place::new(0, 8, 16, false), None);
-        assert_eq!(Place::new(0, 0, 0, false), None);
-        assert_eq!(Place::new(0, 0, MAX_RECORD_BYTES + 16, false), None);
-        assert_eq!(Place::new(0, MAX_SEGMENT_BYTES, 16, false), None);
+        assert_eq!(Place::new(0, 8, 16), None);
+        assert_eq!(Place::new(0, 0, 0), None);
+        assert_eq!(Place::new(0, 0, MAX_RECORD_BYTES + 16), None);
+        assert_eq!(Place::new(0, MAX_SEGMENT_BYTES, 16), None);
         assert_eq!(Place::from_word(0), None);
     }
 }

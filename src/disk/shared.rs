@@ -14,6 +14,7 @@ use crate::disk::{
     address::{AddressHasher, KeyHash},
     availability::DiskAvailability,
     contents::{Contents, RemovedRecords},
+    directory::StoreDirectory,
     ended::RulesInForce,
     ends::ParseRule,
     files::Files,
@@ -42,8 +43,8 @@ pub(super) struct DiskShared {
     /// The number of the next file of a body.
     pub(super) next_file: AtomicU64,
     contents: Mutex<Contents>,
-    /// What keeps other processes away from the directory, until it is closed.
-    lock: Mutex<Option<Box<dyn Send>>>,
+    /// Its lock keeps other processes away until it is closed.
+    directory: Mutex<Option<StoreDirectory>>,
 }
 
 /// The counts of [`DiskStats`].
@@ -81,7 +82,8 @@ pub(super) struct SharedParts {
     pub(super) contents: Contents,
     pub(super) rules: RulesInForce,
     pub(super) first_file: u64,
-    pub(super) lock: Box<dyn Send>,
+    /// `None` in tests that have no directory.
+    pub(super) directory: Option<StoreDirectory>,
 }
 
 impl DiskShared {
@@ -101,7 +103,7 @@ impl DiskShared {
             is_track_lost: AtomicBool::new(false),
             next_file: AtomicU64::new(parts.first_file),
             contents: Mutex::new(parts.contents),
-            lock: Mutex::new(Some(parts.lock)),
+            directory: Mutex::new(parts.directory),
         }
     }
 
@@ -136,8 +138,20 @@ impl DiskShared {
 
     /// Lets other processes use the directory.
     pub(super) fn unlock(&self) {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        *lock = None;
+        *self.directory() = None;
+    }
+
+    /// Says to other processes what this one is called.
+    pub(super) fn name_holder(&self, name: &str) {
+        if let Some(directory) = &*self.directory() {
+            directory.name_holder(name);
+        }
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Option<StoreDirectory>> {
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stats(&self) -> DiskStats {

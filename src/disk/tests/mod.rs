@@ -1,9 +1,6 @@
 //! Tests of the whole disk tier, most of them on files in memory.
 
 mod basics;
-mod faults;
-mod model;
-mod rules;
 
 use std::{
     sync::Arc,
@@ -111,9 +108,11 @@ fn bytes(seed: u64, len: usize) -> Vec<u8> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        state.to_be_bytes()[0]
+        state.to_be_bytes()
     };
-    (0..len).map(step).collect()
+    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(step).collect();
+    bytes.truncate(len);
+    bytes
 }
 
 fn timing() -> DiskTiming {
@@ -158,7 +157,7 @@ fn try_open(
         limits,
         timing,
         parse_rule,
-        lock: Box::new(()),
+        directory: None,
     })
 }
 
@@ -201,10 +200,8 @@ impl TestStore {
     }
 
     fn get_at(&self, address: Address) -> Result<Vec<StoredRecord>, DiskUnavailable> {
-        let found = self
-            .runtime
-            .block_on(async { self.disk.get(vec![address]).await });
-        found
+        self.runtime
+            .block_on(async { self.disk.get(vec![address]).await })
     }
 
     /// What is stored of a resource in the shared partition.

@@ -255,8 +255,7 @@ impl ActiveSegment {
             let head = header.bytes(self.segment.seed);
             bytes[at..at + HEADER_BYTES].copy_from_slice(&head);
             let row = SegmentRow::new(&header, self.end + at as u64);
-            let is_large = row.large.is_some();
-            if let Some(place) = Place::new(self.segment.slot, row.offset, row.len, is_large) {
+            if let Some(place) = Place::new(self.segment.slot, row.offset, row.len) {
                 rows.push((row, place));
             }
             at += usize::try_from(row.len).unwrap_or(0);

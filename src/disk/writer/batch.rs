@@ -107,10 +107,6 @@ impl Batch {
         self.due
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     fn is_due(&self, now: Instant) -> bool {
         self.bytes >= BATCH_BYTES || self.due.is_some_and(|due| due <= now)
     }
@@ -130,11 +126,6 @@ impl Batch {
             self.due = None;
         }
         removed
-    }
-
-    /// Whether a response that is chosen waits.
-    pub(super) fn has(&self, chosen: impl Fn(KeyHash) -> bool) -> bool {
-        self.items.iter().any(|item| chosen(item.key))
     }
 }
 

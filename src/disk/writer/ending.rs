@@ -38,7 +38,7 @@ struct Effects {
 impl DiskWriter {
     /// Does calls together.
     pub(super) fn end_all_of(&mut self, calls: Vec<EndCall>, inbox: &Receiver<Message>) {
-        if calls.iter().any(|call| has_rule(call)) {
+        if calls.iter().any(has_rule) {
             // A rule names what is written. What waits gets its number now.
             self.flush();
             self.wait_for_sweeps(inbox);

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::disk::{
     contents::RemovedRecords,
+    directory::reserve_bytes,
     ended::RuleVerdict,
     layout::{HEADER_BYTES, RecordHeader, checked_body, checked_head, parse_head_block},
     open_segments::OpenSegment,
@@ -55,7 +56,7 @@ impl DiskWriter {
         }
         match self.shared.files.space() {
             Ok(space) => {
-                let reserve = limits.reserve(&space);
+                let reserve = reserve_bytes(limits.reserve_bytes, &space);
                 let is_free = space.free_bytes >= reserve.saturating_add(bytes);
                 (!is_free).then(|| "the file system has too little free space".to_owned())
             }
@@ -139,7 +140,8 @@ impl DiskWriter {
         let block = parse_head_block(checked_head(&header, &record)?)?;
         match header.large {
             None => _ = checked_body(&header, &record)?,
-            Some(number) => _ = self.shared.contents().has_file(number).then_some(())?,
+            Some(number) if self.shared.contents().has_file(number) => {}
+            Some(_) => return None,
         }
         let head = record.get(HEADER_BYTES + block.head.start..HEADER_BYTES + block.head.end)?;
         let rules = self.shared.rules.load();

@@ -67,6 +67,7 @@ fn key(target: &str, content: Option<BodyKey>) -> Key {
         resource: Resource::new(target),
         identity: None,
         content,
+        is_recorded: false,
     }
 }
 

@@ -302,8 +302,10 @@ impl Handler<Put> for CacheActor {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
         }
-        self.hits_for_miss.stored(&put.key, variant);
-        self.not_stored_paths.stored(&put.key.resource);
+        if !put.key.is_recorded {
+            self.hits_for_miss.stored(&put.key, variant);
+            self.not_stored_paths.stored(&put.key.resource);
+        }
         let key = match put.entry.head().audience() {
             Audience::Everyone => put.key.shared(),
             Audience::Partition => put.key.clone(),
@@ -329,6 +331,9 @@ impl Handler<EndFetch> for CacheActor {
         let Some(fetch) = self.forget(&end.key.resource, end.id) else {
             return;
         };
+        if end.key.is_recorded {
+            return;
+        }
         if let Some(reason) = end.refused {
             self.not_stored_paths.not_stored(&end.key.resource, reason);
         }

@@ -14,12 +14,18 @@ pub struct OfflineSettingsArgs {
     /// What clients say about caching has no effect then. `caching-proxy offline on` and `off` switch a running proxy.
     #[arg(long, help_heading = CACHING, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub offline: Option<OsString>,
+
+    /// Keep also what is not cached, such as private responses and errors, to be served offline alone [default: false]
+    ///
+    /// While the proxy is online nothing changes: such responses are neither cached nor served.
+    #[arg(long, help_heading = CACHING, hide_short_help = true, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub record: Option<OsString>,
 }
 
 impl OfflineSettingsArgs {
     /// The options by name. `None` for those that were not given.
-    pub(super) fn options(self) -> [(&'static str, Option<OsString>); 1] {
-        [("offline", self.offline)]
+    pub(super) fn options(self) -> [(&'static str, Option<OsString>); 2] {
+        [("offline", self.offline), ("record", self.record)]
     }
 }
 

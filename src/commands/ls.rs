@@ -116,6 +116,9 @@ fn path(entry: &ListedKey) -> String {
     if let Some(origin) = &entry.origin {
         path.push_str(&format!("  at {}", plain(origin)));
     }
+    if let Some(provenance) = &entry.provenance {
+        path.push_str(&format!("  ({})", plain(provenance)));
+    }
     path
 }
 
@@ -138,6 +141,7 @@ mod tests {
             hits: 3,
             variants: 1,
             is_own: false,
+            provenance: None,
         }
     }
 

@@ -53,6 +53,14 @@ fn text(response: &ShownAnswer, identities: u64) -> String {
         sheet.line("origin", origin);
     }
     sheet.line("status", &response.status.to_string());
+    if let Some(provenance) = &response.provenance {
+        let meaning = match provenance.as_str() {
+            "recorded" => ": the policy does not store it, so it is only served offline",
+            "imported" => " from a file: served until it is cleared",
+            _ => "",
+        };
+        sheet.line("came", &format!("{provenance}{meaning}"));
+    }
     let proxy = match (response.audience.as_str(), response.identity) {
         ("everybody", _) => "everyone".to_owned(),
         ("own", Some(number)) => format!(

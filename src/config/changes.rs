@@ -10,6 +10,7 @@ const RELOADABLE: &[&str] = &[
     "ttl",
     "cors",
     "offline",
+    "record",
     "coalesce_wait",
     "max_stale",
     "identity_headers",
@@ -89,6 +90,7 @@ impl Config {
             rules: with_routes.rules.clone(),
             cors: read.cors,
             offline: read.offline,
+            record: read.record,
             coalesce_wait: read.coalesce_wait,
             drop_headers: read.drop_headers.clone(),
             ..self.clone()

@@ -25,6 +25,7 @@ pub(super) const KEYS: &[&str] = &[
     "no_rewrite",
     "cors",
     "offline",
+    "record",
     "identity_headers",
     "identity_cookies",
     "ignored_cookies",

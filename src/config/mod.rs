@@ -153,6 +153,8 @@ pub struct Config {
     pub cors: bool,
     /// Never contact an origin, and serve what is stored whatever its age.
     pub offline: bool,
+    /// Keep also what the policy does not store, for the time offline.
+    pub record: bool,
     /// Patterns of request headers that are not forwarded, besides those that only infrastructure may set.
     pub drop_headers: Patterns,
     /// Patterns of the names of query parameters whose values are not shown.
@@ -190,6 +192,7 @@ impl Config {
             no_rewrite: false,
             cors: false,
             offline: false,
+            record: false,
             drop_headers: Patterns::new([]),
             masked_parameters: default_masked_parameters(),
             log_format: LogFormat::default(),
@@ -312,6 +315,7 @@ impl<'a> SettingSources<'a> {
             no_rewrite: self.switch("no-rewrite")?,
             cors: self.switch("cors")?,
             offline: self.switch("offline")?,
+            record: self.switch("record")?,
             drop_headers: self.patterns("drop-headers", names::headers, &[])?,
             masked_parameters: self
                 .get("masked-parameters", names::masked_parameters)?

@@ -105,6 +105,7 @@ impl Config {
             no_rewrite: _,
             cors: _,
             offline: _,
+            record: _,
             drop_headers: _,
             masked_parameters: _,
             log_format: _,
@@ -144,6 +145,7 @@ impl Config {
             ("no_rewrite", json!(self.no_rewrite)),
             ("cors", json!(self.cors)),
             ("offline", json!(self.offline)),
+            ("record", json!(self.record)),
             (
                 "identity_headers",
                 json!(self.policy.identity_headers.written()),

@@ -42,6 +42,9 @@ pub struct ShownAnswer {
     pub method: String,
     /// The status.
     pub status: u16,
+    /// `recorded` if it is only served offline, `imported` if it came from a file; `None` if neither is the case.
+    #[serde(default)]
+    pub provenance: Option<String>,
     /// The requests it is served for: `everybody`, `own` (one identity), or `no-credentials` (all without credentials).
     pub audience: String,
     /// The identity it belongs to; `None` if it is not `own`. Identities are numbered from 1 in the order in which they are
@@ -153,6 +156,7 @@ fn answer(
         origin: row.key.resource.origin().map(str::to_owned),
         method: method(row).to_owned(),
         status: head.status().as_u16(),
+        provenance: head.provenance().name().map(str::to_owned),
         audience: match (head.audience(), identity) {
             (Audience::Everyone, _) => "everybody",
             (Audience::Partition, Some(_)) => "own",

@@ -3,8 +3,8 @@
 use actix_web::http::{Method, header::ORIGIN};
 
 use super::{
-    Audience, Forward, ForwardReason, MissingBytes, Policy, Reason, Request, RequestContent,
-    StoredHead, Time,
+    Audience, Forward, ForwardReason, MissingBytes, Policy, Provenance, Reason, Request,
+    RequestContent, StoredHead, Time,
     freshness::stale::{client_accepts, while_revalidating},
     mode::ClientMaxAge,
     ranges::{
@@ -116,8 +116,15 @@ fn decide_retrieval<'s>(
     {
         return fetch(ForwardReason::Bypass.into(), policy, request);
     }
+    // What was only recorded does not exist for a request that may go to the origin.
+    let variants = variants
+        .enumerate()
+        .filter(|(_, stored)| stored.provenance() != Provenance::Recorded);
     let Some((index, stored)) = select(policy, request, variants.clone()) else {
-        let forward = match variants.clone().any(|stored| may_serve(stored, request)) {
+        let forward = match variants
+            .clone()
+            .any(|(_, stored)| may_serve(stored, request))
+        {
             true => ForwardReason::VaryMiss,
             false => ForwardReason::UriMiss,
         };
@@ -162,10 +169,9 @@ fn decide_retrieval<'s>(
 pub(in crate::policy) fn select<'s>(
     policy: &Policy,
     request: &Request<'_>,
-    variants: impl Iterator<Item = &'s StoredHead>,
+    variants: impl Iterator<Item = (usize, &'s StoredHead)>,
 ) -> Option<(usize, &'s StoredHead)> {
     variants
-        .enumerate()
         .filter(|(_, stored)| may_serve(stored, request))
         .filter(|(_, stored)| matches(policy.mode, stored, request.headers))
         .max_by_key(|(_, stored)| {

@@ -86,6 +86,8 @@ pub use storing::{
     audience::Audience,
     invalidation::{TargetUri, invalidates},
     live_stream::is_live_stream,
+    provenance::Provenance,
+    record::{import, record},
     stored_head::StoredHead,
     vary::variant,
 };

@@ -47,7 +47,7 @@ pub fn decide_offline<'s>(
     if !is_retrieval || request.bypass.is_some() {
         return OfflineDecision::NotStored;
     }
-    let Some((index, stored)) = select(policy, request, variants) else {
+    let Some((index, stored)) = select(policy, request, variants.enumerate()) else {
         return OfflineDecision::NotStored;
     };
     let part = stored.content_range();

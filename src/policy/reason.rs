@@ -97,11 +97,15 @@ pub enum Reason {
     CacheUnavailable,
     /// No origin is contacted: what is stored is served whatever its age, and nothing else.
     Offline,
+    /// It was recorded for the time without an origin, and the policy does not store it.
+    Recorded,
+    /// It was imported from a file.
+    Imported,
 }
 
 impl Reason {
     /// All reasons, in the order of declaration.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::Method,
         Self::RequestBody,
         Self::GraphqlMutation,
@@ -147,6 +151,8 @@ impl Reason {
         Self::EventStream,
         Self::CacheUnavailable,
         Self::Offline,
+        Self::Recorded,
+        Self::Imported,
     ];
 
     /// The short name.
@@ -197,6 +203,8 @@ impl Reason {
             Self::EventStream => "event-stream",
             Self::CacheUnavailable => "cache-unavailable",
             Self::Offline => "offline",
+            Self::Recorded => "recorded",
+            Self::Imported => "imported",
         }
     }
 
@@ -248,6 +256,8 @@ impl Reason {
             Self::EventStream => "it is a live stream, which has no end",
             Self::CacheUnavailable => "the cache did not respond",
             Self::Offline => "the proxy is offline",
+            Self::Recorded => "it was recorded, for offline alone",
+            Self::Imported => "it was imported from a file",
         }
     }
 
@@ -298,7 +308,9 @@ impl Reason {
             | Self::EventStream
             | Self::RelatedChange
             | Self::CacheUnavailable
-            | Self::Offline => {
+            | Self::Offline
+            | Self::Recorded
+            | Self::Imported => {
                 return None;
             }
         })
@@ -319,6 +331,8 @@ impl Reason {
                 | Self::TooStale
                 | Self::OriginAnswered
                 | Self::Offline
+                | Self::Recorded
+                | Self::Imported
         )
     }
 

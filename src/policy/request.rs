@@ -177,6 +177,12 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The same request with another identity.
+    #[must_use]
+    pub fn identified(self, identity: Option<Identity>) -> Self {
+        Self { identity, ..self }
+    }
+
     /// The same request. The field `request_id` has another value in each request.
     #[must_use]
     pub fn with_request_id(mut self, request_id: Option<&'a HeaderName>) -> Self {

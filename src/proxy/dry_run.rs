@@ -92,14 +92,23 @@ pub async fn dry_run(
         Err(error) => return Ok(Err(error)),
     };
     let key = forwarded.key.clone();
-    let known = shared.cache.send(Inspect { key }).await?;
+    let mut known = shared.cache.send(Inspect { key }).await?;
     let heads = known.found.variants().map(|entry| &**entry.head());
     let get = forwarded.as_get();
     let decided = get.as_ref().unwrap_or(&forwarded);
     let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
-    let offline = config
-        .offline
-        .then(|| offline::decide(decided, &known.found));
+    let mut offline = None;
+    if config.offline {
+        for key in offline::keys(shared, decided) {
+            let inspected = shared.cache.send(Inspect { key: key.clone() }).await?;
+            let decision = offline::decide(decided, &key, &inspected.found);
+            offline = Some(decision);
+            if decision != OfflineDecision::NotStored {
+                known = inspected;
+                break;
+            }
+        }
+    }
     let origin = shared.origins.get(forwarded.first_origin());
     let pace = origin.pace.state(Instant::now());
     Ok(Ok(DryRun {

@@ -81,6 +81,7 @@ mod proxy_protocol;
 mod purging;
 mod ranges;
 mod rate_limits;
+mod recording;
 mod redirects;
 mod reload;
 mod request_bodies;

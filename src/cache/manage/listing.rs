@@ -105,6 +105,9 @@ pub struct ListedKey {
     pub variants: u64,
     /// Whether only one identity gets it.
     pub is_own: bool,
+    /// `recorded` if it is only served offline, `imported` if it came from a file; `None` if neither is the case.
+    #[serde(default)]
+    pub provenance: Option<String>,
 }
 
 impl Cache {
@@ -205,6 +208,7 @@ impl KeyVariants {
             hits: self.hits,
             variants: self.variants.len() as u64,
             is_own: self.key.identity.is_some() && head.audience() == Audience::Partition,
+            provenance: head.provenance().name().map(str::to_owned),
         })
     }
 }

@@ -16,7 +16,7 @@ const NEAREST_STEPS: usize = 1024;
 impl Cache {
     /// What is stored for the key that is nearest to `wanted`: of the same resource, else of the same path with as many equal
     /// parameters as possible, else with the longest common beginning of the target, then the longest without regard to case.
-    /// `None` if nothing is stored. Only a limited number of keys is compared.
+    /// `None` if nothing is stored. What was only recorded counts if `wanted` is a key of that. Only a limited number of keys is compared.
     ///
     /// # Errors
     /// The cache does not answer.
@@ -40,7 +40,8 @@ impl Cache {
             let Some(rows) = look.next(self).await? else {
                 break;
             };
-            for row in rows {
+            let may_be = |row: &KeyVariants| wanted.key.is_recorded || !row.key.is_recorded;
+            for row in rows.into_iter().filter(may_be) {
                 let likeness = wanted.likeness(&row.key);
                 if best.as_ref().is_none_or(|(most, _)| likeness >= *most) {
                     best = Some((likeness, row));

@@ -182,6 +182,9 @@ pub struct Key {
     pub identity: Option<Identity>,
     /// The body of the POST; `None` for GET and HEAD.
     pub content: Option<BodyKey>,
+    /// True for what the policy does not store, and what is kept for the time without an origin. Such keys are beside the
+    /// others: no lookup for a request that may go to the origin finds them, and their changes are no changes for it.
+    pub is_recorded: bool,
 }
 
 /// The part of a key that differs between the keys of one resource.
@@ -189,6 +192,7 @@ pub struct Key {
 pub(in crate::cache) struct Partition {
     identity: Option<Identity>,
     content: Option<BodyKey>,
+    is_recorded: bool,
 }
 
 impl Partition {
@@ -201,7 +205,11 @@ impl Partition {
     fn keyed_hash(&self, resource_hash: u64) -> u64 {
         let of_identity = self.identity.map_or(0, |identity| identity.hash_bits());
         let of_content = self.content.map_or(0, |content| HASHER.hash_one(content));
-        resource_hash ^ of_identity ^ of_content
+        let of_recorded = match self.is_recorded {
+            true => HASHER.hash_one(true),
+            false => 0,
+        };
+        resource_hash ^ of_identity ^ of_content ^ of_recorded
     }
 
     pub(in crate::cache) fn of(self, resource: Resource) -> Key {
@@ -209,6 +217,7 @@ impl Partition {
             resource,
             identity: self.identity,
             content: self.content,
+            is_recorded: self.is_recorded,
         }
     }
 }
@@ -219,6 +228,28 @@ impl Key {
             resource: self.resource.clone(),
             identity: None,
             content: self.content,
+            is_recorded: self.is_recorded,
+        }
+    }
+
+    /// The key of GET and HEAD requests for a resource.
+    pub fn new(resource: Resource, identity: Option<Identity>) -> Self {
+        Self {
+            resource,
+            identity,
+            content: None,
+            is_recorded: false,
+        }
+    }
+
+    /// The key beside this one, of what the policy does not store. `identity` is that of the request, also where the policy
+    /// has no partitions.
+    #[must_use]
+    pub fn recorded(&self, identity: Option<Identity>) -> Self {
+        Self {
+            identity,
+            is_recorded: true,
+            ..self.clone()
         }
     }
 
@@ -226,6 +257,7 @@ impl Key {
         Partition {
             identity: self.identity,
             content: self.content,
+            is_recorded: self.is_recorded,
         }
     }
 
@@ -278,6 +310,7 @@ impl<'a> KeyRef<'a> {
             partition: Partition {
                 identity,
                 content: None,
+                is_recorded: false,
             },
         }
     }
@@ -412,6 +445,7 @@ mod tests {
                 resource: Resource::new(target),
                 identity: None,
                 content: None,
+                is_recorded: false,
             };
             let plain = KeyRef::new(target, None);
             assert_eq!(plain, KeyRef::from(&key));
@@ -426,6 +460,7 @@ mod tests {
             resource: Resource::of("/a", Some(b"h"), None),
             identity: None,
             content: None,
+            is_recorded: false,
         };
         let plain = KeyRef::new("/a", None);
         assert!(!StoredKey::new(&hosted, None).is(plain));

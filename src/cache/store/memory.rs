@@ -165,7 +165,7 @@ impl Store {
     /// Removes one stored response, if it is still there.
     pub(in crate::cache) fn remove(&mut self, key: &Key, entry: &Arc<Entry>) {
         // Even if it was evicted: a fetch without a claim may bring it again.
-        self.changes.changed(&key.resource);
+        self.changed_key(key);
         self.change(key, |other| {
             (!Arc::ptr_eq(other, entry)).then(|| Arc::clone(other))
         });
@@ -223,8 +223,15 @@ impl Store {
                 self.table.insert(key, variants, previous, capacity)
             }
         };
-        self.changes.changed(&key.resource);
+        self.changed_key(key);
         fits
+    }
+
+    /// Counts a change of `key`, if it is one for requests that may go to the origin.
+    fn changed_key(&self, key: &Key) {
+        if !key.is_recorded {
+            self.changes.changed(&key.resource);
+        }
     }
 
     /// Evicts up to `keys` keys, until `bytes` more fit into the budget.

@@ -108,6 +108,7 @@ fn keys() -> Vec<Key> {
         resource: Resource::new(&format!("/{}", "x".repeat(number % 4 * 300))),
         identity: None,
         content: contents[number / 4],
+        is_recorded: false,
     };
     (0..KEYS).map(key).collect()
 }

@@ -87,6 +87,7 @@ fn key(target: &str) -> Key {
         resource: Resource::new(target),
         identity: None,
         content: None,
+        is_recorded: false,
     }
 }
 

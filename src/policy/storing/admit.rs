@@ -22,7 +22,8 @@ use crate::policy::{
     identity::is_ignored_set_cookie,
     mode::{Credentials, SetCookie, always_stores},
     storing::{
-        invalidation::TargetUri, live_stream::is_event_stream, stored_head::Scope, vary::selectors,
+        invalidation::TargetUri, live_stream::is_event_stream, provenance::Provenance,
+        stored_head::Scope, vary::selectors,
     },
     syntax::{date::imf_fixdate, list::members},
 };
@@ -160,6 +161,7 @@ pub(in crate::policy) fn head_to_store(
             part,
             connection_fields: named.map(|named| Fields::copy_of(|| named.iter())),
             stale_if_error_seconds: origin.directives.stale_if_error,
+            provenance: Provenance::Fetched,
         }
         .boxed(),
     })
@@ -167,7 +169,7 @@ pub(in crate::policy) fn head_to_store(
 
 /// RFC 9111, 3.3 and 3.4: the status to store, and the part of the representation, if it is a part. A part that has all
 /// bytes is stored as a 200.
-fn status_and_range(
+pub(in crate::policy) fn status_and_range(
     status: StatusCode,
     headers: &HeaderMap,
 ) -> Result<(StatusCode, Option<ContentRange>), Reason> {
@@ -191,7 +193,10 @@ fn refusal(reason: Reason, status: StatusCode) -> Reason {
 }
 
 /// Checks method, request body and response, without the origin's directives.
-fn check_message(request: &Request<'_>, response: &Response<'_>) -> Result<(), Reason> {
+pub(in crate::policy) fn check_message(
+    request: &Request<'_>,
+    response: &Response<'_>,
+) -> Result<(), Reason> {
     if *request.method != Method::GET && request.content != RequestContent::Keyed {
         return Err(Reason::Method);
     }
@@ -228,7 +233,7 @@ fn check_response(request: &Request<'_>, response: &Response<'_>) -> Result<(), 
 }
 
 /// Whom the response may be served to. `private` overrides `public` and `s-maxage`.
-fn audience(origin: &OriginDirectives<'_>) -> Audience {
+pub(in crate::policy) fn audience(origin: &OriginDirectives<'_>) -> Audience {
     let directives = &origin.directives;
     if !directives.private && (directives.public || directives.s_maxage.is_some()) {
         Audience::Everyone
@@ -304,7 +309,7 @@ fn check_use(
 }
 
 /// The fields to store, unchanged, in a buffer of their own.
-fn stored_fields(
+pub(in crate::policy) fn stored_fields(
     response: &Response<'_>,
     origin: &OriginDirectives<'_>,
     cache: CacheKind,

@@ -4,6 +4,8 @@ pub(super) mod admit;
 pub(super) mod audience;
 pub(super) mod invalidation;
 pub(super) mod live_stream;
+pub(super) mod provenance;
+pub(super) mod record;
 pub(super) mod selector;
 pub(super) mod stored_head;
 pub(super) mod tags;

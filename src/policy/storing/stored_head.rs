@@ -11,7 +11,7 @@ use crate::policy::{
     Audience, ContentRange, Fields, Identity, Reason, Time,
     freshness::lifetime::{Certainty, Lifetime},
     ranges::representation::Representation,
-    storing::selector::Selector,
+    storing::{provenance::Provenance, selector::Selector},
 };
 
 /// The head of a stored response: status, fields, and values computed once.
@@ -49,6 +49,7 @@ pub(in crate::policy) struct Scope {
     pub(in crate::policy) connection_fields: Option<Fields>,
     /// `None`: there is no such directive.
     pub(in crate::policy) stale_if_error_seconds: Option<u32>,
+    pub(in crate::policy) provenance: Provenance,
 }
 
 impl Scope {
@@ -59,11 +60,13 @@ impl Scope {
             part,
             connection_fields,
             stale_if_error_seconds,
+            provenance,
         } = &self;
         let is_some = partition.is_some()
             || part.is_some()
             || connection_fields.is_some()
-            || stale_if_error_seconds.is_some();
+            || stale_if_error_seconds.is_some()
+            || *provenance != Provenance::Fetched;
         is_some.then(|| Box::new(self))
     }
 }
@@ -103,6 +106,12 @@ impl StoredHead {
     /// The partition of the cache that it belongs to. `None`: the shared one.
     pub fn partition(&self) -> Option<Identity> {
         self.scope.as_ref()?.partition
+    }
+
+    /// How it came into the cache.
+    pub fn provenance(&self) -> Provenance {
+        let scope = self.scope.as_ref();
+        scope.map_or(Provenance::Fetched, |scope| scope.provenance)
     }
 
     /// The time when its head was received or last validated.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 1 | [`VERSION`] |
 //! | 2 | status |
-//! | 4 x 1 | kind of lifetime, certainty, audience, what forbids stale use: each its index in a table of this file |
+//! | 5 x 1 | kind of lifetime, certainty, audience, what forbids stale use, provenance: each its index in a table of this file |
 //! | 4 x 8 | lifetime, receipt, date, initial age: in milliseconds |
 //! | 4 | `stale-while-revalidate` in seconds |
 //! | | optional: the partition (16 bytes) |
@@ -24,7 +24,7 @@ use actix_web::http::{StatusCode, header::HeaderValue};
 use crate::policy::{
     Audience, ByteRange, ContentRange, Fields, Identity, Reason, StoredHead, Time,
     freshness::lifetime::{Certainty, Lifetime},
-    storing::{selector::Selector, stored_head::Scope},
+    storing::{provenance::Provenance, selector::Selector, stored_head::Scope},
     syntax::fields::lower_case_name,
 };
 
@@ -38,6 +38,11 @@ const LAST_MILLISECOND: u64 = 253_402_300_799_999;
 // The bytes of these values are their indexes. New ones are added at the end.
 const CERTAINTIES: [Certainty; 3] = [Certainty::Stated, Certainty::Guessed, Certainty::Doubted];
 const AUDIENCES: [Audience; 2] = [Audience::Everyone, Audience::Partition];
+const PROVENANCES: [Provenance; 3] = [
+    Provenance::Fetched,
+    Provenance::Recorded,
+    Provenance::Imported,
+];
 const NEVER_STALE: [Option<Reason>; 5] = [
     None,
     Some(Reason::NoCache),
@@ -60,6 +65,7 @@ impl StoredHead {
         out.push(index_in(&CERTAINTIES, self.certainty));
         out.push(index_in(&AUDIENCES, self.audience));
         out.push(index_in(&NEVER_STALE, self.never_stale));
+        out.push(index_in(&PROVENANCES, self.provenance()));
         for millis in [
             lifetime_millis,
             self.received.unix_millis(),
@@ -103,6 +109,7 @@ impl StoredHead {
         let certainty = rest.one_of(&CERTAINTIES)?;
         let audience = rest.one_of(&AUDIENCES)?;
         let never_stale = rest.one_of(&NEVER_STALE)?;
+        let provenance = rest.one_of(&PROVENANCES)?;
         let lifetime = lifetime(lifetime_kind, rest.number()?)?;
         let (received, date) = (rest.time()?, rest.time()?);
         let initial_age_millis = rest.number()?;
@@ -133,6 +140,7 @@ impl StoredHead {
                 part,
                 connection_fields,
                 stale_if_error_seconds,
+                provenance,
             }
             .boxed(),
         })
@@ -348,6 +356,7 @@ mod tests {
                 }),
                 connection_fields: Some(fields(&[("x-d", "1")])),
                 stale_if_error_seconds: Some(0x66),
+                provenance: Provenance::Imported,
             }
             .boxed(),
         }
@@ -355,7 +364,7 @@ mod tests {
 
     /// [`full_head`] as it has to be written.
     const FULL_HEAD: &str = "\
-        01 ce00 01 02 01 04 \
+        01 ce00 01 02 01 04 02 \
         2211000000000000 c0127406a2010000 a8167406a2010000 4433000000000000 55000000 \
         01 07070707070707070707070707070707 \
         03000000 \
@@ -559,13 +568,15 @@ mod tests {
             option::of(part),
             option::of(any_fields()),
             option::of(any::<u32>()),
+            select(&PROVENANCES[..]),
         )
             .prop_map(
-                |(partition, part, connection_fields, stale_if_error_seconds)| Scope {
+                |(partition, part, connection_fields, stale_if_error_seconds, provenance)| Scope {
                     partition,
                     part,
                     connection_fields,
                     stale_if_error_seconds,
+                    provenance,
                 },
             )
     }

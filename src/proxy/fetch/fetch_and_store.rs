@@ -17,6 +17,7 @@ use crate::{
             failover::forward,
             leader::{LeaderFetch, WaitingClient},
             plan::{FetchKind, FetchPlan},
+            recording,
             rest_of_body::let_go_on,
         },
         request::forwarded::ForwardedRequest,
@@ -66,6 +67,7 @@ async fn fetch_and_store(
     if sends_all_cookies {
         request.headers = forwarded.headers_with_all_cookies();
     }
+    let recorded_since = recording::begun(worker, forwarded);
     let fetched = {
         // It takes no room in the future after this.
         let head = pin!(forward(worker, forwarded, request));
@@ -80,6 +82,7 @@ async fn fetch_and_store(
         why: plan.why,
         is_whole: !matches!(plan.kind, FetchKind::Plain | FetchKind::ExtendPart(_)),
         sends_all_cookies,
+        recorded_since,
         ticket,
         client,
     };

@@ -9,7 +9,9 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyReader, BodyWriter, Claim, Entry, FetchEnd, FetchFailure, FetchTicket, Remove},
+    cache::{
+        BodyReader, BodyWriter, Claim, Entry, FetchEnd, FetchFailure, FetchTicket, Remove, Snapshot,
+    },
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{InterimSink, OriginRequest},
@@ -21,6 +23,7 @@ use crate::{
             failover::forward,
             fetched_response::FetchedResponse,
             plan::unconditional_request,
+            recording,
         },
         hit::from_stored::{insert_content_range, while_streaming},
         request::forwarded::ForwardedRequest,
@@ -123,6 +126,8 @@ pub(crate) struct LeaderFetch<'a> {
     pub(crate) is_whole: bool,
     /// Whether the request carried cookies that are not in the key. Then its response is not stored.
     pub(crate) sends_all_cookies: bool,
+    /// The state when the fetch began, if a response that is not stored is recorded; `None` if it is not.
+    pub(crate) recorded_since: Option<Snapshot>,
     pub(crate) ticket: FetchTicket,
     pub(crate) client: WaitingClient,
 }
@@ -148,14 +153,39 @@ impl<'f> LeaderFetch<'f> {
     pub(crate) fn pass(self, fetched: FetchedResponse, reason: Reason) {
         let known_misses = &self.worker.known_misses;
         known_misses.note(&self.ticket, reason, fetched.response_time);
+        let form = self.form_of_passed(&fetched);
         self.ticket.not_stored(reason);
-        let form = match self.is_whole {
-            true => policy::passed_form(&self.forwarded.view(), &fetched.view(), fetched.length()),
-            false => ResponseForm::Full,
-        };
         let mut response = fetched.into_response(self.why, StoreOutcome::NotStored(reason));
         bring_into(form, &mut response);
         self.client.deliver(Ok(response.into()));
+    }
+
+    /// The form in which a response that is not stored is delivered.
+    fn form_of_passed(&self, fetched: &FetchedResponse) -> ResponseForm {
+        match self.is_whole {
+            true => policy::passed_form(&self.forwarded.view(), &fetched.view(), fetched.length()),
+            false => ResponseForm::Full,
+        }
+    }
+
+    /// The same as [`LeaderFetch::pass`], and records the response if that is possible.
+    async fn record_or_pass(self, fetched: FetchedResponse, reason: Reason) {
+        let exchange = (&fetched, self.is_whole);
+        let since = self.recorded_since;
+        let recording = recording::begin(self.worker, self.forwarded, since, exchange).await;
+        let Some(recording) = recording else {
+            return self.pass(fetched, reason);
+        };
+        let known_misses = &self.worker.known_misses;
+        known_misses.note(&self.ticket, reason, fetched.response_time);
+        let form = self.form_of_passed(&fetched);
+        self.ticket.not_stored(reason);
+        let (why, client) = (self.why, self.client);
+        let deliver = move |mut response: ClientResponse| {
+            bring_into(form, &mut response);
+            client.deliver(Ok(response.into()));
+        };
+        recording.run(fetched, (why, reason), deliver).await;
     }
 
     /// Fetches the whole response, without conditions: what came does not belong to what is stored.
@@ -217,6 +247,9 @@ impl<'f> LeaderFetch<'f> {
         }
         let head = match self.judge(&fetched) {
             Ok(head) => head,
+            Err(reason) if self.recorded_since.is_some() => {
+                return Some(Box::pin(self.record_or_pass(fetched, reason)));
+            }
             Err(reason) => {
                 self.pass(fetched, reason);
                 return None;

@@ -11,6 +11,7 @@
 //! | `revalidate` | the response to the validation of a stored response |
 //! | `combine_ranges` | the response that continues a stored part |
 //! | `rest_of_body` | the rest of a body for a client that fell behind the fetch which it shared |
+//! | `recording` | what is not stored, kept for the time without an origin |
 //! | `pass_through` | requests whose response is not stored |
 //! | `invalidate` | what an unsafe request invalidates |
 //! | `fetched_response` | a response of the origin, ready to be judged |
@@ -30,6 +31,7 @@ pub(super) mod invalidate;
 pub(super) mod leader;
 pub(super) mod pass_through;
 pub(super) mod plan;
+pub(super) mod recording;
 pub(super) mod repeatable_body;
 pub(super) mod rest_of_body;
 pub(super) mod revalidate;

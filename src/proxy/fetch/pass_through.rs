@@ -12,7 +12,7 @@ use crate::{
     error::ProxyError,
     headers::{CacheStatus, StoreOutcome},
     origin::{Expectation, OriginRequest},
-    policy::{self, Forward, RequestContent, StoredHead},
+    policy::{self, Forward, Reason, RequestContent, StoredHead},
     proxy::{
         fetch::{
             carried_fetch::CarriedFetch,
@@ -22,6 +22,7 @@ use crate::{
             interim::InterimRelay,
             invalidate::{InvalidateOnDrop, invalidated_resources, target_uri},
             leader::store_outcome,
+            recording,
         },
         request::{forwarded::ForwardedRequest, max_forwards, upload::UploadBody},
         response::{
@@ -45,6 +46,7 @@ pub(crate) async fn pass(
 ) -> ResponseResult {
     let cache = &worker.shared.cache;
     let sent_at = cache.snapshot(&forwarded.key.resource);
+    let recorded_since = recording::begun(worker, forwarded);
     let mut invalidation = InvalidateOnDrop::of(cache, forwarded);
     let fetched = match forward(worker, forwarded, origin_request(forwarded, body, relay)).await {
         Ok(fetched) => fetched,
@@ -72,7 +74,37 @@ pub(crate) async fn pass(
     }
     match post {
         Some(post) => post.store(fetched, why).await,
+        // In a box: the future is large, and few requests need it.
+        None if recorded_since.is_some() => {
+            let pass = record_or_pass(worker, forwarded, fetched, (why, storing), recorded_since);
+            Box::pin(pass).await
+        }
         None => Ok(fetched.into_response(why, storing).into()),
+    }
+}
+
+/// Delivers a response, and records it if only the client's `no-store` keeps it from being stored.
+async fn record_or_pass(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    fetched: FetchedResponse,
+    (why, storing): (Forward, StoreOutcome),
+    since: Option<Snapshot>,
+) -> ResponseResult {
+    let reason = match storing {
+        StoreOutcome::NotStored(reason @ Reason::ClientNoStore) => reason,
+        _ => return Ok(fetched.into_response(why, storing).into()),
+    };
+    match recording::begin(worker, forwarded, since, (&fetched, false)).await {
+        None => Ok(fetched.into_response(why, storing).into()),
+        Some(recording) => {
+            let fetch = CarriedFetch::new(|client| {
+                let deliver = |response| client.fill(Box::new(response));
+                Box::pin(recording.run(fetched, (why, reason), deliver))
+            });
+            let interrupted = || FailedRequest::forwarded(ProxyError::Interrupted, why);
+            fetch.await.ok_or_else(interrupted)
+        }
     }
 }
 

@@ -96,6 +96,7 @@ impl LeaderFetch<'_> {
             client,
             is_whole: _,
             sends_all_cookies: _,
+            recorded_since: _,
         } = self;
         let freshened = match head {
             Ok(head) => ticket.freshen(entry, head).await,

@@ -131,6 +131,7 @@ pub(crate) fn from_arriving(
 pub(crate) fn hit_status(entry: &Entry, now: Time) -> CacheStatus {
     CacheStatus {
         saved_millis: entry.fetch_millis(),
+        remark: entry.head().provenance().reason(),
         ..CacheStatus::hit(entry.head().ttl_seconds(now))
     }
 }

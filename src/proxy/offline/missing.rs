@@ -43,7 +43,7 @@ pub(crate) async fn sentences(
     let Some(cache) = cache else {
         return sentences;
     };
-    match cache.nearest(&asked.key).await {
+    match cache.nearest(&asked.key.recorded(asked.key.identity)).await {
         Ok(Some(nearest)) => {
             let variants: Vec<&Entry> = nearest.variants.iter().map(|entry| &**entry).collect();
             sentences.extend(compared(asked, &nearest.key, &variants));

@@ -17,20 +17,19 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{CachedLookup, Entry, Found},
+    cache::{Entry, Found, Key},
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome},
     policy::{self, OfflineDecision, Reason, Time},
     proxy::{
-        hit::{
-            from_stored::{from_entry, hit_status},
-            prepared::PreparedResponses,
-        },
+        fetch::recording::recorded_key,
+        hit::from_stored::{from_entry, hit_status},
         request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
             error_response::ResponseResult,
         },
+        shared::Shared,
         worker::Worker,
     },
 };
@@ -44,35 +43,44 @@ pub(crate) async fn respond(
 ) -> ResponseResult {
     // A HEAD is looked up as a GET.
     let forwarded = asked.as_get().map_or_else(|| Rc::clone(asked), Rc::new);
-    let lookup = match may_use_cache && forwarded.is_retrieval() {
-        true => worker.worker_cache.lookup(&forwarded.key).await,
-        false => Rc::new(CachedLookup::<PreparedResponses>::from(Found::default())),
-    };
-    let found = lookup.found();
-    match decide(&forwarded, found) {
-        OfflineDecision::Serve { index } => {
-            if let Some(entry) = found.variants().nth(index) {
-                lookup.count_hit();
-                return Ok(serve(&forwarded, entry, now).into());
+    let mut missing = Found::default();
+    if may_use_cache && forwarded.is_retrieval() {
+        for key in keys(&worker.shared, &forwarded) {
+            let lookup = worker.worker_cache.lookup(&key).await;
+            let found = lookup.found();
+            match decide(&forwarded, &key, found) {
+                OfflineDecision::Serve { index } => {
+                    if let Some(entry) = found.variants().nth(index) {
+                        lookup.count_hit();
+                        return Ok(serve(&forwarded, &key, entry, now).into());
+                    }
+                }
+                OfflineDecision::PreconditionFailed => return Ok(precondition_failed().into()),
+                OfflineDecision::NotStored if missing.is_empty() => missing = found.clone(),
+                OfflineDecision::NotStored => {}
             }
         }
-        OfflineDecision::PreconditionFailed => return Ok(precondition_failed().into()),
-        OfflineDecision::NotStored => {}
     }
     // The search looks at many keys, so only some requests at a time make it. Nothing is validated in the background now.
     let permit = worker.background.try_acquire();
     let cache = permit.is_ok().then_some(&worker.shared.cache);
-    let sentences = missing::sentences(cache, asked, found).await;
+    let sentences = missing::sentences(cache, asked, &missing).await;
     Err(ProxyError::Offline { sentences }.into())
 }
 
-/// Decides which of the responses in `found` a request gets.
-pub(super) fn decide(forwarded: &ForwardedRequest, found: &Found) -> OfflineDecision {
-    let heads = found.variants().map(|entry| &**entry.head());
-    policy::decide_offline(forwarded.policy(), &forwarded.view(), heads)
+/// The keys of what may be served to a request, in this order: what the policy stores, and what was only recorded.
+pub(super) fn keys(shared: &Shared, forwarded: &ForwardedRequest) -> [Key; 2] {
+    [forwarded.key.clone(), recorded_key(shared, forwarded)]
 }
 
-fn serve(forwarded: &ForwardedRequest, entry: &Arc<Entry>, now: Time) -> ClientResponse {
+/// Decides which of the responses in `found`, which are stored for `key`, a request gets.
+pub(super) fn decide(forwarded: &ForwardedRequest, key: &Key, found: &Found) -> OfflineDecision {
+    let heads = found.variants().map(|entry| &**entry.head());
+    let view = forwarded.view().identified(key.identity);
+    policy::decide_offline(forwarded.policy(), &view, heads)
+}
+
+fn serve(forwarded: &ForwardedRequest, key: &Key, entry: &Arc<Entry>, now: Time) -> ClientResponse {
     let hit = hit_status(entry, now);
     let cache_status = CacheStatus {
         outcome: match entry.head().is_fresh(now) {
@@ -82,7 +90,8 @@ fn serve(forwarded: &ForwardedRequest, entry: &Arc<Entry>, now: Time) -> ClientR
         remark: hit.remark.or(Some(Reason::Offline)),
         ..hit
     };
-    from_entry(&forwarded.view(), entry, cache_status, now)
+    let view = forwarded.view().identified(key.identity);
+    from_entry(&view, entry, cache_status, now)
 }
 
 /// RFC 9110, 15.5.13.

@@ -148,14 +148,11 @@ impl ForwardedRequest {
             }
             _ => Vec::new(),
         };
-        let key = Key {
-            resource,
-            identity: match summary.has_credential {
-                true => identity(shared, policy, &headers, table),
-                false => None,
-            },
-            content: None,
+        let identity = match summary.has_credential {
+            true => identity(shared, policy, &headers, table),
+            false => None,
         };
+        let key = Key::new(resource, identity);
         Ok(Rc::new(Self {
             method: method.clone(),
             target,

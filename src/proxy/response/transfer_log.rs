@@ -18,6 +18,8 @@ pub(crate) struct TransferLog {
     outcome: RequestOutcome,
     /// The response is stored by the fetch of this request, as far as was known when its head was sent.
     stores: bool,
+    /// It is known not to be stored, and why.
+    is_refused: bool,
     entry: Option<Box<AccessLogEntry>>,
 }
 
@@ -34,6 +36,7 @@ impl TransferLog {
                 cache_status.store,
                 StoreOutcome::Stored | StoreOutcome::Arriving
             ),
+            is_refused: matches!(cache_status.store, StoreOutcome::NotStored(_)),
             entry,
         }
     }
@@ -83,7 +86,7 @@ impl TransferLog {
         if self.stores {
             self.counters.not_stored(reason);
         }
-        if let Some(entry) = &self.entry {
+        if let Some(entry) = self.entry.as_ref().filter(|_| !self.is_refused) {
             entry.not_stored(reason);
         }
     }

@@ -123,7 +123,7 @@ impl EndedLog {
         let was_lost = opened.is_some() || !marks.is_empty();
         let mut salvaged = LogSlot::default();
         if let Some(file) = opened
-            && let Ok(bytes) = read_all(&*file)
+            && let Ok(bytes) = read_all(&*file).or_else(|_| read_all(&*file))
             && let Some(read) = ReadLog::of(&bytes)
         {
             if let Some(slot) = read.whole(secret_tag, marks) {

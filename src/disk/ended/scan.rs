@@ -50,13 +50,21 @@ pub(super) fn read_rows(
     end
 }
 
+fn is_zero(bytes: &[u8]) -> bool {
+    let zeros = [0; SECTOR];
+    let mut sectors = bytes.chunks(SECTOR);
+    sectors.all(|sector| *sector == zeros[..sector.len()])
+}
+
 fn tail(log: &[u8], id: u64, end: &LogEnd) -> LogTail {
     let rest = log.get(end.at..).unwrap_or_default();
-    if rest.iter().all(|byte| *byte == 0) {
+    if is_zero(rest) {
         return LogTail::Clean;
     }
     // Rows of a later group were written after the sync of the row that is missing here.
-    let later = (0..rest.len())
+    let used = rest.rchunks(SECTOR).skip_while(|sector| is_zero(sector));
+    let used: usize = used.map(<[u8]>::len).sum();
+    let later = (0..used)
         .step_by(8)
         .filter_map(|at| ReadRow::read(&rest[at..], id));
     let is_same_group = |row: ReadRow<'_>| (row.group..=row.number).contains(&end.next_number);
@@ -81,7 +89,7 @@ fn has_missing_sector(log: &[u8], id: u64, end: &LogEnd) -> bool {
     let mut in_sector = SECTOR - end.at % SECTOR;
     while !row.is_empty() {
         let (sector, others) = row.split_at(in_sector.min(row.len()));
-        if sector.iter().all(|byte| *byte == 0) {
+        if is_zero(sector) {
             return true;
         }
         (row, in_sector) = (others, SECTOR);

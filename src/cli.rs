@@ -16,7 +16,7 @@ use self::examples::{LONG_EXAMPLES, SHORT_EXAMPLES};
 pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
-    offline_args::{OfflineArgs, OfflineSettingsArgs, Switch},
+    offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
     warm_args::WarmArgs,
 };
 use crate::config::Flags;
@@ -270,6 +270,10 @@ pub enum Command {
     Warm(WarmArgs),
     /// Disconnect a running proxy from its origins, or connect it again
     Offline(OfflineArgs),
+    /// Write cached responses to a HAR file, as browsers import it
+    Export(ExportArgs),
+    /// Cache the responses of a HAR file, such as an export of a browser's network panel
+    Import(ImportArgs),
     /// Reload the configuration of a running proxy
     Reload(ProxyArgs),
     /// Check the configuration and print every setting with its source; starts nothing

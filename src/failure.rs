@@ -83,6 +83,10 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Warm(#[from] commands::WarmError),
     #[error(transparent)]
+    Export(#[from] commands::ExportError),
+    #[error(transparent)]
+    Import(#[from] commands::ImportError),
+    #[error(transparent)]
     UnknownTopic(#[from] commands::UnknownTopic),
 }
 
@@ -104,6 +108,7 @@ impl Failure {
             | Self::Ended(_)
             | Self::Control(_)
             | Self::Killed
+            | Self::Export(_)
             | Self::Print(_) => 1,
             Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
@@ -114,6 +119,7 @@ impl Failure {
             | Self::Metrics { .. } => 3,
             Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
+            Self::Import(error) => error.exit_code(),
         })
     }
 }

@@ -27,6 +27,7 @@
 //! | [`dashboard`] | the page that shows the proxy at work, and metrics for Prometheus |
 //! | [`admin`] | list, purge, clear, show, why, stats: the actions that `control` and `dashboard` carry |
 //! | [`explain`] | the texts of `why` and `show` |
+//! | [`har`] | HAR files: what is stored, as browsers export and import it |
 //! | [`mask`] | which parts of a target may be shown |
 //! | [`clock`] | the one place that reads the clock |
 //! | [`guide`] | the guides for users |
@@ -94,6 +95,7 @@ pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod guide;
+pub mod har;
 pub mod headers;
 pub mod mask;
 pub mod observe;

@@ -43,6 +43,18 @@ pub enum AdminError {
          give each header with a -H of its own"
     )]
     ControlCharacter(String),
+    /// More other names of the origin are given than are allowed.
+    #[error("at most {limit} other names of the origin can be given")]
+    TooManySites {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// A name of the origin is not valid.
+    #[error("{0:?} is not a site: write a host such as www.shop.test, or a URL without a path")]
+    Site(String),
+    /// What is to be imported is not framed as it has to be.
+    #[error("the request is not valid: its length and its description come first, then the body")]
+    ImportFrame,
     /// The cache did not respond.
     #[error(transparent)]
     CacheUnavailable(#[from] CacheUnavailable),

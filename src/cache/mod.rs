@@ -61,8 +61,8 @@ pub use handle::Cache;
 pub use known_misses::KnownMisses;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::listing::{
-    Inspect, KeyState, KeyVariants, ListOrder, ListQuery, ListedKey, Listing, MAX_LISTED,
-    MAX_OFFSET,
+    ChunkedLookup, Inspect, KeyState, KeyVariants, ListOrder, ListQuery, ListedKey, Listing,
+    MAX_LISTED, MAX_OFFSET,
 };
 pub use manage::purging::{PurgeAction, Purged};
 pub use messages::{

@@ -8,7 +8,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Instance;
+use super::{Instance, transfer};
 use crate::{
     admin::{self, AdminError, Caller},
     cache::{Listing, Purged},
@@ -34,6 +34,8 @@ pub(super) fn configure(app: &mut ServiceConfig) {
         .route("/list", web::post().to(list))
         .route("/show", web::post().to(show))
         .route("/why", web::post().to(why))
+        .route("/export", web::post().to(transfer::export))
+        .route("/import", web::post().to(transfer::import))
         .route("/offline", web::post().to(offline))
         .route("/reload", web::post().to(reload));
 }

@@ -1,6 +1,6 @@
 //! What would happen to a request. It is not forwarded, and no stored response counts as used.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{CacheUnavailable, Entry, Inspect, Key, KeyState},
+    config::Config,
     error::ProxyError,
     headers::{describes_client, has_upgrade_option},
     origin::PaceState,
@@ -69,25 +70,11 @@ pub async fn dry_run(
     described: &DescribedRequest,
     now: Time,
 ) -> Result<Result<DryRun, ProxyError>, CacheUnavailable> {
-    let mut headers = described.headers.clone();
-    if !has_upgrade_option(&headers) {
-        // The stream of a connection removes it too (RFC 9110, 7.8).
-        headers.remove(header::UPGRADE);
-    }
-    let headers = &headers;
-    let head = RequestHead {
-        method: &described.method,
-        uri: &described.uri,
-        headers,
-        version: Version::HTTP_11,
-        framing: framing(headers),
-        peer: Some(described.peer),
-    };
     let config = shared.config();
     let trusted = &config.deployment.trusted_proxies;
+    let headers = &described.headers;
     let trusts_peer = describes_client(headers).then(|| trusted.trust(described.peer));
-    let table = NameTable::new(&config);
-    let forwarded = match ForwardedRequest::of(&head, shared, (&config, &table)) {
+    let forwarded = match forwarded_form(shared, described, &config) {
         Ok(forwarded) => forwarded,
         Err(error) => return Ok(Err(error)),
     };
@@ -120,6 +107,33 @@ pub async fn dry_run(
         peer: described.peer,
         trusts_peer,
     }))
+}
+
+/// The forwarded form of a described request.
+///
+/// # Errors
+/// The proxy would refuse the request.
+pub(super) fn forwarded_form(
+    shared: &Shared,
+    described: &DescribedRequest,
+    config: &Arc<Config>,
+) -> Result<Rc<ForwardedRequest>, ProxyError> {
+    let mut headers = described.headers.clone();
+    if !has_upgrade_option(&headers) {
+        // The stream of a connection removes it too (RFC 9110, 7.8).
+        headers.remove(header::UPGRADE);
+    }
+    let headers = &headers;
+    let head = RequestHead {
+        method: &described.method,
+        uri: &described.uri,
+        headers,
+        version: Version::HTTP_11,
+        framing: framing(headers),
+        peer: Some(described.peer),
+    };
+    let table = NameTable::new(config);
+    ForwardedRequest::of(&head, shared, (config, &table))
 }
 
 fn framing(headers: &HeaderMap) -> RequestFraming {

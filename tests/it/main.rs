@@ -43,6 +43,7 @@ mod forwarding;
 mod framing;
 mod guesses;
 mod guides;
+mod har;
 mod identity;
 mod identity_cookies;
 mod interim;

@@ -37,6 +37,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("mask", &["policy"]),
     ("guide", &[]),
+    ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
     ("disk", &[]),
     ("cache", &["policy", "mask"]),
@@ -47,7 +48,9 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["cache", "explain", "mask", "observe", "policy", "proxy"],
+        &[
+            "cache", "explain", "har", "mask", "observe", "origin", "policy", "proxy",
+        ],
     ),
     (
         "control",

@@ -278,14 +278,16 @@ fn compare(
 }
 
 /// Goes through the keys that match, a chunk at a time.
-pub(super) struct ChunkedLookup {
+#[derive(Debug)]
+pub struct ChunkedLookup {
     filter: Arc<EntryFilter>,
     place: Option<WalkPlace>,
     is_over: bool,
 }
 
 impl ChunkedLookup {
-    pub(super) fn at(filter: &EntryFilter) -> Self {
+    /// The keys that `filter` matches, from the first one on.
+    pub fn at(filter: &EntryFilter) -> Self {
         Self {
             filter: Arc::new(filter.clone()),
             place: None,
@@ -293,7 +295,11 @@ impl ChunkedLookup {
         }
     }
 
-    pub(super) async fn next(
+    /// The next chunk; `None` at the end. Nothing counts as used.
+    ///
+    /// # Errors
+    /// The cache does not answer.
+    pub async fn next(
         &mut self,
         cache: &Cache,
     ) -> Result<Option<Vec<KeyVariants>>, CacheUnavailable> {

@@ -24,6 +24,20 @@ pub enum End {
     Note(Vec<u8>),
 }
 
+impl End {
+    /// What it takes in memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let content = match self {
+            Self::All => 0,
+            Self::Resources(names) => names.iter().map(|name| name.len() + 16).sum(),
+            Self::Address(address) => address.resource.len() + address.partition.len(),
+            Self::Matching { rule, .. } => rule.len(),
+            Self::Note(note) => note.len(),
+        };
+        (content + size_of::<Self>()) as u64
+    }
+}
+
 /// What becomes of the responses that a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleAction {

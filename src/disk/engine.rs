@@ -1,30 +1,20 @@
 //! The handle of the disk tier.
 
-use std::{
-    future::{Future, ready},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use crate::disk::{
     address::Address,
-    ends::{End, Ending, NotDurable, ParseRule, Swept},
+    directory::StoreDirectory,
+    ends::{End, Ending, ParseRule},
+    handle::DiskHandle,
     large::LargeWriter,
+    limits::{DiskLimits, DiskTiming},
+    open::{OpenParts, open},
     open_error::OpenError,
     record::Record,
-    results::{DiskStats, DiskUnavailable, ScanCursor, ScanPage, StoredRecord},
+    results::{DiskStats, ScanCursor, ScanPage, ScannedRecord, StoredRecord},
+    unavailable::DiskUnavailable,
 };
-
-/// How much the disk tier may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskLimits {
-    /// The bytes of all its files.
-    pub max_bytes: u64,
-    /// The bytes of the file system that stay free. `None`: the larger of 1 GiB and 5 % of it.
-    pub reserve_bytes: Option<u64>,
-    /// The longest body that is stored, in bytes.
-    pub max_object_bytes: u64,
-}
 
 /// An opened store.
 #[derive(Debug)]
@@ -41,10 +31,10 @@ pub struct Opened {
     pub are_notes_lost: bool,
 }
 
-/// The disk tier. Clones share it.
-#[derive(Clone, Debug)]
+/// The disk tier. Clones share it. When the last one is dropped, it is closed.
+#[derive(Clone)]
 pub struct Disk {
-    limits: DiskLimits,
+    handle: Arc<DiskHandle>,
 }
 
 impl Disk {
@@ -55,69 +45,116 @@ impl Disk {
     /// [`OpenError`] if the directory is in use, not a store, or cannot be read and written.
     pub fn open(
         dir: &Path,
-        _limits: DiskLimits,
-        _parse_rule: ParseRule,
+        limits: DiskLimits,
+        parse_rule: ParseRule,
     ) -> Result<Opened, OpenError> {
-        Err(OpenError::NotADirectory { path: dir.into() })
+        let directory = StoreDirectory::open(dir)?;
+        let parts = OpenParts {
+            files: directory.files(),
+            secret: *directory.secret(),
+            limits,
+            timing: DiskTiming::default(),
+            parse_rule,
+            directory: Some(directory),
+        };
+        Self::open_with(parts).map_err(|source| OpenError::Io {
+            path: dir.into(),
+            doing: "open",
+            source,
+        })
+    }
+
+    /// Opens a store by its files.
+    pub(super) fn open_with(parts: OpenParts) -> std::io::Result<Opened> {
+        let secret = parts.secret;
+        let (handle, before) = open(parts)?;
+        Ok(Opened {
+            disk: Self {
+                handle: Arc::new(handle),
+            },
+            secret,
+            run: before.run,
+            notes: before.notes,
+            are_notes_lost: before.are_notes_lost,
+        })
+    }
+
+    /// Says to other processes that want the directory what this one is called, such as its port. It writes a file.
+    pub fn name_holder(&self, name: &str) {
+        self.handle.shared.name_holder(name);
     }
 
     /// False if nothing is stored there. It takes no lock. True as long as the index is loaded.
-    pub fn may_have(&self, _address: &Address) -> bool {
-        false
+    pub fn may_have(&self, address: &Address) -> bool {
+        self.handle.may_have(address)
     }
 
-    /// All variants at these addresses.
+    /// All variants at these addresses, up to 64 of each.
     ///
     /// # Errors
     ///
     /// [`DiskUnavailable`] if the disk does not answer within 250 ms, or is bypassed.
     pub fn get(
         &self,
-        _addresses: Vec<Address>,
+        addresses: Vec<Address>,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, DiskUnavailable>> + Send + 'static {
-        ready(Err(DiskUnavailable::Bypassed))
+        self.handle.get(addresses)
     }
 
     /// Writes a response down later. It never waits. The response is dropped and counted if too much waits, or if the
-    /// disk is bypassed.
-    pub fn put(&self, _record: Arc<dyn Record>) {}
-
-    /// Ends what these name, among what was put before this call.
-    pub fn end(&self, _ends: Vec<End>) -> Ending {
-        Ending {
-            durable: Box::pin(ready(Err(NotDurable))),
-            swept: Box::pin(ready(Swept::default())),
-        }
+    /// disk is bypassed; what it would have replaced is removed then.
+    pub fn put(&self, record: Arc<dyn Record>) {
+        self.handle.put(record);
     }
 
-    /// A page of what is stored, in the order of the disk, without its bodies.
+    /// Ends what these name, among what was put before this call.
+    pub fn end(&self, ends: Vec<End>) -> Ending {
+        self.handle.end(ends)
+    }
+
+    /// A page of what is stored, in the order of the disk, without its bodies. At most 10,000 records.
     ///
     /// # Errors
     ///
     /// [`DiskUnavailable`] if the disk is bypassed or busy.
     pub fn scan(
         &self,
-        _from: ScanCursor,
-        _limit: usize,
+        from: ScanCursor,
+        limit: usize,
     ) -> impl Future<Output = Result<ScanPage, DiskUnavailable>> + Send + 'static {
-        ready(Err(DiskUnavailable::Bypassed))
+        self.handle.scan(from, limit)
+    }
+
+    /// All that is stored of a resource, in all partitions, without the bodies.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskUnavailable`] if the disk is bypassed or busy.
+    pub fn records_of(
+        &self,
+        resource: Box<[u8]>,
+    ) -> impl Future<Output = Result<Vec<ScannedRecord>, DiskUnavailable>> + Send + 'static {
+        self.handle.records_of(resource)
     }
 
     /// The numbers of the disk tier.
     pub fn stats(&self) -> DiskStats {
-        DiskStats {
-            limit_bytes: self.limits.max_bytes,
-            ..DiskStats::default()
-        }
+        self.handle.shared.stats()
     }
 
     /// Writes what waits, and closes the files. Later calls do nothing.
     pub fn close(&self) -> impl Future<Output = ()> + Send + 'static {
-        ready(())
+        self.handle.close()
     }
 
-    /// Begins a body that is written while it arrives. `None` if there is no room, or the disk is bypassed.
+    /// Begins a body that is written while it arrives. `None` if the disk is bypassed.
     pub fn large_writer(&self) -> Option<LargeWriter> {
-        None
+        self.handle.large_writer()
+    }
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Disk")
     }
 }

@@ -1,28 +1,77 @@
-//! Bodies in files of their own.
+//! Handles of bodies in files of their own.
+
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
-use crate::disk::results::DiskUnavailable;
+use crate::disk::{large_file::OpenLargeFile, segment::LargeName, unavailable::DiskUnavailable};
 
-/// A body in a file of its own. Two are equal if they name the same file.
-#[derive(Clone, Debug)]
-pub struct LargeBody {
-    number: u64,
-    len: u64,
+/// What the handles ask for. The threads of the disk do it.
+pub(super) trait LargeFiles: Send + Sync {
+    fn open(&self, name: LargeName) -> LargeFuture<OpenLargeFile>;
+    fn read(&self, file: Arc<OpenLargeFile>, offset: u64) -> LargeFuture<Bytes>;
+    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<()>;
+    fn finish(&self, number: u64) -> LargeFuture<LargeBody>;
+    /// Removes a file whose writing was given up.
+    fn abandon(&self, number: u64);
+    /// Removes a finished file if no record names it.
+    fn release(&self, number: u64);
 }
 
-impl PartialEq for LargeBody {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
+pub(super) type LargeFuture<T> = BoxFuture<'static, Result<T, DiskUnavailable>>;
+
+/// A body in a file of its own. Two are equal if they name the same file.
+#[derive(Clone)]
+pub struct LargeBody {
+    name: LargeName,
+    files: Arc<dyn LargeFiles>,
+    /// `None` if a record named the file when this was made.
+    _unnamed: Option<Arc<UnnamedFile>>,
+}
+
+/// Removes a file that no record names when the last handle is dropped.
+struct UnnamedFile {
+    number: u64,
+    files: Arc<dyn LargeFiles>,
+}
+
+impl Drop for UnnamedFile {
+    fn drop(&mut self) {
+        self.files.release(self.number);
     }
 }
 
-impl Eq for LargeBody {}
-
 impl LargeBody {
+    /// A body that a record names.
+    pub(super) fn named(name: LargeName, files: Arc<dyn LargeFiles>) -> Self {
+        Self {
+            name,
+            files,
+            _unnamed: None,
+        }
+    }
+
+    /// A body that no record names yet.
+    pub(super) fn unnamed(name: LargeName, files: Arc<dyn LargeFiles>) -> Self {
+        let unnamed = UnnamedFile {
+            number: name.number,
+            files: files.clone(),
+        };
+        Self {
+            name,
+            files,
+            _unnamed: Some(Arc::new(unnamed)),
+        }
+    }
+
+    pub(super) fn name(&self) -> LargeName {
+        self.name
+    }
+
     /// Its length in bytes.
     pub fn len_bytes(&self) -> u64 {
-        self.len
+        self.name.body_len
     }
 
     /// Opens it for reading.
@@ -30,22 +79,43 @@ impl LargeBody {
     /// # Errors
     ///
     /// [`DiskUnavailable`] if it is not there any more, or the disk does not answer.
-    #[allow(clippy::unused_async, reason = "the readers are not there yet")]
-    pub async fn open(self) -> Result<LargeReader, DiskUnavailable> {
-        Err(DiskUnavailable::Bypassed)
+    pub fn open(
+        &self,
+    ) -> impl Future<Output = Result<LargeReader, DiskUnavailable>> + Send + 'static {
+        let (opened, files) = (self.files.open(self.name), self.files.clone());
+        async move {
+            let file = Arc::new(opened.await?);
+            Ok(LargeReader { file, files })
+        }
+    }
+}
+
+impl PartialEq for LargeBody {
+    fn eq(&self, other: &Self) -> bool {
+        self.name.number == other.name.number
+    }
+}
+
+impl Eq for LargeBody {}
+
+impl fmt::Debug for LargeBody {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LargeName { number, body_len } = self.name;
+        write!(formatter, "LargeBody({number:x}, {body_len} bytes)")
     }
 }
 
 /// An open [`LargeBody`]. What was opened can be read to its end, also if the file is removed meanwhile.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LargeReader {
-    len: u64,
+    file: Arc<OpenLargeFile>,
+    files: Arc<dyn LargeFiles>,
 }
 
 impl LargeReader {
     /// The length of the body in bytes.
     pub fn len_bytes(&self) -> u64 {
-        self.len
+        self.file.name.body_len
     }
 
     /// The checked bytes from an offset to the end of their block of 64 KiB. Empty at the end of the body.
@@ -55,41 +125,84 @@ impl LargeReader {
     /// [`DiskUnavailable`] if the bytes are not as they were written, or the disk does not answer.
     pub fn read(
         &self,
-        _offset: u64,
+        offset: u64,
     ) -> impl Future<Output = Result<Bytes, DiskUnavailable>> + Send + 'static {
-        std::future::ready(Err(DiskUnavailable::Bypassed))
+        self.files.read(self.file.clone(), offset)
+    }
+}
+
+impl fmt::Debug for LargeReader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "LargeReader({:x})", self.file.name.number)
     }
 }
 
 /// A body that is written while it arrives. Dropped before it is finished, it removes the file.
-#[derive(Debug)]
 pub struct LargeWriter {
+    number: u64,
     written: u64,
+    max_bytes: u64,
+    files: Arc<dyn LargeFiles>,
+    is_finished: bool,
 }
 
 impl LargeWriter {
+    pub(super) fn new(number: u64, max_bytes: u64, files: Arc<dyn LargeFiles>) -> Self {
+        Self {
+            number,
+            written: 0,
+            max_bytes,
+            files,
+            is_finished: false,
+        }
+    }
+
     /// The bytes written so far.
     pub fn written_bytes(&self) -> u64 {
         self.written
     }
 
-    /// Writes the next bytes. Only one write is under way at a time.
+    /// Writes the next bytes. The caller waits for it before it writes more.
     ///
     /// # Errors
     ///
-    /// [`DiskUnavailable`] if they could not be written. The file is removed, and later writes fail too.
-    #[allow(clippy::unused_async, reason = "the writer is not there yet")]
-    pub async fn write(&mut self, _bytes: Bytes) -> Result<(), DiskUnavailable> {
-        Err(DiskUnavailable::Bypassed)
+    /// [`DiskUnavailable`] if they could not be written, or the body is longer than a stored one may be. Later writes
+    /// fail too.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), DiskUnavailable> {
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        if self.written > self.max_bytes {
+            return Err(DiskUnavailable::NotWritten);
+        }
+        self.files.write(self.number, bytes).await
     }
 
     /// Ends the body.
     ///
     /// # Errors
     ///
-    /// [`DiskUnavailable`] if the rest could not be written.
-    #[allow(clippy::unused_async, reason = "the writer is not there yet")]
-    pub async fn finish(self) -> Result<LargeBody, DiskUnavailable> {
-        Err(DiskUnavailable::Bypassed)
+    /// [`DiskUnavailable`] if not all could be written. The file is removed.
+    pub async fn finish(mut self) -> Result<LargeBody, DiskUnavailable> {
+        if self.written > self.max_bytes {
+            return Err(DiskUnavailable::NotWritten);
+        }
+        self.is_finished = true;
+        self.files.finish(self.number).await
+    }
+}
+
+impl Drop for LargeWriter {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.files.abandon(self.number);
+        }
+    }
+}
+
+impl fmt::Debug for LargeWriter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            number, written, ..
+        } = self;
+        write!(formatter, "LargeWriter({number:x}, {written} bytes)")
     }
 }

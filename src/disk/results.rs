@@ -53,6 +53,8 @@ pub struct ScannedRecord {
     pub head: Bytes,
     /// The length of its body in bytes.
     pub body_bytes: u64,
+    /// What it takes on the disk, in bytes.
+    pub bytes_on_disk: u64,
     /// Whether its body is in a file of its own.
     pub is_large: bool,
     /// Since when it is expired by a rule, in milliseconds since the Unix epoch. `None` if no rule has expired it.
@@ -90,27 +92,4 @@ pub struct DiskStats {
     pub is_loading: bool,
     /// Why the disk is bypassed. `None` if it is in use.
     pub bypassed: Option<String>,
-}
-
-/// Why the disk has no answer. It is taken as a miss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DiskUnavailable {
-    /// The readers have too much to do.
-    #[error("the disk is busy")]
-    Busy,
-    /// It has taken too long.
-    #[error("the disk did not answer in time")]
-    Late,
-    /// The disk is bypassed, or closed.
-    #[error("the disk is not in use")]
-    Bypassed,
-    /// What was asked for is not there any more.
-    #[error("it is not on the disk any more")]
-    Gone,
-    /// The bytes on the disk are not as they were written, or cannot be read.
-    #[error("the bytes on the disk are not as they were written")]
-    Corrupt,
-    /// The file could not be written.
-    #[error("the disk could not be written")]
-    NotWritten,
 }

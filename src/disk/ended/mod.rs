@@ -34,6 +34,6 @@ pub(super) use logged_rules::{LoggedRule, RuleId};
 #[allow(unused_imports)]
 pub(super) use row::EndedRow;
 #[allow(unused_imports)]
-pub(super) use rules::{RuleVerdict, RulesInForce};
+pub(super) use rules::{RemovingRule, RuleVerdict, RulesInForce};
 #[allow(unused_imports)]
 pub(super) use set::{EndedAddress, EndedSet};

@@ -1,0 +1,56 @@
+//! The messages to the writer.
+
+use std::sync::{Arc, mpsc::SyncSender};
+
+use tokio::sync::oneshot;
+
+use crate::disk::{
+    address::KeyHash,
+    availability::EndState,
+    ended::RuleId,
+    ends::{End, Ended, NotDurable, Swept},
+    record::Record,
+    segment::LargeName,
+};
+
+/// A message to the writer. It does them in their order.
+pub(super) enum Message {
+    /// Writes a response down.
+    Put {
+        record: Arc<dyn Record>,
+        /// Its memory, as it was counted.
+        bytes: u64,
+    },
+    /// A newer response of this key was dropped: the one that is stored is not the newest any more.
+    Superseded(KeyHash),
+    /// Ends responses.
+    End(EndCall),
+    /// Makes room for so many bytes, and answers whether there is.
+    MakeRoom {
+        bytes: u64,
+        answer: SyncSender<bool>,
+    },
+    /// A body is finished, or was given up, and no record has named it.
+    Release(u64),
+    /// The file of a body is damaged, or not there.
+    BodyGone(LargeName),
+    /// The index is loaded.
+    Loaded,
+    /// The records that rules name were removed from the index: these sequence numbers.
+    Swept {
+        sequences: Vec<u64>,
+        rules: Vec<RuleId>,
+    },
+    /// Writes what waits, and closes.
+    Close { answer: Option<oneshot::Sender<()>> },
+}
+
+/// A call of [`crate::disk::Disk::end`].
+pub(super) struct EndCall {
+    pub(super) ends: Vec<End>,
+    /// Its memory, as it was counted.
+    pub(super) bytes: u64,
+    pub(super) state: Arc<EndState>,
+    pub(super) durable: oneshot::Sender<Result<Ended, NotDurable>>,
+    pub(super) swept: oneshot::Sender<Swept>,
+}

@@ -1,0 +1,555 @@
+//! Storing, finding, ending, and opening again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{MIB, TestRecord, address, bytes, limits, open, open_with, record, timing, until};
+use crate::disk::{
+    DiskUnavailable, End, Ended, ScanCursor, StoredBody, files::faulty::FaultyFiles,
+};
+
+#[test]
+fn what_is_stored_is_found_with_its_head_and_body() {
+    let store = open(&FaultyFiles::new());
+    store.store(record("/a", 1, b"body"));
+    let found = store.get("/a");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].head, "head of /a, 1");
+    assert_eq!((found[0].id, found[0].address_index), (1, 0));
+    assert_eq!(found[0].expired_at, None);
+    assert!(matches!(&found[0].body, StoredBody::Memory(body) if body == "body"));
+    assert_eq!(store.find("/b"), None);
+    let stats = store.disk.stats();
+    assert_eq!(
+        (stats.responses, stats.written, stats.hits, stats.misses),
+        (1, 1, 1, 1)
+    );
+    assert_eq!(
+        (stats.waiting_bytes, stats.dropped, stats.corrupt),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn variants_and_partitions_are_stored_beside_one_another() {
+    let store = open(&FaultyFiles::new());
+    for (id, partition, variant) in [(1, "", "gzip"), (2, "", "br"), (3, "bob", "gzip")] {
+        store.put(TestRecord {
+            address: address("/a", partition),
+            variant: variant.into(),
+            ..record("/a", id, variant.as_bytes())
+        });
+    }
+    store.settle();
+    let mut ids: Vec<u64> = store.get("/a").iter().map(|found| found.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2]);
+    let both = vec![address("/a", "bob"), address("/a", "")];
+    let found = store.runtime.block_on(store_get(&store, both)).unwrap();
+    let mut found: Vec<_> = found
+        .iter()
+        .map(|found| (found.address_index, found.id))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [(0, 3), (1, 1), (1, 2)]);
+    let all = store
+        .runtime
+        .block_on(async { store.disk.records_of(b"/a"[..].into()).await });
+    assert_eq!(all.unwrap().len(), 3);
+}
+
+async fn store_get(
+    store: &super::TestStore,
+    addresses: Vec<crate::disk::Address>,
+) -> Result<Vec<crate::disk::StoredRecord>, DiskUnavailable> {
+    store.disk.get(addresses).await
+}
+
+#[test]
+fn a_newer_response_replaces_the_older_one_also_within_a_batch() {
+    let store = open(&FaultyFiles::new());
+    store.put(record("/a", 1, b"one"));
+    store.put(record("/a", 2, b"two"));
+    store.settle();
+    assert_eq!(store.find("/a"), Some((2, b"two".to_vec())));
+    store.store(record("/a", 3, b"three"));
+    assert_eq!(store.find("/a"), Some((3, b"three".to_vec())));
+    assert_eq!(store.disk.stats().responses, 1);
+}
+
+#[test]
+fn a_worker_knows_without_asking_what_is_not_stored() {
+    let store = open(&FaultyFiles::new());
+    until(|| !store.disk.stats().is_loading);
+    assert!(!store.disk.may_have(&address("/a", "")));
+    store.store(record("/a", 1, b"body"));
+    assert!(store.disk.may_have(&address("/a", "")));
+    assert!(!store.disk.may_have(&address("/a", "bob")));
+    store.end(End::All).unwrap();
+    assert!(!store.disk.may_have(&address("/a", "")));
+}
+
+#[test]
+fn ends_end_what_they_name_and_nothing_else() {
+    let store = open(&FaultyFiles::new());
+    let fill = || {
+        for name in ["/a", "/b", "/c"] {
+            store.put(record(name, 1, b"shared"));
+            store.put(TestRecord {
+                address: address(name, "bob"),
+                ..record(name, 2, b"of bob")
+            });
+        }
+        store.settle();
+    };
+    let count = |name: &str| {
+        let of_bob = store.get_at(address(name, "bob")).unwrap().len();
+        (store.get(name).len(), of_bob)
+    };
+    fill();
+    until(|| !store.disk.stats().is_loading);
+    let ended = store.end(End::Resources(vec![b"/a"[..].into(), b"/x"[..].into()]));
+    assert_eq!(ended.unwrap().responses, 2);
+    assert_eq!(
+        [count("/a"), count("/b"), count("/c")],
+        [(0, 0), (1, 1), (1, 1)]
+    );
+    let ended = store.end(End::Address(address("/b", "bob")));
+    assert_eq!(ended.unwrap().responses, 1);
+    assert_eq!([count("/b"), count("/c")], [(1, 0), (1, 1)]);
+    assert_eq!(store.end(End::All).unwrap().responses, 3);
+    assert_eq!([count("/b"), count("/c")], [(0, 0), (0, 0)]);
+    fill();
+    assert_eq!(count("/a"), (1, 1));
+}
+
+#[test]
+fn an_end_of_what_is_not_stored_writes_nothing() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.store(record("/a", 1, b"body"));
+    until(|| !store.disk.stats().is_loading);
+    let before = files.operations();
+    let ended = store.end(End::Resources(vec![b"/x"[..].into()]));
+    assert_eq!(ended, Ok(Ended::default()));
+    assert_eq!(
+        store.end(End::Address(address("/a", "bob"))),
+        Ok(Ended::default())
+    );
+    assert_eq!(files.operations(), before);
+}
+
+#[test]
+fn an_end_names_what_still_waits_to_be_written() {
+    let files = FaultyFiles::new();
+    let mut slow = timing();
+    slow.flush = std::time::Duration::from_secs(60);
+    let store = open_with(&files, limits(64 * MIB), slow);
+    store.put(record("/a", 1, b"body"));
+    store.put(record("/b", 2, b"body"));
+    assert_eq!(
+        store
+            .end(End::Resources(vec![b"/a"[..].into()]))
+            .unwrap()
+            .responses,
+        1
+    );
+    store.put(record("/a", 3, b"newer"));
+    store.close();
+    let store = open(&files);
+    assert_eq!(store.find("/a"), Some((3, b"newer".to_vec())));
+    assert_eq!(store.find("/b"), Some((2, b"body".to_vec())));
+}
+
+#[test]
+fn everything_is_there_after_closing_and_opening() {
+    let files = FaultyFiles::new();
+    for run in 1..4_u64 {
+        let store = open(&files);
+        assert_eq!(u64::from(store.opened_run), run);
+        for number in 0..100 * (run - 1) {
+            let expected = Some((number, bytes(number, 2000)));
+            assert_eq!(store.find(&format!("/{number}")), expected, "run {run}");
+        }
+        for number in 100 * (run - 1)..100 * run {
+            store.put(record(&format!("/{number}"), number, &bytes(number, 2000)));
+        }
+        store.close();
+    }
+}
+
+#[test]
+fn everything_written_is_there_after_a_kill() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    for number in 0..50 {
+        store.put(record(&format!("/{number}"), number, &bytes(number, 3000)));
+    }
+    store.settle();
+    store.end(End::Resources(vec![b"/7"[..].into()])).unwrap();
+    let files = files.after_kill();
+    drop(store);
+    let store = open(&files);
+    for number in 0..50 {
+        let expected = (number != 7).then(|| (number, bytes(number, 3000)));
+        assert_eq!(store.find(&format!("/{number}")), expected);
+    }
+}
+
+#[test]
+fn what_has_ended_does_not_come_back() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    for number in 0..20 {
+        store.put(record(&format!("/{number}"), number, b"old"));
+    }
+    store.settle();
+    store.end(End::All).unwrap();
+    store.put(record("/1", 100, b"new"));
+    store.put(record("/2", 100, b"new"));
+    store.settle();
+    store.end(End::Address(address("/2", ""))).unwrap();
+    for files in [
+        files.after_kill(),
+        files.after_power_cut(1),
+        files.after_power_cut(2),
+    ] {
+        let store = open(&files);
+        for number in 2..20 {
+            assert_eq!(store.find(&format!("/{number}")), None);
+        }
+    }
+    let files = files.after_kill();
+    assert_eq!(open(&files).find("/1"), Some((100, b"new".to_vec())));
+}
+
+#[test]
+fn an_older_response_does_not_come_back_when_the_newer_one_has_ended() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.store(record("/a", 1, b"older"));
+    store.store(TestRecord {
+        head: b"tagged".to_vec(),
+        ..record("/a", 2, b"newer")
+    });
+    let ending = store.disk.end(vec![End::Matching {
+        rule: b"tagged".to_vec(),
+        action: crate::disk::RuleAction::Remove,
+    }]);
+    store.runtime.block_on(ending.durable).unwrap();
+    assert_eq!(store.runtime.block_on(ending.swept).responses, 1);
+    store.close();
+    assert_eq!(open(&files).find("/a"), None);
+}
+
+#[test]
+fn a_long_body_goes_into_a_file_of_its_own() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    let body = bytes(1, 300_000);
+    store.store(record("/a", 1, &body));
+    assert!(matches!(store.get("/a")[0].body, StoredBody::Large(_)));
+    assert_eq!(store.find("/a"), Some((1, body.clone())));
+    store.close();
+    let store = open(&files);
+    assert_eq!(store.find("/a"), Some((1, body)));
+    store.end(End::Address(address("/a", ""))).unwrap();
+    until(|| !files.names().iter().any(|name| name.starts_with("large/")));
+}
+
+#[test]
+fn an_updated_head_uses_the_body_that_is_there() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    let body = bytes(1, 300_000);
+    store.store(record("/a", 1, &body));
+    let written = store.disk.stats().written_bytes;
+    let updated = TestRecord {
+        head: b"updated".to_vec(),
+        body_from: Some(1),
+        ..record("/a", 2, b"not taken")
+    };
+    store.store(updated);
+    assert!(store.disk.stats().written_bytes - written < 1000);
+    assert_eq!(store.find("/a"), Some((2, body.clone())));
+    // In one batch, and after a restart.
+    store.put(TestRecord {
+        body_from: Some(2),
+        ..record("/a", 3, b"not taken")
+    });
+    store.put(TestRecord {
+        body_from: Some(3),
+        ..record("/a", 4, b"not taken")
+    });
+    store.close();
+    let store = open(&files);
+    assert_eq!(store.find("/a"), Some((4, body)));
+    // Another response has come between: its body is not that of the update.
+    store.store(record("/a", 5, b"other"));
+    store.store(TestRecord {
+        body_from: Some(4),
+        ..record("/a", 6, b"own")
+    });
+    assert_eq!(store.find("/a"), Some((6, b"own".to_vec())));
+    until(|| !files.names().iter().any(|name| name.starts_with("large/")));
+}
+
+#[test]
+fn a_body_is_written_while_it_arrives() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    let body = bytes(3, 500_000);
+    let large = store.runtime.block_on(async {
+        let mut writer = store.disk.large_writer().unwrap();
+        for piece in body.chunks(70_000) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        assert_eq!(writer.written_bytes(), 500_000);
+        writer.finish().await.unwrap()
+    });
+    assert_eq!(large.len_bytes(), 500_000);
+    assert_eq!(store.large_body(&large).unwrap(), body);
+    store.store(TestRecord {
+        large: Some(large.clone()),
+        ..record("/a", 1, b"")
+    });
+    drop(large);
+    assert_eq!(store.find("/a"), Some((1, body.clone())));
+    store.close();
+    assert_eq!(open(&files).find("/a"), Some((1, body)));
+}
+
+#[test]
+fn a_body_that_nothing_names_is_removed() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    let before = store.disk.stats().bytes;
+    store.runtime.block_on(async {
+        let mut writer = store.disk.large_writer().unwrap();
+        writer.write(Bytes::from(bytes(1, 400_000))).await.unwrap();
+        drop(writer);
+        let mut writer = store.disk.large_writer().unwrap();
+        writer.write(Bytes::from(bytes(1, 400_000))).await.unwrap();
+        drop(writer.finish().await.unwrap());
+    });
+    until(|| !files.names().iter().any(|name| name.starts_with("large/")));
+    until(|| store.disk.stats().bytes == before);
+}
+
+#[test]
+fn a_body_longer_than_allowed_is_refused() {
+    let store = open(&FaultyFiles::new());
+    let result = store.runtime.block_on(async {
+        let mut writer = store.disk.large_writer().unwrap();
+        for _ in 0..16 {
+            writer
+                .write(Bytes::from(vec![0; 1024 * 1024]))
+                .await
+                .unwrap();
+        }
+        writer.write(Bytes::from_static(b"x")).await
+    });
+    assert_eq!(result, Err(DiskUnavailable::NotWritten));
+    store.store(record("/a", 1, &vec![0; 17 * 1024 * 1024]));
+    assert_eq!(store.find("/a"), None);
+    assert_eq!(store.disk.stats().dropped, 1);
+}
+
+#[test]
+fn what_is_open_is_read_to_its_end_after_it_has_ended() {
+    let store = open(&FaultyFiles::new());
+    let body = bytes(1, 200_000);
+    store.store(record("/a", 1, &body));
+    let StoredBody::Large(large) = store.get("/a")[0].body.clone() else {
+        panic!("not a large body");
+    };
+    let reader = store
+        .runtime
+        .block_on(async { large.open().await })
+        .unwrap();
+    store.end(End::All).unwrap();
+    let rest = store.runtime.block_on(async { reader.read(131_072).await });
+    assert_eq!(rest.unwrap(), body[131_072..196_608]);
+    until(|| {
+        store
+            .runtime
+            .block_on(async { large.open().await })
+            .is_err()
+    });
+}
+
+#[test]
+fn a_head_that_is_too_long_is_not_stored_and_takes_the_older_response_with_it() {
+    let store = open(&FaultyFiles::new());
+    store.store(record("/a", 1, b"older"));
+    store.store(TestRecord {
+        head: vec![1; 262_144],
+        ..record("/a", 2, b"newer")
+    });
+    assert_eq!(store.find("/a"), None);
+    assert_eq!(store.disk.stats().dropped, 1);
+    store.store(TestRecord {
+        head: vec![1; 261_000],
+        ..record("/a", 3, &bytes(1, 60_000))
+    });
+    assert_eq!(store.find("/a"), Some((3, bytes(1, 60_000))));
+}
+
+#[test]
+fn notes_come_back_in_their_order() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.end(End::Note(b"one".to_vec())).unwrap();
+    store.end(End::All).unwrap();
+    store.end(End::Note(b"two".to_vec())).unwrap();
+    let store = open(&files.after_power_cut(3));
+    assert_eq!(store.notes, [b"one".to_vec(), b"two".to_vec()]);
+    assert!(!store.are_notes_lost);
+}
+
+#[test]
+fn a_scan_shows_each_response_once() {
+    let files = FaultyFiles::new();
+    let store = open_with(&files, limits(16 * MIB), timing());
+    for number in 0..1000 {
+        let body = bytes(number, usize::try_from(number * 3).unwrap());
+        store.put(record(&format!("/{number}"), number, &body));
+    }
+    store.put(record("/5", 2000, &bytes(5, 100_000)));
+    store.settle();
+    store.end(End::Address(address("/7", ""))).unwrap();
+    let (mut seen, mut from) = (Vec::new(), ScanCursor::default());
+    loop {
+        let page = store
+            .runtime
+            .block_on(async { store.disk.scan(from, 64).await })
+            .unwrap();
+        assert!(page.records.len() <= 64);
+        for found in page.records {
+            let name = String::from_utf8(found.address.resource.to_vec()).unwrap();
+            assert!(
+                found
+                    .head
+                    .starts_with(format!("head of {name},").as_bytes())
+            );
+            assert_eq!(found.is_large, name == "/5");
+            assert!(found.bytes_on_disk >= found.body_bytes);
+            seen.push(name);
+        }
+        match page.next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    seen.sort();
+    let mut expected: Vec<_> = (0..1000).map(|number| format!("/{number}")).collect();
+    expected.retain(|name| name != "/7");
+    expected.sort();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn the_limit_holds_and_what_is_used_stays() {
+    let files = FaultyFiles::new();
+    let limit = 16 * MIB;
+    let store = open_with(&files, limits(limit), timing());
+    until(|| !store.disk.stats().is_loading);
+    for number in 0..3000_u64 {
+        store.put(record(
+            &format!("/{number}"),
+            number,
+            &bytes(number, 20_000),
+        ));
+        if number % 50 == 0 {
+            store.settle();
+            assert!(store.find("/0").is_some(), "after {number}");
+            let stats = store.disk.stats();
+            assert!(stats.bytes <= limit + limit / 20, "{stats:?}");
+        }
+    }
+    store.settle();
+    let stats = store.disk.stats();
+    assert!(stats.evicted > 1000 && stats.responses > 400, "{stats:?}");
+    assert_eq!(stats.dropped, 0);
+    assert_eq!(store.find("/1"), None);
+    assert_eq!(store.find("/2999"), Some((2999, bytes(2999, 20_000))));
+    let names = files.names();
+    let stored: usize = names
+        .iter()
+        .map(|name| files.bytes(name).unwrap().len())
+        .sum();
+    assert!(stored as u64 <= limit + limit / 20, "{stored}");
+    store.close();
+    let store = open_with(&files, limits(limit), timing());
+    assert_eq!(store.find("/0"), Some((0, bytes(0, 20_000))));
+    assert_eq!(store.find("/2999"), Some((2999, bytes(2999, 20_000))));
+}
+
+#[test]
+fn the_limit_holds_for_large_bodies() {
+    let files = FaultyFiles::new();
+    let limit = 16 * MIB;
+    let store = open_with(&files, limits(limit), timing());
+    until(|| !store.disk.stats().is_loading);
+    for number in 0..60_u64 {
+        store.store(record(
+            &format!("/{number}"),
+            number,
+            &bytes(number, 1_000_000),
+        ));
+        let stats = store.disk.stats();
+        assert!(stats.bytes <= limit + limit / 20, "{stats:?}");
+    }
+    assert_eq!(store.disk.stats().dropped, 0);
+    assert_eq!(store.find("/59"), Some((59, bytes(59, 1_000_000))));
+    assert!(store.find("/50").is_some());
+    assert_eq!(store.find("/1"), None);
+    store.end(End::All).unwrap();
+    until(|| files.names().iter().all(|name| name == "ended.log"));
+}
+
+#[test]
+fn the_reserve_of_free_space_is_left() {
+    let files = FaultyFiles::new();
+    files.set_total_bytes(30 * MIB);
+    let mut limits = limits(1024 * MIB);
+    limits.reserve_bytes = Some(10 * MIB);
+    let store = open_with(&files, limits, timing());
+    until(|| !store.disk.stats().is_loading);
+    for number in 0..800_u64 {
+        store.put(record(
+            &format!("/{number}"),
+            number,
+            &bytes(number, 60_000),
+        ));
+        if number % 20 == 0 {
+            store.settle();
+        }
+    }
+    store.settle();
+    let names = files.names();
+    let stored: usize = names
+        .iter()
+        .map(|name| files.bytes(name).unwrap().len())
+        .sum();
+    assert!(stored as u64 <= 20 * MIB + MIB, "{stored}");
+    assert_eq!(store.find("/799"), Some((799, bytes(799, 60_000))));
+}
+
+#[test]
+fn a_closed_store_answers_that_it_is_not_in_use() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.store(record("/a", 1, b"body"));
+    let disk = store.disk.clone();
+    store.close();
+    assert!(!disk.may_have(&address("/a", "")));
+    assert!(disk.large_writer().is_none());
+    disk.put(Arc::new(record("/b", 2, b"body")));
+    let runtime = super::runtime();
+    let found = runtime.block_on(async { disk.get(vec![address("/a", "")]).await });
+    assert_eq!(found.unwrap_err(), DiskUnavailable::Bypassed);
+    assert!(runtime.block_on(disk.end(vec![End::All]).durable).is_err());
+    assert_eq!(open(&files).find("/a"), Some((1, b"body".to_vec())));
+}

@@ -63,7 +63,7 @@ fn no_random_damage_brings_anything_back() {
                 _ => {
                     let bytes = files.bytes(NAME).unwrap();
                     let from = below(end);
-                    files.overwrite(NAME, at, &bytes[from..from + below(end - from)].to_vec());
+                    files.overwrite(NAME, at, &bytes[from..from + below(end - from)]);
                 }
             }
         }

@@ -13,7 +13,7 @@ use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use super::{ControlError, routes::parse};
+use super::ControlError;
 use crate::{
     admin::{self, AdminError, ImportOutcome},
     clock,
@@ -29,7 +29,7 @@ const LENGTH_BYTES: usize = 4;
 
 /// Streams an export, as frames.
 pub(super) async fn export(body: Bytes, shared: Data<Shared>) -> Result<HttpResponse, AdminError> {
-    let export = admin::export(&shared, &parse(&body)?)?;
+    let export = admin::export(&shared, &serde_json::from_slice(&body)?)?;
     let (sender, receiver) = mpsc::channel(WAITING_PIECES);
     rt::spawn(async move { export.run(&shared, &sender, clock::now()).await });
     let frames = stream::unfold(receiver, |mut receiver| async {
@@ -60,7 +60,8 @@ pub(super) async fn import(
     if described > MAX_DESCRIPTION_BYTES || before > length {
         return Err(AdminError::ImportFrame);
     }
-    let description = parse(&fill(&mut read, &mut payload, described).await?)?;
+    let description = fill(&mut read, &mut payload, described).await?;
+    let description = serde_json::from_slice(&description)?;
     let body = rest(read.freeze(), payload);
     let outcome = admin::import(&shared, description, (body, length - before), clock::now());
     Ok(Json(outcome.await?))

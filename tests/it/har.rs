@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    client::{Answer, Client},
     instance::{Home, Instance},
     origin::Origin,
     ports::free_port,
@@ -81,11 +82,9 @@ fn write(home: &Home, name: &str, entries: &[Value]) -> String {
     name.to_owned()
 }
 
-#[test]
-fn an_export_of_a_browser_is_imported_and_replayed() {
-    let home = Home::new();
-    let proxy = alone(&home, &[]);
-    let url = |path: &str| format!("http://127.0.0.1:{}{path}", proxy.port);
+/// Entries of a page that was loaded through the proxy on `port`, as Chromium exports them: four with a response that can be
+/// stored, and four without.
+fn page(port: u16) -> Vec<Value> {
     let coded = [
         ("content-encoding", "br"),
         ("content-length", "3"),
@@ -95,45 +94,38 @@ fn an_export_of_a_browser_is_imported_and_replayed() {
         ("set-cookie", "sid=S3CR3T"),
         ("x-cache", "MISS"),
     ];
-    let binary = json!({"size": 3, "mimeType": "image/png", "text": "AP8B", "encoding": "base64"});
-    let entries = [
-        entry(
-            &url("/users?page=1"),
-            response(200, &coded, text("[\"gr\u{fc}\u{df}\"]")),
-        ),
-        entry(
-            &url("/pixel.png"),
-            response(200, &[("content-type", "image/png")], binary),
-        ),
-        entry(
-            &url("/old"),
-            response(
-                301,
-                &[("location", "/users?page=1")],
-                json!({"size": 0, "mimeType": "x-unknown"}),
-            ),
-        ),
-        entry(&url("/missing"), response(404, &[], text("no"))),
-        entry(
-            "https://cdn.example.test/x.js",
-            response(200, &[], text("x")),
-        ),
-        entry("data:image/png;base64,AAAA", response(200, &[], text("x"))),
-        entry(
-            &url("/big"),
-            response(200, &[], json!({"size": 9, "mimeType": "text/plain"})),
-        ),
-        entry(
-            &url("/aborted"),
-            response(0, &[], json!({"size": 0, "mimeType": "x-unknown"})),
-        ),
-    ];
-    write(&home, "in.har", &entries);
+    let image = [("content-type", "image/png")];
+    let pixel = json!({"size": 3, "mimeType": "image/png", "text": "AP8B", "encoding": "base64"});
+    let away = [("location", "/users?page=1")];
+    let nothing = || json!({"size": 0, "mimeType": "x-unknown"});
+    let dropped = json!({"size": 9, "mimeType": "text/plain"});
+    let users = response(200, &coded, text("[\"gr\u{fc}\u{df}\"]"));
+    [
+        ("/users?page=1", users),
+        ("/pixel.png", response(200, &image, pixel)),
+        ("/old", response(301, &away, nothing())),
+        ("/missing", response(404, &[], text("no"))),
+        ("https://cdn.example.test/", response(200, &[], text("x"))),
+        ("data:image/png;base64,AA", response(200, &[], text("x"))),
+        ("/big", response(200, &[], dropped)),
+        ("/aborted", response(0, &[], nothing())),
+    ]
+    .into_iter()
+    .map(|(url, response)| match url.starts_with('/') {
+        true => entry(&format!("http://127.0.0.1:{port}{url}"), response),
+        false => entry(url, response),
+    })
+    .collect()
+}
+
+#[test]
+fn an_export_of_a_browser_is_imported_and_replayed() {
+    let home = Home::new();
+    let proxy = alone(&home, &[]);
+    write(&home, "in.har", &page(proxy.port));
     let imported = home.run(&["import", "in.har"]);
-    assert_eq!(
-        (imported.code, imported.stdout.as_str()),
-        (Some(0), "Imported 4 responses\n")
-    );
+    let stdout = "Imported 4 responses\n";
+    assert_eq!((imported.code, imported.stdout.as_str()), (Some(0), stdout));
     for words in [
         "1 entry not imported (5): it is of another site, cdn.example.test",
         "1 entry not imported (6): its URL is not one of http or https",
@@ -148,12 +140,8 @@ fn an_export_of_a_browser_is_imported_and_replayed() {
         let users = proxy.get("/users?page=1");
         assert_eq!((users.status(), users.x_cache()), (200, "HIT"));
         assert_eq!(users.body, "[\"gr\u{fc}\u{df}\"]".as_bytes());
-        assert!(
-            users
-                .field("cache-status")
-                .unwrap()
-                .ends_with("; hit; detail=imported")
-        );
+        let status = users.field("cache-status").unwrap();
+        assert_eq!(status, "caching-proxy; hit; detail=imported");
         for name in ["content-encoding", "set-cookie", "vary"] {
             assert_eq!(users.field(name), None, "{name}");
         }
@@ -351,87 +339,75 @@ const STORED: [&str; 6] = [
     "/private",
 ];
 
+fn search(proxy: &Instance, body: &[u8]) -> Answer {
+    let head = "POST /search HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    let mut client = Client::connect(proxy.port);
+    client
+        .send(format!("{head}Content-Length: {}\r\n\r\n", body.len()))
+        .send(body);
+    client.answer()
+}
+
+fn get_all(proxy: &Instance) -> Vec<Answer> {
+    let get = |target: &&str| proxy.get_with(target, "Accept-Encoding: gzip\r\n");
+    STORED.iter().map(get).collect()
+}
+
 #[test]
-fn an_export_is_a_har_file_that_can_be_imported_elsewhere() {
+fn an_export_has_bodies_as_text_or_base64_and_says_how_they_were_stored() {
     let origin = api();
     let home = Home::new();
-    home.write(
-        "config/proxy.toml",
-        "[[rules]]\npath = \"/search\"\nstore_post = true\n",
-    );
     let proxy = home.start(&origin.url(), &["--record"]);
-    for target in STORED {
-        proxy.get_with(target, "Accept-Encoding: gzip\r\n");
-    }
-    proxy.get_with("/part", "Range: bytes=2-4\r\n");
-    let search = |proxy: &Instance, body: &[u8]| {
-        let mut client = crate::client::Client::connect(proxy.port);
-        let head = "POST /search HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
-        client
-            .send(format!("{head}Content-Length: {}\r\n\r\n", body.len()))
-            .send(body);
-        client.answer()
-    };
-    search(&proxy, b"{\"q\":1}");
+    get_all(&proxy);
     let exported = home.run(&["export", "out.har"]);
-    assert_eq!(
-        (exported.code, exported.stdout.as_str()),
-        (Some(0), "Exported 8 responses to out.har\n")
-    );
-    assert!(
-        exported.stderr.contains("1 body has a content coding"),
-        "{}",
-        exported.stderr
-    );
+    let stdout = "Exported 6 responses to out.har\n";
+    assert_eq!((exported.code, exported.stdout.as_str()), (Some(0), stdout));
+    let words = "1 body has a content coding";
+    assert!(exported.stderr.contains(words), "{}", exported.stderr);
     let file = std::fs::read(home.path("work/out.har")).unwrap();
     let file: Value = serde_json::from_slice(&file).unwrap();
     let entries = file["log"]["entries"].as_array().unwrap();
     let find = |path: &str| {
         let url = format!("{}{path}", origin.url());
+        let mut entries = entries.iter();
         entries
-            .iter()
             .find(|entry| entry["request"]["url"] == url.as_str())
             .unwrap()
     };
-    let json = find("/json?a=1&b");
-    assert_eq!(
-        json["response"]["content"]["text"],
-        "{\"a\": \"\u{fc}\\n\"}"
-    );
-    assert_eq!(json["response"]["content"]["mimeType"], "application/json");
+    let json = &find("/json?a=1&b")["response"]["content"];
+    assert_eq!(json["text"], "{\"a\": \"\u{fc}\\n\"}");
+    assert_eq!(json["mimeType"], "application/json");
     assert_eq!(find("/binary")["response"]["content"]["encoding"], "base64");
     assert_eq!(find("/private")["_cachingProxy"]["provenance"], "recorded");
     assert_eq!(find("/large")["response"]["content"]["size"], 1_000_000);
+}
 
-    // Another proxy, for the same origin, which is gone.
-    home.run(&["--clear-cache"]);
-    let before: Vec<_> = STORED
-        .map(|target| proxy.get_with(target, "Accept-Encoding: gzip\r\n"))
-        .into();
+#[test]
+fn an_export_comes_back_with_its_import() {
+    let origin = api();
+    let home = Home::new();
+    let rule = "[[rules]]\npath = \"/search\"\nstore_post = true\n";
+    home.write("config/proxy.toml", rule);
+    let proxy = home.start(&origin.url(), &["--record"]);
+    let online = get_all(&proxy);
+    proxy.get_with("/part", "Range: bytes=2-4\r\n");
+    search(&proxy, b"{\"q\":1}");
+    home.run(&["export", "out.har"]);
     home.run(&["--clear-cache"]);
     home.run(&["offline", "on"]);
     let imported = home.run(&["import", "out.har"]);
-    assert_eq!(
-        imported.stdout, "Imported 8 responses\n",
-        "{}",
-        imported.stderr
-    );
-    for (target, online) in STORED.iter().zip(before) {
-        let offline = proxy.get_with(target, "Accept-Encoding: gzip\r\n");
-        assert_eq!(
-            (offline.status(), offline.x_cache()),
-            (online.status(), "HIT"),
-            "{target}"
-        );
-        assert_eq!(offline.body, online.body, "{target}");
+    let stdout = "Imported 8 responses\n";
+    assert_eq!(imported.stdout, stdout, "{}", imported.stderr);
+    for (offline, online) in get_all(&proxy).iter().zip(&online) {
+        assert_eq!(offline.x_cache(), "HIT");
+        assert_eq!(offline.status(), online.status());
+        assert_eq!(offline.body, online.body);
         for name in ["content-type", "content-encoding"] {
-            assert_eq!(offline.field(name), online.field(name), "{target}");
+            assert_eq!(offline.field(name), online.field(name));
         }
     }
-    assert_eq!(
-        proxy.get_with("/part", "Range: bytes=2-4\r\n").text(),
-        "234"
-    );
+    let part = proxy.get_with("/part", "Range: bytes=2-4\r\n");
+    assert_eq!((part.status(), part.text().as_str()), (206, "234"));
     assert_eq!(search(&proxy, b"{\"q\": 1}").status(), 200);
     assert_eq!(search(&proxy, b"{\"q\":2}").status(), 504);
 }

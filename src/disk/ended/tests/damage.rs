@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::disk::{
     ended::{
         header::{LogMark, ROWS_AT},
-        log::{EndedLog, NAME},
+        log::EndedLog,
+        log_file::NAME,
         row::EndedRow,
         tests::steps::{Known, SECRET, check_left, random, run, steps},
     },

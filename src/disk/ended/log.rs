@@ -33,6 +33,9 @@ use crate::disk::{
 /// A longer log is rewritten, without what is not needed any more.
 const REWRITE_BYTES: u64 = 4 << 20;
 
+/// The numbers of runs go on above this if it is not known how many there were.
+const LEAST_RANDOM_RUN: u64 = 1 << 22;
+
 /// Why rows are not durable.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::disk) enum AppendError {
@@ -56,7 +59,7 @@ impl From<io::Error> for AppendError {
 /// What the log says when it is opened.
 #[derive(Debug)]
 pub(in crate::disk) struct EndedBefore {
-    /// Larger by one each time.
+    /// Larger by one each time. A large random number, below 2^24, if a loss hides how many times it was.
     pub(in crate::disk) run: u32,
     pub(in crate::disk) set: EndedSet,
     pub(in crate::disk) rules: Vec<LoggedRule>,
@@ -175,13 +178,19 @@ impl EndedLog {
         } else {
             LogState::default()
         };
+        let id = new_id(marks)?;
         let header = LogHeader {
-            id: new_id(marks)?,
+            id,
             secret_tag,
             first_number: 1,
         };
+        // How often the store was opened is lost as well: files can have the small numbers.
+        let runs_before = match salvaged.runs {
+            0 if was_lost => LEAST_RANDOM_RUN + id % LEAST_RANDOM_RUN,
+            runs => runs,
+        };
         let slot = LogSlot {
-            runs: salvaged.runs.saturating_add(1),
+            runs: runs_before.saturating_add(1),
             overwritten: 1,
             last_seq: salvaged.last_seq,
             ..LogSlot::default()

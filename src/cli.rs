@@ -5,6 +5,7 @@ mod entry_args;
 mod examples;
 mod negative_values;
 mod offline_args;
+mod store_args;
 mod warm_args;
 
 use std::ffi::OsString;
@@ -16,7 +17,8 @@ use self::examples::{LONG_EXAMPLES, SHORT_EXAMPLES};
 pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
-    offline_args::{OfflineArgs, OfflineSettingsArgs, Switch},
+    offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
+    store_args::StoreArgs,
     warm_args::WarmArgs,
 };
 use crate::config::Flags;
@@ -243,6 +245,13 @@ pub struct SettingsArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub offline: OfflineSettingsArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub store: StoreArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -270,6 +279,10 @@ pub enum Command {
     Warm(WarmArgs),
     /// Disconnect a running proxy from its origins, or connect it again
     Offline(OfflineArgs),
+    /// Write cached responses to a HAR file, as browsers import it
+    Export(ExportArgs),
+    /// Cache the responses of a HAR file, such as an export of a browser's network panel
+    Import(ImportArgs),
     /// Reload the configuration of a running proxy
     Reload(ProxyArgs),
     /// Check the configuration and print every setting with its source; starts nothing
@@ -291,7 +304,7 @@ pub enum Command {
         #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
     },
-    /// Print a guide: policies, configuration, applications, commands, http, service, troubleshooting, internals
+    /// Print a guide: policies, configuration, applications, commands, offline, http, service, troubleshooting, internals
     Guide {
         /// What it is about; without a topic, the guides are listed
         topic: Option<String>,
@@ -382,6 +395,7 @@ impl SettingsArgs {
         ]
         .into_iter()
         .chain(self.deployment.options())
+        .chain(self.store.options())
         .chain(self.offline.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
@@ -488,7 +502,8 @@ mod tests {
                 "clear-cache",
                 "policy",
                 "ttl",
-                "dashboard"
+                "dashboard",
+                "store"
             ]
         );
     }

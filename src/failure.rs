@@ -5,7 +5,9 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use caching_proxy::{
     config::ConfigError,
     control::{self, ControlError, Instance},
+    disk::OpenError,
     origin::CaError,
+    server::StartError,
 };
 
 use crate::commands;
@@ -61,6 +63,8 @@ pub(crate) enum Failure {
     },
     #[error("cannot start the server")]
     Start(#[source] io::Error),
+    #[error("--store")]
+    Store(#[source] OpenError),
     #[error("the server stopped unexpectedly")]
     Ended(#[source] io::Error),
     #[error("--clear-cache could not reach this proxy")]
@@ -83,7 +87,20 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Warm(#[from] commands::WarmError),
     #[error(transparent)]
+    Export(#[from] commands::ExportError),
+    #[error(transparent)]
+    Import(#[from] commands::ImportError),
+    #[error(transparent)]
     UnknownTopic(#[from] commands::UnknownTopic),
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Io(error) => Self::Start(error),
+            StartError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<ControlError> for Failure {
@@ -104,7 +121,11 @@ impl Failure {
             | Self::Ended(_)
             | Self::Control(_)
             | Self::Killed
+            | Self::Export(_)
             | Self::Print(_) => 1,
+            Self::Store(OpenError::Locked { .. }) => 3,
+            Self::Store(OpenError::Io { .. }) => 1,
+            Self::Store(_) => 2,
             Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }
@@ -114,6 +135,7 @@ impl Failure {
             | Self::Metrics { .. } => 3,
             Self::Unreached | Self::ChooseError(_) | Self::Unanswered(_) => 4,
             Self::Warm(error) => error.exit_code(),
+            Self::Import(error) => error.exit_code(),
         })
     }
 }

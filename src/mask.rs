@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::OnceLock};
 
 use wildmatch::WildMatch;
 
-pub use self::header::shown_value;
+pub use self::header::{is_secret_header, is_url_header, shown_value};
 
 /// The longest target that is logged whole, in characters.
 const MAX_TARGET_CHARS: usize = 512;

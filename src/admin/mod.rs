@@ -8,6 +8,8 @@
 //! | `show.rs` | [`show`]: what is stored for one path, in detail |
 //! | `why.rs` | [`why`]: what the proxy would do with a request, and why |
 //! | `stats.rs` | [`stats`]: the counters of the proxy and of its cache |
+//! | `export.rs` | [`export`]: what is stored, as a HAR file |
+//! | `import.rs` | [`import`]: stores a response from a file |
 //! | `error.rs` | [`AdminError`]: why an action is refused, in words |
 //!
 //! The control socket ([`crate::control`]) and the dashboard ([`crate::dashboard`]) only carry them over HTTP. Limits and
@@ -17,6 +19,8 @@
 
 mod clear;
 mod error;
+mod export;
+mod import;
 mod list;
 mod purge;
 mod show;
@@ -28,6 +32,8 @@ pub(crate) use self::why::parse as parse_why;
 pub use self::{
     clear::clear,
     error::AdminError,
+    export::{Export, ExportFrame, ExportRequest, ExportSummary, export},
+    import::{ImportOutcome, ImportRequest, import},
     list::{ListRequest, list},
     purge::{PurgeRequest, purge},
     show::{ShowRequest, show},

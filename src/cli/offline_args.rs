@@ -1,6 +1,6 @@
-//! The options about working without the origin, and the arguments of `offline`.
+//! The options about working without the origin, and the arguments of `offline`, `export` and `import`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -44,6 +44,54 @@ pub struct OfflineArgs {
     /// on: serve what is cached and nothing else; off: forward requests again
     #[arg(value_name = "on|off", hide_possible_values = true)]
     pub state: Switch,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub proxy: ProxyArgs,
+}
+
+/// What to export, and where to.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// The HAR file to write; - for stdout
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Paths or patterns, such as '/products/*' [default: everything]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+
+    /// Export credentials, cookies and secret query parameters too
+    #[arg(long)]
+    pub with_secrets: bool,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub proxy: ProxyArgs,
+}
+
+/// What to import.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The HAR file to read; - for stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Serve the imported responses to everybody, whatever the credentials
+    ///
+    /// Without it, they are served to requests with the credentials that are in the file, or without any.
+    #[arg(long)]
+    pub shared: bool,
+
+    /// Another host name of the origin, such as its public one, whose URLs to accept; may be repeated
+    #[arg(long = "site", value_name = "HOST[:PORT]")]
+    pub sites: Vec<String>,
 
     #[command(flatten)]
     #[allow(

@@ -6,7 +6,9 @@ mod check_config;
 mod command_line;
 mod corrections;
 mod demo;
+mod export;
 mod guide;
+mod import;
 mod ls;
 mod misuse;
 mod offline;
@@ -21,7 +23,10 @@ mod why;
 
 use caching_proxy::cli::Command;
 
-pub(crate) use self::{guide::UnknownTopic, misuse::tell as tell_misuse, warm::WarmError};
+pub(crate) use self::{
+    export::ExportError, guide::UnknownTopic, import::ImportError, misuse::tell as tell_misuse,
+    warm::WarmError,
+};
 use crate::failure::Failure;
 
 /// Runs one command to its end.
@@ -33,6 +38,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Why(why) => why::run(why)?,
         Command::Completions { shell } => shell::completions(shell),
         Command::Offline(asked) => offline::run(asked)?,
+        Command::Export(asked) => export::run(&asked)?,
+        Command::Import(asked) => import::run(&asked)?,
         Command::Reload(proxy) => reload::reload(proxy)?,
         Command::CheckConfig { settings, json } => check_config::check_config(*settings, json)?,
         Command::Warm(asked) => warm::run(&asked)?,

@@ -10,10 +10,15 @@ use super::{
     commands::{DESCRIBE_TIMEOUT, is_running, names_in},
     directories::SocketDirectories,
     lock::InstanceName,
+    stream::{self, ResponseStream},
+    transfer::import_length,
 };
+use crate::admin::ImportOutcome;
 
 /// Timeout for the response of an instance.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for storing a large response, and between two pieces of an export.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The running proxy that a command is about.
 #[derive(Debug)]
@@ -37,9 +42,43 @@ impl ChosenInstance {
         let command = ControlRequest {
             method,
             target,
-            body,
+            body: &[body],
         };
         ask(&self.name.socket, command, RESPONSE_TIMEOUT)
+    }
+}
+
+impl ChosenInstance {
+    /// Sends it a request, whose response is read while it arrives.
+    ///
+    /// # Errors
+    /// As [`ChosenInstance::ask`].
+    pub fn open(
+        &self,
+        method: &str,
+        target: &str,
+        body: &[u8],
+    ) -> Result<ResponseStream, ControlError> {
+        let command = ControlRequest {
+            method,
+            target,
+            body: &[body],
+        };
+        stream::open(&self.name.socket, command, TRANSFER_TIMEOUT)
+    }
+
+    /// Sends it a response to store, described as JSON, with its body.
+    ///
+    /// # Errors
+    /// As [`ChosenInstance::ask`].
+    pub fn import(&self, description: &[u8], body: &[u8]) -> Result<ImportOutcome, ControlError> {
+        let length = import_length(description)?;
+        let command = ControlRequest {
+            method: "POST",
+            target: "/import",
+            body: &[&length, description, body],
+        };
+        ask(&self.name.socket, command, TRANSFER_TIMEOUT)
     }
 }
 

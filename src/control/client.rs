@@ -19,12 +19,12 @@ const MAX_HEADERS: usize = 32;
 /// Timeout of a connect that only checks whether anybody listens.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A request to an instance: method, path with query, and body (empty for none).
+/// A request to an instance: method, path with query, and body in parts (none for no body).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ControlRequest<'a> {
     pub(super) method: &'a str,
     pub(super) target: &'a str,
-    pub(super) body: &'a [u8],
+    pub(super) body: &'a [&'a [u8]],
 }
 
 impl ControlRequest<'static> {
@@ -87,23 +87,47 @@ fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     }
 }
 
+/// Sends a request, and returns the connection, of which the response can be read. Writing and each reading may take
+/// `limit`.
+pub(super) fn send(
+    socket: &Path,
+    command: ControlRequest<'_>,
+    limit: Duration,
+) -> Result<UnixStream, ControlError> {
+    let mut stream = connect(socket, limit).map_err(|source| ControlError::Connect {
+        path: socket.to_owned(),
+        source,
+    })?;
+    let sent = write_request(&mut stream, command);
+    let sent = sent.and_then(|()| stream.set_read_timeout(Some(limit)));
+    sent.map_err(|source| ControlError::Exchange {
+        path: socket.to_owned(),
+        source,
+    })?;
+    Ok(stream)
+}
+
+fn write_request(stream: &mut UnixStream, command: ControlRequest<'_>) -> io::Result<()> {
+    let ControlRequest {
+        method,
+        target,
+        body,
+    } = command;
+    let length: usize = body.iter().map(|part| part.len()).sum();
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: caching-proxy\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    body.iter().try_for_each(|part| stream.write_all(part))
+}
+
 /// Sends the request and reads until the end of the connection.
 fn exchange(
     stream: &mut UnixStream,
     command: ControlRequest<'_>,
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
-    let ControlRequest {
-        method,
-        target,
-        body,
-    } = command;
-    let length = body.len();
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: caching-proxy\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
+    write_request(stream, command)?;
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -134,14 +158,23 @@ fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ControlError> {
     let Ok(httparse::Status::Complete(length)) = head.parse(answer) else {
         return Err(ControlError::Answer);
     };
-    match head.code {
-        Some(200) => serde_json::from_slice(&answer[length..]).map_err(|_| ControlError::Answer),
-        // The request is refused; the body gives the reason.
-        Some(400) => Err(ControlError::Refused {
-            sentence: sentence(&answer[length..]),
-        }),
-        Some(status) => Err(ControlError::Status { status }),
+    let body = &answer[length..];
+    match head.code.map(|status| refusal(status, body)) {
+        Some(None) => serde_json::from_slice(body).map_err(|_| ControlError::Answer),
+        Some(Some(error)) => Err(error),
         None => Err(ControlError::Answer),
+    }
+}
+
+/// The error that a response with this status and body means; `None` for 200.
+pub(super) fn refusal(status: u16, body: &[u8]) -> Option<ControlError> {
+    match status {
+        200 => None,
+        // The request is refused; the body gives the reason.
+        400 => Some(ControlError::Refused {
+            sentence: sentence(body),
+        }),
+        status => Some(ControlError::Status { status }),
     }
 }
 

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `server.rs` | [`listen`]: makes this process reachable |
 //! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `POST /offline`, `GET /instance` |
+//! | `transfer.rs` | the routes of `export` and `import` |
+//! | `stream.rs` | a response over a socket that is read while it arrives |
 //! | `client.rs` | one HTTP request over a socket, blocking |
 //! | `choose.rs` | [`choose`]: the one proxy that a command is about |
 //! | `commands.rs` | [`clear`] for all proxies, and [`holder`] of an address |
@@ -29,6 +31,8 @@ pub(crate) mod fuzzing;
 mod lock;
 mod routes;
 mod server;
+mod stream;
+mod transfer;
 
 use std::{io, net::IpAddr, path::PathBuf};
 
@@ -39,6 +43,7 @@ pub use self::{
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     routes::OfflineRequest,
     server::{Control, listen},
+    stream::ResponseStream,
 };
 
 /// A running proxy, as it describes itself.

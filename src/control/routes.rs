@@ -8,7 +8,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Instance;
+use super::{Instance, transfer};
 use crate::{
     admin::{self, AdminError, Caller},
     cache::{Listing, Purged},
@@ -24,6 +24,8 @@ pub(super) struct ClearResponse {
     pub(super) instance: Instance,
     pub(super) entries: u64,
     pub(super) bytes: u64,
+    #[serde(default)]
+    pub(super) on_disk: u64,
 }
 
 pub(super) fn configure(app: &mut ServiceConfig) {
@@ -34,6 +36,8 @@ pub(super) fn configure(app: &mut ServiceConfig) {
         .route("/list", web::post().to(list))
         .route("/show", web::post().to(show))
         .route("/why", web::post().to(why))
+        .route("/export", web::post().to(transfer::export))
+        .route("/import", web::post().to(transfer::import))
         .route("/offline", web::post().to(offline))
         .route("/reload", web::post().to(reload));
 }
@@ -63,11 +67,12 @@ async fn clear(
     shared: Data<Shared>,
     instance: Data<Instance>,
 ) -> Result<Json<ClearResponse>, AdminError> {
-    let cleared = admin::clear(&shared, Caller::Command).await?;
+    let (cleared, on_disk) = admin::clear(&shared, Caller::Command).await?;
     Ok(Json(ClearResponse {
         instance: instance.as_ref().clone(),
         entries: cleared.entries,
         bytes: cleared.bytes,
+        on_disk: on_disk.responses,
     }))
 }
 

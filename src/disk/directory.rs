@@ -80,11 +80,6 @@ impl StoreDirectory {
         &self.secret
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Says to other processes what this one is called, such as the port that it listens to. If that fails, they see its id.
     pub(super) fn name_holder(&self, name: &str) {
         let _ = write_holder(&self.lock, name);
@@ -302,7 +297,6 @@ mod tests {
         for name in names_in(&path) {
             assert_eq!(mode_of(&path.join(name)), 0o600);
         }
-        assert_eq!(opened.path(), path);
         assert!(opened.files().space().unwrap().total_bytes > 0);
     }
 

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
+use rustix::fs::{OFlags, statvfs};
 
 #[cfg(test)]
 pub(super) mod faulty;
@@ -40,8 +40,6 @@ pub(super) enum OpenMode {
     Existing,
     /// For reading and writing. It must not be there.
     CreateNew,
-    /// For reading and writing. It is made if it is not there.
-    CreateOrOpen,
 }
 
 /// An open file.
@@ -54,8 +52,6 @@ pub(super) trait StoreFile: Send + Sync {
     fn set_len(&self, bytes: u64) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Reserves space, and extends the file by zeros. [`ErrorKind::Unsupported`] if the file system cannot.
-    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()>;
     /// Makes the bytes and the length durable.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -150,7 +146,6 @@ impl Files for RealFiles {
             OpenMode::ReadOnly => {}
             OpenMode::Existing => _ = options.write(true),
             OpenMode::CreateNew => _ = options.write(true).create_new(true),
-            OpenMode::CreateOrOpen => _ = options.write(true).create(true),
         }
         Ok(Arc::new(options.open(self.path(name))?))
     }
@@ -222,10 +217,6 @@ impl StoreFile for File {
         Ok(self.metadata()?.len())
     }
 
-    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        Ok(fallocate(self, FallocateFlags::empty(), offset, bytes)?)
-    }
-
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
     }
@@ -282,12 +273,7 @@ mod tests {
         fs::write(&target, b"theirs").unwrap();
         symlink(&target, root.path().join("link")).unwrap();
         let files = RealFiles::new(root.path().into());
-        for mode in [
-            OpenMode::ReadOnly,
-            OpenMode::Existing,
-            OpenMode::CreateNew,
-            OpenMode::CreateOrOpen,
-        ] {
+        for mode in [OpenMode::ReadOnly, OpenMode::Existing, OpenMode::CreateNew] {
             assert!(files.open("link", mode).is_err(), "{mode:?}");
         }
     }

@@ -45,13 +45,10 @@ mod address;
 mod availability;
 mod checksum;
 mod contents;
-#[allow(dead_code)]
 mod directory;
-#[allow(dead_code)]
 mod ended;
 mod ends;
 mod engine;
-#[allow(dead_code)]
 mod files;
 mod handle;
 mod index;

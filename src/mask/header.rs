@@ -8,7 +8,7 @@ use crate::policy::{CredentialNames as _, Policy};
 /// Replaces a secret.
 const MASK: &str = "***";
 /// Headers whose names look like credentials, but are not.
-const HARMLESS: [&str; 1] = ["surrogate-key"];
+const HARMLESS: [&str; 2] = ["surrogate-key", "www-authenticate"];
 /// Headers that contain a URL.
 const TARGETS: [HeaderName; 3] = [header::LOCATION, header::CONTENT_LOCATION, header::REFERER];
 
@@ -16,20 +16,35 @@ const TARGETS: [HeaderName; 3] = [header::LOCATION, header::CONTENT_LOCATION, he
 /// parameters.
 pub fn shown_value(policy: &Policy, name: &HeaderName, value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
-    if *name == header::SET_COOKIE || *name == header::COOKIE {
+    if is_cookie(name) {
         let cookie = text.split_once('=').map_or("", |(cookie, _)| cookie);
         return match cookie {
             "" => MASK.to_owned(),
             cookie => format!("{cookie}={MASK}"),
         };
     }
-    if policy.is_credential(name) && !HARMLESS.contains(&name.as_str()) {
+    if is_secret_header(policy, name) {
         return MASK.to_owned();
     }
-    match TARGETS.contains(name) {
+    match is_url_header(name) {
         true => hidden(&text).into_owned(),
         false => text.into_owned(),
     }
+}
+
+/// True for a header that carries credentials or cookies.
+pub fn is_secret_header(policy: &Policy, name: &HeaderName) -> bool {
+    let is_credential = || policy.is_credential(name) && !HARMLESS.contains(&name.as_str());
+    is_cookie(name) || is_credential()
+}
+
+/// True for a header that contains a URL.
+pub fn is_url_header(name: &HeaderName) -> bool {
+    TARGETS.contains(name)
+}
+
+fn is_cookie(name: &HeaderName) -> bool {
+    *name == header::SET_COOKIE || *name == header::COOKIE
 }
 
 #[cfg(test)]
@@ -48,6 +63,7 @@ mod tests {
             ("x-auth-token", "x", "***"),
             ("surrogate-key", "a b", "a b"),
             ("location", "/a?token=x&b=1", "/a?token=***&b=1"),
+            ("www-authenticate", "Basic", "Basic"),
             ("etag", "\"x\"", "\"x\""),
         ] {
             let name = HeaderName::from_static(name);

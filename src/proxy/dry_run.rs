@@ -1,6 +1,6 @@
 //! What would happen to a request. It is not forwarded, and no stored response counts as used.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
@@ -10,7 +10,8 @@ use actix_web::http::{
 use tokio::time::Instant;
 
 use crate::{
-    cache::{CacheUnavailable, Entry, Inspect, Key, KeyState},
+    cache::{CacheUnavailable, Entry, Key, KeyState},
+    config::Config,
     error::ProxyError,
     headers::{describes_client, has_upgrade_option},
     origin::PaceState,
@@ -69,39 +70,25 @@ pub async fn dry_run(
     described: &DescribedRequest,
     now: Time,
 ) -> Result<Result<DryRun, ProxyError>, CacheUnavailable> {
-    let mut headers = described.headers.clone();
-    if !has_upgrade_option(&headers) {
-        // The stream of a connection removes it too (RFC 9110, 7.8).
-        headers.remove(header::UPGRADE);
-    }
-    let headers = &headers;
-    let head = RequestHead {
-        method: &described.method,
-        uri: &described.uri,
-        headers,
-        version: Version::HTTP_11,
-        framing: framing(headers),
-        peer: Some(described.peer),
-    };
     let config = shared.config();
     let trusted = &config.deployment.trusted_proxies;
+    let headers = &described.headers;
     let trusts_peer = describes_client(headers).then(|| trusted.trust(described.peer));
-    let table = NameTable::new(&config);
-    let forwarded = match ForwardedRequest::of(&head, shared, (&config, &table)) {
+    let forwarded = match forwarded_form(shared, described, &config) {
         Ok(forwarded) => forwarded,
         Err(error) => return Ok(Err(error)),
     };
     let key = forwarded.key.clone();
-    let mut known = shared.cache.send(Inspect { key }).await?;
-    let heads = known.found.variants().map(|entry| &**entry.head());
+    let mut known = shared.cache.inspect(key).await?;
+    let heads = known.variants.iter().map(|entry| &**entry.head());
     let get = forwarded.as_get();
     let decided = get.as_ref().unwrap_or(&forwarded);
     let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
     let mut offline = None;
     if config.offline {
         for key in offline::keys(shared, decided) {
-            let inspected = shared.cache.send(Inspect { key: key.clone() }).await?;
-            let decision = offline::decide(decided, &key, &inspected.found);
+            let inspected = shared.cache.inspect(key.clone()).await?;
+            let decision = offline::decide(decided, &key, &inspected.variants);
             offline = Some(decision);
             if decision != OfflineDecision::NotStored {
                 known = inspected;
@@ -122,6 +109,33 @@ pub async fn dry_run(
     }))
 }
 
+/// The forwarded form of a described request.
+///
+/// # Errors
+/// The proxy would refuse the request.
+pub(super) fn forwarded_form(
+    shared: &Shared,
+    described: &DescribedRequest,
+    config: &Arc<Config>,
+) -> Result<Rc<ForwardedRequest>, ProxyError> {
+    let mut headers = described.headers.clone();
+    if !has_upgrade_option(&headers) {
+        // The stream of a connection removes it too (RFC 9110, 7.8).
+        headers.remove(header::UPGRADE);
+    }
+    let headers = &headers;
+    let head = RequestHead {
+        method: &described.method,
+        uri: &described.uri,
+        headers,
+        version: Version::HTTP_11,
+        framing: framing(headers),
+        peer: Some(described.peer),
+    };
+    let table = NameTable::new(config);
+    ForwardedRequest::of(&head, shared, (config, &table))
+}
+
 fn framing(headers: &HeaderMap) -> RequestFraming {
     let length = headers.get(header::CONTENT_LENGTH);
     match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
@@ -140,7 +154,7 @@ impl DryRun {
     /// Says in sentences that nothing stored matches it, and what is nearest.
     pub async fn missing_offline(&self, shared: &Shared) -> Vec<String> {
         let cache = Some(&shared.cache);
-        offline::missing::sentences(cache, &self.forwarded, &self.known.found).await
+        offline::missing::sentences(cache, &self.forwarded, &self.known.variants).await
     }
 
     /// Its key.
@@ -234,7 +248,7 @@ impl DryRun {
     /// The stored responses that this request may get. Those of other identities are not among them.
     pub fn visible(&self) -> impl Iterator<Item = &Entry> {
         let identity = self.forwarded.key.identity;
-        let variants = self.known.found.variants().map(|entry| &**entry);
+        let variants = self.known.variants.iter().map(|entry| &**entry);
         variants.filter(move |entry| match entry.head().audience() {
             Audience::Everyone => true,
             Audience::Partition => entry.head().partition() == identity,
@@ -243,7 +257,7 @@ impl DryRun {
 
     /// The variant at `index`; `None` if there is none.
     pub fn variant(&self, index: usize) -> Option<&Entry> {
-        self.known.found.variants().nth(index).map(|entry| &**entry)
+        self.known.variants.get(index).map(|entry| &**entry)
     }
 
     /// True if nothing is stored for it, and the reason why is not known either.

@@ -9,6 +9,7 @@
 //! | `response` | the response to the client: headers, body, log line |
 //! | `tunnel` | WebSocket: handshakes, and bytes in both directions |
 //! | `offline` | requests while the proxy is offline |
+//! | `import` | responses that are stored without a fetch |
 //! | `connection` | a client's connection, as handler and server share it |
 //! | `worker`, `shared` | what one worker holds, and what all of them share |
 //! | `origin_health`, `availability` | whether an origin is known to fail; whether it gets requests beside others |
@@ -22,6 +23,7 @@ mod dry_run;
 mod fetch;
 mod handler;
 mod hit;
+mod import;
 mod offline;
 mod origin_health;
 mod readiness;
@@ -36,6 +38,7 @@ pub use self::{
     connection::Connection,
     dry_run::{DescribedRequest, DryRun, dry_run},
     handler::handle,
+    import::{ImportAudience, ImportRefusal, ImportedResponse, UrlMisfit, UrlPlace, import},
     readiness::Readiness,
     request::framing::RequestFraming,
     response::{

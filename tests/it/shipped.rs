@@ -1,10 +1,15 @@
 //! Shipped files for running the proxy as a service: they match the program.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::{
+    client::Client,
     instance::{Finished, Home, Instance},
     origin::Origin,
     ports::free_port,
@@ -106,4 +111,66 @@ fn the_health_check_of_the_container_reports_the_state_of_the_proxy() {
     let proxy = home.start(&origin.url(), &[]);
     proxy.get("/a");
     assert_eq!(home.run(&arguments).code, Some(0));
+}
+
+/// The lines of a block of a workflow, without their indentation.
+fn run_block(workflow: &str, step: &str) -> String {
+    let (_, step) = workflow.split_once(&format!("name: {step}\n")).unwrap();
+    let (_, block) = step.split_once("run: |\n").unwrap();
+    let lines = block.lines().take_while(|line| !line.is_empty());
+    lines
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect()
+}
+
+#[test]
+fn the_workflow_serves_a_recorded_api() {
+    let workflow = shipped("github-actions.yml");
+    let guide = include_str!("../../src/guide/offline.md");
+    let (_, example) = guide.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    assert!(
+        workflow.ends_with(example),
+        "the guide has another workflow"
+    );
+
+    // Recorded as the guide says, with a token, from an API that is gone afterwards.
+    let origin = Origin::counting("Cache-Control: private\r\n");
+    let home = Home::new();
+    let recording = home.start(&origin.url(), &["--record"]);
+    recording.get_with("/users", "Authorization: Bearer ann\r\n");
+    fs::create_dir(home.path("work/tests")).unwrap();
+    assert_eq!(home.run(&["export", "tests/api.har"]).code, Some(0));
+    recording.kill();
+    let url = origin.url();
+    drop(origin);
+
+    let port = free_port();
+    let block = run_block(&workflow, "Serve the recorded API");
+    let block = block.replace("8000", &port.to_string());
+    let block = block.replace("https://api.example.com", &url);
+    let program = "caching-proxy() { \"$program\" \"$@\"; }; export -f caching-proxy";
+    let lines = format!("set -e\n{program}\n{block}echo $! > pid");
+    let mut command = home.command_after(&lines, &["ls", "--port", &port.to_string(), "--json"]);
+    command.env("program", env!("CARGO_BIN_EXE_caching-proxy"));
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let _started = Started(home.path("work/pid"));
+    let finished = Finished::of(command);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for fields in ["", "Authorization: Bearer test\r\n"] {
+        let response = Client::connect(port).ask("/users", fields).answer();
+        response.expect(200, "HIT", "GET /users #0");
+    }
+}
+
+/// A program that a script has started, by the file with its process id. Dropping it ends the program.
+struct Started(PathBuf);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let pid = fs::read_to_string(&self.0).unwrap_or_default();
+        if let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) {
+            rustix::process::kill_process(pid, Signal::KILL).ok();
+        }
+    }
 }

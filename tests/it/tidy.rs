@@ -21,7 +21,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "clock", "config", "proxy", "cache", "origin", "policy", "error", "reload",
+            "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "reload",
         ],
     ),
     (
@@ -37,9 +37,10 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("mask", &["policy"]),
     ("guide", &[]),
+    ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
     ("disk", &[]),
-    ("cache", &["policy", "mask"]),
+    ("cache", &["disk", "policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
     (
         "explain",
@@ -47,7 +48,9 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["cache", "explain", "mask", "observe", "policy", "proxy"],
+        &[
+            "cache", "disk", "explain", "har", "mask", "observe", "origin", "policy", "proxy",
+        ],
     ),
     (
         "control",
@@ -55,11 +58,13 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "observe",
-        &["cache", "error", "headers", "origin", "policy"],
+        &["cache", "disk", "error", "headers", "origin", "policy"],
     ),
     (
         "dashboard",
-        &["admin", "cache", "clock", "headers", "observe", "proxy"],
+        &[
+            "admin", "cache", "clock", "disk", "headers", "observe", "proxy",
+        ],
     ),
 ];
 

@@ -17,23 +17,24 @@ use ring::{
 use crate::disk::{
     ended::{
         header::{LogHeader, LogMark, LogSlot, SECTOR, u64_at},
+        log_file::{
+            NAME, NEW_NAME, STEP, group, read_all, remove_if_there, write_new, write_zeros,
+        },
         logged_rules::{LoggedRule, RuleId},
+        read_log::{ReadLog, count},
         row::{EndedRow, RowContent},
-        scan::{LogEnd, LogTail, read_rows},
+        scan::{LogTail, read_rows},
         set::EndedSet,
         state::{LogState, contents_of},
     },
     files::{Files, OpenMode, StoreFile},
 };
 
-pub(super) const NAME: &str = "ended.log";
-const NEW_NAME: &str = "ended.log.new";
-/// The file grows by this.
-const STEP: u64 = 256 << 10;
 /// A longer log is rewritten, without what is not needed any more.
 const REWRITE_BYTES: u64 = 4 << 20;
-/// No log that this program writes is longer.
-const MAX_BYTES: u64 = 1 << 30;
+
+/// The numbers of runs go on above this if it is not known how many there were.
+const LEAST_RANDOM_RUN: u64 = 1 << 22;
 
 /// Why rows are not durable.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ impl From<io::Error> for AppendError {
 /// What the log says when it is opened.
 #[derive(Debug)]
 pub(in crate::disk) struct EndedBefore {
-    /// Larger by one each time.
+    /// Larger by one each time. A large random number, below 2^24, if a loss hides how many times it was.
     pub(in crate::disk) run: u32,
     pub(in crate::disk) set: EndedSet,
     pub(in crate::disk) rules: Vec<LoggedRule>,
@@ -91,15 +92,6 @@ pub(in crate::disk) struct EndedLog {
     oldest_seq: u64,
     /// Whether its name is durable.
     is_named: bool,
-}
-
-/// A log as it was read, with all that could be read.
-struct ReadLog {
-    header: LogHeader,
-    /// `None` if it is damaged.
-    slot: Option<LogSlot>,
-    state: LogState,
-    end: LogEnd,
 }
 
 impl EndedLog {
@@ -186,13 +178,19 @@ impl EndedLog {
         } else {
             LogState::default()
         };
+        let id = new_id(marks)?;
         let header = LogHeader {
-            id: new_id(marks)?,
+            id,
             secret_tag,
             first_number: 1,
         };
+        // How often the store was opened is lost as well: files can have the small numbers.
+        let runs_before = match salvaged.runs {
+            0 if was_lost => LEAST_RANDOM_RUN + id % LEAST_RANDOM_RUN,
+            runs => runs,
+        };
         let slot = LogSlot {
-            runs: salvaged.runs.saturating_add(1),
+            runs: runs_before.saturating_add(1),
             overwritten: 1,
             last_seq: salvaged.last_seq,
             ..LogSlot::default()
@@ -408,124 +406,6 @@ impl EndedLog {
         self.next_number = new.next_number;
         self.capacity = new.capacity;
         Ok(())
-    }
-}
-
-impl ReadLog {
-    /// `None` if its header is damaged.
-    fn of(log: &[u8]) -> Option<Self> {
-        let header = LogHeader::from_log(log)?;
-        let slot = LogSlot::from_log(log, header.id);
-        let mut state = LogState::default();
-        state.set.end_all(slot.map_or(0, |slot| slot.all));
-        let end = read_rows(log, header.id, header.first_number, |row| state.add(row));
-        Some(Self {
-            header,
-            slot,
-            state,
-            end,
-        })
-    }
-
-    /// The slot if nothing is lost: it is the log of this secret, and has all that it had when it was opened and when the
-    /// segments were made.
-    fn whole(&self, secret_tag: u64, marks: &[LogMark]) -> Option<LogSlot> {
-        let slot = self.slot?;
-        let now = count(self.header.id, self.end.next_number, &slot);
-        let has_all = |mark: &LogMark| mark.id != now.id || mark.count <= now.count;
-        let is_whole = self.end.tail != LogTail::Damaged
-            && slot.rows < self.end.next_number
-            && self.header.secret_tag == secret_tag
-            && marks.iter().all(has_all);
-        is_whole.then_some(slot)
-    }
-}
-
-fn count(id: u64, next_number: u64, slot: &LogSlot) -> LogMark {
-    LogMark {
-        id,
-        count: next_number - 1 + slot.overwritten,
-    }
-}
-
-/// A log that was written, and not yet renamed.
-struct NewLog {
-    file: Arc<dyn StoreFile>,
-    slot: LogSlot,
-    end: u64,
-    next_number: u64,
-    capacity: u64,
-}
-
-/// Writes and syncs a log beside the one that is in use.
-fn write_new(
-    files: &dyn Files,
-    header: LogHeader,
-    slot: LogSlot,
-    rows: &[RowContent],
-) -> io::Result<NewLog> {
-    let next_number = header.first_number + rows.len() as u64;
-    let slot = LogSlot {
-        rows: next_number - 1,
-        ..slot
-    };
-    let mut bytes = header.to_sector().to_vec();
-    bytes.extend_from_slice(&slot.to_sector(header.id));
-    bytes.extend_from_slice(&group(header.id, header.first_number, rows));
-    let end = bytes.len() as u64;
-    remove_if_there(files, NEW_NAME)?;
-    let file = files.open(NEW_NAME, OpenMode::CreateNew)?;
-    file.write_all_at(&bytes, 0)?;
-    let full = (end + STEP / 2).next_multiple_of(STEP);
-    // On a full disk it can grow later, when the old log is gone.
-    let capacity = match write_zeros(&*file, end, full) {
-        Ok(()) => full,
-        Err(_) => file.set_len(end).map(|()| end)?,
-    };
-    file.sync_data()?;
-    Ok(NewLog {
-        file,
-        slot,
-        end,
-        next_number,
-        capacity,
-    })
-}
-
-/// The bytes of rows that are synced together.
-fn group(id: u64, first_number: u64, rows: &[RowContent]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for ((number, position), row) in (first_number..).zip(0..).zip(rows) {
-        row.write(id, number, position, &mut bytes);
-    }
-    bytes
-}
-
-fn write_zeros(file: &dyn StoreFile, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; 64 << 10];
-    let mut at = from;
-    while at < to {
-        let bytes = usize::try_from(to - at).map_or(zeros.len(), |left| left.min(zeros.len()));
-        file.write_all_at(&zeros[..bytes], at)?;
-        at += bytes as u64;
-    }
-    Ok(())
-}
-
-fn read_all(file: &dyn StoreFile) -> io::Result<Vec<u8>> {
-    let len = file.len()?;
-    if len > MAX_BYTES {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
-}
-
-fn remove_if_there(files: &dyn Files, name: &str) -> io::Result<()> {
-    match files.remove(name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
 

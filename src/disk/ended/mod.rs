@@ -6,6 +6,8 @@
 //! | place | what it holds |
 //! |---|---|
 //! | `log` | [`EndedLog`]: the file `ended.log`, appended to and synced, rewritten when it is long |
+//! | `log_file` | making, filling and reading that file |
+//! | `read_log` | a log as it is read when it is opened, and whether it is whole |
 //! | `scan` | the rows in the bytes of a log, and whether some are lost |
 //! | `header` | the first two sectors: the identity of the log, and what is overwritten in place |
 //! | `row` | one row: kind, number, content, checksum |
@@ -16,7 +18,9 @@
 
 mod header;
 mod log;
+mod log_file;
 mod logged_rules;
+mod read_log;
 mod row;
 mod rules;
 mod scan;
@@ -25,15 +29,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)]
 pub(super) use header::LogMark;
-#[allow(unused_imports)]
 pub(super) use log::{AppendError, EndedBefore, EndedLog};
-#[allow(unused_imports)]
-pub(super) use logged_rules::{LoggedRule, RuleId};
-#[allow(unused_imports)]
+pub(super) use logged_rules::RuleId;
 pub(super) use row::EndedRow;
-#[allow(unused_imports)]
 pub(super) use rules::{RemovingRule, RuleVerdict, RulesInForce};
-#[allow(unused_imports)]
 pub(super) use set::{EndedAddress, EndedSet};

@@ -160,11 +160,6 @@ impl RulesInForce {
         seq <= self.newest
     }
 
-    /// Whether there are none.
-    pub(in crate::disk) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-
     /// Those that remove, the oldest first. A sweep can look for all of them at once.
     pub(in crate::disk) fn removing(&self) -> Vec<RemovingRule> {
         let removing = |rule: &&RuleInForce| rule.action == RuleAction::Remove;
@@ -251,7 +246,7 @@ mod tests {
         assert_eq!(left.judge(b"/a", b"", 10), RuleVerdict::Unaffected);
         assert_eq!(left.judge(b"/b", b"", 10), RuleVerdict::ExpiredAt(9));
         assert!(left.forget(20).is_none());
-        assert!(left.forget(21).unwrap().is_empty());
+        assert!(!left.forget(21).unwrap().may_affect(1));
     }
 
     #[test]

@@ -22,7 +22,6 @@ pub(in crate::disk) enum Operation {
     Create,
     Write,
     SetLen,
-    Allocate,
     Sync,
     Rename,
     Remove,
@@ -159,11 +158,6 @@ impl FaultyFiles {
 
     pub(in crate::disk) fn fail(&self, fault: Fault) {
         self.state().faults.push(fault);
-    }
-
-    /// Faults that have not happened yet are forgotten.
-    pub(in crate::disk) fn heal(&self) {
-        self.state().faults.clear();
     }
 
     /// The number of changing operations until now.
@@ -359,7 +353,6 @@ impl Files for FaultyFiles {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn StoreFile>> {
         let mut state = self.state();
         let there = state.names.get(name).copied();
-        let creates = matches!(mode, OpenMode::CreateNew | OpenMode::CreateOrOpen);
         let inode = match there {
             Some(_) if mode == OpenMode::CreateNew => {
                 return Err(ErrorKind::AlreadyExists.into());
@@ -368,7 +361,7 @@ impl Files for FaultyFiles {
                 state.begin(Operation::Open)?;
                 inode
             }
-            None if creates => {
+            None if mode == OpenMode::CreateNew => {
                 state.begin(Operation::Create)?;
                 let dir = dir_of(name);
                 if !dir.is_empty() && !state.dirs.contains(dir) {
@@ -536,13 +529,6 @@ impl StoreFile for FaultyFile {
         let mut state = self.state();
         state.begin(Operation::Read)?;
         Ok(state.inodes[self.inode].bytes.len() as u64)
-    }
-
-    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        let mut state = self.state();
-        state.begin(Operation::Allocate)?;
-        let end = usize::try_from(offset + bytes).unwrap();
-        self.extend(&mut state, end)
     }
 
     fn sync_data(&self) -> io::Result<()> {

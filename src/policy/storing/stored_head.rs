@@ -132,9 +132,11 @@ impl StoredHead {
     }
 
     /// RFC 9111, 4.2: true if its age has not reached its lifetime.
+    ///
+    /// A guess that an unsafe request has ended is not fresh, also at a time before that request: an earlier one may have
+    /// ended it already, of which nothing is remembered.
     pub fn is_fresh(&self, now: Time) -> bool {
-        self.lifetime_and_use_millis(now)
-            .is_none_or(|(lifetime, used)| lifetime > used)
+        self.fresh_millis(now) > 0
     }
 
     /// True if its lifetime is a guess that nothing has ended yet.
@@ -228,6 +230,9 @@ impl StoredHead {
 
     /// Milliseconds of freshness left. 0 if stale.
     pub(in crate::policy) fn fresh_millis(&self, now: Time) -> u64 {
+        if self.is_doubted() {
+            return 0;
+        }
         self.lifetime_and_use_millis(now)
             .map_or(u64::MAX, |(lifetime, used)| lifetime.saturating_sub(used))
     }

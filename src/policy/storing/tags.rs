@@ -74,4 +74,14 @@ mod tests {
             assert!(!held.expired(NOW).is_fresh(NOW));
         }
     }
+
+    #[test]
+    fn a_doubted_guess_is_stale_for_requests_that_began_before_the_doubt() {
+        let held = stored(Mode::Standard, &[]);
+        let doubted = held.doubted(later(10));
+        assert!(held.is_fresh(later(9)));
+        assert!(!doubted.is_fresh(later(9)) && !doubted.is_fresh(later(10)));
+        assert_eq!(doubted.staleness_millis(later(9)), 0);
+        assert_eq!(doubted.staleness_millis(later(12)), 2000);
+    }
 }

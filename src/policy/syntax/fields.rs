@@ -88,7 +88,7 @@ impl Fields {
     }
 
     /// The first value of this name, as bytes. `None` if there is none.
-    pub(in crate::policy) fn text(&self, name: &HeaderName) -> Option<&[u8]> {
+    pub fn text(&self, name: &HeaderName) -> Option<&[u8]> {
         self.find(name).and_then(|position| self.0.get(position))
     }
 

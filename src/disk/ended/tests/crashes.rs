@@ -1,7 +1,11 @@
 //! Processes that are killed, power cuts, and operations that fail.
 
 use crate::disk::{
-    ended::tests::steps::{check_left, run, steps},
+    ended::{
+        log::EndedLog,
+        row::EndedRow,
+        tests::steps::{SECRET, check_left, run, steps},
+    },
     files::faulty::{Failure, Fault, FaultyFiles, Operation},
 };
 
@@ -70,7 +74,8 @@ fn after_any_operation_has_failed_what_was_answered_has_ended() {
                 failure,
             });
             let (known, marks) = run(&files, &steps, 3);
-            check_left(&files.after_kill(), &known, &marks);
+            let is_same = check_left(&files.after_kill(), &known, &marks);
+            assert!(is_same, "one failure loses nothing: {nth} {failure:?}");
             check_left(&files.after_power_cut(nth), &known, &marks);
         }
     }
@@ -96,4 +101,22 @@ fn after_a_kill_within_any_write_what_was_answered_has_ended() {
             check_left(&files.after_kill(), &known, &marks);
         }
     }
+}
+
+#[test]
+fn what_a_failed_write_has_left_behind_is_not_taken_for_damage() {
+    let files = FaultyFiles::new();
+    let (mut log, _) = EndedLog::open(files.clone(), &SECRET, &[]).unwrap();
+    files.fail(Fault {
+        operation: Operation::Sync,
+        nth: 0,
+        times: 1,
+        failure: Failure::Io,
+    });
+    let (long, short) = (&[1, 2, 3, 4, 5], &[6]);
+    let row = |resources| EndedRow::Resources { seq: 9, resources };
+    log.append(&[row(long), row(long)]).unwrap_err();
+    log.append(&[row(short)]).unwrap();
+    let (_, before) = EndedLog::open(files, &SECRET, &[log.mark()]).unwrap();
+    assert!(!before.was_lost && before.set.ends(6, 0, 9) && !before.set.ends(1, 0, 9));
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::disk::{
     ended::{
         header::LogHeader,
-        log::{AppendError, EndedBefore, EndedLog, NAME},
+        log::{AppendError, EndedBefore, EndedLog},
+        log_file::NAME,
         row::EndedRow,
         set::EndedAddress,
         tests::steps::SECRET,

@@ -1,0 +1,384 @@
+//! An entry of a HAR file as an exchange that can be stored.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    entry::{HarContent, HarEntry, HarHeader},
+    exchange::{HeaderLine, RecordedExchange},
+};
+
+/// The most headers of a message.
+const MAX_HEADERS: usize = 1000;
+/// The most bytes of the headers of a message, and of a URL.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Headers of a connection, of a message that was framed, or of a body that was coded. The file has neither.
+const NOT_KEPT: [&str; 12] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "age",
+    "x-cache",
+    "proxy-authenticate",
+    "alt-svc",
+];
+/// Headers of a request by which its client asks for less than the whole, or which the proxy makes anew.
+const NOT_ASKED: [&str; 8] = [
+    "if-none-match",
+    "if-modified-since",
+    "if-match",
+    "if-unmodified-since",
+    "if-range",
+    "expect",
+    "via",
+    "content-length",
+];
+
+/// Why an entry of a file is no response that can be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// The request got no response.
+    #[error("the request had no response")]
+    NoResponse,
+    /// Its URL is none of HTTP.
+    #[error("its URL is not one of http or https")]
+    Scheme,
+    /// It opened a WebSocket.
+    #[error("it is a WebSocket")]
+    WebSocket,
+    /// It is neither a GET nor a POST.
+    #[error("its method is not GET")]
+    Method,
+    /// The body is not in the file.
+    #[error(
+        "its body is not in the file (the browser had dropped it: record again with the network panel open)"
+    )]
+    NoBody,
+    /// The browser had the body, and the file does not.
+    #[error("it is a 304, and the body is not in the file (record again with the cache disabled)")]
+    NotModified,
+    /// The status is none of HTTP.
+    #[error("its status is not between 200 and 999")]
+    Status,
+    /// The body cannot be decoded.
+    #[error(
+        "its body cannot be decoded: \"text\" has to be a string, and base64 if \"encoding\" says so"
+    )]
+    Encoding,
+    /// The head is too large.
+    #[error("its headers or its URL are too large")]
+    LargeHead,
+}
+
+/// The exchange of an entry, with the body of its response.
+///
+/// # Errors
+/// It is no response that can be stored.
+pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipReason> {
+    let HarEntry {
+        started,
+        request,
+        response,
+        mark,
+    } = entry;
+    let scheme = request.url.split_once(':').map(|(scheme, _)| scheme);
+    match scheme.map(str::to_ascii_lowercase).as_deref() {
+        Some("http" | "https") => {}
+        Some("ws" | "wss") => return Err(SkipReason::WebSocket),
+        _ => return Err(SkipReason::Scheme),
+    }
+    if !matches!(request.method.as_str(), "GET" | "POST") {
+        return Err(SkipReason::Method);
+    }
+    let status = match response.status {
+        _ if response.error.is_some() => return Err(SkipReason::NoResponse),
+        0 => return Err(SkipReason::NoResponse),
+        101 => return Err(SkipReason::WebSocket),
+        status => u16::try_from(status).map_err(|_| SkipReason::Status)?,
+    };
+    if !(200..=999).contains(&status) {
+        return Err(SkipReason::Status);
+    }
+    if request.url.len() > MAX_HEAD_BYTES
+        || is_large(&request.headers)
+        || is_large(&response.headers)
+    {
+        return Err(SkipReason::LargeHead);
+    }
+    let content = &response.content;
+    let has_body = content.text.is_some();
+    let status = match status {
+        // A browser shows the body that it had.
+        304 if has_body && content.size > 0 => 200,
+        304 => return Err(SkipReason::NotModified),
+        status => status,
+    };
+    if !has_body && content.size > 0 {
+        return Err(SkipReason::NoBody);
+    }
+    let is_ours = mark.is_some();
+    let is_encoded = mark.as_ref().is_some_and(|mark| mark.is_encoded);
+    let (body, is_text) = body(content)?;
+    let mut headers = kept_headers(&response.headers, is_encoded);
+    if !is_ours {
+        describe(&mut headers, content, (&body, is_text), started.as_deref());
+    }
+    let exchange = RecordedExchange {
+        method: request.method,
+        url: request.url,
+        request: asked_headers(&request.headers),
+        posted: request.posted.and_then(|posted| posted.text),
+        status,
+        response: headers,
+        mark,
+    };
+    Ok((exchange, body))
+}
+
+fn is_large(headers: &[HarHeader<'_>]) -> bool {
+    let bytes = headers
+        .iter()
+        .map(|line| line.name.len() + line.value.len());
+    headers.len() > MAX_HEADERS || bytes.sum::<usize>() > MAX_HEAD_BYTES
+}
+
+/// The body, and whether the file has it as text.
+fn body(content: &HarContent<'_>) -> Result<(Vec<u8>, bool), SkipReason> {
+    let Some(text) = content.text else {
+        return Ok((Vec::new(), false));
+    };
+    if text.get() == "null" {
+        return Ok((Vec::new(), false));
+    }
+    // A string without escapes is not copied.
+    let text: Cow<'_, str> = match serde_json::from_str::<&str>(text.get()) {
+        Ok(text) => text.into(),
+        Err(_) => serde_json::from_str::<String>(text.get())
+            .map_err(|_| SkipReason::Encoding)?
+            .into(),
+    };
+    match content.encoding.as_deref() {
+        None | Some("") => Ok((text.into_owned().into_bytes(), true)),
+        Some("base64") => STANDARD
+            .decode(text.as_bytes())
+            .map(|bytes| (bytes, false))
+            .map_err(|_| SkipReason::Encoding),
+        Some(_) => Err(SkipReason::Encoding),
+    }
+}
+
+/// The lines of `headers` that are no pseudo-headers of HTTP/2 and not among `left_out`. Some programs join lines of one name
+/// with line ends.
+fn lines<'h>(
+    headers: &'h [HarHeader<'_>],
+    left_out: &'h [&str],
+) -> impl Iterator<Item = HeaderLine> + 'h {
+    let named = headers
+        .iter()
+        .map(|line| (line.name.trim().to_ascii_lowercase(), &line.value));
+    let kept = named.filter(|(name, _)| {
+        !name.is_empty() && !name.starts_with(':') && !left_out.contains(&name.as_str())
+    });
+    kept.flat_map(|(name, value)| {
+        let values: Vec<String> = value
+            .split('\n')
+            .map(|value| value.trim().to_owned())
+            .collect();
+        values.into_iter().map(move |value| (name.clone(), value))
+    })
+}
+
+fn asked_headers(headers: &[HarHeader<'_>]) -> Vec<HeaderLine> {
+    let lines = lines(headers, &NOT_KEPT);
+    lines
+        .filter(|(name, _)| !NOT_ASKED.contains(&name.as_str()))
+        .collect()
+}
+
+/// The headers of the response without those of a proxy of this kind, and, unless the body is encoded, without its coding.
+fn kept_headers(headers: &[HarHeader<'_>], is_encoded: bool) -> Vec<HeaderLine> {
+    let is_ours = |name: &str, value: &str| match name {
+        "cache-status" => value.starts_with("caching-proxy"),
+        "via" => value.contains("caching-proxy-"),
+        _ => false,
+    };
+    let kept = lines(headers, &NOT_KEPT).filter(|(name, value)| !is_ours(name, value));
+    if is_encoded {
+        return kept.collect();
+    }
+    let plain = kept.filter(|(name, _)| name != "content-encoding");
+    plain.filter_map(without_coding_in_vary).collect()
+}
+
+/// A decoded body is for every client, whatever codings it accepts. `None` if nothing is left of the line.
+fn without_coding_in_vary((name, value): HeaderLine) -> Option<HeaderLine> {
+    if name != "vary" {
+        return Some((name, value));
+    }
+    let members = value.split(',').map(str::trim);
+    let others: Vec<&str> = members
+        .filter(|member| !member.is_empty() && !member.eq_ignore_ascii_case("accept-encoding"))
+        .collect();
+    (!others.is_empty()).then(|| (name, others.join(", ")))
+}
+
+/// Adds what the response of another program's export lacks: Content-Type, Date. Its text is in UTF-8, whatever it was in.
+fn describe(
+    headers: &mut Vec<HeaderLine>,
+    content: &HarContent<'_>,
+    (body, is_text): (&[u8], bool),
+    started: Option<&str>,
+) {
+    let has = |headers: &[HeaderLine], name: &str| headers.iter().any(|line| line.0 == name);
+    let mime_type = content.mime_type.trim();
+    if !has(headers, "content-type") && !matches!(mime_type, "" | "x-unknown") {
+        headers.push(("content-type".to_owned(), mime_type.to_owned()));
+    }
+    if is_text && !body.is_ascii() {
+        for (_, value) in headers.iter_mut().filter(|line| line.0 == "content-type") {
+            *value = in_utf_8(value);
+        }
+    }
+    let date = started.and_then(|started| chrono::DateTime::parse_from_rfc3339(started).ok());
+    if let (false, Some(date)) = (has(headers, "date"), date) {
+        let date = date.to_utc().format("%a, %d %b %Y %H:%M:%S GMT");
+        headers.push(("date".to_owned(), date.to_string()));
+    }
+}
+
+/// A Content-Type whose text was decoded and is in UTF-8 now.
+fn in_utf_8(content_type: &str) -> String {
+    let mut parts = content_type.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    let is_charset = |part: &str| {
+        part.get(..8)
+            .is_some_and(|name| name.eq_ignore_ascii_case("charset="))
+    };
+    let others: Vec<&str> = parts.clone().filter(|part| !is_charset(part)).collect();
+    let had_charset = parts.any(is_charset);
+    if !had_charset && !kind.to_ascii_lowercase().starts_with("text/") {
+        return content_type.to_owned();
+    }
+    let all = [kind, "charset=utf-8"].into_iter().chain(others);
+    all.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(text: &str) -> Result<(RecordedExchange, Vec<u8>), SkipReason> {
+        convert(serde_json::from_str(text).unwrap())
+    }
+
+    fn entry(url: &str, method: &str, response: &str) -> String {
+        format!(
+            r#"{{"startedDateTime":"2026-11-23T03:30:00.123+01:00","request":{{"method":"{method}","url":"{url}","headers":[
+            {{"name":":authority","value":"a.test"}},{{"name":"Accept","value":"*/*"}},
+            {{"name":"If-None-Match","value":"\"a\""}}]}},"response":{{{response}}}}}"#
+        )
+    }
+
+    fn names(headers: &[HeaderLine]) -> Vec<String> {
+        headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect()
+    }
+
+    #[test]
+    fn an_entry_of_a_browser_is_an_exchange_with_a_decoded_body() {
+        let response = r#""status":200,"headers":[{"name":"content-encoding","value":"br"},
+            {"name":"Content-Length","value":"9"},{"name":"transfer-encoding","value":"chunked"},
+            {"name":"Vary","value":"Accept-Encoding, Origin"},{"name":"Cache-Status","value":"caching-proxy; hit"},
+            {"name":"x-a","value":"1\n2"}],
+            "content":{"size":5,"mimeType":"text/html; charset=iso-8859-1","text":"gr\u00fc\u00df"}"#;
+        let (exchange, body) = converted(&entry("https://a.test/b?c", "GET", response)).unwrap();
+        assert_eq!(body, "gr\u{fc}\u{df}".as_bytes());
+        assert_eq!(
+            (exchange.url.as_str(), exchange.status),
+            ("https://a.test/b?c", 200)
+        );
+        assert_eq!(names(&exchange.request), ["accept: */*"]);
+        assert_eq!(
+            names(&exchange.response),
+            [
+                "vary: Origin",
+                "x-a: 1",
+                "x-a: 2",
+                "content-type: text/html; charset=utf-8",
+                "date: Mon, 23 Nov 2026 02:30:00 GMT",
+            ]
+        );
+    }
+
+    #[test]
+    fn base64_is_decoded_and_a_304_with_a_body_is_the_whole() {
+        let response = r#""status":304,"headers":[],"content":{"size":3,"mimeType":"image/png","text":"AP8B","encoding":"base64"}"#;
+        let (exchange, body) = converted(&entry("http://a/", "GET", response)).unwrap();
+        assert_eq!(
+            (exchange.status, body.as_slice()),
+            (200, &b"\x00\xff\x01"[..])
+        );
+        let empty = r#""status":302,"headers":[{"name":"Location","value":"/b"}],"content":{"size":0,"mimeType":"x-unknown"}"#;
+        let (exchange, body) = converted(&entry("http://a/", "GET", empty)).unwrap();
+        assert_eq!((exchange.status, body.len()), (302, 0));
+    }
+
+    #[test]
+    fn entries_without_a_response_that_can_be_stored_are_skipped_for_a_reason() {
+        use SkipReason as Why;
+        let texts = r#"{"size": 9}|{"text":"%","encoding":"base64"}|{"text":"a","encoding":"gzip"}|{"text":7}"#;
+        let contents: Vec<String> = texts
+            .split('|')
+            .map(|content| format!(r#""status":200,"content":{content}"#))
+            .collect();
+        let status = |status: i64| format!(r#""status":{status}"#);
+        let aborted = r#""status":200,"_error":"net::ERR_ABORTED""#.to_owned();
+        for (url, method, response, reason) in [
+            ("http://a/", "GET", status(0), Why::NoResponse),
+            ("http://a/", "GET", aborted, Why::NoResponse),
+            ("data:text/plain,a", "GET", status(200), Why::Scheme),
+            ("/relative", "GET", status(200), Why::Scheme),
+            ("ws://a/", "GET", status(101), Why::WebSocket),
+            ("http://a/", "GET", status(101), Why::WebSocket),
+            ("http://a/", "PUT", status(200), Why::Method),
+            ("http://a/", "OPTIONS", status(204), Why::Method),
+            ("http://a/", "GET", status(304), Why::NotModified),
+            ("http://a/", "GET", status(99_999), Why::Status),
+            ("http://a/", "GET", status(-1), Why::Status),
+            ("http://a/", "GET", status(100), Why::Status),
+            ("http://a/", "GET", contents[0].clone(), Why::NoBody),
+            ("http://a/", "GET", contents[1].clone(), Why::Encoding),
+            ("http://a/", "GET", contents[2].clone(), Why::Encoding),
+            ("http://a/", "GET", contents[3].clone(), Why::Encoding),
+        ] {
+            let found = converted(&entry(url, method, &response));
+            assert_eq!(found.err(), Some(reason), "{url} {method} {response}");
+        }
+        let long = format!("http://a/{}", "x".repeat(MAX_HEAD_BYTES));
+        let found = converted(&entry(&long, "GET", &status(200)));
+        assert_eq!(found.err(), Some(Why::LargeHead));
+    }
+
+    #[test]
+    fn what_this_program_has_exported_comes_back_as_it_was() {
+        let text = r#"{"request":{"method":"GET","url":"http://a/"},"response":{"status":200,"headers":[
+            {"name":"content-encoding","value":"gzip"},{"name":"vary","value":"accept-encoding"}],
+            "content":{"size":2,"mimeType":"text/plain","text":"H4s=","encoding":"base64"}},
+            "_cachingProxy":{"audience":"everybody","isEncoded":true}}"#;
+        let (exchange, body) = converted(text).unwrap();
+        assert_eq!(body, b"\x1f\x8b");
+        assert_eq!(
+            names(&exchange.response),
+            ["content-encoding: gzip", "vary: accept-encoding"]
+        );
+    }
+}

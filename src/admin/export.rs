@@ -9,12 +9,13 @@ use std::{
 use actix_web::http::header::{AGE, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HOST, RANGE};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 
 use super::{AdminError, filter};
 use crate::{
-    cache::{CacheUnavailable, ChunkedLookup, Entry, EntryFilter, FilterSpec, KeyVariants},
+    cache::{Body, CacheUnavailable, ChunkedLookup, Entry, EntryFilter, FilterSpec, KeyVariants},
     har::{
         BodyText, ExportMark, ExportedEntry, FILE_BEGIN, HeaderLine, RecordedExchange, ScrubReport,
         Scrubber, file_end, is_text,
@@ -44,7 +45,7 @@ pub struct ExportRequest {
 pub struct ExportSummary {
     /// Responses in the file.
     pub exported: u64,
-    /// Responses of routes that are not configured any more: they have no URL.
+    /// Responses of routes that are not configured any more: they have no URL. And those that were removed meanwhile.
     pub left_out: u64,
     /// Responses for one user, whose credentials are not stored and so not in the file.
     pub own: u64,
@@ -192,12 +193,20 @@ impl Export {
                         self.summary.left_out += 1;
                         continue;
                     };
+                    let body = match row.is_on_disk {
+                        false => Some(entry.body().clone()),
+                        true => shared.cache.body_on_disk(&row.key, entry).await,
+                    };
+                    let Some(body) = body else {
+                        self.summary.left_out += 1;
+                        continue;
+                    };
                     let before = match self.summary.exported {
                         0 => "",
                         _ => ",\n",
                     };
                     self.summary.exported += 1;
-                    if let Err(left) = send(entry, exchange, before, (to, now)).await {
+                    if let Err(left) = send((entry, &body), exchange, before, (to, now)).await {
                         return Ok(Err(left));
                     }
                 }
@@ -320,7 +329,7 @@ impl Export {
 
 /// Sends one entry, its body in pieces.
 async fn send(
-    entry: &Entry,
+    (entry, body): (&Entry, &Body),
     exchange: RecordedExchange,
     before: &str,
     (to, now): (&Sender<Bytes>, Time),
@@ -328,20 +337,33 @@ async fn send(
     let head = entry.head();
     let content_type = head.fields().text(&CONTENT_TYPE).unwrap_or_default();
     let is_plain = head.fields().text(&CONTENT_ENCODING).is_none();
-    let is_of_text = is_plain && is_text(&String::from_utf8_lossy(content_type));
-    let pieces: Vec<Bytes> = entry.body().all().collect();
+    let mut file = body.file_part(0..=u64::MAX);
+    // A body in a file is read once, so whether it is text is not known before.
+    let is_of_text = is_plain && file.is_none() && is_text(&String::from_utf8_lossy(content_type));
+    let pieces: Vec<Bytes> = body.all().collect();
     let mut text = BodyText::of(is_of_text, pieces.iter().map(|piece| &**piece));
     let received = head.received().min(now);
     let exported = ExportedEntry {
         exchange,
         started: iso_8601(received),
         took_millis: entry.fetch_millis(),
-        body_bytes: entry.body().len_bytes(),
+        body_bytes: body.len_bytes(),
         encoding: text.encoding(),
     };
     let mut out = format!("{before}{}", exported.begin());
     for piece in pieces {
         text.push(&piece, &mut out);
+        if out.len() >= PIECE_BYTES {
+            send_text(std::mem::take(&mut out), to).await?;
+        }
+    }
+    while let Some(piece) = file.as_mut() {
+        match piece.next().await {
+            None => break,
+            Some(Ok(piece)) => text.push(&piece, &mut out),
+            // Only an end without the rest tells the reader.
+            Some(Err(_)) => return Err(Left),
+        }
         if out.len() >= PIECE_BYTES {
             send_text(std::mem::take(&mut out), to).await?;
         }

@@ -77,12 +77,17 @@ impl Loading<'_> {
             return;
         };
         let address = row.key.address;
-        let has_ended = contents
-            .ended
-            .as_ref()
-            .is_some_and(|ended| ended.ends(address.resource, address.partition, row.seq));
-        if has_ended {
+        let ends = |seq: u64| {
+            let ended = contents.ended.as_ref();
+            ended.is_some_and(|ended| ended.ends(address.resource, address.partition, seq))
+        };
+        if ends(row.seq) {
+            // Otherwise it is named by its number alone, and older ones of its key may not be.
+            let are_all_older = ends(0);
             self.not_loaded.insert(row.key);
+            if !are_all_older {
+                contents.unlist(address.resource, row.seq);
+            }
             return;
         }
         if !self.not_loaded.is_empty() && self.not_loaded.contains(&row.key) {

@@ -143,6 +143,7 @@ impl Sweep<'_> {
         self.shared.change(|contents, index| {
             let mut removed = RemovedRecords::default();
             for row in &rows {
+                contents.unlist(row.key.address.resource, row.seq);
                 if let Some(place) = segment.place(row) {
                     removed.add(contents.remove_at(index, row.key, place));
                 }

@@ -310,6 +310,30 @@ fn an_offline_proxy_serves_what_is_on_disk() {
 }
 
 #[test]
+fn an_export_has_the_bodies_of_what_is_on_disk() {
+    let origin = sized();
+    let home = Home::new();
+    let args = ["--max-memory", "1MiB", "--max-object", "128KiB"];
+    let proxy = start(&home, &origin, &args);
+    let paths = ["/10", "/100000", "/300000"];
+    for path in paths {
+        proxy.get(path);
+    }
+    stop(proxy);
+    let proxy = start(&home, &origin, &args);
+    let exported = home.run(&["export", "out.har"]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    drop(proxy);
+    std::fs::remove_dir_all(home.path("work/cache")).unwrap();
+    let proxy = start(&home, &origin, &["--offline"]);
+    assert_eq!(home.run(&["import", "out.har"]).code, Some(0));
+    for path in paths {
+        let bytes = path.trim_start_matches('/').parse().unwrap();
+        proxy.get(path).expect(200, "HIT", &body(path, bytes));
+    }
+}
+
+#[test]
 fn commands_see_what_is_on_disk_alone() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\nCache-Tag: t\r\n");
     let home = Home::new();

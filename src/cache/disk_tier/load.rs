@@ -11,6 +11,7 @@ use crate::{
         store::{
             body::{Body, Piece},
             budget::Budget,
+            entry::Entry,
             key::Key,
         },
     },
@@ -49,6 +50,18 @@ impl Cache {
     /// True if the disk may have a response for `key`.
     pub fn may_have_on_disk(&self, key: &Key) -> bool {
         self.disk().is_some_and(|disk| disk.may_have(key))
+    }
+
+    /// The body of `entry`, of which a list has the head alone, from disk. `None` if it is not there any more, or cannot be
+    /// read.
+    pub async fn body_on_disk(&self, key: &Key, entry: &Entry) -> Option<Body> {
+        let found = self.disk()?.find(key).await;
+        let is_same = |response: &OnDisk| response.head().same_variant(entry.head());
+        let response = found.into_iter().find(is_same)?;
+        Some(match response.body {
+            StoredBody::Memory(bytes) => body_of(&bytes, &self.budget),
+            StoredBody::Large(large) => Body::on_disk(large),
+        })
     }
 
     /// Brings `response` into memory. This ends the fetch of `ticket`.

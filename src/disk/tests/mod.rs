@@ -1,6 +1,9 @@
 //! Tests of the whole disk tier, most of them on files in memory.
 
 mod basics;
+mod faults;
+mod model;
+mod rules;
 
 use std::{
     sync::Arc,

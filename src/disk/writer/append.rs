@@ -206,6 +206,7 @@ impl DiskWriter {
         let sealed = self.sealed.iter().map(|segment| segment.first_seq).min();
         let oldest = [removed, active, sealed].into_iter().flatten().min();
         let oldest = oldest.unwrap_or(self.next_seq);
+        self.shared.contents().forget_unlisted_before(oldest);
         self.log.forget(oldest);
         if let Some(rules) = self.shared.rules.load().forget(oldest) {
             self.shared.rules.store(Arc::new(rules));

@@ -11,10 +11,12 @@ use crate::disk::{
     messages::Message,
     open_segments::OpenSegment,
     readers::{ReadContext, do_job},
-    segment::{LargeName, SegmentRow, footer_bytes, read_footer, scan_records},
+    segment::{FIRST_SEQ, LargeName, SegmentRow, footer_bytes, read_footer, scan_records},
     shared::{DiskNumbers, DiskShared},
 };
 
+/// No record has this sequence number, and all have larger ones.
+const BEFORE_ALL_RECORDS: u64 = FIRST_SEQ - 1;
 /// How many records are put in the index at a time, while other threads wait.
 const ROWS_AT_A_TIME: usize = 1024;
 
@@ -83,7 +85,7 @@ impl Loading<'_> {
         };
         if ends(row.seq) {
             // Otherwise it is named by its number alone, and older ones of its key may not be.
-            let are_all_older = ends(0);
+            let are_all_older = ends(BEFORE_ALL_RECORDS);
             self.not_loaded.insert(row.key);
             if !are_all_older {
                 contents.unlist(address.resource, row.seq);

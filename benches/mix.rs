@@ -111,7 +111,8 @@ fn start() -> io::Result<(SocketAddr, Cache)> {
     let (sender, cache) = mpsc::channel();
     thread::spawn(move || {
         System::new().block_on(async {
-            let mut server = Server::start(Arc::new(config), None, vec![listener])?;
+            let mut server =
+                Server::start(Arc::new(config), None, vec![listener]).map_err(io::Error::other)?;
             let _ = sender.send(server.cache());
             Err::<(), io::Error>(server.ended().await)
         })

@@ -58,5 +58,9 @@ fn totals(ClearReport { cleared, .. }: &ClearReport) -> String {
     let bytes = ByteSize(cleared.iter().map(|instance| instance.bytes).sum());
     let entries = counted(entries, "entry", "entries");
     let instances = counted(cleared.len() as u64, "instance", "instances");
-    format!("{entries}, {bytes}, {instances}")
+    let on_disk = match cleared.iter().map(|instance| instance.on_disk).sum() {
+        0_u64 => String::new(),
+        count => format!(", {count} on disk"),
+    };
+    format!("{entries}, {bytes}{on_disk}, {instances}")
 }

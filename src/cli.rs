@@ -5,6 +5,7 @@ mod entry_args;
 mod examples;
 mod negative_values;
 mod offline_args;
+mod store_args;
 mod warm_args;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ pub use self::{
     deployment_args::DeploymentArgs,
     entry_args::{LsArgs, PurgeArgs, ShowArgs, Sort},
     offline_args::{ExportArgs, ImportArgs, OfflineArgs, OfflineSettingsArgs, Switch},
+    store_args::StoreArgs,
     warm_args::WarmArgs,
 };
 use crate::config::Flags;
@@ -243,6 +245,13 @@ pub struct SettingsArgs {
         reason = "a doc comment here would replace the help of the command"
     )]
     pub offline: OfflineSettingsArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a doc comment here would replace the help of the command"
+    )]
+    pub store: StoreArgs,
 }
 
 /// Commands. Those about a running proxy talk to it over its control socket.
@@ -386,6 +395,7 @@ impl SettingsArgs {
         ]
         .into_iter()
         .chain(self.deployment.options())
+        .chain(self.store.options())
         .chain(self.offline.options())
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
@@ -492,7 +502,8 @@ mod tests {
                 "clear-cache",
                 "policy",
                 "ttl",
-                "dashboard"
+                "dashboard",
+                "store"
             ]
         );
     }

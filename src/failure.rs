@@ -5,7 +5,9 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use caching_proxy::{
     config::ConfigError,
     control::{self, ControlError, Instance},
+    disk::OpenError,
     origin::CaError,
+    server::StartError,
 };
 
 use crate::commands;
@@ -61,6 +63,8 @@ pub(crate) enum Failure {
     },
     #[error("cannot start the server")]
     Start(#[source] io::Error),
+    #[error("--store")]
+    Store(#[source] OpenError),
     #[error("the server stopped unexpectedly")]
     Ended(#[source] io::Error),
     #[error("--clear-cache could not reach this proxy")]
@@ -90,6 +94,15 @@ pub(crate) enum Failure {
     UnknownTopic(#[from] commands::UnknownTopic),
 }
 
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Io(error) => Self::Start(error),
+            StartError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match error {
@@ -110,6 +123,9 @@ impl Failure {
             | Self::Killed
             | Self::Export(_)
             | Self::Print(_) => 1,
+            Self::Store(OpenError::Locked { .. }) => 3,
+            Self::Store(OpenError::Io { .. }) => 1,
+            Self::Store(_) => 2,
             Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }
             | Self::PortReserved { .. }

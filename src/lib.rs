@@ -47,7 +47,8 @@
 //! 5. To fetch, it sends [`cache::Claim`]. One request gets the [`cache::FetchTicket`] and leads. The others follow, and read
 //!    the body while it arrives. For a key whose responses are not stored, the worker knows the result of the claim for a
 //!    second ([`cache::KnownMisses`]).
-//! 6. The leader fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
+//! 6. The leader asks the disk first, if there is a store on disk: what it has is put into memory, and the request looks up
+//!    again. Else it fetches from the [`origin`]. [`policy::admit`] or [`policy::revalidated`] judges the response, and
 //!    [`cache::Put`] stores it.
 //! 7. The response, which has its Age, gets X-Cache, Cache-Status and Via, and is sent.
 //!
@@ -71,15 +72,15 @@
 //!   holds in the same way for what it names.
 //! - Memory is counted with its overhead as long as anything holds it, so the budget includes fetches under way and slow
 //!   readers.
-//! - A cache that does not answer is a miss, never a failure.
+//! - A cache that does not answer is a miss, never a failure; so is a disk that fails. Nothing of the disk is read or written
+//!   in the thread of a worker.
 //! - Key, identity and Vary are made from the request as it is forwarded. What is not in the key does not shape a stored
 //!   response, and nobody gets a response made for somebody else's credentials.
 //! - Every wait has a limit, and time is a value passed in.
 //!
 //! # Where later work goes
 //!
-//! A disk or Redis tier: behind the messages `Get`, `Claim` and `Put`, whose handlers then answer later; the handler of a
-//! request still sees one lookup. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
+//! A Redis tier: beside `cache/disk_tier`, asked after it by the leader of a fetch. TLS and HTTP/2 towards clients: in [`server`], before the same default service.
 
 pub mod admin;
 pub mod cache;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    cache::{Cache, CacheUnavailable, Clear, Cleared},
+    cache::{Cache, CacheUnavailable, Clear, Cleared, Namespace},
     config::{Changes, Config, ConfigError, Flags, LoadConfig},
     error::Chain,
 };
@@ -198,6 +198,9 @@ impl Reload {
         let is_repartitioning = now.cache_state == CacheState::Repartitioning;
         self.0.in_force.send_replace(now.clone());
         if is_repartitioning {
+            if let Some(disk) = self.0.cache.disk() {
+                disk.set_namespace(Namespace::of(&now.config.partitioning()));
+            }
             self.clear_cache().await?;
             now.cache_state = CacheState::Usable;
             self.0.in_force.send_replace(now);
@@ -211,7 +214,9 @@ impl Reload {
     }
 
     async fn clear_cache(&self) -> Result<(), CacheUnavailable> {
-        let Cleared { entries, bytes } = self.0.cache.send(Clear).await?;
+        let removal = self.0.cache.send(Clear).await?;
+        // If it cannot be written to the disk, the disk is not read until it can.
+        let Cleared { entries, bytes } = removal.cleared;
         log::info!(
             "cache cleared, because the settings that decide who shares stored responses changed: entries {entries}, {}",
             ByteSize(bytes)

@@ -146,8 +146,7 @@ async fn run(
     } = startup;
     mask::set_names(config.masked_parameters.iter().map(String::as_str));
     let mut signals = Signals::new().map_err(Failure::Start)?;
-    let mut server =
-        Server::start(Arc::clone(&config), tls.clone(), listeners).map_err(Failure::Start)?;
+    let mut server = Server::start(Arc::clone(&config), tls.clone(), listeners)?;
     let reload = server.reload(flags, load);
     let control = reachable(control::listen(server.shared(), reload.clone()))?;
     let dashboard = match config.dashboard {

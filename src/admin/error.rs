@@ -2,9 +2,12 @@
 
 use actix_web::{ResponseError, http::StatusCode};
 
-use crate::cache::{CacheUnavailable, FilterError, MAX_LISTED, MAX_OFFSET};
+use crate::{
+    cache::{CacheUnavailable, FilterError, MAX_LISTED, MAX_OFFSET, PurgeError},
+    disk::NotDurable,
+};
 
-/// Why an action is refused or fails. Every variant but [`AdminError::CacheUnavailable`] says what is wrong with the
+/// Why an action is refused or fails. Every variant but the last two says what is wrong with the
 /// request, and how to write it.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -58,14 +61,27 @@ pub enum AdminError {
     /// The cache did not respond.
     #[error(transparent)]
     CacheUnavailable(#[from] CacheUnavailable),
+    /// It could not be written to the disk.
+    #[error(
+        "it holds in memory, but could not be written to the store on disk, which is not used until that succeeds"
+    )]
+    NotDurable(#[from] NotDurable),
 }
 
-/// The response that carries the error: its text, with status 400 for a wrong request and 503 if the cache did not
-/// respond.
+impl From<PurgeError> for AdminError {
+    fn from(error: PurgeError) -> Self {
+        match error {
+            PurgeError::CacheUnavailable(error) => error.into(),
+            PurgeError::NotDurable(error) => error.into(),
+        }
+    }
+}
+
+/// The response that carries the error: its text, with status 400 for a wrong request and 503 if the cache failed.
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::CacheUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::CacheUnavailable(_) | Self::NotDurable(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }

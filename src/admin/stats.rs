@@ -2,7 +2,12 @@
 
 use tokio::time::Instant;
 
-use crate::{cache::GetStats, observe::Report, policy::Time, proxy::Shared};
+use crate::{
+    cache::{DiskTier, GetStats},
+    observe::Report,
+    policy::Time,
+    proxy::Shared,
+};
 
 /// What the proxy has counted so far. Without the cache's part if the cache does not respond.
 pub async fn stats(shared: &Shared, now: Time) -> Report {
@@ -11,6 +16,7 @@ pub async fn stats(shared: &Shared, now: Time) -> Report {
     let config = shared.config();
     let report = Report {
         is_offline: config.offline,
+        disk: shared.cache.disk().map(DiskTier::stats),
         ..Report::new(observer, stored, config.policy.mode)
     };
     let states = shared.origin_states(now);

@@ -21,6 +21,7 @@ use tokio::task::yield_now;
 
 use crate::{
     cache::{
+        disk_tier::{DiskTier, EndScope, Endings, Removal},
         fetches::{
             active::Fetch,
             messages::{EndFetch, FetchResult, MakeRoom, Put},
@@ -70,25 +71,40 @@ pub struct CacheActor {
     handled: u64,
     /// True while invalidated keys are freed, a step at a time.
     is_sweeping: bool,
+    /// The store on disk. `None` if there is none.
+    pub(super) disk: Option<Arc<DiskTier>>,
+    /// The ends that the disk has not confirmed yet.
+    pub(super) endings: Endings,
+    /// True if an actor before this one has failed. What it was told to end is not known.
+    is_restart: bool,
     /// The actor, as its tickets address it; `None` before the first ticket. The actor lives as long as its thread.
     recipients: Option<Arc<TicketRecipients>>,
 }
 
 impl CacheActor {
     /// A cache with an empty store. It stays on the thread that makes it.
-    pub(super) fn new(store: Store, budget: Arc<Budget>, max_object_bytes: u64) -> Self {
+    /// Its fetches have the number `first_fetch` or a later one. `is_restart` if an actor before it has failed.
+    pub(super) fn new(
+        store: Store,
+        (budget, max_object_bytes): (Arc<Budget>, u64),
+        disk: Option<Arc<DiskTier>>,
+        (first_fetch, is_restart): (FetchId, bool),
+    ) -> Self {
         Self {
             store,
             fetches: HashMap::default(),
             tag_purges: TagPurges::default(),
             hits_for_miss: HitsForMiss::new(),
             not_stored_paths: NotStoredPaths::new(),
-            next_id: 0,
+            next_id: first_fetch.0,
             declined: 0,
             budget,
             max_object_bytes,
             handled: 0,
             is_sweeping: false,
+            disk,
+            endings: Endings::default(),
+            is_restart,
             recipients: None,
         }
     }
@@ -101,7 +117,7 @@ impl CacheActor {
 
     /// Counts a message, and pauses after some. Other workers may send messages as fast as this one handles them, and hits of
     /// this thread would wait for all of them.
-    fn take_turns(&mut self, context: &mut Context<Self>) {
+    pub(super) fn take_turns(&mut self, context: &mut Context<Self>) {
         self.handled += 1;
         if self.handled.is_multiple_of(MESSAGES_IN_A_ROW) {
             self.pause(context);
@@ -142,6 +158,10 @@ impl CacheActor {
         if self.not_stored_paths.contains(&claim.key.resource) {
             ticket.mark_path_not_stored();
         }
+        if let Some(disk) = &self.disk {
+            let is_settled = !self.endings.concern(&claim.key.resource);
+            ticket = ticket.with_disk(disk, is_settled.then_some(self.endings.removals));
+        }
         let partition = claim.key.partition();
         let fetch = Fetch {
             id,
@@ -155,10 +175,8 @@ impl CacheActor {
         };
         match self.fetches.entry(claim.key.resource) {
             Entry::Occupied(mut fetches) => fetches.get_mut().push(fetch),
-            Entry::Vacant(place) => {
-                // Mostly it stays the only one.
-                place.insert(vec![fetch]);
-            }
+            // Mostly it stays the only one.
+            Entry::Vacant(place) => drop(place.insert(vec![fetch])),
         }
         ticket
     }
@@ -205,7 +223,7 @@ impl CacheActor {
     }
 
     /// Removes a fetch that has ended; `None` if it was voided before.
-    fn forget(&mut self, resource: &Resource, id: FetchId) -> Option<Fetch> {
+    pub(super) fn forget(&mut self, resource: &Resource, id: FetchId) -> Option<Fetch> {
         let fetches = self.fetches.get_mut(resource)?;
         let index = fetches.iter().position(|fetch| fetch.id == id)?;
         let fetch = fetches.swap_remove(index);
@@ -217,7 +235,7 @@ impl CacheActor {
     }
 
     /// A fetch under way; `None` if it was voided.
-    fn fetch(&self, key: &Key, id: FetchId) -> Option<&Fetch> {
+    pub(super) fn fetch(&self, key: &Key, id: FetchId) -> Option<&Fetch> {
         let fetches = self.fetches.get(&key.resource)?;
         fetches.iter().find(|fetch| fetch.id == id)
     }
@@ -228,6 +246,9 @@ impl Actor for CacheActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(MAILBOX);
+        if self.is_restart {
+            drop(self.end_on_disk(EndScope::All, DiskTier::clear, context));
+        }
     }
 }
 
@@ -312,7 +333,9 @@ impl Handler<Put> for CacheActor {
         };
         let is_doubted =
             put.entry.head().is_guess() && put.id < self.store.oldest_joinable(&put.key.resource);
+        let entry = Arc::clone(&put.entry);
         let outcome = self.store.put(&key, put.entry, (put.since, put.now));
+        self.put_on_disk(&key, &entry, put.since, outcome);
         if outcome == PutOutcome::Stored {
             self.forget(&put.key.resource, put.id);
             if is_doubted {
@@ -343,12 +366,22 @@ impl Handler<EndFetch> for CacheActor {
 }
 
 impl Handler<Remove> for CacheActor {
-    type Result = ();
+    type Result = MessageResult<Remove>;
 
-    fn handle(&mut self, Remove { key, entry }: Remove, context: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        Remove { key, entry }: Remove,
+        context: &mut Self::Context,
+    ) -> Self::Result {
         self.take_turns(context);
         self.store.remove(&key, &entry);
         self.store.remove(&key.shared(), &entry);
+        self.endings.removals += 1;
+        let scope = EndScope::Resources(vec![key.resource.clone()]);
+        MessageResult(Removal {
+            cleared: Cleared::default(),
+            confirmation: self.end_on_disk(scope, |disk| disk.remove(&key), context),
+        })
     }
 }
 
@@ -370,9 +403,10 @@ impl Handler<Invalidate> for CacheActor {
 
     fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
         self.take_turns(context);
-        if let Some((resource, at)) = &invalidate.related {
-            let before = FetchId(self.next_id);
-            let request = UnsafeRequest { before, at: *at };
+        let before = FetchId(self.next_id);
+        let related = invalidate.related.as_ref();
+        let related = related.map(|(resource, at)| (resource, UnsafeRequest { before, at: *at }));
+        if let Some((resource, request)) = related {
             self.store.note_unsafe(resource, request);
         }
         let mut cleared = Cleared::default();
@@ -385,14 +419,19 @@ impl Handler<Invalidate> for CacheActor {
         if !self.is_sweeping {
             self.sweep(context);
         }
-        MessageResult(cleared)
+        let scope = EndScope::Resources(invalidate.resources.clone());
+        let end = |disk: &DiskTier| disk.invalidate(&invalidate.resources, related);
+        MessageResult(Removal {
+            cleared,
+            confirmation: self.end_on_disk(scope, end, context),
+        })
     }
 }
 
 impl Handler<Clear> for CacheActor {
     type Result = MessageResult<Clear>;
 
-    fn handle(&mut self, _: Clear, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Clear, context: &mut Self::Context) -> Self::Result {
         let fetches = std::mem::take(&mut self.fetches);
         self.tag_purges = TagPurges::default();
         self.hits_for_miss.clear();
@@ -402,6 +441,9 @@ impl Handler<Clear> for CacheActor {
         if !fetches.is_empty() {
             self.store.free(fetches);
         }
-        MessageResult(cleared)
+        MessageResult(Removal {
+            cleared,
+            confirmation: self.end_on_disk(EndScope::All, DiskTier::clear, context),
+        })
     }
 }

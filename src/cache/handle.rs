@@ -9,6 +9,8 @@ use tokio::time::timeout;
 use crate::cache::{
     actor::CacheActor,
     actor_starts::ActorStarts,
+    disk_tier::DiskTier,
+    fetches::reader::FetchId,
     messages::Invalidate,
     store::{
         budget::Budget,
@@ -20,6 +22,10 @@ use crate::cache::{
     unavailable::{CacheUnavailable, PATIENCE, in_time},
 };
 
+/// The number of a fetch has that of the start of the actor, so that a fetch of a later start has a later number. There are
+/// fewer than 2^34 fetches in a start that fails.
+const START_SHIFT: u32 = 34;
+
 /// A handle of the cache. Clones are handles of the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -28,6 +34,7 @@ pub struct Cache {
     pub(super) changes: Arc<ChangeCounts>,
     pub(super) budget: Arc<Budget>,
     max_object_bytes: u64,
+    disk: Option<Arc<DiskTier>>,
 }
 
 impl Cache {
@@ -39,7 +46,22 @@ impl Cache {
             changes: ChangeCounts::new(),
             budget: Budget::new(max_memory_bytes),
             max_object_bytes,
+            disk: None,
         }
+    }
+
+    /// The same cache with a store on disk, before its actor has started.
+    #[must_use]
+    pub fn with_disk(self, disk: DiskTier) -> Self {
+        Self {
+            disk: Some(Arc::new(disk)),
+            ..self
+        }
+    }
+
+    /// The store on disk. `None` if there is none.
+    pub fn disk(&self) -> Option<&DiskTier> {
+        self.disk.as_deref()
     }
 
     /// Starts the actor in the arbiter of this thread, unless it has started in another one.
@@ -47,13 +69,28 @@ impl Cache {
     /// Every worker calls this. An actor in the thread of a worker costs less than a thread of its own, which has to be
     /// woken for each message.
     pub fn start(&self) {
-        self.starts.first(|| self.empty_actor());
+        self.starts.first(|| self.empty_actor(0));
     }
 
-    fn empty_actor(&self) -> Addr<CacheActor> {
+    /// Starts an actor with nothing in memory. `start` is the number of the start, from 0.
+    fn empty_actor(&self, start: usize) -> Addr<CacheActor> {
         let (budget, changes) = (Arc::clone(&self.budget), Arc::clone(&self.changes));
-        let store = Store::new(Arc::clone(&self.index), budget, changes);
-        CacheActor::new(store, Arc::clone(&self.budget), self.max_object_bytes).start()
+        let mut store = Store::new(Arc::clone(&self.index), budget, changes);
+        let is_restart = start > 0;
+        let mut first_fetch = FetchId((start as u64) << START_SHIFT);
+        if let Some(disk) = &self.disk {
+            first_fetch.0 += disk.first_fetch().0;
+            let (noted, lost) = disk.noted();
+            for (resource, request) in noted {
+                store.note_unsafe(resource, *request);
+            }
+            if let Some(lost) = lost {
+                store.note_lost(lost);
+            }
+        }
+        let limits = (Arc::clone(&self.budget), self.max_object_bytes);
+        let disk = self.disk.clone();
+        CacheActor::new(store, limits, disk, (first_fetch, is_restart)).start()
     }
 
     /// The actor; `None` if it has not started. An actor that has panicked, or whose thread has ended, is started again in
@@ -66,7 +103,7 @@ impl Cache {
         self.starts.again(number, || {
             log::error!("the cache has failed; it was started again, empty");
             self.changes.all_changed();
-            self.empty_actor()
+            self.empty_actor(number + 1)
         })
     }
 

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
+        disk_tier::Removal,
         fetches::{
             reader::{FetchId, SharedFetch},
             ticket::FetchTicket,
         },
-        found::{Cleared, Found},
+        found::Found,
         store::{
             changes::Snapshot,
             entry::Entry,
@@ -83,7 +84,7 @@ pub enum Claimed {
 
 /// Removes one stored response, because a newer response makes it invalid without replacing it.
 #[derive(Message, Debug)]
-#[rtype(result = "()")]
+#[rtype(result = "Removal")]
 pub struct Remove {
     /// The key of the lookup.
     pub key: Key,
@@ -93,7 +94,7 @@ pub struct Remove {
 
 /// Removes every variant of some resources, of every identity and every body, and voids their fetches (RFC 9111, 4.4).
 #[derive(Message, Clone, Debug)]
-#[rtype(result = "Cleared")]
+#[rtype(result = "Removal")]
 pub struct Invalidate {
     /// The resources.
     pub resources: Vec<Resource>,
@@ -124,7 +125,7 @@ impl Invalidate {
 
 /// Removes all stored responses and voids all fetches.
 #[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "Cleared")]
+#[rtype(result = "Removal")]
 pub struct Clear;
 
 /// Asks for the counters of the cache.

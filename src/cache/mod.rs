@@ -9,6 +9,7 @@
 //! | `handle` | [`Cache`]: the handle that the rest of the program uses |
 //! | `store` | responses in memory, their keys and counts, the budget, eviction |
 //! | `fetches` | [`FetchTicket`], [`BodyWriter`], [`SharedFetch`]: one fetch, written once and read by many |
+//! | `disk_tier` | [`DiskTier`]: the store on disk beneath memory |
 //! | `worker_cache` | [`WorkerCache`]: a worker's lookups in the index of what is stored |
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
@@ -34,6 +35,7 @@
 
 mod actor;
 mod actor_starts;
+mod disk_tier;
 mod fetches;
 mod found;
 mod handle;
@@ -50,6 +52,7 @@ mod unavailable;
 mod worker_cache;
 
 pub use actor::CacheActor;
+pub use disk_tier::{DiskTier, Loaded, Namespace, OnDisk, OpenedTier, Removal};
 pub use fetches::messages::Put;
 pub use fetches::reader::{
     BodyError, BodyReader, FetchEnd, FetchEvent, FetchFailure, SharedError, SharedFetch, SharedHead,
@@ -60,17 +63,17 @@ pub use found::{Cleared, Found, PutOutcome};
 pub use handle::Cache;
 pub use known_misses::KnownMisses;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
-pub use manage::listing::{
-    ChunkedLookup, Inspect, KeyState, KeyVariants, ListOrder, ListQuery, ListedKey, Listing,
-    MAX_LISTED, MAX_OFFSET,
-};
-pub use manage::purging::{PurgeAction, Purged};
+pub use manage::inspecting::{Inspect, KeyState};
+pub use manage::key_variants::{KeyVariants, ListedKey};
+pub use manage::listing::{ChunkedLookup, ListOrder, ListQuery, Listing, MAX_LISTED, MAX_OFFSET};
+pub use manage::purging::{PurgeAction, PurgeError, Purged};
 pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
 pub use store::body::{Body, Slices};
 pub use store::changes::Snapshot;
 pub use store::entry::Entry;
+pub use store::file_body::FileBody;
 pub use store::key::{Key, KeyRef, Resource, ResourceRef};
 pub use unavailable::CacheUnavailable;
 pub use worker_cache::{CachedLookup, WorkerCache, WorkerCacheMode};

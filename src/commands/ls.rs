@@ -116,6 +116,9 @@ fn path(entry: &ListedKey) -> String {
     if let Some(origin) = &entry.origin {
         path.push_str(&format!("  at {}", plain(origin)));
     }
+    if entry.is_on_disk {
+        path.push_str("  (on disk)");
+    }
     if let Some(provenance) = &entry.provenance {
         path.push_str(&format!("  ({})", plain(provenance)));
     }
@@ -141,6 +144,7 @@ mod tests {
             hits: 3,
             variants: 1,
             is_own: false,
+            is_on_disk: false,
             provenance: None,
         }
     }

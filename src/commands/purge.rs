@@ -55,11 +55,15 @@ fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String
         (PurgeAction::DryRun, false) => "would be purged",
         (PurgeAction::DryRun, true) => "would be marked as stale",
     };
-    let mut text = match purged.responses {
+    let on_disk = match purged.on_disk {
+        0 => String::new(),
+        count => format!("; {count} on disk"),
+    };
+    let mut text = match purged.responses + purged.on_disk {
         0 => format!(
             "{responses} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
         ),
-        _ => format!("{responses} {done}, {}\n", size(purged.bytes)),
+        _ => format!("{responses} {done}, {}{on_disk}\n", size(purged.bytes)),
     };
     for path in purged.paths.iter().take(SHOWN) {
         text.push_str(&format!("  {}\n", plain(path)));
@@ -88,6 +92,7 @@ mod tests {
             fetches: 1,
             paths: (0..30).map(|number| format!("/{number}")).collect(),
             more_paths: false,
+            on_disk: 0,
         };
         let text = told(&purged, PurgeAction::Remove, false, "/*");
         assert!(

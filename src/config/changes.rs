@@ -77,6 +77,15 @@ impl Config {
         changes
     }
 
+    /// What decides whose responses are stored under which key, and who may share them, as a text. Responses that were
+    /// stored under another text must not be used.
+    pub fn partitioning(&self) -> String {
+        let values = self.values().into_iter();
+        let deciding = |name: &str| REPARTITIONING.contains(&name) || name == "origin";
+        let values: Vec<_> = values.filter(|(name, _)| deciding(name)).collect();
+        format!("{values:?} {:?}", self.policies())
+    }
+
     /// This configuration, with the reloadable settings of `read`.
     #[must_use]
     pub fn changed_to(&self, read: &Self) -> Self {

@@ -36,6 +36,19 @@ pub enum ConfigError {
         /// The memory.
         max_memory: bytesize::ByteSize,
     },
+    /// The largest body on disk is larger than its part of the space.
+    #[error(
+        "{place}: {max_disk_object} is more than a quarter of max_disk, which is {most}; \
+         lower --max-disk-object or raise --max-disk"
+    )]
+    ObjectOverDisk {
+        /// Where the size of the largest body was written.
+        place: SettingSource,
+        /// The largest body.
+        max_disk_object: bytesize::ByteSize,
+        /// The largest that it may be.
+        most: bytesize::ByteSize,
+    },
     /// Two listeners of the proxy have the same address.
     #[error("{place}: {taken_by} listens on {address}; give {listener} another port")]
     SameAddress {

@@ -20,6 +20,7 @@
 //! | `selection.rs` | the route and the rule that apply to a request |
 //! | `settings.rs` | all settings as values, for `check-config` |
 //! | `sizes.rs` | the sizes of the cache |
+//! | `store.rs` | the settings of the store on disk |
 //! | `trusted_proxies.rs` | the peers that are trusted to say whom they forward for |
 //! | `tunnels.rs` | settings of tunnels |
 //! | `value.rs` | one parser per kind of value |
@@ -43,6 +44,7 @@ mod rules;
 mod selection;
 mod settings;
 mod sizes;
+mod store;
 mod tables;
 mod trusted_proxies;
 mod tunnels;
@@ -64,6 +66,7 @@ pub use self::{
     origin::OriginSettings,
     selection::Selection,
     settings::{Setting, in_words},
+    store::StoreSettings,
     trusted_proxies::TrustedProxies,
     tunnels::TunnelSettings,
 };
@@ -139,6 +142,8 @@ pub struct Config {
     pub max_memory_bytes: u64,
     /// Largest cached body, in bytes.
     pub max_object_bytes: u64,
+    /// The store on disk.
+    pub store: StoreSettings,
     /// PEM file of certificates trusted in addition to the system's. `None`: only the system's.
     pub origin_ca: Option<PathBuf>,
     /// How requests reach the origin.
@@ -185,6 +190,7 @@ impl Config {
             tunnels: TunnelSettings::default(),
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             max_object_bytes: DEFAULT_MAX_MEMORY_BYTES / 4,
+            store: StoreSettings::default(),
             origin_ca: None,
             origin_settings: OriginSettings::default(),
             workers: cores(),
@@ -306,6 +312,7 @@ impl<'a> SettingSources<'a> {
             tunnels: self.tunnels()?,
             max_memory_bytes,
             max_object_bytes,
+            store: StoreSettings::read(self)?,
             origin_ca: self.get("origin-ca", value::path)?.flatten(),
             workers: self
                 .get("workers", value::workers)?

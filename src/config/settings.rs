@@ -60,7 +60,15 @@ impl Config {
             || "no configuration file".to_owned(),
             |file| format!("configuration file {}", file.display()),
         );
-        format!("policy {policy}, cache in memory (up to {memory}), {file}")
+        let disk = self
+            .store
+            .directory
+            .as_ref()
+            .map_or_else(String::new, |it| {
+                let most = ByteSize(self.store.max_disk_bytes);
+                format!(" and in {} (up to {most})", it.display())
+            });
+        format!("policy {policy}, cache in memory (up to {memory}){disk}, {file}")
     }
 
     /// Where the routes lead, in one line. `None` without routes.
@@ -98,6 +106,7 @@ impl Config {
             tunnels,
             max_memory_bytes,
             max_object_bytes,
+            store,
             origin_ca,
             origin_settings,
             workers: _,
@@ -125,9 +134,12 @@ impl Config {
             ("coalesce_wait", duration(*coalesce_wait)),
             ("max_memory", size(*max_memory_bytes)),
             ("max_object", size(*max_object_bytes)),
+        ];
+        values.extend(store.values());
+        values.extend([
             ("max_stale", duration(policy.max_stale)),
             ("origin_ca", path(origin_ca.as_deref())),
-        ];
+        ]);
         values.extend(origin_settings.values());
         values.extend(tunnels.values());
         values.extend(self.other_values());
@@ -272,7 +284,7 @@ fn optional(time: Option<Duration>) -> Value {
 }
 
 /// Empty for no file.
-fn path(file: Option<&Path>) -> Value {
+pub(super) fn path(file: Option<&Path>) -> Value {
     json!(file.map_or(String::new(), |file| file.to_string_lossy().into_owned()))
 }
 
@@ -281,7 +293,7 @@ pub(super) fn duration(time: Duration) -> Value {
 }
 
 /// A size in the largest unit that divides it.
-fn size(bytes: u64) -> Value {
+pub(super) fn size(bytes: u64) -> Value {
     let units = [
         (ByteSize::gib(1).0, "GiB"),
         (ByteSize::mib(1).0, "MiB"),

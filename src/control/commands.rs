@@ -35,6 +35,8 @@ pub struct ClearedInstance {
     pub entries: u64,
     /// Their memory, in bytes.
     pub bytes: u64,
+    /// Responses that were removed from disk.
+    pub on_disk: u64,
 }
 
 /// A running instance whose cache was not cleared.
@@ -167,6 +169,7 @@ fn clear_one(name: &InstanceName) -> ClearOutcome {
                     instance,
                     entries,
                     bytes,
+                    on_disk,
                 }),
                 _,
             ) => {
@@ -174,6 +177,7 @@ fn clear_one(name: &InstanceName) -> ClearOutcome {
                     instance,
                     entries,
                     bytes,
+                    on_disk,
                 }));
             }
             (Err(ControlError::Connect { source, .. }), Liveness::Unknown)

@@ -24,6 +24,8 @@ pub(super) struct ClearResponse {
     pub(super) instance: Instance,
     pub(super) entries: u64,
     pub(super) bytes: u64,
+    #[serde(default)]
+    pub(super) on_disk: u64,
 }
 
 pub(super) fn configure(app: &mut ServiceConfig) {
@@ -65,11 +67,12 @@ async fn clear(
     shared: Data<Shared>,
     instance: Data<Instance>,
 ) -> Result<Json<ClearResponse>, AdminError> {
-    let cleared = admin::clear(&shared, Caller::Command).await?;
+    let (cleared, on_disk) = admin::clear(&shared, Caller::Command).await?;
     Ok(Json(ClearResponse {
         instance: instance.as_ref().clone(),
         entries: cleared.entries,
         bytes: cleared.bytes,
+        on_disk: on_disk.responses,
     }))
 }
 

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     cache::Cache,
     config::{Config, Flags},
+    policy::IdentitySecret,
     proxy::Shared,
     reload::{ActiveConfig, Reload},
 };
@@ -67,7 +68,7 @@ fn cache() -> Cache {
 fn shared_with(port: u16, cache: Cache) -> Arc<Shared> {
     let config = Arc::new(config(port));
     let (_, in_force) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-    Arc::new(Shared::new(&config, in_force, cache).unwrap())
+    Arc::new(Shared::new(&config, in_force, cache, IdentitySecret::new()).unwrap())
 }
 
 fn shared(port: u16) -> Arc<Shared> {

@@ -98,7 +98,7 @@ async fn purge(body: Json<PurgeBody>, shared: Data<Shared>) -> Result<Json<Remov
 }
 
 async fn clear(shared: Data<Shared>) -> Result<Json<Removed>, AdminError> {
-    let cleared = admin::clear(&shared, Caller::Dashboard).await?;
+    let (cleared, _) = admin::clear(&shared, Caller::Dashboard).await?;
     Ok(Json(Removed {
         entries: cleared.entries,
         bytes: cleared.bytes,

@@ -1,6 +1,7 @@
 //! What the disk answers.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::disk::{address::Address, large::LargeBody};
 
@@ -62,7 +63,8 @@ pub struct ScannedRecord {
 }
 
 /// Numbers of the disk tier. The counts begin with the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskStats {
     /// How many responses are stored.
     pub responses: u64,

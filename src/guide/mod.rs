@@ -30,6 +30,7 @@ macro_rules! guides {
             /// [commands]: crate::guide::commands
             /// [offline]: crate::guide::offline
             /// [http]: crate::guide::http
+            /// [store]: crate::guide::store
             /// [service]: crate::guide::service
             /// [troubleshooting]: crate::guide::troubleshooting
             /// [internals]: crate::guide::internals
@@ -47,6 +48,7 @@ guides! {
     commands: "Every command: stats, why, ls, show, purge, warm, reload, ...",
     offline: "Record an API once, test against it for ever, in CI too",
     http: "What the proxy does with HTTP, point by point",
+    store: "The cache on disk: restarts, space, what the files are, failures",
     service: "Running it as a service: systemd, Docker, logs, signals, exit codes",
     troubleshooting: "Questions people have: always a MISS, old data, 502, cookies, ...",
     internals: "How the proxy is built, and what always holds",

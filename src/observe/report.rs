@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Observer, OriginTotals, RouteTotals, Totals, dropped_log_lines};
 use crate::{
     cache::CacheStats,
+    disk::DiskStats,
     error::ProxyError,
     headers::RequestOutcome,
     origin::{OriginPace, OriginUrl},
@@ -70,6 +71,9 @@ pub struct Report {
     pub routes: Vec<RouteCount>,
     /// The state of the cache; `None` if it did not respond.
     pub cache: Option<CacheStats>,
+    /// The state of the store on disk; `None` if there is none.
+    #[serde(default)]
+    pub disk: Option<DiskStats>,
     /// Lines of log that were dropped because nobody read them.
     #[serde(default)]
     pub dropped_log_lines: u64,
@@ -199,6 +203,7 @@ impl Report {
         Self {
             uptime_seconds: observer.uptime().as_secs(),
             is_offline: false,
+            disk: None,
             requests: totals.requests(),
             hit_ratio: share(from_cache, judged),
             hits: totals.hits(),

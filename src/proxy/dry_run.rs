@@ -10,7 +10,7 @@ use actix_web::http::{
 use tokio::time::Instant;
 
 use crate::{
-    cache::{CacheUnavailable, Entry, Inspect, Key, KeyState},
+    cache::{CacheUnavailable, Entry, Key, KeyState},
     config::Config,
     error::ProxyError,
     headers::{describes_client, has_upgrade_option},
@@ -79,16 +79,16 @@ pub async fn dry_run(
         Err(error) => return Ok(Err(error)),
     };
     let key = forwarded.key.clone();
-    let mut known = shared.cache.send(Inspect { key }).await?;
-    let heads = known.found.variants().map(|entry| &**entry.head());
+    let mut known = shared.cache.inspect(key).await?;
+    let heads = known.variants.iter().map(|entry| &**entry.head());
     let get = forwarded.as_get();
     let decided = get.as_ref().unwrap_or(&forwarded);
     let decision = policy::decide(forwarded.policy(), &decided.view(), heads, now);
     let mut offline = None;
     if config.offline {
         for key in offline::keys(shared, decided) {
-            let inspected = shared.cache.send(Inspect { key: key.clone() }).await?;
-            let decision = offline::decide(decided, &key, &inspected.found);
+            let inspected = shared.cache.inspect(key.clone()).await?;
+            let decision = offline::decide(decided, &key, &inspected.variants);
             offline = Some(decision);
             if decision != OfflineDecision::NotStored {
                 known = inspected;
@@ -154,7 +154,7 @@ impl DryRun {
     /// Says in sentences that nothing stored matches it, and what is nearest.
     pub async fn missing_offline(&self, shared: &Shared) -> Vec<String> {
         let cache = Some(&shared.cache);
-        offline::missing::sentences(cache, &self.forwarded, &self.known.found).await
+        offline::missing::sentences(cache, &self.forwarded, &self.known.variants).await
     }
 
     /// Its key.
@@ -248,7 +248,7 @@ impl DryRun {
     /// The stored responses that this request may get. Those of other identities are not among them.
     pub fn visible(&self) -> impl Iterator<Item = &Entry> {
         let identity = self.forwarded.key.identity;
-        let variants = self.known.found.variants().map(|entry| &**entry);
+        let variants = self.known.variants.iter().map(|entry| &**entry);
         variants.filter(move |entry| match entry.head().audience() {
             Audience::Everyone => true,
             Audience::Partition => entry.head().partition() == identity,
@@ -257,7 +257,7 @@ impl DryRun {
 
     /// The variant at `index`; `None` if there is none.
     pub fn variant(&self, index: usize) -> Option<&Entry> {
-        self.known.found.variants().nth(index).map(|entry| &**entry)
+        self.known.variants.get(index).map(|entry| &**entry)
     }
 
     /// True if nothing is stored for it, and the reason why is not known either.

@@ -7,21 +7,23 @@
 //!    every request is answered from here ([`offline`]).
 //! 3. [`serve_or_fetch`] looks up the key, decides with the policy, and serves from the cache, or claims the fetch. One
 //!    request leads; the others follow it.
+//!    The one that leads asks the disk first ([`DiskLookup`]).
 //! 4. [`lead`] (`fetch/fetch_and_store`) fetches, judges the response, stores it, and delivers it to its client.
 //! 5. [`respond`] makes the response name the proxy where the origin names itself.
 //! 6. [`handle`] turns the response into what actix-web sends.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use log::Level;
 
 use crate::{
-    cache::{CachedLookup, Claimed, Coalescing, Found},
+    cache::{CachedLookup, Claimed, Coalescing, FetchTicket, Found, Loaded},
     clock,
     error::ProxyError,
     headers::StoreOutcome,
     observe::RouteSlot,
+    origin::{InterimSink, OriginError},
     policy::{self, Decision, Forward, ForwardReason, Reason, Reuse, Sharing, Time},
     proxy::{
         connection::Connection,
@@ -29,6 +31,7 @@ use crate::{
             claim::claim,
             fetch_and_store::{lead, revalidate_in_background},
             follower::{Follower, in_time},
+            from_disk::{DiskLookup, DiskQuestion},
             interim::InterimRelay,
             pass_through::pass,
             plan::FetchPlan,
@@ -217,36 +220,43 @@ async fn serve_or_fetch(
     let forwarded = asked.as_get().map_or_else(|| Rc::clone(asked), Rc::new);
     let mut lookup = look_up(worker, &forwarded, is_not_in_index).await;
     let mut follower = Follower::new(worker, &forwarded);
+    let mut disk = DiskLookup::new(worker, &forwarded);
     let mut changes = 0;
     while changes < MAX_LOOKUPS {
-        let plan = match decide(worker, &forwarded, &lookup, now) {
+        let found = lookup.found().clone();
+        let plan = match decide(worker, &forwarded, &lookup, (now, &disk)) {
             NextStep::Handle(handling) => return handling,
             NextStep::Claim(plan) => follower.adapted(plan),
+            NextStep::AskDisk(question) => {
+                if let Err(failed) = Box::pin(disk.ask(question, found, now)).await {
+                    return Handling::Response(Err(failed));
+                }
+                lookup = worker.worker_cache.lookup(&forwarded.key).await;
+                changes += 1;
+                continue;
+            }
         };
-        let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);
                 return Handling::PassThrough(plan.why, storing);
             }
             Some(Claimed::Lead(ticket)) => {
-                let limit = follower.time_left();
-                drop(follower);
-                // After a response that was not storable, the origin has less to do for what the client asks.
-                let is_as_asked = ticket.is_hit_for_miss() && plan.is_without_entry();
-                if is_as_asked && asked.method == Method::HEAD {
-                    ticket.unused();
-                    let storing = StoreOutcome::NotStored(Reason::Method);
-                    return Handling::PassThrough(plan.why, storing);
-                }
-                let plan = match is_as_asked {
-                    true => plan.with_conditions(),
-                    false => plan,
+                let ticket = match disk.is_to_be_asked(&plan) {
+                    false => ticket,
+                    // In a box: the future is large, and without a store on disk no request needs it.
+                    true => match Box::pin(disk.load(ticket, now)).await {
+                        Loaded::Not(ticket) => *ticket,
+                        Loaded::LookAgain => {
+                            lookup = worker.worker_cache.lookup(&forwarded.key).await;
+                            continue;
+                        }
+                    },
                 };
-                let client = (&asked.method, relay.sink());
-                let why = plan.why;
-                let response = lead(worker.clone(), forwarded, plan, ticket, client);
-                return Handling::Response(in_time(response, why, limit).await);
+                let limit = follower.time_left();
+                drop((follower, disk));
+                let client = (&asked.method, relay.sink(), limit);
+                return fetch(worker, forwarded, plan, ticket, client).await;
             }
             Some(Claimed::Changed(found)) => {
                 lookup = Rc::new(found.into());
@@ -266,6 +276,34 @@ async fn serve_or_fetch(
         now = clock::now();
     }
     Handling::PassThrough(ForwardReason::Miss.into(), StoreOutcome::NotApplicable)
+}
+
+/// Fetches with `ticket`, for a client that has sent a request with this method, and waits for this time.
+async fn fetch(
+    worker: &web::Data<Worker>,
+    forwarded: Rc<ForwardedRequest>,
+    plan: FetchPlan,
+    ticket: FetchTicket,
+    (method, sink, limit): (
+        &Method,
+        Option<InterimSink>,
+        Option<(Duration, OriginError)>,
+    ),
+) -> Handling {
+    // After a response that was not storable, the origin has less to do for what the client asks.
+    let is_as_asked = ticket.is_hit_for_miss() && plan.is_without_entry();
+    if is_as_asked && *method == Method::HEAD {
+        ticket.unused();
+        let storing = StoreOutcome::NotStored(Reason::Method);
+        return Handling::PassThrough(plan.why, storing);
+    }
+    let plan = match is_as_asked {
+        true => plan.with_conditions(),
+        false => plan,
+    };
+    let why = plan.why;
+    let response = lead(worker.clone(), forwarded, plan, ticket, (method, sink));
+    Handling::Response(in_time(response, why, limit).await)
 }
 
 /// What is stored for the key, by the index, else by the actor. With `is_not_in_index` the fast path has looked up the same
@@ -296,13 +334,15 @@ enum NextStep {
     Handle(Handling),
     /// Claim the fetch.
     Claim(FetchPlan),
+    /// Ask the disk, and decide again.
+    AskDisk(DiskQuestion),
 }
 
 fn decide(
     worker: &web::Data<Worker>,
     forwarded: &Rc<ForwardedRequest>,
     lookup: &CachedLookup<PreparedResponses>,
-    now: Time,
+    (now, disk): (Time, &DiskLookup<'_>),
 ) -> NextStep {
     let found = lookup.found();
     let heads = found.variants().map(|entry| &**entry.head());
@@ -312,6 +352,9 @@ fn decide(
     let pass = |why, storing| NextStep::Handle(Handling::PassThrough(why, storing));
     let next = match decision {
         Decision::Serve { index, reuse } => entry(index).map(|entry| {
+            if entry.body().is_in_file() && !disk.has_opened(&entry) {
+                return NextStep::AskDisk(DiskQuestion::Open(entry));
+            }
             if reuse == Reuse::StaleWhileRevalidate {
                 revalidate_in_background(worker, forwarded, found, Arc::clone(&entry), now);
             }
@@ -343,7 +386,7 @@ fn decide(
         }),
         Decision::NotCached => {
             let failed = ProxyError::OnlyIfCached.into();
-            Some(NextStep::Handle(Handling::Response(Err(failed))))
+            Some(NextStep::AskDisk(DiskQuestion::FindOrFail(failed)))
         }
     };
     // The policy names no variant beyond those it was given.

@@ -69,7 +69,7 @@ impl SharedOrigin {
 }
 
 impl Shared {
-    /// The state of a proxy with this configuration and this cache.
+    /// The state of a proxy with this configuration and this cache, which hashes identities under `secret`.
     ///
     /// # Errors
     /// The name of an origin is no valid Host.
@@ -77,6 +77,7 @@ impl Shared {
         config: &Config,
         in_force: watch::Receiver<ActiveConfig>,
         cache: Cache,
+        secret: IdentitySecret,
     ) -> io::Result<Self> {
         let live_requests = match config.dashboard {
             Some(_) => LiveRequests::On,
@@ -87,7 +88,7 @@ impl Shared {
                 .origins
                 .try_map(|url| SharedOrigin::new(url, config))?,
             cache,
-            secret: IdentitySecret::new(),
+            secret,
             via: OwnVia::new(&own_name()).map_err(io::Error::other)?,
             in_force,
             observer: Arc::new(Observer::new(live_requests, config.origins.iter().count())),

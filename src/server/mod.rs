@@ -46,9 +46,12 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    cache::{Cache, WorkerCacheMode},
+    cache::{Cache, DiskTier, Namespace, OpenedTier, WorkerCacheMode},
+    clock,
     config::{Config, Flags, LoadConfig},
+    disk::{DiskLimits, OpenError},
     origin::OriginConfig,
+    policy::IdentitySecret,
     proxy::{self, Shared, SharedOrigin, Worker},
     reload::{ActiveConfig, Reload},
 };
@@ -65,6 +68,17 @@ const MAX_CLIENTS: usize = 8192;
 /// Most connections to one origin at a time, over all workers.
 const MAX_ORIGIN_CONNECTIONS: usize = 1024;
 
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be used, or a worker cannot be started.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The store on disk cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
@@ -77,25 +91,25 @@ impl Server {
     /// within an actix `System`.
     ///
     /// # Errors
-    /// A listener cannot be used, or a worker cannot be started.
+    /// A listener or the store on disk cannot be used, or a worker cannot be started.
     pub fn start(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
         listeners: Vec<TcpListener>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
         Self::start_with(config, tls, listeners, WorkerCacheMode::On)
     }
 
     /// The same as [`Server::start`], with workers that look in the index of the cache, or always ask its actor.
     ///
     /// # Errors
-    /// A listener cannot be used, or a worker cannot be started.
+    /// A listener or the store on disk cannot be used, or a worker cannot be started.
     pub fn start_with(
         config: Arc<Config>,
         tls: Option<Arc<rustls::ClientConfig>>,
         listeners: Vec<TcpListener>,
         worker_cache: WorkerCacheMode,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
         let limits = Limits {
             head: HEAD_LIMIT,
             idle: KEEP_ALIVE,
@@ -109,10 +123,10 @@ impl Server {
         tls: Option<Arc<rustls::ClientConfig>>,
         listeners: Vec<TcpListener>,
         (worker_cache, limits): (WorkerCacheMode, Limits),
-    ) -> io::Result<Self> {
-        let cache = Cache::new(config.max_memory_bytes, config.max_object_bytes);
+    ) -> Result<Self, StartError> {
+        let (cache, secret) = open_cache(&config)?;
         let (in_force, news) = watch::channel(ActiveConfig::new(Arc::clone(&config)));
-        let shared = Arc::new(Shared::new(&config, news, cache)?);
+        let shared = Arc::new(Shared::new(&config, news, cache, secret)?);
         let origins = shared
             .origins
             .map(|shared| origin(&config, shared, tls.clone()));
@@ -186,6 +200,9 @@ impl Server {
     pub async fn stop(self) {
         self.shared.set_stopping();
         self.workers.stop().await;
+        if let Some(disk) = self.shared.cache.disk() {
+            disk.close().await;
+        }
     }
 }
 
@@ -205,6 +222,22 @@ fn set_client_options(listener: &TcpListener) {
     }
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     let _ = MAX_UNSENT_BYTES;
+}
+
+/// The cache, with its store on disk if it has one, and the secret under which identities are hashed.
+fn open_cache(config: &Config) -> Result<(Cache, IdentitySecret), OpenError> {
+    let cache = Cache::new(config.max_memory_bytes, config.max_object_bytes);
+    let Some(directory) = &config.store.directory else {
+        return Ok((cache, IdentitySecret::new()));
+    };
+    let limits = DiskLimits {
+        max_bytes: config.store.max_disk_bytes,
+        reserve_bytes: config.store.disk_reserve_bytes,
+        max_object_bytes: config.store.max_disk_object_bytes,
+    };
+    let namespace = Namespace::of(&config.partitioning());
+    let OpenedTier { tier, secret } = DiskTier::open(directory, limits, namespace, clock::now())?;
+    Ok((cache.with_disk(tier), IdentitySecret::from_bytes(&secret)))
 }
 
 fn origin(

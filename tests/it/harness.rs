@@ -121,7 +121,8 @@ async fn run(
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Clear(answer) => {
-                let cleared = server.cache().send(Clear).await.expect("the cache answers");
+                let removal = server.cache().send(Clear).await.expect("the cache answers");
+                let (cleared, _) = removal.confirmed().await.expect("the disk confirms it");
                 answer.send(cleared).expect("the test waits");
             }
             Order::Purge(request, answer) => {

@@ -100,6 +100,7 @@ mod soak;
 mod stampede;
 mod statistics;
 mod stats_screen;
+mod store;
 mod stored_or_not;
 mod superseded;
 mod terminal;

@@ -24,7 +24,7 @@ impl Watched {
     fn start(home: &Home, origin: &str) -> Self {
         let metrics = free_port();
         let address = format!("0.0.0.0:{metrics}");
-        let proxy = home.start(origin, &["--metrics", &address]);
+        let proxy = home.start(origin, &["--metrics", &address, "--store", "cache"]);
         proxy.log_line(&["metrics and health checks on", &address]);
         Self { proxy, metrics }
     }

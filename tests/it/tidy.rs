@@ -21,7 +21,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "clock", "config", "proxy", "cache", "origin", "policy", "error", "reload",
+            "clock", "config", "proxy", "cache", "disk", "origin", "policy", "error", "reload",
         ],
     ),
     (
@@ -40,7 +40,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
     ("disk", &[]),
-    ("cache", &["policy", "mask"]),
+    ("cache", &["disk", "policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
     (
         "explain",
@@ -49,7 +49,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "cache", "explain", "har", "mask", "observe", "origin", "policy", "proxy",
+            "cache", "disk", "explain", "har", "mask", "observe", "origin", "policy", "proxy",
         ],
     ),
     (
@@ -58,11 +58,13 @@ const BORDERS: &[(&str, &[&str])] = &[
     ),
     (
         "observe",
-        &["cache", "error", "headers", "origin", "policy"],
+        &["cache", "disk", "error", "headers", "origin", "policy"],
     ),
     (
         "dashboard",
-        &["admin", "cache", "clock", "headers", "observe", "proxy"],
+        &[
+            "admin", "cache", "clock", "disk", "headers", "observe", "proxy",
+        ],
     ),
 ];
 

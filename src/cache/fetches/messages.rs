@@ -26,6 +26,21 @@ pub struct Put {
     pub(in crate::cache) now: Time,
 }
 
+/// Puts a response from disk into memory, unless its fetch was voided.
+#[derive(Message, Debug)]
+#[rtype(result = "PutOutcome")]
+pub struct Load {
+    /// The key of the fetch.
+    pub(in crate::cache) key: Key,
+    pub(in crate::cache) id: FetchId,
+    /// How many responses had been removed when the ticket was granted.
+    pub(in crate::cache) removals: u64,
+    /// The key that the response is stored under.
+    pub(in crate::cache) stored_key: Key,
+    pub(in crate::cache) entry: Arc<Entry>,
+    pub(in crate::cache) now: Time,
+}
+
 /// Ends a fetch that has stored nothing.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]

@@ -2,12 +2,13 @@
 
 use actix::{Actor, Addr, Handler, Recipient, dev::ToEnvelope};
 
-use crate::cache::fetches::messages::{EndFetch, MakeRoom, Put};
+use crate::cache::fetches::messages::{EndFetch, Load, MakeRoom, Put};
 
 /// The actor, as its tickets address it.
 #[derive(Debug)]
 pub(in crate::cache) struct TicketRecipients {
     pub(in crate::cache) put: Recipient<Put>,
+    pub(in crate::cache) load: Recipient<Load>,
     pub(in crate::cache) make_room: Recipient<MakeRoom>,
     pub(in crate::cache) end_fetch: Recipient<EndFetch>,
 }
@@ -16,11 +17,15 @@ impl TicketRecipients {
     /// Addresses `actor`.
     pub(in crate::cache) fn of<A>(actor: &Addr<A>) -> Self
     where
-        A: Actor + Handler<Put> + Handler<MakeRoom> + Handler<EndFetch>,
-        A::Context: ToEnvelope<A, Put> + ToEnvelope<A, MakeRoom> + ToEnvelope<A, EndFetch>,
+        A: Actor + Handler<Put> + Handler<Load> + Handler<MakeRoom> + Handler<EndFetch>,
+        A::Context: ToEnvelope<A, Put>
+            + ToEnvelope<A, Load>
+            + ToEnvelope<A, MakeRoom>
+            + ToEnvelope<A, EndFetch>,
     {
         Self {
             put: actor.clone().recipient(),
+            load: actor.clone().recipient(),
             make_room: actor.clone().recipient(),
             end_fetch: actor.clone().recipient(),
         }

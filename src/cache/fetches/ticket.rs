@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
+        disk_tier::DiskTier,
         fetches::{
             known_miss::KnownMiss,
-            messages::{EndFetch, FetchResult, MakeRoom, Put, RoomMade},
+            messages::{EndFetch, FetchResult, Load, MakeRoom, Put, RoomMade},
             reader::{FetchEnd, FetchEvent, FetchFailure, FetchId, FetchState},
             recipients::TicketRecipients,
         },
@@ -54,6 +55,10 @@ pub struct FetchTicket {
     is_hit_for_miss: bool,
     /// The resource at the time of the claim, if requests like this one need no claim as long as it is unchanged.
     claimed_at: Option<Snapshot>,
+    /// The store on disk. `None` if there is none.
+    disk: Option<Arc<DiskTier>>,
+    /// How many responses had been removed when the ticket was granted; `None` if nothing may be loaded from disk with it.
+    removals: Option<u64>,
     /// Why there was no claim; `None` if there was one.
     unclaimed: Option<Arc<KnownMiss>>,
 }
@@ -83,6 +88,8 @@ impl FetchTicket {
             path_not_stored: false,
             is_hit_for_miss: false,
             claimed_at: None,
+            disk: None,
+            removals: None,
             unclaimed: None,
         }
     }
@@ -153,6 +160,55 @@ impl FetchTicket {
         self.is_hit_for_miss
     }
 
+    /// The same ticket for a cache with a store on disk. Nothing may be loaded from it if `removals`, the number of responses
+    /// that have been removed, is `None`.
+    #[must_use]
+    pub(in crate::cache) fn with_disk(
+        mut self,
+        disk: &Arc<DiskTier>,
+        removals: Option<u64>,
+    ) -> Self {
+        self.disk = Some(Arc::clone(disk));
+        self.removals = removals;
+        self
+    }
+
+    /// The store on disk. `None` if there is none.
+    pub(in crate::cache) fn disk(&self) -> Option<&DiskTier> {
+        self.disk.as_deref()
+    }
+
+    /// Whether a response may be loaded from disk with this ticket.
+    pub(in crate::cache) fn may_load(&self) -> bool {
+        self.removals.is_some()
+    }
+
+    /// Puts a response from disk into memory, which is stored there under another key of the same resource. This ends the
+    /// fetch, unless there is no room. Its followers look again.
+    ///
+    /// # Errors
+    /// The actor did not answer in time.
+    pub(in crate::cache) async fn load(
+        &mut self,
+        (stored_key, entry): (Key, Arc<Entry>),
+        now: Time,
+    ) -> Result<PutOutcome, CacheUnavailable> {
+        let load = Load {
+            key: self.key.clone(),
+            id: self.id,
+            removals: self.removals.unwrap_or_default(),
+            stored_key,
+            entry,
+            now,
+        };
+        let outcome = in_time(self.recipients.load.send(load)).await?;
+        if outcome != PutOutcome::NoRoom {
+            self.result = FetchResult::Stored;
+            self.state.happened(FetchEvent::LookAgain);
+        }
+        Ok(outcome)
+    }
+
     /// Ends the fetch before it has begun. It says nothing about the key.
     pub fn unused(mut self) {
         self.result = FetchResult::Unused;
@@ -171,9 +227,20 @@ impl FetchTicket {
         self.id
     }
 
-    /// The largest body that is stored, in bytes.
+    /// The largest body that is stored in memory, in bytes.
     pub fn max_object_bytes(&self) -> u64 {
         self.max_object_bytes
+    }
+
+    /// The largest body that is stored in memory or on disk, in bytes.
+    pub fn max_stored_bytes(&self) -> u64 {
+        let on_disk = self.disk().map_or(0, DiskTier::max_object_bytes);
+        on_disk.max(self.max_object_bytes)
+    }
+
+    /// No more requests join the fetch. The present readers read on.
+    pub(in crate::cache) fn release(&self) {
+        self.state.happened(FetchEvent::Released);
     }
 
     /// Ends the fetch without storing its response. The followers fetch for themselves. If the reason lasts, so do requests
@@ -274,7 +341,7 @@ impl FetchTicket {
 
     /// Ends the fetch without storing its response. No more requests join, but the present readers read on.
     pub(in crate::cache) fn give_up(&self, reason: Reason) {
-        self.state.happened(FetchEvent::Released);
+        self.release();
         let result = match reason.is_lasting() {
             true => FetchResult::NotShareable,
             false => FetchResult::Failed,

@@ -20,7 +20,6 @@ use crate::{
         fetches::{
             reader::{BodyReader, FetchEnd, FetchEvent, FetchState},
             ticket::FetchTicket,
-            window::Window,
         },
         found::PutOutcome,
         store::{
@@ -62,30 +61,30 @@ const LEFT_ENDLESS: Duration = Duration::from_millis(500);
 pub struct BodyWriter {
     head: Arc<StoredHead>,
     /// Length of the body in bytes; `None` if the origin did not send it.
-    length: Option<u64>,
+    pub(super) length: Option<u64>,
     /// What the followers and readers see.
-    state: Arc<FetchState>,
+    pub(super) state: Arc<FetchState>,
     /// The memory of the head, counted against the budget until its entry counts it.
     head_charge: Option<Charge>,
     /// The place before the first piece of the body.
-    first: Arc<Piece>,
+    pub(super) first: Arc<Piece>,
     last: Arc<Piece>,
     withheld: Option<Arc<Piece>>,
-    pieces: Vec<Arc<Piece>>,
+    pub(super) pieces: Vec<Arc<Piece>>,
     /// What has arrived and is not in `pieces` yet.
     arrived: VecDeque<Chunk>,
-    received_bytes: u64,
+    pub(super) received_bytes: u64,
     position: u64,
     /// Whether there has been a reader.
     was_read: bool,
     /// Since when there is no reader, and the permit to run without one.
     unattended: Option<(Instant, UnattendedPermit)>,
     /// Stored bytes of the same representation, before and after this part of it.
-    before: Option<Body>,
-    after: Option<Body>,
+    pub(super) before: Option<Body>,
+    pub(super) after: Option<Body>,
     /// Looks for GraphQL errors; `None` if the body is not looked at.
-    errors: Option<ErrorsScan>,
-    ticket: FetchTicket,
+    pub(super) errors: Option<ErrorsScan>,
+    pub(super) ticket: FetchTicket,
 }
 
 impl BodyWriter {
@@ -158,8 +157,7 @@ impl BodyWriter {
                 if let Some(open) = open.take() {
                     open(Arc::clone(&self.head), self.reader());
                 }
-                let passed = self.pass_on(body, reason).await;
-                passed.map_or(FetchEnd::Cut, |()| FetchEnd::NotStored(reason))
+                self.pass_on(body, reason).await
             }
             BodyOutcome::Cut => FetchEnd::Cut,
         };
@@ -239,7 +237,7 @@ impl BodyWriter {
     }
 
     /// The next bytes. Without a reader they have to arrive within a limit.
-    async fn next<S, E>(&mut self, mut body: Pin<&mut S>) -> Chunk
+    pub(super) async fn next<S, E>(&mut self, mut body: Pin<&mut S>) -> Chunk
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
@@ -292,7 +290,7 @@ impl BodyWriter {
             && self.length == Some(self.received_bytes)
     }
 
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         self.length
             .is_some_and(|length| length != self.received_bytes)
     }
@@ -312,7 +310,7 @@ impl BodyWriter {
         room
     }
 
-    fn add(&mut self, chunk: &Bytes) {
+    pub(super) fn add(&mut self, chunk: &Bytes) {
         self.received_bytes += chunk.len() as u64;
         for bytes in chunk.chunks(PIECE_BYTES) {
             let piece = Piece::copy_of(bytes, self.position, self.ticket.budget());
@@ -337,40 +335,6 @@ impl BodyWriter {
         }
     }
 
-    /// Continues for the present readers alone, with a window of the body. Nothing is stored, and nobody can join.
-    async fn pass_on<S, E>(&mut self, mut body: Pin<&mut S>, reason: Reason) -> Option<()>
-    where
-        S: Stream<Item = Result<Bytes, E>>,
-    {
-        self.state.progress().abandon();
-        let first = std::mem::replace(&mut self.first, Piece::sentinel());
-        let pieces = std::mem::take(&mut self.pieces);
-        let mut window = Window::new(std::iter::once(first).chain(pieces));
-        self.ticket.give_up(reason);
-        loop {
-            while !window.has_room(self.state.progress(), self.ticket.budget()) {
-                window.wait(self.state.progress()).await;
-                if self.readers() == 0 {
-                    return None;
-                }
-            }
-            if self.readers() == 0 {
-                return None;
-            }
-            match self.next(body.as_mut()).await {
-                Chunk::Bytes(chunk) => {
-                    self.add(&chunk);
-                    window.extend(self.pieces.drain(..));
-                }
-                Chunk::End if self.is_short() => return None,
-                Chunk::End => break,
-                Chunk::Cut => return None,
-            }
-        }
-        self.state.keep(window.into_pieces());
-        Some(())
-    }
-
     async fn store(&mut self) -> FetchEnd {
         let pieces: SharedList<_> = std::mem::take(&mut self.pieces).into();
         let mut body = Body::new(pieces.clone());
@@ -382,6 +346,11 @@ impl BodyWriter {
         if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
             body = body.joined(self.ticket.budget());
         }
+        self.put(body).await
+    }
+
+    /// Stores the head with `body`.
+    pub(super) async fn put(&mut self, body: Body) -> FetchEnd {
         drop(self.head_charge.take());
         let age = self.ticket.age();
         let fetch_millis = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
@@ -397,13 +366,13 @@ impl BodyWriter {
         }
     }
 
-    fn readers(&self) -> usize {
+    pub(super) fn readers(&self) -> usize {
         self.state.readers()
     }
 }
 
 #[derive(Debug)]
-enum Chunk {
+pub(super) enum Chunk {
     Bytes(Bytes),
     End,
     Cut,

@@ -70,6 +70,31 @@ pub struct EntryFilter {
     is_hosted: bool,
 }
 
+/// A filter as it is written on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::cache) struct WrittenFilter {
+    /// Targets with their scopes.
+    exact: Vec<(Box<str>, Option<Box<str>>)>,
+    globs: Vec<String>,
+    tags: Vec<Box<[u8]>>,
+    is_hosted: bool,
+}
+
+impl From<WrittenFilter> for EntryFilter {
+    fn from(written: WrittenFilter) -> Self {
+        let exact = written.exact.into_iter();
+        Self {
+            exact: exact
+                .map(|(target, scope)| ExactTarget { target, scope })
+                .collect(),
+            globs: written.globs.iter().map(|glob| Glob::new(glob)).collect(),
+            tags: written.tags,
+            is_hosted: written.is_hosted,
+        }
+    }
+}
+
 /// A target under which responses are stored, in the scope of a route, if it has one.
 #[derive(Clone, Debug, PartialEq)]
 struct ExactTarget {
@@ -177,6 +202,19 @@ impl EntryFilter {
     /// How many paths, patterns and tags a key is compared with.
     pub(in crate::cache) fn patterns(&self) -> usize {
         self.exact.len() + self.globs.len() + self.tags.len()
+    }
+
+    /// The filter as it is written on disk.
+    pub(in crate::cache) fn written(&self) -> WrittenFilter {
+        let exact = self.exact.iter();
+        WrittenFilter {
+            exact: exact
+                .map(|it| (it.target.clone(), it.scope.clone()))
+                .collect(),
+            globs: self.globs.iter().map(Glob::pattern).collect(),
+            tags: self.tags.clone(),
+            is_hosted: self.is_hosted,
+        }
     }
 
     /// The tags.

@@ -11,14 +11,15 @@ use crate::{
     cache::{
         EntryFilter,
         actor::CacheActor,
-        found::Found,
         handle::Cache,
-        manage::walk::WalkPlace,
-        store::{entry::Entry, key::Key, stored::Stored},
+        manage::{
+            key_variants::{KeyVariants, ListedKey},
+            on_disk::DiskPlace,
+            walk::WalkPlace,
+        },
         unavailable::CacheUnavailable,
     },
-    mask::hidden,
-    policy::{Audience, Reason, Time},
+    policy::Time,
 };
 
 /// The most keys that one listing has.
@@ -75,41 +76,6 @@ pub struct Listing {
     pub bytes: u64,
 }
 
-/// One key, by its newest response.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ListedKey {
-    /// Path and query, secrets masked.
-    pub path: String,
-    /// The Host; `None` if clients do not choose it.
-    pub host: Option<String>,
-    /// The origin of its route; `None` if that is the first one.
-    #[serde(default)]
-    pub origin: Option<String>,
-    /// The method of requests for it.
-    pub method: String,
-    /// The status.
-    pub status: u16,
-    /// The bodies of all variants, in bytes.
-    pub body_bytes: u64,
-    /// The memory of all variants, in bytes, overhead included.
-    pub memory_bytes: u64,
-    /// RFC 9111, 4.2.3, in seconds.
-    pub age_seconds: u64,
-    /// How long it is fresh, in seconds, negative if it is stale; `None` if it is fresh until it is cleared.
-    pub fresh_seconds: Option<i64>,
-    /// Whether it is stale.
-    pub is_stale: bool,
-    /// Hits so far, of all variants.
-    pub hits: u64,
-    /// Responses stored for it.
-    pub variants: u64,
-    /// Whether only one identity gets it.
-    pub is_own: bool,
-    /// `recorded` if it is only served offline, `imported` if it came from a file; `None` if neither is the case.
-    #[serde(default)]
-    pub provenance: Option<String>,
-}
-
 impl Cache {
     /// Lists what is stored. Nothing counts as used.
     ///
@@ -159,57 +125,6 @@ impl Cache {
         }
         found.truncate(MAX_ROWS);
         Ok(found)
-    }
-}
-
-/// What is stored for one key.
-#[derive(Clone, Debug)]
-pub struct KeyVariants {
-    /// The key.
-    pub key: Key,
-    /// The responses, the newest first.
-    pub variants: Arc<[Arc<Entry>]>,
-    /// Hits on them so far.
-    pub hits: u64,
-}
-
-impl KeyVariants {
-    fn of(key: &Key, stored: &Stored) -> Self {
-        Self {
-            key: key.clone(),
-            variants: stored.variants.iter().cloned().collect(),
-            hits: stored.hits(),
-        }
-    }
-
-    fn body_bytes(&self) -> u64 {
-        let bytes = self.variants.iter().map(|entry| entry.body().len_bytes());
-        bytes.sum()
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.variants.iter().map(|entry| entry.weight_bytes()).sum()
-    }
-
-    fn listed(&self, now: Time) -> Option<ListedKey> {
-        let head = self.variants.first()?.head();
-        let asks_with_body = self.key.content.is_some();
-        Some(ListedKey {
-            path: hidden(self.key.resource.target()).into_owned(),
-            host: self.key.resource.host().map(str::to_owned),
-            origin: self.key.resource.origin().map(str::to_owned),
-            method: if asks_with_body { "POST" } else { "GET" }.to_owned(),
-            status: head.status().as_u16(),
-            body_bytes: self.body_bytes(),
-            memory_bytes: self.memory_bytes(),
-            age_seconds: head.age_seconds(now),
-            fresh_seconds: head.ttl_seconds(now),
-            is_stale: !head.is_fresh(now),
-            hits: self.hits,
-            variants: self.variants.len() as u64,
-            is_own: self.key.identity.is_some() && head.audience() == Audience::Partition,
-            provenance: head.provenance().name().map(str::to_owned),
-        })
     }
 }
 
@@ -281,8 +196,15 @@ fn compare(
 #[derive(Debug)]
 pub struct ChunkedLookup {
     filter: Arc<EntryFilter>,
-    place: Option<WalkPlace>,
-    is_over: bool,
+    place: ListPlace,
+}
+
+/// Where it goes on.
+#[derive(Debug)]
+enum ListPlace {
+    Memory(Option<WalkPlace>),
+    Disk(DiskPlace),
+    End,
 }
 
 impl ChunkedLookup {
@@ -290,8 +212,7 @@ impl ChunkedLookup {
     pub fn at(filter: &EntryFilter) -> Self {
         Self {
             filter: Arc::new(filter.clone()),
-            place: None,
-            is_over: false,
+            place: ListPlace::Memory(None),
         }
     }
 
@@ -303,16 +224,25 @@ impl ChunkedLookup {
         &mut self,
         cache: &Cache,
     ) -> Result<Option<Vec<KeyVariants>>, CacheUnavailable> {
-        if self.is_over {
-            return Ok(None);
-        }
+        let place = match self.place {
+            ListPlace::End => return Ok(None),
+            ListPlace::Disk(place) => {
+                let (rows, next) = cache.walk_disk(&self.filter, place).await?;
+                self.place = next.map_or(ListPlace::End, ListPlace::Disk);
+                return Ok(Some(rows));
+            }
+            ListPlace::Memory(place) => place,
+        };
         let chunk = LookChunk {
             filter: Arc::clone(&self.filter),
-            place: self.place,
+            place,
         };
         let LookedAt { rows, next } = cache.send(chunk).await?;
-        self.place = next;
-        self.is_over = next.is_none();
+        let on_disk = || cache.disk_place(&self.filter);
+        self.place = match next {
+            Some(_) => ListPlace::Memory(next),
+            None => on_disk().map_or(ListPlace::End, ListPlace::Disk),
+        };
         Ok(Some(rows))
     }
 }
@@ -356,40 +286,5 @@ impl Handler<LookChunk> for CacheActor {
             }
         }
         MessageResult(LookedAt { rows, next })
-    }
-}
-
-/// Returns what is known about a key. Nothing counts as used.
-#[derive(Message, Debug)]
-#[rtype(result = "KeyState")]
-pub struct Inspect {
-    /// The key.
-    pub key: Key,
-}
-
-/// What is known about a key.
-#[derive(Clone, Debug, Default)]
-pub struct KeyState {
-    /// What is stored.
-    pub found: Found,
-    /// Why the last response was not stored, and when it was requested; `None` if that is not known.
-    pub refused: Option<(Reason, Time)>,
-    /// Whether a fetch is under way that a request would join.
-    pub is_fetching: bool,
-    /// Until when requests for it do not wait for each other; `None` if they do.
-    pub hit_for_miss_until: Option<Time>,
-}
-
-impl Handler<Inspect> for CacheActor {
-    type Result = MessageResult<Inspect>;
-
-    fn handle(&mut self, Inspect { key }: Inspect, _: &mut Self::Context) -> Self::Result {
-        let hit_for_miss = self.hits_for_miss.get(&key, None);
-        MessageResult(KeyState {
-            found: self.store.peek_found(&key),
-            refused: hit_for_miss.and_then(|hit_for_miss| hit_for_miss.refused),
-            is_fetching: self.has_joinable(&key),
-            hit_for_miss_until: hit_for_miss.map(|hit_for_miss| hit_for_miss.hit_for_miss_until),
-        })
     }
 }

@@ -2,8 +2,11 @@
 
 pub(super) mod counting;
 pub(super) mod filter;
+pub(super) mod inspecting;
+pub(super) mod key_variants;
 pub(super) mod listing;
 mod nearest;
+pub(super) mod on_disk;
 pub(super) mod purging;
 pub(super) mod tag_purges;
 pub(super) mod walk;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::cache::{
     EntryFilter,
     handle::Cache,
-    manage::listing::{ChunkedLookup, KeyVariants},
+    manage::{key_variants::KeyVariants, listing::ChunkedLookup},
     store::key::Key,
     unavailable::CacheUnavailable,
 };

@@ -5,15 +5,18 @@
 //! fetched after the purge began. The tags of a fetch are not known before its response: a purge by tag is remembered
 //! until all fetches that were under way have ended.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, future::pending, sync::Arc, time::Duration};
 
-use actix::{Handler, Message, MessageResult};
+use actix::{Context, Handler, Message, MessageResult};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::{
     cache::{
         EntryFilter,
         actor::CacheActor,
+        disk_tier::{Confirmation, EndScope},
         fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
         manage::walk::WalkPlace,
@@ -23,6 +26,7 @@ use crate::{
         },
         unavailable::CacheUnavailable,
     },
+    disk::{NotDurable, RuleAction, Swept},
     mask::hidden,
     policy::Time,
 };
@@ -30,6 +34,8 @@ use crate::{
 /// The most paths that a purge lists, and the most bytes of them.
 const MAX_PATHS: usize = 10_000;
 const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
+/// How long a purge waits until its responses on disk are counted. They are not used before either.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a purge does with the responses that it names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,23 +64,27 @@ pub struct Purged {
     pub paths: Vec<String>,
     /// True if there are more paths than are listed.
     pub more_paths: bool,
+    /// Responses that were removed from disk.
+    #[serde(default)]
+    pub on_disk: u64,
 }
 
 impl Cache {
     /// Purges what `filter` names. When this returns, it holds for every worker.
     ///
     /// # Errors
-    /// The cache does not answer. What was purged before stays purged.
+    /// The cache does not answer, or the purge could not be written to the disk. What was purged before stays purged.
     pub async fn purge(
         &self,
         filter: EntryFilter,
         how: PurgeAction,
         now: Time,
-    ) -> Result<Purged, CacheUnavailable> {
+    ) -> Result<Purged, PurgeError> {
         let filter = Arc::new(filter);
         let mut purged = Purged::default();
         let (mut paths, mut paths_bytes) = (BTreeSet::new(), 0);
         let mut place = None;
+        let mut on_disk = DiskPurge::default();
         loop {
             let chunk = self
                 .send(PurgeChunk {
@@ -99,12 +109,19 @@ impl Cache {
                 paths_bytes += path.len();
                 paths.insert(path.into_owned());
             }
+            if let Some(begun) = chunk.on_disk {
+                on_disk = begun;
+            }
             place = chunk.next;
             if place.is_none() {
                 break;
             }
         }
         purged.paths = paths.into_iter().collect();
+        purged.on_disk = match how {
+            PurgeAction::DryRun => self.count_on_disk(&filter).await,
+            PurgeAction::Remove | PurgeAction::Expire => on_disk.confirmed().await?,
+        };
         Ok(purged)
     }
 }
@@ -127,8 +144,47 @@ pub struct PurgedChunk {
     bytes: u64,
     fetches: u64,
     resources: Vec<Resource>,
+    /// The purge of the disk. `None` if this message did not begin it.
+    on_disk: Option<DiskPurge>,
     /// Where to go on; `None` at the end.
     next: Option<WalkPlace>,
+}
+
+/// A purge of the disk.
+#[derive(Default)]
+struct DiskPurge {
+    confirmation: Confirmation,
+    /// What the purge removes, when it has looked at everything. `None` without a store on disk.
+    swept: Option<BoxFuture<'static, Swept>>,
+}
+
+impl fmt::Debug for DiskPurge {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("DiskPurge").finish_non_exhaustive()
+    }
+}
+
+impl DiskPurge {
+    /// Waits until it holds on disk, and for a limited time until its responses are counted. Returns how many they are.
+    async fn confirmed(self) -> Result<u64, NotDurable> {
+        let ended = self.confirmation.wait().await?;
+        let swept = match self.swept {
+            None => Swept::default(),
+            Some(swept) => timeout(SWEEP_PATIENCE, swept).await.unwrap_or_default(),
+        };
+        Ok(ended.responses + swept.responses)
+    }
+}
+
+/// Why a purge failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// The cache does not answer.
+    #[error(transparent)]
+    CacheUnavailable(#[from] CacheUnavailable),
+    /// It could not be written to the disk.
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
 }
 
 impl Handler<PurgeChunk> for CacheActor {
@@ -143,6 +199,7 @@ impl Handler<PurgeChunk> for CacheActor {
             if purge.how != PurgeAction::DryRun {
                 self.forestall_late_claims(filter);
             }
+            chunk.on_disk = self.purge_disk(&purge, context);
         }
         let mut keys = Vec::new();
         chunk.next = self.walk(filter, purge.place.unwrap_or_default(), |key, stored| {
@@ -159,6 +216,28 @@ impl Handler<PurgeChunk> for CacheActor {
 }
 
 impl CacheActor {
+    /// Begins the purge of the disk. `None` without a store on disk, and for a dry run.
+    fn purge_disk(&mut self, purge: &PurgeChunk, context: &mut Context<Self>) -> Option<DiskPurge> {
+        let disk = self.disk.as_ref()?;
+        let action = match purge.how {
+            PurgeAction::DryRun => return None,
+            PurgeAction::Remove => RuleAction::Remove,
+            PurgeAction::Expire => RuleAction::Expire {
+                at: purge.now.unix_millis(),
+            },
+        };
+        let mut ending = disk.purge(&purge.filter, action);
+        let swept = std::mem::replace(&mut ending.swept, Box::pin(pending()));
+        let scope = match purge.filter.resources() {
+            Some(resources) => EndScope::Resources(resources),
+            None => EndScope::All,
+        };
+        Some(DiskPurge {
+            confirmation: self.confirm(scope, ending, context),
+            swept: Some(swept),
+        })
+    }
+
     fn purge_key(&mut self, key: Key, purge: &PurgeChunk, chunk: &mut PurgedChunk) {
         let Some(stored) = self.store.peek(&key) else {
             return;

@@ -6,6 +6,7 @@
 
 use std::{
     io::IoSlice,
+    ops::RangeInclusive,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +15,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::cache::store::{budget::Budget, shared_list::SharedList};
+use crate::{
+    cache::store::{budget::Budget, file_body::FileBody, shared_list::SharedList},
+    disk::LargeBody,
+};
 
 /// The memory of a piece beyond its bytes: the node, its share of the list, allocations.
 const PIECE_OVERHEAD_BYTES: u64 = 104;
@@ -126,8 +130,15 @@ impl AsRef<[u8]> for PieceOwner {
 /// A complete body.
 #[derive(Clone, Debug)]
 pub struct Body {
-    pieces: SharedList<Piece>,
+    place: BodyPlace,
     len_bytes: u64,
+}
+
+/// Where the bytes of a body are.
+#[derive(Clone, Debug)]
+enum BodyPlace {
+    Memory(SharedList<Piece>),
+    Disk(Arc<LargeBody>),
 }
 
 impl Body {
@@ -136,7 +147,64 @@ impl Body {
         let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         Self {
             len_bytes: len as u64,
-            pieces,
+            place: BodyPlace::Memory(pieces),
+        }
+    }
+
+    /// A body on disk.
+    pub(in crate::cache) fn on_disk(body: LargeBody) -> Self {
+        Self {
+            len_bytes: body.len_bytes(),
+            place: BodyPlace::Disk(Arc::new(body)),
+        }
+    }
+
+    /// True if it is in a file.
+    pub fn is_in_file(&self) -> bool {
+        self.in_file().is_some()
+    }
+
+    /// The bytes at these offsets. `None` if it is in memory.
+    pub fn file_part(&self, offsets: RangeInclusive<u64>) -> Option<FileBody> {
+        Some(FileBody::part(self.in_file()?, offsets))
+    }
+
+    /// True if it is in memory, or its file can be opened.
+    pub async fn can_be_read(&self) -> bool {
+        match self.in_file() {
+            None => true,
+            Some(file) => file.clone().open().await.is_ok(),
+        }
+    }
+
+    /// The body on disk. `None` if it is in memory.
+    pub(in crate::cache) fn in_file(&self) -> Option<&LargeBody> {
+        match &self.place {
+            BodyPlace::Memory(_) => None,
+            BodyPlace::Disk(body) => Some(body),
+        }
+    }
+
+    fn list(&self) -> SharedList<Piece> {
+        match &self.place {
+            BodyPlace::Memory(pieces) => pieces.clone(),
+            BodyPlace::Disk(_) => SharedList::default(),
+        }
+    }
+
+    /// Its pieces; none if it is on disk.
+    fn pieces_in_memory(&self) -> &[Arc<Piece>] {
+        match &self.place {
+            BodyPlace::Memory(pieces) => pieces,
+            BodyPlace::Disk(_) => &[],
+        }
+    }
+
+    /// A body of `len_bytes` bytes that is not in memory. It cannot be served.
+    pub(in crate::cache) fn elsewhere(len_bytes: u64) -> Self {
+        Self {
+            len_bytes,
+            ..Self::new(Vec::new())
         }
     }
 
@@ -145,9 +213,19 @@ impl Body {
         self.len_bytes
     }
 
-    /// The memory that the body uses of the budget, in bytes.
+    /// The memory that the body uses of the budget, in bytes. 0 if it is on disk.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
-        self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES
+        match &self.place {
+            BodyPlace::Memory(pieces) => {
+                self.len_bytes + pieces.len() as u64 * PIECE_OVERHEAD_BYTES
+            }
+            BodyPlace::Disk(_) => 0,
+        }
+    }
+
+    /// The bytes of its pieces, in order.
+    pub(in crate::cache) fn pieces(&self) -> impl Iterator<Item = Bytes> {
+        self.pieces_in_memory().iter().map(Piece::bytes)
     }
 
     /// Counts the pieces that nothing stored counts for the stored responses of this change. Returns their memory in bytes.
@@ -158,7 +236,7 @@ impl Body {
                 counted_by.compare_exchange(0, change, Ordering::Relaxed, Ordering::Relaxed);
             counted.is_ok()
         };
-        let counted = self.pieces.iter().filter(is_counted);
+        let counted = self.pieces_in_memory().iter().filter(is_counted);
         counted
             .map(|piece| Piece::cost_bytes(piece.bytes.len()))
             .sum()
@@ -166,7 +244,7 @@ impl Body {
 
     /// The pieces that the responses of this change count may be counted for others.
     pub(in crate::cache) fn release(&self, change: u64) {
-        for piece in self.pieces.iter() {
+        for piece in self.pieces_in_memory().iter() {
             let counted_by = &piece.counted_by;
             let _ = counted_by.compare_exchange(change, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -174,16 +252,17 @@ impl Body {
 
     /// True if its pieces are so small that their overhead is large, or that fewer pieces could hold it.
     pub(in crate::cache) fn is_scattered(&self) -> bool {
-        let pieces = self.pieces.len() as u64;
+        let pieces = self.pieces_in_memory().len() as u64;
         let fewest = self.len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
         pieces > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
             || pieces > fewest && self.len_bytes <= JOINED_BODY_BYTES
     }
 
-    /// All bytes of a body of one piece; `None` if it has more.
+    /// All bytes of a body of one piece; `None` if it has more, or is on disk.
     pub fn single(&self) -> Option<Bytes> {
-        match &*self.pieces {
-            [] => Some(Bytes::new()),
+        match self.pieces_in_memory() {
+            [] if self.len_bytes == 0 => Some(Bytes::new()),
+            [] => None,
             [only] => Some(only.bytes()),
             _ => None,
         }
@@ -193,7 +272,7 @@ impl Body {
     pub(in crate::cache) fn joined(&self, budget: &Arc<Budget>) -> Self {
         let mut joined = Vec::new();
         let mut buffer = Vec::new();
-        for piece in self.pieces.iter() {
+        for piece in self.pieces_in_memory().iter() {
             if !buffer.is_empty() && buffer.len() + piece.bytes.len() > JOINED_PIECE_BYTES {
                 joined.push(Piece::copy_of(&buffer, 0, budget));
                 buffer.clear();
@@ -211,7 +290,7 @@ impl Body {
         let end = last.saturating_add(1);
         let mut start = 0;
         let mut pieces = Vec::new();
-        for piece in self.pieces.iter() {
+        for piece in self.pieces_in_memory().iter() {
             let len = piece.bytes.len() as u64;
             let from = first.clamp(start, start + len) - start;
             let to = end.clamp(start, start + len) - start;
@@ -230,14 +309,16 @@ impl Body {
 
     /// These bodies one after the other, as a body that shares their pieces.
     pub(in crate::cache) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
-        let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
+        let pieces = bodies
+            .into_iter()
+            .flat_map(|body| body.pieces_in_memory().iter());
         Self::new(pieces.cloned().collect::<Vec<_>>())
     }
 
     /// The bytes from `first` to `last`, both inclusive, as slices of the stored pieces.
     pub fn slices(&self, first: u64, last: u64) -> Slices {
         let mut slices = Slices {
-            pieces: self.pieces.clone(),
+            pieces: self.list(),
             index: 0,
             skip: first,
             left: last

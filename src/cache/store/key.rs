@@ -36,7 +36,8 @@ impl Resource {
         Self::from_text(target.into())
     }
 
-    fn from_text(text: Arc<str>) -> Self {
+    /// The resource with this text.
+    pub(in crate::cache) fn from_text(text: Arc<str>) -> Self {
         let hash = ResourceRef::of(&text).keyed_hash();
         Self { text, hash }
     }
@@ -56,6 +57,11 @@ impl Resource {
                 Self::from_text(parts.concat().into())
             }
         }
+    }
+
+    /// Its text.
+    pub(in crate::cache) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Its parts.
@@ -190,9 +196,9 @@ pub struct Key {
 /// The part of a key that differs between the keys of one resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::cache) struct Partition {
-    identity: Option<Identity>,
-    content: Option<BodyKey>,
-    is_recorded: bool,
+    pub(in crate::cache) identity: Option<Identity>,
+    pub(in crate::cache) content: Option<BodyKey>,
+    pub(in crate::cache) is_recorded: bool,
 }
 
 impl Partition {

@@ -83,6 +83,12 @@ impl Store {
         }
     }
 
+    /// Notes a successful unsafe request to a path that is not known. It concerns all paths.
+    pub(in crate::cache) fn note_lost(&mut self, request: UnsafeRequest) {
+        self.unsafe_requests.note_lost(request);
+        self.changes.doubt_all_related();
+    }
+
     /// The last unsafe request that concerned `resource`. `None` if there was none.
     fn last_unsafe(&self, resource: &Resource) -> Option<UnsafeRequest> {
         if self.unsafe_requests.is_empty() {

@@ -137,6 +137,11 @@ impl UnsafeRequests {
         is_full
     }
 
+    /// Notes a request whose groups are not known. It may concern any path.
+    pub(in crate::cache) fn note_lost(&mut self, request: UnsafeRequest) {
+        self.forgotten = Some(request);
+    }
+
     fn forget_older_half(&mut self) {
         let mut ids: Vec<FetchId> = self
             .by_group

@@ -42,7 +42,7 @@ fn a_clear_removes_everything_and_returns_the_number_removed() {
         let stored = stats(&cache).await.stored_bytes;
         let cleared = cache.send(Clear).await.unwrap();
         assert_eq!(
-            cleared,
+            cleared.cleared,
             Cleared {
                 entries: 2,
                 bytes: stored
@@ -287,7 +287,7 @@ fn only_the_response_that_invalidates_may_be_stored() {
         store(&cache, "/b", plain_head(), b"b").await;
         let resources = vec![Resource::new("/a"), Resource::new("/b")];
         let invalidate = Invalidate::new(resources, Some(&own));
-        assert_eq!(cache.send(invalidate).await.unwrap().entries, 1);
+        assert_eq!(cache.send(invalidate).await.unwrap().cleared.entries, 1);
         for (ticket, entries) in [(other, 0), (own, 1)] {
             BodyWriter::new(ticket, plain_head(), Some(1))
                 .run(chunks(vec![Bytes::from_static(b"x")]), |_, _| {})
@@ -338,7 +338,7 @@ fn an_invalidation_voids_the_responses_to_every_body() {
         let cleared = cache
             .send(Invalidate::new(vec![Resource::new("/a")], None))
             .await;
-        assert_eq!(cleared.unwrap().entries, 2);
+        assert_eq!(cleared.unwrap().cleared.entries, 2);
         fill(under_way).await;
         for key in [&one, &other, &keyed(b"3")] {
             assert!(find(&cache, key).await.is_empty());

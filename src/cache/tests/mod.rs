@@ -47,6 +47,7 @@ use crate::cache::Key;
 use crate::cache::Remove;
 use crate::cache::Resource;
 use crate::cache::SharedFetch;
+use crate::cache::fetches::reader::FetchId;
 use crate::cache::store::budget::Budget;
 use crate::cache::store::changes::ChangeCounts;
 use crate::cache::store::index::Index;
@@ -79,7 +80,14 @@ fn empty_store(budget: &Arc<Budget>) -> Store {
 
 fn cache(max_memory_bytes: u64) -> Addr<CacheActor> {
     let budget = Budget::new(max_memory_bytes);
-    CacheActor::new(empty_store(&budget), budget, max_memory_bytes / 4).start()
+    let limits = (Arc::clone(&budget), max_memory_bytes / 4);
+    CacheActor::new(
+        empty_store(&budget),
+        limits,
+        None,
+        (FetchId::default(), false),
+    )
+    .start()
 }
 
 fn key(target: &str) -> Key {

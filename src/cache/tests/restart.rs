@@ -57,7 +57,7 @@ fn an_actor_that_panics_is_started_again_empty_for_every_worker() {
             let before = claimed(&cache, "/b").await;
             assert!(cache.send(Panic).await.is_err());
             // The first message after that finds an empty cache, and a Clear holds.
-            assert_eq!(cache.send(Clear).await.unwrap(), Cleared::default());
+            assert_eq!(cache.send(Clear).await.unwrap().cleared, Cleared::default());
             for worker in &workers {
                 assert!(worker.get(&key("/a")).is_none(), "{round}");
                 assert_eq!(
@@ -107,7 +107,12 @@ fn an_actor_whose_thread_has_ended_is_started_again_in_another_one() {
 fn purges_by_tag_are_remembered_until_the_fetches_before_them_have_ended() {
     run(async {
         let budget = Budget::new(MIB);
-        let mut actor = CacheActor::new(empty_store(&budget), budget, MIB / 4);
+        let mut actor = CacheActor::new(
+            empty_store(&budget),
+            (budget, MIB / 4),
+            None,
+            (FetchId::default(), false),
+        );
         let spec = FilterSpec {
             tags: vec!["t".to_owned()],
             ..FilterSpec::default()

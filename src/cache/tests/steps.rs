@@ -68,7 +68,7 @@ fn an_invalidation_of_many_partitions_holds_at_once_and_frees_them_later() {
         let invalidate = Invalidate::new(vec![Resource::new("/a")], None);
         let cleared = cache.send(invalidate).await.unwrap();
         assert_eq!(
-            (cleared.entries, cleared.bytes),
+            (cleared.cleared.entries, cleared.cleared.bytes),
             (full.entries, full.stored_bytes)
         );
         let after = stats(&cache).await;

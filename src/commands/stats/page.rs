@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use caching_proxy::{
     cache::CacheStats,
     control::Instance,
+    disk::DiskStats,
     observe::{
         OriginCount, OriginReport, ReasonCount, Report, RouteCount, TunnelReport, duration, grouped,
     },
@@ -106,6 +107,7 @@ impl Page {
             origin_line(&report.origin),
             memory_line(report.cache.as_ref()),
         ]);
+        top.extend(report.disk.as_ref().map(disk_line));
         top.extend(pace_line(&report.origin));
         top.extend(tunnels_line(&report.tunnels));
         top.extend(dropped_lines(report));
@@ -382,6 +384,22 @@ fn memory_line(cache: Option<&CacheStats>) -> String {
         grouped(cache.entries),
         grouped(cache.evictions),
         grouped(cache.fetches),
+    )
+}
+
+fn disk_line(disk: &DiskStats) -> String {
+    let state = match &disk.bypassed {
+        Some(why) => format!("; not in use: {}", text::plain(why)),
+        None if disk.is_loading => "; its index is being read".to_owned(),
+        None => String::new(),
+    };
+    format!(
+        "Disk       {:>8}   of {}; {} stored, {} evicted, {} read{state}",
+        ByteSize(disk.bytes).to_string(),
+        ByteSize(disk.limit_bytes),
+        grouped(disk.responses),
+        grouped(disk.evicted),
+        grouped(disk.hits),
     )
 }
 

@@ -166,6 +166,12 @@ function showNow(now) {
   } else {
     show("memory-note", "The cache does not respond.");
   }
+  const disk = report.disk;
+  byId("disk-note").hidden = !disk;
+  if (disk) {
+    const state = disk.bypassed ? `; not in use: ${disk.bypassed}` : "";
+    show("disk-note", `On disk: ${counted(disk.responses, "response", "responses")}, ${size(disk.bytes)} of ${size(disk.limit_bytes)}${state}`);
+  }
   showReasons(report);
   byId("not-shown").hidden = now.not_shown === 0;
   show("not-shown", `${counted(now.not_shown, "request", "requests")} came too fast to list; the totals include them.`);

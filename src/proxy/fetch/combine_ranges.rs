@@ -112,7 +112,7 @@ impl LeaderFetch<'_> {
 
     /// The union of the two; `None` if they do not belong together, or are too large together.
     async fn union_with(&self, part: &Arc<Entry>, fetched: &FetchedResponse) -> Option<RangeUnion> {
-        if fetched.contradicts_itself() {
+        if fetched.contradicts_itself() || part.body().is_in_file() {
             return None;
         }
         let policy = self.forwarded.policy();

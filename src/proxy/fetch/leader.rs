@@ -212,7 +212,7 @@ impl<'f> LeaderFetch<'f> {
             return Err(Reason::Partial);
         }
         match fetched.length() {
-            Some(length) if length > self.ticket.max_object_bytes() => Err(Reason::TooLarge),
+            Some(length) if length > self.ticket.max_stored_bytes() => Err(Reason::TooLarge),
             _ if self.sends_all_cookies => Err(Reason::IgnoredCookies),
             // It was requested without a content coding, so that errors can be found in it.
             _ if self.forwarded.is_graphql()
@@ -315,8 +315,10 @@ impl<'f> LeaderFetch<'f> {
     pub(crate) async fn remove(&self, entry: &Arc<Entry>) {
         let (key, entry) = (self.forwarded.key.clone(), Arc::clone(entry));
         let cache = &self.worker.shared.cache;
-        if cache.send(Remove { key, entry }).await.is_err() {
-            cache.doubt(&self.forwarded.key.resource);
+        match cache.send(Remove { key, entry }).await {
+            // A store on disk that fails says so itself, and is not read until it knows.
+            Ok(removal) => drop(removal.confirmed().await),
+            Err(_) => cache.doubt(&self.forwarded.key.resource),
         }
     }
 }

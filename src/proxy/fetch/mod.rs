@@ -8,6 +8,7 @@
 //! | `fetch_and_store` | a fetch for the cache: for the client whose request leads it, or in the background |
 //! | `leader` | the leader of a fetch: it judges the response, stores it, delivers it |
 //! | `follower` | a request that waits for another request's fetch |
+//! | `from_disk` | what the disk has for a request that memory has nothing for |
 //! | `revalidate` | the response to the validation of a stored response |
 //! | `combine_ranges` | the response that continues a stored part |
 //! | `rest_of_body` | the rest of a body for a client that fell behind the fetch which it shared |
@@ -26,6 +27,7 @@ pub(super) mod failover;
 pub(super) mod fetch_and_store;
 pub(super) mod fetched_response;
 pub(super) mod follower;
+pub(super) mod from_disk;
 pub(super) mod interim;
 pub(super) mod invalidate;
 pub(super) mod leader;

@@ -68,8 +68,10 @@ pub(crate) async fn pass(
         let invalidate = Invalidate::new(resources, post.as_ref().map(|post| &post.ticket))
             .with_related(forwarded.key.resource.clone(), clock::now());
         // The response leaves after this.
-        if cache.send(invalidate.clone()).await.is_err() {
-            cache.force_invalidate(invalidate);
+        match cache.send(invalidate.clone()).await {
+            // A store on disk that fails says so itself, and is not read until it knows.
+            Ok(removal) => drop(removal.confirmed().await),
+            Err(_) => cache.force_invalidate(invalidate),
         }
     }
     match post {
@@ -175,7 +177,7 @@ async fn claim_for_post(
     };
     let is_too_large = fetched
         .length()
-        .is_some_and(|length| length > ticket.max_object_bytes());
+        .is_some_and(|length| length > ticket.max_stored_bytes());
     (!is_too_large).then_some(StorablePost { head, ticket })
 }
 

@@ -1,12 +1,14 @@
 //! Responses made from stored ones, and from those that another request is fetching.
 
+use std::ops::RangeInclusive;
+
 use actix_web::http::{
     StatusCode,
     header::{self, HeaderMap, HeaderValue},
 };
 
 use crate::{
-    cache::{BodyReader, Entry},
+    cache::{Body, BodyReader, Entry},
     clock,
     headers::{self, CacheStatus},
     policy::{self, ByteRange, ContentRange, ResponseForm, StoredHead, Time},
@@ -31,7 +33,7 @@ pub(crate) fn from_entry(
     let (base, complete_bytes) = placement(head, Some(stored.len_bytes()));
     let mut headers = stored_headers(head, now);
     let (status, body) = match policy::response_form(view, head, Some(stored.len_bytes())) {
-        ResponseForm::Full => (head.status(), ResponseBody::Stored(stored.all())),
+        ResponseForm::Full => (head.status(), stored_bytes(stored, 0..=u64::MAX)),
         ResponseForm::NotModified => {
             headers = not_modified_headers(head, now);
             (StatusCode::NOT_MODIFIED, ResponseBody::Empty)
@@ -39,8 +41,11 @@ pub(crate) fn from_entry(
         ResponseForm::Partial(range) => {
             insert_content_range(&mut headers, range, complete_bytes);
             let offsets = offsets(range, base);
-            let slices = stored.slices(*offsets.start(), *offsets.end());
-            (StatusCode::PARTIAL_CONTENT, ResponseBody::Stored(slices))
+            (StatusCode::PARTIAL_CONTENT, stored_bytes(stored, offsets))
+        }
+        // RFC 9110, 14.2: a server may ignore Range and send the whole.
+        ResponseForm::Multipart(_) if stored.is_in_file() => {
+            (head.status(), stored_bytes(stored, 0..=u64::MAX))
         }
         ResponseForm::Multipart(ranges) => {
             let parts = Multipart::new(stored, base, complete_bytes, &ranges, &mut headers);
@@ -57,6 +62,14 @@ pub(crate) fn from_entry(
         body,
         cache_status,
         problem: None,
+    }
+}
+
+/// The bytes of a stored body at these offsets.
+fn stored_bytes(body: &Body, offsets: RangeInclusive<u64>) -> ResponseBody {
+    match body.file_part(offsets.clone()) {
+        None => ResponseBody::Stored(body.slices(*offsets.start(), *offsets.end())),
+        Some(part) => ResponseBody::InFile(part.into()),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Why nothing that is stored matches a request, for people: the nearest stored key, and how it differs.
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 
 use crate::{
-    cache::{Cache, Entry, Found, Key},
+    cache::{Cache, Entry, Key},
     mask::{cut, hidden},
     policy::Reason,
     proxy::{
@@ -20,7 +22,7 @@ const MAX_PATH_CHARS: usize = 300;
 pub(crate) async fn sentences(
     cache: Option<&Cache>,
     asked: &ForwardedRequest,
-    found: &Found,
+    found: &[Arc<Entry>],
 ) -> Vec<String> {
     let request = described(&asked.method, &asked.target);
     let mut sentences = vec![format!(
@@ -30,7 +32,7 @@ pub(crate) async fn sentences(
         sentences.push(why);
         return sentences;
     }
-    let variants: Vec<&Entry> = found.variants().map(|entry| &**entry).collect();
+    let variants: Vec<&Entry> = found.iter().map(|entry| &**entry).collect();
     if !variants.is_empty() {
         let identity = variants.iter().find_map(|entry| entry.head().partition());
         let key = Key {

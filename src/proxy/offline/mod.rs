@@ -17,13 +17,16 @@ use actix_web::http::{
 };
 
 use crate::{
-    cache::{Entry, Found, Key},
+    cache::{CachedLookup, Entry, Key},
     error::ProxyError,
     headers::{CacheStatus, RequestOutcome},
-    policy::{self, OfflineDecision, Reason, Time},
+    policy::{self, OfflineDecision, Reason, StoredHead, Time},
     proxy::{
-        fetch::recording::recorded_key,
-        hit::from_stored::{from_entry, hit_status},
+        fetch::{from_disk::load_alone, recording::recorded_key},
+        hit::{
+            from_stored::{from_entry, hit_status},
+            prepared::PreparedResponses,
+        },
         request::forwarded::ForwardedRequest,
         response::{
             client_response::{ClientResponse, ResponseBody},
@@ -43,20 +46,20 @@ pub(crate) async fn respond(
 ) -> ResponseResult {
     // A HEAD is looked up as a GET.
     let forwarded = asked.as_get().map_or_else(|| Rc::clone(asked), Rc::new);
-    let mut missing = Found::default();
+    let mut missing = Vec::new();
     if may_use_cache && forwarded.is_retrieval() {
         for key in keys(&worker.shared, &forwarded) {
-            let lookup = worker.worker_cache.lookup(&key).await;
-            let found = lookup.found();
-            match decide(&forwarded, &key, found) {
+            let lookup = look_up(worker, &forwarded, &key, now).await;
+            let found: Vec<_> = lookup.found().variants().cloned().collect();
+            match decide(&forwarded, &key, &found) {
                 OfflineDecision::Serve { index } => {
-                    if let Some(entry) = found.variants().nth(index) {
+                    if let Some(entry) = found.get(index) {
                         lookup.count_hit();
                         return Ok(serve(&forwarded, &key, entry, now).into());
                     }
                 }
                 OfflineDecision::PreconditionFailed => return Ok(precondition_failed().into()),
-                OfflineDecision::NotStored if missing.is_empty() => missing = found.clone(),
+                OfflineDecision::NotStored if missing.is_empty() => missing = found,
                 OfflineDecision::NotStored => {}
             }
         }
@@ -68,14 +71,50 @@ pub(crate) async fn respond(
     Err(ProxyError::Offline { sentences }.into())
 }
 
+/// What is stored for `key`, in memory, else on disk.
+async fn look_up(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    key: &Key,
+    now: Time,
+) -> Rc<CachedLookup<PreparedResponses>> {
+    let lookup = worker.worker_cache.lookup(key).await;
+    let found = lookup.found().clone();
+    let in_memory: Vec<_> = found.variants().cloned().collect();
+    if decide(forwarded, key, &in_memory) != OfflineDecision::NotStored {
+        return lookup;
+    }
+    let view = forwarded.view().identified(key.identity);
+    let choose = |heads: &[&StoredHead]| {
+        let heads = heads.iter().copied();
+        match policy::decide_offline(forwarded.policy(), &view, heads) {
+            OfflineDecision::Serve { index } => Some(index),
+            OfflineDecision::PreconditionFailed => Some(0),
+            OfflineDecision::NotStored => None,
+        }
+    };
+    let of_key = ForwardedRequest {
+        key: key.clone(),
+        ..forwarded.clone()
+    };
+    match load_alone(worker, &of_key, found, now, choose).await {
+        true => worker.worker_cache.lookup(key).await,
+        false => lookup,
+    }
+}
+
 /// The keys of what may be served to a request, in this order: what the policy stores, and what was only recorded.
 pub(super) fn keys(shared: &Shared, forwarded: &ForwardedRequest) -> [Key; 2] {
     [forwarded.key.clone(), recorded_key(shared, forwarded)]
 }
 
 /// Decides which of the responses in `found`, which are stored for `key`, a request gets.
-pub(super) fn decide(forwarded: &ForwardedRequest, key: &Key, found: &Found) -> OfflineDecision {
-    let heads = found.variants().map(|entry| &**entry.head());
+pub(super) fn decide(
+    forwarded: &ForwardedRequest,
+    key: &Key,
+    found: &[Arc<Entry>],
+) -> OfflineDecision {
+    let heads = found.iter().map(|entry| &**entry.head());
     let view = forwarded.view().identified(key.identity);
     policy::decide_offline(forwarded.policy(), &view, heads)
 }

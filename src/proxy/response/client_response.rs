@@ -9,7 +9,7 @@ use actix_web::{
 use bytes::Bytes;
 
 use crate::{
-    cache::Slices,
+    cache::{FileBody, Slices},
     headers::CacheStatus,
     origin::SwitchedConnection,
     proxy::{
@@ -74,6 +74,8 @@ pub(crate) enum ResponseBody {
     Prepared(Bytes, Rc<PreparedHeaders>),
     /// A stored body, or a part of one.
     Stored(Slices),
+    /// A stored body in a file, or a part of one.
+    InFile(Box<FileBody>),
     /// Several ranges of a stored body.
     Multipart(Multipart),
     /// A body that is being stored while it arrives.
@@ -94,6 +96,7 @@ impl ResponseBody {
                 BodySize::Sized(bytes.len() as u64)
             }
             Self::Stored(slices) => BodySize::Sized(slices.left_bytes()),
+            Self::InFile(body) => BodySize::Sized(body.length()),
             Self::Multipart(parts) => BodySize::Sized(parts.length()),
             Self::Streamed(body) => body.length().map_or(BodySize::Stream, BodySize::Sized),
             Self::Forwarded(_, size) | Self::Announced(size) => *size,

@@ -12,7 +12,7 @@ use futures_core::Stream as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
-    cache::{BodyError, FetchEnd, Slices},
+    cache::{BodyError, FetchEnd, FileBody, Slices},
     proxy::{
         hit::multipart::Multipart,
         response::{
@@ -46,6 +46,7 @@ enum BodySource {
     Stored(Slices),
     Multipart(Multipart),
     Streamed(LocalBoxFuture<'static, (StreamStep, Box<StreamedBody>)>),
+    InFile(Box<FileBody>),
     Forwarded(Box<CountedBody>),
 }
 
@@ -74,6 +75,7 @@ impl TrackedBody {
                 BodySource::Bytes(bytes)
             }
             ResponseBody::Stored(slices) => BodySource::Stored(slices),
+            ResponseBody::InFile(body) => BodySource::InFile(body),
             ResponseBody::Multipart(parts) => BodySource::Multipart(parts),
             ResponseBody::Streamed(body) => BodySource::Streamed(Box::pin(step(body))),
             ResponseBody::Forwarded(body, _) => BodySource::Forwarded(body),
@@ -103,6 +105,7 @@ impl TrackedBody {
                 };
                 Poll::Ready(next.map(|bytes| bytes.map_err(io::Error::other)))
             }
+            BodySource::InFile(body) => Pin::new(body.as_mut()).poll_next(context),
             BodySource::Forwarded(body) => {
                 let bytes = ready!(Pin::new(body.as_mut()).poll_next(context));
                 Poll::Ready(bytes.map(|bytes| bytes.map_err(io::Error::other)))

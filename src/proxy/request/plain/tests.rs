@@ -9,7 +9,7 @@ use crate::{
     cache::Cache,
     error::ProxyError,
     observe::{LiveRequests, Observer},
-    policy::{Decision, Response, Time},
+    policy::{Decision, IdentitySecret, Response, Time},
     proxy::{
         request::{
             forwarded::{ForwardedRequest, RequestHead},
@@ -149,7 +149,13 @@ impl Configured {
         let config = Config::load(&flags.into(), &|_| None).unwrap();
         let (_, updates) = watch::channel(ActiveConfig::new(Arc::new(config)));
         let config = updates.borrow().config.clone();
-        let shared = Shared::new(&config, updates.clone(), Cache::new(1 << 20, 1 << 20)).unwrap();
+        let shared = Shared::new(
+            &config,
+            updates.clone(),
+            Cache::new(1 << 20, 1 << 20),
+            IdentitySecret::new(),
+        )
+        .unwrap();
         let observer = Arc::new(Observer::new(LiveRequests::Off, 1));
         Self {
             shared,

@@ -1,0 +1,100 @@
+//! The store on disk, as the actor uses it.
+
+use std::sync::Arc;
+
+use actix::{
+    AsyncContext as _, Context, Handler, MessageResult, WrapFuture as _, fut::ActorFutureExt as _,
+};
+
+use crate::{
+    cache::{
+        actor::CacheActor,
+        disk_tier::{endings::EndScope, removal::Confirmation, tier::DiskTier},
+        fetches::{messages::Load, reader::FetchId},
+        found::PutOutcome,
+        store::{entry::Entry, key::Key},
+    },
+    disk::Ending,
+    policy::Time,
+};
+
+impl CacheActor {
+    /// Notes what the disk was told to end. Tickets for it may load when the disk has confirmed it.
+    pub(in crate::cache) fn confirm(
+        &mut self,
+        scope: EndScope,
+        ending: Ending,
+        context: &mut Context<Self>,
+    ) -> Confirmation {
+        self.endings.begin(&scope);
+        let (confirmation, sender) = Confirmation::new();
+        let confirmed = ending.durable.into_actor(self);
+        context.spawn(confirmed.map(move |result, actor, _| {
+            actor.endings.confirmed(&scope);
+            // Nobody may wait for it any more.
+            let _ = sender.send(result);
+        }));
+        confirmation
+    }
+
+    /// Ends on disk what `end` does. Does nothing without a store on disk.
+    pub(in crate::cache) fn end_on_disk(
+        &mut self,
+        scope: EndScope,
+        end: impl FnOnce(&DiskTier) -> Ending,
+        context: &mut Context<Self>,
+    ) -> Confirmation {
+        match &self.disk {
+            None => Confirmation::default(),
+            Some(disk) => {
+                let ending = end(disk);
+                self.confirm(scope, ending, context)
+            }
+        }
+    }
+
+    /// Writes what came for memory to the disk, even if it did not fit there. `since` is its order, or that of the entry that
+    /// it validates.
+    pub(in crate::cache) fn put_on_disk(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+        (_, since): (Time, FetchId),
+        outcome: PutOutcome,
+    ) {
+        if let (Some(disk), PutOutcome::Stored | PutOutcome::NoRoom) = (&self.disk, outcome) {
+            let validates = (since != entry.begun()).then_some(since);
+            disk.put(key, entry, validates);
+        }
+    }
+
+    /// Puts a response from disk into memory, unless its fetch was voided. This ends the fetch, unless there is no room.
+    fn loaded(&mut self, load: Load) -> PutOutcome {
+        if self.fetch(&load.key, load.id).is_none() {
+            return PutOutcome::Void;
+        }
+        let is_ended = load.removals != self.endings.removals
+            || self.tag_purges.concern(load.id, load.entry.head());
+        let outcome = match is_ended {
+            true => PutOutcome::Void,
+            false => {
+                let order = load.entry.order();
+                self.store
+                    .put(&load.stored_key, load.entry, (order, load.now))
+            }
+        };
+        if outcome != PutOutcome::NoRoom {
+            self.forget(&load.key.resource, load.id);
+        }
+        outcome
+    }
+}
+
+impl Handler<Load> for CacheActor {
+    type Result = MessageResult<Load>;
+
+    fn handle(&mut self, load: Load, context: &mut Self::Context) -> Self::Result {
+        self.take_turns(context);
+        MessageResult(self.loaded(load))
+    }
+}

@@ -1,0 +1,99 @@
+//! Bringing a response from disk into memory.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    cache::{
+        disk_tier::on_disk::OnDisk,
+        fetches::ticket::FetchTicket,
+        found::PutOutcome,
+        handle::Cache,
+        store::{
+            body::{Body, Piece},
+            budget::Budget,
+            key::Key,
+        },
+    },
+    disk::{LargeBody, StoredBody},
+    policy::Time,
+};
+
+/// A response that was received so much after the present time is from before the clock was set back.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+/// Bodies up to this size are read into memory. Larger ones are sent from disk, which costs no more.
+const MOST_READ_BYTES: u64 = 1024 * 1024;
+/// The pieces of a body that is loaded, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What came of loading a response.
+#[derive(Debug)]
+pub enum Loaded {
+    /// What memory has for the key has changed: look up again.
+    LookAgain,
+    /// The response cannot be loaded: fetch from the origin.
+    Not(Box<FetchTicket>),
+}
+
+impl Cache {
+    /// What the disk has for the key of `ticket`. Nothing if there is no store on disk, or it does not answer in time.
+    pub async fn find_on_disk(&self, ticket: &FetchTicket, now: Time) -> Vec<OnDisk> {
+        let Some(disk) = self.disk().filter(|_| ticket.may_load()) else {
+            return Vec::new();
+        };
+        let latest = now.saturating_add(CLOCK_TOLERANCE);
+        let mut found = disk.find(ticket.key()).await;
+        found.retain(|response| response.head().received() <= latest);
+        found
+    }
+
+    /// True if the disk may have a response for `key`.
+    pub fn may_have_on_disk(&self, key: &Key) -> bool {
+        self.disk().is_some_and(|disk| disk.may_have(key))
+    }
+
+    /// Brings `response` into memory. This ends the fetch of `ticket`.
+    pub async fn load(&self, mut ticket: FetchTicket, response: OnDisk, now: Time) -> Loaded {
+        let body = match response.body {
+            StoredBody::Memory(bytes) => body_of(&bytes, ticket.budget()),
+            StoredBody::Large(large) if large.len_bytes() > MOST_READ_BYTES => Body::on_disk(large),
+            StoredBody::Large(large) => match read(&large, &ticket).await {
+                Some(body) => body,
+                None => return Loaded::Not(ticket.into()),
+            },
+        };
+        let entry = response.head.with_body(body, ticket.budget());
+        match ticket.load((response.key, entry), now).await {
+            Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
+            Ok(_) => Loaded::LookAgain,
+        }
+    }
+}
+
+/// A body of one piece.
+fn body_of(bytes: &[u8], budget: &Arc<Budget>) -> Body {
+    let piece = (!bytes.is_empty()).then(|| Piece::copy_of(bytes, 0, budget));
+    Body::new(piece.into_iter().collect::<Vec<_>>())
+}
+
+/// Reads a body that has a file of its own; `None` if there is no room for it, or it cannot be read.
+async fn read(large: &LargeBody, ticket: &FetchTicket) -> Option<Body> {
+    let length = large.len_bytes();
+    if length > ticket.max_object_bytes() {
+        return None;
+    }
+    let mut pieces = Vec::new();
+    let mut read_bytes = 0;
+    let reader = large.clone().open().await.ok()?;
+    while read_bytes < length {
+        let bytes = reader.read(read_bytes).await.ok()?;
+        if bytes.is_empty() {
+            return None;
+        }
+        ticket.room(read_bytes, bytes.len() as u64).await.ok()?;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            pieces.push(Piece::copy_of(piece, 0, ticket.budget()));
+        }
+        read_bytes += bytes.len() as u64;
+    }
+    Some(Body::new(pieces))
+}

@@ -1,0 +1,216 @@
+//! What is written to the store on disk, read from it and ended there.
+
+use std::{path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    cache::{
+        disk_tier::{
+            namespace::Namespace,
+            notes,
+            on_disk::OnDisk,
+            record::{EntryHead, EntryRecord},
+            rule,
+        },
+        fetches::reader::FetchId,
+        manage::filter::EntryFilter,
+        store::{
+            entry::Entry,
+            key::{Key, Resource},
+            related::UnsafeRequest,
+        },
+    },
+    disk::{Disk, DiskLimits, DiskStats, End, Ending, LargeWriter, OpenError, Opened, RuleAction},
+    policy::Time,
+};
+
+/// The store on disk, and how the keys of this proxy are named there.
+#[derive(Debug)]
+pub struct DiskTier {
+    pub(super) disk: Disk,
+    max_object_bytes: u64,
+    /// Changed by a reload alone.
+    pub(super) namespace: ArcSwap<Namespace>,
+    /// The fetches of this run have this number or a later one.
+    first_fetch: FetchId,
+    /// The unsafe requests that were noted before this run.
+    noted: Vec<(Resource, UnsafeRequest)>,
+    /// An unsafe request to an unknown path, for those of which the note was lost. `None` if none was.
+    lost: Option<UnsafeRequest>,
+}
+
+/// A store on disk that was opened.
+#[derive(Debug)]
+pub struct OpenedTier {
+    /// The store.
+    pub tier: DiskTier,
+    /// The secret under which identities are hashed: the names of partitions on disk come from it.
+    pub secret: [u8; 32],
+}
+
+/// The number of a fetch begins with that of the run, so that fetches are in order over all runs. There are fewer than
+/// 2^44 fetches in a run.
+const RUN_SHIFT: u32 = 44;
+
+impl DiskTier {
+    /// Opens the store in `directory`, for responses that are named in `namespace`.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub fn open(
+        directory: &Path,
+        limits: DiskLimits,
+        namespace: Namespace,
+        now: Time,
+    ) -> Result<OpenedTier, OpenError> {
+        let Opened {
+            disk,
+            secret,
+            run,
+            notes,
+            are_notes_lost,
+        } = Disk::open(directory, limits, rule::parse)?;
+        let first_fetch = FetchId(u64::from(run) << RUN_SHIFT);
+        let notes = notes.iter();
+        let lost = UnsafeRequest {
+            before: first_fetch,
+            at: now,
+        };
+        let tier = Self {
+            disk,
+            max_object_bytes: limits.max_object_bytes,
+            namespace: ArcSwap::from_pointee(namespace),
+            first_fetch,
+            noted: notes
+                .filter_map(|note| notes::read(namespace, note))
+                .collect(),
+            lost: are_notes_lost.then_some(lost),
+        };
+        Ok(OpenedTier { tier, secret })
+    }
+
+    /// The unsafe requests that were noted before this run, and one to an unknown path if notes were lost.
+    pub(in crate::cache) fn noted(&self) -> (&[(Resource, UnsafeRequest)], Option<UnsafeRequest>) {
+        (&self.noted, self.lost)
+    }
+
+    /// True if the disk may have a response for `key`.
+    pub(in crate::cache) fn may_have(&self, key: &Key) -> bool {
+        let namespace = self.namespace.load();
+        let may_have = |key: &Key| self.disk.may_have(&namespace.address(key));
+        may_have(key) || (key.identity.is_some() && may_have(&key.shared()))
+    }
+
+    /// What the disk has for `key`: for its identity, and for everybody.
+    pub(super) async fn find(&self, key: &Key) -> Vec<OnDisk> {
+        if !self.may_have(key) {
+            return Vec::new();
+        }
+        let keys: Vec<Key> = match key.identity {
+            Some(_) => vec![key.clone(), key.shared()],
+            None => vec![key.clone()],
+        };
+        let namespace = **self.namespace.load();
+        let addresses = keys.iter().map(|key| namespace.address(key)).collect();
+        // A store that fails says so itself.
+        let found = self.disk.get(addresses).await.unwrap_or_default();
+        let found = found.into_iter().filter_map(|record| {
+            let head = EntryHead::read(&record.head)?;
+            let head = match record.expired_at {
+                Some(at) => head.map(|head| head.expired(Time::from_unix_millis(at))),
+                None => head,
+            };
+            Some(OnDisk {
+                key: keys.get(record.address_index)?.clone(),
+                head,
+                body: record.body,
+            })
+        });
+        found.collect()
+    }
+
+    /// Writes a response that is stored for `key`. `validates` is the fetch that has brought its body, if a later one has
+    /// validated it.
+    pub(in crate::cache) fn put(&self, key: &Key, entry: &Arc<Entry>, validates: Option<FetchId>) {
+        self.disk.put(Arc::new(EntryRecord {
+            address: self.namespace.load().address(key),
+            entry: Arc::clone(entry),
+            validates,
+        }));
+    }
+
+    /// Ends everything, in all namespaces.
+    pub(in crate::cache) fn clear(&self) -> Ending {
+        self.disk.end(vec![End::All])
+    }
+
+    /// Ends what is stored for `resources`, of every identity and every body. `related` is the unsafe request that does it.
+    pub(in crate::cache) fn invalidate(
+        &self,
+        resources: &[Resource],
+        related: Option<(&Resource, UnsafeRequest)>,
+    ) -> Ending {
+        let namespace = self.namespace.load();
+        let names = resources.iter().map(|one| namespace.name(one)).collect();
+        let note = related.map(|(resource, request)| notes::write(**namespace, resource, request));
+        let ends = std::iter::once(End::Resources(names)).chain(note.map(End::Note));
+        self.disk.end(ends.collect())
+    }
+
+    /// Ends what is stored for `key`, and for the same without its identity.
+    pub(in crate::cache) fn remove(&self, key: &Key) -> Ending {
+        let namespace = self.namespace.load();
+        let keys = [Some(key.clone()), key.identity.map(|_| key.shared())];
+        let ends = keys.iter().flatten();
+        self.disk.end(
+            ends.map(|key| End::Address(namespace.address(key)))
+                .collect(),
+        )
+    }
+
+    /// Ends what `filter` names, or makes it stale.
+    pub(in crate::cache) fn purge(&self, filter: &EntryFilter, action: RuleAction) -> Ending {
+        let namespace = self.namespace.load();
+        let end = match (filter.resources(), action) {
+            (Some(resources), RuleAction::Remove) => {
+                End::Resources(resources.iter().map(|one| namespace.name(one)).collect())
+            }
+            _ => End::Matching {
+                rule: rule::write(**namespace, filter),
+                action,
+            },
+        };
+        self.disk.end(vec![end])
+    }
+
+    /// From now on responses are stored and found in this namespace.
+    pub fn set_namespace(&self, namespace: Namespace) {
+        self.namespace.store(Arc::new(namespace));
+    }
+
+    /// The fetches of this run have this number or a later one.
+    pub(in crate::cache) fn first_fetch(&self) -> FetchId {
+        self.first_fetch
+    }
+
+    /// The counters of the store.
+    pub fn stats(&self) -> DiskStats {
+        self.disk.stats()
+    }
+
+    /// The largest body that is stored, in bytes.
+    pub(in crate::cache) fn max_object_bytes(&self) -> u64 {
+        self.max_object_bytes
+    }
+
+    /// A file for a body that arrives. `None` if there is no room, or the disk is not in use.
+    pub(in crate::cache) fn large_writer(&self) -> Option<LargeWriter> {
+        self.disk.large_writer()
+    }
+
+    /// Writes what waits, and closes the store.
+    pub async fn close(&self) {
+        self.disk.close().await;
+    }
+}

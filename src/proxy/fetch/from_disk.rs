@@ -1,0 +1,159 @@
+//! What the disk has for a request that memory has nothing for.
+
+use std::{rc::Rc, sync::Arc};
+
+use crate::{
+    cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, OnDisk, Remove},
+    policy::{self, Decision, ForwardReason, StoredHead, Time},
+    proxy::{
+        fetch::{claim::claim, plan::FetchPlan},
+        request::forwarded::ForwardedRequest,
+        response::error_response::FailedRequest,
+        worker::Worker,
+    },
+};
+
+/// What a request asks the disk when it does not fetch.
+pub(crate) enum DiskQuestion {
+    /// Whether the file with the body of this can be opened. It is served then.
+    Open(Arc<Entry>),
+    /// Whether there is a response. Without one the request fails.
+    FindOrFail(FailedRequest),
+}
+
+/// What one request has asked the disk.
+pub(crate) struct DiskLookup<'a> {
+    worker: &'a Worker,
+    forwarded: Rc<ForwardedRequest>,
+    /// True if the disk was asked, or there is none.
+    is_over: bool,
+    /// The entry whose file was opened. `None` if none was.
+    opened: Option<Arc<Entry>>,
+}
+
+impl<'a> DiskLookup<'a> {
+    pub(crate) fn new(worker: &'a Worker, forwarded: &Rc<ForwardedRequest>) -> Self {
+        Self {
+            worker,
+            forwarded: Rc::clone(forwarded),
+            is_over: worker.shared.cache.disk().is_none(),
+            opened: None,
+        }
+    }
+
+    /// True if the disk may have what is to be fetched.
+    pub(crate) fn is_to_be_asked(&self, plan: &FetchPlan) -> bool {
+        !self.is_over && plan.is_without_entry()
+    }
+
+    /// Brings the response on disk that the policy would use into memory, with the ticket of the fetch that would be made
+    /// otherwise.
+    pub(crate) async fn load(&mut self, ticket: FetchTicket, now: Time) -> Loaded {
+        self.is_over = true;
+        load(self.worker, ticket, now, |heads| self.choice(heads, now)).await
+    }
+
+    /// Asks the disk. The request then looks up again.
+    ///
+    /// # Errors
+    /// The request fails, because the disk has nothing for it.
+    pub(crate) async fn ask(
+        &mut self,
+        question: DiskQuestion,
+        seen: Found,
+        now: Time,
+    ) -> Result<(), FailedRequest> {
+        match question {
+            DiskQuestion::Open(entry) => self.open(entry).await,
+            DiskQuestion::FindOrFail(failed) => {
+                if !self.load_alone(seen, now).await {
+                    return Err(failed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads for a request that nothing is fetched for. Returns true if it has to look up again.
+    async fn load_alone(&mut self, seen: Found, now: Time) -> bool {
+        if self.is_over {
+            return false;
+        }
+        self.is_over = true;
+        let choose = |heads: &[&StoredHead]| self.choice(heads, now);
+        load_alone(self.worker, &self.forwarded, seen, now, choose).await
+    }
+
+    /// The stored response of these that the policy would use, by its index. `None` if it would use none.
+    fn choice(&self, heads: &[&StoredHead], now: Time) -> Option<usize> {
+        let heads = heads.iter().copied();
+        let view = self.forwarded.view();
+        match policy::decide(self.forwarded.policy(), &view, heads, now) {
+            Decision::Serve { index, .. }
+            | Decision::Revalidate { index, .. }
+            | Decision::Extend { index, .. } => Some(index),
+            Decision::Fetch { .. } | Decision::NotCached => None,
+        }
+    }
+
+    /// Opens the file with the body of `entry`. If that fails, `entry` is removed.
+    async fn open(&mut self, entry: Arc<Entry>) {
+        if entry.body().can_be_read().await {
+            self.opened = Some(entry);
+            return;
+        }
+        let key = self.forwarded.key.clone();
+        // Without an answer of the cache the request looks up again, and finds it again.
+        let _ = self.worker.shared.cache.send(Remove { key, entry }).await;
+    }
+
+    /// True if the file with the body of `entry` was opened.
+    pub(crate) fn has_opened(&self, entry: &Arc<Entry>) -> bool {
+        let opened = self.opened.as_ref();
+        opened.is_some_and(|opened| Arc::ptr_eq(opened, entry))
+    }
+}
+
+/// Brings the response on disk that `choose` names into memory, with the ticket of the fetch that would be made otherwise.
+async fn load(
+    worker: &Worker,
+    ticket: FetchTicket,
+    now: Time,
+    choose: impl Fn(&[&StoredHead]) -> Option<usize>,
+) -> Loaded {
+    let cache = &worker.shared.cache;
+    let mut found = cache.find_on_disk(&ticket, now).await;
+    let heads: Vec<_> = found.iter().map(OnDisk::head).collect();
+    match choose(&heads) {
+        Some(index) if index < found.len() => {
+            cache.load(ticket, found.swap_remove(index), now).await
+        }
+        _ => Loaded::Not(ticket.into()),
+    }
+}
+
+/// [`load`] for a request that nothing is fetched for. Returns true if it has to look up again.
+pub(crate) async fn load_alone(
+    worker: &Worker,
+    forwarded: &ForwardedRequest,
+    seen: Found,
+    now: Time,
+    choose: impl Fn(&[&StoredHead]) -> Option<usize>,
+) -> bool {
+    let cache = &worker.shared.cache;
+    if !cache.may_have_on_disk(&forwarded.key) {
+        return false;
+    }
+    let plan = FetchPlan::fetch(ForwardReason::Miss.into(), Coalescing::Never);
+    match claim(worker, forwarded, seen, &plan, now).await {
+        Some(Claimed::Lead(ticket)) => match load(worker, ticket, now, choose).await {
+            Loaded::LookAgain => true,
+            Loaded::Not(ticket) => {
+                ticket.unused();
+                false
+            }
+        },
+        Some(Claimed::Changed(_)) => true,
+        Some(Claimed::Follow(_) | Claimed::Declined) | None => false,
+    }
+}

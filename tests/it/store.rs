@@ -337,3 +337,29 @@ fn commands_see_what_is_on_disk_alone() {
     assert!(cleared.stderr.contains("on disk"), "{cleared:?}");
     assert_eq!(home.run_json(&["ls", "--json"])["total"], 0);
 }
+
+#[test]
+fn an_export_has_what_is_on_disk_alone() {
+    let origin = sized();
+    let home = Home::new();
+    // A large body is in a file of its own.
+    let targets = ["/10", "/3000000"];
+    let proxy = start(&home, &origin, &[]);
+    for target in targets {
+        proxy.get(target);
+    }
+    stop(proxy);
+    let proxy = start(&home, &origin, &["--offline"]);
+    let exported = home.run(&["export", "out.har"]);
+    let stdout = "Exported 2 responses to out.har\n";
+    assert_eq!(exported.stdout, stdout, "{}", exported.stderr);
+    home.run(&["--clear-cache"]);
+    assert_eq!(proxy.get("/10").status(), 504);
+    let imported = home.run(&["import", "out.har"]);
+    let stdout = "Imported 2 responses\n";
+    assert_eq!(imported.stdout, stdout, "{}", imported.stderr);
+    for target in targets {
+        let bytes = target.trim_start_matches('/').parse().unwrap();
+        proxy.get(target).expect(200, "HIT", &body(target, bytes));
+    }
+}

@@ -8,9 +8,11 @@ use crate::{
         fetches::ticket::FetchTicket,
         found::PutOutcome,
         handle::Cache,
+        manage::key_variants::KeyVariants,
         store::{
             body::{Body, Piece},
             budget::Budget,
+            entry::Entry,
             key::Key,
         },
     },
@@ -66,6 +68,27 @@ impl Cache {
             Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
             Ok(_) => Loaded::LookAgain,
         }
+    }
+}
+
+impl Cache {
+    /// The body of `entry`, which is one of `row`. `None` if it was on disk, and is not there any more.
+    pub async fn listed_body(&self, row: &KeyVariants, entry: &Entry) -> Option<Body> {
+        if !row.is_on_disk {
+            return Some(entry.body().clone());
+        }
+        let head = entry.head();
+        let is_listed = |response: &OnDisk| {
+            let other = response.head();
+            response.key == row.key
+                && other.same_variant(head)
+                && other.received() == head.received()
+        };
+        let found = self.disk()?.find(&row.key).await;
+        Some(match found.into_iter().find(is_listed)?.body {
+            StoredBody::Memory(bytes) => body_of(&bytes, &self.budget),
+            StoredBody::Large(large) => Body::on_disk(large),
+        })
     }
 }
 

@@ -209,7 +209,10 @@ impl Export {
         (row, entry): (&KeyVariants, &Entry),
         (to, now): (&Sender<Bytes>, Time),
     ) -> Result<(), ExportStop> {
-        let body = shared.cache.listed_body(row, entry).await;
+        let body = match row.is_on_disk {
+            false => Some(entry.body().clone()),
+            true => shared.cache.body_on_disk(&row.key, entry).await,
+        };
         let Some(body) = body else {
             self.summary.gone += 1;
             return Ok(());

@@ -23,8 +23,8 @@ use crate::cache::{
 };
 
 /// The number of a fetch has that of the start of the actor, so that a fetch of a later start has a later number. There are
-/// fewer than 2^34 fetches in a start that fails.
-const START_SHIFT: u32 = 34;
+/// fewer than 2^30 fetches in a start that fails.
+const START_SHIFT: u32 = 30;
 
 /// A handle of the cache. Clones are handles of the same cache.
 #[derive(Clone, Debug)]

@@ -1,14 +1,17 @@
 //! What is stored, as the threads of the disk change it, one at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::disk::{
     address::KeyHash,
     ended::EndedSet,
-    index::{DiskIndex, IndexCounts},
+    index::{DiskIndex, IndexCounts, LoadedRecord},
     place::Place,
     segment::LargeName,
 };
+
+/// How many resources are remembered of which the index has no record, but the disk may have.
+const MAX_UNLISTED: usize = 65_536;
 
 /// What the threads of the disk change behind their lock. No handler takes it, and nothing is read or written while it
 /// is held.
@@ -22,6 +25,17 @@ pub(super) struct Contents {
     pub(super) ended: Option<EndedSet>,
     /// Segments that are being removed, or could not be, with their first sequence numbers.
     pub(super) removed_segments: HashMap<u32, u64>,
+    unlisted: UnlistedResources,
+}
+
+/// Resources of which there can be records on the disk, which have not ended, though the index has none of them.
+#[derive(Debug, Default)]
+struct UnlistedResources {
+    resources: HashSet<u64>,
+    /// There were too many: it can be any resource.
+    are_all: bool,
+    /// These records have lower or the same sequence numbers.
+    newest_seq: u64,
 }
 
 #[derive(Debug)]
@@ -48,6 +62,7 @@ impl Contents {
             large_at: HashMap::new(),
             ended: Some(ended),
             removed_segments: HashMap::new(),
+            unlisted: UnlistedResources::default(),
         }
     }
 
@@ -69,7 +84,10 @@ impl Contents {
         }
         let mut removed = RemovedRecords::default();
         if let Some(replaced) = index.insert(&mut self.counts, key, place) {
-            self.release(replaced, &mut removed);
+            self.release(replaced.place, &mut removed);
+            if !replaced.is_same_key {
+                self.unlist(key.address.resource, u64::MAX);
+            }
         }
         Some(removed)
     }
@@ -82,8 +100,13 @@ impl Contents {
         place: Place,
         large: Option<LargeName>,
     ) -> bool {
-        if !index.insert_if_absent(&mut self.counts, key, place) {
-            return false;
+        match index.insert_if_absent(&mut self.counts, key, place) {
+            LoadedRecord::Inserted => {}
+            LoadedRecord::Older => return false,
+            LoadedRecord::OneTooMany => {
+                self.unlist(key.address.resource, u64::MAX);
+                return false;
+            }
         }
         if let Some(large) = large {
             let file = self.large_files.entry(large.number);
@@ -163,6 +186,43 @@ impl Contents {
             file.records == 0
         });
         removed
+    }
+
+    /// A record of a resource was taken out of the index, and not because of its resource or its address: an older one,
+    /// which it had replaced, can still be on the disk. `seq` is its number, `u64::MAX` if it is not known.
+    pub(super) fn unlist(&mut self, resource: u64, seq: u64) {
+        let unlisted = &mut self.unlisted;
+        unlisted.newest_seq = unlisted.newest_seq.max(seq);
+        if unlisted.resources.len() < MAX_UNLISTED {
+            unlisted.resources.insert(resource);
+        } else if !unlisted.resources.contains(&resource) {
+            unlisted.are_all = true;
+        }
+    }
+
+    /// A segment could not be read: it can have records of any resource.
+    pub(super) fn unlist_all(&mut self) {
+        self.unlisted.are_all = true;
+        self.unlisted.newest_seq = u64::MAX;
+    }
+
+    /// Whether there can be records of a resource on the disk though the index has none.
+    pub(super) fn may_be_unlisted(&self, resource: u64) -> bool {
+        !self.removed_segments.is_empty()
+            || self.unlisted.are_all
+            || self.unlisted.resources.contains(&resource)
+    }
+
+    /// All records of a resource have ended, durably.
+    pub(super) fn forget_unlisted(&mut self, resource: u64) {
+        self.unlisted.resources.remove(&resource);
+    }
+
+    /// No segment has a record with a lower number.
+    pub(super) fn forget_unlisted_before(&mut self, oldest_seq: u64) {
+        if self.unlisted.newest_seq < oldest_seq {
+            self.unlisted = UnlistedResources::default();
+        }
     }
 
     /// Notes a file that no record names yet.

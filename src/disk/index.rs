@@ -61,6 +61,24 @@ struct IndexSlot {
     place: AtomicU64,
 }
 
+/// What an insertion has replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReplacedRecord {
+    pub(super) place: Place,
+    /// False for a response of another key, which was given up because there were too many.
+    pub(super) is_same_key: bool,
+}
+
+/// What has become of a record that is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoadedRecord {
+    Inserted,
+    /// A newer one of its key is there.
+    Older,
+    /// There are too many of its resource or its address.
+    OneTooMany,
+}
+
 /// The slots that matter to an insertion.
 #[derive(Default)]
 struct Insertion {
@@ -153,37 +171,43 @@ impl DiskIndex {
         });
     }
 
-    /// Inserts a response. Returns the place of the one that it replaces.
+    /// Inserts a response. Returns the one that it replaces.
     pub(super) fn insert(
         &self,
         counts: &mut IndexCounts,
         key: KeyHash,
         place: Place,
-    ) -> Option<Place> {
+    ) -> Option<ReplacedRecord> {
         self.insert_if(counts, key, place, |_| true).1
     }
 
-    /// Inserts a response if there is none of its key and there are not too many beside it. Whether it did.
+    /// Inserts a response if there is none of its key and there are not too many beside it.
     pub(super) fn insert_if_absent(
         &self,
         counts: &mut IndexCounts,
         key: KeyHash,
         place: Place,
-    ) -> bool {
+    ) -> LoadedRecord {
+        let mut result = LoadedRecord::Inserted;
         self.insert_if(counts, key, place, |insertion| {
-            insertion.same_key.is_none() && insertion.given_up.is_none()
-        })
-        .0
+            result = match (insertion.same_key, insertion.given_up) {
+                (Some(_), _) => LoadedRecord::Older,
+                (None, Some(_)) => LoadedRecord::OneTooMany,
+                (None, None) => LoadedRecord::Inserted,
+            };
+            result == LoadedRecord::Inserted
+        });
+        result
     }
 
-    /// Whether it was inserted, and the place of the one that it replaced.
+    /// Whether it was inserted, and what it replaced.
     fn insert_if(
         &self,
         counts: &mut IndexCounts,
         key: KeyHash,
         place: Place,
         may: impl FnOnce(&Insertion) -> bool,
-    ) -> (bool, Option<Place>) {
+    ) -> (bool, Option<ReplacedRecord>) {
         let number = table_number(key.address.resource);
         let (Some(table), Some((live, taken))) =
             (self.tables.get(number), counts.tables.get_mut(number))
@@ -223,6 +247,10 @@ impl DiskIndex {
         *live += usize::from(replaced.is_none());
         counts.responses += usize::from(replaced.is_none());
         *taken += usize::from(before == EMPTY);
+        let replaced = replaced.map(|place| ReplacedRecord {
+            place,
+            is_same_key: insertion.same_key.is_some(),
+        });
         (true, replaced)
     }
 
@@ -459,8 +487,13 @@ mod tests {
         let (index, mut counts) = DiskIndex::new(0);
         index.insert(&mut counts, key(1, 1, 1), place(1));
         let replaced = index.insert(&mut counts, key(1, 1, 1), place(2));
-        assert_eq!(replaced, Some(place(1)));
-        assert!(!index.insert_if_absent(&mut counts, key(1, 1, 1), place(3)));
+        let before = ReplacedRecord {
+            place: place(1),
+            is_same_key: true,
+        };
+        assert_eq!(replaced, Some(before));
+        let loaded = index.insert_if_absent(&mut counts, key(1, 1, 1), place(3));
+        assert_eq!(loaded, LoadedRecord::Older);
         assert_eq!(index.get(key(1, 1, 1)), Some(place(2)));
         assert_eq!(counts.responses(), 1);
     }
@@ -503,7 +536,8 @@ mod tests {
         }
         assert_eq!(counts.responses(), MAX_PER_ADDRESS);
         assert_eq!(index.get(key(1, 1, 99)), Some(place(99)));
-        assert!(!index.insert_if_absent(&mut counts, key(1, 1, 200), place(200)));
+        let loaded = index.insert_if_absent(&mut counts, key(1, 1, 200), place(200));
+        assert_eq!(loaded, LoadedRecord::OneTooMany);
         for partition in 0..5000 {
             index.insert(
                 &mut counts,
@@ -532,11 +566,15 @@ mod tests {
             match number % 5 {
                 0 | 1 => {
                     let replaced = index.insert(&mut counts, key, at);
-                    assert_eq!(replaced, model.insert(key, at));
+                    assert_eq!(
+                        replaced.map(|replaced| replaced.place),
+                        model.insert(key, at)
+                    );
                 }
                 2 => {
                     let inserted = index.insert_if_absent(&mut counts, key, at);
-                    assert_eq!(inserted, !model.contains_key(&key));
+                    let is_new = !model.contains_key(&key);
+                    assert_eq!(inserted == LoadedRecord::Inserted, is_new);
                     model.entry(key).or_insert(at);
                 }
                 3 => {

@@ -11,10 +11,12 @@ use crate::disk::{
     messages::Message,
     open_segments::OpenSegment,
     readers::{ReadContext, do_job},
-    segment::{LargeName, SegmentRow, footer_bytes, read_footer, scan_records},
+    segment::{FIRST_SEQ, LargeName, SegmentRow, footer_bytes, read_footer, scan_records},
     shared::{DiskNumbers, DiskShared},
 };
 
+/// No record has this sequence number, and all have larger ones.
+const BEFORE_ALL_RECORDS: u64 = FIRST_SEQ - 1;
 /// How many records are put in the index at a time, while other threads wait.
 const ROWS_AT_A_TIME: usize = 1024;
 
@@ -77,12 +79,17 @@ impl Loading<'_> {
             return;
         };
         let address = row.key.address;
-        let has_ended = contents
-            .ended
-            .as_ref()
-            .is_some_and(|ended| ended.ends(address.resource, address.partition, row.seq));
-        if has_ended {
+        let ends = |seq: u64| {
+            let ended = contents.ended.as_ref();
+            ended.is_some_and(|ended| ended.ends(address.resource, address.partition, seq))
+        };
+        if ends(row.seq) {
+            // Otherwise it is named by its number alone, and older ones of its key may not be.
+            let are_all_older = ends(BEFORE_ALL_RECORDS);
             self.not_loaded.insert(row.key);
+            if !are_all_older {
+                contents.unlist(address.resource, row.seq);
+            }
             return;
         }
         if !self.not_loaded.is_empty() && self.not_loaded.contains(&row.key) {
@@ -108,6 +115,7 @@ fn recover(shared: &DiskShared, segment: &OpenSegment) -> Vec<SegmentRow> {
         Ok(found) => found,
         Err(error) => {
             log::warn!("cannot read a segment of the store: {error}");
+            shared.contents().unlist_all();
             return Vec::new();
         }
     };

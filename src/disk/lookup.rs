@@ -19,6 +19,8 @@ use crate::disk::{
 
 /// How much is read first where the head of a record is read without its body.
 const HEAD_GUESS_BYTES: u64 = 4096;
+/// How often a response is looked for at another place, because it was replaced while it was read.
+const MAX_MOVES: usize = 4;
 
 /// A record without its body.
 pub(super) struct RecordHead {
@@ -72,14 +74,22 @@ pub(super) fn look_up(
     let mut found = LookedUp::default();
     for (number, address) in addresses.iter().enumerate() {
         for (key, place) in shared.index.find(shared.hasher.address(address)) {
-            match read_at(shared, files, address, key, place) {
-                Ok(Some(mut record)) => {
-                    record.address_index = number;
-                    shared.index.mark_used(key, place);
-                    found.records.push(record);
+            let mut place = place;
+            for _ in 0..MAX_MOVES {
+                match read_at(shared, files, address, key, place) {
+                    ReadAt::Found(mut record) => {
+                        record.address_index = number;
+                        shared.index.mark_used(key, place);
+                        found.records.push(record);
+                    }
+                    ReadAt::Ended => {}
+                    ReadAt::Moved(to) => {
+                        place = to;
+                        continue;
+                    }
+                    ReadAt::Corrupt => found.removed.add(shared.remove_corrupt(key, place)),
                 }
-                Ok(None) => {}
-                Err(NotReadable) => found.removed.add(shared.remove_corrupt(key, place)),
+                break;
             }
         }
     }
@@ -89,72 +99,82 @@ pub(super) fn look_up(
     found
 }
 
-/// The record at a place is not as it was written.
-struct NotReadable;
+/// What is at a place.
+enum ReadAt {
+    Found(StoredRecord),
+    /// A record of another address, or one that has ended.
+    Ended,
+    /// The response of the key is at another place by now.
+    Moved(Place),
+    /// Not what was written.
+    Corrupt,
+}
 
-/// The record at a place. `None` if it is of another address, or has ended.
+/// The record at a place.
 fn read_at(
     shared: &DiskShared,
     files: &Arc<dyn LargeFiles>,
     address: &Address,
     key: KeyHash,
     place: Place,
-) -> Result<Option<StoredRecord>, NotReadable> {
-    let is_still_there = || {
-        let at = shared.index.get(key);
-        at.is_some_and(|at| at.unused() == place.unused())
-    };
-    let gone_or_corrupt = || match is_still_there() {
-        true => Err(NotReadable),
-        false => Ok(None),
-    };
-    let Some(segment) = shared.segments.get(place.segment()) else {
-        return gone_or_corrupt();
-    };
-    let Some((header, record)) = read_record(&segment, place, place.len()) else {
-        return gone_or_corrupt();
-    };
-    let Some(block) = checked_head(&header, &record).and_then(parse_head_block) else {
-        return gone_or_corrupt();
-    };
-    if header.key != key {
-        return gone_or_corrupt();
+) -> ReadAt {
+    let read = read_whole(shared, files, key, place);
+    // Both are asked after the record was read, the rules first: when a rule is lifted, what it names has gone from the
+    // index.
+    let verdict = read.as_ref().map(|(header, found, record)| {
+        let rules = shared.rules.load();
+        rules.judge(&found.resource, &record.head, header.seq)
+    });
+    match shared.index.get(key) {
+        None => return ReadAt::Ended,
+        Some(now) if now.unused() != place.unused() => return ReadAt::Moved(now),
+        Some(_) => {}
     }
+    let Some((_, found, mut record)) = read else {
+        return ReadAt::Corrupt;
+    };
     // Two addresses can have equal hashes.
-    if block.address != *address {
-        return Ok(None);
+    if found != *address {
+        return ReadAt::Ended;
     }
+    match verdict {
+        Some(RuleVerdict::Removed) => return ReadAt::Ended,
+        Some(RuleVerdict::ExpiredAt(at)) => record.expired_at = Some(at),
+        Some(RuleVerdict::Unaffected) | None => {}
+    }
+    ReadAt::Found(record)
+}
+
+/// The record at a place. `None` if it is not as it was written, or its body has gone.
+fn read_whole(
+    shared: &DiskShared,
+    files: &Arc<dyn LargeFiles>,
+    key: KeyHash,
+    place: Place,
+) -> Option<(RecordHeader, Address, StoredRecord)> {
+    let segment = shared.segments.get(place.segment())?;
+    let (header, record) = read_record(&segment, place, place.len())?;
+    if header.key != key {
+        return None;
+    }
+    let block = parse_head_block(checked_head(&header, &record)?)?;
     let record = Bytes::from(record);
     let body = match header.large {
-        None => match checked_body(&header, &record) {
-            Some(body) => StoredBody::Memory(record.slice(body)),
-            None => return gone_or_corrupt(),
-        },
-        Some(number) if shared.contents().has_file(number) => {
+        None => StoredBody::Memory(record.slice(checked_body(&header, &record)?)),
+        Some(number) => {
             let body_len = header.body_len;
-            StoredBody::Large(LargeBody::named(
-                LargeName { number, body_len },
-                files.clone(),
-            ))
+            let is_there = shared.contents().has_file(number);
+            let name = is_there.then_some(LargeName { number, body_len })?;
+            StoredBody::Large(LargeBody::named(name, files.clone()))
         }
-        Some(_) => return gone_or_corrupt(),
     };
-    let head = record.slice(HEADER_BYTES + block.head.start..HEADER_BYTES + block.head.end);
-    // Asked after the record was read: what ended meanwhile has gone from the index, or a rule in force names it.
-    let verdict = shared
-        .rules
-        .load()
-        .judge(&address.resource, &head, header.seq);
-    let expired_at = match verdict {
-        RuleVerdict::Removed => return Ok(None),
-        RuleVerdict::ExpiredAt(at) => Some(at),
-        RuleVerdict::Unaffected => None,
-    };
-    Ok(is_still_there().then_some(StoredRecord {
+    let head = HEADER_BYTES + block.head.start..HEADER_BYTES + block.head.end;
+    let found = StoredRecord {
         address_index: 0,
         id: header.id,
-        head,
+        head: record.slice(head),
         body,
-        expired_at,
-    }))
+        expired_at: None,
+    };
+    Some((header, block.address, found))
 }

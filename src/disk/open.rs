@@ -19,7 +19,7 @@ use crate::disk::{
     limits::{DiskLimits, DiskTiming},
     open_segments::{OpenSegment, SegmentParts},
     readers::{ReadContext, Readers, WaitingForLoad},
-    segment::{SegmentHeader, Trailer, parse_segment_name, read_trailer, segment_name},
+    segment::{FIRST_SEQ, SegmentHeader, Trailer, parse_segment_name, read_trailer, segment_name},
     shared::{DiskNumbers, DiskShared, SharedParts},
     sweeper::Sweeper,
     upkeep::Upkeep,
@@ -219,7 +219,7 @@ impl FoundSegments {
             last = last.max(segment.header.first_seq);
         }
         let gap = if is_closed { 1 } else { SEQ_GAP };
-        last.saturating_add(gap).min(MAX_SEQ)
+        last.saturating_add(gap).clamp(FIRST_SEQ, MAX_SEQ)
     }
 
     /// Opens them. Returns them, the oldest first, and what is not usable.

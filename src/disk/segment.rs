@@ -24,6 +24,8 @@ use crate::disk::{
 
 /// The length of the header of a segment, in bytes.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
+/// The sequence number of the first record of all. An end up to 0 ends nothing.
+pub(super) const FIRST_SEQ: u64 = 2;
 const TRAILER_BYTES: usize = 56;
 const ROW_BYTES: usize = 32;
 const LARGE_ROW_BYTES: usize = 16;

@@ -124,7 +124,10 @@ impl DiskShared {
     /// Removes a record that cannot be read. Returns the files that are not needed any more.
     pub(super) fn remove_corrupt(&self, key: KeyHash, place: Place) -> RemovedRecords {
         self.numbers.corrupt.fetch_add(1, Ordering::Relaxed);
-        self.change(|contents, index| contents.remove_at(index, key, place))
+        self.change(|contents, index| {
+            contents.unlist(key.address.resource, u64::MAX);
+            contents.remove_at(index, key, place)
+        })
     }
 
     /// The number of a new file of a body.

@@ -231,7 +231,8 @@ impl Client {
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
-        self.received.drain(..count).collect()
+        let rest = self.received.split_off(count);
+        std::mem::replace(&mut self.received, rest)
     }
 
     fn through(&mut self, end: &[u8]) -> Option<Vec<u8>> {

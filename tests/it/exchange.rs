@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 
-use crate::{client::latin1, harness::DEADLINE};
+use crate::{client::latin1, waiting::DEADLINE};
 
 /// A gate that a test opens and an origin waits for, or the other way round.
 #[derive(Clone, Default)]

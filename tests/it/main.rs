@@ -11,6 +11,7 @@
 
 mod chromium;
 mod client;
+mod dice;
 mod exchange;
 mod harness;
 mod instance;

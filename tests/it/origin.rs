@@ -20,8 +20,8 @@ pub(crate) use crate::{
 };
 use crate::{
     exchange::{After, Wire},
-    harness::DEADLINE,
     ports,
+    waiting::DEADLINE,
 };
 
 type Handler = dyn Fn(&mut Exchange<'_>) + Send + Sync;

@@ -26,6 +26,7 @@ use std::{
 
 use self::{administrator::Administrator, truth::Truth, visitor::Visitor};
 use crate::{
+    dice::{Dice, setting},
     harness::{DEADLINE, until},
     instance::{Home, Instance},
 };
@@ -50,15 +51,6 @@ const FLAGS: [&str; 12] = [
     "127.0.0.1",
 ];
 
-fn setting(name: &str, default: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(value) => value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is a number")),
-        Err(_) => default,
-    }
-}
-
 /// Says what happens. It is shown with `--nocapture`, and when the test fails.
 #[allow(
     clippy::print_stdout,
@@ -66,31 +58,6 @@ fn setting(name: &str, default: u64) -> u64 {
 )]
 pub(super) fn tell(what: &dyn Display) {
     println!("{what}");
-}
-
-/// Numbers that look random and are the same in every run (splitmix64).
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
 }
 
 #[test]

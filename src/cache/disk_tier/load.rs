@@ -8,7 +8,6 @@ use crate::{
         fetches::ticket::FetchTicket,
         found::PutOutcome,
         handle::Cache,
-        manage::key_variants::KeyVariants,
         store::{
             body::{Body, Piece},
             budget::Budget,
@@ -53,6 +52,22 @@ impl Cache {
         self.disk().is_some_and(|disk| disk.may_have(key))
     }
 
+    /// The body of `entry`, of which a list has the head alone, from disk. `None` if it is not there any more, or cannot be
+    /// read.
+    pub async fn body_on_disk(&self, key: &Key, entry: &Entry) -> Option<Body> {
+        let found = self.disk()?.find(key).await;
+        let is_same = |response: &OnDisk| {
+            let head = response.head();
+            // A newer response has another body.
+            head.same_variant(entry.head()) && head.received() == entry.head().received()
+        };
+        let response = found.into_iter().find(is_same)?;
+        Some(match response.body {
+            StoredBody::Memory(bytes) => body_of(&bytes, &self.budget),
+            StoredBody::Large(large) => Body::on_disk(large),
+        })
+    }
+
     /// Brings `response` into memory. This ends the fetch of `ticket`.
     pub async fn load(&self, mut ticket: FetchTicket, response: OnDisk, now: Time) -> Loaded {
         let body = match response.body {
@@ -68,27 +83,6 @@ impl Cache {
             Ok(PutOutcome::NoRoom) | Err(_) => Loaded::Not(ticket.into()),
             Ok(_) => Loaded::LookAgain,
         }
-    }
-}
-
-impl Cache {
-    /// The body of `entry`, which is one of `row`. `None` if it was on disk, and is not there any more.
-    pub async fn listed_body(&self, row: &KeyVariants, entry: &Entry) -> Option<Body> {
-        if !row.is_on_disk {
-            return Some(entry.body().clone());
-        }
-        let head = entry.head();
-        let is_listed = |response: &OnDisk| {
-            let other = response.head();
-            response.key == row.key
-                && other.same_variant(head)
-                && other.received() == head.received()
-        };
-        let found = self.disk()?.find(&row.key).await;
-        Some(match found.into_iter().find(is_listed)?.body {
-            StoredBody::Memory(bytes) => body_of(&bytes, &self.budget),
-            StoredBody::Large(large) => Body::on_disk(large),
-        })
     }
 }
 

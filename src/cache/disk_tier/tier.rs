@@ -50,8 +50,8 @@ pub struct OpenedTier {
 }
 
 /// The number of a fetch begins with that of the run, so that fetches are in order over all runs. There are fewer than
-/// 2^44 fetches in a run.
-const RUN_SHIFT: u32 = 44;
+/// 2^40 fetches in a run, and fewer than 2^24 runs.
+const RUN_SHIFT: u32 = 40;
 
 impl DiskTier {
     /// Opens the store in `directory`, for responses that are named in `namespace`.

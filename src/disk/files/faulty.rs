@@ -160,6 +160,11 @@ impl FaultyFiles {
         self.state().faults.push(fault);
     }
 
+    /// Faults that have not happened yet are forgotten.
+    pub(in crate::disk) fn heal(&self) {
+        self.state().faults.clear();
+    }
+
     /// The number of changing operations until now.
     pub(in crate::disk) fn operations(&self) -> u64 {
         self.state().changes

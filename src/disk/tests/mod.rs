@@ -1,6 +1,10 @@
 //! Tests of the whole disk tier, most of them on files in memory.
 
 mod basics;
+mod faults;
+mod model;
+mod rules;
+mod storm;
 
 use std::{
     sync::Arc,

@@ -144,13 +144,17 @@ impl DiskWriter {
     fn may_have_resource(&mut self, resource: u64, effects: &mut Effects) -> bool {
         let is_of = |key: KeyHash| key.address.resource == resource;
         effects.waiting += self.batch_remove(is_of);
-        self.shared.is_loading() || !self.shared.index.find_resource(resource).is_empty()
+        self.shared.is_loading()
+            || !self.shared.index.find_resource(resource).is_empty()
+            || self.shared.contents().may_be_unlisted(resource)
     }
 
     /// Whether anything at an address can be in a segment. What waits is taken out at once.
     fn may_have_address(&mut self, address: AddressHash, effects: &mut Effects) -> bool {
         effects.waiting += self.batch_remove(|key| key.address == address);
-        self.shared.is_loading() || self.shared.index.has(address)
+        self.shared.is_loading()
+            || self.shared.index.has(address)
+            || self.shared.contents().may_be_unlisted(address.resource)
     }
 
     /// Removes from the index what a call names.
@@ -164,6 +168,7 @@ impl DiskWriter {
                 ended.end_resources(seq, &effects.resources);
             }
             for resource in &effects.resources {
+                contents.forget_unlisted(*resource);
                 removed.add(contents.remove(index, *resource, |_| true));
             }
             for address in &effects.addresses {

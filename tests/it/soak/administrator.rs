@@ -3,12 +3,12 @@
 use std::{iter::once, net::TcpStream, sync::atomic::Ordering::SeqCst};
 
 use super::{
-    Dice,
     content::{LARGEST, TARGETS, Target, Version},
     truth::Truth,
 };
 use crate::{
     client::{Client, Ending},
+    dice::Dice,
     instance::Home,
     large_bodies::client_with_small_buffer,
 };

@@ -9,11 +9,13 @@ use std::{
 };
 
 use super::{
-    Dice,
     content::{LARGEST, Target, Version},
     truth::Truth,
 };
-use crate::origin::{Exchange, Origin};
+use crate::{
+    dice::Dice,
+    origin::{Exchange, Origin},
+};
 
 /// Out of a thousand requests, so many have a fault.
 const FAULTS: usize = 30;

@@ -3,12 +3,14 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::{
-    Dice,
     content::{LARGEST, TARGETS, Target, Version},
     origin::parse_range,
     truth::{Asked, Truth},
 };
-use crate::client::{Answer, Client, Ending};
+use crate::{
+    client::{Answer, Client, Ending},
+    dice::Dice,
+};
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

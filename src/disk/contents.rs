@@ -200,6 +200,12 @@ impl Contents {
         }
     }
 
+    /// A segment could not be read: it can have records of any resource.
+    pub(super) fn unlist_all(&mut self) {
+        self.unlisted.are_all = true;
+        self.unlisted.newest_seq = u64::MAX;
+    }
+
     /// Whether there can be records of a resource on the disk though the index has none.
     pub(super) fn may_be_unlisted(&self, resource: u64) -> bool {
         !self.removed_segments.is_empty()

@@ -158,8 +158,10 @@ impl DiskHandle {
             durable,
             swept,
         };
-        // Without a writer the answer is dropped with the message.
-        let _ = self.writer.send(Message::End(call));
+        // Without a writer the answer is dropped with the message, and nothing is served any longer.
+        if self.writer.send(Message::End(call)).is_err() {
+            self.shared.availability.close();
+        }
         let deadline = Instant::now() + self.shared.timing.end;
         Ending {
             durable: Box::pin(written_until(

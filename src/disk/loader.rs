@@ -115,6 +115,7 @@ fn recover(shared: &DiskShared, segment: &OpenSegment) -> Vec<SegmentRow> {
         Ok(found) => found,
         Err(error) => {
             log::warn!("cannot read a segment of the store: {error}");
+            shared.contents().unlist_all();
             return Vec::new();
         }
     };

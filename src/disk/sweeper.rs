@@ -5,9 +5,10 @@ use std::{
     io,
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -27,6 +28,8 @@ use crate::disk::{
 
 /// How many resources are named in [`Swept`].
 const MAX_RESOURCES: usize = 10_000;
+/// How long rules wait for the removal of files until it is looked again.
+const LIFT_TIME: Duration = Duration::from_millis(250);
 
 /// Gives work to the thread.
 pub(super) struct Sweeper {
@@ -84,8 +87,18 @@ impl Sweeper {
 fn work(context: &ReadContext, run: u32, jobs: &Receiver<SweepJob>) {
     load(context, run);
     // Rules of the runs before.
-    sweep(context, HashMap::new());
-    while let Ok(first) = jobs.recv() {
+    let mut swept = sweep(context, HashMap::new());
+    loop {
+        lift(context, &mut swept);
+        let first = match swept.is_empty() {
+            true => jobs.recv().map_err(RecvTimeoutError::from),
+            false => jobs.recv_timeout(LIFT_TIME),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut answers = HashMap::new();
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
@@ -93,12 +106,33 @@ fn work(context: &ReadContext, run: u32, jobs: &Receiver<SweepJob>) {
                 SweepJob::Close => return,
             }
         }
-        sweep(context, answers);
+        swept = sweep(context, answers);
     }
 }
 
-/// Removes what the rules in force name, and answers.
-fn sweep(context: &ReadContext, answers: HashMap<RuleId, Option<oneshot::Sender<Swept>>>) {
+/// Lifts rules whose sweep has ended, if no file of a removed segment is left that they can name: after a restart, it
+/// would be read again.
+fn lift(context: &ReadContext, swept: &mut Vec<RemovingRule>) {
+    let is_left = {
+        let contents = context.shared.contents();
+        let mut removed = contents.removed_segments.values();
+        removed.any(|first| swept.iter().any(|rule| rule.may_name(*first)))
+    };
+    if !swept.is_empty() && !is_left {
+        let rules = swept.drain(..).map(|rule| rule.id).collect();
+        let _ = context.writer.send(Message::Swept {
+            sequences: Vec::new(),
+            rules,
+        });
+    }
+}
+
+/// Removes what the rules in force name, and answers. Returns the rules, but none if a segment could not be read: then they
+/// stay in force until another sweep.
+fn sweep(
+    context: &ReadContext,
+    answers: HashMap<RuleId, Option<oneshot::Sender<Swept>>>,
+) -> Vec<RemovingRule> {
     let shared = context.shared.as_ref();
     let mut sweep = Sweep {
         shared,
@@ -106,18 +140,23 @@ fn sweep(context: &ReadContext, answers: HashMap<RuleId, Option<oneshot::Sender<
         found: HashMap::new(),
         sequences: Vec::new(),
     };
+    let mut is_whole = true;
     if !sweep.rules.is_empty() {
         for segment in shared.segments.all() {
             if shared.availability.is_closed() {
-                return;
+                return Vec::new();
             }
-            let removed = sweep.segment(&segment);
-            context.upkeep.remove_large(&removed);
+            match sweep.segment(&segment) {
+                Ok(removed) => context.upkeep.remove_large(&removed),
+                Err(error) => {
+                    log::debug!("cannot read a segment of the store: {error}");
+                    is_whole = false;
+                }
+            }
         }
-        let rules = sweep.rules.iter().map(|rule| rule.id).collect();
         let _ = context.writer.send(Message::Swept {
             sequences: std::mem::take(&mut sweep.sequences),
-            rules,
+            rules: Vec::new(),
         });
     }
     for (rule, answer) in answers {
@@ -126,21 +165,26 @@ fn sweep(context: &ReadContext, answers: HashMap<RuleId, Option<oneshot::Sender<
         swept.resources = found.resources.into_iter().collect();
         let _ = answer.map(|answer| answer.send(swept));
     }
+    match is_whole {
+        true => sweep.rules,
+        false => Vec::new(),
+    }
 }
 
 impl Sweep<'_> {
     /// Removes what the rules name in a segment. Records that newer ones have replaced are named too: they are not to
     /// come back in a later run.
-    fn segment(&mut self, segment: &Arc<OpenSegment>) -> RemovedRecords {
+    ///
+    /// # Errors
+    ///
+    /// The segment cannot be read.
+    fn segment(&mut self, segment: &Arc<OpenSegment>) -> io::Result<RemovedRecords> {
         if !self.may_name(segment.first_seq) {
-            return RemovedRecords::default();
+            return Ok(RemovedRecords::default());
         }
-        let mut rows = segment.rows().unwrap_or_else(|error| {
-            log::debug!("cannot read a segment of the store: {error}");
-            Vec::new()
-        });
+        let mut rows = segment.rows()?;
         rows.retain(|row| self.may_name(row.seq) && self.is_named(segment, row));
-        self.shared.change(|contents, index| {
+        Ok(self.shared.change(|contents, index| {
             let mut removed = RemovedRecords::default();
             for row in &rows {
                 contents.unlist(row.key.address.resource, row.seq);
@@ -149,7 +193,7 @@ impl Sweep<'_> {
                 }
             }
             removed
-        })
+        }))
     }
 
     fn may_name(&self, seq: u64) -> bool {
@@ -162,8 +206,9 @@ impl Sweep<'_> {
             return false;
         };
         let Some(record) = read_head(segment, place) else {
-            // It cannot be read, and so is not served either.
-            return false;
+            // It may be read again later.
+            self.sequences.push(row.seq);
+            return true;
         };
         let at = self.shared.index.get(row.key);
         let is_live = at.is_some_and(|at| at.unused() == place);

@@ -4,6 +4,7 @@ mod basics;
 mod faults;
 mod model;
 mod rules;
+mod storm;
 
 use std::{
     sync::Arc,

@@ -1,6 +1,6 @@
 //! Writing records into segments.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use crate::disk::{
     contents::RemovedRecords,
@@ -13,6 +13,7 @@ use crate::disk::{
     writer::{
         DiskWriter,
         batch::{EncodedRecord, EncodedRecords},
+        rows::PendingRow,
     },
 };
 
@@ -65,8 +66,12 @@ impl DiskWriter {
             return Err(no_room());
         }
         if let Err(error) = active.segment.file.write_all_at(now_bytes, active.end) {
-            // What was written of it is written over, or cut off at the end.
-            let _ = active.segment.file.set_len(active.end);
+            // What was written of it is cut off, or else ends: after a kill it would be found.
+            if active.segment.file.set_len(active.end).is_err() {
+                let sequences = rows.iter().map(|(row, _)| row.seq).collect();
+                let row = PendingRow::Sequences(sequences);
+                self.pending.push(row, Instant::now(), self.newest_seq());
+            }
             return Err(error);
         }
         self.index(now, &rows, len as u64);
@@ -93,7 +98,9 @@ impl DiskWriter {
             for (record, (row, place)) in records.iter().zip(rows) {
                 active.large_bytes += row.large.map_or(0, |large| large.body_len);
                 match record.copied_from {
-                    Some(from) => _ = contents.relocate(index, row.key, from, *place),
+                    Some(from) if contents.relocate(index, row.key, from, *place) => {}
+                    // It went from the index meanwhile. The copy is found after a restart.
+                    Some(_) => contents.unlist(row.key.address.resource, row.seq),
                     None => match contents.insert(index, row.key, *place, row.large) {
                         Some(replaced) => removed.add(replaced),
                         // Its file went meanwhile.

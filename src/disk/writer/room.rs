@@ -86,8 +86,9 @@ impl DiskWriter {
         });
         DiskNumbers::add(&self.shared.numbers.evicted, removed.responses);
         self.upkeep.remove_large(&removed);
-        self.shared.segments.remove(segment.slot);
+        // It counts as removed before it is taken from the others: a sweep sees it in one of the two.
         self.upkeep.remove_segment(&segment);
+        self.shared.segments.remove(segment.slot);
         true
     }
 

@@ -119,7 +119,7 @@ impl EndedLog {
             && let Some(read) = ReadLog::of(&bytes)
         {
             if let Some(slot) = read.whole(secret_tag, marks) {
-                return Self::go_on(files, file, read, slot, bytes.len() as u64);
+                return Self::go_on(files, file, read, slot, &bytes);
             }
             let slot = read.slot.unwrap_or_default();
             salvaged.runs = slot.runs;
@@ -134,8 +134,14 @@ impl EndedLog {
         file: Arc<dyn StoreFile>,
         read: ReadLog,
         slot: LogSlot,
-        capacity: u64,
+        bytes: &[u8],
     ) -> io::Result<(Self, EndedBefore)> {
+        // A run whose sync failed can have left rows that are read, but are not on the disk. They are only if they are
+        // written again.
+        let unsure = read.end.durable_at..read.end.at;
+        let unsure_at = unsure.start as u64;
+        file.write_all_at(bytes.get(unsure).unwrap_or_default(), unsure_at)?;
+        let capacity = bytes.len() as u64;
         let mut log = Self {
             files,
             file,
@@ -377,7 +383,7 @@ impl EndedLog {
         let LogHeader {
             id, first_number, ..
         } = self.header;
-        let end = read_rows(durable.unwrap_or_default(), id, first_number, |row| {
+        let end = read_rows(durable.unwrap_or_default(), id, (first_number, 0), |row| {
             state.add(row);
         });
         if end.next_number != self.next_number {

@@ -22,7 +22,10 @@ impl ReadLog {
         let slot = LogSlot::from_log(log, header.id);
         let mut state = LogState::default();
         state.set.end_all(slot.map_or(0, |slot| slot.all));
-        let end = read_rows(log, header.id, header.first_number, |row| state.add(row));
+        let durable = slot.map_or(0, |slot| slot.rows);
+        let end = read_rows(log, header.id, (header.first_number, durable), |row| {
+            state.add(row);
+        });
         Some(Self {
             header,
             slot,

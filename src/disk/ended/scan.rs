@@ -22,20 +22,24 @@ pub(super) enum LogTail {
 pub(super) struct LogEnd {
     /// The offset behind the last row.
     pub(super) at: usize,
+    /// The offset behind the last row that is known to be durable.
+    pub(super) durable_at: usize,
     /// The number of the row that comes next.
     pub(super) next_number: u64,
     pub(super) tail: LogTail,
 }
 
-/// Reads the rows of the log with this id up to the first one that is not whole.
+/// Reads the rows of the log with this id up to the first one that is not whole. Those up to the number `durable` are known
+/// to be durable.
 pub(super) fn read_rows(
     log: &[u8],
     id: u64,
-    first_number: u64,
+    (first_number, durable): (u64, u64),
     mut each: impl FnMut(RowContent),
 ) -> LogEnd {
     let mut end = LogEnd {
         at: ROWS_AT,
+        durable_at: ROWS_AT,
         next_number: first_number,
         tail: LogTail::Clean,
     };
@@ -44,6 +48,9 @@ pub(super) fn read_rows(
         let Some(content) = content else { break };
         each(content);
         end.at += row.bytes;
+        if row.number <= durable {
+            end.durable_at = end.at;
+        }
         end.next_number += 1;
     }
     end.tail = tail(log, id, &end);

@@ -120,3 +120,27 @@ fn what_a_failed_write_has_left_behind_is_not_taken_for_damage() {
     let (_, before) = EndedLog::open(files, &SECRET, &[log.mark()]).unwrap();
     assert!(!before.was_lost && before.set.ends(6, 0, 9) && !before.set.ends(1, 0, 9));
 }
+
+#[test]
+fn rows_that_a_failed_sync_has_left_unsynced_are_durable_when_they_were_read() {
+    let files = FaultyFiles::new();
+    let (mut log, _) = EndedLog::open(files.clone(), &SECRET, &[]).unwrap();
+    files.fail(Fault {
+        operation: Operation::Sync,
+        nth: 0,
+        times: 1,
+        failure: Failure::Io,
+    });
+    let row = EndedRow::Resources {
+        seq: 9,
+        resources: &[1],
+    };
+    log.append(&[row]).unwrap_err();
+    let files = files.after_kill();
+    let (_, before) = EndedLog::open(files.clone(), &SECRET, &[]).unwrap();
+    assert!(before.set.ends(1, 0, 9));
+    for seed in 0..16 {
+        let (_, before) = EndedLog::open(files.after_power_cut(seed), &SECRET, &[]).unwrap();
+        assert!(before.set.ends(1, 0, 9));
+    }
+}

@@ -15,10 +15,13 @@ use tokio::sync::mpsc::Sender;
 
 use super::{AdminError, filter};
 use crate::{
-    cache::{Body, CacheUnavailable, ChunkedLookup, Entry, EntryFilter, FilterSpec, KeyVariants},
+    cache::{
+        Body, CacheUnavailable, ChunkedLookup, Entry, EntryFilter, FileBody, FilterSpec,
+        KeyVariants, Slices,
+    },
     har::{
         BodyText, ExportMark, ExportedEntry, FILE_BEGIN, HeaderLine, RecordedExchange, ScrubReport,
-        Scrubber, file_end, is_text,
+        Scrubber, Utf8Check, file_end, is_text,
     },
     policy::{Audience, Identity, Policy, Time},
     proxy::Shared,
@@ -45,8 +48,10 @@ pub struct ExportRequest {
 pub struct ExportSummary {
     /// Responses in the file.
     pub exported: u64,
-    /// Responses of routes that are not configured any more: they have no URL. And those that were removed meanwhile.
+    /// Responses of routes that are not configured any more: they have no URL.
     pub left_out: u64,
+    /// Responses that were replaced or removed during the export, or whose body cannot be read from disk.
+    pub gone: u64,
     /// Responses for one user, whose credentials are not stored and so not in the file.
     pub own: u64,
     /// Responses whose body has a content coding, which other programs do not decode.
@@ -150,26 +155,26 @@ pub struct Export {
     summary: ExportSummary,
 }
 
-/// Nobody receives the export any more.
-struct Left;
+/// Why an export stops before its end.
+#[derive(Debug, thiserror::Error)]
+enum ExportStop {
+    /// Nobody receives it any more.
+    #[error("nobody receives the export")]
+    Left,
+    /// A body could not be read from disk, after a part of it was sent.
+    #[error("a body cannot be read from disk: {0}")]
+    Body(io::Error),
+    /// The cache did not respond.
+    #[error(transparent)]
+    CacheUnavailable(#[from] CacheUnavailable),
+}
 
 impl Export {
     /// Sends the frames of the export, the last of which says how it has ended.
     pub async fn run(mut self, shared: &Shared, to: &Sender<Bytes>, now: Time) {
         let last = match self.entries(shared, to, now).await {
-            Ok(Ok(())) => {
-                self.summary.scrubbed = self.scrubber.report().clone();
-                let comment = match self.summary.scrubbed.sentence() {
-                    Some(scrubbed) => format!("left out: {scrubbed}"),
-                    None => String::new(),
-                };
-                let end = ExportFrame::Text(file_end(&comment).into());
-                if to.send(end.encode()).await.is_err() {
-                    return;
-                }
-                ExportFrame::Summary(self.summary)
-            }
-            Ok(Err(Left)) => return,
+            Ok(()) => ExportFrame::Summary(self.summary),
+            Err(ExportStop::Left) => return,
             Err(error) => ExportFrame::Failed(error.to_string()),
         };
         let _ = to.send(last.encode()).await;
@@ -180,39 +185,53 @@ impl Export {
         shared: &Shared,
         to: &Sender<Bytes>,
         now: Time,
-    ) -> Result<Result<(), Left>, CacheUnavailable> {
-        let begin = ExportFrame::Text(FILE_BEGIN.into());
-        if to.send(begin.encode()).await.is_err() {
-            return Ok(Err(Left));
-        }
+    ) -> Result<(), ExportStop> {
+        send_text(FILE_BEGIN.to_owned(), to).await?;
         let mut look = ChunkedLookup::at(&self.wanted.clone());
         while let Some(rows) = look.next(&shared.cache).await? {
             for row in rows {
                 for entry in row.variants.iter() {
-                    let Some(exchange) = self.exchange(shared, &row, entry) else {
-                        self.summary.left_out += 1;
-                        continue;
-                    };
-                    let body = match row.is_on_disk {
-                        false => Some(entry.body().clone()),
-                        true => shared.cache.body_on_disk(&row.key, entry).await,
-                    };
-                    let Some(body) = body else {
-                        self.summary.left_out += 1;
-                        continue;
-                    };
-                    let before = match self.summary.exported {
-                        0 => "",
-                        _ => ",\n",
-                    };
-                    self.summary.exported += 1;
-                    if let Err(left) = send((entry, &body), exchange, before, (to, now)).await {
-                        return Ok(Err(left));
-                    }
+                    self.entry(shared, (&row, entry), (to, now)).await?;
                 }
             }
         }
-        Ok(Ok(()))
+        self.summary.scrubbed = self.scrubber.report().clone();
+        let comment = match self.summary.scrubbed.sentence() {
+            Some(scrubbed) => format!("left out: {scrubbed}"),
+            None => String::new(),
+        };
+        send_text(file_end(&comment), to).await
+    }
+
+    async fn entry(
+        &mut self,
+        shared: &Shared,
+        (row, entry): (&KeyVariants, &Entry),
+        (to, now): (&Sender<Bytes>, Time),
+    ) -> Result<(), ExportStop> {
+        let body = match row.is_on_disk {
+            false => Some(entry.body().clone()),
+            true => shared.cache.body_on_disk(&row.key, entry).await,
+        };
+        let Some(body) = body else {
+            self.summary.gone += 1;
+            return Ok(());
+        };
+        let Ok(is_utf_8) = is_utf_8(&body).await else {
+            self.summary.gone += 1;
+            return Ok(());
+        };
+        let Some(exchange) = self.exchange(shared, row, entry) else {
+            self.summary.left_out += 1;
+            return Ok(());
+        };
+        let before = match self.summary.exported {
+            0 => "",
+            _ => ",\n",
+        };
+        self.summary.exported += 1;
+        let text = (before, exchange);
+        send(entry, (&body, is_utf_8), text, (to, now)).await
     }
 
     /// The exchange by which `entry` was stored. `None` if its route is not configured any more.
@@ -327,21 +346,51 @@ impl Export {
     }
 }
 
+/// The bytes of a body, which is in memory or in a file.
+enum BodyPieces {
+    Memory(Slices),
+    File(FileBody),
+}
+
+impl BodyPieces {
+    fn of(body: &Body) -> Self {
+        match body.file_part(0..=u64::MAX) {
+            Some(file) => Self::File(file),
+            None => Self::Memory(body.all()),
+        }
+    }
+
+    /// The next piece; `None` at the end.
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        match self {
+            Self::Memory(slices) => slices.next().map(Ok),
+            Self::File(file) => file.next().await,
+        }
+    }
+}
+
+/// Whether `body` is UTF-8. It is read to its end, so that a file that is not whole is noticed before a part of it is sent.
+async fn is_utf_8(body: &Body) -> io::Result<bool> {
+    let mut check = Utf8Check::default();
+    let mut pieces = BodyPieces::of(body);
+    while let Some(piece) = pieces.next().await {
+        check.push(&piece?);
+    }
+    Ok(check.is_valid())
+}
+
 /// Sends one entry, its body in pieces.
 async fn send(
-    (entry, body): (&Entry, &Body),
-    exchange: RecordedExchange,
-    before: &str,
+    entry: &Entry,
+    (body, is_utf_8): (&Body, bool),
+    (before, exchange): (&str, RecordedExchange),
     (to, now): (&Sender<Bytes>, Time),
-) -> Result<(), Left> {
+) -> Result<(), ExportStop> {
     let head = entry.head();
     let content_type = head.fields().text(&CONTENT_TYPE).unwrap_or_default();
     let is_plain = head.fields().text(&CONTENT_ENCODING).is_none();
-    let mut file = body.file_part(0..=u64::MAX);
-    // A body in a file is read once, so whether it is text is not known before.
-    let is_of_text = is_plain && file.is_none() && is_text(&String::from_utf8_lossy(content_type));
-    let pieces: Vec<Bytes> = body.all().collect();
-    let mut text = BodyText::of(is_of_text, pieces.iter().map(|piece| &**piece));
+    let is_of_text = is_plain && is_text(&String::from_utf8_lossy(content_type));
+    let mut text = BodyText::new(is_of_text && is_utf_8);
     let received = head.received().min(now);
     let exported = ExportedEntry {
         exchange,
@@ -351,19 +400,9 @@ async fn send(
         encoding: text.encoding(),
     };
     let mut out = format!("{before}{}", exported.begin());
-    for piece in pieces {
-        text.push(&piece, &mut out);
-        if out.len() >= PIECE_BYTES {
-            send_text(std::mem::take(&mut out), to).await?;
-        }
-    }
-    while let Some(piece) = file.as_mut() {
-        match piece.next().await {
-            None => break,
-            Some(Ok(piece)) => text.push(&piece, &mut out),
-            // Only an end without the rest tells the reader.
-            Some(Err(_)) => return Err(Left),
-        }
+    let mut pieces = BodyPieces::of(body);
+    while let Some(piece) = pieces.next().await {
+        text.push(&piece.map_err(ExportStop::Body)?, &mut out);
         if out.len() >= PIECE_BYTES {
             send_text(std::mem::take(&mut out), to).await?;
         }
@@ -373,9 +412,9 @@ async fn send(
     send_text(out, to).await
 }
 
-async fn send_text(text: String, to: &Sender<Bytes>) -> Result<(), Left> {
+async fn send_text(text: String, to: &Sender<Bytes>) -> Result<(), ExportStop> {
     let frame = ExportFrame::Text(text.into()).encode();
-    to.send(frame).await.map_err(|_| Left)
+    to.send(frame).await.map_err(|_| ExportStop::Left)
 }
 
 fn iso_8601(time: Time) -> String {

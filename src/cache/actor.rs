@@ -17,7 +17,6 @@ use std::{
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture as _};
 use foldhash::fast::RandomState;
-use tokio::task::yield_now;
 
 use crate::{
     cache::{
@@ -41,7 +40,7 @@ use crate::{
             related::UnsafeRequest,
         },
     },
-    policy::Audience,
+    policy::{Audience, Time},
 };
 
 /// How many invalidated keys are freed in one step, and the time between two steps.
@@ -112,7 +111,7 @@ impl CacheActor {
     /// Lets the other tasks of the thread run before the next message. Without this, steps that another thread asks for one
     /// after the other would follow each other without a pause.
     pub(super) fn pause(&self, context: &mut Context<Self>) {
-        context.wait(yield_now().into_actor(self));
+        context.wait(tokio::task::yield_now().into_actor(self));
     }
 
     /// Counts a message, and pauses after some. Other workers may send messages as fast as this one handles them, and hits of
@@ -404,8 +403,11 @@ impl Handler<Invalidate> for CacheActor {
     fn handle(&mut self, invalidate: Invalidate, context: &mut Self::Context) -> Self::Result {
         self.take_turns(context);
         let before = FetchId(self.next_id);
-        let related = invalidate.related.as_ref();
-        let related = related.map(|(resource, at)| (resource, UnsafeRequest { before, at: *at }));
+        let request = |at: &Time| UnsafeRequest { before, at: *at };
+        let related = invalidate
+            .related
+            .as_ref()
+            .map(|(resource, at)| (resource, request(at)));
         if let Some((resource, request)) = related {
             self.store.note_unsafe(resource, request);
         }
@@ -420,7 +422,8 @@ impl Handler<Invalidate> for CacheActor {
             self.sweep(context);
         }
         let scope = EndScope::Resources(invalidate.resources.clone());
-        let end = |disk: &DiskTier| disk.invalidate(&invalidate.resources, related);
+        let noted = related.filter(|(resource, _)| self.endings.noted.is_new(resource));
+        let end = |disk: &DiskTier| disk.invalidate(&invalidate.resources, noted);
         MessageResult(Removal {
             cleared,
             confirmation: self.end_on_disk(scope, end, context),
@@ -438,9 +441,7 @@ impl Handler<Clear> for CacheActor {
         self.not_stored_paths.clear();
         let cleared = self.store.clear();
         fetches.values().flatten().for_each(Fetch::voided);
-        if !fetches.is_empty() {
-            self.store.free(fetches);
-        }
+        self.store.free(fetches);
         MessageResult(Removal {
             cleared,
             confirmation: self.end_on_disk(EndScope::All, DiskTier::clear, context),

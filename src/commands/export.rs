@@ -136,6 +136,12 @@ fn tell(summary: &ExportSummary) {
             }
         ));
     }
+    if summary.gone > 0 {
+        say(&format!(
+            "{} not exported: replaced or removed meanwhile, or not readable on disk",
+            counted(summary.gone, "response was", "responses were")
+        ));
+    }
     if summary.left_out > 0 {
         say(&format!(
             "{} not exported: their route is not configured any more",

@@ -1,6 +1,6 @@
 //! The routes of `export` and `import`, whose contents are sent in pieces.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, pin::pin};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -23,7 +23,7 @@ use crate::{
 /// How many pieces of an export wait until they are sent.
 const WAITING_PIECES: usize = 4;
 /// The longest description of a response, in bytes: its headers, and the body of a POST.
-const MAX_DESCRIPTION_BYTES: usize = 4 * 1024 * 1024;
+const MAX_DESCRIPTION_BYTES: usize = 16 * 1024 * 1024;
 /// The bytes before the description, which are its length.
 const LENGTH_BYTES: usize = 4;
 
@@ -62,9 +62,12 @@ pub(super) async fn import(
     }
     let description = fill(&mut read, &mut payload, described).await?;
     let description = serde_json::from_slice(&description)?;
-    let body = rest(read.freeze(), payload);
-    let outcome = admin::import(&shared, description, (body, length - before), clock::now());
-    Ok(Json(outcome.await?))
+    let mut body = pin!(rest(read.freeze(), payload));
+    let stored = (body.as_mut(), length - before);
+    let outcome = admin::import(&shared, description, stored, clock::now()).await;
+    // The other side sends all of the body before it reads the response.
+    while body.next().await.is_some() {}
+    Ok(Json(outcome?))
 }
 
 /// The next `count` bytes of a request, of which `read` has arrived.

@@ -69,10 +69,7 @@ impl DiskHandle {
         job: impl FnOnce(Answer<T>) -> ReadJob,
     ) -> impl Future<Output = Result<T, DiskUnavailable>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        match self.shared.availability.may_read() {
-            true => self.readers.give(job(answer)),
-            false => _ = answer.send(Err(DiskUnavailable::Bypassed)),
-        }
+        self.readers.give(job(answer));
         let shared = self.shared.clone();
         async move {
             let result = within(time, answered).await;
@@ -279,11 +276,18 @@ async fn written_until(
     state: Arc<EndState>,
     mut written: oneshot::Receiver<Result<Ended, NotDurable>>,
 ) -> Result<Ended, NotDurable> {
-    if let Ok(result) = timeout_at(deadline, &mut written).await {
-        return result.unwrap_or(Err(NotDurable));
+    let is_late = match timeout_at(deadline, &mut written).await {
+        Ok(Ok(result)) => return result,
+        Ok(Err(_)) => false,
+        Err(_) => true,
+    };
+    if is_late && shared.availability.give_up(&state) {
+        return Err(NotDurable);
     }
-    match shared.availability.give_up(&state) {
-        true => Err(NotDurable),
-        false => written.await.unwrap_or(Err(NotDurable)),
+    if is_late && let Ok(result) = written.await {
+        return result;
     }
+    // The writer has ended, and nothing is served any longer.
+    shared.availability.close();
+    Err(NotDurable)
 }

@@ -47,6 +47,11 @@ impl DiskLimits {
         most.max(least.min(256 * MIB))
     }
 
+    /// The bytes of records and bodies. The rest is for the log of what has ended.
+    pub(super) fn content_bytes(&self) -> u64 {
+        self.max_bytes - (self.max_bytes / 32).min(4 * MIB)
+    }
+
     /// The number of responses, which bounds the memory of the index.
     pub(super) fn max_responses(&self) -> usize {
         usize::try_from(self.max_bytes / 1024)

@@ -150,7 +150,9 @@ fn run(context: &ReadContext, jobs: &Receiver<ReadJob>) {
 /// Does a job, or lets it wait until the index is loaded.
 pub(super) fn do_job(context: &ReadContext, job: ReadJob) {
     let shared = &context.shared;
-    if !shared.availability.may_read() {
+    // What was opened is read to its end.
+    let is_opened = matches!(job, ReadJob::Read { .. });
+    if !is_opened && !shared.availability.may_read() {
         return refuse(job);
     }
     match job {

@@ -68,9 +68,9 @@ pub struct ScannedRecord {
 pub struct DiskStats {
     /// How many responses are stored.
     pub responses: u64,
-    /// The bytes of all files.
+    /// The bytes of all records and bodies.
     pub bytes: u64,
-    /// The limit of these bytes.
+    /// The limit of the bytes of all files.
     pub limit_bytes: u64,
     /// Lookups that have found a response.
     pub hits: u64,

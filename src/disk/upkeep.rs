@@ -19,6 +19,9 @@ use crate::disk::{
     shared::{DiskNumbers, DiskShared},
 };
 
+/// How long the removal of a file may take before no room is made.
+const REMOVAL_TIME: Duration = Duration::from_secs(1);
+
 /// Gives work to the thread.
 #[derive(Clone)]
 pub(super) struct Upkeep {
@@ -43,7 +46,7 @@ pub(super) struct RemovalProgress(Receiver<()>);
 impl RemovalProgress {
     /// Waits until a file was removed. False if none was for some time.
     pub(super) fn wait(&self) -> bool {
-        self.0.recv_timeout(Duration::from_millis(100)).is_ok()
+        self.0.recv_timeout(REMOVAL_TIME).is_ok()
     }
 }
 

@@ -124,6 +124,7 @@ impl DiskWriter {
         };
         // Nobody waits for an answer any longer.
         drop(inbox);
+        self.postponed.clear();
         self.close(answer);
     }
 

@@ -14,6 +14,9 @@ const MAX_HEADERS: usize = 1000;
 /// The most bytes of the headers of a message, and of a URL.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// The longest body of a POST, in bytes: rules allow no longer one as a part of a key.
+const MAX_POSTED_BYTES: usize = 1024 * 1024;
+
 /// Headers of a connection, of a message that was framed, or of a body that was coded. The file has neither.
 const NOT_KEPT: [&str; 12] = [
     "connection",
@@ -72,9 +75,9 @@ pub enum SkipReason {
         "its body cannot be decoded: \"text\" has to be a string, and base64 if \"encoding\" says so"
     )]
     Encoding,
-    /// The head is too large.
-    #[error("its headers or its URL are too large")]
-    LargeHead,
+    /// The head is too large, or the body of the request.
+    #[error("its headers, its URL, or the body of its request are too large")]
+    LargeRequest,
 }
 
 /// The exchange of an entry, with the body of its response.
@@ -106,11 +109,14 @@ pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipR
     if !(200..=999).contains(&status) {
         return Err(SkipReason::Status);
     }
+    let posted = request.posted.and_then(|posted| posted.text);
+    let posted_bytes = posted.as_ref().map_or(0, String::len);
     if request.url.len() > MAX_HEAD_BYTES
+        || posted_bytes > MAX_POSTED_BYTES
         || is_large(&request.headers)
         || is_large(&response.headers)
     {
-        return Err(SkipReason::LargeHead);
+        return Err(SkipReason::LargeRequest);
     }
     let content = &response.content;
     let has_body = content.text.is_some();
@@ -134,7 +140,7 @@ pub fn convert(entry: HarEntry<'_>) -> Result<(RecordedExchange, Vec<u8>), SkipR
         method: request.method,
         url: request.url,
         request: asked_headers(&request.headers),
-        posted: request.posted.and_then(|posted| posted.text),
+        posted,
         status,
         response: headers,
         mark,
@@ -272,7 +278,10 @@ fn in_utf_8(content_type: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+    use crate::har::read_entries;
 
     fn converted(text: &str) -> Result<(RecordedExchange, Vec<u8>), SkipReason> {
         convert(serde_json::from_str(text).unwrap())
@@ -365,7 +374,28 @@ mod tests {
         }
         let long = format!("http://a/{}", "x".repeat(MAX_HEAD_BYTES));
         let found = converted(&entry(&long, "GET", &status(200)));
-        assert_eq!(found.err(), Some(Why::LargeHead));
+        assert_eq!(found.err(), Some(Why::LargeRequest));
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_or_refused(
+            at in any::<proptest::sample::Index>(),
+            bytes in vec(any::<u8>(), 0..4),
+            len in 0..9_usize,
+        ) {
+            let response = r#""status":206,"headers":[{"name":"vary","value":"a"}],"content":{"size":3,"text":"AP8B","encoding":"base64"}"#;
+            let entry = entry("http://a/", "GET", response);
+            let mut file = format!(r#"{{"log":{{"entries":[{entry}]}}}}"#).into_bytes();
+            let at = at.index(file.len());
+            file.splice(at..(at + len).min(file.len()), bytes);
+            let _ = read_entries(file.as_slice(), &mut |_, entry| {
+                if let Ok(entry) = serde_json::from_str(entry.get()) {
+                    let _ = convert(entry);
+                }
+                Ok(())
+            });
+        }
     }
 
     #[test]

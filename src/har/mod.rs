@@ -24,6 +24,6 @@ pub use self::{
     exchange::{ExportMark, HeaderLine, RecordedExchange},
     read::{HarError, MAX_ENTRY_BYTES, Stop, read_entries},
     scrub::{ScrubReport, Scrubber},
-    text::{BodyText, is_text},
+    text::{BodyText, Utf8Check, is_text},
     write::{ExportedEntry, FILE_BEGIN, file_end},
 };

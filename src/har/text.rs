@@ -39,9 +39,9 @@ pub enum BodyText {
 }
 
 impl BodyText {
-    /// For a body with these pieces, which is of text or not.
-    pub fn of<'b>(is_text: bool, pieces: impl Iterator<Item = &'b [u8]>) -> Self {
-        match is_text && is_utf_8(pieces) {
+    /// For a body that is text in UTF-8, or is not.
+    pub fn new(is_text: bool) -> Self {
+        match is_text {
             true => Self::Text(Vec::new()),
             false => Self::Base64(Vec::new()),
         }
@@ -99,26 +99,40 @@ fn escape(text: &str, out: &mut String) {
     );
 }
 
-fn is_utf_8<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> bool {
-    let mut left: Vec<u8> = Vec::new();
-    for piece in pieces {
-        // At most three bytes are left, so the piece is copied only then.
-        let joined = match left.is_empty() {
-            true => None,
-            false => Some([left.as_slice(), piece].concat()),
-        };
+/// Tells whether a body that comes in pieces is UTF-8.
+#[derive(Debug, Default)]
+pub struct Utf8Check {
+    /// The beginning of a character: at most three bytes.
+    left: Vec<u8>,
+    is_wrong: bool,
+}
+
+impl Utf8Check {
+    /// Looks at the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.is_wrong {
+            return;
+        }
+        // The piece is copied only where a character is split.
+        let joined = (!self.left.is_empty()).then(|| [self.left.as_slice(), piece].concat());
         let bytes = joined.as_deref().unwrap_or(piece);
         let rest = match str::from_utf8(bytes) {
             Ok(_) => Vec::new(),
-            Err(error) if error.error_len().is_some() => return false,
-            Err(error) => bytes
-                .get(error.valid_up_to()..)
-                .unwrap_or_default()
-                .to_vec(),
+            Err(error) => {
+                self.is_wrong = error.error_len().is_some();
+                bytes
+                    .get(error.valid_up_to()..)
+                    .unwrap_or_default()
+                    .to_vec()
+            }
         };
-        left = rest;
+        self.left = if self.is_wrong { Vec::new() } else { rest };
     }
-    left.is_empty()
+
+    /// True if all of it was.
+    pub fn is_valid(&self) -> bool {
+        !self.is_wrong && self.left.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +142,9 @@ mod tests {
     use super::*;
 
     fn encoded(is_of_text: bool, pieces: &[Vec<u8>]) -> (Option<&'static str>, String) {
-        let mut text = BodyText::of(is_of_text, pieces.iter().map(Vec::as_slice));
+        let mut check = Utf8Check::default();
+        pieces.iter().for_each(|piece| check.push(piece));
+        let mut text = BodyText::new(is_of_text && check.is_valid());
         let encoding = text.encoding();
         let mut out = String::new();
         for piece in pieces {

@@ -472,3 +472,50 @@ fn commands_without_a_proxy_or_with_a_bad_path_are_refused() {
         .refused(1, &["cannot write missing/out.har"]);
     assert!(!home.path("work/out.har").exists());
 }
+
+#[test]
+fn what_is_too_large_or_has_no_key_is_skipped_and_the_others_are_imported() {
+    let home = Home::new();
+    let proxy = alone(&home, &["--offline", "--max-object", "100KiB"]);
+    let url = |path: &str| format!("http://127.0.0.1:{}{path}", proxy.port);
+    let large = "x".repeat(3_000_000);
+    let mut posted = entry(&url("/post"), response(200, &[], text("a")));
+    posted["request"]["method"] = json!("POST");
+    posted["request"]["postData"] = json!({"mimeType": "text/plain", "text": large});
+    let mut order = posted.clone();
+    order["request"]["postData"]["text"] = json!("a");
+    let entries = [
+        entry(&url("/large"), response(200, &[], text(&large))),
+        posted,
+        order,
+        entry(&url("/bad"), response(200, &[("a b", "c")], text("a"))),
+        entry(&url("/space here"), response(200, &[], text("a"))),
+        entry(
+            &url("/stream"),
+            response(200, &[("content-type", "text/event-stream")], text("a")),
+        ),
+        entry(&url("/good"), response(200, &[], text("good"))),
+    ];
+    write(&home, "in.har", &entries);
+    let imported = home.run(&["import", "in.har"]);
+    assert_eq!(
+        imported.stdout, "Imported 1 response\n",
+        "{}",
+        imported.stderr
+    );
+    for words in [
+        "(1): its body is too large to store",
+        "(2): its headers, its URL, or the body of its request are too large",
+        "(3): the method is not GET",
+        "(4): its header \"a b\" is not valid",
+        "(5): its URL is not valid",
+        "(6): it is a live stream, which has no end",
+    ] {
+        assert!(
+            imported.stderr.contains(words),
+            "{words}: {}",
+            imported.stderr
+        );
+    }
+    proxy.get("/good").expect(200, "HIT", "good");
+}

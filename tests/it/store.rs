@@ -27,7 +27,12 @@ fn sized() -> Origin {
 }
 
 fn start(home: &Home, origin: &Origin, args: &[&str]) -> Instance {
-    let args: Vec<&str> = ["--store", "cache"].iter().chain(args).copied().collect();
+    // The file system may be nearly full.
+    let args: Vec<&str> = ["--store", "cache", "--disk-reserve", "0"]
+        .iter()
+        .chain(args)
+        .copied()
+        .collect();
     home.start(&origin.url(), &args)
 }
 

@@ -53,19 +53,30 @@ impl CacheActor {
         }
     }
 
-    /// Writes what came for memory to the disk, even if it did not fit there. `since` is its order, or that of the entry that
-    /// it validates.
+    /// Writes `entry`, which came for memory, to the disk: as stale as it is in memory, and even if it did not fit there.
+    /// `since` is its order, or that of the entry that it validates.
     pub(in crate::cache) fn put_on_disk(
-        &self,
+        &mut self,
         key: &Key,
         entry: &Arc<Entry>,
         (_, since): (Time, FetchId),
         outcome: PutOutcome,
     ) {
-        if let (Some(disk), PutOutcome::Stored | PutOutcome::NoRoom) = (&self.disk, outcome) {
-            let validates = (since != entry.begun()).then_some(since);
-            disk.put(key, entry, validates);
+        let Some(disk) = &self.disk else {
+            return;
+        };
+        let stored = match outcome {
+            PutOutcome::Stored => self.store.peek(key),
+            PutOutcome::NoRoom => None,
+            _ => return,
+        };
+        let stored = stored.as_ref().and_then(|stored| stored.variants.first());
+        let entry = stored.unwrap_or(entry);
+        if entry.head().is_guess() {
+            self.endings.noted.guess_written();
         }
+        let validates = (since != entry.begun()).then_some(since);
+        disk.put(key, entry, validates);
     }
 
     /// Puts a response from disk into memory, unless its fetch was voided. This ends the fetch, unless there is no room.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::cache::store::key::Resource;
+use crate::cache::{disk_tier::noted::NotedRequests, store::key::Resource};
 
 /// What an end concerns.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(in crate::cache) struct Endings {
     of_resources: HashMap<Resource, usize, RandomState>,
     /// How many responses were removed for themselves.
     pub(in crate::cache) removals: u64,
+    /// The unsafe requests that the disk knows.
+    pub(in crate::cache) noted: NotedRequests,
 }
 
 impl Endings {

@@ -56,7 +56,11 @@ impl Cache {
     /// read.
     pub async fn body_on_disk(&self, key: &Key, entry: &Entry) -> Option<Body> {
         let found = self.disk()?.find(key).await;
-        let is_same = |response: &OnDisk| response.head().same_variant(entry.head());
+        let is_same = |response: &OnDisk| {
+            let head = response.head();
+            // A newer response has another body.
+            head.same_variant(entry.head()) && head.received() == entry.head().received()
+        };
         let response = found.into_iter().find(is_same)?;
         Some(match response.body {
             StoredBody::Memory(bytes) => body_of(&bytes, &self.budget),

@@ -8,6 +8,7 @@
 //! | `acting` | what the actor does with it |
 //! | `endings` | which ends the disk has not confirmed yet |
 //! | `namespace` | the names of keys on disk |
+//! | `noted` | which unsafe requests the disk knows already |
 //! | `notes` | unsafe requests, as the disk remembers them |
 //! | `on_disk` | [`OnDisk`]: a response that the disk has |
 //! | `record` | a stored response as a record |
@@ -23,6 +24,7 @@ mod endings;
 mod heads;
 mod load;
 mod namespace;
+mod noted;
 mod notes;
 mod on_disk;
 mod record;

@@ -222,6 +222,10 @@ impl BodyWriter {
     where
         S: Stream<Item = Result<Bytes, E>>,
     {
+        let max_bytes = self.ticket.max_object_bytes();
+        if self.length.is_some_and(|length| length > max_bytes) {
+            return BodyOutcome::NotStorable(Reason::TooLarge);
+        }
         loop {
             match self.next(body.as_mut()).await {
                 Chunk::Bytes(chunk) => {

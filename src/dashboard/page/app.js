@@ -322,6 +322,7 @@ function entryRow(entry) {
   const notes = [];
   if (entry.variants > 1) notes.push(`${entry.variants} variants`);
   if (entry.is_own) notes.push("one user's");
+  if (entry.provenance) notes.push(entry.provenance);
   if (notes.length > 0) target.append(element("span", "method", ` (${notes.join(", ")})`));
   const purge = element("button", "", "Purge");
   purge.type = "button";

@@ -397,6 +397,18 @@ fn a_head_that_is_too_long_is_not_stored_and_takes_the_older_response_with_it() 
 }
 
 #[test]
+fn a_response_that_is_refused_takes_an_older_one_of_its_batch_with_it() {
+    let store = open(&FaultyFiles::new());
+    store.put(record("/a", 1, b"older"));
+    store.put(TestRecord {
+        head: vec![1; 262_144],
+        ..record("/a", 2, b"newer")
+    });
+    store.settle();
+    assert_eq!(store.find("/a"), None);
+}
+
+#[test]
 fn notes_come_back_in_their_order() {
     let files = FaultyFiles::new();
     let store = open(&files);

@@ -268,8 +268,11 @@ fn a_disk_that_fails_for_some_time_is_bypassed_and_used_again() {
         store.store(numbered("/a", 1));
         until(|| !store.disk.stats().is_loading);
         files.fail(fault(Operation::Write, failure));
-        store.store(numbered("/new", 3));
-        until(|| store.disk.stats().bypassed.is_some());
+        // It is tried again after a short time, and fails again.
+        until(|| {
+            store.put(numbered("/new", 3));
+            store.disk.stats().bypassed.is_some()
+        });
         assert_eq!(found_ids(&store, "/a"), [1], "{failure:?}");
         files.heal();
         until(|| store.disk.stats().bypassed.is_none());
@@ -301,6 +304,25 @@ fn an_end_that_cannot_be_written_holds_and_nothing_is_served_until_it_is() {
         assert!(found_ids(&after, "/a").is_empty());
         store.close();
     }
+}
+
+#[test]
+fn an_opened_body_is_read_to_its_end_while_nothing_is_served() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.store(numbered("/a", 9));
+    until(|| !store.disk.stats().is_loading);
+    let StoredBody::Large(large) = store.get("/a")[0].body.clone() else {
+        panic!("not a large body");
+    };
+    let reader = store
+        .runtime
+        .block_on(async { large.open().await })
+        .unwrap();
+    files.fail(fault(Operation::Write, Failure::Io));
+    store.end(End::All).unwrap_err();
+    let rest = store.runtime.block_on(async { reader.read(131_072).await });
+    assert_eq!(rest.unwrap(), bytes(9, 150_000)[131_072..]);
 }
 
 #[test]

@@ -165,13 +165,14 @@ impl DiskWriter {
         for item in &batch.items {
             match self.encode(item, &mut encoded) {
                 Ok(()) => self.let_go(item.bytes),
-                Err(NotEncoded::Refused) => self.drop_item(item),
-                Err(NotEncoded::NoRoom(reason)) => {
-                    self.pause(reason);
-                    self.drop_item(item);
-                }
-                Err(NotEncoded::Io(error)) => {
-                    self.pause(error.to_string());
+                Err(reason) => {
+                    // Older ones of its key are in their place then, and go.
+                    self.write(&mut encoded);
+                    match reason {
+                        NotEncoded::Refused => {}
+                        NotEncoded::NoRoom(reason) => self.pause(reason),
+                        NotEncoded::Io(error) => self.pause(error.to_string()),
+                    }
                     self.drop_item(item);
                 }
             }

@@ -79,6 +79,7 @@ impl DiskWriter {
 
     /// Ends everything, because it is not known what has been superseded.
     pub(super) fn end_everything(&mut self) {
+        self.batch_remove(|_| true);
         let seq = self.newest_seq();
         self.pending.end_all(seq);
         self.write_pending();

@@ -48,7 +48,7 @@ impl DiskWriter {
     fn lacks_room(&self, bytes: u64) -> Option<String> {
         let (numbers, limits) = (&self.shared.numbers, &self.shared.limits);
         let used = numbers.bytes.load(Ordering::Relaxed);
-        if used.saturating_add(bytes) > limits.max_bytes {
+        if used.saturating_add(bytes) > limits.content_bytes() {
             return Some("its limit of bytes is reached".to_owned());
         }
         if numbers.responses.load(Ordering::Relaxed) >= limits.max_responses() as u64 {

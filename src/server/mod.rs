@@ -237,6 +237,7 @@ fn open_cache(config: &Config) -> Result<(Cache, IdentitySecret), OpenError> {
     };
     let namespace = Namespace::of(&config.partitioning());
     let OpenedTier { tier, secret } = DiskTier::open(directory, limits, namespace, clock::now())?;
+    tier.name_holder(&format!("port {}", config.port));
     Ok((cache.with_disk(tier), IdentitySecret::from_bytes(&secret)))
 }
 

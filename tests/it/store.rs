@@ -246,8 +246,15 @@ fn a_second_proxy_cannot_use_the_store() {
         "--store",
         "cache",
     ];
-    home.run(&args)
-        .refused(3, &["--store", "cache", "in use", "process"]);
+    home.run(&args).refused(
+        3,
+        &[
+            "--store",
+            "cache is in use by port",
+            &proxy.port.to_string(),
+            "process",
+        ],
+    );
     stop(proxy);
     stop(start(&home, &origin, &[]));
 }

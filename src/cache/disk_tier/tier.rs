@@ -90,6 +90,11 @@ impl DiskTier {
         Ok(OpenedTier { tier, secret })
     }
 
+    /// Says to other processes that want the directory what this one is called. It writes a file.
+    pub fn name_holder(&self, name: &str) {
+        self.disk.name_holder(name);
+    }
+
     /// The unsafe requests that were noted before this run, and one to an unknown path if notes were lost.
     pub(in crate::cache) fn noted(&self) -> (&[(Resource, UnsafeRequest)], Option<UnsafeRequest>) {
         (&self.noted, self.lost)

@@ -149,11 +149,14 @@ fn the_workflow_serves_a_recorded_api() {
     let block = run_block(&workflow, "Serve the recorded API");
     let block = block.replace("8000", &port.to_string());
     let block = block.replace("https://api.example.com", &url);
-    let program = "caching-proxy() { \"$program\" \"$@\"; }; export -f caching-proxy";
-    let lines = format!("set -e\n{program}\n{block}echo $! > pid");
+    // A program on the path, and no function of the shell: `$!` would be the shell that runs the function.
+    let program = env!("CARGO_BIN_EXE_caching-proxy");
+    std::os::unix::fs::symlink(program, home.path("tmp/caching-proxy")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", home.path("tmp").display());
+    let lines = format!("set -e\n{block}echo $! > pid");
     let mut command = home.command_after(&lines, &["ls", "--port", &port.to_string(), "--json"]);
-    command.env("program", env!("CARGO_BIN_EXE_caching-proxy"));
-    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("PATH", path);
     let _started = Started(home.path("work/pid"));
     let finished = Finished::of(command);
     assert_eq!(finished.code, Some(0), "{finished:?}");

@@ -12,6 +12,7 @@
 use std::{
     fs,
     path::Path,
+    process::Command,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -26,6 +27,8 @@ use tokio::runtime::{Builder, Runtime};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 const HEAD_BYTES: usize = 400;
+/// Names the directory whose index is loaded to measure its memory.
+const MEMORY_OF: &str = "DISK_BENCH_MEMORY_OF";
 /// So much may wait to be written before the next response is put.
 const WAITING_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -168,10 +171,36 @@ fn look_up(runtime: &Runtime, disk: &Disk, first: u64, count: u64, lookups: u64)
     );
 }
 
+/// Loads the index in another process, whose memory has nothing else in it.
+fn measure_memory(dir: &Path, records: u64) {
+    let program = std::env::current_exe().unwrap();
+    let mut command = Command::new(program);
+    let status = command
+        .arg(records.to_string())
+        .env(MEMORY_OF, dir)
+        .status();
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+fn print_memory(runtime: &Runtime, dir: &Path, records: u64) {
+    let before = of_process("status", "RssAnon");
+    let disk = open(dir).disk;
+    until(|| !disk.stats().is_loading);
+    let kib = of_process("status", "RssAnon").saturating_sub(before);
+    println!(
+        "memory {:.0} bytes a response ({kib} KiB)",
+        kib as f64 * 1024.0 / records as f64
+    );
+    runtime.block_on(disk.close());
+}
+
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let records: u64 = numbers.next().unwrap_or(1_000_000);
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    if let Some(dir) = std::env::var_os(MEMORY_OF) {
+        return print_memory(&runtime, Path::new(&dir), records);
+    }
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = dir.path();
     store(&runtime, dir, 0, records, 1024);
@@ -188,14 +217,9 @@ fn main() {
     look_up(&runtime, &opened.disk, 0, records, 20_000);
     runtime.block_on(opened.disk.close());
     drop(opened);
-    let before = of_process("status", "RssAnon");
+    measure_memory(dir, records);
     let disk = open(dir).disk;
     until(|| !disk.stats().is_loading);
-    let kib = of_process("status", "RssAnon").saturating_sub(before);
-    println!(
-        "memory {:.0} bytes a response ({kib} KiB)",
-        kib as f64 * 1024.0 / records as f64
-    );
     let begun = Instant::now();
     let ended = runtime.block_on(disk.end(vec![End::All]).durable);
     let taken = begun.elapsed();

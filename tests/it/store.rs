@@ -233,6 +233,29 @@ fn a_body_that_is_too_large_for_memory_is_stored_on_disk_with_its_ranges() {
 }
 
 #[test]
+fn a_body_of_any_length_is_fetched_once() {
+    let origin = sized();
+    let home = Home::new();
+    let args = ["--max-memory", "1MiB", "--max-object", "128KiB"];
+    let proxy = start(&home, &origin, &args);
+    let lengths = [0, 10, 65_536, 65_537, 131_072, 131_073, 300_000, 1_048_577];
+    let get = |proxy: &Instance, x_cache: &str| {
+        for bytes in lengths {
+            let path = format!("/{bytes}");
+            proxy.get(&path).expect(200, x_cache, &body(&path, bytes));
+        }
+    };
+    get(&proxy, "MISS");
+    settle(&home, lengths.len() as u64);
+    get(&proxy, "HIT");
+    stop(proxy);
+    let proxy = start(&home, &origin, &args);
+    get(&proxy, "HIT");
+    get(&proxy, "HIT");
+    assert_eq!(origin.count(), lengths.len());
+}
+
+#[test]
 fn a_second_proxy_cannot_use_the_store() {
     let origin = Origin::counting("");
     let home = Home::new();

@@ -72,11 +72,10 @@ impl Cache {
     pub async fn load(&self, mut ticket: FetchTicket, response: OnDisk, now: Time) -> Loaded {
         let body = match response.body {
             StoredBody::Memory(bytes) => body_of(&bytes, ticket.budget()),
-            StoredBody::Large(large) if large.len_bytes() > MOST_READ_BYTES => Body::on_disk(large),
-            StoredBody::Large(large) => match read(&large, &ticket).await {
-                Some(body) => body,
-                None => return Loaded::Not(ticket.into()),
-            },
+            StoredBody::Large(large) => {
+                let in_memory = read(&large, &ticket).await;
+                in_memory.unwrap_or_else(|| Body::on_disk(large))
+            }
         };
         let entry = response.head.with_body(body, ticket.budget());
         match ticket.load((response.key, entry), now).await {
@@ -92,10 +91,10 @@ fn body_of(bytes: &[u8], budget: &Arc<Budget>) -> Body {
     Body::new(piece.into_iter().collect::<Vec<_>>())
 }
 
-/// Reads a body that has a file of its own; `None` if there is no room for it, or it cannot be read.
+/// Reads a body that has a file of its own; `None` if it is too large for that, there is no room for it, or it cannot be read.
 async fn read(large: &LargeBody, ticket: &FetchTicket) -> Option<Body> {
     let length = large.len_bytes();
-    if length > ticket.max_object_bytes() {
+    if length > ticket.max_object_bytes().min(MOST_READ_BYTES) {
         return None;
     }
     let mut pieces = Vec::new();

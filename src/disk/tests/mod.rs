@@ -24,6 +24,12 @@ use crate::disk::{
 const SECRET: [u8; 32] = [9; 32];
 const MIB: u64 = 1024 * 1024;
 
+/// Seeds from `first` on: `count` of them, and more where the program is optimised.
+fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
+    let factor = if cfg!(debug_assertions) { 1 } else { 4 };
+    first..first + factor * count
+}
+
 /// A response to store.
 #[derive(Clone)]
 struct TestRecord {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{MIB, TestRecord, TestStore, address, bytes, limits, timing, try_open, until};
+use super::{MIB, TestRecord, TestStore, address, bytes, limits, seeds, timing, try_open, until};
 use crate::disk::{
     Address, DiskLimits, End, RuleAction,
     files::faulty::{Failure, Fault, FaultyFiles, Operation},
@@ -273,6 +273,7 @@ fn store(files: &Arc<FaultyFiles>, limits: DiskLimits) -> std::io::Result<TestSt
 
 fn run(seeds: std::ops::Range<u64>, steps: u32, max_bytes: u64) {
     let mut found = 0;
+    let least = 100 * (seeds.end - seeds.start);
     for seed in seeds {
         let mut storm = Storm::new(seed, max_bytes);
         for _ in 0..steps {
@@ -286,15 +287,15 @@ fn run(seeds: std::ops::Range<u64>, steps: u32, max_bytes: u64) {
         storm.look();
         found += storm.found;
     }
-    assert!(found > 500, "{found} responses were found");
+    assert!(found > least, "{found} responses were found");
 }
 
 #[test]
 fn what_has_ended_does_not_come_back_from_a_disk_that_fails() {
-    run(1..5, 400, 64 * MIB);
+    run(seeds(1, 2), 400, 64 * MIB);
 }
 
 #[test]
 fn what_has_ended_does_not_come_back_from_a_full_disk_that_fails() {
-    run(100..103, 400, 4 * MIB);
+    run(seeds(100, 2), 400, 4 * MIB);
 }

@@ -158,8 +158,8 @@ impl CacheActor {
             ticket.mark_path_not_stored();
         }
         if let Some(disk) = &self.disk {
-            let is_settled = !self.endings.concern(&claim.key.resource);
-            ticket = ticket.with_disk(disk, is_settled.then_some(self.endings.removals));
+            let is_first = self.fetches_of(&claim.key).next().is_none();
+            ticket = ticket.with_disk(disk, self.endings.removals(&claim.key.resource), is_first);
         }
         let partition = claim.key.partition();
         let fetch = Fetch {

@@ -58,11 +58,23 @@ pub(super) fn run(asked: &ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a file that takes the name of `path` when it is whole.
+/// Writes a file that takes the name of `path` when it is whole. A device or a pipe stays what it is, and so does a link.
 fn to_file(stream: ResponseStream, path: &Path) -> Result<ExportSummary, ExportError> {
     let failed = |source| ExportError::Write {
         path: path.to_owned(),
         source,
+    };
+    let there = fs::metadata(path).ok();
+    if there.as_ref().is_some_and(|it| !it.is_file()) {
+        let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        let mut file = BufWriter::new(file);
+        let summary = receive(stream, &mut file, path)?;
+        file.flush().map_err(failed)?;
+        return Ok(summary);
+    }
+    let path = &match there {
+        Some(_) => fs::canonicalize(path).map_err(failed)?,
+        None => path.to_owned(),
     };
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
@@ -83,9 +95,10 @@ fn to_file(stream: ResponseStream, path: &Path) -> Result<ExportSummary, ExportE
 
 /// What is cached may be private, so the file is for this user alone.
 fn create(path: &Path) -> io::Result<File> {
+    // What an export that was interrupted has left.
+    let _ = fs::remove_file(path);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)
+    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Copies the parts of the file to `out`.

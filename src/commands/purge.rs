@@ -56,13 +56,21 @@ fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String
         (PurgeAction::DryRun, true) => "would be marked as stale",
     };
     let on_disk = match purged.on_disk {
+        0 if purged.is_stale_on_disk => "; those on disk are stale too".to_owned(),
         0 => String::new(),
-        count => format!("; {count} on disk"),
+        count => format!("; on disk: {count}"),
     };
     let mut text = match purged.responses + purged.on_disk {
+        0 if purged.is_stale_on_disk => format!("{responses} {done} in memory{on_disk}\n"),
         0 => format!(
             "{responses} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
         ),
+        _ if purged.on_disk > 0 => {
+            format!(
+                "{responses} {done} in memory, {}{on_disk}\n",
+                size(purged.bytes)
+            )
+        }
         _ => format!("{responses} {done}, {}{on_disk}\n", size(purged.bytes)),
     };
     for path in purged.paths.iter().take(SHOWN) {
@@ -93,6 +101,7 @@ mod tests {
             paths: (0..30).map(|number| format!("/{number}")).collect(),
             more_paths: false,
             on_disk: 0,
+            is_stale_on_disk: false,
         };
         let text = told(&purged, PurgeAction::Remove, false, "/*");
         assert!(

@@ -63,6 +63,7 @@ mod messages;
 mod open;
 mod open_error;
 mod open_segments;
+mod outages;
 mod place;
 mod readers;
 mod record;

@@ -26,6 +26,7 @@ use crate::disk::{
     large_thread::LargeThread,
     messages::{EndCall, Message},
     open_segments::OpenSegment,
+    outages::OutageLog,
     shared::{DiskNumbers, DiskShared},
     sweeper::Sweeper,
     upkeep::{RemovalProgress, Upkeep},
@@ -58,6 +59,8 @@ pub(super) struct DiskWriter {
     next_seq: u64,
     next_id: u32,
     pending: PendingRows,
+    /// Which outages are logged.
+    outages: OutageLog,
     /// When a failing disk is tried again. `None` if it does not fail.
     retry: Option<Instant>,
     /// Whether the last response could not be stored.
@@ -102,6 +105,7 @@ impl DiskWriter {
             next_seq: parts.next_seq,
             next_id: parts.next_id,
             pending: PendingRows::default(),
+            outages: OutageLog::default(),
             retry: None,
             is_failing: false,
             postponed: VecDeque::new(),
@@ -264,7 +268,7 @@ impl DiskWriter {
     /// Stores nothing for some time.
     fn pause(&mut self, reason: String) {
         self.retry = Some(Instant::now() + self.shared.timing.retry);
-        if !std::mem::replace(&mut self.is_failing, true) {
+        if !std::mem::replace(&mut self.is_failing, true) && self.outages.begins(Instant::now()) {
             log::warn!("nothing is stored on disk at present: {reason}");
         }
         self.shared.availability.pause(reason);
@@ -274,7 +278,9 @@ impl DiskWriter {
     fn resume(&mut self) {
         if std::mem::replace(&mut self.is_failing, false) {
             self.shared.availability.resume();
-            log::info!("responses are stored on disk again");
+            if self.outages.ends() {
+                log::info!("responses are stored on disk again");
+            }
         }
     }
 

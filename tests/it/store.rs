@@ -387,9 +387,9 @@ fn commands_see_what_is_on_disk_alone() {
     let why = home.run_ok(&["why", "/a"]);
     assert!(why.contains("HIT"), "{why}");
     let dry = home.run_ok(&["purge", "/*", "--dry-run"]);
-    assert!(dry.contains("2 on disk"), "{dry}");
+    assert!(dry.contains("on disk: 2"), "{dry}");
     let purged = home.run_ok(&["purge", "--tag", "t"]);
-    assert!(purged.contains("2 on disk"), "{purged}");
+    assert!(purged.contains("on disk: 2"), "{purged}");
     assert_eq!(proxy.get("/a").x_cache(), "MISS");
     let cleared: Finished = home.run(&["--clear-cache"]);
     assert_eq!(cleared.stdout, "Cache cleared\n");

@@ -56,8 +56,13 @@ impl Endings {
         }
     }
 
+    /// How many responses were removed for themselves. `None` if an end that is not confirmed concerns `resource`.
+    pub(in crate::cache) fn removals(&self, resource: &Resource) -> Option<u64> {
+        (!self.concern(resource)).then_some(self.removals)
+    }
+
     /// True if an end that is not confirmed concerns `resource`.
-    pub(in crate::cache) fn concern(&self, resource: &Resource) -> bool {
+    fn concern(&self, resource: &Resource) -> bool {
         self.of_all > 0 || self.of_resources.contains_key(resource)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
             key::Key,
         },
     },
-    disk::{LargeBody, StoredBody},
+    disk::{DiskUnavailable, LargeBody, StoredBody},
     policy::Time,
 };
 
@@ -72,10 +72,10 @@ impl Cache {
     pub async fn load(&self, mut ticket: FetchTicket, response: OnDisk, now: Time) -> Loaded {
         let body = match response.body {
             StoredBody::Memory(bytes) => body_of(&bytes, ticket.budget()),
-            StoredBody::Large(large) => {
-                let in_memory = read(&large, &ticket).await;
-                in_memory.unwrap_or_else(|| Body::on_disk(large))
-            }
+            StoredBody::Large(large) => match read(&large, &ticket).await {
+                Ok(in_memory) => in_memory.unwrap_or_else(|| Body::on_disk(large)),
+                Err(_) => return Loaded::Not(ticket.into()),
+            },
         };
         let entry = response.head.with_body(body, ticket.budget());
         match ticket.load((response.key, entry), now).await {
@@ -91,25 +91,30 @@ fn body_of(bytes: &[u8], budget: &Arc<Budget>) -> Body {
     Body::new(piece.into_iter().collect::<Vec<_>>())
 }
 
-/// Reads a body that has a file of its own; `None` if it is too large for that, there is no room for it, or it cannot be read.
-async fn read(large: &LargeBody, ticket: &FetchTicket) -> Option<Body> {
+/// Reads a body that has a file of its own; `None` if it is too large for memory, or there is no room for it.
+///
+/// # Errors
+/// It cannot be read.
+async fn read(large: &LargeBody, ticket: &FetchTicket) -> Result<Option<Body>, DiskUnavailable> {
     let length = large.len_bytes();
     if length > ticket.max_object_bytes().min(MOST_READ_BYTES) {
-        return None;
+        return Ok(None);
     }
     let mut pieces = Vec::new();
     let mut read_bytes = 0;
-    let reader = large.clone().open().await.ok()?;
+    let reader = large.clone().open().await?;
     while read_bytes < length {
-        let bytes = reader.read(read_bytes).await.ok()?;
+        let bytes = reader.read(read_bytes).await?;
         if bytes.is_empty() {
-            return None;
+            return Err(DiskUnavailable::Corrupt);
         }
-        ticket.room(read_bytes, bytes.len() as u64).await.ok()?;
+        if ticket.room(read_bytes, bytes.len() as u64).await.is_err() {
+            return Ok(None);
+        }
         for piece in bytes.chunks(PIECE_BYTES) {
             pieces.push(Piece::copy_of(piece, 0, ticket.budget()));
         }
         read_bytes += bytes.len() as u64;
     }
-    Some(Body::new(pieces))
+    Ok(Some(Body::new(pieces)))
 }

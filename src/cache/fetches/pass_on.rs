@@ -81,7 +81,7 @@ impl BodyWriter {
         if !matches!(reason, Reason::TooLarge | Reason::NoRoom) || !is_whole {
             return None;
         }
-        let disk = self.ticket.disk()?;
+        let disk = self.ticket.file_store()?;
         let least = self.length.unwrap_or(self.received_bytes);
         if least > disk.max_object_bytes() {
             return None;

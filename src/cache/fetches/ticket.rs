@@ -57,6 +57,8 @@ pub struct FetchTicket {
     claimed_at: Option<Snapshot>,
     /// The store on disk. `None` if there is none.
     disk: Option<Arc<DiskTier>>,
+    /// Whether a body that is too large for memory may be written to a file.
+    may_write_file: bool,
     /// How many responses had been removed when the ticket was granted; `None` if nothing may be loaded from disk with it.
     removals: Option<u64>,
     /// Why there was no claim; `None` if there was one.
@@ -89,6 +91,7 @@ impl FetchTicket {
             is_hit_for_miss: false,
             claimed_at: None,
             disk: None,
+            may_write_file: false,
             removals: None,
             unclaimed: None,
         }
@@ -161,16 +164,23 @@ impl FetchTicket {
     }
 
     /// The same ticket for a cache with a store on disk. Nothing may be loaded from it if `removals`, the number of responses
-    /// that have been removed, is `None`.
+    /// that have been removed, is `None`. With `may_write_file` a body that is too large for memory is written to a file.
     #[must_use]
     pub(in crate::cache) fn with_disk(
         mut self,
         disk: &Arc<DiskTier>,
         removals: Option<u64>,
+        may_write_file: bool,
     ) -> Self {
         self.disk = Some(Arc::clone(disk));
         self.removals = removals;
+        self.may_write_file = may_write_file;
         self
+    }
+
+    /// The store on disk, for a body that is too large for memory. `None` if the body is not to be written.
+    pub(in crate::cache) fn file_store(&self) -> Option<&DiskTier> {
+        self.disk().filter(|_| self.may_write_file)
     }
 
     /// The store on disk. `None` if there is none.

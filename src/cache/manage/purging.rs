@@ -67,6 +67,9 @@ pub struct Purged {
     /// Responses that were removed from disk.
     #[serde(default)]
     pub on_disk: u64,
+    /// Whether responses on disk were made stale. They are not counted.
+    #[serde(default)]
+    pub is_stale_on_disk: bool,
 }
 
 impl Cache {
@@ -118,6 +121,7 @@ impl Cache {
             }
         }
         purged.paths = paths.into_iter().collect();
+        purged.is_stale_on_disk = how == PurgeAction::Expire && self.disk().is_some();
         purged.on_disk = match how {
             PurgeAction::DryRun => self.count_on_disk(&filter).await,
             PurgeAction::Remove | PurgeAction::Expire => on_disk.confirmed().await?,

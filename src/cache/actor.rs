@@ -332,9 +332,11 @@ impl Handler<Put> for CacheActor {
         };
         let is_doubted =
             put.entry.head().is_guess() && put.id < self.store.oldest_joinable(&put.key.resource);
-        let entry = Arc::clone(&put.entry);
+        let for_disk = self.disk.is_some().then(|| Arc::clone(&put.entry));
         let outcome = self.store.put(&key, put.entry, (put.since, put.now));
-        self.put_on_disk(&key, &entry, put.since, outcome);
+        if let Some(entry) = for_disk {
+            self.put_on_disk(&key, &entry, put.since, outcome);
+        }
         if outcome == PutOutcome::Stored {
             self.forget(&put.key.resource, put.id);
             if is_doubted {
@@ -421,12 +423,9 @@ impl Handler<Invalidate> for CacheActor {
         if !self.is_sweeping {
             self.sweep(context);
         }
-        let scope = EndScope::Resources(invalidate.resources.clone());
-        let noted = related.filter(|(resource, _)| self.endings.noted.is_new(resource));
-        let end = |disk: &DiskTier| disk.invalidate(&invalidate.resources, noted);
         MessageResult(Removal {
             cleared,
-            confirmation: self.end_on_disk(scope, end, context),
+            confirmation: self.invalidate_on_disk(&invalidate.resources, related, context),
         })
     }
 }

@@ -56,7 +56,7 @@ fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String
         (PurgeAction::DryRun, true) => "would be marked as stale",
     };
     let on_disk = match purged.on_disk {
-        0 if purged.is_stale_on_disk => "; those on disk are stale too".to_owned(),
+        0 if purged.is_stale_on_disk => "; what matches on disk is stale too".to_owned(),
         0 => String::new(),
         count => format!("; on disk: {count}"),
     };

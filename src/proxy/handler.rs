@@ -223,11 +223,11 @@ async fn serve_or_fetch(
     let mut disk = DiskLookup::new(worker, &forwarded);
     let mut changes = 0;
     while changes < MAX_LOOKUPS {
-        let found = lookup.found().clone();
         let plan = match decide(worker, &forwarded, &lookup, (now, &disk)) {
             NextStep::Handle(handling) => return handling,
             NextStep::Claim(plan) => follower.adapted(plan),
             NextStep::AskDisk(question) => {
+                let found = lookup.found().clone();
                 if let Err(failed) = Box::pin(disk.ask(question, found, now)).await {
                     return Handling::Response(Err(failed));
                 }
@@ -236,6 +236,7 @@ async fn serve_or_fetch(
                 continue;
             }
         };
+        let found = lookup.found().clone();
         match claim(worker, &forwarded, found, &plan, now).await {
             None | Some(Claimed::Declined) => {
                 let storing = StoreOutcome::NotStored(Reason::CacheUnavailable);

@@ -12,7 +12,11 @@ use crate::{
         disk_tier::{endings::EndScope, removal::Confirmation, tier::DiskTier},
         fetches::{messages::Load, reader::FetchId},
         found::PutOutcome,
-        store::{entry::Entry, key::Key},
+        store::{
+            entry::Entry,
+            key::{Key, Resource},
+            related::UnsafeRequest,
+        },
     },
     disk::Ending,
     policy::Time,
@@ -51,6 +55,22 @@ impl CacheActor {
                 self.confirm(scope, ending, context)
             }
         }
+    }
+
+    /// Ends on disk what is stored for `resources`. `related` is the unsafe request that does it. Does nothing without a store
+    /// on disk.
+    pub(in crate::cache) fn invalidate_on_disk(
+        &mut self,
+        resources: &[Resource],
+        related: Option<(&Resource, UnsafeRequest)>,
+        context: &mut Context<Self>,
+    ) -> Confirmation {
+        let Some(disk) = &self.disk else {
+            return Confirmation::default();
+        };
+        let noted = related.filter(|(resource, _)| self.endings.noted.is_new(resource));
+        let ending = disk.invalidate(resources, noted);
+        self.confirm(EndScope::Resources(resources.to_vec()), ending, context)
     }
 
     /// Writes `entry`, which came for memory, to the disk: as stale as it is in memory, and even if it did not fit there.

@@ -1,9 +1,11 @@
 //! Tests of the whole disk tier, most of them on files in memory.
 
 mod basics;
+mod bodies;
 mod faults;
 mod model;
 mod rules;
+mod space;
 mod storm;
 
 use std::{
@@ -23,6 +25,18 @@ use crate::disk::{
 
 const SECRET: [u8; 32] = [9; 32];
 const MIB: u64 = 1024 * 1024;
+
+/// Numbers that look random, and are the same for each seed.
+struct Random(u64);
+
+impl Random {
+    /// The next number, below `limit`.
+    fn below(&mut self, limit: u64) -> u64 {
+        let next = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = next.wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
 
 /// Seeds from `first` on: `count` of them, and more where the program is optimised.
 fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {

@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{MIB, TestRecord, TestStore, address, bytes, limits, open_with, seeds, timing, until};
+use super::{
+    MIB, Random, TestRecord, TestStore, address, bytes, limits, open_with, seeds, timing, until,
+};
 use crate::disk::{Address, DiskLimits, End, RuleAction, StoredRecord, files::faulty::FaultyFiles};
 
 const RESOURCES: u64 = 12;
@@ -38,7 +40,7 @@ struct Model {
     store: TestStore,
     limits: DiskLimits,
     keys: HashMap<Key, KeyModel>,
-    random: u64,
+    random: Random,
     next_id: u64,
     expiries: u64,
     /// Nothing waits to be written: what is found is all there is.
@@ -64,7 +66,7 @@ impl Model {
             files,
             limits,
             keys: keys.collect(),
-            random: seed,
+            random: Random(seed),
             next_id: 1,
             expiries: 0,
             is_settled: true,
@@ -73,11 +75,7 @@ impl Model {
     }
 
     fn below(&mut self, limit: u64) -> u64 {
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % limit
+        self.random.below(limit)
     }
 
     fn step(&mut self) {

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{MIB, TestRecord, TestStore, address, bytes, limits, seeds, timing, try_open, until};
+use super::{
+    MIB, Random, TestRecord, TestStore, address, bytes, limits, seeds, timing, try_open, until,
+};
 use crate::disk::{
     Address, DiskLimits, End, RuleAction,
     files::faulty::{Failure, Fault, FaultyFiles, Operation},
@@ -29,7 +31,7 @@ struct Storm {
     store: TestStore,
     limits: DiskLimits,
     seed: u64,
-    random: u64,
+    random: Random,
     put: HashMap<u64, Put>,
     /// They have ended, whatever happens.
     ended: HashSet<u64>,
@@ -52,7 +54,7 @@ impl Storm {
             files,
             limits,
             seed,
-            random: seed,
+            random: Random(seed),
             put: HashMap::new(),
             ended: HashSet::new(),
             ended_here: HashSet::new(),
@@ -61,11 +63,7 @@ impl Storm {
     }
 
     fn below(&mut self, limit: u64) -> u64 {
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % limit
+        self.random.below(limit)
     }
 
     fn step(&mut self) {
@@ -209,14 +207,14 @@ impl Storm {
     fn kill(&mut self) {
         let is_cut = self.files.has_stopped() && self.below(2) == 0;
         let files = match is_cut {
-            true => self.files.after_power_cut(self.random),
+            true => self.files.after_power_cut(self.random.0),
             false => self.files.after_kill(),
         };
         self.reopen(files);
     }
 
     fn cut_power(&mut self) {
-        let files = self.files.after_power_cut(self.random);
+        let files = self.files.after_power_cut(self.random.0);
         self.reopen(files);
     }
 

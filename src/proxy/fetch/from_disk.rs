@@ -1,6 +1,6 @@
 //! What the disk has for a request that memory has nothing for.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     cache::{Claimed, Coalescing, Entry, FetchTicket, Found, Loaded, OnDisk, Remove},
@@ -24,7 +24,7 @@ pub(crate) enum DiskQuestion {
 /// What one request has asked the disk.
 pub(crate) struct DiskLookup<'a> {
     worker: &'a Worker,
-    forwarded: Rc<ForwardedRequest>,
+    forwarded: &'a ForwardedRequest,
     /// True if the disk was asked, or there is none.
     is_over: bool,
     /// The entry whose file was opened. `None` if none was.
@@ -32,10 +32,10 @@ pub(crate) struct DiskLookup<'a> {
 }
 
 impl<'a> DiskLookup<'a> {
-    pub(crate) fn new(worker: &'a Worker, forwarded: &Rc<ForwardedRequest>) -> Self {
+    pub(crate) fn new(worker: &'a Worker, forwarded: &'a ForwardedRequest) -> Self {
         Self {
             worker,
-            forwarded: Rc::clone(forwarded),
+            forwarded,
             is_over: worker.shared.cache.disk().is_none(),
             opened: None,
         }
@@ -81,7 +81,7 @@ impl<'a> DiskLookup<'a> {
         }
         self.is_over = true;
         let choose = |heads: &[&StoredHead]| self.choice(heads, now);
-        load_alone(self.worker, &self.forwarded, seen, now, choose).await
+        load_alone(self.worker, self.forwarded, seen, now, choose).await
     }
 
     /// The stored response of these that the policy would use, by its index. `None` if it would use none.

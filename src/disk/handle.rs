@@ -85,7 +85,8 @@ impl DiskHandle {
         addresses: Vec<Address>,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, DiskUnavailable>> + Send + 'static {
         let files = self.large_files();
-        self.ask(self.shared.timing.read, |answer| ReadJob::Get {
+        let time = self.shared.timing.lookup(self.shared.is_loading());
+        self.ask(time, |answer| ReadJob::Get {
             addresses,
             files,
             answer,

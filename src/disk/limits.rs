@@ -24,6 +24,18 @@ pub(super) struct DiskTiming {
     pub(super) end: Duration,
     /// How long a lookup may take.
     pub(super) read: Duration,
+    /// How long it may take while the index is loaded: what is not found before its end may be there.
+    pub(super) load: Duration,
+}
+
+impl DiskTiming {
+    /// How long a lookup may take that begins now.
+    pub(super) fn lookup(&self, is_loading: bool) -> Duration {
+        match is_loading {
+            true => self.load,
+            false => self.read,
+        }
+    }
 }
 
 impl Default for DiskTiming {
@@ -33,6 +45,7 @@ impl Default for DiskTiming {
             retry: Duration::from_secs(10),
             end: Duration::from_secs(2),
             read: Duration::from_millis(250),
+            load: Duration::from_secs(1),
         }
     }
 }
@@ -63,6 +76,14 @@ impl DiskLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lookup_waits_longer_while_the_index_is_loaded() {
+        let timing = DiskTiming::default();
+        // A million responses are loaded in less than half a second.
+        assert!(timing.lookup(true) >= 2 * Duration::from_millis(450));
+        assert!(timing.lookup(false) < timing.lookup(true));
+    }
 
     #[test]
     fn a_segment_is_a_small_part_of_the_disk() {

@@ -145,6 +145,7 @@ fn timing() -> DiskTiming {
         retry: Duration::from_millis(20),
         end: Duration::from_secs(20),
         read: Duration::from_secs(20),
+        load: Duration::from_secs(20),
     }
 }
 

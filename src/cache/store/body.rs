@@ -6,7 +6,7 @@
 
 use std::{
     io::IoSlice,
-    ops::RangeInclusive,
+    ops::{Deref, RangeInclusive},
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -32,7 +32,7 @@ const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
 /// A piece of a body, with a link to the next one.
 #[derive(Debug)]
 pub(in crate::cache) struct Piece {
-    bytes: Box<[u8]>,
+    bytes: PieceBytes,
     next: OnceLock<Weak<Piece>>,
     /// The cost of this piece and all before it.
     position: u64,
@@ -40,6 +40,25 @@ pub(in crate::cache) struct Piece {
     budget: Option<Arc<Budget>>,
     /// Which stored responses count its cost, by the number of their change; 0 if none do.
     counted_by: AtomicU64,
+}
+
+/// What a piece consists of.
+#[derive(Debug)]
+enum PieceBytes {
+    Memory(Box<[u8]>),
+    /// All of a body, which is on disk. No bytes are in memory.
+    File(Box<LargeBody>),
+}
+
+impl Deref for PieceBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Memory(bytes) => bytes,
+            Self::File(_) => &[],
+        }
+    }
 }
 
 impl Drop for Piece {
@@ -64,7 +83,18 @@ impl Piece {
     /// A piece without bytes, before the first one.
     pub(in crate::cache) fn sentinel() -> Arc<Self> {
         Arc::new(Self {
-            bytes: Box::default(),
+            bytes: PieceBytes::Memory(Box::default()),
+            next: OnceLock::new(),
+            position: 0,
+            budget: None,
+            counted_by: AtomicU64::new(0),
+        })
+    }
+
+    /// The only piece of a body on disk. It counts against no budget.
+    fn of_file(body: LargeBody) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: PieceBytes::File(body.into()),
             next: OnceLock::new(),
             position: 0,
             budget: None,
@@ -81,7 +111,7 @@ impl Piece {
         let cost = Self::cost_bytes(bytes.len());
         budget.take(cost);
         Arc::new(Self {
-            bytes: bytes.into(),
+            bytes: PieceBytes::Memory(bytes.into()),
             next: OnceLock::new(),
             position: position + cost,
             budget: Some(Arc::clone(budget)),
@@ -130,15 +160,8 @@ impl AsRef<[u8]> for PieceOwner {
 /// A complete body.
 #[derive(Clone, Debug)]
 pub struct Body {
-    place: BodyPlace,
+    pieces: SharedList<Piece>,
     len_bytes: u64,
-}
-
-/// Where the bytes of a body are.
-#[derive(Clone, Debug)]
-enum BodyPlace {
-    Memory(SharedList<Piece>),
-    Disk(Arc<LargeBody>),
 }
 
 impl Body {
@@ -147,7 +170,7 @@ impl Body {
         let len: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         Self {
             len_bytes: len as u64,
-            place: BodyPlace::Memory(pieces),
+            pieces,
         }
     }
 
@@ -155,7 +178,7 @@ impl Body {
     pub(in crate::cache) fn on_disk(body: LargeBody) -> Self {
         Self {
             len_bytes: body.len_bytes(),
-            place: BodyPlace::Disk(Arc::new(body)),
+            pieces: SharedList::One(Piece::of_file(body)),
         }
     }
 
@@ -179,24 +202,12 @@ impl Body {
 
     /// The body on disk. `None` if it is in memory.
     pub(in crate::cache) fn in_file(&self) -> Option<&LargeBody> {
-        match &self.place {
-            BodyPlace::Memory(_) => None,
-            BodyPlace::Disk(body) => Some(body),
-        }
-    }
-
-    fn list(&self) -> SharedList<Piece> {
-        match &self.place {
-            BodyPlace::Memory(pieces) => pieces.clone(),
-            BodyPlace::Disk(_) => SharedList::default(),
-        }
-    }
-
-    /// Its pieces; none if it is on disk.
-    fn pieces_in_memory(&self) -> &[Arc<Piece>] {
-        match &self.place {
-            BodyPlace::Memory(pieces) => pieces,
-            BodyPlace::Disk(_) => &[],
+        let [piece] = &*self.pieces else {
+            return None;
+        };
+        match &piece.bytes {
+            PieceBytes::Memory(_) => None,
+            PieceBytes::File(body) => Some(body),
         }
     }
 
@@ -215,17 +226,15 @@ impl Body {
 
     /// The memory that the body uses of the budget, in bytes. 0 if it is on disk.
     pub(in crate::cache) fn weight_bytes(&self) -> u64 {
-        match &self.place {
-            BodyPlace::Memory(pieces) => {
-                self.len_bytes + pieces.len() as u64 * PIECE_OVERHEAD_BYTES
-            }
-            BodyPlace::Disk(_) => 0,
+        match self.is_in_file() {
+            false => self.len_bytes + self.pieces.len() as u64 * PIECE_OVERHEAD_BYTES,
+            true => 0,
         }
     }
 
     /// The bytes of its pieces, in order.
     pub(in crate::cache) fn pieces(&self) -> impl Iterator<Item = Bytes> {
-        self.pieces_in_memory().iter().map(Piece::bytes)
+        self.pieces.iter().map(Piece::bytes)
     }
 
     /// Counts the pieces that nothing stored counts for the stored responses of this change. Returns their memory in bytes.
@@ -234,9 +243,9 @@ impl Body {
             let counted_by = &piece.counted_by;
             let counted =
                 counted_by.compare_exchange(0, change, Ordering::Relaxed, Ordering::Relaxed);
-            counted.is_ok()
+            piece.budget.is_some() && counted.is_ok()
         };
-        let counted = self.pieces_in_memory().iter().filter(is_counted);
+        let counted = self.pieces.iter().filter(is_counted);
         counted
             .map(|piece| Piece::cost_bytes(piece.bytes.len()))
             .sum()
@@ -244,7 +253,7 @@ impl Body {
 
     /// The pieces that the responses of this change count may be counted for others.
     pub(in crate::cache) fn release(&self, change: u64) {
-        for piece in self.pieces_in_memory().iter() {
+        for piece in self.pieces.iter() {
             let counted_by = &piece.counted_by;
             let _ = counted_by.compare_exchange(change, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -252,7 +261,7 @@ impl Body {
 
     /// True if its pieces are so small that their overhead is large, or that fewer pieces could hold it.
     pub(in crate::cache) fn is_scattered(&self) -> bool {
-        let pieces = self.pieces_in_memory().len() as u64;
+        let pieces = self.pieces.len() as u64;
         let fewest = self.len_bytes.div_ceil(JOINED_PIECE_BYTES as u64);
         pieces > 2 + self.len_bytes / SMALL_PIECE_BYTES as u64
             || pieces > fewest && self.len_bytes <= JOINED_BODY_BYTES
@@ -260,10 +269,10 @@ impl Body {
 
     /// All bytes of a body of one piece; `None` if it has more, or is on disk.
     pub fn single(&self) -> Option<Bytes> {
-        match self.pieces_in_memory() {
+        match &*self.pieces {
             [] if self.len_bytes == 0 => Some(Bytes::new()),
             [] => None,
-            [only] => Some(only.bytes()),
+            [only] if !self.is_in_file() => Some(only.bytes()),
             _ => None,
         }
     }
@@ -272,7 +281,7 @@ impl Body {
     pub(in crate::cache) fn joined(&self, budget: &Arc<Budget>) -> Self {
         let mut joined = Vec::new();
         let mut buffer = Vec::new();
-        for piece in self.pieces_in_memory().iter() {
+        for piece in self.pieces.iter() {
             if !buffer.is_empty() && buffer.len() + piece.bytes.len() > JOINED_PIECE_BYTES {
                 joined.push(Piece::copy_of(&buffer, 0, budget));
                 buffer.clear();
@@ -290,7 +299,7 @@ impl Body {
         let end = last.saturating_add(1);
         let mut start = 0;
         let mut pieces = Vec::new();
-        for piece in self.pieces_in_memory().iter() {
+        for piece in self.pieces.iter() {
             let len = piece.bytes.len() as u64;
             let from = first.clamp(start, start + len) - start;
             let to = end.clamp(start, start + len) - start;
@@ -309,16 +318,14 @@ impl Body {
 
     /// These bodies one after the other, as a body that shares their pieces.
     pub(in crate::cache) fn chain<'a>(bodies: impl IntoIterator<Item = &'a Self>) -> Self {
-        let pieces = bodies
-            .into_iter()
-            .flat_map(|body| body.pieces_in_memory().iter());
+        let pieces = bodies.into_iter().flat_map(|body| body.pieces.iter());
         Self::new(pieces.cloned().collect::<Vec<_>>())
     }
 
     /// The bytes from `first` to `last`, both inclusive, as slices of the stored pieces.
     pub fn slices(&self, first: u64, last: u64) -> Slices {
         let mut slices = Slices {
-            pieces: self.list(),
+            pieces: self.pieces.clone(),
             index: 0,
             skip: first,
             left: last
@@ -434,6 +441,12 @@ mod tests {
 
     fn collect(slices: Slices) -> Vec<u8> {
         slices.flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_body_takes_little_memory_in_each_entry() {
+        assert_eq!(size_of::<Body>(), 3 * size_of::<usize>());
+        assert_eq!(size_of::<PieceBytes>(), size_of::<Box<[u8]>>());
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::disk::files::{DiskSpace, Files, ListedFile, OpenMode, StoreFile};
 /// A directory in memory.
 pub(in crate::disk) struct FaultyFiles {
     state: Arc<Mutex<State>>,
+    /// Held by a test while no file may become durable.
+    syncs: Arc<Mutex<()>>,
 }
 
 impl FaultyFiles {
@@ -41,6 +43,7 @@ impl FaultyFiles {
     fn of(state: State) -> Arc<Self> {
         Arc::new(Self {
             state: Arc::new(Mutex::new(state)),
+            syncs: Arc::default(),
         })
     }
 
@@ -50,6 +53,11 @@ impl FaultyFiles {
 
     pub(in crate::disk) fn fail(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// No sync of a file ends until what this returns is dropped.
+    pub(in crate::disk) fn hold_syncs(&self) -> MutexGuard<'_, ()> {
+        self.syncs.lock().unwrap()
     }
 
     /// Faults that have not happened yet are forgotten.
@@ -183,6 +191,7 @@ impl Files for FaultyFiles {
         };
         Ok(Arc::new(FaultyFile {
             state: self.state.clone(),
+            syncs: self.syncs.clone(),
             inode,
             can_write: mode != OpenMode::ReadOnly,
         }))

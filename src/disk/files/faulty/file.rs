@@ -11,6 +11,7 @@ use crate::disk::files::StoreFile;
 
 pub(super) struct FaultyFile {
     pub(super) state: Arc<Mutex<State>>,
+    pub(super) syncs: Arc<Mutex<()>>,
     pub(super) inode: usize,
     pub(super) can_write: bool,
 }
@@ -81,6 +82,7 @@ impl StoreFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let _held = self.syncs.lock().unwrap();
         let mut state = self.state();
         let begun = state.begin(Operation::Sync);
         let inode = &mut state.inodes[self.inode];

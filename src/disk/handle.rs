@@ -231,7 +231,7 @@ impl LargeFiles for LargeHandle {
         }))
     }
 
-    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<()> {
+    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<OpenLargeFile> {
         self.0.ask_large(|answer| LargeJob::Write {
             number,
             bytes,

@@ -11,7 +11,8 @@ use crate::disk::{large_file::OpenLargeFile, segment::LargeName, unavailable::Di
 pub(super) trait LargeFiles: Send + Sync {
     fn open(&self, name: LargeName) -> LargeFuture<OpenLargeFile>;
     fn read(&self, file: Arc<OpenLargeFile>, offset: u64) -> LargeFuture<Bytes>;
-    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<()>;
+    /// Writes the next bytes. The result is the body so far.
+    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<OpenLargeFile>;
     fn finish(&self, number: u64) -> LargeFuture<LargeBody>;
     /// Removes a file whose writing was given up.
     fn abandon(&self, number: u64);
@@ -113,9 +114,17 @@ pub struct LargeReader {
 }
 
 impl LargeReader {
-    /// The length of the body in bytes.
+    /// The length of the body in bytes; of one that arrives, how much of it can be read.
     pub fn len_bytes(&self) -> u64 {
         self.file.name.body_len
+    }
+
+    /// The same file with all of `body`, which has arrived; `None` if it is the file of another body.
+    pub fn grown_to(&self, body: &LargeBody) -> Option<Self> {
+        Some(Self {
+            file: Arc::new(self.file.grown_to(body.name)?),
+            files: self.files.clone(),
+        })
     }
 
     /// The checked bytes from an offset to the end of their block of 64 KiB. Empty at the end of the body.
@@ -142,6 +151,8 @@ pub struct LargeWriter {
     number: u64,
     written: u64,
     max_bytes: u64,
+    /// `None` before the first write.
+    so_far: Option<LargeReader>,
     files: Arc<dyn LargeFiles>,
     is_finished: bool,
 }
@@ -152,6 +163,7 @@ impl LargeWriter {
             number,
             written: 0,
             max_bytes,
+            so_far: None,
             files,
             is_finished: false,
         }
@@ -160,6 +172,11 @@ impl LargeWriter {
     /// The bytes written so far.
     pub fn written_bytes(&self) -> u64 {
         self.written
+    }
+
+    /// Reads the body so far, without the last bytes, which are not in the file yet. `None` before the first write.
+    pub fn so_far(&self) -> Option<&LargeReader> {
+        self.so_far.as_ref()
     }
 
     /// Writes the next bytes. The caller waits for it before it writes more.
@@ -173,7 +190,12 @@ impl LargeWriter {
         if self.written > self.max_bytes {
             return Err(DiskUnavailable::NotWritten);
         }
-        self.files.write(self.number, bytes).await
+        let file = self.files.write(self.number, bytes).await?;
+        self.so_far = Some(LargeReader {
+            file: Arc::new(file),
+            files: self.files.clone(),
+        });
+        Ok(())
     }
 
     /// Ends the body.

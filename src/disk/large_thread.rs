@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::disk::{
     large::{LargeBody, LargeFiles},
-    large_file::{LargeFileWriter, large_file_bytes},
+    large_file::{LargeFileWriter, OpenLargeFile, large_file_bytes},
     messages::Message,
     readers::Answer,
     segment::LargeName,
@@ -36,7 +36,8 @@ pub(super) enum LargeJob {
     Write {
         number: u64,
         bytes: Bytes,
-        answer: Answer<()>,
+        /// The body so far.
+        answer: Answer<OpenLargeFile>,
     },
     Finish {
         number: u64,
@@ -142,12 +143,12 @@ impl Arriving {
         shared: &DiskShared,
         thread: &Sender<Message>,
         bytes: &[u8],
-    ) -> Result<(), DiskUnavailable> {
+    ) -> Result<OpenLargeFile, DiskUnavailable> {
         if !self.has_room(bytes.len() as u64, thread) {
             self.fail(shared);
         }
         let writer = self.writer.as_mut().ok_or(DiskUnavailable::NotWritten)?;
-        let result = writer.write(bytes);
+        let result = writer.write(bytes).map(|()| writer.so_far());
         self.count(shared);
         result.map_err(|error| {
             not_written(&error);

@@ -10,7 +10,6 @@ use crate::disk::{
     ended::RuleId,
     ends::{End, Ended, NotDurable, Swept},
     record::Record,
-    segment::LargeName,
 };
 
 /// A message to the writer. It does them in their order.
@@ -33,7 +32,7 @@ pub(super) enum Message {
     /// A body is finished, or was given up, and no record has named it.
     Release(u64),
     /// The file of a body is damaged, or not there.
-    BodyGone(LargeName),
+    BodyGone(u64),
     /// The index is loaded.
     Loaded,
     /// The records that rules name were removed from the index: these sequence numbers.

@@ -178,9 +178,10 @@ impl DiskWriter {
                 let _ = answer.send(room.is_ok());
             }
             Message::Release(number) => self.release_file(number),
-            Message::BodyGone(name) => {
-                if self.shared.contents().forget_file(name.number) {
-                    self.upkeep.remove_body(name);
+            Message::BodyGone(number) => {
+                let forgotten = self.shared.contents().forget_file(number);
+                if let Some(file) = forgotten {
+                    self.upkeep.remove_body(file);
                 }
             }
             Message::Loaded => self.forget_old(),

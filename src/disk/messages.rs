@@ -24,7 +24,8 @@ pub(super) enum Message {
     Superseded(KeyHash),
     /// Ends responses.
     End(EndCall),
-    /// Makes room for so many bytes, and answers whether there is.
+    /// Makes room for so many bytes of bodies that arrive, and answers whether there is. It counts as used until they are
+    /// written.
     MakeRoom {
         bytes: u64,
         answer: SyncSender<bool>,

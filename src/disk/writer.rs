@@ -174,8 +174,11 @@ impl DiskWriter {
                 self.end_all_of(group, inbox);
             }
             Message::MakeRoom { bytes, answer } => {
-                let room = self.make_room(bytes);
-                let _ = answer.send(room.is_ok());
+                let has_room = self.make_room(bytes).is_ok();
+                if has_room {
+                    DiskNumbers::add(&self.shared.numbers.granted_bytes, bytes);
+                }
+                let _ = answer.send(has_room);
             }
             Message::Release(number) => self.release_file(number),
             Message::BodyGone(number) => {

@@ -1,6 +1,6 @@
 //! `--store`: bodies too large for memory, which many clients want while they arrive.
 
-use std::sync::LazyLock;
+use std::{fs, path::Path, sync::LazyLock};
 
 use crate::{
     client::{Client, Ending},
@@ -114,4 +114,60 @@ fn a_clear_during_the_fetch_leaves_nothing_behind() {
         assert!(answer.body == body());
     }
     proxy.get("/a").expect(200, "HIT", "another fetch");
+}
+
+/// The bytes of all files below a directory.
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        // It was removed meanwhile.
+        Err(_) => 0,
+    });
+    bytes.sum()
+}
+
+#[test]
+fn the_limit_of_the_disk_holds_while_many_large_bodies_arrive() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |exchange| match exchange.target().as_str() {
+            "/finished" => exchange.ok("Cache-Control: max-age=600\r\n", &body()[..3 * MIB]),
+            _ => in_two_halves(exchange, &gate, false),
+        }
+    });
+    let home = Home::new();
+    let args = ["--store", "cache", "--disk-reserve", "0"];
+    let limits = ["--max-memory", "4MiB", "--max-object", "1MiB"];
+    let disk = ["--max-disk", "64MiB"];
+    let proxy = home.start(&origin.url(), &[&args[..], &limits, &disk].concat());
+    assert!(proxy.get("/finished").body == body()[..3 * MIB]);
+    let limit = 64 * 1024 * 1024;
+    let check = || {
+        let stored = bytes_below(&home.path("cache"));
+        assert!(stored <= limit + limit / 20, "{stored}");
+    };
+    let begin = |number| {
+        let mut client = Client::connect(proxy.port);
+        client
+            .ask(&format!("/{number}"), "")
+            .wait_for_bytes(5 * MIB);
+        check();
+        client
+    };
+    let mut clients: Vec<Client> = (0..12).map(begin).collect();
+    gate.open();
+    for client in &mut clients {
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.ending), (200, Ending::Whole));
+        assert!(answer.body == body());
+        check();
+    }
+    // Two have room at a time, and what was finished before stays.
+    let dropped = &home.run_json(&["stats", "--json"])["disk"]["dropped"];
+    assert_eq!(dropped, 10);
+    assert_eq!(proxy.get("/finished").x_cache(), "HIT");
+    assert_eq!(proxy.get("/0").x_cache(), "HIT");
 }

@@ -212,9 +212,10 @@ impl DiskTier {
         self.max_object_bytes
     }
 
-    /// A file for a body that arrives. `None` if there is no room, or the disk is not in use.
-    pub(in crate::cache) fn large_writer(&self) -> Option<LargeWriter> {
-        self.disk.large_writer()
+    /// A file for a body of this length that arrives; `length` is `None` if it is not known. The result is `None` if there is no
+    /// room, or the disk is not in use.
+    pub(in crate::cache) fn large_writer(&self, length: Option<u64>) -> Option<LargeWriter> {
+        self.disk.large_writer(length)
     }
 
     /// Writes what waits, and closes the store.

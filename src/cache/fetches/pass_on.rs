@@ -37,7 +37,10 @@ impl BodyWriter {
         S: Stream<Item = Result<Bytes, E>>,
     {
         self.state.progress().abandon();
-        let mut file = self.begin_file(reason).await;
+        let (mut file, mut reason) = match self.begin_file(reason).await {
+            Ok(file) => (Some(file), reason),
+            Err(reason) => (None, reason),
+        };
         let mut window = self.window(file.is_some());
         if file.is_none() {
             self.ticket.give_up(reason);
@@ -55,10 +58,13 @@ impl BodyWriter {
                     self.add(&chunk);
                     window.extend(self.pieces.drain(..));
                     if let Some(open) = file.take() {
-                        file = self.written(open, chunk).await;
-                        if file.is_none() {
-                            self.state.in_file(None);
-                            self.ticket.give_up(reason);
+                        match self.written(open, chunk).await {
+                            Ok(written) => file = Some(written),
+                            Err(why) => {
+                                reason = why;
+                                self.state.in_file(None);
+                                self.ticket.give_up(reason);
+                            }
                         }
                     }
                 }
@@ -99,31 +105,37 @@ impl BodyWriter {
         has_room || self.length.is_some() || ahead <= AHEAD_OF_FILE_BYTES
     }
 
-    /// A file with what has arrived of the body, which its readers see. `None` if it cannot be stored on disk either.
-    async fn begin_file(&self, reason: Reason) -> Option<LargeWriter> {
+    /// A file with what has arrived of the body, which its readers see.
+    ///
+    /// # Errors
+    /// Why it cannot be stored on disk either. `reason` is why it cannot be stored in memory.
+    async fn begin_file(&self, reason: Reason) -> Result<LargeWriter, Reason> {
         let is_whole = self.before.is_none() && self.after.is_none() && self.errors.is_none();
         if !matches!(reason, Reason::TooLarge | Reason::NoRoom) || !is_whole {
-            return None;
+            return Err(reason);
         }
-        let disk = self.ticket.file_store()?;
+        let disk = self.ticket.file_store().ok_or(reason)?;
         let least = self.length.unwrap_or(self.received_bytes);
         if least > disk.max_object_bytes() {
-            return None;
+            return Err(Reason::TooLarge);
         }
-        let mut file = disk.large_writer()?;
+        let mut file = disk.large_writer(self.length).ok_or(Reason::NoRoom)?;
         // The file is there before anything of the body is dropped from memory.
         write(&mut file, Bytes::new()).await?;
         for piece in &self.pieces {
             write(&mut file, piece.bytes()).await?;
         }
         self.state.in_file(file.so_far().cloned());
-        Some(file)
+        Ok(file)
     }
 
-    /// The file with `chunk` as well. `None` if it becomes too large, or cannot be written.
-    async fn written(&self, mut file: LargeWriter, chunk: Bytes) -> Option<LargeWriter> {
-        if self.received_bytes > self.ticket.disk()?.max_object_bytes() {
-            return None;
+    /// The file with `chunk` as well.
+    ///
+    /// # Errors
+    /// It becomes too large, or cannot be written.
+    async fn written(&self, mut file: LargeWriter, chunk: Bytes) -> Result<LargeWriter, Reason> {
+        if self.received_bytes > self.ticket.max_stored_bytes() {
+            return Err(Reason::TooLarge);
         }
         let before = file.so_far().map(LargeReader::len_bytes);
         write(&mut file, chunk).await?;
@@ -133,7 +145,7 @@ impl BodyWriter {
         {
             self.state.in_file(file.so_far().cloned());
         }
-        Some(file)
+        Ok(file)
     }
 
     /// Stores the whole body, which is in `file`.
@@ -155,7 +167,11 @@ impl BodyWriter {
     }
 }
 
-/// Writes the next bytes in time. `None` if that fails.
-async fn write(file: &mut LargeWriter, bytes: Bytes) -> Option<()> {
-    timeout(PATIENCE, file.write(bytes)).await.ok()?.ok()
+/// Writes the next bytes in time.
+///
+/// # Errors
+/// That fails.
+async fn write(file: &mut LargeWriter, bytes: Bytes) -> Result<(), Reason> {
+    let written = timeout(PATIENCE, file.write(bytes)).await;
+    written.ok().and_then(Result::ok).ok_or(Reason::NoRoom)
 }

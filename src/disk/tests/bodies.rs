@@ -63,7 +63,7 @@ fn a_body_is_written_while_it_arrives() {
     let store = open(&files);
     let body = bytes(3, 500_000);
     let large = store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         for piece in body.chunks(70_000) {
             writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
         }
@@ -88,7 +88,7 @@ fn a_body_is_read_so_far_while_it_arrives() {
     let store = open(&files);
     let body = bytes(3, 700_000);
     store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         assert!(writer.so_far().is_none());
         writer.write(Bytes::new()).await.unwrap();
         let empty = writer.so_far().unwrap().clone();
@@ -105,7 +105,13 @@ fn a_body_is_read_so_far_while_it_arrives() {
         }
         assert_eq!(read.len(), 512 * 1024);
         let so_far = writer.so_far().unwrap().clone();
-        let other = store.disk.large_writer().unwrap().finish().await.unwrap();
+        let other = store
+            .disk
+            .large_writer(None)
+            .unwrap()
+            .finish()
+            .await
+            .unwrap();
         assert!(so_far.grown_to(&other).is_none());
         let whole = so_far.grown_to(&writer.finish().await.unwrap()).unwrap();
         while (read.len() as u64) < whole.len_bytes() {
@@ -120,7 +126,7 @@ fn a_body_that_is_damaged_while_it_arrives_is_not_read() {
     let files = FaultyFiles::new();
     let store = open(&files);
     store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         writer.write(Bytes::from(bytes(3, 300_000))).await.unwrap();
         let so_far = writer.so_far().unwrap().clone();
         let names = files.names();
@@ -144,10 +150,10 @@ fn a_body_that_nothing_names_is_removed() {
     let store = open(&files);
     let before = store.disk.stats().bytes;
     store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         writer.write(Bytes::from(bytes(1, 400_000))).await.unwrap();
         drop(writer);
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         writer.write(Bytes::from(bytes(1, 400_000))).await.unwrap();
         drop(writer.finish().await.unwrap());
     });
@@ -159,7 +165,7 @@ fn a_body_that_nothing_names_is_removed() {
 fn a_body_longer_than_allowed_is_refused() {
     let store = open(&FaultyFiles::new());
     let result = store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         for _ in 0..16 {
             writer
                 .write(Bytes::from(vec![0; 1024 * 1024]))

@@ -15,6 +15,7 @@
 //! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `recent` | a bounded number of values by hash |
+//! | `namespace` | [`Namespace`]: the names of keys in the tiers beneath memory |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
@@ -43,6 +44,7 @@ mod hit_for_miss;
 mod known_misses;
 mod manage;
 mod messages;
+mod namespace;
 mod not_stored_paths;
 mod recent;
 mod store;
@@ -52,7 +54,7 @@ mod unavailable;
 mod worker_cache;
 
 pub use actor::CacheActor;
-pub use disk_tier::{DiskTier, Loaded, Namespace, OnDisk, OpenedTier, Removal};
+pub use disk_tier::{DiskTier, Loaded, OnDisk, OpenedTier, Removal};
 pub use fetches::messages::Put;
 pub use fetches::reader::{
     BodyError, BodyReader, FetchEnd, FetchEvent, FetchFailure, SharedError, SharedFetch, SharedHead,
@@ -70,6 +72,7 @@ pub use manage::purging::{PurgeAction, PurgeError, Purged};
 pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
+pub use namespace::Namespace;
 pub use store::body::{Body, Slices};
 pub use store::changes::Snapshot;
 pub use store::entry::Entry;

@@ -16,6 +16,7 @@
 //! | `not_stored_paths` | the paths whose last response was not storable |
 //! | `room` | evictions for what arrives and what is stored, in steps |
 //! | `recent` | a bounded number of values by hash |
+//! | `namespace` | [`Namespace`]: the names of keys in the tiers beneath memory |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
@@ -44,6 +45,7 @@ mod hit_for_miss;
 mod known_misses;
 mod manage;
 mod messages;
+mod namespace;
 mod not_stored_paths;
 mod recent;
 mod room;
@@ -54,7 +56,7 @@ mod unavailable;
 mod worker_cache;
 
 pub use actor::CacheActor;
-pub use disk_tier::{DiskTier, Loaded, Namespace, OnDisk, OpenedTier, Removal};
+pub use disk_tier::{DiskTier, Loaded, OnDisk, OpenedTier, Removal};
 pub use fetches::messages::Put;
 pub use fetches::reader::{
     BodyError, BodyReader, FetchEnd, FetchEvent, FetchFailure, SharedError, SharedFetch, SharedHead,
@@ -72,6 +74,7 @@ pub use manage::purging::{PurgeAction, PurgeError, Purged};
 pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
+pub use namespace::Namespace;
 pub use store::body::{Body, Slices};
 pub use store::changes::Snapshot;
 pub use store::entry::Entry;

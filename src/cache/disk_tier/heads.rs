@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     cache::{
-        disk_tier::{namespace::Namespace, on_disk::OnDisk, record::EntryHead, tier::DiskTier},
+        disk_tier::{on_disk::OnDisk, record::EntryHead, tier::DiskTier},
+        namespace::Namespace,
         store::{
             body::Body,
             budget::Budget,
@@ -69,7 +70,7 @@ fn entry(
     record: &ScannedRecord,
     budget: &Arc<Budget>,
 ) -> Option<(Key, Arc<Entry>)> {
-    let key = namespace.key(&record.address)?;
+    let key = namespace.key(&record.address.resource, &record.address.partition)?;
     let head = EntryHead::read(&record.head)?;
     let head = match record.expired_at {
         Some(at) => head.map(|head| head.expired(Time::from_unix_millis(at))),

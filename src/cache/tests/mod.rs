@@ -4,6 +4,7 @@ mod accounting;
 mod bodies;
 mod claims;
 mod eviction;
+mod files;
 mod joining;
 mod known_misses;
 mod managing;

@@ -11,7 +11,7 @@ use crate::cache::{
 };
 
 /// How many steps the search takes: a quarter of a million keys, if they are short.
-const NEAREST_STEPS: usize = 1024;
+const NEAREST_STEPS: usize = 8192;
 
 impl Cache {
     /// What is stored for the key that is nearest to `wanted`: of the same resource, else of the same path with as many equal

@@ -194,6 +194,7 @@ async fn run(scale: usize) -> Option<()> {
         order: ListOrder::Size,
         offset: 0,
         limit: 50,
+        disk_time: Duration::ZERO,
     };
     let listed = async move |cache: Cache| cache.list(&list, NOW).await;
     measure("list 1,000,000 by size", &cache, listed).await;

@@ -14,7 +14,9 @@
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
+//! | `room` | evictions for what arrives and what is stored, in steps |
 //! | `recent` | a bounded number of values by hash |
+//! | `namespace` | [`Namespace`]: the names of keys in the tiers beneath memory |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
 //!
 //! # Why a Clear holds for every worker
@@ -43,8 +45,10 @@ mod hit_for_miss;
 mod known_misses;
 mod manage;
 mod messages;
+mod namespace;
 mod not_stored_paths;
 mod recent;
+mod room;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -52,7 +56,7 @@ mod unavailable;
 mod worker_cache;
 
 pub use actor::CacheActor;
-pub use disk_tier::{DiskTier, Loaded, Namespace, OnDisk, OpenedTier, Removal};
+pub use disk_tier::{DiskTier, Loaded, OnDisk, OpenedTier, Removal};
 pub use fetches::messages::Put;
 pub use fetches::reader::{
     BodyError, BodyReader, FetchEnd, FetchEvent, FetchFailure, SharedError, SharedFetch, SharedHead,
@@ -71,6 +75,7 @@ pub use manage::ranking::ListOrder;
 pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };
+pub use namespace::Namespace;
 pub use store::body::{Body, Slices};
 pub use store::changes::Snapshot;
 pub use store::entry::Entry;

@@ -242,9 +242,10 @@ impl Contents {
         is_unnamed.then_some(LargeName { number, body_len })
     }
 
-    /// Forgets a file that is damaged or not there. Its records are removed when they are read. Whether it was known.
-    pub(super) fn forget_file(&mut self, number: u64) -> bool {
-        self.large_files.remove(&number).is_some()
+    /// Forgets a file that is damaged or not there. Its records are removed when they are read. `None` if it was not known.
+    pub(super) fn forget_file(&mut self, number: u64) -> Option<LargeName> {
+        let NamedFile { body_len, .. } = self.large_files.remove(&number)?;
+        Some(LargeName { number, body_len })
     }
 
     /// Whether the file of a body is there.

@@ -152,9 +152,10 @@ impl Disk {
         self.handle.close()
     }
 
-    /// Begins a body that is written while it arrives. `None` if the disk is bypassed.
-    pub fn large_writer(&self) -> Option<LargeWriter> {
-        self.handle.large_writer()
+    /// Begins a body that is written while it arrives. `length` is its length in bytes; `None` if that is not known. The
+    /// result is `None` if the disk is bypassed, or if so much arrives that there is no space. Then it counts as dropped.
+    pub fn large_writer(&self, length: Option<u64>) -> Option<LargeWriter> {
+        self.handle.large_writer(length)
     }
 }
 

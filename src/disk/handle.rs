@@ -16,12 +16,13 @@ use crate::disk::{
     address::Address,
     availability::EndState,
     ends::{End, Ended, Ending, NotDurable},
-    large::{LargeBody, LargeFiles, LargeFuture, LargeWriter},
+    large::{LargeBody, LargeFiles, LargeFuture, LargeWrite, LargeWriter},
     large_file::OpenLargeFile,
     large_thread::{LargeJob, LargeThread},
     messages::{EndCall, Message},
     readers::{Answer, ReadJob, Readers},
     record::Record,
+    reservation::Reservation,
     results::{ScanCursor, ScanPage, ScannedRecord, StoredRecord},
     segment::LargeName,
     shared::{DiskNumbers, DiskShared},
@@ -197,16 +198,22 @@ impl DiskHandle {
         }
     }
 
-    pub(super) fn large_writer(self: &Arc<Self>) -> Option<LargeWriter> {
-        let is_possible = self.shared.availability.may_store();
-        is_possible.then(|| {
-            let number = self.shared.take_file_number();
-            LargeWriter::new(
-                number,
-                self.shared.limits.max_object_bytes,
-                self.large_files(),
-            )
-        })
+    pub(super) fn large_writer(self: &Arc<Self>, length: Option<u64>) -> Option<LargeWriter> {
+        let shared = &self.shared;
+        let may_store = shared.availability.may_store();
+        let reservation = may_store
+            .then(|| Reservation::new(shared, length))
+            .flatten();
+        let Some(reservation) = reservation else {
+            DiskNumbers::add(&shared.numbers.dropped, 1);
+            return None;
+        };
+        Some(LargeWriter::new(
+            shared.take_file_number(),
+            shared.limits.max_object_bytes,
+            reservation,
+            self.large_files(),
+        ))
     }
 
     fn large_files(self: &Arc<Self>) -> Arc<dyn LargeFiles> {
@@ -242,12 +249,8 @@ impl LargeFiles for LargeHandle {
         }))
     }
 
-    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<()> {
-        self.0.ask_large(|answer| LargeJob::Write {
-            number,
-            bytes,
-            answer,
-        })
+    fn write(&self, write: LargeWrite) -> LargeFuture<OpenLargeFile> {
+        self.0.ask_large(|answer| LargeJob::Write(write, answer))
     }
 
     fn finish(&self, number: u64) -> LargeFuture<LargeBody> {

@@ -5,18 +5,30 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::disk::{large_file::OpenLargeFile, segment::LargeName, unavailable::DiskUnavailable};
+use crate::disk::{
+    large_file::OpenLargeFile, reservation::Reservation, segment::LargeName,
+    unavailable::DiskUnavailable,
+};
 
 /// What the handles ask for. The threads of the disk do it.
 pub(super) trait LargeFiles: Send + Sync {
     fn open(&self, name: LargeName) -> LargeFuture<OpenLargeFile>;
     fn read(&self, file: Arc<OpenLargeFile>, offset: u64) -> LargeFuture<Bytes>;
-    fn write(&self, number: u64, bytes: Bytes) -> LargeFuture<()>;
+    /// Writes the next bytes. The result is the body so far.
+    fn write(&self, write: LargeWrite) -> LargeFuture<OpenLargeFile>;
     fn finish(&self, number: u64) -> LargeFuture<LargeBody>;
     /// Removes a file whose writing was given up.
     fn abandon(&self, number: u64);
     /// Removes a finished file if no record names it.
     fn release(&self, number: u64);
+}
+
+/// The next bytes of a body that arrives.
+pub(super) struct LargeWrite {
+    pub(super) number: u64,
+    pub(super) bytes: Bytes,
+    /// The bytes that its file may take so far.
+    pub(super) reserved: u64,
 }
 
 pub(super) type LargeFuture<T> = BoxFuture<'static, Result<T, DiskUnavailable>>;
@@ -113,9 +125,17 @@ pub struct LargeReader {
 }
 
 impl LargeReader {
-    /// The length of the body in bytes.
+    /// The length of the body in bytes; of one that arrives, how much of it can be read.
     pub fn len_bytes(&self) -> u64 {
         self.file.name.body_len
+    }
+
+    /// The same file with all of `body`, which has arrived; `None` if it is the file of another body.
+    pub fn grown_to(&self, body: &LargeBody) -> Option<Self> {
+        Some(Self {
+            file: Arc::new(self.file.grown_to(body.name)?),
+            files: self.files.clone(),
+        })
     }
 
     /// The checked bytes from an offset to the end of their block of 64 KiB. Empty at the end of the body.
@@ -142,16 +162,26 @@ pub struct LargeWriter {
     number: u64,
     written: u64,
     max_bytes: u64,
+    /// `None` before the first write.
+    so_far: Option<LargeReader>,
+    reservation: Reservation,
     files: Arc<dyn LargeFiles>,
     is_finished: bool,
 }
 
 impl LargeWriter {
-    pub(super) fn new(number: u64, max_bytes: u64, files: Arc<dyn LargeFiles>) -> Self {
+    pub(super) fn new(
+        number: u64,
+        max_bytes: u64,
+        reservation: Reservation,
+        files: Arc<dyn LargeFiles>,
+    ) -> Self {
         Self {
             number,
             written: 0,
             max_bytes,
+            so_far: None,
+            reservation,
             files,
             is_finished: false,
         }
@@ -162,18 +192,35 @@ impl LargeWriter {
         self.written
     }
 
+    /// Reads the body so far, without the last bytes, which are not in the file yet. `None` before the first write.
+    pub fn so_far(&self) -> Option<&LargeReader> {
+        self.so_far.as_ref()
+    }
+
     /// Writes the next bytes. The caller waits for it before it writes more.
     ///
     /// # Errors
     ///
-    /// [`DiskUnavailable`] if they could not be written, or the body is longer than a stored one may be. Later writes
-    /// fail too.
+    /// [`DiskUnavailable`] if they could not be written, or the body is longer than a stored one may be, or too much arrives.
+    /// Later writes fail too.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), DiskUnavailable> {
         self.written = self.written.saturating_add(bytes.len() as u64);
-        if self.written > self.max_bytes {
+        if self.written > self.max_bytes || !self.reservation.grow_to(self.written) {
+            // Nothing is written after what is missing.
+            self.max_bytes = 0;
             return Err(DiskUnavailable::NotWritten);
         }
-        self.files.write(self.number, bytes).await
+        let write = LargeWrite {
+            number: self.number,
+            bytes,
+            reserved: self.reservation.bytes(),
+        };
+        let file = self.files.write(write).await?;
+        self.so_far = Some(LargeReader {
+            file: Arc::new(file),
+            files: self.files.clone(),
+        });
+        Ok(())
     }
 
     /// Ends the body.

@@ -43,6 +43,7 @@ pub(super) struct LargeFileWriter {
 }
 
 /// A file of a body, open for reading.
+#[derive(Clone)]
 pub(super) struct OpenLargeFile {
     file: Arc<dyn StoreFile>,
     pub(super) name: LargeName,
@@ -116,6 +117,18 @@ impl LargeFileWriter {
     /// The bytes of the file so far.
     pub(super) fn file_bytes(&self) -> u64 {
         self.offset
+    }
+
+    /// The file for reading, with the whole blocks that are written: the body so far.
+    pub(super) fn so_far(&self) -> OpenLargeFile {
+        let blocks = (self.offset - HEADER_BYTES) / (BLOCK_BYTES + BLOCK_CHECKSUM_BYTES);
+        OpenLargeFile {
+            file: self.file.clone(),
+            name: LargeName {
+                number: self.number,
+                body_len: blocks * BLOCK_BYTES,
+            },
+        }
     }
 
     /// Adds bytes.
@@ -218,6 +231,15 @@ impl OpenLargeFile {
             && u64_at(&header, 24) == Some(name.body_len)
             && u64_at(&header, 56) == Some(checksum(&header[..56], 0));
         Ok(is_right.then_some(Self { file, name }))
+    }
+
+    /// The same file, when all of a body of this name is written; `None` if it is the file of another body.
+    pub(super) fn grown_to(&self, name: LargeName) -> Option<Self> {
+        let is_same = self.name.number == name.number;
+        is_same.then(|| Self {
+            file: self.file.clone(),
+            name,
+        })
     }
 
     /// The bytes from an offset to the end of their block. Empty at the end of the body.

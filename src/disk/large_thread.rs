@@ -10,11 +10,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use bytes::Bytes;
-
 use crate::disk::{
-    large::{LargeBody, LargeFiles},
-    large_file::{LargeFileWriter, large_file_bytes},
+    large::{LargeBody, LargeFiles, LargeWrite},
+    large_file::{LargeFileWriter, OpenLargeFile, large_file_bytes},
     messages::Message,
     readers::Answer,
     segment::LargeName,
@@ -33,11 +31,8 @@ pub(super) struct LargeThread {
 
 /// What the thread does.
 pub(super) enum LargeJob {
-    Write {
-        number: u64,
-        bytes: Bytes,
-        answer: Answer<()>,
-    },
+    /// Writes, and answers with the body so far.
+    Write(LargeWrite, Answer<OpenLargeFile>),
     Finish {
         number: u64,
         files: Arc<dyn LargeFiles>,
@@ -53,8 +48,12 @@ struct Arriving {
     writer: Option<LargeFileWriter>,
     /// The bytes of its file that are counted.
     counted: u64,
-    /// The bytes for which there is room.
+    /// The bytes that room was asked for.
+    asked: u64,
+    /// Of those, the bytes that are not given to the file yet.
     room: u64,
+    /// Of those, the bytes that are counted as granted: they are not in `counted`.
+    granted: u64,
 }
 
 impl LargeThread {
@@ -89,14 +88,10 @@ fn run(shared: &DiskShared, writer: &Sender<Message>, jobs: &Receiver<LargeJob>)
     let mut arriving: HashMap<u64, Arriving> = HashMap::new();
     for job in jobs {
         match job {
-            LargeJob::Write {
-                number,
-                bytes,
-                answer,
-            } => {
-                let body = arriving.entry(number);
-                let body = body.or_insert_with(|| Arriving::begin(shared, number));
-                let _ = answer.send(body.write(shared, writer, &bytes));
+            LargeJob::Write(write, answer) => {
+                let body = arriving.entry(write.number);
+                let body = body.or_insert_with(|| Arriving::begin(shared, write.number));
+                let _ = answer.send(body.write(shared, writer, &write));
             }
             LargeJob::Finish {
                 number,
@@ -128,7 +123,9 @@ impl Arriving {
         let mut body = Self {
             writer: None,
             counted: 0,
+            asked: 0,
             room: 0,
+            granted: 0,
         };
         if shared.availability.may_store() {
             let writer = LargeFileWriter::create(&shared.files, number);
@@ -141,13 +138,15 @@ impl Arriving {
         &mut self,
         shared: &DiskShared,
         thread: &Sender<Message>,
-        bytes: &[u8],
-    ) -> Result<(), DiskUnavailable> {
-        if !self.has_room(bytes.len() as u64, thread) {
+        LargeWrite {
+            bytes, reserved, ..
+        }: &LargeWrite,
+    ) -> Result<OpenLargeFile, DiskUnavailable> {
+        if !self.has_room(bytes.len() as u64, *reserved, thread) {
             self.fail(shared);
         }
         let writer = self.writer.as_mut().ok_or(DiskUnavailable::NotWritten)?;
-        let result = writer.write(bytes);
+        let result = writer.write(bytes).map(|()| writer.so_far());
         self.count(shared);
         result.map_err(|error| {
             not_written(&error);
@@ -164,24 +163,27 @@ impl Arriving {
                 let numbers = &shared.numbers;
                 DiskNumbers::add(&numbers.bytes, bytes.saturating_sub(self.counted));
                 DiskNumbers::add(&numbers.written_bytes, bytes.saturating_sub(self.counted));
+                self.give_back(shared, u64::MAX);
                 shared.contents().add_file(name);
                 Ok(name)
             }
             Err(error) => {
                 not_written(&error);
                 DiskNumbers::subtract(&shared.numbers.bytes, self.counted);
+                self.give_back(shared, u64::MAX);
                 Err(DiskUnavailable::NotWritten)
             }
         }
     }
 
-    /// Asks the writer for room where there is none left.
-    fn has_room(&mut self, bytes: u64, thread: &Sender<Message>) -> bool {
+    /// Asks the writer for room where there is none left. The file may take `reserved` bytes so far.
+    fn has_room(&mut self, bytes: u64, reserved: u64, thread: &Sender<Message>) -> bool {
         if self.room >= bytes {
             self.room -= bytes;
             return true;
         }
-        let wanted = bytes.max(ROOM_BYTES);
+        let left = reserved.saturating_sub(self.asked);
+        let wanted = left.min(ROOM_BYTES).max(bytes);
         let (answer, answered) = sync_channel(1);
         let asked = thread.send(Message::MakeRoom {
             bytes: wanted,
@@ -190,6 +192,8 @@ impl Arriving {
         if asked.is_err() || answered.recv() != Ok(true) {
             return false;
         }
+        self.asked += wanted;
+        self.granted += wanted;
         self.room = wanted - bytes;
         true
     }
@@ -202,7 +206,15 @@ impl Arriving {
             DiskNumbers::add(&shared.numbers.bytes, added);
             DiskNumbers::add(&shared.numbers.written_bytes, added);
             self.counted = written;
+            self.give_back(shared, added);
         }
+    }
+
+    /// So many bytes, or all, do not count as granted any longer.
+    fn give_back(&mut self, shared: &DiskShared, bytes: u64) {
+        let bytes = bytes.min(self.granted);
+        self.granted -= bytes;
+        DiskNumbers::subtract(&shared.numbers.granted_bytes, bytes);
     }
 
     /// Removes the file. Later writes fail.
@@ -212,6 +224,7 @@ impl Arriving {
         }
         DiskNumbers::subtract(&shared.numbers.bytes, self.counted);
         self.counted = 0;
+        self.give_back(shared, u64::MAX);
     }
 
     fn remove(mut self, shared: &DiskShared) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::disk::large_file::large_file_bytes;
+
 /// How much the disk tier may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskLimits {
@@ -63,6 +65,12 @@ impl DiskLimits {
     /// The bytes of records and bodies. The rest is for the log of what has ended.
     pub(super) fn content_bytes(&self) -> u64 {
         self.max_bytes - (self.max_bytes / 32).min(4 * MIB)
+    }
+
+    /// The bytes of bodies that arrive.
+    pub(super) fn arriving_bytes(&self) -> u64 {
+        let largest = large_file_bytes(self.max_object_bytes);
+        (self.content_bytes() / 2).max(largest)
     }
 
     /// The number of responses, which bounds the memory of the index.

@@ -158,7 +158,7 @@ fn remove_orphans(context: &ReadContext, run: u32) {
         }
     }
     for file in missing {
-        if shared.contents().forget_file(file.number) {
+        if shared.contents().forget_file(file.number).is_some() {
             context.upkeep.forget_body(file);
         }
     }

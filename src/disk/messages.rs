@@ -10,7 +10,6 @@ use crate::disk::{
     ended::RuleId,
     ends::{End, Ended, NotDurable, Swept},
     record::Record,
-    segment::LargeName,
 };
 
 /// A message to the writer. It does them in their order.
@@ -25,7 +24,8 @@ pub(super) enum Message {
     Superseded(KeyHash),
     /// Ends responses.
     End(EndCall),
-    /// Makes room for so many bytes, and answers whether there is.
+    /// Makes room for so many bytes of bodies that arrive, and answers whether there is. It counts as used until they are
+    /// written.
     MakeRoom {
         bytes: u64,
         answer: SyncSender<bool>,
@@ -33,7 +33,7 @@ pub(super) enum Message {
     /// A body is finished, or was given up, and no record has named it.
     Release(u64),
     /// The file of a body is damaged, or not there.
-    BodyGone(LargeName),
+    BodyGone(u64),
     /// The index is loaded.
     Loaded,
     /// The records that rules name were removed from the index: these sequence numbers.

@@ -24,6 +24,7 @@
 //! | `upkeep` | the thread that removes files |
 //! | `large` | [`LargeBody`], [`LargeReader`], [`LargeWriter`]: bodies in files of their own |
 //! | `large_file`, `large_thread` | such a file in bytes; the thread that writes it while it arrives |
+//! | `reservation` | the space that is set aside for such a body |
 //! | `ended` | what has ended, and stays so after a restart |
 //! | `directory` | the directory: its lock, its secret, who may read it |
 //! | `files` | the operations on files that the store needs; tests replace them by faulty ones |
@@ -67,6 +68,7 @@ mod outages;
 mod place;
 mod readers;
 mod record;
+mod reservation;
 mod results;
 mod scan;
 mod segment;

@@ -240,7 +240,7 @@ fn open_large(context: &ReadContext, name: LargeName) -> Result<OpenLargeFile, D
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(corrupt(context, name)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let _ = context.writer.send(Message::BodyGone(name));
+            let _ = context.writer.send(Message::BodyGone(name.number));
             Err(DiskUnavailable::Gone)
         }
         Err(error) => Err(unreadable(&error)),
@@ -260,7 +260,7 @@ fn read_large(
 
 fn corrupt(context: &ReadContext, name: LargeName) -> DiskUnavailable {
     DiskNumbers::add(&context.shared.numbers.corrupt, 1);
-    let _ = context.writer.send(Message::BodyGone(name));
+    let _ = context.writer.send(Message::BodyGone(name.number));
     DiskUnavailable::Corrupt
 }
 

@@ -96,7 +96,8 @@ pub struct DiskStats {
     pub written: u64,
     /// Bytes written, of files of all kinds.
     pub written_bytes: u64,
-    /// Responses that were to be written and were not: too much waited, the disk was bypassed, or they were too large.
+    /// Responses that were to be written and were not: too much waited or arrived, the disk was bypassed, or they were too
+    /// large.
     pub dropped: u64,
     /// Responses removed to make room.
     pub evicted: u64,

@@ -54,6 +54,10 @@ pub(super) struct DiskNumbers {
     pub(super) bytes: AtomicU64,
     /// Of `bytes`, those of files that are being removed.
     pub(super) removed_bytes: AtomicU64,
+    /// What is set aside for bodies that arrive.
+    pub(super) arriving_bytes: AtomicU64,
+    /// Of that, the bytes for which room was made, and that are not written yet.
+    pub(super) granted_bytes: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
     pub(super) late: AtomicU64,

@@ -174,13 +174,17 @@ impl DiskWriter {
                 self.end_all_of(group, inbox);
             }
             Message::MakeRoom { bytes, answer } => {
-                let room = self.make_room(bytes);
-                let _ = answer.send(room.is_ok());
+                let has_room = self.make_room(bytes).is_ok();
+                if has_room {
+                    DiskNumbers::add(&self.shared.numbers.granted_bytes, bytes);
+                }
+                let _ = answer.send(has_room);
             }
             Message::Release(number) => self.release_file(number),
-            Message::BodyGone(name) => {
-                if self.shared.contents().forget_file(name.number) {
-                    self.upkeep.remove_body(name);
+            Message::BodyGone(number) => {
+                let forgotten = self.shared.contents().forget_file(number);
+                if let Some(file) = forgotten {
+                    self.upkeep.remove_body(file);
                 }
             }
             Message::Loaded => self.forget_old(),

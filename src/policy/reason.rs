@@ -89,7 +89,7 @@ pub enum Reason {
     Cleared,
     /// A newer response was stored while this one arrived.
     Outdated,
-    /// The memory is in use by bodies that arrive or are being read.
+    /// The memory is in use by bodies that arrive or are being read, or the space on disk by bodies that arrive.
     NoRoom,
     /// It is a stream of events, or of the pictures of a camera, which has no end.
     EventStream,
@@ -252,7 +252,7 @@ impl Reason {
             Self::TooLarge => "its body is too large to store",
             Self::Cleared => "cleared, purged or changed meanwhile",
             Self::Outdated => "a newer response was stored",
-            Self::NoRoom => "no memory was left for it",
+            Self::NoRoom => "no room was left for it",
             Self::EventStream => "it is a live stream, which has no end",
             Self::CacheUnavailable => "the cache did not respond",
             Self::Offline => "the proxy is offline",

@@ -219,6 +219,14 @@ impl Client {
         self
     }
 
+    /// Waits until so many bytes have arrived. Does not consume them.
+    pub(crate) fn wait_for_bytes(&mut self, count: usize) -> &mut Self {
+        while self.received.len() < count {
+            assert!(self.fill(), "the connection ended before {count} bytes");
+        }
+        self
+    }
+
     /// Waits for the next event of an event stream. False at its end.
     pub(crate) fn next_event(&mut self) -> bool {
         self.through(b"\n\n").is_some()

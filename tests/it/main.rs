@@ -102,6 +102,7 @@ mod stampede;
 mod statistics;
 mod stats_screen;
 mod store;
+mod store_large;
 mod stored_or_not;
 mod superseded;
 mod terminal;

@@ -100,7 +100,7 @@ impl DiskTier {
     ) -> Vec<(Key, Arc<Entry>)> {
         let namespace = **self.namespace.load();
         let entry = |record: &ScannedRecord| {
-            let key = namespace.key(&record.address)?;
+            let key = namespace.key(&record.address.resource, &record.address.partition)?;
             let is_wanted = may_match(&key.resource);
             is_wanted.then(|| Some((key, entry(record, budget)?)))?
         };

@@ -7,7 +7,6 @@
 //! | `load` | [`Cache::load`](crate::cache::Cache::load): brings what is stored on disk for a key into memory |
 //! | `acting` | what the actor does with it |
 //! | `endings` | which ends the disk has not confirmed yet |
-//! | `namespace` | the names of keys on disk |
 //! | `noted` | which unsafe requests the disk knows already |
 //! | `notes` | unsafe requests, as the disk remembers them |
 //! | `on_disk` | [`OnDisk`]: a response that the disk has |
@@ -23,7 +22,6 @@ mod acting;
 mod endings;
 mod heads;
 mod load;
-mod namespace;
 mod noted;
 mod notes;
 mod on_disk;
@@ -39,7 +37,6 @@ pub(in crate::cache) use self::{
 };
 pub use self::{
     load::Loaded,
-    namespace::Namespace,
     on_disk::OnDisk,
     removal::Removal,
     tier::{DiskTier, OpenedTier},

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
-        disk_tier::namespace::Namespace,
         fetches::reader::FetchId,
+        namespace::Namespace,
         store::{key::Resource, related::UnsafeRequest},
     },
     policy::Time,

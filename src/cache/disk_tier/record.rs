@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     cache::{
         fetches::reader::FetchId,
+        namespace::KeyName,
         store::{body::Body, budget::Budget, entry::Entry},
     },
     disk::{Address, Record, RecordBody},
@@ -57,6 +58,15 @@ impl Record for EntryRecord {
 
     fn body_from(&self) -> Option<u64> {
         self.validates.map(|fetch| fetch.0)
+    }
+}
+
+impl From<KeyName> for Address {
+    fn from(name: KeyName) -> Self {
+        Self {
+            resource: name.resource,
+            partition: name.partition,
+        }
     }
 }
 

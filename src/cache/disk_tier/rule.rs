@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::{
-        disk_tier::{namespace::Namespace, record::EntryHead},
+        disk_tier::record::EntryHead,
         manage::filter::{EntryFilter, WrittenFilter},
+        namespace::Namespace,
     },
     disk::DiskRule,
 };

@@ -8,7 +8,6 @@ use tokio::sync::Semaphore;
 use crate::{
     cache::{
         disk_tier::{
-            namespace::Namespace,
             notes,
             on_disk::OnDisk,
             record::{EntryHead, EntryRecord},
@@ -16,6 +15,7 @@ use crate::{
         },
         fetches::reader::FetchId,
         manage::filter::EntryFilter,
+        namespace::Namespace,
         store::{
             entry::Entry,
             key::{Key, Resource},
@@ -107,7 +107,7 @@ impl DiskTier {
     /// True if the disk may have a response for `key`.
     pub(in crate::cache) fn may_have(&self, key: &Key) -> bool {
         let namespace = self.namespace.load();
-        let may_have = |key: &Key| self.disk.may_have(&namespace.address(key));
+        let may_have = |key: &Key| self.disk.may_have(&namespace.of_key(key).into());
         may_have(key) || (key.identity.is_some() && may_have(&key.shared()))
     }
 
@@ -132,7 +132,10 @@ impl DiskTier {
             None => vec![key.clone()],
         };
         let namespace = **self.namespace.load();
-        let addresses = keys.iter().map(|key| namespace.address(key)).collect();
+        let addresses = keys
+            .iter()
+            .map(|key| namespace.of_key(key).into())
+            .collect();
         // A store that fails says so itself.
         let found = self.disk.get(addresses).await.unwrap_or_default();
         let found = found.into_iter().filter_map(|record| {
@@ -154,7 +157,7 @@ impl DiskTier {
     /// validated it.
     pub(in crate::cache) fn put(&self, key: &Key, entry: &Arc<Entry>, validates: Option<FetchId>) {
         self.disk.put(Arc::new(EntryRecord {
-            address: self.namespace.load().address(key),
+            address: self.namespace.load().of_key(key).into(),
             entry: Arc::clone(entry),
             validates,
         }));
@@ -184,7 +187,7 @@ impl DiskTier {
         let keys = [Some(key.clone()), key.identity.map(|_| key.shared())];
         let ends = keys.iter().flatten();
         self.disk.end(
-            ends.map(|key| End::Address(namespace.address(key)))
+            ends.map(|key| End::Address(namespace.of_key(key).into()))
                 .collect(),
         )
     }
@@ -224,9 +227,10 @@ impl DiskTier {
         self.max_object_bytes
     }
 
-    /// A file for a body that arrives. `None` if there is no room, or the disk is not in use.
-    pub(in crate::cache) fn large_writer(&self) -> Option<LargeWriter> {
-        self.disk.large_writer()
+    /// A file for a body of this length that arrives; `length` is `None` if it is not known. The result is `None` if there is no
+    /// room, or the disk is not in use.
+    pub(in crate::cache) fn large_writer(&self, length: Option<u64>) -> Option<LargeWriter> {
+        self.disk.large_writer(length)
     }
 
     /// Writes what waits, and closes the store.

@@ -4,6 +4,7 @@ pub(super) mod active;
 pub(super) mod known_miss;
 pub(super) mod messages;
 mod pass_on;
+mod progress;
 pub(super) mod reader;
 pub(super) mod recipients;
 pub(super) mod ticket;

@@ -2,25 +2,33 @@
 //!
 //! A follower waits for the [`FetchEvent`] of a [`SharedFetch`]. If the response suits it, it reads the body with a
 //! [`BodyReader`] at its own speed. The reader gets the last byte only when the response is stored.
+//!
+//! A body is read in memory. One that is too large for it is in a file as far as it has arrived, if there is a store on disk:
+//! whoever finds the next piece no longer in memory reads on there.
 
 use std::{
     pin::pin,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use actix_web::http::StatusCode;
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    cache::store::{
-        body::{Body, Next, Piece},
-        shared_list::SharedList,
+    cache::{
+        fetches::progress::ReadProgress,
+        store::{
+            body::{Body, Next, Piece},
+            shared_list::SharedList,
+        },
     },
+    disk::LargeReader,
     policy::{Reason, StoredHead, Time},
 };
 
@@ -93,10 +101,7 @@ impl SharedHead {
 
     /// Reads the body along with the fetch.
     pub fn reader(self) -> BodyReader {
-        BodyReader {
-            at: self.first,
-            reading: self.reading,
-        }
+        BodyReader::begin(self.first, self.reading)
     }
 }
 
@@ -115,7 +120,7 @@ pub enum FetchEnd {
     Cut,
 }
 
-/// What a fetch shares with its followers and its readers. Each part is written once.
+/// What a fetch shares with its followers and its readers. Each part but the file is written once.
 #[derive(Debug, Default)]
 pub(in crate::cache) struct FetchState {
     head: OnceLock<ArrivedHead>,
@@ -124,6 +129,8 @@ pub(in crate::cache) struct FetchState {
     end: OnceLock<FetchEnd>,
     /// The pieces of the body, which keep it alive for slow readers.
     pieces: OnceLock<SharedList<Piece>>,
+    /// The body so far, if it is written to a file. `None` if it is not.
+    file: ArcSwapOption<LargeReader>,
     /// Notified after each change, and after each piece of the body.
     changed: Notify,
     /// How many requests wait for the head.
@@ -181,6 +188,13 @@ impl FetchState {
     /// Keeps the pieces of the whole body for slow readers. Only the first call has an effect.
     pub(in crate::cache) fn keep(&self, pieces: SharedList<Piece>) {
         let _ = self.pieces.set(pieces);
+    }
+
+    /// Shows the body so far in its file to the readers; `None` if it is in no file any more. Once it has `ended`, the file
+    /// has the whole body.
+    pub(in crate::cache) fn in_file(&self, file: Option<LargeReader>) {
+        self.file.store(file.map(Arc::new));
+        self.notify();
     }
 
     /// Notes how the fetch ended. Only the first call has an effect.
@@ -258,39 +272,7 @@ impl Clone for Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.0.readers.fetch_sub(1, Ordering::SeqCst);
-        self.0.progress.moved.notify_one();
-    }
-}
-
-/// How far the readers of a fetch have come.
-#[derive(Debug, Default)]
-pub(in crate::cache) struct ReadProgress {
-    furthest: AtomicU64,
-    abandoned: AtomicBool,
-    moved: Notify,
-}
-
-impl ReadProgress {
-    /// From now on the fetch is notified when a reader moves on.
-    pub(in crate::cache) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::SeqCst);
-    }
-
-    /// The position of the fastest reader.
-    pub(in crate::cache) fn furthest(&self) -> u64 {
-        self.furthest.load(Ordering::SeqCst)
-    }
-
-    fn reached(&self, position: u64) {
-        self.furthest.fetch_max(position, Ordering::SeqCst);
-        if self.abandoned.load(Ordering::SeqCst) {
-            self.moved.notify_one();
-        }
-    }
-
-    /// Waits until a reader moves on, or returns at once if one has done so since the last call.
-    pub(in crate::cache) async fn moved(&self) {
-        self.moved.notified().await;
+        self.0.progress.left();
     }
 }
 
@@ -337,37 +319,71 @@ impl Drop for SharedFetch {
 #[derive(Debug)]
 pub struct BodyReader {
     // Dropped before the reader is: the fetch looks for pieces that nobody is at.
-    at: Arc<Piece>,
+    place: ReadPlace,
+    /// How many bytes it has read.
+    offset: u64,
     reading: Reading,
+}
+
+/// Where a body is read.
+#[derive(Debug)]
+enum ReadPlace {
+    /// In memory, after this piece.
+    Memory(Arc<Piece>),
+    /// In its file.
+    File,
 }
 
 impl BodyReader {
     /// A reader that begins after `first`.
     pub(in crate::cache) fn new(first: &Arc<Piece>, state: &Arc<FetchState>) -> Self {
+        Self::begin(Arc::clone(first), Reading::new(Arc::clone(state)))
+    }
+
+    fn begin(first: Arc<Piece>, reading: Reading) -> Self {
         Self {
-            at: Arc::clone(first),
-            reading: Reading::new(Arc::clone(state)),
+            place: ReadPlace::Memory(first),
+            offset: 0,
+            reading,
         }
     }
 
     /// The next bytes; `None` at the end of a whole body, an error if it was cut.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        let Self { at, reading } = self;
+        let Self {
+            place,
+            offset,
+            reading,
+        } = self;
         let state = &*reading.0;
         loop {
             // Before it looks, so that it misses no change.
             let changed = pin!(state.changed.notified());
-            // The end is read before the chain, so that every piece linked before the end is seen.
+            // The end is read before the place, so that all that came before the end is seen.
             let end = state.end.get();
-            match at.next() {
-                Next::Here(next) => {
-                    let bytes = next.bytes();
-                    state.progress.reached(next.position());
-                    *at = next;
-                    return Some(Ok(bytes));
+            match place {
+                ReadPlace::Memory(at) => match at.next() {
+                    Next::Here(next) => {
+                        let bytes = next.bytes();
+                        *offset += bytes.len() as u64;
+                        state.progress.reached(next.position());
+                        *at = next;
+                        return Some(Ok(bytes));
+                    }
+                    Next::Gone => {
+                        *place = ReadPlace::File;
+                        continue;
+                    }
+                    Next::Coming => {}
+                },
+                ReadPlace::File => {
+                    let Some(file) = state.file.load_full() else {
+                        return Some(Err(BodyError::TooSlow));
+                    };
+                    if *offset < file.len_bytes() {
+                        return Some(read_file(&file, offset, &state.progress).await);
+                    }
                 }
-                Next::Gone => return Some(Err(BodyError::TooSlow)),
-                Next::Coming => {}
             }
             match end {
                 Some(FetchEnd::Stored | FetchEnd::NotStored(_)) => return None,
@@ -390,14 +406,31 @@ impl BodyReader {
     }
 }
 
+/// Reads on in the file of a body, in which `offset` is written.
+async fn read_file(
+    file: &LargeReader,
+    offset: &mut u64,
+    progress: &ReadProgress,
+) -> Result<Bytes, BodyError> {
+    match file.read(*offset).await {
+        Ok(bytes) if !bytes.is_empty() => {
+            *offset += bytes.len() as u64;
+            progress.reached_in_file(*offset);
+            Ok(bytes)
+        }
+        // The disk fails or is too slow. The body can be had elsewhere.
+        Ok(_) | Err(_) => Err(BodyError::TooSlow),
+    }
+}
+
 /// Why a reader does not get the whole body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// The fetch ended before the end of the body.
     #[error("the body was cut short")]
     Truncated,
-    /// The body is too large to store, and the reader was too slow for the fetch. What it has not read is not lost to it:
-    /// it may fetch that itself.
+    /// The body is too large for memory, the reader was too slow for the fetch, and there is no file that it could read. What
+    /// it has not read is not lost to it: it may fetch that itself.
     #[error("the reader was too slow for the fetch it shared")]
     TooSlow,
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use crate::cache::{
-    fetches::reader::ReadProgress,
+    fetches::progress::ReadProgress,
     store::{body::Piece, budget::Budget, shared_list::SharedList},
 };
 
@@ -47,16 +47,28 @@ impl Window {
     pub(in crate::cache) fn has_room(&mut self, pace: &ReadProgress, budget: &Arc<Budget>) -> bool {
         let furthest = pace.furthest();
         self.drop_while(|piece| piece.position() <= furthest && !is_read(piece));
-        let held = match budget.has_room(0) {
-            true => BEHIND_BYTES,
-            false => AHEAD_BYTES,
-        };
-        self.drop_while(|piece| furthest.saturating_sub(piece.position()) > held);
+        self.drop_before(furthest, budget);
         let sent = self
             .pieces
             .back()
             .map_or(furthest, |piece| piece.position());
         sent.saturating_sub(furthest) <= AHEAD_BYTES
+    }
+
+    /// Drops what has arrived long ago, even if nobody has read it yet: it is in a file as well.
+    pub(in crate::cache) fn shorten(&mut self, budget: &Arc<Budget>) {
+        if let Some(newest) = self.pieces.back().map(|piece| piece.position()) {
+            self.drop_before(newest, budget);
+        }
+    }
+
+    /// Drops what is further before `position` than is held for slow readers.
+    fn drop_before(&mut self, position: u64, budget: &Arc<Budget>) {
+        let held = match budget.has_room(0) {
+            true => BEHIND_BYTES,
+            false => AHEAD_BYTES,
+        };
+        self.drop_while(|piece| position.saturating_sub(piece.position()) > held);
     }
 
     fn drop_while(&mut self, is_over: impl Fn(&Arc<Piece>) -> bool) {

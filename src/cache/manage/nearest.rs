@@ -11,7 +11,7 @@ use crate::cache::{
 };
 
 /// How many steps the search in memory takes: a quarter of a million keys, if they are short.
-const NEAREST_STEPS: usize = 1024;
+const NEAREST_STEPS: usize = 8192;
 /// How many of the responses that were written to the disk last are compared.
 const NEAREST_ON_DISK: usize = 10_000;
 

@@ -24,7 +24,7 @@ use crate::{
 /// How many responses are read in one step.
 const STEP: usize = 1024;
 /// How many of them are compared with memory in one message.
-const COMPARED: usize = 256;
+const COMPARED: usize = 32;
 /// How long a walk over the whole disk waits for the one before it.
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a walk over the newest responses waits for the one before it.

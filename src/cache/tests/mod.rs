@@ -5,6 +5,7 @@ mod bodies;
 mod claims;
 mod disk_walks;
 mod eviction;
+mod files;
 mod joining;
 mod known_misses;
 mod managing;

@@ -364,7 +364,7 @@ fn a_closed_store_answers_that_it_is_not_in_use() {
     let disk = store.disk.clone();
     store.close();
     assert!(!disk.may_have(&address("/a", "")));
-    assert!(disk.large_writer().is_none());
+    assert!(disk.large_writer(None).is_none());
     disk.put(Arc::new(record("/b", 2, b"body")));
     let runtime = super::runtime();
     let found = runtime.block_on(async { disk.get(vec![address("/a", "")]).await });

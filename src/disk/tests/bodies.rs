@@ -63,7 +63,7 @@ fn a_body_is_written_while_it_arrives() {
     let store = open(&files);
     let body = bytes(3, 500_000);
     let large = store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         for piece in body.chunks(70_000) {
             writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
         }
@@ -83,15 +83,77 @@ fn a_body_is_written_while_it_arrives() {
 }
 
 #[test]
+fn a_body_is_read_so_far_while_it_arrives() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    let body = bytes(3, 700_000);
+    store.runtime.block_on(async {
+        let mut writer = store.disk.large_writer(None).unwrap();
+        assert!(writer.so_far().is_none());
+        writer.write(Bytes::new()).await.unwrap();
+        let empty = writer.so_far().unwrap().clone();
+        assert_eq!(empty.len_bytes(), 0);
+        assert!(empty.read(0).await.unwrap().is_empty());
+        let mut read = Vec::new();
+        for piece in body.chunks(70_000) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+            let so_far = writer.so_far().unwrap();
+            while (read.len() as u64) < so_far.len_bytes() {
+                read.extend_from_slice(&so_far.read(read.len() as u64).await.unwrap());
+            }
+            assert!(body.starts_with(&read));
+        }
+        assert_eq!(read.len(), 512 * 1024);
+        let so_far = writer.so_far().unwrap().clone();
+        let other = store
+            .disk
+            .large_writer(None)
+            .unwrap()
+            .finish()
+            .await
+            .unwrap();
+        assert!(so_far.grown_to(&other).is_none());
+        let whole = so_far.grown_to(&writer.finish().await.unwrap()).unwrap();
+        while (read.len() as u64) < whole.len_bytes() {
+            read.extend_from_slice(&whole.read(read.len() as u64).await.unwrap());
+        }
+        assert!(read == body);
+    });
+}
+
+#[test]
+fn a_body_that_is_damaged_while_it_arrives_is_not_read() {
+    let files = FaultyFiles::new();
+    let store = open(&files);
+    store.runtime.block_on(async {
+        let mut writer = store.disk.large_writer(None).unwrap();
+        writer.write(Bytes::from(bytes(3, 300_000))).await.unwrap();
+        let so_far = writer.so_far().unwrap().clone();
+        let names = files.names();
+        let name = names.iter().find(|name| name.ends_with(".t")).unwrap();
+        files.flip_bit(name, 100_000, 3);
+        assert!(so_far.read(0).await.is_ok());
+        assert_eq!(so_far.read(70_000).await, Err(DiskUnavailable::Corrupt));
+        // It is not counted as the shorter body that was read.
+        let before = store.disk.stats().bytes;
+        let body = writer.finish().await.unwrap();
+        assert!(so_far.read(70_000).await.is_err());
+        until(|| store.disk.stats().bytes < before);
+        drop(body);
+    });
+    until(|| store.disk.stats().bytes == 0);
+}
+
+#[test]
 fn a_body_that_nothing_names_is_removed() {
     let files = FaultyFiles::new();
     let store = open(&files);
     let before = store.disk.stats().bytes;
     store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         writer.write(Bytes::from(bytes(1, 400_000))).await.unwrap();
         drop(writer);
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         writer.write(Bytes::from(bytes(1, 400_000))).await.unwrap();
         drop(writer.finish().await.unwrap());
     });
@@ -103,7 +165,7 @@ fn a_body_that_nothing_names_is_removed() {
 fn a_body_longer_than_allowed_is_refused() {
     let store = open(&FaultyFiles::new());
     let result = store.runtime.block_on(async {
-        let mut writer = store.disk.large_writer().unwrap();
+        let mut writer = store.disk.large_writer(None).unwrap();
         for _ in 0..16 {
             writer
                 .write(Bytes::from(vec![0; 1024 * 1024]))

@@ -142,7 +142,7 @@ impl Model {
 
     fn write_large(&self, body: &[u8]) -> Option<crate::disk::LargeBody> {
         self.store.runtime.block_on(async {
-            let mut writer = self.store.disk.large_writer()?;
+            let mut writer = self.store.disk.large_writer(None)?;
             for piece in body.chunks(64_000) {
                 writer.write(Bytes::copy_from_slice(piece)).await.ok()?;
             }

@@ -47,6 +47,8 @@ impl DiskWriter {
     /// Why there is no room for so many bytes. `None` if there is.
     fn lacks_room(&self, bytes: u64) -> Option<String> {
         let (numbers, limits) = (&self.shared.numbers, &self.shared.limits);
+        let granted = numbers.granted_bytes.load(Ordering::Relaxed);
+        let bytes = bytes.saturating_add(granted);
         let used = numbers.bytes.load(Ordering::Relaxed);
         if used.saturating_add(bytes) > limits.content_bytes() {
             return Some("its limit of bytes is reached".to_owned());

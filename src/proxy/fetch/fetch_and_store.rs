@@ -44,8 +44,10 @@ pub(crate) async fn lead(
     });
     let interrupted = || Err(FailedRequest::forwarded(ProxyError::Interrupted, why));
     let mut response = fetch.await.unwrap_or_else(interrupted);
-    // Where nobody shares the fetch, its client cannot fall behind others.
-    if let (Ok(response), Coalescing::Join | Coalescing::Background) = (&mut response, coalescing) {
+    // Where nobody shares the fetch and nothing is written to disk, its client cannot fall behind.
+    let may_fall_behind =
+        coalescing != Coalescing::Never || going_on_with.shared.cache.disk().is_some();
+    if let (Ok(response), true) = (&mut response, may_fall_behind) {
         let_go_on(response, &going_on_with, &request);
     }
     response

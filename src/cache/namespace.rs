@@ -1,10 +1,9 @@
-//! The names of stored responses on disk.
+//! The names of stored responses in the tiers beneath memory.
 
 use ring::digest::{SHA256, digest};
 
 use crate::{
     cache::store::key::{Key, Partition, Resource},
-    disk::Address,
     policy::{BodyKey, Identity},
 };
 
@@ -27,30 +26,39 @@ impl Namespace {
         Self(half.copied().unwrap_or_default())
     }
 
-    /// The resource, as it is named on disk.
-    pub(super) fn name(&self, resource: &Resource) -> Box<[u8]> {
+    /// The name of the resource.
+    pub(in crate::cache) fn name(&self, resource: &Resource) -> Box<[u8]> {
         [&self.0[..], resource.text().as_bytes()].concat().into()
     }
 
     /// The resource with this name; `None` if it is not in this namespace.
-    pub(super) fn resource(&self, name: &[u8]) -> Option<Resource> {
+    pub(in crate::cache) fn resource(&self, name: &[u8]) -> Option<Resource> {
         let text = name.strip_prefix(&self.0)?;
         Some(Resource::from_text(std::str::from_utf8(text).ok()?.into()))
     }
 
-    /// Where responses for `key` are stored.
-    pub(super) fn address(&self, key: &Key) -> Address {
-        Address {
+    /// The name of what is stored for `key`.
+    pub(in crate::cache) fn of_key(&self, key: &Key) -> KeyName {
+        KeyName {
             resource: self.name(&key.resource),
             partition: partition_name(key.partition()),
         }
     }
 
-    /// The key of what is stored there; `None` if it is none of this namespace.
-    pub(super) fn key(&self, address: &Address) -> Option<Key> {
-        let resource = self.resource(&address.resource)?;
-        Some(partition(&address.partition)?.of(resource))
+    /// The key whose resource and partition have these names; `None` if there is none in this namespace.
+    pub(in crate::cache) fn key(&self, resource: &[u8], partition: &[u8]) -> Option<Key> {
+        let resource = self.resource(resource)?;
+        Some(partition_named(partition)?.of(resource))
     }
+}
+
+/// The name of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cache) struct KeyName {
+    /// That of the resource.
+    pub(in crate::cache) resource: Box<[u8]>,
+    /// That of the partition. Empty for the shared one without a body.
+    pub(in crate::cache) partition: Box<[u8]>,
 }
 
 /// The name of a partition. Empty for the shared one without a body.
@@ -67,7 +75,7 @@ fn partition_name(partition: Partition) -> Box<[u8]> {
 }
 
 /// The partition with this name; `None` if there is none.
-fn partition(name: &[u8]) -> Option<Partition> {
+fn partition_named(name: &[u8]) -> Option<Partition> {
     let (is_recorded, rest) = match name.strip_prefix(&[RECORDED_MARK]) {
         None => (false, name),
         Some(rest) => (true, rest),
@@ -111,8 +119,8 @@ mod tests {
                 is_recorded,
             };
             let name = partition_name(one);
-            assert_eq!(partition(&name), Some(one));
-            assert_eq!(partition(&[&name[..], b"x"].concat()), None);
+            assert_eq!(partition_named(&name), Some(one));
+            assert_eq!(partition_named(&[&name[..], b"x"].concat()), None);
             names.insert(name);
         }
         assert_eq!(names.len(), 8);

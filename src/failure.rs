@@ -124,7 +124,7 @@ impl Failure {
             | Self::Export(_)
             | Self::Print(_) => 1,
             Self::Store(OpenError::Locked { .. }) => 3,
-            Self::Store(OpenError::Io { .. }) => 1,
+            Self::Store(OpenError::Io { .. } | OpenError::ReadOnly { .. }) => 1,
             Self::Store(_) => 2,
             Self::Config(_) | Self::OriginCa(_) | Self::Refused(_) | Self::UnknownTopic(_) => 2,
             Self::PortInUse { .. }

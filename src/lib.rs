@@ -12,6 +12,7 @@
 //! | [`policy`] | what HTTP allows a cache (RFC 9110, 9111, 9213, 5861): pure functions, no clock, no IO |
 //! | [`cache`] | the [`cache::CacheActor`]: what is stored, and one fetch for many requests |
 //! | [`disk`] | what is stored on disk: records in files, found again after a restart |
+//! | [`redis`] | what is stored in Redis or Valkey, for several instances
 //! | [`origin`] | requests to the origin: awc over connections of our own |
 //! | [`error`] | why a request fails, and the status of its response |
 //! | [`observe`] | counters: outcomes, reasons, latency of the origin |
@@ -103,5 +104,6 @@ pub mod observe;
 pub mod origin;
 pub mod policy;
 pub mod proxy;
+pub mod redis;
 pub mod reload;
 pub mod server;

@@ -11,6 +11,9 @@ pub use self::header::{is_secret_header, is_url_header, shown_value};
 /// The longest target that is logged whole, in characters.
 const MAX_TARGET_CHARS: usize = 512;
 
+/// What a parameter, its name or its value may begin after.
+const SEPARATORS: [char; 6] = ['=', '&', ';', '?', '#', '/'];
+
 /// The default patterns of the names of secret parameters: whole names, except where there is a `*`.
 pub const DEFAULT_NAMES: &[&str] = &[
     "*token*",
@@ -145,33 +148,51 @@ pub fn masked(target: &str) -> Cow<'_, str> {
     }
 }
 
-/// `target` with the values of secret parameters replaced, and the user of a URL.
+/// `target` with the values of secret parameters replaced, and the user of a URL. Parameters are those of the query, of the
+/// segments of the path (`/a;jsessionid=1`), of the fragment, and of a URL in the value of another one.
 pub fn hidden(target: &str) -> Cow<'_, str> {
-    let Some((path, query)) = target.split_once('?') else {
-        return without_user(target);
-    };
-    let names = NAMES.get_or_init(|| SecretNames::new(DEFAULT_NAMES.iter().copied()));
-    let is_secret = |parameter| secret_value(parameter, names).is_some();
-    let path = without_user(path);
-    if matches!(path, Cow::Borrowed(_)) && !query.split(['&', ';']).any(is_secret) {
+    let path_end = target.find('?').unwrap_or(target.len());
+    match without_user(&target[..path_end]) {
+        Cow::Borrowed(_) => without_secrets(target),
+        Cow::Owned(url) => Cow::Owned(without_secrets(&(url + &target[path_end..])).into_owned()),
+    }
+}
+
+/// `target` with the values of secret parameters replaced.
+fn without_secrets(target: &str) -> Cow<'_, str> {
+    if !target.contains('=') {
         return Cow::Borrowed(target);
     }
-    let mut hidden = path.into_owned();
-    hidden.push('?');
-    for parameter in query.split_inclusive(['&', ';']) {
-        let (parameter, separator) = match parameter.strip_suffix(['&', ';']) {
-            Some(before) => parameter.split_at(before.len()),
-            None => (parameter, ""),
-        };
-        match secret_value(parameter, names) {
-            Some(value) => {
-                hidden.push_str(&parameter[..parameter.len() - value.len()]);
-                hidden.push_str("***");
-            }
-            None => hidden.push_str(parameter),
+    let names = NAMES.get_or_init(|| SecretNames::new(DEFAULT_NAMES.iter().copied()));
+    let query = target.find('?').unwrap_or(target.len());
+    let mut hidden = String::new();
+    // Up to here, `target` is in `hidden`.
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(length) = target[at..].find(SEPARATORS) {
+        let begin = at;
+        at += length + 1;
+        if !target[..at].ends_with('=') {
+            continue;
         }
-        hidden.push_str(separator);
+        // The value of a parameter of the query may have the characters that end a segment of a path.
+        let ends: &[char] = match begin > query {
+            true => &['&', ';', '#'],
+            false => &['/', ';', '?', '&', '#'],
+        };
+        let end = target[at..]
+            .find(ends)
+            .map_or(target.len(), |length| at + length);
+        if end > at && names.matches(&decoded(&target[begin..at - 1])) {
+            hidden.push_str(&target[copied..at]);
+            hidden.push_str("***");
+            (copied, at) = (end, end);
+        }
     }
+    if copied == 0 {
+        return Cow::Borrowed(target);
+    }
+    hidden.push_str(&target[copied..]);
     Cow::Owned(hidden)
 }
 
@@ -199,12 +220,6 @@ pub fn cut(text: &str, chars: usize) -> Cow<'_, str> {
         Some((index, _)) => Cow::Owned(format!("{}...", &text[..index])),
         None => Cow::Borrowed(text),
     }
-}
-
-/// The value of a secret parameter; `None` if it is empty, or not secret.
-fn secret_value<'p>(parameter: &'p str, names: &SecretNames) -> Option<&'p str> {
-    let (name, value) = parameter.split_once('=')?;
-    (!value.is_empty() && names.matches(&decoded(name))).then_some(value)
 }
 
 /// A parameter's name in lower case, percent-decoded and with `-` for `_`, so that each spelling of a secret name is found.
@@ -255,6 +270,22 @@ mod tests {
                 "/a?a=1;token=***;b=2&key=***&e=f",
             ),
             ("/a?%zz=abc&%=1", "/a?%zz=abc&%=1"),
+            // Beyond the query.
+            (
+                "/shop;jsessionid=abc/cart;sid=d?b=1",
+                "/shop;jsessionid=***/cart;sid=***?b=1",
+            ),
+            ("/reset/token=abc/now", "/reset/token=***/now"),
+            (
+                "/app#access_token=abc&state=1",
+                "/app#access_token=***&state=1",
+            ),
+            (
+                "/login?next=/b?code=abc/d?e&f=1",
+                "/login?next=/b?code=***&f=1",
+            ),
+            ("/a?b=token=abc&c", "/a?b=token=***&c"),
+            ("/a=b;c=d/e?f", "/a=b;c=d/e?f"),
             // Whole words.
             (
                 "/a?code=1&jwt=2&pwd=3&pass=4&auth=5&session=6&sid=7&key=8&sig=9",

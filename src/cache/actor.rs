@@ -23,7 +23,7 @@ use crate::{
         disk_tier::{DiskTier, EndScope, Endings, Removal},
         fetches::{
             active::Fetch,
-            messages::{EndFetch, FetchResult, MakeRoom, Put},
+            messages::{EndFetch, FetchResult, Put},
             reader::{FetchId, SharedFetch},
             recipients::TicketRecipients,
             ticket::FetchTicket,
@@ -40,13 +40,11 @@ use crate::{
             related::UnsafeRequest,
         },
     },
-    policy::{Audience, Time},
+    policy::Time,
 };
 
 /// How many invalidated keys are freed in one step, and the time between two steps.
-const SWEEP_KEYS: usize = 256;
-/// How many keys are evicted in one message.
-const EVICTED_KEYS: usize = 256;
+const SWEEP_KEYS: usize = 48;
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// After so many messages, other tasks of the thread run, even if there are more.
 const MESSAGES_IN_A_ROW: u64 = 32;
@@ -326,10 +324,7 @@ impl Handler<Put> for CacheActor {
             self.hits_for_miss.stored(&put.key, variant);
             self.not_stored_paths.stored(&put.key.resource);
         }
-        let key = match put.entry.head().audience() {
-            Audience::Everyone => put.key.shared(),
-            Audience::Partition => put.key.clone(),
-        };
+        let key = put.entry.key_for(&put.key);
         let is_doubted =
             put.entry.head().is_guess() && put.id < self.store.oldest_joinable(&put.key.resource);
         let for_disk = self.disk.is_some().then(|| Arc::clone(&put.entry));
@@ -383,19 +378,6 @@ impl Handler<Remove> for CacheActor {
             cleared: Cleared::default(),
             confirmation: self.end_on_disk(scope, |disk| disk.remove(&key), context),
         })
-    }
-}
-
-impl Handler<MakeRoom> for CacheActor {
-    type Result = MessageResult<MakeRoom>;
-
-    fn handle(
-        &mut self,
-        MakeRoom { bytes }: MakeRoom,
-        context: &mut Self::Context,
-    ) -> Self::Result {
-        self.take_turns(context);
-        MessageResult(self.store.make_room(bytes, EVICTED_KEYS))
     }
 }
 

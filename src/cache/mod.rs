@@ -14,6 +14,7 @@
 //! | `hit_for_miss` | what is remembered of a response that was not stored |
 //! | `known_misses` | [`KnownMisses`]: keys of which a worker knows that their responses are not stored |
 //! | `not_stored_paths` | the paths whose last response was not storable |
+//! | `room` | evictions for what arrives and what is stored, in steps |
 //! | `recent` | a bounded number of values by hash |
 //! | `namespace` | [`Namespace`]: the names of keys in the tiers beneath memory |
 //! | `manage` | [`Cache::list`], [`Cache::purge`]: a chunk at a time |
@@ -47,6 +48,7 @@ mod messages;
 mod namespace;
 mod not_stored_paths;
 mod recent;
+mod room;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -67,8 +69,9 @@ pub use known_misses::KnownMisses;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::inspecting::{Inspect, KeyState};
 pub use manage::key_variants::{KeyVariants, ListedKey};
-pub use manage::listing::{ChunkedLookup, ListOrder, ListQuery, Listing, MAX_LISTED, MAX_OFFSET};
+pub use manage::listing::{ChunkedLookup, ListQuery, Listing, MAX_LISTED, MAX_OFFSET};
 pub use manage::purging::{PurgeAction, PurgeError, Purged};
+pub use manage::ranking::ListOrder;
 pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };

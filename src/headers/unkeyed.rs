@@ -26,7 +26,7 @@ const PREFIXES: [&str; 10] = [
 const CLIENT_PREFIX: &str = "cf-access-";
 
 /// Whole names.
-const NAMES: [&str; 63] = [
+const NAMES: [&str; 69] = [
     // The client's address.
     "ali-cdn-real-ip",
     "cdn-src-ip",
@@ -52,6 +52,7 @@ const NAMES: [&str; 63] = [
     "x-original-forwarded-for",
     "x-original-remote-addr",
     "x-originating-ip",
+    "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-addr",
     "x-remote-ip",
@@ -62,9 +63,11 @@ const NAMES: [&str; 63] = [
     "fastly-ssl",
     "forwarded",
     "forwarded-for",
+    "forwarded-for-ip",
     "forwarded-host",
     "forwarded-proto",
     "front-end-https",
+    "proxy-host",
     "x-backend-host",
     "x-backend-server",
     "x-forwarded",
@@ -82,6 +85,9 @@ const NAMES: [&str; 63] = [
     "x-url-scheme",
     // Path.
     "base-url",
+    "http-url",
+    "proxy-url",
+    "request-uri",
     "script-name",
     "x-http-destinationurl",
     "x-matched-path",
@@ -140,6 +146,11 @@ mod tests {
             "X-Cluster-Client-IP",
             "X-Backend-Host",
             "X-Middleware-Subrequest",
+            "X-ProxyUser-Ip",
+            "Forwarded-For-Ip",
+            "Request-Uri",
+            "Http_Url",
+            "Proxy-Host",
             "Proxy",
         ] {
             assert!(is_dropped(name), "{name}");

@@ -48,7 +48,10 @@ impl Remedy {
     /// The text of [`Remedy::IgnoreCookie`] for the cookies with these names. Without one it says `NAME`.
     pub fn ignore_cookies(names: &[String]) -> String {
         match names {
-            [] => "if the cookie identifies nobody, add !NAME to identity_cookies".to_owned(),
+            [] => {
+                "if the cookie identifies nobody, add !NAME to identity_cookies; the log names it"
+                    .to_owned()
+            }
             [name] => format!("if the cookie identifies nobody, add !{name} to identity_cookies"),
             names => format!(
                 "if the cookies identify nobody, add !{} to identity_cookies",

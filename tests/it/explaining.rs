@@ -184,7 +184,7 @@ fn a_response_that_was_not_stored_is_explained_with_a_remedy() {
     assert_eq!(refusal("/cookie")["name"], "set-cookie");
     assert_eq!(
         refusal("/cookie")["remedy"],
-        "if the cookie identifies nobody, add !NAME to identity_cookies"
+        "if the cookie identifies nobody, add !NAME to identity_cookies; the log names it"
     );
     assert_eq!(
         refusal("/api/me")["remedy"],

@@ -40,6 +40,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("har", &["mask", "policy"]),
     ("clock", &["policy"]),
     ("disk", &[]),
+    ("redis", &[]),
     ("cache", &["disk", "policy", "mask"]),
     ("reload", &["cache", "config", "error"]),
     (

@@ -72,6 +72,15 @@ pub struct MakeRoom {
     pub(in crate::cache) bytes: u64,
 }
 
+/// Evicts some keys if `entry`, whose bytes count already, does not fit among the stored responses.
+#[derive(Message, Debug)]
+#[rtype(result = "RoomMade")]
+pub struct MakePlace {
+    /// The key that it will be stored under.
+    pub(in crate::cache) key: Key,
+    pub(in crate::cache) entry: Arc<Entry>,
+}
+
 /// What an eviction has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomMade {

@@ -12,7 +12,7 @@ use crate::{
         disk_tier::DiskTier,
         fetches::{
             known_miss::KnownMiss,
-            messages::{EndFetch, FetchResult, Load, MakeRoom, Put, RoomMade},
+            messages::{EndFetch, FetchResult, Load, MakePlace, MakeRoom, Put, RoomMade},
             reader::{FetchEnd, FetchEvent, FetchFailure, FetchId, FetchState},
             recipients::TicketRecipients,
         },
@@ -27,6 +27,9 @@ use crate::{
     },
     policy::{Reason, StoredHead, Time},
 };
+
+/// For smaller responses, in bytes, few keys are evicted when they are stored.
+const LARGE_BYTES: u64 = 32 * 1024;
 
 /// The right to store the response of one fetch.
 ///
@@ -203,6 +206,7 @@ impl FetchTicket {
         (stored_key, entry): (Key, Arc<Entry>),
         now: Time,
     ) -> Result<PutOutcome, CacheUnavailable> {
+        self.make_place(&stored_key, &entry).await?;
         let load = Load {
             key: self.key.clone(),
             id: self.id,
@@ -349,6 +353,19 @@ impl FetchTicket {
         }
     }
 
+    /// Makes place for a large `entry` a step at a time: to store it would evict many keys at once.
+    async fn make_place(&self, key: &Key, entry: &Arc<Entry>) -> Result<(), CacheUnavailable> {
+        let message = || MakePlace {
+            key: key.clone(),
+            entry: Arc::clone(entry),
+        };
+        while entry.weight_bytes() >= LARGE_BYTES
+            && in_time(self.recipients.make_place.send(message())).await? == RoomMade::NotYet
+        {
+        }
+        Ok(())
+    }
+
     /// Ends the fetch without storing its response. No more requests join, but the present readers read on.
     pub(in crate::cache) fn give_up(&self, reason: Reason) {
         self.release();
@@ -379,6 +396,7 @@ impl FetchTicket {
         since: (Time, FetchId),
         age: Duration,
     ) -> Result<PutOutcome, CacheUnavailable> {
+        self.make_place(&entry.key_for(&self.key), &entry).await?;
         let put = Put {
             key: self.key.clone(),
             id: self.id,

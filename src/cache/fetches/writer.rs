@@ -348,7 +348,7 @@ impl BodyWriter {
             body = Body::chain(around.0.chain([&body]).chain(around.1));
         }
         if body.is_scattered() && self.ticket.room(0, body.len_bytes()).await.is_ok() {
-            body = body.joined(self.ticket.budget());
+            body = body.joined(self.ticket.budget()).await;
         }
         self.put(body).await
     }

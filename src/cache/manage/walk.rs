@@ -6,9 +6,9 @@ use crate::cache::{
     store::{key::Key, stored::Stored},
 };
 
-/// The effort of one step: some 250 short keys and one pattern.
-const STEP: usize = 4096;
-/// The effort for each key, and one more for so many bytes of it.
+/// The effort of one step: some 30 responses with short keys, and one pattern.
+const STEP: usize = 512;
+/// The effort for each response of a key, and one more for so many bytes of the key.
 const KEY_EFFORT: usize = 16;
 const BYTES_FOR_ONE: usize = 16;
 
@@ -36,7 +36,8 @@ impl CacheActor {
                 let key = stored.key.key();
                 see(&key, stored);
                 let len = key.resource.target().len();
-                (KEY_EFFORT + len / BYTES_FOR_ONE) * filter.patterns().max(1)
+                let responses = stored.variants.len().max(1);
+                (KEY_EFFORT + len / BYTES_FOR_ONE) * responses * filter.patterns().max(1)
             });
             effort < STEP
         };

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use crate::{
     cache::store::{budget::Budget, file_body::FileBody, shared_list::SharedList},
@@ -26,8 +27,10 @@ const PIECE_OVERHEAD_BYTES: u64 = 104;
 const SMALL_PIECE_BYTES: usize = 1280;
 /// The largest piece that joining makes.
 const JOINED_PIECE_BYTES: usize = Slices::MAX_BYTES;
-/// Bodies up to this size are joined whenever that makes fewer slices. Copying a larger one would delay other requests.
+/// Bodies up to this size are joined whenever that makes fewer slices.
 const JOINED_BODY_BYTES: u64 = 8 * 1024 * 1024;
+/// After so many bytes were copied, other tasks run.
+const COPIED_BYTES: usize = 256 * 1024;
 
 /// A piece of a body, with a link to the next one.
 #[derive(Debug)]
@@ -178,7 +181,7 @@ impl Body {
     pub(in crate::cache) fn on_disk(body: LargeBody) -> Self {
         Self {
             len_bytes: body.len_bytes(),
-            pieces: SharedList::One(Piece::of_file(body)),
+            pieces: Piece::of_file(body).into(),
         }
     }
 
@@ -277,14 +280,20 @@ impl Body {
         }
     }
 
-    /// The same body in larger pieces.
-    pub(in crate::cache) fn joined(&self, budget: &Arc<Budget>) -> Self {
+    /// The same body in larger pieces. It is copied in steps, between which other tasks run.
+    pub(in crate::cache) async fn joined(&self, budget: &Arc<Budget>) -> Self {
         let mut joined = Vec::new();
         let mut buffer = Vec::new();
+        let mut copied_bytes = 0;
         for piece in self.pieces.iter() {
             if !buffer.is_empty() && buffer.len() + piece.bytes.len() > JOINED_PIECE_BYTES {
                 joined.push(Piece::copy_of(&buffer, 0, budget));
+                copied_bytes += buffer.len();
                 buffer.clear();
+            }
+            if copied_bytes >= COPIED_BYTES {
+                copied_bytes = 0;
+                yield_now().await;
             }
             buffer.extend_from_slice(&piece.bytes);
         }
@@ -423,6 +432,9 @@ impl Iterator for Slices {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::rt::System;
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn body(sizes: &[usize]) -> (Body, Vec<u8>, Arc<Budget>) {
@@ -516,12 +528,27 @@ mod tests {
     fn many_small_pieces_are_joined_to_save_overhead() {
         let (body, all, budget) = body(&[1; 100_000]);
         assert!(body.is_scattered());
-        let joined = body.joined(&budget);
+        let joined = System::new().block_on(body.joined(&budget));
         drop(body);
         assert_eq!(collect(joined.all()), all);
         assert!(!joined.is_scattered());
         assert!(joined.weight_bytes() < 101_000, "{}", joined.weight_bytes());
         assert_eq!(budget.used_bytes(), joined.weight_bytes());
+    }
+
+    #[test]
+    fn other_tasks_run_while_a_large_body_is_joined() {
+        let (body, all, budget) = body(&[1024; 1000]);
+        let mut joining = Box::pin(body.joined(&budget));
+        let mut turns = 1;
+        let joined = loop {
+            match (&mut joining).now_or_never() {
+                Some(joined) => break joined,
+                None => turns += 1,
+            }
+        };
+        assert_eq!(turns, all.len().div_ceil(COPIED_BYTES));
+        assert_eq!(collect(joined.all()), all);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use crate::{
         store::{
             body::Body,
             budget::{Budget, Charge},
+            key::Key,
         },
     },
-    policy::{StoredHead, Time},
+    policy::{Audience, StoredHead, Time},
 };
 
 /// The memory of an entry beyond head and body: the slot in the store, the key, allocations.
@@ -74,6 +75,14 @@ impl Entry {
     /// The body.
     pub fn body(&self) -> &Body {
         &self.body
+    }
+
+    /// The key that it is stored under if it was fetched for `key`.
+    pub(in crate::cache) fn key_for(&self, key: &Key) -> Key {
+        match self.head.audience() {
+            Audience::Everyone => key.shared(),
+            Audience::Partition => key.clone(),
+        }
     }
 
     /// The memory of the entry without its body, in bytes.

@@ -14,6 +14,7 @@ use crate::{
             entry::Entry,
             index::SharedIndex,
             key::{Key, Resource},
+            order::TurnsLeft,
             related::{UnsafeRequest, UnsafeRequests},
             stored::Stored,
             table::EntryTable,
@@ -242,12 +243,36 @@ impl Store {
 
     /// Evicts up to `keys` keys, until `bytes` more fit into the budget.
     pub(in crate::cache) fn make_room(&mut self, bytes: u64, keys: usize) -> RoomMade {
+        // A body of which another stored response has a part is not free when it is evicted. Then more is.
+        self.evict_until(|store| store.budget.has_room(bytes), keys)
+    }
+
+    /// Evicts up to `keys` keys, until [`Store::put`] has to evict none for `entry`, whose bytes are in the budget already.
+    pub(in crate::cache) fn make_place(
+        &mut self,
+        key: &Key,
+        entry: &Entry,
+        keys: usize,
+    ) -> RoomMade {
+        let bytes = entry.weight_bytes();
+        let has_place = |store: &Self| {
+            let previous = store.table.peek(key);
+            let variants = previous.iter().flat_map(|stored| stored.variants.iter());
+            let replaced = variants.filter(|other| other.head().same_variant(entry.head()));
+            let replaced: u64 = replaced.map(|other| other.weight_bytes()).sum();
+            let held = store.table.held_bytes().saturating_sub(replaced);
+            held.saturating_add(bytes) <= store.capacity(bytes)
+        };
+        self.evict_until(has_place, keys)
+    }
+
+    fn evict_until(&mut self, is_enough: impl Fn(&Self) -> bool, keys: usize) -> RoomMade {
+        let mut turns = TurnsLeft::default();
         for _ in 0..keys {
-            // A body of which another stored response has a part is not free when it is evicted. Then more is.
-            if self.budget.has_room(bytes) {
+            if is_enough(self) {
                 return RoomMade::Enough;
             }
-            if !self.table.evict() {
+            if !self.table.evict(&mut turns) {
                 return RoomMade::None;
             }
         }

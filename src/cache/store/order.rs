@@ -10,12 +10,22 @@ use crate::cache::store::{slots::Slots, stored::Stored};
 
 /// The queue of new keys has one part in this many of the memory.
 const NEW_PARTS: u64 = 10;
-/// So many keys are looked at for one eviction, which takes some 50 microseconds. If all of them were used, the next one is
+/// So many keys that were used get another turn in one step, which takes some 50 microseconds. Then the next ones are
 /// evicted all the same.
-const MAX_LOOKS: usize = 512;
+const MAX_TURNS: usize = 512;
 /// One evicted key is remembered for so many bytes of the budget.
 const REMEMBERED_BYTES: u64 = 2048;
 const MAX_REMEMBERED: u64 = 1 << 20;
+
+/// How many keys that were used may still get another turn in one step, however many are evicted in it.
+#[derive(Debug)]
+pub(in crate::cache) struct TurnsLeft(usize);
+
+impl Default for TurnsLeft {
+    fn default() -> Self {
+        Self(MAX_TURNS)
+    }
+}
 
 /// The keys in their slots, each in one of two queues.
 pub(in crate::cache) struct EvictionOrder {
@@ -161,21 +171,21 @@ impl EvictionOrder {
     }
 
     /// The key to evict next; `None` if there is none.
-    pub(in crate::cache) fn next_to_evict(&mut self) -> Option<Arc<Stored>> {
-        for looks in 0.. {
+    pub(in crate::cache) fn next_to_evict(&mut self, turns: &mut TurnsLeft) -> Option<Arc<Stored>> {
+        loop {
             let is_new = self.main.first.is_none() || self.new.bytes > self.bytes() / NEW_PARTS;
             let slot = self.queue(is_new).first?;
             let stored = Arc::clone(self.get(slot)?);
-            if looks == MAX_LOOKS || !stored.take_use() {
+            if turns.0 == 0 || !stored.take_use() {
                 if is_new {
                     self.evicted.remember(stored.hash);
                 }
                 return Some(stored);
             }
+            turns.0 -= 1;
             self.unlink(slot);
             self.append(slot, false);
         }
-        None
     }
 
     fn queue(&mut self, is_new: bool) -> &mut Queue {

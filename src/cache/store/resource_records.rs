@@ -13,7 +13,7 @@ use crate::cache::{
 };
 
 /// How many parts there are. A part that grows moves all that is in it, which takes a millisecond for 10,000 resources.
-const PARTS: u64 = 256;
+const PARTS: u64 = 1024;
 
 /// The keys of a resource that have an identity or a body.
 #[derive(Debug, Default)]

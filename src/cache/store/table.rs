@@ -19,7 +19,7 @@ use crate::cache::{
         entry::Entry,
         index::{IndexWriter, SharedIndex},
         key::{Epoch, Key, Partition, Resource, StoredKey},
-        order::EvictionOrder,
+        order::{EvictionOrder, TurnsLeft},
         resource_records::{ResourceRecord, ResourceRecords},
         slots::Slots,
         stored::{Stored, StoredPlace, total_bytes},
@@ -108,7 +108,9 @@ impl EntryTable {
         }
         let replaced =
             |previous: &Option<Arc<Stored>>| previous.as_ref().map_or(0, |it| it.weight_bytes());
-        while self.held_bytes() - replaced(&previous) + weight > capacity && self.evict() {
+        let mut turns = TurnsLeft::default();
+        while self.held_bytes() - replaced(&previous) + weight > capacity && self.evict(&mut turns)
+        {
             previous = self.peek(key);
         }
         if let Some(previous) = &previous {
@@ -268,8 +270,8 @@ impl EntryTable {
     }
 
     /// Evicts one key. Returns false if there is none.
-    pub(in crate::cache) fn evict(&mut self) -> bool {
-        let Some(stored) = self.order.next_to_evict() else {
+    pub(in crate::cache) fn evict(&mut self, turns: &mut TurnsLeft) -> bool {
+        let Some(stored) = self.order.next_to_evict(turns) else {
             return false;
         };
         self.evictions += self.take_out(stored);

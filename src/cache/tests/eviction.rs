@@ -1,7 +1,11 @@
 //! Which responses are evicted.
 
 use super::*;
-use crate::cache::{PutOutcome, fetches::reader::FetchId, store::body::Piece};
+use crate::cache::{
+    PutOutcome,
+    fetches::{messages::RoomMade, reader::FetchId},
+    store::body::Piece,
+};
 
 /// Room for some 600 responses.
 const LIMIT_BYTES: u64 = MIB;
@@ -13,17 +17,35 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let budget = Budget::new(LIMIT_BYTES);
+        Self::of(LIMIT_BYTES)
+    }
+
+    fn of(limit_bytes: u64) -> Self {
+        let budget = Budget::new(limit_bytes);
         Self {
             store: empty_store(&budget),
             budget,
         }
     }
 
-    fn put(&mut self, target: &str) {
-        let body = Body::new(vec![Piece::copy_of(&[b'x'; 1024], 0, &self.budget)]);
+    fn entry(&self, body_bytes: usize) -> Arc<Entry> {
+        let piece = Piece::copy_of(&vec![b'x'; body_bytes], 0, &self.budget);
         let head = Arc::new(plain_head());
-        let entry = Arc::new(Entry::new(head, body, (FetchId(0), 0), &self.budget));
+        let fetch = (FetchId(0), 0);
+        Arc::new(Entry::new(
+            head,
+            Body::new(vec![piece]),
+            fetch,
+            &self.budget,
+        ))
+    }
+
+    fn put(&mut self, target: &str) {
+        let entry = self.entry(1024);
+        self.put_entry(target, entry);
+    }
+
+    fn put_entry(&mut self, target: &str, entry: Arc<Entry>) {
         let order = (entry.order(), NOW);
         assert_eq!(
             self.store.put(&key(target), entry, order),
@@ -94,4 +116,47 @@ fn what_is_not_used_any_more_gives_way_to_what_is() {
         assert!(left(round) > 500);
         assert!(round == 0 || left(round - 1) < 100, "{}", left(round - 1));
     }
+}
+
+#[test]
+fn keys_in_use_get_a_limited_number_of_turns_in_one_step() {
+    const TURNS: usize = 512;
+    const EVICTED: usize = 16;
+    let mut fixture = Fixture::of(2 * LIMIT_BYTES);
+    let targets: Vec<_> = (0..700).map(|number| format!("/{number}")).collect();
+    for target in &targets {
+        fixture.put(target);
+        assert!(fixture.use_of(target));
+    }
+    let room = fixture.store.make_room(u64::MAX, EVICTED);
+    assert_eq!(room, RoomMade::NotYet);
+    for (number, target) in targets.iter().enumerate() {
+        let is_evicted = (TURNS..TURNS + EVICTED).contains(&number);
+        assert_ne!(fixture.is_stored(target), is_evicted, "{target}");
+    }
+}
+
+#[test]
+fn a_large_response_gets_its_place_in_steps() {
+    const STEP: usize = 16;
+    let mut fixture = Fixture::new();
+    fixture.scan("a");
+    let (large, stored_at) = (fixture.entry(300_000), key("/large"));
+    let mut steps = 0;
+    let mut evictions = fixture.store.evictions();
+    while fixture.store.make_place(&stored_at, &large, STEP) == RoomMade::NotYet {
+        assert_eq!(fixture.store.evictions(), evictions + STEP as u64);
+        evictions = fixture.store.evictions();
+        steps += 1;
+    }
+    assert!(steps > 5, "{steps}");
+    let evictions = fixture.store.evictions();
+    fixture.put_entry("/large", large);
+    assert_eq!(fixture.store.evictions(), evictions, "it had its place");
+    // One that replaces it needs no more.
+    let newer = fixture.entry(300_000);
+    let place = fixture.store.make_place(&stored_at, &newer, STEP);
+    fixture.put_entry("/large", newer);
+    assert_eq!(place, RoomMade::Enough);
+    assert_eq!(fixture.store.evictions(), evictions);
 }

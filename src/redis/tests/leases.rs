@@ -1,0 +1,113 @@
+//! The own tiers serve for the length of the lease, and not longer.
+
+use std::time::Duration;
+
+use super::{Instance, RedisServer, next, settings, timing, until};
+use crate::redis::{OwnTiers, Redis, RedisMessageKind, RedisSettings, boot_time_ms};
+
+const LEASE: Duration = Duration::from_millis(500);
+
+fn short(server: &RedisServer, name: &str) -> RedisSettings {
+    RedisSettings {
+        lease: Some(LEASE),
+        ..settings(&server.url(), name)
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_lengthen_the_lease() {
+    let server = RedisServer::start();
+    let one = Instance::open(settings(&server.url(), "1"), timing());
+    assert_eq!(one.redis.valid_until(), u64::MAX);
+    one.is_ready().await;
+    until(|| one.redis.valid_until() != u64::MAX).await;
+    let first = one.redis.valid_until();
+    assert!(first > boot_time_ms() && first <= boot_time_ms() + 60_000);
+    until(|| one.redis.valid_until() > first).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_hears_nothing_empties_its_tiers_and_goes_on_alone() {
+    let server = RedisServer::start();
+    let (redis, mut events) = Redis::open_with(short(&server, "1"), timing()).unwrap();
+    redis.confirm(&next(&mut events).await);
+    until(|| redis.valid_until() != u64::MAX).await;
+    server.stop();
+    let ended = next(&mut events).await;
+    assert_eq!(ended.kind, RedisMessageKind::LeaseEnded);
+    assert!(boot_time_ms() >= redis.valid_until());
+    redis.confirm(&ended);
+    until(|| redis.valid_until() == u64::MAX).await;
+    server.go_on();
+    until(|| redis.is_usable() && redis.valid_until() != u64::MAX).await;
+    assert!(redis.valid_until() <= boot_time_ms() + 500);
+}
+
+#[tokio::test]
+async fn an_instance_that_hears_events_and_does_not_apply_them_loses_its_lease() {
+    let server = RedisServer::start();
+    let (redis, mut events) = Redis::open_with(short(&server, "1"), timing()).unwrap();
+    redis.confirm(&next(&mut events).await);
+    until(|| redis.valid_until() != u64::MAX).await;
+    let two = Instance::ready(&server, "2").await;
+    two.publish("event").await;
+    let event = next(&mut events).await;
+    let ended = next(&mut events).await;
+    assert_eq!(ended.kind, RedisMessageKind::LeaseEnded);
+    redis.confirm(&event);
+    redis.confirm(&ended);
+    until(|| redis.valid_until() > boot_time_ms()).await;
+}
+
+#[tokio::test]
+async fn without_a_lease_the_tiers_serve_for_ever() {
+    let mut server = RedisServer::start();
+    let mut settings = settings(&server.url(), "1");
+    settings.lease = None;
+    let one = Instance::open(settings, timing());
+    one.is_ready().await;
+    server.kill();
+    until(|| !one.redis.is_usable()).await;
+    assert_eq!(one.redis.valid_until(), u64::MAX);
+    assert!(!one.has_lost_its_lease());
+}
+
+#[tokio::test]
+async fn tiers_with_content_of_an_earlier_run_wait_for_redis() {
+    let server = RedisServer::start();
+    let one = Instance::ready(&server, "1").await;
+    one.publish("known").await;
+    let known = one.publish("known too").await;
+    one.publish("missed").await;
+    let mut settings = short(&server, "2");
+    settings.own_tiers = OwnTiers::Earlier(Some(known));
+    let (two, mut events) = Redis::open_with(settings, timing()).unwrap();
+    assert_eq!(two.valid_until(), 0);
+    let mut known = Vec::new();
+    for _ in 0..4 {
+        let message = next(&mut events).await;
+        match &message.kind {
+            RedisMessageKind::Begins { is_continuous, .. } => assert!(is_continuous),
+            RedisMessageKind::Event { is_known, .. } => known.push(*is_known),
+            // The machine is busy.
+            RedisMessageKind::LeaseEnded => {}
+        }
+        two.confirm(&message);
+    }
+    assert_eq!(known, [true, true, false]);
+    until(|| two.valid_until() > boot_time_ms()).await;
+}
+
+#[tokio::test]
+async fn tiers_with_content_of_an_earlier_run_are_emptied_if_redis_is_not_there() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let mut settings = short(&server, "1");
+    settings.own_tiers = OwnTiers::Earlier(None);
+    let (redis, mut events) = Redis::open_with(settings, timing()).unwrap();
+    assert_eq!(redis.valid_until(), 0);
+    let ended = next(&mut events).await;
+    assert_eq!(ended.kind, RedisMessageKind::LeaseEnded);
+    redis.confirm(&ended);
+    until(|| redis.valid_until() == u64::MAX).await;
+}

@@ -161,6 +161,7 @@ fn lists(criterion: &mut Criterion) {
         order: ListOrder::Size,
         offset: 0,
         limit: 50,
+        disk_time: Duration::ZERO,
     };
     let mut group = criterion.benchmark_group("list");
     group.sample_size(10);

@@ -253,6 +253,7 @@ async fn run(extent: Extent) -> Option<()> {
         order: ListOrder::Size,
         offset: 0,
         limit: 50,
+        disk_time: Duration::ZERO,
     };
     let listed = move |cache: Cache| {
         let list = list.clone();

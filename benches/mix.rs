@@ -178,6 +178,7 @@ async fn change(cache: &Cache, is_over: &AtomicBool) {
         order: ListOrder::Size,
         offset: 0,
         limit: 50,
+        disk_time: Duration::ZERO,
     };
     let step = Duration::from_millis(333);
     while !is_over.load(Ordering::Relaxed) {

@@ -82,6 +82,9 @@ pub struct OfflineChange {
     pub is_offline: bool,
     /// Whether that is new.
     pub has_changed: bool,
+    /// WebSockets that are open. They stay open. 0 if nobody has counted them.
+    #[serde(default)]
+    pub open_tunnels: u64,
 }
 
 /// Why a reload failed.
@@ -174,6 +177,7 @@ impl Reload {
         OfflineChange {
             is_offline,
             has_changed,
+            open_tunnels: 0,
         }
     }
 

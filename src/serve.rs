@@ -2,7 +2,7 @@
 
 use std::{
     mem::ManuallyDrop,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use actix_web::rt::System;
 use caching_proxy::{
     config::{BindAddress, Config, Flags, LoadConfig},
-    control::{self, Control, ControlError},
+    control::{Control, ControlError, ControlSocket},
     dashboard::{Dashboard, MetricsListener, REQUEST_TIMEOUT},
     error::Chain,
     mask,
@@ -57,6 +57,9 @@ impl Startup {
         file_limit::check(self.config.workers)?;
         let listeners = listen()?;
         self.settle(&listeners)?;
+        // Before anything takes time: who finds the port finds the socket too, and a command waits until it is answered.
+        let address = SocketAddr::new(self.config.bind.first(), self.config.port);
+        let control = ControlSocket::open(address, self.config.origins.first().to_string());
         start_queues();
         logging::log_panics();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,7 +70,7 @@ impl Startup {
         let system = ManuallyDrop::new(System::with_tokio_rt(|| runtime));
         system.block_on(async {
             SYSTEM.get_or_init(System::current);
-            run(self, tls, listeners).await
+            run(self, tls, (listeners, control)).await
         })
     }
 
@@ -136,7 +139,7 @@ fn reachable(control: Result<Control, ControlError>) -> Result<Option<Control>, 
 async fn run(
     startup: Startup,
     tls: Option<Arc<ClientConfig>>,
-    listeners: Vec<TcpListener>,
+    (listeners, control): (Vec<TcpListener>, Result<ControlSocket, ControlError>),
 ) -> Result<(), Failure> {
     let Startup {
         flags,
@@ -148,7 +151,8 @@ async fn run(
     let mut signals = Signals::new().map_err(Failure::Start)?;
     let mut server = Server::start(Arc::clone(&config), tls.clone(), listeners)?;
     let reload = server.reload(flags, load);
-    let control = reachable(control::listen(server.shared(), reload.clone()))?;
+    let serve = |socket: ControlSocket| socket.serve(server.shared(), reload.clone());
+    let control = reachable(control.and_then(serve))?;
     let dashboard = match config.dashboard {
         Some(address) => Some(
             Dashboard::start(address, server.shared(), REQUEST_TIMEOUT)

@@ -1,5 +1,7 @@
 //! `list`: the stored keys, sorted, a page at a time.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AdminError, filter};
@@ -8,6 +10,9 @@ use crate::{
     policy::Time,
     proxy::Shared,
 };
+
+/// How long a list may read the disk.
+const DISK_TIME: Duration = Duration::from_secs(4);
 
 /// Which keys to list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +65,7 @@ pub async fn list(shared: &Shared, request: ListRequest, now: Time) -> Result<Li
         order: request.order,
         offset: request.offset,
         limit: request.limit,
+        disk_time: DISK_TIME,
     };
     Ok(shared.cache.list(&list, now).await?)
 }

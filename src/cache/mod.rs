@@ -69,8 +69,9 @@ pub use known_misses::KnownMisses;
 pub use manage::filter::{EntryFilter, FilterError, FilterSpec, parse_target};
 pub use manage::inspecting::{Inspect, KeyState};
 pub use manage::key_variants::{KeyVariants, ListedKey};
-pub use manage::listing::{ChunkedLookup, ListOrder, ListQuery, Listing, MAX_LISTED, MAX_OFFSET};
+pub use manage::listing::{ChunkedLookup, ListQuery, Listing, MAX_LISTED, MAX_OFFSET};
 pub use manage::purging::{PurgeAction, PurgeError, Purged};
+pub use manage::ranking::ListOrder;
 pub use messages::{
     CacheStats, Claim, ClaimBasis, Claimed, Clear, Coalescing, Get, GetStats, Invalidate, Remove,
 };

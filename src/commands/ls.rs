@@ -10,7 +10,7 @@ use caching_proxy::{
 use super::text::{cut, fresh, plain, print_json, seconds, size, width};
 use crate::{
     failure::Failure,
-    terminal::{print, say},
+    terminal::{counted, print, say},
 };
 
 /// The least width of a path, in characters.
@@ -34,22 +34,42 @@ pub(super) fn run(ls: LsArgs) -> Result<(), Failure> {
     if ls.proxy.json {
         return print_json(&listing);
     }
-    if listing.total == 0 {
-        match ls.path {
-            None => print("the cache is empty\n"),
-            Some(path) => print(&format!("no cached response matches {}\n", plain(&path))),
-        }
-        return Ok(());
+    match (listing.total, ls.path) {
+        (0, None) if listing.not_read_on_disk == 0 => print("the cache is empty\n"),
+        (0, None) => print("nothing is cached in memory\n"),
+        (0, Some(path)) => print(&format!("no cached response matches {}\n", plain(&path))),
+        _ => print(&table(&listing.entries, width())),
     }
-    print(&table(&listing.entries, width()));
-    if listing.more > 0 {
-        let next = ls.offset + listing.entries.len();
-        say(&format!(
-            "{} more; list them with --offset {next} or a larger --limit",
-            listing.more
-        ));
+    for note in notes(&listing, ls.offset) {
+        say(&note);
     }
     Ok(())
+}
+
+/// What the list does not have.
+fn notes(listing: &Listing, offset: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if listing.more > 0 {
+        let next = offset + listing.entries.len();
+        let how = match (listing.is_cut, listing.entries.is_empty()) {
+            (false, _) => format!("list them with --offset {next} or a larger --limit"),
+            (true, false) => {
+                format!("the list ends here because it is too long; go on with --offset {next}")
+            }
+            (true, true) => {
+                "they are too many to list; a pattern such as '/products/*' narrows the list"
+                    .to_owned()
+            }
+        };
+        notes.push(format!("{} more; {how}", listing.more));
+    }
+    if listing.not_read_on_disk > 0 {
+        notes.push(format!(
+            "{} on disk not looked at: reading the store took too long; a whole path without * is found at once",
+            counted(listing.not_read_on_disk, "response", "responses")
+        ));
+    }
+    notes
 }
 
 /// Columns as wide as their content; the last one takes the rest of the width.
@@ -147,6 +167,30 @@ mod tests {
             is_on_disk: false,
             provenance: None,
         }
+    }
+
+    #[test]
+    fn a_list_that_ends_before_its_end_says_why() {
+        let listing = |is_cut, entries: &[ListedKey], not_read_on_disk| Listing {
+            entries: entries.to_vec(),
+            total: 9,
+            more: 8,
+            is_cut,
+            not_read_on_disk,
+            ..Listing::default()
+        };
+        let one = [listed("/a")];
+        let more = notes(&listing(false, &one, 0), 0);
+        assert_eq!(
+            more,
+            ["8 more; list them with --offset 1 or a larger --limit"]
+        );
+        let long = notes(&listing(true, &one, 0), 5).concat();
+        assert!(long.contains("too long; go on with --offset 6"), "{long}");
+        let many = notes(&listing(true, &[], 0), 5).concat();
+        assert!(many.contains("a pattern"), "{many}");
+        let not_read = notes(&listing(false, &one, 7), 0);
+        assert!(not_read[1].starts_with("7 responses on disk not looked at"));
     }
 
     #[test]

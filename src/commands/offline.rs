@@ -27,6 +27,12 @@ pub(super) fn run(asked: OfflineArgs) -> Result<(), Failure> {
     if !change.has_changed {
         say("no change");
     }
+    if change.is_offline && change.open_tunnels > 0 {
+        say(&format!(
+            "WebSockets that are open and stay open: {}",
+            change.open_tunnels
+        ));
+    }
     print(match change.is_offline {
         true => "Offline: cached responses are served, no request goes to an origin\n",
         false => "Online: requests go to the origin\n",

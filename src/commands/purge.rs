@@ -55,23 +55,19 @@ fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String
         (PurgeAction::DryRun, false) => "would be purged",
         (PurgeAction::DryRun, true) => "would be marked as stale",
     };
-    let on_disk = match purged.on_disk {
-        0 if purged.is_stale_on_disk => "; what matches on disk is stale too".to_owned(),
-        0 => String::new(),
-        count => format!("; on disk: {count}"),
-    };
-    let mut text = match purged.responses + purged.on_disk {
-        0 if purged.is_stale_on_disk => format!("{responses} {done} in memory{on_disk}\n"),
-        0 => format!(
+    let mut text = match (purged.responses + purged.on_disk, purged.not_read_on_disk) {
+        (0, 0) => format!(
             "{responses} {done}: no cached response matches {asked} (`caching-proxy ls` lists them)\n"
         ),
-        _ if purged.on_disk > 0 => {
-            format!(
-                "{responses} {done} in memory, {}{on_disk}\n",
-                size(purged.bytes)
-            )
+        (_, 0) if purged.on_disk == 0 => {
+            format!("{responses} {done}, {}\n", size(purged.bytes))
         }
-        _ => format!("{responses} {done}, {}{on_disk}\n", size(purged.bytes)),
+        (_, not_read) => format!(
+            "{responses} {done} in memory, {}; on disk: {}{}\n",
+            size(purged.bytes),
+            purged.on_disk,
+            uncounted(not_read)
+        ),
     };
     for path in purged.paths.iter().take(SHOWN) {
         text.push_str(&format!("  {}\n", plain(path)));
@@ -88,6 +84,14 @@ fn told(purged: &Purged, how: PurgeAction, is_soft: bool, asked: &str) -> String
     text
 }
 
+/// What is said about responses on disk that were not looked at.
+fn uncounted(not_read: u64) -> String {
+    match not_read {
+        0 => String::new(),
+        _ => format!(" or more (not counted, because it took too long: {not_read})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +105,7 @@ mod tests {
             paths: (0..30).map(|number| format!("/{number}")).collect(),
             more_paths: false,
             on_disk: 0,
-            is_stale_on_disk: false,
+            not_read_on_disk: 0,
         };
         let text = told(&purged, PurgeAction::Remove, false, "/*");
         assert!(
@@ -112,5 +116,22 @@ mod tests {
             text.contains("... and 10 (--json lists them)\n1 fetch in progress"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_is_on_disk_is_counted_and_what_was_not_looked_at_is_said() {
+        let mut purged = Purged {
+            on_disk: 4,
+            paths: vec!["/a".to_owned()],
+            ..Purged::default()
+        };
+        assert_eq!(
+            told(&purged, PurgeAction::Expire, true, "/*"),
+            "0 responses marked as stale in memory, 0 B; on disk: 4\n  /a\n"
+        );
+        purged.on_disk = 0;
+        purged.not_read_on_disk = 9;
+        let text = told(&purged, PurgeAction::DryRun, false, "/*");
+        assert!(text.contains("on disk: 0 or more (not counted"), "{text}");
     }
 }

@@ -64,7 +64,7 @@ impl StoreSettings {
             }
         };
         Ok(Self {
-            directory: sources.get("store", value::path)?.flatten(),
+            directory: sources.get("store", value::directory)?.flatten(),
             max_disk_bytes,
             max_disk_object_bytes,
             disk_reserve_bytes: sources.get("disk-reserve", reserve)?.flatten(),

@@ -378,6 +378,17 @@ pub(super) fn path(given: &Given) -> Result<Option<PathBuf>, ValueError> {
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
 
+/// A directory. `None` if a file says that it is empty, which is its default there. A flag that is empty is a mistake, such
+/// as a variable of a shell that is not set.
+pub(super) fn directory(given: &Given) -> Result<Option<PathBuf>, ValueError> {
+    match (path(given)?, given) {
+        (None, Given::Argument(_)) => {
+            Err(given.is_not("a directory, such as cache or /var/cache/proxy"))
+        }
+        (directory, _) => Ok(directory),
+    }
+}
+
 /// A pattern that some path can match.
 pub(super) fn path_pattern(given: &Given) -> Result<String, ValueError> {
     given

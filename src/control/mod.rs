@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `server.rs` | [`listen`]: makes this process reachable |
+//! | `server.rs` | [`ControlSocket`]: makes this process reachable |
 //! | `routes.rs` | the routes: the actions of [`crate::admin`], `POST /reload`, `POST /offline`, `GET /instance` |
 //! | `transfer.rs` | the routes of `export` and `import` |
 //! | `stream.rs` | a response over a socket that is read while it arrives |
@@ -42,7 +42,7 @@ pub use self::{
     choose::{ChooseError, ChosenInstance, choose},
     commands::{ClearReport, ClearedInstance, UnreachedInstance, clear, holder},
     routes::OfflineRequest,
-    server::{Control, listen},
+    server::{Control, ControlSocket},
     stream::ResponseStream,
 };
 

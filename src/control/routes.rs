@@ -97,9 +97,17 @@ async fn why(body: Bytes, shared: Data<Shared>) -> Result<Json<Explanation>, Adm
     Ok(Json(explanation))
 }
 
-async fn offline(body: Bytes, reload: Data<Reload>) -> Result<Json<OfflineChange>, AdminError> {
+async fn offline(
+    body: Bytes,
+    reload: Data<Reload>,
+    shared: Data<Shared>,
+) -> Result<Json<OfflineChange>, AdminError> {
     let OfflineRequest { offline } = parse(&body)?;
-    Ok(Json(reload.set_offline(offline).await))
+    let change = reload.set_offline(offline).await;
+    Ok(Json(OfflineChange {
+        open_tunnels: shared.observer.totals().open_tunnels(),
+        ..change
+    }))
 }
 
 async fn reload(reload: Data<Reload>) -> HttpResponse {

@@ -1,6 +1,6 @@
 //! The server side: a running proxy that listens on its socket.
 
-use std::{io, os::unix::net::UnixListener, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpServer,
@@ -38,47 +38,72 @@ impl Drop for Control {
     }
 }
 
-/// Makes this process reachable by the commands of its user. Must be called inside an actix `System`.
-///
-/// # Errors
-/// There is no directory that only this user can access, or the socket cannot be created in it.
-pub fn listen(shared: Arc<Shared>, reload: Reload) -> Result<Control, ControlError> {
-    listen_in(&SocketDirectories::of_this_process(), shared, reload)
+/// The socket of this process, before anything is answered there. Commands that connect wait.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    instance: Instance,
+    lock: InstanceLock,
 }
 
-pub(super) fn listen_in(
-    surroundings: &SocketDirectories,
-    shared: Arc<Shared>,
-    reload: Reload,
-) -> Result<Control, ControlError> {
-    let config = shared.config();
-    let instance = Instance {
-        pid: std::process::id(),
-        port: config.port,
-        bind: config.bind.first(),
-        origin: config.origins.first().to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: chrono::Local::now().to_rfc3339(),
-    };
-    let mut lock = InstanceLock::take(&surroundings.make()?, config.port)?;
-    lock.describe(&instance)?;
-    let server =
-        serve(lock.listen()?, instance, shared, reload).map_err(|source| ControlError::Listen {
-            path: lock.socket().to_owned(),
-            source,
+impl ControlSocket {
+    /// Takes the name of this process, which listens on an address and forwards to an origin, and listens on its socket.
+    ///
+    /// # Errors
+    /// There is no directory that only this user can access, or the socket cannot be created in it.
+    pub fn open(address: SocketAddr, origin: String) -> Result<Self, ControlError> {
+        Self::open_in(&SocketDirectories::of_this_process(), address, origin)
+    }
+
+    pub(super) fn open_in(
+        surroundings: &SocketDirectories,
+        address: SocketAddr,
+        origin: String,
+    ) -> Result<Self, ControlError> {
+        let instance = Instance {
+            pid: std::process::id(),
+            port: address.port(),
+            bind: address.ip(),
+            origin,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: chrono::Local::now().to_rfc3339(),
+        };
+        let mut lock = InstanceLock::take(&surroundings.make()?, address.port())?;
+        lock.describe(&instance)?;
+        Ok(Self {
+            listener: lock.listen()?,
+            instance,
+            lock,
+        })
+    }
+
+    /// Answers the commands of the user. Must be called inside an actix `System`.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn serve(self, shared: Arc<Shared>, reload: Reload) -> Result<Control, ControlError> {
+        let Self {
+            listener,
+            instance,
+            lock,
+        } = self;
+        let server = serve(listener, instance, shared, reload).map_err(|source| {
+            let path = lock.socket().to_owned();
+            ControlError::Listen { path, source }
         })?;
-    let handle = server.handle();
-    actix_web::rt::spawn(async move {
-        if let Err(error) = server.await {
-            log::error!(
-                "the control socket has failed; commands no longer reach this proxy: {error}"
-            );
-        }
-    });
-    Ok(Control {
-        handle,
-        _lock: lock,
-    })
+        let handle = server.handle();
+        actix_web::rt::spawn(async move {
+            if let Err(error) = server.await {
+                log::error!(
+                    "the control socket has failed; commands no longer reach this proxy: {error}"
+                );
+            }
+        });
+        Ok(Control {
+            handle,
+            _lock: lock,
+        })
+    }
 }
 
 fn serve(

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    net::SocketAddr,
     os::unix::{
         fs::symlink,
         net::{UnixDatagram, UnixListener},
@@ -15,6 +16,7 @@ use actix_web::rt::{System, task::spawn_blocking};
 use tokio::sync::watch;
 
 use super::{
+    choose::choose_in,
     commands::{clear_in, holder_in},
     directories::SocketDirectories,
     lock::{IfNoFile, InstanceLock, InstanceName, LockAttempt},
@@ -56,7 +58,10 @@ fn listen_in(
         in_force,
         shared.cache.clone(),
     );
-    super::server::listen_in(surroundings, shared, reload)
+    let config = shared.config();
+    let address = SocketAddr::new(config.bind.first(), config.port);
+    let origin = config.origins.first().to_string();
+    super::server::ControlSocket::open_in(surroundings, address, origin)?.serve(shared, reload)
 }
 
 fn cache() -> Cache {
@@ -355,5 +360,30 @@ fn a_name_is_free_again_after_its_instance_has_stopped() {
             name.lock(IfNoFile::Skip).unwrap(),
             LockAttempt::NoFile
         ));
+    });
+}
+
+#[test]
+fn a_command_that_comes_before_the_socket_is_served_waits() {
+    let root = tempfile::tempdir().unwrap();
+    let surroundings = surroundings(root.path());
+    System::new().block_on(async {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8000));
+        let socket =
+            super::server::ControlSocket::open_in(&surroundings, address, String::new()).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let command = spawn_blocking(move || {
+            sender.send(()).unwrap();
+            choose_in(&surroundings, Some(8000)).map(|chosen| chosen.instance.port)
+        });
+        spawn_blocking(move || receiver.recv().unwrap())
+            .await
+            .unwrap();
+        let shared = shared(8000);
+        let in_force = watch::channel(shared.in_force.borrow().clone()).0;
+        let cache = shared.cache.clone();
+        let reload = Reload::new(Flags::new(), Config::load_everything, in_force, cache);
+        let _control = socket.serve(shared, reload).unwrap();
+        assert_eq!(command.await.unwrap().unwrap(), 8000);
     });
 }

@@ -91,4 +91,6 @@ pub struct Swept {
     pub bytes: u64,
     /// Their resources: up to 10,000 of them.
     pub resources: Vec<Box<[u8]>>,
+    /// True if there are more resources.
+    pub has_more_resources: bool,
 }

@@ -89,6 +89,11 @@ impl Disk {
         self.handle.may_have(address)
     }
 
+    /// False if nothing of this resource is stored, in any partition. It takes no lock. True as long as the index is loaded.
+    pub fn may_have_resource(&self, resource: &[u8]) -> bool {
+        self.handle.may_have_resource(resource)
+    }
+
     /// All variants at these addresses, up to 64 of each.
     ///
     /// # Errors

@@ -63,6 +63,17 @@ impl DiskHandle {
             && (shared.is_loading() || shared.index.has(shared.hasher.address(address)))
     }
 
+    pub(super) fn may_have_resource(&self, resource: &[u8]) -> bool {
+        let shared = &self.shared;
+        let has = || {
+            !shared
+                .index
+                .find_resource(shared.hasher.resource(resource))
+                .is_empty()
+        };
+        shared.availability.may_read() && (shared.is_loading() || has())
+    }
+
     /// Asks a reader. The answer comes within a time.
     fn ask<T: Send + 'static>(
         &self,

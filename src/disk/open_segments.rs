@@ -98,6 +98,21 @@ impl OpenSegment {
         }
     }
 
+    /// Its records from a sequence number on, as [`OpenSegment::rows`] reads them.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub(super) fn rows_from(&self, seq: u64) -> io::Result<Vec<SegmentRow>> {
+        // Sequence numbers grow from record to record.
+        let begin = |rows: &[SegmentRow]| rows.partition_point(|row| row.seq < seq);
+        if let Some(written) = &*self.written() {
+            return Ok(written[begin(written)..].to_vec());
+        }
+        let mut rows = self.rows()?;
+        Ok(rows.split_off(begin(&rows)))
+    }
+
     /// Where the record of a row is. `None` if the row cannot be one of this segment.
     pub(super) fn place(&self, row: &SegmentRow) -> Option<Place> {
         let end = row.offset.checked_add(row.len)?;

@@ -170,12 +170,14 @@ pub(super) fn do_job(context: &ReadContext, job: ReadJob) {
             from,
             limit,
             answer,
-        } => {
+        } if !answer.is_closed() => {
             let _ = answer.send(scan(shared, from, limit));
         }
-        ReadJob::RecordsOf { resource, answer } => {
+        ReadJob::RecordsOf { resource, answer } if !answer.is_closed() => {
             let _ = answer.send(records_of(shared, &resource));
         }
+        // Nobody waits for it any more.
+        ReadJob::Scan { .. } | ReadJob::RecordsOf { .. } => {}
         ReadJob::Open { name, answer } => {
             let _ = answer.send(open_large(context, name));
         }

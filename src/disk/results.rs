@@ -34,6 +34,18 @@ pub enum StoredBody {
 pub struct ScanCursor {
     /// Records with smaller sequence numbers were on the pages before.
     pub(super) next: u64,
+    /// Only so many of the records that were written last are on this page and those behind it. `None` for all.
+    pub(super) newest: Option<usize>,
+}
+
+impl ScanCursor {
+    /// Begins so that `count` records follow: those that were written last. What has ended since is counted, not found.
+    pub fn newest(count: usize) -> Self {
+        Self {
+            next: 0,
+            newest: Some(count),
+        }
+    }
 }
 
 /// A page of what is stored.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::disk::{
     ended::RuleVerdict,
     lookup::read_head,
@@ -20,19 +22,37 @@ const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The records of a segment that are in the index, with their places.
 pub(super) fn live_rows(shared: &DiskShared, segment: &OpenSegment) -> Vec<(SegmentRow, Place)> {
-    let rows = match segment.rows() {
-        Ok(rows) => rows,
-        Err(error) => {
-            log::debug!("cannot read a segment of the store: {error}");
-            return Vec::new();
+    let rows = rows_from(segment, 0).into_iter();
+    rows.filter_map(|row| Some((row, live_place(shared, segment, &row)?)))
+        .collect()
+}
+
+/// The records of a segment from a sequence number on. None if it cannot be read.
+fn rows_from(segment: &OpenSegment, seq: u64) -> Vec<SegmentRow> {
+    segment.rows_from(seq).unwrap_or_else(|error| {
+        log::debug!("cannot read a segment of the store: {error}");
+        Vec::new()
+    })
+}
+
+/// Where the record of a row is. `None` if it is not in the index.
+fn live_place(shared: &DiskShared, segment: &OpenSegment, row: &SegmentRow) -> Option<Place> {
+    let place = segment.place(row)?;
+    let at = shared.index.get(row.key)?;
+    (at.unused() == place).then_some(at)
+}
+
+/// The sequence number from which on `count` records were written.
+fn begin_of_newest(segments: &[Arc<OpenSegment>], count: usize) -> u64 {
+    let mut left = count;
+    for segment in segments.iter().rev() {
+        let rows = rows_from(segment, 0);
+        match rows.len().checked_sub(left) {
+            Some(before) => return rows.get(before).map_or(u64::MAX, |row| row.seq),
+            None => left -= rows.len(),
         }
-    };
-    let live = rows.into_iter().filter_map(|row| {
-        let place = segment.place(&row)?;
-        let at = shared.index.get(row.key)?;
-        (at.unused() == place).then_some((row, at))
-    });
-    live.collect()
+    }
+    0
 }
 
 /// A page of what is stored, without its bodies.
@@ -48,17 +68,24 @@ pub(super) fn scan(
     let mut page = ScanPage::default();
     let mut bytes = 0;
     let segments = shared.segments.all();
+    let begin = match from.newest {
+        Some(count) => begin_of_newest(&segments, count),
+        None => from.next,
+    };
     for (number, segment) in segments.iter().enumerate() {
         let next = segments.get(number + 1);
-        if next.is_some_and(|next| next.first_seq <= from.next) {
+        if next.is_some_and(|next| next.first_seq <= begin) {
             continue;
         }
-        for (row, place) in live_rows(shared, segment) {
-            if row.seq < from.next {
+        for row in rows_from(segment, begin) {
+            let Some(place) = live_place(shared, segment, &row) else {
                 continue;
-            }
+            };
             if page.records.len() >= limit.min(MAX_PAGE) || bytes >= MAX_PAGE_BYTES {
-                page.next = Some(ScanCursor { next: row.seq });
+                page.next = Some(ScanCursor {
+                    next: row.seq,
+                    newest: None,
+                });
                 return finished(shared, page);
             }
             if let Some(record) = scanned(shared, segment, place) {
@@ -113,7 +140,8 @@ fn scanned(shared: &DiskShared, segment: &Arc<OpenSegment>, place: Place) -> Opt
     let at = shared.index.get(header.key)?;
     (at.unused() == place.unused()).then_some(ScannedRecord {
         address: found.address,
-        head: found.head,
+        // Not a part of what was read, which is longer.
+        head: Bytes::copy_from_slice(&found.head),
         body_bytes: header.body_len,
         bytes_on_disk: header.stored_bytes(),
         is_large: header.large.is_some(),

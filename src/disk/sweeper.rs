@@ -226,6 +226,8 @@ impl Sweep<'_> {
                 found.swept.bytes = found.swept.bytes.saturating_add(bytes);
                 if found.resources.len() < MAX_RESOURCES {
                     found.resources.insert(resource.clone());
+                } else if !found.resources.contains(resource) {
+                    found.swept.has_more_resources = true;
                 }
             }
         }

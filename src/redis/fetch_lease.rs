@@ -25,9 +25,9 @@ use crate::redis::{
 #[derive(Debug)]
 pub enum FetchTurn {
     /// This instance, as long as it holds the lease.
-    Own(FetchLease),
+    Leads(FetchLease),
     /// Another instance.
-    Other(OtherTurn),
+    Waits(FetchWait),
 }
 
 /// The lease of a fetch. It is renewed while it lives, and released when it is dropped.
@@ -39,7 +39,7 @@ pub struct FetchLease {
 
 /// Another instance fetches the record.
 #[derive(Debug)]
-pub struct OtherTurn {
+pub struct FetchWait {
     shared: SharedHandle,
     name: RecordName,
     released: oneshot::Receiver<()>,
@@ -47,7 +47,7 @@ pub struct OtherTurn {
 
 /// How a wait has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TurnEnd {
+pub enum SharedFetchEnd {
     /// The other instance has stored the record, or given up: look again.
     Released,
     /// The other instance is gone.
@@ -93,14 +93,14 @@ pub(super) async fn begin_fetch(
     if is_held {
         let (released, is_released) = oneshot::channel();
         runtime.spawn(hold(shared, name, token, is_released));
-        return Ok(FetchTurn::Own(FetchLease {
+        return Ok(FetchTurn::Leads(FetchLease {
             _released: released,
         }));
     }
     let (waiter, released) = oneshot::channel();
     // The thread lives as long as the handle that called.
     let _ = waiters.send(WaiterMessage::Wait(name, waiter));
-    Ok(FetchTurn::Other(OtherTurn {
+    Ok(FetchTurn::Waits(FetchWait {
         shared: SharedHandle(shared),
         name,
         released,
@@ -154,23 +154,23 @@ async fn release(shared: Arc<RedisShared>, name: RecordName, token: String) {
         .await;
 }
 
-impl OtherTurn {
+impl FetchWait {
     /// Waits until the other instance has ended its fetch, at most for a time.
-    pub async fn ended(mut self, limit: Duration) -> TurnEnd {
+    pub async fn ended(mut self, limit: Duration) -> SharedFetchEnd {
         let deadline = Instant::now() + limit;
         loop {
             // The lease may have ended before this instance waited for it, or its holder is gone.
             match self.is_held().await {
                 Ok(true) => {}
-                Ok(false) if self.released.try_recv().is_ok() => return TurnEnd::Released,
-                Ok(false) => return TurnEnd::Lapsed,
-                Err(_) => return TurnEnd::Unavailable,
+                Ok(false) if self.released.try_recv().is_ok() => return SharedFetchEnd::Released,
+                Ok(false) => return SharedFetchEnd::Lapsed,
+                Err(_) => return SharedFetchEnd::Unavailable,
             }
             let next = (Instant::now() + self.shared.0.timing.fetch_poll).min(deadline);
             match timeout_at(next, &mut self.released).await {
-                Ok(Ok(())) => return TurnEnd::Released,
-                Ok(Err(_)) => return TurnEnd::Unavailable,
-                Err(_) if next == deadline => return TurnEnd::Late,
+                Ok(Ok(())) => return SharedFetchEnd::Released,
+                Ok(Err(_)) => return SharedFetchEnd::Unavailable,
+                Err(_) if next == deadline => return SharedFetchEnd::Late,
                 Err(_) => {}
             }
         }

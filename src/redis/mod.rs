@@ -87,7 +87,7 @@ pub use boot_time::boot_time_ms;
 pub use check::{RedisCheckError, RedisReport, check};
 pub use connect::ConnectError;
 pub use events::{RedisEvents, RedisMessage, RedisMessageKind};
-pub use fetch_lease::{FetchLease, FetchTurn, OtherTurn, TurnEnd};
+pub use fetch_lease::{FetchLease, FetchTurn, FetchWait, SharedFetchEnd};
 pub use handle::{Publishing, Redis};
 pub use record::{ChunkedBody, NewRecord, SharedRecord, SharedRecordBody};
 pub use settings::{OwnTiers, RedisSettings, RedisSettingsError};

@@ -84,7 +84,7 @@ fn offline_on_and_off_switch_a_running_proxy_and_everything_says_so() {
     );
     assert_eq!(
         home.run_json(&["offline", "off", "--json"]),
-        json!({"is_offline": false, "has_changed": true})
+        json!({"is_offline": false, "has_changed": true, "open_tunnels": 0})
     );
     assert_eq!(figure("/readyz"), "ok\n");
     proxy.get("/b").expect(200, "MISS", "GET /b #0");

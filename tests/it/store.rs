@@ -6,6 +6,7 @@ use crate::{
     client::Client,
     instance::{Finished, Home, Instance},
     origin::Origin,
+    ports::free_port,
     waiting::until,
 };
 
@@ -387,12 +388,68 @@ fn commands_see_what_is_on_disk_alone() {
     let why = home.run_ok(&["why", "/a"]);
     assert!(why.contains("HIT"), "{why}");
     let dry = home.run_ok(&["purge", "/*", "--dry-run"]);
-    assert!(dry.contains("on disk: 2"), "{dry}");
+    assert_eq!(
+        dry,
+        "0 responses would be purged in memory, 0 B; on disk: 2\n  /a\n  /b\n"
+    );
+    let soft = home.run_ok(&["purge", "/b", "--soft"]);
+    assert_eq!(
+        soft,
+        "0 responses marked as stale in memory, 0 B; on disk: 1\n  /b\n"
+    );
+    let listed = home.run_json(&["ls", "--sort", "fresh", "--json"]);
+    assert_eq!(listed["entries"][0]["path"], "/b", "{listed}");
+    assert_eq!(listed["entries"][0]["is_stale"], true, "{listed}");
     let purged = home.run_ok(&["purge", "--tag", "t"]);
-    assert!(purged.contains("on disk: 2"), "{purged}");
+    assert_eq!(
+        purged,
+        "0 responses purged in memory, 0 B; on disk: 2\n  /a\n  /b\n"
+    );
     assert_eq!(proxy.get("/a").x_cache(), "MISS");
     let cleared: Finished = home.run(&["--clear-cache"]);
     assert_eq!(cleared.stdout, "Cache cleared\n");
     assert!(cleared.stderr.contains("on disk"), "{cleared:?}");
     assert_eq!(home.run_json(&["ls", "--json"])["total"], 0);
+}
+
+#[test]
+fn an_empty_directory_name_is_refused() {
+    let home = Home::new();
+    let port = free_port().to_string();
+    let args = [
+        "--port",
+        &port,
+        "--origin",
+        "http://127.0.0.1:1",
+        "--store",
+        "",
+    ];
+    let refused = home.run(&args);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("is not a directory"), "{refused:?}");
+}
+
+#[test]
+fn an_import_takes_what_fits_on_disk_alone() {
+    let origin = sized();
+    let home = Home::new();
+    let args = ["--max-memory", "1MiB", "--max-object", "128KiB"];
+    let proxy = start(&home, &origin, &args);
+    proxy.get("/3000000");
+    let exported = home.run(&["export", "out.har"]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    drop(proxy);
+    std::fs::remove_dir_all(home.path("work/cache")).unwrap();
+    let args = [&args[..], &["--offline"]].concat();
+    let proxy = start(&home, &origin, &args);
+    let imported = home.run(&["import", "out.har"]);
+    assert_eq!(imported.stdout, "Imported 1 response\n", "{imported:?}");
+    let expected = body("/3000000", 3_000_000);
+    proxy.get("/3000000").expect(200, "HIT", &expected);
+    drop(proxy);
+    let without = [&args[..], &["--max-disk-object", "1MiB"]].concat();
+    std::fs::remove_dir_all(home.path("work/cache")).unwrap();
+    let _proxy = start(&home, &origin, &without);
+    let refused = home.run(&["import", "out.har"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
 }

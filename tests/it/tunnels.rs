@@ -435,3 +435,18 @@ fn why_says_whether_a_handshake_is_tunnelled() {
     }
     assert_eq!(origin.count(), 0);
 }
+
+#[test]
+fn a_tunnel_that_is_open_stays_open_offline_and_the_command_says_so() {
+    let origin = echoing();
+    let home = Home::new();
+    let proxy = home.start(&origin.url(), &[]);
+    let (mut client, _) = opened(proxy.port, "/live");
+    let gone = home.run(&["offline", "on"]);
+    assert_eq!(gone.stderr, "WebSockets that are open and stay open: 1\n");
+    assert_echoes(&mut client, "still there");
+    let refused = proxy.get_with("/live", OFFER);
+    assert_eq!(refused.status(), 504);
+    client.end_input();
+    assert!(client.is_closed());
+}

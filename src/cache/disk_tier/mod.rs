@@ -32,6 +32,7 @@ mod tier;
 
 pub(in crate::cache) use self::{
     endings::{EndScope, Endings},
+    heads::HeadsPage,
     removal::Confirmation,
 };
 pub use self::{

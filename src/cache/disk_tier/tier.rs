@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::{
     cache::{
@@ -38,6 +39,8 @@ pub struct DiskTier {
     noted: Vec<(Resource, UnsafeRequest)>,
     /// An unsafe request to an unknown path, for those of which the note was lost. `None` if none was.
     lost: Option<UnsafeRequest>,
+    /// One permit: for a walk over everything.
+    pub(super) walk_turns: Arc<Semaphore>,
 }
 
 /// A store on disk that was opened.
@@ -86,6 +89,7 @@ impl DiskTier {
                 .filter_map(|note| notes::read(namespace, note))
                 .collect(),
             lost: are_notes_lost.then_some(lost),
+            walk_turns: Arc::new(Semaphore::new(1)),
         };
         Ok(OpenedTier { tier, secret })
     }
@@ -105,6 +109,17 @@ impl DiskTier {
         let namespace = self.namespace.load();
         let may_have = |key: &Key| self.disk.may_have(&namespace.of_key(key).into());
         may_have(key) || (key.identity.is_some() && may_have(&key.shared()))
+    }
+
+    /// True if the disk may have a response for `resource`, of any identity and any body.
+    pub(in crate::cache) fn may_have_resource(&self, resource: &Resource) -> bool {
+        self.disk
+            .may_have_resource(&self.namespace.load().name(resource))
+    }
+
+    /// The resource with this name on disk; `None` if it is none of this proxy.
+    pub(in crate::cache) fn resource(&self, name: &[u8]) -> Option<Resource> {
+        self.namespace.load().resource(name)
     }
 
     /// What the disk has for `key`: for its identity, and for everybody.

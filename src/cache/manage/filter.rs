@@ -186,6 +186,11 @@ impl EntryFilter {
         self.exact.iter().any(is_exact) || self.globs.iter().any(|glob| glob.matches(target))
     }
 
+    /// True if something stored for `resource` may match.
+    pub(in crate::cache) fn may_match(&self, resource: &Resource) -> bool {
+        !self.tags.is_empty() || self.matches_path(resource)
+    }
+
     /// True if this response, which is stored for `resource`, matches.
     pub(in crate::cache) fn matches(&self, resource: &Resource, entry: &Entry) -> bool {
         self.matches_path(resource) || self.matches_tags(entry.head())

@@ -2,7 +2,7 @@
 //!
 //! The actor returns keys and shared entries a chunk at a time. The caller sorts them in its own thread.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Handler, Message, MessageResult};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,8 @@ use crate::{
         handle::Cache,
         manage::{
             key_variants::{KeyVariants, ListedKey},
-            on_disk::DiskPlace,
+            on_disk::{DiskWalk, WalkExtent},
+            ranking::{ListOrder, Ranking},
             walk::WalkPlace,
         },
         unavailable::CacheUnavailable,
@@ -30,25 +31,6 @@ pub const MAX_OFFSET: usize = 100_000;
 const MAX_LISTED_BYTES: usize = 4 * 1024 * 1024;
 /// The most keys that are returned in detail.
 const MAX_ROWS: usize = 1000;
-/// How many keys a listing holds beyond those that it returns, before it drops the others.
-const SPARE_ROWS: usize = 16 * 1024;
-
-/// The order of a listing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ListOrder {
-    /// By path.
-    #[default]
-    Path,
-    /// The largest first.
-    Size,
-    /// The youngest first.
-    Age,
-    /// The most used first.
-    Hits,
-    /// Those that become stale first.
-    Fresh,
-}
 
 /// Which keys are listed, and how.
 #[derive(Clone, Debug)]
@@ -61,6 +43,8 @@ pub struct ListQuery {
     pub offset: usize,
     /// The most that are listed.
     pub limit: usize,
+    /// How long the disk may be read.
+    pub disk_time: Duration,
 }
 
 /// A part of the keys that a query matches.
@@ -74,6 +58,13 @@ pub struct Listing {
     pub more: u64,
     /// The memory of all that match, in bytes, overhead included.
     pub bytes: u64,
+    /// True if it has fewer keys than were to be listed, because they are too long together.
+    #[serde(default)]
+    pub is_cut: bool,
+    /// Responses on disk that were not looked at, because that took too long or the disk did not answer. They may match, and
+    /// would be listed before others.
+    #[serde(default)]
+    pub not_read_on_disk: u64,
 }
 
 impl Cache {
@@ -86,21 +77,25 @@ impl Cache {
         let limit = list.limit.min(MAX_LISTED);
         let mut ranking = Ranking::new(list.order, offset + limit, now);
         let mut listing = Listing::default();
-        let mut look = ChunkedLookup::at(&list.filter);
+        let mut look = ChunkedLookup::of(&list.filter, WalkExtent::Within(list.disk_time));
         while let Some(rows) = look.next(self).await? {
             for row in rows {
                 listing.total += 1;
                 listing.bytes += row.memory_bytes();
-                ranking.add(row);
+                ranking.add(&row);
             }
         }
+        listing.not_read_on_disk = look.not_read(self);
+        let ranked = ranking.into_ranked();
+        listing.is_cut = ranked.is_cut;
         let mut bytes = 0;
-        for row in ranking.into_ranked().into_iter().skip(offset) {
-            bytes += row.key.resource.target().len();
+        for entry in ranked.keys.into_iter().skip(offset) {
+            bytes += entry.path.len();
             if bytes > MAX_LISTED_BYTES {
+                listing.is_cut = true;
                 break;
             }
-            listing.entries.extend(row.listed(now));
+            listing.entries.push(entry);
         }
         let shown = (offset as u64).saturating_add(listing.entries.len() as u64);
         listing.more = listing.total.saturating_sub(shown);
@@ -128,91 +123,35 @@ impl Cache {
     }
 }
 
-/// Keeps the keys that come first in an order.
-struct Ranking {
-    order: ListOrder,
-    wanted: usize,
-    now: Time,
-    rows: Vec<(u64, KeyVariants)>,
-}
-
-impl Ranking {
-    fn new(order: ListOrder, wanted: usize, now: Time) -> Self {
-        Self {
-            order,
-            wanted,
-            now,
-            rows: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, row: KeyVariants) {
-        let Some(entry) = row.variants.first() else {
-            return;
-        };
-        let rank = match self.order {
-            ListOrder::Path => 0,
-            ListOrder::Size => u64::MAX - row.body_bytes(),
-            ListOrder::Age => entry.head().age_seconds(self.now),
-            ListOrder::Hits => u64::MAX - row.hits,
-            ListOrder::Fresh => match entry.head().ttl_seconds(self.now) {
-                // Stale ones come before fresh ones.
-                Some(seconds) => seconds.cast_unsigned() ^ (1 << 63),
-                None => u64::MAX,
-            },
-        };
-        self.rows.push((rank, row));
-        // Pruning only when twice as many are there keeps its cost per key constant.
-        if self.rows.len() >= 2 * self.wanted + SPARE_ROWS {
-            self.prune();
-        }
-    }
-
-    fn prune(&mut self) {
-        if self.wanted == 0 {
-            self.rows.clear();
-        } else if self.rows.len() > self.wanted {
-            self.rows.select_nth_unstable_by(self.wanted - 1, compare);
-            self.rows.truncate(self.wanted);
-        }
-    }
-
-    fn into_ranked(mut self) -> Vec<KeyVariants> {
-        self.prune();
-        self.rows.sort_unstable_by(compare);
-        self.rows.into_iter().map(|(_, row)| row).collect()
-    }
-}
-
-fn compare(
-    (one_rank, one): &(u64, KeyVariants),
-    (other_rank, other): &(u64, KeyVariants),
-) -> Ordering {
-    let paths = || one.key.resource.cmp(&other.key.resource);
-    one_rank.cmp(other_rank).then_with(paths)
-}
-
-/// Goes through the keys that match, a chunk at a time.
+/// Goes through the keys that match, a chunk at a time: what is in memory, then what is on disk alone.
 #[derive(Debug)]
 pub struct ChunkedLookup {
     filter: Arc<EntryFilter>,
-    place: ListPlace,
+    in_memory: MemoryWalk,
+    on_disk: DiskWalk,
 }
 
-/// Where it goes on.
+/// A walk over what is in memory.
 #[derive(Debug)]
-enum ListPlace {
-    Memory(Option<WalkPlace>),
-    Disk(DiskPlace),
+enum MemoryWalk {
+    /// Where it goes on. `None` at the beginning.
+    At(Option<WalkPlace>),
     End,
 }
 
 impl ChunkedLookup {
     /// The keys that `filter` matches, from the first one on.
     pub fn at(filter: &EntryFilter) -> Self {
+        Self::of(filter, WalkExtent::Whole)
+    }
+
+    /// The same, with as much of the disk as `extent` says.
+    pub(super) fn of(filter: &EntryFilter, extent: WalkExtent) -> Self {
+        let filter = Arc::new(filter.clone());
         Self {
-            filter: Arc::new(filter.clone()),
-            place: ListPlace::Memory(None),
+            in_memory: MemoryWalk::At(None),
+            on_disk: DiskWalk::new(Arc::clone(&filter), extent),
+            filter,
         }
     }
 
@@ -224,26 +163,27 @@ impl ChunkedLookup {
         &mut self,
         cache: &Cache,
     ) -> Result<Option<Vec<KeyVariants>>, CacheUnavailable> {
-        let place = match self.place {
-            ListPlace::End => return Ok(None),
-            ListPlace::Disk(place) => {
-                let (rows, next) = cache.walk_disk(&self.filter, place).await?;
-                self.place = next.map_or(ListPlace::End, ListPlace::Disk);
-                return Ok(Some(rows));
-            }
-            ListPlace::Memory(place) => place,
+        let MemoryWalk::At(place) = self.in_memory else {
+            return match self.on_disk.next(cache).await {
+                Some(found) => Ok(Some(cache.beside_memory(found).await?)),
+                None => Ok(None),
+            };
         };
         let chunk = LookChunk {
             filter: Arc::clone(&self.filter),
             place,
         };
         let LookedAt { rows, next } = cache.send(chunk).await?;
-        let on_disk = || cache.disk_place(&self.filter);
-        self.place = match next {
-            Some(_) => ListPlace::Memory(next),
-            None => on_disk().map_or(ListPlace::End, ListPlace::Disk),
+        self.in_memory = match next {
+            Some(_) => MemoryWalk::At(next),
+            None => MemoryWalk::End,
         };
         Ok(Some(rows))
+    }
+
+    /// How many responses on disk were not looked at, because the time was over or the disk did not answer.
+    pub(super) fn not_read(&self, cache: &Cache) -> u64 {
+        self.on_disk.not_read(cache)
     }
 }
 

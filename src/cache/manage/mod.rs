@@ -7,6 +7,8 @@ pub(super) mod key_variants;
 pub(super) mod listing;
 mod nearest;
 pub(super) mod on_disk;
+mod purged_paths;
 pub(super) mod purging;
+pub(super) mod ranking;
 pub(super) mod tag_purges;
 pub(super) mod walk;

@@ -5,18 +5,21 @@ use std::collections::HashSet;
 use crate::cache::{
     EntryFilter,
     handle::Cache,
-    manage::{key_variants::KeyVariants, listing::ChunkedLookup},
+    manage::{key_variants::KeyVariants, listing::ChunkedLookup, on_disk::WalkExtent},
     store::key::Key,
     unavailable::CacheUnavailable,
 };
 
-/// How many steps the search takes: a quarter of a million keys, if they are short.
+/// How many steps the search in memory takes: a quarter of a million keys, if they are short.
 const NEAREST_STEPS: usize = 8192;
+/// How many of the responses that were written to the disk last are compared.
+const NEAREST_ON_DISK: usize = 10_000;
 
 impl Cache {
     /// What is stored for the key that is nearest to `wanted`: of the same resource, else of the same path with as many equal
     /// parameters as possible, else with the longest common beginning of the target, then the longest without regard to case.
-    /// `None` if nothing is stored. What was only recorded counts if `wanted` is a key of that. Only a limited number of keys is compared.
+    /// `None` if nothing is
+    /// stored. What was only recorded counts if `wanted` is a key of that. Only a limited number of keys is compared.
     ///
     /// # Errors
     /// The cache does not answer.
@@ -34,7 +37,7 @@ impl Cache {
         filter: &EntryFilter,
         wanted: &WantedKey<'_>,
     ) -> Result<Option<KeyVariants>, CacheUnavailable> {
-        let mut look = ChunkedLookup::at(filter);
+        let mut look = ChunkedLookup::of(filter, WalkExtent::Newest(NEAREST_ON_DISK));
         let mut best: Option<(Likeness, KeyVariants)> = None;
         for _ in 0..NEAREST_STEPS {
             let Some(rows) = look.next(self).await? else {

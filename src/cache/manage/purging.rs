@@ -5,7 +5,7 @@
 //! fetched after the purge began. The tags of a fetch are not known before its response: a purge by tag is remembered
 //! until all fetches that were under way have ended.
 
-use std::{collections::BTreeSet, fmt, future::pending, sync::Arc, time::Duration};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use actix::{Context, Handler, Message, MessageResult};
 use futures_util::future::BoxFuture;
@@ -16,10 +16,14 @@ use crate::{
     cache::{
         EntryFilter,
         actor::CacheActor,
-        disk_tier::{Confirmation, EndScope},
+        disk_tier::{Confirmation, DiskTier, EndScope},
         fetches::{active::Fetch, reader::FetchId},
         handle::Cache,
-        manage::walk::WalkPlace,
+        manage::{
+            on_disk::{DiskWalk, WalkExtent},
+            purged_paths::PurgedPaths,
+            walk::WalkPlace,
+        },
         store::{
             entry::Entry,
             key::{Key, Resource},
@@ -27,15 +31,13 @@ use crate::{
         unavailable::CacheUnavailable,
     },
     disk::{NotDurable, RuleAction, Swept},
-    mask::hidden,
     policy::Time,
 };
 
-/// The most paths that a purge lists, and the most bytes of them.
-const MAX_PATHS: usize = 10_000;
-const MAX_PATHS_BYTES: usize = 4 * 1024 * 1024;
 /// How long a purge waits until its responses on disk are counted. They are not used before either.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a dry run may read the disk.
+const DRY_RUN_TIME: Duration = Duration::from_secs(5);
 
 /// What a purge does with the responses that it names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +66,13 @@ pub struct Purged {
     pub paths: Vec<String>,
     /// True if there are more paths than are listed.
     pub more_paths: bool,
-    /// Responses that were removed from disk.
+    /// Responses on disk. Some of them are in memory too.
     #[serde(default)]
     pub on_disk: u64,
-    /// Whether responses on disk were made stale. They are not counted.
+    /// Responses on disk that were not looked at, because that took too long or the disk did not answer. The purge holds for
+    /// them too, but those that it names are not counted.
     #[serde(default)]
-    pub is_stale_on_disk: bool,
+    pub not_read_on_disk: u64,
 }
 
 impl Cache {
@@ -85,7 +88,7 @@ impl Cache {
     ) -> Result<Purged, PurgeError> {
         let filter = Arc::new(filter);
         let mut purged = Purged::default();
-        let (mut paths, mut paths_bytes) = (BTreeSet::new(), 0);
+        let mut paths = PurgedPaths::default();
         let mut place = None;
         let mut on_disk = DiskPurge::default();
         loop {
@@ -100,18 +103,7 @@ impl Cache {
             purged.responses += chunk.responses;
             purged.bytes += chunk.bytes;
             purged.fetches += chunk.fetches;
-            for resource in chunk.resources {
-                let path = hidden(resource.target());
-                if paths.contains(path.as_ref()) {
-                    continue;
-                }
-                if paths.len() >= MAX_PATHS || paths_bytes + path.len() > MAX_PATHS_BYTES {
-                    purged.more_paths = true;
-                    continue;
-                }
-                paths_bytes += path.len();
-                paths.insert(path.into_owned());
-            }
+            chunk.resources.iter().for_each(|one| paths.add(one));
             if let Some(begun) = chunk.on_disk {
                 on_disk = begun;
             }
@@ -120,13 +112,33 @@ impl Cache {
                 break;
             }
         }
-        purged.paths = paths.into_iter().collect();
-        purged.is_stale_on_disk = how == PurgeAction::Expire && self.disk().is_some();
-        purged.on_disk = match how {
-            PurgeAction::DryRun => self.count_on_disk(&filter).await,
-            PurgeAction::Remove | PurgeAction::Expire => on_disk.confirmed().await?,
-        };
+        if let Some(disk) = self.disk() {
+            let counted = match how {
+                PurgeAction::Remove => on_disk.removed(disk, &mut paths).await?,
+                PurgeAction::Expire => {
+                    on_disk.confirmation.wait().await?;
+                    let named = DiskWalk::new(filter, WalkExtent::Within(SWEEP_PATIENCE));
+                    self.count_on_disk(named, &mut paths).await
+                }
+                PurgeAction::DryRun => {
+                    let named = DiskWalk::new(filter, WalkExtent::Within(DRY_RUN_TIME));
+                    self.count_on_disk(named, &mut paths).await
+                }
+            };
+            (purged.on_disk, purged.not_read_on_disk) = counted;
+        }
+        (purged.paths, purged.more_paths) = paths.into_listed();
         Ok(purged)
+    }
+
+    /// How many responses a walk over the disk finds, and how many it does not look at.
+    async fn count_on_disk(&self, mut named: DiskWalk, paths: &mut PurgedPaths) -> (u64, u64) {
+        let mut count = 0;
+        while let Some(found) = named.next(self).await {
+            count += found.len() as u64;
+            found.iter().for_each(|(key, _)| paths.add(&key.resource));
+        }
+        (count, named.not_read(self))
     }
 }
 
@@ -158,6 +170,8 @@ pub struct PurgedChunk {
 #[derive(Default)]
 struct DiskPurge {
     confirmation: Confirmation,
+    /// The resources that it names one by one and of which the disk has something. Empty if it names none so.
+    named: Vec<Resource>,
     /// What the purge removes, when it has looked at everything. `None` without a store on disk.
     swept: Option<BoxFuture<'static, Swept>>,
 }
@@ -169,14 +183,31 @@ impl fmt::Debug for DiskPurge {
 }
 
 impl DiskPurge {
-    /// Waits until it holds on disk, and for a limited time until its responses are counted. Returns how many they are.
-    async fn confirmed(self) -> Result<u64, NotDurable> {
+    /// Waits until it holds on disk, and for a limited time until its responses are counted. Returns how many were removed,
+    /// and how many may have to be looked at.
+    async fn removed(
+        self,
+        disk: &DiskTier,
+        paths: &mut PurgedPaths,
+    ) -> Result<(u64, u64), NotDurable> {
         let ended = self.confirmation.wait().await?;
+        if ended.responses > 0 {
+            self.named.iter().for_each(|one| paths.add(one));
+        }
         let swept = match self.swept {
             None => Swept::default(),
-            Some(swept) => timeout(SWEEP_PATIENCE, swept).await.unwrap_or_default(),
+            Some(swept) => match timeout(SWEEP_PATIENCE, swept).await {
+                Ok(swept) => swept,
+                Err(_) => return Ok((ended.responses, disk.stats().responses.max(1))),
+            },
         };
-        Ok(ended.responses + swept.responses)
+        let names = swept.resources.iter();
+        let resources = names.filter_map(|name| disk.resource(name));
+        resources.for_each(|one| paths.add(&one));
+        if swept.has_more_resources {
+            paths.add_unknown();
+        }
+        Ok((ended.responses + swept.responses, 0))
     }
 }
 
@@ -230,14 +261,20 @@ impl CacheActor {
                 at: purge.now.unix_millis(),
             },
         };
+        let resources = purge.filter.resources();
+        let mut named = resources.clone().unwrap_or_default();
+        if named.len() > 1 {
+            named.retain(|resource| disk.may_have_resource(resource));
+        }
         let mut ending = disk.purge(&purge.filter, action);
         let swept = std::mem::replace(&mut ending.swept, Box::pin(pending()));
-        let scope = match purge.filter.resources() {
+        let scope = match resources {
             Some(resources) => EndScope::Resources(resources),
             None => EndScope::All,
         };
         Some(DiskPurge {
             confirmation: self.confirm(scope, ending, context),
+            named,
             swept: Some(swept),
         })
     }

@@ -65,6 +65,7 @@ async fn list(cache: &Cache, order: ListOrder, offset: usize, limit: usize) -> L
         order,
         offset,
         limit,
+        disk_time: Duration::ZERO,
     };
     cache.list(&list, NOW).await.unwrap()
 }

@@ -3,6 +3,7 @@
 mod accounting;
 mod bodies;
 mod claims;
+mod disk_walks;
 mod eviction;
 mod files;
 mod joining;

@@ -324,6 +324,39 @@ fn a_scan_shows_each_response_once() {
 }
 
 #[test]
+fn the_newest_responses_are_those_that_were_written_last() {
+    let files = FaultyFiles::new();
+    let store = open_with(&files, limits(16 * MIB), timing());
+    for number in 0..1000 {
+        store.put(record(&format!("/{number}"), number, &bytes(number, 3000)));
+    }
+    store.settle();
+    store.end(End::Address(address("/998", ""))).unwrap();
+    let newest = |count, limit| {
+        let scan = store.disk.scan(ScanCursor::newest(count), limit);
+        let page = store.runtime.block_on(scan).unwrap();
+        let names = page.records.iter().map(|it| &it.address.resource);
+        let names: Vec<_> = names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        (names, page.next)
+    };
+    assert_eq!(newest(0, 9), (vec![], None));
+    assert_eq!(
+        newest(3, 9),
+        (vec!["/997".to_owned(), "/999".to_owned()], None)
+    );
+    // They are in several segments.
+    assert_eq!(newest(600, 1000).0.len(), 599);
+    assert_eq!(newest(5000, 1000).0.len(), 999);
+    let (first, next) = newest(3, 1);
+    assert_eq!(first, ["/997"]);
+    let scan = store.disk.scan(next.unwrap(), 9);
+    let rest = store.runtime.block_on(scan).unwrap();
+    assert_eq!((rest.records.len(), rest.next), (1, None));
+}
+
+#[test]
 fn a_closed_store_answers_that_it_is_not_in_use() {
     let files = FaultyFiles::new();
     let store = open(&files);

@@ -112,7 +112,7 @@ pub async fn import<E>(
     let forwarded = keyed_request(shared, &imported).await?;
     let head = head(shared, &forwarded, &imported, now)?;
     let ticket = claim(shared, &forwarded, &head, &imported, now).await?;
-    if imported.length > ticket.max_object_bytes() {
+    if imported.length > ticket.max_stored_bytes() {
         ticket.unused();
         return Err(ImportRefusal::NotStored(Reason::TooLarge));
     }

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Instance, RedisServer, address, settings, timing, until};
-use crate::redis::{
-    RedisSettings, RedisUnavailable, SharedRecordBody, check, settings::RedisTiming,
-};
+use crate::redis::{RedisSettings, RedisUnavailable, SharedRecordBody, settings::RedisTiming};
 
 /// An instance that waits for lookups as long as the real one does.
 async fn impatient(server: &RedisServer) -> Instance {

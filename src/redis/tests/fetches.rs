@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::{Instance, LIMIT, RedisServer, address, until};
-use crate::redis::{FetchLease, FetchTurn, OtherTurn, RedisUnavailable, TurnEnd};
+use crate::redis::{FetchLease, FetchTurn, FetchWait, RedisUnavailable, SharedFetchEnd};
 
 async fn leads(instance: &Instance) -> FetchLease {
     match instance.redis.begin_fetch(&address("/a")).await.unwrap() {
-        FetchTurn::Own(lease) => lease,
-        FetchTurn::Other(_) => panic!("another instance leads"),
+        FetchTurn::Leads(lease) => lease,
+        FetchTurn::Waits(_) => panic!("another instance leads"),
     }
 }
 
-async fn waits(instance: &Instance) -> OtherTurn {
+async fn waits(instance: &Instance) -> FetchWait {
     match instance.redis.begin_fetch(&address("/a")).await.unwrap() {
-        FetchTurn::Other(wait) => wait,
-        FetchTurn::Own(_) => panic!("nobody leads"),
+        FetchTurn::Waits(wait) => wait,
+        FetchTurn::Leads(_) => panic!("nobody leads"),
     }
 }
 
@@ -33,7 +33,7 @@ async fn who_waits_is_woken_when_the_record_is_stored() {
     one.redis.put(record);
     assert!(matches!(
         ended.await.unwrap(),
-        TurnEnd::Released | TurnEnd::Lapsed
+        SharedFetchEnd::Released | SharedFetchEnd::Lapsed
     ));
     assert_eq!(two.body("/a").await.as_deref(), Some(&b"body"[..]));
 }
@@ -54,7 +54,7 @@ async fn a_publication_wakes_who_waits_before_it_looks_again() {
     drop(lease);
     assert!(matches!(
         ended.await.unwrap(),
-        TurnEnd::Released | TurnEnd::Lapsed
+        SharedFetchEnd::Released | SharedFetchEnd::Lapsed
     ));
 }
 
@@ -82,7 +82,7 @@ async fn a_lease_lives_as_long_as_its_holder() {
     let lease = leads(&one).await;
     // Longer than a lease that is not renewed.
     let late = waits(&two).await.ended(Duration::from_millis(1_300)).await;
-    assert_eq!(late, TurnEnd::Late);
+    assert_eq!(late, SharedFetchEnd::Late);
     drop(lease);
 }
 
@@ -97,7 +97,7 @@ async fn the_lease_of_a_holder_that_is_gone_ends() {
         one.redis.close().await;
         lease
     };
-    assert_eq!(waits(&two).await.ended(LIMIT).await, TurnEnd::Lapsed);
+    assert_eq!(waits(&two).await.ended(LIMIT).await, SharedFetchEnd::Lapsed);
     drop((leads(&two).await, lease));
 }
 
@@ -127,7 +127,7 @@ async fn without_redis_everybody_fetches() {
     let lease = leads(&one).await;
     let wait = waits(&two).await;
     server.kill();
-    assert_eq!(wait.ended(LIMIT).await, TurnEnd::Unavailable);
+    assert_eq!(wait.ended(LIMIT).await, SharedFetchEnd::Unavailable);
     until(|| !one.redis.is_usable()).await;
     let refused = one.redis.begin_fetch(&address("/a")).await;
     assert!(matches!(refused, Err(RedisUnavailable::Away)));

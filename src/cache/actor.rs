@@ -57,6 +57,8 @@ pub struct CacheActor {
     pub(super) fetches: HashMap<Resource, Vec<Fetch>, RandomState>,
     /// Purges by tag that came while fetches were under way.
     pub(super) tag_purges: TagPurges,
+    /// Earlier fetches began before the last step of a purge that removes.
+    pub(super) purged_before: FetchId,
     pub(super) hits_for_miss: HitsForMiss,
     not_stored_paths: NotStoredPaths,
     pub(super) next_id: u64,
@@ -91,6 +93,7 @@ impl CacheActor {
             store,
             fetches: HashMap::default(),
             tag_purges: TagPurges::default(),
+            purged_before: FetchId::default(),
             hits_for_miss: HitsForMiss::new(),
             not_stored_paths: NotStoredPaths::new(),
             next_id: first_fetch.0,
@@ -316,7 +319,7 @@ impl Handler<Put> for CacheActor {
             return MessageResult(PutOutcome::Void);
         };
         let variant = *variant;
-        if self.tag_purges.concern(put.id, put.entry.head()) {
+        if self.tag_purges.concern(put.id, put.entry.head()) || self.is_of_purged_bytes(&put) {
             self.forget(&put.key.resource, put.id);
             return MessageResult(PutOutcome::Void);
         }

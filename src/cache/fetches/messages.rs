@@ -24,6 +24,8 @@ pub struct Put {
     pub(in crate::cache) since: (Time, FetchId),
     /// The present time. Entries received after it are from before the clock was set back, and are replaced.
     pub(in crate::cache) now: Time,
+    /// Whether the body has bytes of a response that was stored before the fetch.
+    pub(in crate::cache) has_stored_bytes: bool,
 }
 
 /// Puts a response from disk into memory, unless its fetch was voided.

@@ -66,6 +66,8 @@ pub struct FetchTicket {
     removals: Option<u64>,
     /// Why there was no claim; `None` if there was one.
     unclaimed: Option<Arc<KnownMiss>>,
+    /// Whether the body that is put has bytes of a response that was stored before.
+    has_stored_bytes: bool,
 }
 
 impl FetchTicket {
@@ -97,6 +99,7 @@ impl FetchTicket {
             may_write_file: false,
             removals: None,
             unclaimed: None,
+            has_stored_bytes: false,
         }
     }
 
@@ -297,6 +300,7 @@ impl FetchTicket {
             (self.id, entry.fetch_millis()),
             &self.budget,
         ));
+        self.uses_stored_bytes();
         let outcome = self.put(Arc::clone(&entry), since, self.age()).await;
         self.state.happened(FetchEvent::LookAgain);
         match outcome {
@@ -306,6 +310,11 @@ impl FetchTicket {
             Ok(PutOutcome::Outdated) => Err(Reason::Outdated),
             Err(CacheUnavailable) => Err(Reason::CacheUnavailable),
         }
+    }
+
+    /// Notes that the body has bytes of a response that was stored before.
+    pub(in crate::cache) fn uses_stored_bytes(&mut self) {
+        self.has_stored_bytes = true;
     }
 
     /// How long the fetch has taken so far.
@@ -403,6 +412,7 @@ impl FetchTicket {
             entry,
             since,
             now: self.claimed.saturating_add(age),
+            has_stored_bytes: self.has_stored_bytes,
         };
         let outcome = in_time(self.recipients.put.send(put)).await;
         if let Ok(PutOutcome::Stored | PutOutcome::StoredStale) = outcome {

@@ -19,6 +19,30 @@ use crate::redis::{
     url::RedisUrl,
 };
 
+/// Calls the commands that the scripts of this room use. Answers why some were refused.
+const COMMANDS: &str = "
+local refused = {}
+local function try(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then refused[#refused + 1] = reply.err end
+end
+local key = KEYS[1]
+try('TIME')
+try('TYPE', key)
+try('DEL', key)
+try('HSET', key, 'f', 'v') try('HGET', key, 'f') try('HGETALL', key) try('HKEYS', key) try('HLEN', key)
+try('HDEL', key, 'f')
+try('DEL', key)
+try('ZADD', key, 1, 'm') try('ZSCORE', key, 'm') try('ZCARD', key) try('ZRANGE', key, 0, 0)
+try('ZRANGEBYSCORE', key, 1, 1) try('ZREMRANGEBYSCORE', key, 0, 0) try('ZREM', key, 'm')
+try('DEL', key)
+try('XADD', key, '*', 'f', 'v') try('XREVRANGE', key, '+', '-', 'COUNT', 1)
+try('DEL', key)
+try('SET', key, 1, 'PX', 1000) try('GET', key) try('STRLEN', key) try('PEXPIRE', key, 1000) try('PTTL', key)
+try('PUBLISH', ARGV[1], '')
+return refused
+";
+
 /// What a server is, and what has to be set there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisReport {
@@ -134,13 +158,12 @@ impl CheckedServer<'_> {
 
     /// What is needed and not allowed.
     async fn refused(&self, keys: &KeyNames) -> Vec<String> {
-        let mut store = cmd("SET");
-        store.arg(self.key).arg(1).arg("PX").arg(1_000);
         let mut script = cmd("EVAL");
         script
-            .arg("return redis.call('GET', KEYS[1])")
+            .arg(COMMANDS)
             .arg(1)
-            .arg(self.key);
+            .arg(self.key)
+            .arg(keys.released());
         let mut subscribe = cmd("SUBSCRIBE");
         subscribe.arg(keys.released());
         let mut read = cmd("XREAD");
@@ -152,9 +175,14 @@ impl CheckedServer<'_> {
         let mut info = cmd("INFO");
         info.arg("server");
         let mut refused = Vec::new();
-        for command in [store, script, read, subscribe, info] {
+        for command in [script, read, subscribe, info] {
             match self.send(&command).await {
-                Some(Ok(_)) => {}
+                // The script answers the commands that were refused.
+                Some(Ok(reply)) => {
+                    let reasons = replies::list(reply).unwrap_or_default();
+                    let reasons = reasons.into_iter().filter_map(replies::text);
+                    refused.extend(reasons.filter(|reason| reason.contains("NOPERM")));
+                }
                 Some(Err(SendError::Redis(error))) => refused.push(replies::reason(&error)),
                 Some(Err(SendError::NoNode)) | None => refused.push("no answer".into()),
             }

@@ -100,41 +100,25 @@ impl Redis {
         settings: RedisSettings,
         timing: RedisTiming,
     ) -> Result<(Self, RedisEvents), RedisSettingsError> {
-        let keys = KeyNames::new(&settings.namespace).ok_or(RedisSettingsError::Namespace)?;
-        let name = settings.instance.clone();
-        let is_name = (1..=MAX_INSTANCE_BYTES).contains(&name.len());
-        if !is_name || name.chars().any(char::is_control) {
-            return Err(RedisSettingsError::Instance);
-        }
-        if settings.url.is_tls && settings.tls.is_none() {
-            return Err(RedisSettingsError::Tls);
-        }
+        let keys = check_settings(&settings)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(RedisSettingsError::Thread)?;
         let timing = timing.fit(settings.lease);
-        let id = format!("{:032x}", random_number());
         let has_content = settings.own_tiers != OwnTiers::Empty;
-        let lease = LeaseClock::new(
-            settings.lease.map(milliseconds),
-            has_content,
-            boot_time_ms(),
-        );
+        let lease_ms = settings.lease.map(milliseconds);
+        let lease = LeaseClock::new(lease_ms, has_content, boot_time_ms());
         let shared = Arc::new(RedisShared::new(RedisSharedParts {
             keys,
             timing,
             timeout: settings.timeout,
             lease: settings.lease,
             max_object_bytes: settings.max_object_bytes,
-            id: id.clone(),
+            id: format!("{:032x}", random_number()),
             valid_until: lease.shown(),
         }));
         let (calls, keeper_calls) = mpsc::channel(MAX_CALLS);
         let (waiters, waiter_messages) = mpsc::unbounded_channel();
         let (messages, events) = mpsc::unbounded_channel();
-        let base = match settings.own_tiers {
-            OwnTiers::Empty => None,
-            OwnTiers::Earlier(stamp) => stamp,
-        };
         let keeper = Keeper {
             shared: Arc::clone(&shared),
             connector: Connector {
@@ -142,39 +126,33 @@ impl Redis {
                 tls: settings.tls,
                 limit: timing.connect,
             },
-            name,
+            name: settings.instance,
             wall_clock_ms: settings.wall_clock_ms,
             calls: keeper_calls,
             waiters: waiters.clone(),
-            reading: StreamReading::new(messages, id, base),
+            reading: StreamReading::new(messages, shared.id.clone(), settings.own_tiers.stamp()),
             outbox: Outbox::new(settings.all),
             lease,
             pauses: Pauses::new(timing.pause, timing.max_pause),
             seen: (Vec::new(), boot_time_ms()),
             closing: None,
         };
-        let handle = runtime.handle().clone();
-        let lanes = WriteLanes::start(&shared, &handle);
-        let thread = thread::Builder::new().name("redis".into()).spawn(move || {
+        let inner = RedisInner {
+            lanes: WriteLanes::start(&shared, runtime.handle()),
+            runtime: runtime.handle().clone(),
+            shared,
+            calls,
+            waiters,
+            token: AtomicU64::new(0),
+        };
+        let thread = thread::Builder::new().name("redis".into());
+        let thread = thread.spawn(move || {
             runtime.spawn(wake_waiters(waiter_messages));
             runtime.block_on(keeper.run());
         });
         thread.map_err(RedisSettingsError::Thread)?;
-        let inner = RedisInner {
-            shared,
-            runtime: handle,
-            calls,
-            lanes,
-            waiters,
-            token: AtomicU64::new(0),
-        };
-        let events = RedisEvents { messages: events };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            events,
-        ))
+        let inner = Arc::new(inner);
+        Ok((Self { inner }, RedisEvents { messages: events }))
     }
 
     pub(super) fn shared(&self) -> &Arc<RedisShared> {
@@ -309,6 +287,18 @@ impl Redis {
             let _ = timeout(CLOSE_TIME, close).await;
         }
     }
+}
+
+fn check_settings(settings: &RedisSettings) -> Result<KeyNames, RedisSettingsError> {
+    let name = &settings.instance;
+    let is_name = (1..=MAX_INSTANCE_BYTES).contains(&name.len());
+    if !is_name || name.chars().any(char::is_control) {
+        return Err(RedisSettingsError::Instance);
+    }
+    if settings.url.is_tls && settings.tls.is_none() {
+        return Err(RedisSettingsError::Tls);
+    }
+    KeyNames::new(&settings.namespace).ok_or(RedisSettingsError::Namespace)
 }
 
 impl fmt::Debug for Redis {

@@ -11,9 +11,11 @@ use crate::redis::{stamp::Stamp, unpublished::NotPublished};
 const MAX_EVENTS: usize = 4_096;
 /// The most bytes of events that wait.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The longest event, in bytes: a page of the stream must fit into a reply.
+const MAX_EVENT_BYTES: usize = 64 * 1024;
 /// The most events that are published at once.
 const MAX_BATCH_EVENTS: usize = 64;
-/// The most bytes of events that are published at once, unless one alone is longer.
+/// The most bytes of events that are published at once.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// The answer to who has published.
@@ -49,8 +51,11 @@ impl Outbox {
         }
     }
 
-    /// Adds an event. Too many become one that stands for all.
-    pub(super) fn push(&mut self, event: WaitingEvent) {
+    /// Adds an event. One that is too long, and too many, become one that stands for all.
+    pub(super) fn push(&mut self, mut event: WaitingEvent) {
+        if event.bytes.len() > MAX_EVENT_BYTES {
+            event.bytes = self.all.clone();
+        }
         let bytes = self.bytes + event.bytes.len();
         if self.events.len() < MAX_EVENTS && bytes <= MAX_BYTES {
             self.bytes = bytes;
@@ -181,17 +186,24 @@ mod tests {
         (1..=100).for_each(|token| outbox.push(event(token, 10)));
         assert_eq!(outbox.batch().len(), MAX_BATCH_EVENTS);
         let mut outbox = Outbox::new(Bytes::new());
-        (1..=3).for_each(|token| outbox.push(event(token, MAX_BATCH_BYTES)));
-        assert_eq!(outbox.batch().len(), 1);
+        (1..=9).for_each(|token| outbox.push(event(token, MAX_EVENT_BYTES)));
+        assert_eq!(outbox.batch().len(), 4);
     }
 
     #[test]
     fn too_many_events_become_one_that_stands_for_all() {
-        for (count, length) in [(MAX_EVENTS as u64 + 1, 1), (5, 1024 * 1024)] {
+        for (count, length) in [(MAX_EVENTS as u64 + 1, 1), (65, MAX_EVENT_BYTES)] {
             let mut outbox = Outbox::new(Bytes::from_static(b"all"));
             (1..=count).for_each(|token| outbox.push(event(token, length)));
             assert_eq!(outbox.batch(), [(count, Bytes::from_static(b"all"))]);
         }
+    }
+
+    #[test]
+    fn an_event_that_is_too_long_stands_for_all() {
+        let mut outbox = Outbox::new(Bytes::from_static(b"all"));
+        outbox.push(event(1, MAX_EVENT_BYTES + 1));
+        assert_eq!(outbox.batch(), [(1, Bytes::from_static(b"all"))]);
     }
 
     #[test]

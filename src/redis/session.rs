@@ -39,6 +39,8 @@ struct SessionState {
     /// Until when Redis is left alone. `None` if it is not.
     alone_until: Option<Instant>,
     last_beat: Instant,
+    /// When the last heartbeat was sent, by CLOCK_BOOTTIME (ms).
+    sent_at: u64,
     next_beat: Instant,
     /// What was acknowledged last.
     acknowledged: Option<Stamp>,
@@ -75,6 +77,7 @@ impl Keeper {
             catch_up: None,
             alone_until: None,
             last_beat: now,
+            sent_at: boot_time_ms(),
             next_beat: now,
             acknowledged: None,
             begun: now,
@@ -184,9 +187,7 @@ impl Keeper {
         state.last_beat = begun;
         state.next_beat = begun + shared.timing.heartbeat;
         state.acknowledged = applied;
-        if self.reading.epoch() == Some(beat.epoch) {
-            self.lease.heard(sent_at, beat.last);
-        }
+        state.sent_at = sent_at;
         let half = i64::try_from(took.as_millis() / 2).unwrap_or_default();
         let time = i64::try_from(beat.time_ms).unwrap_or(i64::MAX);
         let difference = time.saturating_sub(wall.saturating_add(half));
@@ -213,6 +214,7 @@ impl Keeper {
     fn heard(&mut self, state: &SessionState, beat: &HeartbeatReply) {
         let is_known = self.reading.epoch() == Some(beat.epoch);
         if is_known {
+            self.lease.heard(state.sent_at, beat.last);
             self.seen = (beat.instances.clone(), boot_time_ms());
             self.shared
                 .instances

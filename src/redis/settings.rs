@@ -42,6 +42,16 @@ pub enum OwnTiers {
     Earlier(Option<Stamp>),
 }
 
+impl OwnTiers {
+    /// What was applied to them. `None` if that is unknown, or they are empty.
+    pub(super) fn stamp(self) -> Option<Stamp> {
+        match self {
+            Self::Empty => None,
+            Self::Earlier(stamp) => stamp,
+        }
+    }
+}
+
 /// Why the settings are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSettingsError {

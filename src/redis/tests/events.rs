@@ -172,12 +172,13 @@ async fn assert_new_epoch(server: &RedisServer, one: &Instance, commands: &[&[&s
 async fn an_instance_begins_anew_when_the_data_are_others() {
     let server = RedisServer::start();
     let one = Instance::ready(&server, "1").await;
+    let list = "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'x')";
     let changes: [&[&[&str]]; 7] = [
         &[&["FLUSHALL"]],
         &[&["DEL", "{test}:epoch"]],
         &[&["DEL", "{test}:events"]],
         &[&["SET", "{test}:epoch", "garbage"]],
-        &[&["DEL", "{test}:epoch"], &["LPUSH", "{test}:epoch", "x"]],
+        &[&["EVAL", list, "1", "{test}:epoch"]],
         &[&["SET", "{test}:events", "text"]],
         &[&["XADD", "{test}:events", "*", "garbage", "x"]],
     ];

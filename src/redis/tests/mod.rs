@@ -1,9 +1,11 @@
 //! Tests with real servers.
 
 mod acknowledging;
+mod cluster;
 mod events;
 mod faults;
 mod fetches;
+mod hostile;
 mod leases;
 mod records;
 mod server;

@@ -126,6 +126,7 @@ impl BodyWriter {
         let budget = self.ticket.budget();
         let part = |span: Span| stored.part(*span.start(), *span.end(), budget);
         (self.before, self.after) = (before.map(part), after.map(part));
+        self.ticket.uses_stored_bytes();
         self
     }
 

@@ -56,7 +56,7 @@ fn wanted(path: &str) -> EntryFilter {
 }
 
 async fn purge(cache: &Cache, path: &str, how: PurgeAction) -> Purged {
-    cache.purge(wanted(path), how, NOW).await.unwrap()
+    cache.purge(wanted(path), how, NOW).await.unwrap().0
 }
 
 async fn list(cache: &Cache, order: ListOrder, offset: usize, limit: usize) -> Listing {
@@ -159,6 +159,54 @@ fn changes_between_two_chunks_hide_no_entry_from_a_purge() {
         assert_eq!(paths(&left), ["/10000"]);
         purge(&cache, "/1*", PurgeAction::Remove).await;
         assert_eq!(count(&cache).await, 2000);
+    });
+}
+
+#[test]
+fn what_is_purged_does_not_come_back_with_a_fetch_that_began_between_two_chunks() {
+    run(async {
+        let (cache, _) = worker(64 * MIB);
+        for number in 0..500 {
+            store(&cache, &format!("/{number:03}"), b"old").await;
+        }
+        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
+        assert!((&mut purging).now_or_never().is_none());
+        // They are after the first chunk.
+        let stored = |target: &'static str| async {
+            let found = cache.send(Get(key(target))).await.unwrap();
+            found.variants().next().cloned().unwrap()
+        };
+        let (validated, part) = (stored("/497").await, stored("/498").await);
+        let (validation, rest) = (claimed(&cache, "/497").await, claimed(&cache, "/498").await);
+        let whole = claimed(&cache, "/499").await;
+        assert_eq!(purging.await.responses, 100);
+        let freshened = validation.freshen(&validated, plain_head()).await;
+        assert_eq!(freshened.unwrap_err(), Reason::Cleared);
+        let rest = BodyWriter::new(rest, plain_head(), Some(3));
+        let rest = rest.join(part.body(), Some(0..=2), None);
+        rest.run(chunks(vec![Bytes::from_static(b"new")]), |_, _| {})
+            .await;
+        fill(whole, b"new").await;
+        let left = list(&cache, ListOrder::Path, 400, 10).await;
+        assert_eq!(paths(&left), ["/499"], "what is new is stored");
+    });
+}
+
+#[test]
+fn a_validation_between_two_chunks_of_a_purge_of_others_is_stored() {
+    run(async {
+        let (cache, _) = worker(64 * MIB);
+        for number in 0..500 {
+            store(&cache, &format!("/{number:03}"), b"old").await;
+        }
+        let mut purging = Box::pin(purge(&cache, "/4*", PurgeAction::Remove));
+        assert!((&mut purging).now_or_never().is_none());
+        let found = cache.send(Get(key("/100"))).await.unwrap();
+        let entry = found.variants().next().unwrap();
+        let validation = claimed(&cache, "/100").await;
+        purging.await;
+        let (_, stored) = validation.freshen(entry, plain_head()).await.unwrap();
+        assert_eq!(stored, Ok(()));
     });
 }
 

@@ -116,6 +116,9 @@ impl Handler<Invalidate> for CacheActor {
         let confirmation = self.invalidate_on_disk(&invalidate.resources, related, context);
         let told = match invalidate.is_from_others {
             true => ToldOthers::default(),
+            false if invalidate.resources.is_empty() && invalidate.related.is_none() => {
+                ToldOthers::default()
+            }
             false => self.tell_others(|| SharedEnd::Resources {
                 resources: invalidate.resources,
                 related: invalidate.related.map(|(resource, _)| resource),

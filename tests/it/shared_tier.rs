@@ -162,3 +162,106 @@ fn a_redis_that_stops_answering_is_a_miss() {
     other.wait_until_used();
     one.wait_until_used();
 }
+
+#[test]
+fn a_proxy_that_hears_nothing_from_redis_empties_its_cache_and_works_alone() {
+    let origin = counting();
+    let (redis, one, other) = two(&origin);
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    one.settle(1);
+    other.proxy.get("/a").expect(200, "HIT", "GET /a #0");
+    redis.stop();
+    until("the lease has ended", || {
+        other.proxy.get("/a").text() == "GET /a #1"
+    });
+    other.proxy.get("/a").expect(200, "HIT", "GET /a #1");
+    other.proxy.log_line(&["WARN", "--redis-lease"]);
+    redis.go_on();
+}
+
+#[test]
+fn a_clear_that_redis_cannot_be_told_of_says_so_and_holds_when_it_can() {
+    let origin = counting();
+    let (redis, one, other) = two(&origin);
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    one.settle(1);
+    redis.stop();
+    let cleared = one.home.run(&["--clear-cache"]);
+    cleared.refused(4, &["not all instances that share it have"]);
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #1");
+    redis.go_on();
+    other.wait_until_used();
+    until("the other has heard of it", || {
+        other.proxy.get("/a").text() != "GET /a #0"
+    });
+}
+
+#[test]
+fn what_an_emptied_redis_had_is_gone_everywhere() {
+    let origin = counting();
+    let (mut redis, one, other) = two(&origin);
+    one.proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    one.settle(1);
+    other.proxy.get("/a").expect(200, "HIT", "GET /a #0");
+    redis.kill();
+    redis.start_again();
+    for node in [&one, &other] {
+        until("its cache is emptied", || {
+            node.proxy.get("/a").text() != "GET /a #0"
+        });
+    }
+    assert!(origin.count() >= 2);
+}
+
+#[test]
+fn private_responses_are_shared_with_a_common_secret_alone() {
+    let origin = Origin::counting("Cache-Control: private, max-age=600\r\n");
+    let redis = RedisServer::start();
+    let shared = Node::start(&origin, &redis, &[]);
+    let unshared = Node::start(&origin, &redis, &[]);
+    let (alice, bob) = ("Authorization: Bearer a\r\n", "Authorization: Bearer b\r\n");
+    shared
+        .proxy
+        .get_with("/a", alice)
+        .expect(200, "MISS", "GET /a #0");
+    unshared
+        .proxy
+        .get_with("/a", alice)
+        .expect(200, "MISS", "GET /a #1");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, [7; 32]).unwrap();
+    let args = ["--identity-secret-file", secret.to_str().unwrap()];
+    let one = Node::start(&origin, &redis, &args);
+    let other = Node::start(&origin, &redis, &args);
+    one.proxy
+        .get_with("/a", alice)
+        .expect(200, "MISS", "GET /a #2");
+    one.settle(1);
+    other
+        .proxy
+        .get_with("/a", alice)
+        .expect(200, "HIT", "GET /a #2");
+    other
+        .proxy
+        .get_with("/a", bob)
+        .expect(200, "MISS", "GET /a #3");
+}
+
+#[test]
+fn a_shared_store_on_disk_serves_nothing_before_redis_was_heard() {
+    let origin = counting();
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let home = Home::new();
+    let args = ["--redis", &url, "--store", "cache", "--disk-reserve", "0"];
+    let mut proxy = home.start(&origin.url(), &args[2..]);
+    proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    proxy.signal(rustix::process::Signal::TERM);
+    assert!(proxy.wait().success(), "{}", proxy.log());
+    redis.stop();
+    let proxy = home.start(&origin.url(), &args);
+    proxy.get("/a").expect(200, "MISS", "GET /a #1");
+    proxy.get("/a").expect(200, "HIT", "GET /a #1");
+    redis.go_on();
+}

@@ -36,9 +36,13 @@ pub enum Loaded {
 }
 
 impl Cache {
-    /// What the disk has for the key of `ticket`. Nothing if there is no store on disk, or it does not answer in time.
+    /// What the disk has for the key of `ticket`. Nothing if there is no store on disk, it does not answer in time, or this
+    /// instance does not know what others have ended.
     pub async fn find_on_disk(&self, ticket: &FetchTicket, now: Time) -> Vec<OnDisk> {
-        let Some(disk) = self.disk().filter(|_| ticket.may_load()) else {
+        let Some(disk) = self
+            .disk()
+            .filter(|_| ticket.may_load() && self.is_current())
+        else {
             return Vec::new();
         };
         let latest = now.saturating_add(CLOCK_TOLERANCE);

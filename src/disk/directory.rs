@@ -16,12 +16,17 @@ use rustix::io::Errno;
 use crate::disk::{
     files::{DiskSpace, Files, RealFiles, own_file},
     open_error::OpenError,
+    segment::parse_segment_name,
 };
 
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";
 const SECRET: &str = "secret";
 const NEW_SECRET: &str = "secret.new";
+/// The log of what has ended. Each store has it.
+const ENDED: &str = "ended.log";
+/// The directory of large bodies.
+const LARGE: &str = "large";
 /// File systems have it in their root.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -56,6 +61,7 @@ impl StoreDirectory {
             return Err(OpenError::NotOwned { path: path.into() });
         }
         check_format(path)?;
+        refuse_links(path)?;
         if metadata.mode() & 0o777 != 0o700 {
             let narrow = fs::set_permissions(path, Permissions::from_mode(0o700));
             narrow.map_err(failed("set the permissions of", path))?;
@@ -73,6 +79,30 @@ impl StoreDirectory {
     /// Its files.
     pub(super) fn files(&self) -> Arc<dyn Files> {
         Arc::new(RealFiles::new(self.path.clone()))
+    }
+
+    /// Checks that the directory is in its place, with our lock in it. Otherwise another process may use it. What else it needs
+    /// to be opened again is written once more if it was removed.
+    ///
+    /// # Errors
+    ///
+    /// It is not in its place, or cannot be written.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        let lock = match fs::symlink_metadata(self.path.join(LOCK)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            lock => Some(lock?),
+        };
+        let own = self.lock.metadata()?;
+        if !lock.is_some_and(|lock| (lock.dev(), lock.ino()) == (own.dev(), own.ino())) {
+            return Err(io::Error::other("its files were removed or replaced"));
+        }
+        if !is_there(&self.path.join(FORMAT))? {
+            write_format(&self.path)?;
+        }
+        if !is_there(&self.path.join(SECRET))? {
+            write_secret(&self.path, &self.secret)?;
+        }
+        Ok(())
     }
 
     /// Its secret. It is a new one if the one before was missing or damaged.
@@ -93,11 +123,7 @@ pub(super) fn reserve_bytes(configured: Option<u64>, space: &DiskSpace) -> u64 {
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
-    move |source| OpenError::Io {
-        doing,
-        path,
-        source,
-    }
+    move |source| OpenError::io(doing, &path, source)
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -125,7 +151,7 @@ fn check_format(path: &Path) -> Result<(), OpenError> {
             Some(text)
         }
     };
-    let written = format!("{FORMAT_BEGIN}{LAYOUT}\n");
+    let written = format_text();
     if let Some(text) = &text
         && let Some(layout) = layout(text)
     {
@@ -137,6 +163,12 @@ fn check_format(path: &Path) -> Result<(), OpenError> {
             }),
         };
     }
+    if is_store_without_format(path, text.as_deref()) {
+        return Err(OpenError::NoFormat {
+            path: path.into(),
+            format: written.escape_default().to_string(),
+        });
+    }
     // It is begun by the process that makes the store, which can be killed.
     let is_begun = text.is_some_and(|text| written.as_bytes().starts_with(&text));
     if let Some(name) = foreign_file(path, is_begun)? {
@@ -145,13 +177,57 @@ fn check_format(path: &Path) -> Result<(), OpenError> {
             name,
         });
     }
-    let make = || {
-        let file = open_own(&format, Access::Write)?;
-        file.write_all_at(written.as_bytes(), 0)?;
-        file.sync_all()?;
-        File::open(path)?.sync_all()
+    write_format(path).map_err(failed("write", &format))
+}
+
+fn format_text() -> String {
+    format!("{FORMAT_BEGIN}{LAYOUT}\n")
+}
+
+fn write_format(path: &Path) -> io::Result<()> {
+    let file = open_own(&path.join(FORMAT), Access::Write)?;
+    file.write_all_at(format_text().as_bytes(), 0)?;
+    file.sync_all()?;
+    File::open(path)?.sync_all()
+}
+
+/// Whether there are the files that each store has, without a whole `format`. A store is made with that file first.
+fn is_store_without_format(path: &Path, text: Option<&[u8]>) -> bool {
+    let is_begun = |text: &[u8]| format_text().as_bytes().starts_with(text);
+    let is_file = |name| {
+        let metadata = fs::symlink_metadata(path.join(name));
+        metadata.is_ok_and(|metadata| metadata.is_file())
     };
-    make().map_err(failed("write", &format))
+    text.is_none_or(is_begun) && is_file(SECRET) && is_file(ENDED)
+}
+
+/// Whether there is something with this name.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
+    }
+}
+
+/// Refuses a store in which a file or a directory of ours is a symbolic link: what it points to is not the store's to change.
+fn refuse_links(path: &Path) -> Result<(), OpenError> {
+    let is_ours = |name: &str| {
+        [FORMAT, LOCK, SECRET, ENDED, LARGE].contains(&name) || parse_segment_name(name).is_some()
+    };
+    for (directory, are_all_ours) in [(path.to_owned(), false), (path.join(LARGE), true)] {
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed("read", &directory))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed("read", &directory))?;
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if is_link && (are_all_ours || entry.file_name().to_str().is_some_and(is_ours)) {
+                return Err(OpenError::Link { path: entry.path() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The number in a whole text.
@@ -255,17 +331,21 @@ fn secret_at(path: &Path) -> io::Result<[u8; 32]> {
     let mut secret = [0; 32];
     let random = SystemRandom::new().fill(&mut secret);
     random.map_err(|_| io::Error::other("the system has no random numbers"))?;
+    write_secret(path, &secret)?;
+    Ok(secret)
+}
+
+fn write_secret(path: &Path, secret: &[u8; 32]) -> io::Result<()> {
     let new = path.join(NEW_SECRET);
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = own_file().write(true).create_new(true).open(&new)?;
-    file.write_all(&secret)?;
+    file.write_all(secret)?;
     file.sync_all()?;
     fs::rename(&new, path.join(SECRET))?;
-    File::open(path)?.sync_all()?;
-    Ok(secret)
+    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]
@@ -409,6 +489,57 @@ mod tests {
         fs::remove_file(&secret).unwrap();
         assert_ne!(open(), before);
         assert_eq!(names_in(root.path()), [FORMAT, LOCK, SECRET]);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_in_its_place_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, aside) = (root.path().join("store"), root.path().join("aside"));
+        let store = StoreDirectory::open(&path).unwrap();
+        store.keep().unwrap();
+        fs::rename(&path, &aside).unwrap();
+        assert!(store.keep().is_err());
+        drop(StoreDirectory::open(&path).unwrap());
+        let refused = store.keep().unwrap_err().to_string();
+        assert_eq!(refused, "its files were removed or replaced");
+        fs::remove_dir_all(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        store.keep().unwrap();
+        fs::remove_file(path.join(SECRET)).unwrap();
+        fs::remove_file(path.join(FORMAT)).unwrap();
+        store.keep().unwrap();
+        let secret = *store.secret();
+        drop(store);
+        assert_eq!(*StoreDirectory::open(&path).unwrap().secret(), secret);
+    }
+
+    #[test]
+    fn links_among_the_files_of_a_store_are_refused() {
+        for name in [ENDED, "00000001.seg", LARGE, "large/00"] {
+            let root = tempfile::tempdir().unwrap();
+            let (store, target) = (root.path().join("store"), root.path().join("target"));
+            fs::create_dir(&target).unwrap();
+            drop(StoreDirectory::open(&store).unwrap());
+            if name.starts_with("large/") {
+                fs::create_dir(store.join(LARGE)).unwrap();
+            }
+            symlink(&target, store.join(name)).unwrap();
+            let refused = StoreDirectory::open(&store).unwrap_err();
+            assert!(matches!(&refused, OpenError::Link { path } if *path == store.join(name)));
+            fs::remove_file(store.join(name)).unwrap();
+            // What is not ours may be one.
+            symlink(&target, store.join("theirs")).unwrap();
+            drop(StoreDirectory::open(&store).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_read_only_file_system_is_named() {
+        let source = io::Error::from(ErrorKind::ReadOnlyFilesystem);
+        let refused = OpenError::io("open", Path::new("/store/lock"), source);
+        let text =
+            "/store/lock is on a read-only file system; make it writable, or start without --store";
+        assert_eq!(refused.to_string(), text);
     }
 
     #[test]

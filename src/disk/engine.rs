@@ -57,11 +57,7 @@ impl Disk {
             parse_rule,
             directory: Some(directory),
         };
-        Self::open_with(parts).map_err(|source| OpenError::Io {
-            path: dir.into(),
-            doing: "open",
-            source,
-        })
+        Self::open_with(parts).map_err(|error| OpenError::io("open", dir, error))
     }
 
     /// Opens a store by its files.

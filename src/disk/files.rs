@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::PathBuf,
     sync::Arc,
 };
@@ -17,6 +17,8 @@ pub(super) mod faulty;
 pub(super) trait Files: Send + Sync + 'static {
     /// Opens a file. A symbolic link is an error.
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn StoreFile>>;
+    /// Which file has this name now.
+    fn identity(&self, name: &str) -> io::Result<FileIdentity>;
     /// Renames a file. It replaces the one that has the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
@@ -30,6 +32,9 @@ pub(super) trait Files: Send + Sync + 'static {
     /// The space of the file system.
     fn space(&self) -> io::Result<DiskSpace>;
 }
+
+/// The device and the number of a file. No other one has them as long as it is open.
+pub(super) type FileIdentity = (u64, u64);
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub(super) trait StoreFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// Makes the bytes and the length durable.
     fn sync_data(&self) -> io::Result<()>;
+    /// Which file it is.
+    fn identity(&self) -> io::Result<FileIdentity>;
 
     /// Fills the buffer, or fails with [`ErrorKind::UnexpectedEof`].
     fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
@@ -150,6 +157,11 @@ impl Files for RealFiles {
         Ok(Arc::new(options.open(self.path(name))?))
     }
 
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        let metadata = fs::symlink_metadata(self.path(name))?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path(from), self.path(to))
     }
@@ -219,6 +231,11 @@ impl StoreFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        let metadata = self.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 }
 

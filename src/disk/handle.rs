@@ -22,7 +22,6 @@ use crate::disk::{
     messages::{EndCall, Message},
     readers::{Answer, ReadJob, Readers},
     record::Record,
-    reservation::Reservation,
     results::{ScanCursor, ScanPage, ScannedRecord, StoredRecord},
     segment::LargeName,
     shared::{DiskNumbers, DiskShared},
@@ -200,18 +199,14 @@ impl DiskHandle {
 
     pub(super) fn large_writer(self: &Arc<Self>, length: Option<u64>) -> Option<LargeWriter> {
         let shared = &self.shared;
-        let may_store = shared.availability.may_store();
-        let reservation = may_store
-            .then(|| Reservation::new(shared, length))
-            .flatten();
-        let Some(reservation) = reservation else {
+        if !shared.availability.may_store() {
             DiskNumbers::add(&shared.numbers.dropped, 1);
             return None;
-        };
+        }
         Some(LargeWriter::new(
             shared.take_file_number(),
             shared.limits.max_object_bytes,
-            reservation,
+            shared.arriving.reserve(length)?,
             self.large_files(),
         ))
     }

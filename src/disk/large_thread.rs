@@ -128,7 +128,8 @@ impl Arriving {
             granted: 0,
         };
         if shared.availability.may_store() {
-            let writer = LargeFileWriter::create(&shared.files, number);
+            let kept = shared.keep_directory();
+            let writer = kept.and_then(|()| LargeFileWriter::create(&shared.files, number));
             body.writer = writer.map_err(|error| not_written(&error)).ok();
         }
         body

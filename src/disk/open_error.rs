@@ -1,6 +1,9 @@
 //! Why a directory cannot be opened as a store.
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
 
 /// Why a directory cannot be opened as a store. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,30 @@ pub enum OpenError {
         path: PathBuf,
         /// A file in it.
         name: String,
+    },
+    /// It has the files of a store, but not the one that says how they are laid out.
+    #[error(
+        "{} is a store that has lost its file `format`; nothing was changed. If this version has used it last, say: \
+         printf '{format}' > {}/format. Otherwise delete it, or name another directory",
+        .path.display(), .path.display()
+    )]
+    NoFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What the file says, as an argument of printf.
+        format: String,
+    },
+    /// One of its files is a symbolic link.
+    #[error("cannot use {}: it is a symbolic link, and a store follows none; put what it points to in its place", .path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Its file system cannot be written.
+    #[error("{} is on a read-only file system; make it writable, or start without --store", .path.display())]
+    ReadOnly {
+        /// The directory, or a file in it.
+        path: PathBuf,
     },
     /// It was written by a newer version of the program.
     #[error("{} was written by a newer version (layout {version}); use that version, or another directory", .path.display())]
@@ -53,6 +80,21 @@ pub enum OpenError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+impl OpenError {
+    /// Doing this with `path` has failed.
+    pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            _ => Self::Io {
+                doing,
+                path,
+                source,
+            },
+        }
+    }
 }
 
 fn holder_name(holder: Option<u32>, name: Option<&str>) -> String {

@@ -1,7 +1,7 @@
 //! What the threads of the disk share.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +22,7 @@ use crate::disk::{
     limits::{DiskLimits, DiskTiming},
     open_segments::OpenSegments,
     place::Place,
+    reservation::ArrivingSpace,
     results::DiskStats,
 };
 
@@ -37,6 +38,8 @@ pub(super) struct DiskShared {
     pub(super) rules: ArcSwap<RulesInForce>,
     pub(super) availability: DiskAvailability,
     pub(super) numbers: DiskNumbers,
+    /// What is set aside for bodies that arrive.
+    pub(super) arriving: Arc<ArrivingSpace>,
     pub(super) is_loading: AtomicBool,
     /// More responses were dropped than could be noted: what is stored may be older than what was dropped.
     pub(super) is_track_lost: AtomicBool,
@@ -54,9 +57,7 @@ pub(super) struct DiskNumbers {
     pub(super) bytes: AtomicU64,
     /// Of `bytes`, those of files that are being removed.
     pub(super) removed_bytes: AtomicU64,
-    /// What is set aside for bodies that arrive.
-    pub(super) arriving_bytes: AtomicU64,
-    /// Of that, the bytes for which room was made, and that are not written yet.
+    /// The bytes of bodies that arrive for which room was made, and that are not written yet.
     pub(super) granted_bytes: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
@@ -93,6 +94,7 @@ pub(super) struct SharedParts {
 impl DiskShared {
     pub(super) fn new(parts: SharedParts) -> Self {
         Self {
+            arriving: ArrivingSpace::new(parts.limits.arriving_bytes()),
             files: parts.files,
             hasher: parts.hasher,
             limits: parts.limits,
@@ -148,6 +150,13 @@ impl DiskShared {
         *self.directory() = None;
     }
 
+    /// Checks that the directory is in its place, for threads of the disk ([`StoreDirectory::keep`]).
+    pub(super) fn keep_directory(&self) -> io::Result<()> {
+        self.directory()
+            .as_ref()
+            .map_or(Ok(()), StoreDirectory::keep)
+    }
+
     /// Says to other processes what this one is called.
     pub(super) fn name_holder(&self, name: &str) {
         if let Some(directory) = &*self.directory() {
@@ -174,7 +183,7 @@ impl DiskShared {
             corrupt: of(&numbers.corrupt),
             written: of(&numbers.written),
             written_bytes: of(&numbers.written_bytes),
-            dropped: of(&numbers.dropped),
+            dropped: of(&numbers.dropped) + self.arriving.refused(),
             evicted: of(&numbers.evicted),
             waiting_bytes: of(&numbers.waiting_bytes),
             is_loading: self.is_loading(),

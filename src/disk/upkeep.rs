@@ -37,6 +37,7 @@ enum UpkeepJob {
         segment: Option<u32>,
     },
     Sync(Arc<dyn StoreFile>),
+    SyncNames,
     Close,
 }
 
@@ -123,6 +124,11 @@ impl Upkeep {
         let _ = self.sender.send(UpkeepJob::Sync(file));
     }
 
+    /// Makes the names of segments durable some time.
+    pub(super) fn sync_names(&self) {
+        let _ = self.sender.send(UpkeepJob::SyncNames);
+    }
+
     /// Ends the thread when all is done.
     pub(super) fn close(&self) {
         let _ = self.sender.send(UpkeepJob::Close);
@@ -149,6 +155,11 @@ fn run(shared: &DiskShared, jobs: &Receiver<UpkeepJob>, progress: &SyncSender<()
                     log::debug!("cannot make a segment of the store durable: {error}");
                 }
             }
+            UpkeepJob::SyncNames => {
+                if let Err(error) = shared.files.sync_dir("") {
+                    log::debug!("cannot make a segment of the store durable: {error}");
+                }
+            }
             UpkeepJob::Close => return,
         }
     }
@@ -156,6 +167,8 @@ fn run(shared: &DiskShared, jobs: &Receiver<UpkeepJob>, progress: &SyncSender<()
 
 /// Removes a file, a segment for good.
 fn remove(shared: &DiskShared, name: &str, segment: Option<u32>) -> io::Result<()> {
+    // Not that of another process.
+    shared.keep_directory()?;
     match shared.files.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

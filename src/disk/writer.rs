@@ -294,7 +294,8 @@ impl DiskWriter {
             self.write_pending();
         }
         self.seal();
-        if let Err(error) = self.log.close() {
+        let kept = self.shared.keep_directory();
+        if let Err(error) = kept.and_then(|()| self.log.close()) {
             log::debug!("cannot close the log of the store: {error}");
         }
         self.shared.availability.close();

@@ -185,6 +185,8 @@ fn large_body_to_go_on(exchange: &mut Exchange<'_>, gates: &[Gate; 2], way: Goin
 
 /// Two clients of one body too large to store, of which the first is read first.
 fn two_downloads(origin: &Origin, gates: &[Gate; 2]) -> [Answer; 2] {
+    // It is made before anybody waits for it: that takes long.
+    let _ = large_body();
     let proxy = proxy_with_small_limit(origin, 2);
     let mut clients = [proxy.begin("/", ""), proxy.begin("/", "")];
     proxy.wait_for_followers(1);

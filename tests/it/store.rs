@@ -304,6 +304,28 @@ fn a_directory_with_other_files_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_store_without_its_format_is_refused_and_a_restored_one_is_used() {
+    let origin = Origin::counting("Cache-Control: max-age=600\r\n");
+    let home = Home::new();
+    let proxy = start(&home, &origin, &[]);
+    proxy.get("/a").expect(200, "MISS", "GET /a #0");
+    stop(proxy);
+    let format = home.path("work/cache/format");
+    let text = std::fs::read_to_string(&format).unwrap();
+    std::fs::remove_file(&format).unwrap();
+    let port = crate::ports::free_port().to_string();
+    let url = origin.url();
+    let args = ["--port", &port, "--origin", &url, "--store", "cache"];
+    let as_printf = text.replace('\n', "\\n");
+    let remedy = format!("printf '{as_printf}' > cache/format");
+    home.run(&args)
+        .refused(2, &["cache", "has lost its file `format`", &remedy]);
+    std::fs::write(&format, text).unwrap();
+    let proxy = start(&home, &origin, &[]);
+    proxy.get("/a").expect(200, "HIT", "GET /a #0");
+}
+
+#[test]
 fn other_settings_about_users_do_not_see_what_was_stored_before() {
     let origin = Origin::counting("Cache-Control: max-age=600\r\n");
     let home = Home::new();

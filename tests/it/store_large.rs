@@ -48,6 +48,8 @@ fn origin(is_cut: bool) -> (Origin, Gate) {
 }
 
 fn start(home: &Home, origin: &Origin) -> Instance {
+    // It is made before anybody waits for it: that takes long.
+    let _ = body();
     let args = ["--store", "cache", "--disk-reserve", "0"];
     let limits = ["--max-memory", "4MiB", "--max-object", "1MiB"];
     home.start(&origin.url(), &[args, limits].concat())
@@ -146,8 +148,10 @@ fn the_limit_of_the_disk_holds_while_many_large_bodies_arrive() {
     assert!(proxy.get("/finished").body == body()[..3 * MIB]);
     let limit = 64 * 1024 * 1024;
     let check = || {
-        let stored = bytes_below(&home.path("cache"));
-        assert!(stored <= limit + limit / 20, "{stored}");
+        let stored = bytes_below(&home.path("work/cache"));
+        // What is finished is there at least.
+        let range = 3 * 1024 * 1024..=limit + limit / 20;
+        assert!(range.contains(&stored), "{stored}");
     };
     let begin = |number| {
         let mut client = Client::connect(proxy.port);

@@ -266,6 +266,7 @@ impl EndedLog {
         if contents.is_empty() {
             return Ok(rules);
         }
+        self.keep_file()?;
         let mut bytes = group(self.header.id, self.next_number, &contents);
         let written_bytes = bytes.len() as u64;
         if self.make_room(written_bytes)? {
@@ -291,6 +292,7 @@ impl EndedLog {
     ///
     /// It does not count as written, but a restart can find it. It can be called again.
     pub(in crate::disk) fn append_all(&mut self, seq: u64) -> Result<(), AppendError> {
+        self.keep_file()?;
         self.sync_name()?;
         self.last_seq = self.last_seq.max(seq);
         self.overwrite_slot(LogSlot {
@@ -306,6 +308,8 @@ impl EndedLog {
     ///
     /// It cannot be written. Nothing is lost by that.
     pub(in crate::disk) fn close(&mut self) -> io::Result<()> {
+        self.keep_file()?;
+        self.sync_name()?;
         match self.slot.rows + 1 == self.next_number {
             true => Ok(()),
             false => self.overwrite_slot(self.slot),
@@ -328,6 +332,18 @@ impl EndedLog {
         self.file.write_all_at(&sector, SECTOR as u64)?;
         self.file.sync_data()?;
         self.slot = slot;
+        Ok(())
+    }
+
+    /// Writes the log again if its file was removed or replaced.
+    fn keep_file(&mut self) -> io::Result<()> {
+        match self.files.identity(NAME) {
+            Ok(there) if there == self.file.identity()? => return Ok(()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        self.rewrite()?;
+        log::warn!("{NAME} of the store was removed or replaced, and is written again");
         Ok(())
     }
 

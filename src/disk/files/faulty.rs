@@ -16,7 +16,7 @@ use self::{
     file::FaultyFile,
     state::{Inode, NameChange, State, dir_of},
 };
-use crate::disk::files::{DiskSpace, Files, ListedFile, OpenMode, StoreFile};
+use crate::disk::files::{DiskSpace, FileIdentity, Files, ListedFile, OpenMode, StoreFile};
 
 /// A directory in memory.
 pub(in crate::disk) struct FaultyFiles {
@@ -195,6 +195,11 @@ impl Files for FaultyFiles {
             inode,
             can_write: mode != OpenMode::ReadOnly,
         }))
+    }
+
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        let inode = self.state().names.get(name).copied();
+        Ok((0, inode.ok_or(ErrorKind::NotFound)? as u64))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -381,13 +381,7 @@ fn a_real_directory_is_locked_kept_and_can_vanish() {
     let opened = Disk::open(&path, limits(64 * MIB), parse_rule).unwrap();
     let second = Disk::open(&path, limits(64 * MIB), parse_rule);
     assert!(matches!(second, Err(OpenError::Locked { .. })));
-    let of_opened = |opened: crate::disk::Opened| TestStore {
-        runtime: runtime(),
-        disk: opened.disk,
-        opened_run: opened.run,
-        notes: opened.notes,
-        are_notes_lost: opened.are_notes_lost,
-    };
+    let of_opened = TestStore::of;
     let secret = opened.secret;
     let store = of_opened(opened);
     store.store(numbered("/a", 1));

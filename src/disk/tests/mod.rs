@@ -4,6 +4,7 @@ mod basics;
 mod bodies;
 mod faults;
 mod model;
+mod removed_files;
 mod rules;
 mod space;
 mod storm;
@@ -191,17 +192,20 @@ fn open(files: &Arc<FaultyFiles>) -> TestStore {
 }
 
 fn open_with(files: &Arc<FaultyFiles>, limits: DiskLimits, timing: DiskTiming) -> TestStore {
-    let opened = try_open(files, limits, timing).unwrap();
-    TestStore {
-        runtime: runtime(),
-        disk: opened.disk,
-        opened_run: opened.run,
-        notes: opened.notes,
-        are_notes_lost: opened.are_notes_lost,
-    }
+    TestStore::of(try_open(files, limits, timing).unwrap())
 }
 
 impl TestStore {
+    fn of(opened: Opened) -> Self {
+        Self {
+            runtime: runtime(),
+            disk: opened.disk,
+            opened_run: opened.run,
+            notes: opened.notes,
+            are_notes_lost: opened.are_notes_lost,
+        }
+    }
+
     fn put(&self, record: TestRecord) {
         self.disk.put(Arc::new(record));
     }

@@ -141,6 +141,7 @@ impl DiskWriter {
         if usize::from(slot) + 1 >= MAX_SEGMENTS {
             return Err(too_many());
         }
+        self.shared.keep_directory()?;
         let id = self.next_id;
         self.next_id = id.checked_add(1).ok_or_else(too_many)?;
         let seed = self.shared.hasher.segment_seed(id);
@@ -170,6 +171,7 @@ impl DiskWriter {
             self.upkeep.remove_segment(&segment);
             return Err(error);
         }
+        self.upkeep.sync_names();
         self.shared.segments.add(vec![segment.clone()]);
         self.active = Some(ActiveSegment {
             segment,

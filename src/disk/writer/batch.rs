@@ -320,6 +320,7 @@ impl DiskWriter {
     }
 
     fn write_large(&self, pieces: &[Bytes]) -> io::Result<LargeName> {
+        self.shared.keep_directory()?;
         let number = self.shared.take_file_number();
         let mut writer = LargeFileWriter::create(&self.shared.files, number)?;
         for piece in pieces {

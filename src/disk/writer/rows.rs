@@ -138,6 +138,7 @@ impl DiskWriter {
     }
 
     fn try_pending(&mut self) -> Result<Vec<RuleId>, AppendError> {
+        self.shared.keep_directory()?;
         if let Some(seq) = self.pending.all {
             self.log.append_all(seq)?;
             self.pending.all = None;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::state::{ENOSPC, Operation, SECTOR, State, failed, set_length};
-use crate::disk::files::StoreFile;
+use crate::disk::files::{FileIdentity, StoreFile};
 
 pub(super) struct FaultyFile {
     pub(super) state: Arc<Mutex<State>>,
@@ -79,6 +79,10 @@ impl StoreFile for FaultyFile {
         let mut state = self.state();
         state.begin(Operation::Read)?;
         Ok(state.inodes[self.inode].bytes.len() as u64)
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        Ok((0, self.inode as u64))
     }
 
     fn sync_data(&self) -> io::Result<()> {
